@@ -1,0 +1,210 @@
+//! The exchange block: its header, the frame context, and the layout that the host trusts once it is checked.
+//!
+//! ```text
+//! 0    ExchangeHeader   written by the guest's compiler, read by the host once, at load
+//! 64   FrameContext     written by the host before each call; the guest sets outbox_records and outbox_bytes
+//! ...  inbox            inbox_bytes_max bytes at inbox_offset
+//! ...  outbox           outbox_bytes_max bytes at outbox_offset
+//! ```
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{ABI_VERSION, MAGIC, RECORD_ALIGN};
+
+/// Where the [`FrameContext`] lies, in bytes from the start of the block.
+pub const CONTEXT_OFFSET: u32 = 64;
+
+/// The block's address must be a multiple of this; 64 is better, because the context then is one cache line.
+pub const EXCHANGE_ALIGN: u32 = 8;
+
+/// The fixed first part of the block. Offsets are in bytes from the start of the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct ExchangeHeader {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// [`ABI_VERSION`].
+    pub abi_version: u32,
+    /// Start of the inbox area, a multiple of [`RECORD_ALIGN`].
+    pub inbox_offset: u32,
+    /// Size of the inbox area in bytes. Also the room for the parameters of `agent_init`.
+    pub inbox_bytes_max: u32,
+    /// Start of the outbox area, a multiple of [`RECORD_ALIGN`].
+    pub outbox_offset: u32,
+    /// Size of the outbox area in bytes.
+    pub outbox_bytes_max: u32,
+    /// Zero.
+    pub reserved: [u32; 10],
+}
+const _: () = assert!(size_of::<ExchangeHeader>() == 64 && align_of::<ExchangeHeader>() == 4);
+
+/// What an agent knows of the frame it is called in. Shape: 64 bytes, one cache line where the block is aligned to 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct FrameContext {
+    /// Number of the frame, from 0.
+    pub frame: u64,
+    /// The agent's own id: group in the upper 32 bits, ordinal in the lower.
+    pub agent: u64,
+    /// Key of the agent's random streams, derived from the run's seed and the agent's id.
+    pub random_key: u64,
+    /// Number of the agent's group, from 1. Group 0 is the host.
+    pub group: u32,
+    /// The agent's number in its group, from 0.
+    pub ordinal: u32,
+    /// Number of records in the inbox.
+    pub inbox_records: u32,
+    /// Number of bytes that those records take.
+    pub inbox_bytes: u32,
+    /// Which call this is: a [`CallKind`].
+    pub call: u32,
+    /// Simulated length of a frame in microseconds; 0 where the scenario gives none.
+    pub frame_period_us: u32,
+    /// Zero.
+    pub reserved: [u32; 2],
+    /// Set by the guest: number of records in the outbox. The host sets it to zero before the frame's first call.
+    pub outbox_records: u32,
+    /// Set by the guest: number of bytes that those records take. The host sets it to zero before the frame's first call.
+    pub outbox_bytes: u32,
+}
+const _: () = assert!(size_of::<FrameContext>() == 64 && align_of::<FrameContext>() == 8);
+const _: () = assert!(core::mem::offset_of!(FrameContext, call) == 40);
+const _: () = assert!(core::mem::offset_of!(FrameContext, outbox_records) == 56);
+const _: () = assert!(core::mem::offset_of!(FrameContext, outbox_bytes) == 60);
+
+/// Which of the exports a call is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CallKind {
+    /// `agent_init`.
+    Init = 1,
+    /// `agent_step`, and the calls of `agent_receive` before it.
+    #[default]
+    Step = 2,
+    /// `agent_shutdown`.
+    Shutdown = 3,
+}
+
+/// A checked exchange block: absolute addresses that lie inside the guest's memory and don't overlap.
+///
+/// The host takes it once, from a module's initial image. Memories never shrink, so it holds for the life of an instance
+/// whatever the guest later writes over the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeLayout {
+    /// Address of the [`FrameContext`].
+    pub context: u32,
+    /// Address of the inbox area.
+    pub inbox: u32,
+    /// Size of the inbox area in bytes.
+    pub inbox_bytes_max: u32,
+    /// Address of the outbox area.
+    pub outbox: u32,
+    /// Size of the outbox area in bytes.
+    pub outbox_bytes_max: u32,
+}
+
+/// Why an exchange block was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutError {
+    /// The block's header or context isn't inside the memory, or its address isn't a multiple of [`EXCHANGE_ALIGN`].
+    Block {
+        /// Address of the block.
+        address: u32,
+    },
+    /// The block doesn't start with [`MAGIC`].
+    Magic {
+        /// What stands there.
+        found: u32,
+    },
+    /// The block states another version of the ABI.
+    Version {
+        /// The version that it states.
+        found: u32,
+    },
+    /// The inbox or the outbox isn't inside the memory, isn't aligned, or its size isn't a multiple of [`RECORD_ALIGN`].
+    Area {
+        /// `"inbox"` or `"outbox"`.
+        name: &'static str,
+        /// Its offset in the block.
+        offset: u32,
+        /// Its size in bytes.
+        bytes: u32,
+    },
+    /// Two of header, inbox and outbox share bytes.
+    Overlap,
+}
+
+impl core::fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            Self::Block { address } => {
+                write!(
+                    f,
+                    "the exchange block at address {address:#x} isn't inside the module's memory, or isn't aligned to 8"
+                )
+            }
+            Self::Magic { found } => {
+                write!(
+                    f,
+                    "the exchange block starts with {found:#010x}, not with the magic number {MAGIC:#010x} (\"WAGT\")"
+                )
+            }
+            Self::Version { found } => {
+                write!(f, "the module is built for ABI version {found}, and this engine has version {ABI_VERSION}")
+            }
+            Self::Area { name, offset, bytes } => write!(
+                f,
+                "the {name} ({bytes} bytes at offset {offset} of the exchange block) isn't inside the module's memory, or isn't aligned to 8"
+            ),
+            Self::Overlap => f.write_str("header, inbox and outbox of the exchange block overlap"),
+        }
+    }
+}
+
+impl core::error::Error for LayoutError {}
+
+impl ExchangeLayout {
+    /// Checks the block at `address` of a guest's `memory`.
+    ///
+    /// # Errors
+    /// Any way in which the block isn't a valid one of [`ABI_VERSION`]; nothing that the guest states is believed.
+    pub fn check(memory: &[u8], address: u32) -> Result<Self, LayoutError> {
+        let memory_bytes = memory.len() as u64;
+        let fixed = u64::from(CONTEXT_OFFSET) + size_of::<FrameContext>() as u64;
+        let block = u64::from(address);
+        if address % EXCHANGE_ALIGN != 0 || block + fixed > memory_bytes {
+            return Err(LayoutError::Block { address });
+        }
+        let start = address as usize;
+        let header: ExchangeHeader = bytemuck::pod_read_unaligned(&memory[start..start + size_of::<ExchangeHeader>()]);
+        if header.magic != MAGIC {
+            return Err(LayoutError::Magic { found: header.magic });
+        }
+        if header.abi_version != ABI_VERSION {
+            return Err(LayoutError::Version { found: header.abi_version });
+        }
+        let area = |name, offset: u32, bytes: u32| {
+            let begin = block + u64::from(offset);
+            let aligned = offset % RECORD_ALIGN == 0 && bytes % RECORD_ALIGN == 0;
+            if !aligned || begin + u64::from(bytes) > memory_bytes {
+                return Err(LayoutError::Area { name, offset, bytes });
+            }
+            Ok(begin..begin + u64::from(bytes))
+        };
+        let inbox = area("inbox", header.inbox_offset, header.inbox_bytes_max)?;
+        let outbox = area("outbox", header.outbox_offset, header.outbox_bytes_max)?;
+        let apart = |a: &core::ops::Range<u64>, b: &core::ops::Range<u64>| a.end <= b.start || b.end <= a.start;
+        let head = block..block + fixed;
+        if !apart(&inbox, &outbox) || !apart(&head, &inbox) || !apart(&head, &outbox) {
+            return Err(LayoutError::Overlap);
+        }
+        let narrow = |at: u64| u32::try_from(at).map_err(|_| LayoutError::Block { address });
+        Ok(Self {
+            context: narrow(block + u64::from(CONTEXT_OFFSET))?,
+            inbox: narrow(inbox.start)?,
+            inbox_bytes_max: header.inbox_bytes_max,
+            outbox: narrow(outbox.start)?,
+            outbox_bytes_max: header.outbox_bytes_max,
+        })
+    }
+}

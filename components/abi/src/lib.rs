@@ -1,0 +1,55 @@
+//! The bytes that the host and a guest share: ABI version 1.
+//!
+//! A guest (an agent's WebAssembly module) exports one *exchange block* in its own memory. In each frame the host writes
+//! the [`FrameContext`] and the packed inbox into it, calls `agent_step` once, and reads the packed outbox: there is no
+//! host call per message. This crate is the single definition of that layout, used by the engine and by the Rust SDK;
+//! `docs/ABI.md` is its reference for other languages.
+//!
+//! Everything is little-endian, every record is a multiple of [`RECORD_ALIGN`] bytes, and all reserved fields are zero.
+#![no_std]
+
+pub mod capability;
+pub mod exchange;
+pub mod message;
+pub mod name;
+pub mod outbox;
+pub mod random;
+
+pub use capability::{Capabilities, Capability};
+pub use exchange::{CallKind, ExchangeHeader, ExchangeLayout, FrameContext, LayoutError};
+pub use message::{BounceReason, InboxReader, InboxRecord, InferenceStatus, MessageHeader, kind};
+pub use name::name_id;
+pub use outbox::{Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, RecordType};
+pub use random::{agent_key, philox4x32, random_u64};
+
+/// The version of this ABI. A module that states another is refused at load.
+pub const ABI_VERSION: u32 = 1;
+
+/// The first four bytes of an exchange block: `WAGT`.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"WAGT");
+
+/// Records of inbox and outbox start at multiples of this many bytes, and payloads are padded with zeros to it.
+pub const RECORD_ALIGN: u32 = 8;
+
+/// Name of the exported global that holds the address of the exchange block.
+pub const EXPORT_EXCHANGE: &str = "agent_exchange";
+/// Name of the exported linear memory.
+pub const EXPORT_MEMORY: &str = "memory";
+/// `agent_init(ctx: i32) -> i32`: called once before the first step, with the parameters as the only inbox record.
+pub const EXPORT_INIT: &str = "agent_init";
+/// `agent_step(ctx: i32) -> i32`: called once in each frame in which the agent is scheduled.
+pub const EXPORT_STEP: &str = "agent_step";
+/// `agent_receive(msg: i32) -> i32`, optional: called for each inbox record, before `agent_step`, with its address.
+pub const EXPORT_RECEIVE: &str = "agent_receive";
+/// `agent_shutdown(ctx: i32) -> i32`, optional: called once when the agent ends.
+pub const EXPORT_SHUTDOWN: &str = "agent_shutdown";
+/// The module name of every import that the engine offers.
+pub const IMPORT_MODULE: &str = "wasm_engine";
+
+/// Rounds a payload's length up to the next record boundary; `None` where that exceeds `u32`.
+pub const fn padded(bytes: u32) -> Option<u32> {
+    match bytes.checked_add(RECORD_ALIGN - 1) {
+        Some(sum) => Some(sum & !(RECORD_ALIGN - 1)),
+        None => None,
+    }
+}

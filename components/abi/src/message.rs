@@ -1,0 +1,145 @@
+//! Inbox records: what an agent receives.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::padded;
+
+/// The fixed part of an inbox record. The payload follows, padded with zeros to a multiple of 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct MessageHeader {
+    /// The agent that sent it; [`sender::ENGINE`], [`sender::EXTERNAL`] or a native system's number otherwise.
+    pub sender: u64,
+    /// The topic it was published to ([`crate::name_id`] of its name), or 0. In a bounce: the recipient or topic that was meant.
+    pub topic: u64,
+    /// Chosen by the sender. A result or a bounce carries the one of its request.
+    pub correlation: u64,
+    /// The frame in which it was sent.
+    pub frame: u64,
+    /// Position among what its sender sent in that frame.
+    pub sequence: u32,
+    /// Meaning of the payload: the sender's own below [`kind::RESERVED`], one of [`kind`] from there on.
+    pub kind: u32,
+    /// An [`InferenceStatus`] in a result, a [`BounceReason`] in a bounce, else 0.
+    pub status: u32,
+    /// Length of the payload in bytes, without padding.
+    pub payload_bytes: u32,
+}
+const _: () = assert!(size_of::<MessageHeader>() == 48 && align_of::<MessageHeader>() == 8);
+const _: () = assert!(core::mem::offset_of!(MessageHeader, kind) == 36);
+const _: () = assert!(core::mem::offset_of!(MessageHeader, payload_bytes) == 44);
+
+impl MessageHeader {
+    /// Size of the header in bytes.
+    pub const BYTES: u32 = size_of::<Self>() as u32;
+
+    /// Size of the whole record with its padded payload; `None` where that exceeds `u32`.
+    pub const fn record_bytes(&self) -> Option<u32> {
+        match padded(self.payload_bytes) {
+            Some(payload) => payload.checked_add(Self::BYTES),
+            None => None,
+        }
+    }
+}
+
+/// Kinds of messages. Those below [`kind::RESERVED`] are the agents' own.
+pub mod kind {
+    /// The first kind that only the engine may use.
+    pub const RESERVED: u32 = 0x8000_0000;
+    /// The result of an inference job: `status` says how it went, the payload is the model's outputs, concatenated.
+    pub const INFERENCE: u32 = 0x8000_0001;
+    /// A message that couldn't be delivered: `status` says why, `topic` for whom it was meant, `correlation` is the message's.
+    pub const BOUNCE: u32 = 0x8000_0002;
+    /// The parameters of the agent's group, in the inbox of `agent_init`.
+    pub const PARAMS: u32 = 0x8000_0003;
+}
+
+/// Senders that aren't agents. Group 0 is the host.
+pub mod sender {
+    /// The engine itself: results, bounces and parameters.
+    pub const ENGINE: u64 = 0;
+    /// The world outside: external events.
+    pub const EXTERNAL: u64 = 1;
+    /// A native system of the simulation's author.
+    pub const NATIVE: u64 = 2;
+}
+
+/// How an inference job went: the `status` of a message of kind [`kind::INFERENCE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum InferenceStatus {
+    /// The payload holds the outputs.
+    Ok = 0,
+    /// No model of that name is loaded.
+    UnknownModel = 1,
+    /// The payload isn't as long as one row of the model's inputs.
+    WrongSize = 2,
+    /// An input isn't a finite number, and the model's entry refuses such.
+    NonFinite = 3,
+    /// The agent's or the frame's limit of jobs was reached.
+    TooMany = 4,
+    /// The model failed on this job, on the CPU too.
+    Failed = 5,
+}
+
+impl InferenceStatus {
+    /// Every status, in the order of its number.
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::UnknownModel, Self::WrongSize, Self::NonFinite, Self::TooMany, Self::Failed];
+}
+
+/// Why a message came back: the `status` of a message of kind [`kind::BOUNCE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum BounceReason {
+    /// There is no such agent.
+    UnknownRecipient = 1,
+    /// There is no such topic.
+    UnknownTopic = 2,
+    /// The recipient's mailbox has no room, and its policy is `reject`.
+    MailboxFull = 3,
+    /// The recipient has ended.
+    Terminated = 4,
+    /// The recipient's inbox area is smaller than the message.
+    TooLarge = 5,
+    /// The recipient's group doesn't take messages from the sender's.
+    Refused = 6,
+}
+
+/// One record of an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboxRecord<'a> {
+    /// Offset of the record in the inbox, in bytes.
+    pub offset: u32,
+    /// Its fixed part.
+    pub header: MessageHeader,
+    /// Its payload, without padding.
+    pub payload: &'a [u8],
+}
+
+/// Walks the records of an inbox. Stops at the first one that isn't whole.
+#[derive(Clone, Debug)]
+pub struct InboxReader<'a> {
+    bytes: &'a [u8],
+    at: u32,
+}
+
+impl<'a> InboxReader<'a> {
+    /// Reads from the first `inbox_bytes` bytes of an inbox.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+}
+
+impl<'a> Iterator for InboxReader<'a> {
+    type Item = InboxRecord<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.bytes.get(self.at as usize..)?;
+        let header: MessageHeader = bytemuck::pod_read_unaligned(rest.get(..size_of::<MessageHeader>())?);
+        let payload = rest[size_of::<MessageHeader>()..].get(..header.payload_bytes as usize)?;
+        let offset = self.at;
+        self.at = offset.checked_add(header.record_bytes()?)?;
+        Some(InboxRecord { offset, header, payload })
+    }
+}

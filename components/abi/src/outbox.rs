@@ -1,0 +1,210 @@
+//! Outbox records: what an agent asks for. The host believes none of it before [`OutboxReader`] has checked it.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Capability, kind, padded};
+
+/// The fixed part of an outbox record. The payload follows, padded with zeros to a multiple of 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct OutboxHeader {
+    /// The recipient's id, the topic's or the model's number; the value's bits or the name's length in a record of a named output.
+    pub target: u64,
+    /// Comes back in the result or the bounce; carried along to the recipient.
+    pub correlation: u64,
+    /// What is asked for: an [`Op`].
+    pub op: u32,
+    /// The message's kind, below [`kind::RESERVED`]; a log line's level; a named output's [`RecordType`].
+    pub kind: u32,
+    /// Length of the payload in bytes, without padding.
+    pub payload_bytes: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<OutboxHeader>() == 32 && align_of::<OutboxHeader>() == 8);
+const _: () = assert!(core::mem::offset_of!(OutboxHeader, op) == 16);
+const _: () = assert!(core::mem::offset_of!(OutboxHeader, payload_bytes) == 24);
+
+impl OutboxHeader {
+    /// Size of the header in bytes.
+    pub const BYTES: u32 = size_of::<Self>() as u32;
+}
+
+/// What an outbox record asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Op {
+    /// A message to the agent `target`.
+    Send = 1,
+    /// A message to all members of the topic `target`.
+    Publish = 2,
+    /// Become a member of the topic `target`. No payload.
+    Join = 3,
+    /// Stop being a member of the topic `target`. No payload.
+    Leave = 4,
+    /// One row for the model `target`: its inputs' bytes in the model's order, concatenated.
+    Infer = 5,
+    /// A line for the log: the payload is UTF-8, `kind` the level (1 error, 2 warn, 3 info, 4 debug).
+    Log = 6,
+    /// A named output: see [`RecordType`].
+    Record = 7,
+}
+
+impl Op {
+    /// The operation of that number.
+    pub const fn from_u32(op: u32) -> Option<Self> {
+        Some(match op {
+            1 => Self::Send,
+            2 => Self::Publish,
+            3 => Self::Join,
+            4 => Self::Leave,
+            5 => Self::Infer,
+            6 => Self::Log,
+            7 => Self::Record,
+            _ => return None,
+        })
+    }
+
+    /// What an agent must have been granted to use it.
+    pub const fn capability(self) -> Capability {
+        match self {
+            Self::Send => Capability::Send,
+            Self::Publish => Capability::Publish,
+            Self::Join | Self::Leave => Capability::Join,
+            Self::Infer => Capability::Infer,
+            Self::Log => Capability::Log,
+            Self::Record => Capability::Record,
+        }
+    }
+}
+
+/// The type of a named output: `kind` of a record with [`Op::Record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum RecordType {
+    /// `target` holds an `i64`; the payload is the name.
+    I64 = 1,
+    /// `target` holds the bits of an `f64`; the payload is the name.
+    F64 = 2,
+    /// `target` holds the name's length; the payload is the name and then UTF-8 text.
+    Text = 3,
+    /// `target` holds the name's length; the payload is the name and then any bytes.
+    Bytes = 4,
+}
+
+impl RecordType {
+    /// The type of that number.
+    pub const fn from_u32(kind: u32) -> Option<Self> {
+        Some(match kind {
+            1 => Self::I64,
+            2 => Self::F64,
+            3 => Self::Text,
+            4 => Self::Bytes,
+            _ => return None,
+        })
+    }
+}
+
+/// Why an outbox was refused. The whole outbox is dropped then: nothing of a faulted step is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboxError {
+    /// A record, or its payload, isn't whole; or bytes are left after the last record.
+    Truncated,
+    /// A record asks for an operation that this ABI version doesn't have.
+    UnknownOp,
+    /// A reserved field isn't zero, or a kind is reserved for the engine.
+    Reserved,
+    /// A record's fields don't fit its operation: a payload where none belongs, a name that is too long, text that isn't UTF-8.
+    Malformed,
+}
+
+/// One checked record of an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxRecord<'a> {
+    /// Offset of the record in the outbox, in bytes.
+    pub offset: u32,
+    /// Its operation.
+    pub op: Op,
+    /// Its fixed part.
+    pub header: OutboxHeader,
+    /// Its payload, without padding.
+    pub payload: &'a [u8],
+}
+
+/// Walks and checks the records of an outbox. It yields `records` records, or an error and then nothing.
+#[derive(Clone, Debug)]
+pub struct OutboxReader<'a> {
+    bytes: &'a [u8],
+    at: u32,
+    left: u32,
+}
+
+impl<'a> OutboxReader<'a> {
+    /// Reads `records` records, which take exactly all of `bytes`.
+    pub const fn new(bytes: &'a [u8], records: u32) -> Self {
+        Self { bytes, at: 0, left: records }
+    }
+
+    #[inline]
+    fn read(&mut self) -> Result<OutboxRecord<'a>, OutboxError> {
+        let offset = self.at;
+        let rest = self.bytes.get(offset as usize..).ok_or(OutboxError::Truncated)?;
+        let head = rest.get(..size_of::<OutboxHeader>()).ok_or(OutboxError::Truncated)?;
+        let header: OutboxHeader = bytemuck::pod_read_unaligned(head);
+        let room = padded(header.payload_bytes).ok_or(OutboxError::Truncated)?;
+        let body = rest[size_of::<OutboxHeader>()..].get(..room as usize).ok_or(OutboxError::Truncated)?;
+        let payload = &body[..header.payload_bytes as usize];
+        let op = Op::from_u32(header.op).ok_or(OutboxError::UnknownOp)?;
+        if header.reserved != 0 || header.kind >= kind::RESERVED {
+            return Err(OutboxError::Reserved);
+        }
+        match op {
+            Op::Join | Op::Leave if !payload.is_empty() => return Err(OutboxError::Malformed),
+            Op::Log if core::str::from_utf8(payload).is_err() => return Err(OutboxError::Malformed),
+            Op::Record => check_record(&header, payload)?,
+            _ => {}
+        }
+        // In range: the record was found inside `bytes`, whose length came from a u32.
+        self.at = offset + OutboxHeader::BYTES + room;
+        Ok(OutboxRecord { offset, op, header, payload })
+    }
+}
+
+fn check_record(header: &OutboxHeader, payload: &[u8]) -> Result<(), OutboxError> {
+    let record = RecordType::from_u32(header.kind).ok_or(OutboxError::Malformed)?;
+    let name = match record {
+        RecordType::I64 | RecordType::F64 => payload,
+        RecordType::Text | RecordType::Bytes => {
+            let length = usize::try_from(header.target).map_err(|_| OutboxError::Malformed)?;
+            let (name, value) = payload.split_at_checked(length).ok_or(OutboxError::Malformed)?;
+            if record == RecordType::Text && core::str::from_utf8(value).is_err() {
+                return Err(OutboxError::Malformed);
+            }
+            name
+        }
+    };
+    match core::str::from_utf8(name) {
+        Ok(name) if !name.is_empty() => Ok(()),
+        _ => Err(OutboxError::Malformed),
+    }
+}
+
+impl<'a> Iterator for OutboxReader<'a> {
+    type Item = Result<OutboxRecord<'a>, OutboxError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            let whole = self.at as usize == self.bytes.len();
+            self.at = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+            return if whole { None } else { Some(Err(OutboxError::Truncated)) };
+        }
+        self.left -= 1;
+        let record = self.read();
+        if record.is_err() {
+            self.left = 0;
+            self.at = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        }
+        Some(record)
+    }
+}

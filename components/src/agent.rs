@@ -1,0 +1,56 @@
+//! Agents: sandboxed WebAssembly modules that are stepped in each frame. The guest itself lives behind the port
+//! `AgentRuntime`; these are the parts that the world knows of it.
+
+use bevy_ecs::component::Component;
+use serde::{Deserialize, Serialize};
+
+/// Where an agent is in its life. State.
+///
+/// `Initialising -> Active <-> Paused -> Terminated`; a fault leads to `Faulted`, and the group's policy on from there.
+#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Lifecycle {
+    /// `agent_init` is called in the next frame, on a fresh instance.
+    #[default]
+    Initialising,
+    /// Stepped in each frame.
+    Active,
+    /// Not stepped; its messages wait in its mailbox.
+    Paused,
+    /// It faulted, and is initialised again in the frame that its [`FaultHistory`] names. Its messages wait.
+    Faulted,
+    /// It ended. Messages to it bounce.
+    Terminated,
+}
+
+impl Lifecycle {
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Initialising => "initialising",
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Faulted => "faulted",
+            Self::Terminated => "terminated",
+        }
+    }
+
+    /// Whether the agent hasn't ended.
+    pub const fn is_alive(self) -> bool {
+        !matches!(self, Self::Terminated)
+    }
+}
+
+/// What an agent's faults have led to so far. State.
+#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FaultHistory {
+    /// Number of faults.
+    pub faults: u32,
+    /// Number of restarts after a fault.
+    pub restarts: u32,
+    /// The frame in which it starts again, while it is [`Lifecycle::Faulted`].
+    pub restart_frame: u64,
+}
+
+/// The agent's position in the dense tables of a frame: agents are numbered in the order of their ids. Transient.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentIndex(pub u32);

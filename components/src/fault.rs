@@ -1,0 +1,133 @@
+//! Faults of agents are data: recorded, hashed, counted. They never stop the run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::AgentId;
+
+/// What an agent did wrong. The order is that of the counters in a digest: new kinds go to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum FaultKind {
+    /// It executed `unreachable`: a panic or an abort.
+    Unreachable,
+    /// It read or wrote outside its memory.
+    MemoryOutOfBounds,
+    /// It reached outside a table.
+    TableOutOfBounds,
+    /// It called a null entry of a table, or one of another signature.
+    BadIndirectCall,
+    /// It divided an integer by zero, overflowed in a division, or converted a float out of range.
+    Arithmetic,
+    /// Its calls nested deeper than the limit.
+    CallDepth,
+    /// It used up the fuel of a call.
+    OutOfFuel,
+    /// Its outbox isn't well formed: lengths that don't fit, an unknown operation, a reserved value.
+    BadOutbox,
+    /// It asked for more than a limit of its group allows in one step: records, jobs, log lines, or a payload's size.
+    OverLimit,
+    /// It asked for something that its group wasn't granted.
+    Denied,
+    /// It said so itself: an export returned a status other than 0.
+    Reported,
+    /// Its mailbox was full, and its group's overflow policy is `fault`.
+    MailboxFull,
+    /// Another trap of the WebAssembly runtime.
+    Trap,
+}
+
+impl FaultKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 13;
+
+    /// Every kind, in the order of its number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Unreachable,
+        Self::MemoryOutOfBounds,
+        Self::TableOutOfBounds,
+        Self::BadIndirectCall,
+        Self::Arithmetic,
+        Self::CallDepth,
+        Self::OutOfFuel,
+        Self::BadOutbox,
+        Self::OverLimit,
+        Self::Denied,
+        Self::Reported,
+        Self::MailboxFull,
+        Self::Trap,
+    ];
+
+    /// The name used in summaries and journals.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::MemoryOutOfBounds => "memory_out_of_bounds",
+            Self::TableOutOfBounds => "table_out_of_bounds",
+            Self::BadIndirectCall => "bad_indirect_call",
+            Self::Arithmetic => "arithmetic",
+            Self::CallDepth => "call_depth",
+            Self::OutOfFuel => "out_of_fuel",
+            Self::BadOutbox => "bad_outbox",
+            Self::OverLimit => "over_limit",
+            Self::Denied => "denied",
+            Self::Reported => "reported",
+            Self::MailboxFull => "mailbox_full",
+            Self::Trap => "trap",
+        }
+    }
+}
+
+/// One fault, as it stands on the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AgentFault {
+    /// Who.
+    pub agent: AgentId,
+    /// What.
+    pub kind: FaultKind,
+    /// The returned status of [`FaultKind::Reported`]; the limit that was passed in [`FaultKind::OverLimit`]; else 0.
+    pub detail: u32,
+}
+
+/// Number of faults of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FaultCounts(pub [u64; FaultKind::COUNT]);
+
+impl FaultCounts {
+    /// Counts one fault.
+    pub fn add(&mut self, kind: FaultKind) {
+        self.0[kind as usize] += 1;
+    }
+
+    /// Faults of all kinds together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The kinds that occurred, with their numbers, in the order of [`FaultKind::ALL`].
+    pub fn by_kind(&self) -> impl Iterator<Item = (FaultKind, u64)> + '_ {
+        FaultKind::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
+    }
+}
+
+/// What happens to an agent of a group after a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FaultPolicy {
+    /// Start again from the initial image, `backoff_frames` later (doubled by each restart), at most `restarts_max` times;
+    /// then terminate.
+    Restart {
+        /// How often. Default 3.
+        restarts_max: u32,
+        /// Frames between the fault and the first restart, at least 1. Default 1.
+        backoff_frames: u32,
+    },
+    /// Keep it as it is, unstepped.
+    Pause,
+    /// End it.
+    Terminate,
+}
+
+impl Default for FaultPolicy {
+    fn default() -> Self {
+        Self::Restart { restarts_max: 3, backoff_frames: 1 }
+    }
+}

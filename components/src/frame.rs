@@ -1,0 +1,137 @@
+//! A frame is a function from the world and its inputs to a record. These are the two ends.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, TopicId};
+
+/// What enters the world in one frame. There is no other door.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrameInputs {
+    /// External events, in the order in which they are delivered.
+    pub events: Vec<ExternalEvent>,
+}
+
+/// A message from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalEvent {
+    /// For whom it is.
+    pub to: EventTarget,
+    /// The message's kind, below `0x8000_0000`.
+    pub kind: u32,
+    /// The message's correlation.
+    pub correlation: u64,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+/// For whom an external event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTarget {
+    /// One agent.
+    Agent(AgentId),
+    /// All members of a topic.
+    Topic(TopicId),
+}
+
+/// What leaves the world at the end of a frame.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FrameRecord {
+    /// Number of the frame, from 0.
+    pub frame: u64,
+    /// Digest of all lanes, chained to the frame before.
+    pub digest: Digest,
+    /// The lanes.
+    pub lanes: Lanes,
+    /// What happened, in numbers.
+    pub counts: FrameCounts,
+    /// Each group, in the order of its number.
+    pub groups: Vec<GroupRecord>,
+    /// Faults, in the order of the agents' ids.
+    pub faults: Vec<AgentFault>,
+    /// Log lines, in the order of the agents' ids.
+    pub logs: Vec<LogLine>,
+    /// Named outputs, in the order of the agents' ids.
+    pub outputs: Vec<NamedOutput>,
+}
+
+/// What happened in one frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameCounts {
+    /// Agents that haven't ended.
+    pub agents: u64,
+    /// Calls of `agent_step`.
+    pub steps: u64,
+    /// Messages and publications that agents sent.
+    pub messages: u64,
+    /// Messages that reached an inbox, each recipient of a publication counted.
+    pub delivered: u64,
+    /// Messages that were dropped for want of room or of a recipient, bounced or not.
+    pub dropped: u64,
+    /// Faults.
+    pub faults: u64,
+    /// Inference jobs that were dispatched to a model.
+    pub inference_jobs: u64,
+    /// Batches in which they were dispatched.
+    pub inference_batches: u64,
+}
+
+/// One group at the end of a frame.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupRecord {
+    /// Its number.
+    pub group: u32,
+    /// Agents of it that haven't ended.
+    pub agents: u64,
+    /// Sums over the run so far.
+    pub totals: GroupTotals,
+    /// What its agents are and did, chained over the frames. It doesn't depend on what other groups did, except by way of
+    /// messages that its agents took.
+    pub digest: Digest,
+}
+
+impl GroupRecord {
+    /// The group's number as an id.
+    pub const fn id(&self) -> GroupId {
+        GroupId(self.group)
+    }
+
+    /// Faults by kind.
+    pub const fn faults(&self) -> &FaultCounts {
+        &self.totals.faults
+    }
+}
+
+/// A line that an agent wrote to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// Who.
+    pub agent: AgentId,
+    /// 1 error, 2 warn, 3 info, 4 debug.
+    pub level: u32,
+    /// What.
+    pub text: String,
+}
+
+/// A value that an agent recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedOutput {
+    /// Who.
+    pub agent: AgentId,
+    /// Under which name.
+    pub name: String,
+    /// What.
+    pub value: OutputValue,
+}
+
+/// The value of a named output.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OutputValue {
+    /// A whole number.
+    I64(i64),
+    /// A number.
+    F64(f64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}

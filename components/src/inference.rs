@@ -1,0 +1,50 @@
+//! Inference: models, and jobs as entities. A job lives from the frame that asked to the frame that delivers its result.
+
+use bevy_ecs::component::Component;
+use serde::{Deserialize, Serialize};
+use wasm_engine_abi::InferenceStatus;
+
+use crate::{AgentId, JobId, ModelId};
+
+/// A model of the scenario, as the frame knows it. Fixed for a run; the session lives behind the port `ModelRuntime`.
+#[derive(Component, Clone, Debug)]
+pub struct Model {
+    /// The number of its name.
+    pub id: ModelId,
+    /// Its name in the scenario.
+    pub name: String,
+    /// Bytes of one row: its inputs in the model's order, concatenated.
+    pub row_bytes: u32,
+    /// Most rows of one batch.
+    pub batch_rows_max: u32,
+    /// A job's result is delivered this many frames after it was asked for, at least 1.
+    pub latency_frames: u32,
+}
+
+/// A question to a model. State.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InferenceJob {
+    /// Its number.
+    pub id: JobId,
+    /// Who asked.
+    pub agent: AgentId,
+    /// Which model.
+    pub model: ModelId,
+    /// Chosen by the agent, and given back with the result.
+    pub correlation: u64,
+    /// The frame in which the result is delivered.
+    pub due_frame: u64,
+}
+
+/// One row of inputs. Taken away when the job is dispatched. State.
+#[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobInput(pub Vec<u8>);
+
+/// The result, until it is delivered. State.
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
+pub struct JobOutput {
+    /// How it went.
+    pub status: InferenceStatus,
+    /// The outputs in the model's order, concatenated; empty unless the status is `Ok`.
+    pub bytes: Vec<u8>,
+}

@@ -1,0 +1,31 @@
+//! What *is*: the data of a simulated world. Fields and pure methods only; what happens to them is in the crate
+//! `wasm-engine-systems`.
+//!
+//! Everything here is either *state* (hashed into the digest, saved, loaded) or *transient* (derived anew in each frame).
+//! Stable ids order everything; a bevy `Entity` never leaves the world it was made in.
+
+pub mod agent;
+pub mod fault;
+pub mod frame;
+pub mod group;
+pub mod id;
+pub mod inference;
+pub mod limits;
+pub mod mailbox;
+pub mod message;
+pub mod state;
+pub mod topic;
+
+pub use agent::{AgentIndex, FaultHistory, Lifecycle};
+pub use fault::{AgentFault, FaultCounts, FaultKind, FaultPolicy};
+pub use frame::{
+    EventTarget, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput, OutputValue,
+};
+pub use group::{Group, GroupCounters, GroupTotals};
+pub use id::{AgentId, GroupId, JobId, ModelId, StableId, TopicId};
+pub use inference::{InferenceJob, JobInput, JobOutput, Model};
+pub use limits::GroupLimits;
+pub use mailbox::{Backlog, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage};
+pub use message::{Message, PayloadRef, Recipient};
+pub use state::{Digest, Lane, Lanes};
+pub use topic::{Members, Topic};

@@ -1,0 +1,119 @@
+//! Every limit, its default and its bound, and the relations between them. A quantity's name ends in its unit and bound.
+
+use serde::{Deserialize, Serialize};
+use wasm_engine_abi::{FrameContext, MessageHeader};
+
+/// Most agents that one group may have.
+pub const GROUP_AGENTS_MAX: u32 = 4_000_000;
+/// Most agents that a run may have.
+pub const AGENTS_MAX: u32 = 8_000_000;
+/// Most groups that a scenario may have.
+pub const GROUPS_MAX: u32 = 1_000;
+/// Most topics that a scenario may have.
+pub const TOPICS_MAX: u32 = 100_000;
+/// Most models that a scenario may have.
+pub const MODELS_MAX: u32 = 1_000;
+/// Most frames that a run may have.
+pub const FRAMES_MAX: u64 = 1 << 48;
+/// Largest scenario file, in bytes.
+pub const SCENARIO_BYTES_MAX: u64 = 16 << 20;
+/// Largest module file, in bytes.
+pub const MODULE_BYTES_MAX: u64 = 64 << 20;
+/// Largest model file, in bytes.
+pub const MODEL_BYTES_MAX: u64 = 4 << 30;
+/// Longest line of an events file, in bytes. A payload of [`PAYLOAD_BYTES_MAX`] as decimal numbers fits.
+pub const EVENT_LINE_BYTES_MAX: usize = 16 << 20;
+/// Largest payload of a message or an event, in bytes.
+pub const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
+/// How deep an agent's calls may nest.
+pub const CALL_DEPTH_MAX: u32 = 1_000;
+/// Most locals, parameters and operands (of 8 bytes; a vector counts twice) that one function may have at once.
+pub const FUNCTION_SLOTS_MAX: u32 = 1_000;
+/// What the native frame of one such function takes at most, in bytes: its slots, spilled once more, and the fixed part.
+pub const FUNCTION_FRAME_BYTES_MAX: u32 = 2 * 8 * FUNCTION_SLOTS_MAX + 384;
+/// Native stack that guests may use, in bytes. The call depth is reached before it is.
+pub const WASM_STACK_BYTES_MAX: u32 = 24 << 20;
+/// Native stack of a thread that steps agents, in bytes.
+pub const THREAD_STACK_BYTES: usize = 32 << 20;
+/// Most threads.
+pub const THREADS_MAX: u32 = 1_024;
+/// Largest batch that a model may be given, in rows.
+pub const BATCH_ROWS_MAX: u32 = 65_536;
+/// Largest latency of an inference, in frames.
+pub const LATENCY_FRAMES_MAX: u32 = 1_000_000;
+/// Most bytes of text that the import `log` keeps of one call.
+pub const LOG_BYTES_PER_STEP_MAX: u32 = 16 << 10;
+/// Size of a page of WebAssembly memory, in bytes.
+pub const WASM_PAGE_BYTES: u64 = 64 << 10;
+
+const _: () = assert!(CALL_DEPTH_MAX as u64 * FUNCTION_FRAME_BYTES_MAX as u64 <= WASM_STACK_BYTES_MAX as u64);
+const _: () = assert!((WASM_STACK_BYTES_MAX as usize) < THREAD_STACK_BYTES);
+const _: () = assert!(PAYLOAD_BYTES_MAX as usize * 8 <= EVENT_LINE_BYTES_MAX);
+const _: () = assert!(GROUP_AGENTS_MAX <= AGENTS_MAX && GROUPS_MAX < u32::MAX);
+
+/// What bounds one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct GroupLimits {
+    /// Fuel of one call: roughly, WebAssembly instructions.
+    pub fuel_per_step_max: u64,
+    /// Linear memory in bytes; a growth beyond it fails in the guest.
+    pub memory_bytes_max: u64,
+    /// Outbox records of one step.
+    pub records_per_step_max: u32,
+    /// Payload of one message, in bytes.
+    pub payload_bytes_max: u32,
+    /// Inference jobs of one step.
+    pub jobs_per_step_max: u32,
+    /// Log lines of one step, by outbox and import together.
+    pub log_lines_per_step_max: u32,
+    /// Messages that a mailbox holds.
+    pub mailbox_messages_max: u32,
+    /// Bytes that a mailbox holds, headers included. The module's inbox area bounds it, too.
+    pub mailbox_bytes_max: u32,
+}
+
+impl GroupLimits {
+    /// What holds where a scenario says nothing.
+    pub const DEFAULT: Self = Self {
+        fuel_per_step_max: 1_000_000,
+        memory_bytes_max: 1 << 20,
+        records_per_step_max: 256,
+        payload_bytes_max: 64 << 10,
+        jobs_per_step_max: 16,
+        log_lines_per_step_max: 16,
+        mailbox_messages_max: 1_024,
+        mailbox_bytes_max: 1 << 20,
+    };
+    /// The smallest value of each that a scenario may set.
+    pub const MIN: Self = Self {
+        fuel_per_step_max: 1,
+        memory_bytes_max: WASM_PAGE_BYTES,
+        records_per_step_max: 0,
+        payload_bytes_max: 0,
+        jobs_per_step_max: 0,
+        log_lines_per_step_max: 0,
+        mailbox_messages_max: 1,
+        mailbox_bytes_max: MessageHeader::BYTES,
+    };
+    /// The largest value of each that a scenario may set.
+    pub const MAX: Self = Self {
+        fuel_per_step_max: 1 << 40,
+        memory_bytes_max: 4 << 30,
+        records_per_step_max: 1 << 20,
+        payload_bytes_max: PAYLOAD_BYTES_MAX,
+        jobs_per_step_max: 1 << 16,
+        log_lines_per_step_max: 1 << 16,
+        mailbox_messages_max: 1 << 20,
+        mailbox_bytes_max: 1 << 30,
+    };
+}
+
+impl Default for GroupLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+const _: () = assert!(GroupLimits::DEFAULT.payload_bytes_max <= GroupLimits::DEFAULT.mailbox_bytes_max);
+const _: () = assert!(GroupLimits::MIN.mailbox_bytes_max as usize == size_of::<MessageHeader>());
+const _: () = assert!(size_of::<FrameContext>() == 64);

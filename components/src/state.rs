@@ -1,0 +1,93 @@
+//! Digests: what two runs have in common if they have everything in common.
+
+use serde::{Deserialize, Serialize};
+
+/// A digest of 128 bits. Shown as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest(pub u128);
+
+impl core::fmt::Display for Digest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// The kinds of state that have a lane of their own in a frame's digest, so that a divergence names its culprit.
+/// The order is that of the digest: new lanes go to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Lane {
+    /// What came from outside in this frame.
+    Inputs,
+    /// Agents' lifecycles and fault histories.
+    Agents,
+    /// What agents asked for in this frame: their outboxes.
+    Outboxes,
+    /// What waits in mailboxes, and what was dropped.
+    Mailboxes,
+    /// Messages from the host that are in flight: bounces and native systems' messages.
+    HostMessages,
+    /// Members of topics.
+    Topics,
+    /// Inference jobs and results in flight.
+    Inference,
+    /// Groups' counters: steps, fuel, messages, faults.
+    Groups,
+    /// Registered components of authors' entities.
+    Native,
+    /// Memories of the agents that stepped in this frame; zero unless the run asks for full digests.
+    Memories,
+}
+
+impl Lane {
+    /// How many lanes there are.
+    pub const COUNT: usize = 10;
+
+    /// Every lane, in order.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Inputs,
+        Self::Agents,
+        Self::Outboxes,
+        Self::Mailboxes,
+        Self::HostMessages,
+        Self::Topics,
+        Self::Inference,
+        Self::Groups,
+        Self::Native,
+        Self::Memories,
+    ];
+
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inputs => "inputs",
+            Self::Agents => "agents",
+            Self::Outboxes => "outboxes",
+            Self::Mailboxes => "mailboxes",
+            Self::HostMessages => "host_messages",
+            Self::Topics => "topics",
+            Self::Inference => "inference",
+            Self::Groups => "groups",
+            Self::Native => "native",
+            Self::Memories => "memories",
+        }
+    }
+}
+
+/// One digest for each [`Lane`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lanes(pub [Digest; Lane::COUNT]);
+
+impl core::ops::Index<Lane> for Lanes {
+    type Output = Digest;
+
+    fn index(&self, lane: Lane) -> &Digest {
+        &self.0[lane as usize]
+    }
+}
+
+impl core::ops::IndexMut<Lane> for Lanes {
+    fn index_mut(&mut self, lane: Lane) -> &mut Digest {
+        &mut self.0[lane as usize]
+    }
+}

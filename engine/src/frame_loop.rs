@@ -1,0 +1,45 @@
+//! The main loop. Run, replay, resume and verify are this loop with another source and sink.
+
+use wasm_engine_components::{FrameInputs, FrameRecord};
+
+use crate::simulation::Simulation;
+
+/// Where the inputs of frames come from. It does I/O, and may fail.
+pub trait FrameSource {
+    /// Why there are no inputs.
+    type Error;
+
+    /// The inputs of frame `frame`; `None` ends the run.
+    ///
+    /// # Errors
+    /// The inputs can't be read.
+    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, Self::Error>;
+}
+
+/// Where the records of frames go. It does I/O, and may fail.
+pub trait FrameSink {
+    /// Why a record couldn't be kept.
+    type Error;
+
+    /// Takes the record of a frame.
+    ///
+    /// # Errors
+    /// The record can't be written.
+    fn append(&mut self, record: &FrameRecord) -> Result<(), Self::Error>;
+}
+
+/// Runs frames until the source ends.
+///
+/// # Errors
+/// The first error of source or sink. A frame itself can't fail.
+pub fn run<E>(
+    simulation: &mut Simulation,
+    source: &mut impl FrameSource<Error = E>,
+    sink: &mut impl FrameSink<Error = E>,
+) -> Result<(), E> {
+    while let Some(inputs) = source.next_frame(simulation.next_frame())? {
+        let record = simulation.frame(inputs);
+        sink.append(&record)?;
+    }
+    Ok(())
+}

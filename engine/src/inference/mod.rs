@@ -1,0 +1,1 @@
+//! Models: ONNX Runtime behind the port `ModelRuntime`.

@@ -1,0 +1,9 @@
+//! The machine under the world: wasmtime, ONNX Runtime, files, threads and the command line.
+//!
+//! The main loop is [`frame_loop::run`]; the world and its frame are [`simulation::Simulation`].
+
+pub mod frame_loop;
+pub mod inference;
+pub mod scenario;
+pub mod simulation;
+pub mod wasm;

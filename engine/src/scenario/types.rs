@@ -1,0 +1,133 @@
+//! A scenario after it was read and checked: every reference is resolved, every number is in range.
+
+use std::path::PathBuf;
+
+use wasm_engine_abi::Capabilities;
+use wasm_engine_components::{FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, TopicId};
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Its name: the key `name`, or the file's stem.
+    pub name: String,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The file's text, for the run directory.
+    pub source: String,
+    /// Seed of all random numbers. Default 0.
+    pub seed: u64,
+    /// How many frames to run, at least 1.
+    pub frames: u64,
+    /// Simulated length of a frame in microseconds, told to the agents. Default 0: not stated.
+    pub frame_period_us: u32,
+    /// The entries of `[params]` after `--set`, as TOML text, sorted by name.
+    pub params: Vec<(String, String)>,
+    /// Modules, in the order of their names.
+    pub modules: Vec<ModuleEntry>,
+    /// Models, in the order of their names.
+    pub models: Vec<ModelEntry>,
+    /// Topics, in the order of their names.
+    pub topics: Vec<TopicEntry>,
+    /// Groups in the order of the file. The group at position `i` has the id `i + 1`, also where it is disabled.
+    pub groups: Vec<GroupEntry>,
+    /// The events file, if any: `-` is standard input.
+    pub input: Option<PathBuf>,
+    /// What must hold at the end.
+    pub expect: Vec<Expectation>,
+}
+
+/// A WebAssembly module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModuleEntry {
+    /// Its name in the scenario.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What the file must hash to, if the scenario says so.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// An ONNX model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelEntry {
+    /// Its name in the scenario.
+    pub name: String,
+    /// The number of that name.
+    pub id: ModelId,
+    /// The file.
+    pub path: PathBuf,
+    /// What the file must hash to, if the scenario says so.
+    pub sha256: Option<[u8; 32]>,
+    /// Most rows of one batch. Default 64.
+    pub batch_rows_max: u32,
+    /// Frames from a job to its result, at least 1. Default 1.
+    pub latency_frames: u32,
+    /// Whether a row with an infinity or a NaN is refused. Default true.
+    pub refuse_non_finite: bool,
+    /// Sizes of named dynamic dimensions other than the batch, sorted by name.
+    pub dims: Vec<(String, u32)>,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicEntry {
+    /// Its name.
+    pub name: String,
+    /// The number of its name.
+    pub id: TopicId,
+}
+
+/// A group of agents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupEntry {
+    /// Its number.
+    pub id: GroupId,
+    /// Its name.
+    pub name: String,
+    /// Whether it takes part. A group that doesn't keeps its number, so that the ids of all others stay. Default true.
+    pub enabled: bool,
+    /// Position of its module in [`Scenario::modules`].
+    pub module: usize,
+    /// How many agents, at least 1.
+    pub agents: u32,
+    /// What `agent_init` is given: bytes, or a TOML table as canonical TOML text.
+    pub params: Vec<u8>,
+    /// Topics that its agents are members of from the start, sorted.
+    pub subscribe: Vec<TopicId>,
+    /// What its agents may do. Default: everything.
+    pub capabilities: Capabilities,
+    /// From which groups its mailboxes take messages, sorted. Default: all.
+    pub accepts: Option<Vec<GroupId>>,
+    /// What happens to a message for which a mailbox has no room. Default: reject.
+    pub overflow: OverflowPolicy,
+    /// What bounds its agents.
+    pub limits: GroupLimits,
+    /// What a fault leads to.
+    pub on_fault: FaultPolicy,
+}
+
+/// Something that must hold at the end of a run; if it doesn't, the run has failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expectation {
+    /// Whose output: a group's number.
+    pub group: GroupId,
+    /// The output's name. The value is the sum over the group's agents of the last number that each recorded under it.
+    pub output: String,
+    /// What it must be.
+    pub value: ExpectedValue,
+    /// Line of the scenario file.
+    pub line: usize,
+}
+
+/// What an output must be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExpectedValue {
+    /// This number.
+    Equals(f64),
+    /// At least this number.
+    AtLeast(f64),
+    /// At most this number.
+    AtMost(f64),
+    /// The same as another output of the group.
+    EqualsOutput(String),
+}

@@ -1,0 +1,1 @@
+//! The agents' sandbox: wasmtime behind the port `AgentRuntime`.

@@ -1,0 +1,39 @@
+//! Digests of state. A lane is a sum, modulo 2^128, of the digests of its parts, each keyed by the part's stable id: the sum
+//! doesn't depend on the order in which the parts are visited, and can be kept up to date by what changed.
+
+use wasm_engine_components::{AgentId, Digest, Lane};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+/// The digest of one part of a lane: `bytes` under the stable id `id`.
+pub fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {
+    xxh3_128_with_seed(bytes, part_seed(lane, id))
+}
+
+/// The digest of a non-empty outbox, as it is summed in the lane of outboxes.
+#[inline]
+pub fn outbox_digest(agent: AgentId, bytes: &[u8]) -> u128 {
+    xxh3_128_with_seed(bytes, part_seed(Lane::Outboxes, agent.0))
+}
+
+/// The digest of an agent's linear memory, as it is summed in the lane of memories. All of the memory counts, and its size.
+pub fn memory_digest(agent: AgentId, memory: &[u8]) -> u128 {
+    xxh3_128_with_seed(memory, part_seed(Lane::Memories, agent.0)).wrapping_add(memory.len() as u128)
+}
+
+/// The digest of several in their order, chained to the one before.
+pub fn chain(before: Digest, frame: u64, parts: &[u128]) -> Digest {
+    let mut bytes = Vec::with_capacity(24 + 16 * parts.len());
+    bytes.extend_from_slice(&before.0.to_le_bytes());
+    bytes.extend_from_slice(&frame.to_le_bytes());
+    for part in parts {
+        bytes.extend_from_slice(&part.to_le_bytes());
+    }
+    Digest(xxh3_128_with_seed(&bytes, xxh3_64(b"wasm-engine frame")))
+}
+
+/// Lanes have domains of their own: the same bytes under the same id differ from lane to lane.
+#[inline]
+const fn part_seed(lane: Lane, id: u64) -> u64 {
+    // An odd multiplier is a bijection of the ids, the lane then moves them apart.
+    id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ((lane as u64 + 1) << 56)
+}

@@ -1,0 +1,4 @@
+//! What *happens*.
+pub mod digest;
+pub mod outbox;
+pub mod ports;
