@@ -33,13 +33,13 @@ impl<'a> Params<'a> {
         self.0
     }
 
-    /// The text of a value as it stands, for types that this reader doesn't know. A name that isn't a bare key of TOML
-    /// (letters, digits, `_`, `-`) must be given in its quotes.
-    pub fn raw(&self, name: &str) -> Option<&'a str> {
-        let text = core::str::from_utf8(self.0).ok()?;
-        text.lines().find_map(|line| {
-            let rest = line.trim_ascii_start().strip_prefix(name)?;
-            Some(rest.trim_ascii_start().strip_prefix('=')?.trim_ascii())
+    /// A value as it stands, for types that this reader doesn't know. A name that isn't a bare key of TOML (letters,
+    /// digits, `_`, `-`) must be given in its quotes.
+    pub fn raw(&self, name: &str) -> Option<&'a [u8]> {
+        // Bytes, not text: to check that all of it is UTF-8 would take more code than the whole rest.
+        self.0.split(|&byte| byte == b'\n').find_map(|line| {
+            let rest = line.trim_ascii_start().strip_prefix(name.as_bytes())?;
+            Some(rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii())
         })
     }
 
@@ -112,7 +112,8 @@ impl<'a> Params<'a> {
     /// # Errors
     /// It is missing, something else, or longer than the buffer.
     pub fn str_into<'b>(&self, name: &str, buffer: &'b mut [u8]) -> Result<&'b str, ParamError> {
-        let text = self.raw(name).ok_or(ParamError::Missing)?;
+        let value = self.raw(name).ok_or(ParamError::Missing)?;
+        let text = core::str::from_utf8(value).map_err(|_| ParamError::Invalid)?;
         let used = unescape(text, buffer).ok_or(ParamError::Invalid)?;
         core::str::from_utf8(&buffer[..used]).map_err(|_| ParamError::Invalid)
     }
@@ -120,23 +121,60 @@ impl<'a> Params<'a> {
 
 /// A type that a parameter can be read as.
 pub trait FromParam<'a>: Sized {
-    /// Reads the text of a TOML value; `None` if it is something else.
-    fn from_param(text: &'a str) -> Option<Self>;
+    /// Reads a TOML value; `None` if it is something else.
+    fn from_param(value: &'a [u8]) -> Option<Self>;
 }
 
-macro_rules! from_str {
+/// An integer in decimal, in the range of TOML's.
+fn integer(value: &[u8]) -> Option<i64> {
+    let (negative, digits) = match value {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // Downwards, because there is one number more below zero.
+    let digit = |sum: i64, byte: &u8| {
+        byte.is_ascii_digit().then(|| sum.checked_mul(10)?.checked_sub(i64::from(byte - b'0'))).flatten()
+    };
+    let sum = digits.iter().try_fold(0, digit)?;
+    if digits.is_empty() {
+        None
+    } else if negative {
+        Some(sum)
+    } else {
+        sum.checked_neg()
+    }
+}
+
+macro_rules! from_integer {
     ($($number:ty),*) => {$(
         impl FromParam<'_> for $number {
-            fn from_param(text: &str) -> Option<Self> {
-                text.parse().ok()
+            fn from_param(value: &[u8]) -> Option<Self> {
+                integer(value)?.try_into().ok()
             }
         }
     )*};
 }
-from_str!(u8, u16, u32, u64, i8, i16, i32, i64, f32, f64, bool);
+from_integer!(u8, u16, u32, u64, i8, i16, i32, i64);
+
+impl FromParam<'_> for f64 {
+    fn from_param(value: &[u8]) -> Option<Self> {
+        core::str::from_utf8(value).ok()?.parse().ok()
+    }
+}
+
+impl FromParam<'_> for bool {
+    fn from_param(value: &[u8]) -> Option<Self> {
+        match value {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    }
+}
 
 impl<'a> FromParam<'a> for &'a str {
-    fn from_param(text: &'a str) -> Option<Self> {
+    fn from_param(value: &'a [u8]) -> Option<Self> {
+        let text = core::str::from_utf8(value).ok()?;
         if let Some(literal) = text.strip_prefix('\'') {
             return literal.strip_suffix('\'').filter(|text| !text.contains('\''));
         }
@@ -217,6 +255,9 @@ mod tests {
         assert_eq!(params.u32("big"), Err(ParamError::Invalid));
         assert_eq!(params.i64("negative"), Ok(-3));
         assert_eq!(params.u64("negative"), Err(ParamError::Invalid));
+        for (text, value) in [("-9223372036854775808", Some(i64::MIN)), ("9223372036854775808", None), ("-", None)] {
+            assert_eq!(i64::from_param(text.as_bytes()), value);
+        }
         assert_eq!(params.f64("half"), Ok(0.5));
         assert_eq!(params.f64("agents"), Ok(1000.0));
         assert_eq!(params.i64("half"), Err(ParamError::Invalid));
