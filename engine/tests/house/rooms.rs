@@ -24,13 +24,17 @@ const COMPONENTS: Room = Room {
         ("Query<", "components are fields and pure methods; queries are for systems"),
         ("HashMap", "its order depends on a random seed"),
         ("HashSet", "its order depends on a random seed"),
+        ("unsafe", "what needs it is in engine/"),
     ],
     banned_std: MACHINE_STD,
 };
 
 const SYSTEMS: Room = Room {
     folders: &["systems/src/"],
-    banned: &[("Local<", "state lives in components and resources, where the digest finds it")],
+    banned: &[
+        ("Local<", "state lives in components and resources, where the digest finds it"),
+        ("unsafe", "what needs it is in engine/"),
+    ],
     banned_std: &[
         "std::collections::HashMap",
         "std::collections::HashSet",
@@ -172,6 +176,7 @@ fn components_are_fields_and_pure_methods() {
         "fn f(q: Query<&A>) {}",
         "struct A(std::collections::HashMap<u8, u8>);",
         "use hashbrown::HashSet;",
+        "fn f() { unsafe { g() } }",
         "use std::{collections::BTreeMap, fs};",
         "use std::{\n    sync::Arc,\n    time::{Duration, Instant},\n};",
         "fn f() { ::std::net::TcpStream::connect(\"x\"); }",
