@@ -53,7 +53,7 @@ pub fn code_spans(line: &str) -> impl Iterator<Item = &str> {
 pub fn anchors(text: &str) -> Vec<String> {
     let (_, prose) = split(text);
     let headings = prose.lines().filter_map(|line| Some(line.strip_prefix('#')?.trim_start_matches('#').trim()));
-    headings.map(|heading| anchor(heading)).collect()
+    headings.map(anchor).collect()
 }
 
 fn anchor(heading: &str) -> String {
