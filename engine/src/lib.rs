@@ -4,6 +4,7 @@
 
 pub mod frame_loop;
 pub mod inference;
+pub mod problem;
 pub mod scenario;
 pub mod simulation;
 pub mod wasm;
