@@ -2,6 +2,7 @@
 //!
 //! The main loop is [`frame_loop::run`]; the world and its frame are [`simulation::Simulation`].
 
+pub mod events;
 pub mod frame_loop;
 pub mod inference;
 pub mod problem;

@@ -155,9 +155,14 @@ const NAMES_LISTED_MAX: usize = 24;
 /// The help for a name that isn't known: the nearest one, if any is near, and the known ones.
 pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
+    let distance = |candidate: &str| {
+        let (short, long) = if name.len() < candidate.len() { (name, candidate) } else { (candidate, name) };
+        // A name that was cut short, or has something added, is near however long the rest is.
+        if short.len() >= 3 && long.contains(short) { 1 } else { strsim::damerau_levenshtein(name, candidate) }
+    };
     let near = known
         .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
+        .map(|candidate| (distance(candidate), *candidate))
         .filter(|(distance, candidate)| *distance <= (name.chars().count().max(candidate.chars().count()) / 2).max(1))
         .min();
     let mut list = known.iter().take(NAMES_LISTED_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -18,8 +18,8 @@ use crate::problem::{Problem, Problems};
 /// How many problems of one scenario are said.
 const PROBLEMS_MAX: usize = 10;
 
-const KEYS: [&str; 10] =
-    ["name", "seed", "frames", "frame_period_us", "input", "topics", "modules", "models", "groups", "expect"];
+const KEYS: [&str; 11] =
+    ["name", "seed", "frames", "frame_period_us", "input", "topics", "params", "modules", "models", "groups", "expect"];
 
 /// What is said besides the file.
 #[derive(Clone, Debug, Default)]
