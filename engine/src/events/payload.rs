@@ -61,7 +61,7 @@ fn each<const N: usize>(
     let mut bytes = Vec::with_capacity(numbers.len() * N);
     for (i, number) in numbers.iter().enumerate() {
         let Some(number_bytes) = bytes_of(number) else {
-            let what = format!("number {i} (from 0), {number}, isn't a {number_type}");
+            let what = format!("number {i} (from 0), {number}, isn't of the type {number_type}");
             return Err(Fault::new("numbers", what).help("use another `type`, or numbers in its range"));
         };
         bytes.extend_from_slice(&number_bytes);

@@ -57,7 +57,7 @@ impl Lines {
             if text.trim().is_empty() {
                 continue;
             }
-            let line = parse(text, directory).map_err(|fault| self.wrong(fault))?;
+            let line = parse(text.trim_end(), directory).map_err(|fault| self.wrong(fault))?;
             if let Some((number, frame)) = self.before.filter(|(_, frame)| line.frame < *frame) {
                 let what = format!("frame {} comes after frame {frame} of line {number}", line.frame);
                 return Err(self.wrong(Fault::new("frame", what).help("sort the events by frame")));
