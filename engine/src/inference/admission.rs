@@ -79,7 +79,6 @@ fn random_row(inputs: &[TensorPlan], row: usize, kind: Inputs) -> Vec<u8> {
     bytes
 }
 
-#[expect(clippy::cast_precision_loss, reason = "any number of the range will do")]
 fn push_element(bytes: &mut Vec<u8>, dtype: ElementType, low: u32, high: u32, row: usize, kind: Inputs) {
     // Rows of other magnitudes, so that a scale that is shared by a batch shows.
     let magnitude = 1.0 / f64::from(1_u32 << (row % 8));
