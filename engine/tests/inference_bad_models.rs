@@ -61,6 +61,11 @@ fn weights_outside_of_the_file() {
 }
 
 #[test]
+fn a_model_that_nobody_can_replay() {
+    check(entry("random"), &["gives other results when it is run again on the same row"]);
+}
+
+#[test]
 fn types_that_agents_cant_exchange() {
     check(entry("float16"), &["the input `x` of type f16", "f32, f64, i64, i32, u8, i8 and bool"]);
     check(entry("string"), &["the input `x` of type String"]);
