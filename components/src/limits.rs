@@ -41,6 +41,20 @@ pub const THREADS_MAX: u32 = 1_024;
 pub const BATCH_ROWS_MAX: u32 = 65_536;
 /// Largest latency of an inference, in frames.
 pub const LATENCY_FRAMES_MAX: u32 = 1_000_000;
+/// Largest size of a model's named dimension.
+pub const MODEL_DIM_MAX: u32 = 1 << 24;
+/// Longest name of a scenario, group, module, model or topic, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Most restarts that a group's fault policy may allow an agent.
+pub const RESTARTS_MAX: u32 = 1_000_000;
+/// Longest pause before an agent's first restart, in frames.
+pub const BACKOFF_FRAMES_MAX: u32 = 1_000_000;
+/// Most output names, counted per group, that a run's summary keeps apart.
+pub const SUMMARY_OUTPUTS_MAX: usize = 10_000;
+/// Most last values of outputs, one for each agent and name, that a run's summary keeps.
+pub const SUMMARY_VALUES_MAX: usize = 4_000_000;
+/// Most bytes of a text or bytes output that a run's summary shows.
+pub const SUMMARY_TEXT_BYTES_MAX: usize = 200;
 /// Most bytes of text that the import `log` keeps of one call.
 pub const LOG_BYTES_PER_STEP_MAX: u32 = 16 << 10;
 /// Size of a page of WebAssembly memory, in bytes.

@@ -2,9 +2,14 @@
 //!
 //! The main loop is [`frame_loop::run`]; the world and its frame are [`simulation::Simulation`].
 
+pub mod cli;
+pub mod events;
 pub mod files;
 pub mod frame_loop;
 pub mod inference;
+pub mod problem;
+pub mod run_dir;
 pub mod scenario;
 pub mod simulation;
+pub mod summary;
 pub mod wasm;

@@ -90,7 +90,8 @@ fn a_full_disk_ends_the_run_with_its_file_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let script = r#"mount -t tmpfs -o size=64k tmpfs disk && exec "$0" "$@""#;
     fs::create_dir(folder.path().join("disk")).expect("a folder");
-    let args = ["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_wasm-engine"), "run", &ring(), "--quiet", "--out", "disk/run"];
+    let args =
+        ["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_wasm-engine"), "run", &ring(), "--quiet", "--out", "disk/run"];
     let output = Command::new("unshare").current_dir(folder.path()).args(args).output();
     let Ok(output) = output else { return };
     let stderr = text(&output.stderr);

@@ -173,7 +173,7 @@ impl<'a> Context<'a> {
     }
 
     /// Like [`log`](Self::log), formatted straight into the outbox: `ctx.log_fmt(Level::Info, format_args!("{n} left"))`.
-    /// Formatting adds 2 KB and more to a module.
+    /// Formatting adds 3 KB and more to a module.
     ///
     /// # Errors
     /// The outbox has no room for the whole line.

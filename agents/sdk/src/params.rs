@@ -83,7 +83,7 @@ impl<'a> Params<'a> {
         self.get(name)
     }
 
-    /// A number, with or without a decimal point. Adds 10 KB to a module.
+    /// A number, with or without a decimal point. Adds 19 KB to a module.
     ///
     /// # Errors
     /// It is missing, or something else.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use wasm_engine_abi::Capabilities;
-use wasm_engine_components::{FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, TopicId};
+use wasm_engine_components::{AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, TopicId};
 
 /// What to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,21 @@ pub struct Scenario {
     pub input: Option<PathBuf>,
     /// What must hold at the end.
     pub expect: Vec<Expectation>,
+}
+
+impl Scenario {
+    /// The group with that number.
+    pub fn group(&self, id: GroupId) -> Option<&GroupEntry> {
+        self.groups.get((id.0 as usize).checked_sub(1)?)
+    }
+
+    /// An agent as users write it: `group/ordinal`.
+    pub fn agent_name(&self, agent: AgentId) -> String {
+        match self.group(agent.group()) {
+            Some(group) => format!("{}/{}", group.name, agent.ordinal()),
+            None => format!("{}/{}", agent.group().0, agent.ordinal()),
+        }
+    }
 }
 
 /// A WebAssembly module.

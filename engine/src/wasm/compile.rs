@@ -17,7 +17,8 @@ pub(super) fn engine(
     // Determinism: fuel and not epochs, canonical NaNs. Never Winch: it charges other fuel.
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
     config.consume_fuel(true).epoch_interruption(false).cranelift_nan_canonicalization(true);
-    config.max_wasm_stack(WASM_STACK_BYTES_MAX as usize);
+    // Nothing is async, but the one may not exceed the other.
+    config.async_stack_size(WASM_STACK_BYTES_MAX as usize).max_wasm_stack(WASM_STACK_BYTES_MAX as usize);
     // The same features that `validate` lets through.
     config.wasm_reference_types(true).wasm_extended_const(true);
     config.wasm_relaxed_simd(false).wasm_tail_call(false).wasm_multi_memory(false).wasm_memory64(false);

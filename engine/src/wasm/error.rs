@@ -54,7 +54,9 @@ pub enum ModuleProblem {
     #[error("the file is empty; build the agent again")]
     Empty,
     /// The file is larger than a module may be.
-    #[error("the file has {bytes} bytes, and a module may have {bytes_max}; build it with optimisation and without debug info")]
+    #[error(
+        "the file has {bytes} bytes, and a module may have {bytes_max}; build it with optimisation and without debug info"
+    )]
     TooLarge {
         /// Its size.
         bytes: u64,
@@ -62,7 +64,9 @@ pub enum ModuleProblem {
         bytes_max: u64,
     },
     /// The file isn't WebAssembly.
-    #[error("the file isn't a WebAssembly module (it doesn't start with `\\0asm`); give the .wasm file that the agent's build made")]
+    #[error(
+        "the file isn't a WebAssembly module (it doesn't start with `\\0asm`); give the .wasm file that the agent's build made"
+    )]
     NotWasm,
     /// The file is a component.
     #[error(
@@ -86,7 +90,9 @@ pub enum ModuleProblem {
         offset: u64,
     },
     /// It uses an instruction whose effect a snapshot can't hold.
-    #[error("it uses `{instruction}` (at byte {offset}), and agents may not change tables or drop segments, because such state can't be saved; build it without")]
+    #[error(
+        "it uses `{instruction}` (at byte {offset}), and agents may not change tables or drop segments, because such state can't be saved; build it without"
+    )]
     Instruction {
         /// Which.
         instruction: String,
@@ -94,7 +100,9 @@ pub enum ModuleProblem {
         offset: u64,
     },
     /// It has a passive data or element segment.
-    #[error("it has a passive {what} segment (number {index}), which could be dropped unseen; build it with active segments (for Rust and C: without `--shared-memory`)")]
+    #[error(
+        "it has a passive {what} segment (number {index}), which could be dropped unseen; build it with active segments (for Rust and C: without `--shared-memory`)"
+    )]
     PassiveSegment {
         /// `"data"` or `"element"`.
         what: &'static str,
@@ -130,7 +138,9 @@ pub enum ModuleProblem {
         slots_max: u32,
     },
     /// It imports something that the engine doesn't offer.
-    #[error("it imports `{module}.{name}`, and the engine offers only `wasm_engine.log` and `wasm_engine.random`; build it without (for Rust: for `wasm32-unknown-unknown`)")]
+    #[error(
+        "it imports `{module}.{name}`, and the engine offers only `wasm_engine.log` and `wasm_engine.random`; build it without (for Rust: for `wasm32-unknown-unknown`)"
+    )]
     UnknownImport {
         /// The module's part of the import's name.
         module: String,
@@ -195,7 +205,9 @@ pub enum ModuleProblem {
         bytes_max: u64,
     },
     /// It imports what a group wasn't granted.
-    #[error("it imports `wasm_engine.{import}`, and group `{group}` isn't granted `{capability}`; add it to the group's capabilities")]
+    #[error(
+        "it imports `wasm_engine.{import}`, and group `{group}` isn't granted `{capability}`; add it to the group's capabilities"
+    )]
     Denied {
         /// The import's name.
         import: &'static str,
@@ -205,7 +217,9 @@ pub enum ModuleProblem {
         capability: &'static str,
     },
     /// A group's parameters don't fit.
-    #[error("the parameters of group `{group}` take {bytes} bytes as a message, and its inbox area has {bytes_max}; shorten them, or build the agent with a larger inbox")]
+    #[error(
+        "the parameters of group `{group}` take {bytes} bytes as a message, and its inbox area has {bytes_max}; shorten them, or build the agent with a larger inbox"
+    )]
     Params {
         /// The group.
         group: String,
@@ -215,7 +229,9 @@ pub enum ModuleProblem {
         bytes_max: u32,
     },
     /// Its start function, or the placing of its segments, trapped.
-    #[error("its start failed: {reason}; the start function and the module's segments must work alone, without imports and within the group's fuel")]
+    #[error(
+        "its start failed: {reason}; the start function and the module's segments must work alone, without imports and within the group's fuel"
+    )]
     Start {
         /// How.
         reason: String,

@@ -152,10 +152,7 @@ impl Context {
 
     fn add_depth(&mut self, globals: &mut GlobalSection) {
         self.depth = globals.len();
-        globals.global(
-            GlobalType { val_type: ValType::I32, mutable: true, shared: false },
-            &ConstExpr::i32_const(0),
-        );
+        globals.global(GlobalType { val_type: ValType::I32, mutable: true, shared: false }, &ConstExpr::i32_const(0));
     }
 
     fn function(&self, code: &mut CodeSection, bytes: &[u8], body: &FunctionBody<'_>) -> Result<(), Error<Infallible>> {

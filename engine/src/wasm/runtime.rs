@@ -141,12 +141,9 @@ fn load(
             first_slot += agents;
         }
     }
-    let shards = in_order(&plans, |_, &(at, plan)| {
-        Shard::new(&engine, &programs[at], &arena, ranges[at], plan)
-    });
+    let shards = in_order(&plans, |_, &(at, plan)| Shard::new(&engine, &programs[at], &arena, ranges[at], plan));
     let shards = shards.map_err(|(plan, problem)| blame(groups[plans[plan].0].module, problem))?;
-    let inboxes =
-        groups.iter().zip(&programs).map(|(group, program)| (group.group.id, program.layout.inbox_bytes_max));
+    let inboxes = groups.iter().zip(&programs).map(|(group, program)| (group.group.id, program.layout.inbox_bytes_max));
     Ok(WasmRuntime { shards, inboxes: inboxes.collect(), cache_problem })
 }
 
@@ -300,11 +297,7 @@ fn split<'a>(
 }
 
 /// Gives each shard its runs and a chunk.
-fn assign<'a>(
-    shards: &'a mut [Shard],
-    runs: Vec<(usize, Run<'a>)>,
-    chunks: &'a mut Vec<OutputChunk>,
-) -> Vec<Unit<'a>> {
+fn assign<'a>(shards: &'a mut [Shard], runs: Vec<(usize, Run<'a>)>, chunks: &'a mut Vec<OutputChunk>) -> Vec<Unit<'a>> {
     let mut needed = 0;
     let mut last = usize::MAX;
     for &(shard, _) in &runs {

@@ -109,13 +109,7 @@ impl Shard {
 
     /// Hands over the inbox and runs the guest. Gives the fuel that it used.
     #[inline]
-    fn enter(
-        &mut self,
-        calls: &FrameCalls<'_>,
-        request: &StepRequest,
-        at: usize,
-        slot: Slot,
-    ) -> Result<u64, Fault> {
+    fn enter(&mut self, calls: &FrameCalls<'_>, request: &StepRequest, at: usize, slot: Slot) -> Result<u64, Fault> {
         let written = match request.call {
             CallKind::Init => {
                 self.refresh(at);
@@ -199,14 +193,7 @@ impl Shard {
     }
 
     #[inline]
-    fn write_context(
-        &self,
-        calls: &FrameCalls<'_>,
-        request: &StepRequest,
-        at: usize,
-        slot: Slot,
-        written: Written,
-    ) {
+    fn write_context(&self, calls: &FrameCalls<'_>, request: &StepRequest, at: usize, slot: Slot, written: Written) {
         let context = FrameContext {
             frame: calls.frame,
             agent: request.agent.0,
@@ -222,7 +209,9 @@ impl Shard {
             outbox_bytes: 0,
         };
         // SAFETY: the layout was checked, see the module's head; the write needs no alignment.
-        unsafe { slot.base().add(self.program.layout.context as usize).cast::<FrameContext>().write_unaligned(context) };
+        unsafe {
+            slot.base().add(self.program.layout.context as usize).cast::<FrameContext>().write_unaligned(context)
+        };
     }
 
     #[inline]

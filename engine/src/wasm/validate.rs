@@ -8,8 +8,8 @@ use wasm_engine_abi::{
 };
 use wasm_engine_components::limits::{FUNCTION_SLOTS_MAX, MODULE_BYTES_MAX};
 use wasmparser::{
-    BinaryReaderError, DataKind, Element, ElementKind, ExternalKind, FuncType, FuncValidatorAllocations, Operator, Parser,
-    Payload, TypeRef, ValType, ValidPayload, Validator, WasmFeatures, types::EntityType, types::Types,
+    BinaryReaderError, DataKind, Element, ElementKind, ExternalKind, FuncType, FuncValidatorAllocations, Operator,
+    Parser, Payload, TypeRef, ValType, ValidPayload, Validator, WasmFeatures, types::EntityType, types::Types,
 };
 
 use super::{error::ModuleProblem, imports::IMPORTS, instrument::RESERVED_PREFIX};
@@ -180,11 +180,8 @@ fn known_import(module: &str, name: &str) -> Result<usize, ModuleProblem> {
 
 fn check_import_type(at: usize, found: TypeRef, validator: &Validator) -> Result<(), ModuleProblem> {
     let import = &IMPORTS[at];
-    let mismatch = |found: String| ModuleProblem::ImportType {
-        name: import.name.to_owned(),
-        expected: import.signature,
-        found,
-    };
+    let mismatch =
+        |found: String| ModuleProblem::ImportType { name: import.name.to_owned(), expected: import.signature, found };
     let types = validator.types(0);
     let (TypeRef::Func(index), Some(types)) = (found, types) else {
         return Err(mismatch("something other than a function".to_owned()));
@@ -309,8 +306,8 @@ fn check_exports(
     call(EXPORT_STEP, true)?;
     facts.has_receive = call(EXPORT_RECEIVE, false)?;
     facts.has_shutdown = call(EXPORT_SHUTDOWN, false)?;
-    let exchange = find(EXPORT_EXCHANGE)
-        .ok_or(ModuleProblem::MissingExport { export: EXPORT_EXCHANGE, expected: EXCHANGE })?;
+    let exchange =
+        find(EXPORT_EXCHANGE).ok_or(ModuleProblem::MissingExport { export: EXPORT_EXCHANGE, expected: EXCHANGE })?;
     let value = match exchange.kind {
         ExternalKind::Global => globals.0.get(exchange.index as usize).copied().flatten(),
         _ => None,

@@ -1,27 +1,35 @@
 //! A small map of fixed size, by image number.
 
-/// What is open about at most `N` images. Searched from end to end: the open ones are few.
+/// What is open about at most `N` images. The open ones are few, side by side, and searched from end to end.
 pub struct Table<V, const N: usize> {
+    /// `Some` up to `open`, `None` from there on.
     entries: [Option<(u64, V)>; N],
+    open: usize,
 }
 
 impl<V: Copy, const N: usize> Table<V, N> {
     /// A table without entries.
-    pub const NEW: Self = Self { entries: [None; N] };
+    pub const NEW: Self = Self { entries: [None; N], open: 0 };
+
+    fn find(&self, image: u64) -> Option<usize> {
+        self.entries.iter().take(self.open).position(|entry| matches!(entry, Some((open, _)) if *open == image))
+    }
 
     /// The entry of `image`, which is `new` if it wasn't there; `None` when the table is full.
     pub fn entry(&mut self, image: u64, new: V) -> Option<&mut V> {
-        let is_open = |entry: &Option<(u64, V)>| matches!(entry, Some((open, _)) if *open == image);
-        let at = self.entries.iter().position(is_open).or_else(|| self.entries.iter().position(Option::is_none))?;
-        Some(&mut self.entries.get_mut(at)?.get_or_insert((image, new)).1)
+        let at = self.find(image).unwrap_or(self.open);
+        let entry = self.entries.get_mut(at)?;
+        self.open = self.open.max(at + 1);
+        Some(&mut entry.get_or_insert((image, new)).1)
     }
 
     /// Closes the entry of `image`.
     pub fn remove(&mut self, image: u64) {
-        for entry in &mut self.entries {
-            if matches!(entry, Some((open, _)) if *open == image) {
-                *entry = None;
-            }
+        if let Some(at) = self.find(image) {
+            self.open -= 1;
+            // The last one takes its place.
+            self.entries[at] = self.entries[self.open];
+            self.entries[self.open] = None;
         }
     }
 }
@@ -38,7 +46,11 @@ mod tests {
         assert_eq!(table.entry(9, 1), Some(&mut 1));
         assert_eq!(table.entry(7, 1), None);
         table.remove(0);
-        assert_eq!(table.entry(7, 3), Some(&mut 3));
+        table.remove(0);
         assert_eq!(table.entry(9, 3), Some(&mut 1));
+        assert_eq!(table.entry(7, 3), Some(&mut 3));
+        table.remove(7);
+        table.remove(9);
+        assert_eq!(table.entry(9, 4), Some(&mut 4));
     }
 }

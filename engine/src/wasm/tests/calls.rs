@@ -147,7 +147,7 @@ fn log_lines_survive_a_trap() {
 
 #[test]
 fn log_is_bounded_in_lines_and_bytes() {
-    let spin = "(loop $l (call $log (i32.const 1) (i32.const 0) (i32.const 60000)) (br $l)) i32.const 0";
+    let spin = "(loop $l (call $log (i32.const 1) (i32.const 20000) (i32.const 40000)) (br $l)) i32.const 0";
     let mut rig = Rig::new(&agent_with(LOG, spin, ""));
     assert_eq!(rig.fault(), (Some(FaultKind::OverLimit), 3));
     let lines = &rig.results.chunks[0].log_lines;

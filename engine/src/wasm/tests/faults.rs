@@ -22,7 +22,7 @@ fn traps_have_their_kinds() {
     check("(i64.store offset=4294967295 (i32.const -1) (i64.const 1)) i32.const 0", "", MemoryOutOfBounds, 0);
     check("(i32.store (i32.const 65533) (i32.const 1)) i32.const 0", "", MemoryOutOfBounds, 0);
     check("(memory.fill (i32.const 65000) (i32.const 1) (i32.const 1000)) i32.const 0", "", MemoryOutOfBounds, 0);
-    check("(memory.copy (i32.const 0) (i32.const 1) (i32.const -1)) i32.const 0", "", MemoryOutOfBounds, 0);
+    check("(memory.copy (i32.const 65530) (i32.const 1) (i32.const 100)) i32.const 0", "", MemoryOutOfBounds, 0);
     check("(call_indirect (type $t) (i32.const 4)) i32.const 0", table, TableOutOfBounds, 0);
     check("(drop (table.get 0 (i32.const 4))) i32.const 0", table, TableOutOfBounds, 0);
     check("(call_indirect (type $t) (i32.const 1)) i32.const 0", table, BadIndirectCall, 0);
@@ -41,14 +41,13 @@ fn an_outbox_that_lies_is_a_fault() {
     let truncated = OutboxError::Truncated as u32;
     // The area has 8,192 bytes.
     for (records, bytes) in
-        [(1, 8_193), (1, 8_200), (1, u32::MAX), (0, u32::MAX - 7), (1, 0), (0, 32), (1, 31), (1, 33), (1, 4), (2, 32), (200, 64)]
+        [(1, 8_193), (1, 8_200), (1, u32::MAX), (0, u32::MAX - 7), (1, 0), (0, 32), (1, 31), (1, 33), (1, 4), (2, 32)]
     {
-        let claims = outbox_claims(records, bytes).replace("4294967", "0xffff_ffff ;; ");
         let op = format!("(i32.store (i32.const {}) (i32.const 1))", OUTBOX + 16);
-        let claims = claims.replace("0xffff_ffff ;; 295", "-1").replace("0xffff_ffff ;; 288", "-8");
-        check(&format!("{op} {claims}"), "", FaultKind::BadOutbox, truncated);
+        check(&format!("{op} {}", outbox_claims(records, bytes)), "", FaultKind::BadOutbox, truncated);
     }
     check(&outbox_claims(1, 32), "", FaultKind::BadOutbox, OutboxError::UnknownOp as u32);
+    check(&outbox_claims(200, 64), "", FaultKind::BadOutbox, OutboxError::UnknownOp as u32);
     check(&outbox_claims(257, 8_192), "", FaultKind::OverLimit, 1);
     let long = |bytes: u32| {
         format!(
@@ -101,7 +100,8 @@ fn memory_grows_to_the_limit_and_no_further() {
     assert_eq!(rig.fault(), (Some(FaultKind::Reported), 103));
     assert_eq!(rig.fault(), (Some(FaultKind::Reported), (3_i32 - 100).cast_unsigned()));
     // The new page is there, and what comes after it isn't.
-    let touch = |at: u32| format!("(drop (memory.grow (i32.const 2))) (i32.store (i32.const {at}) (i32.const 1)) i32.const 0");
+    let touch =
+        |at: u32| format!("(drop (memory.grow (i32.const 2))) (i32.store (i32.const {at}) (i32.const 1)) i32.const 0");
     assert_eq!(Rig::of(&agent(&touch((3 << 16) - 4), ""), &three).fault(), (None, 0));
     assert_eq!(Rig::of(&agent(&touch(3 << 16), ""), &three).fault(), (Some(FaultKind::MemoryOutOfBounds), 0));
 }

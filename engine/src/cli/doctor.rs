@@ -1,0 +1,210 @@
+//! `wasm-engine doctor`: what this machine has, and what to do about what it lacks.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{EXIT_FAILED, machine, print_result, say_problem};
+use crate::problem::thousands;
+
+/// The lock file of this build: it names the version of wasmtime, which wasmtime itself doesn't say.
+const LOCK: &str = include_str!("../../../Cargo.lock");
+
+/// The smallest module: its compilation shows that code can be made and mapped here.
+const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Whether a scenario without models can run here.
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    value: String,
+    /// What to do; empty where there is nothing to do.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    advice: &'static str,
+}
+
+impl Check {
+    /// Something that is there.
+    fn there(name: &'static str, value: impl Into<String>) -> Self {
+        Self { name, ok: true, value: value.into(), advice: "" }
+    }
+
+    /// Something that is there, or isn't.
+    fn of(name: &'static str, found: Result<String, String>, advice: &'static str) -> Self {
+        match found {
+            Ok(value) => Self::there(name, value),
+            Err(value) => Self { name, ok: false, value, advice },
+        }
+    }
+}
+
+/// Runs the command.
+pub(super) fn main(args: &DoctorArgs) -> ExitCode {
+    let report = report();
+    let text = if args.json { serde_json::to_string(&report).unwrap_or_default() + "\n" } else { text(&report) };
+    if let Err(problem) = print_result(&text) {
+        say_problem(&problem);
+    }
+    if report.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
+}
+
+fn report() -> Report {
+    let wasm = Check::of("webassembly", webassembly(), "this machine can't run compiled WebAssembly");
+    let ok = wasm.ok;
+    let checks = vec![
+        Check::there("engine", env!("CARGO_PKG_VERSION")),
+        Check::there("system", format!("{} {}, {}", std::env::consts::OS, std::env::consts::ARCH, cpu_class())),
+        Check::there("cores", std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string())),
+        Check::of("memory", memory().ok_or_else(|| "not known".to_owned()), "nothing depends on it"),
+        wasm,
+        Check::of("cache", cache(), "set HOME: without it, modules are compiled in each run"),
+        Check::of("onnx runtime", machine::onnx_runtime(), "only scenarios with models need it"),
+        Check::of(
+            "python pip",
+            first_line("python3", &["-m", "pip", "--version"]),
+            "it fetches ONNX Runtime once: install python3 with pip, or set ORT_DYLIB_PATH",
+        ),
+        Check::of("guest target", guest_target(), "to build agents in Rust: rustup target add wasm32-unknown-unknown"),
+    ];
+    Report { ok, checks }
+}
+
+fn text(report: &Report) -> String {
+    let name_width = report.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for check in &report.checks {
+        let mark = if check.ok { "ok" } else { "missing" };
+        text.push_str(&format!("{mark:<8}{:<name_width$}  {}\n", check.name, check.value));
+        if !check.advice.is_empty() {
+            text.push_str(&format!("{:<8}{:<name_width$}  {}\n", "", "", check.advice));
+        }
+    }
+    text.push_str(if report.ok { "\nScenarios can run here.\n" } else { "\nScenarios can't run here: see above.\n" });
+    text
+}
+
+/// Which of the CPU classes this is: ONNX Runtime's results are bit-exact within one.
+fn cpu_class() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let class = [
+            (is_x86_feature_detected!("avx512vnni"), "AVX-512 with VNNI"),
+            (is_x86_feature_detected!("avx512f"), "AVX-512"),
+            (is_x86_feature_detected!("avx2"), "AVX2"),
+            (is_x86_feature_detected!("avx"), "AVX"),
+        ];
+        class.iter().find(|(there, _)| *there).map_or("SSE2", |(_, name)| name)
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        if std::arch::is_aarch64_feature_detected!("i8mm") { "NEON with I8MM" } else { "NEON" }
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        "CPU features not known"
+    }
+}
+
+fn webassembly() -> Result<String, String> {
+    let engine = wasmtime::Engine::new(&wasmtime::Config::new()).map_err(|error| error.to_string())?;
+    wasmtime::Module::new(&engine, EMPTY_MODULE).map_err(|error| error.to_string())?;
+    Ok(format!("wasmtime {}", locked_version("wasmtime").unwrap_or("of unknown version")))
+}
+
+/// The version of a package in the lock file.
+fn locked_version(package: &str) -> Option<&'static str> {
+    let start = LOCK.find(&format!("name = \"{package}\"\n"))?;
+    LOCK[start..].lines().nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
+}
+
+/// Total and available memory, as Linux says it.
+fn memory() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let mebibytes = |key: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes / 1024)
+    };
+    let (total, available) = (mebibytes("MemTotal:")?, mebibytes("MemAvailable:")?);
+    Some(format!("{} MiB, {} MiB available", thousands(total), thousands(available)))
+}
+
+fn cache() -> Result<String, String> {
+    let path = machine::cache_dir().ok_or_else(|| "no home folder".to_owned())?;
+    let shown = path.display();
+    if !path.exists() {
+        return Ok(format!("{shown} (made by the first run)"));
+    }
+    let (files, bytes) = folder_size(&path);
+    Ok(format!("{shown}, {} files, {} MiB", thousands(files), thousands(bytes >> 20)))
+}
+
+/// Number and size of the files under a folder; links aren't followed.
+fn folder_size(folder: &Path) -> (u64, u64) {
+    let (mut files, mut bytes) = (0, 0);
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) => {
+                    files += 1;
+                    bytes += metadata.len();
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    (files, bytes)
+}
+
+/// Whether rustc has the guests' target.
+fn guest_target() -> Result<String, String> {
+    let folder = first_line("rustc", &["--print", "target-libdir", "--target", "wasm32-unknown-unknown"])?;
+    if Path::new(&folder).is_dir() { Ok(folder) } else { Err("rustc has no wasm32-unknown-unknown".to_owned()) }
+}
+
+/// The first line that a program prints.
+fn first_line(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|_| format!("{program} isn't there"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.lines().next() {
+        Some(line) if output.status.success() => Ok(line.to_owned()),
+        _ => Err(format!("{program} {} fails", arguments.join(" "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_file_names_wasmtime() {
+        assert!(locked_version("wasmtime").is_some_and(|version| version.starts_with("48.")));
+        assert_eq!(locked_version("no-such-package"), None);
+    }
+
+    #[test]
+    fn this_machine_can_run_scenarios() {
+        let report = report();
+        assert!(report.ok);
+        assert!(text(&report).ends_with("\nScenarios can run here.\n"));
+    }
+}

@@ -1,0 +1,43 @@
+//! Where the command line meets the simulation and the inference port. Called by `run` and `doctor`.
+
+use std::path::PathBuf;
+
+use crate::inference::{LibraryLocation, cache_folder, probe};
+use crate::problem::Problem;
+use crate::scenario::Scenario;
+use crate::simulation::{Simulation, SimulationError, SimulationOptions};
+
+/// Builds the simulation of a scenario. What is wrong with a module or a model is bad input. `say` is for what takes long.
+pub(super) fn build(
+    scenario: &Scenario,
+    options: &SimulationOptions,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Simulation, Problem> {
+    Simulation::new(scenario, options, say).map_err(|error| match error {
+        SimulationError::Threads(_) => Problem::new(error.to_string()),
+        _ => Problem::new(error.to_string()).file(&scenario.path),
+    })
+}
+
+/// The engine's folder in the user's cache: compiled modules and ONNX Runtime are kept there between runs.
+pub(super) fn cache_dir() -> Option<PathBuf> {
+    cache_folder()
+}
+
+/// ONNX Runtime as it would be found now, without fetching it: where it is, its version and providers; or what to do.
+pub(super) fn onnx_runtime() -> Result<String, String> {
+    let status = probe();
+    match (status.location, status.loaded) {
+        (LibraryLocation::Here(library), Some(Ok(loaded))) => {
+            Ok(format!("{} ({}), {}", loaded.version, loaded.providers.join(", "), library.path.display()))
+        }
+        (_, Some(Err(error))) | (LibraryLocation::Nowhere(error), _) => Err(error.to_string()),
+        (LibraryLocation::Here(library), None) => Err(format!("{} wasn't loaded", library.path.display())),
+        (LibraryLocation::ToBeFetched { damaged: true, .. }, _) => {
+            Err("the cached copy is damaged; the next run with a model fetches it again".to_owned())
+        }
+        (LibraryLocation::ToBeFetched { .. }, _) => {
+            Err("not here yet; the first run with a model fetches it once, with pip".to_owned())
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The command line: one file for each command. Called by `main` alone.
+//!
+//! Results go to standard output, everything else to standard error. Exit status 0: done; 1: the run failed, or something
+//! that the scenario expects doesn't hold; 2: the input is bad.
+
+mod doctor;
+mod interrupt;
+mod machine;
+mod progress;
+mod run;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::problem::Problem;
+
+/// Exit status of a failed run.
+const EXIT_FAILED: u8 = 1;
+/// Exit status of bad input; clap's own for a bad command line, too.
+const EXIT_INPUT: u8 = 2;
+
+/// Runs systems of WebAssembly agents, deterministically.
+#[derive(Debug, Parser)]
+#[command(name = "wasm-engine", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario and keep what it does in a folder of its own
+    Run(run::RunArgs),
+    /// Say what this machine has: WebAssembly, ONNX Runtime, cores, caches, tools
+    Doctor(doctor::DoctorArgs),
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    ignore_file_size_signal();
+    match Cli::parse().command {
+        Command::Run(args) => run::main(&args),
+        Command::Doctor(args) => doctor::main(&args),
+    }
+}
+
+/// A write beyond the limit of a file's size (`ulimit -f`) is to fail as a full disk does, rather than kill the process.
+#[cfg(unix)]
+fn ignore_file_size_signal() {
+    // SAFETY: no other thread runs yet, and ignoring a signal installs no handler.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
+#[cfg(not(unix))]
+const fn ignore_file_size_signal() {}
+
+/// Says on standard error what is wrong and what to do.
+fn say_problem(problem: &Problem) {
+    let mut stderr = std::io::stderr().lock();
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(stderr, "error: {}", problem.head());
+    if let Some(help) = problem.help_text() {
+        let _ = writeln!(stderr, "  help: {help}");
+    }
+}
+
+/// Prints a result. A reader that has gone away, as `head` does, isn't an error.
+fn print_result(text: &str) -> Result<(), Problem> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Problem::new(format!("standard output can't be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

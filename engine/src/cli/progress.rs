@@ -1,0 +1,54 @@
+//! The progress bar: on standard error, where that is a terminal. A frame costs it one look at the clock.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use wasm_engine_components::FrameCounts;
+
+use crate::problem::thousands;
+
+/// Least time between two updates.
+const UPDATE_PERIOD: Duration = Duration::from_millis(100);
+/// How often a second the terminal is drawn at most.
+const DRAWS_PER_S_MAX: u8 = 10;
+
+/// A bar, or nothing where nobody looks.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    due: Instant,
+}
+
+impl Progress {
+    /// A bar of so many frames, unless `quiet`.
+    pub fn new(frames: u64, quiet: bool) -> Self {
+        let shown = !quiet && std::io::stderr().is_terminal();
+        let bar = shown.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(frames), ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S_MAX));
+            let template = "frame {human_pos}/{human_len} [{wide_bar}] {per_sec}, {msg}, ETA {eta}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar
+        });
+        Self { bar, due: Instant::now() }
+    }
+
+    /// Shows that frame number `frame` is done. `counts` are sums of the run; its agents are those of now.
+    pub fn update(&mut self, frame: u64, counts: &FrameCounts) {
+        let Some(bar) = &self.bar else { return };
+        let now = Instant::now();
+        if now >= self.due {
+            self.due = now + UPDATE_PERIOD;
+            bar.set_message(format!("{} agents, {} messages", thousands(counts.agents), thousands(counts.messages)));
+            bar.set_position(frame + 1);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

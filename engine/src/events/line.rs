@@ -1,0 +1,176 @@
+//! One line of an events file: JSON to an event. Strict: unknown keys, keys twice, two recipients and two payloads are faults.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Number;
+use wasm_engine_abi::kind;
+use wasm_engine_components::ExternalEvent;
+use wasm_engine_components::limits::FRAMES_MAX;
+
+use super::directory::Directory;
+use super::payload::payload;
+use crate::problem::{nearest_name, thousands};
+
+const KEYS: [&str; 9] = ["frame", "to", "topic", "kind", "correlation", "text", "base64", "numbers", "type"];
+
+/// What is wrong with a line: the key if it is one key's fault, what, and what to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub key: Option<&'static str>,
+    pub column: Option<usize>,
+    pub what: String,
+    pub help: Option<String>,
+}
+
+impl Fault {
+    /// The fault of a key.
+    pub fn new(key: &'static str, what: impl Into<String>) -> Self {
+        Self { key: Some(key), what: what.into(), ..Self::default() }
+    }
+
+    /// The fault of a line as a whole.
+    pub fn of_line(what: impl Into<String>) -> Self {
+        Self { what: what.into(), ..Self::default() }
+    }
+
+    /// Says what to do.
+    pub fn help(self, help: impl Into<String>) -> Self {
+        self.helped(Some(help.into()))
+    }
+
+    /// Says what to do, where there is something to say.
+    pub fn helped(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+/// A line that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// The frame it is for.
+    pub frame: u64,
+    /// The event; `None` where its recipient doesn't take part in this run.
+    pub event: Option<ExternalEvent>,
+}
+
+/// The keys of a line, each as JSON has it.
+#[derive(Debug, Default)]
+pub(super) struct RawLine {
+    frame: Option<Number>,
+    to: Option<String>,
+    topic: Option<String>,
+    kind: Option<Number>,
+    correlation: Option<Number>,
+    pub text: Option<String>,
+    pub base64: Option<String>,
+    pub numbers: Option<Vec<Number>>,
+    pub number_type: Option<String>,
+}
+
+/// Reads a line.
+pub(super) fn parse(text: &str, directory: &Directory) -> Result<Line, Fault> {
+    let raw: RawLine = serde_json::from_str(text).map_err(|error| json_fault(&error))?;
+    let frame = whole("frame", raw.frame.as_ref(), FRAMES_MAX - 1)?
+        .ok_or_else(|| Fault::new("frame", "missing").help("say in which frame the event arrives, from 0"))?;
+    let address = match (&raw.to, &raw.topic) {
+        (Some(to), None) => directory.agent(to)?,
+        (None, Some(topic)) => directory.topic(topic)?,
+        (given, _) => {
+            let what = if given.is_some() { "has both `to` and `topic`" } else { "has no recipient" };
+            return Err(Fault::of_line(what).help("use one of `to` (an agent) and `topic`"));
+        }
+    };
+    let kind = whole("kind", raw.kind.as_ref(), u64::from(kind::RESERVED) - 1)?.unwrap_or(0);
+    let correlation = whole("correlation", raw.correlation.as_ref(), u64::MAX)?.unwrap_or(0);
+    let (key, payload) = payload(raw)?;
+    if payload.len() > address.payload_bytes_max as usize {
+        let what = format!("the payload has {} bytes, more than the limit", thousands(payload.len()));
+        let help = format!("its recipient takes at most {}", thousands(address.payload_bytes_max));
+        return Err(Fault::new(key, what).help(help));
+    }
+    let kind = u32::try_from(kind).map_err(|_| Fault::new("kind", "is out of range"))?;
+    let event = ExternalEvent { to: address.target, kind, correlation, payload };
+    Ok(Line { frame, event: address.enabled.then_some(event) })
+}
+
+/// A whole number from 0 to `max`.
+fn whole(key: &'static str, number: Option<&Number>, max: u64) -> Result<Option<u64>, Fault> {
+    let Some(number) = number else { return Ok(None) };
+    match number.as_u64().filter(|value| *value <= max) {
+        Some(value) => Ok(Some(value)),
+        None => {
+            let what = if number.is_f64() { "isn't a whole number of 64 bits" } else { "is out of range" };
+            Err(Fault::new(key, format!("{number} {what}")).help(format!("use 0 to {}", thousands(max))))
+        }
+    }
+}
+
+/// What serde_json says, with its column apart from the text, and without its line, which is always 1.
+fn json_fault(error: &serde_json::Error) -> Fault {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = text.strip_suffix(&place).unwrap_or(&text);
+    let (what, help) = text.split_once("; help: ").map_or((text, None), |(what, help)| (what, Some(help.to_owned())));
+    let what = if error.is_data() { what.to_owned() } else { format!("isn't JSON: {what}") };
+    Fault { key: None, column: (error.column() > 0).then(|| error.column()), what, help }
+}
+
+impl<'de> Deserialize<'de> for RawLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RawLineVisitor;
+
+        impl<'de> Visitor<'de> for RawLineVisitor {
+            type Value = RawLine;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object such as {\"frame\":0,\"to\":\"group/0\"}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawLine, A::Error> {
+                let mut raw = RawLine::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "frame" => once(&key, &mut raw.frame, &mut map)?,
+                        "to" => once(&key, &mut raw.to, &mut map)?,
+                        "topic" => once(&key, &mut raw.topic, &mut map)?,
+                        "kind" => once(&key, &mut raw.kind, &mut map)?,
+                        "correlation" => once(&key, &mut raw.correlation, &mut map)?,
+                        "text" => once(&key, &mut raw.text, &mut map)?,
+                        "base64" => once(&key, &mut raw.base64, &mut map)?,
+                        "numbers" => once(&key, &mut raw.numbers, &mut map)?,
+                        "type" => once(&key, &mut raw.number_type, &mut map)?,
+                        _ => {
+                            let help = nearest_name(&key, KEYS).unwrap_or_default();
+                            let error = A::Error::custom(format!("unknown key `{key}`; help: {help}"));
+                            // The value is read first, so that a line that isn't JSON is told that.
+                            map.next_value::<IgnoredAny>()?;
+                            return Err(error);
+                        }
+                    }
+                }
+                Ok(raw)
+            }
+        }
+
+        deserializer.deserialize_map(RawLineVisitor)
+    }
+}
+
+/// Reads the value of a key that may be there once.
+fn once<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    key: &str,
+    slot: &mut Option<T>,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    let value = map.next_value::<T>().map_err(|error| {
+        let text = error.to_string();
+        // An error of the JSON itself keeps its own words; one of the type names the key.
+        if text.starts_with("invalid type") { A::Error::custom(format!("`{key}`: {text}")) } else { error }
+    })?;
+    if slot.replace(value).is_some() {
+        return Err(A::Error::custom(format!("the key `{key}` is there twice")));
+    }
+    Ok(())
+}

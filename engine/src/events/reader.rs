@@ -1,0 +1,83 @@
+//! Lines of an events file, one at a time: never more than one is held, and one that is too long is an error before it is.
+
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use wasm_engine_components::limits::EVENT_LINE_BYTES_MAX;
+
+use super::directory::Directory;
+use super::line::{Fault, Line, parse};
+use crate::problem::{Problem, thousands};
+
+/// Why there is no next line.
+pub(super) enum ReadError {
+    /// A line is wrong.
+    Line(Problem),
+    /// Reading failed.
+    Io(io::Error),
+}
+
+/// Reads lines and checks their order.
+pub(super) struct Lines {
+    input: Box<dyn BufRead + Send>,
+    path: PathBuf,
+    buffer: Vec<u8>,
+    number: usize,
+    /// Line and frame of the event before.
+    before: Option<(usize, u64)>,
+}
+
+impl Lines {
+    /// Reads from `input`, which messages call `path`.
+    pub fn new(input: Box<dyn BufRead + Send>, path: &Path) -> Self {
+        Self { input, path: path.to_path_buf(), buffer: Vec::new(), number: 0, before: None }
+    }
+
+    /// The next line that isn't blank.
+    pub fn next(&mut self, directory: &Directory) -> Result<Option<Line>, ReadError> {
+        loop {
+            self.buffer.clear();
+            let most = EVENT_LINE_BYTES_MAX as u64 + 1;
+            let length =
+                Read::take(&mut self.input, most).read_until(b'\n', &mut self.buffer).map_err(ReadError::Io)?;
+            if length == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            let ended = self.buffer.last() == Some(&b'\n');
+            if !ended && length > EVENT_LINE_BYTES_MAX {
+                let what = format!("the line is longer than {} bytes", thousands(EVENT_LINE_BYTES_MAX));
+                return Err(self.wrong(Fault::of_line(what).help("send less in one event")));
+            }
+            let Ok(text) = std::str::from_utf8(&self.buffer) else {
+                return Err(self.wrong(Fault::of_line("isn't UTF-8").help("save it as UTF-8 text")));
+            };
+            // A mark that some editors put at the start of a file isn't a part of its first line.
+            let text = if self.number == 1 { text.trim_start_matches('\u{feff}') } else { text };
+            if text.trim().is_empty() {
+                continue;
+            }
+            let line = parse(text.trim_end(), directory).map_err(|fault| self.wrong(fault))?;
+            if let Some((number, frame)) = self.before.filter(|(_, frame)| line.frame < *frame) {
+                let what = format!("frame {} comes after frame {frame} of line {number}", line.frame);
+                return Err(self.wrong(Fault::new("frame", what).help("sort the events by frame")));
+            }
+            self.before = Some((self.number, line.frame));
+            return Ok(Some(line));
+        }
+    }
+
+    fn wrong(&self, fault: Fault) -> ReadError {
+        let mut problem = Problem::new(fault.what).file(&self.path).line(self.number);
+        if let Some(column) = fault.column {
+            problem = problem.column(column);
+        }
+        if let Some(key) = fault.key {
+            problem = problem.key(key);
+        }
+        if let Some(help) = fault.help {
+            problem = problem.help(help);
+        }
+        ReadError::Line(problem)
+    }
+}

@@ -1,0 +1,150 @@
+//! The inputs of a run's frames. A file is read twice: once before frame 0, so that a bad line fails before anything runs,
+//! and once frame by frame. What can't be read twice, such as standard input, is checked as it comes.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wasm_engine_components::FrameInputs;
+
+use super::directory::Directory;
+use super::line::Line;
+use super::reader::{Lines, ReadError};
+use super::stdin::InterruptibleStdin;
+use crate::frame_loop::FrameSource;
+use crate::problem::{Problem, RunError};
+use crate::scenario::Scenario;
+
+/// What became of the events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    /// Given to a frame.
+    pub delivered: u64,
+    /// For a group that doesn't take part in the run.
+    pub disabled: u64,
+    /// For a frame after the last one. Known for a file; standard input is read no further than the run.
+    pub late: u64,
+}
+
+/// External events, frame by frame, up to the run's last frame or until the run is asked to end.
+pub struct EventSource {
+    directory: Directory,
+    lines: Option<Lines>,
+    path: PathBuf,
+    pending: Option<Line>,
+    frames: u64,
+    interrupted: Arc<AtomicBool>,
+    counts: EventCounts,
+}
+
+/// Opens the events of a scenario. `interrupted` ends the source before its next frame once it is set.
+///
+/// # Errors
+/// The file can't be read, or a line of it is wrong.
+pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSource, Problem> {
+    let mut source = EventSource {
+        directory: Directory::new(scenario),
+        lines: None,
+        path: scenario.input.clone().unwrap_or_default(),
+        pending: None,
+        frames: scenario.frames,
+        interrupted,
+        counts: EventCounts::default(),
+    };
+    let Some(path) = &scenario.input else { return Ok(source) };
+    let input: Box<dyn Read + Send> = if path == Path::new("-") {
+        source.path = PathBuf::from("standard input");
+        Box::new(InterruptibleStdin::start(Arc::clone(&source.interrupted)))
+    } else {
+        let file = open_file(path)?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            source.counts.late = source.check(file)?;
+            Box::new(open_file(path)?)
+        } else {
+            Box::new(file)
+        }
+    };
+    source.lines = Some(Lines::new(Box::new(BufReader::new(input)), &source.path));
+    Ok(source)
+}
+
+fn open_file(path: &Path) -> Result<File, Problem> {
+    let problem = |what: String| Problem::new(what).file(path).help("name an events file, or `-` for standard input");
+    match File::open(path) {
+        Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_dir()) => {
+            Err(problem("is a folder, an events file is needed".to_owned()))
+        }
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(problem("doesn't exist".to_owned())),
+        Err(error) => Err(problem(format!("can't be read: {error}"))),
+    }
+}
+
+impl EventSource {
+    /// What became of the events so far.
+    pub const fn counts(&self) -> EventCounts {
+        self.counts
+    }
+
+    /// Reads a file to its end, and counts the events after the last frame.
+    fn check(&self, file: File) -> Result<u64, Problem> {
+        let mut lines = Lines::new(Box::new(BufReader::new(file)), &self.path);
+        let mut late = 0;
+        while let Some(line) = lines.next(&self.directory).map_err(|error| self.problem(error))? {
+            late += u64::from(line.frame >= self.frames);
+            if self.interrupted.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        Ok(late)
+    }
+
+    fn problem(&self, error: ReadError) -> Problem {
+        match error {
+            ReadError::Line(problem) => problem,
+            ReadError::Io(error) => Problem::new(format!("can't be read: {error}")).file(&self.path),
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+impl FrameSource for EventSource {
+    type Error = RunError;
+
+    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
+        let mut inputs = FrameInputs::default();
+        if frame >= self.frames || self.stopped() {
+            return Ok(None);
+        }
+        while let Some(lines) = &mut self.lines {
+            let next = match self.pending.take() {
+                Some(line) => Ok(Some(line)),
+                None => lines.next(&self.directory),
+            };
+            match next {
+                Ok(Some(line)) if line.frame > frame => {
+                    self.pending = Some(line);
+                    break;
+                }
+                Ok(Some(Line { event: Some(event), .. })) => {
+                    self.counts.delivered += 1;
+                    inputs.events.push(event);
+                }
+                Ok(Some(Line { event: None, .. })) => self.counts.disabled += 1,
+                Ok(None) => self.lines = None,
+                // A wait for input that was interrupted isn't a failure.
+                Err(ReadError::Io(_)) if self.stopped() => return Ok(None),
+                Err(error) => {
+                    self.lines = None;
+                    return Err(RunError::Input(self.problem(error)));
+                }
+            }
+        }
+        Ok(Some(inputs))
+    }
+}

@@ -1,0 +1,74 @@
+//! Standard input that a waiting run can leave: a thread reads it, and the run asks it for more while nobody asked the run
+//! to end.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+/// Size of one block, in bytes.
+const BLOCK_BYTES: usize = 64 << 10;
+/// How many blocks may wait for the run.
+const BLOCKS_MAX: usize = 4;
+/// How often a waiting run looks whether it is to end.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Standard input, until it ends or the flag is set.
+pub(super) struct InterruptibleStdin {
+    blocks: Receiver<io::Result<Vec<u8>>>,
+    block: Vec<u8>,
+    at: usize,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl InterruptibleStdin {
+    /// Starts to read. The thread ends with its input, or with the process.
+    pub fn start(interrupted: Arc<AtomicBool>) -> Self {
+        let (sender, blocks) = sync_channel(BLOCKS_MAX);
+        std::thread::spawn(move || {
+            let mut stdin = io::stdin().lock();
+            loop {
+                let mut block = vec![0; BLOCK_BYTES];
+                let read = match stdin.read(&mut block) {
+                    Ok(length) => {
+                        block.truncate(length);
+                        Ok(block)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Err(error),
+                };
+                let last = read.as_ref().map_or(true, Vec::is_empty);
+                if sender.send(read).is_err() || last {
+                    return;
+                }
+            }
+        });
+        Self { blocks, block: Vec::new(), at: 0, interrupted }
+    }
+}
+
+impl Read for InterruptibleStdin {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.block.len() {
+            match self.blocks.recv_timeout(POLL) {
+                Ok(block) => {
+                    self.block = block?;
+                    self.at = 0;
+                    if self.block.is_empty() {
+                        return Ok(0);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if self.interrupted.load(Ordering::Relaxed) => {
+                    return Err(io::Error::other("the run was asked to end"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+            }
+        }
+        let length = into.len().min(self.block.len() - self.at);
+        into[..length].copy_from_slice(&self.block[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}

@@ -1,0 +1,220 @@
+//! What is wrong, where, and what to do about it: one type for scenarios, events, the command line and run directories.
+//!
+//! Its one-line form is `file:line:column: key: what; help: what to do`. Made by everything that reads what a user wrote,
+//! printed by [`crate::cli`].
+
+use std::fmt;
+use std::path::Path;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problem {
+    file: Option<String>,
+    line: Option<usize>,
+    column: Option<usize>,
+    key: Option<String>,
+    what: String,
+    help: Option<String>,
+}
+
+impl Problem {
+    /// A problem that is said in one sentence, without a final stop.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), ..Self::default() }
+    }
+
+    /// Names the file.
+    #[must_use]
+    pub fn file(mut self, file: &Path) -> Self {
+        self.file = Some(file.display().to_string());
+        self
+    }
+
+    /// Names the line of the file, from 1.
+    #[must_use]
+    pub const fn line(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// Names the column of the line, from 1, in characters.
+    #[must_use]
+    pub const fn column(mut self, column: usize) -> Self {
+        self.column = Some(column);
+        self
+    }
+
+    /// Names the key, such as `groups[0].agents`.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Where and what, without the help.
+    pub fn head(&self) -> String {
+        let mut text = String::new();
+        if let Some(file) = &self.file {
+            text.push_str(file);
+            for number in [self.line, self.column].into_iter().flatten() {
+                text.push_str(&format!(":{number}"));
+            }
+            text.push_str(": ");
+        }
+        if let Some(key) = &self.key {
+            text.push_str(key);
+            text.push_str(": ");
+        }
+        text.push_str(&self.what);
+        text
+    }
+
+    /// What to do, if it was said.
+    pub fn help_text(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Line and column, for sorting.
+    pub(crate) const fn position(&self) -> (Option<usize>, Option<usize>) {
+        (self.line, self.column)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.head())?;
+        match &self.help {
+            Some(help) => write!(f, "; help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// One or more things that are wrong with one input, in the order of their lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+/// Why a run ended early. The two kinds have exit statuses of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// The input is bad: exit status 2.
+    Input(Problem),
+    /// The machine failed, such as a full disk: exit status 1.
+    Failed(Problem),
+}
+
+impl RunError {
+    /// What is wrong.
+    pub const fn problem(&self) -> &Problem {
+        match self {
+            Self::Input(problem) | Self::Failed(problem) => problem,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem().fmt(f)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// How many known names a help text lists.
+const NAMES_LISTED_MAX: usize = 24;
+
+/// The help for a name that isn't known: the nearest one, if any is near, and the known ones.
+pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let distance = |candidate: &str| {
+        let (short, long) = if name.len() < candidate.len() { (name, candidate) } else { (candidate, name) };
+        // A name that was cut short, or has something added, is near however long the rest is.
+        if short.len() >= 3 && long.contains(short) { 1 } else { strsim::damerau_levenshtein(name, candidate) }
+    };
+    let near = known
+        .iter()
+        .map(|candidate| (distance(candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= (name.chars().count().max(candidate.chars().count()) / 2).max(1))
+        .min();
+    let mut list = known.iter().take(NAMES_LISTED_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if known.len() > NAMES_LISTED_MAX {
+        list.push_str(&format!(" and {} more", known.len() - NAMES_LISTED_MAX));
+    }
+    match (near, known.is_empty()) {
+        (_, true) => None,
+        (Some((_, near)), false) => Some(format!("did you mean `{near}`? known: {list}")),
+        (None, false) => Some(format!("known: {list}")),
+    }
+}
+
+/// A whole number with a comma between thousands.
+pub fn thousands(number: impl fmt::Display) -> String {
+    let digits = number.to_string();
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
+    let mut text = sign.to_owned();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_names_place_key_and_help() {
+        let problem = Problem::new("is 0").file(Path::new("a/x.toml")).line(12).column(3).key("groups[0].agents");
+        assert_eq!(problem.to_string(), "a/x.toml:12:3: groups[0].agents: is 0");
+        assert_eq!(problem.help("use 1").to_string(), "a/x.toml:12:3: groups[0].agents: is 0; help: use 1");
+        assert_eq!(Problem::new("no").to_string(), "no");
+    }
+
+    #[test]
+    fn near_names_are_offered_and_far_ones_listed() {
+        let known = ["agents", "module"];
+        assert_eq!(nearest_name("agent", known).as_deref(), Some("did you mean `agents`? known: `agents`, `module`"));
+        assert_eq!(nearest_name("zzzzzzzz", known).as_deref(), Some("known: `agents`, `module`"));
+        assert_eq!(nearest_name("a", []), None);
+    }
+
+    #[test]
+    fn thousands_have_commas() {
+        let cases = [(0_i64, "0"), (999, "999"), (1_000, "1,000"), (-1_234_567, "-1,234,567"), (-100, "-100")];
+        for (number, text) in cases {
+            assert_eq!(thousands(number), text);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Where a run's folder goes: the one that `--out` names, or a fresh one under `runs/`.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::problem::Problem;
+
+/// Where fresh folders are made, in the working directory.
+const RUNS: &str = "runs";
+
+/// Where a run's folder goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// This folder, which must not be there yet, or be empty.
+    Named(PathBuf),
+    /// A fresh folder `<name>-<number>` in this folder.
+    Fresh(PathBuf, String),
+}
+
+impl Place {
+    /// The folder that `--out` names, or else a fresh one for the scenario of that name.
+    pub fn new(out: Option<&Path>, scenario: &str) -> Self {
+        match out {
+            Some(out) => Self::Named(out.to_path_buf()),
+            None => Self::Fresh(PathBuf::from(RUNS), scenario.to_owned()),
+        }
+    }
+
+    /// Tells early, before anything is loaded, what [`Place::create`] would refuse.
+    ///
+    /// # Errors
+    /// The named folder is there and isn't empty, or is a file.
+    pub fn check(&self) -> Result<(), Problem> {
+        let Self::Named(path) = self else { return Ok(()) };
+        let problem = |what: &str| Problem::new(what).file(path);
+        match std::fs::read_dir(path) {
+            Ok(mut entries) => match entries.next() {
+                None => Ok(()),
+                Some(_) => Err(problem("the output folder isn't empty")
+                    .help("name another folder with --out, or empty this one; a run never overwrites another")),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                Err(problem("isn't a folder").help("name a folder with --out"))
+            }
+            Err(error) => Err(unusable(path, &error)),
+        }
+    }
+
+    /// Makes the folder.
+    pub(super) fn create(&self) -> Result<PathBuf, Problem> {
+        self.check()?;
+        match self {
+            Self::Named(path) => {
+                std::fs::create_dir_all(path).map_err(|error| unusable(path, &error))?;
+                Ok(path.clone())
+            }
+            Self::Fresh(parent, name) => fresh(parent, name),
+        }
+    }
+}
+
+/// Makes the folder with the next number. Two runs that start at once get two folders, because only one of them makes each.
+fn fresh(parent: &Path, name: &str) -> Result<PathBuf, Problem> {
+    std::fs::create_dir_all(parent).map_err(|error| unusable(parent, &error))?;
+    let entries = std::fs::read_dir(parent).map_err(|error| unusable(parent, &error))?;
+    let number = |entry: std::fs::DirEntry| {
+        let digits = entry.file_name().to_str()?.strip_prefix(name)?.strip_prefix('-')?.to_owned();
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u32>().ok())?
+    };
+    let mut next = entries.flatten().filter_map(number).max().unwrap_or(0).saturating_add(1);
+    loop {
+        let path = parent.join(format!("{name}-{next:04}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && next < u32::MAX => next += 1,
+            Err(error) => return Err(unusable(&path, &error)),
+        }
+    }
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Problem {
+    Problem::new(format!("the output folder can't be used: {error}"))
+        .file(path)
+        .help("name a folder that you may write to with --out")
+}

@@ -1,0 +1,63 @@
+//! Expectations: the entries `[[expect]]` of a scenario.
+
+use super::fields::{Context, Fields, number, origin, text};
+use super::node::Node;
+use super::types::{Expectation, ExpectedValue, GroupEntry};
+use crate::problem::{Problem, nearest_name};
+
+const VALUES: [&str; 4] = ["equals", "at_least", "at_most", "equals_output"];
+
+/// Reads `[[expect]]`. What is expected of a group that doesn't take part is left out.
+pub(super) fn expect(
+    cx: &mut Context,
+    top: &Fields<'_>,
+    groups: &[GroupEntry],
+    line_of: impl Fn(usize) -> usize,
+) -> Vec<Expectation> {
+    let mut expectations = Vec::new();
+    for (i, item) in top.array(cx, "expect").unwrap_or_default().iter().enumerate() {
+        let known = ["group", "output", VALUES[0], VALUES[1], VALUES[2], VALUES[3]];
+        let Some(fields) = Fields::open(cx, item, &format!("expect[{i}]"), &known) else { continue };
+        let group = group(cx, &fields, groups);
+        fields.need(cx, "output", "name an output that the group's agents record");
+        let output = fields.text(cx, "output").map(|(text, _)| text.to_owned());
+        let value = value(cx, &fields);
+        if let (Some(group), Some(output), Some(value)) = (group, output, value) {
+            if group.enabled {
+                expectations.push(Expectation { group: group.id, output, value, line: line_of(item.at) });
+            }
+        }
+    }
+    expectations
+}
+
+fn group<'g>(cx: &mut Context, fields: &Fields<'_>, groups: &'g [GroupEntry]) -> Option<&'g GroupEntry> {
+    fields.need(cx, "group", "name a group");
+    let (name, node) = fields.text(cx, "group")?;
+    let found = groups.iter().find(|group| group.name == name);
+    if found.is_none() {
+        let mut problem = Problem::new(format!("there is no group `{name}`{}", origin(node)));
+        if let Some(help) = nearest_name(name, groups.iter().map(|group| group.name.as_str())) {
+            problem = problem.help(help);
+        }
+        cx.report(node.at, &fields.path("group"), problem);
+    }
+    found
+}
+
+fn value(cx: &mut Context, fields: &Fields<'_>) -> Option<ExpectedValue> {
+    let given: Vec<(&str, &Node)> = VALUES.iter().filter_map(|key| fields.get(key).map(|node| (*key, node))).collect();
+    let [(key, node)] = given[..] else {
+        let what = format!("has {} of the keys that say what is expected", given.len());
+        let help = "use one of `equals`, `at_least`, `at_most`, `equals_output`";
+        cx.report(fields.at, &fields.path, Problem::new(what).help(help));
+        return None;
+    };
+    let path = fields.path(key);
+    Some(match key {
+        "equals" => ExpectedValue::Equals(number(cx, node, &path)?),
+        "at_least" => ExpectedValue::AtLeast(number(cx, node, &path)?),
+        "at_most" => ExpectedValue::AtMost(number(cx, node, &path)?),
+        _ => ExpectedValue::EqualsOutput(text(cx, node, &path)?.to_owned()),
+    })
+}

@@ -1,0 +1,302 @@
+//! Groups of agents: the entries `[[groups]]` of a scenario.
+
+use base64::Engine as _;
+use wasm_engine_abi::{Capabilities, Capability};
+use wasm_engine_components::limits::{
+    AGENTS_MAX, BACKOFF_FRAMES_MAX, GROUP_AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RESTARTS_MAX,
+};
+use wasm_engine_components::{FaultPolicy, GroupId, GroupLimits, OverflowPolicy, TopicId};
+
+use super::canonical;
+use super::fields::{Context, Fields, origin, text};
+use super::node::{Kind, Node};
+use super::resources::too_many;
+use super::types::{GroupEntry, ModuleEntry, TopicEntry};
+use crate::problem::{Problem, nearest_name, thousands};
+
+const KEYS: [&str; 13] = [
+    "name",
+    "module",
+    "agents",
+    "enabled",
+    "params",
+    "params_base64",
+    "params_file",
+    "subscribe",
+    "capabilities",
+    "accepts",
+    "overflow",
+    "on_fault",
+    "limits",
+];
+
+/// What groups refer to.
+pub(super) struct Names<'a> {
+    /// Modules, sorted by name.
+    pub modules: &'a [ModuleEntry],
+    /// Topics, sorted by name.
+    pub topics: &'a [TopicEntry],
+}
+
+/// Reads `[[groups]]`.
+pub(super) fn groups(cx: &mut Context, top: &Fields<'_>, names: &Names<'_>) -> Vec<GroupEntry> {
+    if top.need(cx, "groups", "add a [[groups]] table").is_none() {
+        return Vec::new();
+    }
+    let Some(items) = top.array(cx, "groups") else { return Vec::new() };
+    too_many(cx, items.len(), GROUPS_MAX, top.get("groups"), "groups");
+    if items.is_empty() {
+        cx.report(top.at, "groups", Problem::new("is empty").help("add a [[groups]] table"));
+    }
+    let group_names: Vec<&str> = items.iter().map(name_of).collect();
+    let mut groups = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        let Some(fields) = Fields::open(cx, item, &format!("groups[{i}]"), &KEYS) else { continue };
+        groups.push(group(cx, &fields, i, names, &group_names));
+    }
+    let agents: u64 = groups.iter().filter(|group| group.enabled).map(|group| u64::from(group.agents)).sum();
+    if agents > AGENTS_MAX.into() {
+        let what = format!("all groups together have {} agents", thousands(agents));
+        let at = items.first().map_or(top.at, |item| item.at);
+        cx.report(at, "groups", Problem::new(what).help(format!("use at most {}", thousands(AGENTS_MAX))));
+    }
+    groups
+}
+
+/// The name that a group has, or an empty one where it isn't a text; the group's own reader says what is wrong with it.
+fn name_of(node: &Node) -> &str {
+    let Kind::Table(entries) = &node.kind else { return "" };
+    match entries.iter().find(|entry| entry.key == "name").map(|entry| &entry.node.kind) {
+        Some(Kind::Text(name)) => name,
+        _ => "",
+    }
+}
+
+fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>, group_names: &[&str]) -> GroupEntry {
+    let id = |index: usize| GroupId(u32::try_from(index + 1).unwrap_or(u32::MAX));
+    fields.need(cx, "agents", "say how many agents the group has");
+    GroupEntry {
+        id: id(index),
+        name: own_name(cx, fields, index, group_names),
+        enabled: fields.boolean(cx, "enabled", true),
+        module: module(cx, fields, names.modules),
+        agents: fields.integer_u32(cx, "agents", 1..=GROUP_AGENTS_MAX, 1),
+        params: params(cx, fields),
+        subscribe: subscribe(cx, fields, names.topics),
+        capabilities: capabilities(cx, fields),
+        accepts: each_name(cx, fields, "accepts", "group", |name| {
+            group_names.iter().position(|known| *known == name).map(id).ok_or_else(|| nearest(name, group_names))
+        }),
+        overflow: fields.choice(
+            cx,
+            "overflow",
+            &[
+                ("reject", OverflowPolicy::Reject),
+                ("drop_oldest", OverflowPolicy::DropOldest),
+                ("fault", OverflowPolicy::Fault),
+            ],
+            OverflowPolicy::Reject,
+        ),
+        on_fault: on_fault(cx, fields),
+        limits: limits(cx, fields),
+    }
+}
+
+fn own_name(cx: &mut Context, fields: &Fields<'_>, index: usize, group_names: &[&str]) -> String {
+    fields.need(cx, "name", "give the group a name");
+    let Some((name, node)) = fields.text(cx, "name") else { return String::new() };
+    if !is_plain_name(name) {
+        let help = format!("use up to {NAME_BYTES_MAX} letters, digits, `_`, `-` and `.`");
+        cx.report(node.at, &fields.path("name"), Problem::new(format!("{name:?} isn't a name of a group")).help(help));
+    }
+    if let Some(before) = group_names[..index].iter().position(|known| *known == name) {
+        let what = format!("groups[{before}] has the name `{name}`, too");
+        cx.report(node.at, &fields.path("name"), Problem::new(what).help("rename one"));
+    }
+    name.to_owned()
+}
+
+/// Whether a name may be a part of a path and of `group/ordinal`.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+fn module(cx: &mut Context, fields: &Fields<'_>, modules: &[ModuleEntry]) -> usize {
+    fields.need(cx, "module", "name an entry of [modules]");
+    let Some((name, node)) = fields.text(cx, "module") else { return 0 };
+    if let Some(position) = modules.iter().position(|module| module.name == name) {
+        return position;
+    }
+    let help = nearest_name(name, modules.iter().map(|module| module.name.as_str()))
+        .unwrap_or_else(|| format!("add a table [modules.{name}] with a path"));
+    let problem = Problem::new(format!("there is no module `{name}`{}", origin(node))).help(help);
+    cx.report(node.at, &fields.path("module"), problem);
+    0
+}
+
+/// What `agent_init` is given.
+fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
+    let given: Vec<&str> =
+        ["params", "params_base64", "params_file"].into_iter().filter(|key| fields.get(key).is_some()).collect();
+    let Some(&key) = given.first() else { return Vec::new() };
+    let Some(node) = fields.get(key) else { return Vec::new() };
+    if let Some(second) = given.get(1) {
+        let problem = Problem::new(format!("`{key}` is there, too")).help("keep one of them");
+        cx.report(node.at, &fields.path(second), problem);
+    }
+    let path = fields.path(key);
+    let bytes = match key {
+        "params_base64" => {
+            match text(cx, node, &path).map(|text| base64::engine::general_purpose::STANDARD.decode(text)) {
+                Some(Err(error)) => {
+                    cx.report(node.at, &path, Problem::new(format!("isn't base64: {error}")));
+                    Vec::new()
+                }
+                Some(Ok(bytes)) => bytes,
+                None => Vec::new(),
+            }
+        }
+        "params_file" => fields.file(cx, key).map_or_else(Vec::new, |file| {
+            let most = u64::from(PAYLOAD_BYTES_MAX) + 1;
+            crate::scenario::source::read_at_most(&file, most).unwrap_or_else(|error| {
+                // A file that doesn't exist was reported by `file`.
+                if error.kind() != std::io::ErrorKind::NotFound && !file.is_dir() {
+                    let what = format!("`{}` can't be read: {error}", file.display());
+                    cx.report(node.at, &path, Problem::new(what));
+                }
+                Vec::new()
+            })
+        }),
+        _ => match &node.kind {
+            Kind::Text(text) => text.clone().into_bytes(),
+            Kind::Table(entries) => canonical::lines(entries).into_bytes(),
+            _ => {
+                cx.wrong_type(node, &path, "a table or a string");
+                Vec::new()
+            }
+        },
+    };
+    if bytes.len() > PAYLOAD_BYTES_MAX as usize {
+        let help = format!("use at most {}", thousands(PAYLOAD_BYTES_MAX));
+        cx.report(node.at, &path, Problem::new("has more bytes than the limit").help(help));
+    }
+    bytes
+}
+
+fn subscribe(cx: &mut Context, fields: &Fields<'_>, topics: &[TopicEntry]) -> Vec<TopicId> {
+    let found = each_name(cx, fields, "subscribe", "topic", |name| {
+        match topics.binary_search_by(|topic| topic.name.as_str().cmp(name)) {
+            Ok(position) => Ok(topics[position].id),
+            Err(_) if topics.is_empty() => Err(Some("add it to the key `topics`".to_owned())),
+            Err(_) => Err(nearest_name(name, topics.iter().map(|topic| topic.name.as_str()))),
+        }
+    });
+    found.unwrap_or_default()
+}
+
+fn capabilities(cx: &mut Context, fields: &Fields<'_>) -> Capabilities {
+    let names = Capability::ALL.map(Capability::name);
+    let granted = each_name(cx, fields, "capabilities", "capability", |name| {
+        Capability::from_name(name).ok_or_else(|| nearest(name, &names))
+    });
+    granted.map_or(Capabilities::ALL, |granted| granted.into_iter().fold(Capabilities::NONE, Capabilities::with))
+}
+
+/// An array of names, each of which `find` knows: sorted; `None` where the key is missing.
+fn each_name<T: Ord>(
+    cx: &mut Context,
+    fields: &Fields<'_>,
+    key: &str,
+    sort: &str,
+    find: impl Fn(&str) -> Result<T, Option<String>>,
+) -> Option<Vec<T>> {
+    let items = fields.array(cx, key)?;
+    let mut found = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        let path = format!("{}[{i}]", fields.path(key));
+        let Some(name) = text(cx, item, &path) else { continue };
+        match find(name) {
+            Ok(id) => found.push(id),
+            Err(help) => {
+                let mut problem = Problem::new(format!("there is no {sort} `{name}`{}", origin(item)));
+                if let Some(help) = help {
+                    problem = problem.help(help);
+                }
+                cx.report(item.at, &path, problem);
+            }
+        }
+    }
+    found.sort();
+    let count = found.len();
+    found.dedup();
+    if found.len() < count {
+        let at = fields.get(key).map_or(fields.at, |node| node.at);
+        cx.report(at, &fields.path(key), Problem::new(format!("names a {sort} twice")).help("remove one"));
+    }
+    Some(found)
+}
+
+fn nearest(name: &str, known: &[&str]) -> Option<String> {
+    nearest_name(name, known.iter().copied().filter(|known| !known.is_empty()))
+}
+
+/// `"restart"`, `"pause"`, `"terminate"`, or a table with the key `policy` and, for a restart, its numbers.
+fn on_fault(cx: &mut Context, fields: &Fields<'_>) -> FaultPolicy {
+    let choices =
+        [("restart", FaultPolicy::default()), ("pause", FaultPolicy::Pause), ("terminate", FaultPolicy::Terminate)];
+    let Some(node) = fields.get("on_fault") else { return FaultPolicy::default() };
+    if !matches!(node.kind, Kind::Table(_)) {
+        return fields.choice(cx, "on_fault", &choices, FaultPolicy::default());
+    }
+    let known = ["policy", "restarts_max", "backoff_frames"];
+    let Some(table) = Fields::open(cx, node, &fields.path("on_fault"), &known) else { return FaultPolicy::default() };
+    table.need(cx, "policy", "use `restart`, `pause` or `terminate`");
+    match table.choice(cx, "policy", &choices, FaultPolicy::default()) {
+        FaultPolicy::Restart { restarts_max, backoff_frames } => FaultPolicy::Restart {
+            restarts_max: table.integer_u32(cx, "restarts_max", 0..=RESTARTS_MAX, restarts_max),
+            backoff_frames: table.integer_u32(cx, "backoff_frames", 1..=BACKOFF_FRAMES_MAX, backoff_frames),
+        },
+        policy => {
+            for key in ["restarts_max", "backoff_frames"] {
+                if let Some(node) = table.get(key) {
+                    let problem = Problem::new("belongs to the policy `restart` only").help("remove it");
+                    cx.report(node.at, &table.path(key), problem);
+                }
+            }
+            policy
+        }
+    }
+}
+
+fn limits(cx: &mut Context, fields: &Fields<'_>) -> GroupLimits {
+    let (default, min, max) = (GroupLimits::DEFAULT, GroupLimits::MIN, GroupLimits::MAX);
+    let Some(node) = fields.get("limits") else { return default };
+    let known = [
+        "fuel_per_step_max",
+        "memory_bytes_max",
+        "records_per_step_max",
+        "payload_bytes_max",
+        "jobs_per_step_max",
+        "log_lines_per_step_max",
+        "mailbox_messages_max",
+        "mailbox_bytes_max",
+    ];
+    let Some(table) = Fields::open(cx, node, &fields.path("limits"), &known) else { return default };
+    macro_rules! limit {
+        ($read:ident, $key:ident) => {
+            table.$read(cx, stringify!($key), min.$key..=max.$key, default.$key)
+        };
+    }
+    GroupLimits {
+        fuel_per_step_max: limit!(integer, fuel_per_step_max),
+        memory_bytes_max: limit!(integer, memory_bytes_max),
+        records_per_step_max: limit!(integer_u32, records_per_step_max),
+        payload_bytes_max: limit!(integer_u32, payload_bytes_max),
+        jobs_per_step_max: limit!(integer_u32, jobs_per_step_max),
+        log_lines_per_step_max: limit!(integer_u32, log_lines_per_step_max),
+        mailbox_messages_max: limit!(integer_u32, mailbox_messages_max),
+        mailbox_bytes_max: limit!(integer_u32, mailbox_bytes_max),
+    }
+}

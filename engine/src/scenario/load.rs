@@ -1,0 +1,147 @@
+//! From a file to a [`Scenario`]. Called by the command line and by everything else that runs scenarios.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+use wasm_engine_components::limits::FRAMES_MAX;
+
+use super::expect::expect;
+use super::fields::{Context, Fields, readable_file};
+use super::groups::{Names, groups, is_plain_name};
+use super::node::{Converter, Node};
+use super::params::Params;
+use super::resources::{models, modules, topics};
+use super::source::{position, read};
+use super::types::Scenario;
+use crate::problem::{Problem, Problems};
+
+/// How many problems of one scenario are said.
+const PROBLEMS_MAX: usize = 10;
+
+const KEYS: [&str; 11] =
+    ["name", "seed", "frames", "frame_period_us", "input", "topics", "params", "modules", "models", "groups", "expect"];
+
+/// What is said besides the file.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// `NAME=VALUE`: puts a value in the place of a parameter's.
+    pub set: Vec<String>,
+    /// Takes the place of the key `input`; relative to the working directory.
+    pub input: Option<PathBuf>,
+}
+
+/// Reads and checks a scenario file, and that the files it names are there.
+///
+/// # Errors
+/// What is wrong with it: the first ten problems, in the order of their lines.
+pub fn load(path: &Path, options: &LoadOptions) -> Result<Scenario, Problems> {
+    parse(read(path)?, path, options)
+}
+
+/// Reads and checks the text of a scenario that lies, or is to lie, at `path`.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(source: String, path: &Path, options: &LoadOptions) -> Result<Scenario, Problems> {
+    let document = DeTable::parse(&source).map_err(|error| syntax_problem(&source, path, &error))?;
+    let mut problems = Vec::new();
+    let mut params = Params::read(document.get_ref(), &mut problems);
+    let unset: Vec<Problem> = options.set.iter().filter_map(|set| params.set(set).err()).collect();
+    if !unset.is_empty() {
+        return Err(Problems(unset.into_iter().map(|problem| problem.file(path)).collect()));
+    }
+    let mut converter = Converter { params: Some(&params), problems };
+    let kind = converter.table(document.get_ref(), "", Some("params"));
+    let root = Node { kind, at: 0, param: None };
+    let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+    let mut cx = Context { folder, problems: converter.problems };
+    let scenario = read_root(&mut cx, &root, &source, path, options);
+    match scenario {
+        Some(scenario) if cx.problems.is_empty() => Ok(Scenario { params: params.texts(), source, ..scenario }),
+        _ => Err(located(cx.problems, &source, path)),
+    }
+}
+
+fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: &LoadOptions) -> Option<Scenario> {
+    let top = Fields::open(cx, root, "", &KEYS)?;
+    top.need(cx, "frames", "say how many frames to run, such as `frames = 200`");
+    let (modules, models, topics) = (modules(cx, &top), models(cx, &top), topics(cx, &top));
+    let groups = groups(cx, &top, &Names { modules: &modules, topics: &topics });
+    let expect = expect(cx, &top, &groups, |at| position(source, at).0);
+    Some(Scenario {
+        name: name(cx, &top, path),
+        path: path.to_path_buf(),
+        source: String::new(),
+        seed: top.integer(cx, "seed", 0..=u64::MAX, 0),
+        frames: top.integer(cx, "frames", 1..=FRAMES_MAX, 1),
+        frame_period_us: top.integer_u32(cx, "frame_period_us", 0..=u32::MAX, 0),
+        params: Vec::new(),
+        modules,
+        models,
+        topics,
+        groups,
+        input: input(cx, &top, options),
+        expect,
+    })
+}
+
+/// The key `name`, or the file's stem with a `-` for what can't be in a folder's name.
+fn name(cx: &mut Context, top: &Fields<'_>, path: &Path) -> String {
+    if let Some((name, node)) = top.text(cx, "name") {
+        if !is_plain_name(name) {
+            let help = "it names the run's folder: use letters, digits, `_`, `-` and `.`";
+            cx.report(node.at, "name", Problem::new(format!("{name:?} isn't a name")).help(help));
+        }
+        return name.to_owned();
+    }
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '-' };
+    let name: String = stem.chars().map(plain).take(64).collect();
+    if name.is_empty() { "scenario".to_owned() } else { name }
+}
+
+/// The events file. Which of its lines are wrong is for [`crate::events`] to say.
+fn input(cx: &mut Context, top: &Fields<'_>, options: &LoadOptions) -> Option<PathBuf> {
+    if options.input.is_some() {
+        return options.input.clone();
+    }
+    let (name, node) = top.text(cx, "input")?;
+    if name == "-" {
+        return Some(PathBuf::from("-"));
+    }
+    let path = cx.resolve(name);
+    if let Err(what) = readable_file(&path) {
+        let help = "paths are relative to the scenario's folder; `-` is standard input";
+        cx.report(node.at, "input", Problem::new(what).help(help));
+    }
+    Some(path)
+}
+
+/// What the TOML parser says, with its place.
+fn syntax_problem(source: &str, path: &Path, error: &toml::de::Error) -> Problems {
+    let mut problem = Problem::new(format!("isn't TOML: {}", error.message())).file(path);
+    if let Some(span) = error.span() {
+        let (line, column) = position(source, span.start);
+        problem = problem.line(line).column(column);
+    }
+    problem.into()
+}
+
+/// Offsets become lines and columns.
+fn located(problems: Vec<(usize, Problem)>, source: &str, path: &Path) -> Problems {
+    let mut located: Vec<Problem> = problems
+        .into_iter()
+        .map(|(at, problem)| {
+            let (line, column) = position(source, at);
+            problem.file(path).line(line).column(column)
+        })
+        .collect();
+    located.sort_by_key(Problem::position);
+    located.dedup();
+    let more = located.len().saturating_sub(PROBLEMS_MAX);
+    located.truncate(PROBLEMS_MAX);
+    if more > 0 {
+        located.push(Problem::new(format!("and {more} more problems")).file(path));
+    }
+    Problems(located)
+}

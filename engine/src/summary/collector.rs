@@ -1,0 +1,131 @@
+//! Takes the record of each frame and keeps what the summary needs: sums, the last record of each group, outputs.
+
+use std::time::Duration;
+
+use wasm_engine_components::{Digest, FrameCounts, FrameRecord, GroupId, GroupRecord};
+
+use super::outputs::Outputs;
+use super::{EventSummary, GroupSummary, Named, Summary, expectations};
+use crate::events::EventCounts;
+use crate::scenario::Scenario;
+
+/// Sums over the frames of a run.
+#[derive(Default)]
+pub struct Collector {
+    frames: u64,
+    digest: Digest,
+    /// Sums, but for `agents`, which is that of the last frame.
+    counts: FrameCounts,
+    groups: Vec<GroupRecord>,
+    outputs: Outputs,
+}
+
+/// What a summary says besides what the frames' records say.
+#[derive(Clone, Debug, Default)]
+pub struct RunFacts {
+    /// What became of external events.
+    pub events: EventCounts,
+    /// How many frames the scenario file says; its expectations are for the end of those.
+    pub frames_expected: u64,
+    /// Whether the run was asked to end.
+    pub interrupted: bool,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Threads that stepped agents.
+    pub threads: usize,
+    /// Wall time of all frames.
+    pub wall: Duration,
+    /// The run directory.
+    pub run_dir: String,
+}
+
+impl Collector {
+    /// Takes the record of a frame.
+    pub fn add(&mut self, record: &FrameRecord) {
+        self.frames += 1;
+        self.digest = record.digest;
+        let (sums, counts) = (&mut self.counts, &record.counts);
+        sums.agents = counts.agents;
+        sums.steps += counts.steps;
+        sums.messages += counts.messages;
+        sums.delivered += counts.delivered;
+        sums.dropped += counts.dropped;
+        sums.faults += counts.faults;
+        sums.inference_jobs += counts.inference_jobs;
+        sums.inference_batches += counts.inference_batches;
+        self.groups.clone_from(&record.groups);
+        for output in &record.outputs {
+            self.outputs.add(output);
+        }
+    }
+
+    /// Sums so far; `agents` is that of the last frame.
+    pub const fn counts(&self) -> &FrameCounts {
+        &self.counts
+    }
+
+    /// The summary of a run of `scenario` that ended here.
+    #[expect(clippy::cast_precision_loss, reason = "rates for people")]
+    pub fn summary(&self, scenario: &Scenario, facts: &RunFacts) -> Summary {
+        let counts = &self.counts;
+        let wall_s = facts.wall.as_secs_f64();
+        let due = facts.error.is_none() && self.frames >= facts.frames_expected;
+        let EventCounts { delivered, disabled, late } = facts.events;
+        Summary {
+            scenario: scenario.name.clone(),
+            seed: scenario.seed,
+            frames: self.frames,
+            agents: counts.agents,
+            steps: counts.steps,
+            messages: counts.messages,
+            delivered: counts.delivered,
+            dropped: counts.dropped,
+            faults: counts.faults,
+            inference_jobs: counts.inference_jobs,
+            inference_rows_per_batch: match counts.inference_batches {
+                0 => 0.0,
+                batches => counts.inference_jobs as f64 / batches as f64,
+            },
+            digest: self.digest.to_string(),
+            groups: self.groups(scenario),
+            outputs: self.outputs(scenario),
+            outputs_left_out: self.outputs.left_out,
+            expectations: expectations::check(scenario, &self.outputs, due),
+            events: EventSummary { delivered, disabled, late },
+            interrupted: facts.interrupted,
+            error: facts.error.clone(),
+            threads: facts.threads,
+            wall_s,
+            frames_per_s: if wall_s > 0.0 { self.frames as f64 / wall_s } else { 0.0 },
+            run_dir: facts.run_dir.clone(),
+        }
+    }
+
+    fn groups(&self, scenario: &Scenario) -> Named<GroupSummary> {
+        let summary = |record: &GroupRecord| {
+            let faults = record.faults().by_kind().map(|(kind, count)| (kind.name().to_owned(), count)).collect();
+            GroupSummary {
+                agents: record.agents,
+                steps: record.totals.steps,
+                messages: record.totals.messages,
+                inference_jobs: record.totals.inference_jobs,
+                fuel: record.totals.fuel,
+                faults: Named(faults),
+                digest: record.digest.to_string(),
+            }
+        };
+        let named = |record: &GroupRecord| {
+            let group = scenario.group(record.id()).filter(|group| group.enabled)?;
+            Some((group.name.clone(), summary(record)))
+        };
+        Named(self.groups.iter().filter_map(named).collect())
+    }
+
+    fn outputs(&self, scenario: &Scenario) -> Named<Named<super::OutputSummary>> {
+        let of_group = |id: GroupId| {
+            Named(self.outputs.of_group(id).map(|(name, output)| (name.to_owned(), output)).collect::<Vec<_>>())
+        };
+        let groups = scenario.groups.iter().map(|group| (group.name.clone(), of_group(group.id)));
+        Named(groups.filter(|(_, outputs)| !outputs.0.is_empty()).collect())
+    }
+}

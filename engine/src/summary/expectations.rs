@@ -1,0 +1,63 @@
+//! What a scenario expects of its outputs, held against what they are.
+
+use serde::Serialize;
+
+use super::outputs::{Number, Outputs};
+use crate::scenario::{Expectation, ExpectedValue, Scenario};
+
+/// An expectation, and whether it holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExpectationResult {
+    /// The group's name.
+    pub group: String,
+    /// The output's name.
+    pub output: String,
+    /// What is expected, in words.
+    pub expected: String,
+    /// What the output is; none if no number was recorded.
+    pub value: Option<Number>,
+    /// Whether it holds.
+    pub met: bool,
+    /// Whether it counts: a run that ended before the scenario's last frame fails no expectation.
+    pub due: bool,
+    /// Line of the scenario.
+    pub line: usize,
+}
+
+/// Holds each expectation against the outputs.
+pub(super) fn check(scenario: &Scenario, outputs: &Outputs, due: bool) -> Vec<ExpectationResult> {
+    let result = |expectation: &Expectation| {
+        let value = outputs.sum(expectation.group, &expectation.output);
+        let (met, expected) = held(expectation, value, outputs);
+        ExpectationResult {
+            group: scenario.group(expectation.group).map(|group| group.name.clone()).unwrap_or_default(),
+            output: expectation.output.clone(),
+            expected,
+            value,
+            met,
+            due,
+            line: expectation.line,
+        }
+    };
+    scenario.expect.iter().map(result).collect()
+}
+
+#[expect(clippy::float_cmp, reason = "`equals` means equal: runs are bit-exact")]
+fn held(expectation: &Expectation, value: Option<Number>, outputs: &Outputs) -> (bool, String) {
+    let holds = |test: &dyn Fn(f64) -> bool| value.is_some_and(|value| test(value.as_f64()));
+    match &expectation.value {
+        ExpectedValue::Equals(number) => (holds(&|value| value == *number), format!("equals {number}")),
+        ExpectedValue::AtLeast(number) => (holds(&|value| value >= *number), format!("is at least {number}")),
+        ExpectedValue::AtMost(number) => (holds(&|value| value <= *number), format!("is at most {number}")),
+        ExpectedValue::EqualsOutput(name) => {
+            let other = outputs.sum(expectation.group, name);
+            let met = match (value, other) {
+                (Some(Number::Whole(a)), Some(Number::Whole(b))) => a == b,
+                (Some(a), Some(b)) => a.as_f64() == b.as_f64(),
+                _ => false,
+            };
+            let shown = other.map_or_else(|| "not recorded".to_owned(), |other| super::text::number(other));
+            (met, format!("equals {name} ({shown})"))
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run comes to: the numbers of its last frame, its groups, its named outputs, and whether what was expected holds.
+//!
+//! [`Collector`] takes each frame's record, and makes the [`Summary`] at the end. The command line prints it as text
+//! (`text`) or as one line of JSON; the run directory keeps the JSON as `summary.json`.
+
+mod collector;
+mod expectations;
+mod outputs;
+mod text;
+
+use serde::{Serialize, Serializer};
+
+pub use collector::{Collector, RunFacts};
+pub use expectations::ExpectationResult;
+pub use outputs::{Number, OutputSummary, OutputValueSummary};
+
+/// The end of a run. Field names are those of the JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// Frames that were run.
+    pub frames: u64,
+    /// Agents that haven't ended.
+    pub agents: u64,
+    /// Calls of `agent_step`.
+    pub steps: u64,
+    /// Messages and publications that agents sent.
+    pub messages: u64,
+    /// Messages that reached an inbox.
+    pub delivered: u64,
+    /// Messages that were dropped.
+    pub dropped: u64,
+    /// Faults of agents.
+    pub faults: u64,
+    /// Inference jobs that were given to a model.
+    pub inference_jobs: u64,
+    /// Jobs per batch on average; 0 without any.
+    pub inference_rows_per_batch: f64,
+    /// Digest of the last frame, 32 hexadecimal digits.
+    pub digest: String,
+    /// Groups that took part, in the order of the scenario.
+    pub groups: Named<GroupSummary>,
+    /// Named outputs by group and name.
+    pub outputs: Named<Named<OutputSummary>>,
+    /// Outputs that aren't in `outputs`, because there are more than the summary keeps. All are in `outputs.jsonl`.
+    pub outputs_left_out: u64,
+    /// What was expected, and whether it holds.
+    pub expectations: Vec<ExpectationResult>,
+    /// What became of external events.
+    pub events: EventSummary,
+    /// Whether the run was asked to end before its last frame.
+    pub interrupted: bool,
+    /// Why the run failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Threads that stepped agents.
+    pub threads: usize,
+    /// Wall time of all frames, in seconds.
+    pub wall_s: f64,
+    /// Frames per second of wall time.
+    pub frames_per_s: f64,
+    /// The run directory.
+    pub run_dir: String,
+}
+
+/// One group at the end of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupSummary {
+    /// Agents that haven't ended.
+    pub agents: u64,
+    /// Calls of `agent_step`.
+    pub steps: u64,
+    /// Messages and publications that they sent.
+    pub messages: u64,
+    /// Inference jobs that they asked for.
+    pub inference_jobs: u64,
+    /// Fuel that they used.
+    pub fuel: u64,
+    /// Faults by kind; kinds that didn't occur are left out.
+    pub faults: Named<u64>,
+    /// The group's own digest, 32 hexadecimal digits.
+    pub digest: String,
+}
+
+/// What became of external events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EventSummary {
+    /// Given to a frame.
+    pub delivered: u64,
+    /// For a group that doesn't take part.
+    pub disabled: u64,
+    /// For a frame after the last one of the run.
+    pub late: u64,
+}
+
+/// Values by name, in an order that means something: an object in JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named<T>(pub Vec<(String, T)>);
+
+impl<T> Named<T> {
+    /// The value of that name.
+    pub fn get(&self, name: &str) -> Option<&T> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl Summary {
+    /// One line of JSON, without the line's end.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+    }
+
+    /// A table for people.
+    pub fn text(&self) -> String {
+        text::text(self)
+    }
+
+    /// The expectations that count and don't hold.
+    pub fn unmet(&self) -> impl Iterator<Item = &ExpectationResult> {
+        self.expectations.iter().filter(|expectation| expectation.due && !expectation.met)
+    }
+}

@@ -1,0 +1,176 @@
+//! The summary as a table for people.
+
+use std::fmt::Write as _;
+
+use super::{ExpectationResult, Number, OutputValueSummary, Summary};
+use crate::problem::thousands;
+
+/// How many hexadecimal digits of a group's digest a table shows.
+const DIGEST_SHOWN: usize = 12;
+
+/// Rows of columns: the first is aligned to the left, the others to the right.
+struct Table(Vec<Vec<String>>);
+
+impl Table {
+    /// A table with a heading.
+    pub fn new<const N: usize>(heading: [&str; N]) -> Self {
+        Self(vec![heading.map(str::to_owned).to_vec()])
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.0.push(cells.to_vec());
+    }
+
+    /// The lines, each with its end.
+    pub fn text(&self) -> String {
+        let columns = self.0.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |i: usize| self.0.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max();
+        let widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0)).collect();
+        let mut text = String::new();
+        for row in &self.0 {
+            let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| match i {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
+            let line = cells.collect::<Vec<_>>().join("  ");
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// The whole text, ending with where the results are.
+pub(super) fn text(summary: &Summary) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<10}{value}");
+    };
+    let state = if summary.interrupted { ", interrupted" } else { "" };
+    line("scenario", format!("{}, seed {}{state}", summary.scenario, summary.seed));
+    line(
+        "frames",
+        format!(
+            "{} in {:.2} s, {} frames/s, {} {}",
+            thousands(summary.frames),
+            summary.wall_s,
+            rate(summary.frames_per_s),
+            summary.threads,
+            if summary.threads == 1 { "thread" } else { "threads" },
+        ),
+    );
+    line("agents", thousands(summary.agents));
+    line(
+        "messages",
+        format!(
+            "{} sent, {} delivered, {} dropped",
+            thousands(summary.messages),
+            thousands(summary.delivered),
+            thousands(summary.dropped)
+        ),
+    );
+    if summary.inference_jobs > 0 {
+        let rows = summary.inference_rows_per_batch;
+        line("inference", format!("{} jobs, {rows:.1} rows per batch", thousands(summary.inference_jobs)));
+    }
+    let events = &summary.events;
+    if events.delivered + events.disabled + events.late > 0 {
+        let mut parts = vec![format!("{} delivered", thousands(events.delivered))];
+        if events.disabled > 0 {
+            parts.push(format!("{} for groups that aren't enabled", thousands(events.disabled)));
+        }
+        if events.late > 0 {
+            parts.push(format!("{} for frames after the last one", thousands(events.late)));
+        }
+        line("events", parts.join(", "));
+    }
+    line("digest", summary.digest.clone());
+    text.push('\n');
+    text.push_str(&groups(summary));
+    text.push_str(&outputs(summary));
+    text.push_str(&expectations(&summary.expectations));
+    let _ = writeln!(text, "\nresults in {}", summary.run_dir);
+    text
+}
+
+fn groups(summary: &Summary) -> String {
+    let mut table = Table::new(["group", "agents", "steps", "messages", "jobs", "faults", "digest"]);
+    let mut faults = String::new();
+    for (name, group) in &summary.groups.0 {
+        table.row([
+            name.clone(),
+            thousands(group.agents),
+            thousands(group.steps),
+            thousands(group.messages),
+            thousands(group.inference_jobs),
+            thousands(group.faults.0.iter().map(|(_, count)| count).sum::<u64>()),
+            group.digest.chars().take(DIGEST_SHOWN).collect(),
+        ]);
+        if !group.faults.0.is_empty() {
+            let kinds: Vec<String> =
+                group.faults.0.iter().map(|(kind, count)| format!("{kind} {}", thousands(count))).collect();
+            let _ = writeln!(faults, "faults of {name}: {}", kinds.join(", "));
+        }
+    }
+    table.text() + &faults
+}
+
+fn outputs(summary: &Summary) -> String {
+    if summary.outputs.0.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(["output", "agents", "sum", "last"]);
+    for (group, outputs) in &summary.outputs.0 {
+        for (name, output) in &outputs.0 {
+            let last = match &output.last {
+                OutputValueSummary::Number(value) => number(*value),
+                OutputValueSummary::Text(text) => format!("{text:?}"),
+            };
+            let sum = output.sum.map_or_else(|| "-".to_owned(), number);
+            table.row([format!("{group}: {name}"), thousands(output.agents), sum, last]);
+        }
+    }
+    let mut text = format!("\n{}", table.text());
+    if summary.outputs_left_out > 0 {
+        let _ = writeln!(text, "{} more outputs are in outputs.jsonl only", thousands(summary.outputs_left_out));
+    }
+    text
+}
+
+fn expectations(expectations: &[ExpectationResult]) -> String {
+    let mut text = String::new();
+    for expectation in expectations {
+        let mark = match (expectation.met, expectation.due) {
+            (true, _) => "met",
+            (false, true) => "UNMET",
+            (false, false) => "not due",
+        };
+        let start = if text.is_empty() { "\n" } else { "" };
+        let _ = writeln!(text, "{start}{mark:<8} {}", expectation.sentence());
+    }
+    text
+}
+
+impl ExpectationResult {
+    /// What is expected and what came of it, in one sentence.
+    pub fn sentence(&self) -> String {
+        let Self { group, output, expected, .. } = self;
+        match self.value {
+            Some(value) => format!("{group}: {output} {expected}: it is {}", number(value)),
+            None => format!("{group}: {output} {expected}: no agent recorded a number under that name"),
+        }
+    }
+}
+
+/// A number with thousands apart; floats with what it takes to tell them from others, but no more than needed to read.
+pub(super) fn number(number: Number) -> String {
+    match number {
+        Number::Whole(value) => thousands(value),
+        Number::Float(value) => format!("{value}"),
+    }
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second >= 1_000.0 { thousands(format!("{per_second:.0}")) } else { format!("{per_second:.1}") }
+}

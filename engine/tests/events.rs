@@ -1,0 +1,174 @@
+//! External events: what good lines mean, and what each kind of bad one is told. The messages are in
+//! `tests/data/event_errors.txt`; `BLESS=1` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wasm_engine::events::{EventCounts, EventSource, open};
+use wasm_engine::frame_loop::FrameSource;
+use wasm_engine::problem::RunError;
+use wasm_engine::scenario::{LoadOptions, Scenario, load};
+use wasm_engine_abi::name_id;
+use wasm_engine_components::{AgentId, EventTarget, ExternalEvent, FrameInputs, GroupId, TopicId};
+
+const SCENARIO: &str = r#"
+frames = 5
+topics = ["desk-0"]
+modules.a.path = "a.wasm"
+[[groups]]
+name = "readers"
+module = "a"
+agents = 3
+limits = { payload_bytes_max = 8 }
+[[groups]]
+name = "ledger"
+module = "a"
+agents = 1
+[[groups]]
+name = "off"
+enabled = false
+module = "a"
+agents = 1
+"#;
+
+struct Case {
+    folder: tempfile::TempDir,
+    scenario: Scenario,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Case {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.wasm"), b"\0asm").unwrap();
+        let path = folder.path().join("x.toml");
+        std::fs::write(&path, SCENARIO).unwrap();
+        let input = Some(folder.path().join("e.jsonl"));
+        let scenario = load(&path, &LoadOptions { set: Vec::new(), input }).unwrap();
+        Self { folder, scenario, interrupted: Arc::new(AtomicBool::new(false)) }
+    }
+
+    fn open(&self, events: &[u8]) -> Result<EventSource, String> {
+        std::fs::write(self.folder.path().join("e.jsonl"), events).unwrap();
+        open(&self.scenario, Arc::clone(&self.interrupted))
+            .map_err(|problem| problem.to_string().replace(&format!("{}/", self.folder.path().display()), ""))
+    }
+}
+
+fn agent(group: u32, ordinal: u32) -> EventTarget {
+    EventTarget::Agent(AgentId::new(GroupId(group), ordinal))
+}
+
+fn event(to: EventTarget, payload: &[u8]) -> ExternalEvent {
+    ExternalEvent { to, kind: 0, correlation: 0, payload: payload.to_vec() }
+}
+
+#[test]
+fn each_bad_line_is_told_what_is_wrong_where_and_what_to_do() {
+    let case = Case::new();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/event_errors.txt");
+    let cases = std::fs::read_to_string(&file).unwrap();
+    let mut seen = String::new();
+    for text in cases.split("=== ").skip(1) {
+        let (title, rest) = text.split_once('\n').unwrap();
+        let (lines, _) = rest.split_once("---\n").unwrap();
+        let told = case.open(lines.as_bytes()).map_or_else(|told| told, |_| "no error".to_owned());
+        write!(seen, "=== {title}\n{lines}---\n{told}\n\n").unwrap();
+    }
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, seen.trim_end().to_owned() + "\n").unwrap();
+    } else {
+        assert_eq!(cases.trim_end(), seen.trim_end(), "run with BLESS=1 if this is meant");
+    }
+}
+
+#[test]
+fn events_reach_their_frame_in_the_order_of_the_file() {
+    let case = Case::new();
+    let events = concat!(
+        "\u{feff}\n",
+        "{\"frame\":0,\"to\":\"readers/2\",\"kind\":2147483647,\"correlation\":18446744073709551615,\"text\":\"hé\"}\r\n",
+        "{\"frame\":0,\"topic\":\"desk-0\",\"numbers\":[1,-2.5]}\n",
+        "\n",
+        "{\"frame\":2,\"to\":\"ledger\",\"base64\":\"AQI=\"}\n",
+        "{\"frame\":2,\"to\":\"off/0\",\"text\":\"nobody\"}\n",
+        "{\"frame\":2,\"to\":\"ledger/0\"}\n",
+        "{\"frame\":9,\"to\":\"ledger/0\"}", // after the last frame, and without a line's end
+    );
+    let mut source = case.open(events.as_bytes()).unwrap();
+    let mut frames = Vec::new();
+    while let Some(FrameInputs { events }) = source.next_frame(frames.len() as u64).unwrap() {
+        frames.push(events);
+    }
+    let first =
+        ExternalEvent { to: agent(1, 2), kind: 0x7fff_ffff, correlation: u64::MAX, payload: "hé".as_bytes().to_vec() };
+    let floats: Vec<u8> = [1.0_f32, -2.5].iter().flat_map(|n| n.to_le_bytes()).collect();
+    let topic = event(EventTarget::Topic(TopicId(name_id("desk-0"))), &floats);
+    assert_eq!(
+        frames,
+        [vec![first, topic], vec![], vec![event(agent(2, 0), &[1, 2]), event(agent(2, 0), &[])], vec![], vec![],]
+    );
+    assert_eq!(source.counts(), EventCounts { delivered: 4, disabled: 1, late: 1 });
+}
+
+#[test]
+fn numbers_are_packed_little_endian_in_their_type() {
+    let case = Case::new();
+    let cases: [(&str, &str, &[u8]); 7] = [
+        ("u8", "0,255", &[0, 255]),
+        ("i8", "-128,127", &[0x80, 0x7f]),
+        ("i32", "-2147483648", &[0, 0, 0, 0x80]),
+        ("u32", "4294967295", &[255, 255, 255, 255]),
+        ("i64", "-2", &[254, 255, 255, 255, 255, 255, 255, 255]),
+        ("f32", "0.1", &[0xcd, 0xcc, 0xcc, 0x3d]),
+        ("f64", "1", &[0, 0, 0, 0, 0, 0, 0xf0, 0x3f]),
+    ];
+    for (number_type, numbers, bytes) in cases {
+        let line = format!("{{\"frame\":0,\"to\":\"readers/0\",\"type\":\"{number_type}\",\"numbers\":[{numbers}]}}");
+        let inputs = case.open(line.as_bytes()).unwrap().next_frame(0).unwrap().unwrap();
+        assert_eq!(inputs.events[0].payload, bytes, "{number_type}");
+    }
+}
+
+#[test]
+fn a_line_that_turns_bad_after_the_check_ends_the_run_as_bad_input() {
+    let case = Case::new();
+    let mut source = case.open(b"{\"frame\":0,\"to\":\"ledger\"}\n{\"frame\":3,\"to\":\"ledger\"}\n").unwrap();
+    std::fs::write(case.folder.path().join("e.jsonl"), b"{\"frame\":0,\"to\":\"ledger\"}\n{\"frame\":\n").unwrap();
+    let error = source.next_frame(0).unwrap_err();
+    assert!(matches!(&error, RunError::Input(_)), "{error:?}");
+    assert!(error.to_string().contains("e.jsonl:2"), "{error}");
+}
+
+#[test]
+fn a_line_that_is_too_long_is_not_held() {
+    let case = Case::new();
+    let mut line = b"{\"frame\":0,\"to\":\"ledger\",\"text\":\"".to_vec();
+    line.resize((16 << 20) + 10, b'x');
+    let told = case.open(&line).map(|_| ()).unwrap_err();
+    assert_eq!(told, "e.jsonl:1: the line is longer than 16,777,216 bytes; help: send less in one event");
+}
+
+#[test]
+fn a_source_ends_when_the_run_is_asked_to() {
+    let case = Case::new();
+    let mut source = case.open(b"").unwrap();
+    assert_eq!(source.next_frame(0), Ok(Some(FrameInputs::default())));
+    case.interrupted.store(true, Ordering::Relaxed);
+    assert_eq!(source.next_frame(1), Ok(None));
+}
+
+#[test]
+fn an_events_file_must_be_a_file() {
+    let mut case = Case::new();
+    case.scenario.input = Some(case.folder.path().to_path_buf());
+    let told = open(&case.scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        told.ends_with(": is a folder, an events file is needed; help: name an events file, or `-` for standard input")
+    );
+    case.scenario.input = Some(case.folder.path().join("no.jsonl"));
+    let told = open(&case.scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    assert!(told.ends_with("no.jsonl: doesn't exist; help: name an events file, or `-` for standard input"), "{told}");
+}
