@@ -20,7 +20,6 @@ impl AgentId {
     }
 
     /// The agent's group.
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the id")]
     pub const fn group(self) -> GroupId {
         GroupId((self.0 >> 32) as u32)
     }

@@ -36,15 +36,16 @@ pub struct InferenceJob {
     pub due_frame: u64,
 }
 
-/// One row of inputs. Taken away when the job is dispatched. State.
-#[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobInput(pub Vec<u8>);
-
-/// The result, until it is delivered. State.
+/// What a job carries: one row of inputs until it is dispatched, the result from then on. State.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
-pub struct JobOutput {
-    /// How it went.
-    pub status: InferenceStatus,
-    /// The outputs in the model's order, concatenated; empty unless the status is `Ok`.
-    pub bytes: Vec<u8>,
+pub enum JobData {
+    /// One row: the model's inputs in its order, concatenated.
+    Input(Vec<u8>),
+    /// The result.
+    Output {
+        /// How it went.
+        status: InferenceStatus,
+        /// The outputs in the model's order, concatenated; empty unless the status is `Ok`.
+        bytes: Vec<u8>,
+    },
 }

@@ -2,14 +2,12 @@
 
 use wasm_engine_abi::MessageHeader;
 
-use crate::TopicId;
-
 /// Where a payload lies: in one of the chunks that the agents' outboxes were collected into, or in the host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadRef {
     /// Number of the chunk; [`PayloadRef::HOST`] for the host's.
     pub chunk: u32,
-    /// Offset in it, in bytes.
+    /// Offset in it: in bytes in a chunk of the agents', in units of 8 bytes in the host's, whose payloads are padded.
     pub offset: u32,
 }
 
@@ -23,8 +21,8 @@ impl PayloadRef {
 pub enum Recipient {
     /// The agent at this position of the dense tables.
     Agent(u32),
-    /// All members of a topic, as of the frame of delivery.
-    Topic(TopicId),
+    /// All members, as of the frame of delivery, of the topic at this position in the order of the topics' ids.
+    Topic(u32),
 }
 
 /// A message in flight: its header is what the recipient will find in its inbox.
@@ -37,3 +35,4 @@ pub struct Message {
     /// For whom it is.
     pub recipient: Recipient,
 }
+const _: () = assert!(size_of::<Message>() == 64);

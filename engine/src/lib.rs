@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod events;
+pub mod files;
 pub mod frame_loop;
 pub mod inference;
 pub mod problem;

@@ -1,22 +1,233 @@
 //! A world with its machine: built from a scenario, advanced frame by frame.
 
-use wasm_engine_components::{FrameInputs, FrameRecord};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bevy_app::App;
+use bevy_ecs::world::World;
+use wasm_engine_components::{FrameInputs, FrameRecord, Group, GroupId, Model, Topic, limits};
+use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
+use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
+
+use crate::files::{self, FileError};
+use crate::inference::{InferenceError, ModelInfo, NoModels, OnnxRuntime};
+use crate::scenario::{GroupEntry, Scenario};
+use crate::wasm::{GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
+
+/// How to run a scenario on this machine. None of it changes a digest, but for the seed and `digest_memories`.
+#[derive(Clone, Debug, Default)]
+pub struct SimulationOptions {
+    /// Instead of the scenario's seed.
+    pub seed: Option<u64>,
+    /// Threads that step agents. Default: one for each core.
+    pub threads: Option<usize>,
+    /// Whether each frame's digest covers the memories of the agents that were called. Default: no.
+    pub digest_memories: bool,
+    /// Where compiled modules are kept from run to run. Default: nowhere.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Why a simulation couldn't be built. All of it is about the scenario's files, but for [`SimulationError::Threads`].
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// A module's or a model's file can't be read, or isn't what the scenario says.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A module was refused.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// A model was refused, or there is no ONNX Runtime.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The threads couldn't be started.
+    #[error("can't start the threads that step agents: {0}; try fewer with --threads")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+/// A file that the simulation was built from, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedFile {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its hash.
+    pub sha256: [u8; 32],
+}
 
 /// A simulation that is ready to run its next frame.
 pub struct Simulation {
-    frame: u64,
+    world: World,
+    pool: Arc<rayon::ThreadPool>,
+    modules: Vec<LoadedFile>,
+    models: Vec<ModelInfo>,
 }
 
 impl Simulation {
+    /// Builds the world of a scenario. `say` is told what takes time or is worth knowing: fetching ONNX Runtime, say.
+    ///
+    /// # Errors
+    /// A file of the scenario is missing, was changed, or is refused.
+    pub fn new(
+        scenario: &Scenario,
+        options: &SimulationOptions,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Self, SimulationError> {
+        Self::with_plugins(scenario, options, say, |_| {})
+    }
+
+    /// Builds the world of a scenario with an author's own plugins and entities: `author` is called after the scenario's
+    /// population is there, and before the first frame.
+    ///
+    /// # Errors
+    /// As [`Simulation::new`].
+    pub fn with_plugins(
+        scenario: &Scenario,
+        options: &SimulationOptions,
+        say: &mut (dyn FnMut(&str) + Send),
+        author: impl FnOnce(&mut App),
+    ) -> Result<Self, SimulationError> {
+        let mut pool = rayon::ThreadPoolBuilder::new()
+            .stack_size(limits::THREAD_STACK_BYTES)
+            .thread_name(|at| format!("agents-{at}"));
+        if let Some(threads) = options.threads {
+            pool = pool.num_threads(threads);
+        }
+        let pool = Arc::new(pool.build()?);
+        // Guests may run while they are loaded, and need the pool's stacks.
+        let machine = pool.install(|| Machine::load(scenario, options, say))?;
+
+        let mut app = App::new();
+        app.add_plugins(SimulationPlugin);
+        app.insert_resource(AgentPort(Box::new(machine.agents)));
+        app.insert_resource(ModelPort(machine.inference));
+        app.insert_resource(DigestOptions { memories: options.digest_memories });
+        populate(app.world_mut(), machine.population);
+        author(&mut app);
+        app.finish();
+        app.cleanup();
+        let world = std::mem::take(app.world_mut());
+        Ok(Self { world, pool, modules: machine.modules, models: machine.models })
+    }
+
     /// Number of the next frame.
-    pub const fn next_frame(&self) -> u64 {
-        self.frame
+    pub fn next_frame(&self) -> u64 {
+        self.world.resource::<FrameClock>().frame
     }
 
     /// Runs one frame. It does no file or network I/O, and can't fail.
+    ///
+    /// A loop of many frames is faster inside `pool().install(...)`: each frame then starts where it runs.
     pub fn frame(&mut self, inputs: FrameInputs) -> FrameRecord {
-        drop(inputs);
-        self.frame += 1;
-        FrameRecord::default()
+        let world = &mut self.world;
+        self.pool.install(|| run_frame(world, inputs))
+    }
+
+    /// The threads that step agents.
+    pub fn pool(&self) -> Arc<rayon::ThreadPool> {
+        Arc::clone(&self.pool)
+    }
+
+    /// The world, to look at between frames.
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The world, to query between frames. What is changed here is an input that no record shows.
+    pub const fn world_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// The modules that were loaded.
+    pub fn modules(&self) -> &[LoadedFile] {
+        &self.modules
+    }
+
+    /// The models that were loaded.
+    pub fn models(&self) -> &[ModelInfo] {
+        &self.models
+    }
+}
+
+/// What a scenario's files became.
+struct Machine {
+    agents: WasmRuntime,
+    inference: Box<dyn ModelRuntime>,
+    population: Population,
+    modules: Vec<LoadedFile>,
+    models: Vec<ModelInfo>,
+}
+
+impl Machine {
+    fn load(
+        scenario: &Scenario,
+        options: &SimulationOptions,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Self, SimulationError> {
+        let seed = options.seed.unwrap_or(scenario.seed);
+        let entries: Vec<&GroupEntry> = scenario.groups.iter().filter(|entry| entry.enabled).collect();
+        let groups: Vec<Group> = entries.iter().map(|entry| group(entry, &entries)).collect();
+
+        let mut sources = Vec::new();
+        let mut modules = Vec::new();
+        for entry in &scenario.modules {
+            let (bytes, sha256) =
+                files::read_checked("module", &entry.name, &entry.path, limits::MODULE_BYTES_MAX, entry.sha256)?;
+            modules.push(LoadedFile { name: entry.name.clone(), sha256 });
+            sources.push(ModuleSource { name: entry.name.clone(), path: entry.path.clone(), bytes });
+        }
+        let programs: Vec<_> = entries
+            .iter()
+            .zip(&groups)
+            .map(|(entry, group)| GroupProgram { group, module: entry.module, params: &entry.params })
+            .collect();
+        let wasm = WasmOptions {
+            seed,
+            frame_period_us: scenario.frame_period_us,
+            cache_dir: options.cache_dir.as_ref().map(|folder| folder.join("modules")),
+        };
+        let agents = WasmRuntime::load(&wasm, &sources, &programs)?;
+
+        let (inference, models): (Box<dyn ModelRuntime>, _) = if scenario.models.is_empty() {
+            (Box::new(NoModels), Vec::new())
+        } else {
+            let (runtime, models) = OnnxRuntime::load(&scenario.models, say)?;
+            (Box::new(runtime), models)
+        };
+
+        let seeds = entries.iter().zip(&groups).map(|(entry, group)| GroupSeed {
+            inbox_bytes_max: agents.inbox_bytes_max(group.id),
+            group: group.clone(),
+            overflow: entry.overflow,
+            subscribe: entry.subscribe.clone(),
+        });
+        let population = Population {
+            seed,
+            groups: seeds.collect(),
+            topics: scenario.topics.iter().map(|entry| Topic { id: entry.id, name: entry.name.clone() }).collect(),
+            models: scenario.models.iter().zip(&models).map(|(entry, info)| model(entry, info)).collect(),
+        };
+        Ok(Self { agents, inference, population, modules, models })
+    }
+}
+
+fn group(entry: &GroupEntry, enabled: &[&GroupEntry]) -> Group {
+    let takes = |id: &GroupId| enabled.iter().any(|other| other.id == *id);
+    Group {
+        id: entry.id,
+        name: entry.name.clone(),
+        agents: entry.agents,
+        capabilities: entry.capabilities,
+        accepts: entry.accepts.as_ref().map(|groups| groups.iter().copied().filter(takes).collect()),
+        limits: entry.limits,
+        on_fault: entry.on_fault,
+    }
+}
+
+fn model(entry: &crate::scenario::ModelEntry, info: &ModelInfo) -> Model {
+    Model {
+        id: entry.id,
+        name: entry.name.clone(),
+        row_bytes: info.row_bytes,
+        batch_rows_max: entry.batch_rows_max,
+        latency_frames: entry.latency_frames,
     }
 }

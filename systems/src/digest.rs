@@ -1,8 +1,29 @@
 //! Digests of state. A lane is a sum, modulo 2^128, of the digests of its parts, each keyed by the part's stable id: the sum
 //! doesn't depend on the order in which the parts are visited, and can be kept up to date by what changed.
 
+use bevy_ecs::resource::Resource;
 use wasm_engine_components::{AgentId, Digest, Lane};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+/// The lanes of the frame so far. Those that are sums over parts which seldom change are carried from frame to frame.
+/// Transient: made from state.
+#[derive(Resource, Debug, Default)]
+pub struct LaneSums {
+    /// What came from outside.
+    pub inputs: u128,
+    /// Agents' lifecycles and fault histories, by position of the group. Carried.
+    pub agents: Vec<u128>,
+    /// Agents' outboxes, by position of the group.
+    pub outboxes: Vec<u128>,
+    /// Called agents' memories, by position of the group.
+    pub memories: Vec<u128>,
+    /// Backlogs and counters of mailboxes. Carried.
+    pub mailboxes: u128,
+    /// Members of topics. Carried.
+    pub topics: u128,
+    /// Registered components of authors.
+    pub native: u128,
+}
 
 /// The digest of one part of a lane: `bytes` under the stable id `id`.
 pub fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {

@@ -87,11 +87,10 @@ impl<'a> InboxView<'a> {
     /// A message's payload, without padding.
     #[inline]
     pub fn payload(&self, message: &Message) -> &'a [u8] {
-        let bytes = match message.payload.chunk {
-            PayloadRef::HOST => self.host,
-            chunk => &self.chunks[chunk as usize].bytes,
+        let (bytes, start) = match message.payload.chunk {
+            PayloadRef::HOST => (self.host, message.payload.offset as usize * 8),
+            chunk => (self.chunks[chunk as usize].bytes.as_slice(), message.payload.offset as usize),
         };
-        let start = message.payload.offset as usize;
         &bytes[start..start + message.header.payload_bytes as usize]
     }
 }

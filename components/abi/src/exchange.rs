@@ -172,7 +172,7 @@ impl ExchangeLayout {
         let memory_bytes = memory.len() as u64;
         let fixed = u64::from(CONTEXT_OFFSET) + size_of::<FrameContext>() as u64;
         let block = u64::from(address);
-        if address % EXCHANGE_ALIGN != 0 || block + fixed > memory_bytes {
+        if !address.is_multiple_of(EXCHANGE_ALIGN) || block + fixed > memory_bytes {
             return Err(LayoutError::Block { address });
         }
         let start = address as usize;
@@ -185,7 +185,7 @@ impl ExchangeLayout {
         }
         let area = |name, offset: u32, bytes: u32| {
             let begin = block + u64::from(offset);
-            let aligned = offset % RECORD_ALIGN == 0 && bytes % RECORD_ALIGN == 0;
+            let aligned = offset.is_multiple_of(RECORD_ALIGN) && bytes.is_multiple_of(RECORD_ALIGN);
             if !aligned || begin + u64::from(bytes) > memory_bytes {
                 return Err(LayoutError::Area { name, offset, bytes });
             }

@@ -2,42 +2,42 @@
 
 use std::path::PathBuf;
 
+use crate::inference::{LibraryLocation, cache_folder, probe};
 use crate::problem::Problem;
 use crate::scenario::Scenario;
-use crate::simulation::Simulation;
-
-/// How a simulation is to be built.
-#[derive(Clone, Debug)]
-pub(super) struct MachineOptions {
-    /// Whether each frame's digest covers the memories of the agents that stepped: `--digest full`.
-    pub digest_memories: bool,
-    /// Where compiled modules and ONNX Runtime are kept between runs; none where the user has no such folder.
-    pub cache_dir: Option<PathBuf>,
-}
+use crate::simulation::{Simulation, SimulationError, SimulationOptions};
 
 /// Builds the simulation of a scenario. What is wrong with a module or a model is bad input. `say` is for what takes long.
-///
-/// JOIN: `Simulation::new`, once `engine/src/simulation.rs` has it.
-pub(super) fn build(scenario: &Scenario, options: &MachineOptions, say: &dyn Fn(&str)) -> Result<Simulation, Problem> {
-    let _ = (options.digest_memories, &options.cache_dir, say);
-    Err(Problem::new("this build has no simulation yet").file(&scenario.path))
+pub(super) fn build(
+    scenario: &Scenario,
+    options: &SimulationOptions,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Simulation, Problem> {
+    Simulation::new(scenario, options, say).map_err(|error| match error {
+        SimulationError::Threads(_) => Problem::new(error.to_string()),
+        _ => Problem::new(error.to_string()).file(&scenario.path),
+    })
 }
 
-/// The engine's folder in the user's cache.
-///
-/// JOIN: the inference port has its own notion of this folder; keep one of them.
+/// The engine's folder in the user's cache: compiled modules and ONNX Runtime are kept there between runs.
 pub(super) fn cache_dir() -> Option<PathBuf> {
-    use etcetera::base_strategy::{BaseStrategy, choose_base_strategy};
-    Some(choose_base_strategy().ok()?.cache_dir().join("wasm-engine"))
+    cache_folder()
 }
 
-/// ONNX Runtime as it would be found now, without fetching it: where it is and its version, or what to do.
-///
-/// JOIN: the probe of `engine/src/inference/library.rs`.
+/// ONNX Runtime as it would be found now, without fetching it: where it is, its version and providers; or what to do.
 pub(super) fn onnx_runtime() -> Result<String, String> {
-    match std::env::var_os("ORT_DYLIB_PATH") {
-        Some(path) if PathBuf::from(&path).is_file() => Ok(format!("{} (ORT_DYLIB_PATH)", path.display())),
-        Some(path) => Err(format!("ORT_DYLIB_PATH names {}, which isn't a file", path.display())),
-        None => Err("fetched by the first run that has a model; or set ORT_DYLIB_PATH".to_owned()),
+    let status = probe();
+    match (status.location, status.loaded) {
+        (LibraryLocation::Here(library), Some(Ok(loaded))) => {
+            Ok(format!("{} ({}), {}", loaded.version, loaded.providers.join(", "), library.path.display()))
+        }
+        (_, Some(Err(error))) | (LibraryLocation::Nowhere(error), _) => Err(error.to_string()),
+        (LibraryLocation::Here(library), None) => Err(format!("{} wasn't loaded", library.path.display())),
+        (LibraryLocation::ToBeFetched { damaged: true, .. }, _) => {
+            Err("the cached copy is damaged; the next run with a model fetches it again".to_owned())
+        }
+        (LibraryLocation::ToBeFetched { .. }, _) => {
+            Err("not here yet; the first run with a model fetches it once, with pip".to_owned())
+        }
     }
 }

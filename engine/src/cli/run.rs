@@ -8,15 +8,16 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use wasm_engine_components::FrameRecord;
-use wasm_engine_components::limits::{FRAMES_MAX, THREAD_STACK_BYTES, THREADS_MAX};
+use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
 
-use super::machine::{self, MachineOptions};
+use super::machine;
 use super::progress::Progress;
 use super::{EXIT_FAILED, EXIT_INPUT, interrupt, print_result, say_problem};
 use crate::events::{self, EventSource};
 use crate::frame_loop::{self, FrameSink};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::{Place, RunDir, RunOptions};
+use crate::simulation::{Simulation, SimulationOptions};
 use crate::scenario::{LoadOptions, Scenario, load};
 use crate::summary::{Collector, RunFacts, Summary};
 
@@ -112,42 +113,33 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     place.check().map_err(RunError::Input)?;
     let interrupted = interrupt::flag();
     let source = events::open(&scenario, Arc::clone(&interrupted)).map_err(RunError::Input)?;
-    let threads = args.threads.map_or_else(cores, |threads| threads as usize);
-    // Frames run on the pool's own threads: what an agent's calls need of the stack is theirs, whichever thread it is.
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .stack_size(THREAD_STACK_BYTES)
-        .thread_name(|i| format!("frame-{i}"))
-        .build()
-        .map_err(|error| {
-            let problem = Problem::new(format!("{threads} threads can't be started: {error}"));
-            NotStarted::Failed(problem.help("use fewer with --threads"))
-        })?;
-    let facts = RunFacts { frames_expected, threads, ..RunFacts::default() };
-    // The simulation is made, used and dropped on one thread of the pool: it needn't move between threads.
-    pool.install(|| run_frames(args, &scenario, &place, source, &interrupted, facts))
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX as usize))
+    let options = SimulationOptions {
+        threads: args.threads.map(|threads| threads as usize),
+        digest_memories: args.digest == DigestScope::Full,
+        cache_dir: machine::cache_dir(),
+        ..SimulationOptions::default()
+    };
+    let mut say = |text: &str| {
+        if !args.quiet {
+            eprintln!("{text}");
+        }
+    };
+    let simulation = machine::build(&scenario, &options, &mut say).map_err(RunError::Input)?;
+    let pool = simulation.pool();
+    let facts = RunFacts { frames_expected, threads: pool.current_num_threads(), ..RunFacts::default() };
+    // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.
+    pool.install(|| run_frames(args, &scenario, &place, (simulation, source), &interrupted, facts))
 }
 
 fn run_frames(
     args: &RunArgs,
     scenario: &Scenario,
     place: &Place,
-    mut source: EventSource,
+    (mut simulation, mut source): (Simulation, EventSource),
     interrupted: &AtomicBool,
     mut facts: RunFacts,
 ) -> Result<Outcome, NotStarted> {
-    let options = MachineOptions { digest_memories: args.digest == DigestScope::Full, cache_dir: machine::cache_dir() };
-    let say = |text: &str| {
-        if !args.quiet {
-            eprintln!("{text}");
-        }
-    };
-    let mut simulation = machine::build(scenario, &options, &say).map_err(RunError::Input)?;
-    let digest = if options.digest_memories { "full" } else { "frame" };
+    let digest = if args.digest == DigestScope::Full { "full" } else { "frame" };
     let run_options = RunOptions { threads: facts.threads, digest: digest.to_owned() };
     let mut sink = Sink {
         run_dir: RunDir::create(place, scenario, &run_options)?,

@@ -1,1 +1,35 @@
 //! Models: ONNX Runtime behind the port `ModelRuntime`.
+//!
+//! ```text
+//! registry ── load ──> session ── layout      a file, checked by hash, becomes a session and the plan of a row
+//!    │         └─────> admission ──┐          may rows share a run?
+//!    └─ infer ─> batch ──────> binding        rows into buffers, one run, outputs out ── tensor
+//! runtime ── library (pin, fetch)             the process's one ONNX Runtime, found or fetched
+//! ```
+//!
+//! Invariants: a row's result depends on the row and the model alone, never on who shares its batch. Nothing here panics for
+//! what a model file or an agent holds. A scenario without models looks for no ONNX Runtime. A model runs on the CPU with one
+//! thread; several models run side by side. There is no unsafe code but in `runtime`, where the library is loaded.
+
+mod admission;
+mod batch;
+mod binding;
+mod error;
+mod layout;
+mod library;
+mod registry;
+mod runtime;
+mod session;
+mod tensor;
+#[cfg(test)]
+mod tests;
+
+pub use error::{InferenceError, ModelProblem};
+pub use layout::TensorInfo;
+pub use library::{
+    Attempt, CACHE_VARIABLE, LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_VERSION, OVERRIDE_VARIABLE,
+    ResolvedLibrary, cache_folder, resolve,
+};
+pub use registry::{Batching, ModelInfo, NoModels, OnnxRuntime};
+pub use runtime::{LibraryStatus, LoadedLibrary, probe};
+pub use tensor::ElementType;

@@ -1,1 +1,29 @@
-//! The agents' sandbox: wasmtime behind the port `AgentRuntime`.
+//! The agents' sandbox: wasmtime behind the port `AgentRuntime`. The engine's simulation loads one [`WasmRuntime`] and
+//! plugs it into the world; nothing else here is public.
+//!
+//! ```text
+//! load   validate -> instrument -> compile (and cache) -> arena -> shards: instantiate, capture the initial image
+//! step   step: requests split by shard -> shard: for each agent context and inbox in, call, outbox out -> trap: faults as data
+//! ```
+//!
+//! Invariants: what a guest does never panics the host; a module that got past `load` can't reach any state that memory and
+//! mutable globals don't hold; the work is split by shards of fixed size, never by the number of threads.
+
+mod arena;
+mod compile;
+mod error;
+mod image;
+mod imports;
+mod instrument;
+mod runtime;
+mod shard;
+mod stack;
+mod step;
+mod trap;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ModuleError, ModuleProblem};
+pub use runtime::{GroupProgram, ModuleSource, WasmOptions, WasmRuntime};

@@ -1,0 +1,45 @@
+//! What an author writes.
+
+use crate::{Context, Failure, Message, Params};
+
+/// The behaviour of an agent. All methods have a default that does nothing.
+///
+/// A frame is: [`receive`](Self::receive) for each message, then [`step`](Self::step). An error ends the frame's call; what
+/// the agent asked for in that frame is dropped then, and the engine treats it as the group's fault policy says.
+pub trait Agent {
+    /// Called once before the first frame in which the agent is stepped, and again after a restart.
+    ///
+    /// # Errors
+    /// Any [`Failure`]; `?` makes one of a missing parameter and of a full outbox.
+    fn init(&mut self, ctx: &mut Context<'_>, params: Params<'_>) -> Result<(), Failure> {
+        let _ = (ctx, params);
+        Ok(())
+    }
+
+    /// Called for each message, in the order of delivery: by sender, then in the order of sending.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    fn receive(&mut self, ctx: &mut Context<'_>, message: &Message<'_>) -> Result<(), Failure> {
+        let _ = (ctx, message);
+        Ok(())
+    }
+
+    /// Called once in each frame, after the messages.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    fn step(&mut self, ctx: &mut Context<'_>) -> Result<(), Failure> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Called once when the agent ends.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    fn shutdown(&mut self, ctx: &mut Context<'_>) -> Result<(), Failure> {
+        let _ = ctx;
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! What an agent knows, and what it can ask for.
+
+use core::fmt;
+
+use wasm_engine_abi::{FrameContext, Op, OutboxHeader, RecordType};
+
+use crate::outbox::Outbox;
+use crate::{AgentId, ModelId, OutboxFull, Random, TopicId};
+
+/// The frame an agent is called in, and its outbox.
+///
+/// What is asked for takes effect at the end of the frame: a message sent in frame `f` is in the recipient's inbox in frame
+/// `f + 1`. Each request needs a capability of the same name, which the scenario grants to the agent's group.
+#[derive(Debug)]
+pub struct Context<'a> {
+    outbox: Outbox<'a>,
+}
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Level {
+    /// Something failed.
+    Error = 1,
+    /// Something is odd.
+    Warn = 2,
+    /// Something happened.
+    Info = 3,
+    /// For whoever looks for a mistake.
+    Debug = 4,
+}
+
+impl<'a> Context<'a> {
+    /// `area` is as [`Outbox`] says.
+    #[inline(always)]
+    pub(crate) const fn new(frame: &'a mut FrameContext, area: &'a mut [u8]) -> Self {
+        Self { outbox: Outbox::new(frame, area) }
+    }
+
+    /// Number of the frame, from 0. `init` runs in frame 0, unless the agent was started or restarted later.
+    pub const fn frame(&self) -> u64 {
+        self.outbox.frame.frame
+    }
+
+    /// The agent's own id.
+    pub const fn agent_id(&self) -> AgentId {
+        AgentId(self.outbox.frame.agent)
+    }
+
+    /// Number of the agent's group, from 1.
+    pub const fn group(&self) -> u32 {
+        self.outbox.frame.group
+    }
+
+    /// The agent's number in its group, from 0.
+    pub const fn ordinal(&self) -> u32 {
+        self.outbox.frame.ordinal
+    }
+
+    /// Simulated length of a frame in microseconds; 0 where the scenario gives none.
+    pub const fn frame_period_us(&self) -> u32 {
+        self.outbox.frame.frame_period_us
+    }
+
+    /// Number of messages in the inbox of this frame.
+    pub const fn inbox_messages(&self) -> u32 {
+        self.outbox.frame.inbox_records
+    }
+
+    /// The raw frame context, for programs that test a host with what it mustn't believe. Agents don't need it.
+    pub const fn as_raw(&mut self) -> *mut FrameContext {
+        self.outbox.frame
+    }
+
+    // Random numbers. They are computed here, from the key in the frame context: no host call, no capability.
+
+    /// The numbers of `stream` in this frame: other ones in each frame, agent, stream and run's seed, and always the same
+    /// for the same four.
+    pub const fn random(&self, stream: u32) -> Random {
+        Random::new(self.outbox.frame.random_key, self.outbox.frame.frame, stream)
+    }
+
+    /// The numbers of `stream` that belong to a `subject`, whatever the frame: for what mustn't depend on when it is computed.
+    pub const fn random_of(&self, subject: u64, stream: u32) -> Random {
+        Random::new(self.outbox.frame.random_key, subject, stream)
+    }
+
+    /// The number at `index` of `stream` in this frame.
+    pub const fn random_u64(&self, stream: u32, index: u32) -> u64 {
+        wasm_engine_abi::random_u64(self.outbox.frame.random_key, self.outbox.frame.frame, stream, index)
+    }
+
+    // Messages.
+
+    /// Sends a message to an agent. `kind` says what the payload means; it must be below `0x8000_0000`.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    #[inline(always)]
+    pub fn send(&mut self, to: AgentId, kind: u32, payload: &[u8]) -> Result<(), OutboxFull> {
+        self.push(Op::Send, to.0, 0, kind, payload)
+    }
+
+    /// Like [`send`](Self::send); a bounce will carry `correlation`, and the recipient sees it.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    #[inline(always)]
+    pub fn send_with(&mut self, to: AgentId, kind: u32, correlation: u64, payload: &[u8]) -> Result<(), OutboxFull> {
+        self.push(Op::Send, to.0, correlation, kind, payload)
+    }
+
+    /// Sends a message to all members of a topic.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    #[inline(always)]
+    pub fn publish(&mut self, topic: TopicId, kind: u32, payload: &[u8]) -> Result<(), OutboxFull> {
+        self.push(Op::Publish, topic.0, 0, kind, payload)
+    }
+
+    /// Like [`publish`](Self::publish); a bounce will carry `correlation`, and the recipients see it.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    #[inline(always)]
+    pub fn publish_with(
+        &mut self,
+        topic: TopicId,
+        kind: u32,
+        correlation: u64,
+        payload: &[u8],
+    ) -> Result<(), OutboxFull> {
+        self.push(Op::Publish, topic.0, correlation, kind, payload)
+    }
+
+    /// Becomes a member of a topic.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn join(&mut self, topic: TopicId) -> Result<(), OutboxFull> {
+        self.push(Op::Join, topic.0, 0, 0, &[])
+    }
+
+    /// Stops being a member of a topic.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn leave(&mut self, topic: TopicId) -> Result<(), OutboxFull> {
+        self.push(Op::Leave, topic.0, 0, 0, &[])
+    }
+
+    // Inference.
+
+    /// Asks a model. `row` is one row of each of its inputs, in the model's order, concatenated. The result is a message
+    /// with the same `correlation`, for which [`crate::Message::inference`] says how it went.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    #[inline(always)]
+    pub fn infer(&mut self, model: ModelId, correlation: u64, row: &[u8]) -> Result<(), OutboxFull> {
+        self.push(Op::Infer, model.0, correlation, 0, row)
+    }
+
+    // The run directory.
+
+    /// Writes a line to the log. It is lost if this frame's call fails: [`crate::log_now`] isn't.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn log(&mut self, level: Level, text: &str) -> Result<(), OutboxFull> {
+        self.push(Op::Log, 0, 0, level as u32, text.as_bytes())
+    }
+
+    /// Like [`log`](Self::log), formatted straight into the outbox: `ctx.log_fmt(Level::Info, format_args!("{n} left"))`.
+    /// Formatting adds 3 KB and more to a module.
+    ///
+    /// # Errors
+    /// The outbox has no room for the whole line.
+    pub fn log_fmt(&mut self, level: Level, text: fmt::Arguments<'_>) -> Result<(), OutboxFull> {
+        self.outbox.push_formatted(header(Op::Log, 0, 0, level as u32), text)
+    }
+
+    /// Records an integer under a name of at least one byte.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn record_i64(&mut self, name: &str, value: i64) -> Result<(), OutboxFull> {
+        self.push(Op::Record, value.cast_unsigned(), 0, RecordType::I64 as u32, name.as_bytes())
+    }
+
+    /// Records a number under a name of at least one byte.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn record_f64(&mut self, name: &str, value: f64) -> Result<(), OutboxFull> {
+        self.push(Op::Record, value.to_bits(), 0, RecordType::F64 as u32, name.as_bytes())
+    }
+
+    /// Records text under a name of at least one byte.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn record_text(&mut self, name: &str, value: &str) -> Result<(), OutboxFull> {
+        self.record(RecordType::Text, name, value.as_bytes())
+    }
+
+    /// Records bytes under a name of at least one byte.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn record_bytes(&mut self, name: &str, value: &[u8]) -> Result<(), OutboxFull> {
+        self.record(RecordType::Bytes, name, value)
+    }
+
+    fn record(&mut self, kind: RecordType, name: &str, value: &[u8]) -> Result<(), OutboxFull> {
+        self.outbox.push(header(Op::Record, name.len() as u64, 0, kind as u32), name.as_bytes(), value)
+    }
+
+    #[inline(always)]
+    fn push(&mut self, op: Op, target: u64, correlation: u64, kind: u32, payload: &[u8]) -> Result<(), OutboxFull> {
+        self.outbox.push(header(op, target, correlation, kind), payload, &[])
+    }
+}
+
+/// `payload_bytes` is set by the outbox.
+#[inline(always)]
+const fn header(op: Op, target: u64, correlation: u64, kind: u32) -> OutboxHeader {
+    OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes: 0, reserved: 0 }
+}

@@ -1,0 +1,79 @@
+//! How an agent says that it failed.
+
+use core::num::NonZeroU32;
+
+use crate::ParamError;
+
+/// Why a call failed: the number that stands as the fault's detail on the record.
+///
+/// An agent's own codes are 1 to `0x7fff_ffff`; those from `0x8000_0000` on are this crate's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure(NonZeroU32);
+
+impl Failure {
+    /// No code was given.
+    pub const UNSPECIFIED: Self = Self::sdk(0);
+    /// The outbox had no room: see [`OutboxFull`].
+    pub const OUTBOX_FULL: Self = Self::sdk(1);
+    /// A parameter is missing.
+    pub const PARAM_MISSING: Self = Self::sdk(2);
+    /// A parameter has another type, or is out of range.
+    pub const PARAM_INVALID: Self = Self::sdk(3);
+    /// The host called another export before `agent_init`.
+    pub const NOT_INITIALISED: Self = Self::sdk(4);
+
+    const fn sdk(code: u32) -> Self {
+        match NonZeroU32::new(0x8000_0000 + code) {
+            Some(code) => Self(code),
+            None => Self(NonZeroU32::MAX),
+        }
+    }
+
+    /// A failure with an agent's own code. 0, which would say that all went well, becomes [`Failure::UNSPECIFIED`].
+    pub const fn new(code: u32) -> Self {
+        match NonZeroU32::new(code) {
+            Some(code) => Self(code),
+            None => Self::UNSPECIFIED,
+        }
+    }
+
+    /// The code.
+    pub const fn code(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// What was asked for has no room in the outbox area, whose size is the argument `outbox_bytes` of [`crate::agent!`].
+/// The outbox is as it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxFull;
+
+impl From<OutboxFull> for Failure {
+    fn from(_: OutboxFull) -> Self {
+        Self::OUTBOX_FULL
+    }
+}
+
+impl From<ParamError> for Failure {
+    fn from(error: ParamError) -> Self {
+        match error {
+            ParamError::Missing => Self::PARAM_MISSING,
+            ParamError::Invalid => Self::PARAM_INVALID,
+        }
+    }
+}
+
+impl core::fmt::Display for Failure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "failure {:#x}", self.0)
+    }
+}
+
+impl core::fmt::Display for OutboxFull {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the outbox area has no room for the record")
+    }
+}
+
+impl core::error::Error for Failure {}
+impl core::error::Error for OutboxFull {}

@@ -1,0 +1,24 @@
+//! Calls to the host. A module imports what it uses, and the load refuses an import whose capability wasn't granted.
+
+use crate::Level;
+
+/// Writes a line to the log at once: it stays even if the agent traps right after. A host call, unlike
+/// [`crate::Context::log`]; needs the capability `log`. Natively it does nothing.
+#[inline]
+pub fn log_now(level: Level, text: &str) {
+    #[cfg(target_arch = "wasm32")]
+    // SAFETY: address and length are those of a text that lives during the call.
+    unsafe {
+        import::log(level as u32, text.as_ptr(), text.len());
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    let _ = (level, text);
+}
+
+#[cfg(target_arch = "wasm32")]
+mod import {
+    #[link(wasm_import_module = "wasm_engine")]
+    unsafe extern "C" {
+        pub(super) fn log(level: u32, text: *const u8, text_bytes: usize);
+    }
+}

@@ -1,0 +1,288 @@
+//! Runs an agent natively, one call at a time, with the same bytes that the engine would write and read.
+//!
+//! ```
+//! use wasm_engine_sdk::testing::{Harness, Incoming, Output};
+//! use wasm_engine_sdk::{Agent, AgentId, Context, Failure, Message};
+//!
+//! #[derive(Default)]
+//! struct Echo;
+//! impl Agent for Echo {
+//!     fn receive(&mut self, ctx: &mut Context<'_>, message: &Message<'_>) -> Result<(), Failure> {
+//!         Ok(ctx.send(message.sender(), message.kind(), message.payload())?)
+//!     }
+//! }
+//!
+//! let mut echo = Harness::new(Echo, 4096, 4096);
+//! echo.init("").unwrap();
+//! let to = AgentId::new(2, 5);
+//! let answers = echo.step(1, &[Incoming::message(to, 7, b"hello")]).unwrap();
+//! assert_eq!(answers, [Output::Send { to, kind: 7, correlation: 0, payload: b"hello".to_vec() }]);
+//! ```
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::{format, vec};
+
+use wasm_engine_abi::{
+    BounceReason, CallKind, FrameContext, InferenceStatus, MessageHeader, Op, OutboxReader, OutboxRecord, RecordType,
+    agent_key, kind,
+};
+
+use crate::{Agent, AgentId, Context, Failure, Inbox, ModelId, Params, TopicId, entry};
+
+/// One agent and its exchange block.
+#[derive(Debug)]
+pub struct Harness<A> {
+    agent: A,
+    frame: FrameContext,
+    /// Words, because records are aligned to 8 bytes.
+    inbox: Vec<u64>,
+    inbox_bytes_max: usize,
+    outbox: Vec<u8>,
+    seed: u64,
+}
+
+impl<A: Agent> Harness<A> {
+    /// The agent 0 of group 1, in a run with seed 0, with areas of these sizes in bytes, multiples of 8.
+    ///
+    /// # Panics
+    /// A size isn't a multiple of 8.
+    pub fn new(agent: A, inbox_bytes: usize, outbox_bytes: usize) -> Self {
+        assert!(inbox_bytes.is_multiple_of(8) && outbox_bytes.is_multiple_of(8), "sizes are multiples of 8");
+        let harness = Self {
+            agent,
+            frame: FrameContext::default(),
+            inbox: Vec::new(),
+            inbox_bytes_max: inbox_bytes,
+            // Not zeros: whoever doesn't write its padding is found out.
+            outbox: vec![0xa5; outbox_bytes],
+            seed: 0,
+        };
+        harness.id(AgentId::new(1, 0))
+    }
+
+    /// The same with another id.
+    #[must_use]
+    pub fn id(mut self, id: AgentId) -> Self {
+        self.frame.agent = id.0;
+        self.frame.group = id.group();
+        self.frame.ordinal = id.ordinal();
+        self.frame.random_key = agent_key(self.seed, id.0);
+        self
+    }
+
+    /// The same in a run with another seed.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        let id = AgentId(self.frame.agent);
+        self.id(id)
+    }
+
+    /// The agent.
+    pub const fn agent(&self) -> &A {
+        &self.agent
+    }
+
+    /// Calls `init` in frame 0, with parameters as the engine writes them: a line `name = value` for each.
+    ///
+    /// # Errors
+    /// The agent's failure.
+    pub fn init(&mut self, params: &str) -> Result<Vec<Output>, Failure> {
+        self.open(0, CallKind::Init, &[Incoming::new(AgentId::ENGINE, kind::PARAMS, params.as_bytes())]);
+        let (agent, mut ctx, mut inbox) = self.parts();
+        let payload = inbox.next().map_or(&[][..], |message| message.payload());
+        let result = agent.init(&mut ctx, Params::new(payload));
+        self.close(result)
+    }
+
+    /// Calls `receive` for each message, and then `step`.
+    ///
+    /// # Errors
+    /// The agent's failure.
+    ///
+    /// # Panics
+    /// The messages don't fit the inbox, or the outbox isn't well formed.
+    pub fn step(&mut self, frame: u64, messages: &[Incoming]) -> Result<Vec<Output>, Failure> {
+        self.open(frame, CallKind::Step, messages);
+        let (agent, mut ctx, inbox) = self.parts();
+        let result = entry::frame(agent, &mut ctx, inbox);
+        self.close(result)
+    }
+
+    /// Calls `shutdown`.
+    ///
+    /// # Errors
+    /// The agent's failure.
+    pub fn shutdown(&mut self, frame: u64) -> Result<Vec<Output>, Failure> {
+        self.open(frame, CallKind::Shutdown, &[]);
+        let (agent, mut ctx, _) = self.parts();
+        let result = agent.shutdown(&mut ctx);
+        self.close(result)
+    }
+
+    /// What the host does before a call.
+    fn open(&mut self, frame: u64, call: CallKind, messages: &[Incoming]) {
+        let mut bytes = Vec::new();
+        for message in messages {
+            bytes.extend_from_slice(bytemuck::bytes_of(&message.header(frame)));
+            bytes.extend_from_slice(&message.payload);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+        }
+        assert!(bytes.len() <= self.inbox_bytes_max, "{} bytes of messages don't fit the inbox", bytes.len());
+        self.frame.frame = frame;
+        self.frame.call = call as u32;
+        self.frame.inbox_records = count(messages.len());
+        self.frame.inbox_bytes = count(bytes.len());
+        self.frame.outbox_records = 0;
+        self.frame.outbox_bytes = 0;
+        self.inbox = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+    }
+
+    fn parts(&mut self) -> (&mut A, Context<'_>, Inbox<'_>) {
+        // SAFETY: `open` wrote that many whole records, from an address that is aligned to 8.
+        let inbox = unsafe { Inbox::new(self.inbox.as_ptr().cast(), self.frame.inbox_records) };
+        (&mut self.agent, Context::new(&mut self.frame, &mut self.outbox), inbox)
+    }
+
+    /// What the host does after a call.
+    fn close(&self, result: Result<(), Failure>) -> Result<Vec<Output>, Failure> {
+        result?;
+        let bytes = &self.outbox[..self.frame.outbox_bytes as usize];
+        let records = OutboxReader::new(bytes, self.frame.outbox_records).map(|record| {
+            let record = record.unwrap_or_else(|error| panic!("the outbox isn't well formed: {error:?}"));
+            let end = record.offset as usize + size_of::<wasm_engine_abi::OutboxHeader>() + record.payload.len();
+            let padding = &bytes[end..end.next_multiple_of(8)];
+            assert!(padding.iter().all(|&byte| byte == 0), "a payload is padded with zeros");
+            Output::from(record)
+        });
+        Ok(records.collect())
+    }
+}
+
+fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or_else(|_| panic!("{count} is too many"))
+}
+
+/// A message for the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    sender: AgentId,
+    kind: u32,
+    correlation: u64,
+    topic: u64,
+    status: u32,
+    payload: Vec<u8>,
+}
+
+impl Incoming {
+    fn new(sender: AgentId, kind: u32, payload: &[u8]) -> Self {
+        Self { sender, kind, correlation: 0, topic: 0, status: 0, payload: payload.to_vec() }
+    }
+
+    /// From an agent.
+    pub fn message(sender: AgentId, kind: u32, payload: &[u8]) -> Self {
+        Self::new(sender, kind, payload)
+    }
+
+    /// An external event.
+    pub fn event(kind: u32, payload: &[u8]) -> Self {
+        Self::new(AgentId::EXTERNAL, kind, payload)
+    }
+
+    /// The result of an inference.
+    pub fn inference(status: InferenceStatus, outputs: &[u8]) -> Self {
+        Self { status: status as u32, ..Self::new(AgentId::ENGINE, kind::INFERENCE, outputs) }
+    }
+
+    /// A message of the agent that couldn't be delivered to `meant`, the number of an agent or a topic.
+    pub fn bounce(reason: BounceReason, meant: u64) -> Self {
+        Self { status: reason as u32, topic: meant, ..Self::new(AgentId::ENGINE, kind::BOUNCE, &[]) }
+    }
+
+    /// The same with a correlation.
+    #[must_use]
+    pub fn correlation(mut self, correlation: u64) -> Self {
+        self.correlation = correlation;
+        self
+    }
+
+    /// The same, published to a topic.
+    #[must_use]
+    pub fn topic(mut self, topic: TopicId) -> Self {
+        self.topic = topic.0;
+        self
+    }
+
+    /// As it arrives in `frame`.
+    fn header(&self, frame: u64) -> MessageHeader {
+        MessageHeader {
+            sender: self.sender.0,
+            topic: self.topic,
+            correlation: self.correlation,
+            frame: if self.sender.group() == 0 { frame } else { frame.saturating_sub(1) },
+            sequence: 0,
+            kind: self.kind,
+            status: self.status,
+            payload_bytes: count(self.payload.len()),
+        }
+    }
+}
+
+/// What an agent asked for.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are the parameters of the methods of Context")]
+pub enum Output {
+    /// [`Context::send`].
+    Send { to: AgentId, kind: u32, correlation: u64, payload: Vec<u8> },
+    /// [`Context::publish`].
+    Publish { topic: TopicId, kind: u32, correlation: u64, payload: Vec<u8> },
+    /// [`Context::join`].
+    Join { topic: TopicId },
+    /// [`Context::leave`].
+    Leave { topic: TopicId },
+    /// [`Context::infer`].
+    Infer { model: ModelId, correlation: u64, row: Vec<u8> },
+    /// [`Context::log`].
+    Log { level: u32, text: String },
+    /// [`Context::record_i64`].
+    RecordI64 { name: String, value: i64 },
+    /// [`Context::record_f64`].
+    RecordF64 { name: String, value: f64 },
+    /// [`Context::record_text`].
+    RecordText { name: String, value: String },
+    /// [`Context::record_bytes`].
+    RecordBytes { name: String, value: Vec<u8> },
+}
+
+impl From<OutboxRecord<'_>> for Output {
+    fn from(record: OutboxRecord<'_>) -> Self {
+        let header = record.header;
+        let (kind, correlation, payload) = (header.kind, header.correlation, record.payload.to_vec());
+        match record.op {
+            Op::Send => Self::Send { to: AgentId(header.target), kind, correlation, payload },
+            Op::Publish => Self::Publish { topic: TopicId(header.target), kind, correlation, payload },
+            Op::Join => Self::Join { topic: TopicId(header.target) },
+            Op::Leave => Self::Leave { topic: TopicId(header.target) },
+            Op::Infer => Self::Infer { model: ModelId(header.target), correlation, row: payload },
+            Op::Log => Self::Log { level: kind, text: text(&payload) },
+            Op::Record => named(header.target, RecordType::from_u32(kind), &payload),
+        }
+    }
+}
+
+fn named(target: u64, kind: Option<RecordType>, payload: &[u8]) -> Output {
+    let split = || payload.split_at(usize::try_from(target).unwrap_or(usize::MAX));
+    match kind {
+        Some(RecordType::I64) => Output::RecordI64 { name: text(payload), value: target.cast_signed() },
+        Some(RecordType::F64) => Output::RecordF64 { name: text(payload), value: f64::from_bits(target) },
+        Some(RecordType::Text) => Output::RecordText { name: text(split().0), value: text(split().1) },
+        Some(RecordType::Bytes) => Output::RecordBytes { name: text(split().0), value: split().1.to_vec() },
+        None => unreachable!("the reader refuses unknown types"),
+    }
+}
+
+/// The reader has checked it.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap_or_else(|error| format!("not UTF-8: {error}"))
+}

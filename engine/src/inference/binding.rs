@@ -1,0 +1,198 @@
+//! Preallocated buffers, bound to a session: rows in, one run, outputs out. Called by [`super::batch`] and
+//! [`super::admission`], which therefore runs exactly what is run later.
+//!
+//! There is one binding for each size of a batch that is used, made when it is first needed. A run allocates nothing here.
+
+use std::sync::{Mutex, PoisonError};
+
+use ort::session::{IoBinding, Session};
+use ort::value::DynTensor;
+
+use super::layout::{Slots, TensorPlan};
+use super::session::OpenModel;
+use super::tensor;
+
+/// Most bytes of the inputs, and of the outputs, of one batch.
+const BATCH_BYTES_MAX: u64 = 256 << 20;
+
+/// A model with its buffers.
+pub(crate) struct BoundModel {
+    session: Session,
+    inputs: Vec<TensorPlan>,
+    outputs: Vec<TensorPlan>,
+    output_bytes: usize,
+    buckets: Vec<Bucket>,
+}
+
+/// A size of a batch.
+struct Bucket {
+    rows: u32,
+    /// Never locked: whoever runs the model has it exclusively. It is here because a binding may move between threads but
+    /// not be shared, and the port asks for both.
+    buffers: Mutex<Option<Buffers>>,
+}
+
+struct Buffers {
+    binding: IoBinding,
+    inputs: Vec<DynTensor>,
+    outputs: Vec<DynTensor>,
+}
+
+impl BoundModel {
+    /// Binds a model whose batches have at most `batch_rows_max` rows.
+    pub(crate) fn new(model: OpenModel, batch_rows_max: u32) -> Self {
+        let row_bytes = u64::from(model.row_bytes.max(model.output_bytes).max(1));
+        let sizes = match model.slots {
+            Slots::One => vec![1],
+            Slots::Exactly(rows) => vec![rows],
+            Slots::Any if model.single_rows.is_some() => vec![1],
+            Slots::Any => sizes(batch_rows_max, BATCH_BYTES_MAX / row_bytes),
+        };
+        Self {
+            session: model.session,
+            inputs: model.inputs,
+            outputs: model.outputs,
+            output_bytes: model.output_bytes as usize,
+            buckets: sizes.into_iter().map(|rows| Bucket { rows, buffers: Mutex::new(None) }).collect(),
+        }
+    }
+
+    /// Rows of each size of a batch, ascending.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        self.buckets.iter().map(|bucket| bucket.rows as usize).collect()
+    }
+
+    /// The inputs and their parts of a row.
+    pub(crate) fn inputs(&self) -> &[TensorPlan] {
+        &self.inputs
+    }
+
+    /// Bytes of a row's outputs.
+    pub(crate) const fn output_bytes(&self) -> usize {
+        self.output_bytes
+    }
+
+    /// Runs at least one row and at most as many as the bucket has, and appends their outputs to `out`. Slots that are left
+    /// get copies of the last row: its kind of input is one that the model can take. On an error `out` is as it was.
+    pub(crate) fn run(&mut self, bucket: usize, rows: &[&[u8]], out: &mut Vec<u8>) -> ort::Result<()> {
+        let Bucket { rows: slots, buffers } = &mut self.buckets[bucket];
+        let buffers = buffers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let buffers = match buffers {
+            Some(buffers) => buffers,
+            None => buffers.insert(Buffers::new(&self.session, &self.inputs, &self.outputs, *slots)?),
+        };
+        for (plan, tensor) in self.inputs.iter().zip(&mut buffers.inputs) {
+            tensor::fill(tensor, plan.info.dtype, &plan.part, rows, *slots as usize)?;
+        }
+        self.session.run_binding(&buffers.binding)?;
+        let start = out.len();
+        out.resize(start + rows.len() * self.output_bytes, 0);
+        for (plan, tensor) in self.outputs.iter().zip(&buffers.outputs) {
+            let bytes = match tensor::read(tensor, plan.info.dtype) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    out.truncate(start);
+                    return Err(error);
+                }
+            };
+            if plan.part.is_empty() {
+                continue;
+            }
+            let targets = out[start..].chunks_exact_mut(self.output_bytes);
+            for (target, source) in targets.zip(bytes.chunks_exact(plan.part.len())) {
+                target[plan.part.clone()].copy_from_slice(source);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Buffers {
+    fn new(session: &Session, inputs: &[TensorPlan], outputs: &[TensorPlan], rows: u32) -> ort::Result<Self> {
+        let tensor =
+            |plan: &TensorPlan| DynTensor::new(session.allocator(), plan.info.dtype.to_ort(), plan.shape(rows));
+        let input_tensors = inputs.iter().map(tensor).collect::<ort::Result<Vec<_>>>()?;
+        let mut output_tensors = outputs.iter().map(tensor).collect::<ort::Result<Vec<_>>>()?;
+        let mut binding = session.create_binding()?;
+        for (plan, tensor) in inputs.iter().zip(&input_tensors) {
+            binding.bind_input(&plan.info.name, tensor)?;
+        }
+        for (plan, tensor) in outputs.iter().zip(&mut output_tensors) {
+            binding.bind_output(&plan.info.name, tensor)?;
+        }
+        Ok(Self { binding, inputs: input_tensors, outputs: output_tensors })
+    }
+}
+
+/// The powers of two up to both limits: few enough to be probed one by one at load.
+fn sizes(batch_rows_max: u32, rows_by_bytes_max: u64) -> Vec<u32> {
+    let rows_max = u64::from(batch_rows_max).min(rows_by_bytes_max).max(1);
+    (0..u32::BITS).map(|bit| 1 << bit).take_while(|&rows: &u32| u64::from(rows) <= rows_max).collect()
+}
+
+/// The bucket for the next rows of `left`, and how many of them it takes. `sizes` ascend from 1.
+///
+/// A small batch is padded up to the next size, because a run costs more than its rows. A large one is padded only if it
+/// fills three quarters; else the next smaller size is taken, and the rest comes in a run of its own.
+pub(crate) fn next_bucket(sizes: &[usize], left: usize) -> (usize, usize) {
+    const PADDED_ROWS_MAX: usize = 8;
+    let last = sizes.len() - 1;
+    let above = sizes.iter().position(|&rows| rows >= left).unwrap_or(last);
+    let rows = sizes[above];
+    if rows <= left || rows <= PADDED_ROWS_MAX || above == 0 || left * 4 > rows * 3 {
+        (above, left.min(rows))
+    } else {
+        (above - 1, left.min(sizes[above - 1]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_two_within_both_limits() {
+        assert_eq!(sizes(1, 1000), [1]);
+        assert_eq!(sizes(64, 1000), [1, 2, 4, 8, 16, 32, 64]);
+        assert_eq!(sizes(100, 1000), [1, 2, 4, 8, 16, 32, 64]);
+        assert_eq!(sizes(64, 5), [1, 2, 4]);
+        assert_eq!(sizes(0, 0), [1]);
+        assert_eq!(sizes(u32::MAX, u64::MAX).len(), 32);
+    }
+
+    /// How so many rows are run.
+    fn check(rows: usize, expected: &[usize]) {
+        let sizes = [1, 2, 4, 8, 16, 32, 64];
+        let (mut left, mut runs) = (rows, Vec::new());
+        while left > 0 {
+            let (bucket, taken) = next_bucket(&sizes, left);
+            assert!(taken > 0 && taken <= sizes[bucket], "{rows}");
+            runs.push(sizes[bucket]);
+            left -= taken;
+        }
+        assert_eq!(runs, expected, "{rows}");
+    }
+
+    #[test]
+    fn batches_are_padded_where_that_costs_less_than_another_run() {
+        check(1, &[1]);
+        check(3, &[4]);
+        check(5, &[8]);
+        check(8, &[8]);
+        check(9, &[8, 1]);
+        check(13, &[16]);
+        check(33, &[32, 1]);
+        check(40, &[32, 8]);
+        check(49, &[64]);
+        check(64, &[64]);
+        check(150, &[64, 64, 16, 8]);
+    }
+
+    #[test]
+    fn a_fixed_batch_has_one_size() {
+        assert_eq!(next_bucket(&[4], 1), (0, 1));
+        assert_eq!(next_bucket(&[4], 4), (0, 4));
+        assert_eq!(next_bucket(&[4], 9), (0, 4));
+        assert_eq!(next_bucket(&[24], 3), (0, 3));
+    }
+}

@@ -1,0 +1,170 @@
+//! Why models couldn't be loaded. Each message is one sentence: which model and file, what is wrong, what to do.
+
+use std::path::{Path, PathBuf};
+
+use super::library::LibraryError;
+
+/// Why the models of a scenario couldn't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError {
+    /// There is no ONNX Runtime.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// One model isn't usable.
+    #[error("the model `{name}` ({}) {problem}", path.display())]
+    Model {
+        /// Its name in the scenario.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: ModelProblem,
+    },
+}
+
+impl InferenceError {
+    /// The problem of a model, if it is one's.
+    pub const fn problem(&self) -> Option<&ModelProblem> {
+        match self {
+            Self::Model { problem, .. } => Some(problem),
+            Self::Library(_) => None,
+        }
+    }
+
+    pub(crate) fn of_model(name: &str, path: &Path) -> impl Fn(ModelProblem) -> Self {
+        move |problem| Self::Model { name: name.into(), path: path.into(), problem }
+    }
+}
+
+/// What is wrong with a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelProblem {
+    /// The file can't be read.
+    #[error("can't be read: {0}")]
+    Unreadable(std::io::Error),
+    /// The file is larger than models may be.
+    #[error("has {bytes} bytes, but a model may have {bytes_max} at most")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The file isn't the one that the scenario means.
+    #[error(
+        "has the sha256 {found}, but the scenario says {expected}: put the right file there, or write the new hash into the \
+         scenario if the model was changed on purpose"
+    )]
+    WrongHash {
+        /// What the file hashes to, in hex.
+        found: String,
+        /// What the scenario says, in hex.
+        expected: String,
+    },
+    /// ONNX Runtime refuses it.
+    #[error(
+        "isn't a model that ONNX Runtime {version} can load; if it was copied, is the file whole? It says: {reason}"
+    )]
+    NotLoadable {
+        /// Version of ONNX Runtime.
+        version: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The weights lie in other files, which no hash covers.
+    #[error(
+        "keeps weights in other files, which its sha256 doesn't cover: save it as one file (in Python: onnx.save(model, path) \
+         after onnx.load(path))"
+    )]
+    ExternalData,
+    /// A tensor has a type that agents can't exchange.
+    #[error(
+        "has the {role} `{tensor}` of type {found}, but only f32, f64, i64, i32, u8, i8 and bool are supported: cast it in the model"
+    )]
+    UnsupportedType {
+        /// `input` or `output`.
+        role: &'static str,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
+    /// It has no input or no output.
+    #[error("has no {role}, so there is nothing to exchange with it")]
+    Nothing {
+        /// `input` or `output`.
+        role: &'static str,
+    },
+    /// A dynamic dimension has no size.
+    #[error(
+        "has the dynamic dimension `{dimension}` at position {position} of the input `{tensor}`, and the scenario doesn't say \
+         its size: add {dimension} = SIZE to the model's `dims`"
+    )]
+    MissingDimension {
+        /// The dimension's name.
+        dimension: String,
+        /// Where it is, from 0.
+        position: usize,
+        /// The input.
+        tensor: String,
+    },
+    /// A dynamic dimension has no name, so that nobody can say its size.
+    #[error(
+        "has a dynamic dimension without a name at position {position} of the input `{tensor}`: give it a name or a size in \
+         the model"
+    )]
+    NamelessDimension {
+        /// Where it is, from 0.
+        position: usize,
+        /// The input.
+        tensor: String,
+    },
+    /// `dims` names a dimension that the model doesn't have.
+    #[error("has no dynamic dimension `{dimension}`, which the scenario's `dims` names; it has {}", list(known))]
+    UnknownDimension {
+        /// The name in `dims`.
+        dimension: String,
+        /// The names that the model's inputs have.
+        known: Vec<String>,
+    },
+    /// The batch dimension isn't the leading one of each input.
+    #[error(
+        "has no common batch dimension: {detail}; to run it row by row, give each dynamic dimension a size in the model's \
+         `dims`"
+    )]
+    NoBatch {
+        /// Which inputs differ, and in what.
+        detail: String,
+    },
+    /// A row is longer than a message can carry.
+    #[error("has rows of {bytes} bytes of {role}, but a message carries {bytes_max} at most")]
+    RowTooLarge {
+        /// `input` or `output`.
+        role: &'static str,
+        /// Size of a row.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// It fails even on zeros, and doesn't say its outputs' sizes either.
+    #[error(
+        "doesn't say the size of its output `{tensor}`, and fails on inputs of zeros, where the size would show: {reason}"
+    )]
+    UnknownOutput {
+        /// The output.
+        tensor: String,
+        /// What ONNX Runtime says.
+        reason: String,
+    },
+    /// ONNX Runtime can't prepare to run it.
+    #[error("can't be prepared to run: {0}")]
+    NotRunnable(String),
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "none".into(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}

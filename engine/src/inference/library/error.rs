@@ -1,0 +1,122 @@
+//! Why there is no ONNX Runtime. Each message says what is wrong and what to do.
+
+use std::path::PathBuf;
+
+use super::pin::{ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION};
+
+/// Why ONNX Runtime couldn't be found, fetched or loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LibraryError {
+    /// `ORT_DYLIB_PATH` is set and doesn't name a file. Nothing else is tried then.
+    #[error("ORT_DYLIB_PATH is set to {}, which {problem}: let it name the library file of ONNX Runtime \
+             {ONNX_RUNTIME_VERSION}, or unset it so that the engine fetches one", path.display())]
+    Override {
+        /// What the variable says.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No build is pinned for this operating system and architecture.
+    #[error(
+        "no build of ONNX Runtime is known for {platform}: set ORT_DYLIB_PATH to the library file of ONNX Runtime \
+             {ONNX_RUNTIME_VERSION} that was built for it"
+    )]
+    UnknownPlatform {
+        /// Operating system and architecture.
+        platform: String,
+    },
+    /// The user has no home, so there is no place for a cache.
+    #[error(
+        "there is no folder for caches, because this user has no home directory: set WASM_ENGINE_CACHE_DIR to a \
+             folder that may be written, or ORT_DYLIB_PATH to the library file of ONNX Runtime {ONNX_RUNTIME_VERSION}"
+    )]
+    NoCacheFolder,
+    /// The cache can't be read or written.
+    #[error("{} can't be used as the cache of ONNX Runtime ({source}): make it writable, or set WASM_ENGINE_CACHE_DIR to \
+             another folder, or ORT_DYLIB_PATH to the library file of ONNX Runtime {ONNX_RUNTIME_VERSION}", path.display())]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No pip could fetch the wheel.
+    #[error(
+        "ONNX Runtime {ONNX_RUNTIME_VERSION} couldn't be fetched into {}:\n{}\nOn a machine that has pip and a network, run\n  \
+         {command}\nthen take {member} out of the wheel (it is a zip file), and set ORT_DYLIB_PATH to that file",
+        folder.display(),
+        attempts.iter().map(|a| format!("  {}: {}", a.program, a.problem)).collect::<Vec<_>>().join("\n")
+    )]
+    Fetch {
+        /// Where it should have come to.
+        folder: PathBuf,
+        /// What was tried, in order.
+        attempts: Vec<Attempt>,
+        /// What a person can run.
+        command: String,
+        /// The library's name in the wheel.
+        member: String,
+    },
+    /// What was fetched isn't what is pinned.
+    #[error(
+        "{what} of ONNX Runtime {ONNX_RUNTIME_VERSION} has the sha256 {found}, but {expected} is the right one: it isn't \
+             used; look at where pip fetches from, or set ORT_DYLIB_PATH to the library file"
+    )]
+    WrongHash {
+        /// The wheel, or the library in it.
+        what: &'static str,
+        /// What was found, in hex.
+        found: String,
+        /// What is pinned, in hex.
+        expected: String,
+    },
+    /// The wheel can't be unpacked.
+    #[error(
+        "the wheel of ONNX Runtime {ONNX_RUNTIME_VERSION} can't be unpacked ({problem}): fetch again, or set \
+             ORT_DYLIB_PATH to the library file"
+    )]
+    Unpack {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file isn't a library that this process can load, or isn't ONNX Runtime.
+    #[error("{} can't be loaded as ONNX Runtime ({problem}): {}", path.display(), remedy(*from_override))]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// What the system's loader said.
+        problem: String,
+        /// Whether `ORT_DYLIB_PATH` named it.
+        from_override: bool,
+    },
+    /// The file is an ONNX Runtime that lacks what we call.
+    #[error("{} is ONNX Runtime {found}, but 1.{ONNX_RUNTIME_MINOR_MIN} or newer is needed, and \
+             {ONNX_RUNTIME_VERSION} is what results are promised for: {}", path.display(), remedy(*from_override))]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+        /// Whether `ORT_DYLIB_PATH` named it.
+        from_override: bool,
+    },
+}
+
+/// What to do about a library that doesn't load.
+const fn remedy(from_override: bool) -> &'static str {
+    if from_override {
+        "let ORT_DYLIB_PATH name another file, or unset it so that the engine fetches one"
+    } else {
+        "set ORT_DYLIB_PATH to a library file that was built for this system"
+    }
+}
+
+/// One way to fetch that didn't work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The command.
+    pub program: String,
+    /// What went wrong.
+    pub problem: String,
+}

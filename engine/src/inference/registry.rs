@@ -1,0 +1,283 @@
+//! The models of a run: read, checked, opened and probed at load, then asked in each frame through the port
+//! `ModelRuntime`. A model is addressed by the sha256 of its file: two names for one file share a session.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use wasm_engine_abi::InferenceStatus;
+use wasm_engine_components::ModelId;
+use wasm_engine_components::limits::MODEL_BYTES_MAX;
+use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
+
+use super::admission;
+use super::batch::Batcher;
+use super::binding::BoundModel;
+use super::error::{InferenceError, ModelProblem};
+use super::layout::{Slots, TensorInfo};
+use super::library::hex;
+use super::runtime::{self, Runtime};
+use super::session;
+use crate::scenario::ModelEntry;
+
+/// A model that was loaded. Displayed, it is a line for a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The number of its name.
+    pub id: ModelId,
+    /// Its name in the scenario.
+    pub name: String,
+    /// What its file hashes to.
+    pub sha256: [u8; 32],
+    /// Bytes of one row: the inputs in the model's order, concatenated.
+    pub row_bytes: u32,
+    /// Bytes of one row's outputs, in the model's order, concatenated.
+    pub output_bytes: u32,
+    /// Most rows of one batch, as the scenario says.
+    pub batch_rows_max: u32,
+    /// Its inputs, in the model's order.
+    pub inputs: Vec<TensorInfo>,
+    /// Its outputs, in the model's order.
+    pub outputs: Vec<TensorInfo>,
+    /// How its rows share runs.
+    pub batching: Batching,
+}
+
+/// How rows share runs of a model. A row's result is the same in each case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Batching {
+    /// In batches of any size.
+    Free,
+    /// In blocks of this many rows; 1 where the model has no batch.
+    Fixed(u32),
+    /// Not at all, because it would change results.
+    SingleRows {
+        /// What the admission probe found.
+        reason: String,
+    },
+}
+
+impl fmt::Display for ModelInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |tensors: &[TensorInfo]| tensors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        write!(f, "{}: {} -> {}; ", self.name, list(&self.inputs), list(&self.outputs))?;
+        match &self.batching {
+            Batching::Free => write!(f, "up to {} rows share a run", self.batch_rows_max),
+            Batching::Fixed(1) => write!(f, "it has no batch, so each row is a run of its own"),
+            Batching::Fixed(rows) => write!(f, "{rows} rows share a run"),
+            Batching::SingleRows { reason } => write!(f, "each row is a run of its own, because {reason}"),
+        }
+    }
+}
+
+/// The port `ModelRuntime` on ONNX Runtime.
+pub struct OnnxRuntime {
+    runtime: Option<&'static Runtime>,
+    names: BTreeMap<ModelId, Name>,
+    models: Vec<Loaded>,
+}
+
+/// What belongs to a name, and not to the model behind it.
+#[derive(Clone, Copy)]
+struct Name {
+    model: usize,
+    refuse_non_finite: bool,
+}
+
+/// A model, and its results of the frame in hand. They lie apart so that several models can run at once.
+struct Loaded {
+    batcher: Batcher,
+    results: ModelResults,
+}
+
+/// What makes two entries the same model: the sha256 of the file, and the sizes of dimensions.
+type Key<'e> = ([u8; 32], &'e [(String, u32)]);
+
+impl OnnxRuntime {
+    /// Loads the models of a scenario. Every file is read and checked before ONNX Runtime is looked for; without models it
+    /// isn't looked for at all. `say` is given a line whenever a person should know what happens.
+    ///
+    /// # Errors
+    /// For the first model that can't be used, and where there is no ONNX Runtime.
+    pub fn load(entries: &[ModelEntry], say: &mut dyn FnMut(&str)) -> Result<(Self, Vec<ModelInfo>), InferenceError> {
+        let mut keys: Vec<Key<'_>> = Vec::with_capacity(entries.len());
+        let mut contents = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (content, sha256) = read(entry).map_err(InferenceError::of_model(&entry.name, &entry.path))?;
+            let key: Key<'_> = (sha256, &entry.dims);
+            contents.push((!keys.contains(&key)).then_some(content));
+            keys.push(key);
+        }
+        let mut loaded = Self { runtime: None, names: BTreeMap::new(), models: Vec::new() };
+        let mut infos: Vec<ModelInfo> = Vec::with_capacity(entries.len());
+        let mut models_by_key: Vec<(Key<'_>, usize, ModelInfo)> = Vec::new();
+        for ((entry, key), content) in entries.iter().zip(&keys).zip(contents) {
+            if let Some(content) = content {
+                let runtime = runtime::start(say)?;
+                loaded.runtime = Some(runtime);
+                let sharers = entries.iter().zip(&keys).filter(|(_, other)| *other == key);
+                let rows_max = sharers.map(|(sharer, _)| sharer.batch_rows_max).max().unwrap_or(1);
+                let opened = open(runtime, entry, key.0, &content, rows_max);
+                let (batcher, info) = opened.map_err(InferenceError::of_model(&entry.name, &entry.path))?;
+                models_by_key.push((*key, loaded.models.len(), info));
+                loaded.models.push(Loaded { batcher, results: ModelResults::default() });
+            }
+            // The first entry with this key has just put it there, or an earlier one did.
+            let Some((_, model, info)) = models_by_key.iter().find(|(other, ..)| other == key) else { continue };
+            let refuse_non_finite = entry.refuse_non_finite;
+            loaded.names.insert(entry.id, Name { model: *model, refuse_non_finite });
+            infos.push(ModelInfo {
+                id: entry.id,
+                name: entry.name.clone(),
+                batch_rows_max: entry.batch_rows_max,
+                ..info.clone()
+            });
+        }
+        Ok((loaded, infos))
+    }
+
+    /// The version of ONNX Runtime; `None` without models.
+    pub fn version(&self) -> Option<&str> {
+        self.runtime.map(|runtime| runtime.version.as_str())
+    }
+
+    /// The execution providers that have a device here, each with the kind of device; none without models. Models run on
+    /// `CPUExecutionProvider`.
+    pub fn providers(&self) -> Vec<String> {
+        self.runtime.map(Runtime::providers).unwrap_or_default()
+    }
+
+    /// Runs each batch in the order given, all on this thread.
+    fn infer_one_by_one(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        for batch in batches {
+            match self.names.get(&batch.model) {
+                Some(name) => self.models[name.model].batcher.run(batch.rows, name.refuse_non_finite, results),
+                None => refuse(batch, results),
+            }
+        }
+    }
+
+    /// Runs the models side by side, each with its own batches in the order given, and puts the results together in order.
+    fn infer_side_by_side(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        let names = &self.names;
+        self.models.par_iter_mut().enumerate().for_each(|(number, model)| {
+            model.results.clear();
+            for batch in batches {
+                if let Some(name) = names.get(&batch.model).filter(|name| name.model == number) {
+                    model.batcher.run(batch.rows, name.refuse_non_finite, &mut model.results);
+                }
+            }
+        });
+        // How many rows and bytes of each model have been taken.
+        let mut taken = vec![(0, 0); self.models.len()];
+        for batch in batches {
+            let Some(name) = names.get(&batch.model) else {
+                refuse(batch, results);
+                continue;
+            };
+            let source = &self.models[name.model].results;
+            let (first_row, first_byte) = taken[name.model];
+            let rows = &source.rows[first_row..][..batch.rows.len()];
+            let bytes: usize = rows.iter().map(|row| row.bytes).sum();
+            let start = results.bytes.len();
+            results.bytes.extend_from_slice(&source.bytes[first_byte..][..bytes]);
+            results.rows.extend(rows.iter().map(|row| match row.status {
+                InferenceStatus::Ok => RowResult { offset: row.offset - first_byte + start, ..*row },
+                _ => *row,
+            }));
+            taken[name.model] = (first_row + rows.len(), first_byte + bytes);
+        }
+    }
+}
+
+impl ModelRuntime for OnnxRuntime {
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        results.clear();
+        let mut models = batches.iter().filter_map(|batch| Some(self.names.get(&batch.model)?.model));
+        let first = models.next();
+        if models.any(|model| Some(model) != first) {
+            self.infer_side_by_side(batches, results);
+        } else {
+            self.infer_one_by_one(batches, results);
+        }
+    }
+}
+
+/// The port of a scenario without models: it needs no ONNX Runtime.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoModels;
+
+impl ModelRuntime for NoModels {
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        results.clear();
+        batches.iter().for_each(|batch| refuse(batch, results));
+    }
+}
+
+/// Answers for a model that isn't loaded.
+fn refuse(batch: &ModelBatch<'_>, results: &mut ModelResults) {
+    let result = RowResult { status: InferenceStatus::UnknownModel, offset: 0, bytes: 0 };
+    results.rows.extend(batch.rows.iter().map(|_| result));
+}
+
+/// Reads a model's file, and compares its hash with what the scenario says.
+fn read(entry: &ModelEntry) -> Result<(Vec<u8>, [u8; 32]), ModelProblem> {
+    let content = read_bounded(&entry.path)?;
+    let sha256: [u8; 32] = Sha256::digest(&content).into();
+    match entry.sha256 {
+        Some(expected) if expected != sha256 => {
+            Err(ModelProblem::WrongHash { found: hex(&sha256), expected: hex(&expected) })
+        }
+        _ => Ok((content, sha256)),
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, ModelProblem> {
+    let bytes = std::fs::metadata(path).map_err(ModelProblem::Unreadable)?.len();
+    if bytes > MODEL_BYTES_MAX {
+        return Err(ModelProblem::TooLarge { bytes, bytes_max: MODEL_BYTES_MAX });
+    }
+    std::fs::read(path).map_err(ModelProblem::Unreadable)
+}
+
+/// Opens and probes a model.
+fn open(
+    runtime: &Runtime,
+    entry: &ModelEntry,
+    sha256: [u8; 32],
+    content: &[u8],
+    batch_rows_max: u32,
+) -> Result<(Batcher, ModelInfo), ModelProblem> {
+    let mut model = session::open(runtime, content, &entry.dims)?;
+    let plans = |plans: &[super::layout::TensorPlan]| plans.iter().map(|plan| plan.info.clone()).collect();
+    let (inputs, outputs) = (plans(&model.inputs), plans(&model.outputs));
+    let (row_bytes, output_bytes, slots) = (model.row_bytes, model.output_bytes, model.slots);
+    let seen = model.single_rows.take();
+    let mut bound = BoundModel::new(model, if seen.is_some() { 1 } else { batch_rows_max });
+    let reason = match (seen, slots) {
+        (Some(reason), _) => Some(reason),
+        (None, Slots::One) => None,
+        (None, Slots::Any | Slots::Exactly(_)) => admission::probe(&mut bound).err(),
+    };
+    let single_rows = reason.is_some();
+    let batching = match (reason, slots) {
+        (Some(reason), _) => Batching::SingleRows { reason },
+        (None, Slots::Any) => Batching::Free,
+        (None, Slots::Exactly(rows)) => Batching::Fixed(rows),
+        (None, Slots::One) => Batching::Fixed(1),
+    };
+    let info = ModelInfo {
+        id: entry.id,
+        name: entry.name.clone(),
+        sha256,
+        row_bytes,
+        output_bytes,
+        batch_rows_max,
+        inputs,
+        outputs,
+        batching,
+    };
+    Ok((Batcher::new(bound, single_rows), info))
+}

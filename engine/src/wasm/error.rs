@@ -1,0 +1,245 @@
+//! Why modules or groups were refused at load. Each message is one sentence that says what is wrong, where, and what to do.
+
+use std::path::PathBuf;
+
+use wasm_engine_abi::LayoutError;
+
+/// Why [`super::WasmRuntime::load`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// A module was refused.
+    #[error("module `{name}` ({}): {problem}", path.display())]
+    Module {
+        /// Its name in the scenario.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: ModuleProblem,
+    },
+    /// A group refers to a module that wasn't given.
+    #[error("group `{group}` refers to module number {module}, and only {modules} modules were given")]
+    UnknownModule {
+        /// The group's name.
+        group: String,
+        /// The number.
+        module: usize,
+        /// How many there are.
+        modules: usize,
+    },
+    /// The machine doesn't give the address space that the agents' memories need.
+    #[error(
+        "the machine refused to reserve {bytes} bytes of address space for the memories of {agents} agents ({reason}); lower `memory_bytes_max` or the number of agents, or raise the limit of virtual memory (`ulimit -v`, `vm.overcommit_memory`)"
+    )]
+    AddressSpace {
+        /// How many bytes were asked for.
+        bytes: u64,
+        /// For how many agents.
+        agents: u64,
+        /// What the machine said.
+        reason: String,
+    },
+    /// wasmtime doesn't work on this machine.
+    #[error("the WebAssembly compiler can't be set up on this machine: {reason}")]
+    Engine {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// What is wrong with a module, alone or in a group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModuleProblem {
+    /// The file has no bytes.
+    #[error("the file is empty; build the agent again")]
+    Empty,
+    /// The file is larger than a module may be.
+    #[error(
+        "the file has {bytes} bytes, and a module may have {bytes_max}; build it with optimisation and without debug info"
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The file isn't WebAssembly.
+    #[error(
+        "the file isn't a WebAssembly module (it doesn't start with `\\0asm`); give the .wasm file that the agent's build made"
+    )]
+    NotWasm,
+    /// The file is a component.
+    #[error(
+        "the file is a WebAssembly component, and agents are core modules; build it for `wasm32-unknown-unknown`, without `wasm-tools component new`"
+    )]
+    Component,
+    /// The file ends early.
+    #[error("the file is truncated: it ends inside a section, at byte {offset}; copy or build it again")]
+    Truncated {
+        /// Where.
+        offset: u64,
+    },
+    /// It isn't valid, or uses a feature that agents may not use.
+    #[error(
+        "it isn't a valid module for agents: {message} (at byte {offset}); threads, shared memory, memory64, several memories, GC, exceptions, tail calls and relaxed SIMD are off"
+    )]
+    Invalid {
+        /// What the validator said.
+        message: String,
+        /// Where.
+        offset: u64,
+    },
+    /// It uses an instruction whose effect a snapshot can't hold.
+    #[error(
+        "it uses `{instruction}` (at byte {offset}), and agents may not change tables or drop segments, because such state can't be saved; build it without"
+    )]
+    Instruction {
+        /// Which.
+        instruction: String,
+        /// Where.
+        offset: u64,
+    },
+    /// It has a passive data or element segment.
+    #[error(
+        "it has a passive {what} segment (number {index}), which could be dropped unseen; build it with active segments (for Rust and C: without `--shared-memory`)"
+    )]
+    PassiveSegment {
+        /// `"data"` or `"element"`.
+        what: &'static str,
+        /// Its number.
+        index: u32,
+    },
+    /// A global holds a reference.
+    #[error("its global {index} holds a reference, which can't be saved; use a number")]
+    ReferenceGlobal {
+        /// Its number.
+        index: u32,
+    },
+    /// It has too many of something.
+    #[error("it has {found} {what}, and a module may have {max}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A function needs too large a frame.
+    #[error(
+        "its function {function} needs {slots} parameters, locals and operands at once, and a function may have {slots_max}; build it with optimisation, or split the function"
+    )]
+    TooManyLocals {
+        /// Number of the function.
+        function: u32,
+        /// How many 8-byte slots it needs.
+        slots: u64,
+        /// The limit.
+        slots_max: u32,
+    },
+    /// It imports something that the engine doesn't offer.
+    #[error(
+        "it imports `{module}.{name}`, and the engine offers only `wasm_engine.log` and `wasm_engine.random`; build it without (for Rust: for `wasm32-unknown-unknown`)"
+    )]
+    UnknownImport {
+        /// The module's part of the import's name.
+        module: String,
+        /// The field's.
+        name: String,
+    },
+    /// An import has another type than the engine's.
+    #[error("it imports `wasm_engine.{name}` as {found}, and it is {expected}; update the SDK")]
+    ImportType {
+        /// Its name.
+        name: String,
+        /// What it is.
+        expected: &'static str,
+        /// What the module takes it for.
+        found: String,
+    },
+    /// An export is missing.
+    #[error("it doesn't export `{export}` ({expected}); use an agent SDK, or see docs/ABI.md")]
+    MissingExport {
+        /// Its name.
+        export: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// An export is something else.
+    #[error("it exports `{export}` as {found}, and it must be {expected}; see docs/ABI.md")]
+    ExportType {
+        /// Its name.
+        export: &'static str,
+        /// What it should be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// An export has a name that the engine keeps for itself.
+    #[error("it exports `{export}`, and names that start with `$we_` are the engine's own; rename it")]
+    ReservedExport {
+        /// Its name.
+        export: String,
+    },
+    /// Its exchange block isn't right.
+    #[error("{0}; build it with the SDK of this engine's version")]
+    Layout(LayoutError),
+    /// Its outbox area is larger than the engine can collect.
+    #[error("its outbox area has {bytes} bytes, and it may have {bytes_max}; make it smaller")]
+    OutboxTooLarge {
+        /// Its size.
+        bytes: u32,
+        /// The limit.
+        bytes_max: u32,
+    },
+    /// It needs more memory than a group allows.
+    #[error(
+        "it starts with {bytes} bytes of memory, and group `{group}` allows {bytes_max} (`limits.memory_bytes_max`); raise the limit, or link the agent with a smaller stack (`-z stack-size=`)"
+    )]
+    Memory {
+        /// What it starts with.
+        bytes: u64,
+        /// The group.
+        group: String,
+        /// What the group allows.
+        bytes_max: u64,
+    },
+    /// It imports what a group wasn't granted.
+    #[error(
+        "it imports `wasm_engine.{import}`, and group `{group}` isn't granted `{capability}`; add it to the group's capabilities"
+    )]
+    Denied {
+        /// The import's name.
+        import: &'static str,
+        /// The group.
+        group: String,
+        /// What is missing.
+        capability: &'static str,
+    },
+    /// A group's parameters don't fit.
+    #[error(
+        "the parameters of group `{group}` take {bytes} bytes as a message, and its inbox area has {bytes_max}; shorten them, or build the agent with a larger inbox"
+    )]
+    Params {
+        /// The group.
+        group: String,
+        /// What they take, with the record's header.
+        bytes: u64,
+        /// The area's size.
+        bytes_max: u32,
+    },
+    /// Its start function, or the placing of its segments, trapped.
+    #[error(
+        "its start failed: {reason}; the start function and the module's segments must work alone, without imports and within the group's fuel"
+    )]
+    Start {
+        /// How.
+        reason: String,
+    },
+    /// The compiler refused it.
+    #[error("it can't be compiled: {reason}")]
+    Compile {
+        /// Why.
+        reason: String,
+    },
+}

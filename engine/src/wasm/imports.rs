@@ -1,0 +1,111 @@
+//! What agents may import: few functions, each with its capability. A step's calls are counted here.
+
+use wasm_engine_abi::{Capability, IMPORT_MODULE, random_u64};
+use wasm_engine_components::{AgentId, FaultKind, limits::LOG_BYTES_PER_STEP_MAX};
+use wasm_engine_systems::{outbox::OverLimit, ports::ImportedLine};
+use wasmparser::ValType;
+use wasmtime::{Caller, Engine, Linker, Trap};
+
+use super::arena::Slot;
+
+/// One import.
+pub(super) struct Import {
+    /// Its name in the module `wasm_engine`.
+    pub name: &'static str,
+    /// Its parameters.
+    pub params: &'static [ValType],
+    /// Its results.
+    pub results: &'static [ValType],
+    /// Its type, for messages.
+    pub signature: &'static str,
+    /// What a group must have been granted.
+    pub capability: Capability,
+}
+
+/// Every import that the engine offers.
+pub(super) const IMPORTS: [Import; 2] = [
+    Import {
+        name: "log",
+        params: &[ValType::I32, ValType::I32, ValType::I32],
+        results: &[],
+        signature: "a function (level: i32, address: i32, length: i32) -> ()",
+        capability: Capability::Log,
+    },
+    Import {
+        name: "random",
+        params: &[ValType::I32, ValType::I32],
+        results: &[ValType::I64],
+        signature: "a function (stream: i32, index: i32) -> (i64)",
+        capability: Capability::Random,
+    },
+];
+
+/// What a store's imports know of the call that is running.
+#[derive(Default)]
+pub(super) struct CallState {
+    /// Whose call; `None` outside of a call, in a start function: imports trap then.
+    pub running: Option<Running>,
+    /// Lines of all calls since the shard's step began.
+    pub lines: Vec<ImportedLine>,
+}
+
+/// One call.
+pub(super) struct Running {
+    /// Who.
+    pub agent: AgentId,
+    /// Its random key.
+    pub key: u64,
+    /// In which frame.
+    pub frame: u64,
+    /// Its memory.
+    pub slot: Slot,
+    /// Lines that it may write at most.
+    pub lines_max: u32,
+    /// Lines that it has written.
+    pub lines: u32,
+    /// Bytes of text that it has written.
+    pub bytes: u32,
+    /// Set where an import ended the call: the fault and its detail.
+    pub fault: Option<(FaultKind, u32)>,
+}
+
+/// The imports, ready to be linked.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
+    let mut linker = Linker::new(engine);
+    linker.func_wrap(IMPORT_MODULE, IMPORTS[0].name, log)?;
+    linker.func_wrap(IMPORT_MODULE, IMPORTS[1].name, random)?;
+    Ok(linker)
+}
+
+/// An import was called outside of an agent's call. The message ends up in a load error.
+fn in_start() -> wasmtime::Error {
+    wasmtime::Error::msg("the start function calls an import")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the linker hands the caller over")]
+fn random(caller: Caller<'_, CallState>, stream: u32, index: u32) -> wasmtime::Result<u64> {
+    let running = caller.data().running.as_ref().ok_or_else(in_start)?;
+    Ok(random_u64(running.key, running.frame, stream, index))
+}
+
+fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32) -> wasmtime::Result<()> {
+    let state = caller.data_mut();
+    let running = state.running.as_mut().ok_or_else(in_start)?;
+    if running.lines >= running.lines_max {
+        running.fault = Some((FaultKind::OverLimit, OverLimit::LogLines as u32));
+        return Err(Trap::Interrupt.into());
+    }
+    // SAFETY: the guest waits for this import, nobody else writes to its memory, and the slice ends with this function.
+    let memory = unsafe { running.slot.bytes() };
+    let end = u64::from(address) + u64::from(length);
+    if end > memory.len() as u64 {
+        return Err(Trap::MemoryOutOfBounds.into());
+    }
+    let kept = length.min(LOG_BYTES_PER_STEP_MAX - running.bytes);
+    let text = &memory[address as usize..][..kept as usize];
+    running.lines += 1;
+    running.bytes += kept;
+    let text = String::from_utf8_lossy(text).into_owned();
+    state.lines.push(ImportedLine { agent: running.agent, level, text });
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Guests run on the native stack of the thread that steps them, and may use [`WASM_STACK_BYTES_MAX`] of it. The engine's pool has
+//! stacks for that; whoever comes with a smaller one is sent to a pool that has.
+
+use core::cell::Cell;
+use std::sync::OnceLock;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use wasm_engine_components::limits::{THREAD_STACK_BYTES, WASM_STACK_BYTES_MAX};
+
+/// What the host's own frames below and above a guest's may need, in bytes.
+const HOST_STACK_BYTES: usize = 1 << 20;
+
+thread_local! {
+    /// The lowest address of this thread's stack; 0 where it isn't known yet, `usize::MAX` where it can't be found out.
+    static STACK_LOW: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs `work` where the native stack is deep enough for guests: here, or in a pool of the engine's own.
+pub(super) fn on_deep_stack<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    static POOL: OnceLock<ThreadPool> = OnceLock::new();
+    if is_deep() {
+        return work();
+    }
+    let pool = POOL.get_or_init(|| {
+        ThreadPoolBuilder::new()
+            .stack_size(THREAD_STACK_BYTES)
+            .num_threads(rayon::current_num_threads())
+            .thread_name(|number| format!("wasm-engine-guest-{number}"))
+            .start_handler(|_| STACK_LOW.set(1))
+            .build()
+            .expect("the machine has no room for threads with stacks deep enough for agents")
+    });
+    pool.install(work)
+}
+
+#[inline]
+fn is_deep() -> bool {
+    let mut low = STACK_LOW.get();
+    if low == 0 {
+        low = find_low();
+        STACK_LOW.set(low);
+    }
+    let here = core::ptr::from_ref(&low).addr();
+    low == 1 || here.saturating_sub(low) >= WASM_STACK_BYTES_MAX as usize + HOST_STACK_BYTES
+}
+
+#[cfg(target_os = "linux")]
+fn find_low() -> usize {
+    let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: the call fills the attributes of the calling thread, or fails and leaves them alone.
+    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+        return usize::MAX;
+    }
+    let (mut low, mut size) = (core::ptr::null_mut(), 0);
+    // SAFETY: the attributes were filled above; the pointers are to locals; they are destroyed once and not used again.
+    let status = unsafe {
+        let status = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut size);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        status
+    };
+    if status == 0 { low.addr() } else { usize::MAX }
+}
+
+#[cfg(target_os = "macos")]
+fn find_low() -> usize {
+    // SAFETY: both only read what the system knows of the calling thread.
+    let (top, size) = unsafe {
+        let this = libc::pthread_self();
+        (libc::pthread_get_stackaddr_np(this).addr(), libc::pthread_get_stacksize_np(this))
+    };
+    top.saturating_sub(size)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn find_low() -> usize {
+    usize::MAX
+}

@@ -1,0 +1,217 @@
+//! Tests of the sandbox: modules are written as text, groups as tables, and each test drives the port itself.
+
+mod calls;
+mod depth;
+mod faults;
+mod fuzz;
+mod hostile;
+mod modules;
+mod parallel;
+mod restart;
+mod speed;
+
+use std::path::PathBuf;
+
+use wasm_engine_abi::{CallKind, Capabilities, MessageHeader, OutboxReader, OutboxRecord};
+use wasm_engine_components::{
+    AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, Message, PayloadRef, message::Recipient,
+};
+use wasm_engine_systems::ports::{AgentRuntime, InboxView, StepBatch, StepOutcome, StepRequest, StepResults};
+
+use super::{GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
+
+/// Address of the exchange block of [`agent`]s.
+const BLOCK: u32 = 1024;
+/// Address of their context.
+const CONTEXT: u32 = BLOCK + 64;
+/// Address of their inbox, 4,096 bytes.
+const INBOX: u32 = BLOCK + 128;
+/// Address of their outbox, 8,192 bytes.
+const OUTBOX: u32 = BLOCK + 8192;
+
+/// The data segment of an exchange block.
+fn header(magic: u32, version: u32, inbox: (u32, u32), outbox: (u32, u32)) -> String {
+    let words = [magic, version, inbox.0, inbox.1, outbox.0, outbox.1];
+    words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect()
+}
+
+fn good_header() -> String {
+    header(wasm_engine_abi::MAGIC, 1, (128, 4096), (8192, 8192))
+}
+
+/// A whole agent: a step's body, and anything else for the module.
+fn agent(step: &str, rest: &str) -> String {
+    agent_with("", step, rest)
+}
+
+fn agent_with(imports: &str, step: &str, rest: &str) -> String {
+    format!(
+        r#"(module {imports}
+  (memory (export "memory") 1)
+  (data (i32.const {BLOCK}) "{}")
+  (global (export "agent_exchange") i32 (i32.const {BLOCK}))
+  (func (export "agent_init") (param i32) (result i32) i32.const 0)
+  (func (export "agent_step") (param $ctx i32) (result i32) {step})
+  {rest})"#,
+        good_header()
+    )
+}
+
+/// Body of a step that sends `bytes` as the outbox of `records` records, whatever they are.
+fn outbox_claims(records: u32, bytes: u32) -> String {
+    format!(
+        "(i32.store offset=56 (local.get $ctx) (i32.const {records}))
+         (i32.store offset=60 (local.get $ctx) (i32.const {bytes})) i32.const 0"
+    )
+}
+
+fn source(text: &str) -> ModuleSource {
+    ModuleSource { name: "m".into(), path: PathBuf::from("agents/m.wasm"), bytes: wat::parse_str(text).unwrap() }
+}
+
+fn group(number: u32, agents: u32) -> Group {
+    Group {
+        id: GroupId(number),
+        name: format!("g{number}"),
+        agents,
+        capabilities: Capabilities::ALL,
+        accepts: None,
+        limits: GroupLimits::DEFAULT,
+        on_fault: FaultPolicy::default(),
+    }
+}
+
+fn load(text: &str, group: &Group) -> Result<WasmRuntime, ModuleError> {
+    load_bytes(source(text), group)
+}
+
+fn load_bytes(source: ModuleSource, group: &Group) -> Result<WasmRuntime, ModuleError> {
+    WasmRuntime::load(&WasmOptions::default(), &[source], &[GroupProgram { group, module: 0, params: b"" }])
+}
+
+/// The problem that a load ends with.
+fn problem(text: &str) -> ModuleProblem {
+    problem_of(source(text), &group(1, 2))
+}
+
+fn problem_of(source: ModuleSource, group: &Group) -> ModuleProblem {
+    match load_bytes(source, group) {
+        Err(ModuleError::Module { problem, .. }) => problem,
+        Err(other) => panic!("another error: {other}"),
+        Ok(_) => panic!("the module was loaded"),
+    }
+}
+
+/// A runtime and its agents' ids by slot.
+struct Rig {
+    runtime: WasmRuntime,
+    agents: Vec<AgentId>,
+    results: StepResults,
+    frame: u64,
+}
+
+/// A message in a test: for which slot, and what.
+struct Mail<'a>(u32, MessageHeader, &'a [u8]);
+
+fn mail(slot: u32, kind: u32, payload: &[u8]) -> Mail<'_> {
+    let payload_bytes = payload.len() as u32;
+    Mail(slot, MessageHeader { sender: 7, kind, correlation: 9, payload_bytes, ..MessageHeader::default() }, payload)
+}
+
+impl Rig {
+    fn new(text: &str) -> Self {
+        Self::of(text, &group(1, 1))
+    }
+
+    fn of(text: &str, group: &Group) -> Self {
+        let runtime = load(text, group).unwrap_or_else(|error| panic!("{error}"));
+        let agents = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal)).collect();
+        Self { runtime, agents, results: StepResults::default(), frame: 0 }
+    }
+
+    /// One frame in which the agents at `slots` are called, in that order.
+    fn frame_of(&mut self, slots: &[u32], call: CallKind, mails: &[Mail<'_>], digest: bool) {
+        let (mut messages, mut host) = (Vec::new(), Vec::new());
+        for Mail(_, header, payload) in mails {
+            let payload_ref = PayloadRef { chunk: PayloadRef::HOST, offset: host.len() as u32 };
+            messages.push(Message { header: *header, payload: payload_ref, recipient: Recipient::Agent(0) });
+            host.extend_from_slice(payload);
+        }
+        let (mut requests, mut deliveries) = (Vec::new(), Vec::new());
+        for &slot in slots {
+            let inbox_start = deliveries.len() as u32;
+            deliveries.extend((0_u32..).zip(mails).filter(|(_, mail)| mail.0 == slot).map(|(at, _)| at));
+            let inbox_len = deliveries.len() as u32 - inbox_start;
+            requests.push(StepRequest { agent: self.agents[slot as usize], slot, call, inbox_start, inbox_len });
+        }
+        let inbox = InboxView { deliveries: &deliveries, messages: &messages, chunks: &[], host: &host };
+        let batch = StepBatch { frame: self.frame, digest_memories: digest, requests: &requests, inbox };
+        self.runtime.step(&batch, &mut self.results);
+        self.frame += 1;
+    }
+
+    /// One frame in which all agents are called.
+    fn frame(&mut self, call: CallKind, mails: &[Mail<'_>]) {
+        let slots: Vec<u32> = (0..self.agents.len() as u32).collect();
+        self.frame_of(&slots, call, mails, true);
+    }
+
+    /// Calls the first agent without messages.
+    fn step(&mut self) -> StepOutcome {
+        self.frame_of(&[0], CallKind::Step, &[], true);
+        self.results.outcomes[0]
+    }
+
+    fn fault(&mut self) -> (Option<FaultKind>, u32) {
+        let outcome = self.step();
+        if outcome.fault.is_some() {
+            assert_eq!((outcome.bytes, outcome.records), (0, 0));
+        }
+        (outcome.fault, outcome.detail)
+    }
+
+    /// The records that the request at `position` gave.
+    fn outbox(&self, position: usize) -> Vec<OutboxRecord<'_>> {
+        let outcome = self.results.outcomes[position];
+        let chunk = &self.results.chunks[outcome.chunk as usize].bytes;
+        let bytes = &chunk[outcome.offset as usize..][..outcome.bytes as usize];
+        OutboxReader::new(bytes, outcome.records).map(|record| record.unwrap()).collect()
+    }
+
+    /// Digest of the memories in the last frame.
+    fn memory_sum(&self) -> u128 {
+        self.results.chunks.iter().fold(0, |sum, chunk| sum.wrapping_add(chunk.memory_sum))
+    }
+}
+
+/// An agent that sends each message back, and one more byte of what it counts.
+fn echo() -> String {
+    agent(
+        &format!(
+            "(local $in i32) (local $out i32) (local $left i32) (local $len i32)
+  (local.set $in (i32.const {INBOX})) (local.set $out (i32.const {OUTBOX}))
+  (local.set $left (i32.load offset=32 (local.get $ctx)))
+  (block $done (loop $next
+    (br_if $done (i32.eqz (local.get $left)))
+    (local.set $len (i32.load offset=44 (local.get $in)))
+    (i64.store (local.get $out) (i64.load (local.get $in)))
+    (i64.store offset=8 (local.get $out) (i64.load offset=16 (local.get $in)))
+    (i32.store offset=16 (local.get $out) (i32.const 1))
+    (i32.store offset=20 (local.get $out) (i32.load offset=36 (local.get $in)))
+    (i32.store offset=24 (local.get $out) (local.get $len))
+    (i32.store offset=28 (local.get $out) (i32.const 0))
+    (memory.copy (i32.add (local.get $out) (i32.const 32)) (i32.add (local.get $in) (i32.const 48)) (local.get $len))
+    (local.set $len (i32.and (i32.add (local.get $len) (i32.const 7)) (i32.const -8)))
+    (local.set $in (i32.add (i32.add (local.get $in) (i32.const 48)) (local.get $len)))
+    (local.set $out (i32.add (i32.add (local.get $out) (i32.const 32)) (local.get $len)))
+    (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+    (br $next)))
+  (global.set $steps (i32.add (global.get $steps) (i32.const 1)))
+  (i32.store (i32.const 65000) (global.get $steps))
+  (i32.store offset=56 (local.get $ctx) (i32.load offset=32 (local.get $ctx)))
+  (i32.store offset=60 (local.get $ctx) (i32.sub (local.get $out) (i32.const {OUTBOX})))
+  i32.const 0"
+        ),
+        "(global $steps (mut i32) (i32.const 0))",
+    )
+}

@@ -1,0 +1,107 @@
+//! What a step costs, by hand: `cargo test --release -p wasm-engine --lib wasm::tests::speed -- --ignored --nocapture`.
+//! The benches proper are in `bench/`.
+
+use std::time::Instant;
+
+use super::*;
+
+/// Takes each token that it gets, adds one, and sends it to the next agent.
+fn ring(agents: u32) -> String {
+    agent(
+        &format!(
+            "(local $in i32) (local $out i32) (local $left i32) (local $next i32)
+  (local.set $left (i32.load offset=32 (local.get $ctx)))
+  (if (i32.eqz (local.get $left)) (then (return (i32.const 0))))
+  (local.set $in (i32.const {INBOX})) (local.set $out (i32.const {OUTBOX}))
+  (local.set $next (i32.rem_u (i32.add (i32.load offset=28 (local.get $ctx)) (i32.const 1)) (i32.const {agents})))
+  (loop $more
+    (i64.store (local.get $out) (i64.or (i64.const 0x100000000) (i64.extend_i32_u (local.get $next))))
+    (i64.store offset=8 (local.get $out) (i64.const 0))
+    (i64.store offset=16 (local.get $out) (i64.const 1))
+    (i64.store offset=24 (local.get $out) (i64.const 8))
+    (i64.store offset=32 (local.get $out) (i64.add (i64.load offset=48 (local.get $in)) (i64.const 1)))
+    (local.set $in (i32.add (local.get $in) (i32.const 56)))
+    (local.set $out (i32.add (local.get $out) (i32.const 40)))
+    (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+  (i32.store offset=56 (local.get $ctx) (i32.load offset=32 (local.get $ctx)))
+  (i32.store offset=60 (local.get $ctx) (i32.sub (local.get $out) (i32.const {OUTBOX})))
+  i32.const 0"
+        ),
+        "",
+    )
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn steps_per_second() {
+    for (agents, threads) in [(1_000, 1), (1_000, 2), (100_000, 1), (100_000, 2)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(32 << 20).build().unwrap();
+        pool.install(|| {
+            let began = Instant::now();
+            let mut rig = Rig::of(&ring(agents), &group(1, agents));
+            let load = began.elapsed();
+            let step = time(&mut rig, CallKind::Step, 1, 20_000_000 / agents / 10);
+            eprintln!("ring, {agents} agents, {threads} threads: {step:.1} ns per step; loaded in {load:?}");
+        });
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn parts_of_a_step() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(32 << 20).build().unwrap();
+    pool.install(|| {
+        let show = |name: &str, text: &str, call, mails, per: f64| {
+            let mut rig = Rig::of(text, &group(1, 100));
+            let each = time(&mut rig, call, mails, 2_000) / per;
+            eprintln!("{name}: {each:.2} ns");
+        };
+        let nothing = agent("i32.const 0", "");
+        show("a call that does nothing", &nothing, CallKind::Step, 0, 1.0);
+        show("the same with a message", &nothing, CallKind::Step, 1, 1.0);
+        show("a restart", &nothing, CallKind::Init, 0, 1.0);
+        show("unreachable", &agent("unreachable", ""), CallKind::Step, 0, 1.0);
+        show("out of bounds", &agent("(i32.load (i32.const -1))", ""), CallKind::Step, 0, 1.0);
+        let loads = "(local $p i32) (local $s i32) (loop $l
+            (local.set $s (i32.xor (local.get $s) (i32.load (local.get $p))))
+            (br_if $l (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 4))) (i32.const 65536))))
+            (i32.and (local.get $s) (i32.const 0))";
+        show("a load in a loop", &agent(loads, ""), CallKind::Step, 0, 16_384.0);
+        let fib = "(func $fib (param i32) (result i32) (if (result i32) (i32.lt_u (local.get 0) (i32.const 2))
+            (then (local.get 0)) (else (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1)))
+            (call $fib (i32.sub (local.get 0) (i32.const 2)))))))";
+        show(
+            "a call of fib(15)",
+            &agent("(drop (call $fib (i32.const 15))) i32.const 0", fib),
+            CallKind::Step,
+            0,
+            1_973.0,
+        );
+    });
+}
+
+/// Nanoseconds per call, the best of five.
+fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
+    let agents = rig.agents.len() as u32;
+    let payload = 5_u64.to_le_bytes();
+    let (mut messages, mut deliveries, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+    for slot in 0..agents {
+        let Mail(_, header, _) = mail(slot, 0, &payload);
+        let payload = PayloadRef { chunk: PayloadRef::HOST, offset: 0 };
+        messages.push(Message { header, payload, recipient: Recipient::Agent(slot) });
+        deliveries.push(slot);
+        let agent = rig.agents[slot as usize];
+        requests.push(StepRequest { agent, slot, call, inbox_start: slot, inbox_len });
+    }
+    let inbox = InboxView { deliveries: &deliveries, messages: &messages, chunks: &[], host: &payload };
+    let mut best = f64::MAX;
+    for _ in 0..5 {
+        let began = Instant::now();
+        for frame in 0..rounds {
+            let batch = StepBatch { frame: u64::from(frame), digest_memories: false, requests: &requests, inbox };
+            rig.runtime.step(&batch, &mut rig.results);
+        }
+        best = best.min(began.elapsed().as_secs_f64());
+    }
+    best * 1e9 / f64::from(rounds) / f64::from(agents)
+}

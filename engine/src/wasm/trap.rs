@@ -1,0 +1,34 @@
+//! What an error of a call means: the fault that goes on the record.
+
+use wasm_engine_components::FaultKind;
+use wasmtime::Trap;
+
+use super::error::ModuleProblem;
+
+/// The fault of a trap, but for the depth counter's, which the caller knows by its value.
+pub(super) fn fault_of(error: &wasmtime::Error) -> FaultKind {
+    let Some(trap) = error.downcast_ref::<Trap>() else {
+        return FaultKind::Trap;
+    };
+    match trap {
+        Trap::UnreachableCodeReached => FaultKind::Unreachable,
+        Trap::MemoryOutOfBounds => FaultKind::MemoryOutOfBounds,
+        Trap::TableOutOfBounds => FaultKind::TableOutOfBounds,
+        Trap::IndirectCallToNull | Trap::BadSignature => FaultKind::BadIndirectCall,
+        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => FaultKind::Arithmetic,
+        // Bounded frames and the depth counter keep guests from here; it is the same misbehaviour.
+        Trap::StackOverflow => FaultKind::CallDepth,
+        Trap::OutOfFuel => FaultKind::OutOfFuel,
+        _ => FaultKind::Trap,
+    }
+}
+
+/// What a failed instantiation means.
+pub(super) fn start_failure(error: &wasmtime::Error) -> ModuleProblem {
+    let reason = match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => "it used up the fuel of a step".to_owned(),
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    ModuleProblem::Start { reason }
+}

@@ -1,0 +1,8 @@
+//! The rules of the house, as tests. Each rule is a pure function from text to complaints. Its test holds the tree to it and,
+//! first, shows that the rule finds what it is there to find: a rule that can't fail proves nothing.
+
+mod dependencies;
+mod mask;
+mod rooms;
+mod tidy;
+mod tree;

@@ -1,0 +1,192 @@
+"""Makes the small models of the engine's inference tests. Each shows one thing, and is smaller than 2 kB.
+
+    python3 -m pip install onnx==1.23.2
+    python3 engine/tests/models/make.py
+
+The same bytes on every run.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto as T
+from onnx import external_data_helper, helper, numpy_helper
+
+HERE = Path(__file__).parent
+
+
+def info(name, dtype, shape):
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def constant(name, values, dtype=np.float32):
+    return numpy_helper.from_array(np.array(values, dtype), name)
+
+
+def model(name, nodes, inputs, outputs, constants=()):
+    graph = helper.make_graph(nodes, name, inputs, outputs, constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(made)
+    content = made.SerializeToString(deterministic=True)
+    assert len(content) < 2048, (name, len(content))
+    (HERE / f"{name}.onnx").write_bytes(content)
+    return content
+
+
+def node(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs.split(), outputs.split(), **attributes)
+
+
+def weights(*shape):
+    """Fixed numbers that aren't short in binary, so that the order of a sum shows in its last bits."""
+    return np.sin(np.arange(1, np.prod(shape) + 1) * 12.9898).reshape(shape).astype(np.float32)
+
+
+# Each supported type, in and out, in one model. Numbers are doubled where the CPU provider can, a bool is negated.
+TYPES = {"f32": T.FLOAT, "f64": T.DOUBLE, "i64": T.INT64, "i32": T.INT32, "u8": T.UINT8, "i8": T.INT8, "bool": T.BOOL}
+model(
+    "types",
+    [node("Add", f"{t} {t}", f"{t}_out") for t in ("f32", "f64", "i64", "i32")]
+    + [node("Identity", t, f"{t}_out") for t in ("u8", "i8")]
+    + [node("Not", "bool", "bool_out")],
+    [info(t, number, ["batch", 2]) for t, number in TYPES.items()],
+    [info(f"{t}_out", number, ["batch", 2]) for t, number in TYPES.items()],
+)
+
+# Two inputs of two types and ranks, two outputs.
+model(
+    "two",
+    [
+        node("Cast", "b", "b_f32", to=T.FLOAT),
+        node("Unsqueeze", "b_f32 one", "b_column"),
+        node("Add", "a b_column", "sum"),
+        node("Add", "b b", "twice"),
+    ],
+    [info("a", T.FLOAT, ["batch", 2]), info("b", T.INT32, ["batch"])],
+    [info("sum", T.FLOAT, ["batch", 2]), info("twice", T.INT32, ["batch"])],
+    [constant("one", [1], np.int64)],
+)
+
+# A float model whose rows don't depend on each other.
+model(
+    "gemm",
+    [node("Gemm", "x w b", "h"), node("Tanh", "h", "y")],
+    [info("x", T.FLOAT, ["batch", 24])],
+    [info("y", T.FLOAT, ["batch", 8])],
+    [constant("w", weights(24, 8)), constant("b", weights(8))],
+)
+
+# Blocks of four rows; and one in which the place in the block matters.
+for name, factors in [("fixed4", [[2], [2], [2], [2]]), ("fixed4-place", [[1], [2], [3], [4]])]:
+    model(
+        name,
+        [node("Mul", "x factors", "y")],
+        [info("x", T.FLOAT, [4, 3])],
+        [info("y", T.FLOAT, [4, 3])],
+        [constant("factors", factors)],
+    )
+
+# A second dynamic dimension, with a name and without.
+for name, dimension in [("seq", "seq"), ("unnamed", None)]:
+    model(
+        name,
+        [node("Add", "x x", "twice"), node("ReduceSum", "x one", "total", keepdims=0)],
+        [info("x", T.FLOAT, ["batch", dimension])],
+        [info("twice", T.FLOAT, ["batch", dimension]), info("total", T.FLOAT, ["batch"])],
+        [constant("one", [1], np.int64)],
+    )
+
+# A row's result depends on its neighbours: plainly, and as in a dynamically quantised network.
+model(
+    "mean",
+    [node("ReduceMean", "x", "mean", axes=[0], keepdims=1), node("Sub", "x mean", "y")],
+    [info("x", T.FLOAT, ["batch", 2])],
+    [info("y", T.FLOAT, ["batch", 2])],
+)
+model(
+    "dynamic-quantised",
+    [
+        node("DynamicQuantizeLinear", "x", "q scale zero"),
+        node("MatMulInteger", "q w zero", "sums"),
+        node("Cast", "sums", "sums_f32", to=T.FLOAT),
+        node("Mul", "sums_f32 scale", "y"),
+    ],
+    [info("x", T.FLOAT, ["batch", 8])],
+    [info("y", T.FLOAT, ["batch", 4])],
+    [constant("w", np.rint(100 * weights(8, 4)), np.int8)],
+)
+
+# The output has no rows.
+model(
+    "pooled",
+    [node("ReduceMean", "x", "y", axes=[0], keepdims=0)],
+    [info("x", T.FLOAT, ["batch", 2])],
+    [info("y", T.FLOAT, [2])],
+)
+
+# Fails on a row whose index isn't in -5..5.
+model(
+    "lookup",
+    [node("Gather", "table index", "y")],
+    [info("index", T.INT64, ["batch"])],
+    [info("y", T.FLOAT, ["batch", 2])],
+    [constant("table", [[10 * i, 10 * i + 1] for i in range(5)])],
+)
+
+# One row only, by a leading dimension of 1; and a state whose batch dimension isn't the leading one.
+model("single", [node("Add", "x x", "y")], [info("x", T.FLOAT, [1, 2])], [info("y", T.FLOAT, [1, 2])])
+model(
+    "state",
+    [
+        node("ReduceSum", "state zero", "past", keepdims=0),
+        node("Add", "x past", "y"),
+        node("Add", "state state", "next"),
+    ],
+    [info("x", T.FLOAT, ["batch", 1]), info("state", T.FLOAT, [2, "batch", 1])],
+    [info("y", T.FLOAT, ["batch", 1]), info("next", T.FLOAT, [2, "batch", 1])],
+    [constant("zero", [0], np.int64)],
+)
+
+# Two inputs that disagree on what the leading dimension is.
+model(
+    "two-leading",
+    [node("MatMul", "a b", "y")],
+    [info("a", T.FLOAT, ["batch", 2]), info("b", T.FLOAT, ["seq", 2, 3])],
+    [info("y", T.FLOAT, ["seq", "batch", 3])],
+)
+
+# Types that aren't supported.
+model(
+    "float16",
+    [node("Cast", "x", "y", to=T.FLOAT)],
+    [info("x", T.FLOAT16, ["batch", 2])],
+    [info("y", T.FLOAT, ["batch", 2])],
+)
+model("string", [node("Identity", "x", "y")], [info("x", T.STRING, ["batch"])], [info("y", T.STRING, ["batch"])])
+model(
+    "sequence",
+    [node("SequenceConstruct", "x x", "y")],
+    [info("x", T.FLOAT, ["batch", 2])],
+    [helper.make_tensor_sequence_value_info("y", T.FLOAT, ["batch", 2])],
+)
+
+# An operator that doesn't exist, a file that ends early, and one whose weights are in another file.
+graph = helper.make_graph(
+    [helper.make_node("NoSuchOperator", ["x"], ["y"], domain="example.invalid")],
+    "unknown-operator",
+    [info("x", T.FLOAT, ["batch", 2])],
+    [info("y", T.FLOAT, ["batch", 2])],
+)
+opsets = [helper.make_opsetid("", 17), helper.make_opsetid("example.invalid", 1)]
+made = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+(HERE / "unknown-operator.onnx").write_bytes(made.SerializeToString(deterministic=True))
+
+whole = (HERE / "gemm.onnx").read_bytes()
+(HERE / "truncated.onnx").write_bytes(whole[: len(whole) * 2 // 3])
+
+outside = onnx.load_model_from_string(whole)
+for tensor in outside.graph.initializer:
+    external_data_helper.set_external_data(tensor, location="weights.bin", offset=0, length=len(tensor.raw_data))
+    tensor.ClearField("raw_data")
+(HERE / "external.onnx").write_bytes(outside.SerializeToString(deterministic=True))

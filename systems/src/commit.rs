@@ -1,0 +1,113 @@
+//! Stage `Commit`: what was intended becomes state: memberships, and the lives of agents that were initialised or faulted.
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_abi::CallKind;
+use wasm_engine_components::{FaultHistory, FaultPolicy, Group, GroupCounters, Lifecycle, Members};
+
+use crate::collect::Intentions;
+use crate::directory::Directory;
+use crate::frame::{FrameClock, FrameReport};
+use crate::mailroom::Outputs;
+use crate::schedule::Calls;
+
+/// Faulted agents and the frames in which they start again, as (frame, position), sorted. Transient: made from components.
+#[derive(Resource, Debug, Default)]
+pub struct Restarts(pub std::collections::BTreeSet<(u64, u32)>);
+
+/// Carries out `join` and `leave`, in the order in which they were asked for.
+pub fn commit_memberships(
+    directory: Res<'_, Directory>,
+    mut intentions: ResMut<'_, Intentions>,
+    mut topics: Query<'_, '_, &mut Members>,
+) {
+    for (agent, topic, joins) in intentions.memberships.drain(..) {
+        let (_, entity) = directory.topics[topic as usize];
+        let Ok(mut members) = topics.get_mut(entity) else { continue };
+        if members.0.binary_search(&agent).is_ok() == joins {
+            continue;
+        }
+        if joins {
+            members.join(agent);
+        } else {
+            members.leave(agent);
+        }
+    }
+}
+
+/// Agents that were initialised without a fault become active.
+pub fn commit_initialised(
+    directory: Res<'_, Directory>,
+    calls: Res<'_, Calls>,
+    outputs: Res<'_, Outputs>,
+    mut agents: Query<'_, '_, &mut Lifecycle>,
+) {
+    // The directory still shows the lifecycles as they were when the calls were scheduled.
+    if directory.inactive == 0 {
+        return;
+    }
+    for (request, outcome) in calls.0.iter().zip(&outputs.now.outcomes) {
+        if request.call == CallKind::Init
+            && outcome.fault.is_none()
+            && let Ok(mut lifecycle) = agents.get_mut(directory.agents[request.slot as usize])
+        {
+            *lifecycle = Lifecycle::Active;
+        }
+    }
+}
+
+/// Counts this frame's faults, and does with the agents what their groups' policies say.
+pub fn commit_faults(
+    clock: Res<'_, FrameClock>,
+    directory: Res<'_, Directory>,
+    mut report: ResMut<'_, FrameReport>,
+    mut restarts: ResMut<'_, Restarts>,
+    mut agents: Query<'_, '_, (&mut Lifecycle, &mut FaultHistory)>,
+    mut groups: Query<'_, '_, (&Group, &mut GroupCounters)>,
+) {
+    report.faults.sort_by_key(|fault| fault.agent);
+    report.counts.faults = report.faults.len() as u64;
+    let mut last = None;
+    for fault in &report.faults {
+        let Some(group) = directory.group(fault.agent.group()) else { continue };
+        let Ok((group, mut counters)) = groups.get_mut(group.entity) else { continue };
+        counters.0.faults.add(fault.kind);
+        let Some(index) = directory.index(fault.agent) else { continue };
+        let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize]) else { continue };
+        history.faults = history.faults.saturating_add(1);
+        // A second fault of one frame is counted, and leads to nothing further.
+        if last.replace(fault.agent) == Some(fault.agent) {
+            continue;
+        }
+        *lifecycle = match group.on_fault {
+            FaultPolicy::Pause => Lifecycle::Paused,
+            FaultPolicy::Restart { restarts_max, backoff_frames } if history.restarts < restarts_max => {
+                let doubled = u64::from(backoff_frames.max(1)) << history.restarts.min(20);
+                history.restart_frame = clock.frame + doubled;
+                restarts.0.insert((history.restart_frame, index));
+                Lifecycle::Faulted
+            }
+            FaultPolicy::Restart { .. } | FaultPolicy::Terminate => Lifecycle::Terminated,
+        };
+    }
+}
+
+/// Agents whose time has come are initialised again in the next frame.
+pub fn commit_restarts(
+    clock: Res<'_, FrameClock>,
+    directory: Res<'_, Directory>,
+    mut restarts: ResMut<'_, Restarts>,
+    mut agents: Query<'_, '_, (&mut Lifecycle, &mut FaultHistory)>,
+) {
+    while let Some(&(frame, index)) = restarts.0.first()
+        && frame <= clock.frame + 1
+    {
+        restarts.0.pop_first();
+        if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize])
+            && *lifecycle == Lifecycle::Faulted
+        {
+            history.restarts += 1;
+            *lifecycle = Lifecycle::Initialising;
+        }
+    }
+}

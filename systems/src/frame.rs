@@ -1,0 +1,100 @@
+//! The frame: its schedule, its stages in order, and what is carried through it.
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::schedule::{ScheduleLabel, SystemSet};
+use wasm_engine_components::{AgentFault, FrameCounts, FrameInputs, FrameRecord, LogLine, NamedOutput};
+
+/// The schedule that runs once for each frame.
+#[derive(ScheduleLabel, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Frame;
+
+/// The stages of a frame. The order of the variants is the order of the frame.
+///
+/// ```text
+/// Frame
+/// ├── Ingest     the frame's inputs are taken in: the only door into the world
+/// ├── Deliver    messages of the last frame, results that are due and events reach mailboxes
+/// │   └── AuthorSystems::Sense
+/// ├── Schedule   who is called in this frame
+/// ├── Step       agents run, in parallel, behind the port
+/// ├── Collect    what they asked for, in the order of their ids
+/// ├── Infer      jobs are batched and dispatched
+/// ├── Commit     lifecycles and memberships change
+/// │   └── AuthorSystems::Simulate
+/// └── Seal       the digest and the record: the only door out
+/// ```
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameStage {
+    /// The frame's inputs are taken in.
+    Ingest,
+    /// Messages reach mailboxes.
+    Deliver,
+    /// Who is called in this frame.
+    Schedule,
+    /// Agents run.
+    Step,
+    /// What agents asked for is taken apart.
+    Collect,
+    /// Inference jobs are dispatched.
+    Infer,
+    /// Intentions become state.
+    Commit,
+    /// The frame's digest and record.
+    Seal,
+}
+
+/// Where the systems of a simulation's author belong.
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthorSystems {
+    /// At the end of [`FrameStage::Deliver`]: reads what agents are about to read.
+    Sense,
+    /// In [`FrameStage::Commit`], after the agents: changes the authors' own components, and sends messages.
+    Simulate,
+}
+
+/// The frame that is running, or the next one between frames. State.
+#[derive(Resource, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameClock {
+    /// Number of the frame, from 0.
+    pub frame: u64,
+}
+
+/// The run's seed, for the random numbers of native systems. State.
+#[derive(Resource, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunSeed(pub u64);
+
+impl RunSeed {
+    /// A random number of a native system: a function of seed, `entity` (a stable id), frame, stream and index.
+    pub const fn random_u64(self, entity: u64, frame: u64, stream: u32, index: u32) -> u64 {
+        let key = wasm_engine_abi::random::random_u64(self.0, entity, 0x6e61_7469, 0x7665_0000);
+        wasm_engine_abi::random_u64(key, frame, stream, index)
+    }
+}
+
+/// Which digests a run wants.
+#[derive(Resource, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DigestOptions {
+    /// Whether each frame's digest covers the memories of the agents that were called.
+    pub memories: bool,
+}
+
+/// The inputs of the frame that is about to run. Set from outside, taken by `Ingest`. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct Inputs(pub FrameInputs);
+
+/// What the frame has to report so far. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct FrameReport {
+    /// What happened, in numbers.
+    pub counts: FrameCounts,
+    /// Faults of this frame.
+    pub faults: Vec<AgentFault>,
+    /// Log lines of this frame.
+    pub logs: Vec<LogLine>,
+    /// Named outputs of this frame.
+    pub outputs: Vec<NamedOutput>,
+}
+
+/// The record of the last frame. Made by `Seal`, taken from outside. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct Sealed(pub FrameRecord);

@@ -1,0 +1,66 @@
+//! Stage `Ingest`: the inputs of the frame are taken in, and digested. The only door into the world.
+
+use bevy_ecs::system::{Res, ResMut};
+use wasm_engine_abi::MessageHeader;
+use wasm_engine_abi::message::sender;
+use wasm_engine_components::frame::EventTarget;
+use wasm_engine_components::{ExternalEvent, FrameCounts, Lane, Recipient};
+
+use crate::digest::{LaneSums, part_digest};
+use crate::directory::Directory;
+use crate::frame::{FrameClock, FrameReport, Inputs};
+use crate::mailroom::Mailroom;
+
+/// Turns external events into messages of the host that are delivered in this frame.
+pub fn take_inputs(
+    clock: Res<'_, FrameClock>,
+    directory: Res<'_, Directory>,
+    mut inputs: ResMut<'_, Inputs>,
+    mut report: ResMut<'_, FrameReport>,
+    mut mailroom: ResMut<'_, Mailroom>,
+    mut lanes: ResMut<'_, LaneSums>,
+) {
+    report.counts = FrameCounts::default();
+    lanes.inputs = 0;
+    for (at, event) in std::mem::take(&mut inputs.0.events).into_iter().enumerate() {
+        let sequence = u32::try_from(at).unwrap_or(u32::MAX);
+        lanes.inputs = lanes.inputs.wrapping_add(event_digest(u64::from(sequence), &event));
+        let recipient = match event.to {
+            EventTarget::Agent(id) => directory.index(id).map(Recipient::Agent),
+            EventTarget::Topic(id) => directory.topic(id).map(Recipient::Topic),
+        };
+        let Some(recipient) = recipient else {
+            report.counts.dropped += 1;
+            continue;
+        };
+        let topic = match event.to {
+            EventTarget::Agent(_) => 0,
+            EventTarget::Topic(id) => id.0,
+        };
+        let header = MessageHeader {
+            sender: sender::EXTERNAL,
+            topic,
+            correlation: event.correlation,
+            frame: clock.frame,
+            sequence,
+            kind: event.kind,
+            status: 0,
+            payload_bytes: 0,
+        };
+        mailroom.events.push(recipient, header, event.payload);
+    }
+}
+
+fn event_digest(sequence: u64, event: &ExternalEvent) -> u128 {
+    let (tag, target) = match event.to {
+        EventTarget::Agent(id) => (0_u8, id.0),
+        EventTarget::Topic(id) => (1, id.0),
+    };
+    let mut bytes = Vec::with_capacity(21 + event.payload.len());
+    bytes.push(tag);
+    bytes.extend_from_slice(&target.to_le_bytes());
+    bytes.extend_from_slice(&event.kind.to_le_bytes());
+    bytes.extend_from_slice(&event.correlation.to_le_bytes());
+    bytes.extend_from_slice(&event.payload);
+    part_digest(Lane::Inputs, sequence, &bytes)
+}

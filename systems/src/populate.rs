@@ -1,0 +1,120 @@
+//! Fills a world before its first frame: groups, agents with their mailboxes, topics, models.
+
+use bevy_ecs::world::World;
+use wasm_engine_components::{
+    AgentId, AgentIndex, Backlog, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
+    Members, Model, OverflowPolicy, Topic, TopicId,
+};
+
+use crate::digest::LaneSums;
+use crate::directory::{Directory, GroupRange};
+use crate::frame::RunSeed;
+use crate::infer::Models;
+use crate::mailroom::{Mailroom, Slot};
+use crate::seal::{DigestChain, PartDigest};
+
+/// What a world starts with.
+#[derive(Clone, Debug, Default)]
+pub struct Population {
+    /// The run's seed.
+    pub seed: u64,
+    /// The groups, in the order of their ids.
+    pub groups: Vec<GroupSeed>,
+    /// The topics.
+    pub topics: Vec<Topic>,
+    /// The models.
+    pub models: Vec<Model>,
+}
+
+/// A group and what its agents start with.
+#[derive(Clone, Debug)]
+pub struct GroupSeed {
+    /// The group.
+    pub group: Group,
+    /// What happens to a message for which a mailbox has no room.
+    pub overflow: OverflowPolicy,
+    /// Size of the module's inbox area in bytes: it bounds the mailboxes, too.
+    pub inbox_bytes_max: u32,
+    /// Topics of which the agents are members from the start.
+    pub subscribe: Vec<TopicId>,
+}
+
+/// Spawns everything. The agents are `Initialising`: the first frame initialises them.
+///
+/// # Panics
+/// If the groups aren't in the order of their ids, or a world was populated before: the caller's mistake.
+pub fn populate(world: &mut World, population: Population) {
+    assert!(world.resource::<Directory>().ids.is_empty(), "a world is populated once");
+    assert!(population.groups.is_sorted_by(|a, b| a.group.id < b.group.id), "groups come in the order of their ids");
+    world.insert_resource(RunSeed(population.seed));
+    world.insert_resource(Models::new(population.models.clone()));
+    world.spawn_batch(population.models).for_each(drop);
+
+    let mut directory = Directory::default();
+    let mut mailroom = Mailroom::default();
+    let mut chains = DigestChain::default();
+    for seed in &population.groups {
+        spawn_group(world, seed, &mut directory, &mut mailroom);
+        chains.alive.push(u64::from(seed.group.agents));
+    }
+    directory.inactive = directory.ids.len();
+    let groups = population.groups.len();
+    chains.groups = vec![Default::default(); groups];
+
+    let mut topics = population.topics;
+    topics.sort_unstable_by_key(|topic| topic.id);
+    for topic in topics {
+        let subscribed = population.groups.iter().filter(|seed| seed.subscribe.contains(&topic.id));
+        let members = subscribed.flat_map(|seed| (0..seed.group.agents).map(|at| AgentId::new(seed.group.id, at)));
+        let (id, members) = (topic.id, Members(members.collect()));
+        directory.topics.push((id, world.spawn((topic, members, PartDigest::default())).id()));
+    }
+    world.insert_resource(LaneSums {
+        agents: vec![0; groups],
+        outboxes: vec![0; groups],
+        memories: vec![0; groups],
+        ..LaneSums::default()
+    });
+    world.insert_resource(directory);
+    world.insert_resource(mailroom);
+    world.insert_resource(chains);
+}
+
+fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, mailroom: &mut Mailroom) {
+    let group = &seed.group;
+    let start = u32::try_from(directory.ids.len()).expect("the number of agents is bounded by AGENTS_MAX");
+    let ids = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal));
+    let agents: Vec<_> = world
+        .spawn_batch(ids.clone().zip(start..).map(|(id, at)| {
+            (id, AgentIndex(at), Lifecycle::Initialising, FaultHistory::default(), PartDigest::default())
+        }))
+        .collect();
+    let mailbox = Mailbox {
+        capacity_messages: group.limits.mailbox_messages_max,
+        capacity_bytes: group.limits.mailbox_bytes_max.min(seed.inbox_bytes_max),
+        overflow: seed.overflow,
+    };
+    let mailboxes: Vec<_> = world
+        .spawn_batch(
+            agents
+                .iter()
+                .map(|&agent| (MailboxOf(agent), mailbox, MailboxCounters::default(), Backlog::default()))
+                .collect::<Vec<_>>(),
+        )
+        .collect();
+    directory.ids.extend(ids);
+    directory.lifecycles.resize(directory.ids.len(), Lifecycle::Initialising);
+    directory.agents.extend(agents);
+    directory.mailboxes.extend(mailboxes);
+    let slot = Slot { messages_max: mailbox.capacity_messages, bytes_max: mailbox.capacity_bytes, ..Slot::default() };
+    mailroom.slots.resize(directory.ids.len(), slot);
+    let entity = world.spawn((group.clone(), GroupCounters::default())).id();
+    directory.groups.push(GroupRange {
+        id: group.id,
+        entity,
+        start,
+        agents: group.agents,
+        accepts: group.accepts.clone(),
+        jobs_per_step_max: group.limits.jobs_per_step_max,
+    });
+}

@@ -1,0 +1,178 @@
+//! Stage `Seal`: the frame's digest and its record. The only door out.
+
+use bevy_ecs::change_detection::{DetectChanges, Ref};
+use bevy_ecs::component::Component;
+use bevy_ecs::query::{Changed, Or};
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_components::{
+    AgentId, AgentIndex, Digest, FaultHistory, FrameRecord, Group, GroupCounters, GroupRecord, GroupTotals,
+    InferenceJob, JobData, Lane, Lanes, Lifecycle, Mailbox, Members, Recipient, Topic,
+};
+
+use crate::digest::{LaneSums, chain, part_digest};
+use crate::directory::Directory;
+use crate::frame::{FrameClock, FrameReport, Sealed};
+use crate::mailroom::{HostMessages, Mailroom};
+
+/// What a part contributed to its lane when it was last digested. Transient.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub struct PartDigest(pub u128);
+
+/// The digests of the last frame: of the world, and of each group. State.
+#[derive(Resource, Debug, Default)]
+pub struct DigestChain {
+    /// Of the world.
+    pub world: Digest,
+    /// Of the groups, by position.
+    pub groups: Vec<Digest>,
+    /// Agents that haven't ended, by position of the group.
+    pub alive: Vec<u64>,
+}
+
+/// Brings the dense tables and the lane of agents up to date with the lifecycles that changed.
+pub fn refresh_agents(
+    mut directory: ResMut<'_, Directory>,
+    mut mailroom: ResMut<'_, Mailroom>,
+    mut lanes: ResMut<'_, LaneSums>,
+    mut chains: ResMut<'_, DigestChain>,
+    mut agents: Query<
+        '_,
+        '_,
+        (&AgentId, &AgentIndex, &Lifecycle, &FaultHistory, &mut PartDigest),
+        Or<(Changed<Lifecycle>, Changed<FaultHistory>)>,
+    >,
+    mailboxes: Query<'_, '_, &Mailbox>,
+) {
+    for (&id, index, &lifecycle, history, mut digest) in &mut agents {
+        let at = index.0 as usize;
+        let Ok(group) = directory.groups.binary_search_by_key(&id.group(), |group| group.id) else { continue };
+        let before = std::mem::replace(&mut directory.lifecycles[at], lifecycle);
+        directory.inactive += usize::from(lifecycle != Lifecycle::Active);
+        directory.inactive -= usize::from(before != Lifecycle::Active);
+        chains.alive[group] += u64::from(lifecycle.is_alive());
+        chains.alive[group] -= u64::from(before.is_alive());
+        if !lifecycle.is_alive() {
+            mailroom.slots[at].messages_max = 0;
+        } else if !before.is_alive()
+            && let Ok(mailbox) = mailboxes.get(directory.mailboxes[at])
+        {
+            mailroom.slots[at].messages_max = mailbox.capacity_messages;
+        }
+        let mut bytes = [0; 17];
+        bytes[0] = lifecycle as u8;
+        bytes[1..5].copy_from_slice(&history.faults.to_le_bytes());
+        bytes[5..9].copy_from_slice(&history.restarts.to_le_bytes());
+        bytes[9..].copy_from_slice(&history.restart_frame.to_le_bytes());
+        let after = part_digest(Lane::Agents, id.0, &bytes);
+        lanes.agents[group] = lanes.agents[group].wrapping_sub(digest.0).wrapping_add(after);
+        digest.0 = after;
+    }
+}
+
+/// Keeps the lane of topics up to date with those whose members changed.
+pub fn digest_topics(
+    mut lanes: ResMut<'_, LaneSums>,
+    mut topics: Query<'_, '_, (&Topic, Ref<'_, Members>, &mut PartDigest)>,
+) {
+    for (topic, members, mut digest) in &mut topics {
+        if members.is_changed() {
+            let bytes: Vec<u8> = members.0.iter().flat_map(|member| member.0.to_le_bytes()).collect();
+            let after = part_digest(Lane::Topics, topic.id.0, &bytes);
+            lanes.topics = lanes.topics.wrapping_sub(digest.0).wrapping_add(after);
+            digest.0 = after;
+        }
+    }
+}
+
+/// Makes the frame's digest and its record, and ends the frame.
+pub fn seal_frame(
+    mut clock: ResMut<'_, FrameClock>,
+    mut chains: ResMut<'_, DigestChain>,
+    mut report: ResMut<'_, FrameReport>,
+    mut sealed: ResMut<'_, Sealed>,
+    directory: Res<'_, Directory>,
+    lanes: Res<'_, LaneSums>,
+    mailroom: Res<'_, Mailroom>,
+    jobs: Query<'_, '_, (&InferenceJob, &JobData)>,
+    groups: Query<'_, '_, (&Group, &GroupCounters)>,
+) {
+    let frame = clock.frame;
+    let mut record = FrameRecord { frame, ..FrameRecord::default() };
+    let mut group_lane = 0_u128;
+    for (at, range) in directory.groups.iter().enumerate() {
+        let Ok((group, counters)) = groups.get(range.entity) else { continue };
+        let totals = part_digest(Lane::Groups, u64::from(group.id.0), &totals_bytes(&counters.0));
+        group_lane = group_lane.wrapping_add(totals);
+        let parts = [lanes.agents[at], lanes.outboxes[at], lanes.memories[at], totals];
+        chains.groups[at] = chain(chains.groups[at], frame, &parts);
+        record.groups.push(GroupRecord {
+            group: group.id.0,
+            agents: chains.alive[at],
+            totals: counters.0,
+            digest: chains.groups[at],
+        });
+    }
+    let sum = |parts: &[u128]| Digest(parts.iter().fold(0_u128, |sum, &part| sum.wrapping_add(part)));
+    let mut all = Lanes::default();
+    all[Lane::Inputs] = Digest(lanes.inputs);
+    all[Lane::Agents] = sum(&lanes.agents);
+    all[Lane::Outboxes] = sum(&lanes.outboxes);
+    all[Lane::Mailboxes] = Digest(lanes.mailboxes);
+    all[Lane::HostMessages] =
+        Digest(host_messages(0, &mailroom.bounces).wrapping_add(host_messages(1 << 32, &mailroom.native)));
+    all[Lane::Topics] = Digest(lanes.topics);
+    all[Lane::Inference] = sum(&jobs.iter().map(|(job, data)| job_digest(job, data)).collect::<Vec<_>>());
+    all[Lane::Groups] = Digest(group_lane);
+    all[Lane::Native] = Digest(lanes.native);
+    all[Lane::Memories] = sum(&lanes.memories);
+
+    chains.world = chain(chains.world, frame, &all.0.map(|digest| digest.0));
+    report.counts.agents = chains.alive.iter().sum();
+    record.digest = chains.world;
+    record.lanes = all;
+    record.counts = report.counts;
+    record.faults = std::mem::take(&mut report.faults);
+    record.logs = std::mem::take(&mut report.logs);
+    record.outputs = std::mem::take(&mut report.outputs);
+    sealed.0 = record;
+    clock.frame += 1;
+}
+
+fn totals_bytes(totals: &GroupTotals) -> Vec<u8> {
+    let GroupTotals { steps, fuel, messages, inference_jobs, faults } = *totals;
+    let numbers = [steps, fuel, messages, inference_jobs].into_iter().chain(faults.0);
+    numbers.flat_map(u64::to_le_bytes).collect()
+}
+
+fn host_messages(domain: u64, messages: &HostMessages) -> u128 {
+    messages.0.iter().zip(domain..).fold(0, |sum, ((recipient, stored), at)| {
+        let (tag, to) = match *recipient {
+            Recipient::Agent(index) => (0_u8, index),
+            Recipient::Topic(topic) => (1, topic),
+        };
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(&to.to_le_bytes());
+        bytes.extend_from_slice(bytemuck::bytes_of(&stored.header));
+        bytes.extend_from_slice(&stored.payload);
+        sum.wrapping_add(part_digest(Lane::HostMessages, at, &bytes))
+    })
+}
+
+fn job_digest(job: &InferenceJob, data: &JobData) -> u128 {
+    let mut bytes = Vec::with_capacity(64);
+    for number in [job.agent.0, job.model.0, job.correlation, job.due_frame] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    match data {
+        JobData::Input(row) => {
+            bytes.push(u8::MAX);
+            bytes.extend_from_slice(row);
+        }
+        JobData::Output { status, bytes: output } => {
+            bytes.push(*status as u8);
+            bytes.extend_from_slice(output);
+        }
+    }
+    part_digest(Lane::Inference, job.id.0, &bytes)
+}

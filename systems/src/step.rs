@@ -1,0 +1,24 @@
+//! Stage `Step`: the calls go through the port. Agents run in parallel there, and write nothing of the world.
+
+use bevy_ecs::system::{Res, ResMut};
+
+use crate::frame::{DigestOptions, FrameClock};
+use crate::mailroom::{Mailroom, Outputs};
+use crate::ports::{AgentPort, StepBatch};
+use crate::schedule::Calls;
+
+/// Steps this frame's agents.
+pub fn step_agents(
+    clock: Res<'_, FrameClock>,
+    options: Res<'_, DigestOptions>,
+    calls: Res<'_, Calls>,
+    mailroom: Res<'_, Mailroom>,
+    mut port: ResMut<'_, AgentPort>,
+    mut outputs: ResMut<'_, Outputs>,
+) {
+    let Outputs { now, before } = outputs.as_mut();
+    let inbox = mailroom.view(before);
+    let batch = StepBatch { frame: clock.frame, digest_memories: options.memories, requests: &calls.0, inbox };
+    port.0.step(&batch, now);
+    assert_eq!(now.outcomes.len(), calls.0.len(), "the agent runtime gives one outcome for each request");
+}
