@@ -17,8 +17,8 @@ use crate::events::{self, EventSource};
 use crate::frame_loop::{self, FrameSink};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::{Place, RunDir, RunOptions};
-use crate::simulation::{Simulation, SimulationOptions};
 use crate::scenario::{LoadOptions, Scenario, load};
+use crate::simulation::{Simulation, SimulationOptions};
 use crate::summary::{Collector, RunFacts, Summary};
 
 #[derive(Debug, Args)]
@@ -119,11 +119,8 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
         cache_dir: machine::cache_dir(),
         ..SimulationOptions::default()
     };
-    let mut say = |text: &str| {
-        if !args.quiet {
-            eprintln!("{text}");
-        }
-    };
+    // What is fetched is said aloud, also where `--quiet` was asked for.
+    let mut say = |text: &str| eprintln!("{text}");
     let simulation = machine::build(&scenario, &options, &mut say).map_err(RunError::Input)?;
     let pool = simulation.pool();
     let facts = RunFacts { frames_expected, threads: pool.current_num_threads(), ..RunFacts::default() };

@@ -53,7 +53,7 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> RunError {
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded);
     RunError::Failed(match full {
         true => {
-            problem.help("make room, or name a folder elsewhere with --out; what was written before is whole lines")
+            problem.help("make room, or name a folder elsewhere with --out; the last line of a table may be cut short")
         }
         false => problem.help("name a folder elsewhere with --out"),
     })
