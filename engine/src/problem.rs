@@ -8,7 +8,13 @@ use std::path::Path;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problem {
+pub struct Problem(
+    /// In a box, so that a `Result` with a problem is as small as one without.
+    Box<Details>,
+);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Details {
     file: Option<String>,
     line: Option<usize>,
     column: Option<usize>,
@@ -20,77 +26,77 @@ pub struct Problem {
 impl Problem {
     /// A problem that is said in one sentence, without a final stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), ..Self::default() }
+        Self(Box::new(Details { what: what.into(), ..Details::default() }))
     }
 
     /// Names the file.
     #[must_use]
     pub fn file(mut self, file: &Path) -> Self {
-        self.file = Some(file.display().to_string());
+        self.0.file = Some(file.display().to_string());
         self
     }
 
     /// Names the line of the file, from 1.
     #[must_use]
-    pub const fn line(mut self, line: usize) -> Self {
-        self.line = Some(line);
+    pub fn line(mut self, line: usize) -> Self {
+        self.0.line = Some(line);
         self
     }
 
     /// Names the column of the line, from 1, in characters.
     #[must_use]
-    pub const fn column(mut self, column: usize) -> Self {
-        self.column = Some(column);
+    pub fn column(mut self, column: usize) -> Self {
+        self.0.column = Some(column);
         self
     }
 
     /// Names the key, such as `groups[0].agents`.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
-        self.key = Some(key.into());
+        self.0.key = Some(key.into());
         self
     }
 
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     /// Where and what, without the help.
     pub fn head(&self) -> String {
         let mut text = String::new();
-        if let Some(file) = &self.file {
+        if let Some(file) = &self.0.file {
             text.push_str(file);
-            for number in [self.line, self.column].into_iter().flatten() {
+            for number in [self.0.line, self.0.column].into_iter().flatten() {
                 text.push_str(&format!(":{number}"));
             }
             text.push_str(": ");
         }
-        if let Some(key) = &self.key {
+        if let Some(key) = &self.0.key {
             text.push_str(key);
             text.push_str(": ");
         }
-        text.push_str(&self.what);
+        text.push_str(&self.0.what);
         text
     }
 
     /// What to do, if it was said.
     pub fn help_text(&self) -> Option<&str> {
-        self.help.as_deref()
+        self.0.help.as_deref()
     }
 
     /// Line and column, for sorting.
-    pub(crate) const fn position(&self) -> (Option<usize>, Option<usize>) {
-        (self.line, self.column)
+    pub(crate) fn position(&self) -> (Option<usize>, Option<usize>) {
+        (self.0.line, self.0.column)
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.head())?;
-        match &self.help {
+        match &self.0.help {
             Some(help) => write!(f, "; help: {help}"),
             None => Ok(()),
         }

@@ -1,6 +1,8 @@
 //! External events: what good lines mean, and what each kind of bad one is told. The messages are in
 //! `tests/data/event_errors.txt`; `BLESS=1` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;

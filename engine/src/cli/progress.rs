@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use wasm_engine_components::FrameCounts;
 
 use crate::problem::thousands;
@@ -25,9 +25,13 @@ impl Progress {
         let shown = !quiet && std::io::stderr().is_terminal();
         let bar = shown.then(|| {
             let bar = ProgressBar::with_draw_target(Some(frames), ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S_MAX));
-            let template = "frame {human_pos}/{human_len} [{wide_bar}] {per_sec}, {msg}, ETA {eta}";
+            let template = "frame {human_pos}/{human_len} [{wide_bar}] {rate}, {msg}, ETA {eta}";
+            let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                // A bar that can't be drawn is no reason to stop.
+                let _ = write!(text, "{} frames/s", thousands(format!("{:.0}", state.per_sec())));
+            };
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("=> "));
+                bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
             }
             bar
         });
@@ -40,8 +44,8 @@ impl Progress {
         let now = Instant::now();
         if now >= self.due {
             self.due = now + UPDATE_PERIOD;
-            bar.set_message(format!("{} agents, {} messages", thousands(counts.agents), thousands(counts.messages)));
             bar.set_position(frame + 1);
+            bar.set_message(format!("{} agents, {} messages", thousands(counts.agents), thousands(counts.messages)));
         }
     }
 

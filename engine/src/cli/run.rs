@@ -17,8 +17,8 @@ use crate::events::{self, EventSource};
 use crate::frame_loop::{self, FrameSink};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::{Place, RunDir, RunOptions};
-use crate::simulation::{Simulation, SimulationOptions};
 use crate::scenario::{LoadOptions, Scenario, load};
+use crate::simulation::{Simulation, SimulationOptions};
 use crate::summary::{Collector, RunFacts, Summary};
 
 #[derive(Debug, Args)]
@@ -26,13 +26,13 @@ pub(super) struct RunArgs {
     /// The scenario file
     scenario: PathBuf,
     /// Frames to run, instead of the scenario's
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=FRAMES_MAX))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=FRAMES_MAX))]
     frames: Option<u64>,
     /// Seed of all random numbers, instead of the scenario's
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Threads that step agents; the result doesn't depend on it [default: all cores]
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=i64::from(THREADS_MAX)))]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=i64::from(THREADS_MAX)))]
     threads: Option<u32>,
     /// External events, instead of the scenario's: a JSON-lines file, or `-` for standard input
     #[arg(long, value_name = "FILE")]
@@ -119,11 +119,8 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
         cache_dir: machine::cache_dir(),
         ..SimulationOptions::default()
     };
-    let mut say = |text: &str| {
-        if !args.quiet {
-            eprintln!("{text}");
-        }
-    };
+    // What is fetched is said aloud, also where `--quiet` was asked for.
+    let mut say = |text: &str| eprintln!("{text}");
     let simulation = machine::build(&scenario, &options, &mut say).map_err(RunError::Input)?;
     let pool = simulation.pool();
     let facts = RunFacts { frames_expected, threads: pool.current_num_threads(), ..RunFacts::default() };
@@ -155,7 +152,11 @@ fn run_frames(
     facts.error = result.as_ref().err().map(ToString::to_string);
     facts.run_dir = sink.run_dir.path().display().to_string();
     let summary = sink.collector.summary(scenario, &facts);
-    let finished = sink.run_dir.finish(&summary);
+    let finished = match &result {
+        // Where a write failed, a summary that can be written would only pretend that the rest is whole.
+        Err(RunError::Failed(_)) => Ok(()),
+        _ => sink.run_dir.finish(&summary),
+    };
     Ok(Outcome { summary, error: result.err().or(finished.err()) })
 }
 

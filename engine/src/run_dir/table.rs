@@ -48,17 +48,35 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 
 /// A write that failed in the run.
 pub(super) fn failed(path: &Path, error: &io::Error) -> RunError {
-    let problem = Problem::new(format!("can't be written: {error}")).file(path);
+    let problem = Problem::new(format!("can't write it: {error}")).file(path);
     let full =
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded);
     RunError::Failed(match full {
         true => {
-            problem.help("make room, or name a folder elsewhere with --out; what was written before is whole lines")
+            problem.help("make room, or name a folder elsewhere with --out; the last line of a table may be cut short")
         }
         false => problem.help("name a folder elsewhere with --out"),
     })
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("can't be made: {error}")).file(path).help("name a folder that you may write to with --out")
+    Problem::new(format!("can't make it: {error}")).file(path).help("name a folder that you may write to with --out")
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_an_error_that_names_the_file() {
+        let file = File::options().write(true).open("/dev/full").unwrap();
+        let mut table = Table { path: PathBuf::from("run/frames.jsonl"), writer: BufWriter::new(file) };
+        table.row(&1).unwrap();
+        let Err(RunError::Failed(problem)) = table.flush() else { panic!("the disk isn't full") };
+        let text = problem.to_string();
+        assert!(text.starts_with("run/frames.jsonl: can't write it: No space left on device"), "{text}");
+        assert!(text.contains("; help: make room, or name a folder elsewhere with --out"), "{text}");
+        let long = "x".repeat(2 * BUFFER_BYTES);
+        assert!(matches!(table.row(&long), Err(RunError::Failed(_))));
+    }
 }

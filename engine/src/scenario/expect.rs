@@ -22,10 +22,10 @@ pub(super) fn expect(
         fields.need(cx, "output", "name an output that the group's agents record");
         let output = fields.text(cx, "output").map(|(text, _)| text.to_owned());
         let value = value(cx, &fields);
-        if let (Some(group), Some(output), Some(value)) = (group, output, value) {
-            if group.enabled {
-                expectations.push(Expectation { group: group.id, output, value, line: line_of(item.at) });
-            }
+        if let (Some(group), Some(output), Some(value)) = (group, output, value)
+            && group.enabled
+        {
+            expectations.push(Expectation { group: group.id, output, value, line: line_of(item.at) });
         }
     }
     expectations

@@ -56,7 +56,7 @@ fn held(expectation: &Expectation, value: Option<Number>, outputs: &Outputs) -> 
                 (Some(a), Some(b)) => a.as_f64() == b.as_f64(),
                 _ => false,
             };
-            let shown = other.map_or_else(|| "not recorded".to_owned(), |other| super::text::number(other));
+            let shown = other.map_or_else(|| "not recorded".to_owned(), super::text::number);
             (met, format!("equals {name} ({shown})"))
         }
     }

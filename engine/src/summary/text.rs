@@ -8,6 +8,9 @@ use crate::problem::thousands;
 /// How many hexadecimal digits of a group's digest a table shows.
 const DIGEST_SHOWN: usize = 12;
 
+/// How many characters of a text output a table shows.
+const TEXT_SHOWN: usize = 40;
+
 /// Rows of columns: the first is aligned to the left, the others to the right.
 struct Table(Vec<Vec<String>>);
 
@@ -19,7 +22,7 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.push(cells.to_vec());
+        self.0.push(cells.into());
     }
 
     /// The lines, each with its end.
@@ -45,7 +48,7 @@ impl Table {
 pub(super) fn text(summary: &Summary) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<10}{value}");
+        let _ = writeln!(text, "{name:<11}{value}");
     };
     let state = if summary.interrupted { ", interrupted" } else { "" };
     line("scenario", format!("{}, seed {}{state}", summary.scenario, summary.seed));
@@ -125,7 +128,11 @@ fn outputs(summary: &Summary) -> String {
         for (name, output) in &outputs.0 {
             let last = match &output.last {
                 OutputValueSummary::Number(value) => number(*value),
-                OutputValueSummary::Text(text) => format!("{text:?}"),
+                OutputValueSummary::Text(text) => {
+                    let shown: String = text.chars().take(TEXT_SHOWN).collect();
+                    let dots = if shown.len() < text.len() { "…" } else { "" };
+                    format!("{shown:?}{dots}")
+                }
             };
             let sum = output.sum.map_or_else(|| "-".to_owned(), number);
             table.row([format!("{group}: {name}"), thousands(output.agents), sum, last]);

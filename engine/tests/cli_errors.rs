@@ -1,0 +1,112 @@
+//! The command line as a user meets it: exit status, standard error and standard output for what is wrong before a run.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SCENARIO: &str = r#"
+frames = 5
+input = "events.jsonl"
+topics = ["desk-0"]
+[params]
+agents = 3
+[modules.a]
+path = "a.wasm"
+[[groups]]
+name = "readers"
+module = "a"
+agents = "$agents"
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.wasm"), b"\0asm").unwrap();
+    std::fs::write(folder.path().join("x.toml"), SCENARIO).unwrap();
+    std::fs::write(folder.path().join("events.jsonl"), "{\"frame\":0,\"topic\":\"desk-0\"}\n").unwrap();
+    folder
+}
+
+fn wasm_engine(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wasm-engine")).current_dir(folder).args(args).output().unwrap()
+}
+
+/// Exit status 2, nothing on standard output, `expected` on standard error, and no folder for results.
+fn refused(args: &[&str], expected: &str) {
+    let folder = folder();
+    std::fs::write(folder.path().join("bad.toml"), SCENARIO.replace("frames", "farmes")).unwrap();
+    std::fs::write(folder.path().join("bad.jsonl"), "\n{\"frame\":0,\"to\":\"reader/0\"}\n").unwrap();
+    std::fs::create_dir(folder.path().join("full")).unwrap();
+    std::fs::write(folder.path().join("full/mine.txt"), "mine").unwrap();
+    let output = wasm_engine(folder.path(), args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+    assert!(stderr.contains(expected), "{args:?}: {stderr}");
+    assert!(output.stdout.is_empty() && !folder.path().join("runs").exists(), "{args:?}");
+    assert_eq!(std::fs::read_dir(folder.path().join("full")).unwrap().count(), 1);
+}
+
+#[test]
+fn bad_input_ends_with_status_2_before_anything_runs() {
+    refused(
+        &["run", "no.toml"],
+        "error: the file `no.toml` doesn't exist\n  help: name a scenario file, such as my-scenario.toml\n",
+    );
+    refused(
+        &["run", "bad.toml"],
+        "error: bad.toml:2:1: farmes: unknown key\n  help: did you mean `frames`? known: `name`",
+    );
+    refused(&["run", "bad.toml"], "error: bad.toml:1:1: frames: missing\n");
+    refused(
+        &["run", "x.toml", "--set", "agent=1"],
+        "error: x.toml: --set agent=1: the scenario has no parameter `agent`\n  help: did you mean `agents`? known: `agents`\n",
+    );
+    refused(
+        &["run", "x.toml", "--set", "agents=0"],
+        "error: x.toml:12:10: groups[0].agents: 0 (parameter `agents`) is out of range\n  help: use 1 to 4,000,000\n",
+    );
+    refused(
+        &["run", "x.toml", "--input", "bad.jsonl"],
+        "error: bad.jsonl:2: to: there is no group `reader`\n  help: did you mean `readers`? known: `readers`\n",
+    );
+    refused(&["run", "x.toml", "--input", "no.jsonl"], "error: no.jsonl: doesn't exist\n");
+    refused(&["run", "x.toml", "--out", "full"], "error: full: the output folder isn't empty\n");
+    refused(&["run", "x.toml", "--out", "x.toml/run"], "error: x.toml/run: isn't a folder\n");
+}
+
+#[test]
+fn a_bad_command_line_ends_with_status_2() {
+    refused(&[], "Usage: wasm-engine <COMMAND>");
+    refused(&["rnu"], "unrecognized subcommand 'rnu'");
+    refused(&["run"], "<SCENARIO>");
+    refused(&["run", "x.toml", "--frames", "0"], "0 is not in 1..=281474976710656");
+    refused(&["run", "x.toml", "--frames", "-1"], "invalid value '-1' for '--frames <N>'");
+    refused(&["run", "x.toml", "--threads", "0"], "0 is not in 1..=1024");
+    refused(&["run", "x.toml", "--threads", "1025"], "1025 is not in 1..=1024");
+    refused(
+        &["run", "x.toml", "--seed", "18446744073709551616"],
+        "invalid value '18446744073709551616' for '--seed <S>'",
+    );
+    refused(&["run", "x.toml", "--seed", "-1"], "invalid value '-1' for '--seed <S>'");
+    refused(&["run", "x.toml", "--digest", "half"], "[possible values: frame, full]");
+    refused(&["run", "x.toml", "--summary", "xml"], "[possible values: text, json]");
+    refused(&["run", "x.toml", "--thread", "1"], "a similar argument exists: '--threads'");
+}
+
+#[test]
+fn doctor_says_what_there_is() {
+    let folder = folder();
+    let output = wasm_engine(folder.path(), &["doctor"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout}");
+    for name in ["engine", "system", "cores", "webassembly", "cache", "onnx runtime", "python pip", "guest target"] {
+        assert!(
+            stdout.lines().any(|line| line.get(8..).is_some_and(|rest| rest.starts_with(name))),
+            "{name}: {stdout}"
+        );
+    }
+    let output = wasm_engine(folder.path(), &["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ok"], true);
+    assert_eq!(report["checks"][0]["name"], "engine");
+}
