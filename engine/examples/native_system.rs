@@ -29,7 +29,7 @@ struct Ear {
     heard: u64,
 }
 
-struct TowerPlugin;
+pub struct TowerPlugin;
 
 impl Plugin for TowerPlugin {
     fn build(&self, app: &mut App) {
