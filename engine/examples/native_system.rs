@@ -42,18 +42,13 @@ impl Plugin for TowerPlugin {
     }
 }
 
-fn listen(mail: Mail<'_>, mut ears: Query<'_, '_, &mut Ear>) {
+fn listen(mail: Mail, mut ears: Query<&mut Ear>) {
     for mut ear in &mut ears {
         ear.heard += mail.published(TICKS).count() as u64;
     }
 }
 
-fn swing_bell(
-    seed: Res<'_, RunSeed>,
-    clock: Res<'_, FrameClock>,
-    mut post: Post<'_>,
-    mut bells: Query<'_, '_, (&StableId, &mut Bell)>,
-) {
+fn swing_bell(seed: Res<RunSeed>, clock: Res<FrameClock>, mut post: Post, mut bells: Query<(&StableId, &mut Bell)>) {
     for (id, mut bell) in &mut bells {
         bell.swing_degrees += seed.random_u64(id.0, clock.frame, 0, 0) % 90;
         if bell.swing_degrees >= 90 {
@@ -67,10 +62,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agents/scenarios/counter.toml");
     let scenario = load(&path, &LoadOptions::default()).map_err(|problems| problems.to_string())?;
     let mut say = |line: &str| eprintln!("{line}");
-    let mut simulation =
-        Simulation::with_plugins(&scenario, &SimulationOptions::default(), &mut say, |app| {
-            app.add_plugins(TowerPlugin);
-        })?;
+    let mut simulation = Simulation::with_plugins(&scenario, &SimulationOptions::default(), &mut say, |app| {
+        app.add_plugins(TowerPlugin);
+    })?;
     for _ in 0..scenario.frames {
         let record = simulation.frame(FrameInputs::default());
         println!("frame {} native lane {} digest {}", record.frame, record.lanes[Lane::Native], record.digest);

@@ -35,17 +35,17 @@ pub struct NextJob(pub u64);
 
 /// Takes the outboxes apart.
 pub fn collect_outputs(
-    clock: Res<'_, FrameClock>,
-    calls: Res<'_, Calls>,
-    directory: Res<'_, Directory>,
-    models: Res<'_, Models>,
-    mut outputs: ResMut<'_, Outputs>,
-    mut mailroom: ResMut<'_, Mailroom>,
-    mut intentions: ResMut<'_, Intentions>,
-    mut next_job: ResMut<'_, NextJob>,
-    mut report: ResMut<'_, FrameReport>,
-    mut lanes: ResMut<'_, LaneSums>,
-    mut counters: Query<'_, '_, &mut GroupCounters>,
+    clock: Res<FrameClock>,
+    calls: Res<Calls>,
+    directory: Res<Directory>,
+    models: Res<Models>,
+    mut outputs: ResMut<Outputs>,
+    mut mailroom: ResMut<Mailroom>,
+    mut intentions: ResMut<Intentions>,
+    mut next_job: ResMut<NextJob>,
+    mut report: ResMut<FrameReport>,
+    mut lanes: ResMut<LaneSums>,
+    mut counters: Query<&mut GroupCounters>,
 ) {
     lanes.outboxes.fill(0);
     lanes.memories.fill(0);
@@ -150,7 +150,7 @@ impl Collector<'_> {
     }
 
     #[inline]
-    fn send(&mut self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, outcome: &StepOutcome) {
+    fn send(&mut self, from: &StepRequest, record: &OutboxRecord, sequence: u32, outcome: &StepOutcome) {
         self.totals.messages += 1;
         let header = self.header(from.agent, &record.header, 0, sequence);
         let to = AgentId(record.header.target);
@@ -165,7 +165,7 @@ impl Collector<'_> {
         self.refuse(from, &header, to.0, refusal);
     }
 
-    fn publish(&mut self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, outcome: &StepOutcome) {
+    fn publish(&mut self, from: &StepRequest, record: &OutboxRecord, sequence: u32, outcome: &StepOutcome) {
         self.totals.messages += 1;
         let topic = record.header.target;
         let header = self.header(from.agent, &record.header, topic, sequence);
@@ -175,7 +175,7 @@ impl Collector<'_> {
         }
     }
 
-    fn push(&mut self, header: MessageHeader, recipient: Recipient, record: &OutboxRecord<'_>, outcome: &StepOutcome) {
+    fn push(&mut self, header: MessageHeader, recipient: Recipient, record: &OutboxRecord, outcome: &StepOutcome) {
         // In range: the offset lies inside the chunk, whose outcome was addressed with u32.
         let offset = outcome.offset + record.offset + OutboxHeader::BYTES;
         self.mailroom.next.push(Message { header, payload: PayloadRef { chunk: outcome.chunk, offset }, recipient });
@@ -187,7 +187,7 @@ impl Collector<'_> {
         self.mailroom.bounces.bounce(header, meant_for, from.slot, reason, self.frame);
     }
 
-    fn change_membership(&mut self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32) {
+    fn change_membership(&mut self, from: &StepRequest, record: &OutboxRecord, sequence: u32) {
         let topic = record.header.target;
         match self.directory.topic(TopicId(topic)) {
             Some(at) => self.intentions.memberships.push((from.agent, at, record.op == Op::Join)),
@@ -198,7 +198,7 @@ impl Collector<'_> {
         }
     }
 
-    fn infer(&mut self, agent: AgentId, record: &OutboxRecord<'_>, within_limit: bool) {
+    fn infer(&mut self, agent: AgentId, record: &OutboxRecord, within_limit: bool) {
         self.totals.inference_jobs += 1;
         let id = JobId(self.next_job.0);
         self.next_job.0 += 1;
@@ -220,14 +220,14 @@ impl Collector<'_> {
         self.intentions.jobs.push((job, data));
     }
 
-    fn log(&mut self, agent: AgentId, record: &OutboxRecord<'_>) {
+    fn log(&mut self, agent: AgentId, record: &OutboxRecord) {
         let text = String::from_utf8_lossy(record.payload).into_owned();
         self.report.logs.push(LogLine { agent, level: record.header.kind, text });
     }
 }
 
 /// A record that passed the reader's checks: its name fits, and its text is UTF-8.
-fn named_output(agent: AgentId, record: &OutboxRecord<'_>) -> NamedOutput {
+fn named_output(agent: AgentId, record: &OutboxRecord) -> NamedOutput {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let split = || record.payload.split_at(usize::try_from(record.header.target).unwrap_or(usize::MAX));
     let bits = record.header.target;

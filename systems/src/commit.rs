@@ -17,9 +17,9 @@ pub struct Restarts(pub std::collections::BTreeSet<(u64, u32)>);
 
 /// Carries out `join` and `leave`, in the order in which they were asked for.
 pub fn commit_memberships(
-    directory: Res<'_, Directory>,
-    mut intentions: ResMut<'_, Intentions>,
-    mut topics: Query<'_, '_, &mut Members>,
+    directory: Res<Directory>,
+    mut intentions: ResMut<Intentions>,
+    mut topics: Query<&mut Members>,
 ) {
     for (agent, topic, joins) in intentions.memberships.drain(..) {
         let (_, entity) = directory.topics[topic as usize];
@@ -37,10 +37,10 @@ pub fn commit_memberships(
 
 /// Agents that were initialised without a fault become active.
 pub fn commit_initialised(
-    directory: Res<'_, Directory>,
-    calls: Res<'_, Calls>,
-    outputs: Res<'_, Outputs>,
-    mut agents: Query<'_, '_, &mut Lifecycle>,
+    directory: Res<Directory>,
+    calls: Res<Calls>,
+    outputs: Res<Outputs>,
+    mut agents: Query<&mut Lifecycle>,
 ) {
     // The directory still shows the lifecycles as they were when the calls were scheduled.
     if directory.inactive == 0 {
@@ -58,12 +58,12 @@ pub fn commit_initialised(
 
 /// Counts this frame's faults, and does with the agents what their groups' policies say.
 pub fn commit_faults(
-    clock: Res<'_, FrameClock>,
-    directory: Res<'_, Directory>,
-    mut report: ResMut<'_, FrameReport>,
-    mut restarts: ResMut<'_, Restarts>,
-    mut agents: Query<'_, '_, (&mut Lifecycle, &mut FaultHistory)>,
-    mut groups: Query<'_, '_, (&Group, &mut GroupCounters)>,
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut report: ResMut<FrameReport>,
+    mut restarts: ResMut<Restarts>,
+    mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
+    mut groups: Query<(&Group, &mut GroupCounters)>,
 ) {
     report.faults.sort_by_key(|fault| fault.agent);
     report.counts.faults = report.faults.len() as u64;
@@ -94,10 +94,10 @@ pub fn commit_faults(
 
 /// Agents whose time has come are initialised again in the next frame.
 pub fn commit_restarts(
-    clock: Res<'_, FrameClock>,
-    directory: Res<'_, Directory>,
-    mut restarts: ResMut<'_, Restarts>,
-    mut agents: Query<'_, '_, (&mut Lifecycle, &mut FaultHistory)>,
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut restarts: ResMut<Restarts>,
+    mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
 ) {
     while let Some(&(frame, index)) = restarts.0.first()
         && frame <= clock.frame + 1

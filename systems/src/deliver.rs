@@ -23,15 +23,15 @@ use crate::mailroom::{Mailroom, Outputs, Slot, record_bytes};
 /// Gathers this frame's messages in canonical order. Those of agents were collected in it; the host's come behind them here,
 /// and are sorted in first.
 pub fn gather_messages(
-    mut commands: Commands<'_, '_>,
-    clock: Res<'_, FrameClock>,
-    directory: Res<'_, Directory>,
-    mut report: ResMut<'_, FrameReport>,
-    mut mailroom: ResMut<'_, Mailroom>,
-    mut outputs: ResMut<'_, Outputs>,
-    mut waiting: ResMut<'_, WaitingMailboxes>,
-    mut backlogs: Query<'_, '_, &mut Backlog>,
-    jobs: Query<'_, '_, (Entity, &InferenceJob, &JobData)>,
+    mut commands: Commands,
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut report: ResMut<FrameReport>,
+    mut mailroom: ResMut<Mailroom>,
+    mut outputs: ResMut<Outputs>,
+    mut waiting: ResMut<WaitingMailboxes>,
+    mut backlogs: Query<&mut Backlog>,
+    jobs: Query<(Entity, &InferenceJob, &JobData)>,
 ) {
     let Outputs { now, before } = outputs.as_mut();
     std::mem::swap(now, before);
@@ -77,13 +77,13 @@ pub fn gather_messages(
 
 /// Sorts the messages into ranges by recipient, within what each mailbox holds.
 pub fn sort_messages(
-    clock: Res<'_, FrameClock>,
-    directory: Res<'_, Directory>,
-    mut report: ResMut<'_, FrameReport>,
-    mut mailroom: ResMut<'_, Mailroom>,
-    mut waiting: ResMut<'_, WaitingMailboxes>,
-    members: Query<'_, '_, &'static Members>,
-    mut mailboxes: Query<'_, '_, (&Mailbox, &mut MailboxCounters)>,
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut report: ResMut<FrameReport>,
+    mut mailroom: ResMut<Mailroom>,
+    mut waiting: ResMut<WaitingMailboxes>,
+    members: Query<&'static Members>,
+    mut mailboxes: Query<(&Mailbox, &mut MailboxCounters)>,
 ) {
     let room = mailroom.as_mut();
     for index in room.touched.drain(..) {
@@ -184,9 +184,9 @@ impl FanOut<'_, '_, '_> {
 /// reason.
 fn admit(
     room: &Mailroom,
-    fan_out: &FanOut<'_, '_, '_>,
+    fan_out: &FanOut,
     over: &BTreeSet<u32>,
-    mailboxes: &Query<'_, '_, (&Mailbox, &mut MailboxCounters)>,
+    mailboxes: &Query<(&Mailbox, &mut MailboxCounters)>,
 ) -> BTreeMap<(u32, u32), BounceReason> {
     let mut incoming: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
     let (agents, host) = room.messages.split_at(room.from_agents);

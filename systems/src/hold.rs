@@ -23,11 +23,11 @@ pub struct WaitingMailboxes {
 
 /// Copies what can't be delivered yet. Costs nothing while every agent is active.
 pub fn hold_messages(
-    directory: Res<'_, Directory>,
-    mailroom: Res<'_, Mailroom>,
-    outputs: Res<'_, Outputs>,
-    mut waiting: ResMut<'_, WaitingMailboxes>,
-    mut backlogs: Query<'_, '_, &mut Backlog>,
+    directory: Res<Directory>,
+    mailroom: Res<Mailroom>,
+    outputs: Res<Outputs>,
+    mut waiting: ResMut<WaitingMailboxes>,
+    mut backlogs: Query<&mut Backlog>,
 ) {
     if directory.inactive == 0 {
         return;
@@ -51,10 +51,10 @@ pub fn hold_messages(
 
 /// Keeps the lane of mailboxes up to date with those that changed.
 pub fn digest_mailboxes(
-    directory: Res<'_, Directory>,
-    mut waiting: ResMut<'_, WaitingMailboxes>,
-    mut lanes: ResMut<'_, LaneSums>,
-    mailboxes: Query<'_, '_, (&Backlog, &MailboxCounters)>,
+    directory: Res<Directory>,
+    mut waiting: ResMut<WaitingMailboxes>,
+    mut lanes: ResMut<LaneSums>,
+    mailboxes: Query<(&Backlog, &MailboxCounters)>,
 ) {
     for index in std::mem::take(&mut waiting.changed) {
         let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };

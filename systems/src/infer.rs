@@ -31,7 +31,7 @@ impl Models {
 pub struct InferenceBuffers(ModelResults);
 
 /// Spawns an entity for each new job.
-pub fn spawn_jobs(mut commands: Commands<'_, '_>, mut intentions: ResMut<'_, Intentions>) {
+pub fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentions>) {
     if !intentions.jobs.is_empty() {
         commands.spawn_batch(std::mem::take(&mut intentions.jobs));
     }
@@ -39,11 +39,11 @@ pub fn spawn_jobs(mut commands: Commands<'_, '_>, mut intentions: ResMut<'_, Int
 
 /// Dispatches the jobs that have an input. A batch holds jobs of one model, and at most as many as the model takes.
 pub fn dispatch_jobs(
-    models: bevy_ecs::system::Res<'_, Models>,
-    mut port: ResMut<'_, ModelPort>,
-    mut buffers: ResMut<'_, InferenceBuffers>,
-    mut report: ResMut<'_, FrameReport>,
-    mut jobs: Query<'_, '_, (Entity, &InferenceJob, &mut JobData)>,
+    models: bevy_ecs::system::Res<Models>,
+    mut port: ResMut<ModelPort>,
+    mut buffers: ResMut<InferenceBuffers>,
+    mut report: ResMut<FrameReport>,
+    mut jobs: Query<(Entity, &InferenceJob, &mut JobData)>,
 ) {
     let mut order: Vec<_> = jobs
         .iter()

@@ -13,12 +13,12 @@ use crate::mailroom::Mailroom;
 
 /// Turns external events into messages of the host that are delivered in this frame.
 pub fn take_inputs(
-    clock: Res<'_, FrameClock>,
-    directory: Res<'_, Directory>,
-    mut inputs: ResMut<'_, Inputs>,
-    mut report: ResMut<'_, FrameReport>,
-    mut mailroom: ResMut<'_, Mailroom>,
-    mut lanes: ResMut<'_, LaneSums>,
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut inputs: ResMut<Inputs>,
+    mut report: ResMut<FrameReport>,
+    mut mailroom: ResMut<Mailroom>,
+    mut lanes: ResMut<LaneSums>,
 ) {
     report.counts = FrameCounts::default();
     lanes.inputs = 0;

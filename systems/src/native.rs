@@ -30,14 +30,18 @@ pub trait RegisterState {
     /// Each entity that has it needs a [`StableId`], unique among those that have it. The component is digested in its serde
     /// form, so two values are equal in the digest if they serialise alike; `name` keys it, and must not change between runs
     /// that are compared.
+    ///
+    /// # Panics
+    /// In the frame that finds an entity with the component and without a [`StableId`]: it would be missing in the digest.
     fn register_state<T: Component + Serialize + DeserializeOwned>(&mut self, name: &'static str) -> &mut Self;
 }
 
 impl RegisterState for App {
     fn register_state<T: Component + Serialize + DeserializeOwned>(&mut self, name: &'static str) -> &mut Self {
-        let digest = move |mut lanes: ResMut<'_, LaneSums>, parts: Query<'_, '_, (&StableId, &T)>| {
+        let digest = move |mut lanes: ResMut<LaneSums>, parts: Query<(Option<&StableId>, &T)>| {
             let domain = xxh3_64(name.as_bytes()).to_le_bytes().to_vec();
             for (id, part) in &parts {
+                let id = id.unwrap_or_else(|| panic!("an entity with `{name}`, which is state, has no StableId"));
                 // postcard writes into a vector that grows: only a component whose own serialisation fails can fail here.
                 let bytes = postcard::to_extend(part, domain.clone())
                     .expect("a component that is registered as state can be serialised");
@@ -49,7 +53,7 @@ impl RegisterState for App {
 }
 
 /// Forgets the last frame's sum.
-pub fn clear_native_lane(mut lanes: ResMut<'_, LaneSums>) {
+pub fn clear_native_lane(mut lanes: ResMut<LaneSums>) {
     lanes.native = 0;
 }
 

@@ -2,11 +2,11 @@
 
 use bevy_ecs::world::World;
 use wasm_engine_components::{
-    AgentId, AgentIndex, Backlog, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
-    Members, Model, OverflowPolicy, Topic, TopicId,
+    AgentId, AgentIndex, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters,
+    MailboxOf, Members, Model, OverflowPolicy, Topic, TopicId,
 };
 
-use crate::digest::LaneSums;
+use crate::digest::{LaneSums, chain};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::RunSeed;
 use crate::infer::Models;
@@ -59,7 +59,9 @@ pub fn populate(world: &mut World, population: Population) {
     }
     directory.inactive = directory.ids.len();
     let groups = population.groups.len();
-    chains.groups = vec![Default::default(); groups];
+    // The seed is an input of every frame: two seeds differ from the first digest on.
+    chains.world = chain(Digest::default(), population.seed, &[]);
+    chains.groups = population.groups.iter().map(|seed| chain(chains.world, u64::from(seed.group.id.0), &[])).collect();
 
     let mut topics = population.topics;
     topics.sort_unstable_by_key(|topic| topic.id);

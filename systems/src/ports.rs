@@ -11,7 +11,7 @@ pub trait AgentRuntime: Send + Sync + 'static {
     ///
     /// `results` comes with the buffers of an earlier frame, to be cleared and filled again. What a guest does wrong is an
     /// outcome. An outbox that is handed back has passed [`crate::outbox::check_outbox`]; that of a faulted call is empty.
-    fn step(&mut self, batch: &StepBatch<'_>, results: &mut StepResults);
+    fn step(&mut self, batch: &StepBatch, results: &mut StepResults);
 }
 
 /// Runs models. Called once in each frame that has jobs, from the stage `Infer`.

@@ -14,7 +14,7 @@ use crate::ports::StepRequest;
 pub struct Calls(pub Vec<StepRequest>);
 
 /// Every active agent is stepped; one that is initialising is initialised, and its messages wait.
-pub fn schedule_agents(directory: Res<'_, Directory>, mailroom: Res<'_, Mailroom>, mut calls: ResMut<'_, Calls>) {
+pub fn schedule_agents(directory: Res<Directory>, mailroom: Res<Mailroom>, mut calls: ResMut<Calls>) {
     calls.0.clear();
     let agents = directory.ids.iter().zip(&directory.lifecycles).zip(&mailroom.slots).zip(0_u32..);
     calls.0.extend(agents.filter_map(|(((&agent, lifecycle), inbox), slot)| match lifecycle {

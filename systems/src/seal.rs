@@ -32,17 +32,17 @@ pub struct DigestChain {
 
 /// Brings the dense tables and the lane of agents up to date with the lifecycles that changed.
 pub fn refresh_agents(
-    mut directory: ResMut<'_, Directory>,
-    mut mailroom: ResMut<'_, Mailroom>,
-    mut lanes: ResMut<'_, LaneSums>,
-    mut chains: ResMut<'_, DigestChain>,
+    mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
+    mut lanes: ResMut<LaneSums>,
+    mut chains: ResMut<DigestChain>,
     mut agents: Query<
         '_,
         '_,
         (&AgentId, &AgentIndex, &Lifecycle, &FaultHistory, &mut PartDigest),
         Or<(Changed<Lifecycle>, Changed<FaultHistory>)>,
     >,
-    mailboxes: Query<'_, '_, &Mailbox>,
+    mailboxes: Query<&Mailbox>,
 ) {
     for (&id, index, &lifecycle, history, mut digest) in &mut agents {
         let at = index.0 as usize;
@@ -71,10 +71,7 @@ pub fn refresh_agents(
 }
 
 /// Keeps the lane of topics up to date with those whose members changed.
-pub fn digest_topics(
-    mut lanes: ResMut<'_, LaneSums>,
-    mut topics: Query<'_, '_, (&Topic, Ref<'_, Members>, &mut PartDigest)>,
-) {
+pub fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Topic, Ref<Members>, &mut PartDigest)>) {
     for (topic, members, mut digest) in &mut topics {
         if members.is_changed() {
             let bytes: Vec<u8> = members.0.iter().flat_map(|member| member.0.to_le_bytes()).collect();
@@ -87,15 +84,15 @@ pub fn digest_topics(
 
 /// Makes the frame's digest and its record, and ends the frame.
 pub fn seal_frame(
-    mut clock: ResMut<'_, FrameClock>,
-    mut chains: ResMut<'_, DigestChain>,
-    mut report: ResMut<'_, FrameReport>,
-    mut sealed: ResMut<'_, Sealed>,
-    directory: Res<'_, Directory>,
-    lanes: Res<'_, LaneSums>,
-    mailroom: Res<'_, Mailroom>,
-    jobs: Query<'_, '_, (&InferenceJob, &JobData)>,
-    groups: Query<'_, '_, (&Group, &GroupCounters)>,
+    mut clock: ResMut<FrameClock>,
+    mut chains: ResMut<DigestChain>,
+    mut report: ResMut<FrameReport>,
+    mut sealed: ResMut<Sealed>,
+    directory: Res<Directory>,
+    lanes: Res<LaneSums>,
+    mailroom: Res<Mailroom>,
+    jobs: Query<(&InferenceJob, &JobData)>,
+    groups: Query<(&Group, &GroupCounters)>,
 ) {
     let frame = clock.frame;
     let mut record = FrameRecord { frame, ..FrameRecord::default() };

@@ -9,12 +9,12 @@ use crate::schedule::Calls;
 
 /// Steps this frame's agents.
 pub fn step_agents(
-    clock: Res<'_, FrameClock>,
-    options: Res<'_, DigestOptions>,
-    calls: Res<'_, Calls>,
-    mailroom: Res<'_, Mailroom>,
-    mut port: ResMut<'_, AgentPort>,
-    mut outputs: ResMut<'_, Outputs>,
+    clock: Res<FrameClock>,
+    options: Res<DigestOptions>,
+    calls: Res<Calls>,
+    mailroom: Res<Mailroom>,
+    mut port: ResMut<AgentPort>,
+    mut outputs: ResMut<Outputs>,
 ) {
     let Outputs { now, before } = outputs.as_mut();
     let inbox = mailroom.view(before);

@@ -1,146 +1,21 @@
 //! The frame with tables for ports: what reaches whom, when, in which order, and what is on the record.
 
+#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned, and its last record is there")]
+
+mod table;
+
 use bevy_app::App;
 use bevy_ecs::query::With;
+use table::{Call, Doubler, app, app_with, group};
 use wasm_engine_abi::message::{kind, sender};
-use wasm_engine_abi::{
-    BounceReason, CallKind, Capabilities, InferenceStatus, MessageHeader, Op, OutboxHeader, RecordType, name_id,
-};
+use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader, Op, RecordType, name_id};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, Group, GroupId, GroupLimits, Lane,
-    Lifecycle, Model, ModelId, OverflowPolicy, Topic, TopicId,
+    AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Lifecycle, Model, ModelId,
+    OverflowPolicy, Topic, TopicId,
 };
-use wasm_engine_systems::digest::outbox_digest;
-use wasm_engine_systems::outbox::check_outbox;
-use wasm_engine_systems::ports::{
-    AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, StepBatch,
-    StepOutcome, StepResults,
-};
-use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate, run_frame};
-
-/// What a table's agent is shown of a call.
-struct Call<'a> {
-    agent: AgentId,
-    frame: u64,
-    call: CallKind,
-    inbox: Vec<(MessageHeader, Vec<u8>)>,
-    out: &'a mut Out,
-}
-
-/// An outbox in the making.
-#[derive(Default)]
-struct Out {
-    bytes: Vec<u8>,
-    records: u32,
-    fault: Option<FaultKind>,
-}
-
-impl Out {
-    fn push(&mut self, op: Op, target: u64, kind: u32, correlation: u64, payload: &[u8]) {
-        let payload_bytes = payload.len() as u32;
-        let header = OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes, reserved: 0 };
-        self.bytes.extend_from_slice(bytemuck::bytes_of(&header));
-        self.bytes.extend_from_slice(payload);
-        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
-        self.records += 1;
-    }
-
-    fn send(&mut self, to: AgentId, kind: u32, payload: &[u8]) {
-        self.push(Op::Send, to.0, kind, 0, payload);
-    }
-}
-
-/// Agents that are functions. How they are spread over chunks is a parameter, because it must not matter.
-struct Table<F> {
-    chunk_agents: usize,
-    limits: GroupLimits,
-    step: F,
-}
-
-impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
-    fn step(&mut self, batch: &StepBatch<'_>, results: &mut StepResults) {
-        results.outcomes.clear();
-        results.chunks.clear();
-        for request in batch.requests {
-            let group = request.agent.group();
-            let full = results.outcomes.len() % self.chunk_agents == 0;
-            if full || results.chunks.last().is_none_or(|chunk| chunk.group != group) {
-                results.chunks.push(OutputChunk::new(group));
-            }
-            let mut out = Out::default();
-            let inbox = batch.inbox.of(request).map(|(header, payload)| (*header, payload.to_vec())).collect();
-            (self.step)(Call { agent: request.agent, frame: batch.frame, call: request.call, inbox, out: &mut out });
-            let checked = check_outbox(&out.bytes, out.records, 0, &self.limits, Capabilities::ALL);
-            let fault = out.fault.map(|kind| (kind, 0)).or(checked.err());
-            if fault.is_some() {
-                out = Out::default();
-            }
-            let chunk = results.chunks.last_mut().unwrap();
-            let outcome = StepOutcome {
-                fuel: 10,
-                chunk: 0,
-                offset: chunk.bytes.len() as u32,
-                bytes: out.bytes.len() as u32,
-                records: out.records,
-                detail: fault.map_or(0, |fault| fault.1),
-                fault: fault.map(|fault| fault.0),
-            };
-            if !out.bytes.is_empty() {
-                chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, &out.bytes));
-            }
-            chunk.bytes.extend_from_slice(&out.bytes);
-            results.outcomes.push(StepOutcome { chunk: results.chunks.len() as u32 - 1, ..outcome });
-        }
-    }
-}
-
-/// A model that doubles each byte of its row, and remembers how it was asked.
-#[derive(Clone, Default)]
-struct Doubler(std::sync::Arc<std::sync::Mutex<Vec<Vec<Vec<u8>>>>>);
-
-impl ModelRuntime for Doubler {
-    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
-        for batch in batches {
-            self.0.lock().unwrap().push(batch.rows.iter().map(|row| row.to_vec()).collect());
-            for row in batch.rows {
-                let offset = results.bytes.len();
-                results.bytes.extend(row.iter().map(|byte| byte * 2));
-                results.rows.push(RowResult { status: InferenceStatus::Ok, offset, bytes: row.len() });
-            }
-        }
-    }
-}
-
-fn group(id: u32, agents: u32) -> GroupSeed {
-    GroupSeed {
-        group: Group {
-            id: GroupId(id),
-            name: format!("group-{id}"),
-            agents,
-            capabilities: Capabilities::ALL,
-            accepts: None,
-            limits: GroupLimits::DEFAULT,
-            on_fault: FaultPolicy::Terminate,
-        },
-        overflow: OverflowPolicy::Reject,
-        inbox_bytes_max: 4096,
-        subscribe: Vec::new(),
-    }
-}
-
-fn app(population: Population, step: impl FnMut(Call<'_>) + Send + Sync + 'static) -> App {
-    app_with(population, 2, step)
-}
-
-fn app_with(population: Population, chunk_agents: usize, step: impl FnMut(Call<'_>) + Send + Sync + 'static) -> App {
-    let mut app = App::new();
-    app.add_plugins(SimulationPlugin);
-    app.insert_resource(AgentPort(Box::new(Table { chunk_agents, limits: GroupLimits::DEFAULT, step })));
-    app.insert_resource(ModelPort(Box::new(Doubler::default())));
-    populate(app.world_mut(), population);
-    app
-}
+use wasm_engine_systems::ports::ModelPort;
+use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
 fn groups(groups: Vec<GroupSeed>) -> Population {
     Population { groups, ..Population::default() }
@@ -496,6 +371,13 @@ fn digests_do_not_depend_on_the_order_of_tables() {
         frames(&mut app, 20).into_iter().map(|record| record.digest).collect::<Vec<_>>()
     };
     assert_eq!(run(false), run(true));
+}
+
+#[test]
+fn the_seed_is_in_every_digest() {
+    let digest = |seed| frames(&mut app(busy_population(seed), busy), 1).pop().unwrap().digest;
+    assert_eq!(digest(1), digest(1));
+    assert_ne!(digest(1), digest(2));
 }
 
 #[test]

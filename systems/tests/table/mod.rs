@@ -1,0 +1,139 @@
+//! Tables for ports: agents that are functions, and a model that doubles.
+
+use bevy_app::App;
+use wasm_engine_abi::{CallKind, Capabilities, InferenceStatus, MessageHeader, Op, OutboxHeader};
+use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, OverflowPolicy};
+use wasm_engine_systems::digest::outbox_digest;
+use wasm_engine_systems::outbox::check_outbox;
+use wasm_engine_systems::ports::{
+    AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, StepBatch,
+    StepOutcome, StepResults,
+};
+use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate};
+
+/// What a table's agent is shown of a call.
+pub struct Call<'a> {
+    pub agent: AgentId,
+    pub frame: u64,
+    pub call: CallKind,
+    pub inbox: Vec<(MessageHeader, Vec<u8>)>,
+    pub out: &'a mut Out,
+}
+
+/// An outbox in the making.
+#[derive(Default)]
+pub struct Out {
+    pub bytes: Vec<u8>,
+    pub records: u32,
+    pub fault: Option<FaultKind>,
+}
+
+impl Out {
+    pub fn push(&mut self, op: Op, target: u64, kind: u32, correlation: u64, payload: &[u8]) {
+        let payload_bytes = payload.len() as u32;
+        let header = OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes, reserved: 0 };
+        self.bytes.extend_from_slice(bytemuck::bytes_of(&header));
+        self.bytes.extend_from_slice(payload);
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        self.records += 1;
+    }
+
+    pub fn send(&mut self, to: AgentId, kind: u32, payload: &[u8]) {
+        self.push(Op::Send, to.0, kind, 0, payload);
+    }
+}
+
+/// Agents that are functions. How they are spread over chunks is a parameter, because it must not matter.
+pub struct Table<F> {
+    pub chunk_agents: usize,
+    pub limits: GroupLimits,
+    pub step: F,
+}
+
+impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
+    fn step(&mut self, batch: &StepBatch<'_>, results: &mut StepResults) {
+        results.outcomes.clear();
+        results.chunks.clear();
+        for request in batch.requests {
+            let group = request.agent.group();
+            let full = results.outcomes.len().is_multiple_of(self.chunk_agents);
+            if full || results.chunks.last().is_none_or(|chunk| chunk.group != group) {
+                results.chunks.push(OutputChunk::new(group));
+            }
+            let mut out = Out::default();
+            let inbox = batch.inbox.of(request).map(|(header, payload)| (*header, payload.to_vec())).collect();
+            (self.step)(Call { agent: request.agent, frame: batch.frame, call: request.call, inbox, out: &mut out });
+            let checked = check_outbox(&out.bytes, out.records, 0, &self.limits, Capabilities::ALL);
+            let fault = out.fault.map(|kind| (kind, 0)).or(checked.err());
+            if fault.is_some() {
+                out = Out::default();
+            }
+            let chunk = results.chunks.last_mut().unwrap();
+            let outcome = StepOutcome {
+                fuel: 10,
+                chunk: 0,
+                offset: chunk.bytes.len() as u32,
+                bytes: out.bytes.len() as u32,
+                records: out.records,
+                detail: fault.map_or(0, |fault| fault.1),
+                fault: fault.map(|fault| fault.0),
+            };
+            if !out.bytes.is_empty() {
+                chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, &out.bytes));
+            }
+            chunk.bytes.extend_from_slice(&out.bytes);
+            results.outcomes.push(StepOutcome { chunk: results.chunks.len() as u32 - 1, ..outcome });
+        }
+    }
+}
+
+/// A model that doubles each byte of its row, and remembers how it was asked.
+#[derive(Clone, Default)]
+pub struct Doubler(pub std::sync::Arc<std::sync::Mutex<Vec<Vec<Vec<u8>>>>>);
+
+impl ModelRuntime for Doubler {
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        for batch in batches {
+            self.0.lock().unwrap().push(batch.rows.iter().map(|row| row.to_vec()).collect());
+            for row in batch.rows {
+                let offset = results.bytes.len();
+                results.bytes.extend(row.iter().map(|byte| byte * 2));
+                results.rows.push(RowResult { status: InferenceStatus::Ok, offset, bytes: row.len() });
+            }
+        }
+    }
+}
+
+pub fn group(id: u32, agents: u32) -> GroupSeed {
+    GroupSeed {
+        group: Group {
+            id: GroupId(id),
+            name: format!("group-{id}"),
+            agents,
+            capabilities: Capabilities::ALL,
+            accepts: None,
+            limits: GroupLimits::DEFAULT,
+            on_fault: FaultPolicy::Terminate,
+        },
+        overflow: OverflowPolicy::Reject,
+        inbox_bytes_max: 4096,
+        subscribe: Vec::new(),
+    }
+}
+
+pub fn app(population: Population, step: impl FnMut(Call<'_>) + Send + Sync + 'static) -> App {
+    app_with(population, 2, step)
+}
+
+pub fn app_with(
+    population: Population,
+    chunk_agents: usize,
+    step: impl FnMut(Call<'_>) + Send + Sync + 'static,
+) -> App {
+    let mut app = App::new();
+    app.add_plugins(SimulationPlugin);
+    app.insert_resource(AgentPort(Box::new(Table { chunk_agents, limits: GroupLimits::DEFAULT, step })));
+    app.insert_resource(ModelPort(Box::new(Doubler::default())));
+    populate(app.world_mut(), population);
+    app
+}
