@@ -31,7 +31,7 @@ pub mod seal;
 pub mod populate;
 
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
-pub use native::RegisterState;
+pub use native::{Mail, Post, PostError, RegisterState};
 pub use populate::{GroupSeed, Population, populate};
 
 use bevy_app::{App, Plugin};

@@ -118,8 +118,8 @@ impl Mailroom {
         }
     }
 
-    /// What was published in the last frame to the topic at position `topic` of [`crate::directory::Directory::topics`], lowest sender first: for systems in [`crate::AuthorSystems::Sense`].
-    pub fn published<'a>(
+    /// What was published in the last frame to the topic at position `topic` of [`crate::directory::Directory::topics`], lowest sender first.
+    pub(crate) fn published<'a>(
         &'a self,
         outputs: &'a Outputs,
         topic: u32,
@@ -132,8 +132,8 @@ impl Mailroom {
             .map(move |message| (&message.header, view.payload(message)))
     }
 
-    /// The inbox of the agent at position `index`, in this frame: for systems in [`crate::AuthorSystems::Sense`].
-    pub fn inbox<'a>(
+    /// The inbox of the agent at position `index`, in this frame.
+    pub(crate) fn inbox<'a>(
         &'a self,
         outputs: &'a Outputs,
         index: u32,

@@ -4,16 +4,20 @@ use bevy_app::App;
 use bevy_ecs::component::Component;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_ecs::schedule::SystemSet;
-use bevy_ecs::system::{Query, ResMut};
+use bevy_ecs::system::{Query, Res, ResMut, SystemParam};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wasm_engine_abi::{MessageHeader, message::sender};
-use wasm_engine_components::{Lane, Recipient, StableId};
+use wasm_engine_abi::{
+    MessageHeader,
+    message::{kind, sender},
+};
+use wasm_engine_components::{AgentId, Lane, Recipient, StableId, TopicId, limits};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::digest::{LaneSums, part_digest};
-use crate::frame::{Frame, FrameStage};
-use crate::mailroom::HostMessages;
+use crate::directory::Directory;
+use crate::frame::{Frame, FrameClock, FrameStage};
+use crate::mailroom::{Mailroom, Outputs};
 
 /// The systems that digest authors' components. They add to one sum, so their order doesn't matter.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,20 +53,96 @@ pub fn clear_native_lane(mut lanes: ResMut<'_, LaneSums>) {
     lanes.native = 0;
 }
 
-impl HostMessages {
-    /// Sends a message from a native system; it is delivered in the next frame. `to` is an agent's position in
-    /// [`crate::directory::Directory`], or a topic's. Payloads longer than 1 MiB are cut.
-    pub fn send_native(&mut self, to: Recipient, topic: u64, kind: u32, frame: u64, payload: &[u8]) {
-        let most = wasm_engine_components::limits::PAYLOAD_BYTES_MAX as usize;
-        let payload = &payload[..payload.len().min(most)];
+/// What agents are about to read: for systems in [`crate::AuthorSystems::Sense`].
+#[derive(SystemParam)]
+pub struct Mail<'w> {
+    directory: Res<'w, Directory>,
+    mailroom: Res<'w, Mailroom>,
+    outputs: Res<'w, Outputs>,
+}
+
+impl Mail<'_> {
+    /// An agent's inbox of this frame, in the order in which the agent sees it: headers and payloads. Empty for an agent
+    /// that doesn't exist.
+    pub fn inbox(&self, agent: AgentId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
+        let index = self.directory.index(agent);
+        index.into_iter().flat_map(|index| self.mailroom.inbox(&self.outputs, index))
+    }
+
+    /// What reaches the members of a topic in this frame, lowest sender first. So a native system listens to agents.
+    pub fn published(&self, topic: TopicId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
+        let topic = self.directory.topic(topic);
+        topic.into_iter().flat_map(|topic| self.mailroom.published(&self.outputs, topic))
+    }
+}
+
+/// Messages from native systems: they are delivered in the next frame, under the sender [`sender::NATIVE`]. Two systems that
+/// post need an order between them, because it is the order of delivery.
+#[derive(SystemParam)]
+pub struct Post<'w> {
+    clock: Res<'w, FrameClock>,
+    directory: Res<'w, Directory>,
+    mailroom: ResMut<'w, Mailroom>,
+}
+
+/// Why a native system's message wasn't taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostError {
+    /// There is no such agent, or no such topic.
+    Unknown,
+    /// The kind is [`kind::RESERVED`] or above.
+    ReservedKind,
+    /// The payload is longer than [`limits::PAYLOAD_BYTES_MAX`].
+    TooLarge,
+}
+
+impl std::fmt::Display for PostError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "there is no such agent or topic",
+            Self::ReservedKind => "kinds from 0x80000000 on are the engine's",
+            Self::TooLarge => "the payload is longer than a message's limit",
+        })
+    }
+}
+
+impl std::error::Error for PostError {}
+
+impl Post<'_> {
+    /// Sends a message to an agent.
+    ///
+    /// # Errors
+    /// There is no such agent, or the message breaks a limit.
+    pub fn send(&mut self, to: AgentId, kind: u32, payload: &[u8]) -> Result<(), PostError> {
+        let index = self.directory.index(to).ok_or(PostError::Unknown)?;
+        self.post(Recipient::Agent(index), 0, kind, payload)
+    }
+
+    /// Publishes a message to the members of a topic.
+    ///
+    /// # Errors
+    /// There is no such topic, or the message breaks a limit.
+    pub fn publish(&mut self, topic: TopicId, kind: u32, payload: &[u8]) -> Result<(), PostError> {
+        let at = self.directory.topic(topic).ok_or(PostError::Unknown)?;
+        self.post(Recipient::Topic(at), topic.0, kind, payload)
+    }
+
+    fn post(&mut self, to: Recipient, topic: u64, kind: u32, payload: &[u8]) -> Result<(), PostError> {
+        if kind >= kind::RESERVED {
+            return Err(PostError::ReservedKind);
+        }
+        if payload.len() > limits::PAYLOAD_BYTES_MAX as usize {
+            return Err(PostError::TooLarge);
+        }
         let header = MessageHeader {
             sender: sender::NATIVE,
             topic,
-            frame,
-            sequence: u32::try_from(self.0.len()).unwrap_or(u32::MAX),
-            kind: kind & !wasm_engine_abi::kind::RESERVED,
+            frame: self.clock.frame,
+            sequence: u32::try_from(self.mailroom.native.0.len()).unwrap_or(u32::MAX),
+            kind,
             ..MessageHeader::default()
         };
-        self.push(to, header, payload.to_vec());
+        self.mailroom.native.push(to, header, payload.to_vec());
+        Ok(())
     }
 }

@@ -40,6 +40,7 @@ enum Command {
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     ignore_file_size_signal();
+    keep_onnx_runtime_local();
     match Cli::parse().command {
         Command::Run(args) => run::main(&args),
         Command::Doctor(args) => doctor::main(&args),
@@ -57,6 +58,15 @@ fn ignore_file_size_signal() {
 
 #[cfg(not(unix))]
 const fn ignore_file_size_signal() {}
+
+/// ONNX Runtime's official builds report sessions to their maker unless this is set before they are loaded.
+fn keep_onnx_runtime_local() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var(VARIABLE, "1") };
+    }
+}
 
 /// Says on standard error what is wrong and what to do.
 fn say_problem(problem: &Problem) {

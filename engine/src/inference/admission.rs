@@ -1,5 +1,6 @@
 //! The admission probe: does a row's result depend on who shares its batch? Called by [`super::registry`] once for each
-//! model that is loaded. What it admits is batched freely; anything else is run a row at a time.
+//! model that is loaded. What it admits is batched freely; anything else is run a row at a time, and what can't be repeated is
+//! refused.
 //!
 //! It compares bits: each row alone against the same row in batches of every size that will be used, at other places and
 //! among other neighbours. Its rows are random, but always the same ones, so that a model is judged alike in every run.
@@ -22,20 +23,36 @@ enum Inputs {
     Bits,
 }
 
-/// Probes a model. `Err` says why its rows must be run alone.
-pub(crate) fn probe(model: &mut BoundModel) -> Result<(), String> {
+/// What the probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A row's result is the same in any company.
+    Invariant,
+    /// It isn't, or nobody knows: rows must be run alone, for this reason.
+    Alone(String),
+    /// Not even the same row gives the same result twice.
+    Unrepeatable,
+}
+
+/// Probes a model.
+pub(crate) fn probe(model: &mut BoundModel) -> Verdict {
     let mut reason = String::new();
     for inputs in [Inputs::Full, Inputs::Bits] {
         let rows: Vec<Vec<u8>> = (0..PROBE_ROWS).map(|row| random_row(model.inputs(), row, inputs)).collect();
         let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-        let mut alone = Vec::new();
-        match rows.iter().try_for_each(|row| model.run(0, &[row], &mut alone)) {
-            Ok(()) => return compare(model, &rows, &alone),
+        let mut run_alone = || {
+            let mut out = Vec::new();
+            rows.iter().try_for_each(|row| model.run(0, &[row], &mut out)).map(|()| out)
+        };
+        match run_alone() {
+            Ok(alone) if run_alone().is_ok_and(|again| again == alone) => {
+                return compare(model, &rows, &alone).map_or_else(Verdict::Alone, |()| Verdict::Invariant);
+            }
+            Ok(_) => return Verdict::Unrepeatable,
             Err(error) => reason = error.to_string(),
         }
     }
-    // Nobody knows what this model does with a batch.
-    Err(format!("it fails on random inputs, so that it couldn't be probed: {reason}"))
+    Verdict::Alone(format!("it fails on random inputs, so that it couldn't be probed: {reason}"))
 }
 
 /// Compares the rows in batches of every size with the rows alone.
@@ -79,7 +96,6 @@ fn random_row(inputs: &[TensorPlan], row: usize, kind: Inputs) -> Vec<u8> {
     bytes
 }
 
-#[expect(clippy::cast_precision_loss, reason = "any number of the range will do")]
 fn push_element(bytes: &mut Vec<u8>, dtype: ElementType, low: u32, high: u32, row: usize, kind: Inputs) {
     // Rows of other magnitudes, so that a scale that is shared by a batch shows.
     let magnitude = 1.0 / f64::from(1_u32 << (row % 8));

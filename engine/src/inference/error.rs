@@ -157,9 +157,12 @@ pub enum ModelProblem {
         /// What ONNX Runtime says.
         reason: String,
     },
-    /// ONNX Runtime can't prepare to run it.
-    #[error("can't be prepared to run: {0}")]
-    NotRunnable(String),
+    /// The same row gives other results.
+    #[error(
+        "gives other results when it is run again on the same row, so that no run could be repeated: take its random \
+         operators out, and let agents send random numbers as an input"
+    )]
+    Unrepeatable,
 }
 
 fn list(names: &[String]) -> String {

@@ -12,7 +12,7 @@ use wasm_engine_components::ModelId;
 use wasm_engine_components::limits::MODEL_BYTES_MAX;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
 
-use super::admission;
+use super::admission::{self, Verdict};
 use super::batch::Batcher;
 use super::binding::BoundModel;
 use super::error::{InferenceError, ModelProblem};
@@ -256,10 +256,13 @@ fn open(
     let (row_bytes, output_bytes, slots) = (model.row_bytes, model.output_bytes, model.slots);
     let seen = model.single_rows.take();
     let mut bound = BoundModel::new(model, if seen.is_some() { 1 } else { batch_rows_max });
-    let reason = match (seen, slots) {
-        (Some(reason), _) => Some(reason),
-        (None, Slots::One) => None,
-        (None, Slots::Any | Slots::Exactly(_)) => admission::probe(&mut bound).err(),
+    let verdict = admission::probe(&mut bound);
+    let reason = match (seen, slots, verdict) {
+        (_, _, Verdict::Unrepeatable) => return Err(ModelProblem::Unrepeatable),
+        (Some(reason), ..) => Some(reason),
+        // Where a run is one row there's nothing to depend on.
+        (None, Slots::One, _) | (None, _, Verdict::Invariant) => None,
+        (None, _, Verdict::Alone(reason)) => Some(reason),
     };
     let single_rows = reason.is_some();
     let batching = match (reason, slots) {

@@ -85,6 +85,7 @@ fn start_with(find: impl FnOnce() -> Result<ResolvedLibrary, LibraryError>) -> R
 fn load(library: ResolvedLibrary) -> Result<Runtime, LibraryError> {
     let from_override = library.source == LibrarySource::Override;
     let fail = |problem: String| LibraryError::Load { path: library.path.clone(), problem, from_override };
+    turn_telemetry_off();
     // Checked before `ort` loads it, because `ort` asserts what a wrong library doesn't hold.
     let version = version_of(&library.path).map_err(fail)?;
     if minor(&version).is_none_or(|minor| minor < ONNX_RUNTIME_MINOR_MIN) {
@@ -96,6 +97,18 @@ fn load(library: ResolvedLibrary) -> Result<Runtime, LibraryError> {
     // A failed row is a result, which says so: no second report on standard error.
     environment.set_log_level(LogLevel::Fatal);
     Ok(Runtime { library, version, environment })
+}
+
+/// ONNX Runtime's official builds (on Linux since 1.29) report sessions to their maker, and write an id into the user's cache
+/// folder. `with_telemetry(false)` comes too late: the reporter has started by then. Only this variable keeps it from starting.
+fn turn_telemetry_off() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: on some systems the environment mustn't be changed while foreign code reads it in another thread. It is
+        // changed once in a process, before the foreign code that we bring is loaded. A program with foreign threads of its
+        // own can set the variable at its start; then it isn't changed here.
+        unsafe { std::env::set_var(VARIABLE, "1") };
+    }
 }
 
 impl Runtime {

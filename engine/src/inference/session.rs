@@ -3,7 +3,7 @@
 
 use ort::logging::LogLevel;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynTensor, Outlet, ValueType};
 
 use super::error::ModelProblem;
@@ -26,7 +26,7 @@ pub(crate) struct OpenModel {
     pub single_rows: Option<String>,
 }
 
-/// Opens a model. Everything that could change a result is fixed here.
+/// Opens a model.
 pub(crate) fn open(runtime: &Runtime, content: &[u8], dims: &[(String, u32)]) -> Result<OpenModel, ModelProblem> {
     let session = start(runtime, content).map_err(|reason| {
         if reason.to_lowercase().contains("external data") || reason.contains(NO_FOLDER) {
@@ -51,28 +51,28 @@ pub(crate) fn open(runtime: &Runtime, content: &[u8], dims: &[(String, u32)]) ->
 }
 
 fn start(runtime: &Runtime, content: &[u8]) -> Result<Session, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
+    configure(runtime).and_then(|mut builder| builder.commit_from_memory(content)).map_err(|error| error.to_string())
+}
+
+/// Everything that could change a result.
+fn configure(runtime: &Runtime) -> ort::Result<SessionBuilder> {
     let environment = &runtime.environment;
     let cpu = environment.devices().filter(|device| device.ep().is_ok_and(|ep| ep == CPU_PROVIDER));
-    let builder = Session::builder(environment).map_err(|error| text(&error))?;
-    builder
+    let builder = Session::builder(environment)?
         // The device is named: without it, a session may run on any provider that was registered.
-        .with_devices(cpu, None)
+        .with_devices(cpu, None)?
         // A second thread was slower at every size that was measured, and parallelism is between models here.
-        .and_then(|builder| builder.with_intra_threads(1))
-        .and_then(|builder| builder.with_inter_threads(1))
-        .and_then(|builder| builder.with_parallel_execution(false))
-        .and_then(|builder| builder.with_optimization_level(GraphOptimizationLevel::All))
-        .and_then(|builder| builder.with_deterministic_compute(true))
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_deterministic_compute(true)?
         // Without it u8 x s8 products saturate on CPUs that lack VNNI, and give other results there.
-        .and_then(|builder| builder.with_precise_qmm())
-        .and_then(|builder| builder.with_log_level(LogLevel::Fatal))
-        .and_then(|builder| {
-            builder.with_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)
-        })
-        .map_err(|error| text(&error))?
-        .commit_from_memory(content)
-        .map_err(|error| text(&error))
+        .with_precise_qmm()?
+        // A row that fails is a result, and isn't reported a second time.
+        .with_log_level(LogLevel::Fatal)?
+        .with_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)?;
+    Ok(builder)
 }
 
 /// What the model says about its inputs or outputs.

@@ -134,6 +134,14 @@ model(
     [constant("table", [[10 * i, 10 * i + 1] for i in range(5)])],
 )
 
+# Gives other results each time.
+model(
+    "random",
+    [node("RandomUniformLike", "x", "noise"), node("Add", "x noise", "y")],
+    [info("x", T.FLOAT, ["batch", 2])],
+    [info("y", T.FLOAT, ["batch", 2])],
+)
+
 # One row only, by a leading dimension of 1; and a state whose batch dimension isn't the leading one.
 model("single", [node("Add", "x x", "y")], [info("x", T.FLOAT, [1, 2])], [info("y", T.FLOAT, [1, 2])])
 model(
