@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::inference::{LibraryLocation, cache_folder, probe};
-use crate::problem::Problem;
+use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
 use crate::simulation::{Simulation, SimulationError, SimulationOptions};
 
@@ -12,10 +12,10 @@ pub(super) fn build(
     scenario: &Scenario,
     options: &SimulationOptions,
     say: &mut (dyn FnMut(&str) + Send),
-) -> Result<Simulation, Problem> {
+) -> Result<Simulation, RunError> {
     Simulation::new(scenario, options, say).map_err(|error| match error {
-        SimulationError::Threads(_) => Problem::new(error.to_string()),
-        _ => Problem::new(error.to_string()).file(&scenario.path),
+        SimulationError::Threads(_) => RunError::Failed(Problem::new(error.to_string())),
+        _ => RunError::Input(Problem::new(error.to_string()).file(&scenario.path)),
     })
 }
 

@@ -121,7 +121,7 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     };
     // What is fetched is said aloud, also where `--quiet` was asked for.
     let mut say = |text: &str| eprintln!("{text}");
-    let simulation = machine::build(&scenario, &options, &mut say).map_err(RunError::Input)?;
+    let simulation = machine::build(&scenario, &options, &mut say)?;
     let pool = simulation.pool();
     let facts = RunFacts { frames_expected, threads: pool.current_num_threads(), ..RunFacts::default() };
     // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.

@@ -26,7 +26,7 @@ impl Place {
         }
     }
 
-    /// Tells early, before anything is loaded, what [`Place::create`] would refuse.
+    /// Tells early, before anything is loaded, that the folder can't be made.
     ///
     /// # Errors
     /// The named folder is there and isn't empty, or is a file.

@@ -48,7 +48,7 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 
 /// A write that failed in the run.
 pub(super) fn failed(path: &Path, error: &io::Error) -> RunError {
-    let problem = Problem::new(format!("can't write it: {error}")).file(path);
+    let problem = Problem::new(format!("can't be written: {error}")).file(path);
     let full =
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded);
     RunError::Failed(match full {
@@ -60,7 +60,7 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> RunError {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("can't make it: {error}")).file(path).help("name a folder that you may write to with --out")
+    Problem::new(format!("can't be made: {error}")).file(path).help("name a folder that you may write to with --out")
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -74,7 +74,7 @@ mod tests {
         table.row(&1).unwrap();
         let Err(RunError::Failed(problem)) = table.flush() else { panic!("the disk isn't full") };
         let text = problem.to_string();
-        assert!(text.starts_with("run/frames.jsonl: can't write it: No space left on device"), "{text}");
+        assert!(text.starts_with("run/frames.jsonl: can't be written: No space left on device"), "{text}");
         assert!(text.contains("; help: make room, or name a folder elsewhere with --out"), "{text}");
         let long = "x".repeat(2 * BUFFER_BYTES);
         assert!(matches!(table.row(&long), Err(RunError::Failed(_))));

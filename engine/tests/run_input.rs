@@ -1,0 +1,136 @@
+//! Runs fed from files and from standard input, and how runs end: from the command line, on the ring's module.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+const EVENTS: &str = "{\"frame\":0,\"topic\":\"t\"}\n{\"frame\":5,\"topic\":\"t\"}\n{\"frame\":25,\"topic\":\"t\"}\n";
+
+/// A ring of four agents in a temporary folder. Nobody is a member of its topic: a ring takes no messages from outside.
+fn folder() -> tempfile::TempDir {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("agents/samples/wasm/ring.wasm");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(module, folder.path().join("ring.wasm")).unwrap();
+    std::fs::write(folder.path().join("events.jsonl"), EVENTS).unwrap();
+    let scenario = "frames = 20\ntopics = [\"t\"]\nparams.tokens = 4\nmodules.ring.path = \"ring.wasm\"\n\
+        [[groups]]\nname = \"ring\"\nmodule = \"ring\"\nagents = 4\n\
+        params = { agents = 4, tokens = 4, audit_every = 5 }\n\
+        [[expect]]\ngroup = \"ring\"\noutput = \"tokens\"\nequals = \"$tokens\"\n";
+    std::fs::write(folder.path().join("r.toml"), scenario).unwrap();
+    folder
+}
+
+fn start(folder: &Path, args: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_wasm-engine"))
+        .current_dir(folder)
+        .args(["run", "r.toml", "--out", "out"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn run(folder: &Path, args: &[&str], stdin: &str) -> Output {
+    let mut child = start(folder, args);
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn summary(output: &Output) -> Value {
+    let stdout = std::str::from_utf8(&output.stdout).unwrap();
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn a_file_and_standard_input_are_the_same_events() {
+    let json = ["--summary", "json"];
+    let from = |input: &str, stdin: &str| {
+        let folder = folder();
+        let output = run(folder.path(), &[&json[..], &["--input", input]].concat(), stdin);
+        assert!(output.status.success(), "{}", stderr(&output));
+        summary(&output)
+    };
+    let (file, stdin) = (from("events.jsonl", ""), from("-", EVENTS));
+    assert_eq!(file["digest"], stdin["digest"]);
+    assert_eq!(file["events"], serde_json::json!({"delivered": 2, "disabled": 0, "late": 1}));
+    assert_eq!(stdin["events"]["delivered"], 2);
+    let without = summary(&run(folder().path(), &json, ""));
+    assert_ne!(without["digest"], file["digest"], "events are a part of what happened");
+}
+
+#[test]
+fn a_bad_line_of_standard_input_ends_the_run_and_keeps_what_was_run() {
+    let folder = folder();
+    let bad = "{\"frame\":0,\"topic\":\"t\"}\n{\"frame\":5,\"topic\":\"t\"}\n{\"frame\":6,\"topc\":\"t\"}\n";
+    let output = run(folder.path(), &["--input", "-", "--summary", "json", "--quiet"], bad);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).starts_with("error: standard input:3:22: unknown key `topc`\n"), "{}", stderr(&output));
+    let frames = std::fs::read_to_string(folder.path().join("out/frames.jsonl")).unwrap();
+    assert_eq!(frames.lines().count(), 5);
+    let kept: Value = serde_json::from_slice(&std::fs::read(folder.path().join("out/summary.json")).unwrap()).unwrap();
+    assert_eq!(kept, summary(&output));
+    assert_eq!(kept["frames"], 5);
+    assert!(kept["error"].as_str().unwrap().contains("topc"));
+}
+
+#[test]
+fn a_bad_line_of_a_file_fails_before_anything_runs() {
+    let folder = folder();
+    std::fs::write(folder.path().join("events.jsonl"), format!("{EVENTS}{{}}\n")).unwrap();
+    let output = run(folder.path(), &["--input", "events.jsonl"], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).starts_with("error: events.jsonl:4: frame: missing\n"), "{}", stderr(&output));
+    assert!(!folder.path().join("out").exists());
+}
+
+#[test]
+fn an_expectation_that_does_not_hold_fails_the_run_at_its_end() {
+    let ended = folder();
+    let output = run(ended.path(), &["--set", "tokens=5", "--quiet"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "error: r.toml:10: expected, but not so: ring: tokens equals 5: it is 4\n";
+    assert_eq!(stderr(&output), expected);
+    assert!(std::str::from_utf8(&output.stdout).unwrap().contains("UNMET    ring: tokens equals 5: it is 4"));
+    // The run itself was whole, and its results are kept.
+    assert!(ended.path().join("out/summary.json").is_file());
+
+    let shorter = folder();
+    let output = run(shorter.path(), &["--set", "tokens=5", "--frames", "10", "--quiet"], "");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "quiet says nothing");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_that_waits_for_input_can_be_interrupted() {
+    let folder = folder();
+    let mut child = start(folder.path(), &["--input", "-", "--summary", "json"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"{\"frame\":0,\"topic\":\"t\"}\n{\"frame\":5,\"topic\":\"t\"}\n").unwrap();
+    let manifest = folder.path().join("out/outputs.jsonl");
+    for _ in 0..600 {
+        if manifest.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let pid = libc::pid_t::try_from(child.id()).unwrap();
+    // SAFETY: a signal to the child that this test started and hasn't waited for.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let summary = summary(&output);
+    assert_eq!((summary["interrupted"].as_bool(), summary["frames"].as_u64()), (Some(true), Some(5)));
+}
