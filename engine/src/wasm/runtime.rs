@@ -257,7 +257,7 @@ impl Unit<'_> {
 
 impl AgentRuntime for WasmRuntime {
     fn step(&mut self, batch: &StepBatch<'_>, results: &mut StepResults) {
-        results.outcomes.clear();
+        // What stands there of an earlier frame is written over: each request gets an outcome.
         results.outcomes.resize(batch.requests.len(), StepOutcome::default());
         let runs = split(&self.shards, batch.requests, &mut results.outcomes);
         let units = assign(&mut self.shards, runs, &mut results.chunks);
@@ -280,7 +280,8 @@ fn split<'a>(
     let mut runs: Vec<(usize, Run<'a>)> = Vec::with_capacity(shards.len().min(requests.len()));
     let mut sorted = true;
     while let Some(head) = requests.first() {
-        let shard = shards.partition_point(|shard| shard.first_slot <= head.slot) - 1;
+        let shard = shards.partition_point(|shard| shard.first_slot <= head.slot).saturating_sub(1);
+        assert!(shard < shards.len(), "a request where there are no agents");
         let slots = shards[shard].first_slot..shards[shard].first_slot + shards[shard].hot.len() as u32;
         assert!(slots.contains(&head.slot), "a request for a slot that no agent has");
         let length = requests.iter().take_while(|request| slots.contains(&request.slot)).count();
