@@ -15,11 +15,13 @@ mod error;
 mod image;
 mod imports;
 mod instrument;
+mod interface;
 mod runtime;
 mod shard;
 mod stack;
 mod step;
 mod trap;
+mod units;
 mod validate;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use wasm_engine_abi::{MessageHeader, padded};
 use wasm_engine_components::{Group, GroupId, limits::WASM_PAGE_BYTES};
-use wasm_engine_systems::ports::{AgentRuntime, OutputChunk, StepBatch, StepOutcome, StepRequest, StepResults};
+use wasm_engine_systems::ports::{AgentRuntime, StepBatch, StepOutcome, StepResults};
 use wasmtime::{Engine, Linker, Module};
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     shard::{Program, Recipe, SHARD_AGENTS, Shard, ShardPlan},
     stack::on_deep_stack,
     step::FrameCalls,
+    units::{assign, split},
     validate::{ModuleFacts, validate},
 };
 
@@ -228,36 +229,9 @@ fn program(
 /// The fixed part of an inbox record, in bytes.
 const RECORD_BYTES: u64 = MessageHeader::BYTES as u64;
 
-/// Requests side by side that are for one shard, and where their outcomes go.
-struct Run<'a> {
-    requests: &'a [StepRequest],
-    outcomes: &'a mut [StepOutcome],
-}
-
-/// All that one shard does in a frame.
-struct Unit<'a> {
-    shard: &'a mut Shard,
-    chunk: &'a mut OutputChunk,
-    number: u32,
-    /// One, where the requests come in the order of the slots.
-    first: Run<'a>,
-    more: Vec<Run<'a>>,
-}
-
-impl Unit<'_> {
-    fn run(self, calls: &FrameCalls<'_>) {
-        let Self { shard, chunk, number, first, more } = self;
-        on_deep_stack(|| {
-            for run in core::iter::once(first).chain(more) {
-                shard.run(calls, run.requests, run.outcomes, chunk, number);
-            }
-        });
-    }
-}
-
 impl AgentRuntime for WasmRuntime {
     fn step(&mut self, batch: &StepBatch<'_>, results: &mut StepResults) {
-        results.outcomes.clear();
+        // What stands there of an earlier frame is written over: each request gets an outcome.
         results.outcomes.resize(batch.requests.len(), StepOutcome::default());
         let runs = split(&self.shards, batch.requests, &mut results.outcomes);
         let units = assign(&mut self.shards, runs, &mut results.chunks);
@@ -269,64 +243,4 @@ impl AgentRuntime for WasmRuntime {
             units.into_par_iter().for_each(|unit| unit.run(&calls));
         }
     }
-}
-
-/// Cuts the requests where the shard changes, and puts the runs in the order of the shards.
-fn split<'a>(
-    shards: &[Shard],
-    mut requests: &'a [StepRequest],
-    mut outcomes: &'a mut [StepOutcome],
-) -> Vec<(usize, Run<'a>)> {
-    let mut runs: Vec<(usize, Run<'a>)> = Vec::with_capacity(shards.len().min(requests.len()));
-    let mut sorted = true;
-    while let Some(head) = requests.first() {
-        let shard = shards.partition_point(|shard| shard.first_slot <= head.slot) - 1;
-        let slots = shards[shard].first_slot..shards[shard].first_slot + shards[shard].hot.len() as u32;
-        assert!(slots.contains(&head.slot), "a request for a slot that no agent has");
-        let length = requests.iter().take_while(|request| slots.contains(&request.slot)).count();
-        sorted &= runs.last().is_none_or(|&(before, _)| before < shard);
-        let (run_requests, rest) = requests.split_at(length);
-        let (run_outcomes, outcomes_rest) = outcomes.split_at_mut(length);
-        runs.push((shard, Run { requests: run_requests, outcomes: run_outcomes }));
-        (requests, outcomes) = (rest, outcomes_rest);
-    }
-    if !sorted {
-        runs.sort_by_key(|&(shard, _)| shard);
-    }
-    runs
-}
-
-/// Gives each shard its runs and a chunk.
-fn assign<'a>(shards: &'a mut [Shard], runs: Vec<(usize, Run<'a>)>, chunks: &'a mut Vec<OutputChunk>) -> Vec<Unit<'a>> {
-    let mut needed = 0;
-    let mut last = usize::MAX;
-    for &(shard, _) in &runs {
-        let group = shards[shard].program.group;
-        if shard != last {
-            match chunks.get_mut(needed) {
-                Some(chunk) => chunk.clear(group),
-                None => chunks.push(OutputChunk::new(group)),
-            }
-            needed += 1;
-        }
-        last = shard;
-    }
-    chunks.truncate(needed);
-    let mut units: Vec<Unit<'a>> = Vec::with_capacity(needed);
-    let (mut shards, mut chunks) = (shards.iter_mut().enumerate(), chunks.iter_mut());
-    last = usize::MAX;
-    for (shard, run) in runs {
-        if shard == last {
-            if let Some(unit) = units.last_mut() {
-                unit.more.push(run);
-            }
-            continue;
-        }
-        let number = units.len() as u32;
-        let found = shards.find(|&(at, _)| at == shard).zip(chunks.next());
-        let ((_, shard_found), chunk) = found.expect("the runs come in the order of the shards, each with its chunk");
-        units.push(Unit { shard: shard_found, chunk, number, first: run, more: Vec::new() });
-        last = shard;
-    }
-    units
 }

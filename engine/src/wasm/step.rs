@@ -208,10 +208,9 @@ impl Shard {
             outbox_records: 0,
             outbox_bytes: 0,
         };
+        let at = self.program.layout.context as usize;
         // SAFETY: the layout was checked, see the module's head; the write needs no alignment.
-        unsafe {
-            slot.base().add(self.program.layout.context as usize).cast::<FrameContext>().write_unaligned(context)
-        };
+        unsafe { slot.base().add(at).cast::<FrameContext>().write_unaligned(context) };
     }
 
     #[inline]

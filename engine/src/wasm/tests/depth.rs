@@ -47,19 +47,16 @@ fn every_way_out_of_a_function_counts_down() {
         "(block (block (if (i32.eqz (i32.eqz (local.get 0))) (then (return (i32.const 1)))))) i32.const 2",
         "(br 0 (i32.const 1))",
         "(block (br_if 1 (i32.const 1) (local.get 0)) drop) i32.const 2",
-        "(loop (block (br_table 0 1 2 (i32.const 3) (i32.const 2)) drop)) i32.const 3",
+        "(loop (block (br_table 0 0 (i32.const 1)))) i32.const 3",
         "(loop (return (i32.const 4))) unreachable",
         "i32.const 1",
     ];
     for way in ways {
-        let way = way.replace("(br_table 0 1 2 (i32.const 3) (i32.const 2)) drop", "(br_table 0 0 (i32.const 1))");
-        let many = format!(
-            "(local $n i32) (local.set $n (i32.const 3000))
+        let many = "(local $n i32) (local.set $n (i32.const 3000))
              (loop $l (drop (call $out (i32.const 1)))
-               (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))) i32.const 0"
-        );
+               (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))) i32.const 0";
         let out = format!("(func $leaf) (func $out (param i32) (result i32) (call $leaf) {way})");
-        assert_eq!(Rig::new(&agent(&many, &out)).fault(), (None, 0), "{way}");
+        assert_eq!(Rig::new(&agent(many, &out)).fault(), (None, 0), "{way}");
     }
 }
 

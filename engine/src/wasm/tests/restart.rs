@@ -60,7 +60,7 @@ fn a_restart_takes_the_grown_memory_away() {
 }
 
 #[test]
-fn restarts_cost_no_memory_and_leave_neighbours_alone() {
+fn thousands_of_restarts_leave_a_neighbour_alone() {
     let mut rig = Rig::of(&wanderer(), &group(1, 2));
     rig.frame(CallKind::Step, &[]);
     for _ in 0..2_000 {
