@@ -29,6 +29,7 @@ struct Ear {
     heard: u64,
 }
 
+/// The tower: its bell, the ear, and their systems.
 pub struct TowerPlugin;
 
 impl Plugin for TowerPlugin {

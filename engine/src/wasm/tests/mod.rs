@@ -134,9 +134,10 @@ impl Rig {
     fn frame_of(&mut self, slots: &[u32], call: CallKind, mails: &[Mail<'_>], digest: bool) {
         let (mut messages, mut host) = (Vec::new(), Vec::new());
         for Mail(_, header, payload) in mails {
-            let payload_ref = PayloadRef { chunk: PayloadRef::HOST, offset: host.len() as u32 };
+            let payload_ref = PayloadRef { chunk: PayloadRef::HOST, offset: host.len() as u32 / 8 };
             messages.push(Message { header: *header, payload: payload_ref, recipient: Recipient::Agent(0) });
             host.extend_from_slice(payload);
+            host.resize(host.len().next_multiple_of(8), 0);
         }
         let (mut requests, mut deliveries) = (Vec::new(), Vec::new());
         for &slot in slots {
