@@ -1,5 +1,5 @@
 //! The agents' sandbox: wasmtime behind the port `AgentRuntime`. The engine's simulation loads one [`WasmRuntime`] and
-//! plugs it into the world; nothing else here is public.
+//! plugs it into the world; [`BareShard`] is for benchmarks, and nothing else here is public.
 //!
 //! ```text
 //! load   validate -> instrument -> compile (and cache) -> arena -> shards: instantiate, capture the initial image
@@ -10,6 +10,7 @@
 //! mutable globals don't hold; the work is split by shards of fixed size, never by the number of threads.
 
 mod arena;
+mod bare;
 mod compile;
 mod error;
 mod image;
@@ -27,5 +28,6 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use bare::BareShard;
 pub use error::{ModuleError, ModuleProblem};
 pub use runtime::{GroupProgram, ModuleSource, WasmOptions, WasmRuntime};

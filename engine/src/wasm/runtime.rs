@@ -62,7 +62,7 @@ pub struct WasmOptions {
 /// Agents in wasmtime.
 pub struct WasmRuntime {
     /// In the order of their slots.
-    shards: Vec<Shard>,
+    pub(super) shards: Vec<Shard>,
     /// Each group's number and its module's inbox area, in the order of the groups.
     inboxes: Vec<(GroupId, u32)>,
     cache_problem: Option<String>,

@@ -1,0 +1,183 @@
+//! The floor: a bare loop over the same instances, in the same shards, with the same exchange. For each agent it writes context
+//! and inbox, sets the fuel, calls `agent_step`, reads the fuel and the outbox. It knows that each agent's message goes to the
+//! next one, so it neither addresses, sorts, checks nor digests anything.
+
+use rayon::prelude::*;
+use wasm_engine::wasm::{BareShard, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
+use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxHeader, agent_key};
+use wasm_engine_components::{AgentId, Group};
+use wasm_engine_systems::ports::{AgentRuntime, InboxView, StepBatch, StepRequest, StepResults};
+
+/// A message of the ring: one inbox record with its payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Record {
+    header: MessageHeader,
+    value: u64,
+}
+
+/// What an agent sends, as it lies in its outbox.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Sent {
+    header: OutboxHeader,
+    value: u64,
+}
+
+/// The ring without the engine.
+pub struct Ring {
+    shards: Vec<BareShard>,
+    group: Group,
+    keys: Vec<u64>,
+    /// What each agent sent in the last frame, as its neighbour will see it.
+    before: Vec<Record>,
+    now: Vec<Record>,
+    frame: u64,
+    fuel: u64,
+}
+
+impl Ring {
+    /// The ring after its first frame, on the current thread pool.
+    ///
+    /// # Panics
+    /// If the module of this repository doesn't load or doesn't do what it is to do.
+    pub fn new(agents: u32) -> Self {
+        let scenario = crate::engine::scenario(agents);
+        let (entry, module) = (&scenario.groups[0], &scenario.modules[0]);
+        let group = Group {
+            id: entry.id,
+            name: entry.name.clone(),
+            agents,
+            capabilities: entry.capabilities,
+            accepts: None,
+            limits: entry.limits,
+            on_fault: entry.on_fault,
+        };
+        let bytes = std::fs::read(&module.path).unwrap_or_else(|e| panic!("{}: {e}", module.path.display()));
+        let source = ModuleSource { name: module.name.clone(), path: module.path.clone(), bytes };
+        let program = GroupProgram { group: &group, module: 0, params: &entry.params };
+        let options = WasmOptions { seed: scenario.seed, frame_period_us: 0, cache_dir: None };
+        let mut runtime = WasmRuntime::load(&options, &[source], &[program]).unwrap_or_else(|e| panic!("{e}"));
+        initialise(&mut runtime, &group);
+
+        let ids = (0..agents).map(|ordinal| AgentId::new(group.id, ordinal));
+        let keys = ids.clone().map(|id| agent_key(scenario.seed, id.0)).collect();
+        // `agent_init` sent each token with the value 0 to the next agent.
+        let before: Vec<Record> = ids.map(|id| record(id, 0, &Sent { header: token_header(), value: 0 })).collect();
+        Self { shards: runtime.into_bare(), group, keys, now: before.clone(), before, frame: 1, fuel: 0 }
+    }
+
+    /// One frame, in which every token is passed on.
+    ///
+    /// # Panics
+    /// If a call faults, or doesn't send one message.
+    pub fn frame(&mut self) {
+        let Self { shards, keys, before, now, group, frame, .. } = self;
+        let first = shards.first().map_or(1, BareShard::agents);
+        let parts = shards.iter_mut().zip(now.chunks_mut(first)).enumerate();
+        let calls = Calls { frame: *frame, group, keys, before };
+        let run = |(at, (shard, now)): (usize, (&mut BareShard, &mut [Record]))| calls.run(at * first, shard, now);
+        let fuel: u64 = if rayon::current_num_threads() == 1 {
+            parts.map(run).sum()
+        } else {
+            parts.collect::<Vec<_>>().into_par_iter().map(run).sum()
+        };
+        self.fuel = self.fuel.wrapping_add(fuel);
+        self.frame += 1;
+        std::mem::swap(&mut self.before, &mut self.now);
+    }
+
+    /// Sum of the tokens' values: each frame adds one to each.
+    pub fn sum(&self) -> u64 {
+        self.before.iter().map(|record| record.value).sum()
+    }
+
+    /// Frames that were run, the first included.
+    pub const fn frames(&self) -> u64 {
+        self.frame
+    }
+}
+
+/// What the calls of a frame share.
+struct Calls<'a> {
+    frame: u64,
+    group: &'a Group,
+    keys: &'a [u64],
+    before: &'a [Record],
+}
+
+impl Calls<'_> {
+    /// Steps a shard, whose first agent has the number `start`. Gives the fuel that it used.
+    fn run(&self, start: usize, shard: &mut BareShard, now: &mut [Record]) -> u64 {
+        let mut fuel = 0;
+        let layout = *shard.layout();
+        for (at, slot) in now.iter_mut().enumerate() {
+            let agent = start + at;
+            let neighbour = agent.checked_sub(1).unwrap_or(self.before.len() - 1);
+            let ordinal = u32::try_from(agent).expect("the agents are numbered with u32");
+            let id = AgentId::new(self.group.id, ordinal);
+            let context = FrameContext {
+                frame: self.frame,
+                agent: id.0,
+                random_key: self.keys[agent],
+                group: self.group.id.0,
+                ordinal,
+                inbox_records: 1,
+                inbox_bytes: size_of::<Record>() as u32,
+                call: CallKind::Step as u32,
+                ..FrameContext::default()
+            };
+            let memory = shard.memory(at);
+            // SAFETY: context and inbox lie inside the memory (the layout was checked, and the ring's inbox holds a record).
+            unsafe {
+                memory.add(layout.context as usize).cast::<FrameContext>().write_unaligned(context);
+                memory.add(layout.inbox as usize).cast::<Record>().write_unaligned(self.before[neighbour]);
+            }
+            let (status, used) = shard.step(at).expect("the ring's agents don't trap");
+            fuel += used;
+            let ends = core::mem::offset_of!(FrameContext, outbox_records);
+            // SAFETY: as above, for the context's end and the outbox.
+            let (counts, sent) = unsafe {
+                let counts = memory.add(layout.context as usize + ends).cast::<[u32; 2]>().read_unaligned();
+                (counts, memory.add(layout.outbox as usize).cast::<Sent>().read_unaligned())
+            };
+            assert!(status == 0 && counts == [1, size_of::<Sent>() as u32], "the ring's agents send one token each");
+            *slot = record(id, self.frame, &sent);
+        }
+        fuel
+    }
+}
+
+fn token_header() -> OutboxHeader {
+    OutboxHeader { op: 1, kind: 1, payload_bytes: 8, ..OutboxHeader::default() }
+}
+
+/// What the recipient sees of what was sent.
+#[inline]
+fn record(from: AgentId, frame: u64, sent: &Sent) -> Record {
+    let header = MessageHeader {
+        sender: from.0,
+        correlation: sent.header.correlation,
+        frame,
+        kind: sent.header.kind,
+        payload_bytes: sent.header.payload_bytes,
+        ..MessageHeader::default()
+    };
+    Record { header, value: sent.value }
+}
+
+fn initialise(runtime: &mut WasmRuntime, group: &Group) {
+    let requests: Vec<StepRequest> = (0..group.agents)
+        .map(|slot| StepRequest {
+            agent: AgentId::new(group.id, slot),
+            slot,
+            call: CallKind::Init,
+            inbox_start: 0,
+            inbox_len: 0,
+        })
+        .collect();
+    let inbox = InboxView { deliveries: &[], messages: &[], chunks: &[], host: &[] };
+    let mut results = StepResults::default();
+    runtime.step(&StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox }, &mut results);
+    assert!(results.outcomes.iter().all(|outcome| outcome.fault.is_none()), "the ring's agents initialise");
+}

@@ -1,0 +1,38 @@
+//! The engine's side: `ring.toml` with as many tokens as agents, and no audit.
+
+use wasm_engine::scenario::{LoadOptions, Scenario, load};
+use wasm_engine::simulation::{Simulation, SimulationOptions};
+use wasm_engine_components::FrameInputs;
+
+/// The ring as a scenario.
+///
+/// # Panics
+/// If the scenario of this repository can't be read.
+pub fn scenario(agents: u32) -> Scenario {
+    let set = [("agents", agents), ("tokens", agents), ("audit_every", 0)];
+    let set = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    load(&crate::scenarios().join("ring.toml"), &LoadOptions { set, ..LoadOptions::default() })
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The ring in the engine, after its first frames: every agent holds a token in each frame from now on.
+///
+/// # Panics
+/// If the scenario of this repository doesn't load.
+pub fn ring(agents: u32, threads: usize) -> Simulation {
+    let options = SimulationOptions { threads: Some(threads), ..SimulationOptions::default() };
+    let mut simulation = Simulation::new(&scenario(agents), &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    for _ in 0..3 {
+        frame(&mut simulation, agents);
+    }
+    simulation
+}
+
+/// One frame, in which every token is passed on.
+///
+/// # Panics
+/// If one isn't: then what was measured isn't the ring.
+pub fn frame(simulation: &mut Simulation, agents: u32) {
+    let record = simulation.frame(FrameInputs::default());
+    assert!(record.counts.faults == 0 && record.counts.messages == u64::from(agents), "the ring lost a token");
+}

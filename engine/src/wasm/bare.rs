@@ -1,0 +1,70 @@
+//! The sandbox's instances with no engine around them: the floor that benchmarks compare a frame with. The same compiled code,
+//! the same stores and the same arena as in a run; what is left out is everything that makes it a runtime.
+
+use std::sync::Arc;
+
+use wasm_engine_abi::ExchangeLayout;
+use wasmtime::{Func, Store, ValRaw};
+
+use super::WasmRuntime;
+use super::arena::Arena;
+use super::imports::CallState;
+
+/// Instances that share a store.
+pub struct BareShard {
+    store: Store<CallState>,
+    agents: Vec<(Func, *mut u8)>,
+    layout: ExchangeLayout,
+    fuel_per_step_max: u64,
+    /// Held so that it outlives the store.
+    _arena: Arc<Arena>,
+}
+
+// SAFETY: the pointers lead into the arena, and only a borrower of the shard follows them.
+unsafe impl Send for BareShard {}
+
+impl WasmRuntime {
+    /// Takes the runtime apart. The instances are as they are: initialise them first.
+    pub fn into_bare(self) -> Vec<BareShard> {
+        let shards = self.shards.into_iter().map(|shard| {
+            let agents = (0..shard.hot.len()).map(|at| (shard.hot[at].step, shard.slot(at).base())).collect();
+            BareShard {
+                agents,
+                layout: shard.program.layout,
+                fuel_per_step_max: shard.program.recipe.limits.fuel_per_step_max,
+                store: shard.store,
+                _arena: shard.arena,
+            }
+        });
+        shards.collect()
+    }
+}
+
+impl BareShard {
+    /// How many agents the shard has.
+    pub const fn agents(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// Where the exchange block's parts lie in each agent's memory.
+    pub const fn layout(&self) -> &ExchangeLayout {
+        &self.layout
+    }
+
+    /// Start of an agent's memory. It is as long as the layout needs, for as long as the shard is there.
+    #[inline]
+    pub fn memory(&mut self, at: usize) -> *mut u8 {
+        self.agents[at].1
+    }
+
+    /// Calls `agent_step` with fresh fuel, and gives what it returned and the fuel that it used; `None` if it trapped.
+    #[inline]
+    pub fn step(&mut self, at: usize) -> Option<(u32, u64)> {
+        let (step, _) = self.agents[at];
+        self.store.set_fuel(self.fuel_per_step_max).ok()?;
+        let mut values = [ValRaw::u32(self.layout.context)];
+        // SAFETY: validation saw that `agent_step` takes one i32 and returns one; it is of this store, and no call is running.
+        unsafe { step.call_unchecked(&mut self.store, &raw mut values) }.ok()?;
+        Some((values[0].get_u32(), self.fuel_per_step_max - self.store.get_fuel().ok()?))
+    }
+}
