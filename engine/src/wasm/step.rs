@@ -194,23 +194,23 @@ impl Shard {
 
     #[inline]
     fn write_context(&self, calls: &FrameCalls<'_>, request: &StepRequest, at: usize, slot: Slot, written: Written) {
-        let context = FrameContext {
-            frame: calls.frame,
-            agent: request.agent.0,
-            random_key: self.hot[at].key,
-            group: request.agent.group().0,
-            ordinal: request.agent.ordinal(),
-            inbox_records: written.records,
-            inbox_bytes: written.bytes,
-            call: request.call as u32,
-            frame_period_us: self.program.frame_period_us,
-            reserved: [0; 2],
-            outbox_records: 0,
-            outbox_bytes: 0,
-        };
-        let at = self.program.layout.context as usize;
-        // SAFETY: the layout was checked, see the module's head; the write needs no alignment.
-        unsafe { slot.base().add(at).cast::<FrameContext>().write_unaligned(context) };
+        let address = self.program.layout.context as usize;
+        // SAFETY: the layout was checked, see the module's head: the context lies inside the memory, and its address there is a
+        // multiple of 8, as is the slot's own. Any bytes are a context.
+        let context = unsafe { &mut *slot.base().add(address).cast::<FrameContext>() };
+        // Field by field: a context that is made elsewhere and copied waits for its own stores.
+        context.frame = calls.frame;
+        context.agent = request.agent.0;
+        context.random_key = self.hot[at].key;
+        context.group = request.agent.group().0;
+        context.ordinal = request.agent.ordinal();
+        context.inbox_records = written.records;
+        context.inbox_bytes = written.bytes;
+        context.call = request.call as u32;
+        context.frame_period_us = self.program.frame_period_us;
+        context.reserved = [0; 2];
+        context.outbox_records = 0;
+        context.outbox_bytes = 0;
     }
 
     #[inline]
@@ -240,10 +240,9 @@ impl Shard {
     #[inline]
     fn take_outbox(&self, agent: AgentId, slot: Slot, chunk: &mut OutputChunk) -> Result<(u32, u32), Fault> {
         let layout = &self.program.layout;
-        let at = layout.context as usize + core::mem::offset_of!(FrameContext, outbox_records);
-        // SAFETY: the context lies inside the memory, see the module's head; the two fields are side by side in its end.
-        let [records, bytes] = unsafe { slot.base().add(at).cast::<[u32; 2]>().read_unaligned() };
-        let [records, bytes] = [u32::from_le(records), u32::from_le(bytes)];
+        // SAFETY: as for the write of the context.
+        let context = unsafe { &*slot.base().add(layout.context as usize).cast::<FrameContext>() };
+        let (records, bytes) = (context.outbox_records, context.outbox_bytes);
         if records == 0 && bytes == 0 {
             return Ok((0, 0));
         }
@@ -288,12 +287,26 @@ impl InboxWriter {
             let record = self.base.add(self.written.bytes as usize);
             record.add(bytes as usize - 8).cast::<u64>().write_unaligned(0);
             record.cast::<MessageHeader>().write_unaligned(*header);
-            let body = record.add(size_of::<MessageHeader>());
-            core::ptr::copy_nonoverlapping(payload.as_ptr(), body, payload.len());
+            copy_payload(payload, record.add(size_of::<MessageHeader>()));
         }
         self.left -= bytes;
         self.written.bytes += bytes;
         self.written.records += 1;
+    }
+}
+
+/// Copies a payload. Most are a few words long, for which a call of `memcpy` would cost more than the copy.
+///
+/// # Safety
+/// There is room for it at `to`, apart from it.
+#[inline]
+unsafe fn copy_payload(payload: &[u8], to: *mut u8) {
+    if payload.len() == 8 {
+        // SAFETY: the caller's promise, of a fixed size.
+        unsafe { to.copy_from_nonoverlapping(payload.as_ptr(), 8) };
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { to.copy_from_nonoverlapping(payload.as_ptr(), payload.len()) };
     }
 }
 
