@@ -60,6 +60,7 @@ fn parts_of_a_step() {
         eprintln!("a bare call with fuel: {:.2} ns", bare(&nothing));
         show("a call that does nothing", &nothing, CallKind::Step, 0, 1.0);
         show("the same with a message", &nothing, CallKind::Step, 1, 1.0);
+        show("a ring's step, 100 agents", &ring(100), CallKind::Step, 1, 1.0);
         show("a restart", &nothing, CallKind::Init, 0, 1.0);
         show("unreachable", &agent("unreachable", ""), CallKind::Step, 0, 1.0);
         show("out of bounds", &agent("(i32.load (i32.const -1))", ""), CallKind::Step, 0, 1.0);
