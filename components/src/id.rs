@@ -15,17 +15,20 @@ pub struct AgentId(pub u64);
 
 impl AgentId {
     /// The id of the agent with number `ordinal` in `group`.
+    #[inline]
     pub const fn new(group: GroupId, ordinal: u32) -> Self {
         Self((group.0 as u64) << 32 | ordinal as u64)
     }
 
     /// The agent's group.
+    #[inline]
     pub const fn group(self) -> GroupId {
         GroupId((self.0 >> 32) as u32)
     }
 
     /// The agent's number in its group, from 0.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half of the id")]
+    #[inline]
     pub const fn ordinal(self) -> u32 {
         self.0 as u32
     }

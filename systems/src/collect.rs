@@ -4,7 +4,7 @@
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{
-    BounceReason, InferenceStatus, MessageHeader, Op, OutboxHeader, OutboxReader, OutboxRecord, RecordType,
+    BounceReason, CheckedOutbox, InferenceStatus, MessageHeader, Op, OutboxHeader, OutboxRecord, RecordType,
 };
 use wasm_engine_abi::{CallKind, message::sender};
 use wasm_engine_components::{
@@ -120,8 +120,7 @@ impl Collector<'_> {
         let start = outcome.offset as usize;
         let outbox = &bytes[start..start + outcome.bytes as usize];
         let mut jobs = 0;
-        for (record, sequence) in OutboxReader::new(outbox, outcome.records).zip(0_u32..) {
-            let record = record.expect("the runtime hands back checked outboxes only");
+        for (record, sequence) in CheckedOutbox::new(outbox).zip(0_u32..) {
             match record.op {
                 Op::Send => self.send(request, &record, sequence, outcome),
                 Op::Publish => self.publish(request, &record, sequence, outcome),
@@ -154,13 +153,13 @@ impl Collector<'_> {
         self.totals.messages += 1;
         let header = self.header(from.agent, &record.header, 0, sequence);
         let to = AgentId(record.header.target);
-        let refusal = match (self.directory.group(to.group()), self.directory.index(to)) {
-            (Some(group), Some(index)) if group.takes_from(from.agent) => {
+        let refusal = match self.directory.find(to) {
+            Some((group, index)) if group.takes_from(from.agent) => {
                 self.push(header, Recipient::Agent(index), record, outcome);
                 return;
             }
-            (Some(_), Some(_)) => BounceReason::Refused,
-            _ => BounceReason::UnknownRecipient,
+            Some(_) => BounceReason::Refused,
+            None => BounceReason::UnknownRecipient,
         };
         self.refuse(from, &header, to.0, refusal);
     }

@@ -61,15 +61,26 @@ impl Directory {
         let guess = (id.0 as usize).wrapping_sub(1);
         match self.groups.get(guess) {
             Some(group) if group.id == id => Some(group),
-            _ => self.groups.binary_search_by_key(&id, |group| group.id).ok().map(|at| &self.groups[at]),
+            _ => self.search_group(id),
         }
+    }
+
+    #[inline(never)]
+    fn search_group(&self, id: GroupId) -> Option<&GroupRange> {
+        self.groups.binary_search_by_key(&id, |group| group.id).ok().map(|at| &self.groups[at])
+    }
+
+    /// An agent's group, and its position.
+    #[inline]
+    pub fn find(&self, id: AgentId) -> Option<(&GroupRange, u32)> {
+        let group = self.group(id.group())?;
+        (id.ordinal() < group.agents).then(|| (group, group.start + id.ordinal()))
     }
 
     /// The position of an agent.
     #[inline]
     pub fn index(&self, id: AgentId) -> Option<u32> {
-        let group = self.group(id.group())?;
-        (id.ordinal() < group.agents).then(|| group.start + id.ordinal())
+        self.find(id).map(|(_, index)| index)
     }
 
     /// The position of a topic in the order of ids.

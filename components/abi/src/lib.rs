@@ -19,7 +19,7 @@ pub use capability::{Capabilities, Capability};
 pub use exchange::{CallKind, ExchangeHeader, ExchangeLayout, FrameContext, LayoutError};
 pub use message::{BounceReason, InboxReader, InboxRecord, InferenceStatus, MessageHeader, kind};
 pub use name::name_id;
-pub use outbox::{Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, RecordType};
+pub use outbox::{CheckedOutbox, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, RecordType};
 pub use random::{agent_key, philox4x32, random_u64};
 
 /// The version of this ABI. A module that states another is refused at load.
@@ -47,6 +47,7 @@ pub const EXPORT_SHUTDOWN: &str = "agent_shutdown";
 pub const IMPORT_MODULE: &str = "wasm_engine";
 
 /// Rounds a payload's length up to the next record boundary; `None` where that exceeds `u32`.
+#[inline]
 pub const fn padded(bytes: u32) -> Option<u32> {
     match bytes.checked_add(RECORD_ALIGN - 1) {
         Some(sum) => Some(sum & !(RECORD_ALIGN - 1)),

@@ -34,6 +34,7 @@ impl MessageHeader {
     pub const BYTES: u32 = size_of::<Self>() as u32;
 
     /// Size of the whole record with its padded payload; `None` where that exceeds `u32`.
+    #[inline]
     pub const fn record_bytes(&self) -> Option<u32> {
         match padded(self.payload_bytes) {
             Some(payload) => payload.checked_add(Self::BYTES),

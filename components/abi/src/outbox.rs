@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Capability, kind, padded};
+use crate::{Capability, RECORD_ALIGN, kind, padded};
 
 /// The fixed part of an outbox record. The payload follows, padded with zeros to a multiple of 8 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -52,6 +52,7 @@ pub enum Op {
 
 impl Op {
     /// The operation of that number.
+    #[inline]
     pub const fn from_u32(op: u32) -> Option<Self> {
         Some(match op {
             1 => Self::Send,
@@ -66,6 +67,7 @@ impl Op {
     }
 
     /// What an agent must have been granted to use it.
+    #[inline]
     pub const fn capability(self) -> Capability {
         match self {
             Self::Send => Capability::Send,
@@ -158,15 +160,23 @@ impl<'a> OutboxReader<'a> {
         if header.reserved != 0 || header.kind >= kind::RESERVED {
             return Err(OutboxError::Reserved);
         }
-        match op {
-            Op::Join | Op::Leave if !payload.is_empty() => return Err(OutboxError::Malformed),
-            Op::Log if core::str::from_utf8(payload).is_err() => return Err(OutboxError::Malformed),
-            Op::Record => check_record(&header, payload)?,
-            _ => {}
+        if op > Op::Publish {
+            check_payload(op, &header, payload)?;
         }
         // In range: the record was found inside `bytes`, whose length came from a u32.
         self.at = offset + OutboxHeader::BYTES + room;
         Ok(OutboxRecord { offset, op, header, payload })
+    }
+}
+
+/// What the payload of anything but a message must be.
+#[inline(never)]
+fn check_payload(op: Op, header: &OutboxHeader, payload: &[u8]) -> Result<(), OutboxError> {
+    match op {
+        Op::Join | Op::Leave if !payload.is_empty() => Err(OutboxError::Malformed),
+        Op::Log if core::str::from_utf8(payload).is_err() => Err(OutboxError::Malformed),
+        Op::Record => check_record(header, payload),
+        _ => Ok(()),
     }
 }
 
@@ -206,5 +216,39 @@ impl<'a> Iterator for OutboxReader<'a> {
             self.at = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         }
         Some(record)
+    }
+}
+
+/// Walks an outbox that [`OutboxReader`] has passed, without looking at it again.
+#[derive(Clone, Debug)]
+pub struct CheckedOutbox<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> CheckedOutbox<'a> {
+    /// Reads the records that take all of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+}
+
+impl<'a> Iterator for CheckedOutbox<'a> {
+    type Item = OutboxRecord<'a>;
+
+    /// # Panics
+    /// At a record that isn't well formed: then the bytes weren't checked.
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        const HEADER: usize = size_of::<OutboxHeader>();
+        let rest = &self.bytes[self.at..];
+        let head = rest.get(..HEADER)?;
+        let header: OutboxHeader = bytemuck::pod_read_unaligned(head);
+        let length = header.payload_bytes as usize;
+        let payload = &rest[HEADER..HEADER + length];
+        let op = Op::from_u32(header.op).expect("a checked outbox");
+        let offset = self.at as u32;
+        self.at += HEADER + length.next_multiple_of(RECORD_ALIGN as usize);
+        Some(OutboxRecord { offset, op, header, payload })
     }
 }
