@@ -6,7 +6,9 @@ use rayon::prelude::*;
 use wasm_engine::wasm::{BareShard, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxHeader, agent_key};
 use wasm_engine_components::{AgentId, Group};
-use wasm_engine_systems::ports::{AgentRuntime, InboxView, StepBatch, StepRequest, StepResults};
+use wasm_engine_systems::directory::Directory;
+use wasm_engine_systems::outbox::Desk;
+use wasm_engine_systems::ports::{AgentRuntime, HostInbox, InboxView, Slot, StepBatch, StepRequest, StepResults};
 
 /// A message of the ring: one inbox record with its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -168,16 +170,12 @@ fn record(from: AgentId, frame: u64, sent: &Sent) -> Record {
 
 fn initialise(runtime: &mut WasmRuntime, group: &Group) {
     let requests: Vec<StepRequest> = (0..group.agents)
-        .map(|slot| StepRequest {
-            agent: AgentId::new(group.id, slot),
-            slot,
-            call: CallKind::Init,
-            inbox_start: 0,
-            inbox_len: 0,
-        })
+        .map(|slot| StepRequest { agent: AgentId::new(group.id, slot), slot, call: CallKind::Init })
         .collect();
-    let inbox = InboxView { deliveries: &[], messages: &[], chunks: &[], host: &[] };
+    let (slots, host, directory) = (vec![Slot::default(); requests.len()], HostInbox::default(), Directory::default());
+    let inbox = InboxView { slots: &slots, deliveries: &[], chunks: &[], host: &host };
+    let desk = Desk { frame: 0, directory: &directory };
     let mut results = StepResults::default();
-    runtime.step(&StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox }, &mut results);
+    runtime.step(&StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox, desk }, &mut results);
     assert!(results.outcomes.iter().all(|outcome| outcome.fault.is_none()), "the ring's agents initialise");
 }

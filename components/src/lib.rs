@@ -26,6 +26,6 @@ pub use id::{AgentId, GroupId, JobId, ModelId, StableId, TopicId};
 pub use inference::{InferenceJob, JobData, Model};
 pub use limits::GroupLimits;
 pub use mailbox::{Backlog, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage};
-pub use message::{Message, PayloadRef, Recipient};
+pub use message::{Address, Recipient};
 pub use state::{Digest, Lane, Lanes};
 pub use topic::{Members, Topic};

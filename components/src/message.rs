@@ -1,20 +1,6 @@
-//! Messages between two frames. Payloads stay where they were collected; a message refers to them.
+//! For whom messages are.
 
-use wasm_engine_abi::MessageHeader;
-
-/// Where a payload lies: in one of the chunks that the agents' outboxes were collected into, or in the host's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PayloadRef {
-    /// Number of the chunk; [`PayloadRef::HOST`] for the host's.
-    pub chunk: u32,
-    /// Offset in it: in bytes in a chunk of the agents', in units of 8 bytes in the host's, whose payloads are padded.
-    pub offset: u32,
-}
-
-impl PayloadRef {
-    /// The chunk of payloads that didn't come from an agent: events, results, what waited in a backlog.
-    pub const HOST: u32 = u32::MAX;
-}
+use wasm_engine_abi::{MessageHeader, padded};
 
 /// For whom a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +11,35 @@ pub enum Recipient {
     Topic(u32),
 }
 
-/// A message in flight: its header is what the recipient will find in its inbox.
-#[derive(Clone, Copy, Debug)]
-pub struct Message {
-    /// What the recipient sees.
-    pub header: MessageHeader,
-    /// Where its payload lies; its length is in the header.
-    pub payload: PayloadRef,
-    /// For whom it is.
-    pub recipient: Recipient,
+/// For whom a message is, and how much room it takes: what sorting needs of it, apart from the message itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The position, and in the highest bit whether it is a topic's.
+    to: u32,
+    /// Bytes that the message takes in an inbox, header and padding included.
+    pub bytes: u32,
 }
-const _: () = assert!(size_of::<Message>() == 64);
+const _: () = assert!(size_of::<Address>() == 8);
+
+const TOPIC: u32 = 1 << 31;
+const _: () = assert!(crate::limits::AGENTS_MAX < TOPIC && crate::limits::TOPICS_MAX < TOPIC);
+
+impl Address {
+    /// The address of a message.
+    #[inline]
+    pub fn new(to: Recipient, header: &MessageHeader) -> Self {
+        let to = match to {
+            Recipient::Agent(at) => at,
+            Recipient::Topic(at) => at | TOPIC,
+        };
+        // Payloads are far below 4 GiB; a length that isn't fills any mailbox.
+        let payload = padded(header.payload_bytes).unwrap_or(u32::MAX);
+        Self { to, bytes: payload.saturating_add(MessageHeader::BYTES) }
+    }
+
+    /// For whom it is.
+    #[inline]
+    pub const fn recipient(self) -> Recipient {
+        if self.to & TOPIC == 0 { Recipient::Agent(self.to) } else { Recipient::Topic(self.to & !TOPIC) }
+    }
+}

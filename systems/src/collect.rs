@@ -1,15 +1,12 @@
-//! Stage `Collect`: what the agents asked for is taken apart, in the order of their ids. The runtime has checked the form of
-//! each outbox; here it meets the world: recipients, topics, models.
+//! Stage `Collect`: what the desk left of the agents' outboxes is taken up, in the order of the agents' ids: bounces, faults,
+//! memberships, inference jobs, log lines, outputs, counters.
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_abi::{
-    BounceReason, CheckedOutbox, InferenceStatus, MessageHeader, Op, OutboxHeader, OutboxRecord, RecordType,
-};
-use wasm_engine_abi::{CallKind, message::sender};
+use wasm_engine_abi::{BounceReason, CheckedOutbox, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
 use wasm_engine_components::{
-    AgentFault, AgentId, GroupCounters, GroupTotals, InferenceJob, JobData, JobId, LogLine, Message, ModelId,
-    NamedOutput, OutputValue, PayloadRef, Recipient, TopicId,
+    AgentId, GroupCounters, InferenceJob, JobData, JobId, LogLine, ModelId, NamedOutput, OutputValue, Recipient,
+    TopicId,
 };
 
 use crate::digest::LaneSums;
@@ -17,8 +14,8 @@ use crate::directory::{Directory, GroupRange};
 use crate::frame::{FrameClock, FrameReport};
 use crate::infer::Models;
 use crate::mailroom::{Mailroom, Outputs};
-use crate::ports::{StepOutcome, StepRequest};
-use crate::schedule::Calls;
+use crate::outbox::Desk;
+use crate::ports::{OtherRecord, OutputChunk};
 
 /// What agents asked for that becomes state later in the frame. Transient.
 #[derive(Resource, Debug, Default)]
@@ -33,13 +30,12 @@ pub struct Intentions {
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct NextJob(pub u64);
 
-/// Takes the outboxes apart.
+/// Takes up what the desk left. Messages stay in their chunks; what is left to do is little, unless agents ask for much else.
 pub fn collect_outputs(
     clock: Res<FrameClock>,
-    calls: Res<Calls>,
     directory: Res<Directory>,
     models: Res<Models>,
-    mut outputs: ResMut<Outputs>,
+    outputs: Res<Outputs>,
     mut mailroom: ResMut<Mailroom>,
     mut intentions: ResMut<Intentions>,
     mut next_job: ResMut<NextJob>,
@@ -49,156 +45,96 @@ pub fn collect_outputs(
 ) {
     lanes.outboxes.fill(0);
     lanes.memories.fill(0);
-    for chunk in &outputs.now.chunks {
-        if let Ok(at) = directory.groups.binary_search_by_key(&chunk.group, |group| group.id) {
-            lanes.outboxes[at] = lanes.outboxes[at].wrapping_add(chunk.outbox_sum);
-            lanes.memories[at] = lanes.memories[at].wrapping_add(chunk.memory_sum);
-        }
-    }
-    collect_imported_lines(&mut outputs, &mut report);
-
+    let bounced = mailroom.bounces.0.len();
     let mut collector = Collector {
-        frame: clock.frame,
-        directory: &directory,
+        desk: Desk { frame: clock.frame, directory: &directory },
         models: &models,
         mailroom: &mut mailroom,
         intentions: &mut intentions,
         next_job: &mut next_job,
         report: &mut report,
-        totals: GroupTotals::default(),
     };
-    let results = &outputs.now;
-    let mut calls = calls.0.iter().zip(&results.outcomes).peekable();
-    for group in &directory.groups {
-        collector.totals = GroupTotals::default();
-        while let Some((request, outcome)) = calls.next_if(|(request, _)| request.agent.group() == group.id) {
-            collector.collect(group, request, outcome, &results.chunks[outcome.chunk as usize].bytes);
+    for chunk in &outputs.now.chunks {
+        let Ok(at) = directory.groups.binary_search_by_key(&chunk.group, |group| group.id) else { continue };
+        let group = &directory.groups[at];
+        lanes.outboxes[at] = lanes.outboxes[at].wrapping_add(chunk.outbox_sum);
+        lanes.memories[at] = lanes.memories[at].wrapping_add(chunk.memory_sum);
+        let inference_jobs = collector.collect(group, chunk);
+        let messages = (chunk.addresses.len() + chunk.refused.len()) as u64;
+        collector.report.counts.steps += chunk.steps;
+        collector.report.counts.messages += messages;
+        if let Ok(mut counters) = counters.get_mut(group.entity) {
+            let sums = &mut counters.0;
+            sums.steps += chunk.steps;
+            sums.fuel = sums.fuel.wrapping_add(chunk.fuel);
+            sums.messages += messages;
+            sums.inference_jobs += inference_jobs;
         }
-        if let Ok(mut sums) = counters.get_mut(group.entity) {
-            add(&mut sums.0, &collector.totals);
-        }
-        collector.report.counts.steps += collector.totals.steps;
-        collector.report.counts.messages += collector.totals.messages;
     }
-}
-
-fn add(sums: &mut GroupTotals, more: &GroupTotals) {
-    sums.steps += more.steps;
-    sums.fuel = sums.fuel.wrapping_add(more.fuel);
-    sums.messages += more.messages;
-    sums.inference_jobs += more.inference_jobs;
-}
-
-/// Lines of the import `log`. Chunks may hold agents in any order: the lines are put into the order of ids.
-fn collect_imported_lines(outputs: &mut Outputs, report: &mut FrameReport) {
-    let chunks = outputs.now.chunks.iter_mut();
-    let lines = chunks.flat_map(|chunk| chunk.log_lines.drain(..));
-    report.logs.extend(lines.map(|line| LogLine { agent: line.agent, level: line.level, text: line.text }));
+    // An agent's bounces come in the order in which it asked.
+    mailroom.bounces.0[bounced..].sort_by_key(|(to, bounce)| match *to {
+        Recipient::Agent(index) | Recipient::Topic(index) => (index, bounce.header.sequence),
+    });
+    // The lines of the import come before those of the outboxes; each agent's stay in their order.
     report.logs.sort_by_key(|line| line.agent);
 }
 
 struct Collector<'a> {
-    frame: u64,
-    directory: &'a Directory,
+    desk: Desk<'a>,
     models: &'a Models,
     mailroom: &'a mut Mailroom,
     intentions: &'a mut Intentions,
     next_job: &'a mut NextJob,
     report: &'a mut FrameReport,
-    totals: GroupTotals,
 }
 
 impl Collector<'_> {
-    /// One call's outcome. `bytes` is the chunk that holds its outbox.
-    #[inline]
-    fn collect(&mut self, group: &GroupRange, request: &StepRequest, outcome: &StepOutcome, bytes: &[u8]) {
-        self.totals.steps += u64::from(request.call == CallKind::Step);
-        self.totals.fuel = self.totals.fuel.wrapping_add(outcome.fuel);
-        if let Some(kind) = outcome.fault {
-            self.report.faults.push(AgentFault { agent: request.agent, kind, detail: outcome.detail });
+    /// A chunk, whose agents are of `group`. Gives the number of jobs that they asked for.
+    fn collect(&mut self, group: &GroupRange, chunk: &OutputChunk) -> u64 {
+        self.report.faults.extend_from_slice(&chunk.faults);
+        for line in &chunk.log_lines {
+            self.report.logs.push(LogLine { agent: line.agent, level: line.level, text: line.text.clone() });
         }
-        let start = outcome.offset as usize;
-        let outbox = &bytes[start..start + outcome.bytes as usize];
-        let mut jobs = 0;
-        for (record, sequence) in CheckedOutbox::new(outbox).zip(0_u32..) {
+        for refused in &chunk.refused {
+            self.bounce(&refused.header, refused.meant_for, refused.from, refused.reason);
+        }
+        let (mut jobs, mut jobs_of_agent, mut last) = (0, 0, None);
+        for other in &chunk.others {
+            let record = record_at(&chunk.bytes, other.offset);
             match record.op {
-                Op::Send => self.send(request, &record, sequence, outcome),
-                Op::Publish => self.publish(request, &record, sequence, outcome),
-                Op::Join | Op::Leave => self.change_membership(request, &record, sequence),
+                Op::Join | Op::Leave => self.change_membership(other, &record),
                 Op::Infer => {
-                    jobs += 1;
-                    self.infer(request.agent, &record, jobs <= group.jobs_per_step_max);
+                    if last.replace(other.agent) != Some(other.agent) {
+                        jobs_of_agent = 0;
+                    }
+                    (jobs, jobs_of_agent) = (jobs + 1, jobs_of_agent + 1);
+                    self.infer(other.agent, &record, jobs_of_agent <= group.jobs_per_step_max);
                 }
-                Op::Log => self.log(request.agent, &record),
-                Op::Record => self.report.outputs.push(named_output(request.agent, &record)),
+                Op::Log => self.log(other.agent, &record),
+                Op::Record => self.report.outputs.push(named_output(other.agent, &record)),
+                Op::Send | Op::Publish => unreachable!("the desk keeps messages apart"),
             }
         }
+        jobs
     }
 
-    fn header(&self, agent: AgentId, record: &OutboxHeader, topic: u64, sequence: u32) -> MessageHeader {
-        MessageHeader {
-            sender: agent.0,
-            topic,
-            correlation: record.correlation,
-            frame: self.frame,
-            sequence,
-            kind: record.kind,
-            status: 0,
-            payload_bytes: record.payload_bytes,
-        }
-    }
-
-    #[inline]
-    fn send(&mut self, from: &StepRequest, record: &OutboxRecord, sequence: u32, outcome: &StepOutcome) {
-        self.totals.messages += 1;
-        let header = self.header(from.agent, &record.header, 0, sequence);
-        let to = AgentId(record.header.target);
-        let refusal = match self.directory.find(to) {
-            Some((group, index)) if group.takes_from(from.agent) => {
-                self.push(header, Recipient::Agent(index), record, outcome);
-                return;
-            }
-            Some(_) => BounceReason::Refused,
-            None => BounceReason::UnknownRecipient,
-        };
-        self.refuse(from, &header, to.0, refusal);
-    }
-
-    fn publish(&mut self, from: &StepRequest, record: &OutboxRecord, sequence: u32, outcome: &StepOutcome) {
-        self.totals.messages += 1;
-        let topic = record.header.target;
-        let header = self.header(from.agent, &record.header, topic, sequence);
-        match self.directory.topic(TopicId(topic)) {
-            Some(at) => self.push(header, Recipient::Topic(at), record, outcome),
-            None => self.refuse(from, &header, topic, BounceReason::UnknownTopic),
-        }
-    }
-
-    fn push(&mut self, header: MessageHeader, recipient: Recipient, record: &OutboxRecord, outcome: &StepOutcome) {
-        // In range: the offset lies inside the chunk, whose outcome was addressed with u32.
-        let offset = outcome.offset + record.offset + OutboxHeader::BYTES;
-        self.mailroom.next.push(Message { header, payload: PayloadRef { chunk: outcome.chunk, offset }, recipient });
-    }
-
-    fn refuse(&mut self, from: &StepRequest, header: &MessageHeader, meant_for: u64, reason: BounceReason) {
-        debug_assert!(header.sender > sender::NATIVE);
+    fn bounce(&mut self, header: &MessageHeader, meant_for: u64, to: u32, reason: BounceReason) {
         self.report.counts.dropped += 1;
-        self.mailroom.bounces.bounce(header, meant_for, from.slot, reason, self.frame);
+        self.mailroom.bounces.bounce(header, meant_for, to, reason, self.desk.frame);
     }
 
-    fn change_membership(&mut self, from: &StepRequest, record: &OutboxRecord, sequence: u32) {
+    fn change_membership(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>) {
         let topic = record.header.target;
-        match self.directory.topic(TopicId(topic)) {
+        match self.desk.directory.topic(TopicId(topic)) {
             Some(at) => self.intentions.memberships.push((from.agent, at, record.op == Op::Join)),
             None => {
-                let header = self.header(from.agent, &record.header, topic, sequence);
-                self.refuse(from, &header, topic, BounceReason::UnknownTopic);
+                let header = self.desk.header(from.agent, &record.header, topic, from.sequence);
+                self.bounce(&header, topic, from.slot, BounceReason::UnknownTopic);
             }
         }
     }
 
     fn infer(&mut self, agent: AgentId, record: &OutboxRecord, within_limit: bool) {
-        self.totals.inference_jobs += 1;
         let id = JobId(self.next_job.0);
         self.next_job.0 += 1;
         let model = ModelId(record.header.target);
@@ -214,7 +150,7 @@ impl Collector<'_> {
             None => JobData::Input(record.payload.to_vec()),
         };
         let latency = known.map_or(1, |model| model.latency_frames);
-        let due_frame = self.frame + u64::from(latency);
+        let due_frame = self.desk.frame + u64::from(latency);
         let job = InferenceJob { id, agent, model, correlation: record.header.correlation, due_frame };
         self.intentions.jobs.push((job, data));
     }
@@ -223,6 +159,12 @@ impl Collector<'_> {
         let text = String::from_utf8_lossy(record.payload).into_owned();
         self.report.logs.push(LogLine { agent, level: record.header.kind, text });
     }
+}
+
+/// A record that the desk has passed.
+fn record_at(bytes: &[u8], offset: u32) -> OutboxRecord<'_> {
+    let record = CheckedOutbox::new(&bytes[offset as usize..]).next();
+    record.expect("the desk notes records that are there")
 }
 
 /// A record that passed the reader's checks: its name fits, and its text is UTF-8.

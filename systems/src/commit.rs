@@ -46,7 +46,7 @@ pub fn commit_initialised(
     if directory.inactive == 0 {
         return;
     }
-    for (request, outcome) in calls.0.iter().zip(&outputs.now.outcomes) {
+    for (request, outcome) in calls.requests.iter().zip(&outputs.now.outcomes) {
         if request.call == CallKind::Init
             && outcome.fault.is_none()
             && let Ok(mut lifecycle) = agents.get_mut(directory.agents[request.slot as usize])

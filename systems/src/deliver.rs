@@ -4,29 +4,28 @@
 //! The order in a mailbox is canonical: what waited from earlier frames, then by sender (engine, outside, native systems,
 //! agents by id), then by sequence.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::system::{Commands, Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{
-    AgentFault, AgentId, Backlog, FaultKind, InferenceJob, JobData, Mailbox, MailboxCounters, Members, OverflowPolicy,
-    Recipient,
+    Address, AgentFault, AgentId, Backlog, FaultKind, InferenceJob, JobData, Mailbox, MailboxCounters, Members,
+    OverflowPolicy, Recipient,
 };
 
 use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport};
 use crate::hold::WaitingMailboxes;
-use crate::mailroom::{Mailroom, Outputs, Slot, record_bytes};
+use crate::mailroom::{HostMessages, Mailroom, Outputs};
+use crate::ports::{Delivery, HostInbox, OutputChunk, Slot};
 
-/// Gathers this frame's messages in canonical order. Those of agents were collected in it; the host's come behind them here,
-/// and are sorted in first.
+/// Gathers this frame's messages of the host in canonical order. Those of agents lie in canonical order where they were sent.
 pub fn gather_messages(
     mut commands: Commands,
     clock: Res<FrameClock>,
     directory: Res<Directory>,
-    mut report: ResMut<FrameReport>,
     mut mailroom: ResMut<Mailroom>,
     mut outputs: ResMut<Outputs>,
     mut waiting: ResMut<WaitingMailboxes>,
@@ -36,21 +35,18 @@ pub fn gather_messages(
     let Outputs { now, before } = outputs.as_mut();
     std::mem::swap(now, before);
     let room = mailroom.as_mut();
-    std::mem::swap(&mut room.messages, &mut room.next);
-    room.next.clear();
-    room.from_agents = room.messages.len();
-    room.host_bytes.clear();
-    let mut lost = 0;
+    let host = &mut room.host;
+    host.clear();
 
     for index in std::mem::take(&mut waiting.holding) {
         waiting.changed.insert(index);
         let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[index as usize]) else { continue };
         for stored in std::mem::take(&mut backlog.0) {
-            lost += u64::from(!room.add_host(Recipient::Agent(index), &stored.header, &stored.payload));
+            host.push(Recipient::Agent(index), &stored.header, &stored.payload);
         }
     }
     for (recipient, stored) in std::mem::take(&mut room.bounces).0 {
-        lost += u64::from(!room.add_host(recipient, &stored.header, &stored.payload));
+        host.push(recipient, &stored.header, &stored.payload);
     }
     let mut due: Vec<_> = jobs.iter().filter(|(_, job, _)| job.due_frame <= clock.frame).collect();
     due.sort_unstable_by_key(|(_, job, _)| job.id);
@@ -66,54 +62,52 @@ pub fn gather_messages(
             status: *status as u32,
             ..MessageHeader::default()
         };
-        lost += u64::from(!room.add_host(Recipient::Agent(index), &header, bytes));
+        host.push(Recipient::Agent(index), &header, bytes);
     }
     for (recipient, stored) in std::mem::take(&mut room.events).0.into_iter().chain(std::mem::take(&mut room.native).0)
     {
-        lost += u64::from(!room.add_host(recipient, &stored.header, &stored.payload));
+        host.push(recipient, &stored.header, &stored.payload);
     }
-    report.counts.dropped += lost;
 }
 
 /// Sorts the messages into ranges by recipient, within what each mailbox holds.
 pub fn sort_messages(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
+    outputs: Res<Outputs>,
     mut report: ResMut<FrameReport>,
     mut mailroom: ResMut<Mailroom>,
     mut waiting: ResMut<WaitingMailboxes>,
     members: Query<&'static Members>,
     mut mailboxes: Query<(&Mailbox, &mut MailboxCounters)>,
 ) {
-    let room = mailroom.as_mut();
-    for index in room.touched.drain(..) {
-        let slot = &mut room.slots[index as usize];
+    let Mailroom { host, deliveries, slots, touched, bounces, .. } = mailroom.as_mut();
+    for index in touched.drain(..) {
+        let slot = &mut slots[index as usize];
         (slot.messages, slot.bytes, slot.start, slot.filled) = (0, 0, 0, 0);
     }
-    let fan_out = FanOut { directory: &directory, members: &members };
+    let sorter = Sorter { directory: &directory, members: &members, chunks: &outputs.before.chunks, host };
 
     let mut over = BTreeSet::new();
-    for message in &room.messages {
-        let bytes = record_bytes(&message.header);
-        fan_out.each(message.header.sender, message.recipient, |index| {
-            let slot = &mut room.slots[index as usize];
-            if slot.messages == 0 {
-                room.touched.push(index);
-            }
-            slot.messages += 1;
-            slot.bytes = slot.bytes.saturating_add(bytes);
-            if slot.messages > slot.messages_max || slot.bytes > slot.bytes_max {
-                over.insert(index);
-            }
-        });
-    }
+    sorter.each(|index, bytes, _| {
+        let slot = &mut slots[index as usize];
+        if slot.messages == 0 {
+            touched.push(index);
+        }
+        slot.messages += 1;
+        slot.bytes = slot.bytes.saturating_add(bytes);
+        if slot.messages > slot.messages_max || slot.bytes > slot.bytes_max {
+            over.insert(index);
+        }
+    });
 
     let mut refused = BTreeMap::new();
     if !over.is_empty() {
-        refused = admit(room, &fan_out, &over, &mailboxes);
+        refused = sorter.admit(slots, &over, &mailboxes);
     }
     for (&(index, at), &reason) in &refused {
-        turn_away(room, &directory, index, at, reason, clock.frame);
+        slots[index as usize].messages -= 1;
+        sorter.turn_away(bounces, index, at, reason, clock.frame);
         let mailbox = directory.mailboxes[index as usize];
         let Ok((mailbox, mut counters)) = mailboxes.get_mut(mailbox) else { continue };
         counters.dropped += 1;
@@ -128,93 +122,114 @@ pub fn sort_messages(
     }
 
     let mut total = 0_u32;
-    for &index in &room.touched {
-        let slot = &mut room.slots[index as usize];
+    for &index in touched.iter() {
+        let slot = &mut slots[index as usize];
         slot.start = total;
         total = total.saturating_add(slot.messages);
     }
-    room.deliveries.clear();
-    room.deliveries.resize(total as usize, 0);
-    let (agents, host) = room.messages.split_at(room.from_agents);
-    let host_start = agents.len();
-    let in_order = host.iter().zip(host_start..).chain(agents.iter().zip(0..));
-    for (message, at) in in_order {
-        let at = u32::try_from(at).unwrap_or(u32::MAX);
-        fan_out.each(message.header.sender, message.recipient, |index| {
-            if !refused.is_empty() && refused.contains_key(&(index, at)) {
-                return;
-            }
-            let slot = &mut room.slots[index as usize];
-            room.deliveries[(slot.start + slot.filled) as usize] = at;
-            slot.filled += 1;
-        });
-    }
+    deliveries.resize(total as usize, Delivery::default());
+    sorter.each(|index, _, at| {
+        if !refused.is_empty() && refused.contains_key(&(index, at)) {
+            return;
+        }
+        let slot = &mut slots[index as usize];
+        deliveries[(slot.start + slot.filled) as usize] = at;
+        slot.filled += 1;
+    });
     report.counts.delivered = u64::from(total);
 }
 
-/// Who gets a message.
-struct FanOut<'a, 'w, 's> {
+/// All messages of a frame, and who gets them.
+struct Sorter<'a, 'w, 's> {
     directory: &'a Directory,
     members: &'a Query<'w, 's, &'static Members>,
+    chunks: &'a [OutputChunk],
+    host: &'a HostInbox,
 }
 
-impl FanOut<'_, '_, '_> {
-    /// Calls `visit` with the position of each recipient, in the order of ids. Members that don't take messages from the
-    /// sender's group aren't recipients.
+impl Sorter<'_, '_, '_> {
+    /// Calls `visit` for each recipient of each message in canonical order: with the recipient's position, the message's bytes
+    /// in an inbox, and where it lies.
     #[inline]
-    fn each(&self, sender: u64, recipient: Recipient, mut visit: impl FnMut(u32)) {
-        match recipient {
-            Recipient::Agent(index) => visit(index),
-            Recipient::Topic(topic) => {
-                let (_, entity) = self.directory.topics[topic as usize];
-                let Ok(members) = self.members.get(entity) else { return };
-                for &member in &members.0 {
-                    let takes =
-                        self.directory.group(member.group()).is_some_and(|group| group.takes_from(AgentId(sender)));
-                    if let (true, Some(index)) = (takes, self.directory.index(member)) {
-                        visit(index);
-                    }
-                }
+    fn each(&self, mut visit: impl FnMut(u32, u32, Delivery)) {
+        self.each_of(Delivery::HOST, &self.host.addresses, &mut visit);
+        for (chunk, number) in self.chunks.iter().zip(0..) {
+            self.each_of(number, &chunk.addresses, &mut visit);
+        }
+    }
+
+    #[inline]
+    fn each_of(&self, chunk: u32, addresses: &[Address], visit: &mut impl FnMut(u32, u32, Delivery)) {
+        for (address, at) in addresses.iter().zip(0_u32..) {
+            let at = Delivery { chunk, at };
+            match address.recipient() {
+                Recipient::Agent(index) => visit(index, address.bytes, at),
+                Recipient::Topic(topic) => self.each_member(topic, at, |index| visit(index, address.bytes, at)),
             }
         }
     }
-}
 
-/// Decides what the mailboxes in `over` take of what is there for them. Returns what they don't: (mailbox, message) with the
-/// reason.
-fn admit(
-    room: &Mailroom,
-    fan_out: &FanOut,
-    over: &BTreeSet<u32>,
-    mailboxes: &Query<(&Mailbox, &mut MailboxCounters)>,
-) -> BTreeMap<(u32, u32), BounceReason> {
-    let mut incoming: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
-    let (agents, host) = room.messages.split_at(room.from_agents);
-    for (message, at) in host.iter().zip(agents.len()..).chain(agents.iter().zip(0..)) {
-        let at = u32::try_from(at).unwrap_or(u32::MAX);
-        fan_out.each(message.header.sender, message.recipient, |index| {
+    /// Members that don't take messages from the sender's group aren't recipients.
+    fn each_member(&self, topic: u32, at: Delivery, mut visit: impl FnMut(u32)) {
+        let (_, entity) = self.directory.topics[topic as usize];
+        let Ok(members) = self.members.get(entity) else { return };
+        let sender = AgentId(self.message(at).sender);
+        for &member in &members.0 {
+            if let Some((group, index)) = self.directory.find(member)
+                && group.takes_from(sender)
+            {
+                visit(index);
+            }
+        }
+    }
+
+    fn message(&self, at: Delivery) -> &MessageHeader {
+        match at.chunk {
+            Delivery::HOST => self.host.message(at.at as usize).0,
+            chunk => &self.chunks[chunk as usize].messages[at.at as usize].header,
+        }
+    }
+
+    /// Decides what the mailboxes in `over` take of what is there for them. Returns what they don't: (mailbox, message) with
+    /// the reason.
+    fn admit(
+        &self,
+        slots: &[Slot],
+        over: &BTreeSet<u32>,
+        mailboxes: &Query<(&Mailbox, &mut MailboxCounters)>,
+    ) -> BTreeMap<(u32, Delivery), BounceReason> {
+        let mut incoming: BTreeMap<u32, Vec<(Delivery, u32)>> = BTreeMap::new();
+        self.each(|index, bytes, at| {
             if over.contains(&index) {
-                incoming.entry(index).or_default().push((at, record_bytes(&message.header)));
+                incoming.entry(index).or_default().push((at, bytes));
             }
         });
+        let mut refused = BTreeMap::new();
+        for (index, messages) in incoming {
+            let policy = mailboxes
+                .get(self.directory.mailboxes[index as usize])
+                .map_or(OverflowPolicy::Reject, |(mailbox, _)| mailbox.overflow);
+            for (at, reason) in over_capacity(&slots[index as usize], policy, &messages) {
+                refused.insert((index, at), reason);
+            }
+        }
+        refused
     }
-    let mut refused = BTreeMap::new();
-    for (index, messages) in incoming {
-        let slot = &room.slots[index as usize];
-        let policy = mailboxes
-            .get(fan_out.directory.mailboxes[index as usize])
-            .map_or(OverflowPolicy::Reject, |(mailbox, _)| mailbox.overflow);
-        for (at, reason) in over_capacity(slot, policy, &messages) {
-            refused.insert((index, at), reason);
+
+    /// Tells the sender of a message that wasn't taken, where the sender is an agent.
+    fn turn_away(&self, bounces: &mut HostMessages, index: u32, at: Delivery, reason: BounceReason, frame: u64) {
+        let header = self.message(at);
+        let from = AgentId(header.sender);
+        if let (true, Some(to)) = (header.sender > sender::NATIVE, self.directory.index(from)) {
+            bounces.bounce(header, self.directory.ids[index as usize].0, to, reason, frame);
         }
     }
-    refused
 }
 
 /// Which of `messages` (position, bytes), in canonical order, a mailbox doesn't take.
-fn over_capacity(slot: &Slot, policy: OverflowPolicy, messages: &[(u32, u32)]) -> Vec<(u32, BounceReason)> {
+fn over_capacity<At: Copy>(slot: &Slot, policy: OverflowPolicy, messages: &[(At, u32)]) -> Vec<(At, BounceReason)> {
     let mut out = Vec::new();
-    let mut held: std::collections::VecDeque<(u32, u32)> = std::collections::VecDeque::new();
+    let mut held: VecDeque<(At, u32)> = VecDeque::new();
     let mut held_bytes = 0_u32;
     for &(at, bytes) in messages {
         if slot.messages_max == 0 {
@@ -244,18 +259,6 @@ fn over_capacity(slot: &Slot, policy: OverflowPolicy, messages: &[(u32, u32)]) -
         }
     }
     out
-}
-
-/// Tells the sender of a message that wasn't taken, where the sender is an agent and the message isn't itself a bounce.
-fn turn_away(room: &mut Mailroom, directory: &Directory, index: u32, at: u32, reason: BounceReason, frame: u64) {
-    let message = &room.messages[at as usize];
-    let slot = &mut room.slots[index as usize];
-    slot.messages -= 1;
-    let header = message.header;
-    let from = AgentId(header.sender);
-    if let (true, Some(to)) = (header.sender > sender::NATIVE, directory.index(from)) {
-        room.bounces.bounce(&header, directory.ids[index as usize].0, to, reason, frame);
-    }
 }
 
 #[cfg(test)]

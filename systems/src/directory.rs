@@ -17,6 +17,8 @@ pub struct Directory {
     pub mailboxes: Vec<Entity>,
     /// A copy of each agent's lifecycle, as it was at the end of the last frame.
     pub lifecycles: Vec<Lifecycle>,
+    /// Counts the frames in which one of those changed.
+    pub changes: u64,
     /// How many of those aren't [`Lifecycle::Active`].
     pub inactive: usize,
     /// The groups, in the order of their ids.

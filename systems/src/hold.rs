@@ -39,11 +39,9 @@ pub fn hold_messages(
             continue;
         }
         let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[index as usize]) else { continue };
-        let range = slot.start as usize..(slot.start + slot.filled) as usize;
-        for &at in &mailroom.deliveries[range] {
-            let message = &mailroom.messages[at as usize];
-            backlog.0.push(StoredMessage { header: message.header, payload: view.payload(message).to_vec() });
-        }
+        let stored =
+            view.of(index).map(|(header, payload)| StoredMessage { header: *header, payload: payload.to_vec() });
+        backlog.0.extend(stored);
         waiting.holding.insert(index);
         waiting.changed.insert(index);
     }

@@ -1,8 +1,13 @@
-//! What an outbox must be before anything of it is believed. The runtime calls this right after each step, while the bytes
-//! are in the cache; the rule itself is the same for every runtime.
+//! The desk at which agents' outboxes are taken. The runtime calls it right after each call, on the thread that made the call and
+//! while the bytes are in its cache; what it does is the same for every runtime. It checks all that an outbox says, finds the
+//! recipients of its messages, and leaves both in the chunk: what remains for one thread to do is little.
 
-use wasm_engine_abi::{Capabilities, Op, OutboxReader};
-use wasm_engine_components::{FaultKind, GroupLimits};
+use wasm_engine_abi::{BounceReason, Capabilities, MessageHeader, Op, OutboxHeader, OutboxReader, OutboxRecord};
+use wasm_engine_components::{Address, AgentId, FaultKind, GroupLimits, Recipient, TopicId};
+
+use crate::digest::outbox_digest;
+use crate::directory::Directory;
+use crate::ports::{OtherRecord, OutputChunk, Refused, Sent, StepRequest};
 
 /// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,34 +21,155 @@ pub enum OverLimit {
     LogLines = 3,
 }
 
-/// Checks a step's outbox: form, limits, capabilities. `log_lines` is how many lines the import `log` wrote in the step.
-///
-/// # Errors
-/// The fault, and its detail.
+/// A fault, and its detail.
+pub type Fault = (FaultKind, u32);
+
+/// What a call left: all of it comes from the guest, but for `log_lines`.
+#[derive(Clone, Copy, Debug)]
+pub struct Outbox<'a> {
+    /// The outbox.
+    pub bytes: &'a [u8],
+    /// How many records it is said to hold.
+    pub records: u32,
+    /// How many lines the import `log` wrote in the call.
+    pub log_lines: u32,
+}
+
+/// What an outbox is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxRules {
+    /// The group's limits.
+    pub limits: GroupLimits,
+    /// What the group was granted.
+    pub capabilities: Capabilities,
+}
+
+/// Where outboxes are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk<'a> {
+    /// Number of the frame.
+    pub frame: u64,
+    /// Who is where.
+    pub directory: &'a Directory,
+}
+
+impl Desk<'_> {
+    /// Checks an outbox, and puts what it holds into `chunk`. Of an outbox that is refused, nothing stays.
+    ///
+    /// # Errors
+    /// The fault: its form, a limit or a capability.
+    #[inline]
+    pub fn take(
+        &self,
+        request: &StepRequest,
+        outbox: Outbox<'_>,
+        rules: &OutboxRules,
+        chunk: &mut OutputChunk,
+    ) -> Result<(), Fault> {
+        let lengths = (chunk.addresses.len(), chunk.refused.len(), chunk.others.len());
+        let taken = self.take_records(request, outbox, rules, chunk);
+        if taken.is_err() {
+            chunk.addresses.truncate(lengths.0);
+            chunk.messages.truncate(lengths.0);
+            chunk.refused.truncate(lengths.1);
+            chunk.others.truncate(lengths.2);
+        } else if !outbox.bytes.is_empty() {
+            chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, outbox.bytes));
+            chunk.bytes.extend_from_slice(outbox.bytes);
+        }
+        taken
+    }
+
+    #[inline]
+    fn take_records(
+        &self,
+        request: &StepRequest,
+        outbox: Outbox<'_>,
+        rules: &OutboxRules,
+        chunk: &mut OutputChunk,
+    ) -> Result<(), Fault> {
+        let limits = &rules.limits;
+        if outbox.records > limits.records_per_step_max {
+            return Err((FaultKind::OverLimit, OverLimit::Records as u32));
+        }
+        let mut lines = outbox.log_lines;
+        for (record, sequence) in OutboxReader::new(outbox.bytes, outbox.records).zip(0_u32..) {
+            let record = record.map_err(|error| (FaultKind::BadOutbox, error as u32))?;
+            if !rules.capabilities.has(record.op.capability()) {
+                return Err((FaultKind::Denied, record.op.capability() as u32));
+            }
+            if record.header.payload_bytes > limits.payload_bytes_max {
+                return Err((FaultKind::OverLimit, OverLimit::PayloadBytes as u32));
+            }
+            // A chunk's bytes are bounded by its runtime, so that they can be addressed with 32 bits.
+            let offset = chunk.bytes.len() as u32 + record.offset;
+            match record.op {
+                Op::Send => self.send(request, &record, sequence, offset, chunk),
+                Op::Publish => self.publish(request, &record, sequence, offset, chunk),
+                _ => {
+                    lines += u32::from(record.op == Op::Log);
+                    let (agent, slot) = (request.agent, request.slot);
+                    chunk.others.push(OtherRecord { agent, slot, sequence, offset });
+                }
+            }
+        }
+        if lines > limits.log_lines_per_step_max {
+            return Err((FaultKind::OverLimit, OverLimit::LogLines as u32));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn send(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, offset: u32, chunk: &mut OutputChunk) {
+        let header = self.header(from.agent, &record.header, 0, sequence);
+        let to = AgentId(record.header.target);
+        let reason = match self.directory.find(to) {
+            Some((group, index)) if group.takes_from(from.agent) => {
+                return post(chunk, header, Recipient::Agent(index), offset);
+            }
+            Some(_) => BounceReason::Refused,
+            None => BounceReason::UnknownRecipient,
+        };
+        chunk.refused.push(Refused { from: from.slot, meant_for: to.0, header, reason });
+    }
+
+    fn publish(
+        &self,
+        from: &StepRequest,
+        record: &OutboxRecord<'_>,
+        sequence: u32,
+        offset: u32,
+        chunk: &mut OutputChunk,
+    ) {
+        let topic = record.header.target;
+        let header = self.header(from.agent, &record.header, topic, sequence);
+        match self.directory.topic(TopicId(topic)) {
+            Some(at) => post(chunk, header, Recipient::Topic(at), offset),
+            None => {
+                let reason = BounceReason::UnknownTopic;
+                chunk.refused.push(Refused { from: from.slot, meant_for: topic, header, reason });
+            }
+        }
+    }
+
+    /// What the recipient of a record sees.
+    #[inline]
+    pub(crate) fn header(&self, agent: AgentId, record: &OutboxHeader, topic: u64, sequence: u32) -> MessageHeader {
+        MessageHeader {
+            sender: agent.0,
+            topic,
+            correlation: record.correlation,
+            frame: self.frame,
+            sequence,
+            kind: record.kind,
+            status: 0,
+            payload_bytes: record.payload_bytes,
+        }
+    }
+}
+
 #[inline]
-pub fn check_outbox(
-    bytes: &[u8],
-    records: u32,
-    log_lines: u32,
-    limits: &GroupLimits,
-    capabilities: Capabilities,
-) -> Result<(), (FaultKind, u32)> {
-    if records > limits.records_per_step_max {
-        return Err((FaultKind::OverLimit, OverLimit::Records as u32));
-    }
-    let mut lines = log_lines;
-    for record in OutboxReader::new(bytes, records) {
-        let record = record.map_err(|error| (FaultKind::BadOutbox, error as u32))?;
-        if !capabilities.has(record.op.capability()) {
-            return Err((FaultKind::Denied, record.op.capability() as u32));
-        }
-        if record.header.payload_bytes > limits.payload_bytes_max {
-            return Err((FaultKind::OverLimit, OverLimit::PayloadBytes as u32));
-        }
-        lines += u32::from(record.op == Op::Log);
-    }
-    if lines > limits.log_lines_per_step_max {
-        return Err((FaultKind::OverLimit, OverLimit::LogLines as u32));
-    }
-    Ok(())
+fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, offset: u32) {
+    chunk.addresses.push(Address::new(to, &header));
+    chunk.messages.push(Sent { header, offset: offset + OutboxHeader::BYTES });
 }

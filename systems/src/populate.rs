@@ -10,7 +10,8 @@ use crate::digest::{LaneSums, chain};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::RunSeed;
 use crate::infer::Models;
-use crate::mailroom::{Mailroom, Slot};
+use crate::mailroom::Mailroom;
+use crate::ports::Slot;
 use crate::seal::{DigestChain, PartDigest};
 
 /// What a world starts with.

@@ -2,15 +2,17 @@
 //! knows the world. The engine plugs wasmtime and ONNX Runtime in here, tests plug in tables.
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_abi::{CallKind, InferenceStatus, MessageHeader};
-use wasm_engine_components::{AgentId, FaultKind, GroupId, Message, ModelId, PayloadRef};
+use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader};
+use wasm_engine_components::{Address, AgentFault, AgentId, FaultKind, GroupId, ModelId, Recipient};
+
+use crate::outbox::Desk;
 
 /// Steps agents. Called once in each frame, from the stage `Step`.
 pub trait AgentRuntime: Send + Sync + 'static {
     /// Carries out `batch` and leaves one outcome for each request in `results`, in the order of the requests.
     ///
     /// `results` comes with the buffers of an earlier frame, to be cleared and filled again. What a guest does wrong is an
-    /// outcome. An outbox that is handed back has passed [`crate::outbox::check_outbox`]; that of a faulted call is empty.
+    /// outcome. An outbox goes through [`Desk::take`]; that of a faulted call is left out.
     fn step(&mut self, batch: &StepBatch, results: &mut StepResults);
 }
 
@@ -41,6 +43,8 @@ pub struct StepBatch<'a> {
     pub requests: &'a [StepRequest],
     /// What the agents find in their inboxes.
     pub inbox: InboxView<'a>,
+    /// Where the agents' outboxes go.
+    pub desk: Desk<'a>,
 }
 
 /// One call of one agent.
@@ -53,45 +57,106 @@ pub struct StepRequest {
     /// What to call. `Init` starts from the module's initial image, whatever the instance did before, and has the group's
     /// parameters for an inbox.
     pub call: CallKind,
-    /// Where its messages start in [`InboxView::deliveries`].
-    pub inbox_start: u32,
-    /// How many they are. They fit into the module's inbox area.
-    pub inbox_len: u32,
+}
+
+/// What a mailbox was given in this frame, and what it holds at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slot {
+    /// Messages for it.
+    pub messages: u32,
+    /// Bytes of those, headers and padding included; saturates.
+    pub bytes: u32,
+    /// Messages that it holds at most; 0 while its agent takes none.
+    pub messages_max: u32,
+    /// Bytes that it holds at most; they fit into the module's inbox area.
+    pub bytes_max: u32,
+    /// Start of its range in [`InboxView::deliveries`].
+    pub start: u32,
+    /// Messages that were put into the range: the length of the inbox.
+    pub filled: u32,
+}
+
+/// Where a delivered message lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delivery {
+    /// Number of the chunk of the frame before; [`Delivery::HOST`] for the host's messages of this frame.
+    pub chunk: u32,
+    /// Position among its messages.
+    pub at: u32,
+}
+
+impl Delivery {
+    /// Not an agent's: an event, a result, what waited in a backlog.
+    pub const HOST: u32 = u32::MAX;
 }
 
 /// The frame's messages, sorted by recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct InboxView<'a> {
-    /// Positions in `messages`, those of one recipient side by side.
-    pub deliveries: &'a [u32],
-    /// Each message once, however many its recipients are.
-    pub messages: &'a [Message],
-    /// The payloads of messages from agents: the output of the frame before.
+    /// Each mailbox's range of `deliveries`, by the position of its agent.
+    pub slots: &'a [Slot],
+    /// The messages of one recipient side by side. A message is stored once, however many its recipients are.
+    pub deliveries: &'a [Delivery],
+    /// The messages from agents: the output of the frame before.
     pub chunks: &'a [OutputChunk],
-    /// The payloads of messages from the host.
-    pub host: &'a [u8],
+    /// The messages from the host.
+    pub host: &'a HostInbox,
 }
 
 impl<'a> InboxView<'a> {
-    /// The messages of a request, oldest and lowest sender first: what the agent sees of each, and its payload.
+    /// The messages for the agent at position `slot`, oldest and lowest sender first: what the agent sees of each, and its
+    /// payload without padding.
     #[inline]
-    pub fn of(&self, request: &StepRequest) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
+    pub fn of(&self, slot: u32) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
         let view = *self;
-        let start = request.inbox_start as usize;
-        view.deliveries[start..start + request.inbox_len as usize].iter().map(move |&at| {
-            let message = &view.messages[at as usize];
-            (&message.header, view.payload(message))
-        })
+        let Slot { start, filled, .. } = view.slots[slot as usize];
+        view.deliveries[start as usize..(start + filled) as usize].iter().map(move |&at| view.message(at))
     }
 
-    /// A message's payload, without padding.
+    /// One message.
     #[inline]
-    pub fn payload(&self, message: &Message) -> &'a [u8] {
-        let (bytes, start) = match message.payload.chunk {
-            PayloadRef::HOST => (self.host, message.payload.offset as usize * 8),
-            chunk => (self.chunks[chunk as usize].bytes.as_slice(), message.payload.offset as usize),
-        };
-        &bytes[start..start + message.header.payload_bytes as usize]
+    pub fn message(&self, at: Delivery) -> (&'a MessageHeader, &'a [u8]) {
+        if at.chunk == Delivery::HOST {
+            return self.host.message(at.at as usize);
+        }
+        let chunk = &self.chunks[at.chunk as usize];
+        let message = &chunk.messages[at.at as usize];
+        let start = message.offset as usize;
+        (&message.header, &chunk.bytes[start..start + message.header.payload_bytes as usize])
+    }
+}
+
+/// This frame's messages from the host: events, results, bounces, native systems' messages, what waited in backlogs.
+#[derive(Debug, Default)]
+pub struct HostInbox {
+    /// For whom they are, in canonical order.
+    pub addresses: Vec<Address>,
+    /// What the recipients see of them, and where their payloads start in `bytes`.
+    messages: Vec<(MessageHeader, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl HostInbox {
+    /// Adds a message. Its length is filled in.
+    pub fn push(&mut self, to: Recipient, header: &MessageHeader, payload: &[u8]) {
+        // Payloads are bounded at every door into the world, far below 4 GiB.
+        let header = MessageHeader { payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX), ..*header };
+        self.addresses.push(Address::new(to, &header));
+        self.messages.push((header, self.bytes.len()));
+        self.bytes.extend_from_slice(payload);
+    }
+
+    /// The message at a position.
+    pub fn message(&self, at: usize) -> (&MessageHeader, &[u8]) {
+        let (header, start) = &self.messages[at];
+        (header, &self.bytes[*start..start + header.payload_bytes as usize])
+    }
+
+    /// Forgets all messages, and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.addresses.clear();
+        self.messages.clear();
+        self.bytes.clear();
     }
 }
 
@@ -100,7 +165,8 @@ impl<'a> InboxView<'a> {
 pub struct StepResults {
     /// One for each request, in the same order.
     pub outcomes: Vec<StepOutcome>,
-    /// Where the outboxes lie. How agents are spread over chunks is the runtime's business, and no state.
+    /// What the outboxes held. Over all chunks, agents come in the order of their ids. How many of them share a chunk is the
+    /// runtime's business, and no state.
     pub chunks: Vec<OutputChunk>,
 }
 
@@ -109,27 +175,33 @@ pub struct StepResults {
 pub struct StepOutcome {
     /// Fuel that it used; the whole budget if it faulted.
     pub fuel: u64,
-    /// The chunk that holds its outbox.
-    pub chunk: u32,
-    /// Where the outbox starts in the chunk, in bytes.
-    pub offset: u32,
-    /// The outbox's length in bytes.
-    pub bytes: u32,
-    /// The number of its records.
-    pub records: u32,
     /// The fault's detail, see [`wasm_engine_components::AgentFault::detail`].
     pub detail: u32,
     /// Set if the call faulted.
     pub fault: Option<FaultKind>,
 }
 
-/// Outboxes of agents of one group, one after the other, as the guests wrote them.
+/// What agents of one group gave. [`Desk::take`] fills it.
 #[derive(Debug)]
 pub struct OutputChunk {
     /// The group.
     pub group: GroupId,
-    /// The outboxes.
+    /// The outboxes, one after the other, as the guests wrote them.
     pub bytes: Vec<u8>,
+    /// For whom the messages are, in the order in which they were sent.
+    pub addresses: Vec<Address>,
+    /// The messages, in the same order.
+    pub messages: Vec<Sent>,
+    /// Messages that nobody gets, and why.
+    pub refused: Vec<Refused>,
+    /// Records that aren't messages.
+    pub others: Vec<OtherRecord>,
+    /// Faults of the calls.
+    pub faults: Vec<AgentFault>,
+    /// Calls of `agent_step`.
+    pub steps: u64,
+    /// Fuel of all calls.
+    pub fuel: u64,
     /// Sum of [`crate::digest::outbox_digest`] over the outboxes that aren't empty.
     pub outbox_sum: u128,
     /// Sum of [`crate::digest::memory_digest`] over the agents that were called; 0 unless it was asked for.
@@ -138,19 +210,82 @@ pub struct OutputChunk {
     pub log_lines: Vec<ImportedLine>,
 }
 
+/// A message as it lies in a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// What the recipient sees.
+    pub header: MessageHeader,
+    /// Where the payload starts in the chunk's bytes.
+    pub offset: u32,
+}
+
+/// A message that was refused at the desk.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// Position of the sender.
+    pub from: u32,
+    /// For which agent or topic it was meant.
+    pub meant_for: u64,
+    /// The message.
+    pub header: MessageHeader,
+    /// Why.
+    pub reason: BounceReason,
+}
+
+/// A record that isn't a message: where it starts in the chunk's bytes, whose it is, and its place in the outbox.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherRecord {
+    /// Who asked.
+    pub agent: AgentId,
+    /// Its position.
+    pub slot: u32,
+    /// Position among the records of its outbox.
+    pub sequence: u32,
+    /// Where the record starts.
+    pub offset: u32,
+}
+
 impl OutputChunk {
     /// An empty chunk.
     pub const fn new(group: GroupId) -> Self {
-        Self { group, bytes: Vec::new(), outbox_sum: 0, memory_sum: 0, log_lines: Vec::new() }
+        Self {
+            group,
+            bytes: Vec::new(),
+            addresses: Vec::new(),
+            messages: Vec::new(),
+            refused: Vec::new(),
+            others: Vec::new(),
+            faults: Vec::new(),
+            steps: 0,
+            fuel: 0,
+            outbox_sum: 0,
+            memory_sum: 0,
+            log_lines: Vec::new(),
+        }
     }
 
     /// Empties the chunk and keeps its buffers.
     pub fn clear(&mut self, group: GroupId) {
         self.group = group;
         self.bytes.clear();
-        self.outbox_sum = 0;
-        self.memory_sum = 0;
+        self.addresses.clear();
+        self.messages.clear();
+        self.refused.clear();
+        self.others.clear();
+        self.faults.clear();
+        (self.steps, self.fuel) = (0, 0);
+        (self.outbox_sum, self.memory_sum) = (0, 0);
         self.log_lines.clear();
+    }
+
+    /// Counts a call, and puts its fault on the record. To be called for each request, in order.
+    #[inline]
+    pub fn count(&mut self, request: &StepRequest, outcome: &StepOutcome) {
+        self.steps += u64::from(request.call == CallKind::Step);
+        self.fuel = self.fuel.wrapping_add(outcome.fuel);
+        if let Some(kind) = outcome.fault {
+            self.faults.push(AgentFault { agent: request.agent, kind, detail: outcome.detail });
+        }
     }
 }
 

@@ -44,10 +44,12 @@ pub fn refresh_agents(
     >,
     mailboxes: Query<&Mailbox>,
 ) {
+    let mut changed = false;
     for (&id, index, &lifecycle, history, mut digest) in &mut agents {
         let at = index.0 as usize;
         let Ok(group) = directory.groups.binary_search_by_key(&id.group(), |group| group.id) else { continue };
         let before = std::mem::replace(&mut directory.lifecycles[at], lifecycle);
+        changed |= before != lifecycle;
         directory.inactive += usize::from(lifecycle != Lifecycle::Active);
         directory.inactive -= usize::from(before != Lifecycle::Active);
         chains.alive[group] += u64::from(lifecycle.is_alive());
@@ -68,6 +70,7 @@ pub fn refresh_agents(
         lanes.agents[group] = lanes.agents[group].wrapping_sub(digest.0).wrapping_add(after);
         digest.0 = after;
     }
+    directory.changes += u64::from(changed);
 }
 
 /// Keeps the lane of topics up to date with those whose members changed.

@@ -2,8 +2,10 @@
 
 use bevy_ecs::system::{Res, ResMut};
 
+use crate::directory::Directory;
 use crate::frame::{DigestOptions, FrameClock};
 use crate::mailroom::{Mailroom, Outputs};
+use crate::outbox::Desk;
 use crate::ports::{AgentPort, StepBatch};
 use crate::schedule::Calls;
 
@@ -12,13 +14,19 @@ pub fn step_agents(
     clock: Res<FrameClock>,
     options: Res<DigestOptions>,
     calls: Res<Calls>,
+    directory: Res<Directory>,
     mailroom: Res<Mailroom>,
     mut port: ResMut<AgentPort>,
     mut outputs: ResMut<Outputs>,
 ) {
     let Outputs { now, before } = outputs.as_mut();
-    let inbox = mailroom.view(before);
-    let batch = StepBatch { frame: clock.frame, digest_memories: options.memories, requests: &calls.0, inbox };
+    let batch = StepBatch {
+        frame: clock.frame,
+        digest_memories: options.memories,
+        requests: &calls.requests,
+        inbox: mailroom.view(before),
+        desk: Desk { frame: clock.frame, directory: &directory },
+    };
     port.0.step(&batch, now);
-    assert_eq!(now.outcomes.len(), calls.0.len(), "the agent runtime gives one outcome for each request");
+    assert_eq!(now.outcomes.len(), calls.requests.len(), "the agent runtime gives one outcome for each request");
 }

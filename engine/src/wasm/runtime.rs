@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use wasm_engine_abi::{MessageHeader, padded};
 use wasm_engine_components::{Group, GroupId, limits::WASM_PAGE_BYTES};
+use wasm_engine_systems::outbox::OutboxRules;
 use wasm_engine_systems::ports::{AgentRuntime, StepBatch, StepOutcome, StepResults};
 use wasmtime::{Engine, Linker, Module};
 
@@ -219,7 +220,7 @@ fn program(
         group: group.group.id,
         layout,
         image,
-        capabilities: group.group.capabilities,
+        rules: OutboxRules { limits: group.group.limits, capabilities: group.group.capabilities },
         params: group.params.to_vec(),
         seed: options.seed,
         frame_period_us: options.frame_period_us,
@@ -235,7 +236,12 @@ impl AgentRuntime for WasmRuntime {
         results.outcomes.resize(batch.requests.len(), StepOutcome::default());
         let runs = split(&self.shards, batch.requests, &mut results.outcomes);
         let units = assign(&mut self.shards, runs, &mut results.chunks);
-        let calls = FrameCalls { frame: batch.frame, digest_memories: batch.digest_memories, inbox: batch.inbox };
+        let calls = FrameCalls {
+            frame: batch.frame,
+            digest_memories: batch.digest_memories,
+            inbox: batch.inbox,
+            desk: batch.desk,
+        };
         // On one thread there is nobody to share with, and the loop costs nothing.
         if units.len() < 2 || rayon::current_num_threads() == 1 {
             units.into_iter().for_each(|unit| unit.run(&calls));

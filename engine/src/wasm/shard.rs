@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use wasm_engine_abi::{Capabilities, ExchangeLayout, agent_key};
+use wasm_engine_abi::{ExchangeLayout, agent_key};
 use wasm_engine_components::{AgentId, GroupId, GroupLimits};
+use wasm_engine_systems::outbox::OutboxRules;
 use wasmtime::{Engine, Func, Instance, InstancePre, Module, ModuleExport, Store};
 
 use super::{
@@ -93,7 +94,7 @@ pub(super) struct Program {
     pub group: GroupId,
     pub layout: ExchangeLayout,
     pub image: Image,
-    pub capabilities: Capabilities,
+    pub rules: OutboxRules,
     pub params: Vec<u8>,
     pub seed: u64,
     pub frame_period_us: u32,

@@ -8,10 +8,10 @@ use wasm_engine_abi::{
     CallKind, FrameContext, MessageHeader, OutboxError,
     message::{kind, sender},
 };
-use wasm_engine_components::{AgentId, FaultKind};
+use wasm_engine_components::FaultKind;
 use wasm_engine_systems::{
-    digest::{memory_digest, outbox_digest},
-    outbox::check_outbox,
+    digest::memory_digest,
+    outbox::{Desk, Fault, Outbox},
     ports::{InboxView, OutputChunk, StepOutcome, StepRequest},
 };
 use wasmtime::{Func, ValRaw};
@@ -26,15 +26,13 @@ use super::{
 /// How many agents ahead memory is fetched.
 const PREFETCH_AGENTS: usize = 3;
 
-/// A fault and its detail.
-type Fault = (FaultKind, u32);
-
 /// What all calls of a frame share.
 #[derive(Clone, Copy)]
 pub(super) struct FrameCalls<'a> {
     pub frame: u64,
     pub digest_memories: bool,
     pub inbox: InboxView<'a>,
+    pub desk: Desk<'a>,
 }
 
 /// Records in an agent's inbox, and the bytes that they take.
@@ -45,21 +43,21 @@ struct Written {
 }
 
 impl Shard {
-    /// Carries out requests of this shard's agents. `number` is the chunk's.
+    /// Carries out requests of this shard's agents.
     pub(super) fn run(
         &mut self,
         calls: &FrameCalls<'_>,
         requests: &[StepRequest],
         outcomes: &mut [StepOutcome],
         chunk: &mut OutputChunk,
-        number: u32,
     ) {
         core::mem::swap(&mut self.store.data_mut().lines, &mut chunk.log_lines);
         for (position, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
             if let Some(ahead) = requests.get(position + PREFETCH_AGENTS) {
                 self.prefetch(ahead);
             }
-            *outcome = self.call(calls, request, chunk, number);
+            *outcome = self.call(calls, request, chunk);
+            chunk.count(request, outcome);
         }
         core::mem::swap(&mut self.store.data_mut().lines, &mut chunk.log_lines);
     }
@@ -76,29 +74,16 @@ impl Shard {
     }
 
     #[inline]
-    fn call(
-        &mut self,
-        calls: &FrameCalls<'_>,
-        request: &StepRequest,
-        chunk: &mut OutputChunk,
-        number: u32,
-    ) -> StepOutcome {
+    fn call(&mut self, calls: &FrameCalls<'_>, request: &StepRequest, chunk: &mut OutputChunk) -> StepOutcome {
         let at = (request.slot - self.first_slot) as usize;
-        let offset = chunk.bytes.len() as u32;
         let slot = self.slot(at);
-        let mut outcome = StepOutcome { chunk: number, offset, ..StepOutcome::default() };
-        match self.enter(calls, request, at, slot).and_then(|fuel| {
-            let (bytes, records) = self.take_outbox(request.agent, slot, chunk)?;
-            Ok((fuel, bytes, records))
-        }) {
-            Ok((fuel, bytes, records)) => {
-                (outcome.fuel, outcome.bytes, outcome.records) = (fuel, bytes, records);
-            }
+        let called = self.enter(calls, request, at, slot);
+        let outcome = match called.and_then(|fuel| self.take_outbox(calls, request, slot, chunk).map(|()| fuel)) {
+            Ok(fuel) => StepOutcome { fuel, ..StepOutcome::default() },
             Err((fault, detail)) => {
-                outcome.fuel = self.program.recipe.limits.fuel_per_step_max;
-                (outcome.fault, outcome.detail) = (Some(fault), detail);
+                StepOutcome { fuel: self.program.recipe.limits.fuel_per_step_max, detail, fault: Some(fault) }
             }
-        }
+        };
         if calls.digest_memories {
             // SAFETY: see the module's head.
             let memory = unsafe { slot.bytes() };
@@ -138,7 +123,7 @@ impl Shard {
             CallKind::Step => {
                 if let Some(receive) = self.cold[at].receive {
                     let mut address = self.program.layout.inbox;
-                    for (header, _) in calls.inbox.of(request) {
+                    for (header, _) in calls.inbox.of(request.slot) {
                         self.invoke(at, receive, address)?;
                         address += header.record_bytes().unwrap_or(0);
                     }
@@ -216,7 +201,7 @@ impl Shard {
     #[inline]
     fn write_inbox(&self, calls: &FrameCalls<'_>, request: &StepRequest, slot: Slot) -> Written {
         let mut inbox = InboxWriter::new(self, slot);
-        for (header, payload) in calls.inbox.of(request) {
+        for (header, payload) in calls.inbox.of(request.slot) {
             inbox.push(header, payload);
         }
         inbox.written
@@ -236,26 +221,29 @@ impl Shard {
         inbox.written
     }
 
-    /// Checks the outbox and copies it. Gives its bytes and records.
+    /// Hands the outbox in at the desk.
     #[inline]
-    fn take_outbox(&self, agent: AgentId, slot: Slot, chunk: &mut OutputChunk) -> Result<(u32, u32), Fault> {
+    fn take_outbox(
+        &self,
+        calls: &FrameCalls<'_>,
+        request: &StepRequest,
+        slot: Slot,
+        chunk: &mut OutputChunk,
+    ) -> Result<(), Fault> {
         let layout = &self.program.layout;
         // SAFETY: as for the write of the context.
         let context = unsafe { &*slot.base().add(layout.context as usize).cast::<FrameContext>() };
         let (records, bytes) = (context.outbox_records, context.outbox_bytes);
         if records == 0 && bytes == 0 {
-            return Ok((0, 0));
+            return Ok(());
         }
         if bytes > layout.outbox_bytes_max {
             return Err((FaultKind::BadOutbox, OutboxError::Truncated as u32));
         }
         // SAFETY: the outbox area lies inside the memory, see the module's head, and the length was checked above.
-        let outbox = unsafe { core::slice::from_raw_parts(slot.base().add(layout.outbox as usize), bytes as usize) };
-        let lines = self.store.data().running.as_ref().map_or(0, |running| running.lines);
-        check_outbox(outbox, records, lines, &self.program.recipe.limits, self.program.capabilities)?;
-        chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(agent, outbox));
-        chunk.bytes.extend_from_slice(outbox);
-        Ok((bytes, records))
+        let bytes = unsafe { core::slice::from_raw_parts(slot.base().add(layout.outbox as usize), bytes as usize) };
+        let log_lines = self.store.data().running.as_ref().map_or(0, |running| running.lines);
+        calls.desk.take(request, Outbox { bytes, records, log_lines }, &self.program.rules, chunk)
     }
 }
 

@@ -15,7 +15,6 @@ pub(super) struct Run<'a> {
 pub(super) struct Unit<'a> {
     shard: &'a mut Shard,
     chunk: &'a mut OutputChunk,
-    number: u32,
     /// One, where the requests come in the order of the slots.
     first: Run<'a>,
     more: Vec<Run<'a>>,
@@ -24,10 +23,10 @@ pub(super) struct Unit<'a> {
 impl Unit<'_> {
     /// Makes the calls, on a thread whose stack is deep enough.
     pub(super) fn run(self, calls: &FrameCalls<'_>) {
-        let Self { shard, chunk, number, first, more } = self;
+        let Self { shard, chunk, first, more } = self;
         on_deep_stack(|| {
             for run in core::iter::once(first).chain(more) {
-                shard.run(calls, run.requests, run.outcomes, chunk, number);
+                shard.run(calls, run.requests, run.outcomes, chunk);
             }
         });
     }
@@ -89,10 +88,9 @@ pub(super) fn assign<'a>(
             }
             continue;
         }
-        let number = units.len() as u32;
         let found = shards.find(|&(at, _)| at == shard).zip(chunks.next());
         let ((_, shard_found), chunk) = found.expect("the runs come in the order of the shards, each with its chunk");
-        units.push(Unit { shard: shard_found, chunk, number, first: run, more: Vec::new() });
+        units.push(Unit { shard: shard_found, chunk, first: run, more: Vec::new() });
         last = shard;
     }
     units

@@ -3,8 +3,7 @@
 use bevy_app::App;
 use wasm_engine_abi::{CallKind, Capabilities, InferenceStatus, MessageHeader, Op, OutboxHeader};
 use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, OverflowPolicy};
-use wasm_engine_systems::digest::outbox_digest;
-use wasm_engine_systems::outbox::check_outbox;
+use wasm_engine_systems::outbox::{Outbox, OutboxRules};
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, StepBatch,
     StepOutcome, StepResults,
@@ -61,28 +60,22 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
                 results.chunks.push(OutputChunk::new(group));
             }
             let mut out = Out::default();
-            let inbox = batch.inbox.of(request).map(|(header, payload)| (*header, payload.to_vec())).collect();
-            (self.step)(Call { agent: request.agent, frame: batch.frame, call: request.call, inbox, out: &mut out });
-            let checked = check_outbox(&out.bytes, out.records, 0, &self.limits, Capabilities::ALL);
-            let fault = out.fault.map(|kind| (kind, 0)).or(checked.err());
-            if fault.is_some() {
-                out = Out::default();
-            }
-            let chunk = results.chunks.last_mut().unwrap();
-            let outcome = StepOutcome {
-                fuel: 10,
-                chunk: 0,
-                offset: chunk.bytes.len() as u32,
-                bytes: out.bytes.len() as u32,
-                records: out.records,
-                detail: fault.map_or(0, |fault| fault.1),
-                fault: fault.map(|fault| fault.0),
+            let inbox = match request.call {
+                CallKind::Init => Vec::new(),
+                _ => batch.inbox.of(request.slot).map(|(header, payload)| (*header, payload.to_vec())).collect(),
             };
-            if !out.bytes.is_empty() {
-                chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, &out.bytes));
-            }
-            chunk.bytes.extend_from_slice(&out.bytes);
-            results.outcomes.push(StepOutcome { chunk: results.chunks.len() as u32 - 1, ..outcome });
+            (self.step)(Call { agent: request.agent, frame: batch.frame, call: request.call, inbox, out: &mut out });
+            let chunk = results.chunks.last_mut().expect("a chunk was pushed for the first request");
+            let rules = OutboxRules { limits: self.limits, capabilities: Capabilities::ALL };
+            let outbox = Outbox { bytes: &out.bytes, records: out.records, log_lines: 0 };
+            let fault = match out.fault {
+                Some(kind) => Some((kind, 0)),
+                None => batch.desk.take(request, outbox, &rules, chunk).err(),
+            };
+            let outcome =
+                StepOutcome { fuel: 10, detail: fault.map_or(0, |fault| fault.1), fault: fault.map(|fault| fault.0) };
+            chunk.count(request, &outcome);
+            results.outcomes.push(outcome);
         }
     }
 }
@@ -94,7 +87,10 @@ pub struct Doubler(pub std::sync::Arc<std::sync::Mutex<Vec<Vec<Vec<u8>>>>>);
 impl ModelRuntime for Doubler {
     fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
         for batch in batches {
-            self.0.lock().unwrap().push(batch.rows.iter().map(|row| row.to_vec()).collect());
+            self.0
+                .lock()
+                .expect("no test fails while it holds the lock")
+                .push(batch.rows.iter().map(|row| row.to_vec()).collect());
             for row in batch.rows {
                 let offset = results.bytes.len();
                 results.bytes.extend(row.iter().map(|byte| byte * 2));

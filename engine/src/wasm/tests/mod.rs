@@ -13,11 +13,13 @@ mod speed;
 
 use std::path::PathBuf;
 
-use wasm_engine_abi::{CallKind, Capabilities, MessageHeader, OutboxReader, OutboxRecord};
-use wasm_engine_components::{
-    AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, Message, PayloadRef, message::Recipient,
+use wasm_engine_abi::{CallKind, Capabilities, CheckedOutbox, MessageHeader, OutboxRecord};
+use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, message::Recipient};
+use wasm_engine_systems::directory::Directory;
+use wasm_engine_systems::outbox::Desk;
+use wasm_engine_systems::ports::{
+    AgentRuntime, Delivery, HostInbox, InboxView, Slot, StepBatch, StepOutcome, StepRequest, StepResults,
 };
-use wasm_engine_systems::ports::{AgentRuntime, InboxView, StepBatch, StepOutcome, StepRequest, StepResults};
 
 use super::{GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
 
@@ -109,6 +111,8 @@ struct Rig {
     agents: Vec<AgentId>,
     results: StepResults,
     frame: u64,
+    /// The slots that were called in the last frame, in that order.
+    called: Vec<u32>,
 }
 
 /// A message in a test: for which slot, and what.
@@ -127,27 +131,30 @@ impl Rig {
     fn of(text: &str, group: &Group) -> Self {
         let runtime = load(text, group).unwrap_or_else(|error| panic!("{error}"));
         let agents = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal)).collect();
-        Self { runtime, agents, results: StepResults::default(), frame: 0 }
+        Self { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new() }
     }
 
     /// One frame in which the agents at `slots` are called, in that order.
     fn frame_of(&mut self, slots: &[u32], call: CallKind, mails: &[Mail<'_>], digest: bool) {
-        let (mut messages, mut host) = (Vec::new(), Vec::new());
-        for Mail(_, header, payload) in mails {
-            let payload_ref = PayloadRef { chunk: PayloadRef::HOST, offset: host.len() as u32 / 8 };
-            messages.push(Message { header: *header, payload: payload_ref, recipient: Recipient::Agent(0) });
-            host.extend_from_slice(payload);
-            host.resize(host.len().next_multiple_of(8), 0);
+        let mut host = HostInbox::default();
+        for Mail(slot, header, payload) in mails {
+            host.push(Recipient::Agent(*slot), header, payload);
         }
         let (mut requests, mut deliveries) = (Vec::new(), Vec::new());
+        let mut inboxes = vec![Slot::default(); self.agents.len()];
         for &slot in slots {
-            let inbox_start = deliveries.len() as u32;
-            deliveries.extend((0_u32..).zip(mails).filter(|(_, mail)| mail.0 == slot).map(|(at, _)| at));
-            let inbox_len = deliveries.len() as u32 - inbox_start;
-            requests.push(StepRequest { agent: self.agents[slot as usize], slot, call, inbox_start, inbox_len });
+            let start = deliveries.len() as u32;
+            let mine = (0_u32..).zip(mails).filter(|(_, mail)| mail.0 == slot);
+            deliveries.extend(mine.map(|(at, _)| Delivery { chunk: Delivery::HOST, at }));
+            let filled = deliveries.len() as u32 - start;
+            inboxes[slot as usize] = Slot { start, filled, ..Slot::default() };
+            requests.push(StepRequest { agent: self.agents[slot as usize], slot, call });
         }
-        let inbox = InboxView { deliveries: &deliveries, messages: &messages, chunks: &[], host: &host };
-        let batch = StepBatch { frame: self.frame, digest_memories: digest, requests: &requests, inbox };
+        self.called = slots.to_vec();
+        let inbox = InboxView { slots: &inboxes, deliveries: &deliveries, chunks: &[], host: &host };
+        let directory = Directory::default();
+        let desk = Desk { frame: self.frame, directory: &directory };
+        let batch = StepBatch { frame: self.frame, digest_memories: digest, requests: &requests, inbox, desk };
         self.runtime.step(&batch, &mut self.results);
         self.frame += 1;
     }
@@ -167,17 +174,20 @@ impl Rig {
     fn fault(&mut self) -> (Option<FaultKind>, u32) {
         let outcome = self.step();
         if outcome.fault.is_some() {
-            assert_eq!((outcome.bytes, outcome.records), (0, 0));
+            assert!(self.outbox(0).is_empty(), "of a faulted call nothing stays");
         }
         (outcome.fault, outcome.detail)
     }
 
-    /// The records that the request at `position` gave.
+    /// The records that the request at `position` gave. Where several agents were called, they sent messages alone: with this
+    /// rig's empty directory all of them are refused, which says whose they are.
     fn outbox(&self, position: usize) -> Vec<OutboxRecord<'_>> {
-        let outcome = self.results.outcomes[position];
-        let chunk = &self.results.chunks[outcome.chunk as usize].bytes;
-        let bytes = &chunk[outcome.offset as usize..][..outcome.bytes as usize];
-        OutboxReader::new(bytes, outcome.records).map(|record| record.unwrap()).collect()
+        let (alone, slot) = (self.called.len() == 1, self.called[position]);
+        let records = self.results.chunks.iter().flat_map(|chunk| {
+            let mut refused = chunk.refused.iter();
+            CheckedOutbox::new(&chunk.bytes).filter(move |_| refused.next().map_or(alone, |r| alone || r.from == slot))
+        });
+        records.collect()
     }
 
     /// Digest of the memories in the last frame.

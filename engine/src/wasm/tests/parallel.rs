@@ -6,8 +6,8 @@ use super::*;
 fn view(rig: &Rig) -> (Vec<(u64, Option<FaultKind>, u32)>, Vec<Vec<u8>>, u128, u128, Vec<String>) {
     let outcomes = rig.results.outcomes.iter();
     let plain = outcomes.clone().map(|outcome| (outcome.fuel, outcome.fault, outcome.detail)).collect();
-    let outboxes = outcomes
-        .map(|o| rig.results.chunks[o.chunk as usize].bytes[o.offset as usize..][..o.bytes as usize].to_vec())
+    let outboxes = (0..outcomes.len())
+        .map(|at| rig.outbox(at).iter().flat_map(|record| record.payload.to_vec()).collect())
         .collect();
     let sum = rig.results.chunks.iter().fold(0, |sum: u128, chunk| sum.wrapping_add(chunk.outbox_sum));
     let lines = rig.results.chunks.iter().flat_map(|chunk| &chunk.log_lines);
@@ -80,7 +80,7 @@ fn groups_are_dense_in_slots_and_apart_in_chunks() {
     let runtime = WasmRuntime::load(&WasmOptions::default(), &sources, &programs).unwrap();
     assert_eq!(runtime.inbox_bytes_max(GroupId(5)), 4096);
     let agents = groups.iter().flat_map(|group| (0..group.agents).map(|n| AgentId::new(group.id, n))).collect();
-    let mut rig = Rig { runtime, agents, results: StepResults::default(), frame: 0 };
+    let mut rig = Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new() };
     rig.frame(CallKind::Step, &[mail(300, 1, b"a"), mail(301, 2, b"b"), mail(557, 3, b"c")]);
     let chunks: Vec<u32> = rig.results.chunks.iter().map(|chunk| chunk.group.0).collect();
     assert_eq!(chunks, [1, 1, 4, 9, 9]);

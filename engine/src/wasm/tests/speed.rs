@@ -86,21 +86,23 @@ fn parts_of_a_step() {
 fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
     let agents = rig.agents.len() as u32;
     let payload = 5_u64.to_le_bytes();
-    let (mut messages, mut deliveries, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut host, mut deliveries, mut requests) = (HostInbox::default(), Vec::new(), Vec::new());
+    let mut slots = Vec::new();
     for slot in 0..agents {
-        let Mail(_, header, _) = mail(slot, 0, &payload);
-        let payload = PayloadRef { chunk: PayloadRef::HOST, offset: 0 };
-        messages.push(Message { header, payload, recipient: Recipient::Agent(slot) });
-        deliveries.push(slot);
-        let agent = rig.agents[slot as usize];
-        requests.push(StepRequest { agent, slot, call, inbox_start: slot, inbox_len });
+        let Mail(_, header, payload) = mail(slot, 0, &payload);
+        host.push(Recipient::Agent(slot), &header, payload);
+        deliveries.push(Delivery { chunk: Delivery::HOST, at: slot });
+        slots.push(Slot { start: slot, filled: inbox_len, ..Slot::default() });
+        requests.push(StepRequest { agent: rig.agents[slot as usize], slot, call });
     }
-    let inbox = InboxView { deliveries: &deliveries, messages: &messages, chunks: &[], host: &payload };
+    let inbox = InboxView { slots: &slots, deliveries: &deliveries, chunks: &[], host: &host };
+    let directory = Directory::default();
+    let desk = Desk { frame: 0, directory: &directory };
     let mut best = f64::MAX;
     for _ in 0..10 {
         let began = cpu_seconds();
         for frame in 0..rounds.div_ceil(4) {
-            let batch = StepBatch { frame: u64::from(frame), digest_memories: false, requests: &requests, inbox };
+            let batch = StepBatch { frame: u64::from(frame), digest_memories: false, requests: &requests, inbox, desk };
             rig.runtime.step(&batch, &mut rig.results);
         }
         best = best.min(cpu_seconds() - began);
