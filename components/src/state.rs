@@ -29,7 +29,7 @@ pub enum Lane {
     HostMessages,
     /// Members of topics.
     Topics,
-    /// Inference jobs and results in flight.
+    /// Inference jobs and results in flight, and the number of the next job.
     Inference,
     /// Groups' counters: steps, fuel, messages, faults.
     Groups,
@@ -37,11 +37,15 @@ pub enum Lane {
     Native,
     /// Memories of the agents that stepped in this frame; zero unless the run asks for full digests.
     Memories,
+    /// Faults of this frame: who, what, and its detail.
+    Faults,
+    /// Log lines of this frame that agents wrote by import, those of faulted calls among them. Others are in outboxes.
+    Logs,
 }
 
 impl Lane {
     /// How many lanes there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 12;
 
     /// Every lane, in order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -55,6 +59,8 @@ impl Lane {
         Self::Groups,
         Self::Native,
         Self::Memories,
+        Self::Faults,
+        Self::Logs,
     ];
 
     /// The name used in reports.
@@ -70,6 +76,8 @@ impl Lane {
             Self::Groups => "groups",
             Self::Native => "native",
             Self::Memories => "memories",
+            Self::Faults => "faults",
+            Self::Logs => "logs",
         }
     }
 }

@@ -5,17 +5,17 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{BounceReason, CheckedOutbox, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
 use wasm_engine_components::{
-    AgentId, GroupCounters, InferenceJob, JobData, JobId, LogLine, ModelId, NamedOutput, OutputValue, Recipient,
+    AgentId, GroupCounters, InferenceJob, JobData, JobId, Lane, LogLine, ModelId, NamedOutput, OutputValue, Recipient,
     TopicId,
 };
 
-use crate::digest::LaneSums;
+use crate::digest::{LaneSums, part_digest};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::{FrameClock, FrameReport};
 use crate::infer::Models;
 use crate::mailroom::{Mailroom, Outputs};
 use crate::outbox::Desk;
-use crate::ports::{OtherRecord, OutputChunk};
+use crate::ports::{ImportedLine, OtherRecord, OutputChunk};
 
 /// What agents asked for that becomes state later in the frame. Transient.
 #[derive(Resource, Debug, Default)]
@@ -45,6 +45,7 @@ pub fn collect_outputs(
 ) {
     lanes.outboxes.fill(0);
     lanes.memories.fill(0);
+    lanes.logs.fill(0);
     let bounced = mailroom.bounces.0.len();
     let mut collector = Collector {
         desk: Desk { frame: clock.frame, directory: &directory },
@@ -59,6 +60,9 @@ pub fn collect_outputs(
         let group = &directory.groups[at];
         lanes.outboxes[at] = lanes.outboxes[at].wrapping_add(chunk.outbox_sum);
         lanes.memories[at] = lanes.memories[at].wrapping_add(chunk.memory_sum);
+        for lines in chunk.log_lines.chunk_by(|a, b| a.agent == b.agent) {
+            lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
+        }
         let inference_jobs = collector.collect(group, chunk);
         let messages = (chunk.addresses.len() + chunk.refused.len()) as u64;
         collector.report.counts.steps += chunk.steps;
@@ -149,7 +153,8 @@ impl Collector<'_> {
             Some(status) => JobData::Output { status, bytes: Vec::new() },
             None => JobData::Input(record.payload.to_vec()),
         };
-        let latency = known.map_or(1, |model| model.latency_frames);
+        // What is refused is known at once.
+        let latency = known.filter(|_| failure.is_none()).map_or(1, |model| model.latency_frames);
         let due_frame = self.desk.frame + u64::from(latency);
         let job = InferenceJob { id, agent, model, correlation: record.header.correlation, due_frame };
         self.intentions.jobs.push((job, data));
@@ -159,6 +164,17 @@ impl Collector<'_> {
         let text = String::from_utf8_lossy(record.payload).into_owned();
         self.report.logs.push(LogLine { agent, level: record.header.kind, text });
     }
+}
+
+/// The digest of one agent's imported lines, in their order.
+fn lines_digest(lines: &[ImportedLine]) -> u128 {
+    let mut bytes = Vec::new();
+    for line in lines {
+        bytes.extend_from_slice(&line.level.to_le_bytes());
+        bytes.extend_from_slice(&(line.text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(line.text.as_bytes());
+    }
+    part_digest(Lane::Logs, lines[0].agent.0, &bytes)
 }
 
 /// A record that the desk has passed.

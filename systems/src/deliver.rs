@@ -4,22 +4,22 @@
 //! The order in a mailbox is canonical: what waited from earlier frames, then by sender (engine, outside, native systems,
 //! agents by id), then by sequence.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::system::{Commands, Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
-use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader};
 use wasm_engine_components::{
-    Address, AgentFault, AgentId, Backlog, FaultKind, InferenceJob, JobData, Mailbox, MailboxCounters, Members,
-    OverflowPolicy, Recipient,
+    Address, AgentFault, AgentId, Backlog, FaultKind, InferenceJob, JobData, Lifecycle, Mailbox, MailboxCounters,
+    Members, OverflowPolicy, Recipient,
 };
 
 use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport};
 use crate::hold::WaitingMailboxes;
-use crate::mailroom::{HostMessages, Mailroom, Outputs};
-use crate::ports::{Delivery, HostInbox, OutputChunk, Slot};
+use crate::mailroom::{HostMessages, Load, Mailroom, Outputs};
+use crate::ports::{Delivery, HostInbox, InboxRange, OutputChunk};
 
 /// Gathers this frame's messages of the host in canonical order. Those of agents lie in canonical order where they were sent.
 pub fn gather_messages(
@@ -62,7 +62,14 @@ pub fn gather_messages(
             status: *status as u32,
             ..MessageHeader::default()
         };
-        host.push(Recipient::Agent(index), &header, bytes);
+        // A result that no mailbox of its agent can hold is a failure of which the agent hears.
+        let room = room.loads[index as usize].bytes_max.saturating_sub(MessageHeader::BYTES) as usize;
+        if bytes.len() > room {
+            let failed = MessageHeader { status: InferenceStatus::Failed as u32, ..header };
+            host.push(Recipient::Agent(index), &failed, &[]);
+        } else {
+            host.push(Recipient::Agent(index), &header, bytes);
+        }
     }
     for (recipient, stored) in std::mem::take(&mut room.events).0.into_iter().chain(std::mem::take(&mut room.native).0)
     {
@@ -81,62 +88,97 @@ pub fn sort_messages(
     members: Query<&'static Members>,
     mut mailboxes: Query<(&Mailbox, &mut MailboxCounters)>,
 ) {
-    let Mailroom { host, deliveries, slots, touched, bounces, .. } = mailroom.as_mut();
+    let Mailroom { host, deliveries, ranges, loads, touched, bounces, .. } = mailroom.as_mut();
     for index in touched.drain(..) {
-        let slot = &mut slots[index as usize];
-        (slot.messages, slot.bytes, slot.start, slot.filled) = (0, 0, 0, 0);
+        let load = &mut loads[index as usize];
+        (load.messages, load.bytes) = (0, 0);
+        ranges[index as usize] = InboxRange::default();
     }
     let sorter = Sorter { directory: &directory, members: &members, chunks: &outputs.before.chunks, host };
 
-    let mut over = BTreeSet::new();
+    let mut gates = BTreeMap::new();
     sorter.each(|index, bytes, _| {
-        let slot = &mut slots[index as usize];
-        if slot.messages == 0 {
+        let load = &mut loads[index as usize];
+        if load.messages == 0 {
             touched.push(index);
         }
-        slot.messages += 1;
-        slot.bytes = slot.bytes.saturating_add(bytes);
-        if slot.messages > slot.messages_max || slot.bytes > slot.bytes_max {
-            over.insert(index);
+        load.messages += 1;
+        load.bytes = load.bytes.saturating_add(bytes);
+        if load.messages > load.messages_max || load.bytes > load.bytes_max {
+            gates.entry(index).or_insert_with(Gate::default);
         }
     });
-
-    let mut refused = BTreeMap::new();
-    if !over.is_empty() {
-        refused = sorter.admit(slots, &over, &mailboxes);
-    }
-    for (&(index, at), &reason) in &refused {
-        slots[index as usize].messages -= 1;
-        sorter.turn_away(bounces, index, at, reason, clock.frame);
-        let mailbox = directory.mailboxes[index as usize];
-        let Ok((mailbox, mut counters)) = mailboxes.get_mut(mailbox) else { continue };
-        counters.dropped += 1;
-        waiting.changed.insert(index);
-        report.counts.dropped += 1;
-        if mailbox.overflow == OverflowPolicy::Fault && reason == BounceReason::MailboxFull {
-            let agent = directory.ids[index as usize];
-            if report.faults.last().map(|fault| fault.agent) != Some(agent) {
-                report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
-            }
-        }
+    if !gates.is_empty() {
+        sorter.set_gates(&mut gates, loads, &mailboxes);
     }
 
     let mut total = 0_u32;
     for &index in touched.iter() {
-        let slot = &mut slots[index as usize];
-        slot.start = total;
-        total = total.saturating_add(slot.messages);
+        let load = &loads[index as usize];
+        ranges[index as usize].start = total;
+        total = total.saturating_add(load.messages.min(load.messages_max));
     }
     deliveries.resize(total as usize, Delivery::default());
-    sorter.each(|index, _, at| {
-        if !refused.is_empty() && refused.contains_key(&(index, at)) {
+    let mut delivered = 0;
+    sorter.each(|index, bytes, at| {
+        let refusal =
+            if gates.is_empty() { None } else { gates.get_mut(&index).and_then(|gate| gate.refuses(bytes, at)) };
+        if let Some(reason) = refusal {
+            sorter.bounce(bounces, index, at, reason, clock.frame);
             return;
         }
-        let slot = &mut slots[index as usize];
-        deliveries[(slot.start + slot.filled) as usize] = at;
-        slot.filled += 1;
+        let range = &mut ranges[index as usize];
+        deliveries[(range.start + range.messages) as usize] = at;
+        range.messages += 1;
+        delivered += 1;
     });
-    report.counts.delivered = u64::from(total);
+    report.counts.delivered = delivered;
+
+    for (index, gate) in gates {
+        let Ok((mailbox, mut counters)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
+        counters.dropped += gate.refused;
+        waiting.changed.insert(index);
+        report.counts.dropped += gate.refused;
+        // An agent that isn't stepped can't help it: its mailbox just takes no more.
+        let active = directory.lifecycles[index as usize] == Lifecycle::Active;
+        if active && gate.overflowed && mailbox.overflow == OverflowPolicy::Fault {
+            let agent = directory.ids[index as usize];
+            report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
+        }
+    }
+}
+
+/// Decides, message by message in canonical order, what a mailbox takes for which there is too much.
+#[derive(Debug, Default)]
+struct Gate {
+    /// What the mailbox holds at most, and what it has taken.
+    load: Load,
+    /// What a mailbox that drops the oldest doesn't take.
+    oldest: Option<BTreeMap<Delivery, BounceReason>>,
+    /// Messages that were refused.
+    refused: u64,
+    /// Whether one of them would have fitted into an emptier mailbox.
+    overflowed: bool,
+}
+
+impl Gate {
+    fn refuses(&mut self, bytes: u32, at: Delivery) -> Option<BounceReason> {
+        let Load { messages, bytes: taken, messages_max, bytes_max } = self.load;
+        let reason = match &self.oldest {
+            Some(oldest) => oldest.get(&at).copied(),
+            None if messages_max == 0 => Some(BounceReason::Terminated),
+            None if bytes > bytes_max => Some(BounceReason::TooLarge),
+            None if messages >= messages_max || bytes > bytes_max - taken => Some(BounceReason::MailboxFull),
+            None => None,
+        };
+        if reason.is_none() {
+            self.load.messages += 1;
+            self.load.bytes = taken.saturating_add(bytes);
+        }
+        self.refused += u64::from(reason.is_some());
+        self.overflowed |= reason == Some(BounceReason::MailboxFull);
+        reason
+    }
 }
 
 /// All messages of a frame, and who gets them.
@@ -190,72 +232,83 @@ impl Sorter<'_, '_, '_> {
         }
     }
 
-    /// Decides what the mailboxes in `over` take of what is there for them. Returns what they don't: (mailbox, message) with
-    /// the reason.
-    fn admit(
+    /// Makes the gates know their mailboxes. One that drops the oldest messages must see all of them first.
+    fn set_gates(
         &self,
-        slots: &[Slot],
-        over: &BTreeSet<u32>,
+        gates: &mut BTreeMap<u32, Gate>,
+        loads: &[Load],
         mailboxes: &Query<(&Mailbox, &mut MailboxCounters)>,
-    ) -> BTreeMap<(u32, Delivery), BounceReason> {
-        let mut incoming: BTreeMap<u32, Vec<(Delivery, u32)>> = BTreeMap::new();
-        self.each(|index, bytes, at| {
-            if over.contains(&index) {
-                incoming.entry(index).or_default().push((at, bytes));
-            }
-        });
-        let mut refused = BTreeMap::new();
-        for (index, messages) in incoming {
-            let policy = mailboxes
-                .get(self.directory.mailboxes[index as usize])
-                .map_or(OverflowPolicy::Reject, |(mailbox, _)| mailbox.overflow);
-            for (at, reason) in over_capacity(&slots[index as usize], policy, &messages) {
-                refused.insert((index, at), reason);
+    ) {
+        let mut incoming: BTreeMap<u32, Vec<Incoming>> = BTreeMap::new();
+        for (&index, gate) in gates.iter_mut() {
+            gate.load = Load { messages: 0, bytes: 0, ..loads[index as usize] };
+            let mailbox = mailboxes.get(self.directory.mailboxes[index as usize]);
+            if mailbox.is_ok_and(|(mailbox, _)| mailbox.overflow == OverflowPolicy::DropOldest) {
+                incoming.insert(index, Vec::new());
             }
         }
-        refused
+        if incoming.is_empty() {
+            return;
+        }
+        self.each(|index, bytes, at| {
+            if let Some(incoming) = incoming.get_mut(&index) {
+                incoming.push(Incoming { at, bytes, from_engine: self.message(at).sender == sender::ENGINE });
+            }
+        });
+        for (index, incoming) in incoming {
+            if let Some(gate) = gates.get_mut(&index) {
+                gate.oldest = Some(drop_oldest(&gate.load, &incoming));
+            }
+        }
     }
 
-    /// Tells the sender of a message that wasn't taken, where the sender is an agent.
-    fn turn_away(&self, bounces: &mut HostMessages, index: u32, at: Delivery, reason: BounceReason, frame: u64) {
+    /// Tells the sender of a message to one agent that wasn't taken, where the sender is an agent. A publication is counted
+    /// alone: it may be refused by any number of members.
+    fn bounce(&self, bounces: &mut HostMessages, index: u32, at: Delivery, reason: BounceReason, frame: u64) {
         let header = self.message(at);
-        let from = AgentId(header.sender);
-        if let (true, Some(to)) = (header.sender > sender::NATIVE, self.directory.index(from)) {
+        if header.sender <= sender::NATIVE || header.topic != 0 {
+            return;
+        }
+        if let Some(to) = self.directory.index(AgentId(header.sender)) {
             bounces.bounce(header, self.directory.ids[index as usize].0, to, reason, frame);
         }
     }
 }
 
-/// Which of `messages` (position, bytes), in canonical order, a mailbox doesn't take.
-fn over_capacity<At: Copy>(slot: &Slot, policy: OverflowPolicy, messages: &[(At, u32)]) -> Vec<(At, BounceReason)> {
-    let mut out = Vec::new();
-    let mut held: VecDeque<(At, u32)> = VecDeque::new();
-    let mut held_bytes = 0_u32;
-    for &(at, bytes) in messages {
-        if slot.messages_max == 0 {
-            out.push((at, BounceReason::Terminated));
+/// A message for a mailbox that drops the oldest.
+#[derive(Clone, Copy, Debug)]
+struct Incoming {
+    at: Delivery,
+    bytes: u32,
+    from_engine: bool,
+}
+
+/// What a mailbox that drops the oldest doesn't take of `incoming`, in canonical order. Results and bounces stay: nothing that
+/// agents send pushes them out.
+fn drop_oldest(load: &Load, incoming: &[Incoming]) -> BTreeMap<Delivery, BounceReason> {
+    let mut out = BTreeMap::new();
+    let mut droppable: VecDeque<(Delivery, u32)> = VecDeque::new();
+    let (mut held, mut held_bytes) = (0, 0_u32);
+    for &Incoming { at, bytes, from_engine } in incoming {
+        if load.messages_max == 0 || bytes > load.bytes_max {
+            let closed = load.messages_max == 0;
+            out.insert(at, if closed { BounceReason::Terminated } else { BounceReason::TooLarge });
             continue;
         }
-        if bytes > slot.bytes_max {
-            out.push((at, BounceReason::TooLarge));
+        let full = |held: u32, held_bytes: u32| held >= load.messages_max || bytes > load.bytes_max - held_bytes;
+        while full(held, held_bytes)
+            && let Some((oldest, freed)) = droppable.pop_front()
+        {
+            (held, held_bytes) = (held - 1, held_bytes - freed);
+            out.insert(oldest, BounceReason::MailboxFull);
+        }
+        if full(held, held_bytes) {
+            out.insert(at, BounceReason::MailboxFull);
             continue;
         }
-        let full = |held: usize, held_bytes: u32| {
-            held >= slot.messages_max as usize || held_bytes.saturating_add(bytes) > slot.bytes_max
-        };
-        if policy == OverflowPolicy::DropOldest {
-            while full(held.len(), held_bytes)
-                && let Some((oldest, freed)) = held.pop_front()
-            {
-                held_bytes -= freed;
-                out.push((oldest, BounceReason::MailboxFull));
-            }
-        }
-        if full(held.len(), held_bytes) {
-            out.push((at, BounceReason::MailboxFull));
-        } else {
-            held.push_back((at, bytes));
-            held_bytes += bytes;
+        (held, held_bytes) = (held + 1, held_bytes + bytes);
+        if !from_engine {
+            droppable.push_back((at, bytes));
         }
     }
     out
@@ -265,30 +318,52 @@ fn over_capacity<At: Copy>(slot: &Slot, policy: OverflowPolicy, messages: &[(At,
 mod tests {
     use super::*;
 
-    const ROOMY: Slot = Slot { messages: 0, bytes: 0, messages_max: 2, bytes_max: 100, start: 0, filled: 0 };
+    const ROOMY: Load = Load { messages: 0, bytes: 0, messages_max: 2, bytes_max: 100 };
+
+    fn at(at: u32) -> Delivery {
+        Delivery { chunk: 0, at }
+    }
+
+    fn refused(load: Load, sizes: &[u32]) -> Vec<Option<BounceReason>> {
+        let mut gate = Gate { load, ..Gate::default() };
+        sizes.iter().zip(0..).map(|(&bytes, n)| gate.refuses(bytes, at(n))).collect()
+    }
+
+    fn dropped(load: &Load, messages: &[(u32, bool)]) -> Vec<(u32, BounceReason)> {
+        let incoming: Vec<_> =
+            (0..).zip(messages).map(|(n, &(bytes, from_engine))| Incoming { at: at(n), bytes, from_engine }).collect();
+        drop_oldest(load, &incoming).into_iter().map(|(at, reason)| (at.at, reason)).collect()
+    }
 
     #[test]
     fn reject_keeps_the_oldest_and_what_still_fits() {
-        let out = over_capacity(&ROOMY, OverflowPolicy::Reject, &[(0, 80), (1, 40), (2, 20), (3, 8)]);
-        assert_eq!(out, [(1, BounceReason::MailboxFull), (3, BounceReason::MailboxFull)]);
+        let full = Some(BounceReason::MailboxFull);
+        assert_eq!(refused(ROOMY, &[80, 40, 20, 8]), [None, full, None, full]);
     }
 
     #[test]
     fn drop_oldest_keeps_the_newest() {
-        let out = over_capacity(&ROOMY, OverflowPolicy::DropOldest, &[(0, 80), (1, 40), (2, 20), (3, 8)]);
+        let out = dropped(&ROOMY, &[(80, false), (40, false), (20, false), (8, false)]);
         assert_eq!(out, [(0, BounceReason::MailboxFull), (1, BounceReason::MailboxFull)]);
     }
 
     #[test]
+    fn drop_oldest_never_drops_what_the_engine_says() {
+        let out = dropped(&ROOMY, &[(20, true), (20, false), (20, false), (20, true), (20, true)]);
+        let full = BounceReason::MailboxFull;
+        assert_eq!(out, [(1, full), (2, full), (4, full)]);
+    }
+
+    #[test]
     fn what_can_never_fit_is_too_large_and_pushes_nothing_out() {
-        let out = over_capacity(&ROOMY, OverflowPolicy::DropOldest, &[(0, 80), (1, 101)]);
-        assert_eq!(out, [(1, BounceReason::TooLarge)]);
+        assert_eq!(dropped(&ROOMY, &[(80, false), (101, false)]), [(1, BounceReason::TooLarge)]);
+        assert_eq!(refused(ROOMY, &[80, 101]), [None, Some(BounceReason::TooLarge)]);
     }
 
     #[test]
     fn a_closed_mailbox_takes_nothing() {
-        let closed = Slot { messages_max: 0, ..ROOMY };
-        let out = over_capacity(&closed, OverflowPolicy::Reject, &[(7, 48)]);
-        assert_eq!(out, [(7, BounceReason::Terminated)]);
+        let closed = Load { messages_max: 0, ..ROOMY };
+        assert_eq!(refused(closed, &[48]), [Some(BounceReason::Terminated)]);
+        assert_eq!(dropped(&closed, &[(48, false)]), [(0, BounceReason::Terminated)]);
     }
 }

@@ -3,7 +3,7 @@
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_components::{AgentId, Digest, Lane};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// The lanes of the frame so far. Those that are sums over parts which seldom change are carried from frame to frame.
 /// Transient: made from state.
@@ -17,6 +17,10 @@ pub struct LaneSums {
     pub outboxes: Vec<u128>,
     /// Called agents' memories, by position of the group.
     pub memories: Vec<u128>,
+    /// Faults of this frame, by position of the group.
+    pub faults: Vec<u128>,
+    /// Imported log lines of this frame, by position of the group.
+    pub logs: Vec<u128>,
     /// Backlogs and counters of mailboxes. Carried.
     pub mailboxes: u128,
     /// Members of topics. Carried.
@@ -30,10 +34,11 @@ pub fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {
     xxh3_128_with_seed(bytes, part_seed(lane, id))
 }
 
-/// The digest of a non-empty outbox, as it is summed in the lane of outboxes.
+/// The digest of a non-empty outbox, as it is summed in the lane of outboxes: xxh3 with 64 bits. It is taken in each step of each
+/// agent, and one with 128 bits would cost twice that for what is never more than some dozens of bytes.
 #[inline]
 pub fn outbox_digest(agent: AgentId, bytes: &[u8]) -> u128 {
-    xxh3_128_with_seed(bytes, part_seed(Lane::Outboxes, agent.0))
+    u128::from(xxh3_64_with_seed(bytes, part_seed(Lane::Outboxes, agent.0)))
 }
 
 /// The digest of an agent's linear memory, as it is summed in the lane of memories. All of the memory counts, and its size.

@@ -19,6 +19,9 @@ pub struct Directory {
     pub lifecycles: Vec<Lifecycle>,
     /// Counts the frames in which one of those changed.
     pub changes: u64,
+    /// The agents whose lifecycle or fault history was written in this frame: whoever writes one notes it here, so that the
+    /// others cost nothing.
+    pub written: Vec<u32>,
     /// How many of those aren't [`Lifecycle::Active`].
     pub inactive: usize,
     /// The groups, in the order of their ids.

@@ -8,6 +8,7 @@ use wasm_engine_components::{Backlog, Lane, Lifecycle, MailboxCounters, StoredMe
 
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::Directory;
+use crate::frame::FrameReport;
 use crate::mailroom::{Mailroom, Outputs};
 
 /// Which mailboxes hold back messages, and which changed in this frame: positions. Transient.
@@ -26,6 +27,7 @@ pub fn hold_messages(
     directory: Res<Directory>,
     mailroom: Res<Mailroom>,
     outputs: Res<Outputs>,
+    mut report: ResMut<FrameReport>,
     mut waiting: ResMut<WaitingMailboxes>,
     mut backlogs: Query<&mut Backlog>,
 ) {
@@ -34,14 +36,15 @@ pub fn hold_messages(
     }
     let view = mailroom.view(&outputs.before);
     for &index in &mailroom.touched {
-        let slot = &mailroom.slots[index as usize];
-        if slot.filled == 0 || directory.lifecycles[index as usize] == Lifecycle::Active {
+        let held = mailroom.ranges[index as usize].messages;
+        if held == 0 || directory.lifecycles[index as usize] == Lifecycle::Active {
             continue;
         }
         let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[index as usize]) else { continue };
         let stored =
             view.of(index).map(|(header, payload)| StoredMessage { header: *header, payload: payload.to_vec() });
         backlog.0.extend(stored);
+        report.counts.delivered -= u64::from(held);
         waiting.holding.insert(index);
         waiting.changed.insert(index);
     }

@@ -5,19 +5,21 @@ use wasm_engine_abi::message::sender;
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
 use wasm_engine_components::{Recipient, StoredMessage};
 
-use crate::ports::{Delivery, HostInbox, InboxView, Slot, StepResults};
+use crate::ports::{Delivery, HostInbox, InboxRange, InboxView, StepResults};
 
 /// All messages between two frames, but for those of agents, which stay in their chunks: see [`Outputs`]. What is in flight is
-/// state; slots and ranges are transient.
+/// state; loads and ranges are transient.
 #[derive(Resource, Debug, Default)]
 pub struct Mailroom {
     /// The host's messages of this frame.
     pub host: HostInbox,
     /// Where the delivered messages lie; those of one recipient side by side.
     pub deliveries: Vec<Delivery>,
-    /// One for each mailbox.
-    pub slots: Vec<Slot>,
-    /// The slots that were given something in this frame.
+    /// Each agent's range of `deliveries`. Apart from `loads`, because all threads of the step read it.
+    pub ranges: Vec<InboxRange>,
+    /// What there is for each mailbox.
+    pub loads: Vec<Load>,
+    /// The mailboxes for which there was something in this frame.
     pub touched: Vec<u32>,
     /// Bounces that are delivered in the next frame.
     pub bounces: HostMessages,
@@ -25,6 +27,19 @@ pub struct Mailroom {
     pub events: HostMessages,
     /// Messages of native systems that are delivered in the next frame.
     pub native: HostMessages,
+}
+
+/// What there is for a mailbox in this frame, and what it holds at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Messages for it.
+    pub messages: u32,
+    /// Bytes of those, headers and padding included; saturates.
+    pub bytes: u32,
+    /// Messages that it holds at most; 0 while its agent takes none.
+    pub messages_max: u32,
+    /// Bytes that it holds at most.
+    pub bytes_max: u32,
 }
 
 /// The agents' outputs of this frame, and of the frame before, which are delivered in this one: `Deliver` swaps them. State, as
@@ -66,7 +81,7 @@ impl HostMessages {
 impl Mailroom {
     /// This frame's messages as the runtime reads them. `before` is [`Outputs::before`].
     pub fn view<'a>(&'a self, before: &'a StepResults) -> InboxView<'a> {
-        InboxView { slots: &self.slots, deliveries: &self.deliveries, chunks: &before.chunks, host: &self.host }
+        InboxView { ranges: &self.ranges, deliveries: &self.deliveries, chunks: &before.chunks, host: &self.host }
     }
 
     /// What was published in the last frame to the topic at position `topic` of

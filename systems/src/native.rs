@@ -32,21 +32,29 @@ pub trait RegisterState {
     /// that are compared.
     ///
     /// # Panics
-    /// In the frame that finds an entity with the component and without a [`StableId`]: it would be missing in the digest.
+    /// In the frame that finds an entity with the component and without a [`StableId`], or two with the same.
     fn register_state<T: Component + Serialize + DeserializeOwned>(&mut self, name: &'static str) -> &mut Self;
 }
 
 impl RegisterState for App {
     fn register_state<T: Component + Serialize + DeserializeOwned>(&mut self, name: &'static str) -> &mut Self {
+        let domain = xxh3_64(name.as_bytes()).to_le_bytes().to_vec();
+        let mut ids = Vec::new();
         let digest = move |mut lanes: ResMut<LaneSums>, parts: Query<(Option<&StableId>, &T)>| {
-            let domain = xxh3_64(name.as_bytes()).to_le_bytes().to_vec();
+            ids.clear();
             for (id, part) in &parts {
                 let id = id.unwrap_or_else(|| panic!("an entity with `{name}`, which is state, has no StableId"));
                 // postcard writes into a vector that grows: only a component whose own serialisation fails can fail here.
                 let bytes = postcard::to_extend(part, domain.clone())
                     .expect("a component that is registered as state can be serialised");
                 lanes.native = lanes.native.wrapping_add(part_digest(Lane::Native, id.0, &bytes));
+                ids.push(*id);
             }
+            // Two parts under one id could change places and leave the sum as it is. Mostly they come in order.
+            if !ids.is_sorted() {
+                ids.sort_unstable();
+            }
+            assert!(ids.is_sorted_by(|a, b| a < b), "two entities with `{name}`, which is state, share a StableId");
         };
         self.add_systems(Frame, digest.in_set(NativeDigests).in_set(FrameStage::Seal).ambiguous_with(NativeDigests))
     }

@@ -10,8 +10,8 @@ use crate::digest::{LaneSums, chain};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::RunSeed;
 use crate::infer::Models;
-use crate::mailroom::Mailroom;
-use crate::ports::Slot;
+use crate::mailroom::{Load, Mailroom};
+use crate::ports::InboxRange;
 use crate::seal::{DigestChain, PartDigest};
 
 /// What a world starts with.
@@ -59,6 +59,7 @@ pub fn populate(world: &mut World, population: Population) {
         chains.alive.push(u64::from(seed.group.agents));
     }
     directory.inactive = directory.ids.len();
+    directory.written = (0..).take(directory.ids.len()).collect();
     let groups = population.groups.len();
     // The seed is an input of every frame: two seeds differ from the first digest on.
     chains.world = chain(Digest::default(), population.seed, &[]);
@@ -76,6 +77,8 @@ pub fn populate(world: &mut World, population: Population) {
         agents: vec![0; groups],
         outboxes: vec![0; groups],
         memories: vec![0; groups],
+        faults: vec![0; groups],
+        logs: vec![0; groups],
         ..LaneSums::default()
     });
     world.insert_resource(directory);
@@ -109,8 +112,9 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
     directory.lifecycles.resize(directory.ids.len(), Lifecycle::Initialising);
     directory.agents.extend(agents);
     directory.mailboxes.extend(mailboxes);
-    let slot = Slot { messages_max: mailbox.capacity_messages, bytes_max: mailbox.capacity_bytes, ..Slot::default() };
-    mailroom.slots.resize(directory.ids.len(), slot);
+    let load = Load { messages_max: mailbox.capacity_messages, bytes_max: mailbox.capacity_bytes, ..Load::default() };
+    mailroom.loads.resize(directory.ids.len(), load);
+    mailroom.ranges.resize(directory.ids.len(), InboxRange::default());
     let entity = world.spawn((group.clone(), GroupCounters::default())).id();
     directory.groups.push(GroupRange {
         id: group.id,

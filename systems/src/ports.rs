@@ -59,21 +59,13 @@ pub struct StepRequest {
     pub call: CallKind,
 }
 
-/// What a mailbox was given in this frame, and what it holds at most.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Slot {
-    /// Messages for it.
-    pub messages: u32,
-    /// Bytes of those, headers and padding included; saturates.
-    pub bytes: u32,
-    /// Messages that it holds at most; 0 while its agent takes none.
-    pub messages_max: u32,
-    /// Bytes that it holds at most; they fit into the module's inbox area.
-    pub bytes_max: u32,
-    /// Start of its range in [`InboxView::deliveries`].
+/// An agent's inbox of this frame: a range of [`InboxView::deliveries`]. Its messages fit into the module's inbox area.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InboxRange {
+    /// Where it starts.
     pub start: u32,
-    /// Messages that were put into the range: the length of the inbox.
-    pub filled: u32,
+    /// How many messages it holds.
+    pub messages: u32,
 }
 
 /// Where a delivered message lies.
@@ -93,8 +85,8 @@ impl Delivery {
 /// The frame's messages, sorted by recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct InboxView<'a> {
-    /// Each mailbox's range of `deliveries`, by the position of its agent.
-    pub slots: &'a [Slot],
+    /// Each agent's range of `deliveries`, by position.
+    pub ranges: &'a [InboxRange],
     /// The messages of one recipient side by side. A message is stored once, however many its recipients are.
     pub deliveries: &'a [Delivery],
     /// The messages from agents: the output of the frame before.
@@ -109,8 +101,8 @@ impl<'a> InboxView<'a> {
     #[inline]
     pub fn of(&self, slot: u32) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
         let view = *self;
-        let Slot { start, filled, .. } = view.slots[slot as usize];
-        view.deliveries[start as usize..(start + filled) as usize].iter().map(move |&at| view.message(at))
+        let InboxRange { start, messages } = view.ranges[slot as usize];
+        view.deliveries[start as usize..(start + messages) as usize].iter().map(move |&at| view.message(at))
     }
 
     /// One message.
@@ -186,7 +178,7 @@ pub struct StepOutcome {
 pub struct OutputChunk {
     /// The group.
     pub group: GroupId,
-    /// The outboxes, one after the other, as the guests wrote them.
+    /// Payloads of messages, and whole records that aren't messages.
     pub bytes: Vec<u8>,
     /// For whom the messages are, in the order in which they were sent.
     pub addresses: Vec<Address>,

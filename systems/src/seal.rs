@@ -2,14 +2,14 @@
 
 use bevy_ecs::change_detection::{DetectChanges, Ref};
 use bevy_ecs::component::Component;
-use bevy_ecs::query::{Changed, Or};
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
-    AgentId, AgentIndex, Digest, FaultHistory, FrameRecord, Group, GroupCounters, GroupRecord, GroupTotals,
-    InferenceJob, JobData, Lane, Lanes, Lifecycle, Mailbox, Members, Recipient, Topic,
+    Digest, FaultHistory, FrameRecord, Group, GroupCounters, GroupRecord, GroupTotals, InferenceJob, JobData, Lane,
+    Lanes, Lifecycle, Mailbox, Members, Recipient, Topic,
 };
 
+use crate::collect::NextJob;
 use crate::digest::{LaneSums, chain, part_digest};
 use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport, Sealed};
@@ -30,23 +30,20 @@ pub struct DigestChain {
     pub alive: Vec<u64>,
 }
 
-/// Brings the dense tables and the lane of agents up to date with the lifecycles that changed.
+/// Brings the dense tables and the lane of agents up to date with the lifecycles that were written.
 pub fn refresh_agents(
     mut directory: ResMut<Directory>,
     mut mailroom: ResMut<Mailroom>,
     mut lanes: ResMut<LaneSums>,
     mut chains: ResMut<DigestChain>,
-    mut agents: Query<
-        '_,
-        '_,
-        (&AgentId, &AgentIndex, &Lifecycle, &FaultHistory, &mut PartDigest),
-        Or<(Changed<Lifecycle>, Changed<FaultHistory>)>,
-    >,
+    mut agents: Query<(&Lifecycle, &FaultHistory, &mut PartDigest)>,
     mailboxes: Query<&Mailbox>,
 ) {
     let mut changed = false;
-    for (&id, index, &lifecycle, history, mut digest) in &mut agents {
-        let at = index.0 as usize;
+    for index in std::mem::take(&mut directory.written) {
+        let at = index as usize;
+        let id = directory.ids[at];
+        let Ok((&lifecycle, history, mut digest)) = agents.get_mut(directory.agents[at]) else { continue };
         let Ok(group) = directory.groups.binary_search_by_key(&id.group(), |group| group.id) else { continue };
         let before = std::mem::replace(&mut directory.lifecycles[at], lifecycle);
         changed |= before != lifecycle;
@@ -55,11 +52,11 @@ pub fn refresh_agents(
         chains.alive[group] += u64::from(lifecycle.is_alive());
         chains.alive[group] -= u64::from(before.is_alive());
         if !lifecycle.is_alive() {
-            mailroom.slots[at].messages_max = 0;
+            mailroom.loads[at].messages_max = 0;
         } else if !before.is_alive()
             && let Ok(mailbox) = mailboxes.get(directory.mailboxes[at])
         {
-            mailroom.slots[at].messages_max = mailbox.capacity_messages;
+            mailroom.loads[at].messages_max = mailbox.capacity_messages;
         }
         let mut bytes = [0; 17];
         bytes[0] = lifecycle as u8;
@@ -94,6 +91,7 @@ pub fn seal_frame(
     directory: Res<Directory>,
     lanes: Res<LaneSums>,
     mailroom: Res<Mailroom>,
+    next_job: Res<NextJob>,
     jobs: Query<(&InferenceJob, &JobData)>,
     groups: Query<(&Group, &GroupCounters)>,
 ) {
@@ -104,7 +102,8 @@ pub fn seal_frame(
         let Ok((group, counters)) = groups.get(range.entity) else { continue };
         let totals = part_digest(Lane::Groups, u64::from(group.id.0), &totals_bytes(&counters.0));
         group_lane = group_lane.wrapping_add(totals);
-        let parts = [lanes.agents[at], lanes.outboxes[at], lanes.memories[at], totals];
+        let parts =
+            [lanes.agents[at], lanes.outboxes[at], lanes.memories[at], lanes.faults[at], lanes.logs[at], totals];
         chains.groups[at] = chain(chains.groups[at], frame, &parts);
         record.groups.push(GroupRecord {
             group: group.id.0,
@@ -122,10 +121,14 @@ pub fn seal_frame(
     all[Lane::HostMessages] =
         Digest(host_messages(0, &mailroom.bounces).wrapping_add(host_messages(1 << 32, &mailroom.native)));
     all[Lane::Topics] = Digest(lanes.topics);
-    all[Lane::Inference] = sum(&jobs.iter().map(|(job, data)| job_digest(job, data)).collect::<Vec<_>>());
+    let next = part_digest(Lane::Inference, u64::MAX, &next_job.0.to_le_bytes());
+    let jobs = jobs.iter().map(|(job, data)| job_digest(job, data));
+    all[Lane::Inference] = Digest(jobs.fold(next, u128::wrapping_add));
     all[Lane::Groups] = Digest(group_lane);
     all[Lane::Native] = Digest(lanes.native);
     all[Lane::Memories] = sum(&lanes.memories);
+    all[Lane::Faults] = sum(&lanes.faults);
+    all[Lane::Logs] = sum(&lanes.logs);
 
     chains.world = chain(chains.world, frame, &all.0.map(|digest| digest.0));
     report.counts.agents = chains.alive.iter().sum();

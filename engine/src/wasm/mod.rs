@@ -10,6 +10,7 @@
 //! mutable globals don't hold; the work is split by shards of fixed size, never by the number of threads.
 
 mod arena;
+mod awake;
 mod bare;
 mod compile;
 mod error;

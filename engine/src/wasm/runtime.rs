@@ -12,6 +12,7 @@ use wasmtime::{Engine, Linker, Module};
 
 use super::{
     arena::{Arena, SlotCreator, SlotPlan, SlotRange},
+    awake::Awake,
     compile::{compile, engine},
     error::{ModuleError, ModuleProblem},
     image::StateExports,
@@ -19,7 +20,7 @@ use super::{
     instrument::{Instrumented, instrument},
     shard::{Program, Recipe, SHARD_AGENTS, Shard, ShardPlan},
     stack::on_deep_stack,
-    step::FrameCalls,
+    step::{FrameCalls, PREFETCH_FROM_AGENTS},
     units::{assign, split},
     validate::{ModuleFacts, validate},
 };
@@ -67,6 +68,7 @@ pub struct WasmRuntime {
     /// Each group's number and its module's inbox area, in the order of the groups.
     inboxes: Vec<(GroupId, u32)>,
     cache_problem: Option<String>,
+    awake: Awake,
 }
 
 /// A module on its way through the load.
@@ -146,7 +148,7 @@ fn load(
     let shards = in_order(&plans, |_, &(at, plan)| Shard::new(&engine, &programs[at], &arena, ranges[at], plan));
     let shards = shards.map_err(|(plan, problem)| blame(groups[plans[plan].0].module, problem))?;
     let inboxes = groups.iter().zip(&programs).map(|(group, program)| (group.group.id, program.layout.inbox_bytes_max));
-    Ok(WasmRuntime { shards, inboxes: inboxes.collect(), cache_problem })
+    Ok(WasmRuntime { shards, inboxes: inboxes.collect(), cache_problem, awake: Awake::new() })
 }
 
 /// Does `work` on each item in parallel; the first error in the order of the items counts.
@@ -241,12 +243,15 @@ impl AgentRuntime for WasmRuntime {
             digest_memories: batch.digest_memories,
             inbox: batch.inbox,
             desk: batch.desk,
+            prefetch: batch.requests.len() >= PREFETCH_FROM_AGENTS,
         };
         // On one thread there is nobody to share with, and the loop costs nothing.
         if units.len() < 2 || rayon::current_num_threads() == 1 {
             units.into_iter().for_each(|unit| unit.run(&calls));
         } else {
+            self.awake.release();
             units.into_par_iter().for_each(|unit| unit.run(&calls));
+            self.awake.hold();
         }
     }
 }

@@ -108,7 +108,12 @@ pub(super) struct Hot {
     pub key: u64,
     /// Where its instance's own data lies: only ever prefetched.
     pub vm: *const u8,
+    /// Its memory.
+    pub slot: Slot,
+    /// Whether it is no longer as it was made.
+    pub used: bool,
 }
+const _: () = assert!(size_of::<Hot>() <= 64);
 
 // SAFETY: the pointer is never followed.
 unsafe impl Send for Hot {}
@@ -119,8 +124,6 @@ unsafe impl Sync for Hot {}
 pub(super) struct Cold {
     pub instance: Instance,
     pub receive: Option<Func>,
-    /// Whether it is no longer as it was made.
-    pub used: bool,
 }
 
 /// Agents side by side.
@@ -171,34 +174,35 @@ impl Shard {
     }
 
     fn add(&mut self, at: u32) -> Result<(), ModuleProblem> {
-        let (program, slot) = (Arc::clone(&self.program), self.slot(at as usize));
+        let program = Arc::clone(&self.program);
+        let slot = self.arena.slot(&self.range, (self.first_ordinal + at) as usize);
         let instance = program.recipe.instantiate(&mut self.store, slot)?;
         let calls = &program.recipe.calls;
         let step = function(&mut self.store, instance, &calls.step);
         let receive = calls.receive.as_ref().map(|export| function(&mut self.store, instance, export));
         let vm = step.to_raw(&mut self.store).cast_const().cast();
         let agent = AgentId::new(program.group, self.first_ordinal + at);
-        self.hot.push(Hot { step, key: agent_key(program.seed, agent.0), vm });
-        self.cold.push(Cold { instance, receive, used: false });
+        self.hot.push(Hot { step, key: agent_key(program.seed, agent.0), vm, slot, used: false });
+        self.cold.push(Cold { instance, receive });
         Ok(())
     }
 
     /// The memory of the agent with number `at` of the shard.
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Slot {
-        self.arena.slot(&self.range, self.first_ordinal as usize + at)
+        self.hot[at].slot
     }
 
     /// Makes an agent as new.
     pub(super) fn refresh(&mut self, at: usize) {
-        if !self.cold[at].used {
+        if !self.hot[at].used {
             return;
         }
         let slot = self.slot(at);
         let Program { recipe, image, .. } = &*self.program;
         // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
         unsafe { image.restore(&recipe.state, &mut self.store, self.cold[at].instance, &self.arena, slot) };
-        self.cold[at].used = false;
+        self.hot[at].used = false;
     }
 }
 

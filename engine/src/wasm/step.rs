@@ -26,6 +26,9 @@ use super::{
 /// How many agents ahead memory is fetched.
 const PREFETCH_AGENTS: usize = 3;
 
+/// From how many agents on: what a call touches of fewer (some 500 bytes each) stays in a core's cache.
+pub(super) const PREFETCH_FROM_AGENTS: usize = 4_096;
+
 /// What all calls of a frame share.
 #[derive(Clone, Copy)]
 pub(super) struct FrameCalls<'a> {
@@ -33,6 +36,8 @@ pub(super) struct FrameCalls<'a> {
     pub digest_memories: bool,
     pub inbox: InboxView<'a>,
     pub desk: Desk<'a>,
+    /// Whether the agents are too many for the caches.
+    pub prefetch: bool,
 }
 
 /// Records in an agent's inbox, and the bytes that they take.
@@ -53,7 +58,9 @@ impl Shard {
     ) {
         core::mem::swap(&mut self.store.data_mut().lines, &mut chunk.log_lines);
         for (position, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
-            if let Some(ahead) = requests.get(position + PREFETCH_AGENTS) {
+            if calls.prefetch
+                && let Some(ahead) = requests.get(position + PREFETCH_AGENTS)
+            {
                 self.prefetch(ahead);
             }
             *outcome = self.call(calls, request, chunk);
@@ -66,7 +73,7 @@ impl Shard {
     fn prefetch(&self, request: &StepRequest) {
         let at = request.slot.wrapping_sub(self.first_slot) as usize;
         let Some(hot) = self.hot.get(at) else { return };
-        let (base, layout) = (self.slot(at).base().cast_const(), &self.program.layout);
+        let (base, layout) = (hot.slot.base().cast_const(), &self.program.layout);
         fetch(hot.vm);
         fetch(base.wrapping_add(layout.context as usize));
         fetch(base.wrapping_add(layout.inbox as usize));
@@ -102,7 +109,7 @@ impl Shard {
             }
             CallKind::Step | CallKind::Shutdown => self.write_inbox(calls, request, slot),
         };
-        self.cold[at].used = true;
+        self.hot[at].used = true;
         self.write_context(calls, request, at, slot, written);
         let budget = self.program.recipe.limits.fuel_per_step_max;
         self.store.set_fuel(budget).expect("fuel is on");
@@ -121,7 +128,9 @@ impl Shard {
         let context = self.program.layout.context;
         match request.call {
             CallKind::Step => {
-                if let Some(receive) = self.cold[at].receive {
+                if self.program.recipe.calls.receive.is_some()
+                    && let Some(receive) = self.cold[at].receive
+                {
                     let mut address = self.program.layout.inbox;
                     for (header, _) in calls.inbox.of(request.slot) {
                         self.invoke(at, receive, address)?;

@@ -18,7 +18,7 @@ use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, Gr
 use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::outbox::Desk;
 use wasm_engine_systems::ports::{
-    AgentRuntime, Delivery, HostInbox, InboxView, Slot, StepBatch, StepOutcome, StepRequest, StepResults,
+    AgentRuntime, Delivery, HostInbox, InboxRange, InboxView, StepBatch, StepOutcome, StepRequest, StepResults,
 };
 
 use super::{GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
@@ -141,17 +141,17 @@ impl Rig {
             host.push(Recipient::Agent(*slot), header, payload);
         }
         let (mut requests, mut deliveries) = (Vec::new(), Vec::new());
-        let mut inboxes = vec![Slot::default(); self.agents.len()];
+        let mut inboxes = vec![InboxRange::default(); self.agents.len()];
         for &slot in slots {
             let start = deliveries.len() as u32;
             let mine = (0_u32..).zip(mails).filter(|(_, mail)| mail.0 == slot);
             deliveries.extend(mine.map(|(at, _)| Delivery { chunk: Delivery::HOST, at }));
-            let filled = deliveries.len() as u32 - start;
-            inboxes[slot as usize] = Slot { start, filled, ..Slot::default() };
+            let messages = deliveries.len() as u32 - start;
+            inboxes[slot as usize] = InboxRange { start, messages };
             requests.push(StepRequest { agent: self.agents[slot as usize], slot, call });
         }
         self.called = slots.to_vec();
-        let inbox = InboxView { slots: &inboxes, deliveries: &deliveries, chunks: &[], host: &host };
+        let inbox = InboxView { ranges: &inboxes, deliveries: &deliveries, chunks: &[], host: &host };
         let directory = Directory::default();
         let desk = Desk { frame: self.frame, directory: &directory };
         let batch = StepBatch { frame: self.frame, digest_memories: digest, requests: &requests, inbox, desk };

@@ -92,10 +92,10 @@ fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
         let Mail(_, header, payload) = mail(slot, 0, &payload);
         host.push(Recipient::Agent(slot), &header, payload);
         deliveries.push(Delivery { chunk: Delivery::HOST, at: slot });
-        slots.push(Slot { start: slot, filled: inbox_len, ..Slot::default() });
+        slots.push(InboxRange { start: slot, messages: inbox_len });
         requests.push(StepRequest { agent: rig.agents[slot as usize], slot, call });
     }
-    let inbox = InboxView { slots: &slots, deliveries: &deliveries, chunks: &[], host: &host };
+    let inbox = InboxView { ranges: &slots, deliveries: &deliveries, chunks: &[], host: &host };
     let directory = Directory::default();
     let desk = Desk { frame: 0, directory: &directory };
     let mut best = f64::MAX;
