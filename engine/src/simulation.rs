@@ -169,8 +169,11 @@ impl Machine {
         let mut sources = Vec::new();
         let mut modules = Vec::new();
         for entry in &scenario.modules {
-            let (bytes, sha256) =
-                files::read_checked("module", &entry.name, &entry.path, limits::MODULE_BYTES_MAX, entry.sha256)?;
+            let read = files::read_checked(&entry.path, limits::MODULE_BYTES_MAX, entry.sha256);
+            let (bytes, sha256) = read.map_err(|problem| {
+                let (name, path) = (entry.name.clone(), entry.path.clone());
+                FileError { what: "module", name, path, problem }
+            })?;
             modules.push(LoadedFile { name: entry.name.clone(), sha256 });
             sources.push(ModuleSource { name: entry.name.clone(), path: entry.path.clone(), bytes });
         }

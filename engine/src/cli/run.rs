@@ -137,7 +137,7 @@ fn run_frames(
     mut facts: RunFacts,
 ) -> Result<Outcome, NotStarted> {
     let digest = if args.digest == DigestScope::Full { "full" } else { "frame" };
-    let run_options = RunOptions { threads: facts.threads, digest: digest.to_owned() };
+    let run_options = RunOptions::new(&simulation, digest);
     let mut sink = Sink {
         run_dir: RunDir::create(place, scenario, &run_options)?,
         collector: Collector::default(),
