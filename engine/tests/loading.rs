@@ -6,11 +6,13 @@ mod common;
 
 use std::path::Path;
 
-use wasm_engine::scenario::{LoadOptions, load};
+use wasm_engine::files::sha256_of_file;
+use wasm_engine::run_dir::{Place, RunDir, RunOptions};
+use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 
 /// A ring of four agents in a folder, with `more` in its scenario.
-fn scenario(folder: &Path, more: &str) -> wasm_engine::scenario::Scenario {
+fn scenario(folder: &Path, more: &str) -> Scenario {
     std::fs::copy(common::root().join("agents/samples/wasm/ring.wasm"), folder.join("ring.wasm")).unwrap();
     let text = format!(
         "frames = 2\nmodules.ring.path = \"ring.wasm\"\n{more}\n[[groups]]\nname = \"ring\"\nmodule = \"ring\"\n\
@@ -21,7 +23,7 @@ fn scenario(folder: &Path, more: &str) -> wasm_engine::scenario::Scenario {
 }
 
 /// What is said while a simulation is built, or why it isn't.
-fn said(scenario: &wasm_engine::scenario::Scenario, cache_dir: Option<&Path>) -> Result<Vec<String>, String> {
+fn said(scenario: &Scenario, cache_dir: Option<&Path>) -> Result<Vec<String>, String> {
     let options = SimulationOptions { cache_dir: cache_dir.map(Path::to_path_buf), ..SimulationOptions::default() };
     let mut lines = Vec::new();
     let built = Simulation::new(scenario, &options, &mut |line: &str| lines.push(line.to_owned()));
@@ -49,6 +51,27 @@ fn a_module_that_became_a_pipe_keeps_nobody_waiting() {
     common::pipe(&folder.path().join("ring.wasm"));
     let told = said(&scenario, None).unwrap_err();
     assert!(told.ends_with("can't be read: it is a device or a pipe, a file is needed"), "{told}");
+}
+
+/// A module that is replaced while the run goes on, as a build does, isn't what ran.
+#[test]
+fn the_manifest_has_the_hashes_of_what_was_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/gemm.onnx");
+    std::fs::copy(model, folder.path().join("gemm.onnx")).unwrap();
+    let scenario = scenario(folder.path(), "models.gemm.path = \"gemm.onnx\"");
+    let simulation = Simulation::new(&scenario, &SimulationOptions::default(), &mut |_| {}).unwrap();
+    let files = [("modules", "ring", "ring.wasm"), ("models", "gemm", "gemm.onnx")];
+    let hashes = files.map(|(.., file)| sha256_of_file(&folder.path().join(file)).unwrap());
+    for (.., file) in files {
+        std::fs::write(folder.path().join(file), "another").unwrap();
+    }
+    let out = folder.path().join("run");
+    RunDir::create(&Place::new(Some(&out), "ring"), &scenario, &RunOptions::new(&simulation, "frame")).unwrap();
+    let manifest: toml::Table = std::fs::read_to_string(out.join("manifest.toml")).unwrap().parse().unwrap();
+    for ((sort, name, _), hash) in files.iter().zip(&hashes) {
+        assert_eq!(manifest[*sort][*name]["sha256"].as_str(), Some(hash.as_str()), "{name}");
+    }
 }
 
 #[test]
