@@ -1,4 +1,4 @@
-//! Reading the files that a scenario names: bounded, and checked against the hash that the scenario states.
+//! Reading files that users name: regular ones alone, bounded, and hashed.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,48 +6,41 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// Why a file wasn't taken.
+/// A file that wasn't taken: a module's.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+#[error("the {what} `{name}` ({path}) {problem}", path = path.display())]
+pub struct FileError {
+    /// `"module"`.
+    pub what: &'static str,
+    /// Its name in the scenario.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: FileProblem,
+}
+
+/// Why a file wasn't taken. Displayed, it goes on after the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum FileProblem {
     /// It can't be read.
-    #[error("can't read {what} `{name}`, {path}: {source}", path = path.display())]
-    Read {
-        /// `"module"` or `"model"`.
-        what: &'static str,
-        /// Its name in the scenario.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error("can't be read: {0}")]
+    Unreadable(#[from] io::Error),
     /// It is larger than the limit.
-    #[error("{what} `{name}`, {path}, is larger than the limit of {bytes_max} bytes", path = path.display())]
+    #[error("has more than {bytes_max} bytes, which is the limit")]
     TooLarge {
-        /// `"module"` or `"model"`.
-        what: &'static str,
-        /// Its name in the scenario.
-        name: String,
-        /// The file.
-        path: PathBuf,
         /// The limit.
         bytes_max: u64,
     },
-    /// It isn't what the scenario says.
+    /// It isn't the one that the scenario means.
     #[error(
-        "{what} `{name}`, {path}, has sha256 {found}, and the scenario says {stated}: restore the file, or state its hash",
-        path = path.display()
+        "has the sha256 {found}, but the scenario says {stated}: put the right file there, or write the new hash into the \
+         scenario if the file was changed on purpose"
     )]
-    Hash {
-        /// `"module"` or `"model"`.
-        what: &'static str,
-        /// Its name in the scenario.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// Its hash.
+    WrongHash {
+        /// What the file hashes to, in hex.
         found: String,
-        /// The hash that the scenario states.
+        /// What the scenario says, in hex.
         stated: String,
     },
 }
@@ -62,33 +55,100 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// Reads a file of at most `bytes_max` bytes and gives it with its hash, which must be `stated` if that is given.
+/// Opens a regular file. A folder has no content, a device may have no end, and a pipe may keep who opens it waiting.
+///
+/// # Errors
+/// It isn't one, or can't be opened.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_file() {
+        return File::open(path);
+    }
+    let found = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {found}, a file is needed")))
+}
+
+/// The first `bytes_max` bytes of a regular file.
+///
+/// # Errors
+/// It can't be read.
+pub fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The hash of a regular file of any size, in hex.
+///
+/// # Errors
+/// It can't be read.
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut file = open_regular(path)?;
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(hex(&hash.finalize())),
+            Ok(length) => hash.update(&block[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads a regular file of at most `bytes_max` bytes and gives it with its hash, which must be `stated` if that is given.
 ///
 /// # Errors
 /// The file can't be read, is too large, or has another hash.
-pub fn read_checked(
-    what: &'static str,
-    name: &str,
-    path: &Path,
-    bytes_max: u64,
-    stated: Option<[u8; 32]>,
-) -> Result<(Vec<u8>, [u8; 32]), FileError> {
-    let failed = |source| FileError::Read { what, name: name.into(), path: path.into(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+pub fn read_checked(path: &Path, bytes_max: u64, stated: Option<[u8; 32]>) -> Result<(Vec<u8>, [u8; 32]), FileProblem> {
+    let bytes = read_at_most(path, bytes_max.saturating_add(1))?;
     if bytes.len() as u64 > bytes_max {
-        return Err(FileError::TooLarge { what, name: name.into(), path: path.into(), bytes_max });
+        return Err(FileProblem::TooLarge { bytes_max });
     }
     let found = sha256(&bytes);
     match stated {
-        Some(stated) if stated != found => Err(FileError::Hash {
-            what,
-            name: name.into(),
-            path: path.into(),
-            found: hex(&found),
-            stated: hex(&stated),
-        }),
+        Some(stated) if stated != found => Err(FileProblem::WrongHash { found: hex(&found), stated: hex(&stated) }),
         _ => Ok((bytes, found)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit_and_compared_with_its_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"abc").unwrap();
+        let (bytes, hash) = read_checked(&path, 3, None).unwrap();
+        assert_eq!((bytes.as_slice(), hash), (&b"abc"[..], sha256(b"abc")));
+        assert_eq!(hex(&hash), sha256_of_file(&path).unwrap());
+        assert_eq!(read_at_most(&path, 2).unwrap(), b"ab");
+        assert!(matches!(read_checked(&path, 2, Some(hash)), Err(FileProblem::TooLarge { bytes_max: 2 })));
+        assert!(read_checked(&path, 3, Some(hash)).is_ok());
+        let told = read_checked(&path, 3, Some([0; 32])).unwrap_err().to_string();
+        assert!(told.contains(&hex(&hash)) && told.contains(&"0".repeat(64)), "{told}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_never_opened() {
+        let told = |path: &Path| read_checked(path, 1 << 40, None).unwrap_err().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(told(folder.path()), "can't be read: it is a folder, a file is needed");
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt as _;
+
+            // Without an end, and without a writer: reading the one would fill the memory, opening the other would wait.
+            let pipe = folder.path().join("pipe");
+            let name = std::ffi::CString::new(pipe.as_os_str().as_bytes()).unwrap();
+            // SAFETY: a string that ends with a zero, and lives through the call.
+            assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+            for path in [Path::new("/dev/zero"), &pipe] {
+                assert_eq!(told(path), "can't be read: it is a device or a pipe, a file is needed");
+                assert!(sha256_of_file(path).is_err());
+            }
+        }
     }
 }

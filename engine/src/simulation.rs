@@ -10,7 +10,7 @@ use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
-use crate::inference::{InferenceError, ModelInfo, NoModels, OnnxRuntime};
+use crate::inference::{Batching, InferenceError, ModelInfo, NoModels, OnnxRuntime};
 use crate::scenario::{GroupEntry, Scenario};
 use crate::wasm::{GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
 
@@ -62,7 +62,8 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// Builds the world of a scenario. `say` is told what takes time or is worth knowing: fetching ONNX Runtime, say.
+    /// Builds the world of a scenario. `say` is told what takes time or is worth knowing: fetching ONNX Runtime, a model whose
+    /// rows can't share runs, a cache that can't be used.
     ///
     /// # Errors
     /// A file of the scenario is missing, was changed, or is refused.
@@ -169,8 +170,11 @@ impl Machine {
         let mut sources = Vec::new();
         let mut modules = Vec::new();
         for entry in &scenario.modules {
-            let (bytes, sha256) =
-                files::read_checked("module", &entry.name, &entry.path, limits::MODULE_BYTES_MAX, entry.sha256)?;
+            let read = files::read_checked(&entry.path, limits::MODULE_BYTES_MAX, entry.sha256);
+            let (bytes, sha256) = read.map_err(|problem| {
+                let (name, path) = (entry.name.clone(), entry.path.clone());
+                FileError { what: "module", name, path, problem }
+            })?;
             modules.push(LoadedFile { name: entry.name.clone(), sha256 });
             sources.push(ModuleSource { name: entry.name.clone(), path: entry.path.clone(), bytes });
         }
@@ -185,11 +189,17 @@ impl Machine {
             cache_dir: options.cache_dir.as_ref().map(|folder| folder.join("modules")),
         };
         let agents = WasmRuntime::load(&wasm, &sources, &programs)?;
+        if let Some(problem) = agents.cache_problem() {
+            say(&format!("warning: compiled modules aren't kept for the next run: {problem}"));
+        }
 
         let (inference, models): (Box<dyn ModelRuntime>, _) = if scenario.models.is_empty() {
             (Box::new(NoModels), Vec::new())
         } else {
             let (runtime, models) = OnnxRuntime::load(&scenario.models, say)?;
+            for model in models.iter().filter(|model| matches!(model.batching, Batching::SingleRows { .. })) {
+                say(&format!("warning: a slow model: {model}"));
+            }
             (Box::new(runtime), models)
         };
 

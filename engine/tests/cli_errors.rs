@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod common;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 const SCENARIO: &str = r#"
 frames = 5
@@ -28,7 +30,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn wasm_engine(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wasm-engine")).current_dir(folder).args(args).output().unwrap()
+    common::wasm_engine(folder).args(args).output().unwrap()
 }
 
 /// Exit status 2, nothing on standard output, `expected` on standard error, and no folder for results.

@@ -29,6 +29,11 @@ name = "ledger"
 module = "a"
 agents = 1
 [[groups]]
+name = "narrow"
+module = "a"
+agents = 1
+limits = { mailbox_bytes_max = 63 }
+[[groups]]
 name = "off"
 enabled = false
 module = "a"
@@ -132,6 +137,20 @@ fn numbers_are_packed_little_endian_in_their_type() {
         let inputs = case.open(line.as_bytes()).unwrap().next_frame(0).unwrap().unwrap();
         assert_eq!(inputs.events[0].payload, bytes, "{number_type}");
     }
+}
+
+/// A mailbox of 63 bytes holds a header of 48 and a payload of 8, which padding makes of any from 1 to 8.
+#[test]
+fn an_event_fits_its_recipients_mailbox() {
+    let case = Case::new();
+    for text in ["", "1", "12345678"] {
+        let line = format!("{{\"frame\":0,\"to\":\"narrow\",\"text\":\"{text}\"}}");
+        let inputs = case.open(line.as_bytes()).unwrap().next_frame(0).unwrap().unwrap();
+        assert_eq!(inputs.events, [event(agent(3, 0), text.as_bytes())]);
+    }
+    let told = case.open(b"{\"frame\":0,\"to\":\"narrow\",\"text\":\"123456789\"}").map(|_| ()).unwrap_err();
+    let help = "its recipient takes at most 8, because of its group's `mailbox_bytes_max`";
+    assert_eq!(told, format!("e.jsonl:1: text: the payload has 9 bytes, more than the limit; help: {help}"));
 }
 
 #[test]

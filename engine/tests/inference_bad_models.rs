@@ -6,6 +6,7 @@ mod inference_common;
 use std::process::Command;
 
 use inference_common::{entry, entry_at, try_load, with_dims};
+use wasm_engine::files::FileProblem;
 use wasm_engine::inference::{InferenceError, LibraryLocation, ModelProblem, cache_folder, probe};
 use wasm_engine::scenario::ModelEntry;
 
@@ -23,7 +24,9 @@ fn check(entry: ModelEntry, parts: &[&str]) {
 #[test]
 fn a_file_that_isnt_a_model() {
     check(entry("no-such-file"), &["can't be read"]);
-    check(entry_at("folder", entry("gemm").path.parent().unwrap().into()), &["can't be read"]);
+    check(entry_at("folder", entry("gemm").path.parent().unwrap().into()), &["can't be read", "it is a folder"]);
+    #[cfg(unix)]
+    check(entry_at("endless", "/dev/zero".into()), &["can't be read", "a device or a pipe"]);
     check(entry("truncated"), &["isn't a model that ONNX Runtime", "is the file whole?"]);
     check(entry("unknown-operator"), &["NoSuchOperator"]);
     let folder = tempfile::tempdir().unwrap();
@@ -90,7 +93,7 @@ fn a_library_that_isnt_one() {
     if std::env::var_os("INFERENCE_TEST_CHILD").is_some() {
         let wrong = ModelEntry { sha256: Some([0; 32]), ..entry("gemm") };
         let error = try_load(&[wrong]).err().unwrap();
-        assert!(matches!(error.problem(), Some(ModelProblem::WrongHash { .. })), "{error}");
+        assert!(matches!(error.problem(), Some(ModelProblem::File(FileProblem::WrongHash { .. }))), "{error}");
         let error = try_load(&[entry("gemm")]).err().unwrap();
         assert!(matches!(error, InferenceError::Library(_)));
         println!("<{error}>");

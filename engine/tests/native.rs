@@ -4,14 +4,14 @@
 #[path = "../examples/native_system.rs"]
 mod example;
 
-use std::path::Path;
+mod common;
 
 use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Lane};
 
 fn run(threads: usize, seed: u64, plugin: bool) -> Vec<FrameRecord> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agents/scenarios/counter.toml");
+    let path = common::root().join("agents/scenarios/counter.toml");
     let scenario = load(&path, &LoadOptions::default()).expect("the scenario is good");
     let options = SimulationOptions { threads: Some(threads), seed: Some(seed), ..SimulationOptions::default() };
     let mut simulation = Simulation::with_plugins(&scenario, &options, &mut |_| {}, |app| {

@@ -1,24 +1,20 @@
 //! Run directories from the command line: fresh, whole, and never half believed.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the engine is a member of the workspace").into()
-}
+use common::{RING, root, stderr, wasm_engine};
 
 fn ring() -> String {
-    root().join("agents/scenarios/ring.toml").to_str().expect("UTF-8").to_owned()
+    root().join(RING).to_str().expect("UTF-8").to_owned()
 }
 
 fn run_in(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wasm-engine"));
-    command.current_dir(folder).args(["run", &ring(), "--frames", "60"]).args(args).output().expect("the binary starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    let mut command = wasm_engine(folder);
+    command.args(["run", &ring(), "--frames", "60"]).args(args).output().expect("the binary starts")
 }
 
 #[test]
@@ -26,7 +22,7 @@ fn each_run_without_out_gets_a_fresh_folder() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for _ in 0..2 {
         let output = run_in(folder.path(), &["--quiet"]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(output.status.success(), "{}", stderr(&output));
     }
     let mut runs: Vec<_> = fs::read_dir(folder.path().join("runs"))
         .expect("a folder runs/")
@@ -52,7 +48,7 @@ fn an_output_folder_that_holds_something_is_refused() {
     fs::write(folder.path().join("full/mine.txt"), "mine").expect("a file");
     let output = run_in(folder.path(), &["--out", "full"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("full"), "{}", text(&output.stderr));
+    assert!(stderr(&output).contains("full"), "{}", stderr(&output));
     assert_eq!(fs::read_dir(folder.path().join("full")).expect("still there").count(), 1, "nothing was written");
 }
 
@@ -62,7 +58,7 @@ fn an_output_folder_that_cannot_be_made_is_refused() {
     fs::write(folder.path().join("file"), "").expect("a file");
     let output = run_in(folder.path(), &["--out", "file/run"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("file/run"), "{}", text(&output.stderr));
+    assert!(stderr(&output).contains("file/run"), "{}", stderr(&output));
 }
 
 /// A limit on the size of files stands in for a full disk: both make a write fail in the middle of a run.
@@ -76,7 +72,7 @@ fn a_write_that_fails_ends_the_run_with_its_file_named() {
         .args(["-c", script, env!("CARGO_BIN_EXE_wasm-engine"), "run", &ring(), "--quiet", "--out", "run"])
         .output()
         .expect("sh starts");
-    let stderr = text(&output.stderr);
+    let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("run/") && stderr.contains("can't be written"), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
@@ -94,7 +90,7 @@ fn a_full_disk_ends_the_run_with_its_file_named() {
         ["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_wasm-engine"), "run", &ring(), "--quiet", "--out", "disk/run"];
     let output = Command::new("unshare").current_dir(folder.path()).args(args).output();
     let Ok(output) = output else { return };
-    let stderr = text(&output.stderr);
+    let stderr = stderr(&output);
     if stderr.contains("unshare") || stderr.contains("mount") {
         println!("no small disk to be had here: {stderr}");
         return;
@@ -111,8 +107,7 @@ fn an_interrupt_ends_after_the_frame_in_hand_with_the_summary() {
     use std::process::Stdio;
 
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wasm-engine"))
-        .current_dir(folder.path())
+    let mut child = wasm_engine(folder.path())
         .args(["run", &ring(), "--frames", "100000000", "--summary", "json", "--out", "run"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -125,9 +120,7 @@ fn an_interrupt_ends_after_the_frame_in_hand_with_the_summary() {
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let pid = libc::pid_t::try_from(child.id()).expect("a process id");
-    // SAFETY: a signal to the child that this test started and hasn't waited for.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
+    common::signal(&child, libc::SIGINT);
     let mut stdout = String::new();
     child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("UTF-8");
     child.wait().expect("it ends");

@@ -2,17 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod common;
+
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use serde_json::Value;
+
+use common::{stderr, summary};
 
 const EVENTS: &str = "{\"frame\":0,\"topic\":\"t\"}\n{\"frame\":5,\"topic\":\"t\"}\n{\"frame\":25,\"topic\":\"t\"}\n";
 
 /// A ring of four agents in a temporary folder. Nobody is a member of its topic: a ring takes no messages from outside.
 fn folder() -> tempfile::TempDir {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("agents/samples/wasm/ring.wasm");
+    let module = common::root().join("agents/samples/wasm/ring.wasm");
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(module, folder.path().join("ring.wasm")).unwrap();
     std::fs::write(folder.path().join("events.jsonl"), EVENTS).unwrap();
@@ -25,8 +29,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn start(folder: &Path, args: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_wasm-engine"))
-        .current_dir(folder)
+    common::wasm_engine(folder)
         .args(["run", "r.toml", "--out", "out"])
         .args(args)
         .stdin(Stdio::piped())
@@ -40,15 +43,6 @@ fn run(folder: &Path, args: &[&str], stdin: &str) -> Output {
     let mut child = start(folder, args);
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
-}
-
-fn summary(output: &Output) -> Value {
-    let stdout = std::str::from_utf8(&output.stdout).unwrap();
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
-}
-
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
 }
 
 #[test]
@@ -66,6 +60,17 @@ fn a_file_and_standard_input_are_the_same_events() {
     assert_eq!(stdin["events"]["delivered"], 2);
     let without = summary(&run(folder().path(), &json, ""));
     assert_ne!(without["digest"], file["digest"], "events are a part of what happened");
+}
+
+#[test]
+fn the_summary_as_json_is_one_line_and_the_last() {
+    let folder = folder();
+    let output = run(folder.path(), &["--summary", "json"], "");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let stdout = std::str::from_utf8(&output.stdout).unwrap();
+    assert!(stdout.ends_with("}\n") && stdout.lines().count() == 1, "{stdout}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("out/summary.json")).unwrap(), stdout);
+    assert_eq!(summary(&output)["frames"], 20);
 }
 
 #[test]
@@ -125,12 +130,40 @@ fn a_run_that_waits_for_input_can_be_interrupted() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let pid = libc::pid_t::try_from(child.id()).unwrap();
-    // SAFETY: a signal to the child that this test started and hasn't waited for.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    common::signal(&child, libc::SIGTERM);
     let output = child.wait_with_output().unwrap();
     drop(stdin);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let summary = summary(&output);
     assert_eq!((summary["interrupted"].as_bool(), summary["frames"].as_u64()), (Some(true), Some(5)));
+}
+
+/// The run loads while the pipe that its events come from has no writer.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_while_loading_ends_before_the_first_frame() {
+    use std::io::{BufRead as _, BufReader};
+
+    let folder = folder();
+    common::pipe(&folder.path().join("pipe"));
+    let mut child = start(folder.path(), &["--input", "pipe"]);
+    let caught = |status: String| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(|mask| mask.trim().to_owned());
+        u64::from_str_radix(&mask.unwrap(), 16).unwrap() & (1 << (libc::SIGINT - 1)) != 0
+    };
+    // Until it listens, a signal would kill it.
+    while !caught(std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap()) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    common::signal(&child, libc::SIGINT);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(
+        (said.next().as_deref(), said.next()),
+        (Some(""), Some("ending once all is loaded; once more ends at once".to_owned()))
+    );
+    drop(std::fs::OpenOptions::new().write(true).open(folder.path().join("pipe")).unwrap());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let rest: Vec<_> = said.collect();
+    assert_eq!(rest, ["ended before the first frame: nothing was run, and no folder was made"]);
+    assert!(!folder.path().join("out").exists());
 }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[cfg(unix)]
+mod common;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -87,6 +90,32 @@ fn files_that_are_no_scenario_are_told_so() {
     file.set_len((16 << 20) + 1).unwrap();
     let told = load(&path, &LoadOptions::default()).unwrap_err().to_string();
     assert!(told.ends_with("the file is too large; help: a scenario has at most 16,777,216 bytes"), "{told}");
+}
+
+/// Reading a device may never end, and opening a pipe may never begin.
+#[test]
+#[cfg(unix)]
+fn devices_and_pipes_are_no_files_of_a_scenario() {
+    let folder = folder();
+    common::pipe(&folder.path().join("pipe"));
+    let group = "[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 1\n";
+    let zero = "`/dev/zero` is a device or a pipe, a file is needed";
+    for (key, text) in [
+        ("modules.b.path", format!("{PRELUDE}modules.b.path = \"/dev/zero\"\n{group}")),
+        ("models.m.path", format!("{PRELUDE}models.m.path = \"/dev/zero\"\n{group}")),
+        ("groups[0].params_file", format!("{PRELUDE}{group}params_file = \"/dev/zero\"\n")),
+    ] {
+        for (name, shown) in [("/dev/zero", zero.to_owned()), ("pipe", zero.replace("/dev/zero", "pipe"))] {
+            let told = load_text(folder.path(), &text.replace("/dev/zero", name), &[]).unwrap_err();
+            assert!(told.contains(&format!("{key}: {shown}; help: ")) && told.lines().count() == 1, "{told}");
+        }
+    }
+    for path in [Path::new("/dev/zero"), &folder.path().join("pipe")] {
+        let told = load(path, &LoadOptions::default()).unwrap_err().to_string();
+        assert!(told.contains("is a device or a pipe, a file is needed; help: name a scenario file"), "{told}");
+    }
+    // Events may come from a pipe.
+    load_text(folder.path(), &format!("input = \"pipe\"\n{PRELUDE}{group}"), &[]).unwrap();
 }
 
 const FULL: &str = r#"

@@ -34,7 +34,7 @@ pub trait Agent {
         Ok(())
     }
 
-    /// Called once when the agent ends.
+    /// Reserved for an orderly end, which comes with lifecycle commands: engines with ABI version 1 don't call it yet.
     ///
     /// # Errors
     /// Any [`Failure`].

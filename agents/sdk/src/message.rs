@@ -40,7 +40,7 @@ impl<'a> Message<'a> {
         self.header.sequence
     }
 
-    /// The topic it was published to, if any.
+    /// The topic it was published to, if any. In the result of an inference: the number of the model.
     pub const fn topic(&self) -> Option<TopicId> {
         if self.header.topic == 0 || self.is_bounce() { None } else { Some(TopicId(self.header.topic)) }
     }

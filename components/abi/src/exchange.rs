@@ -81,7 +81,7 @@ pub enum CallKind {
     /// `agent_step`, and the calls of `agent_receive` before it.
     #[default]
     Step = 2,
-    /// `agent_shutdown`.
+    /// `agent_shutdown`: reserved for an orderly end.
     Shutdown = 3,
 }
 

@@ -41,7 +41,7 @@ pub const EXPORT_INIT: &str = "agent_init";
 pub const EXPORT_STEP: &str = "agent_step";
 /// `agent_receive(msg: i32) -> i32`, optional: called for each inbox record, before `agent_step`, with its address.
 pub const EXPORT_RECEIVE: &str = "agent_receive";
-/// `agent_shutdown(ctx: i32) -> i32`, optional: called once when the agent ends.
+/// `agent_shutdown(ctx: i32) -> i32`, optional: reserved for an orderly end, which comes with lifecycle commands.
 pub const EXPORT_SHUTDOWN: &str = "agent_shutdown";
 /// The module name of every import that the engine offers.
 pub const IMPORT_MODULE: &str = "wasm_engine";

@@ -10,7 +10,7 @@ use crate::padded;
 pub struct MessageHeader {
     /// The agent that sent it; [`sender::ENGINE`], [`sender::EXTERNAL`] or a native system's number otherwise.
     pub sender: u64,
-    /// The topic it was published to ([`crate::name_id`] of its name), or 0. In a bounce: the recipient or topic that was meant.
+    /// The topic it was published to ([`crate::name_id`] of its name), or 0. In a bounce: the recipient or topic that was meant. In a result: the model.
     pub topic: u64,
     /// Chosen by the sender. A result or a bounce carries the one of its request.
     pub correlation: u64,
@@ -97,7 +97,7 @@ pub enum BounceReason {
     UnknownRecipient = 1,
     /// There is no such topic.
     UnknownTopic = 2,
-    /// The recipient's mailbox has no room, and its policy is `reject`.
+    /// The recipient's mailbox had no room for it, whatever its policy.
     MailboxFull = 3,
     /// The recipient has ended.
     Terminated = 4,

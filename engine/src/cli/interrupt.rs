@@ -1,23 +1,46 @@
-//! Ctrl-C and SIGTERM: the first ends a run after the frame in hand, the second ends the process at once.
+//! Ctrl-C and SIGTERM: the first ends a run after the frame in hand, or before its first frame, the second ends the process
+//! at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Exit status of a process that was ended at once: 128 and the number of SIGINT.
-const EXIT_KILLED: i32 = 130;
+/// Exit status of a process that was ended before it had a result: 128 and the number of SIGINT.
+pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
-/// A flag that the first signal sets.
-pub(super) fn flag() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&flag);
-    let installed = ctrlc::set_handler(move || {
-        if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(EXIT_KILLED);
+/// What signals did and are to say.
+#[derive(Clone, Default)]
+pub(super) struct Interrupt {
+    /// The first signal sets it.
+    pub flag: Arc<AtomicBool>,
+    frames_run: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Listens to signals from now on. To be called once in a process.
+    pub fn listen() -> Self {
+        let interrupt = Self::default();
+        let listener = interrupt.clone();
+        let installed = ctrlc::set_handler(move || {
+            if listener.flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(EXIT_INTERRUPTED.into());
+            }
+            let when =
+                if listener.frames_run.load(Ordering::Relaxed) { "after this frame" } else { "once all is loaded" };
+            eprintln!("\nending {when}; once more ends at once");
+        });
+        if let Err(error) = installed {
+            eprintln!("warning: Ctrl-C ends the process at once: {error}");
         }
-        eprintln!("\nending after this frame; once more ends at once");
-    });
-    if let Err(error) = installed {
-        eprintln!("warning: Ctrl-C ends the process at once: {error}");
+        interrupt
     }
-    flag
+
+    /// Frames are run from now on.
+    pub fn frames_begin(&self) {
+        self.frames_run.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there was a signal.
+    pub fn happened(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
 }

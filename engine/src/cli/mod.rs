@@ -1,7 +1,7 @@
 //! The command line: one file for each command. Called by `main` alone.
 //!
 //! Results go to standard output, everything else to standard error. Exit status 0: done; 1: the run failed, or something
-//! that the scenario expects doesn't hold; 2: the input is bad.
+//! that the scenario expects doesn't hold; 2: the input is bad; 130: it was interrupted before it had a result.
 
 mod doctor;
 mod interrupt;

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use wasm_engine_components::FrameRecord;
 use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
 
+use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
 use super::machine;
 use super::progress::Progress;
-use super::{EXIT_FAILED, EXIT_INPUT, interrupt, print_result, say_problem};
+use super::{EXIT_FAILED, EXIT_INPUT, print_result, say_problem};
 use crate::events::{self, EventSource};
 use crate::frame_loop::{self, FrameSink};
 use crate::problem::{Problem, Problems, RunError};
@@ -76,6 +76,7 @@ struct Outcome {
 enum NotStarted {
     Input(Problems),
     Failed(Problem),
+    Interrupted,
 }
 
 impl From<RunError> for NotStarted {
@@ -99,6 +100,10 @@ pub(super) fn main(args: &RunArgs) -> ExitCode {
             say_problem(&problem);
             ExitCode::from(EXIT_FAILED)
         }
+        Err(NotStarted::Interrupted) => {
+            eprintln!("ended before the first frame: nothing was run, and no folder was made");
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
     }
 }
 
@@ -111,8 +116,8 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     let place = Place::new(args.out.as_deref(), &scenario.name);
     place.check().map_err(RunError::Input)?;
-    let interrupted = interrupt::flag();
-    let source = events::open(&scenario, Arc::clone(&interrupted)).map_err(RunError::Input)?;
+    let interrupt = Interrupt::listen();
+    let source = events::open(&scenario, Arc::clone(&interrupt.flag)).map_err(RunError::Input)?;
     let options = SimulationOptions {
         threads: args.threads.map(|threads| threads as usize),
         digest_memories: args.digest == DigestScope::Full,
@@ -122,10 +127,13 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     // What is fetched is said aloud, also where `--quiet` was asked for.
     let mut say = |text: &str| eprintln!("{text}");
     let simulation = machine::build(&scenario, &options, &mut say)?;
+    if interrupt.happened() {
+        return Err(NotStarted::Interrupted);
+    }
     let pool = simulation.pool();
     let facts = RunFacts { frames_expected, threads: pool.current_num_threads(), ..RunFacts::default() };
     // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.
-    pool.install(|| run_frames(args, &scenario, &place, (simulation, source), &interrupted, facts))
+    pool.install(|| run_frames(args, &scenario, &place, (simulation, source), &interrupt, facts))
 }
 
 fn run_frames(
@@ -133,22 +141,23 @@ fn run_frames(
     scenario: &Scenario,
     place: &Place,
     (mut simulation, mut source): (Simulation, EventSource),
-    interrupted: &AtomicBool,
+    interrupt: &Interrupt,
     mut facts: RunFacts,
 ) -> Result<Outcome, NotStarted> {
     let digest = if args.digest == DigestScope::Full { "full" } else { "frame" };
-    let run_options = RunOptions { threads: facts.threads, digest: digest.to_owned() };
+    let run_options = RunOptions::new(&simulation, digest);
     let mut sink = Sink {
         run_dir: RunDir::create(place, scenario, &run_options)?,
         collector: Collector::default(),
         progress: Progress::new(scenario.frames, args.quiet),
     };
+    interrupt.frames_begin();
     let started = Instant::now();
     let result = frame_loop::run(&mut simulation, &mut source, &mut sink);
     facts.wall = started.elapsed();
     sink.progress.finish();
     facts.events = source.counts();
-    facts.interrupted = interrupted.load(Ordering::Relaxed) && simulation.next_frame() < scenario.frames;
+    facts.interrupted = interrupt.happened() && simulation.next_frame() < scenario.frames;
     facts.error = result.as_ref().err().map(ToString::to_string);
     facts.run_dir = sink.run_dir.path().display().to_string();
     let summary = sink.collector.summary(scenario, &facts);

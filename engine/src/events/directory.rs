@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use wasm_engine_abi::{MessageHeader, RECORD_ALIGN};
 use wasm_engine_components::limits::PAYLOAD_BYTES_MAX;
-use wasm_engine_components::{AgentId, EventTarget, GroupId, TopicId};
+use wasm_engine_components::{AgentId, EventTarget, GroupId, GroupLimits, TopicId};
 
 use super::line::Fault;
 use crate::problem::{nearest_name, thousands};
@@ -21,7 +22,7 @@ struct GroupAddress {
     id: GroupId,
     agents: u32,
     enabled: bool,
-    payload_bytes_max: u32,
+    payload: PayloadLimit,
 }
 
 /// A recipient that was found.
@@ -32,7 +33,31 @@ pub(super) struct Address {
     /// Whether it takes part in this run.
     pub enabled: bool,
     /// The largest payload it takes.
-    pub payload_bytes_max: u32,
+    pub payload: PayloadLimit,
+}
+
+/// The largest payload that a recipient takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PayloadLimit {
+    /// In bytes.
+    pub bytes_max: u32,
+    /// The limit of the group that says so; `None` for a topic, whose members may differ.
+    pub key: Option<&'static str>,
+}
+
+impl PayloadLimit {
+    /// What one payload of a topic may have.
+    const TOPIC: Self = Self { bytes_max: PAYLOAD_BYTES_MAX, key: None };
+
+    /// That of a group: a message must also fit into a mailbox that is empty, as a record with its header and padding.
+    fn of_group(limits: &GroupLimits) -> Self {
+        let room = (limits.mailbox_bytes_max - MessageHeader::BYTES) / RECORD_ALIGN * RECORD_ALIGN;
+        if room < limits.payload_bytes_max {
+            Self { bytes_max: room, key: Some("mailbox_bytes_max") }
+        } else {
+            Self { bytes_max: limits.payload_bytes_max, key: Some("payload_bytes_max") }
+        }
+    }
 }
 
 impl Directory {
@@ -42,7 +67,7 @@ impl Directory {
             id: group.id,
             agents: group.agents,
             enabled: group.enabled,
-            payload_bytes_max: group.limits.payload_bytes_max,
+            payload: PayloadLimit::of_group(&group.limits),
         };
         Self {
             groups: scenario.groups.iter().map(|group| (group.name.clone(), address(group))).collect(),
@@ -75,16 +100,14 @@ impl Directory {
         Ok(Address {
             target: EventTarget::Agent(AgentId::new(group.id, ordinal)),
             enabled: group.enabled,
-            payload_bytes_max: group.payload_bytes_max,
+            payload: group.payload,
         })
     }
 
     /// The topic of that name.
     pub fn topic(&self, name: &str) -> Result<Address, Fault> {
         match self.topics.get(name) {
-            Some(id) => {
-                Ok(Address { target: EventTarget::Topic(*id), enabled: true, payload_bytes_max: PAYLOAD_BYTES_MAX })
-            }
+            Some(id) => Ok(Address { target: EventTarget::Topic(*id), enabled: true, payload: PayloadLimit::TOPIC }),
             None => {
                 let known = sorted(self.topics.keys());
                 let help = nearest_name(name, known).or_else(|| Some("the scenario has no topics".to_owned()));

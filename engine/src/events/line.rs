@@ -85,9 +85,13 @@ pub(super) fn parse(text: &str, directory: &Directory) -> Result<Line, Fault> {
     let kind = whole("kind", raw.kind.as_ref(), u64::from(kind::RESERVED) - 1)?.unwrap_or(0);
     let correlation = whole("correlation", raw.correlation.as_ref(), u64::MAX)?.unwrap_or(0);
     let (key, payload) = payload(raw)?;
-    if payload.len() > address.payload_bytes_max as usize {
+    let limit = address.payload;
+    if payload.len() > limit.bytes_max as usize {
         let what = format!("the payload has {} bytes, more than the limit", thousands(payload.len()));
-        let help = format!("its recipient takes at most {}", thousands(address.payload_bytes_max));
+        let mut help = format!("its recipient takes at most {}", thousands(limit.bytes_max));
+        if let Some(key) = limit.key {
+            help.push_str(&format!(", because of its group's `{key}`"));
+        }
         return Err(Fault::new(key, what).help(help));
     }
     let kind = u32::try_from(kind).map_err(|_| Fault::new("kind", "is out of range"))?;

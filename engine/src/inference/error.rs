@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::library::LibraryError;
+use crate::files::FileProblem;
 
 /// Why the models of a scenario couldn't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -40,28 +41,9 @@ impl InferenceError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelProblem {
-    /// The file can't be read.
-    #[error("can't be read: {0}")]
-    Unreadable(std::io::Error),
-    /// The file is larger than models may be.
-    #[error("has {bytes} bytes, but a model may have {bytes_max} at most")]
-    TooLarge {
-        /// Its size.
-        bytes: u64,
-        /// The limit.
-        bytes_max: u64,
-    },
-    /// The file isn't the one that the scenario means.
-    #[error(
-        "has the sha256 {found}, but the scenario says {expected}: put the right file there, or write the new hash into the \
-         scenario if the model was changed on purpose"
-    )]
-    WrongHash {
-        /// What the file hashes to, in hex.
-        found: String,
-        /// What the scenario says, in hex.
-        expected: String,
-    },
+    /// The file wasn't taken.
+    #[error(transparent)]
+    File(FileProblem),
     /// ONNX Runtime refuses it.
     #[error(
         "isn't a model that ONNX Runtime {version} can load; if it was copied, is the file whole? It says: {reason}"

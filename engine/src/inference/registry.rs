@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::ModelId;
 use wasm_engine_components::limits::MODEL_BYTES_MAX;
@@ -17,9 +15,9 @@ use super::batch::Batcher;
 use super::binding::BoundModel;
 use super::error::{InferenceError, ModelProblem};
 use super::layout::{Slots, TensorInfo};
-use super::library::hex;
 use super::runtime::{self, Runtime};
 use super::session;
+use crate::files;
 use crate::scenario::ModelEntry;
 
 /// A model that was loaded. Displayed, it is a line for a report.
@@ -105,7 +103,8 @@ impl OnnxRuntime {
         let mut keys: Vec<Key<'_>> = Vec::with_capacity(entries.len());
         let mut contents = Vec::with_capacity(entries.len());
         for entry in entries {
-            let (content, sha256) = read(entry).map_err(InferenceError::of_model(&entry.name, &entry.path))?;
+            let read = files::read_checked(&entry.path, MODEL_BYTES_MAX, entry.sha256).map_err(ModelProblem::File);
+            let (content, sha256) = read.map_err(InferenceError::of_model(&entry.name, &entry.path))?;
             let key: Key<'_> = (sha256, &entry.dims);
             contents.push((!keys.contains(&key)).then_some(content));
             keys.push(key);
@@ -220,26 +219,6 @@ impl ModelRuntime for NoModels {
 fn refuse(batch: &ModelBatch<'_>, results: &mut ModelResults) {
     let result = RowResult { status: InferenceStatus::UnknownModel, offset: 0, bytes: 0 };
     results.rows.extend(batch.rows.iter().map(|_| result));
-}
-
-/// Reads a model's file, and compares its hash with what the scenario says.
-fn read(entry: &ModelEntry) -> Result<(Vec<u8>, [u8; 32]), ModelProblem> {
-    let content = read_bounded(&entry.path)?;
-    let sha256: [u8; 32] = Sha256::digest(&content).into();
-    match entry.sha256 {
-        Some(expected) if expected != sha256 => {
-            Err(ModelProblem::WrongHash { found: hex(&sha256), expected: hex(&expected) })
-        }
-        _ => Ok((content, sha256)),
-    }
-}
-
-fn read_bounded(path: &Path) -> Result<Vec<u8>, ModelProblem> {
-    let bytes = std::fs::metadata(path).map_err(ModelProblem::Unreadable)?.len();
-    if bytes > MODEL_BYTES_MAX {
-        return Err(ModelProblem::TooLarge { bytes, bytes_max: MODEL_BYTES_MAX });
-    }
-    std::fs::read(path).map_err(ModelProblem::Unreadable)
 }
 
 /// Opens and probes a model.

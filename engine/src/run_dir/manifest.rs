@@ -1,25 +1,40 @@
 //! `manifest.toml`: what was run, and on what. Enough to run it again, and to see in what two runs differ.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::files::{hex, sha256, sha256_of_file};
 use crate::problem::Problem;
 use crate::scenario::{Scenario, toml_key, toml_string};
+use crate::simulation::{LoadedFile, Simulation};
 
 /// The version of the run directory's layout.
 const FORMAT: u32 = 1;
 
-/// What was said on the command line and matters to the run directory.
+/// What matters to the run directory and isn't in the scenario: what was said on the command line, and what was loaded.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// Threads that step agents.
     pub threads: usize,
     /// `frame` or `full`.
     pub digest: String,
+    /// The modules that were loaded, in the scenario's order.
+    pub modules: Vec<LoadedFile>,
+    /// The models that were loaded, in the scenario's order.
+    pub models: Vec<LoadedFile>,
+}
+
+impl RunOptions {
+    /// Those of a simulation. Files aren't read for them again: they may have changed since they were loaded.
+    pub fn new(simulation: &Simulation, digest: &str) -> Self {
+        let model = |info: &crate::inference::ModelInfo| LoadedFile { name: info.name.clone(), sha256: info.sha256 };
+        Self {
+            threads: simulation.pool().current_num_threads(),
+            digest: digest.to_owned(),
+            modules: simulation.modules().to_vec(),
+            models: simulation.models().iter().map(model).collect(),
+        }
+    }
 }
 
 /// The text of a run's manifest.
@@ -36,24 +51,24 @@ pub(super) fn manifest(scenario: &Scenario, options: &RunOptions) -> Result<Stri
     if let Some(input) = &scenario.input {
         line("input", &path_text(input));
         if input != Path::new("-") && input.is_file() {
-            line("input_sha256", &file_sha256(input)?);
+            let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(input);
+            line("input_sha256", &toml_string(&sha256_of_file(input).map_err(unreadable)?));
         }
     }
     text.push_str("\n[scenario]\n");
-    let hash = toml_string(&hex(&Sha256::digest(scenario.source.as_bytes())));
+    let hash = toml_string(&hex(&sha256(scenario.source.as_bytes())));
     let _ =
         writeln!(text, "name = {}\npath = {}\nsha256 = {hash}", toml_string(&scenario.name), path_text(&scenario.path));
     text.push_str("\n[params]\n");
     for (name, value) in &scenario.params {
         let _ = writeln!(text, "{} = {value}", toml_key(name));
     }
-    for (sort, name, path) in scenario
-        .modules
-        .iter()
-        .map(|module| ("modules", &module.name, &module.path))
-        .chain(scenario.models.iter().map(|model| ("models", &model.name, &model.path)))
+    let modules = scenario.modules.iter().map(|module| &module.path).zip(&options.modules);
+    let models = scenario.models.iter().map(|model| &model.path).zip(&options.models);
+    for (sort, path, file) in
+        modules.map(|(path, file)| ("modules", path, file)).chain(models.map(|(path, file)| ("models", path, file)))
     {
-        let (key, hash) = (toml_key(name), file_sha256(path)?);
+        let (key, hash) = (toml_key(&file.name), toml_string(&hex(&file.sha256)));
         let _ = writeln!(text, "\n[{sort}.{key}]\npath = {}\nsha256 = {hash}", path_text(path));
     }
     let (os, arch) = (toml_string(std::env::consts::OS), toml_string(std::env::consts::ARCH));
@@ -63,26 +78,4 @@ pub(super) fn manifest(scenario: &Scenario, options: &RunOptions) -> Result<Stri
 
 fn path_text(path: &Path) -> String {
     toml_string(&path.to_string_lossy())
-}
-
-/// The SHA-256 of a file, in quotes.
-fn file_sha256(path: &Path) -> Result<String, Problem> {
-    let hash = || -> io::Result<String> {
-        let mut file = File::open(path)?;
-        let mut hasher = Sha256::new();
-        let mut block = vec![0; 1 << 16];
-        loop {
-            match file.read(&mut block) {
-                Ok(0) => return Ok(toml_string(&hex(&hasher.finalize()))),
-                Ok(length) => hasher.update(&block[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    hash().map_err(|error| Problem::new(format!("can't be read: {error}")).file(path))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -40,8 +40,7 @@ impl RunDir {
     /// Makes the folder at `place` and the files in it, and writes those that say what is run.
     ///
     /// # Errors
-    /// The folder or a file can't be made ([`RunError::Input`]) or written ([`RunError::Failed`]), or a module or model can't
-    /// be read.
+    /// The folder or a file can't be made ([`RunError::Input`]) or written ([`RunError::Failed`]), or the events can't be read.
     pub fn create(place: &Place, scenario: &Scenario, options: &RunOptions) -> Result<Self, RunError> {
         let manifest = manifest::manifest(scenario, options).map_err(RunError::Input)?;
         let path = place.create().map_err(RunError::Input)?;

@@ -1,6 +1,7 @@
 //! Typed reading of a table of the scenario. Every reader reports what is wrong and gives back a default, so that one pass
 //! finds many problems; the defaults are never run, because a scenario with a problem isn't.
 
+use std::fs::Metadata;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -157,7 +158,7 @@ impl<'a> Fields<'a> {
     pub fn file(&self, cx: &mut Context, key: &str) -> Option<PathBuf> {
         let (name, node) = self.text(cx, key)?;
         let path = cx.resolve(name);
-        if let Err(what) = readable_file(&path) {
+        if let Err(what) = regular_file(&path) {
             let help = "paths are relative to the scenario's folder";
             cx.report(node.at, &self.path(key), Problem::new(what).help(help));
         }
@@ -226,14 +227,22 @@ pub(super) fn number(cx: &mut Context, node: &Node, path: &str) -> Option<f64> {
     }
 }
 
-/// Why a path can't be read as a file, if it can't.
-pub(super) fn readable_file(path: &Path) -> Result<(), String> {
+/// Why a path can't be read, if it can't: as a file, or as a pipe.
+pub(super) fn readable(path: &Path) -> Result<Metadata, String> {
     let shown = path.display();
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(format!("`{shown}` is a folder, a file is needed")),
-        Ok(_) => Ok(()),
+        Ok(metadata) => Ok(metadata),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!("the file `{shown}` doesn't exist")),
         Err(error) => Err(format!("the file `{shown}` can't be read: {error}")),
+    }
+}
+
+/// Why a path can't be read as a regular file, if it can't. What is read whole must have an end.
+pub(super) fn regular_file(path: &Path) -> Result<(), String> {
+    match readable(path)?.is_file() {
+        true => Ok(()),
+        false => Err(format!("`{}` is a device or a pipe, a file is needed", path.display())),
     }
 }
 

@@ -160,9 +160,9 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
         }
         "params_file" => fields.file(cx, key).map_or_else(Vec::new, |file| {
             let most = u64::from(PAYLOAD_BYTES_MAX) + 1;
-            crate::scenario::source::read_at_most(&file, most).unwrap_or_else(|error| {
-                // A file that doesn't exist was reported by `file`.
-                if error.kind() != std::io::ErrorKind::NotFound && !file.is_dir() {
+            crate::files::read_at_most(&file, most).unwrap_or_else(|error| {
+                // What doesn't exist or isn't a regular file was reported by `file`.
+                if file.is_file() {
                     let what = format!("`{}` can't be read: {error}", file.display());
                     cx.report(node.at, &path, Problem::new(what));
                 }

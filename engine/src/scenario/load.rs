@@ -6,7 +6,7 @@ use toml::de::DeTable;
 use wasm_engine_components::limits::FRAMES_MAX;
 
 use super::expect::expect;
-use super::fields::{Context, Fields, readable_file};
+use super::fields::{Context, Fields, readable};
 use super::groups::{Names, groups, is_plain_name};
 use super::node::{Converter, Node};
 use super::params::Params;
@@ -110,7 +110,7 @@ fn input(cx: &mut Context, top: &Fields<'_>, options: &LoadOptions) -> Option<Pa
         return Some(PathBuf::from("-"));
     }
     let path = cx.resolve(name);
-    if let Err(what) = readable_file(&path) {
+    if let Err(what) = readable(&path) {
         let help = "paths are relative to the scenario's folder; `-` is standard input";
         cx.report(node.at, "input", Problem::new(what).help(help));
     }

@@ -1,21 +1,20 @@
 //! The text of a scenario: read whole, and indexed by line.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
 
-use super::fields::readable_file;
+use super::fields::regular_file;
+use crate::files::read_at_most;
 use crate::problem::{Problem, thousands};
 
 /// Reads a scenario file.
 ///
 /// # Errors
-/// It is missing, a folder, too large, empty, or not UTF-8.
+/// It is missing, no regular file, too large, empty, or not UTF-8.
 pub(super) fn read(path: &Path) -> Result<String, Problem> {
     let problem = |what: String| Problem::new(what).file(path);
-    readable_file(path).map_err(|what| Problem::new(what).help("name a scenario file, such as my-scenario.toml"))?;
+    regular_file(path).map_err(|what| Problem::new(what).help("name a scenario file, such as my-scenario.toml"))?;
     let bytes =
         read_at_most(path, SCENARIO_BYTES_MAX + 1).map_err(|error| problem(format!("can't be read: {error}")))?;
     if bytes.len() as u64 > SCENARIO_BYTES_MAX {
@@ -33,13 +32,6 @@ pub(super) fn read(path: &Path) -> Result<String, Problem> {
         return Err(problem("the file is empty".to_owned()).help("docs/SCENARIO.md has a small example"));
     }
     Ok(text)
-}
-
-/// The first `most` bytes of a file.
-pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Line and column of an offset, both from 1; the column in characters.

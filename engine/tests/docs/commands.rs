@@ -16,7 +16,8 @@ use crate::markdown::{Block, documents, split};
 use crate::tree;
 
 /// How many blocks of a document aren't tested. Those that install or fetch something, and those that wait for a person.
-const UNTESTED: &[(&str, usize)] = &[("docs/ABI.md", 1), ("docs/how-to/write-an-agent.md", 7)];
+const UNTESTED: &[(&str, usize)] =
+    &[("docs/ABI.md", 1), ("docs/how-to/measure.md", 1), ("docs/how-to/write-an-agent.md", 7)];
 
 /// What a line of a block is.
 #[derive(Debug, PartialEq, Eq)]

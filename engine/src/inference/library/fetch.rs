@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::{Attempt, LibraryError};
 use super::pin::{ONNX_RUNTIME_VERSION, Pin};
+use crate::files::{hex, sha256_of_file};
 
 /// Brings the wheel into an empty folder. A closure, so that tests can bring other things, or nothing.
 pub(crate) type Download<'a> = &'a mut dyn FnMut(&Pin, &Path) -> Result<(), Vec<Attempt>>;
@@ -38,14 +39,14 @@ pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<
         member: format!("{}/{}", Pin::FOLDER, pin.member),
     })?;
     let wheel = only_wheel(work.path())?;
-    let found = sha256_of(&wheel).map_err(|source| LibraryError::Cache { path: wheel.clone(), source })?;
+    let found = sha256_of_file(&wheel).map_err(|source| LibraryError::Cache { path: wheel.clone(), source })?;
     if found != pin.wheel_sha256 {
         return Err(LibraryError::WrongHash { what: "the wheel", found, expected: pin.wheel_sha256.clone() });
     }
     let unpacked = unpack(pin, &wheel, work.path())?;
     match unpacked.persist(target) {
         // Another process may have put the same file there and loaded it; some systems then refuse to replace it.
-        Err(_) if sha256_of(target).is_ok_and(|found| found == pin.library_sha256) => Ok(()),
+        Err(_) if sha256_of_file(target).is_ok_and(|found| found == pin.library_sha256) => Ok(()),
         Err(error) => Err(cache(error.error)),
         Ok(_) => {
             // The name is as durable as the content only once the folder is, too. A crash before costs a second fetch.
@@ -53,24 +54,6 @@ pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<
             Ok(())
         }
     }
-}
-
-/// The hex sha256 of a file.
-pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
-}
-
-/// Bytes as hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The command that a person can run.

@@ -19,12 +19,13 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 
 pub use error::{Attempt, LibraryError};
-pub(crate) use fetch::hex;
 pub(crate) use pin::ONNX_RUNTIME_MINOR_MIN;
 pub use pin::ONNX_RUNTIME_VERSION;
 
-use fetch::{Download, download_with_pip, fetch, sha256_of};
+use fetch::{Download, download_with_pip, fetch};
 use pin::Pin;
+
+use crate::files::sha256_of_file;
 
 /// Names the library file that is to be used instead of the pinned one.
 pub const OVERRIDE_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -158,7 +159,7 @@ enum Cached {
 }
 
 fn check(pin: &Pin, path: &Path) -> Cached {
-    match sha256_of(path) {
+    match sha256_of_file(path) {
         Ok(found) if found == pin.library_sha256 => Cached::Good,
         Ok(found) => Cached::Wrong { found },
         // Whatever keeps it from being read, the fetch will meet again and name.

@@ -3,10 +3,9 @@
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sha2::{Digest as _, Sha256};
-
 use super::fetch::command_line;
 use super::*;
+use crate::files::{hex, sha256};
 
 const LIBRARY: &[u8] = b"the library";
 
@@ -22,12 +21,12 @@ fn wheel(library: &[u8]) -> Vec<u8> {
 }
 
 fn pin() -> Pin {
-    let sha256 = |bytes: &[u8]| hex(&Sha256::digest(bytes));
+    let hash = |bytes: &[u8]| hex(&sha256(bytes));
     Pin {
         tag: "this_platform".into(),
-        wheel_sha256: sha256(&wheel(LIBRARY)),
+        wheel_sha256: hash(&wheel(LIBRARY)),
         member: "library.so".into(),
-        library_sha256: sha256(LIBRARY),
+        library_sha256: hash(LIBRARY),
     }
 }
 
@@ -111,7 +110,7 @@ fn what_isnt_pinned_is_never_used() {
     // The right wheel by its hash, but with another library in it.
     let mut user = Fixture::new();
     let other = wheel(b"another library");
-    user.settings.pin.as_mut().unwrap().wheel_sha256 = hex(&Sha256::digest(&other));
+    user.settings.pin.as_mut().unwrap().wheel_sha256 = hex(&sha256(&other));
     let error = user.resolve(&[other]).0.unwrap_err();
     assert!(matches!(error, LibraryError::WrongHash { what: "the library", .. }), "{error}");
     assert!(user.left().is_empty());
@@ -125,7 +124,7 @@ fn a_wheel_that_isnt_there_or_isnt_one_is_an_error() {
 
     let mut user = Fixture::new();
     let text = b"not a zip file".to_vec();
-    user.settings.pin.as_mut().unwrap().wheel_sha256 = hex(&Sha256::digest(&text));
+    user.settings.pin.as_mut().unwrap().wheel_sha256 = hex(&sha256(&text));
     assert!(matches!(user.resolve(&[text]).0, Err(LibraryError::Unpack { .. })));
 }
 

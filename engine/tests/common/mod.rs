@@ -1,0 +1,51 @@
+//! What tests of the whole engine share: where the repository lies, the binary, and its results.
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+pub const POSTROOM: &str = "agents/scenarios/postroom.toml";
+pub const RING: &str = "agents/scenarios/ring.toml";
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the engine is a member of the workspace").into()
+}
+
+/// The engine's command, to be run in a folder.
+pub fn wasm_engine(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wasm-engine"));
+    command.current_dir(folder);
+    command
+}
+
+/// What a command said on standard error.
+pub fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("UTF-8")
+}
+
+/// The summary: the last line of standard output.
+pub fn summary(output: &Output) -> Value {
+    let stdout = std::str::from_utf8(&output.stdout).expect("UTF-8");
+    serde_json::from_str(stdout.lines().last().expect("a last line")).expect("a JSON object")
+}
+
+/// A pipe with a name, which nobody has opened yet.
+#[cfg(unix)]
+pub fn pipe(path: &Path) {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).expect("a path without zeros");
+    // SAFETY: a string that ends with a zero, and lives through the call.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0, "{}", path.display());
+}
+
+/// Sends a signal to a child that hasn't been waited for.
+#[cfg(unix)]
+pub fn signal(child: &std::process::Child, number: libc::c_int) {
+    let pid = libc::pid_t::try_from(child.id()).expect("a process id");
+    // SAFETY: the process is there, because it hasn't been waited for.
+    assert_eq!(unsafe { libc::kill(pid, number) }, 0);
+}
