@@ -38,7 +38,8 @@ pub fn gather_messages(
     let host = &mut room.host;
     host.clear();
 
-    for index in std::mem::take(&mut waiting.holding) {
+    waiting.held = std::mem::take(&mut waiting.holding);
+    for index in waiting.held.clone() {
         waiting.changed.insert(index);
         let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[index as usize]) else { continue };
         for stored in std::mem::take(&mut backlog.0) {
@@ -139,9 +140,9 @@ pub fn sort_messages(
         counters.dropped += gate.refused;
         waiting.changed.insert(index);
         report.counts.dropped += gate.refused;
-        // An agent that isn't stepped can't help it: its mailbox just takes no more.
-        let active = directory.lifecycles[index as usize] == Lifecycle::Active;
-        if active && gate.overflowed && mailbox.overflow == OverflowPolicy::Fault {
+        // An agent that wasn't stepped can't help it: its mailbox just takes no more.
+        let reads = directory.lifecycles[index as usize] == Lifecycle::Active && !waiting.held.contains(&index);
+        if reads && gate.overflowed && mailbox.overflow == OverflowPolicy::Fault {
             let agent = directory.ids[index as usize];
             report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
         }

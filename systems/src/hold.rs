@@ -16,6 +16,8 @@ use crate::mailroom::{Mailroom, Outputs};
 pub struct WaitingMailboxes {
     /// Those with a backlog.
     pub holding: BTreeSet<u32>,
+    /// Those that had one when the frame began.
+    pub held: BTreeSet<u32>,
     /// Those whose backlog or counters changed.
     pub changed: BTreeSet<u32>,
     /// What those that ever changed contribute to their lane.

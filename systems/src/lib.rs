@@ -112,7 +112,13 @@ fn add_stages(app: &mut App) {
         .add_systems(Frame, (infer::spawn_jobs, ApplyDeferred, infer::dispatch_jobs).chain().in_set(Infer))
         .add_systems(
             Frame,
-            (commit::commit_memberships, commit::commit_initialised, commit::commit_faults, commit::commit_restarts)
+            (
+                commit::commit_memberships,
+                commit::commit_initialised,
+                commit::commit_faults,
+                commit::commit_terminations,
+                commit::commit_restarts,
+            )
                 .chain()
                 .in_set(Commit),
         )

@@ -221,7 +221,6 @@ fn jobs_are_batched_by_model_and_answered_when_they_are_due() {
     assert_eq!((records[1].counts.inference_jobs, records[1].counts.inference_batches), (6, 4));
     let asked = doubler.0.lock().unwrap();
     assert!(asked.iter().all(|rows| rows.len() <= 2 && rows.iter().all(|row| row[1] == rows[0][1])));
-    assert_eq!(records[0].lanes[Lane::Inference], records[4].lanes[Lane::Inference], "no job is left");
     let mut jobs = app.world_mut().query::<&wasm_engine_components::InferenceJob>();
     assert_eq!(jobs.iter(app.world()).count(), 0);
 }
@@ -260,6 +259,90 @@ fn faults_follow_the_policy_and_messages_wait_for_the_restart() {
     assert_eq!(records[12].counts.agents, 1);
     assert_eq!(records[12].counts.dropped, 1, "a message to an agent that has ended is dropped");
     assert_eq!(records[1].groups[0].totals.messages, 0, "nothing of a faulted step is believed");
+}
+
+#[test]
+fn an_agent_that_is_not_stepped_does_not_fault_for_its_mailbox() {
+    let calls = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = calls.clone();
+    let mut shaky = group(1, 1);
+    shaky.overflow = OverflowPolicy::Fault;
+    shaky.group.limits.mailbox_messages_max = 2;
+    shaky.group.on_fault = FaultPolicy::Restart { restarts_max: 9, backoff_frames: 4 };
+    let mut app = app(groups(vec![shaky, group(2, 1)]), move |call| {
+        if call.agent == id(2, 0) {
+            call.out.send(id(1, 0), 0, &[]);
+        } else {
+            noted.lock().unwrap().push((call.frame, call.call));
+            call.out.fault = (call.frame == 2).then_some(FaultKind::Trap);
+        }
+    });
+    let records = frames(&mut app, 12);
+    // The trap of frame 2 restarts it 4 frames later; the mailbox overflows meanwhile, and that changes nothing.
+    let inits: Vec<_> = calls.lock().unwrap().iter().filter(|(_, call)| *call == CallKind::Init).map(|c| c.0).collect();
+    assert_eq!(inits, [0, 6]);
+    assert!(records[5].counts.dropped > 0);
+    assert_eq!(records[11].groups[0].totals.faults.total(), 1);
+    let sent = records.iter().map(|record| record.counts.messages).sum::<u64>();
+    let delivered = records.iter().map(|record| record.counts.delivered).sum::<u64>();
+    assert_eq!(
+        delivered,
+        sent - 1,
+        "each message is delivered once, itself or as a bounce, but for that of the last frame"
+    );
+}
+
+#[test]
+fn who_ended_is_no_member_and_publications_do_not_bounce() {
+    let bounced = Seen::default();
+    let noted = bounced.clone();
+    let topic = TopicId(name_id("news"));
+    let mut population = groups(vec![group(1, 1), group(2, 2)]);
+    population.groups[1].subscribe = vec![topic];
+    population.topics = vec![Topic { id: topic, name: "news".into() }];
+    let mut app = app(population, move |call| {
+        if call.agent.group() == GroupId(1) {
+            note(&noted, &call);
+            call.out.push(Op::Publish, topic.0, 3, 0, &[]);
+        } else if call.frame == 2 && call.agent.ordinal() == 1 {
+            call.out.fault = Some(FaultKind::Trap);
+        }
+    });
+    let records = frames(&mut app, 6);
+    assert_eq!(records.iter().map(|record| record.counts.delivered).collect::<Vec<_>>(), [0, 2, 2, 1, 1, 1]);
+    assert_eq!(records.iter().map(|record| record.counts.dropped).sum::<u64>(), 0);
+    assert!(bounced.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_result_that_no_mailbox_holds_is_a_failure() {
+    let seen = Seen::default();
+    let noted = seen.clone();
+    let mut population = groups(vec![group(1, 1)]);
+    population.groups[0].group.limits.mailbox_bytes_max = 64;
+    let id = ModelId(name_id("wide"));
+    population.models = vec![Model { id, name: "wide".into(), row_bytes: 24, batch_rows_max: 1, latency_frames: 1 }];
+    let mut app = app(population, move |call| {
+        note(&noted, &call);
+        if call.frame == 1 {
+            call.out.push(Op::Infer, id.0, 0, 8, &[0; 24]);
+        }
+    });
+    frames(&mut app, 3);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!((seen[0].1.status, seen[0].1.correlation, seen[0].2.len()), (InferenceStatus::Failed as u32, 8, 0));
+}
+
+#[test]
+fn faults_are_in_the_digest_with_their_kinds() {
+    let run = |kind| {
+        let mut app = app(groups(vec![group(1, 1)]), move |call| call.out.fault = (call.frame == 1).then_some(kind));
+        frames(&mut app, 2).pop().unwrap()
+    };
+    let (trap, fuel) = (run(FaultKind::Trap), run(FaultKind::OutOfFuel));
+    assert_ne!(trap.lanes[Lane::Faults], fuel.lanes[Lane::Faults]);
+    assert_ne!(trap.groups[0].digest, fuel.groups[0].digest);
 }
 
 #[test]
