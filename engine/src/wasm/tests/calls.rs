@@ -11,7 +11,7 @@ fn an_echo_sends_its_messages_back() {
     rig.frame(CallKind::Step, &[mail(0, 5, b"hello"), mail(2, 6, b""), mail(0, 7, b"12345678")]);
     let first = rig.outbox(0);
     assert_eq!(first.len(), 2);
-    assert_eq!((first[0].payload, first[0].header.kind, first[0].header.target), (&b"hello"[..], 5, 7));
+    assert_eq!((first[0].payload, first[0].header.kind, first[0].header.correlation), (&b"hello"[..], 5, 9));
     assert_eq!((first[1].payload, first[1].header.kind, first[1].header.correlation), (&b"12345678"[..], 7, 9));
     assert!(rig.outbox(1).is_empty());
     assert_eq!(rig.outbox(2)[0].header.kind, 6);

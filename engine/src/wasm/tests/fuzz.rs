@@ -44,7 +44,7 @@ proptest! {
         let mut rig = Rig::new(&text);
         let outcome = rig.step();
         match outcome.fault {
-            None => prop_assert_eq!(rig.outbox(0).len(), records as usize),
+            None => prop_assert_eq!(rig.records(), records as usize),
             Some(kind) => {
                 prop_assert!(matches!(kind, FaultKind::BadOutbox | FaultKind::OverLimit | FaultKind::Denied));
                 prop_assert!(rig.results.chunks[0].bytes.is_empty());

@@ -13,12 +13,12 @@ mod speed;
 
 use std::path::PathBuf;
 
-use wasm_engine_abi::{CallKind, Capabilities, CheckedOutbox, MessageHeader, OutboxRecord};
+use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
 use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, message::Recipient};
-use wasm_engine_systems::directory::Directory;
+use wasm_engine_systems::directory::{Directory, GroupRange};
 use wasm_engine_systems::outbox::Desk;
 use wasm_engine_systems::ports::{
-    AgentRuntime, Delivery, HostInbox, InboxRange, InboxView, StepBatch, StepOutcome, StepRequest, StepResults,
+    AgentRuntime, Delivery, HostInbox, InboxRange, InboxView, Sent, StepBatch, StepOutcome, StepRequest, StepResults,
 };
 
 use super::{GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
@@ -115,6 +115,26 @@ struct Rig {
     called: Vec<u32>,
 }
 
+/// A message that an agent sent.
+struct Given<'a> {
+    header: MessageHeader,
+    payload: &'a [u8],
+}
+
+/// A directory in which there is whoever a message is for, as long as it is of the host's group, and the topic 0.
+fn directory() -> Directory {
+    let group = GroupRange {
+        id: GroupId(0),
+        entity: bevy_ecs::entity::Entity::PLACEHOLDER,
+        start: 0,
+        agents: u32::MAX,
+        accepts: None,
+        jobs_per_step_max: 0,
+    };
+    let topics = vec![(wasm_engine_components::TopicId(0), bevy_ecs::entity::Entity::PLACEHOLDER)];
+    Directory { groups: vec![group], topics, ..Directory::default() }
+}
+
 /// A message in a test: for which slot, and what.
 struct Mail<'a>(u32, MessageHeader, &'a [u8]);
 
@@ -152,7 +172,7 @@ impl Rig {
         }
         self.called = slots.to_vec();
         let inbox = InboxView { ranges: &inboxes, deliveries: &deliveries, chunks: &[], host: &host };
-        let directory = Directory::default();
+        let directory = directory();
         let desk = Desk { frame: self.frame, directory: &directory };
         let batch = StepBatch { frame: self.frame, digest_memories: digest, requests: &requests, inbox, desk };
         self.runtime.step(&batch, &mut self.results);
@@ -179,15 +199,23 @@ impl Rig {
         (outcome.fault, outcome.detail)
     }
 
-    /// The records that the request at `position` gave. Where several agents were called, they sent messages alone: with this
-    /// rig's empty directory all of them are refused, which says whose they are.
-    fn outbox(&self, position: usize) -> Vec<OutboxRecord<'_>> {
-        let (alone, slot) = (self.called.len() == 1, self.called[position]);
-        let records = self.results.chunks.iter().flat_map(|chunk| {
-            let mut refused = chunk.refused.iter();
-            CheckedOutbox::new(&chunk.bytes).filter(move |_| refused.next().map_or(alone, |r| alone || r.from == slot))
+    /// The messages that the request at `position` gave: what their recipients see.
+    fn outbox(&self, position: usize) -> Vec<Given<'_>> {
+        let sender = self.agents[self.called[position] as usize].0;
+        let messages = self.results.chunks.iter().flat_map(|chunk| {
+            let given = |sent: &Sent| {
+                let start = sent.offset as usize;
+                let payload = &chunk.bytes[start..start + sent.header.payload_bytes as usize];
+                Given { header: sent.header, payload }
+            };
+            chunk.messages.iter().map(given).collect::<Vec<_>>()
         });
-        records.collect()
+        messages.filter(|given| given.header.sender == sender).collect()
+    }
+
+    /// Records of the last frame, of all kinds.
+    fn records(&self) -> usize {
+        self.results.chunks.iter().map(|chunk| chunk.messages.len() + chunk.refused.len() + chunk.others.len()).sum()
     }
 
     /// Digest of the memories in the last frame.

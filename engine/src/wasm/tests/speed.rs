@@ -96,7 +96,7 @@ fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
         requests.push(StepRequest { agent: rig.agents[slot as usize], slot, call });
     }
     let inbox = InboxView { ranges: &slots, deliveries: &deliveries, chunks: &[], host: &host };
-    let directory = Directory::default();
+    let directory = directory();
     let desk = Desk { frame: 0, directory: &directory };
     let mut best = f64::MAX;
     for _ in 0..10 {
