@@ -24,7 +24,7 @@ pub enum FaultKind {
     OutOfFuel,
     /// Its outbox isn't well formed: lengths that don't fit, an unknown operation, a reserved value.
     BadOutbox,
-    /// It asked for more than a limit of its group allows in one step: records, jobs, log lines, or a payload's size.
+    /// It asked for more than a limit of its group allows in one step: records, log lines, or a payload's size.
     OverLimit,
     /// It asked for something that its group wasn't granted.
     Denied,

@@ -77,7 +77,7 @@ pub enum InferenceStatus {
     WrongSize = 2,
     /// An input isn't a finite number, and the model's entry refuses such.
     NonFinite = 3,
-    /// The agent's or the frame's limit of jobs was reached.
+    /// The agent asked for more jobs in one step than its group may.
     TooMany = 4,
     /// The model failed on this job, on the CPU too.
     Failed = 5,
