@@ -11,8 +11,8 @@ use bevy_ecs::system::{Commands, Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader};
 use wasm_engine_components::{
-    Address, AgentFault, AgentId, Backlog, FaultKind, InferenceJob, JobData, Lifecycle, Mailbox, MailboxCounters,
-    Members, OverflowPolicy, Recipient,
+    AgentFault, AgentId, Backlog, FaultKind, InferenceJob, JobData, Lifecycle, Mailbox, MailboxCounters, Members,
+    OverflowPolicy, Recipient,
 };
 
 use crate::directory::Directory;
@@ -90,6 +90,7 @@ pub fn sort_messages(
     mut mailboxes: Query<(&Mailbox, &mut MailboxCounters)>,
 ) {
     let Mailroom { host, deliveries, ranges, loads, touched, bounces, .. } = mailroom.as_mut();
+    let (ranges, loads) = (ranges.as_mut_slice(), loads.as_mut_slice());
     for index in touched.drain(..) {
         let load = &mut loads[index as usize];
         (load.messages, load.bytes) = (0, 0);
@@ -120,6 +121,7 @@ pub fn sort_messages(
         total = total.saturating_add(load.messages.min(load.messages_max));
     }
     deliveries.resize(total as usize, Delivery::default());
+    let sorted = deliveries.as_mut_slice();
     let mut delivered = 0;
     sorter.each(|index, bytes, at| {
         let refusal =
@@ -129,7 +131,7 @@ pub fn sort_messages(
             return;
         }
         let range = &mut ranges[index as usize];
-        deliveries[(range.start + range.messages) as usize] = at;
+        sorted[(range.start + range.messages) as usize] = at;
         range.messages += 1;
         delivered += 1;
     });
@@ -192,38 +194,42 @@ struct Sorter<'a, 'w, 's> {
 
 impl Sorter<'_, '_, '_> {
     /// Calls `visit` for each recipient of each message in canonical order: with the recipient's position, the message's bytes
-    /// in an inbox, and where it lies.
+    /// in an inbox, and where it lies. There is one place that calls it, so that it is compiled into the loop.
     #[inline]
     fn each(&self, mut visit: impl FnMut(u32, u32, Delivery)) {
-        self.each_of(Delivery::HOST, &self.host.addresses, &mut visit);
-        for (chunk, number) in self.chunks.iter().zip(0..) {
-            self.each_of(number, &chunk.addresses, &mut visit);
-        }
-    }
-
-    #[inline]
-    fn each_of(&self, chunk: u32, addresses: &[Address], visit: &mut impl FnMut(u32, u32, Delivery)) {
-        for (address, at) in addresses.iter().zip(0_u32..) {
-            let at = Delivery { chunk, at };
-            match address.recipient() {
-                Recipient::Agent(index) => visit(index, address.bytes, at),
-                Recipient::Topic(topic) => self.each_member(topic, at, |index| visit(index, address.bytes, at)),
+        let mut members = Vec::new();
+        let host = std::iter::once((Delivery::HOST, &self.host.addresses));
+        let chunks = (0..).zip(self.chunks).map(|(number, chunk)| (number, &chunk.addresses));
+        for (chunk, addresses) in host.chain(chunks) {
+            for (address, at) in addresses.iter().zip(0_u32..) {
+                let at = Delivery { chunk, at };
+                let one;
+                let recipients = match address.recipient() {
+                    Recipient::Agent(index) => {
+                        one = [index];
+                        one.as_slice()
+                    }
+                    Recipient::Topic(topic) => {
+                        self.find_members(topic, at, &mut members);
+                        members.as_slice()
+                    }
+                };
+                for &index in recipients {
+                    visit(index, address.bytes, at);
+                }
             }
         }
     }
 
-    /// Members that don't take messages from the sender's group aren't recipients.
-    fn each_member(&self, topic: u32, at: Delivery, mut visit: impl FnMut(u32)) {
+    /// The members of a topic that get a message. Those that don't take messages from the sender's group don't.
+    #[inline(never)]
+    fn find_members(&self, topic: u32, at: Delivery, found: &mut Vec<u32>) {
+        found.clear();
         let (_, entity) = self.directory.topics[topic as usize];
         let Ok(members) = self.members.get(entity) else { return };
         let sender = AgentId(self.message(at).sender);
-        for &member in &members.0 {
-            if let Some((group, index)) = self.directory.find(member)
-                && group.takes_from(sender)
-            {
-                visit(index);
-            }
-        }
+        let find = |&member: &AgentId| self.directory.find(member).filter(|(group, _)| group.takes_from(sender));
+        found.extend(members.0.iter().filter_map(find).map(|(_, index)| index));
     }
 
     fn message(&self, at: Delivery) -> &MessageHeader {

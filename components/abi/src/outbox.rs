@@ -28,6 +28,29 @@ const _: () = assert!(core::mem::offset_of!(OutboxHeader, payload_bytes) == 24);
 impl OutboxHeader {
     /// Size of the header in bytes.
     pub const BYTES: u32 = size_of::<Self>() as u32;
+
+    /// Reads a header, field by field: each goes into a register of its own.
+    #[inline]
+    pub const fn read(bytes: &[u8; size_of::<Self>()]) -> Self {
+        Self {
+            target: word8(bytes, 0),
+            correlation: word8(bytes, 8),
+            op: word4(bytes, 16),
+            kind: word4(bytes, 20),
+            payload_bytes: word4(bytes, 24),
+            reserved: word4(bytes, 28),
+        }
+    }
+}
+
+#[inline]
+const fn word4(bytes: &[u8; 32], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[inline]
+const fn word8(bytes: &[u8; 32], at: usize) -> u64 {
+    word4(bytes, at) as u64 | (word4(bytes, at + 4) as u64) << 32
 }
 
 /// What an outbox record asks for.
@@ -151,17 +174,18 @@ impl<'a> OutboxReader<'a> {
     fn read(&mut self) -> Result<OutboxRecord<'a>, OutboxError> {
         let offset = self.at;
         let rest = self.bytes.get(offset as usize..).ok_or(OutboxError::Truncated)?;
-        let head = rest.get(..size_of::<OutboxHeader>()).ok_or(OutboxError::Truncated)?;
-        let header: OutboxHeader = bytemuck::pod_read_unaligned(head);
+        let (head, body) = rest.split_first_chunk().ok_or(OutboxError::Truncated)?;
+        let header = OutboxHeader::read(head);
         let room = padded(header.payload_bytes).ok_or(OutboxError::Truncated)?;
-        let body = rest[size_of::<OutboxHeader>()..].get(..room as usize).ok_or(OutboxError::Truncated)?;
+        let body = body.get(..room as usize).ok_or(OutboxError::Truncated)?;
         let payload = &body[..header.payload_bytes as usize];
         let op = Op::from_u32(header.op).ok_or(OutboxError::UnknownOp)?;
         if header.reserved != 0 || header.kind >= kind::RESERVED {
             return Err(OutboxError::Reserved);
         }
+        // By value: a header whose address is taken has to lie in memory, and the copies of it stall.
         if op > Op::Publish {
-            check_payload(op, &header, payload)?;
+            check_payload(op, header.kind, header.target, payload)?;
         }
         // In range: the record was found inside `bytes`, whose length came from a u32.
         self.at = offset + OutboxHeader::BYTES + room;
@@ -171,21 +195,21 @@ impl<'a> OutboxReader<'a> {
 
 /// What the payload of anything but a message must be.
 #[inline(never)]
-fn check_payload(op: Op, header: &OutboxHeader, payload: &[u8]) -> Result<(), OutboxError> {
+fn check_payload(op: Op, kind: u32, target: u64, payload: &[u8]) -> Result<(), OutboxError> {
     match op {
         Op::Join | Op::Leave if !payload.is_empty() => Err(OutboxError::Malformed),
         Op::Log if core::str::from_utf8(payload).is_err() => Err(OutboxError::Malformed),
-        Op::Record => check_record(header, payload),
+        Op::Record => check_record(kind, target, payload),
         _ => Ok(()),
     }
 }
 
-fn check_record(header: &OutboxHeader, payload: &[u8]) -> Result<(), OutboxError> {
-    let record = RecordType::from_u32(header.kind).ok_or(OutboxError::Malformed)?;
+fn check_record(kind: u32, target: u64, payload: &[u8]) -> Result<(), OutboxError> {
+    let record = RecordType::from_u32(kind).ok_or(OutboxError::Malformed)?;
     let name = match record {
         RecordType::I64 | RecordType::F64 => payload,
         RecordType::Text | RecordType::Bytes => {
-            let length = usize::try_from(header.target).map_err(|_| OutboxError::Malformed)?;
+            let length = usize::try_from(target).map_err(|_| OutboxError::Malformed)?;
             let (name, value) = payload.split_at_checked(length).ok_or(OutboxError::Malformed)?;
             if record == RecordType::Text && core::str::from_utf8(value).is_err() {
                 return Err(OutboxError::Malformed);
@@ -242,8 +266,7 @@ impl<'a> Iterator for CheckedOutbox<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         const HEADER: usize = size_of::<OutboxHeader>();
         let rest = &self.bytes[self.at..];
-        let head = rest.get(..HEADER)?;
-        let header: OutboxHeader = bytemuck::pod_read_unaligned(head);
+        let header = OutboxHeader::read(rest.first_chunk()?);
         let length = header.payload_bytes as usize;
         let payload = &rest[HEADER..HEADER + length];
         let op = Op::from_u32(header.op).expect("a checked outbox");
