@@ -3,6 +3,7 @@
 //! The main loop is [`frame_loop::run`]; the world and its frame are [`simulation::Simulation`].
 
 pub mod cli;
+pub mod cpu;
 pub mod events;
 pub mod files;
 pub mod frame_loop;

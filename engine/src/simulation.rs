@@ -59,6 +59,7 @@ pub struct Simulation {
     pool: Arc<rayon::ThreadPool>,
     modules: Vec<LoadedFile>,
     models: Vec<ModelInfo>,
+    onnx_runtime: Option<String>,
 }
 
 impl Simulation {
@@ -106,7 +107,7 @@ impl Simulation {
         app.finish();
         app.cleanup();
         let world = std::mem::take(app.world_mut());
-        Ok(Self { world, pool, modules: machine.modules, models: machine.models })
+        Ok(Self { world, pool, modules: machine.modules, models: machine.models, onnx_runtime: machine.onnx_runtime })
     }
 
     /// Number of the next frame.
@@ -142,6 +143,11 @@ impl Simulation {
         &self.modules
     }
 
+    /// The version of ONNX Runtime, where there are models.
+    pub fn onnx_runtime(&self) -> Option<&str> {
+        self.onnx_runtime.as_deref()
+    }
+
     /// The models that were loaded.
     pub fn models(&self) -> &[ModelInfo] {
         &self.models
@@ -155,6 +161,7 @@ struct Machine {
     population: Population,
     modules: Vec<LoadedFile>,
     models: Vec<ModelInfo>,
+    onnx_runtime: Option<String>,
 }
 
 impl Machine {
@@ -193,14 +200,15 @@ impl Machine {
             say(&format!("warning: compiled modules aren't kept for the next run: {problem}"));
         }
 
-        let (inference, models): (Box<dyn ModelRuntime>, _) = if scenario.models.is_empty() {
-            (Box::new(NoModels), Vec::new())
+        let (inference, models, onnx_runtime): (Box<dyn ModelRuntime>, _, _) = if scenario.models.is_empty() {
+            (Box::new(NoModels), Vec::new(), None)
         } else {
             let (runtime, models) = OnnxRuntime::load(&scenario.models, say)?;
             for model in models.iter().filter(|model| matches!(model.batching, Batching::SingleRows { .. })) {
                 say(&format!("warning: a slow model: {model}"));
             }
-            (Box::new(runtime), models)
+            let version = runtime.version().map(str::to_owned);
+            (Box::new(runtime), models, version)
         };
 
         let seeds = entries.iter().zip(&groups).map(|(entry, group)| GroupSeed {
@@ -215,7 +223,7 @@ impl Machine {
             topics: scenario.topics.iter().map(|entry| Topic { id: entry.id, name: entry.name.clone() }).collect(),
             models: scenario.models.iter().zip(&models).map(|(entry, info)| model(entry, info)).collect(),
         };
-        Ok(Self { agents, inference, population, modules, models })
+        Ok(Self { agents, inference, population, modules, models, onnx_runtime })
     }
 }
 

@@ -138,7 +138,7 @@ fn summary(scenario: &Scenario, facts: &RunFacts) -> Summary {
 
 fn options() -> RunOptions {
     let module = LoadedFile { name: "a".to_owned(), sha256: [0xab; 32] };
-    RunOptions { threads: 2, digest: "frame".to_owned(), modules: vec![module], models: Vec::new() }
+    RunOptions { threads: 2, digest: "frame".to_owned(), modules: vec![module], models: Vec::new(), onnx_runtime: None }
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn report() -> Report {
     let ok = wasm.ok;
     let checks = vec![
         Check::there("engine", env!("CARGO_PKG_VERSION")),
-        Check::there("system", format!("{} {}, {}", std::env::consts::OS, std::env::consts::ARCH, cpu_class())),
+        Check::there("system", format!("{} {}, {}", std::env::consts::OS, std::env::consts::ARCH, crate::cpu::class())),
         Check::there("cores", std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string())),
         Check::of("memory", memory().ok_or_else(|| "not known".to_owned()), "nothing depends on it"),
         wasm,
@@ -81,7 +81,11 @@ fn report() -> Report {
             first_line("python3", &["-m", "pip", "--version"]),
             "it fetches ONNX Runtime once: install python3 with pip, or set ORT_DYLIB_PATH",
         ),
-        Check::of("guest target", guest_target(), "to build agents in Rust: rustup target add wasm32-unknown-unknown"),
+        Check::of(
+            "guest target",
+            guest_target(),
+            "to build agents in Rust: rustup target add wasm32-unknown-unknown, or agents/toolchain.sh",
+        ),
     ];
     Report { ok, checks }
 }
@@ -98,28 +102,6 @@ fn text(report: &Report) -> String {
     }
     text.push_str(if report.ok { "\nScenarios can run here.\n" } else { "\nScenarios can't run here: see above.\n" });
     text
-}
-
-/// Which of the CPU classes this is: ONNX Runtime's results are bit-exact within one.
-fn cpu_class() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let class = [
-            (is_x86_feature_detected!("avx512vnni"), "AVX-512 with VNNI"),
-            (is_x86_feature_detected!("avx512f"), "AVX-512"),
-            (is_x86_feature_detected!("avx2"), "AVX2"),
-            (is_x86_feature_detected!("avx"), "AVX"),
-        ];
-        class.iter().find(|(there, _)| *there).map_or("SSE2", |(_, name)| name)
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        if std::arch::is_aarch64_feature_detected!("i8mm") { "NEON with I8MM" } else { "NEON" }
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        "CPU features not known"
-    }
 }
 
 fn webassembly() -> Result<String, String> {
@@ -176,7 +158,9 @@ fn folder_size(folder: &Path) -> (u64, u64) {
 
 /// Whether rustc has the guests' target.
 fn guest_target() -> Result<String, String> {
-    let folder = first_line("rustc", &["--print", "target-libdir", "--target", "wasm32-unknown-unknown"])?;
+    // As cargo does: another compiler may be named.
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let folder = first_line(&rustc, &["--print", "target-libdir", "--target", "wasm32-unknown-unknown"])?;
     if Path::new(&folder).is_dir() { Ok(folder) } else { Err("rustc has no wasm32-unknown-unknown".to_owned()) }
 }
 

@@ -25,7 +25,7 @@ impl Progress {
         let shown = !quiet && std::io::stderr().is_terminal();
         let bar = shown.then(|| {
             let bar = ProgressBar::with_draw_target(Some(frames), ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S_MAX));
-            let template = "frame {human_pos}/{human_len} [{wide_bar}] {rate}, {msg}, ETA {eta}";
+            let template = "frame {human_pos}/{human_len} [{wide_bar}] {rate}{msg}, ETA {eta}";
             let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
                 // A bar that can't be drawn is no reason to stop.
                 let _ = write!(text, "{} frames/s", thousands(format!("{:.0}", state.per_sec())));
@@ -44,8 +44,9 @@ impl Progress {
         let now = Instant::now();
         if now >= self.due {
             self.due = now + UPDATE_PERIOD;
+            // The message first: each of the two may draw.
+            bar.set_message(format!(", {} agents, {} messages", thousands(counts.agents), thousands(counts.messages)));
             bar.set_position(frame + 1);
-            bar.set_message(format!("{} agents, {} messages", thousands(counts.agents), thousands(counts.messages)));
         }
     }
 

@@ -22,6 +22,8 @@ pub struct RunOptions {
     pub modules: Vec<LoadedFile>,
     /// The models that were loaded, in the scenario's order.
     pub models: Vec<LoadedFile>,
+    /// The version of ONNX Runtime, where there are models.
+    pub onnx_runtime: Option<String>,
 }
 
 impl RunOptions {
@@ -33,6 +35,7 @@ impl RunOptions {
             digest: digest.to_owned(),
             modules: simulation.modules().to_vec(),
             models: simulation.models().iter().map(model).collect(),
+            onnx_runtime: simulation.onnx_runtime().map(str::to_owned),
         }
     }
 }
@@ -73,6 +76,10 @@ pub(super) fn manifest(scenario: &Scenario, options: &RunOptions) -> Result<Stri
     }
     let (os, arch) = (toml_string(std::env::consts::OS), toml_string(std::env::consts::ARCH));
     let _ = writeln!(text, "\n[environment]\nos = {os}\narch = {arch}\nthreads = {}", options.threads);
+    // On these two, models' float results depend.
+    if let Some(version) = &options.onnx_runtime {
+        let _ = writeln!(text, "cpu = {}\nonnx_runtime = {}", toml_string(crate::cpu::class()), toml_string(version));
+    }
     Ok(text)
 }
 

@@ -69,7 +69,7 @@ impl Collector {
     pub fn summary(&self, scenario: &Scenario, facts: &RunFacts) -> Summary {
         let counts = &self.counts;
         let wall_s = facts.wall.as_secs_f64();
-        let due = facts.error.is_none() && self.frames >= facts.frames_expected;
+        let due = facts.error.is_none() && !facts.interrupted && self.frames >= facts.frames_expected;
         let EventCounts { delivered, disabled, late } = facts.events;
         Summary {
             scenario: scenario.name.clone(),
