@@ -1,6 +1,7 @@
 //! A frame is a function from the world and its inputs to a record. These are the two ends.
 
 use serde::{Deserialize, Serialize};
+use wasm_engine_abi::BounceReason;
 
 use crate::{AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, TopicId};
 
@@ -67,12 +68,22 @@ pub struct FrameCounts {
     pub delivered: u64,
     /// Messages that were dropped for want of room or of a recipient, bounced or not.
     pub dropped: u64,
+    /// The same by reason, in the order of [`BounceReason::ALL`].
+    pub dropped_by_reason: [u64; BounceReason::COUNT],
     /// Faults.
     pub faults: u64,
     /// Inference jobs that were dispatched to a model.
     pub inference_jobs: u64,
     /// Batches in which they were dispatched.
     pub inference_batches: u64,
+}
+
+impl FrameCounts {
+    /// Counts dropped messages.
+    pub const fn drop_messages(&mut self, reason: BounceReason, messages: u64) {
+        self.dropped += messages;
+        self.dropped_by_reason[reason as usize - 1] += messages;
+    }
 }
 
 /// One group at the end of a frame.

@@ -76,6 +76,7 @@ fn records() -> [FrameRecord; 2] {
         messages: 1500,
         delivered: 1400,
         dropped: 100,
+        dropped_by_reason: [0, 0, 60, 0, 0, 40],
         faults: 0,
         inference_jobs: 96,
         inference_batches: 2,

@@ -123,7 +123,7 @@ impl Collector<'_> {
     }
 
     fn bounce(&mut self, header: &MessageHeader, meant_for: u64, to: u32, reason: BounceReason) {
-        self.report.counts.dropped += 1;
+        self.report.counts.drop_messages(reason, 1);
         self.mailroom.bounces.bounce(header, meant_for, to, reason, self.desk.frame);
     }
 

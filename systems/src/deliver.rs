@@ -139,12 +139,15 @@ pub fn sort_messages(
 
     for (index, gate) in gates {
         let Ok((mailbox, mut counters)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
-        counters.dropped += gate.refused;
+        counters.dropped += gate.refused.iter().sum::<u64>();
         waiting.changed.insert(index);
-        report.counts.dropped += gate.refused;
+        for (reason, messages) in BounceReason::ALL.into_iter().zip(gate.refused) {
+            report.counts.drop_messages(reason, messages);
+        }
         // An agent that wasn't stepped can't help it: its mailbox just takes no more.
+        let overflowed = gate.refused[BounceReason::MailboxFull as usize - 1] > 0;
         let reads = directory.lifecycles[index as usize] == Lifecycle::Active && !waiting.held.contains(&index);
-        if reads && gate.overflowed && mailbox.overflow == OverflowPolicy::Fault {
+        if reads && overflowed && mailbox.overflow == OverflowPolicy::Fault {
             let agent = directory.ids[index as usize];
             report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
         }
@@ -158,10 +161,8 @@ struct Gate {
     load: Load,
     /// What a mailbox that drops the oldest doesn't take.
     oldest: Option<BTreeMap<Delivery, BounceReason>>,
-    /// Messages that were refused.
-    refused: u64,
-    /// Whether one of them would have fitted into an emptier mailbox.
-    overflowed: bool,
+    /// Messages that were refused, in the order of [`BounceReason::ALL`].
+    refused: [u64; BounceReason::COUNT],
 }
 
 impl Gate {
@@ -174,12 +175,13 @@ impl Gate {
             None if messages >= messages_max || bytes > bytes_max - taken => Some(BounceReason::MailboxFull),
             None => None,
         };
-        if reason.is_none() {
-            self.load.messages += 1;
-            self.load.bytes = taken.saturating_add(bytes);
+        match reason {
+            Some(reason) => self.refused[reason as usize - 1] += 1,
+            None => {
+                self.load.messages += 1;
+                self.load.bytes = taken.saturating_add(bytes);
+            }
         }
-        self.refused += u64::from(reason.is_some());
-        self.overflowed |= reason == Some(BounceReason::MailboxFull);
         reason
     }
 }

@@ -1,8 +1,8 @@
 //! Stage `Ingest`: the inputs of the frame are taken in, and digested. The only door into the world.
 
 use bevy_ecs::system::{Res, ResMut};
-use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::sender;
+use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{ExternalEvent, FrameCounts, Lane, Recipient};
 
@@ -30,7 +30,11 @@ pub fn take_inputs(
             EventTarget::Topic(id) => directory.topic(id).map(Recipient::Topic),
         };
         let Some(recipient) = recipient else {
-            report.counts.dropped += 1;
+            let reason = match event.to {
+                EventTarget::Agent(_) => BounceReason::UnknownRecipient,
+                EventTarget::Topic(_) => BounceReason::UnknownTopic,
+            };
+            report.counts.drop_messages(reason, 1);
             continue;
         };
         let topic = match event.to {

@@ -107,6 +107,33 @@ pub enum BounceReason {
     Refused = 6,
 }
 
+impl BounceReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 6;
+
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::UnknownRecipient,
+        Self::UnknownTopic,
+        Self::MailboxFull,
+        Self::Terminated,
+        Self::TooLarge,
+        Self::Refused,
+    ];
+
+    /// The name used in summaries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownRecipient => "unknown_recipient",
+            Self::UnknownTopic => "unknown_topic",
+            Self::MailboxFull => "mailbox_full",
+            Self::Terminated => "terminated",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// One record of an inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InboxRecord<'a> {

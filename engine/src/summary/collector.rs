@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Digest, FrameCounts, FrameRecord, GroupId, GroupRecord};
 
 use super::outputs::Outputs;
@@ -49,7 +50,9 @@ impl Collector {
         sums.steps += counts.steps;
         sums.messages += counts.messages;
         sums.delivered += counts.delivered;
-        sums.dropped += counts.dropped;
+        for (reason, messages) in BounceReason::ALL.into_iter().zip(counts.dropped_by_reason) {
+            sums.drop_messages(reason, messages);
+        }
         sums.faults += counts.faults;
         sums.inference_jobs += counts.inference_jobs;
         sums.inference_batches += counts.inference_batches;
@@ -80,6 +83,14 @@ impl Collector {
             messages: counts.messages,
             delivered: counts.delivered,
             dropped: counts.dropped,
+            dropped_by_reason: Named(
+                BounceReason::ALL
+                    .into_iter()
+                    .zip(counts.dropped_by_reason)
+                    .filter(|&(_, messages)| messages > 0)
+                    .map(|(reason, messages)| (reason.name().to_owned(), messages))
+                    .collect(),
+            ),
             faults: counts.faults,
             inference_jobs: counts.inference_jobs,
             inference_rows_per_batch: match counts.inference_batches {

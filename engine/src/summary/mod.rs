@@ -33,6 +33,8 @@ pub struct Summary {
     pub delivered: u64,
     /// Messages that were dropped.
     pub dropped: u64,
+    /// The same by reason, for those reasons that occurred.
+    pub dropped_by_reason: Named<u64>,
     /// Faults of agents.
     pub faults: u64,
     /// Inference jobs that were given to a model.

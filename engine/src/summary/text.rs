@@ -64,10 +64,13 @@ pub(super) fn text(summary: &Summary) -> String {
         ),
     );
     line("agents", thousands(summary.agents));
+    let reasons = summary.dropped_by_reason.0.iter();
+    let reasons: Vec<String> = reasons.map(|(reason, messages)| format!("{reason} {}", thousands(messages))).collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     line(
         "messages",
         format!(
-            "{} sent, {} delivered, {} dropped",
+            "{} sent, {} delivered, {} dropped{reasons}",
             thousands(summary.messages),
             thousands(summary.delivered),
             thousands(summary.dropped)
