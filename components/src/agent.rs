@@ -50,7 +50,3 @@ pub struct FaultHistory {
     /// The frame in which it starts again, while it is [`Lifecycle::Faulted`].
     pub restart_frame: u64,
 }
-
-/// The agent's position in the dense tables of a frame: agents are numbered in the order of their ids. Transient.
-#[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AgentIndex(pub u32);

@@ -16,7 +16,7 @@ pub mod message;
 pub mod state;
 pub mod topic;
 
-pub use agent::{AgentIndex, FaultHistory, Lifecycle};
+pub use agent::{FaultHistory, Lifecycle};
 pub use fault::{AgentFault, FaultCounts, FaultKind, FaultPolicy};
 pub use frame::{
     EventTarget, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput, OutputValue,

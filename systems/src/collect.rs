@@ -56,7 +56,7 @@ pub fn collect_outputs(
         report: &mut report,
     };
     for chunk in &outputs.now.chunks {
-        let Ok(at) = directory.groups.binary_search_by_key(&chunk.group, |group| group.id) else { continue };
+        let Some(at) = directory.group_position(chunk.group) else { continue };
         let group = &directory.groups[at];
         lanes.outboxes[at] = lanes.outboxes[at].wrapping_add(chunk.outbox_sum);
         lanes.memories[at] = lanes.memories[at].wrapping_add(chunk.memory_sum);

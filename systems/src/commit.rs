@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::CallKind;
@@ -27,13 +28,11 @@ pub fn commit_memberships(
     for (agent, topic, joins) in intentions.memberships.drain(..) {
         let (_, entity) = directory.topics[topic as usize];
         let Ok(mut members) = topics.get_mut(entity) else { continue };
-        if members.0.binary_search(&agent).is_ok() == joins {
-            continue;
-        }
-        if joins {
-            members.join(agent);
-        } else {
-            members.leave(agent);
+        // Only a change that is one marks the topic as changed.
+        let list = members.bypass_change_detection();
+        let changed = if joins { list.join(agent) } else { list.leave(agent) };
+        if changed {
+            members.set_changed();
         }
     }
 }
@@ -75,7 +74,7 @@ pub fn commit_faults(
     lanes.faults.fill(0);
     for fault in &report.faults {
         let Some((group, index)) = directory.find(fault.agent) else { continue };
-        let Ok(at) = directory.groups.binary_search_by_key(&group.id, |group| group.id) else { continue };
+        let Some(at) = directory.group_position(group.id) else { continue };
         let Ok((group, mut counters)) = groups.get_mut(group.entity) else { continue };
         let [a, b, c, d] = fault.detail.to_le_bytes();
         let part = part_digest(Lane::Faults, fault.agent.0, &[fault.kind as u8, a, b, c, d]);

@@ -38,14 +38,15 @@ pub fn gather_messages(
     let host = &mut room.host;
     host.clear();
 
-    waiting.held = std::mem::take(&mut waiting.holding);
-    for index in waiting.held.clone() {
+    let held = std::mem::take(&mut waiting.holding);
+    for &index in &held {
         waiting.changed.insert(index);
         let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[index as usize]) else { continue };
         for stored in std::mem::take(&mut backlog.0) {
             host.push(Recipient::Agent(index), &stored.header, &stored.payload);
         }
     }
+    waiting.held = held;
     for (recipient, stored) in std::mem::take(&mut room.bounces).0 {
         host.push(recipient, &stored.header, &stored.payload);
     }

@@ -17,13 +17,13 @@ pub struct Directory {
     pub mailboxes: Vec<Entity>,
     /// A copy of each agent's lifecycle, as it was at the end of the last frame.
     pub lifecycles: Vec<Lifecycle>,
+    /// How many of those aren't [`Lifecycle::Active`].
+    pub inactive: usize,
     /// Counts the frames in which one of those changed.
     pub changes: u64,
     /// The agents whose lifecycle or fault history was written in this frame: whoever writes one notes it here, so that the
     /// others cost nothing.
     pub written: Vec<u32>,
-    /// How many of those aren't [`Lifecycle::Active`].
-    pub inactive: usize,
     /// The groups, in the order of their ids.
     pub groups: Vec<GroupRange>,
     /// The topics, ascending by id.
@@ -59,20 +59,26 @@ impl GroupRange {
 }
 
 impl Directory {
-    /// The group with that number.
+    /// The position of a group in the order of ids: where its lanes lie.
     #[inline]
-    pub fn group(&self, id: GroupId) -> Option<&GroupRange> {
+    pub fn group_position(&self, id: GroupId) -> Option<usize> {
         // Groups are few and mostly numbered without gaps: try the place where it would be then.
         let guess = (id.0 as usize).wrapping_sub(1);
         match self.groups.get(guess) {
-            Some(group) if group.id == id => Some(group),
+            Some(group) if group.id == id => Some(guess),
             _ => self.search_group(id),
         }
     }
 
     #[inline(never)]
-    fn search_group(&self, id: GroupId) -> Option<&GroupRange> {
-        self.groups.binary_search_by_key(&id, |group| group.id).ok().map(|at| &self.groups[at])
+    fn search_group(&self, id: GroupId) -> Option<usize> {
+        self.groups.binary_search_by_key(&id, |group| group.id).ok()
+    }
+
+    /// The group with that number.
+    #[inline]
+    pub fn group(&self, id: GroupId) -> Option<&GroupRange> {
+        self.group_position(id).map(|at| &self.groups[at])
     }
 
     /// An agent's group, and its position.

@@ -2,8 +2,8 @@
 
 use bevy_ecs::world::World;
 use wasm_engine_components::{
-    AgentId, AgentIndex, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters,
-    MailboxOf, Members, Model, OverflowPolicy, Topic, TopicId,
+    AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
+    Members, Model, OverflowPolicy, Topic, TopicId,
 };
 
 use crate::digest::{LaneSums, chain};
@@ -91,9 +91,9 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
     let start = u32::try_from(directory.ids.len()).expect("the number of agents is bounded by AGENTS_MAX");
     let ids = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal));
     let agents: Vec<_> = world
-        .spawn_batch(ids.clone().zip(start..).map(|(id, at)| {
-            (id, AgentIndex(at), Lifecycle::Initialising, FaultHistory::default(), PartDigest::default())
-        }))
+        .spawn_batch(
+            ids.clone().map(|id| (id, Lifecycle::Initialising, FaultHistory::default(), PartDigest::default())),
+        )
         .collect();
     let mailbox = Mailbox {
         capacity_messages: group.limits.mailbox_messages_max,

@@ -44,7 +44,7 @@ pub fn refresh_agents(
         let at = index as usize;
         let id = directory.ids[at];
         let Ok((&lifecycle, history, mut digest)) = agents.get_mut(directory.agents[at]) else { continue };
-        let Ok(group) = directory.groups.binary_search_by_key(&id.group(), |group| group.id) else { continue };
+        let Some(group) = directory.group_position(id.group()) else { continue };
         let before = std::mem::replace(&mut directory.lifecycles[at], lifecycle);
         changed |= before != lifecycle;
         directory.inactive += usize::from(lifecycle != Lifecycle::Active);
