@@ -8,7 +8,7 @@ use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxHeader, agent
 use wasm_engine_components::{AgentId, Group};
 use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::outbox::Desk;
-use wasm_engine_systems::ports::{AgentRuntime, HostInbox, InboxRange, InboxView, StepBatch, StepRequest, StepResults};
+use wasm_engine_systems::ports::{AgentRuntime, HostInbox, InboxView, Link, StepBatch, StepRequest, StepResults};
 
 /// A message of the ring: one inbox record with its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -172,9 +172,8 @@ fn initialise(runtime: &mut WasmRuntime, group: &Group) {
     let requests: Vec<StepRequest> = (0..group.agents)
         .map(|slot| StepRequest { agent: AgentId::new(group.id, slot), slot, call: CallKind::Init })
         .collect();
-    let (slots, host, directory) =
-        (vec![InboxRange::default(); requests.len()], HostInbox::default(), Directory::default());
-    let inbox = InboxView { ranges: &slots, deliveries: &[], chunks: &[], host: &host };
+    let (slots, host, directory) = (vec![Link::END; requests.len()], HostInbox::default(), Directory::default());
+    let inbox = InboxView { firsts: &slots, links: &[], chunks: &[], host: &host };
     let desk = Desk { frame: 0, directory: &directory };
     let mut results = StepResults::default();
     runtime.step(&StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox, desk }, &mut results);

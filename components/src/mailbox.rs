@@ -1,5 +1,5 @@
-//! Mailboxes: entities of their own, one for each agent. What a mailbox was given in a frame is a range of the frame's
-//! sorted deliveries; only what its agent couldn't take yet is kept apart, in its [`Backlog`].
+//! Mailboxes: entities of their own, one for each agent. What a mailbox was given in a frame is a list of the frame's
+//! messages; only what its agent couldn't take yet is kept apart, in its [`Backlog`].
 
 use bevy_ecs::component::Component;
 use bevy_ecs::entity::Entity;

@@ -1,7 +1,5 @@
 //! For whom messages are.
 
-use wasm_engine_abi::{MessageHeader, padded};
-
 /// For whom a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {
@@ -11,30 +9,30 @@ pub enum Recipient {
     Topic(u32),
 }
 
-/// For whom a message is, and how much room it takes: what sorting needs of it, apart from the message itself.
+/// For whom a message is, how much room it takes, and where it lies: what sorting needs of it, apart from the message itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The position, and in the highest bit whether it is a topic's.
     to: u32,
     /// Bytes that the message takes in an inbox, header and padding included.
     pub bytes: u32,
+    /// Its place among its chunk's messages.
+    pub at: u32,
 }
-const _: () = assert!(size_of::<Address>() == 8);
+const _: () = assert!(size_of::<Address>() == 12);
 
 const TOPIC: u32 = 1 << 31;
 const _: () = assert!(crate::limits::AGENTS_MAX < TOPIC && crate::limits::TOPICS_MAX < TOPIC);
 
 impl Address {
-    /// The address of a message.
+    /// The address of a message that takes `bytes` and lies at the place `at`.
     #[inline]
-    pub fn new(to: Recipient, header: &MessageHeader) -> Self {
+    pub const fn new(to: Recipient, bytes: u32, at: u32) -> Self {
         let to = match to {
             Recipient::Agent(at) => at,
             Recipient::Topic(at) => at | TOPIC,
         };
-        // Payloads are far below 4 GiB; a length that isn't fills any mailbox.
-        let payload = padded(header.payload_bytes).unwrap_or(u32::MAX);
-        Self { to, bytes: payload.saturating_add(MessageHeader::BYTES) }
+        Self { to, bytes, at }
     }
 
     /// For whom it is.

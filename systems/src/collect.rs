@@ -104,7 +104,7 @@ impl Collector<'_> {
         }
         let (mut jobs, mut jobs_of_agent, mut last) = (0, 0, None);
         for other in &chunk.others {
-            let record = record_at(&chunk.bytes, other.offset);
+            let record = record_at(&chunk.other_bytes, other.offset);
             match record.op {
                 Op::Join | Op::Leave => self.change_membership(other, &record),
                 Op::Infer => {

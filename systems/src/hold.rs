@@ -37,8 +37,8 @@ pub fn hold_messages(
         return;
     }
     let view = mailroom.view(&outputs.before);
-    for &index in &mailroom.touched {
-        let held = mailroom.ranges[index as usize].messages;
+    for &index in &mailroom.inboxes.touched {
+        let held = mailroom.inboxes.loads[index as usize].messages;
         if held == 0 || directory.lifecycles[index as usize] == Lifecycle::Active {
             continue;
         }

@@ -10,7 +10,9 @@ pub mod ingest;
 
 pub mod deliver;
 pub mod directory;
+pub mod inboxes;
 pub mod mailroom;
+pub mod packed;
 
 pub mod hold;
 pub mod schedule;

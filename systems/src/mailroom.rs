@@ -1,45 +1,27 @@
-//! The frame's messages, and the ranges into which they are sorted by recipient.
+//! The frame's messages, and the lists into which they are sorted by recipient.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::message::sender;
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
 use wasm_engine_components::{Recipient, StoredMessage};
 
-use crate::ports::{Delivery, HostInbox, InboxRange, InboxView, StepResults};
+use crate::inboxes::Inboxes;
+use crate::ports::{Delivery, HostInbox, InboxView, StepResults};
 
 /// All messages between two frames, but for those of agents, which stay in their chunks: see [`Outputs`]. What is in flight is
-/// state; loads and ranges are transient.
+/// state; the inboxes are transient.
 #[derive(Resource, Debug, Default)]
 pub struct Mailroom {
     /// The host's messages of this frame.
     pub host: HostInbox,
-    /// Where the delivered messages lie; those of one recipient side by side.
-    pub deliveries: Vec<Delivery>,
-    /// Each agent's range of `deliveries`. Apart from `loads`, because all threads of the step read it.
-    pub ranges: Vec<InboxRange>,
-    /// What there is for each mailbox.
-    pub loads: Vec<Load>,
-    /// The mailboxes for which there was something in this frame.
-    pub touched: Vec<u32>,
+    /// What each recipient is given of them.
+    pub inboxes: Inboxes,
     /// Bounces that are delivered in the next frame.
     pub bounces: HostMessages,
     /// External events that are delivered in this frame.
     pub events: HostMessages,
     /// Messages of native systems that are delivered in the next frame.
     pub native: HostMessages,
-}
-
-/// What there is for a mailbox in this frame, and what it holds at most.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Load {
-    /// Messages for it.
-    pub messages: u32,
-    /// Bytes of those, headers and padding included; saturates.
-    pub bytes: u32,
-    /// Messages that it holds at most; 0 while its agent takes none.
-    pub messages_max: u32,
-    /// Bytes that it holds at most.
-    pub bytes_max: u32,
 }
 
 /// The agents' outputs of this frame, and of the frame before, which are delivered in this one: `Deliver` swaps them. State, as
@@ -81,7 +63,7 @@ impl HostMessages {
 impl Mailroom {
     /// This frame's messages as the runtime reads them. `before` is [`Outputs::before`].
     pub fn view<'a>(&'a self, before: &'a StepResults) -> InboxView<'a> {
-        InboxView { ranges: &self.ranges, deliveries: &self.deliveries, chunks: &before.chunks, host: &self.host }
+        InboxView { firsts: &self.inboxes.firsts, links: &self.inboxes.links, chunks: &before.chunks, host: &self.host }
     }
 
     /// What was published in the last frame to the topic at position `topic` of
@@ -92,14 +74,12 @@ impl Mailroom {
         topic: u32,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
         let view = self.view(&outputs.before);
-        let host =
-            self.host.addresses.iter().zip(0..).map(|(address, at)| (address, Delivery { chunk: Delivery::HOST, at }));
-        let agents = outputs.before.chunks.iter().zip(0..).flat_map(|(chunk, number)| {
-            chunk.addresses.iter().zip(0..).map(move |(address, at)| (address, Delivery { chunk: number, at }))
-        });
+        let host = self.host.addresses.iter().map(|address| (Delivery::HOST, address));
+        let agents = (0..).zip(&outputs.before.chunks);
+        let agents = agents.flat_map(|(chunk, output)| output.addresses.iter().map(move |address| (chunk, address)));
         host.chain(agents)
-            .filter(move |(address, _)| address.recipient() == Recipient::Topic(topic))
-            .map(move |(_, at)| view.message(at))
+            .filter(move |(_, address)| address.recipient() == Recipient::Topic(topic))
+            .map(move |(chunk, address)| view.message(Delivery { chunk, at: address.at }))
     }
 
     /// The inbox of the agent at position `index`, in this frame.

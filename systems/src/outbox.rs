@@ -7,7 +7,8 @@ use wasm_engine_components::{Address, AgentId, FaultKind, GroupLimits, Recipient
 
 use crate::digest::outbox_digest;
 use crate::directory::Directory;
-use crate::ports::{OtherRecord, OutputChunk, Refused, Sent, StepRequest};
+use crate::packed::record_bytes;
+use crate::ports::{OtherRecord, OutputChunk, Refused, StepRequest};
 
 /// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +67,10 @@ impl Desk<'_> {
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
     ) -> Result<(), Fault> {
-        let lengths = (chunk.addresses.len(), chunk.refused.len(), chunk.others.len(), chunk.bytes.len());
+        let mark = Mark::of(chunk);
         let taken = self.take_records(request, outbox, rules, chunk);
         if taken.is_err() {
-            chunk.addresses.truncate(lengths.0);
-            chunk.messages.truncate(lengths.0);
-            chunk.refused.truncate(lengths.1);
-            chunk.others.truncate(lengths.2);
-            chunk.bytes.truncate(lengths.3);
+            mark.restore(chunk);
         } else if !outbox.bytes.is_empty() {
             chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, outbox.bytes));
         }
@@ -106,10 +103,7 @@ impl Desk<'_> {
                 Op::Publish => self.publish(request, &record, sequence, chunk),
                 _ => {
                     lines += u32::from(record.op == Op::Log);
-                    let (agent, slot, offset) = (request.agent, request.slot, end(chunk));
-                    chunk.others.push(OtherRecord { agent, slot, sequence, offset });
-                    chunk.bytes.extend_from_slice(bytemuck::bytes_of(&record.header));
-                    chunk.bytes.extend_from_slice(record.payload);
+                    keep(request, &record, sequence, chunk);
                 }
             }
         }
@@ -163,17 +157,46 @@ impl Desk<'_> {
 
 #[inline]
 fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, payload: &[u8]) {
-    chunk.addresses.push(Address::new(to, &header));
-    chunk.messages.push(Sent { header, offset: end(chunk) });
-    // Many payloads are one word, for which a call of `memcpy` costs more than the copy.
-    match payload.first_chunk::<8>() {
-        Some(word) if payload.len() == 8 => chunk.bytes.extend_from_slice(word),
-        _ => chunk.bytes.extend_from_slice(payload),
-    }
+    let at = chunk.messages.push(header, payload);
+    chunk.addresses.push(Address::new(to, record_bytes(header.payload_bytes), at));
 }
 
-/// Where the next bytes of a chunk go. Its runtime bounds the outboxes so that 32 bits address them all.
-#[inline]
-fn end(chunk: &OutputChunk) -> u32 {
-    u32::try_from(chunk.bytes.len()).expect("a chunk's outboxes are bounded")
+/// Keeps a record that isn't a message for `Collect`.
+fn keep(from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+    // The runtime bounds the outboxes so that 32 bits address them all.
+    let offset = u32::try_from(chunk.other_bytes.len()).expect("a chunk's outboxes are bounded");
+    chunk.others.push(OtherRecord { agent: from.agent, slot: from.slot, sequence, offset });
+    chunk.other_bytes.extend_from_slice(bytemuck::bytes_of(&record.header));
+    chunk.other_bytes.extend_from_slice(record.payload);
+}
+
+/// How much a chunk held.
+struct Mark {
+    addresses: usize,
+    messages: u32,
+    refused: usize,
+    others: usize,
+    other_bytes: usize,
+}
+
+impl Mark {
+    #[inline]
+    fn of(chunk: &OutputChunk) -> Self {
+        Self {
+            addresses: chunk.addresses.len(),
+            messages: chunk.messages.place(),
+            refused: chunk.refused.len(),
+            others: chunk.others.len(),
+            other_bytes: chunk.other_bytes.len(),
+        }
+    }
+
+    #[cold]
+    fn restore(&self, chunk: &mut OutputChunk) {
+        chunk.addresses.truncate(self.addresses);
+        chunk.messages.truncate(self.messages);
+        chunk.refused.truncate(self.refused);
+        chunk.others.truncate(self.others);
+        chunk.other_bytes.truncate(self.other_bytes);
+    }
 }

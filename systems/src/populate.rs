@@ -9,9 +9,10 @@ use wasm_engine_components::{
 use crate::digest::{LaneSums, chain};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::RunSeed;
+use crate::inboxes::Load;
 use crate::infer::Models;
-use crate::mailroom::{Load, Mailroom};
-use crate::ports::InboxRange;
+use crate::mailroom::Mailroom;
+use crate::ports::Link;
 use crate::seal::{DigestChain, PartDigest};
 
 /// What a world starts with.
@@ -112,9 +113,9 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
     directory.lifecycles.resize(directory.ids.len(), Lifecycle::Initialising);
     directory.agents.extend(agents);
     directory.mailboxes.extend(mailboxes);
-    let load = Load { messages_max: mailbox.capacity_messages, bytes_max: mailbox.capacity_bytes, ..Load::default() };
-    mailroom.loads.resize(directory.ids.len(), load);
-    mailroom.ranges.resize(directory.ids.len(), InboxRange::default());
+    let load = Load::new(mailbox.capacity_messages, mailbox.capacity_bytes);
+    mailroom.inboxes.loads.resize(directory.ids.len(), load);
+    mailroom.inboxes.firsts.resize(directory.ids.len(), Link::END);
     let entity = world.spawn((group.clone(), GroupCounters::default())).id();
     directory.groups.push(GroupRange {
         id: group.id,

@@ -6,6 +6,7 @@ use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader};
 use wasm_engine_components::{Address, AgentFault, AgentId, FaultKind, GroupId, ModelId, Recipient};
 
 use crate::outbox::Desk;
+use crate::packed::{PackedMessages, record_bytes, split};
 
 /// Steps agents. Called once in each frame, from the stage `Step`.
 pub trait AgentRuntime: Send + Sync + 'static {
@@ -59,36 +60,47 @@ pub struct StepRequest {
     pub call: CallKind,
 }
 
-/// An agent's inbox of this frame: a range of [`InboxView::deliveries`]. Its messages fit into the module's inbox area.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InboxRange {
-    /// Where it starts.
-    pub start: u32,
-    /// How many messages it holds.
-    pub messages: u32,
-}
-
 /// Where a delivered message lies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Number of the chunk of the frame before; [`Delivery::HOST`] for the host's messages of this frame.
     pub chunk: u32,
-    /// Position among its messages.
+    /// Its place among those messages: see [`PackedMessages`].
     pub at: u32,
 }
 
 impl Delivery {
     /// Not an agent's: an event, a result, what waited in a backlog.
     pub const HOST: u32 = u32::MAX;
+
+    /// Its place in the canonical order: the host's messages come first.
+    pub const fn place(self) -> (u32, u32) {
+        (self.chunk.wrapping_add(1), self.at)
+    }
 }
 
-/// The frame's messages, sorted by recipient.
+/// A message in an agent's inbox, and the one after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Where the message lies.
+    pub at: Delivery,
+    /// Position of the next one, or [`Link::END`].
+    pub next: u32,
+}
+
+impl Link {
+    /// There is no further message.
+    pub const END: u32 = u32::MAX;
+}
+
+/// The frame's messages, as a list for each recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct InboxView<'a> {
-    /// Each agent's range of `deliveries`, by position.
-    pub ranges: &'a [InboxRange],
-    /// The messages of one recipient side by side. A message is stored once, however many its recipients are.
-    pub deliveries: &'a [Delivery],
+    /// For each agent, by position, where its first message stands in `links`, or [`Link::END`]. What it leads to fits into
+    /// the inbox area of the agent's module.
+    pub firsts: &'a [u32],
+    /// The lists. A message is stored once, however many its recipients are.
+    pub links: &'a [Link],
     /// The messages from agents: the output of the frame before.
     pub chunks: &'a [OutputChunk],
     /// The messages from the host.
@@ -96,25 +108,33 @@ pub struct InboxView<'a> {
 }
 
 impl<'a> InboxView<'a> {
-    /// The messages for the agent at position `slot`, oldest and lowest sender first: what the agent sees of each, and its
-    /// payload without padding.
+    /// The inbox records for the agent at position `slot`, oldest and lowest sender first, padding included.
+    #[inline]
+    pub fn records(&self, slot: u32) -> impl Iterator<Item = &'a [u64]> + use<'a> {
+        let view = *self;
+        let mut next = view.firsts[slot as usize];
+        core::iter::from_fn(move || {
+            // `END` is no position of any list.
+            let link = view.links.get(next as usize)?;
+            next = link.next;
+            Some(view.messages(link.at.chunk).record(link.at.at))
+        })
+    }
+
+    /// The same as headers and payloads.
     #[inline]
     pub fn of(&self, slot: u32) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
-        let view = *self;
-        let InboxRange { start, messages } = view.ranges[slot as usize];
-        view.deliveries[start as usize..(start + messages) as usize].iter().map(move |&at| view.message(at))
+        self.records(slot).map(split)
     }
 
     /// One message.
-    #[inline]
     pub fn message(&self, at: Delivery) -> (&'a MessageHeader, &'a [u8]) {
-        if at.chunk == Delivery::HOST {
-            return self.host.message(at.at as usize);
-        }
-        let chunk = &self.chunks[at.chunk as usize];
-        let message = &chunk.messages[at.at as usize];
-        let start = message.offset as usize;
-        (&message.header, &chunk.bytes[start..start + message.header.payload_bytes as usize])
+        self.messages(at.chunk).message(at.at)
+    }
+
+    #[inline]
+    fn messages(&self, chunk: u32) -> &'a PackedMessages {
+        if chunk == Delivery::HOST { &self.host.messages } else { &self.chunks[chunk as usize].messages }
     }
 }
 
@@ -123,9 +143,8 @@ impl<'a> InboxView<'a> {
 pub struct HostInbox {
     /// For whom they are, in canonical order.
     pub addresses: Vec<Address>,
-    /// What the recipients see of them, and where their payloads start in `bytes`.
-    messages: Vec<(MessageHeader, usize)>,
-    bytes: Vec<u8>,
+    /// The messages.
+    pub messages: PackedMessages,
 }
 
 impl HostInbox {
@@ -133,22 +152,14 @@ impl HostInbox {
     pub fn push(&mut self, to: Recipient, header: &MessageHeader, payload: &[u8]) {
         // Payloads are bounded at every door into the world, far below 4 GiB.
         let header = MessageHeader { payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX), ..*header };
-        self.addresses.push(Address::new(to, &header));
-        self.messages.push((header, self.bytes.len()));
-        self.bytes.extend_from_slice(payload);
-    }
-
-    /// The message at a position.
-    pub fn message(&self, at: usize) -> (&MessageHeader, &[u8]) {
-        let (header, start) = &self.messages[at];
-        (header, &self.bytes[*start..start + header.payload_bytes as usize])
+        let at = self.messages.push(header, payload);
+        self.addresses.push(Address::new(to, record_bytes(header.payload_bytes), at));
     }
 
     /// Forgets all messages, and keeps the buffers.
     pub fn clear(&mut self) {
         self.addresses.clear();
         self.messages.clear();
-        self.bytes.clear();
     }
 }
 
@@ -178,16 +189,16 @@ pub struct StepOutcome {
 pub struct OutputChunk {
     /// The group.
     pub group: GroupId,
-    /// Payloads of messages, and whole records that aren't messages.
-    pub bytes: Vec<u8>,
     /// For whom the messages are, in the order in which they were sent.
     pub addresses: Vec<Address>,
-    /// The messages, in the same order.
-    pub messages: Vec<Sent>,
+    /// The messages.
+    pub messages: PackedMessages,
     /// Messages that nobody gets, and why.
     pub refused: Vec<Refused>,
     /// Records that aren't messages.
     pub others: Vec<OtherRecord>,
+    /// Those records, as they stood in the outboxes.
+    pub other_bytes: Vec<u8>,
     /// Faults of the calls.
     pub faults: Vec<AgentFault>,
     /// Calls of `agent_step`.
@@ -200,15 +211,6 @@ pub struct OutputChunk {
     pub memory_sum: u128,
     /// Lines written by the import `log`, in the order of the calls. Those of a faulted call stay.
     pub log_lines: Vec<ImportedLine>,
-}
-
-/// A message as it lies in a chunk.
-#[derive(Clone, Copy, Debug)]
-pub struct Sent {
-    /// What the recipient sees.
-    pub header: MessageHeader,
-    /// Where the payload starts in the chunk's bytes.
-    pub offset: u32,
 }
 
 /// A message that was refused at the desk.
@@ -224,7 +226,7 @@ pub struct Refused {
     pub reason: BounceReason,
 }
 
-/// A record that isn't a message: where it starts in the chunk's bytes, whose it is, and its place in the outbox.
+/// A record that isn't a message: where it starts in [`OutputChunk::other_bytes`], whose it is, and its place in the outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OtherRecord {
     /// Who asked.
@@ -239,14 +241,14 @@ pub struct OtherRecord {
 
 impl OutputChunk {
     /// An empty chunk.
-    pub const fn new(group: GroupId) -> Self {
+    pub fn new(group: GroupId) -> Self {
         Self {
             group,
-            bytes: Vec::new(),
             addresses: Vec::new(),
-            messages: Vec::new(),
+            messages: PackedMessages::default(),
             refused: Vec::new(),
             others: Vec::new(),
+            other_bytes: Vec::new(),
             faults: Vec::new(),
             steps: 0,
             fuel: 0,
@@ -259,11 +261,11 @@ impl OutputChunk {
     /// Empties the chunk and keeps its buffers.
     pub fn clear(&mut self, group: GroupId) {
         self.group = group;
-        self.bytes.clear();
         self.addresses.clear();
         self.messages.clear();
         self.refused.clear();
         self.others.clear();
+        self.other_bytes.clear();
         self.faults.clear();
         (self.steps, self.fuel) = (0, 0);
         (self.outbox_sum, self.memory_sum) = (0, 0);

@@ -52,11 +52,11 @@ pub fn refresh_agents(
         chains.alive[group] += u64::from(lifecycle.is_alive());
         chains.alive[group] -= u64::from(before.is_alive());
         if !lifecycle.is_alive() {
-            mailroom.loads[at].messages_max = 0;
+            mailroom.inboxes.loads[at].messages_max = 0;
         } else if !before.is_alive()
             && let Ok(mailbox) = mailboxes.get(directory.mailboxes[at])
         {
-            mailroom.loads[at].messages_max = mailbox.capacity_messages;
+            mailroom.inboxes.loads[at].messages_max = mailbox.capacity_messages;
         }
         let mut bytes = [0; 17];
         bytes[0] = lifecycle as u8;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How often a thread looks for the next frame before it gives up and lets itself be put to sleep: some tens of microseconds,
 /// where a small world's serial part takes ten.
-const LOOKS: u32 = 2_000;
+pub(super) const LOOKS: u32 = 2_000;
 
 /// Threads that wait for the next frame. It decides when threads run, and nothing of what they do.
 #[derive(Debug)]

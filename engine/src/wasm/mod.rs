@@ -20,6 +20,7 @@ mod instrument;
 mod interface;
 mod runtime;
 mod shard;
+mod spread;
 mod stack;
 mod step;
 mod trap;

@@ -19,6 +19,7 @@ use super::{
     imports::{CallState, IMPORTS, linker},
     instrument::{Instrumented, instrument},
     shard::{Program, Recipe, SHARD_AGENTS, Shard, ShardPlan},
+    spread::spread,
     stack::on_deep_stack,
     step::{FrameCalls, PREFETCH_FROM_AGENTS},
     units::{assign, split},
@@ -245,12 +246,9 @@ impl AgentRuntime for WasmRuntime {
             desk: batch.desk,
             prefetch: batch.requests.len() >= PREFETCH_FROM_AGENTS,
         };
-        // On one thread there is nobody to share with, and the loop costs nothing.
-        if units.len() < 2 || rayon::current_num_threads() == 1 {
-            units.into_iter().for_each(|unit| unit.run(&calls));
-        } else {
-            self.awake.release();
-            units.into_par_iter().for_each(|unit| unit.run(&calls));
+        let shared = units.len() > 1;
+        spread(units, |unit| unit.run(&calls), || self.awake.release());
+        if shared {
             self.awake.hold();
         }
     }

@@ -192,18 +192,6 @@ impl Shard {
     pub(super) fn slot(&self, at: usize) -> Slot {
         self.hot[at].slot
     }
-
-    /// Makes an agent as new.
-    pub(super) fn refresh(&mut self, at: usize) {
-        if !self.hot[at].used {
-            return;
-        }
-        let slot = self.slot(at);
-        let Program { recipe, image, .. } = &*self.program;
-        // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
-        unsafe { image.restore(&recipe.state, &mut self.store, self.cold[at].instance, &self.arena, slot) };
-        self.hot[at].used = false;
-    }
 }
 
 /// A function that validation has seen.

@@ -12,14 +12,15 @@ use wasm_engine_components::FaultKind;
 use wasm_engine_systems::{
     digest::memory_digest,
     outbox::{Desk, Fault, Outbox},
+    packed::PackedMessages,
     ports::{InboxView, OutputChunk, StepOutcome, StepRequest},
 };
-use wasmtime::{Func, ValRaw};
+use wasmtime::{Func, Store, ValRaw};
 
 use super::{
-    arena::Slot,
-    imports::Running,
-    shard::{Shard, function},
+    arena::{Arena, Slot},
+    imports::{CallState, Running},
+    shard::{Cold, Hot, Program, Shard, function},
     trap::fault_of,
 };
 
@@ -56,23 +57,44 @@ impl Shard {
         outcomes: &mut [StepOutcome],
         chunk: &mut OutputChunk,
     ) {
-        core::mem::swap(&mut self.store.data_mut().lines, &mut chunk.log_lines);
+        let Self { program, store, hot, cold, arena, first_slot, .. } = self;
+        let mut caller = Caller { calls, program, store, hot, cold, arena };
+        core::mem::swap(&mut caller.store.data_mut().lines, &mut chunk.log_lines);
         for (position, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
             if calls.prefetch
                 && let Some(ahead) = requests.get(position + PREFETCH_AGENTS)
             {
-                self.prefetch(ahead);
+                caller.prefetch(ahead.slot.wrapping_sub(*first_slot));
             }
-            *outcome = self.call(calls, request, chunk);
+            *outcome = caller.call(request, (request.slot - *first_slot) as usize, chunk);
             chunk.count(request, outcome);
         }
-        core::mem::swap(&mut self.store.data_mut().lines, &mut chunk.log_lines);
+        core::mem::swap(&mut caller.store.data_mut().lines, &mut chunk.log_lines);
     }
+}
 
+/// Makes the calls of one shard.
+struct Caller<'a> {
+    calls: &'a FrameCalls<'a>,
+    program: &'a Program,
+    store: &'a mut Store<CallState>,
+    hot: &'a mut [Hot],
+    cold: &'a [Cold],
+    arena: &'a Arena,
+}
+
+/// Whom a call is about: its number in the shard, and what the hot path wants of it.
+#[derive(Clone, Copy)]
+struct Callee {
+    at: usize,
+    slot: Slot,
+    key: u64,
+}
+
+impl Caller<'_> {
     #[inline]
-    fn prefetch(&self, request: &StepRequest) {
-        let at = request.slot.wrapping_sub(self.first_slot) as usize;
-        let Some(hot) = self.hot.get(at) else { return };
+    fn prefetch(&self, at: u32) {
+        let Some(hot) = self.hot.get(at as usize) else { return };
         let (base, layout) = (hot.slot.base().cast_const(), &self.program.layout);
         fetch(hot.vm);
         fetch(base.wrapping_add(layout.context as usize));
@@ -81,102 +103,129 @@ impl Shard {
     }
 
     #[inline]
-    fn call(&mut self, calls: &FrameCalls<'_>, request: &StepRequest, chunk: &mut OutputChunk) -> StepOutcome {
-        let at = (request.slot - self.first_slot) as usize;
-        let slot = self.slot(at);
-        let called = self.enter(calls, request, at, slot);
-        let outcome = match called.and_then(|fuel| self.take_outbox(calls, request, slot, chunk).map(|()| fuel)) {
+    fn call(&mut self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) -> StepOutcome {
+        let Hot { slot, key, step, used, .. } = &mut self.hot[at];
+        let (callee, step) = (Callee { at, slot: *slot, key: *key }, *step);
+        let fresh = !core::mem::replace(used, true);
+        let entered = match request.call {
+            CallKind::Step => self.step(request, callee, step),
+            CallKind::Init => self.init(request, callee, fresh),
+            CallKind::Shutdown => self.shutdown(request, callee),
+        };
+        let outcome = match entered.and_then(|fuel| self.take_outbox(request, callee.slot, chunk).map(|()| fuel)) {
             Ok(fuel) => StepOutcome { fuel, ..StepOutcome::default() },
             Err((fault, detail)) => {
                 StepOutcome { fuel: self.program.recipe.limits.fuel_per_step_max, detail, fault: Some(fault) }
             }
         };
-        if calls.digest_memories {
+        if self.calls.digest_memories {
             // SAFETY: see the module's head.
-            let memory = unsafe { slot.bytes() };
+            let memory = unsafe { callee.slot.bytes() };
             chunk.memory_sum = chunk.memory_sum.wrapping_add(memory_digest(request.agent, memory));
         }
         outcome
     }
 
-    /// Hands over the inbox and runs the guest. Gives the fuel that it used.
+    /// Hands over the inbox and steps the agent. Gives the fuel that it used, as the other calls do.
     #[inline]
-    fn enter(&mut self, calls: &FrameCalls<'_>, request: &StepRequest, at: usize, slot: Slot) -> Result<u64, Fault> {
-        let written = match request.call {
-            CallKind::Init => {
-                self.refresh(at);
-                self.write_params(calls, slot)
-            }
-            CallKind::Step | CallKind::Shutdown => self.write_inbox(calls, request, slot),
-        };
-        self.hot[at].used = true;
-        self.write_context(calls, request, at, slot, written);
-        let budget = self.program.recipe.limits.fuel_per_step_max;
-        self.store.set_fuel(budget).expect("fuel is on");
-        if self.program.recipe.uses_imports {
+    fn step(&mut self, request: &StepRequest, callee: Callee, step: Func) -> Result<u64, Fault> {
+        let written = self.write_inbox(request, callee.slot);
+        self.begin(request, callee, written);
+        if let Some(receive) = self.cold[callee.at].receive {
+            self.receive(request, callee, receive)?;
+        }
+        self.invoke(callee, step)?;
+        Ok(self.fuel_used())
+    }
+
+    /// Calls `agent_receive` for each message, before the step and with its fuel.
+    #[inline(never)]
+    fn receive(&mut self, request: &StepRequest, callee: Callee, receive: Func) -> Result<(), Fault> {
+        let mut address = self.program.layout.inbox;
+        for record in self.calls.inbox.records(request.slot) {
+            self.invoke_at(callee, receive, address)?;
+            address += size_of_val(record) as u32;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn init(&mut self, request: &StepRequest, callee: Callee, fresh: bool) -> Result<u64, Fault> {
+        let (program, instance) = (self.program, self.cold[callee.at].instance);
+        if !fresh {
+            let Program { recipe, image, .. } = program;
+            // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
+            unsafe { image.restore(&recipe.state, self.store, instance, self.arena, callee.slot) };
+        }
+        let written = self.write_params(callee.slot);
+        self.begin(request, callee, written);
+        let init = function(self.store, instance, &program.recipe.calls.init);
+        self.invoke(callee, init)?;
+        Ok(self.fuel_used())
+    }
+
+    #[inline(never)]
+    fn shutdown(&mut self, request: &StepRequest, callee: Callee) -> Result<u64, Fault> {
+        let written = self.write_inbox(request, callee.slot);
+        self.begin(request, callee, written);
+        // An agent without the export just ends.
+        if let Some(export) = &self.program.recipe.calls.shutdown {
+            let shutdown = function(self.store, self.cold[callee.at].instance, export);
+            self.invoke(callee, shutdown)?;
+        }
+        Ok(self.fuel_used())
+    }
+
+    /// Makes an agent ready to run: context, fuel, and what its imports know of it.
+    #[inline]
+    fn begin(&mut self, request: &StepRequest, callee: Callee, written: Written) {
+        self.write_context(request, callee, written);
+        let recipe = &self.program.recipe;
+        self.store.set_fuel(recipe.limits.fuel_per_step_max).expect("fuel is on");
+        if recipe.uses_imports {
             self.store.data_mut().running = Some(Running {
                 agent: request.agent,
-                key: self.hot[at].key,
-                frame: calls.frame,
-                slot,
-                lines_max: self.program.recipe.limits.log_lines_per_step_max,
+                key: callee.key,
+                frame: self.calls.frame,
+                slot: callee.slot,
+                lines_max: recipe.limits.log_lines_per_step_max,
                 lines: 0,
                 bytes: 0,
                 fault: None,
             });
         }
-        let context = self.program.layout.context;
-        match request.call {
-            CallKind::Step => {
-                if self.program.recipe.calls.receive.is_some()
-                    && let Some(receive) = self.cold[at].receive
-                {
-                    let mut address = self.program.layout.inbox;
-                    for (header, _) in calls.inbox.of(request.slot) {
-                        self.invoke(at, receive, address)?;
-                        address += header.record_bytes().unwrap_or(0);
-                    }
-                }
-                let step = self.hot[at].step;
-                self.invoke(at, step, context)?;
-            }
-            CallKind::Init => {
-                let program = std::sync::Arc::clone(&self.program);
-                let init = function(&mut self.store, self.cold[at].instance, &program.recipe.calls.init);
-                self.invoke(at, init, context)?;
-            }
-            CallKind::Shutdown => {
-                let program = std::sync::Arc::clone(&self.program);
-                // An agent without the export just ends.
-                if let Some(export) = &program.recipe.calls.shutdown {
-                    let shutdown = function(&mut self.store, self.cold[at].instance, export);
-                    self.invoke(at, shutdown, context)?;
-                }
-            }
-        }
-        Ok(budget - self.store.get_fuel().expect("fuel is on"))
+    }
+
+    #[inline]
+    fn fuel_used(&self) -> u64 {
+        self.program.recipe.limits.fuel_per_step_max - self.store.get_fuel().expect("fuel is on")
+    }
+
+    #[inline]
+    fn invoke(&mut self, callee: Callee, function: Func) -> Result<(), Fault> {
+        self.invoke_at(callee, function, self.program.layout.context)
     }
 
     /// Calls a function `(i32) -> i32` of the agent, which is to return 0.
     #[inline]
-    fn invoke(&mut self, at: usize, function: Func, address: u32) -> Result<(), Fault> {
+    fn invoke_at(&mut self, callee: Callee, function: Func, address: u32) -> Result<(), Fault> {
         let mut values = [ValRaw::u32(address)];
         // SAFETY: validation saw that all four exports take one i32 and return one, for which `values` has room; the function
         // is of this store, and no call of the store is running.
-        let called = unsafe { function.call_unchecked(&mut self.store, &raw mut values) };
+        let called = unsafe { function.call_unchecked(&mut *self.store, &raw mut values) };
         match called {
             Ok(()) => match values[0].get_u32() {
                 0 => Ok(()),
                 status => Err((FaultKind::Reported, status)),
             },
-            Err(error) => Err(self.fault(at, &error)),
+            Err(error) => Err(self.fault(callee.at, &error)),
         }
     }
 
     /// What a trap was, and makes the instance fit to be called again.
     #[cold]
     fn fault(&mut self, at: usize, error: &wasmtime::Error) -> Fault {
-        let depth = self.program.recipe.state.take_depth(&mut self.store, self.cold[at].instance);
+        let depth = self.program.recipe.state.take_depth(self.store, self.cold[at].instance);
         if let Some(fault) = self.store.data_mut().running.as_mut().and_then(|running| running.fault.take()) {
             return fault;
         }
@@ -187,15 +236,15 @@ impl Shard {
     }
 
     #[inline]
-    fn write_context(&self, calls: &FrameCalls<'_>, request: &StepRequest, at: usize, slot: Slot, written: Written) {
+    fn write_context(&self, request: &StepRequest, callee: Callee, written: Written) {
         let address = self.program.layout.context as usize;
         // SAFETY: the layout was checked, see the module's head: the context lies inside the memory, and its address there is a
         // multiple of 8, as is the slot's own. Any bytes are a context.
-        let context = unsafe { &mut *slot.base().add(address).cast::<FrameContext>() };
+        let context = unsafe { &mut *callee.slot.base().add(address).cast::<FrameContext>() };
         // Field by field: a context that is made elsewhere and copied waits for its own stores.
-        context.frame = calls.frame;
+        context.frame = self.calls.frame;
         context.agent = request.agent.0;
-        context.random_key = self.hot[at].key;
+        context.random_key = callee.key;
         context.group = request.agent.group().0;
         context.ordinal = request.agent.ordinal();
         context.inbox_records = written.records;
@@ -208,37 +257,33 @@ impl Shard {
     }
 
     #[inline]
-    fn write_inbox(&self, calls: &FrameCalls<'_>, request: &StepRequest, slot: Slot) -> Written {
-        let mut inbox = InboxWriter::new(self, slot);
-        for (header, payload) in calls.inbox.of(request.slot) {
-            inbox.push(header, payload);
+    fn write_inbox(&self, request: &StepRequest, slot: Slot) -> Written {
+        let mut inbox = InboxWriter::new(self.program, slot);
+        for record in self.calls.inbox.records(request.slot) {
+            inbox.push(record);
         }
         inbox.written
     }
 
-    fn write_params(&self, calls: &FrameCalls<'_>, slot: Slot) -> Written {
+    fn write_params(&self, slot: Slot) -> Written {
         let params = &self.program.params;
         let header = MessageHeader {
             sender: sender::ENGINE,
-            frame: calls.frame,
+            frame: self.calls.frame,
             kind: kind::PARAMS,
             payload_bytes: params.len() as u32,
             ..MessageHeader::default()
         };
-        let mut inbox = InboxWriter::new(self, slot);
-        inbox.push(&header, params);
+        let mut packed = PackedMessages::default();
+        let at = packed.push(header, params);
+        let mut inbox = InboxWriter::new(self.program, slot);
+        inbox.push(packed.record(at));
         inbox.written
     }
 
     /// Hands the outbox in at the desk.
     #[inline]
-    fn take_outbox(
-        &self,
-        calls: &FrameCalls<'_>,
-        request: &StepRequest,
-        slot: Slot,
-        chunk: &mut OutputChunk,
-    ) -> Result<(), Fault> {
+    fn take_outbox(&self, request: &StepRequest, slot: Slot, chunk: &mut OutputChunk) -> Result<(), Fault> {
         let layout = &self.program.layout;
         // SAFETY: as for the write of the context.
         let context = unsafe { &*slot.base().add(layout.context as usize).cast::<FrameContext>() };
@@ -252,7 +297,7 @@ impl Shard {
         // SAFETY: the outbox area lies inside the memory, see the module's head, and the length was checked above.
         let bytes = unsafe { core::slice::from_raw_parts(slot.base().add(layout.outbox as usize), bytes as usize) };
         let log_lines = self.store.data().running.as_ref().map_or(0, |running| running.lines);
-        calls.desk.take(request, Outbox { bytes, records, log_lines }, &self.program.rules, chunk)
+        self.calls.desk.take(request, Outbox { bytes, records, log_lines }, &self.program.rules, chunk)
     }
 }
 
@@ -265,45 +310,37 @@ struct InboxWriter {
 
 impl InboxWriter {
     #[inline]
-    fn new(shard: &Shard, slot: Slot) -> Self {
-        let layout = &shard.program.layout;
+    fn new(program: &Program, slot: Slot) -> Self {
+        let layout = &program.layout;
         // Inside the slot: the layout was checked.
         let base = slot.base().wrapping_add(layout.inbox as usize);
         Self { base, left: layout.inbox_bytes_max, written: Written::default() }
     }
 
     #[inline]
-    fn push(&mut self, header: &MessageHeader, payload: &[u8]) {
-        let bytes = header.record_bytes().unwrap_or(u32::MAX);
-        // A promise of the systems (and, for parameters, of the load): see `StepRequest::inbox_len`.
-        assert!(bytes <= self.left, "an inbox that doesn't fit the module's area");
-        assert!(payload.len() == header.payload_bytes as usize, "a header of another payload");
-        // SAFETY: `left` bytes from here on are the rest of the inbox area, inside the memory, and the record takes no more. The
-        // last 8 bytes of the record are set to zero first, for the padding.
-        unsafe {
-            let record = self.base.add(self.written.bytes as usize);
-            record.add(bytes as usize - 8).cast::<u64>().write_unaligned(0);
-            record.cast::<MessageHeader>().write_unaligned(*header);
-            copy_payload(payload, record.add(size_of::<MessageHeader>()));
-        }
-        self.left -= bytes;
-        self.written.bytes += bytes;
+    fn push(&mut self, record: &[u64]) {
+        let bytes = size_of_val(record);
+        // A promise of the systems (and, for parameters, of the load): see `InboxView::firsts`.
+        assert!(bytes <= self.left as usize, "an inbox that doesn't fit the module's area");
+        // SAFETY: `left` bytes from here on are the rest of the inbox area, inside the memory, and the record takes no more.
+        unsafe { copy_record(record, self.base.add(self.written.bytes as usize)) };
+        self.left -= bytes as u32;
+        self.written.bytes += bytes as u32;
         self.written.records += 1;
     }
 }
 
-/// Copies a payload. Most are a few words long, for which a call of `memcpy` would cost more than the copy.
+/// Copies a record. Most have payloads of a word, for which a call of `memcpy` would cost more than the copy.
 ///
 /// # Safety
 /// There is room for it at `to`, apart from it.
 #[inline]
-unsafe fn copy_payload(payload: &[u8], to: *mut u8) {
-    if payload.len() == 8 {
+unsafe fn copy_record(record: &[u64], to: *mut u8) {
+    match <&[u64; 7]>::try_from(record) {
         // SAFETY: the caller's promise, of a fixed size.
-        unsafe { to.copy_from_nonoverlapping(payload.as_ptr(), 8) };
-    } else {
+        Ok(record) => unsafe { to.cast::<[u64; 7]>().write_unaligned(*record) },
         // SAFETY: the caller's promise.
-        unsafe { to.copy_from_nonoverlapping(payload.as_ptr(), payload.len()) };
+        Err(_) => unsafe { to.copy_from_nonoverlapping(record.as_ptr().cast(), size_of_val(record)) },
     }
 }
 

@@ -18,7 +18,7 @@ use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, Gr
 use wasm_engine_systems::directory::{Directory, GroupRange};
 use wasm_engine_systems::outbox::Desk;
 use wasm_engine_systems::ports::{
-    AgentRuntime, Delivery, HostInbox, InboxRange, InboxView, Sent, StepBatch, StepOutcome, StepRequest, StepResults,
+    AgentRuntime, Delivery, HostInbox, InboxView, Link, StepBatch, StepOutcome, StepRequest, StepResults,
 };
 
 use super::{GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
@@ -160,18 +160,17 @@ impl Rig {
         for Mail(slot, header, payload) in mails {
             host.push(Recipient::Agent(*slot), header, payload);
         }
-        let (mut requests, mut deliveries) = (Vec::new(), Vec::new());
-        let mut inboxes = vec![InboxRange::default(); self.agents.len()];
+        let (mut requests, mut links) = (Vec::new(), Vec::new());
+        let mut firsts = vec![Link::END; self.agents.len()];
         for &slot in slots {
-            let start = deliveries.len() as u32;
-            let mine = (0_u32..).zip(mails).filter(|(_, mail)| mail.0 == slot);
-            deliveries.extend(mine.map(|(at, _)| Delivery { chunk: Delivery::HOST, at }));
-            let messages = deliveries.len() as u32 - start;
-            inboxes[slot as usize] = InboxRange { start, messages };
+            for address in host.addresses.iter().rev().filter(|address| address.recipient() == Recipient::Agent(slot)) {
+                let next = std::mem::replace(&mut firsts[slot as usize], links.len() as u32);
+                links.push(Link { at: Delivery { chunk: Delivery::HOST, at: address.at }, next });
+            }
             requests.push(StepRequest { agent: self.agents[slot as usize], slot, call });
         }
         self.called = slots.to_vec();
-        let inbox = InboxView { ranges: &inboxes, deliveries: &deliveries, chunks: &[], host: &host };
+        let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], host: &host };
         let directory = directory();
         let desk = Desk { frame: self.frame, directory: &directory };
         let batch = StepBatch { frame: self.frame, digest_memories: digest, requests: &requests, inbox, desk };
@@ -203,19 +202,17 @@ impl Rig {
     fn outbox(&self, position: usize) -> Vec<Given<'_>> {
         let sender = self.agents[self.called[position] as usize].0;
         let messages = self.results.chunks.iter().flat_map(|chunk| {
-            let given = |sent: &Sent| {
-                let start = sent.offset as usize;
-                let payload = &chunk.bytes[start..start + sent.header.payload_bytes as usize];
-                Given { header: sent.header, payload }
-            };
-            chunk.messages.iter().map(given).collect::<Vec<_>>()
+            chunk.addresses.iter().map(|address| {
+                let (header, payload) = chunk.messages.message(address.at);
+                Given { header: *header, payload }
+            })
         });
         messages.filter(|given| given.header.sender == sender).collect()
     }
 
     /// Records of the last frame, of all kinds.
     fn records(&self) -> usize {
-        self.results.chunks.iter().map(|chunk| chunk.messages.len() + chunk.refused.len() + chunk.others.len()).sum()
+        self.results.chunks.iter().map(|chunk| chunk.addresses.len() + chunk.refused.len() + chunk.others.len()).sum()
     }
 
     /// Digest of the memories in the last frame.

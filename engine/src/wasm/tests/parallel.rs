@@ -89,7 +89,7 @@ fn groups_are_dense_in_slots_and_apart_in_chunks() {
     // Fewer shards in the next frame: fewer chunks, and nothing of the last.
     rig.frame_of(&[557], CallKind::Step, &[], false);
     assert_eq!((rig.results.chunks.len(), rig.results.chunks[0].group.0), (1, 9));
-    assert_eq!((rig.results.chunks[0].bytes.len(), rig.results.chunks[0].outbox_sum, rig.memory_sum()), (0, 0, 0));
+    assert_eq!((rig.records(), rig.results.chunks[0].outbox_sum, rig.memory_sum()), (0, 0, 0));
 }
 
 #[test]

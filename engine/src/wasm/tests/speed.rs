@@ -86,16 +86,17 @@ fn parts_of_a_step() {
 fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
     let agents = rig.agents.len() as u32;
     let payload = 5_u64.to_le_bytes();
-    let (mut host, mut deliveries, mut requests) = (HostInbox::default(), Vec::new(), Vec::new());
-    let mut slots = Vec::new();
+    let (mut host, mut links, mut requests) = (HostInbox::default(), Vec::new(), Vec::new());
+    let mut firsts = Vec::new();
     for slot in 0..agents {
         let Mail(_, header, payload) = mail(slot, 0, &payload);
         host.push(Recipient::Agent(slot), &header, payload);
-        deliveries.push(Delivery { chunk: Delivery::HOST, at: slot });
-        slots.push(InboxRange { start: slot, messages: inbox_len });
+        let at = host.addresses[slot as usize].at;
+        links.push(Link { at: Delivery { chunk: Delivery::HOST, at }, next: Link::END });
+        firsts.push(if inbox_len == 0 { Link::END } else { slot });
         requests.push(StepRequest { agent: rig.agents[slot as usize], slot, call });
     }
-    let inbox = InboxView { ranges: &slots, deliveries: &deliveries, chunks: &[], host: &host };
+    let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], host: &host };
     let directory = directory();
     let desk = Desk { frame: 0, directory: &directory };
     let mut best = f64::MAX;

@@ -1,0 +1,253 @@
+//! The agents' inboxes of one frame: for each recipient, a list of what it is given, within what its mailbox holds. One pass
+//! over the messages, in canonical order, makes them all.
+
+use std::collections::BTreeMap;
+
+use wasm_engine_abi::BounceReason;
+
+use crate::ports::{Delivery, Link};
+
+/// The lists. Transient: made in each frame from the messages in flight.
+#[derive(Debug, Default)]
+pub struct Inboxes {
+    /// The messages of all lists.
+    pub links: Vec<Link>,
+    /// Where each agent's list starts, or [`Link::END`]. Apart from `loads`, because all threads of the step read it.
+    pub firsts: Vec<u32>,
+    /// What is in each list, and what its mailbox holds at most.
+    pub loads: Vec<Load>,
+    /// The agents whose lists aren't empty.
+    pub touched: Vec<u32>,
+    /// For each mailbox that dropped old messages, the link before the oldest that it may drop: all up to there stay.
+    kept: BTreeMap<u32, u32>,
+    /// How many links were taken out of their lists.
+    dropped: usize,
+}
+
+/// What is in a list, and what the mailbox holds at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Messages in the list.
+    pub messages: u32,
+    /// Bytes of those, headers and padding included.
+    pub bytes: u32,
+    /// Where the last of them stands in [`Inboxes::links`].
+    last: u32,
+    /// Messages that the mailbox holds at most; 0 while its agent takes none.
+    pub messages_max: u32,
+    /// Bytes that it holds at most.
+    pub bytes_max: u32,
+}
+
+impl Load {
+    /// An empty list.
+    pub fn new(messages_max: u32, bytes_max: u32) -> Self {
+        Self { messages_max, bytes_max, ..Self::default() }
+    }
+
+    #[inline]
+    const fn takes(&self, bytes: u32) -> bool {
+        self.messages < self.messages_max && bytes <= self.bytes_max - self.bytes
+    }
+
+    #[cold]
+    const fn refusal(&self, bytes: u32) -> BounceReason {
+        if self.messages_max == 0 {
+            BounceReason::Terminated
+        } else if bytes > self.bytes_max {
+            BounceReason::TooLarge
+        } else {
+            BounceReason::MailboxFull
+        }
+    }
+}
+
+impl Inboxes {
+    /// Empties all lists.
+    pub fn clear(&mut self) {
+        for index in self.touched.drain(..) {
+            self.firsts[index as usize] = Link::END;
+            let load = &mut self.loads[index as usize];
+            (load.messages, load.bytes) = (0, 0);
+        }
+        self.links.clear();
+        self.kept.clear();
+        self.dropped = 0;
+    }
+
+    /// Messages in all lists.
+    pub fn messages(&self) -> u64 {
+        (self.links.len() - self.dropped) as u64
+    }
+
+    /// Adds a message that takes `bytes` to the end of a list.
+    ///
+    /// # Errors
+    /// Why the mailbox doesn't take it.
+    #[inline]
+    pub fn put(&mut self, index: u32, bytes: u32, at: Delivery) -> Result<(), BounceReason> {
+        let load = &self.loads[index as usize];
+        if !load.takes(bytes) {
+            return Err(load.refusal(bytes));
+        }
+        if load.messages == 0 {
+            self.touched.push(index);
+        }
+        self.append(index, bytes, at);
+        Ok(())
+    }
+
+    /// Adds a message after dropping the oldest until there is room; those go to `dropped`. What `stays` isn't dropped, and
+    /// `bytes_of` gives the bytes that a message takes.
+    ///
+    /// # Errors
+    /// Why the mailbox doesn't take it all the same.
+    pub fn put_dropping(
+        &mut self,
+        (index, bytes, at): (u32, u32, Delivery),
+        stays: impl Fn(Delivery) -> bool,
+        bytes_of: impl Fn(Delivery) -> u32,
+        dropped: &mut Vec<Delivery>,
+    ) -> Result<(), BounceReason> {
+        match self.put(index, bytes, at) {
+            Err(BounceReason::MailboxFull) => {}
+            done => return done,
+        }
+        while !self.loads[index as usize].takes(bytes) {
+            let oldest = self.take_oldest(index, &stays).ok_or(BounceReason::MailboxFull)?;
+            let load = &mut self.loads[index as usize];
+            (load.messages, load.bytes) = (load.messages - 1, load.bytes - bytes_of(oldest));
+            dropped.push(oldest);
+        }
+        self.append(index, bytes, at);
+        Ok(())
+    }
+
+    #[inline]
+    fn append(&mut self, index: u32, bytes: u32, at: Delivery) {
+        let load = &mut self.loads[index as usize];
+        // Each link is a message in memory, or one of its recipients: far fewer than 2^32 of twelve bytes each.
+        let link = self.links.len() as u32;
+        self.links.push(Link { at, next: Link::END });
+        if load.messages == 0 {
+            self.firsts[index as usize] = link;
+        } else {
+            self.links[load.last as usize].next = link;
+        }
+        load.messages += 1;
+        load.bytes += bytes;
+        load.last = link;
+    }
+
+    /// Takes the oldest message that may be dropped out of a list.
+    fn take_oldest(&mut self, index: u32, stays: impl Fn(Delivery) -> bool) -> Option<Delivery> {
+        let mut before = self.kept.get(&index).copied();
+        loop {
+            let link = before.map_or(self.firsts[index as usize], |before| self.links[before as usize].next);
+            if link == Link::END {
+                return None;
+            }
+            let Link { at, next } = self.links[link as usize];
+            if stays(at) {
+                before = Some(link);
+                self.kept.insert(index, link);
+                continue;
+            }
+            match before {
+                None => self.firsts[index as usize] = next,
+                Some(before) => self.links[before as usize].next = next,
+            }
+            if let (Link::END, Some(before)) = (next, before) {
+                self.loads[index as usize].last = before;
+            }
+            self.dropped += 1;
+            return Some(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Result<(), BounceReason> = Err(BounceReason::MailboxFull);
+
+    fn roomy() -> Load {
+        Load::new(2, 100)
+    }
+
+    fn at(at: u32) -> Delivery {
+        Delivery { chunk: 0, at }
+    }
+
+    fn inboxes(load: Load) -> Inboxes {
+        Inboxes { firsts: vec![Link::END], loads: vec![load], ..Inboxes::default() }
+    }
+
+    fn put(load: Load, sizes: &[u32]) -> Vec<Result<(), BounceReason>> {
+        let mut inboxes = inboxes(load);
+        sizes.iter().zip(0..).map(|(&bytes, n)| inboxes.put(0, bytes, at(n))).collect()
+    }
+
+    /// What is dropped of messages with those sizes, of which the second value says whether they stay, what is refused, and
+    /// what is left.
+    fn put_dropping(load: Load, messages: &[(u32, bool)]) -> (Vec<u32>, Vec<(u32, BounceReason)>, Vec<u32>) {
+        let (mut inboxes, mut dropped, mut refused) = (inboxes(load), Vec::new(), Vec::new());
+        for (&(bytes, _), n) in messages.iter().zip(0..) {
+            let message = (0, bytes, at(n));
+            let stays = |at: Delivery| messages[at.at as usize].1;
+            let bytes_of = |at: Delivery| messages[at.at as usize].0;
+            refused
+                .extend(inboxes.put_dropping(message, stays, bytes_of, &mut dropped).err().map(|reason| (n, reason)));
+        }
+        let (mut left, mut next) = (Vec::new(), inboxes.firsts[0]);
+        while let Some(link) = inboxes.links.get(next as usize) {
+            left.push(link.at.at);
+            next = link.next;
+        }
+        assert_eq!(left.len(), inboxes.loads[0].messages as usize);
+        assert_eq!(left.iter().map(|&n| messages[n as usize].0).sum::<u32>(), inboxes.loads[0].bytes);
+        assert!(inboxes.touched.len() <= 1, "an agent is touched once");
+        inboxes.clear();
+        assert_eq!((inboxes.firsts[0], inboxes.loads[0].messages), (Link::END, 0));
+        (dropped.iter().map(|at| at.at).collect(), refused, left)
+    }
+
+    #[test]
+    fn reject_keeps_the_oldest_and_what_still_fits() {
+        assert_eq!(put(roomy(), &[80, 40, 20, 8]), [Ok(()), FULL, Ok(()), FULL]);
+    }
+
+    #[test]
+    fn drop_oldest_keeps_the_newest() {
+        let messages = [(80, false), (40, false), (20, false), (8, false)];
+        assert_eq!(put_dropping(roomy(), &messages), (vec![0, 1], vec![], vec![2, 3]));
+    }
+
+    #[test]
+    fn drop_oldest_never_drops_what_the_engine_says() {
+        let messages = [(20, true), (20, false), (20, false), (20, true), (20, true)];
+        let refused = vec![(4, BounceReason::MailboxFull)];
+        assert_eq!(put_dropping(roomy(), &messages), (vec![1, 2], refused, vec![0, 3]));
+    }
+
+    #[test]
+    fn a_mailbox_for_one_message_keeps_the_last() {
+        let messages = [(20, false), (20, false), (20, false)];
+        assert_eq!(put_dropping(Load::new(1, 100), &messages), (vec![0, 1], vec![], vec![2]));
+    }
+
+    #[test]
+    fn what_can_never_fit_is_too_large_and_pushes_nothing_out() {
+        let refused = vec![(1, BounceReason::TooLarge)];
+        assert_eq!(put_dropping(roomy(), &[(80, false), (101, false)]), (vec![], refused, vec![0]));
+        assert_eq!(put(roomy(), &[80, 101]), [Ok(()), Err(BounceReason::TooLarge)]);
+    }
+
+    #[test]
+    fn a_closed_mailbox_takes_nothing() {
+        let closed = Load::new(0, 100);
+        assert_eq!(put(closed, &[48]), [Err(BounceReason::Terminated)]);
+        assert_eq!(put_dropping(closed, &[(48, false)]).1, [(0, BounceReason::Terminated)]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Messages as agents find them in their inboxes, one record after another: what is sent is put into this form once, and each
+//! recipient is given a copy of the words.
+
+use wasm_engine_abi::{MessageHeader, padded};
+
+const HEADER_WORDS: usize = size_of::<MessageHeader>() / 8;
+const _: () = assert!(HEADER_WORDS * 8 == size_of::<MessageHeader>() && align_of::<MessageHeader>() == 8);
+
+/// Inbox records side by side. A record's place is the position of its first word.
+#[derive(Clone, Debug, Default)]
+pub struct PackedMessages {
+    words: Vec<u64>,
+}
+
+impl PackedMessages {
+    /// Adds a message. `header` has the length of `payload`. Gives the record's place.
+    ///
+    /// # Panics
+    /// If there are 32 GiB of messages.
+    #[inline]
+    pub fn push(&mut self, header: MessageHeader, payload: &[u8]) -> u32 {
+        debug_assert_eq!(header.payload_bytes as usize, payload.len());
+        let at = self.place();
+        let head: [u64; HEADER_WORDS] = bytemuck::cast(header);
+        // Many payloads are one word, for which a loop or a call would cost more than the copy.
+        if let Ok(word) = <[u8; 8]>::try_from(payload) {
+            let [a, b, c, d, e, f] = head;
+            self.words.extend_from_slice(&[a, b, c, d, e, f, u64::from_ne_bytes(word)]);
+        } else {
+            self.words.extend_from_slice(&head);
+            self.push_payload(payload);
+        }
+        at
+    }
+
+    fn push_payload(&mut self, payload: &[u8]) {
+        let start = self.words.len();
+        self.words.resize(start + payload.len().div_ceil(8), 0);
+        bytemuck::cast_slice_mut(&mut self.words[start..])[..payload.len()].copy_from_slice(payload);
+    }
+
+    /// Where the next record goes.
+    #[inline]
+    pub fn place(&self) -> u32 {
+        u32::try_from(self.words.len()).expect("a frame's messages take less than 32 GiB")
+    }
+
+    /// The record at a place, padding included.
+    #[inline]
+    pub fn record(&self, at: u32) -> &[u64] {
+        let words = &self.words[at as usize..];
+        let length = header(words).payload_bytes.div_ceil(8) as usize;
+        &words[..HEADER_WORDS + length]
+    }
+
+    /// The message at a place: what the recipient sees, and its payload without padding.
+    #[inline]
+    pub fn message(&self, at: u32) -> (&MessageHeader, &[u8]) {
+        split(self.record(at))
+    }
+
+    /// Forgets what was added from a place on.
+    pub fn truncate(&mut self, at: u32) {
+        self.words.truncate(at as usize);
+    }
+
+    /// Forgets all messages, and keeps the buffer.
+    pub fn clear(&mut self) {
+        self.words.clear();
+    }
+}
+
+#[inline]
+fn header(words: &[u64]) -> &MessageHeader {
+    let head: &[u64; HEADER_WORDS] = words.first_chunk().expect("a place of a record");
+    bytemuck::cast_ref(head)
+}
+
+/// A record's header and payload.
+#[inline]
+pub fn split(record: &[u64]) -> (&MessageHeader, &[u8]) {
+    let header = header(record);
+    let payload: &[u8] = bytemuck::cast_slice(&record[HEADER_WORDS..]);
+    (header, &payload[..header.payload_bytes as usize])
+}
+
+/// Bytes that a message takes in an inbox, header and padding included. A length that no message has fills any mailbox.
+#[inline]
+pub fn record_bytes(payload_bytes: u32) -> u32 {
+    padded(payload_bytes).unwrap_or(u32::MAX).saturating_add(MessageHeader::BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_what_inboxes_hold() {
+        let mut packed = PackedMessages::default();
+        let payloads: Vec<Vec<u8>> = [0, 1, 7, 8, 9, 64].iter().map(|&length| (1..=length).collect()).collect();
+        let places: Vec<_> = payloads
+            .iter()
+            .zip(3_u32..)
+            .map(|(payload, sequence)| {
+                let payload_bytes = payload.len() as u32;
+                packed.push(MessageHeader { sequence, payload_bytes, ..MessageHeader::default() }, payload)
+            })
+            .collect();
+        let mut inbox: Vec<u8> = Vec::new();
+        for ((&at, payload), sequence) in places.iter().zip(&payloads).zip(3..) {
+            let (header, found) = packed.message(at);
+            assert_eq!((header.sequence, found), (sequence, payload.as_slice()));
+            assert_eq!(packed.record(at).len() * 8, record_bytes(header.payload_bytes) as usize);
+            inbox.extend_from_slice(bytemuck::cast_slice(packed.record(at)));
+        }
+        let read: Vec<_> = wasm_engine_abi::InboxReader::new(&inbox).map(|record| record.payload.to_vec()).collect();
+        assert_eq!(read, payloads);
+        packed.truncate(places[1]);
+        assert_eq!(packed.place(), places[1]);
+    }
+}
