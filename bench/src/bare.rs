@@ -47,13 +47,9 @@ impl Ring {
         let scenario = crate::engine::scenario(agents);
         let (entry, module) = (&scenario.groups[0], &scenario.modules[0]);
         let group = Group {
-            id: entry.id,
-            name: entry.name.clone(),
-            agents,
             capabilities: entry.capabilities,
-            accepts: None,
             limits: entry.limits,
-            on_fault: entry.on_fault,
+            ..Group::new(entry.id, entry.name.clone(), agents)
         };
         let bytes = std::fs::read(&module.path).unwrap_or_else(|e| panic!("{}: {e}", module.path.display()));
         let source = ModuleSource { name: module.name.clone(), path: module.path.clone(), bytes };

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 /// Where an agent is in its life. State.
 ///
-/// `Initialising -> Active <-> Paused -> Terminated`; a fault leads to `Faulted`, and the group's policy on from there.
+/// `Initialising -> Active <-> Paused -> Terminating -> Terminated`; a fault leads to `Faulted`, and the group's policy on from there.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Lifecycle {
     /// `agent_init` is called in the next frame, on a fresh instance.
     #[default]
     Initialising,
-    /// Stepped in each frame.
+    /// Stepped when its group's schedule says so.
     Active,
     /// Not stepped; its messages wait in its mailbox.
     Paused,
@@ -20,6 +20,8 @@ pub enum Lifecycle {
     Faulted,
     /// It ended. Messages to it bounce.
     Terminated,
+    /// Its `agent_shutdown` is called in this frame, and it ends with it. Messages to it bounce.
+    Terminating,
 }
 
 impl Lifecycle {
@@ -31,6 +33,7 @@ impl Lifecycle {
             Self::Paused => "paused",
             Self::Faulted => "faulted",
             Self::Terminated => "terminated",
+            Self::Terminating => "terminating",
         }
     }
 

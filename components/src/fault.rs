@@ -34,11 +34,13 @@ pub enum FaultKind {
     MailboxFull,
     /// Another trap of the WebAssembly runtime.
     Trap,
+    /// It wrote to a shared region that its group doesn't own, or outside the region.
+    BadRegionWrite,
 }
 
 impl FaultKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// Every kind, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -55,6 +57,7 @@ impl FaultKind {
         Self::Reported,
         Self::MailboxFull,
         Self::Trap,
+        Self::BadRegionWrite,
     ];
 
     /// The name used in summaries and journals.
@@ -73,6 +76,7 @@ impl FaultKind {
             Self::Reported => "reported",
             Self::MailboxFull => "mailbox_full",
             Self::Trap => "trap",
+            Self::BadRegionWrite => "bad_region_write",
         }
     }
 }
@@ -124,6 +128,8 @@ pub enum FaultPolicy {
     Pause,
     /// End it.
     Terminate,
+    /// Keep it as it is, unstepped, until the group's supervisor restarts or terminates it.
+    Escalate,
 }
 
 impl Default for FaultPolicy {

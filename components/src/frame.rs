@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 
-use crate::{AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, TopicId};
+use crate::{Action, AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, TopicId};
 
 /// What enters the world in one frame. There is no other door.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameInputs {
     /// External events, in the order in which they are delivered.
     pub events: Vec<ExternalEvent>,
+    /// Commands from outside, in the order in which they take effect, in this frame.
+    pub commands: Vec<Action>,
 }
 
 /// A message from outside.
@@ -72,6 +74,10 @@ pub struct FrameCounts {
     pub dropped_by_reason: [u64; BounceReason::COUNT],
     /// Faults.
     pub faults: u64,
+    /// Commands that were carried out.
+    pub commands: u64,
+    /// Agents that were due and weren't stepped for want of budget.
+    pub deferred: u64,
     /// Inference jobs that were dispatched to a model.
     pub inference_jobs: u64,
     /// Batches in which they were dispatched.

@@ -4,7 +4,7 @@ use bevy_ecs::component::Component;
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::Capabilities;
 
-use crate::{FaultCounts, FaultPolicy, GroupId, GroupLimits};
+use crate::{FaultCounts, FaultPolicy, GroupId, GroupLimits, Schedule, TenantId};
 
 /// A group, as its scenario describes it. Fixed for a run.
 #[derive(Component, Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Group {
     pub name: String,
     /// How many agents it starts with.
     pub agents: u32,
+    /// How many it may have at one time; at least as many as it starts with.
+    pub agents_max: u32,
     /// What its agents may do.
     pub capabilities: Capabilities,
     /// From which groups its mailboxes take messages: sorted; `None` for all. The host and the outside are always heard.
@@ -23,6 +25,37 @@ pub struct Group {
     pub limits: GroupLimits,
     /// What a fault leads to.
     pub on_fault: FaultPolicy,
+    /// When its agents are stepped.
+    pub schedule: Schedule,
+    /// Groups that are stepped before it in each frame, and whose messages reach it in the same frame: sorted.
+    pub after: Vec<GroupId>,
+    /// In which groups its agents may spawn agents and give them commands: sorted.
+    pub controls: Vec<GroupId>,
+    /// The group whose agents are told of its faults, and may give its agents commands.
+    pub supervisor: Option<GroupId>,
+    /// Whose totals it counts towards.
+    pub tenant: Option<TenantId>,
+}
+
+impl Group {
+    /// A group with the defaults of a scenario: its agents may do everything, and are stepped in each frame.
+    pub fn new(id: GroupId, name: impl Into<String>, agents: u32) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            agents,
+            agents_max: agents,
+            capabilities: Capabilities::ALL,
+            accepts: None,
+            limits: GroupLimits::DEFAULT,
+            on_fault: FaultPolicy::default(),
+            schedule: Schedule::default(),
+            after: Vec::new(),
+            controls: Vec::new(),
+            supervisor: None,
+            tenant: None,
+        }
+    }
 }
 
 /// What a group's agents have done so far. State.

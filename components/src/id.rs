@@ -7,23 +7,39 @@ use serde::{Deserialize, Serialize};
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupId(pub u32);
 
-/// An agent's id: its group in the upper 32 bits, its ordinal in the group in the lower. So a group's ids don't depend on
-/// how many agents other groups have.
-#[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// An agent's id: its ordinal in the group in the lower 32 bits, its group in the next 12, and above them how often the ordinal
+/// was used before. So a group's ids don't depend on how many agents other groups have, an ordinal may be used again, and an
+/// id never is.
+///
+/// Ids are ordered by group, then by ordinal: agents that live at the same time lie in this order in every table.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[component(immutable)]
 pub struct AgentId(pub u64);
 
+/// Bits of an [`AgentId`] below its group, and below its generation.
+const GROUP_SHIFT: u32 = 32;
+const GENERATION_SHIFT: u32 = 44;
+const _: () = assert!(crate::limits::GROUPS_MAX < 1 << (GENERATION_SHIFT - GROUP_SHIFT));
+
 impl AgentId {
-    /// The id of the agent with number `ordinal` in `group`.
+    /// The last generation of an ordinal, which isn't used again then.
+    pub const GENERATION_MAX: u32 = (1 << (64 - GENERATION_SHIFT)) - 1;
+
+    /// The id of the first agent with number `ordinal` in `group`.
     #[inline]
     pub const fn new(group: GroupId, ordinal: u32) -> Self {
-        Self((group.0 as u64) << 32 | ordinal as u64)
+        Self((group.0 as u64) << GROUP_SHIFT | ordinal as u64)
+    }
+
+    /// The id of the agent that has the number after `generation` others.
+    pub const fn of_generation(group: GroupId, ordinal: u32, generation: u32) -> Self {
+        Self(Self::new(group, ordinal).0 | (generation as u64) << GENERATION_SHIFT)
     }
 
     /// The agent's group.
     #[inline]
     pub const fn group(self) -> GroupId {
-        GroupId((self.0 >> 32) as u32)
+        GroupId((self.0 >> GROUP_SHIFT) as u32 & ((1 << (GENERATION_SHIFT - GROUP_SHIFT)) - 1))
     }
 
     /// The agent's number in its group, from 0.
@@ -31,6 +47,43 @@ impl AgentId {
     #[inline]
     pub const fn ordinal(self) -> u32 {
         self.0 as u32
+    }
+
+    /// How many agents had the ordinal before.
+    #[inline]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    /// What ids are ordered by: group, ordinal, generation.
+    #[inline]
+    const fn rank(self) -> u64 {
+        self.0.rotate_left(64 - GENERATION_SHIFT)
+    }
+}
+
+impl Ord for AgentId {
+    #[inline]
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for AgentId {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl core::fmt::Display for AgentId {
+    /// `group/ordinal`, and `#generation` where it isn't 0.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}/{}", self.group().0, self.ordinal())?;
+        if self.generation() > 0 {
+            write!(f, "#{}", self.generation())?;
+        }
+        Ok(())
     }
 }
 
@@ -51,3 +104,19 @@ pub struct JobId(pub u64);
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[component(immutable)]
 pub struct StableId(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_ordered_by_group_then_ordinal_then_generation() {
+        let id = |group, ordinal, generation| AgentId::of_generation(GroupId(group), ordinal, generation);
+        let sorted = [id(1, 0, 0), id(1, 0, 9), id(1, 1, 0), id(1, u32::MAX, 0), id(2, 0, 0), id(1_000, 3, 1)];
+        assert!(sorted.is_sorted());
+        let last = id(1_000, 7, AgentId::GENERATION_MAX);
+        assert_eq!((last.group(), last.ordinal(), last.generation()), (GroupId(1_000), 7, AgentId::GENERATION_MAX));
+        assert_eq!(AgentId::new(GroupId(3), 4), id(3, 4, 0));
+        assert_eq!((id(3, 4, 0).to_string(), id(3, 4, 5).to_string()), ("3/4".to_owned(), "3/4#5".to_owned()));
+    }
+}

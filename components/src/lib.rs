@@ -5,6 +5,7 @@
 //! Stable ids order everything; a bevy `Entity` never leaves the world it was made in.
 
 pub mod agent;
+pub mod command;
 pub mod fault;
 pub mod frame;
 pub mod group;
@@ -13,10 +14,12 @@ pub mod inference;
 pub mod limits;
 pub mod mailbox;
 pub mod message;
+pub mod schedule;
 pub mod state;
 pub mod topic;
 
 pub use agent::{FaultHistory, Lifecycle};
+pub use command::{Action, Command, Issuer, Order};
 pub use fault::{AgentFault, FaultCounts, FaultKind, FaultPolicy};
 pub use frame::{
     EventTarget, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput, OutputValue,
@@ -27,5 +30,6 @@ pub use inference::{InferenceJob, JobData, Model};
 pub use limits::GroupLimits;
 pub use mailbox::{Backlog, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage};
 pub use message::{Address, Recipient};
+pub use schedule::{Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Trigger};
 pub use state::{Digest, Lane, Lanes};
 pub use topic::{Members, Topic};

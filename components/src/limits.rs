@@ -84,9 +84,24 @@ pub struct GroupLimits {
     pub mailbox_messages_max: u32,
     /// Bytes that a mailbox holds, headers included. The module's inbox area bounds it, too.
     pub mailbox_bytes_max: u32,
+    /// Requests of an agent that wait for a reply at one time.
+    pub requests_max: u32,
+    /// Fuel of the whole group in one frame: no call is begun once the frames so far have used more than this on average.
+    pub fuel_per_frame_max: u64,
+    /// Messages of the whole group in one frame.
+    pub messages_per_frame_max: u64,
+    /// Bytes of those, headers included.
+    pub message_bytes_per_frame_max: u64,
+    /// Inference jobs of the whole group in one frame.
+    pub jobs_per_frame_max: u64,
+    /// Log lines of the whole group in one frame. Those beyond aren't kept.
+    pub log_lines_per_frame_max: u64,
 }
 
 impl GroupLimits {
+    /// No bound, for what is counted over a whole group. TOML's whole numbers end here.
+    pub const UNBOUNDED: u64 = i64::MAX as u64;
+
     /// What holds where a scenario says nothing.
     pub const DEFAULT: Self = Self {
         fuel_per_step_max: 1_000_000,
@@ -97,6 +112,12 @@ impl GroupLimits {
         log_lines_per_step_max: 16,
         mailbox_messages_max: 1_024,
         mailbox_bytes_max: 1 << 20,
+        requests_max: 64,
+        fuel_per_frame_max: Self::UNBOUNDED,
+        messages_per_frame_max: Self::UNBOUNDED,
+        message_bytes_per_frame_max: Self::UNBOUNDED,
+        jobs_per_frame_max: Self::UNBOUNDED,
+        log_lines_per_frame_max: Self::UNBOUNDED,
     };
     /// The smallest value of each that a scenario may set.
     pub const MIN: Self = Self {
@@ -108,6 +129,12 @@ impl GroupLimits {
         log_lines_per_step_max: 0,
         mailbox_messages_max: 1,
         mailbox_bytes_max: MessageHeader::BYTES,
+        requests_max: 0,
+        fuel_per_frame_max: 1,
+        messages_per_frame_max: 0,
+        message_bytes_per_frame_max: 0,
+        jobs_per_frame_max: 0,
+        log_lines_per_frame_max: 0,
     };
     /// The largest value of each that a scenario may set.
     pub const MAX: Self = Self {
@@ -119,6 +146,12 @@ impl GroupLimits {
         log_lines_per_step_max: 1 << 16,
         mailbox_messages_max: 1 << 20,
         mailbox_bytes_max: 1 << 30,
+        requests_max: 1 << 16,
+        fuel_per_frame_max: Self::UNBOUNDED,
+        messages_per_frame_max: Self::UNBOUNDED,
+        message_bytes_per_frame_max: Self::UNBOUNDED,
+        jobs_per_frame_max: Self::UNBOUNDED,
+        log_lines_per_frame_max: Self::UNBOUNDED,
     };
 }
 

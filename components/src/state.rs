@@ -41,11 +41,19 @@ pub enum Lane {
     Faults,
     /// Log lines of this frame that agents wrote by import, those of faulted calls among them. Others are in outboxes.
     Logs,
+    /// Commands that take effect in the next frame.
+    Commands,
+    /// Agents' timers, what was deferred, cursors and budgets.
+    Schedule,
+    /// Requests that wait for a reply.
+    Requests,
+    /// Shared regions: versions and contents.
+    Regions,
 }
 
 impl Lane {
     /// How many lanes there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 16;
 
     /// Every lane, in order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -61,6 +69,10 @@ impl Lane {
         Self::Memories,
         Self::Faults,
         Self::Logs,
+        Self::Commands,
+        Self::Schedule,
+        Self::Requests,
+        Self::Regions,
     ];
 
     /// The name used in reports.
@@ -78,6 +90,10 @@ impl Lane {
             Self::Memories => "memories",
             Self::Faults => "faults",
             Self::Logs => "logs",
+            Self::Commands => "commands",
+            Self::Schedule => "schedule",
+            Self::Requests => "requests",
+            Self::Regions => "regions",
         }
     }
 }

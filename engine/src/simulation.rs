@@ -230,13 +230,11 @@ impl Machine {
 fn group(entry: &GroupEntry, enabled: &[&GroupEntry]) -> Group {
     let takes = |id: &GroupId| enabled.iter().any(|other| other.id == *id);
     Group {
-        id: entry.id,
-        name: entry.name.clone(),
-        agents: entry.agents,
         capabilities: entry.capabilities,
         accepts: entry.accepts.as_ref().map(|groups| groups.iter().copied().filter(takes).collect()),
         limits: entry.limits,
         on_fault: entry.on_fault,
+        ..Group::new(entry.id, entry.name.clone(), entry.agents)
     }
 }
 

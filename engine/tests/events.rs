@@ -106,7 +106,7 @@ fn events_reach_their_frame_in_the_order_of_the_file() {
     );
     let mut source = case.open(events.as_bytes()).unwrap();
     let mut frames = Vec::new();
-    while let Some(FrameInputs { events }) = source.next_frame(frames.len() as u64).unwrap() {
+    while let Some(FrameInputs { events, .. }) = source.next_frame(frames.len() as u64).unwrap() {
         frames.push(events);
     }
     let first =

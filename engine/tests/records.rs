@@ -76,8 +76,10 @@ fn records() -> [FrameRecord; 2] {
         messages: 1500,
         delivered: 1400,
         dropped: 100,
-        dropped_by_reason: [0, 0, 60, 0, 0, 40],
+        dropped_by_reason: [0, 0, 60, 0, 0, 40, 0, 0, 0, 0],
         faults: 0,
+        commands: 0,
+        deferred: 0,
         inference_jobs: 96,
         inference_batches: 2,
     };

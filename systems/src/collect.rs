@@ -116,7 +116,10 @@ impl Collector<'_> {
                 }
                 Op::Log => self.log(other.agent, &record),
                 Op::Record => self.report.outputs.push(named_output(other.agent, &record)),
-                Op::Send | Op::Publish => unreachable!("the desk keeps messages apart"),
+                Op::Spawn | Op::Pause | Op::Resume | Op::Terminate | Op::Restart | Op::Wake | Op::WriteRegion => {}
+                Op::Send | Op::Publish | Op::Request | Op::Reply | Op::Broadcast => {
+                    unreachable!("the desk keeps messages apart")
+                }
             }
         }
         jobs

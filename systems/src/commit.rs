@@ -89,6 +89,7 @@ pub fn commit_faults(
         }
         *lifecycle = match group.on_fault {
             FaultPolicy::Pause => Lifecycle::Paused,
+            FaultPolicy::Escalate => Lifecycle::Faulted,
             FaultPolicy::Restart { restarts_max, backoff_frames } if history.restarts < restarts_max => {
                 let doubled = u64::from(backoff_frames.max(1)) << history.restarts.min(20);
                 history.restart_frame = clock.frame + doubled;

@@ -30,6 +30,7 @@ pub fn schedule_agents(directory: Res<Directory>, mut calls: ResMut<Calls>) {
         let call = match lifecycle {
             Lifecycle::Active => CallKind::Step,
             Lifecycle::Initialising => CallKind::Init,
+            Lifecycle::Terminating => CallKind::Shutdown,
             Lifecycle::Paused | Lifecycle::Faulted | Lifecycle::Terminated => return None,
         };
         Some(StepRequest { agent, slot, call })

@@ -357,7 +357,7 @@ fn events_reach_agents_and_topics_in_their_own_frame() {
         event(EventTarget::Agent(id(3, 0)), 2),
         event(EventTarget::Topic(TopicId(9)), 3),
     ];
-    let record = run_frame(app.world_mut(), FrameInputs { events });
+    let record = run_frame(app.world_mut(), FrameInputs { events, ..FrameInputs::default() });
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 1);
     assert_eq!((seen[0].0, seen[0].1.sender, seen[0].1.kind, seen[0].2[0]), (1, sender::EXTERNAL, 5, 1));

@@ -226,5 +226,5 @@ impl<'a> Context<'a> {
 /// `payload_bytes` is set by the outbox.
 #[inline(always)]
 const fn header(op: Op, target: u64, correlation: u64, kind: u32) -> OutboxHeader {
-    OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes: 0, reserved: 0 }
+    OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes: 0, deadline_frames: 0 }
 }

@@ -267,6 +267,7 @@ impl From<OutboxRecord<'_>> for Output {
             Op::Infer => Self::Infer { model: ModelId(header.target), correlation, row: payload },
             Op::Log => Self::Log { level: kind, text: text(&payload) },
             Op::Record => named(header.target, RecordType::from_u32(kind), &payload),
+            op => unreachable!("no method of Context asks for {op:?}"),
         }
     }
 }

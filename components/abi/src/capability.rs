@@ -19,12 +19,31 @@ pub enum Capability {
     Record = 1 << 5,
     /// Draw counter-based random numbers by the import `random`.
     Random = 1 << 6,
+    /// Spawn agents in the groups that its own may control.
+    Spawn = 1 << 7,
+    /// Pause, resume, terminate and restart agents of those groups.
+    Control = 1 << 8,
+    /// Ask to be woken in a frame.
+    Wake = 1 << 9,
+    /// Write to the shared regions that its group owns.
+    Regions = 1 << 10,
 }
 
 impl Capability {
     /// Every capability, in bit order.
-    pub const ALL: [Self; 7] =
-        [Self::Send, Self::Publish, Self::Join, Self::Infer, Self::Log, Self::Record, Self::Random];
+    pub const ALL: [Self; 11] = [
+        Self::Send,
+        Self::Publish,
+        Self::Join,
+        Self::Infer,
+        Self::Log,
+        Self::Record,
+        Self::Random,
+        Self::Spawn,
+        Self::Control,
+        Self::Wake,
+        Self::Regions,
+    ];
 
     /// The name used in scenario files and messages.
     pub const fn name(self) -> &'static str {
@@ -36,6 +55,10 @@ impl Capability {
             Self::Log => "log",
             Self::Record => "record",
             Self::Random => "random",
+            Self::Spawn => "spawn",
+            Self::Control => "control",
+            Self::Wake => "wake",
+            Self::Regions => "regions",
         }
     }
 

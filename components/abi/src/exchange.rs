@@ -60,8 +60,10 @@ pub struct FrameContext {
     pub call: u32,
     /// Simulated length of a frame in microseconds; 0 where the scenario gives none.
     pub frame_period_us: u32,
-    /// Zero.
-    pub reserved: [u32; 2],
+    /// Messages that the agent may send in this call before its group or its tenant is over its budget, at most.
+    pub credits: u32,
+    /// Messages of the agent that weren't taken since its last call.
+    pub refused: u32,
     /// Set by the guest: number of records in the outbox. The host sets it to zero before the frame's first call.
     pub outbox_records: u32,
     /// Set by the guest: number of bytes that those records take. The host sets it to zero before the frame's first call.
@@ -81,7 +83,7 @@ pub enum CallKind {
     /// `agent_step`, and the calls of `agent_receive` before it.
     #[default]
     Step = 2,
-    /// `agent_shutdown`: reserved for an orderly end.
+    /// `agent_shutdown`: the last call of an agent that is terminated.
     Shutdown = 3,
 }
 

@@ -17,7 +17,7 @@ pub mod random;
 
 pub use capability::{Capabilities, Capability};
 pub use exchange::{CallKind, ExchangeHeader, ExchangeLayout, FrameContext, LayoutError};
-pub use message::{BounceReason, InboxReader, InboxRecord, InferenceStatus, MessageHeader, kind};
+pub use message::{BounceReason, FaultNotice, InboxReader, InboxRecord, InferenceStatus, MessageHeader, kind};
 pub use name::name_id;
 pub use outbox::{CheckedOutbox, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, RecordType};
 pub use random::{agent_key, philox4x32, random_u64};
@@ -41,7 +41,7 @@ pub const EXPORT_INIT: &str = "agent_init";
 pub const EXPORT_STEP: &str = "agent_step";
 /// `agent_receive(msg: i32) -> i32`, optional: called for each inbox record, before `agent_step`, with its address.
 pub const EXPORT_RECEIVE: &str = "agent_receive";
-/// `agent_shutdown(ctx: i32) -> i32`, optional: reserved for an orderly end, which comes with lifecycle commands.
+/// `agent_shutdown(ctx: i32) -> i32`, optional: the last call of an agent that is terminated.
 pub const EXPORT_SHUTDOWN: &str = "agent_shutdown";
 /// The module name of every import that the engine offers.
 pub const IMPORT_MODULE: &str = "wasm_engine";

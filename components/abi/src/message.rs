@@ -53,6 +53,12 @@ pub mod kind {
     pub const BOUNCE: u32 = 0x8000_0002;
     /// The parameters of the agent's group, in the inbox of `agent_init`.
     pub const PARAMS: u32 = 0x8000_0003;
+    /// A spawn was carried out: `topic` is the new agent's id, `correlation` is the request's.
+    pub const SPAWNED: u32 = 0x8000_0004;
+    /// An agent that the recipient supervises faulted: `topic` is its id, the payload a [`crate::FaultNotice`].
+    pub const NOTICE: u32 = 0x8000_0005;
+    /// A request wasn't answered in time: `topic` is for whom it was, `correlation` is the request's.
+    pub const TIMEOUT: u32 = 0x8000_0006;
 }
 
 /// Senders that aren't agents. Group 0 is the host.
@@ -103,13 +109,22 @@ pub enum BounceReason {
     Terminated = 4,
     /// The recipient's inbox area is smaller than the message.
     TooLarge = 5,
-    /// The recipient's group doesn't take messages from the sender's.
+    /// The recipient's group doesn't take messages from the sender's; or the sender's may not control the agent that a
+    /// command is for.
     Refused = 6,
+    /// A spawn found no free place in the group, or none in the tenant's total.
+    GroupFull = 7,
+    /// A command doesn't fit the agent's state: only a paused agent can be resumed, say.
+    WrongState = 8,
+    /// The group or its tenant has sent as much in this frame as it may.
+    OverBudget = 9,
+    /// A reply to a request that the recipient didn't make, or that was answered or has timed out.
+    NoRequest = 10,
 }
 
 impl BounceReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 10;
 
     /// Every reason, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -119,6 +134,10 @@ impl BounceReason {
         Self::Terminated,
         Self::TooLarge,
         Self::Refused,
+        Self::GroupFull,
+        Self::WrongState,
+        Self::OverBudget,
+        Self::NoRequest,
     ];
 
     /// The name used in summaries.
@@ -130,9 +149,32 @@ impl BounceReason {
             Self::Terminated => "terminated",
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
+            Self::GroupFull => "group_full",
+            Self::WrongState => "wrong_state",
+            Self::OverBudget => "over_budget",
+            Self::NoRequest => "no_request",
         }
     }
 }
+
+/// The payload of a message of kind [`kind::NOTICE`]: what a supervisor is told of a fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct FaultNotice {
+    /// The agent that faulted.
+    pub agent: u64,
+    /// The frame in which it did.
+    pub frame: u64,
+    /// Number of the kind of fault, in the order of the table of faults, from 0.
+    pub fault: u32,
+    /// The fault's detail.
+    pub detail: u32,
+    /// How many faults the agent has had, this one included.
+    pub faults: u32,
+    /// Whether the engine leaves it to the supervisor what happens to the agent: 1, or 0.
+    pub escalated: u32,
+}
+const _: () = assert!(size_of::<FaultNotice>() == 32 && align_of::<FaultNotice>() == 8);
 
 /// One record of an inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,8 +18,8 @@ pub struct OutboxHeader {
     pub kind: u32,
     /// Length of the payload in bytes, without padding.
     pub payload_bytes: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Frames until a request without a reply times out, at least 1; zero in all other records.
+    pub deadline_frames: u32,
 }
 const _: () = assert!(size_of::<OutboxHeader>() == 32 && align_of::<OutboxHeader>() == 8);
 const _: () = assert!(core::mem::offset_of!(OutboxHeader, op) == 16);
@@ -38,7 +38,7 @@ impl OutboxHeader {
             op: word4(bytes, 16),
             kind: word4(bytes, 20),
             payload_bytes: word4(bytes, 24),
-            reserved: word4(bytes, 28),
+            deadline_frames: word4(bytes, 28),
         }
     }
 }
@@ -71,6 +71,28 @@ pub enum Op {
     Log = 6,
     /// A named output: see [`RecordType`].
     Record = 7,
+    /// A new agent in the group with the number `target`. A payload is its first message, from the agent that asks, under `kind`.
+    /// The answer is a message of kind [`kind::SPAWNED`], or a bounce.
+    Spawn = 8,
+    /// Don't step the agent `target` until it is resumed. No payload, as in the next three.
+    Pause = 9,
+    /// Step the paused agent `target` again.
+    Resume = 10,
+    /// End the agent `target`, after a call of its `agent_shutdown`.
+    Terminate = 11,
+    /// Initialise the agent `target` anew.
+    Restart = 12,
+    /// Step the asking agent in the frame `target`, whatever its group's schedule; 0 forgets the wish. No payload.
+    Wake = 13,
+    /// A message to the agent `target` that is to be answered within `deadline_frames`: else the asking agent is sent a
+    /// message of kind [`kind::TIMEOUT`].
+    Request = 14,
+    /// The answer to the request with the number `correlation` of the agent `target`.
+    Reply = 15,
+    /// A message to all agents of the group with the number `target`.
+    Broadcast = 16,
+    /// Writes the payload to the shared region `target`, from the byte `correlation` on.
+    WriteRegion = 17,
 }
 
 impl Op {
@@ -85,6 +107,16 @@ impl Op {
             5 => Self::Infer,
             6 => Self::Log,
             7 => Self::Record,
+            8 => Self::Spawn,
+            9 => Self::Pause,
+            10 => Self::Resume,
+            11 => Self::Terminate,
+            12 => Self::Restart,
+            13 => Self::Wake,
+            14 => Self::Request,
+            15 => Self::Reply,
+            16 => Self::Broadcast,
+            17 => Self::WriteRegion,
             _ => return None,
         })
     }
@@ -93,12 +125,16 @@ impl Op {
     #[inline]
     pub const fn capability(self) -> Capability {
         match self {
-            Self::Send => Capability::Send,
+            Self::Send | Self::Request | Self::Reply | Self::Broadcast => Capability::Send,
             Self::Publish => Capability::Publish,
             Self::Join | Self::Leave => Capability::Join,
             Self::Infer => Capability::Infer,
             Self::Log => Capability::Log,
             Self::Record => Capability::Record,
+            Self::Spawn => Capability::Spawn,
+            Self::Pause | Self::Resume | Self::Terminate | Self::Restart => Capability::Control,
+            Self::Wake => Capability::Wake,
+            Self::WriteRegion => Capability::Regions,
         }
     }
 }
@@ -180,7 +216,7 @@ impl<'a> OutboxReader<'a> {
         let body = body.get(..room as usize).ok_or(OutboxError::Truncated)?;
         let payload = &body[..header.payload_bytes as usize];
         let op = Op::from_u32(header.op).ok_or(OutboxError::UnknownOp)?;
-        if header.reserved != 0 || header.kind >= kind::RESERVED {
+        if (header.deadline_frames != 0) != (op == Op::Request) || header.kind >= kind::RESERVED {
             return Err(OutboxError::Reserved);
         }
         // By value: a header whose address is taken has to lie in memory, and the copies of it stall.
@@ -197,7 +233,11 @@ impl<'a> OutboxReader<'a> {
 #[inline(never)]
 fn check_payload(op: Op, kind: u32, target: u64, payload: &[u8]) -> Result<(), OutboxError> {
     match op {
-        Op::Join | Op::Leave if !payload.is_empty() => Err(OutboxError::Malformed),
+        Op::Join | Op::Leave | Op::Pause | Op::Resume | Op::Terminate | Op::Restart | Op::Wake
+            if !payload.is_empty() =>
+        {
+            Err(OutboxError::Malformed)
+        }
         Op::Log if core::str::from_utf8(payload).is_err() => Err(OutboxError::Malformed),
         Op::Record => check_record(kind, target, payload),
         _ => Ok(()),

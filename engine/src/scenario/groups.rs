@@ -282,6 +282,12 @@ fn limits(cx: &mut Context, fields: &Fields<'_>) -> GroupLimits {
         "log_lines_per_step_max",
         "mailbox_messages_max",
         "mailbox_bytes_max",
+        "requests_max",
+        "fuel_per_frame_max",
+        "messages_per_frame_max",
+        "message_bytes_per_frame_max",
+        "jobs_per_frame_max",
+        "log_lines_per_frame_max",
     ];
     let Some(table) = Fields::open(cx, node, &fields.path("limits"), &known) else { return default };
     macro_rules! limit {
@@ -297,6 +303,12 @@ fn limits(cx: &mut Context, fields: &Fields<'_>) -> GroupLimits {
         jobs_per_step_max: limit!(integer_u32, jobs_per_step_max),
         log_lines_per_step_max: limit!(integer_u32, log_lines_per_step_max),
         mailbox_messages_max: limit!(integer_u32, mailbox_messages_max),
+        requests_max: limit!(integer_u32, requests_max),
+        fuel_per_frame_max: limit!(integer, fuel_per_frame_max),
+        messages_per_frame_max: limit!(integer, messages_per_frame_max),
+        message_bytes_per_frame_max: limit!(integer, message_bytes_per_frame_max),
+        jobs_per_frame_max: limit!(integer, jobs_per_frame_max),
+        log_lines_per_frame_max: limit!(integer, log_lines_per_frame_max),
         mailbox_bytes_max: limit!(integer_u32, mailbox_bytes_max),
     }
 }

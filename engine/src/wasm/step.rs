@@ -251,7 +251,8 @@ impl Caller<'_> {
         context.inbox_bytes = written.bytes;
         context.call = request.call as u32;
         context.frame_period_us = self.program.frame_period_us;
-        context.reserved = [0; 2];
+        context.credits = u32::MAX;
+        context.refused = 0;
         context.outbox_records = 0;
         context.outbox_bytes = 0;
     }

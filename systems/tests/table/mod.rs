@@ -30,7 +30,7 @@ pub struct Out {
 impl Out {
     pub fn push(&mut self, op: Op, target: u64, kind: u32, correlation: u64, payload: &[u8]) {
         let payload_bytes = payload.len() as u32;
-        let header = OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes, reserved: 0 };
+        let header = OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes, deadline_frames: 0 };
         self.bytes.extend_from_slice(bytemuck::bytes_of(&header));
         self.bytes.extend_from_slice(payload);
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
@@ -102,15 +102,7 @@ impl ModelRuntime for Doubler {
 
 pub fn group(id: u32, agents: u32) -> GroupSeed {
     GroupSeed {
-        group: Group {
-            id: GroupId(id),
-            name: format!("group-{id}"),
-            agents,
-            capabilities: Capabilities::ALL,
-            accepts: None,
-            limits: GroupLimits::DEFAULT,
-            on_fault: FaultPolicy::Terminate,
-        },
+        group: Group { on_fault: FaultPolicy::Terminate, ..Group::new(GroupId(id), format!("group-{id}"), agents) },
         overflow: OverflowPolicy::Reject,
         inbox_bytes_max: 4096,
         subscribe: Vec::new(),

@@ -14,7 +14,7 @@ mod speed;
 use std::path::PathBuf;
 
 use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
-use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, message::Recipient};
+use wasm_engine_components::{AgentId, FaultKind, Group, GroupId, GroupLimits, message::Recipient};
 use wasm_engine_systems::directory::{Directory, GroupRange};
 use wasm_engine_systems::outbox::Desk;
 use wasm_engine_systems::ports::{
@@ -73,15 +73,7 @@ fn source(text: &str) -> ModuleSource {
 }
 
 fn group(number: u32, agents: u32) -> Group {
-    Group {
-        id: GroupId(number),
-        name: format!("g{number}"),
-        agents,
-        capabilities: Capabilities::ALL,
-        accepts: None,
-        limits: GroupLimits::DEFAULT,
-        on_fault: FaultPolicy::default(),
-    }
+    Group::new(GroupId(number), format!("g{number}"), agents)
 }
 
 fn load(text: &str, group: &Group) -> Result<WasmRuntime, ModuleError> {

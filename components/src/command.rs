@@ -1,0 +1,61 @@
+//! Commands: what changes agents' lives. Each takes effect at the start of a frame: one from outside in the frame that it is an
+//! input of, one from an agent or a native system in the frame after it was given.
+
+use crate::{AgentId, GroupId};
+
+/// What is to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A new agent. A payload is its first message.
+    Spawn {
+        /// In which group.
+        group: GroupId,
+        /// The first message's kind.
+        kind: u32,
+        /// The first message's payload; empty for none.
+        payload: Vec<u8>,
+    },
+    /// Something that happens to one agent.
+    Agent(AgentId, Order),
+}
+
+/// What is to happen to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Order {
+    /// It isn't stepped until it is resumed. Fits an agent that is active.
+    Pause,
+    /// It is stepped again. Fits an agent that is paused.
+    Resume,
+    /// It ends: after a call of `agent_shutdown` if it was active or paused, else at once. Fits any that hasn't ended.
+    Terminate,
+    /// It is initialised anew. Fits any that hasn't ended.
+    Restart,
+}
+
+/// Who wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    /// The outside.
+    External,
+    /// A native system.
+    Native,
+    /// An agent, which is told of what can't be done.
+    Agent {
+        /// Who.
+        id: AgentId,
+        /// Its own number for the command.
+        correlation: u64,
+        /// Position of the command in its outbox.
+        sequence: u32,
+    },
+}
+
+/// A command on its way. State.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Who wants it.
+    pub issuer: Issuer,
+    /// What is to happen.
+    pub action: Action,
+}

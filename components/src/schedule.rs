@@ -1,0 +1,90 @@
+//! When agents are stepped, and what a frame may cost. Fixed for a run.
+
+use serde::{Deserialize, Serialize};
+
+/// When a group's agents are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Trigger {
+    /// In each frame `f` with `f % period == phase`.
+    Every {
+        /// Frames from one step to the next, at least 1. Default 1.
+        period: u32,
+        /// Below the period. Default 0.
+        phase: u32,
+    },
+    /// In a frame in which there are messages for them, or for which they asked to be woken.
+    Message,
+    /// In a frame for which they asked to be woken. Messages wait.
+    Timer,
+}
+
+impl Default for Trigger {
+    fn default() -> Self {
+        Self::Every { period: 1, phase: 0 }
+    }
+}
+
+/// How a group is scheduled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Schedule {
+    /// When its agents are due.
+    pub trigger: Trigger,
+    /// Which group goes first where not all fit into a frame: the one with the higher number. Default 0.
+    pub priority: u32,
+}
+
+/// Who goes first where not all fit into a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SchedulerMode {
+    /// The highest priority; those of one priority by how long they have waited, then by id.
+    #[default]
+    Priority,
+    /// Whoever comes next in the order of ids after the last one that was stepped.
+    RoundRobin,
+}
+
+/// What a frame may cost, and who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedulerSettings {
+    /// Who goes first.
+    pub mode: SchedulerMode,
+    /// Calls in one frame. Default: no bound.
+    pub steps_per_frame_max: u64,
+    /// Fuel in one frame: no call is begun once the frames so far have used more than this on average. Default: no bound.
+    pub fuel_per_frame_max: u64,
+    /// In mode `Priority`: an agent's priority counts one more for each so many frames that it has waited. Default 0: it
+    /// doesn't.
+    pub ageing_frames: u32,
+}
+
+impl Default for SchedulerSettings {
+    fn default() -> Self {
+        Self {
+            mode: SchedulerMode::Priority,
+            steps_per_frame_max: u64::MAX,
+            fuel_per_frame_max: u64::MAX,
+            ageing_frames: 0,
+        }
+    }
+}
+
+/// The number of a tenant, in the order of their names, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TenantId(pub u32);
+
+/// Groups that share totals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its name.
+    pub name: String,
+    /// Agents that haven't ended. Default: no bound, as for the others.
+    pub agents_max: u64,
+    /// Linear memory of those, by what their groups' limits allow each, in bytes.
+    pub memory_bytes_max: u64,
+    /// Fuel in one frame.
+    pub fuel_per_frame_max: u64,
+    /// Messages in one frame.
+    pub messages_per_frame_max: u64,
+    /// Inference jobs in one frame.
+    pub jobs_per_frame_max: u64,
+}
