@@ -169,7 +169,7 @@ fn initialise(runtime: &mut WasmRuntime, group: &Group) {
         .map(|slot| StepRequest { agent: AgentId::new(group.id, slot), slot, call: CallKind::Init })
         .collect();
     let (slots, host, directory) = (vec![Link::END; requests.len()], HostInbox::default(), Directory::default());
-    let inbox = InboxView { firsts: &slots, links: &[], chunks: &[], host: &host };
+    let inbox = InboxView { firsts: &slots, links: &[], chunks: &[], current: &[], host: &host };
     let desk = Desk { frame: 0, directory: &directory };
     let mut results = StepResults::default();
     runtime.step(&StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox, desk }, &mut results);

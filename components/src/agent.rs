@@ -37,6 +37,11 @@ impl Lifecycle {
         }
     }
 
+    /// Whether the agent has ended, or does so in this frame.
+    pub const fn is_ending(self) -> bool {
+        matches!(self, Self::Terminated | Self::Terminating)
+    }
+
     /// Whether the agent hasn't ended.
     pub const fn is_alive(self) -> bool {
         !matches!(self, Self::Terminated)

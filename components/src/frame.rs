@@ -76,6 +76,10 @@ pub struct FrameCounts {
     pub faults: u64,
     /// Commands that were carried out.
     pub commands: u64,
+    /// Commands that weren't: what they name isn't there, doesn't fit, or isn't allowed.
+    pub commands_refused: u64,
+    /// Log lines that were beyond what a group may write in a frame.
+    pub log_lines_dropped: u64,
     /// Agents that were due and weren't stepped for want of budget.
     pub deferred: u64,
     /// Inference jobs that were dispatched to a model.

@@ -222,6 +222,7 @@ impl Machine {
             groups: seeds.collect(),
             topics: scenario.topics.iter().map(|entry| Topic { id: entry.id, name: entry.name.clone() }).collect(),
             models: scenario.models.iter().zip(&models).map(|(entry, info)| model(entry, info)).collect(),
+            ..Population::default()
         };
         Ok(Self { agents, inference, population, modules, models, onnx_runtime })
     }

@@ -80,6 +80,8 @@ fn records() -> [FrameRecord; 2] {
         faults: 0,
         commands: 0,
         deferred: 0,
+        commands_refused: 0,
+        log_lines_dropped: 0,
         inference_jobs: 96,
         inference_batches: 2,
     };

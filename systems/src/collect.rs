@@ -5,10 +5,11 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{BounceReason, CheckedOutbox, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
 use wasm_engine_components::{
-    AgentId, GroupCounters, InferenceJob, JobData, JobId, Lane, LogLine, ModelId, NamedOutput, OutputValue, Recipient,
-    TopicId,
+    Action, AgentId, Command, GroupCounters, GroupId, InferenceJob, Issuer, JobData, JobId, Lane, LogLine, ModelId,
+    NamedOutput, Order, OutputValue, Recipient, TenantId, TopicId,
 };
 
+use crate::command::PendingCommands;
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::{FrameClock, FrameReport};
@@ -16,6 +17,7 @@ use crate::infer::Models;
 use crate::mailroom::{Mailroom, Outputs};
 use crate::outbox::Desk;
 use crate::ports::{ImportedLine, OtherRecord, OutputChunk};
+use crate::schedule::Scheduler;
 
 /// What agents asked for that becomes state later in the frame. Transient.
 #[derive(Resource, Debug, Default)]
@@ -41,6 +43,8 @@ pub fn collect_outputs(
     mut next_job: ResMut<NextJob>,
     mut report: ResMut<FrameReport>,
     mut lanes: ResMut<LaneSums>,
+    mut scheduler: ResMut<Scheduler>,
+    mut commands: ResMut<PendingCommands>,
     mut counters: Query<&mut GroupCounters>,
 ) {
     lanes.outboxes.fill(0);
@@ -54,7 +58,11 @@ pub fn collect_outputs(
         intentions: &mut intentions,
         next_job: &mut next_job,
         report: &mut report,
+        budgets: Budgets::open(&directory, &scheduler),
+        scheduler: &mut scheduler,
+        commands: &mut commands,
     };
+    let mut fuel = vec![0_u64; directory.groups.len()];
     for chunk in &outputs.now.chunks {
         let Some(at) = directory.group_position(chunk.group) else { continue };
         let group = &directory.groups[at];
@@ -63,21 +71,23 @@ pub fn collect_outputs(
         for lines in chunk.log_lines.chunk_by(|a, b| a.agent == b.agent) {
             lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
         }
-        let inference_jobs = collector.collect(group, chunk);
-        let messages = (chunk.addresses.len() + chunk.refused.len()) as u64;
+        let inference_jobs = collector.collect(at, group, chunk);
+        fuel[at] = fuel[at].saturating_add(chunk.fuel);
         collector.report.counts.steps += chunk.steps;
-        collector.report.counts.messages += messages;
+        collector.report.counts.messages += chunk.sent;
         if let Ok(mut counters) = counters.get_mut(group.entity) {
             let sums = &mut counters.0;
             sums.steps += chunk.steps;
             sums.fuel = sums.fuel.wrapping_add(chunk.fuel);
-            sums.messages += messages;
+            sums.messages += chunk.sent;
             sums.inference_jobs += inference_jobs;
         }
     }
+    scheduler.book(&directory, &fuel);
     // An agent's bounces come in the order in which it asked.
     mailroom.bounces.0[bounced..].sort_by_key(|(to, bounce)| match *to {
-        Recipient::Agent(index) | Recipient::Topic(index) => (index, bounce.header.sequence),
+        Recipient::Agent(index) | Recipient::Topic(index) | Recipient::Group(index) => (index, bounce.header.sequence),
+        Recipient::Nobody => (u32::MAX, 0),
     });
     // The lines of the import come before those of the outboxes; each agent's stay in their order.
     report.logs.sort_by_key(|line| line.agent);
@@ -90,14 +100,53 @@ struct Collector<'a> {
     intentions: &'a mut Intentions,
     next_job: &'a mut NextJob,
     report: &'a mut FrameReport,
+    budgets: Budgets,
+    scheduler: &'a mut Scheduler,
+    commands: &'a mut PendingCommands,
+}
+
+/// What groups and tenants may still ask for in this frame, by position.
+struct Budgets {
+    jobs: Vec<u64>,
+    log_lines: Vec<u64>,
+    tenant_jobs: Vec<u64>,
+}
+
+impl Budgets {
+    fn open(directory: &Directory, scheduler: &Scheduler) -> Self {
+        let limits = || directory.groups.iter().map(|group| &group.limits);
+        Self {
+            jobs: limits().map(|limits| limits.jobs_per_frame_max).collect(),
+            log_lines: limits().map(|limits| limits.log_lines_per_frame_max).collect(),
+            tenant_jobs: scheduler.tenants.iter().map(|tenant| tenant.jobs_per_frame_max).collect(),
+        }
+    }
+
+    fn take_job(&mut self, at: usize, tenant: Option<TenantId>) -> bool {
+        let tenant = tenant.map(|tenant| &mut self.tenant_jobs[tenant.0 as usize]);
+        let fits = self.jobs[at] > 0 && tenant.as_ref().is_none_or(|left| **left > 0);
+        if fits {
+            self.jobs[at] -= 1;
+            if let Some(left) = tenant {
+                *left -= 1;
+            }
+        }
+        fits
+    }
+
+    fn take_line(&mut self, at: usize) -> bool {
+        let fits = self.log_lines[at] > 0;
+        self.log_lines[at] -= u64::from(fits);
+        fits
+    }
 }
 
 impl Collector<'_> {
     /// A chunk, whose agents are of `group`. Gives the number of jobs that they asked for.
-    fn collect(&mut self, group: &GroupRange, chunk: &OutputChunk) -> u64 {
+    fn collect(&mut self, at: usize, group: &GroupRange, chunk: &OutputChunk) -> u64 {
         self.report.faults.extend_from_slice(&chunk.faults);
         for line in &chunk.log_lines {
-            self.report.logs.push(LogLine { agent: line.agent, level: line.level, text: line.text.clone() });
+            self.log(at, || LogLine { agent: line.agent, level: line.level, text: line.text.clone() });
         }
         for refused in &chunk.refused {
             self.bounce(&refused.header, refused.meant_for, refused.from, refused.reason);
@@ -112,14 +161,26 @@ impl Collector<'_> {
                         jobs_of_agent = 0;
                     }
                     (jobs, jobs_of_agent) = (jobs + 1, jobs_of_agent + 1);
-                    self.infer(other.agent, &record, jobs_of_agent <= group.jobs_per_step_max);
+                    let fits = jobs_of_agent <= group.limits.jobs_per_step_max;
+                    let fits = fits && self.budgets.take_job(at, group.tenant);
+                    self.infer(other.agent, &record, fits);
                 }
-                Op::Log => self.log(other.agent, &record),
+                Op::Log => self.log(at, || LogLine {
+                    agent: other.agent,
+                    level: record.header.kind,
+                    text: String::from_utf8_lossy(record.payload).into_owned(),
+                }),
                 Op::Record => self.report.outputs.push(named_output(other.agent, &record)),
-                Op::Spawn | Op::Pause | Op::Resume | Op::Terminate | Op::Restart | Op::Wake | Op::WriteRegion => {}
-                Op::Send | Op::Publish | Op::Request | Op::Reply | Op::Broadcast => {
-                    unreachable!("the desk keeps messages apart")
-                }
+                Op::Spawn => self.spawn(other, &record),
+                Op::Pause => self.order(other, &record, Order::Pause),
+                Op::Resume => self.order(other, &record, Order::Resume),
+                Op::Terminate => self.order(other, &record, Order::Terminate),
+                Op::Restart => self.order(other, &record, Order::Restart),
+                Op::Wake => self.wake(other, record.header.target),
+                Op::WriteRegion => {}
+                // They were admitted right after the step.
+                Op::Request | Op::Reply => {}
+                Op::Send | Op::Publish | Op::Broadcast => unreachable!("the desk keeps messages apart"),
             }
         }
         jobs
@@ -163,9 +224,33 @@ impl Collector<'_> {
         self.intentions.jobs.push((job, data));
     }
 
-    fn log(&mut self, agent: AgentId, record: &OutboxRecord) {
-        let text = String::from_utf8_lossy(record.payload).into_owned();
-        self.report.logs.push(LogLine { agent, level: record.header.kind, text });
+    fn log(&mut self, at: usize, line: impl FnOnce() -> LogLine) {
+        if self.budgets.take_line(at) {
+            self.report.logs.push(line());
+        } else {
+            self.report.counts.log_lines_dropped += 1;
+        }
+    }
+
+    fn spawn(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>) {
+        // A number that no group has finds none when the command is carried out.
+        let group = GroupId(u32::try_from(record.header.target).unwrap_or(u32::MAX));
+        let action = Action::Spawn { group, kind: record.header.kind, payload: record.payload.to_vec() };
+        self.command(from, record, action);
+    }
+
+    fn order(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>, order: Order) {
+        self.command(from, record, Action::Agent(AgentId(record.header.target), order));
+    }
+
+    fn command(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>, action: Action) {
+        let (id, correlation, sequence) = (from.agent, record.header.correlation, from.sequence);
+        self.commands.agents.push(Command { issuer: Issuer::Agent { id, correlation, sequence }, action });
+    }
+
+    fn wake(&mut self, from: &OtherRecord, frame: u64) {
+        let wish = (frame > 0).then(|| (frame.max(self.desk.frame + 1), from.agent));
+        self.scheduler.wake(from.slot, wish);
     }
 }
 
@@ -181,7 +266,7 @@ fn lines_digest(lines: &[ImportedLine]) -> u128 {
 }
 
 /// A record that the desk has passed.
-fn record_at(bytes: &[u8], offset: u32) -> OutboxRecord<'_> {
+pub(crate) fn record_at(bytes: &[u8], offset: u32) -> OutboxRecord<'_> {
     let record = CheckedOutbox::new(&bytes[offset as usize..]).next();
     record.expect("the desk notes records that are there")
 }

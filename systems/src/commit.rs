@@ -5,15 +5,20 @@ use std::collections::BTreeSet;
 use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_abi::CallKind;
-use wasm_engine_components::{FaultHistory, FaultPolicy, Group, GroupCounters, Lane, Lifecycle, Members};
+use wasm_engine_abi::message::{kind, sender};
+use wasm_engine_abi::{CallKind, FaultNotice, MessageHeader};
+use wasm_engine_components::{
+    Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lane, Lifecycle, Members, Recipient,
+};
 
 use crate::collect::Intentions;
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport};
-use crate::mailroom::Outputs;
-use crate::schedule::Calls;
+use crate::hold::WaitingMailboxes;
+use crate::mailroom::{Mailroom, Outputs};
+use crate::request::Requests;
+use crate::schedule::{Calls, Scheduler};
 
 /// Faulted agents and the frames in which they start again, as (frame, position), sorted. Transient: made from components.
 #[derive(Resource, Debug, Default)]
@@ -37,32 +42,36 @@ pub fn commit_memberships(
     }
 }
 
-/// Agents that were initialised without a fault become active.
-pub fn commit_initialised(
+/// Agents that were initialised without a fault become active; those that were shut down have ended.
+pub fn commit_calls(
+    clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
     calls: Res<Calls>,
     outputs: Res<Outputs>,
     mut agents: Query<&mut Lifecycle>,
 ) {
-    // The directory still shows the lifecycles as they were when the calls were scheduled.
-    if directory.inactive == 0 {
+    if !calls.others {
         return;
     }
     for (request, outcome) in calls.requests.iter().zip(&outputs.now.outcomes) {
-        if request.call == CallKind::Init
-            && outcome.fault.is_none()
-            && let Ok(mut lifecycle) = agents.get_mut(directory.agents[request.slot as usize])
-        {
-            *lifecycle = Lifecycle::Active;
-            directory.written.push(request.slot);
+        let after = match request.call {
+            CallKind::Init if outcome.fault.is_none() => Lifecycle::Active,
+            CallKind::Shutdown => Lifecycle::Terminated,
+            _ => continue,
+        };
+        if let Ok(mut lifecycle) = agents.get_mut(directory.agents[request.slot as usize]) {
+            *lifecycle = after;
+            directory.set_lifecycle(&mut mailroom.inboxes, request.slot, after, clock.frame);
         }
     }
 }
 
-/// Counts this frame's faults, and does with the agents what their groups' policies say.
+/// Counts this frame's faults, and does with the agents what their groups' policies say. Supervisors are told.
 pub fn commit_faults(
     clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
     mut report: ResMut<FrameReport>,
     mut restarts: ResMut<Restarts>,
     mut lanes: ResMut<LaneSums>,
@@ -73,9 +82,9 @@ pub fn commit_faults(
     report.counts.faults = report.faults.len() as u64;
     lanes.faults.fill(0);
     for fault in &report.faults {
-        let Some((group, index)) = directory.find(fault.agent) else { continue };
-        let Some(at) = directory.group_position(group.id) else { continue };
-        let Ok((group, mut counters)) = groups.get_mut(group.entity) else { continue };
+        let Some((range, index)) = directory.find(fault.agent) else { continue };
+        let (Some(at), supervisor) = (directory.group_position(range.id), range.supervisor) else { continue };
+        let Ok((group, mut counters)) = groups.get_mut(range.entity) else { continue };
         let [a, b, c, d] = fault.detail.to_le_bytes();
         let part = part_digest(Lane::Faults, fault.agent.0, &[fault.kind as u8, a, b, c, d]);
         lanes.faults[at] = lanes.faults[at].wrapping_add(part);
@@ -83,6 +92,19 @@ pub fn commit_faults(
         let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize]) else { continue };
         directory.written.push(index);
         history.faults = history.faults.saturating_add(1);
+        if let Some(to) = supervisor.and_then(|id| directory.group_position(id)) {
+            let escalated = u32::from(group.on_fault == FaultPolicy::Escalate && !lifecycle.is_ending());
+            let (frame, faults) = (clock.frame, history.faults);
+            let notice = FaultNotice {
+                agent: fault.agent.0,
+                frame,
+                fault: fault.kind as u32,
+                detail: fault.detail,
+                faults,
+                escalated,
+            };
+            notify(&mut mailroom, to, &notice);
+        }
         // A second fault of one frame is counted, and leads to nothing further.
         if !matches!(*lifecycle, Lifecycle::Active | Lifecycle::Initialising) {
             continue;
@@ -98,20 +120,55 @@ pub fn commit_faults(
             }
             FaultPolicy::Restart { .. } | FaultPolicy::Terminate => Lifecycle::Terminated,
         };
+        let after = *lifecycle;
+        directory.set_lifecycle(&mut mailroom.inboxes, index, after, clock.frame);
     }
 }
 
-/// Agents that ended in this frame are no longer members of anything.
-pub fn commit_terminations(directory: Res<Directory>, agents: Query<&Lifecycle>, mut topics: Query<&mut Members>) {
-    let ended = |index: &&u32| agents.get(directory.agents[**index as usize]).is_ok_and(|state| !state.is_alive());
-    let ended: BTreeSet<_> =
-        directory.written.iter().filter(ended).map(|&index| directory.ids[index as usize]).collect();
+/// Tells the agents of the group at position `to` of a fault, in the next frame.
+fn notify(mailroom: &mut Mailroom, to: usize, notice: &FaultNotice) {
+    let header = MessageHeader {
+        sender: sender::ENGINE,
+        topic: notice.agent,
+        frame: notice.frame,
+        kind: kind::NOTICE,
+        ..MessageHeader::default()
+    };
+    // Groups are far fewer than 2^32.
+    mailroom.bounces.push(Recipient::Group(to as u32), header, bytemuck::bytes_of(notice).to_vec());
+}
+
+/// Agents that ended in this frame leave everything: topics, timers, requests, what waited for them.
+pub fn commit_terminations(
+    directory: Res<Directory>,
+    mut mailroom: ResMut<Mailroom>,
+    mut waiting: ResMut<WaitingMailboxes>,
+    mut scheduler: ResMut<Scheduler>,
+    mut requests: ResMut<Requests>,
+    mut backlogs: Query<&mut Backlog>,
+    mut topics: Query<&mut Members>,
+) {
+    let is_dead = |index: &&u32| !directory.lifecycles[**index as usize].is_alive();
+    let ended: BTreeSet<u32> = directory.written.iter().filter(is_dead).copied().collect();
     if ended.is_empty() {
         return;
     }
+    for &index in &ended {
+        let at = index as usize;
+        scheduler.forget(index);
+        requests.forget(directory.ids[at]);
+        if waiting.holding.remove(&index) {
+            waiting.changed.insert(index);
+            mailroom.inboxes.forget_held(index);
+            if let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[at]) {
+                backlog.0.clear();
+            }
+        }
+    }
+    let ids: BTreeSet<_> = ended.iter().map(|&index| directory.ids[index as usize]).collect();
     for mut members in &mut topics {
-        if members.0.iter().any(|member| ended.contains(member)) {
-            members.0.retain(|member| !ended.contains(member));
+        if members.0.iter().any(|member| ids.contains(member)) {
+            members.0.retain(|member| !ids.contains(member));
         }
     }
 }
@@ -120,6 +177,7 @@ pub fn commit_terminations(directory: Res<Directory>, agents: Query<&Lifecycle>,
 pub fn commit_restarts(
     clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
     mut restarts: ResMut<Restarts>,
     mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
 ) {
@@ -127,12 +185,14 @@ pub fn commit_restarts(
         && frame <= clock.frame + 1
     {
         restarts.0.pop_first();
+        // A command may have changed its life meanwhile.
         if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize])
             && *lifecycle == Lifecycle::Faulted
+            && history.restart_frame == frame
         {
-            directory.written.push(index);
             history.restarts += 1;
             *lifecycle = Lifecycle::Initialising;
+            directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, clock.frame);
         }
     }
 }

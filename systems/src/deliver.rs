@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 
 use bevy_ecs::entity::Entity;
-use bevy_ecs::system::{Commands, Query, Res, ResMut};
-use wasm_engine_abi::message::{kind, sender};
+use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
+use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader};
 use wasm_engine_components::{
-    AgentFault, AgentId, Backlog, FaultKind, InferenceJob, JobData, Lifecycle, Mailbox, MailboxCounters, Members,
-    OverflowPolicy, Recipient,
+    Address, AgentFault, AgentId, Backlog, FaultKind, GroupId, InferenceJob, JobData, Lifecycle, Mailbox,
+    MailboxCounters, Members, OverflowPolicy, Recipient, StoredMessage,
 };
 
 use crate::directory::Directory;
@@ -22,6 +22,8 @@ use crate::inboxes::Inboxes;
 use crate::mailroom::{HostMessages, Mailroom, Outputs};
 use crate::packed::record_bytes;
 use crate::ports::{Delivery, HostInbox, OutputChunk};
+use crate::request::Requests;
+use crate::schedule::Calls;
 
 /// Gathers this frame's messages of the host in canonical order. Those of agents lie in canonical order where they were sent.
 pub fn gather_messages(
@@ -30,8 +32,6 @@ pub fn gather_messages(
     directory: Res<Directory>,
     mut mailroom: ResMut<Mailroom>,
     mut outputs: ResMut<Outputs>,
-    mut waiting: ResMut<WaitingMailboxes>,
-    mut backlogs: Query<&mut Backlog>,
     jobs: Query<(Entity, &InferenceJob, &JobData)>,
 ) {
     let Outputs { now, before } = outputs.as_mut();
@@ -39,17 +39,7 @@ pub fn gather_messages(
     let room = mailroom.as_mut();
     let host = &mut room.host;
     host.clear();
-
-    let held = std::mem::take(&mut waiting.holding);
-    for &index in &held {
-        waiting.changed.insert(index);
-        let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[index as usize]) else { continue };
-        for stored in std::mem::take(&mut backlog.0) {
-            host.push(Recipient::Agent(index), &stored.header, &stored.payload);
-        }
-    }
-    waiting.held = held;
-    for (recipient, stored) in std::mem::take(&mut room.bounces).0 {
+    for (recipient, stored) in room.bounces.0.drain(..) {
         host.push(recipient, &stored.header, &stored.payload);
     }
     let mut due: Vec<_> = jobs.iter().filter(|(_, job, _)| job.due_frame <= clock.frame).collect();
@@ -75,66 +65,183 @@ pub fn gather_messages(
             host.push(Recipient::Agent(index), &header, bytes);
         }
     }
-    for (recipient, stored) in std::mem::take(&mut room.events).0.into_iter().chain(std::mem::take(&mut room.native).0)
-    {
+    for (recipient, stored) in room.events.0.drain(..).chain(room.native.0.drain(..)) {
         host.push(recipient, &stored.header, &stored.payload);
     }
 }
 
 /// Sorts the messages into lists by recipient, within what each mailbox holds.
-pub fn sort_messages(
-    clock: Res<FrameClock>,
-    directory: Res<Directory>,
-    outputs: Res<Outputs>,
-    mut report: ResMut<FrameReport>,
-    mut mailroom: ResMut<Mailroom>,
-    mut waiting: ResMut<WaitingMailboxes>,
-    members: Query<&'static Members>,
-    mut mailboxes: Query<(&Mailbox, &mut MailboxCounters)>,
-) {
+pub fn sort_messages(mut router: Router, outputs: Res<Outputs>) {
+    router.mailroom.inboxes.clear();
+    let Router { clock, directory, report, mailroom, waiting, requests, members, mailboxes } = &mut router;
     let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
-    inboxes.clear();
-    let sorter = Sorter { directory: &directory, members: &members, chunks: &outputs.before.chunks, host };
-    let mut refusals = Vec::new();
+    let sorter = Sorter { directory, members, chunks: &outputs.before.chunks, current: &[], host };
+    let mut overflow = Overflow { mailboxes, waiting, requests, refusals: Vec::new() };
     sorter.each(|index, bytes, at| {
         if let Err(reason) = inboxes.put(index, bytes, at) {
-            sorter.overflow(inboxes, &mailboxes, (index, bytes, at), reason, &mut refusals);
+            overflow.handle(&sorter, inboxes, (index, bytes, at), reason);
         }
     });
-    report.counts.delivered = inboxes.messages();
-    if refusals.is_empty() {
-        return;
+    overflow.settle(&sorter, bounces, report, clock.frame);
+}
+
+/// What it takes to bring messages to mailboxes.
+#[derive(SystemParam)]
+pub struct Router<'w, 's> {
+    pub(crate) clock: Res<'w, FrameClock>,
+    pub(crate) directory: ResMut<'w, Directory>,
+    pub(crate) report: ResMut<'w, FrameReport>,
+    pub(crate) mailroom: ResMut<'w, Mailroom>,
+    pub(crate) waiting: ResMut<'w, WaitingMailboxes>,
+    pub(crate) requests: ResMut<'w, Requests>,
+    members: Query<'w, 's, &'static Members>,
+    mailboxes: Mailboxes<'w, 's>,
+}
+
+type Mailboxes<'w, 's> = Query<'w, 's, (&'static Mailbox, &'static mut MailboxCounters, &'static mut Backlog)>;
+
+impl Router<'_, '_> {
+    /// Brings what was sent in this frame's earlier waves to the groups of `wave` that come after the senders'.
+    pub(crate) fn deliver_edges(&mut self, outputs: &Outputs, wave: u32) {
+        let Self { clock, directory, report, mailroom, waiting, requests, members, mailboxes } = self;
+        let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
+        let (chunks, current) = (&outputs.before.chunks, &outputs.now.chunks);
+        let sorter = Sorter { directory, members, chunks, current, host };
+        let mut overflow = Overflow { mailboxes, waiting, requests, refusals: Vec::new() };
+        sorter.each_edge(wave, |index, bytes, at| {
+            if let Err(reason) = inboxes.put(index, bytes, at) {
+                overflow.handle(&sorter, inboxes, (index, bytes, at), reason);
+            }
+        });
+        overflow.settle(&sorter, bounces, report, clock.frame);
     }
 
-    // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
-    refusals.sort_by_key(|refusal| (refusal.at.place(), refusal.index));
-    let mut overflowed = BTreeSet::new();
-    for &Refusal { index, at, reason } in &refusals {
-        sorter.bounce(bounces, index, at, reason, clock.frame);
-        report.counts.drop_messages(reason, 1);
-        waiting.changed.insert(index);
-        if let Ok((mailbox, mut counters)) = mailboxes.get_mut(directory.mailboxes[index as usize]) {
-            counters.dropped += 1;
-            if reason == BounceReason::MailboxFull && mailbox.overflow == OverflowPolicy::Fault {
-                overflowed.insert(index);
-            }
+    /// What waited in an agent's backlog goes to the head of its inbox.
+    pub(crate) fn release(&mut self, index: u32) {
+        if !self.waiting.holding.remove(&index) {
+            return;
         }
+        self.waiting.changed.insert(index);
+        let Ok((_, _, mut backlog)) = self.mailboxes.get_mut(self.directory.mailboxes[index as usize]) else { return };
+        let Mailroom { host, inboxes, .. } = self.mailroom.as_mut();
+        let put = |stored: StoredMessage| Delivery {
+            chunk: Delivery::HOST,
+            at: host.messages.push(stored.header, &stored.payload),
+        };
+        let held: Vec<_> = backlog.0.drain(..).map(put).collect();
+        inboxes.release(index, held.into_iter());
     }
-    for index in overflowed {
-        // An agent that wasn't stepped can't help it: its mailbox just takes no more.
-        if directory.lifecycles[index as usize] == Lifecycle::Active && !waiting.held.contains(&index) {
-            let agent = directory.ids[index as usize];
-            report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
+
+    /// Copies what wasn't handed over in this frame into the mailboxes' backlogs.
+    pub(crate) fn hold(&mut self, outputs: &Outputs, calls: &Calls) {
+        let Self { clock, directory, report, mailroom, waiting, mailboxes, .. } = self;
+        let is_called = |index| calls.was_handed(directory, index, clock.frame);
+        let waits: Vec<u32> = mailroom.inboxes.touched.iter().copied().filter(|&index| !is_called(index)).collect();
+        for index in waits {
+            let Ok((_, _, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
+            let before = backlog.0.len();
+            let view = mailroom.view(&outputs.before, &outputs.now.chunks);
+            let stored =
+                view.of(index).map(|(header, payload)| StoredMessage { header: *header, payload: payload.to_vec() });
+            backlog.0.extend(stored);
+            report.counts.delivered -= (backlog.0.len() - before) as u64;
+            mailroom.inboxes.hold(index);
+            waiting.holding.insert(index);
+            waiting.changed.insert(index);
         }
     }
 }
 
 /// A message that a mailbox didn't take, or dropped.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Refusal {
     index: u32,
-    at: Delivery,
+    /// Where it lies; `None` for one of the backlog.
+    at: Option<Delivery>,
+    header: MessageHeader,
     reason: BounceReason,
+}
+
+/// What becomes of messages for which there is no room.
+struct Overflow<'a, 'w, 's> {
+    mailboxes: &'a mut Mailboxes<'w, 's>,
+    waiting: &'a mut WaitingMailboxes,
+    requests: &'a mut Requests,
+    refusals: Vec<Refusal>,
+}
+
+impl Overflow<'_, '_, '_> {
+    /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
+    #[cold]
+    fn handle(
+        &mut self,
+        sorter: &Sorter<'_, '_, '_>,
+        inboxes: &mut Inboxes,
+        message: (u32, u32, Delivery),
+        reason: BounceReason,
+    ) {
+        let (index, _, at) = message;
+        let refusal = |at, reason| Refusal { index, at: Some(at), header: *sorter.message(at), reason };
+        let Ok((mailbox, _, mut backlog)) = self.mailboxes.get_mut(sorter.directory.mailboxes[index as usize]) else {
+            self.refusals.push(refusal(at, reason));
+            return;
+        };
+        if mailbox.overflow != OverflowPolicy::DropOldest {
+            self.refusals.push(refusal(at, reason));
+            return;
+        }
+        // Results and bounces stay: nothing that agents send pushes them out.
+        let stays = |at| sorter.message(at).sender == sender::ENGINE;
+        let bytes_of = |at| record_bytes(sorter.message(at).payload_bytes);
+        let (mut dropped, mut kept, mut dropped_held) = (Vec::new(), 0, Vec::new());
+        let drop_held = || {
+            kept += backlog.0[kept..].iter().position(|stored| stored.header.sender != sender::ENGINE)?;
+            let header = backlog.0.remove(kept).header;
+            dropped_held.push(header);
+            Some(record_bytes(header.payload_bytes))
+        };
+        let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
+        if backlog.0.is_empty() {
+            self.waiting.holding.remove(&index);
+        }
+        let full = BounceReason::MailboxFull;
+        self.refusals.extend(dropped_held.into_iter().map(|header| Refusal { index, at: None, header, reason: full }));
+        self.refusals.extend(dropped.into_iter().map(|at| refusal(at, full)));
+        self.refusals.extend(put.err().map(|reason| refusal(at, reason)));
+    }
+
+    /// Counts what was refused, and tells the senders.
+    fn settle(self, sorter: &Sorter<'_, '_, '_>, bounces: &mut HostMessages, report: &mut FrameReport, frame: u64) {
+        let Self { mailboxes, waiting, requests, mut refusals } = self;
+        if refusals.is_empty() {
+            return;
+        }
+        // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
+        refusals.sort_by_key(|refusal| (refusal.at.map_or((0, 0), Delivery::place), refusal.index));
+        let mut overflowed = BTreeSet::new();
+        for Refusal { index, header, reason, .. } in &refusals {
+            sorter.bounce(bounces, *index, header, *reason, frame);
+            if header.status == status::REQUEST && header.sender > sender::NATIVE {
+                requests.give_up(AgentId(header.sender), header.correlation);
+            }
+            report.counts.drop_messages(*reason, 1);
+            waiting.changed.insert(*index);
+            if let Ok((mailbox, mut counters, _)) = mailboxes.get_mut(sorter.directory.mailboxes[*index as usize]) {
+                counters.dropped += 1;
+                if *reason == BounceReason::MailboxFull && mailbox.overflow == OverflowPolicy::Fault {
+                    overflowed.insert(*index);
+                }
+            }
+        }
+        for index in overflowed {
+            // An agent that wasn't stepped can't help it: its mailbox just takes no more.
+            let directory = sorter.directory;
+            if directory.lifecycles[index as usize] == Lifecycle::Active && !waiting.holding.contains(&index) {
+                let agent = directory.ids[index as usize];
+                report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
+            }
+        }
+    }
 }
 
 /// All messages of a frame, and who gets them.
@@ -142,7 +249,17 @@ struct Sorter<'a, 'w, 's> {
     directory: &'a Directory,
     members: &'a Query<'w, 's, &'static Members>,
     chunks: &'a [OutputChunk],
+    current: &'a [OutputChunk],
     host: &'a HostInbox,
+}
+
+/// Which of a publication's or a broadcast's recipients.
+#[derive(Clone, Copy)]
+enum Part {
+    /// Those that get it in the frame after.
+    Later,
+    /// Those that get it in the frame in which it is sent, in this wave.
+    Wave(u32),
 }
 
 impl Sorter<'_, '_, '_> {
@@ -150,7 +267,7 @@ impl Sorter<'_, '_, '_> {
     /// in an inbox, and where it lies. There is one place that calls it, so that it is compiled into the loop.
     #[inline]
     fn each(&self, mut visit: impl FnMut(u32, u32, Delivery)) {
-        let mut members = Vec::new();
+        let mut recipients = Vec::new();
         let mut next = Some((Delivery::HOST, &self.host.addresses));
         let mut chunks = (0..).zip(self.chunks);
         while let Some((chunk, addresses)) = next {
@@ -158,9 +275,9 @@ impl Sorter<'_, '_, '_> {
                 let at = Delivery { chunk, at: address.at };
                 match address.recipient() {
                     Recipient::Agent(index) => visit(index, address.bytes, at),
-                    Recipient::Topic(topic) => {
-                        self.find_members(topic, at, &mut members);
-                        members.iter().for_each(|&index| visit(index, address.bytes, at));
+                    _ => {
+                        self.find_recipients(address, at, Part::Later, &mut recipients);
+                        recipients.iter().for_each(|&index| visit(index, address.bytes, at));
                     }
                 }
             }
@@ -168,60 +285,78 @@ impl Sorter<'_, '_, '_> {
         }
     }
 
-    /// The members of a topic that get a message. Those that don't take messages from the sender's group don't.
+    /// The same for what was sent in this frame to agents of `wave`.
+    fn each_edge(&self, wave: u32, mut visit: impl FnMut(u32, u32, Delivery)) {
+        let mut chunks: Vec<_> = (0..).zip(self.current).filter(|(_, chunk)| !chunk.edges.is_empty()).collect();
+        // The waves' chunks come one after another.
+        chunks.sort_by_key(|(number, chunk)| (chunk.group, *number));
+        let mut recipients = Vec::new();
+        for (number, chunk) in chunks {
+            for address in &chunk.edges {
+                let at = Delivery { chunk: number | Delivery::CURRENT, at: address.at };
+                self.find_recipients(address, at, Part::Wave(wave), &mut recipients);
+                recipients.iter().for_each(|&index| visit(index, address.bytes, at));
+            }
+        }
+    }
+
+    /// Who gets a message. Members that don't take messages from the sender's group don't, nor does the sender of a broadcast.
     #[inline(never)]
-    fn find_members(&self, topic: u32, at: Delivery, found: &mut Vec<u32>) {
+    fn find_recipients(&self, address: &Address, at: Delivery, part: Part, found: &mut Vec<u32>) {
         found.clear();
-        let (_, entity) = self.directory.topics[topic as usize];
-        let Ok(members) = self.members.get(entity) else { return };
-        let sender = AgentId(self.message(at).sender);
-        let find = |&member: &AgentId| self.directory.find(member).filter(|(group, _)| group.takes_from(sender));
-        found.extend(members.0.iter().filter_map(find).map(|(_, index)| index));
+        let from = AgentId(self.message(at).sender);
+        match address.recipient() {
+            Recipient::Agent(index) => found.extend(self.is_in(part, from.group(), index).then_some(index)),
+            Recipient::Topic(topic) => {
+                let (_, entity) = self.directory.topics[topic as usize];
+                let Ok(members) = self.members.get(entity) else { return };
+                let find = |&member: &AgentId| self.directory.find(member).filter(|(group, _)| group.takes_from(from));
+                let find = members.0.iter().filter_map(find).map(|(_, index)| index);
+                found.extend(find.filter(|&index| self.is_in(part, from.group(), index)));
+            }
+            Recipient::Group(group) => {
+                let group = &self.directory.groups[group as usize];
+                if !group.takes_from(from) || !self.is_in(part, from.group(), group.start) {
+                    return;
+                }
+                let lives = |&index: &u32| {
+                    let at = index as usize;
+                    self.directory.lifecycles[at].is_alive() && self.directory.ids[at] != from
+                };
+                found.extend(group.positions().filter(lives));
+            }
+            Recipient::Nobody => {}
+        }
+    }
+
+    fn is_in(&self, part: Part, from: GroupId, index: u32) -> bool {
+        if !self.directory.has_edges {
+            return true;
+        }
+        let group = self.directory.group_at(index);
+        match part {
+            Part::Later => !group.comes_after(from),
+            Part::Wave(wave) => group.comes_after(from) && group.wave == wave,
+        }
     }
 
     fn message(&self, at: Delivery) -> &MessageHeader {
-        let messages = match at.chunk {
-            Delivery::HOST => &self.host.messages,
-            chunk => &self.chunks[chunk as usize].messages,
+        let messages = match self.chunks.get(at.chunk as usize) {
+            Some(chunk) => &chunk.messages,
+            None if at.chunk == Delivery::HOST => &self.host.messages,
+            None => &self.current[(at.chunk & !Delivery::CURRENT) as usize].messages,
         };
         messages.message(at.at).0
     }
 
-    /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
-    #[cold]
-    fn overflow(
-        &self,
-        inboxes: &mut Inboxes,
-        mailboxes: &Query<(&Mailbox, &mut MailboxCounters)>,
-        message: (u32, u32, Delivery),
-        reason: BounceReason,
-        refusals: &mut Vec<Refusal>,
-    ) {
-        let (index, _, at) = message;
-        let mailbox = mailboxes.get(self.directory.mailboxes[index as usize]);
-        let drops_oldest = mailbox.is_ok_and(|(mailbox, _)| mailbox.overflow == OverflowPolicy::DropOldest);
-        if !drops_oldest {
-            refusals.push(Refusal { index, at, reason });
+    /// Tells the sender of a message to one agent that wasn't taken, where the sender is an agent. A publication or a broadcast is
+    /// counted alone: it may be refused by any number of recipients.
+    fn bounce(&self, bounces: &mut HostMessages, index: u32, of: &MessageHeader, reason: BounceReason, frame: u64) {
+        if of.sender <= sender::NATIVE || of.topic != 0 || of.status == status::BROADCAST {
             return;
         }
-        // Results and bounces stay: nothing that agents send pushes them out.
-        let stays = |at| self.message(at).sender == sender::ENGINE;
-        let bytes_of = |at| record_bytes(self.message(at).payload_bytes);
-        let mut dropped = Vec::new();
-        let put = inboxes.put_dropping(message, stays, bytes_of, &mut dropped);
-        refusals.extend(dropped.into_iter().map(|at| Refusal { index, at, reason: BounceReason::MailboxFull }));
-        refusals.extend(put.err().map(|reason| Refusal { index, at, reason }));
-    }
-
-    /// Tells the sender of a message to one agent that wasn't taken, where the sender is an agent. A publication is counted
-    /// alone: it may be refused by any number of members.
-    fn bounce(&self, bounces: &mut HostMessages, index: u32, at: Delivery, reason: BounceReason, frame: u64) {
-        let header = self.message(at);
-        if header.sender <= sender::NATIVE || header.topic != 0 {
-            return;
-        }
-        if let Some(to) = self.directory.index(AgentId(header.sender)) {
-            bounces.bounce(header, self.directory.ids[index as usize].0, to, reason, frame);
+        if let Some(to) = self.directory.index(AgentId(of.sender)) {
+            bounces.bounce(of, self.directory.ids[index as usize].0, to, reason, frame);
         }
     }
 }

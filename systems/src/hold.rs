@@ -1,55 +1,23 @@
-//! Stage `Schedule`, at its end: messages to agents that aren't stepped in this frame go into their mailboxes' backlogs.
+//! Mailboxes that hold back messages, and their lane: what wasn't handed over in a frame waits in a backlog.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_components::{Backlog, Lane, Lifecycle, MailboxCounters, StoredMessage};
+use wasm_engine_components::{Backlog, Lane, MailboxCounters};
 
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::Directory;
-use crate::frame::FrameReport;
-use crate::mailroom::{Mailroom, Outputs};
 
 /// Which mailboxes hold back messages, and which changed in this frame: positions. Transient.
 #[derive(Resource, Debug, Default)]
 pub struct WaitingMailboxes {
     /// Those with a backlog.
     pub holding: BTreeSet<u32>,
-    /// Those that had one when the frame began.
-    pub held: BTreeSet<u32>,
     /// Those whose backlog or counters changed.
     pub changed: BTreeSet<u32>,
     /// What those that ever changed contribute to their lane.
     pub digests: BTreeMap<u32, u128>,
-}
-
-/// Copies what can't be delivered yet. Costs nothing while every agent is active.
-pub fn hold_messages(
-    directory: Res<Directory>,
-    mailroom: Res<Mailroom>,
-    outputs: Res<Outputs>,
-    mut report: ResMut<FrameReport>,
-    mut waiting: ResMut<WaitingMailboxes>,
-    mut backlogs: Query<&mut Backlog>,
-) {
-    if directory.inactive == 0 {
-        return;
-    }
-    let view = mailroom.view(&outputs.before);
-    for &index in &mailroom.inboxes.touched {
-        let held = mailroom.inboxes.loads[index as usize].messages;
-        if held == 0 || directory.lifecycles[index as usize] == Lifecycle::Active {
-            continue;
-        }
-        let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[index as usize]) else { continue };
-        let stored =
-            view.of(index).map(|(header, payload)| StoredMessage { header: *header, payload: payload.to_vec() });
-        backlog.0.extend(stored);
-        report.counts.delivered -= u64::from(held);
-        waiting.holding.insert(index);
-        waiting.changed.insert(index);
-    }
 }
 
 /// Keeps the lane of mailboxes up to date with those that changed.

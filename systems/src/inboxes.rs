@@ -27,7 +27,7 @@ pub struct Inboxes {
 /// What is in a list, and what the mailbox holds at most.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Load {
-    /// Messages in the list.
+    /// Messages in the list, and in the mailbox's backlog.
     pub messages: u32,
     /// Bytes of those, headers and padding included.
     pub bytes: u32,
@@ -37,10 +37,14 @@ pub struct Load {
     pub messages_max: u32,
     /// Bytes that it holds at most.
     pub bytes_max: u32,
+    /// Of `messages`, those in the backlog.
+    held_messages: u32,
+    /// Of `bytes`, those in the backlog.
+    held_bytes: u32,
 }
 
 impl Load {
-    /// An empty list.
+    /// Of a mailbox without messages.
     pub fn new(messages_max: u32, bytes_max: u32) -> Self {
         Self { messages_max, bytes_max, ..Self::default() }
     }
@@ -68,7 +72,7 @@ impl Inboxes {
         for index in self.touched.drain(..) {
             self.firsts[index as usize] = Link::END;
             let load = &mut self.loads[index as usize];
-            (load.messages, load.bytes) = (0, 0);
+            (load.messages, load.bytes) = (load.held_messages, load.held_bytes);
         }
         self.links.clear();
         self.kept.clear();
@@ -90,21 +94,53 @@ impl Inboxes {
         if !load.takes(bytes) {
             return Err(load.refusal(bytes));
         }
-        if load.messages == 0 {
+        if self.firsts[index as usize] == Link::END {
             self.touched.push(index);
         }
         self.append(index, bytes, at);
         Ok(())
     }
 
-    /// Adds a message after dropping the oldest until there is room; those go to `dropped`. What `stays` isn't dropped, and
-    /// `bytes_of` gives the bytes that a message takes.
+    /// All that is in the list is now in the backlog, too, and stays there.
+    pub fn hold(&mut self, index: u32) {
+        let load = &mut self.loads[index as usize];
+        (load.held_messages, load.held_bytes) = (load.messages, load.bytes);
+    }
+
+    /// Puts what was in the backlog before the rest of the list.
+    pub fn release(&mut self, index: u32, held: impl DoubleEndedIterator<Item = Delivery>) {
+        let first = &mut self.firsts[index as usize];
+        let load = &mut self.loads[index as usize];
+        (load.held_messages, load.held_bytes) = (0, 0);
+        for at in held.rev() {
+            let link = self.links.len() as u32;
+            self.links.push(Link { at, next: *first });
+            if *first == Link::END {
+                self.touched.push(index);
+                load.last = link;
+            }
+            *first = link;
+        }
+    }
+
+    /// Forgets the backlog, whose agent has ended.
+    pub fn forget_held(&mut self, index: u32) {
+        let load = &mut self.loads[index as usize];
+        load.messages -= load.held_messages;
+        load.bytes -= load.held_bytes;
+        (load.held_messages, load.held_bytes) = (0, 0);
+    }
+
+    /// Adds a message after dropping the oldest until there is room: first of the backlog, by `drop_held`, which gives the bytes
+    /// that are free then; then of the list: those go to `dropped`. What `stays` isn't dropped, and `bytes_of` gives the bytes
+    /// that a message takes.
     ///
     /// # Errors
     /// Why the mailbox doesn't take it all the same.
     pub fn put_dropping(
         &mut self,
         (index, bytes, at): (u32, u32, Delivery),
+        mut drop_held: impl FnMut() -> Option<u32>,
         stays: impl Fn(Delivery) -> bool,
         bytes_of: impl Fn(Delivery) -> u32,
         dropped: &mut Vec<Delivery>,
@@ -113,11 +149,22 @@ impl Inboxes {
             Err(BounceReason::MailboxFull) => {}
             done => return done,
         }
+        let was_listed = self.firsts[index as usize] != Link::END;
         while !self.loads[index as usize].takes(bytes) {
+            if let Some(freed) = drop_held() {
+                let load = &mut self.loads[index as usize];
+                (load.messages, load.bytes) = (load.messages - 1, load.bytes - freed);
+                (load.held_messages, load.held_bytes) = (load.held_messages - 1, load.held_bytes - freed);
+                continue;
+            }
             let oldest = self.take_oldest(index, &stays).ok_or(BounceReason::MailboxFull)?;
             let load = &mut self.loads[index as usize];
             (load.messages, load.bytes) = (load.messages - 1, load.bytes - bytes_of(oldest));
             dropped.push(oldest);
+        }
+        // What was dropped may have been all of the list: then the agent is among the touched already.
+        if self.firsts[index as usize] == Link::END && !was_listed {
+            self.touched.push(index);
         }
         self.append(index, bytes, at);
         Ok(())
@@ -129,8 +176,9 @@ impl Inboxes {
         // Each link is a message in memory, or one of its recipients: far fewer than 2^32 of twelve bytes each.
         let link = self.links.len() as u32;
         self.links.push(Link { at, next: Link::END });
-        if load.messages == 0 {
-            self.firsts[index as usize] = link;
+        let first = &mut self.firsts[index as usize];
+        if *first == Link::END {
+            *first = link;
         } else {
             self.links[load.last as usize].next = link;
         }
@@ -197,8 +245,9 @@ mod tests {
             let message = (0, bytes, at(n));
             let stays = |at: Delivery| messages[at.at as usize].1;
             let bytes_of = |at: Delivery| messages[at.at as usize].0;
-            refused
-                .extend(inboxes.put_dropping(message, stays, bytes_of, &mut dropped).err().map(|reason| (n, reason)));
+            refused.extend(
+                inboxes.put_dropping(message, || None, stays, bytes_of, &mut dropped).err().map(|reason| (n, reason)),
+            );
         }
         let (mut left, mut next) = (Vec::new(), inboxes.firsts[0]);
         while let Some(link) = inboxes.links.get(next as usize) {
@@ -249,5 +298,31 @@ mod tests {
         let closed = Load::new(0, 100);
         assert_eq!(put(closed, &[48]), [Err(BounceReason::Terminated)]);
         assert_eq!(put_dropping(closed, &[(48, false)]).1, [(0, BounceReason::Terminated)]);
+    }
+
+    #[test]
+    fn what_is_held_counts_and_comes_first() {
+        let mut inboxes = inboxes(Load::new(3, 1_000));
+        for n in 0..2 {
+            assert_eq!(inboxes.put(0, 50, at(n)), Ok(()));
+        }
+        inboxes.hold(0);
+        inboxes.clear();
+        assert_eq!((inboxes.firsts[0], inboxes.loads[0].messages, inboxes.loads[0].bytes), (Link::END, 2, 100));
+        assert_eq!(inboxes.put(0, 50, at(2)), Ok(()));
+        assert_eq!(inboxes.put(0, 50, at(3)), FULL);
+        let mut held = vec![50];
+        let dropped = inboxes.put_dropping((0, 50, at(4)), || held.pop(), |_| false, |_| 50, &mut Vec::new());
+        assert_eq!((dropped, inboxes.loads[0].messages), (Ok(()), 3));
+        inboxes.release(0, [at(7)].into_iter());
+        let mut order = Vec::new();
+        let mut next = inboxes.firsts[0];
+        while let Some(link) = inboxes.links.get(next as usize) {
+            order.push(link.at.at);
+            next = link.next;
+        }
+        assert_eq!((order, inboxes.touched.as_slice()), (vec![7, 2, 4], [0].as_slice()));
+        inboxes.clear();
+        assert_eq!((inboxes.loads[0].messages, inboxes.loads[0].bytes), (0, 0));
     }
 }

@@ -6,7 +6,9 @@
 pub mod frame;
 pub mod ports;
 
+pub mod command;
 pub mod ingest;
+pub mod request;
 
 pub mod deliver;
 pub mod directory;
@@ -17,6 +19,7 @@ pub mod packed;
 pub mod hold;
 pub mod schedule;
 
+pub mod admit;
 pub mod step;
 
 pub mod collect;
@@ -76,6 +79,10 @@ fn add_resources(app: &mut App) {
         .init_resource::<mailroom::Outputs>()
         .init_resource::<hold::WaitingMailboxes>()
         .init_resource::<schedule::Calls>()
+        .init_resource::<schedule::Scheduler>()
+        .init_resource::<command::PendingCommands>()
+        .init_resource::<request::Requests>()
+        .init_resource::<admit::SendBudgets>()
         .init_resource::<collect::Intentions>()
         .init_resource::<collect::NextJob>()
         .init_resource::<infer::Models>()
@@ -104,11 +111,16 @@ fn add_stages(app: &mut App) {
         .configure_sets(Frame, AuthorSystems::Simulate.in_set(Commit).after(commit::commit_restarts))
         .configure_sets(
             Frame,
-            native::NativeDigests.in_set(Seal).after(native::clear_native_lane).before(seal::refresh_agents),
+            native::NativeDigests.in_set(Seal).after(native::clear_native_lane).before(seal::digest_agents),
         )
-        .add_systems(Frame, ingest::take_inputs.in_set(Ingest))
+        .add_systems(
+            Frame,
+            (ingest::take_inputs, command::carry_out_commands, ApplyDeferred, request::expire_requests)
+                .chain()
+                .in_set(Ingest),
+        )
         .add_systems(Frame, (deliver::gather_messages, ApplyDeferred, deliver::sort_messages).chain().in_set(Deliver))
-        .add_systems(Frame, (schedule::schedule_agents, hold::hold_messages).chain().in_set(Schedule))
+        .add_systems(Frame, schedule::open_budgets.in_set(Schedule))
         .add_systems(Frame, step::step_agents.in_set(Step))
         .add_systems(Frame, collect::collect_outputs.in_set(Collect))
         .add_systems(Frame, (infer::spawn_jobs, ApplyDeferred, infer::dispatch_jobs).chain().in_set(Infer))
@@ -116,7 +128,7 @@ fn add_stages(app: &mut App) {
             Frame,
             (
                 commit::commit_memberships,
-                commit::commit_initialised,
+                commit::commit_calls,
                 commit::commit_faults,
                 commit::commit_terminations,
                 commit::commit_restarts,
@@ -128,7 +140,7 @@ fn add_stages(app: &mut App) {
             Frame,
             (
                 native::clear_native_lane,
-                seal::refresh_agents,
+                seal::digest_agents,
                 seal::digest_topics,
                 hold::digest_mailboxes,
                 seal::seal_frame,

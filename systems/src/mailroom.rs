@@ -6,7 +6,7 @@ use wasm_engine_abi::{BounceReason, MessageHeader, kind};
 use wasm_engine_components::{Recipient, StoredMessage};
 
 use crate::inboxes::Inboxes;
-use crate::ports::{Delivery, HostInbox, InboxView, StepResults};
+use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk, StepResults};
 
 /// All messages between two frames, but for those of agents, which stay in their chunks: see [`Outputs`]. What is in flight is
 /// state; the inboxes are transient.
@@ -62,8 +62,9 @@ impl HostMessages {
 
 impl Mailroom {
     /// This frame's messages as the runtime reads them. `before` is [`Outputs::before`].
-    pub fn view<'a>(&'a self, before: &'a StepResults) -> InboxView<'a> {
-        InboxView { firsts: &self.inboxes.firsts, links: &self.inboxes.links, chunks: &before.chunks, host: &self.host }
+    pub fn view<'a>(&'a self, before: &'a StepResults, current: &'a [OutputChunk]) -> InboxView<'a> {
+        let (firsts, links) = (self.inboxes.firsts.as_slice(), self.inboxes.links.as_slice());
+        InboxView { firsts, links, chunks: &before.chunks, current, host: &self.host }
     }
 
     /// What was published in the last frame to the topic at position `topic` of
@@ -73,7 +74,7 @@ impl Mailroom {
         outputs: &'a Outputs,
         topic: u32,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
-        let view = self.view(&outputs.before);
+        let view = self.view(&outputs.before, &[]);
         let host = self.host.addresses.iter().map(|address| (Delivery::HOST, address));
         let agents = (0..).zip(&outputs.before.chunks);
         let agents = agents.flat_map(|(chunk, output)| output.addresses.iter().map(move |address| (chunk, address)));
@@ -88,6 +89,6 @@ impl Mailroom {
         outputs: &'a Outputs,
         index: u32,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
-        self.view(&outputs.before).of(index)
+        self.view(&outputs.before, &[]).of(index)
     }
 }

@@ -2,8 +2,9 @@
 //! while the bytes are in its cache; what it does is the same for every runtime. It checks all that an outbox says, finds the
 //! recipients of its messages, and leaves both in the chunk: what remains for one thread to do is little.
 
+use wasm_engine_abi::message::status;
 use wasm_engine_abi::{BounceReason, Capabilities, MessageHeader, Op, OutboxHeader, OutboxReader, OutboxRecord};
-use wasm_engine_components::{Address, AgentId, FaultKind, GroupLimits, Recipient, TopicId};
+use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
 
 use crate::digest::outbox_digest;
 use crate::directory::Directory;
@@ -98,12 +99,15 @@ impl Desk<'_> {
             if record.header.payload_bytes > limits.payload_bytes_max {
                 return Err((FaultKind::OverLimit, OverLimit::PayloadBytes as u32));
             }
+            chunk.sent += u64::from(record.op.is_message());
             match record.op {
-                Op::Send => self.send(request, &record, sequence, chunk),
+                Op::Send => {
+                    self.send(request, &record, sequence, status::SENT, chunk);
+                }
                 Op::Publish => self.publish(request, &record, sequence, chunk),
-                _ => {
-                    lines += u32::from(record.op == Op::Log);
-                    keep(request, &record, sequence, chunk);
+                op => {
+                    lines += u32::from(op == Op::Log);
+                    self.take_other(request, &record, sequence, chunk);
                 }
             }
         }
@@ -113,30 +117,81 @@ impl Desk<'_> {
         Ok(())
     }
 
+    /// A message to one agent. Gives the place of its address.
     #[inline]
-    fn send(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
-        let header = self.header(from.agent, &record.header, 0, sequence);
+    fn send(
+        &self,
+        from: &StepRequest,
+        record: &OutboxRecord<'_>,
+        sequence: u32,
+        status: u32,
+        chunk: &mut OutputChunk,
+    ) -> u32 {
+        let header = MessageHeader { status, ..self.header(from.agent, &record.header, 0, sequence) };
         let to = AgentId(record.header.target);
         let reason = match self.directory.find(to) {
             Some((group, index)) if group.takes_from(from.agent) => {
-                return post(chunk, header, Recipient::Agent(index), record.payload);
+                if !group.grows || !self.directory.lifecycles[index as usize].is_ending() {
+                    let edge = self.directory.has_edges && group.comes_after(from.agent.group());
+                    return post(chunk, header, Recipient::Agent(index), edge, record.payload);
+                }
+                BounceReason::Terminated
             }
             Some(_) => BounceReason::Refused,
             None => BounceReason::UnknownRecipient,
         };
         chunk.refused.push(Refused { from: from.slot, meant_for: to.0, header, reason });
+        OtherRecord::NO_MESSAGE
     }
 
     fn publish(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
         let topic = record.header.target;
         let header = self.header(from.agent, &record.header, topic, sequence);
         match self.directory.topic(TopicId(topic)) {
-            Some(at) => post(chunk, header, Recipient::Topic(at), record.payload),
+            Some(at) => self.post_to_many(chunk, header, Recipient::Topic(at), record.payload),
             None => {
                 let reason = BounceReason::UnknownTopic;
                 chunk.refused.push(Refused { from: from.slot, meant_for: topic, header, reason });
             }
         }
+    }
+
+    fn broadcast(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+        let header = self.header(from.agent, &record.header, 0, sequence);
+        let header = MessageHeader { status: status::BROADCAST, ..header };
+        let group = u32::try_from(record.header.target).ok().and_then(|id| self.directory.group_position(GroupId(id)));
+        match group.and_then(|at| u32::try_from(at).ok()) {
+            Some(at) => self.post_to_many(chunk, header, Recipient::Group(at), record.payload),
+            None => {
+                let (meant_for, reason) = (record.header.target, BounceReason::UnknownRecipient);
+                chunk.refused.push(Refused { from: from.slot, meant_for, header, reason });
+            }
+        }
+    }
+
+    /// Recipients in groups that come after the sender's get the message in this frame, the others in the next.
+    fn post_to_many(&self, chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, payload: &[u8]) {
+        post(chunk, header, to, false, payload);
+        if self.directory.has_edges
+            && let Some(&address) = chunk.addresses.last()
+        {
+            chunk.edges.push(address);
+        }
+    }
+
+    /// Everything but plain messages: what is left to do of it is done by `Collect`.
+    fn take_other(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+        let address = match record.op {
+            Op::Broadcast => return self.broadcast(from, record, sequence, chunk),
+            Op::Request => self.send(from, record, sequence, status::REQUEST, chunk),
+            Op::Reply => self.send(from, record, sequence, status::REPLY, chunk),
+            _ => OtherRecord::NO_MESSAGE,
+        };
+        // The runtime bounds the outboxes so that 32 bits address them all.
+        let offset = u32::try_from(chunk.other_bytes.len()).expect("a chunk's outboxes are bounded");
+        chunk.others.push(OtherRecord { agent: from.agent, slot: from.slot, sequence, offset, address });
+        chunk.other_bytes.extend_from_slice(bytemuck::bytes_of(&record.header));
+        chunk.other_bytes.extend_from_slice(record.payload);
     }
 
     /// What the recipient of a record sees.
@@ -155,24 +210,26 @@ impl Desk<'_> {
     }
 }
 
+/// Puts a message into a chunk. Gives the place of its address.
 #[inline]
-fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, payload: &[u8]) {
+fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, edge: bool, payload: &[u8]) -> u32 {
     let at = chunk.messages.push(header, payload);
-    chunk.addresses.push(Address::new(to, record_bytes(header.payload_bytes), at));
-}
-
-/// Keeps a record that isn't a message for `Collect`.
-fn keep(from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
-    // The runtime bounds the outboxes so that 32 bits address them all.
-    let offset = u32::try_from(chunk.other_bytes.len()).expect("a chunk's outboxes are bounded");
-    chunk.others.push(OtherRecord { agent: from.agent, slot: from.slot, sequence, offset });
-    chunk.other_bytes.extend_from_slice(bytemuck::bytes_of(&record.header));
-    chunk.other_bytes.extend_from_slice(record.payload);
+    let address = Address::new(to, record_bytes(header.payload_bytes), at);
+    // A chunk has fewer messages than words.
+    if edge {
+        chunk.edges.push(address);
+        OtherRecord::EDGE + (chunk.edges.len() as u32 - 1)
+    } else {
+        chunk.addresses.push(address);
+        chunk.addresses.len() as u32 - 1
+    }
 }
 
 /// How much a chunk held.
 struct Mark {
+    sent: u64,
     addresses: usize,
+    edges: usize,
     messages: u32,
     refused: usize,
     others: usize,
@@ -183,7 +240,9 @@ impl Mark {
     #[inline]
     fn of(chunk: &OutputChunk) -> Self {
         Self {
+            sent: chunk.sent,
             addresses: chunk.addresses.len(),
+            edges: chunk.edges.len(),
             messages: chunk.messages.place(),
             refused: chunk.refused.len(),
             others: chunk.others.len(),
@@ -193,7 +252,9 @@ impl Mark {
 
     #[cold]
     fn restore(&self, chunk: &mut OutputChunk) {
+        chunk.sent = self.sent;
         chunk.addresses.truncate(self.addresses);
+        chunk.edges.truncate(self.edges);
         chunk.messages.truncate(self.messages);
         chunk.refused.truncate(self.refused);
         chunk.others.truncate(self.others);

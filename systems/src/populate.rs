@@ -1,9 +1,10 @@
 //! Fills a world before its first frame: groups, agents with their mailboxes, topics, models.
 
+use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
 use wasm_engine_components::{
     AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
-    Members, Model, OverflowPolicy, Topic, TopicId,
+    Members, Model, OverflowPolicy, SchedulerSettings, Tenant, Topic, TopicId,
 };
 
 use crate::digest::{LaneSums, chain};
@@ -13,6 +14,7 @@ use crate::inboxes::Load;
 use crate::infer::Models;
 use crate::mailroom::Mailroom;
 use crate::ports::Link;
+use crate::schedule::Scheduler;
 use crate::seal::{DigestChain, PartDigest};
 
 /// What a world starts with.
@@ -26,6 +28,10 @@ pub struct Population {
     pub topics: Vec<Topic>,
     /// The models.
     pub models: Vec<Model>,
+    /// What a frame may cost, and who goes first.
+    pub scheduler: SchedulerSettings,
+    /// The tenants, in the order of their ids.
+    pub tenants: Vec<Tenant>,
 }
 
 /// A group and what its agents start with.
@@ -57,15 +63,15 @@ pub fn populate(world: &mut World, population: Population) {
     let mut chains = DigestChain::default();
     for seed in &population.groups {
         spawn_group(world, seed, &mut directory, &mut mailroom);
-        chains.alive.push(u64::from(seed.group.agents));
     }
-    directory.inactive = directory.ids.len();
-    directory.written = (0..).take(directory.ids.len()).collect();
+    set_waves(&mut directory);
     let groups = population.groups.len();
     // The seed is an input of every frame: two seeds differ from the first digest on.
     chains.world = chain(Digest::default(), population.seed, &[]);
     chains.groups = population.groups.iter().map(|seed| chain(chains.world, u64::from(seed.group.id.0), &[])).collect();
 
+    let (settings, tenants) = (population.scheduler, population.tenants);
+    world.insert_resource(Scheduler::new(settings, tenants));
     let mut topics = population.topics;
     topics.sort_unstable_by_key(|topic| topic.id);
     for topic in topics {
@@ -109,20 +115,41 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
                 .collect::<Vec<_>>(),
         )
         .collect();
-    directory.ids.extend(ids);
-    directory.lifecycles.resize(directory.ids.len(), Lifecycle::Initialising);
+    let places = group.agents_max as usize;
+    let end = directory.ids.len() + places;
+    directory.ids.extend((0..group.agents_max).map(|ordinal| AgentId::new(group.id, ordinal)));
     directory.agents.extend(agents);
+    directory.agents.resize(end, Entity::PLACEHOLDER);
     directory.mailboxes.extend(mailboxes);
-    let load = Load::new(mailbox.capacity_messages, mailbox.capacity_bytes);
-    mailroom.inboxes.loads.resize(directory.ids.len(), load);
-    mailroom.inboxes.firsts.resize(directory.ids.len(), Link::END);
+    directory.mailboxes.resize(end, Entity::PLACEHOLDER);
+    directory.lifecycles.resize(end, Lifecycle::Terminated);
+    mailroom.inboxes.loads.resize(end, Load::new(0, mailbox.capacity_bytes));
+    mailroom.inboxes.firsts.resize(end, Link::END);
     let entity = world.spawn((group.clone(), GroupCounters::default())).id();
-    directory.groups.push(GroupRange {
-        id: group.id,
-        entity,
-        start,
-        agents: group.agents,
-        accepts: group.accepts.clone(),
-        jobs_per_step_max: group.limits.jobs_per_step_max,
-    });
+    directory.groups.push(GroupRange::new(group, entity, start, mailbox, seed.subscribe.clone()));
+    for index in start..start + group.agents {
+        directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, 0);
+    }
+}
+
+/// Puts each group into the wave after the last of those that it comes after.
+fn set_waves(directory: &mut Directory) {
+    directory.has_edges = directory.groups.iter().any(|group| !group.after.is_empty());
+    // As long as the longest path: the scenario has no cycles, and one that had would end here, too.
+    for _ in 0..directory.groups.len() {
+        let waves: Vec<u32> = directory
+            .groups
+            .iter()
+            .map(|group| {
+                let before = group.after.iter().filter_map(|&id| directory.group(id));
+                before.map(|before| before.wave + 1).max().unwrap_or(0)
+            })
+            .collect();
+        if directory.groups.iter().zip(&waves).all(|(group, wave)| group.wave == *wave) {
+            return;
+        }
+        for (group, wave) in directory.groups.iter_mut().zip(waves) {
+            group.wave = wave;
+        }
+    }
 }

@@ -63,7 +63,8 @@ pub struct StepRequest {
 /// Where a delivered message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Number of the chunk of the frame before; [`Delivery::HOST`] for the host's messages of this frame.
+    /// Number of the chunk of the frame before, or, with [`Delivery::CURRENT`] added, of this frame; [`Delivery::HOST`] for the
+    /// host's messages of this frame.
     pub chunk: u32,
     /// Its place among those messages: see [`PackedMessages`].
     pub at: u32,
@@ -72,6 +73,9 @@ pub struct Delivery {
 impl Delivery {
     /// Not an agent's: an event, a result, what waited in a backlog.
     pub const HOST: u32 = u32::MAX;
+
+    /// Sent in this frame, by an agent of an earlier wave.
+    pub const CURRENT: u32 = 1 << 31;
 
     /// Its place in the canonical order: the host's messages come first.
     pub const fn place(self) -> (u32, u32) {
@@ -103,6 +107,8 @@ pub struct InboxView<'a> {
     pub links: &'a [Link],
     /// The messages from agents: the output of the frame before.
     pub chunks: &'a [OutputChunk],
+    /// The output of this frame's earlier waves.
+    pub current: &'a [OutputChunk],
     /// The messages from the host.
     pub host: &'a HostInbox,
 }
@@ -134,7 +140,11 @@ impl<'a> InboxView<'a> {
 
     #[inline]
     fn messages(&self, chunk: u32) -> &'a PackedMessages {
-        if chunk == Delivery::HOST { &self.host.messages } else { &self.chunks[chunk as usize].messages }
+        match self.chunks.get(chunk as usize) {
+            Some(chunk) => &chunk.messages,
+            None if chunk == Delivery::HOST => &self.host.messages,
+            None => &self.current[(chunk & !Delivery::CURRENT) as usize].messages,
+        }
     }
 }
 
@@ -191,6 +201,9 @@ pub struct OutputChunk {
     pub group: GroupId,
     /// For whom the messages are, in the order in which they were sent.
     pub addresses: Vec<Address>,
+    /// The same for messages that arrive in this frame, in groups that come after this one. A publication or a broadcast
+    /// may stand in both.
+    pub edges: Vec<Address>,
     /// The messages.
     pub messages: PackedMessages,
     /// Messages that nobody gets, and why.
@@ -201,6 +214,8 @@ pub struct OutputChunk {
     pub other_bytes: Vec<u8>,
     /// Faults of the calls.
     pub faults: Vec<AgentFault>,
+    /// Messages that were sent, the refused ones among them; one to many counts once.
+    pub sent: u64,
     /// Calls of `agent_step`.
     pub steps: u64,
     /// Fuel of all calls.
@@ -226,7 +241,7 @@ pub struct Refused {
     pub reason: BounceReason,
 }
 
-/// A record that isn't a message: where it starts in [`OutputChunk::other_bytes`], whose it is, and its place in the outbox.
+/// A record that isn't a message, or that needs more than sending: where it starts in [`OutputChunk::other_bytes`], whose it is, and its place in the outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OtherRecord {
     /// Who asked.
@@ -237,6 +252,15 @@ pub struct OtherRecord {
     pub sequence: u32,
     /// Where the record starts.
     pub offset: u32,
+    /// Where its message's address stands among the chunk's, if it has one; else [`OtherRecord::NO_MESSAGE`].
+    pub address: u32,
+}
+
+impl OtherRecord {
+    /// The record sent no message, or one that was refused at once.
+    pub const NO_MESSAGE: u32 = u32::MAX;
+    /// Added to the position of an address that stands among [`OutputChunk::edges`].
+    pub const EDGE: u32 = 1 << 31;
 }
 
 impl OutputChunk {
@@ -245,11 +269,13 @@ impl OutputChunk {
         Self {
             group,
             addresses: Vec::new(),
+            edges: Vec::new(),
             messages: PackedMessages::default(),
             refused: Vec::new(),
             others: Vec::new(),
             other_bytes: Vec::new(),
             faults: Vec::new(),
+            sent: 0,
             steps: 0,
             fuel: 0,
             outbox_sum: 0,
@@ -262,12 +288,13 @@ impl OutputChunk {
     pub fn clear(&mut self, group: GroupId) {
         self.group = group;
         self.addresses.clear();
+        self.edges.clear();
         self.messages.clear();
         self.refused.clear();
         self.others.clear();
         self.other_bytes.clear();
         self.faults.clear();
-        (self.steps, self.fuel) = (0, 0);
+        (self.sent, self.steps, self.fuel) = (0, 0, 0);
         (self.outbox_sum, self.memory_sum) = (0, 0);
         self.log_lines.clear();
     }

@@ -1,38 +1,372 @@
-//! Stage `Schedule`: who is called in this frame.
+//! Stage `Schedule`: who is called in this frame, and what the frame may cost. The agents that are due are put in order; those that
+//! no longer fit into the frame's budgets are deferred, and due again in the next one.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::resource::Resource;
-use bevy_ecs::system::{Res, ResMut};
+use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::CallKind;
-use wasm_engine_components::Lifecycle;
+use wasm_engine_components::{
+    AgentId, GroupCounters, GroupLimits, Lane, Lifecycle, SchedulerMode, SchedulerSettings, Tenant, Trigger,
+};
 
-use crate::directory::Directory;
+use crate::digest::part_digest;
+use crate::directory::{Directory, GroupRange};
+use crate::frame::FrameClock;
+use crate::hold::WaitingMailboxes;
+use crate::inboxes::Inboxes;
 use crate::ports::StepRequest;
 
-/// The calls of this frame, in the order of the agents' ids. Transient.
+/// The calls of this frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub struct Calls {
-    /// The calls.
+    /// The calls: wave after wave, each in the order of the agents' ids.
     pub requests: Vec<StepRequest>,
-    /// The lifecycles that they were made from: [`Directory::changes`].
+    /// Whether one of them isn't a step.
+    pub others: bool,
+    /// For each agent, by position, the last frame, plus one, in which it was handed its inbox. Kept only where `selects`.
+    pub handed: Vec<u64>,
+    /// Whether some agents may not be due in some frames.
+    pub selects: bool,
+    /// The changes of lifecycles from which `requests` were made, where all active agents are called: [`Directory::changes`].
     made_from: Option<u64>,
 }
 
-/// Every active agent is stepped; one that is initialising is initialised, and its messages wait. Costs nothing in a frame in
-/// which no lifecycle changed.
-pub fn schedule_agents(directory: Res<Directory>, mut calls: ResMut<Calls>) {
-    if calls.made_from == Some(directory.changes) {
-        return;
+/// Who waits for what, and what frames have cost. State.
+#[derive(Resource, Debug, Default)]
+pub struct Scheduler {
+    /// Who goes first, and what a frame may cost. Fixed.
+    pub settings: SchedulerSettings,
+    /// The tenants. Fixed.
+    pub tenants: Vec<Tenant>,
+    /// How many waves a frame has, at least 1. Fixed.
+    pub waves: u32,
+    /// The frames for which agents asked to be woken, and who asked; the same by frame; and the sum of their digests.
+    timers: BTreeMap<u32, (u64, AgentId)>,
+    due: BTreeSet<(u64, u32)>,
+    timer_sum: u128,
+    /// Since when agents that were due wait to be called.
+    deferred: BTreeMap<u32, u64>,
+    /// After whom the round goes on, in each wave.
+    cursors: Vec<u32>,
+    /// Fuel that frames so far have used beyond what they may: of all, of each group, of each tenant.
+    debt: u64,
+    group_debts: Vec<u64>,
+    tenant_debts: Vec<u64>,
+    /// What is left of this frame's budgets. Transient.
+    left: Left,
+    /// Whether fuel is bounded at all. Fixed.
+    bounded: bool,
+}
+
+/// What is left of a frame's budgets.
+#[derive(Debug, Default)]
+struct Left {
+    steps: u64,
+    fuel: u64,
+    groups: Vec<u64>,
+    tenants: Vec<u64>,
+    /// What a call of each group is expected to cost: the mean so far, or its limit.
+    costs: Vec<u64>,
+}
+
+const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
+
+/// Opens the frame's budgets.
+pub fn open_budgets(
+    clock: Res<FrameClock>,
+    mut scheduler: ResMut<Scheduler>,
+    mut calls: ResMut<Calls>,
+    mut directory: ResMut<Directory>,
+    counters: Query<&GroupCounters>,
+) {
+    let scheduler = scheduler.as_mut();
+    if scheduler.waves == 0 {
+        scheduler.set_up(&directory);
+        let steady = directory.groups.iter().all(|group| group.is_steady());
+        calls.selects = !steady || scheduler.bounded || scheduler.waves > 1;
     }
-    calls.made_from = Some(directory.changes);
-    calls.requests.clear();
-    let agents = directory.ids.iter().zip(&directory.lifecycles).zip(0_u32..);
-    calls.requests.extend(agents.filter_map(|((&agent, lifecycle), slot)| {
-        let call = match lifecycle {
-            Lifecycle::Active => CallKind::Step,
-            Lifecycle::Initialising => CallKind::Init,
-            Lifecycle::Terminating => CallKind::Shutdown,
-            Lifecycle::Paused | Lifecycle::Faulted | Lifecycle::Terminated => return None,
+    calls.requests_for_all(&mut directory);
+    if !calls.selects {
+        // Everybody is called anyway.
+        scheduler.ring(clock.frame, &directory, |_| true);
+    }
+    if scheduler.bounded {
+        scheduler.open(&directory, &counters);
+    }
+    for group in &mut directory.groups {
+        let tenant = group.tenant.map(|tenant| scheduler.tenants[tenant.0 as usize].messages_per_frame_max);
+        group.credits = group.limits.messages_per_frame_max.min(tenant.unwrap_or(UNBOUNDED));
+    }
+}
+
+impl Calls {
+    /// Where all active agents are called, the calls are those of the frame before unless a lifecycle has changed.
+    fn requests_for_all(&mut self, directory: &mut Directory) {
+        if self.selects {
+            self.requests.clear();
+            self.others = false;
+            return;
+        }
+        if self.made_from == Some(directory.changes) {
+            return;
+        }
+        self.made_from = Some(directory.changes);
+        directory.pending.clear();
+        self.requests.clear();
+        let agents = directory.ids.iter().zip(&directory.lifecycles).zip(0_u32..);
+        let calls =
+            agents.filter_map(|((&agent, &state), slot)| Some(StepRequest { agent, slot, call: call_for(state)? }));
+        self.requests.extend(calls);
+        self.others = self.requests.iter().any(|request| request.call != CallKind::Step);
+    }
+
+    /// Whether the agent at a position was handed its inbox in this frame.
+    pub fn was_handed(&self, directory: &Directory, index: u32, frame: u64) -> bool {
+        if self.selects {
+            return self.handed.get(index as usize) == Some(&(frame + 1));
+        }
+        matches!(directory.lifecycles[index as usize], Lifecycle::Active | Lifecycle::Terminating)
+    }
+}
+
+/// What to call of an agent, if anything.
+const fn call_for(state: Lifecycle) -> Option<CallKind> {
+    match state {
+        Lifecycle::Active => Some(CallKind::Step),
+        Lifecycle::Initialising => Some(CallKind::Init),
+        Lifecycle::Terminating => Some(CallKind::Shutdown),
+        Lifecycle::Paused | Lifecycle::Faulted | Lifecycle::Terminated => None,
+    }
+}
+
+/// What the selection of a wave's calls looks at.
+pub(crate) struct Selection<'a> {
+    pub frame: u64,
+    pub wave: u32,
+    pub directory: &'a mut Directory,
+    pub inboxes: &'a Inboxes,
+    pub waiting: &'a WaitingMailboxes,
+}
+
+impl Scheduler {
+    /// The scheduler of a world before its first frame.
+    pub fn new(settings: SchedulerSettings, tenants: Vec<Tenant>) -> Self {
+        Self { settings, tenants, ..Self::default() }
+    }
+
+    fn set_up(&mut self, directory: &Directory) {
+        self.waves = 1 + directory.groups.iter().map(|group| group.wave).max().unwrap_or(0);
+        self.cursors = vec![u32::MAX; self.waves as usize];
+        self.group_debts = vec![0; directory.groups.len()];
+        self.tenant_debts = vec![0; self.tenants.len()];
+        let bounds = directory.groups.iter().map(|group| group.limits.fuel_per_frame_max);
+        let bounds = bounds.chain(self.tenants.iter().map(|tenant| tenant.fuel_per_frame_max));
+        let SchedulerSettings { steps_per_frame_max, fuel_per_frame_max, .. } = self.settings;
+        self.bounded = bounds.chain([steps_per_frame_max, fuel_per_frame_max]).any(|bound| bound < UNBOUNDED);
+    }
+
+    fn open(&mut self, directory: &Directory, counters: &Query<&GroupCounters>) {
+        let left = &mut self.left;
+        left.steps = self.settings.steps_per_frame_max;
+        left.fuel = self.settings.fuel_per_frame_max.saturating_sub(self.debt);
+        let groups = directory.groups.iter().zip(&self.group_debts);
+        left.groups = groups.map(|(group, debt)| group.limits.fuel_per_frame_max.saturating_sub(*debt)).collect();
+        let tenants = self.tenants.iter().zip(&self.tenant_debts);
+        left.tenants = tenants.map(|(tenant, debt)| tenant.fuel_per_frame_max.saturating_sub(*debt)).collect();
+        let cost = |group: &GroupRange| match counters.get(group.entity) {
+            Ok(counters) if counters.0.steps > 0 => (counters.0.fuel / counters.0.steps).max(1),
+            _ => group.limits.fuel_per_step_max,
         };
-        Some(StepRequest { agent, slot, call })
-    }));
+        left.costs = directory.groups.iter().map(cost).collect();
+    }
+
+    /// Books what the frame's calls have cost, group by group.
+    pub(crate) fn book(&mut self, directory: &Directory, fuel: &[u64]) {
+        if !self.bounded {
+            return;
+        }
+        let owe = |debt: &mut u64, used: u64, budget: u64| *debt = debt.saturating_add(used).saturating_sub(budget);
+        owe(
+            &mut self.debt,
+            fuel.iter().fold(0, |sum, fuel| sum.saturating_add(*fuel)),
+            self.settings.fuel_per_frame_max,
+        );
+        let mut tenants = vec![0_u64; self.tenants.len()];
+        for ((group, debt), &used) in directory.groups.iter().zip(&mut self.group_debts).zip(fuel) {
+            owe(debt, used, group.limits.fuel_per_frame_max);
+            if let Some(tenant) = group.tenant {
+                tenants[tenant.0 as usize] = tenants[tenant.0 as usize].saturating_add(used);
+            }
+        }
+        for ((tenant, debt), used) in self.tenants.iter().zip(&mut self.tenant_debts).zip(tenants) {
+            owe(debt, used, tenant.fuel_per_frame_max);
+        }
+    }
+
+    /// Notes that an agent is to be woken in a frame; `None` forgets it.
+    pub(crate) fn wake(&mut self, index: u32, wish: Option<(u64, AgentId)>) {
+        let before = match wish {
+            Some(wish) => self.timers.insert(index, wish),
+            None => self.timers.remove(&index),
+        };
+        if let Some((frame, agent)) = before {
+            self.due.remove(&(frame, index));
+            self.timer_sum = self.timer_sum.wrapping_sub(timer_digest(agent, frame));
+        }
+        if let Some((frame, agent)) = wish {
+            self.due.insert((frame, index));
+            self.timer_sum = self.timer_sum.wrapping_add(timer_digest(agent, frame));
+        }
+    }
+
+    /// Forgets an agent that has ended.
+    pub(crate) fn forget(&mut self, index: u32) {
+        self.wake(index, None);
+        self.deferred.remove(&index);
+    }
+
+    /// Adds the calls of a wave to `calls`. Gives the number of agents that were due and don't fit.
+    pub(crate) fn select(&mut self, selection: &mut Selection<'_>, calls: &mut Calls) -> u64 {
+        let mut candidates = self.candidates(selection);
+        let frame = selection.frame;
+        let mut deferred = 0;
+        if self.bounded {
+            self.order(&mut candidates, selection);
+            let fits: Vec<bool> = candidates.iter().map(|&index| self.take(selection.directory, index)).collect();
+            let mut fits = fits.into_iter();
+            candidates.retain(|&index| {
+                let fits = fits.next().unwrap_or(false);
+                if fits {
+                    self.deferred.remove(&index);
+                } else {
+                    self.deferred.entry(index).or_insert(frame);
+                    deferred += 1;
+                }
+                fits
+            });
+            if let Some(&last) = candidates.last() {
+                self.cursors[selection.wave as usize] = last;
+            }
+            candidates.sort_unstable();
+        }
+        calls.handed.resize(selection.directory.ids.len(), 0);
+        for index in candidates {
+            let at = index as usize;
+            let Some(call) = call_for(selection.directory.lifecycles[at]) else { continue };
+            if call == CallKind::Init {
+                calls.others = true;
+            } else {
+                calls.others |= call == CallKind::Shutdown;
+                calls.handed[at] = frame + 1;
+            }
+            calls.requests.push(StepRequest { agent: selection.directory.ids[at], slot: index, call });
+        }
+        deferred
+    }
+
+    /// The agents of a wave that are due, in the order of their ids.
+    fn candidates(&mut self, selection: &mut Selection<'_>) -> Vec<u32> {
+        let Selection { frame, wave, ref mut directory, inboxes, waiting } = *selection;
+        let mut found: Vec<u32> = Vec::new();
+        for group in directory.groups.iter().filter(|group| group.wave == wave && group.alive > group.inactive) {
+            if let Trigger::Every { period, phase } = group.schedule.trigger
+                && frame % u64::from(period) == u64::from(phase)
+            {
+                found.extend(group.positions());
+            }
+        }
+        let pending = std::mem::take(&mut directory.pending);
+        let still = |index: &u32| {
+            matches!(directory.lifecycles[*index as usize], Lifecycle::Initialising | Lifecycle::Terminating)
+        };
+        let mut pending: Vec<u32> = pending.into_iter().filter(still).collect();
+        pending.sort_unstable();
+        pending.dedup();
+        let directory = &**directory;
+        let (mine, others): (Vec<u32>, Vec<u32>) =
+            pending.into_iter().partition(|&index| directory.group_at(index).wave == wave);
+        let in_wave = |index: &u32| directory.group_at(*index).wave == wave;
+        let wakes = |index: &u32| directory.group_at(*index).schedule.trigger == Trigger::Message;
+        found.extend(&mine);
+        if directory.groups.iter().any(|group| group.wave == wave && group.schedule.trigger == Trigger::Message) {
+            let mail = inboxes.touched.iter().chain(&waiting.holding).copied();
+            found.extend(mail.filter(in_wave).filter(wakes));
+        }
+        found.extend(self.deferred.keys().copied().filter(in_wave));
+        found.extend(self.ring(frame, directory, in_wave));
+        found.retain(|&index| call_for(directory.lifecycles[index as usize]).is_some());
+        found.sort_unstable();
+        found.dedup();
+        // Whoever is deferred now is still pending in the next frame.
+        selection.directory.pending = others.into_iter().chain(mine).collect();
+        found
+    }
+
+    /// Takes out the timers of those active agents whose time has come.
+    fn ring(&mut self, frame: u64, directory: &Directory, of: impl Fn(&u32) -> bool) -> Vec<u32> {
+        let due = self.due.range(..=(frame, u32::MAX)).map(|&(_, index)| index);
+        // A paused agent's wish waits until it is resumed.
+        let due = due.filter(|&index| directory.lifecycles[index as usize] == Lifecycle::Active);
+        let rung: Vec<u32> = due.filter(of).collect();
+        for &index in &rung {
+            self.wake(index, None);
+        }
+        rung
+    }
+
+    /// Puts the agents that are due into the order in which they are served.
+    fn order(&self, candidates: &mut [u32], selection: &Selection<'_>) {
+        match self.settings.mode {
+            SchedulerMode::RoundRobin => {
+                let cursor = self.cursors[selection.wave as usize];
+                // Nobody was served yet: the round begins with the first.
+                let start = candidates.partition_point(|&index| cursor != u32::MAX && index <= cursor);
+                candidates.rotate_left(start);
+            }
+            SchedulerMode::Priority => candidates.sort_by_cached_key(|&index| {
+                let since = self.deferred.get(&index).copied().unwrap_or(selection.frame);
+                let waited = (selection.frame - since).checked_div(u64::from(self.settings.ageing_frames)).unwrap_or(0);
+                let priority = u64::from(selection.directory.group_at(index).schedule.priority) + waited;
+                (Reverse(priority), since, index)
+            }),
+        }
+    }
+
+    /// Whether one more call of an agent fits into the frame; if so, it is taken off what is left.
+    fn take(&mut self, directory: &Directory, index: u32) -> bool {
+        let id: AgentId = directory.ids[index as usize];
+        let Some(at) = directory.group_position(id.group()) else { return false };
+        let tenant = directory.groups[at].tenant.map(|tenant| tenant.0 as usize);
+        let Left { steps, fuel, groups, tenants, costs } = &mut self.left;
+        let open = *steps > 0 && *fuel > 0 && groups[at] > 0 && tenant.is_none_or(|tenant| tenants[tenant] > 0);
+        if open {
+            *steps -= 1;
+            let cost = costs[at];
+            *fuel = fuel.saturating_sub(cost);
+            groups[at] = groups[at].saturating_sub(cost);
+            if let Some(tenant) = tenant {
+                tenants[tenant] = tenants[tenant].saturating_sub(cost);
+            }
+        }
+        open
+    }
+
+    /// The digest of who waits for what, and of what is owed.
+    pub(crate) fn digest(&self, directory: &Directory) -> u128 {
+        let part = |domain: u64, bytes: &[u8]| part_digest(Lane::Schedule, domain, bytes);
+        let mut sum = self.timer_sum;
+        for (&index, &since) in &self.deferred {
+            sum = sum.wrapping_add(part(!directory.ids[index as usize].0, &since.to_le_bytes()));
+        }
+        let cursors = self.cursors.iter().map(|&cursor| u64::from(cursor));
+        let debts = [self.debt].into_iter().chain(self.group_debts.iter().chain(&self.tenant_debts).copied());
+        let numbers: Vec<u8> = cursors.chain(debts).flat_map(u64::to_le_bytes).collect();
+        sum.wrapping_add(part(0, &numbers))
+    }
+}
+
+fn timer_digest(agent: AgentId, frame: u64) -> u128 {
+    part_digest(Lane::Schedule, agent.0, &frame.to_le_bytes())
 }

@@ -6,14 +6,17 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
     Digest, FaultHistory, FrameRecord, Group, GroupCounters, GroupRecord, GroupTotals, InferenceJob, JobData, Lane,
-    Lanes, Lifecycle, Mailbox, Members, Recipient, Topic,
+    Lanes, Lifecycle, Members, Recipient, Topic,
 };
 
 use crate::collect::NextJob;
+use crate::command::PendingCommands;
 use crate::digest::{LaneSums, chain, part_digest};
 use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport, Sealed};
 use crate::mailroom::{HostMessages, Mailroom};
+use crate::request::Requests;
+use crate::schedule::Scheduler;
 
 /// What a part contributed to its lane when it was last digested. Transient.
 #[derive(Component, Clone, Copy, Debug, Default)]
@@ -26,40 +29,21 @@ pub struct DigestChain {
     pub world: Digest,
     /// Of the groups, by position.
     pub groups: Vec<Digest>,
-    /// Agents that haven't ended, by position of the group.
-    pub alive: Vec<u64>,
 }
 
-/// Brings the dense tables and the lane of agents up to date with the lifecycles that were written.
-pub fn refresh_agents(
+/// Brings the lane of agents up to date with the lives that were written.
+pub fn digest_agents(
     mut directory: ResMut<Directory>,
-    mut mailroom: ResMut<Mailroom>,
     mut lanes: ResMut<LaneSums>,
-    mut chains: ResMut<DigestChain>,
     mut agents: Query<(&Lifecycle, &FaultHistory, &mut PartDigest)>,
-    mailboxes: Query<&Mailbox>,
 ) {
-    let mut changed = false;
     for index in std::mem::take(&mut directory.written) {
-        let at = index as usize;
-        let id = directory.ids[at];
-        let Ok((&lifecycle, history, mut digest)) = agents.get_mut(directory.agents[at]) else { continue };
+        let id = directory.ids[index as usize];
+        let Ok((lifecycle, history, mut digest)) = agents.get_mut(directory.agents[index as usize]) else { continue };
         let Some(group) = directory.group_position(id.group()) else { continue };
-        let before = std::mem::replace(&mut directory.lifecycles[at], lifecycle);
-        changed |= before != lifecycle;
-        directory.inactive += usize::from(lifecycle != Lifecycle::Active);
-        directory.inactive -= usize::from(before != Lifecycle::Active);
-        chains.alive[group] += u64::from(lifecycle.is_alive());
-        chains.alive[group] -= u64::from(before.is_alive());
-        if !lifecycle.is_alive() {
-            mailroom.inboxes.loads[at].messages_max = 0;
-        } else if !before.is_alive()
-            && let Ok(mailbox) = mailboxes.get(directory.mailboxes[at])
-        {
-            mailroom.inboxes.loads[at].messages_max = mailbox.capacity_messages;
-        }
+        debug_assert_eq!(*lifecycle, directory.lifecycles[index as usize], "the mirror of {id}");
         let mut bytes = [0; 17];
-        bytes[0] = lifecycle as u8;
+        bytes[0] = *lifecycle as u8;
         bytes[1..5].copy_from_slice(&history.faults.to_le_bytes());
         bytes[5..9].copy_from_slice(&history.restarts.to_le_bytes());
         bytes[9..].copy_from_slice(&history.restart_frame.to_le_bytes());
@@ -67,7 +51,6 @@ pub fn refresh_agents(
         lanes.agents[group] = lanes.agents[group].wrapping_sub(digest.0).wrapping_add(after);
         digest.0 = after;
     }
-    directory.changes += u64::from(changed);
 }
 
 /// Keeps the lane of topics up to date with those whose members changed.
@@ -92,6 +75,9 @@ pub fn seal_frame(
     lanes: Res<LaneSums>,
     mailroom: Res<Mailroom>,
     next_job: Res<NextJob>,
+    commands: Res<PendingCommands>,
+    scheduler: Res<Scheduler>,
+    requests: Res<Requests>,
     jobs: Query<(&InferenceJob, &JobData)>,
     groups: Query<(&Group, &GroupCounters)>,
 ) {
@@ -107,7 +93,7 @@ pub fn seal_frame(
         chains.groups[at] = chain(chains.groups[at], frame, &parts);
         record.groups.push(GroupRecord {
             group: group.id.0,
-            agents: chains.alive[at],
+            agents: range.alive.into(),
             totals: counters.0,
             digest: chains.groups[at],
         });
@@ -129,9 +115,12 @@ pub fn seal_frame(
     all[Lane::Memories] = sum(&lanes.memories);
     all[Lane::Faults] = sum(&lanes.faults);
     all[Lane::Logs] = sum(&lanes.logs);
+    all[Lane::Commands] = Digest(commands.digest());
+    all[Lane::Schedule] = Digest(scheduler.digest(&directory));
+    all[Lane::Requests] = Digest(requests.digest());
 
     chains.world = chain(chains.world, frame, &all.0.map(|digest| digest.0));
-    report.counts.agents = chains.alive.iter().sum();
+    report.counts.agents = directory.groups.iter().map(|group| u64::from(group.alive)).sum();
     record.digest = chains.world;
     record.lanes = all;
     record.counts = report.counts;
@@ -153,6 +142,8 @@ fn host_messages(domain: u64, messages: &HostMessages) -> u128 {
         let (tag, to) = match *recipient {
             Recipient::Agent(index) => (0_u8, index),
             Recipient::Topic(topic) => (1, topic),
+            Recipient::Group(group) => (2, group),
+            Recipient::Nobody => (3, 0),
         };
         let mut bytes = vec![tag];
         bytes.extend_from_slice(&to.to_le_bytes());

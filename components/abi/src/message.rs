@@ -71,6 +71,18 @@ pub mod sender {
     pub const NATIVE: u64 = 2;
 }
 
+/// The `status` of a message from an agent.
+pub mod status {
+    /// It was sent or published.
+    pub const SENT: u32 = 0;
+    /// It is to be answered by a reply.
+    pub const REQUEST: u32 = 1;
+    /// It is the answer to a request.
+    pub const REPLY: u32 = 2;
+    /// It was sent to all agents of a group.
+    pub const BROADCAST: u32 = 3;
+}
+
 /// How an inference job went: the `status` of a message of kind [`kind::INFERENCE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]

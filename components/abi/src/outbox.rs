@@ -121,6 +121,12 @@ impl Op {
         })
     }
 
+    /// Whether it is a message to somebody.
+    #[inline]
+    pub const fn is_message(self) -> bool {
+        matches!(self, Self::Send | Self::Publish | Self::Request | Self::Reply | Self::Broadcast)
+    }
+
     /// What an agent must have been granted to use it.
     #[inline]
     pub const fn capability(self) -> Capability {

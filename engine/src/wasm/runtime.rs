@@ -140,10 +140,11 @@ fn load(
     let mut plans = Vec::new();
     let mut first_slot = 0;
     for (at, group) in groups.iter().enumerate() {
-        for first_ordinal in (0..group.group.agents).step_by(SHARD_AGENTS as usize) {
-            let agents = SHARD_AGENTS.min(group.group.agents - first_ordinal);
-            plans.push((at, ShardPlan { first_ordinal, first_slot, agents }));
-            first_slot += agents;
+        for first_ordinal in (0..group.group.agents_max).step_by(SHARD_AGENTS as usize) {
+            let agents_max = SHARD_AGENTS.min(group.group.agents_max - first_ordinal);
+            let agents = group.group.agents.saturating_sub(first_ordinal).min(agents_max);
+            plans.push((at, ShardPlan { first_ordinal, first_slot, agents, agents_max }));
+            first_slot += agents_max;
         }
     }
     let shards = in_order(&plans, |_, &(at, plan)| Shard::new(&engine, &programs[at], &arena, ranges[at], plan));
@@ -182,7 +183,7 @@ fn plan_group(group: &Group, facts: &ModuleFacts) -> Result<SlotPlan, ModuleProb
     }
     let pages = facts.memory_pages_max.unwrap_or(allowed).min(allowed);
     // A group without agents has a slot, too: in it, its module is looked at.
-    Ok(SlotPlan { agents: group.agents.max(1), slot_bytes: pages * WASM_PAGE_BYTES })
+    Ok(SlotPlan { agents: group.agents_max.max(1), slot_bytes: pages * WASM_PAGE_BYTES })
 }
 
 /// What a program is made with.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasm_engine_abi::{ExchangeLayout, agent_key};
 use wasm_engine_components::{AgentId, GroupId, GroupLimits};
-use wasm_engine_systems::outbox::OutboxRules;
+use wasm_engine_systems::{outbox::OutboxRules, ports::StepRequest};
 use wasmtime::{Engine, Func, Instance, InstancePre, Module, ModuleExport, Store};
 
 use super::{
@@ -136,6 +136,8 @@ pub(super) struct Shard {
     pub first_ordinal: u32,
     /// Slot of the first agent in the dense tables.
     pub first_slot: u32,
+    /// How many agents it has room for. Their instances are made when they are first needed.
+    pub agents_max: u32,
     /// Held so that it outlives the store.
     pub arena: Arc<Arena>,
 }
@@ -145,7 +147,10 @@ pub(super) struct Shard {
 pub(super) struct ShardPlan {
     pub first_ordinal: u32,
     pub first_slot: u32,
+    /// Agents from the start.
     pub agents: u32,
+    /// Agents that there may be.
+    pub agents_max: u32,
 }
 
 impl Shard {
@@ -165,6 +170,7 @@ impl Shard {
             range,
             first_ordinal: plan.first_ordinal,
             first_slot: plan.first_slot,
+            agents_max: plan.agents_max,
             arena: Arc::clone(arena),
         };
         for at in 0..plan.agents {
@@ -185,6 +191,17 @@ impl Shard {
         self.hot.push(Hot { step, key: agent_key(program.seed, agent.0), vm, slot, used: false });
         self.cold.push(Cold { instance, receive });
         Ok(())
+    }
+
+    /// Makes the instances that calls need for the first time.
+    #[cold]
+    pub(super) fn make_room(&mut self, requests: &[StepRequest]) {
+        let last = requests.iter().map(|request| request.slot - self.first_slot).max();
+        while last.is_some_and(|last| self.hot.len() <= last as usize) {
+            let at = self.hot.len() as u32;
+            // The module was instantiated at load, in a slot like this one.
+            self.add(at).expect("there is memory for one more instance of a module that was loaded");
+        }
     }
 
     /// The memory of the agent with number `at` of the shard.

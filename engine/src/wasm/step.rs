@@ -5,14 +5,14 @@
 //! initial memory: memories never get smaller than that.
 
 use wasm_engine_abi::{
-    CallKind, FrameContext, MessageHeader, OutboxError,
+    CallKind, FrameContext, MessageHeader, OutboxError, agent_key,
     message::{kind, sender},
 };
-use wasm_engine_components::FaultKind;
+use wasm_engine_components::{FaultKind, GroupLimits};
 use wasm_engine_systems::{
     digest::memory_digest,
     outbox::{Desk, Fault, Outbox},
-    packed::PackedMessages,
+    packed::{PackedMessages, split},
     ports::{InboxView, OutputChunk, StepOutcome, StepRequest},
 };
 use wasmtime::{Func, Store, ValRaw};
@@ -46,6 +46,8 @@ pub(super) struct FrameCalls<'a> {
 struct Written {
     records: u32,
     bytes: u32,
+    /// Of the records, bounces.
+    bounces: u32,
 }
 
 impl Shard {
@@ -57,8 +59,14 @@ impl Shard {
         outcomes: &mut [StepOutcome],
         chunk: &mut OutputChunk,
     ) {
+        if self.hot.len() < self.agents_max as usize {
+            self.make_room(requests);
+        }
         let Self { program, store, hot, cold, arena, first_slot, .. } = self;
-        let mut caller = Caller { calls, program, store, hot, cold, arena };
+        let credits = calls.desk.directory.group(program.group).map_or(u64::MAX, |group| group.credits);
+        let credits =
+            if credits < GroupLimits::UNBOUNDED { u32::try_from(credits).unwrap_or(u32::MAX) } else { u32::MAX };
+        let mut caller = Caller { calls, credits, program, store, hot, cold, arena };
         core::mem::swap(&mut caller.store.data_mut().lines, &mut chunk.log_lines);
         for (position, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
             if calls.prefetch
@@ -76,6 +84,8 @@ impl Shard {
 /// Makes the calls of one shard.
 struct Caller<'a> {
     calls: &'a FrameCalls<'a>,
+    /// Messages that the group may send in this frame.
+    credits: u32,
     program: &'a Program,
     store: &'a mut Store<CallState>,
     hot: &'a mut [Hot],
@@ -152,6 +162,9 @@ impl Caller<'_> {
     #[inline(never)]
     fn init(&mut self, request: &StepRequest, callee: Callee, fresh: bool) -> Result<u64, Fault> {
         let (program, instance) = (self.program, self.cold[callee.at].instance);
+        // The agent may be another than the one that had the slot before.
+        let callee = Callee { key: agent_key(program.seed, request.agent.0), ..callee };
+        self.hot[callee.at].key = callee.key;
         if !fresh {
             let Program { recipe, image, .. } = program;
             // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
@@ -251,8 +264,8 @@ impl Caller<'_> {
         context.inbox_bytes = written.bytes;
         context.call = request.call as u32;
         context.frame_period_us = self.program.frame_period_us;
-        context.credits = u32::MAX;
-        context.refused = 0;
+        context.credits = self.credits;
+        context.refused = written.bounces;
         context.outbox_records = 0;
         context.outbox_bytes = 0;
     }
@@ -328,6 +341,7 @@ impl InboxWriter {
         self.left -= bytes as u32;
         self.written.bytes += bytes as u32;
         self.written.records += 1;
+        self.written.bounces += u32::from(split(record).0.kind == kind::BOUNCE);
     }
 }
 

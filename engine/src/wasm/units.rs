@@ -43,7 +43,7 @@ pub(super) fn split<'a>(
     while let Some(head) = requests.first() {
         let shard = shards.partition_point(|shard| shard.first_slot <= head.slot).saturating_sub(1);
         assert!(shard < shards.len(), "a request where there are no agents");
-        let slots = shards[shard].first_slot..shards[shard].first_slot + shards[shard].hot.len() as u32;
+        let slots = shards[shard].first_slot..shards[shard].first_slot + shards[shard].agents_max;
         assert!(slots.contains(&head.slot), "a request for a slot that no agent has");
         let length = requests.iter().take_while(|request| slots.contains(&request.slot)).count();
         sorted &= runs.last().is_none_or(|&(before, _)| before < shard);

@@ -54,6 +54,7 @@ fn the_context_says_who_when_and_what() {
         inbox_bytes: 56,
         call: 2,
         frame_period_us: 2_000,
+        credits: u32::MAX,
         ..FrameContext::default()
     };
     assert_eq!(context, expected);

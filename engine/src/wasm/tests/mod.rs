@@ -14,7 +14,9 @@ mod speed;
 use std::path::PathBuf;
 
 use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
-use wasm_engine_components::{AgentId, FaultKind, Group, GroupId, GroupLimits, message::Recipient};
+use wasm_engine_components::{
+    AgentId, FaultKind, Group, GroupId, GroupLimits, Mailbox, OverflowPolicy, message::Recipient,
+};
 use wasm_engine_systems::directory::{Directory, GroupRange};
 use wasm_engine_systems::outbox::Desk;
 use wasm_engine_systems::ports::{
@@ -115,14 +117,9 @@ struct Given<'a> {
 
 /// A directory in which there is whoever a message is for, as long as it is of the host's group, and the topic 0.
 fn directory() -> Directory {
-    let group = GroupRange {
-        id: GroupId(0),
-        entity: bevy_ecs::entity::Entity::PLACEHOLDER,
-        start: 0,
-        agents: u32::MAX,
-        accepts: None,
-        jobs_per_step_max: 0,
-    };
+    let mailbox = Mailbox { capacity_messages: 0, capacity_bytes: 0, overflow: OverflowPolicy::Reject };
+    let entity = bevy_ecs::entity::Entity::PLACEHOLDER;
+    let group = GroupRange::new(&Group::new(GroupId(0), "host", u32::MAX), entity, 0, mailbox, Vec::new());
     let topics = vec![(wasm_engine_components::TopicId(0), bevy_ecs::entity::Entity::PLACEHOLDER)];
     Directory { groups: vec![group], topics, ..Directory::default() }
 }
@@ -162,7 +159,7 @@ impl Rig {
             requests.push(StepRequest { agent: self.agents[slot as usize], slot, call });
         }
         self.called = slots.to_vec();
-        let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], host: &host };
+        let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], current: &[], host: &host };
         let directory = directory();
         let desk = Desk { frame: self.frame, directory: &directory };
         let batch = StepBatch { frame: self.frame, digest_memories: digest, requests: &requests, inbox, desk };

@@ -96,7 +96,7 @@ fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
         firsts.push(if inbox_len == 0 { Link::END } else { slot });
         requests.push(StepRequest { agent: rig.agents[slot as usize], slot, call });
     }
-    let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], host: &host };
+    let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], current: &[], host: &host };
     let directory = directory();
     let desk = Desk { frame: 0, directory: &directory };
     let mut best = f64::MAX;
