@@ -173,8 +173,7 @@ fn ids_are_put_together_as_documented() {
     assert!(text.contains(&format!("sender >> {GROUP_SHIFT} & GROUP_MAX")), "the example in C shifts another way");
 }
 
-/// The numbers of faults follow each other from 0, and each name is there once. That they are the engine's is for another crate's
-/// test: faults aren't defined here.
+/// Faults are defined in components, where a test compares the names. Here: each number and each name is there once.
 #[test]
 fn faults_are_numbered_from_0() {
     let (_, tables) = document();
