@@ -1,8 +1,8 @@
 //! Runs a crew of workers: spawns them, gives each a task after the other, restarts those that fault, and ends them.
 //!
 //! Parameters: `workers`, number of the workers' group, which the foreman's group controls and supervises; `crew`, how many to
-//! spawn; `deadline_frames`, how long to wait for a result; `rounds`, how much work a task is, as for the workers; `end_frame`, in
-//! which it gives no more tasks and terminates them.
+//! spawn; `deadline_frames`, how long to wait for a result: the workers' `work_frames` and 2 more, at least; `rounds`, how much
+//! work a task is, as for the workers; `end_frame`, in which it gives no more tasks and terminates them.
 //!
 //! Tasks have numbers, from 1 (a foreman that is restarted has others). A worker has one at a time, and gets the next when a
 //! result, a timeout or a bounce of the last one came. A worker that has ended is replaced. If the group has no place for the whole

@@ -131,7 +131,7 @@ impl Agent for Worker {
             self.did.done += 1;
             self.late += u32::from(task.due < ctx.frame());
         }
-        // The wish of an earlier frame holds, where it isn't fulfilled: only the earliest task's frame is new.
+        // It replaces the wish of an earlier frame.
         if let Some(due) = next {
             ctx.wake_at(due)?;
         }
