@@ -148,12 +148,26 @@ impl<'a> Context<'a> {
     }
 
     /// Sends a message to all agents of a group that are alive when it is delivered, but for this one. Capability `send`, as
-    /// for the next three.
+    /// for requests and replies.
     ///
     /// # Errors
     /// The outbox has no room.
     pub fn broadcast(&mut self, group: u32, kind: u32, payload: &[u8]) -> Result<(), OutboxFull> {
         self.push(Op::Broadcast, group.into(), 0, kind, payload)
+    }
+
+    /// Like [`broadcast`](Self::broadcast); a bounce will carry `correlation`, and the recipients see it.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn broadcast_with(
+        &mut self,
+        group: u32,
+        kind: u32,
+        correlation: u64,
+        payload: &[u8],
+    ) -> Result<(), OutboxFull> {
+        self.push(Op::Broadcast, group.into(), correlation, kind, payload)
     }
 
     /// Sends a message that is to be answered with [`reply`](Self::reply). The reply is a message with the same `correlation`,

@@ -101,7 +101,8 @@ fn requests_replies_and_broadcasts_are_sent_as_written() {
         ctx.request(OTHER, 1, 5, 3, b"1")?;
         ctx.request(OTHER, 1, 6, 0, b"")?;
         ctx.reply_to(OTHER, 2, 77, b"12345678")?;
-        ctx.broadcast(4, 3, b"all")
+        ctx.broadcast(4, 3, b"all")?;
+        ctx.broadcast_with(4, 3, 9, b"")
     });
     assert_eq!(
         got,
@@ -110,6 +111,7 @@ fn requests_replies_and_broadcasts_are_sent_as_written() {
             Output::Request { to: OTHER, kind: 1, correlation: 6, deadline_frames: 1, payload: vec![] },
             Output::Reply { to: OTHER, kind: 2, correlation: 77, payload: b"12345678".to_vec() },
             Output::Broadcast { group: 4, kind: 3, correlation: 0, payload: b"all".to_vec() },
+            Output::Broadcast { group: 4, kind: 3, correlation: 9, payload: vec![] },
         ]
     );
 }
