@@ -1,6 +1,6 @@
 //! What an author writes.
 
-use crate::{Context, Failure, Message, Params};
+use crate::{Context, Failure, Inbox, Message, Params};
 
 /// The behaviour of an agent. All methods have a default that does nothing.
 ///
@@ -34,12 +34,13 @@ pub trait Agent {
         Ok(())
     }
 
-    /// Reserved for an orderly end, which comes with lifecycle commands: engines with ABI version 1 don't call it yet.
+    /// Called once when the agent is terminated, with the messages of its last frame, for which `receive` isn't called: what it
+    /// asks for still counts. Only where [`crate::agent!`] is told to export it, by `shutdown_exported`.
     ///
     /// # Errors
-    /// Any [`Failure`].
-    fn shutdown(&mut self, ctx: &mut Context<'_>) -> Result<(), Failure> {
-        let _ = ctx;
+    /// Any [`Failure`]. The agent ends all the same.
+    fn shutdown(&mut self, ctx: &mut Context<'_>, inbox: Inbox<'_>) -> Result<(), Failure> {
+        let _ = (ctx, inbox);
         Ok(())
     }
 }

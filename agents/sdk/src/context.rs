@@ -5,12 +5,13 @@ use core::fmt;
 use wasm_engine_abi::{FrameContext, Op, OutboxHeader, RecordType};
 
 use crate::outbox::Outbox;
-use crate::{AgentId, ModelId, OutboxFull, Random, TopicId};
+use crate::{AgentId, Message, ModelId, OutboxFull, Random, TopicId};
 
 /// The frame an agent is called in, and its outbox.
 ///
 /// What is asked for takes effect at the end of the frame: a message sent in frame `f` is in the recipient's inbox in frame
-/// `f + 1`. Each request needs a capability of the same name, which the scenario grants to the agent's group.
+/// `f + 1`. Each needs a capability, which the scenario grants to the agent's group: one of the same name, where nothing else is
+/// said.
 #[derive(Debug)]
 pub struct Context<'a> {
     outbox: Outbox<'a>,
@@ -65,6 +66,18 @@ impl<'a> Context<'a> {
     /// Number of messages in the inbox of this frame.
     pub const fn inbox_messages(&self) -> u32 {
         self.outbox.frame.inbox_records
+    }
+
+    /// How many messages the agent may send in this call, at most, before its group or its tenant is over its budget;
+    /// `u32::MAX` where there is no bound. Others of the group draw on the same budget: agents with lower ids are served first.
+    /// Messages beyond it come back as bounces: [`crate::BounceReason::OverBudget`].
+    pub const fn credits(&self) -> u32 {
+        self.outbox.frame.credits
+    }
+
+    /// How many of the agent's messages weren't taken since its last call. The bounces say which, and why.
+    pub const fn refused(&self) -> u32 {
+        self.outbox.frame.refused
     }
 
     /// The raw frame context, for programs that test a host with what it mustn't believe. Agents don't need it.
@@ -132,6 +145,103 @@ impl<'a> Context<'a> {
         payload: &[u8],
     ) -> Result<(), OutboxFull> {
         self.push(Op::Publish, topic.0, correlation, kind, payload)
+    }
+
+    /// Sends a message to all agents of a group that are alive when it is delivered, but for this one. Capability `send`, as
+    /// for requests and replies.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn broadcast(&mut self, group: u32, kind: u32, payload: &[u8]) -> Result<(), OutboxFull> {
+        self.push(Op::Broadcast, group.into(), 0, kind, payload)
+    }
+
+    /// Like [`broadcast`](Self::broadcast); a bounce will carry `correlation`, and the recipients see it.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn broadcast_with(
+        &mut self,
+        group: u32,
+        kind: u32,
+        correlation: u64,
+        payload: &[u8],
+    ) -> Result<(), OutboxFull> {
+        self.push(Op::Broadcast, group.into(), correlation, kind, payload)
+    }
+
+    /// Sends a message that is to be answered with [`reply`](Self::reply). The reply is a message with the same `correlation`,
+    /// for which [`Message::is_reply`] is true. If none has come `deadline_frames` (at least 1) frames after this one, a message
+    /// comes for which [`Message::timed_out`] is the recipient. The recipient sees the request in the next frame, and its reply is
+    /// here in the one after: a deadline of 1 is always missed.
+    ///
+    /// Correlations of requests that wait for a reply must differ, and there is a limit to how many may wait: see
+    /// [`crate::BounceReason::WrongState`] and [`crate::BounceReason::OverBudget`].
+    ///
+    /// ```
+    /// use wasm_engine_sdk::testing::{Harness, Incoming, Output};
+    /// use wasm_engine_sdk::{Agent, AgentId, Context, Failure, Message};
+    ///
+    /// /// Asks agent 0 of group 2 for its sum, and again if it doesn't answer in 4 frames.
+    /// #[derive(Default)]
+    /// struct Asker {
+    ///     sum: Option<u64>,
+    /// }
+    ///
+    /// impl Agent for Asker {
+    ///     fn init(&mut self, ctx: &mut Context<'_>, _params: wasm_engine_sdk::Params<'_>) -> Result<(), Failure> {
+    ///         Ok(ctx.request(AgentId::new(2, 0), 1, 0, 4, &[])?)
+    ///     }
+    ///
+    ///     fn receive(&mut self, ctx: &mut Context<'_>, message: &Message<'_>) -> Result<(), Failure> {
+    ///         if let Some(to) = message.timed_out() {
+    ///             ctx.request(to, 1, ctx.frame(), 4, &[])?;
+    ///         } else if message.is_reply() {
+    ///             self.sum = message.read();
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut asker = Harness::new(Asker::default(), 4096, 4096);
+    /// let to = AgentId::new(2, 0);
+    /// let request =
+    ///     |correlation| Output::Request { to, kind: 1, correlation, deadline_frames: 4, payload: vec![] };
+    /// assert_eq!(asker.init(""), Ok(vec![request(0)]));
+    /// assert_eq!(asker.step(4, &[Incoming::timeout(to)]), Ok(vec![request(4)]));
+    /// let reply = Incoming::message(to, 2, &7_u64.to_le_bytes()).reply().correlation(4);
+    /// assert_eq!(asker.step(6, &[reply]), Ok(vec![]));
+    /// assert_eq!(asker.agent().sum, Some(7));
+    /// ```
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn request(
+        &mut self,
+        to: AgentId,
+        kind: u32,
+        correlation: u64,
+        deadline_frames: u32,
+        payload: &[u8],
+    ) -> Result<(), OutboxFull> {
+        let header = header(Op::Request, to.0, correlation, kind);
+        self.outbox.push(OutboxHeader { deadline_frames: deadline_frames.max(1), ..header }, payload, &[])
+    }
+
+    /// Answers a request: a message for which [`Message::is_request`] is true.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn reply(&mut self, request: &Message<'_>, kind: u32, payload: &[u8]) -> Result<(), OutboxFull> {
+        self.reply_to(request.sender(), kind, request.correlation(), payload)
+    }
+
+    /// Answers a request of an earlier frame: that of the agent `to` with this `correlation`.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn reply_to(&mut self, to: AgentId, kind: u32, correlation: u64, payload: &[u8]) -> Result<(), OutboxFull> {
+        self.push(Op::Reply, to.0, correlation, kind, payload)
     }
 
     /// Becomes a member of a topic.
@@ -218,7 +328,14 @@ impl<'a> Context<'a> {
     }
 
     #[inline(always)]
-    fn push(&mut self, op: Op, target: u64, correlation: u64, kind: u32, payload: &[u8]) -> Result<(), OutboxFull> {
+    pub(crate) fn push(
+        &mut self,
+        op: Op,
+        target: u64,
+        correlation: u64,
+        kind: u32,
+        payload: &[u8],
+    ) -> Result<(), OutboxFull> {
         self.outbox.push(header(op, target, correlation, kind), payload, &[])
     }
 }

@@ -203,7 +203,7 @@ pub unsafe fn receive<S: Slot, const I: usize, const O: usize>(
 /// As for [`init`].
 pub unsafe fn shutdown<S: Slot, const I: usize, const O: usize>(exchange: &Exchange<I, O>, state: &State<S>) -> i32 {
     // SAFETY: the first statement of an export, says the caller.
-    let ((mut ctx, _), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
+    let ((mut ctx, inbox), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
     let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
-    status(agent.shutdown(&mut ctx))
+    status(agent.shutdown(&mut ctx, inbox))
 }

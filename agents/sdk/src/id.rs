@@ -1,9 +1,24 @@
 //! Whom and what an agent can address: agents by number, topics and models by the number of their name.
 
+use core::cmp::Ordering;
+
+use wasm_engine_abi::agent_id::{GENERATION_SHIFT, GROUP_MAX, GROUP_SHIFT};
 use wasm_engine_abi::message::sender;
 
-/// An agent's number: its group in the upper 32 bits, its ordinal in the lower. Also names senders that aren't agents.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An agent's number: its ordinal in its group, the group, and how many agents had the ordinal before. Also names senders
+/// that aren't agents.
+///
+/// An ordinal is used again once its agent has ended, an id never is. Ids are ordered by group, then by ordinal, then by
+/// generation; that isn't the order of their numbers.
+///
+/// ```
+/// use wasm_engine_sdk::AgentId;
+/// let third = AgentId::new(2, 3);
+/// assert_eq!((third.group(), third.ordinal(), third.generation()), (2, 3, 0));
+/// let after_it = AgentId::of_generation(2, 3, 1);
+/// assert!(third < after_it && after_it < AgentId::new(2, 4) && after_it.0 > AgentId::new(2, 4).0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct AgentId(pub u64);
 
@@ -15,20 +30,47 @@ impl AgentId {
     /// The simulation's native systems, as a sender.
     pub const NATIVE: Self = Self(sender::NATIVE);
 
-    /// The agent `ordinal` (from 0) of the group `group` (from 1, in the order of the scenario file).
+    /// The first agent with the number `ordinal` (from 0) in the group `group` (from 1, in the order of the scenario file).
     pub const fn new(group: u32, ordinal: u32) -> Self {
-        Self((group as u64) << 32 | ordinal as u64)
+        Self((group as u64) << GROUP_SHIFT | ordinal as u64)
+    }
+
+    /// The agent that has the number after `generation` others.
+    pub const fn of_generation(group: u32, ordinal: u32, generation: u32) -> Self {
+        Self(Self::new(group, ordinal).0 | (generation as u64) << GENERATION_SHIFT)
     }
 
     /// Its group; 0 is the host.
     pub const fn group(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.0 >> GROUP_SHIFT) as u32 & GROUP_MAX
     }
 
     /// Its number in the group.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
     pub const fn ordinal(self) -> u32 {
         self.0 as u32
+    }
+
+    /// How many agents had the number before.
+    pub const fn generation(self) -> u32 {
+        (self.0 >> GENERATION_SHIFT) as u32
+    }
+
+    /// What ids are ordered by: group, ordinal, generation.
+    const fn rank(self) -> u64 {
+        self.0.rotate_left(u64::BITS - GENERATION_SHIFT)
+    }
+}
+
+impl Ord for AgentId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for AgentId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -115,8 +157,17 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_group_and_ordinal() {
+    fn an_id_is_generation_group_and_ordinal() {
         let id = AgentId::new(3, u32::MAX);
-        assert_eq!((id.group(), id.ordinal(), id.0), (3, u32::MAX, 0x3_ffff_ffff));
+        assert_eq!((id.group(), id.ordinal(), id.generation(), id.0), (3, u32::MAX, 0, 0x3_ffff_ffff));
+        let last = AgentId::of_generation(0xfff, 7, 0xf_ffff);
+        assert_eq!((last.group(), last.ordinal(), last.generation()), (0xfff, 7, 0xf_ffff));
+        assert_eq!([AgentId::ENGINE, AgentId::EXTERNAL, AgentId::NATIVE].map(AgentId::group), [0; 3]);
+    }
+
+    #[test]
+    fn ids_are_ordered_by_group_then_ordinal_then_generation() {
+        let id = AgentId::of_generation;
+        assert!([id(1, 0, 0), id(1, 0, 9), id(1, 1, 0), id(1, u32::MAX, 0), id(2, 0, 0), id(999, 3, 1)].is_sorted());
     }
 }

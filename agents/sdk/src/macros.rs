@@ -15,14 +15,17 @@
 /// - `outbox_bytes`: size of the outbox area, a multiple of 8. A request takes 32 bytes and its payload.
 /// - `state = EXPRESSION` (optional): a constant to start from, instead of [`Default`]. It is part of the module's initial
 ///   image; use it for large states, which otherwise pass over the stack of 8 KiB.
-/// - `receive_exported` (optional): exports `agent_receive`, so that the host makes a call for each message. By default
-///   `agent_step` hands out the messages itself, in a single call.
+/// - Options, by name, in any order, after the others:
+///   - `receive_exported`: exports `agent_receive`, so that the host makes a call for each message. By default `agent_step`
+///     hands out the messages itself, in a single call.
+///   - `shutdown_exported`: exports `agent_shutdown`, so that the host calls [`Agent::shutdown`](crate::Agent::shutdown) when the
+///     agent is terminated. For agents that implement it.
 ///
 /// ```
 /// # use wasm_engine_sdk::{Agent, agent};
 /// # struct Large([u8; 10_000]);
 /// # impl Agent for Large {}
-/// agent!(Large, inbox_bytes = 1024, outbox_bytes = 64, state = Large([0; 10_000]), receive_exported);
+/// agent!(Large, inbox_bytes = 1024, outbox_bytes = 64, state = Large([0; 10_000]), receive_exported, shutdown_exported);
 /// # fn main() {}
 /// ```
 ///
@@ -33,23 +36,26 @@
 /// agent!(Small, inbox_bytes = 4100, outbox_bytes = 4096); // not a multiple of 8
 /// # fn main() {}
 /// ```
+///
+/// ```compile_fail
+/// # use wasm_engine_sdk::{Agent, agent};
+/// # #[derive(Default)] struct Small;
+/// # impl Agent for Small {}
+/// agent!(Small, inbox_bytes = 4096, outbox_bytes = 4096, step_exported); // no such option
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! agent {
-    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr $(,)?) => {
-        $crate::agent!(@ $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None), true, []);
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, state = $state:expr
+        $(, $option:ident)* $(,)?) => {
+        $crate::agent!(@module $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state),
+            [$($option)*]);
     };
-    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, state = $state:expr $(,)?) => {
-        $crate::agent!(@ $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state), true, []);
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr $(, $option:ident)* $(,)?) => {
+        $crate::agent!(@module $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None),
+            [$($option)*]);
     };
-    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, receive_exported $(,)?) => {
-        $crate::agent!(@ $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None), false,
-            [agent_receive]);
-    };
-    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, state = $state:expr, receive_exported $(,)?) => {
-        $crate::agent!(@ $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state), false,
-            [agent_receive]);
-    };
-    (@ $inbox:expr, $outbox:expr, $slot:ty, $start:expr, $receives:literal, [$($receive:ident)?]) => {
+    (@module $inbox:expr, $outbox:expr, $slot:ty, $start:expr, [$($option:ident)*]) => {
         // Exported under these names on wasm32 only: natively they would be symbols of the whole program.
         const _: () = {
             #[allow(non_upper_case_globals)]
@@ -57,6 +63,9 @@ macro_rules! agent {
             static agent_exchange: $crate::entry::Exchange<{ $inbox }, { $outbox }> = $crate::entry::Exchange::new();
 
             static STATE: $crate::entry::State<$slot> = $crate::entry::State::new($start);
+
+            /// Whether `agent_step` hands out the messages.
+            const RECEIVES: bool = true $(&& $crate::agent!(@step_receives $option))*;
 
             #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
             unsafe extern "C" fn agent_init(_context: u32) -> i32 {
@@ -67,27 +76,37 @@ macro_rules! agent {
             #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
             unsafe extern "C" fn agent_step(_context: u32) -> i32 {
                 // SAFETY: as in `agent_init`.
-                unsafe { $crate::entry::step::<_, { $inbox }, { $outbox }, $receives>(&agent_exchange, &STATE) }
+                unsafe { $crate::entry::step::<_, { $inbox }, { $outbox }, RECEIVES>(&agent_exchange, &STATE) }
             }
 
-            #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-            unsafe extern "C" fn agent_shutdown(_context: u32) -> i32 {
-                // SAFETY: as in `agent_init`.
-                unsafe { $crate::entry::shutdown(&agent_exchange, &STATE) }
-            }
-
-            $(
-                #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-                unsafe extern "C" fn $receive(message: u32) -> i32 {
-                    // SAFETY: as in `agent_init`; the address is the host's.
-                    unsafe { $crate::entry::receive(&agent_exchange, &STATE, message as usize as *const u8) }
-                }
-            )?
+            $($crate::agent!(@export $option agent_exchange STATE);)*
 
             // Natively nothing calls them.
             #[cfg(not(target_arch = "wasm32"))]
-            const _: &[unsafe extern "C" fn(u32) -> i32] = &[agent_init, agent_step, agent_shutdown $(, $receive)?];
+            const _: &[unsafe extern "C" fn(u32) -> i32] = &[agent_init, agent_step];
         };
+    };
+    (@step_receives receive_exported) => { false };
+    (@step_receives $option:ident) => { true };
+    (@export receive_exported $exchange:ident $state:ident) => {
+        #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
+        unsafe extern "C" fn agent_receive(message: u32) -> i32 {
+            // SAFETY: as in `agent_init`; the address is the host's.
+            unsafe { $crate::entry::receive(&$exchange, &$state, message as usize as *const u8) }
+        }
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: unsafe extern "C" fn(u32) -> i32 = agent_receive;
+    };
+    (@export shutdown_exported $exchange:ident $state:ident) => {
+        #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
+        unsafe extern "C" fn agent_shutdown(_context: u32) -> i32 {
+            // SAFETY: as in `agent_init`.
+            unsafe { $crate::entry::shutdown(&$exchange, &$state) }
+        }
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: unsafe extern "C" fn(u32) -> i32 = agent_shutdown;
     };
 }
 

@@ -3,9 +3,10 @@
 use core::marker::PhantomData;
 
 use bytemuck::AnyBitPattern;
-use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader, kind};
+use wasm_engine_abi::message::status;
+use wasm_engine_abi::{BounceReason, FaultNotice, InferenceStatus, MessageHeader, kind};
 
-use crate::{AgentId, TopicId};
+use crate::{AgentId, ModelId, TopicId};
 
 /// One message. It lies in the inbox, and is valid for the duration of the call.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +41,12 @@ impl<'a> Message<'a> {
         self.header.sequence
     }
 
-    /// The topic it was published to, if any. In the result of an inference: the number of the model.
+    /// The topic it was published to, if any.
     pub const fn topic(&self) -> Option<TopicId> {
-        if self.header.topic == 0 || self.is_bounce() { None } else { Some(TopicId(self.header.topic)) }
+        if self.header.topic == 0 || self.is_engine_s() { None } else { Some(TopicId(self.header.topic)) }
     }
 
-    /// The number of an [`InferenceStatus`] in a result, of a [`BounceReason`] in a bounce, else 0.
+    /// The number of an [`InferenceStatus`] in a result, of a [`BounceReason`] in a bounce, 1 in a request, 2 in a reply, else 0.
     pub const fn status(&self) -> u32 {
         self.header.status
     }
@@ -61,6 +62,16 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn read<T: AnyBitPattern>(&self) -> Option<T> {
         (self.payload.len() == size_of::<T>()).then(|| bytemuck::pod_read_unaligned(self.payload))
+    }
+
+    /// Whether its kind is one of the engine's.
+    const fn is_engine_s(&self) -> bool {
+        self.header.kind >= kind::RESERVED
+    }
+
+    /// What its field `topic` means in a message of this kind of the engine's.
+    const fn subject(&self, kind: u32) -> Option<u64> {
+        if self.header.kind == kind { Some(self.header.topic) } else { None }
     }
 
     /// Whether it is an external event.
@@ -83,12 +94,46 @@ impl<'a> Message<'a> {
         Some(known.unwrap_or(InferenceStatus::Failed))
     }
 
+    /// The model whose result it is, if it is one.
+    pub fn model(&self) -> Option<ModelId> {
+        self.subject(kind::INFERENCE).map(ModelId)
+    }
+
+    /// Whether its sender waits for a reply: [`crate::Context::reply`].
+    pub const fn is_request(&self) -> bool {
+        self.header.status == status::REQUEST && !self.is_engine_s()
+    }
+
+    /// Whether it is the reply to a request of this agent, which had the same [`correlation`](Self::correlation).
+    pub const fn is_reply(&self) -> bool {
+        self.header.status == status::REPLY && !self.is_engine_s()
+    }
+
+    /// The agent whom a request was for, if this says that no reply came in time. The [`correlation`](Self::correlation) is
+    /// the request's.
+    pub fn timed_out(&self) -> Option<AgentId> {
+        self.subject(kind::TIMEOUT).map(AgentId)
+    }
+
+    /// The new agent, if this says that one was spawned. The [`correlation`](Self::correlation) is the request's.
+    pub fn spawned(&self) -> Option<AgentId> {
+        self.subject(kind::SPAWNED).map(AgentId)
+    }
+
+    /// What happened to an agent that this one supervises, if this tells of a fault.
+    pub fn notice(&self) -> Option<Notice> {
+        if self.header.kind != kind::NOTICE {
+            return None;
+        }
+        self.read::<FaultNotice>().map(Notice::from)
+    }
+
     /// Whether it says that a message of this agent couldn't be delivered.
     pub const fn is_bounce(&self) -> bool {
         self.header.kind == kind::BOUNCE
     }
 
-    /// Why a message of this agent came back, if this is a bounce. Its [`correlation`](Self::correlation) is the message's.
+    /// Why a message of this agent came back, or a command of it can't be done, if this is a bounce. Its [`correlation`](Self::correlation) is the message's.
     pub const fn bounce(&self) -> Option<BounceReason> {
         if !self.is_bounce() {
             return None;
@@ -99,13 +144,42 @@ impl<'a> Message<'a> {
             3 => BounceReason::MailboxFull,
             4 => BounceReason::Terminated,
             5 => BounceReason::TooLarge,
+            7 => BounceReason::GroupFull,
+            8 => BounceReason::WrongState,
+            9 => BounceReason::OverBudget,
+            10 => BounceReason::NoRequest,
+            // A reason of a later engine is a refusal of which this SDK has no name.
             _ => BounceReason::Refused,
         })
     }
 
-    /// In a bounce: the number of the agent or the topic that was meant.
+    /// In a bounce: the number of the agent, the group or the topic that was meant.
     pub const fn bounced_from(&self) -> Option<u64> {
         if self.is_bounce() { Some(self.header.topic) } else { None }
+    }
+}
+
+/// What a supervisor is told of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The agent that faulted.
+    pub agent: AgentId,
+    /// The frame in which it did.
+    pub frame: u64,
+    /// Number of the kind of fault, as in the table of faults in `docs/ABI.md`.
+    pub fault: u32,
+    /// The fault's detail.
+    pub detail: u32,
+    /// How many faults the agent has had, this one included.
+    pub faults: u32,
+    /// Whether it stays as it is until this agent restarts or terminates it.
+    pub escalated: bool,
+}
+
+impl From<FaultNotice> for Notice {
+    fn from(notice: FaultNotice) -> Self {
+        let FaultNotice { agent, frame, fault, detail, faults, escalated } = notice;
+        Self { agent: AgentId(agent), frame, fault, detail, faults, escalated: escalated != 0 }
     }
 }
 

@@ -23,12 +23,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
+use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
-    BounceReason, CallKind, FrameContext, InferenceStatus, MessageHeader, Op, OutboxReader, OutboxRecord, RecordType,
-    agent_key, kind,
+    BounceReason, CallKind, FaultNotice, FrameContext, InferenceStatus, MessageHeader, Op, OutboxReader, OutboxRecord,
+    RecordType, agent_key, kind,
 };
 
-use crate::{Agent, AgentId, Context, Failure, Inbox, ModelId, Params, TopicId, entry};
+use crate::{Agent, AgentId, Context, Failure, Inbox, ModelId, Notice, Params, TopicId, entry};
 
 /// One agent and its exchange block.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl<A: Agent> Harness<A> {
         assert!(inbox_bytes.is_multiple_of(8) && outbox_bytes.is_multiple_of(8), "sizes are multiples of 8");
         let harness = Self {
             agent,
-            frame: FrameContext::default(),
+            frame: FrameContext { credits: u32::MAX, ..FrameContext::default() },
             inbox: Vec::new(),
             inbox_bytes_max: inbox_bytes,
             // Not zeros: whoever doesn't write its padding is found out.
@@ -79,6 +80,12 @@ impl<A: Agent> Harness<A> {
         self.id(id)
     }
 
+    /// What the next calls' [`Context::credits`] and [`Context::refused`] say: no bound and none, before this is called.
+    pub const fn budget(&mut self, credits: u32, refused: u32) {
+        self.frame.credits = credits;
+        self.frame.refused = refused;
+    }
+
     /// The agent.
     pub const fn agent(&self) -> &A {
         &self.agent
@@ -89,7 +96,16 @@ impl<A: Agent> Harness<A> {
     /// # Errors
     /// The agent's failure.
     pub fn init(&mut self, params: &str) -> Result<Vec<Output>, Failure> {
-        self.open(0, CallKind::Init, &[Incoming::new(AgentId::ENGINE, kind::PARAMS, params.as_bytes())]);
+        self.init_in(0, params)
+    }
+
+    /// Calls `init` in another frame, as for an agent that is spawned or restarted then. The agent is the one that it was: what
+    /// an engine that restarts it does, which gives it the module's initial memory, is a new harness.
+    ///
+    /// # Errors
+    /// The agent's failure.
+    pub fn init_in(&mut self, frame: u64, params: &str) -> Result<Vec<Output>, Failure> {
+        self.open(frame, CallKind::Init, &[Incoming::new(AgentId::ENGINE, kind::PARAMS, params.as_bytes())]);
         let (agent, mut ctx, mut inbox) = self.parts();
         let payload = inbox.next().map_or(&[][..], |message| message.payload());
         let result = agent.init(&mut ctx, Params::new(payload));
@@ -110,14 +126,17 @@ impl<A: Agent> Harness<A> {
         self.close(result)
     }
 
-    /// Calls `shutdown`.
+    /// Calls `shutdown`, with the messages of the agent's last frame.
     ///
     /// # Errors
     /// The agent's failure.
-    pub fn shutdown(&mut self, frame: u64) -> Result<Vec<Output>, Failure> {
-        self.open(frame, CallKind::Shutdown, &[]);
-        let (agent, mut ctx, _) = self.parts();
-        let result = agent.shutdown(&mut ctx);
+    ///
+    /// # Panics
+    /// As for [`step`](Self::step).
+    pub fn shutdown(&mut self, frame: u64, messages: &[Incoming]) -> Result<Vec<Output>, Failure> {
+        self.open(frame, CallKind::Shutdown, messages);
+        let (agent, mut ctx, inbox) = self.parts();
+        let result = agent.shutdown(&mut ctx, inbox);
         self.close(result)
     }
 
@@ -195,7 +214,24 @@ impl Incoming {
         Self { status: status as u32, ..Self::new(AgentId::ENGINE, kind::INFERENCE, outputs) }
     }
 
-    /// A message of the agent that couldn't be delivered to `meant`, the number of an agent or a topic.
+    /// Says that the agent's request to spawn was carried out.
+    pub fn spawned(child: AgentId) -> Self {
+        Self { topic: child.0, ..Self::new(AgentId::ENGINE, kind::SPAWNED, &[]) }
+    }
+
+    /// Tells a supervisor of a fault.
+    pub fn notice(notice: Notice) -> Self {
+        let Notice { agent, frame, fault, detail, faults, escalated } = notice;
+        let payload = FaultNotice { agent: agent.0, frame, fault, detail, faults, escalated: u32::from(escalated) };
+        Self { topic: agent.0, ..Self::new(AgentId::ENGINE, kind::NOTICE, bytemuck::bytes_of(&payload)) }
+    }
+
+    /// Says that the agent's request to `to` wasn't answered in time.
+    pub fn timeout(to: AgentId) -> Self {
+        Self { topic: to.0, ..Self::new(AgentId::ENGINE, kind::TIMEOUT, &[]) }
+    }
+
+    /// A message or a command of the agent that couldn't be delivered to `meant`, the number of an agent, a group or a topic.
     pub fn bounce(reason: BounceReason, meant: u64) -> Self {
         Self { status: reason as u32, topic: meant, ..Self::new(AgentId::ENGINE, kind::BOUNCE, &[]) }
     }
@@ -204,6 +240,27 @@ impl Incoming {
     #[must_use]
     pub fn correlation(mut self, correlation: u64) -> Self {
         self.correlation = correlation;
+        self
+    }
+
+    /// The same as a request, which waits for a reply.
+    #[must_use]
+    pub fn request(mut self) -> Self {
+        self.status = status::REQUEST;
+        self
+    }
+
+    /// The same as the reply to a request of the agent.
+    #[must_use]
+    pub fn reply(mut self) -> Self {
+        self.status = status::REPLY;
+        self
+    }
+
+    /// The result of an inference of this model.
+    #[must_use]
+    pub fn model(mut self, model: ModelId) -> Self {
+        self.topic = model.0;
         self
     }
 
@@ -237,6 +294,24 @@ pub enum Output {
     Send { to: AgentId, kind: u32, correlation: u64, payload: Vec<u8> },
     /// [`Context::publish`].
     Publish { topic: TopicId, kind: u32, correlation: u64, payload: Vec<u8> },
+    /// [`Context::broadcast`].
+    Broadcast { group: u32, kind: u32, correlation: u64, payload: Vec<u8> },
+    /// [`Context::request`].
+    Request { to: AgentId, kind: u32, correlation: u64, deadline_frames: u32, payload: Vec<u8> },
+    /// [`Context::reply`].
+    Reply { to: AgentId, kind: u32, correlation: u64, payload: Vec<u8> },
+    /// [`Context::spawn`].
+    Spawn { group: u32, kind: u32, correlation: u64, payload: Vec<u8> },
+    /// [`Context::pause`].
+    Pause { agent: AgentId },
+    /// [`Context::resume`].
+    Resume { agent: AgentId },
+    /// [`Context::terminate`].
+    Terminate { agent: AgentId },
+    /// [`Context::restart`].
+    Restart { agent: AgentId },
+    /// [`Context::wake_at`].
+    Wake { frame: u64 },
     /// [`Context::join`].
     Join { topic: TopicId },
     /// [`Context::leave`].
@@ -262,14 +337,31 @@ impl From<OutboxRecord<'_>> for Output {
         match record.op {
             Op::Send => Self::Send { to: AgentId(header.target), kind, correlation, payload },
             Op::Publish => Self::Publish { topic: TopicId(header.target), kind, correlation, payload },
+            Op::Broadcast => Self::Broadcast { group: group(header.target), kind, correlation, payload },
+            Op::Request => {
+                let deadline_frames = header.deadline_frames;
+                Self::Request { to: AgentId(header.target), kind, correlation, deadline_frames, payload }
+            }
+            Op::Reply => Self::Reply { to: AgentId(header.target), kind, correlation, payload },
+            Op::Spawn => Self::Spawn { group: group(header.target), kind, correlation, payload },
+            Op::Pause => Self::Pause { agent: AgentId(header.target) },
+            Op::Resume => Self::Resume { agent: AgentId(header.target) },
+            Op::Terminate => Self::Terminate { agent: AgentId(header.target) },
+            Op::Restart => Self::Restart { agent: AgentId(header.target) },
+            Op::Wake => Self::Wake { frame: header.target },
             Op::Join => Self::Join { topic: TopicId(header.target) },
             Op::Leave => Self::Leave { topic: TopicId(header.target) },
             Op::Infer => Self::Infer { model: ModelId(header.target), correlation, row: payload },
             Op::Log => Self::Log { level: kind, text: text(&payload) },
             Op::Record => named(header.target, RecordType::from_u32(kind), &payload),
-            op => unreachable!("no method of Context asks for {op:?}"),
+            op @ Op::WriteRegion => unreachable!("no method of Context asks for {op:?}"),
         }
     }
+}
+
+/// The methods of `Context` take a u32.
+fn group(target: u64) -> u32 {
+    u32::try_from(target).unwrap_or_else(|_| panic!("{target} isn't the number of a group"))
 }
 
 fn named(target: u64, kind: Option<RecordType>, payload: &[u8]) -> Output {

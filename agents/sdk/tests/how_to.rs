@@ -34,3 +34,22 @@ fn the_how_to_links_agents_as_the_samples_do() {
     let flags = config.lines().find(|line| line.starts_with("rustflags")).unwrap_or_default();
     assert!(!flags.is_empty() && text.contains(flags), "{flags}");
 }
+
+/// Blocks that say of which file they are an excerpt are one, word for word, but for the indentation of the whole.
+#[test]
+fn the_how_to_s_excerpts_are_from_the_samples() {
+    let text = read("docs/how-to/write-an-agent.md");
+    let mut found = 0;
+    for block in text.split("\n```rust excerpt of ").skip(1) {
+        let (path, rest) = block.split_once('\n').expect("a block has lines");
+        let excerpt = rest.split("\n```").next().unwrap_or_default();
+        let source = read(path);
+        let indented = |by: usize| {
+            let lines = excerpt.lines().map(|line| format!("{:by$}{line}", "").trim_end().to_owned());
+            format!("\n{}\n", lines.collect::<Vec<_>>().join("\n"))
+        };
+        assert!([0, 4, 8, 12].map(indented).iter().any(|lines| source.contains(lines)), "{path} hasn't:\n{excerpt}");
+        found += 1;
+    }
+    assert!(found > 0, "there are excerpts");
+}

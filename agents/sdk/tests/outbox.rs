@@ -169,5 +169,5 @@ fn messages_say_what_they_are() {
     assert_eq!(reader.agent().seen, 4);
     assert_eq!(reader.init(""), Err(Failure::PARAM_MISSING));
     assert_eq!(reader.init("seen = \"x\""), Err(Failure::PARAM_INVALID));
-    assert_eq!(reader.shutdown(10), Ok(vec![]));
+    assert_eq!(reader.shutdown(10, &[]), Ok(vec![]));
 }

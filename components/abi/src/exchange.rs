@@ -44,7 +44,7 @@ const _: () = assert!(size_of::<ExchangeHeader>() == 64 && align_of::<ExchangeHe
 pub struct FrameContext {
     /// Number of the frame, from 0.
     pub frame: u64,
-    /// The agent's own id: group in the upper 32 bits, ordinal in the lower.
+    /// The agent's own id, put together as [`crate::agent_id`] says.
     pub agent: u64,
     /// Key of the agent's random streams, derived from the run's seed and the agent's id.
     pub random_key: u64,
@@ -60,7 +60,8 @@ pub struct FrameContext {
     pub call: u32,
     /// Simulated length of a frame in microseconds; 0 where the scenario gives none.
     pub frame_period_us: u32,
-    /// Messages that the agent may send in this call before its group or its tenant is over its budget, at most.
+    /// Messages that the agent may send in this call before its group or its tenant is over its budget, at most;
+    /// `u32::MAX` where there is no bound.
     pub credits: u32,
     /// Messages of the agent that weren't taken since its last call.
     pub refused: u32,

@@ -8,6 +8,7 @@
 //! Everything is little-endian, every record is a multiple of [`RECORD_ALIGN`] bytes, and all reserved fields are zero.
 #![no_std]
 
+pub mod agent_id;
 pub mod capability;
 pub mod exchange;
 pub mod message;

@@ -10,7 +10,8 @@ use crate::padded;
 pub struct MessageHeader {
     /// The agent that sent it; [`sender::ENGINE`], [`sender::EXTERNAL`] or a native system's number otherwise.
     pub sender: u64,
-    /// The topic it was published to ([`crate::name_id`] of its name), or 0. In a bounce: the recipient or topic that was meant. In a result: the model.
+    /// The topic it was published to ([`crate::name_id`] of its name), or 0. In a bounce: the recipient or topic that was meant.
+    /// In a result: the model. In the engine's other messages: the agent that they are about.
     pub topic: u64,
     /// Chosen by the sender. A result or a bounce carries the one of its request.
     pub correlation: u64,
@@ -20,7 +21,7 @@ pub struct MessageHeader {
     pub sequence: u32,
     /// Meaning of the payload: the sender's own below [`kind::RESERVED`], one of [`kind`] from there on.
     pub kind: u32,
-    /// An [`InferenceStatus`] in a result, a [`BounceReason`] in a bounce, else 0.
+    /// An [`InferenceStatus`] in a result, a [`BounceReason`] in a bounce, one of [`status`] in an agent's message, else 0.
     pub status: u32,
     /// Length of the payload in bytes, without padding.
     pub payload_bytes: u32,
@@ -61,9 +62,19 @@ pub mod kind {
     pub const TIMEOUT: u32 = 0x8000_0006;
 }
 
+/// What an agent's message is: its `status`, set by the engine.
+pub mod status {
+    /// Neither of the others.
+    pub const PLAIN: u32 = 0;
+    /// A request: its sender waits for a reply with the same `correlation`.
+    pub const REQUEST: u32 = 1;
+    /// The reply to a request of the recipient's.
+    pub const REPLY: u32 = 2;
+}
+
 /// Senders that aren't agents. Group 0 is the host.
 pub mod sender {
-    /// The engine itself: results, bounces and parameters.
+    /// The engine itself: results, bounces, parameters, and what else it tells.
     pub const ENGINE: u64 = 0;
     /// The world outside: external events.
     pub const EXTERNAL: u64 = 1;

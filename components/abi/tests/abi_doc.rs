@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use wasm_engine_abi::message::sender;
+use wasm_engine_abi::agent_id::{GENERATION_SHIFT, GROUP_MAX, GROUP_SHIFT};
+use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{
     ABI_VERSION, BounceReason, CallKind, Capability, EXPORT_EXCHANGE, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE,
-    EXPORT_SHUTDOWN, EXPORT_STEP, ExchangeHeader, FrameContext, IMPORT_MODULE, InferenceStatus, MAGIC, MessageHeader,
-    Op, OutboxHeader, RecordType, exchange, kind, name_id, philox4x32,
+    EXPORT_SHUTDOWN, EXPORT_STEP, ExchangeHeader, FaultNotice, FrameContext, IMPORT_MODULE, InferenceStatus, MAGIC,
+    MessageHeader, Op, OutboxHeader, RecordType, exchange, kind, name_id, philox4x32,
 };
 
 /// The cells of a row, without backticks.
@@ -103,13 +104,15 @@ fn records_are_laid_out_as_documented() {
             inbox_bytes,
             call,
             frame_period_us,
-            reserved,
+            credits,
+            refused,
             outbox_records,
             outbox_bytes,
         }
     );
     check_struct!(tables, MessageHeader { sender, topic, correlation, frame, sequence, kind, status, payload_bytes });
-    check_struct!(tables, OutboxHeader { target, correlation, op, kind, payload_bytes, reserved });
+    check_struct!(tables, OutboxHeader { target, correlation, op, kind, payload_bytes, deadline_frames });
+    check_struct!(tables, FaultNotice { agent, frame, fault, detail, faults, escalated });
 }
 
 #[test]
@@ -117,26 +120,69 @@ fn numbers_have_the_documented_names() {
     let (_, tables) = document();
     let calls = [CallKind::Init, CallKind::Step, CallKind::Shutdown];
     check_numbers(&tables, "CallKind", &calls.map(|call| (call as u64, call)));
-    let kinds = [(kind::INFERENCE, "INFERENCE"), (kind::BOUNCE, "BOUNCE"), (kind::PARAMS, "PARAMS")];
+    let kinds = [
+        (kind::INFERENCE, "INFERENCE"),
+        (kind::BOUNCE, "BOUNCE"),
+        (kind::PARAMS, "PARAMS"),
+        (kind::SPAWNED, "SPAWNED"),
+        (kind::NOTICE, "NOTICE"),
+        (kind::TIMEOUT, "TIMEOUT"),
+    ];
     check_numbers(&tables, "MessageKind", &kinds.map(|(number, name)| (u64::from(number), name)));
+    let statuses = [(status::PLAIN, "PLAIN"), (status::REQUEST, "REQUEST"), (status::REPLY, "REPLY")];
+    check_numbers(&tables, "MessageStatus", &statuses.map(|(number, name)| (u64::from(number), name)));
     let senders = [(sender::ENGINE, "ENGINE"), (sender::EXTERNAL, "EXTERNAL"), (sender::NATIVE, "NATIVE")];
     check_numbers(&tables, "Sender", &senders);
     check_numbers(&tables, "InferenceStatus", &InferenceStatus::ALL.map(|status| (status as u64, status)));
-    let reasons = [
-        BounceReason::UnknownRecipient,
-        BounceReason::UnknownTopic,
-        BounceReason::MailboxFull,
-        BounceReason::Terminated,
-        BounceReason::TooLarge,
-        BounceReason::Refused,
-    ];
-    check_numbers(&tables, "BounceReason", &reasons.map(|reason| (reason as u64, reason)));
+    check_numbers(&tables, "BounceReason", &BounceReason::ALL.map(|reason| (reason as u64, reason)));
     let ops: Vec<_> = (0..100).filter_map(|op| Some((u64::from(op), Op::from_u32(op)?))).collect();
     check_numbers(&tables, "Op", &ops);
     let records: Vec<_> = (0..100).filter_map(|kind| Some((u64::from(kind), RecordType::from_u32(kind)?))).collect();
     check_numbers(&tables, "RecordType", &records);
     let bits: Vec<_> = Capability::ALL.iter().map(|&c| (u64::from((c as u32).trailing_zeros()), c.name())).collect();
     check_numbers(&tables, "Capabilities", &bits);
+}
+
+/// Each operation stands with the capability that it needs, and with no other.
+#[test]
+fn capabilities_allow_the_documented_operations() {
+    let (_, tables) = document();
+    for (row, capability) in tables["Capabilities"].iter().zip(Capability::ALL) {
+        let allowed: Vec<_> =
+            row[2].split([' ', ',', ';']).filter(|word| word.starts_with(char::is_uppercase)).collect();
+        let ops = (0..100).filter_map(Op::from_u32).filter(|op| op.capability() == capability);
+        assert_eq!(allowed, ops.map(|op| format!("{op:?}")).collect::<Vec<_>>(), "{}", capability.name());
+    }
+    let denied = tables["Faults"].iter().find(|row| row[1] == "denied").expect("a row of the fault `denied`");
+    let powers = Capability::ALL.map(|capability| format!("{} {}", capability as u32, capability.name())).join(", ");
+    assert!(denied[2].ends_with(&powers), "the fault `denied` doesn't say `{powers}`");
+}
+
+#[test]
+fn ids_are_put_together_as_documented() {
+    let (text, tables) = document();
+    let bits: Vec<_> = tables["Agents' ids"].iter().map(|row| (row[0].as_str(), row[1].as_str())).collect();
+    let expected = [
+        (format!("0 to {}", GROUP_SHIFT - 1), "ordinal"),
+        (format!("{GROUP_SHIFT} to {}", GENERATION_SHIFT - 1), "group"),
+        (format!("{GENERATION_SHIFT} to {}", u64::BITS - 1), "generation"),
+    ];
+    assert_eq!(bits, expected.each_ref().map(|(bits, name)| (bits.as_str(), *name)));
+    assert!(text.contains(&format!("rotated left by {} bits", u64::BITS - GENERATION_SHIFT)));
+    assert!(text.contains(&format!("GROUP_MAX = {GROUP_MAX:#x}")), "the example in C masks another group");
+    assert!(text.contains(&format!("sender >> {GROUP_SHIFT} & GROUP_MAX")), "the example in C shifts another way");
+}
+
+/// Faults are defined in components, where a test compares the names. Here: each number and each name is there once.
+#[test]
+fn faults_are_numbered_from_0() {
+    let (_, tables) = document();
+    let rows = &tables["Faults"];
+    assert!(rows.iter().map(|row| number(&row[0])).eq(0..rows.len() as u64));
+    let mut names: Vec<_> = rows.iter().map(|row| &row[1]).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), rows.len());
 }
 
 #[test]

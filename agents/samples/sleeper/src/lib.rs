@@ -1,0 +1,126 @@
+//! Sleeps, wakes in frames that it chose, counts, and goes back to sleep: an agent that costs nothing in all other frames.
+//!
+//! Parameter: `period`, frames from one waking to the next, at least 1. The agent with ordinal o, initialised in frame f, wakes first
+//! in frame f + 1 + o mod `period`, so that a large group spreads evenly over the frames. Each time it records `wakes`, and
+//! `late`: how often it was called only after the frame that it wanted.
+//!
+//! For groups that are called only by timer (`schedule = "timer"`), or by timer and messages (`"message"`). A message wakes it too, and
+//! is counted: with its next waking it records `messages`, if there were any.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+use wasm_engine_sdk::{Agent, Context, Failure, Message, Params, agent};
+
+/// `period` is 0.
+const BAD_PARAMS: Failure = Failure::new(1);
+
+struct Sleeper {
+    period: u64,
+    /// The frame in which it wants to be called.
+    next: u64,
+    wakes: i64,
+    late: i64,
+    messages: i64,
+}
+
+impl Sleeper {
+    const NEW: Self = Self { period: 1, next: 0, wakes: 0, late: 0, messages: 0 };
+}
+
+impl Agent for Sleeper {
+    fn init(&mut self, ctx: &mut Context<'_>, params: Params<'_>) -> Result<(), Failure> {
+        self.period = params.u64("period")?;
+        if self.period == 0 {
+            return Err(BAD_PARAMS);
+        }
+        self.next = ctx.frame() + 1 + u64::from(ctx.ordinal()) % self.period;
+        Ok(ctx.wake_at(self.next)?)
+    }
+
+    fn receive(&mut self, _ctx: &mut Context<'_>, _message: &Message<'_>) -> Result<(), Failure> {
+        self.messages += 1;
+        Ok(())
+    }
+
+    fn step(&mut self, ctx: &mut Context<'_>) -> Result<(), Failure> {
+        let frame = ctx.frame();
+        if frame < self.next {
+            // A message woke it. The wish for a later frame still holds.
+            return Ok(());
+        }
+        self.wakes += 1;
+        self.late += i64::from(frame > self.next);
+        // The first later frame of its own, also where it overslept some.
+        let slept = (frame - self.next) / self.period * self.period;
+        self.next = self.next.saturating_add(slept).saturating_add(self.period);
+        ctx.record_i64("wakes", self.wakes)?;
+        ctx.record_i64("late", self.late)?;
+        if self.messages > 0 {
+            ctx.record_i64("messages", self.messages)?;
+        }
+        Ok(ctx.wake_at(self.next)?)
+    }
+}
+
+agent!(Sleeper, inbox_bytes = 1024, outbox_bytes = 256, state = Sleeper::NEW);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_engine_sdk::AgentId;
+    use wasm_engine_sdk::testing::{Harness, Incoming, Output};
+
+    fn sleeper(ordinal: u32) -> Harness<Sleeper> {
+        Harness::new(Sleeper::NEW, 1024, 256).id(AgentId::new(1, ordinal))
+    }
+
+    fn record(name: &str, value: i64) -> Output {
+        Output::RecordI64 { name: name.into(), value }
+    }
+
+    fn woken(wakes: i64, late: i64, frame: u64) -> Vec<Output> {
+        vec![record("wakes", wakes), record("late", late), Output::Wake { frame }]
+    }
+
+    /// Whoever is called in each frame for which it asked counts a waking in each period, and each has its frames.
+    #[test]
+    fn it_wakes_once_in_each_period() {
+        for (ordinal, first) in [(0, 1), (1, 2), (6, 7), (7, 1), (15, 2)] {
+            let mut sleeper = sleeper(ordinal);
+            assert_eq!(sleeper.init("period = 7\n"), Ok(vec![Output::Wake { frame: first }]));
+            for wakes in 1..10 {
+                let frame = first + (wakes - 1) * 7;
+                assert_eq!(sleeper.step(frame, &[]), Ok(woken(wakes.cast_signed(), 0, frame + 7)));
+            }
+        }
+    }
+
+    #[test]
+    fn it_counts_from_the_frame_of_its_init() {
+        assert_eq!(sleeper(3).init_in(100, "period = 10\n"), Ok(vec![Output::Wake { frame: 104 }]));
+    }
+
+    #[test]
+    fn messages_wake_it_and_leave_its_wish_alone() {
+        let mut sleeper = sleeper(2);
+        assert_eq!(sleeper.init("period = 5\n"), Ok(vec![Output::Wake { frame: 3 }]));
+        let message = Incoming::message(AgentId::new(2, 0), 1, &[]);
+        assert_eq!(sleeper.step(1, core::slice::from_ref(&message)), Ok(vec![]));
+        let expected = vec![record("wakes", 1), record("late", 0), record("messages", 2), Output::Wake { frame: 8 }];
+        assert_eq!(sleeper.step(3, &[message]), Ok(expected));
+    }
+
+    #[test]
+    fn what_it_oversleeps_is_counted_and_not_made_up_for() {
+        for (called, next) in [(4, 8), (7, 8), (8, 13), (9, 13), (12, 13), (13, 18)] {
+            let mut sleeper = sleeper(2);
+            assert_eq!(sleeper.init("period = 5\n"), Ok(vec![Output::Wake { frame: 3 }]));
+            assert_eq!(sleeper.step(called, &[]), Ok(woken(1, 1, next)), "called in frame {called}");
+        }
+    }
+
+    #[test]
+    fn a_period_of_no_frames_is_a_failure() {
+        assert_eq!(sleeper(0).init("period = 0\n"), Err(BAD_PARAMS));
+        assert_eq!(sleeper(0).init(""), Err(Failure::PARAM_MISSING));
+    }
+}
