@@ -36,7 +36,7 @@ pub mod seal;
 pub mod populate;
 
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
-pub use native::{Mail, Post, PostError, RegisterState};
+pub use native::{Census, Control, Mail, Post, PostError, RegisterState};
 pub use populate::{GroupSeed, Population, populate};
 
 use bevy_app::{App, Plugin};

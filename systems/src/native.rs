@@ -11,11 +11,14 @@ use wasm_engine_abi::{
     MessageHeader,
     message::{kind, sender},
 };
-use wasm_engine_components::{AgentId, Lane, Recipient, StableId, TopicId, limits};
+use wasm_engine_components::{
+    Action, AgentId, Backlog, GroupId, Lane, Lifecycle, Order, Recipient, StableId, TopicId, limits,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::command::PendingCommands;
 use crate::digest::{LaneSums, part_digest};
-use crate::directory::Directory;
+use crate::directory::{Directory, GroupRange};
 use crate::frame::{Frame, FrameClock, FrameStage};
 use crate::mailroom::{Mailroom, Outputs};
 
@@ -67,24 +70,79 @@ pub fn clear_native_lane(mut lanes: ResMut<LaneSums>) {
 
 /// What agents are about to read: for systems in [`crate::AuthorSystems::Sense`].
 #[derive(SystemParam)]
-pub struct Mail<'w> {
+pub struct Mail<'w, 's> {
+    backlogs: Query<'w, 's, &'static Backlog>,
     directory: Res<'w, Directory>,
     mailroom: Res<'w, Mailroom>,
     outputs: Res<'w, Outputs>,
 }
 
-impl Mail<'_> {
-    /// An agent's inbox of this frame, in the order in which the agent sees it: headers and payloads. Empty for an agent
-    /// that doesn't exist.
+impl Mail<'_, '_> {
+    /// An agent's mailbox in this frame, in the order in which the agent sees it: headers and payloads of what waited, and of
+    /// what arrived. Empty for an agent that doesn't exist.
     pub fn inbox(&self, agent: AgentId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
         let index = self.directory.index(agent);
-        index.into_iter().flat_map(|index| self.mailroom.inbox(&self.outputs, index))
+        let backlog = index.and_then(|index| self.backlogs.get(self.directory.mailboxes[index as usize]).ok());
+        let held = backlog.into_iter().flat_map(|backlog| &backlog.0);
+        let held = held.map(|stored| (&stored.header, stored.payload.as_slice()));
+        held.chain(index.into_iter().flat_map(|index| self.mailroom.inbox(&self.outputs, index)))
     }
 
     /// What reaches the members of a topic in this frame, lowest sender first. So a native system listens to agents.
     pub fn published(&self, topic: TopicId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
         let topic = self.directory.topic(topic);
         topic.into_iter().flat_map(|topic| self.mailroom.published(&self.outputs, topic))
+    }
+}
+
+/// Commands of native systems: they take effect at the start of the next frame, before those of agents. Two systems that
+/// give commands need an order between them.
+#[derive(SystemParam)]
+pub struct Control<'w> {
+    directory: Res<'w, Directory>,
+    pending: ResMut<'w, PendingCommands>,
+}
+
+impl Control<'_> {
+    /// A new agent in a group that has room for one (`agents_max`). A payload is its first message.
+    ///
+    /// # Errors
+    /// There is no such group, or the message breaks a limit.
+    pub fn spawn(&mut self, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), PostError> {
+        self.directory.group(group).ok_or(PostError::Unknown)?;
+        check_message(kind, payload)?;
+        self.pending.native.push(Action::Spawn { group, kind, payload: payload.to_vec() });
+        Ok(())
+    }
+
+    /// Something that happens to an agent. What doesn't fit its state when it takes effect is counted as refused.
+    ///
+    /// # Errors
+    /// There is no such agent.
+    pub fn order(&mut self, agent: AgentId, order: Order) -> Result<(), PostError> {
+        self.directory.index(agent).ok_or(PostError::Unknown)?;
+        self.pending.native.push(Action::Agent(agent, order));
+        Ok(())
+    }
+}
+
+/// The population, as a native system may look at it: who there is, and where each is in its life.
+#[derive(SystemParam)]
+pub struct Census<'w> {
+    directory: Res<'w, Directory>,
+}
+
+impl Census<'_> {
+    /// The agents of a group that haven't ended, in the order of their ids.
+    pub fn agents(&self, group: GroupId) -> impl Iterator<Item = (AgentId, Lifecycle)> {
+        let positions = self.directory.group(group).map_or(0..0, GroupRange::positions);
+        let all = positions.map(|at| (self.directory.ids[at as usize], self.directory.lifecycles[at as usize]));
+        all.filter(|(_, lifecycle)| lifecycle.is_alive())
+    }
+
+    /// Where an agent is in its life; `None` if there is no such agent, or another one has its ordinal by now.
+    pub fn lifecycle(&self, agent: AgentId) -> Option<Lifecycle> {
+        self.directory.index(agent).map(|at| self.directory.lifecycles[at as usize])
     }
 }
 
@@ -100,7 +158,7 @@ pub struct Post<'w> {
 /// Why a native system's message wasn't taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostError {
-    /// There is no such agent, or no such topic.
+    /// There is no such agent (any more), topic or group.
     Unknown,
     /// The kind is [`kind::RESERVED`] or above.
     ReservedKind,
@@ -111,7 +169,7 @@ pub enum PostError {
 impl std::fmt::Display for PostError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "there is no such agent or topic",
+            Self::Unknown => "there is no such agent, topic or group",
             Self::ReservedKind => "kinds from 0x80000000 on are the engine's",
             Self::TooLarge => "the payload is longer than a message's limit",
         })
@@ -126,8 +184,18 @@ impl Post<'_> {
     /// # Errors
     /// There is no such agent, or the message breaks a limit.
     pub fn send(&mut self, to: AgentId, kind: u32, payload: &[u8]) -> Result<(), PostError> {
-        let index = self.directory.index(to).ok_or(PostError::Unknown)?;
+        let index = self.directory.alive(to).ok_or(PostError::Unknown)?;
         self.post(Recipient::Agent(index), 0, kind, payload)
+    }
+
+    /// Sends a message to all agents of a group.
+    ///
+    /// # Errors
+    /// There is no such group, or the message breaks a limit.
+    pub fn broadcast(&mut self, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), PostError> {
+        let at =
+            self.directory.group_position(group).and_then(|at| u32::try_from(at).ok()).ok_or(PostError::Unknown)?;
+        self.post(Recipient::Group(at), 0, kind, payload)
     }
 
     /// Publishes a message to the members of a topic.
@@ -140,12 +208,7 @@ impl Post<'_> {
     }
 
     fn post(&mut self, to: Recipient, topic: u64, kind: u32, payload: &[u8]) -> Result<(), PostError> {
-        if kind >= kind::RESERVED {
-            return Err(PostError::ReservedKind);
-        }
-        if payload.len() > limits::PAYLOAD_BYTES_MAX as usize {
-            return Err(PostError::TooLarge);
-        }
+        check_message(kind, payload)?;
         let header = MessageHeader {
             sender: sender::NATIVE,
             topic,
@@ -157,4 +220,14 @@ impl Post<'_> {
         self.mailroom.native.push(to, header, payload.to_vec());
         Ok(())
     }
+}
+
+fn check_message(kind: u32, payload: &[u8]) -> Result<(), PostError> {
+    if kind >= kind::RESERVED {
+        return Err(PostError::ReservedKind);
+    }
+    if payload.len() > limits::PAYLOAD_BYTES_MAX as usize {
+        return Err(PostError::TooLarge);
+    }
+    Ok(())
 }

@@ -102,7 +102,7 @@ impl Desk<'_> {
             chunk.sent += u64::from(record.op.is_message());
             match record.op {
                 Op::Send => {
-                    self.send(request, &record, sequence, status::SENT, chunk);
+                    self.send(request, &record, sequence, status::PLAIN, chunk);
                 }
                 Op::Publish => self.publish(request, &record, sequence, chunk),
                 op => {

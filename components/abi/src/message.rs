@@ -70,6 +70,8 @@ pub mod status {
     pub const REQUEST: u32 = 1;
     /// The reply to a request of the recipient's.
     pub const REPLY: u32 = 2;
+    /// A message to all agents of the recipient's group.
+    pub const BROADCAST: u32 = 3;
 }
 
 /// Senders that aren't agents. Group 0 is the host.
@@ -80,18 +82,6 @@ pub mod sender {
     pub const EXTERNAL: u64 = 1;
     /// A native system of the simulation's author.
     pub const NATIVE: u64 = 2;
-}
-
-/// The `status` of a message from an agent.
-pub mod status {
-    /// It was sent or published.
-    pub const SENT: u32 = 0;
-    /// It is to be answered by a reply.
-    pub const REQUEST: u32 = 1;
-    /// It is the answer to a request.
-    pub const REPLY: u32 = 2;
-    /// It was sent to all agents of a group.
-    pub const BROADCAST: u32 = 3;
 }
 
 /// How an inference job went: the `status` of a message of kind [`kind::INFERENCE`].

@@ -129,7 +129,12 @@ fn numbers_have_the_documented_names() {
         (kind::TIMEOUT, "TIMEOUT"),
     ];
     check_numbers(&tables, "MessageKind", &kinds.map(|(number, name)| (u64::from(number), name)));
-    let statuses = [(status::PLAIN, "PLAIN"), (status::REQUEST, "REQUEST"), (status::REPLY, "REPLY")];
+    let statuses = [
+        (status::PLAIN, "PLAIN"),
+        (status::REQUEST, "REQUEST"),
+        (status::REPLY, "REPLY"),
+        (status::BROADCAST, "BROADCAST"),
+    ];
     check_numbers(&tables, "MessageStatus", &statuses.map(|(number, name)| (u64::from(number), name)));
     let senders = [(sender::ENGINE, "ENGINE"), (sender::EXTERNAL, "EXTERNAL"), (sender::NATIVE, "NATIVE")];
     check_numbers(&tables, "Sender", &senders);
