@@ -3,7 +3,7 @@
 use bevy_ecs::world::World;
 use wasm_engine_components::{
     AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
-    Members, Model, OverflowPolicy, Topic, TopicId,
+    Members, Model, OverflowPolicy, SchedulerSettings, Tenant, Topic, TopicId,
 };
 
 use crate::digest::{LaneSums, chain};
@@ -26,6 +26,10 @@ pub struct Population {
     pub topics: Vec<Topic>,
     /// The models.
     pub models: Vec<Model>,
+    /// What a frame may cost, and who goes first.
+    pub scheduler: SchedulerSettings,
+    /// The tenants, in the order of their ids.
+    pub tenants: Vec<Tenant>,
 }
 
 /// A group and what its agents start with.
