@@ -76,6 +76,12 @@ pub(super) fn text(summary: &Summary) -> String {
             thousands(summary.dropped)
         ),
     );
+    if summary.commands > 0 {
+        line("commands", format!("{} carried out", thousands(summary.commands)));
+    }
+    if summary.deferred > 0 {
+        line("deferred", format!("{} steps, for want of budget", thousands(summary.deferred)));
+    }
     if summary.inference_jobs > 0 {
         let rows = summary.inference_rows_per_batch;
         line("inference", format!("{} jobs, {rows:.1} rows per batch", thousands(summary.inference_jobs)));
