@@ -49,6 +49,18 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const RESTARTS_MAX: u32 = 1_000_000;
 /// Longest pause before an agent's first restart, in frames.
 pub const BACKOFF_FRAMES_MAX: u32 = 1_000_000;
+/// Most frames from one step of a group's agents to the next.
+pub const PERIOD_FRAMES_MAX: u32 = 1_000_000;
+/// Highest priority of a group.
+pub const PRIORITY_MAX: u32 = 1_000;
+/// Most frames of waiting for which an agent's priority counts one more.
+pub const AGEING_FRAMES_MAX: u32 = 1_000_000;
+/// Most tenants that a scenario may have.
+pub const TENANTS_MAX: u32 = 1_000;
+/// Most agents that one line of an events file may spawn.
+pub const EVENT_SPAWNS_MAX: u32 = 1_000_000;
+/// Most bytes of first messages that one line of an events file may give to the agents that it spawns, all together.
+pub const EVENT_SPAWN_BYTES_MAX: u64 = 64 << 20;
 /// Most output names, counted per group, that a run's summary keeps apart.
 pub const SUMMARY_OUTPUTS_MAX: usize = 10_000;
 /// Most last values of outputs, one for each agent and name, that a run's summary keeps.
@@ -63,6 +75,7 @@ pub const WASM_PAGE_BYTES: u64 = 64 << 10;
 const _: () = assert!(CALL_DEPTH_MAX as u64 * FUNCTION_FRAME_BYTES_MAX as u64 <= WASM_STACK_BYTES_MAX as u64);
 const _: () = assert!((WASM_STACK_BYTES_MAX as usize) < THREAD_STACK_BYTES);
 const _: () = assert!(PAYLOAD_BYTES_MAX as usize * 8 <= EVENT_LINE_BYTES_MAX);
+const _: () = assert!(PAYLOAD_BYTES_MAX as u64 <= EVENT_SPAWN_BYTES_MAX);
 const _: () = assert!(GROUP_AGENTS_MAX <= AGENTS_MAX && GROUPS_MAX < u32::MAX);
 
 /// What bounds one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.

@@ -222,20 +222,32 @@ impl Machine {
             groups: seeds.collect(),
             topics: scenario.topics.iter().map(|entry| Topic { id: entry.id, name: entry.name.clone() }).collect(),
             models: scenario.models.iter().zip(&models).map(|(entry, info)| model(entry, info)).collect(),
-            ..Population::default()
+            scheduler: scenario.scheduler,
+            tenants: scenario.tenants.clone(),
         };
         Ok(Self { agents, inference, population, modules, models, onnx_runtime })
     }
 }
 
+/// A group without those of its references that lead to groups which don't take part.
 fn group(entry: &GroupEntry, enabled: &[&GroupEntry]) -> Group {
-    let takes = |id: &GroupId| enabled.iter().any(|other| other.id == *id);
+    // They come in the order of their ids.
+    let takes_part = |id: &GroupId| enabled.binary_search_by_key(id, |other| other.id).is_ok();
+    let present = |groups: &[GroupId]| -> Vec<GroupId> { groups.iter().copied().filter(takes_part).collect() };
     Group {
+        id: entry.id,
+        name: entry.name.clone(),
+        agents: entry.agents,
+        agents_max: entry.agents_max,
         capabilities: entry.capabilities,
-        accepts: entry.accepts.as_ref().map(|groups| groups.iter().copied().filter(takes).collect()),
+        accepts: entry.accepts.as_deref().map(present),
         limits: entry.limits,
         on_fault: entry.on_fault,
-        ..Group::new(entry.id, entry.name.clone(), entry.agents)
+        schedule: entry.schedule,
+        after: present(&entry.after),
+        controls: present(&entry.controls),
+        supervisor: entry.supervisor.filter(takes_part),
+        tenant: entry.tenant,
     }
 }
 

@@ -13,7 +13,7 @@ use wasm_engine::frame_loop::FrameSource;
 use wasm_engine::problem::RunError;
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine_abi::name_id;
-use wasm_engine_components::{AgentId, EventTarget, ExternalEvent, FrameInputs, GroupId, TopicId};
+use wasm_engine_components::{Action, AgentId, EventTarget, ExternalEvent, FrameInputs, GroupId, Order, TopicId};
 
 const SCENARIO: &str = r#"
 frames = 5
@@ -38,6 +38,11 @@ name = "off"
 enabled = false
 module = "a"
 agents = 1
+[[groups]]
+name = "pool"
+module = "a"
+agents = 0
+agents_max = 10
 "#;
 
 struct Case {
@@ -118,6 +123,42 @@ fn events_reach_their_frame_in_the_order_of_the_file() {
         [vec![first, topic], vec![], vec![event(agent(2, 0), &[1, 2]), event(agent(2, 0), &[])], vec![], vec![],]
     );
     assert_eq!(source.counts(), EventCounts { delivered: 4, disabled: 1, late: 1 });
+}
+
+#[test]
+fn commands_reach_their_frame_in_the_order_of_the_file() {
+    let case = Case::new();
+    let lines = concat!(
+        "{\"frame\":1,\"command\":\"pause\",\"agent\":\"readers/2\"}\n",
+        "{\"frame\":1,\"to\":\"readers/2\",\"text\":\"waits\"}\n",
+        "{\"frame\":1,\"command\":\"spawn\",\"group\":\"pool\",\"count\":2,\"kind\":7,\"numbers\":[1],\"type\":\"u8\"}\n",
+        "{\"frame\":1,\"command\":\"resume\",\"agent\":\"readers/2#0\"}\n",
+        "{\"frame\":2,\"command\":\"terminate\",\"agent\":\"pool/9#1048575\"}\n",
+        "{\"frame\":2,\"command\":\"restart\",\"agent\":\"ledger\"}\n",
+        "{\"frame\":2,\"command\":\"spawn\",\"group\":\"off\",\"count\":1000000}\n",
+        "{\"frame\":2,\"command\":\"pause\",\"agent\":\"off/0\"}\n",
+        "{\"frame\":2,\"command\":\"spawn\",\"group\":\"ledger\"}\n",
+        "{\"frame\":2,\"to\":\"pool/3#2\"}\n",
+        "{\"frame\":5,\"command\":\"spawn\",\"group\":\"pool\"}\n",
+    );
+    let mut source = case.open(lines.as_bytes()).unwrap();
+    let inputs: Vec<FrameInputs> = (0..3).map(|frame| source.next_frame(frame).unwrap().unwrap()).collect();
+    let order = |agent, order| Action::Agent(agent, order);
+    let (reader, ledger) = (AgentId::new(GroupId(1), 2), AgentId::new(GroupId(2), 0));
+    let spawn = Action::Spawn { group: GroupId(5), kind: 7, payload: vec![1] };
+    assert_eq!(inputs[0], FrameInputs::default());
+    assert_eq!(inputs[1].events, [event(agent(1, 2), b"waits")]);
+    assert_eq!(
+        inputs[1].commands,
+        [order(reader, Order::Pause), spawn.clone(), spawn, order(reader, Order::Resume)],
+        "in the order of the file"
+    );
+    let last = AgentId::of_generation(GroupId(5), 9, AgentId::GENERATION_MAX);
+    let bare = Action::Spawn { group: GroupId(2), kind: 0, payload: Vec::new() };
+    assert_eq!(inputs[2].commands, [order(last, Order::Terminate), order(ledger, Order::Restart), bare]);
+    let third = AgentId::of_generation(GroupId(5), 3, 2);
+    assert_eq!(inputs[2].events, [event(EventTarget::Agent(third), b"")]);
+    assert_eq!(source.counts(), EventCounts { delivered: 8, disabled: 2, late: 1 }, "a line counts once");
 }
 
 #[test]

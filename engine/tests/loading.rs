@@ -10,6 +10,7 @@ use wasm_engine::files::sha256_of_file;
 use wasm_engine::run_dir::{Place, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
+use wasm_engine_components::{FaultPolicy, Group, GroupId, Schedule, TenantId, Trigger};
 
 /// A ring of four agents in a folder, with `more` in its scenario.
 fn scenario(folder: &Path, more: &str) -> Scenario {
@@ -82,6 +83,31 @@ fn a_cache_that_cannot_be_used_is_said_and_nothing_else() {
     let told = said(&scenario, Some(&folder.path().join("ring.wasm"))).unwrap();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("warning: compiled modules aren't kept for the next run: "), "{told:?}");
+}
+
+/// What a group says of one that isn't enabled counts for nothing, and the rest reaches the world as it is written.
+#[test]
+fn groups_reach_the_world_without_references_to_absent_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let off = "[[groups]]\nname = \"off\"\nmodule = \"ring\"\nagents = 1\nenabled = false\n";
+    let pool = "[[groups]]\nname = \"pool\"\nmodule = \"ring\"\nagents = 1\nagents_max = 3\n\
+                params = { agents = 4, tokens = 4, audit_every = 5 }\nschedule = { on = \"timer\", priority = 3 }\n\
+                tenant = \"zoo\"\non_fault = \"escalate\"\nsupervisor = \"ring\"\nafter = [\"off\", \"ring\"]\n\
+                controls = [\"off\"]\naccepts = [\"off\", \"pool\"]\n";
+    let timid = pool.replace("pool", "timid").replace("\"ring\"\nafter", "\"off\"\nafter").replace("escalate", "pause");
+    let scenario = scenario(folder.path(), &format!("tenants.acme = {{}}\ntenants.zoo = {{}}\n{off}{pool}{timid}"));
+    let mut simulation = Simulation::new(&scenario, &SimulationOptions::default(), &mut |_| {}).unwrap();
+    let world = simulation.world_mut();
+    let mut groups: Vec<Group> = world.query::<&Group>().iter(world).cloned().collect();
+    groups.sort_by_key(|group| group.id);
+    let [pool, timid, ring] = &groups[..] else { panic!("three groups take part") };
+    assert_eq!((pool.id, pool.name.as_str(), pool.agents, pool.agents_max), (GroupId(2), "pool", 1, 3));
+    assert_eq!(pool.schedule, Schedule { trigger: Trigger::Timer, priority: 3 });
+    assert_eq!((&pool.after[..], &pool.controls[..]), (&[GroupId(4)][..], &[][..]));
+    assert_eq!((pool.supervisor, pool.tenant), (Some(GroupId(4)), Some(TenantId(1))));
+    assert_eq!((pool.on_fault, pool.accepts.as_deref()), (FaultPolicy::Escalate, Some(&[GroupId(2)][..])));
+    assert_eq!((timid.on_fault, timid.supervisor), (FaultPolicy::Pause, None));
+    assert_eq!((ring.agents_max, ring.schedule, ring.tenant), (4, Schedule::default(), None));
 }
 
 #[test]

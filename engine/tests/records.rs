@@ -98,7 +98,15 @@ fn records() -> [FrameRecord; 2] {
     totals.faults.add(FaultKind::OutOfFuel);
     totals.faults.add(FaultKind::OutOfFuel);
     totals.faults.add(FaultKind::Unreachable);
-    let counts = FrameCounts { agents: 2002, faults: 3, inference_batches: 1, inference_jobs: 32, ..counts };
+    let counts = FrameCounts {
+        agents: 2002,
+        faults: 3,
+        commands: 5,
+        deferred: 1001,
+        inference_batches: 1,
+        inference_jobs: 32,
+        ..counts
+    };
     let mut second = FrameRecord { frame: 1, digest: Digest(u128::MAX), counts, ..FrameRecord::default() };
     second.groups = vec![
         GroupRecord {
@@ -110,12 +118,17 @@ fn records() -> [FrameRecord; 2] {
         GroupRecord { group: 2, ..GroupRecord::default() },
         GroupRecord { group: 3, agents: 2, totals, digest: Digest(0xff << 120) },
     ];
-    second.faults = vec![AgentFault { agent: AgentId::new(GroupId(3), 2), kind: FaultKind::OutOfFuel, detail: 0 }];
+    // The third agent that has the number 2.
+    let third = AgentId::of_generation(GroupId(3), 2, 2);
+    second.faults = vec![AgentFault { agent: third, kind: FaultKind::OutOfFuel, detail: 0 }];
+    second.logs = vec![LogLine { agent: third, level: 1, text: "again".to_owned() }];
     second.outputs = vec![
         output(1, 0, "sum", OutputValue::I64(2)),
         output(1, 0, "expected", OutputValue::I64(1_000_002)),
         output(1, 7, "accuracy", OutputValue::F64(0.975)),
         output(1, 8, "accuracy", OutputValue::F64(f64::NAN)),
+        output(3, 2, "life", OutputValue::I64(1)),
+        NamedOutput { agent: third, name: "life".to_owned(), value: OutputValue::I64(3) },
     ];
     [first, second]
 }
@@ -180,6 +193,22 @@ fn a_run_directory_holds_what_happened() {
         check_file(name, &hide_machine(&shown(&std::fs::read_to_string(out.join(name)).unwrap())));
     }
     check_file("summary.txt", &shown(&summary.text()));
+}
+
+#[test]
+fn what_did_not_happen_is_not_in_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::default();
+    collector.add(&records()[0]);
+    let summary = collector.summary(&scenario(folder.path()), &facts(folder.path()));
+    assert_eq!((summary.commands, summary.deferred), (0, 0));
+    assert!(
+        summary.json().contains("\"commands\":0,\"commands_refused\":0,\"log_lines_dropped\":0,\"deferred\":0,"),
+        "{}",
+        summary.json()
+    );
+    let text = summary.text();
+    assert!(!text.contains("commands") && !text.contains("deferred"), "{text}");
 }
 
 /// What differs from machine to machine is hidden.

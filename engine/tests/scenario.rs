@@ -11,7 +11,10 @@ use std::path::Path;
 
 use wasm_engine::scenario::{ExpectedValue, LoadOptions, Scenario, load};
 use wasm_engine_abi::{Capabilities, Capability, name_id};
-use wasm_engine_components::{AgentId, FaultPolicy, GroupId, GroupLimits, OverflowPolicy, TopicId};
+use wasm_engine_components::{
+    AgentId, FaultPolicy, GroupId, GroupLimits, OverflowPolicy, Schedule, SchedulerMode, SchedulerSettings, Tenant,
+    TenantId, TopicId, Trigger,
+};
 
 /// A folder with the files that the scenarios of these tests name.
 fn folder() -> tempfile::TempDir {
@@ -228,6 +231,121 @@ fn every_key_means_what_the_reference_says() {
         ]
     );
     assert_eq!(scenario.agent_name(AgentId::new(GroupId(3), 7)), "file/7");
+    assert_eq!(scenario.agent_name(AgentId::of_generation(GroupId(3), 7, 2)), "file/7#2");
+}
+
+const SCHEDULED: &str = r#"
+frames = 10
+modules.a.path = "a.wasm"
+params.period = 4
+[scheduler]
+mode = "round_robin"
+steps_per_frame_max = 9_223_372_036_854_775_807
+fuel_per_frame_max = 1
+[tenants.zoo]
+agents_max = 20
+memory_bytes_max = 10_485_760
+[tenants.acme]
+fuel_per_frame_max = 3
+messages_per_frame_max = 0
+jobs_per_frame_max = 5
+[[groups]]
+name = "overseer"
+module = "a"
+agents = 1
+agents_max = 8
+controls = ["pool", "overseer"]
+tenant = "acme"
+schedule = { on = "message" }
+[[groups]]
+name = "pool"
+module = "a"
+agents = 0
+agents_max = 4_000_000
+after = ["sensors", "overseer"]
+supervisor = "overseer"
+on_fault = "escalate"
+tenant = "zoo"
+schedule = { on = "timer", priority = 1_000 }
+limits = { requests_max = 0, fuel_per_frame_max = 7, messages_per_frame_max = 6, message_bytes_per_frame_max = 5, jobs_per_frame_max = 4, log_lines_per_frame_max = 3 }
+[[groups]]
+name = "sensors"
+module = "a"
+agents = 10
+tenant = "zoo"
+on_fault = { policy = "escalate" }
+supervisor = "overseer"
+schedule = { every = "$period", phase = 3 }
+"#;
+
+#[test]
+fn schedules_orders_supervisors_and_tenants_mean_what_the_reference_says() {
+    let folder = folder();
+    let scenario = load_text(folder.path(), SCHEDULED, &[]).unwrap();
+    let settings = SchedulerSettings {
+        mode: SchedulerMode::RoundRobin,
+        steps_per_frame_max: i64::MAX as u64,
+        fuel_per_frame_max: 1,
+        ageing_frames: 0,
+    };
+    assert_eq!(scenario.scheduler, settings);
+    let none = GroupLimits::UNBOUNDED;
+    let tenant = |name: &str, agents_max, memory_bytes_max, [fuel, messages, jobs]: [u64; 3]| Tenant {
+        name: name.to_owned(),
+        agents_max,
+        memory_bytes_max,
+        fuel_per_frame_max: fuel,
+        messages_per_frame_max: messages,
+        jobs_per_frame_max: jobs,
+    };
+    let tenants = [tenant("acme", none, none, [3, 0, 5]), tenant("zoo", 20, 10 << 20, [none; 3])];
+    assert_eq!(scenario.tenants, tenants, "in the order of their names");
+
+    let [overseer, pool, sensors] = &scenario.groups[..] else { panic!("three groups") };
+    assert_eq!((overseer.agents, overseer.agents_max), (1, 8));
+    assert_eq!((pool.agents, pool.agents_max), (0, 4_000_000));
+    assert_eq!((sensors.agents, sensors.agents_max), (10, 10), "as many as it starts with");
+    assert_eq!(overseer.schedule, Schedule { trigger: Trigger::Message, priority: 0 });
+    assert_eq!(pool.schedule, Schedule { trigger: Trigger::Timer, priority: 1_000 });
+    assert_eq!(sensors.schedule, Schedule { trigger: Trigger::Every { period: 4, phase: 3 }, priority: 0 });
+    assert_eq!((&overseer.after[..], &pool.after[..]), (&[][..], &[GroupId(1), GroupId(3)][..]));
+    assert_eq!((&overseer.controls[..], &pool.controls[..]), (&[GroupId(1), GroupId(2)][..], &[][..]));
+    assert_eq!((overseer.supervisor, pool.supervisor), (None, Some(GroupId(1))));
+    assert_eq!((pool.on_fault, sensors.on_fault), (FaultPolicy::Escalate, FaultPolicy::Escalate));
+    assert_eq!((overseer.tenant, pool.tenant), (Some(TenantId(0)), Some(TenantId(1))));
+    let limits = GroupLimits {
+        requests_max: 0,
+        fuel_per_frame_max: 7,
+        messages_per_frame_max: 6,
+        message_bytes_per_frame_max: 5,
+        jobs_per_frame_max: 4,
+        log_lines_per_frame_max: 3,
+        ..GroupLimits::DEFAULT
+    };
+    assert_eq!(pool.limits, limits);
+
+    let plain = load_text(folder.path(), FULL, &[]).unwrap();
+    assert_eq!((plain.scheduler, &plain.tenants[..]), (SchedulerSettings::default(), &[][..]));
+    let ring = &plain.groups[0];
+    assert_eq!((ring.agents_max, ring.schedule), (3, Schedule::default()));
+    assert_eq!((ring.supervisor, ring.tenant), (None, None));
+    assert!(ring.after.is_empty() && ring.controls.is_empty());
+}
+
+/// A start may be as large as the tenant's totals, and what isn't enabled takes no part in them.
+#[test]
+fn a_start_fills_a_tenant_to_the_brim() {
+    let folder = folder();
+    let group = |name: &str, agents: u32| {
+        format!("[[groups]]\nname = \"{name}\"\nmodule = \"a\"\nagents = {agents}\nagents_max = 500\ntenant = \"t\"\n")
+    };
+    let start = "tenants.t = { agents_max = 10, memory_bytes_max = 10_485_760 }\n";
+    let full = format!("{PRELUDE}{start}{}{}{}enabled = false\n", group("g", 4), group("h", 6), group("off", 500));
+    load_text(folder.path(), &full, &[]).unwrap();
+    let more = full.replace("agents = 6", "agents = 7");
+    let told = load_text(folder.path(), &more, &[]).unwrap_err();
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(told.contains("tenants.t.agents_max: 10 is less than the 11 agents that its groups start with"), "{told}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The reference `docs/SCENARIO.md` against the reader: its examples are read, and no key or limit is missing.
+//! The reference `docs/SCENARIO.md` against the reader: its examples are read, and no key or limit is missing. The examples of
+//! `docs/how-to/schedule-and-supervise.md` are read in the same way.
 //!
 //! A block fenced as `toml` is a whole scenario, `toml top` goes before the groups of that scenario, `toml group` into its
 //! last group, and `jsonl` are events for it.
@@ -11,11 +12,19 @@ use std::sync::Arc;
 use wasm_engine::events::open;
 use wasm_engine::problem::thousands;
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
-use wasm_engine_components::GroupLimits;
+use wasm_engine_components::limits::{
+    AGEING_FRAMES_MAX, AGENTS_MAX, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, GROUP_AGENTS_MAX, PERIOD_FRAMES_MAX,
+    PRIORITY_MAX, TENANTS_MAX,
+};
+use wasm_engine_components::{GroupLimits, Schedule, SchedulerMode, SchedulerSettings, Trigger};
 
 fn reference() -> String {
+    document("docs/SCENARIO.md")
+}
+
+fn document(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    std::fs::read_to_string(root.join("docs/SCENARIO.md")).unwrap()
+    std::fs::read_to_string(root.join(path)).unwrap()
 }
 
 /// The blocks of a document with that info string.
@@ -54,24 +63,59 @@ fn the_examples_can_be_read() {
     let document = reference();
     let [whole] = &blocks(&document, "toml")[..] else { panic!("one whole example") };
     let folder = tempfile::tempdir().unwrap();
-    let [events] = &blocks(&document, "jsonl")[..] else { panic!("one block of events") };
-    std::fs::write(folder.path().join("events.jsonl"), events).unwrap();
+    let events = blocks(&document, "jsonl");
+    assert_eq!(events.len(), 2, "messages, and commands");
     let scenario = read(folder.path(), whole, &["readers=5"]).unwrap();
     assert_eq!(scenario.groups[0].agents, 5);
-    open(&scenario, Arc::default()).map(|_| ()).unwrap();
+    for events in events {
+        std::fs::write(folder.path().join("events.jsonl"), events).unwrap();
+        open(&scenario, Arc::default()).map(|_| ()).unwrap();
+    }
 
     let (before_groups, groups) = whole.split_at(whole.find("[[groups]]").unwrap());
     let top = blocks(&document, "toml top");
     let (before_expect, _) = whole.split_at(whole.find("[[expect]]").unwrap());
     let group = blocks(&document, "toml group");
-    assert_eq!((top.len(), group.len()), (1, 2));
-    for part in top {
+    assert_eq!((top.len(), group.len()), (2, 3));
+    for part in &top {
         read(folder.path(), &format!("{before_groups}{part}\n{groups}"), &[]).unwrap();
     }
+    let before_expect = before_expect.replace("readers = 3", "readers = 3\nsabotage = false").replacen(
+        "[[groups]]",
+        &format!("{}\n[[groups]]", top.concat()),
+        1,
+    );
     for part in group {
-        let with_parameter = before_expect.replace("readers = 3", "readers = 3\nsabotage = false");
-        read(folder.path(), &format!("{with_parameter}{part}"), &[]).unwrap();
+        read(folder.path(), &format!("{before_expect}{part}"), &[]).unwrap();
     }
+}
+
+#[test]
+fn the_examples_of_the_how_to_can_be_read() {
+    let document = document("docs/how-to/schedule-and-supervise.md");
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["sensor.wasm", "planner.wasm", "worker.wasm", "overseer.wasm"] {
+        std::fs::write(folder.path().join(file), "").unwrap();
+    }
+    std::fs::write(folder.path().join("plant.jsonl"), blocks(&document, "jsonl").concat()).unwrap();
+    let [whole] = &blocks(&document, "toml")[..] else { panic!("one whole example") };
+    let (before_groups, groups) = whole.split_at(whole.find("[[groups]]").unwrap());
+    let (top, group) = (blocks(&document, "toml top"), blocks(&document, "toml group"));
+    assert_eq!((top.len(), group.len()), (4, 4));
+    let mut scenarios = vec![whole.clone()];
+    scenarios.extend(top.iter().map(|part| format!("{before_groups}{part}\n{groups}")));
+    scenarios.extend(group.iter().map(|part| format!("{whole}{part}")));
+    for text in &scenarios {
+        let scenario = read(folder.path(), text, &[]).unwrap_or_else(|told| panic!("{told}\n{text}"));
+        open(&scenario, Arc::default()).map(|_| ()).unwrap();
+    }
+
+    let both =
+        whole.replace("after = [\"sensors\"]", "after = [\"workers\"]") + "after = [\"planners\", \"sensors\"]\n";
+    let told = read(folder.path(), &both, &[]).unwrap_err();
+    let shown = blocks(&document, "text").concat();
+    let told = told.replace("office.toml", "plant.toml").replace("; help: ", "\n  help: ");
+    assert_eq!(format!("error: {told}\n"), shown);
 }
 
 #[test]
@@ -98,6 +142,9 @@ fn every_key_is_in_it() {
         format!("{start}{group}zzzzzzzz = 1\n"),
         format!("{start}{group}limits = {{ zzzzzzzz = 1 }}\n"),
         format!("{start}{group}on_fault = {{ policy = \"pause\", zzzzzzzz = 1 }}\n"),
+        format!("{start}{group}schedule = {{ zzzzzzzz = 1 }}\n"),
+        format!("{start}scheduler.zzzzzzzz = 1\n{group}"),
+        format!("{start}tenants.t.zzzzzzzz = 1\n{group}"),
         format!("{start}{group}[[expect]]\ngroup = \"g\"\noutput = \"x\"\nequals = 1\nzzzzzzzz = 1\n"),
     ];
     let mut keys = 0;
@@ -109,7 +156,23 @@ fn every_key_is_in_it() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 11 + 2 + 6 + 13 + 8 + 3 + 6);
+    assert_eq!(keys, 13 + 2 + 6 + 19 + 14 + 3 + 4 + 4 + 5 + 6);
+}
+
+/// The same for the keys of events.
+#[test]
+fn every_key_of_events_is_in_it() {
+    let document = reference();
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = read(folder.path(), &blocks(&document, "toml").concat(), &[]).unwrap();
+    std::fs::write(folder.path().join("events.jsonl"), "{\"zzzzzzzz\":1}\n").unwrap();
+    let told = open(&scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    let known = told.split_once("known: ").unwrap().1;
+    assert_eq!(known.split(", ").count(), 13);
+    let events = &document[document.find("## External events").unwrap()..];
+    for key in known.split(", ") {
+        assert!(events.contains(&format!("\n| {key} | ")), "{key} isn't in docs/SCENARIO.md");
+    }
 }
 
 #[test]
@@ -120,11 +183,54 @@ fn the_limits_are_those_of_the_engine() {
         ($($key:ident),*) => {
             $({
                 let row = document.lines().find(|line| line.starts_with(concat!("| `", stringify!($key), "` |"))).unwrap();
-                let numbers = [min.$key.into(), default.$key.into(), max.$key.into()].map(|n: u64| thousands(n)).join(" | ");
+                let [min, default, max] = [min.$key, default.$key, max.$key].map(u64::from);
+                let bound = |n: u64, word: &str| if n == GroupLimits::UNBOUNDED { word.to_owned() } else { thousands(n) };
+                let numbers = [thousands(min), bound(default, "none"), bound(max, "2^63 - 1")].join(" | ");
                 assert!(row.ends_with(&format!("| {numbers} |")), "{row}");
             })*
         };
     }
     check!(fuel_per_step_max, memory_bytes_max, records_per_step_max, payload_bytes_max, jobs_per_step_max);
-    check!(log_lines_per_step_max, mailbox_messages_max, mailbox_bytes_max);
+    check!(log_lines_per_step_max, mailbox_messages_max, mailbox_bytes_max, requests_max, fuel_per_frame_max);
+    check!(messages_per_frame_max, message_bytes_per_frame_max, jobs_per_frame_max, log_lines_per_frame_max);
+}
+
+/// A row of a table of keys, from the heading `section` on.
+fn row<'a>(document: &'a str, section: &str, key: &str) -> &'a str {
+    let (_, section) = document.split_once(&format!("\n{section}\n")).unwrap();
+    section.lines().find(|line| line.starts_with(&format!("| `{key}` |"))).unwrap_or_else(|| panic!("no row {key}"))
+}
+
+#[test]
+fn schedules_scheduler_and_tenants_have_the_bounds_and_defaults_of_the_engine() {
+    let document = reference();
+    let bound = |n: u64| if n == GroupLimits::UNBOUNDED { "2^63 - 1".to_owned() } else { thousands(n) };
+    let check = |section: &str, key: &str, min: u64, max: u64, default: &str| {
+        let row = row(&document, section, key);
+        let start = format!("| `{key}` | integer, {} to {} | {default} | ", bound(min), bound(max));
+        assert!(row.starts_with(&start), "{row}\nbegins otherwise than\n{start}");
+    };
+    let (group, none) = (GroupLimits::MIN, GroupLimits::UNBOUNDED);
+    check("## Groups", "agents", 1, GROUP_AGENTS_MAX.into(), "required");
+    check("## Groups", "agents_max", 1, GROUP_AGENTS_MAX.into(), "`agents`");
+    let Trigger::Every { period, phase } = Trigger::default() else { panic!("agents are stepped in each frame") };
+    check("## Groups", "every", 1, PERIOD_FRAMES_MAX.into(), &period.to_string());
+    check("## Groups", "phase", 0, u64::from(PERIOD_FRAMES_MAX) - 1, &phase.to_string());
+    check("## Groups", "priority", 0, PRIORITY_MAX.into(), &Schedule::default().priority.to_string());
+    let scheduler = SchedulerSettings::default();
+    assert_eq!((scheduler.steps_per_frame_max, scheduler.fuel_per_frame_max), (u64::MAX, u64::MAX));
+    check("## Scheduler", "steps_per_frame_max", 1, none, "none");
+    check("## Scheduler", "fuel_per_frame_max", 1, none, "none");
+    check("## Scheduler", "ageing_frames", 0, AGEING_FRAMES_MAX.into(), &scheduler.ageing_frames.to_string());
+    assert_eq!(scheduler.mode, SchedulerMode::Priority);
+    assert!(row(&document, "## Scheduler", "mode").starts_with("| `mode` | string | `\"priority\"` | "));
+    check("## Tenants", "agents_max", 1, AGENTS_MAX.into(), "none");
+    check("## Tenants", "memory_bytes_max", group.memory_bytes_max, none, "none");
+    check("## Tenants", "fuel_per_frame_max", group.fuel_per_frame_max, none, "none");
+    check("## Tenants", "messages_per_frame_max", group.messages_per_frame_max, none, "none");
+    check("## Tenants", "jobs_per_frame_max", group.jobs_per_frame_max, none, "none");
+    check("### Commands", "count", 1, EVENT_SPAWNS_MAX.into(), "1");
+    assert!(document.contains(&format!("at most {} bytes", thousands(EVENT_SPAWN_BYTES_MAX))));
+    let tenants = format!("by name: groups that share totals. At most {}. |", thousands(TENANTS_MAX));
+    assert!(document.contains(&tenants));
 }

@@ -17,12 +17,19 @@ pub(super) struct Directory {
     topics: HashMap<String, TopicId>,
 }
 
-#[derive(Clone, Copy)]
-struct GroupAddress {
-    id: GroupId,
+/// A group that was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GroupAddress {
+    /// Which.
+    pub id: GroupId,
+    /// How many agents it starts with.
     agents: u32,
-    enabled: bool,
-    payload: PayloadLimit,
+    /// How many it may have: those that are spawned have the ordinals below that, too.
+    agents_max: u32,
+    /// Whether it takes part in this run.
+    pub enabled: bool,
+    /// The largest payload that its agents take.
+    pub payload: PayloadLimit,
 }
 
 /// A recipient that was found.
@@ -66,6 +73,7 @@ impl Directory {
         let address = |group: &crate::scenario::GroupEntry| GroupAddress {
             id: group.id,
             agents: group.agents,
+            agents_max: group.agents_max,
             enabled: group.enabled,
             payload: PayloadLimit::of_group(&group.limits),
         };
@@ -75,32 +83,50 @@ impl Directory {
         }
     }
 
-    /// The agent that `to` names: `group/ordinal`, or `group` where it has one agent.
-    pub fn agent(&self, to: &str) -> Result<Address, Fault> {
-        let (name, ordinal) = to.split_once('/').map_or((to, None), |(name, ordinal)| (name, Some(ordinal)));
-        let Some(group) = self.groups.get(name) else {
-            let known = sorted(self.groups.keys());
-            return Err(Fault::new("to", format!("there is no group `{name}`")).helped(nearest_name(name, known)));
-        };
-        let last = group.agents - 1;
-        let ordinal = match ordinal {
-            None if group.agents == 1 => 0,
-            None => {
-                let what = format!("the group `{name}` has {} agents", thousands(group.agents));
-                return Err(Fault::new("to", what).help(format!("name one of them: `{name}/0` to `{name}/{last}`")));
+    /// The agent that the key `to` names.
+    pub fn recipient(&self, to: &str) -> Result<Address, Fault> {
+        let (agent, group) = self.agent("to", to)?;
+        Ok(Address { target: EventTarget::Agent(agent), enabled: group.enabled, payload: group.payload })
+    }
+
+    /// The agent that `written` names, and its group: `group/ordinal`, `group/ordinal#generation`, or `group` where that may
+    /// have one agent only.
+    pub fn agent(&self, key: &'static str, written: &str) -> Result<(AgentId, GroupAddress), Fault> {
+        let (name, number) = written.split_once('/').map_or((written, None), |(name, number)| (name, Some(number)));
+        let group = self.group(key, name)?;
+        let last = group.agents_max - 1;
+        let Some(number) = number else {
+            if group.agents_max == 1 {
+                return Ok((AgentId::new(group.id, 0), group));
             }
-            Some(digits) => match digits.parse::<u32>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit())) {
-                Some(ordinal) if ordinal < group.agents => ordinal,
-                _ => {
-                    let what = format!("the group `{name}` has no agent `{digits}`");
-                    return Err(Fault::new("to", what).help(format!("use `{name}/0` to `{name}/{last}`")));
-                }
-            },
+            let what = match group.agents == group.agents_max {
+                true => format!("the group `{name}` has {} agents", thousands(group.agents)),
+                false => format!("the group `{name}` may have {} agents", thousands(group.agents_max)),
+            };
+            return Err(Fault::new(key, what).help(format!("name one of them: `{name}/0` to `{name}/{last}`")));
         };
-        Ok(Address {
-            target: EventTarget::Agent(AgentId::new(group.id, ordinal)),
-            enabled: group.enabled,
-            payload: group.payload,
+        let (ordinal, generation) =
+            number.split_once('#').map_or((number, None), |(ordinal, generation)| (ordinal, Some(generation)));
+        let Some(ordinal) = decimal(ordinal).filter(|ordinal| *ordinal < group.agents_max) else {
+            let what = format!("the group `{name}` has no agent `{ordinal}`");
+            return Err(Fault::new(key, what).help(format!("use `{name}/0` to `{name}/{last}`")));
+        };
+        let Some(generation) = generation else { return Ok((AgentId::new(group.id, ordinal), group)) };
+        match decimal(generation).filter(|generation| *generation <= AgentId::GENERATION_MAX) {
+            Some(generation) => Ok((AgentId::of_generation(group.id, ordinal, generation), group)),
+            None => {
+                let what = format!("`{generation}` doesn't say how many agents had the number {ordinal} before");
+                let most = thousands(AgentId::GENERATION_MAX);
+                Err(Fault::new(key, what).help(format!("write 0 to {most} behind the `#`")))
+            }
+        }
+    }
+
+    /// The group of that name.
+    pub fn group(&self, key: &'static str, name: &str) -> Result<GroupAddress, Fault> {
+        self.groups.get(name).copied().ok_or_else(|| {
+            let known = sorted(self.groups.keys());
+            Fault::new(key, format!("there is no group `{name}`")).helped(nearest_name(name, known))
         })
     }
 
@@ -115,6 +141,11 @@ impl Directory {
             }
         }
     }
+}
+
+/// A number that is written in digits and nothing else.
+fn decimal(digits: &str) -> Option<u32> {
+    digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {

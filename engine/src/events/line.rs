@@ -1,18 +1,34 @@
-//! One line of an events file: JSON to an event. Strict: unknown keys, keys twice, two recipients and two payloads are faults.
+//! One line of an events file: JSON to a message or a command. Strict: unknown keys, keys twice, two recipients and two payloads
+//! are faults.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Number;
-use wasm_engine_abi::kind;
-use wasm_engine_components::ExternalEvent;
+use wasm_engine_abi::kind::RESERVED;
 use wasm_engine_components::limits::FRAMES_MAX;
+use wasm_engine_components::{Action, ExternalEvent};
 
-use super::directory::Directory;
+use super::command::command;
+use super::directory::{Directory, PayloadLimit};
 use super::payload::payload;
 use crate::problem::{nearest_name, thousands};
 
-const KEYS: [&str; 9] = ["frame", "to", "topic", "kind", "correlation", "text", "base64", "numbers", "type"];
+const KEYS: [&str; 13] = [
+    "frame",
+    "to",
+    "topic",
+    "command",
+    "agent",
+    "group",
+    "count",
+    "kind",
+    "correlation",
+    "text",
+    "base64",
+    "numbers",
+    "type",
+];
 
 /// What is wrong with a line: the key if it is one key's fault, what, and what to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +67,22 @@ impl Fault {
 pub(super) struct Line {
     /// The frame it is for.
     pub frame: u64,
-    /// The event; `None` where its recipient doesn't take part in this run.
-    pub event: Option<ExternalEvent>,
+    /// What it says; `None` where that is for a group that doesn't take part in this run.
+    pub input: Option<Input>,
+}
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// A message.
+    Event(ExternalEvent),
+    /// A command, so many times.
+    Commands {
+        /// What is to happen.
+        action: Action,
+        /// How often, at least once.
+        count: u32,
+    },
 }
 
 /// The keys of a line, each as JSON has it.
@@ -61,6 +91,10 @@ pub(super) struct RawLine {
     frame: Option<Number>,
     to: Option<String>,
     topic: Option<String>,
+    command: Option<String>,
+    pub agent: Option<String>,
+    pub group: Option<String>,
+    pub count: Option<Number>,
     kind: Option<Number>,
     correlation: Option<Number>,
     pub text: Option<String>,
@@ -69,44 +103,91 @@ pub(super) struct RawLine {
     pub number_type: Option<String>,
 }
 
+impl RawLine {
+    /// The keys that are there, in the order of [`KEYS`].
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        let there = [
+            self.frame.is_some(),
+            self.to.is_some(),
+            self.topic.is_some(),
+            self.command.is_some(),
+            self.agent.is_some(),
+            self.group.is_some(),
+            self.count.is_some(),
+            self.kind.is_some(),
+            self.correlation.is_some(),
+            self.text.is_some(),
+            self.base64.is_some(),
+            self.numbers.is_some(),
+            self.number_type.is_some(),
+        ];
+        KEYS.into_iter().zip(there).filter_map(|(key, there)| there.then_some(key))
+    }
+}
+
 /// Reads a line.
 pub(super) fn parse(text: &str, directory: &Directory) -> Result<Line, Fault> {
-    let raw: RawLine = serde_json::from_str(text).map_err(|error| json_fault(&error))?;
-    let frame = whole("frame", raw.frame.as_ref(), FRAMES_MAX - 1)?
+    let mut raw: RawLine = serde_json::from_str(text).map_err(|error| json_fault(&error))?;
+    let frame = whole("frame", raw.frame.as_ref(), 0, FRAMES_MAX - 1)?
         .ok_or_else(|| Fault::new("frame", "missing").help("say in which frame the event arrives, from 0"))?;
+    let input = match raw.command.take() {
+        Some(word) => command(&word, raw, directory)?,
+        None => event(raw, directory)?.map(Input::Event),
+    };
+    Ok(Line { frame, input })
+}
+
+/// Reads a line that is a message; `None` where its recipient doesn't take part in this run.
+fn event(raw: RawLine, directory: &Directory) -> Result<Option<ExternalEvent>, Fault> {
+    if let Some(key) = raw.given().find(|key| matches!(*key, "agent" | "group" | "count")) {
+        let help = "add `command`, or use one of `to` (an agent) and `topic`";
+        return Err(Fault::new(key, "belongs to commands only").help(help));
+    }
     let address = match (&raw.to, &raw.topic) {
-        (Some(to), None) => directory.agent(to)?,
+        (Some(to), None) => directory.recipient(to)?,
         (None, Some(topic)) => directory.topic(topic)?,
         (given, _) => {
             let what = if given.is_some() { "has both `to` and `topic`" } else { "has no recipient" };
             return Err(Fault::of_line(what).help("use one of `to` (an agent) and `topic`"));
         }
     };
-    let kind = whole("kind", raw.kind.as_ref(), u64::from(kind::RESERVED) - 1)?.unwrap_or(0);
-    let correlation = whole("correlation", raw.correlation.as_ref(), u64::MAX)?.unwrap_or(0);
-    let (key, payload) = payload(raw)?;
-    let limit = address.payload;
-    if payload.len() > limit.bytes_max as usize {
-        let what = format!("the payload has {} bytes, more than the limit", thousands(payload.len()));
-        let mut help = format!("its recipient takes at most {}", thousands(limit.bytes_max));
-        if let Some(key) = limit.key {
-            help.push_str(&format!(", because of its group's `{key}`"));
-        }
-        return Err(Fault::new(key, what).help(help));
-    }
-    let kind = u32::try_from(kind).map_err(|_| Fault::new("kind", "is out of range"))?;
+    let kind = kind(&raw)?.unwrap_or(0);
+    let correlation = whole("correlation", raw.correlation.as_ref(), 0, u64::MAX)?.unwrap_or(0);
+    let (_, payload) = limited(payload(raw)?, address.payload)?;
     let event = ExternalEvent { to: address.target, kind, correlation, payload };
-    Ok(Line { frame, event: address.enabled.then_some(event) })
+    Ok(address.enabled.then_some(event))
 }
 
-/// A whole number from 0 to `max`.
-fn whole(key: &'static str, number: Option<&Number>, max: u64) -> Result<Option<u64>, Fault> {
+/// The key `kind`.
+pub(super) fn kind(raw: &RawLine) -> Result<Option<u32>, Fault> {
+    let kind = whole("kind", raw.kind.as_ref(), 0, u64::from(RESERVED) - 1)?;
+    kind.map(|kind| u32::try_from(kind).map_err(|_| Fault::new("kind", "is out of range"))).transpose()
+}
+
+/// A payload and its key, if it is no larger than its recipient takes.
+pub(super) fn limited(
+    (key, payload): (&'static str, Vec<u8>),
+    limit: PayloadLimit,
+) -> Result<(&'static str, Vec<u8>), Fault> {
+    if payload.len() <= limit.bytes_max as usize {
+        return Ok((key, payload));
+    }
+    let what = format!("the payload has {} bytes, more than the limit", thousands(payload.len()));
+    let mut help = format!("its recipient takes at most {}", thousands(limit.bytes_max));
+    if let Some(key) = limit.key {
+        help.push_str(&format!(", because of its group's `{key}`"));
+    }
+    Err(Fault::new(key, what).help(help))
+}
+
+/// A whole number from `min` to `max`.
+pub(super) fn whole(key: &'static str, number: Option<&Number>, min: u64, max: u64) -> Result<Option<u64>, Fault> {
     let Some(number) = number else { return Ok(None) };
-    match number.as_u64().filter(|value| *value <= max) {
+    match number.as_u64().filter(|value| (min..=max).contains(value)) {
         Some(value) => Ok(Some(value)),
         None => {
             let what = if number.is_f64() { "isn't a whole number of 64 bits" } else { "is out of range" };
-            Err(Fault::new(key, format!("{number} {what}")).help(format!("use 0 to {}", thousands(max))))
+            Err(Fault::new(key, format!("{number} {what}")).help(format!("use {min} to {}", thousands(max))))
         }
     }
 }
@@ -139,6 +220,10 @@ impl<'de> Deserialize<'de> for RawLine {
                         "frame" => once(&key, &mut raw.frame, &mut map)?,
                         "to" => once(&key, &mut raw.to, &mut map)?,
                         "topic" => once(&key, &mut raw.topic, &mut map)?,
+                        "command" => once(&key, &mut raw.command, &mut map)?,
+                        "agent" => once(&key, &mut raw.agent, &mut map)?,
+                        "group" => once(&key, &mut raw.group, &mut map)?,
+                        "count" => once(&key, &mut raw.count, &mut map)?,
                         "kind" => once(&key, &mut raw.kind, &mut map)?,
                         "correlation" => once(&key, &mut raw.correlation, &mut map)?,
                         "text" => once(&key, &mut raw.text, &mut map)?,

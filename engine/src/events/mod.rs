@@ -1,9 +1,10 @@
 //! External events: JSON lines, from a file or standard input, become the inputs of frames.
 //!
 //! [`open`] is called by the command line before a run; the [`EventSource`] it gives back is the run's
-//! [`crate::frame_loop::FrameSource`]. A line is read by `line`, what it is for by `payload`, and standard input, which may
+//! [`crate::frame_loop::FrameSource`]. A line is read by `line`, one that is a command by `command`, what a message carries by `payload`, and standard input, which may
 //! keep a run waiting, by `stdin`.
 
+mod command;
 mod directory;
 mod line;
 mod payload;

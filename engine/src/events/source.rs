@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasm_engine_components::FrameInputs;
 
 use super::directory::Directory;
-use super::line::Line;
+use super::line::{Input, Line};
 use super::reader::{Lines, ReadError};
 use super::stdin::InterruptibleStdin;
 use crate::frame_loop::FrameSource;
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
 
-/// What became of the events.
+/// What became of the events: messages and commands, a line each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventCounts {
     /// Given to a frame.
@@ -131,11 +131,16 @@ impl FrameSource for EventSource {
                     self.pending = Some(line);
                     break;
                 }
-                Ok(Some(Line { event: Some(event), .. })) => {
+                Ok(Some(Line { input: Some(input), .. })) => {
                     self.counts.delivered += 1;
-                    inputs.events.push(event);
+                    match input {
+                        Input::Event(event) => inputs.events.push(event),
+                        Input::Commands { action, count } => {
+                            inputs.commands.extend(std::iter::repeat_n(action, count as usize));
+                        }
+                    }
                 }
-                Ok(Some(Line { event: None, .. })) => self.counts.disabled += 1,
+                Ok(Some(Line { input: None, .. })) => self.counts.disabled += 1,
                 Ok(None) => self.lines = None,
                 // A wait for input that was interrupted isn't a failure.
                 Err(ReadError::Io(_)) if self.stopped() => return Ok(None),

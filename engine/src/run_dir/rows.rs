@@ -6,7 +6,7 @@ use wasm_engine_components::{
     AgentFault, AgentId, Digest, FrameCounts, FrameRecord, Lane, Lanes, LogLine, NamedOutput, OutputValue,
 };
 
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, agent_in_group};
 
 /// Agents as users write them.
 pub(super) struct AgentNames {
@@ -21,7 +21,7 @@ impl AgentNames {
 
     fn of(&self, agent: AgentId) -> String {
         let group = (agent.group().0 as usize).checked_sub(1).and_then(|index| self.groups.get(index));
-        format!("{}/{}", group.map_or("host", String::as_str), agent.ordinal())
+        agent_in_group(group.map_or("host", String::as_str), agent)
     }
 }
 

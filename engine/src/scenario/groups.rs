@@ -5,19 +5,22 @@ use wasm_engine_abi::{Capabilities, Capability};
 use wasm_engine_components::limits::{
     AGENTS_MAX, BACKOFF_FRAMES_MAX, GROUP_AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RESTARTS_MAX,
 };
-use wasm_engine_components::{FaultPolicy, GroupId, GroupLimits, OverflowPolicy, TopicId};
+use wasm_engine_components::{FaultPolicy, GroupId, GroupLimits, OverflowPolicy, Tenant, TenantId, TopicId};
 
 use super::canonical;
 use super::fields::{Context, Fields, origin, text};
 use super::node::{Kind, Node};
+use super::order;
 use super::resources::too_many;
+use super::schedule::schedule;
 use super::types::{GroupEntry, ModuleEntry, TopicEntry};
 use crate::problem::{Problem, nearest_name, thousands};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 19] = [
     "name",
     "module",
     "agents",
+    "agents_max",
     "enabled",
     "params",
     "params_base64",
@@ -27,6 +30,11 @@ const KEYS: [&str; 13] = [
     "accepts",
     "overflow",
     "on_fault",
+    "schedule",
+    "after",
+    "controls",
+    "supervisor",
+    "tenant",
     "limits",
 ];
 
@@ -36,6 +44,8 @@ pub(super) struct Names<'a> {
     pub modules: &'a [ModuleEntry],
     /// Topics, sorted by name.
     pub topics: &'a [TopicEntry],
+    /// Tenants, sorted by name.
+    pub tenants: &'a [Tenant],
 }
 
 /// Reads `[[groups]]`.
@@ -54,19 +64,25 @@ pub(super) fn groups(cx: &mut Context, top: &Fields<'_>, names: &Names<'_>) -> V
         let Some(fields) = Fields::open(cx, item, &format!("groups[{i}]"), &KEYS) else { continue };
         groups.push(group(cx, &fields, i, names, &group_names));
     }
-    let agents: u64 = groups.iter().filter(|group| group.enabled).map(|group| u64::from(group.agents)).sum();
-    if agents > AGENTS_MAX.into() {
-        let what = format!("all groups together have {} agents", thousands(agents));
+    let sum = |count: fn(&GroupEntry) -> u32| -> u64 {
+        groups.iter().filter(|group| group.enabled).map(|group| u64::from(count(group))).sum()
+    };
+    let (agents, agents_max) = (sum(|group| group.agents), sum(|group| group.agents_max));
+    if agents_max > AGENTS_MAX.into() {
+        let what = match agents > AGENTS_MAX.into() {
+            true => format!("all groups together have {} agents", thousands(agents)),
+            false => format!("all groups together may have {} agents, by their `agents_max`", thousands(agents_max)),
+        };
         let at = items.first().map_or(top.at, |item| item.at);
         cx.report(at, "groups", Problem::new(what).help(format!("use at most {}", thousands(AGENTS_MAX))));
     }
+    order::check(cx, items, &groups);
     groups
 }
 
 /// The name that a group has, or an empty one where it isn't a text; the group's own reader says what is wrong with it.
 fn name_of(node: &Node) -> &str {
-    let Kind::Table(entries) = &node.kind else { return "" };
-    match entries.iter().find(|entry| entry.key == "name").map(|entry| &entry.node.kind) {
+    match node.get("name").map(|name| &name.kind) {
         Some(Kind::Text(name)) => name,
         _ => "",
     }
@@ -74,19 +90,22 @@ fn name_of(node: &Node) -> &str {
 
 fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>, group_names: &[&str]) -> GroupEntry {
     let id = |index: usize| GroupId(u32::try_from(index + 1).unwrap_or(u32::MAX));
-    fields.need(cx, "agents", "say how many agents the group has");
+    let find = |name: &str| {
+        group_names.iter().position(|known| *known == name).map(id).ok_or_else(|| nearest(name, group_names))
+    };
+    let (agents, agents_max) = counts(cx, fields);
+    let supervisor = one_name(cx, fields, "supervisor", "group", find);
     GroupEntry {
         id: id(index),
         name: own_name(cx, fields, index, group_names),
         enabled: fields.boolean(cx, "enabled", true),
         module: module(cx, fields, names.modules),
-        agents: fields.integer_u32(cx, "agents", 1..=GROUP_AGENTS_MAX, 1),
+        agents,
+        agents_max,
         params: params(cx, fields),
         subscribe: subscribe(cx, fields, names.topics),
         capabilities: capabilities(cx, fields),
-        accepts: each_name(cx, fields, "accepts", "group", |name| {
-            group_names.iter().position(|known| *known == name).map(id).ok_or_else(|| nearest(name, group_names))
-        }),
+        accepts: each_name(cx, fields, "accepts", "group", find),
         overflow: fields.choice(
             cx,
             "overflow",
@@ -99,7 +118,30 @@ fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>,
         ),
         on_fault: on_fault(cx, fields),
         limits: limits(cx, fields),
+        schedule: schedule(cx, fields),
+        after: each_name(cx, fields, "after", "group", find).unwrap_or_default(),
+        controls: each_name(cx, fields, "controls", "group", find).unwrap_or_default(),
+        supervisor,
+        tenant: one_name(cx, fields, "tenant", "tenant", |name| tenant(name, names.tenants)),
     }
+}
+
+/// The keys `agents` and `agents_max`. A group starts without agents only where it says how many it may have later.
+fn counts(cx: &mut Context, fields: &Fields<'_>) -> (u32, u32) {
+    fields.need(cx, "agents", "say how many agents the group has");
+    let Some(node) = fields.get("agents_max") else {
+        let agents = fields.integer_u32(cx, "agents", 1..=GROUP_AGENTS_MAX, 1);
+        return (agents, agents);
+    };
+    let agents = fields.integer_u32(cx, "agents", 0..=GROUP_AGENTS_MAX, 0);
+    let agents_max = fields.integer_u32(cx, "agents_max", 1..=GROUP_AGENTS_MAX, GROUP_AGENTS_MAX);
+    if agents > agents_max {
+        let what =
+            format!("{}{} is less than `agents`, which is {}", thousands(agents_max), origin(node), thousands(agents));
+        let help = format!("use {} to {}", thousands(agents), thousands(GROUP_AGENTS_MAX));
+        cx.report(node.at, &fields.path("agents_max"), Problem::new(what).help(help));
+    }
+    (agents, agents_max)
 }
 
 fn own_name(cx: &mut Context, fields: &Fields<'_>, index: usize, group_names: &[&str]) -> String {
@@ -217,16 +259,7 @@ fn each_name<T: Ord>(
     for (i, item) in items.iter().enumerate() {
         let path = format!("{}[{i}]", fields.path(key));
         let Some(name) = text(cx, item, &path) else { continue };
-        match find(name) {
-            Ok(id) => found.push(id),
-            Err(help) => {
-                let mut problem = Problem::new(format!("there is no {sort} `{name}`{}", origin(item)));
-                if let Some(help) = help {
-                    problem = problem.help(help);
-                }
-                cx.report(item.at, &path, problem);
-            }
-        }
+        found.extend(known_name(cx, item, &path, sort, find(name), name));
     }
     found.sort();
     let count = found.len();
@@ -238,21 +271,76 @@ fn each_name<T: Ord>(
     Some(found)
 }
 
+/// A name that `find` knows; `None` where the key is missing.
+fn one_name<T>(
+    cx: &mut Context,
+    fields: &Fields<'_>,
+    key: &str,
+    sort: &str,
+    find: impl Fn(&str) -> Result<T, Option<String>>,
+) -> Option<T> {
+    let (name, node) = fields.text(cx, key)?;
+    known_name(cx, node, &fields.path(key), sort, find(name), name)
+}
+
+/// What was found under `name`; else says that there is none, with the help that the search gave.
+fn known_name<T>(
+    cx: &mut Context,
+    node: &Node,
+    path: &str,
+    sort: &str,
+    found: Result<T, Option<String>>,
+    name: &str,
+) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(help) => {
+            let mut problem = Problem::new(format!("there is no {sort} `{name}`{}", origin(node)));
+            if let Some(help) = help {
+                problem = problem.help(help);
+            }
+            cx.report(node.at, path, problem);
+            None
+        }
+    }
+}
+
+fn tenant(name: &str, tenants: &[Tenant]) -> Result<TenantId, Option<String>> {
+    let position = tenants.iter().position(|tenant| tenant.name == name).and_then(|at| u32::try_from(at).ok());
+    position.map(TenantId).ok_or_else(|| {
+        let known = tenants.iter().map(|tenant| tenant.name.as_str());
+        nearest_name(name, known).or_else(|| Some(format!("add a table [tenants.{}]", canonical::key(name))))
+    })
+}
+
 fn nearest(name: &str, known: &[&str]) -> Option<String> {
     nearest_name(name, known.iter().copied().filter(|known| !known.is_empty()))
 }
 
-/// `"restart"`, `"pause"`, `"terminate"`, or a table with the key `policy` and, for a restart, its numbers.
+/// `"restart"`, `"pause"`, `"terminate"`, `"escalate"`, or a table with the key `policy` and, for a restart, its numbers.
 fn on_fault(cx: &mut Context, fields: &Fields<'_>) -> FaultPolicy {
-    let choices =
-        [("restart", FaultPolicy::default()), ("pause", FaultPolicy::Pause), ("terminate", FaultPolicy::Terminate)];
+    let policy = fault_policy(cx, fields);
+    if let (FaultPolicy::Escalate, Some(node), None) = (policy, fields.get("on_fault"), fields.get("supervisor")) {
+        let help = "name the group that decides what happens to the agent, such as `supervisor = \"overseers\"`";
+        cx.report(node.at, &fields.path("on_fault"), Problem::new("`escalate` needs a supervisor").help(help));
+    }
+    policy
+}
+
+fn fault_policy(cx: &mut Context, fields: &Fields<'_>) -> FaultPolicy {
+    let choices = [
+        ("restart", FaultPolicy::default()),
+        ("pause", FaultPolicy::Pause),
+        ("terminate", FaultPolicy::Terminate),
+        ("escalate", FaultPolicy::Escalate),
+    ];
     let Some(node) = fields.get("on_fault") else { return FaultPolicy::default() };
     if !matches!(node.kind, Kind::Table(_)) {
         return fields.choice(cx, "on_fault", &choices, FaultPolicy::default());
     }
     let known = ["policy", "restarts_max", "backoff_frames"];
     let Some(table) = Fields::open(cx, node, &fields.path("on_fault"), &known) else { return FaultPolicy::default() };
-    table.need(cx, "policy", "use `restart`, `pause` or `terminate`");
+    table.need(cx, "policy", "use `restart`, `pause`, `terminate` or `escalate`");
     match table.choice(cx, "policy", &choices, FaultPolicy::default()) {
         FaultPolicy::Restart { restarts_max, backoff_frames } => FaultPolicy::Restart {
             restarts_max: table.integer_u32(cx, "restarts_max", 0..=RESTARTS_MAX, restarts_max),

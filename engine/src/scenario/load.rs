@@ -11,15 +11,30 @@ use super::groups::{Names, groups, is_plain_name};
 use super::node::{Converter, Node};
 use super::params::Params;
 use super::resources::{models, modules, topics};
+use super::schedule::scheduler;
 use super::source::{position, read};
+use super::tenants::{check_starts, tenants};
 use super::types::Scenario;
 use crate::problem::{Problem, Problems};
 
 /// How many problems of one scenario are said.
 const PROBLEMS_MAX: usize = 10;
 
-const KEYS: [&str; 11] =
-    ["name", "seed", "frames", "frame_period_us", "input", "topics", "params", "modules", "models", "groups", "expect"];
+const KEYS: [&str; 13] = [
+    "name",
+    "seed",
+    "frames",
+    "frame_period_us",
+    "input",
+    "topics",
+    "params",
+    "modules",
+    "models",
+    "scheduler",
+    "tenants",
+    "groups",
+    "expect",
+];
 
 /// What is said besides the file.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +81,9 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
     let top = Fields::open(cx, root, "", &KEYS)?;
     top.need(cx, "frames", "say how many frames to run, such as `frames = 200`");
     let (modules, models, topics) = (modules(cx, &top), models(cx, &top), topics(cx, &top));
-    let groups = groups(cx, &top, &Names { modules: &modules, topics: &topics });
+    let (scheduler, tenants) = (scheduler(cx, &top), tenants(cx, &top));
+    let groups = groups(cx, &top, &Names { modules: &modules, topics: &topics, tenants: &tenants });
+    check_starts(cx, &top, &tenants, &groups);
     let expect = expect(cx, &top, &groups, |at| position(source, at).0);
     Some(Scenario {
         name: name(cx, &top, path),
@@ -79,6 +96,8 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
         modules,
         models,
         topics,
+        scheduler,
+        tenants,
         groups,
         input: input(cx, &top, options),
         expect,

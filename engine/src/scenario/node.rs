@@ -34,6 +34,14 @@ pub(super) enum Kind {
     Broken,
 }
 
+impl Node {
+    /// The value of a key; `None` where this isn't a table, or the key isn't there.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Kind::Table(entries) = &self.kind else { return None };
+        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+}
+
 /// A key with its value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {

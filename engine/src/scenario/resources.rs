@@ -97,7 +97,7 @@ fn unique_id<'a>(cx: &mut Context, ids: &mut HashMap<u64, &'a str>, name: &'a st
 }
 
 /// Refuses a name that is too long, or that can't be shown on one line.
-fn check_name(cx: &mut Context, name: &str, at: usize, path: &str) {
+pub(super) fn check_name(cx: &mut Context, name: &str, at: usize, path: &str) {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         let help = format!("use 1 to {NAME_BYTES_MAX} bytes without control characters");
         cx.report(at, path, Problem::new(format!("{name:?} isn't a name")).help(help));

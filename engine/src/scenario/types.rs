@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use wasm_engine_abi::Capabilities;
-use wasm_engine_components::{AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, TopicId};
+use wasm_engine_components::{
+    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, Schedule, SchedulerSettings, Tenant, TenantId,
+    TopicId,
+};
 
 /// What to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +31,10 @@ pub struct Scenario {
     pub models: Vec<ModelEntry>,
     /// Topics, in the order of their names.
     pub topics: Vec<TopicEntry>,
+    /// What a frame may cost, and who goes first.
+    pub scheduler: SchedulerSettings,
+    /// Tenants, in the order of their names. The tenant at position `i` has the id `i`.
+    pub tenants: Vec<Tenant>,
     /// Groups in the order of the file. The group at position `i` has the id `i + 1`, also where it is disabled.
     pub groups: Vec<GroupEntry>,
     /// The events file, if any: `-` is standard input.
@@ -42,12 +49,20 @@ impl Scenario {
         self.groups.get((id.0 as usize).checked_sub(1)?)
     }
 
-    /// An agent as users write it: `group/ordinal`.
+    /// An agent as users write it: `group/ordinal`, and `#generation` where it isn't the first with that ordinal.
     pub fn agent_name(&self, agent: AgentId) -> String {
         match self.group(agent.group()) {
-            Some(group) => format!("{}/{}", group.name, agent.ordinal()),
-            None => format!("{}/{}", agent.group().0, agent.ordinal()),
+            Some(group) => agent_in_group(&group.name, agent),
+            None => agent.to_string(),
         }
+    }
+}
+
+/// An agent of the group with that name, as users write it.
+pub(crate) fn agent_in_group(group: &str, agent: AgentId) -> String {
+    match agent.generation() {
+        0 => format!("{group}/{}", agent.ordinal()),
+        generation => format!("{group}/{}#{generation}", agent.ordinal()),
     }
 }
 
@@ -103,8 +118,10 @@ pub struct GroupEntry {
     pub enabled: bool,
     /// Position of its module in [`Scenario::modules`].
     pub module: usize,
-    /// How many agents, at least 1.
+    /// How many agents it starts with.
     pub agents: u32,
+    /// How many it may have at one time, at least 1 and at least as many as it starts with. Default: as many as that.
+    pub agents_max: u32,
     /// What `agent_init` is given: bytes, or a TOML table as canonical TOML text.
     pub params: Vec<u8>,
     /// Topics that its agents are members of from the start, sorted.
@@ -119,6 +136,17 @@ pub struct GroupEntry {
     pub limits: GroupLimits,
     /// What a fault leads to.
     pub on_fault: FaultPolicy,
+    /// When its agents are stepped. Default: in each frame.
+    pub schedule: Schedule,
+    /// Groups that are stepped before it in each frame, sorted. Those that don't take part count for nothing, here and in
+    /// the next two.
+    pub after: Vec<GroupId>,
+    /// In which groups its agents may spawn agents and give them commands, sorted.
+    pub controls: Vec<GroupId>,
+    /// The group whose agents are told of its faults, and may give its agents commands.
+    pub supervisor: Option<GroupId>,
+    /// Whose totals it counts towards.
+    pub tenant: Option<TenantId>,
 }
 
 /// Something that must hold at the end of a run; if it doesn't, the run has failed.

@@ -54,6 +54,10 @@ impl Collector {
             sums.drop_messages(reason, messages);
         }
         sums.faults += counts.faults;
+        sums.commands += counts.commands;
+        sums.commands_refused += counts.commands_refused;
+        sums.log_lines_dropped += counts.log_lines_dropped;
+        sums.deferred += counts.deferred;
         sums.inference_jobs += counts.inference_jobs;
         sums.inference_batches += counts.inference_batches;
         self.groups.clone_from(&record.groups);
@@ -92,6 +96,10 @@ impl Collector {
                     .collect(),
             ),
             faults: counts.faults,
+            commands: counts.commands,
+            commands_refused: counts.commands_refused,
+            log_lines_dropped: counts.log_lines_dropped,
+            deferred: counts.deferred,
             inference_jobs: counts.inference_jobs,
             inference_rows_per_batch: match counts.inference_batches {
                 0 => 0.0,

@@ -37,6 +37,14 @@ pub struct Summary {
     pub dropped_by_reason: Named<u64>,
     /// Faults of agents.
     pub faults: u64,
+    /// Commands that were carried out.
+    pub commands: u64,
+    /// Commands that weren't: what they name isn't there, doesn't fit, or isn't allowed.
+    pub commands_refused: u64,
+    /// Log lines that were beyond what a group may write in a frame.
+    pub log_lines_dropped: u64,
+    /// Steps that were due and were put off for want of budget, each frame counted.
+    pub deferred: u64,
     /// Inference jobs that were given to a model.
     pub inference_jobs: u64,
     /// Jobs per batch on average; 0 without any.

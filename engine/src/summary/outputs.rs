@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use wasm_engine_components::limits::{SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX, SUMMARY_VALUES_MAX};
-use wasm_engine_components::{GroupId, NamedOutput, OutputValue};
+use wasm_engine_components::{AgentId, GroupId, NamedOutput, OutputValue};
 
 /// A number that stays whole as long as it can.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,8 +69,8 @@ pub struct OutputSummary {
 
 struct Cell {
     last: OutputValueSummary,
-    /// By ordinal: the order of a sum of floats is a part of its value.
-    agents: BTreeMap<u32, Option<Number>>,
+    /// By id: the order of a sum of floats is a part of its value.
+    agents: BTreeMap<AgentId, Option<Number>>,
 }
 
 /// All outputs of a run.
@@ -103,12 +103,12 @@ impl Outputs {
         }
         let Some(cell) = names.get_mut(&output.name) else { return };
         cell.last = last;
-        match cell.agents.get_mut(&output.agent.ordinal()) {
+        match cell.agents.get_mut(&output.agent) {
             Some(before) => *before = number.or(*before),
             None if self.values == SUMMARY_VALUES_MAX => self.left_out += 1,
             None => {
                 self.values += 1;
-                cell.agents.insert(output.agent.ordinal(), number);
+                cell.agents.insert(output.agent, number);
             }
         }
     }

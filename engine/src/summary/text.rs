@@ -76,6 +76,16 @@ pub(super) fn text(summary: &Summary) -> String {
             thousands(summary.dropped)
         ),
     );
+    if summary.commands + summary.commands_refused > 0 {
+        let (done, refused) = (thousands(summary.commands), thousands(summary.commands_refused));
+        line("commands", format!("{done} carried out, {refused} refused"));
+    }
+    if summary.log_lines_dropped > 0 {
+        line("log lines", format!("{} dropped, for want of budget", thousands(summary.log_lines_dropped)));
+    }
+    if summary.deferred > 0 {
+        line("deferred", format!("{} steps, for want of budget", thousands(summary.deferred)));
+    }
     if summary.inference_jobs > 0 {
         let rows = summary.inference_rows_per_batch;
         line("inference", format!("{} jobs, {rows:.1} rows per batch", thousands(summary.inference_jobs)));
