@@ -48,14 +48,16 @@ pub struct Scheduler {
     timer_sum: u128,
     /// Since when agents that were due wait to be called.
     deferred: BTreeMap<u32, u64>,
-    /// After whom the round goes on, in each wave.
-    cursors: Vec<u32>,
+    /// After whom the round goes on; `u32::MAX` before the first.
+    cursor: u32,
     /// Fuel that frames so far have used beyond what they may: of all, of each group, of each tenant.
     debt: u64,
     group_debts: Vec<u64>,
     tenant_debts: Vec<u64>,
     /// What is left of this frame's budgets. Transient.
     left: Left,
+    /// Who is called in this frame, by wave. Transient.
+    chosen: Vec<Vec<u32>>,
     /// Whether fuel is bounded at all. Fixed.
     bounded: bool,
 }
@@ -90,7 +92,7 @@ pub fn open_budgets(
     calls.requests_for_all(&mut directory);
     if !calls.selects {
         // Everybody is called anyway.
-        scheduler.ring(clock.frame, &directory, |_| true);
+        scheduler.ring(clock.frame, &directory);
     }
     if scheduler.bounded {
         scheduler.open(&directory, &counters);
@@ -158,7 +160,7 @@ impl Scheduler {
 
     fn set_up(&mut self, directory: &Directory) {
         self.waves = 1 + directory.groups.iter().map(|group| group.wave).max().unwrap_or(0);
-        self.cursors = vec![u32::MAX; self.waves as usize];
+        self.cursor = u32::MAX;
         self.group_debts = vec![0; directory.groups.len()];
         self.tenant_debts = vec![0; self.tenants.len()];
         let bounds = directory.groups.iter().map(|group| group.limits.fuel_per_frame_max);
@@ -228,88 +230,114 @@ impl Scheduler {
     }
 
     /// Adds the calls of a wave to `calls`. Gives the number of agents that were due and don't fit.
+    ///
+    /// Who is due when the frame begins is chosen with the first wave, over all waves: so a budget goes to the highest priority,
+    /// and not to the first wave. Later waves only add those whom messages of this frame wake.
     pub(crate) fn select(&mut self, selection: &mut Selection<'_>, calls: &mut Calls) -> u64 {
-        let mut candidates = self.candidates(selection);
-        let frame = selection.frame;
+        let wave = selection.wave as usize;
+        let candidates = if wave == 0 {
+            self.chosen.iter_mut().for_each(Vec::clear);
+            self.chosen.resize(self.waves as usize, Vec::new());
+            self.candidates(selection)
+        } else {
+            self.woken(selection)
+        };
+        let deferred = self.choose(candidates, selection);
+        let mut chosen = std::mem::take(&mut self.chosen[wave]);
+        chosen.sort_unstable();
+        calls.handed.resize(selection.directory.ids.len(), 0);
+        for &index in &chosen {
+            let at = index as usize;
+            let Some(call) = call_for(selection.directory.lifecycles[at]) else { continue };
+            calls.others |= call != CallKind::Step;
+            if call != CallKind::Init {
+                calls.handed[at] = selection.frame + 1;
+            }
+            calls.requests.push(StepRequest { agent: selection.directory.ids[at], slot: index, call });
+        }
+        self.chosen[wave] = chosen;
+        deferred
+    }
+
+    /// Chooses those who fit into what is left of the frame. Gives the number of the others, who are deferred.
+    fn choose(&mut self, mut candidates: Vec<u32>, selection: &Selection<'_>) -> u64 {
         let mut deferred = 0;
         if self.bounded {
             self.order(&mut candidates, selection);
-            let fits: Vec<bool> = candidates.iter().map(|&index| self.take(selection.directory, index)).collect();
-            let mut fits = fits.into_iter();
-            candidates.retain(|&index| {
-                let fits = fits.next().unwrap_or(false);
-                if fits {
-                    self.deferred.remove(&index);
-                } else {
-                    self.deferred.entry(index).or_insert(frame);
-                    deferred += 1;
-                }
-                fits
-            });
-            if let Some(&last) = candidates.last() {
-                self.cursors[selection.wave as usize] = last;
-            }
-            candidates.sort_unstable();
         }
-        calls.handed.resize(selection.directory.ids.len(), 0);
         for index in candidates {
-            let at = index as usize;
-            let Some(call) = call_for(selection.directory.lifecycles[at]) else { continue };
-            if call == CallKind::Init {
-                calls.others = true;
-            } else {
-                calls.others |= call == CallKind::Shutdown;
-                calls.handed[at] = frame + 1;
+            if self.bounded && !self.take(selection.directory, index) {
+                self.deferred.entry(index).or_insert(selection.frame);
+                deferred += 1;
+                continue;
             }
-            calls.requests.push(StepRequest { agent: selection.directory.ids[at], slot: index, call });
+            self.deferred.remove(&index);
+            if self.bounded {
+                self.cursor = index;
+            }
+            self.chosen[selection.directory.group_at(index).wave as usize].push(index);
         }
         deferred
     }
 
-    /// The agents of a wave that are due, in the order of their ids.
+    /// The agents that are due when a frame begins, in the order of their ids.
     fn candidates(&mut self, selection: &mut Selection<'_>) -> Vec<u32> {
-        let Selection { frame, wave, ref mut directory, inboxes, waiting } = *selection;
+        let Selection { frame, ref mut directory, inboxes, waiting, .. } = *selection;
         let mut found: Vec<u32> = Vec::new();
-        for group in directory.groups.iter().filter(|group| group.wave == wave && group.alive > group.inactive) {
-            if let Trigger::Every { period, phase } = group.schedule.trigger
-                && frame % u64::from(period) == u64::from(phase)
-            {
-                found.extend(group.positions());
+        let mut by_message = false;
+        for group in directory.groups.iter().filter(|group| group.alive > group.inactive) {
+            match group.schedule.trigger {
+                Trigger::Every { period, phase } if frame % u64::from(period) == u64::from(phase) => {
+                    found.extend(group.positions());
+                }
+                trigger => by_message |= trigger == Trigger::Message,
             }
         }
-        let pending = std::mem::take(&mut directory.pending);
-        let still = |index: &u32| {
-            matches!(directory.lifecycles[*index as usize], Lifecycle::Initialising | Lifecycle::Terminating)
-        };
-        let mut pending: Vec<u32> = pending.into_iter().filter(still).collect();
+        let mut pending = std::mem::take(&mut directory.pending);
+        let still = |state| matches!(state, Lifecycle::Initialising | Lifecycle::Terminating);
+        pending.retain(|&index| still(directory.lifecycles[index as usize]));
         pending.sort_unstable();
         pending.dedup();
-        let directory = &**directory;
-        let (mine, others): (Vec<u32>, Vec<u32>) =
-            pending.into_iter().partition(|&index| directory.group_at(index).wave == wave);
-        let in_wave = |index: &u32| directory.group_at(*index).wave == wave;
-        let wakes = |index: &u32| directory.group_at(*index).schedule.trigger == Trigger::Message;
-        found.extend(&mine);
-        if directory.groups.iter().any(|group| group.wave == wave && group.schedule.trigger == Trigger::Message) {
+        found.extend(&pending);
+        // Whoever is deferred now is still pending in the next frame.
+        directory.pending = pending;
+        if by_message {
             let mail = inboxes.touched.iter().chain(&waiting.holding).copied();
-            found.extend(mail.filter(in_wave).filter(wakes));
+            found.extend(mail.filter(|&index| directory.group_at(index).schedule.trigger == Trigger::Message));
         }
-        found.extend(self.deferred.keys().copied().filter(in_wave));
-        found.extend(self.ring(frame, directory, in_wave));
+        found.extend(self.deferred.keys());
+        found.extend(self.ring(frame, directory));
         found.retain(|&index| call_for(directory.lifecycles[index as usize]).is_some());
         found.sort_unstable();
         found.dedup();
-        // Whoever is deferred now is still pending in the next frame.
-        selection.directory.pending = others.into_iter().chain(mine).collect();
+        found
+    }
+
+    /// The agents of a later wave that messages of this frame wake.
+    fn woken(&self, selection: &Selection<'_>) -> Vec<u32> {
+        let Selection { wave, directory, inboxes, .. } = selection;
+        let wakes = |index: &u32| {
+            let group = directory.group_at(*index);
+            group.wave == *wave
+                && group.schedule.trigger == Trigger::Message
+                && directory.lifecycles[*index as usize] == Lifecycle::Active
+                && !self.deferred.contains_key(index)
+        };
+        let mut found: Vec<u32> = inboxes.touched.iter().copied().filter(wakes).collect();
+        if !found.is_empty() {
+            let chosen: BTreeSet<u32> = self.chosen[*wave as usize].iter().copied().collect();
+            found.retain(|index| !chosen.contains(index));
+            found.sort_unstable();
+        }
         found
     }
 
     /// Takes out the timers of those active agents whose time has come.
-    fn ring(&mut self, frame: u64, directory: &Directory, of: impl Fn(&u32) -> bool) -> Vec<u32> {
+    fn ring(&mut self, frame: u64, directory: &Directory) -> Vec<u32> {
         let due = self.due.range(..=(frame, u32::MAX)).map(|&(_, index)| index);
         // A paused agent's wish waits until it is resumed.
         let due = due.filter(|&index| directory.lifecycles[index as usize] == Lifecycle::Active);
-        let rung: Vec<u32> = due.filter(of).collect();
+        let rung: Vec<u32> = due.collect();
         for &index in &rung {
             self.wake(index, None);
         }
@@ -320,9 +348,8 @@ impl Scheduler {
     fn order(&self, candidates: &mut [u32], selection: &Selection<'_>) {
         match self.settings.mode {
             SchedulerMode::RoundRobin => {
-                let cursor = self.cursors[selection.wave as usize];
-                // Nobody was served yet: the round begins with the first.
-                let start = candidates.partition_point(|&index| cursor != u32::MAX && index <= cursor);
+                // Where nobody was served yet, the round begins with the first.
+                let start = candidates.partition_point(|&index| self.cursor != u32::MAX && index <= self.cursor);
                 candidates.rotate_left(start);
             }
             SchedulerMode::Priority => candidates.sort_by_cached_key(|&index| {
@@ -360,9 +387,9 @@ impl Scheduler {
         for (&index, &since) in &self.deferred {
             sum = sum.wrapping_add(part(!directory.ids[index as usize].0, &since.to_le_bytes()));
         }
-        let cursors = self.cursors.iter().map(|&cursor| u64::from(cursor));
-        let debts = [self.debt].into_iter().chain(self.group_debts.iter().chain(&self.tenant_debts).copied());
-        let numbers: Vec<u8> = cursors.chain(debts).flat_map(u64::to_le_bytes).collect();
+        let numbers = [u64::from(self.cursor), self.debt].into_iter();
+        let numbers = numbers.chain(self.group_debts.iter().chain(&self.tenant_debts).copied());
+        let numbers: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
         sum.wrapping_add(part(0, &numbers))
     }
 }
