@@ -65,11 +65,20 @@ impl Load {
 impl Inboxes {
     /// Empties all lists.
     pub fn clear(&mut self) {
-        for index in self.touched.drain(..) {
-            self.firsts[index as usize] = Link::END;
-            let load = &mut self.loads[index as usize];
-            (load.messages, load.bytes) = (0, 0);
+        // Where most have messages, to go through all is less work than to look them up.
+        if self.touched.len() >= self.firsts.len() / 4 {
+            self.firsts.fill(Link::END);
+            for load in &mut self.loads {
+                (load.messages, load.bytes) = (0, 0);
+            }
+        } else {
+            for &index in &self.touched {
+                self.firsts[index as usize] = Link::END;
+                let load = &mut self.loads[index as usize];
+                (load.messages, load.bytes) = (0, 0);
+            }
         }
+        self.touched.clear();
         self.links.clear();
         self.kept.clear();
         self.dropped = 0;
@@ -90,10 +99,9 @@ impl Inboxes {
         if !load.takes(bytes) {
             return Err(load.refusal(bytes));
         }
-        if load.messages == 0 {
+        if self.append(index, bytes, at) {
             self.touched.push(index);
         }
-        self.append(index, bytes, at);
         Ok(())
     }
 
@@ -123,20 +131,24 @@ impl Inboxes {
         Ok(())
     }
 
+    /// Adds a message to a list. Gives whether it is the only one there.
     #[inline]
-    fn append(&mut self, index: u32, bytes: u32, at: Delivery) {
-        let load = &mut self.loads[index as usize];
+    fn append(&mut self, index: u32, bytes: u32, at: Delivery) -> bool {
+        let Self { links, firsts, loads, .. } = self;
+        let load = &mut loads[index as usize];
         // Each link is a message in memory, or one of its recipients: far fewer than 2^32 of twelve bytes each.
-        let link = self.links.len() as u32;
-        self.links.push(Link { at, next: Link::END });
-        if load.messages == 0 {
-            self.firsts[index as usize] = link;
+        let link = links.len() as u32;
+        let first = load.messages == 0;
+        if first {
+            firsts[index as usize] = link;
         } else {
-            self.links[load.last as usize].next = link;
+            links[load.last as usize].next = link;
         }
         load.messages += 1;
         load.bytes += bytes;
         load.last = link;
+        links.push(Link { at, next: Link::END });
+        first
     }
 
     /// Takes the oldest message that may be dropped out of a list.
