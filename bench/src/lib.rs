@@ -7,6 +7,6 @@ pub mod bare;
 pub mod engine;
 
 /// Where the scenario and its module lie.
-fn scenarios() -> std::path::PathBuf {
+pub fn scenarios() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../agents/scenarios")
 }

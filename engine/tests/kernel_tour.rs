@@ -29,12 +29,12 @@ fn the_tour_shows_what_it_says() {
     let folder = out.path().join("run");
     let summary = run(&folder, &[]);
     let foremen = &summary["outputs"]["foremen"];
-    let sum = |name: &str| foremen[name]["sum"].as_f64().unwrap_or_else(|| panic!("no {name} in {foremen}"));
-    assert_eq!(sum("spawned"), 12.0);
+    let sum = |name: &str| foremen[name]["sum"].as_u64().unwrap_or_else(|| panic!("no {name} in {foremen}"));
+    assert_eq!(sum("spawned"), 12);
     assert_eq!(sum("faults"), sum("restarted"), "each escalated fault is answered by a restart");
-    assert!(sum("restarted") > 0.0 && sum("timeouts") > 0.0);
+    assert!(sum("restarted") > 0 && sum("timeouts") > 0);
     assert_eq!(sum("given"), sum("answers") + sum("timeouts"), "no task is lost");
-    assert_eq!(sum("reports"), 12.0, "each worker had its last words");
+    assert_eq!(sum("reports"), 12, "each worker had its last words");
     assert_eq!(summary["groups"]["workers"]["agents"], 0, "they were ended");
     assert_eq!(summary["commands_refused"], 1, "an agent that isn't paused can't be resumed");
     assert_eq!(summary["groups"]["sleepers"]["agents"], 1_002);
@@ -46,9 +46,9 @@ fn the_tour_shows_what_it_says() {
     assert_eq!(steps.len(), 200);
     assert!(steps.iter().all(|&steps| steps <= 60), "the frame's budget");
     let outputs = rows(&folder, "outputs.jsonl");
-    let rows_of = |agent: &str| outputs.iter().filter(move |row| row["agent"] == agent);
-    assert!(rows_of("sleepers/1#1").count() > 0, "an ordinal is used again, under another id");
-    assert!(rows_of("sleepers/1").all(|row| row["frame"].as_u64() <= Some(60)), "it was ended in frame 60");
+    assert!(outputs.iter().any(|row| row["agent"] == "sleepers/1#1"), "an ordinal is used again, under another id");
+    let mut first = outputs.iter().filter(|row| row["agent"] == "sleepers/1");
+    assert!(first.all(|row| row["frame"].as_u64() <= Some(60)), "it was ended in frame 60");
 }
 
 #[test]

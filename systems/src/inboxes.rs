@@ -69,11 +69,20 @@ impl Load {
 impl Inboxes {
     /// Empties all lists.
     pub fn clear(&mut self) {
-        for index in self.touched.drain(..) {
-            self.firsts[index as usize] = Link::END;
-            let load = &mut self.loads[index as usize];
-            (load.messages, load.bytes) = (load.held_messages, load.held_bytes);
+        // Where most have messages, to go through all is less work than to look them up.
+        if self.touched.len() >= self.firsts.len() / 4 {
+            self.firsts.fill(Link::END);
+            for load in &mut self.loads {
+                (load.messages, load.bytes) = (load.held_messages, load.held_bytes);
+            }
+        } else {
+            for &index in &self.touched {
+                self.firsts[index as usize] = Link::END;
+                let load = &mut self.loads[index as usize];
+                (load.messages, load.bytes) = (load.held_messages, load.held_bytes);
+            }
         }
+        self.touched.clear();
         self.links.clear();
         self.kept.clear();
         self.dropped = 0;
@@ -94,10 +103,9 @@ impl Inboxes {
         if !load.takes(bytes) {
             return Err(load.refusal(bytes));
         }
-        if self.firsts[index as usize] == Link::END {
+        if self.append(index, bytes, at) {
             self.touched.push(index);
         }
-        self.append(index, bytes, at);
         Ok(())
     }
 
@@ -170,21 +178,24 @@ impl Inboxes {
         Ok(())
     }
 
+    /// Adds a message to a list. Gives whether it is the only one there.
     #[inline]
-    fn append(&mut self, index: u32, bytes: u32, at: Delivery) {
-        let load = &mut self.loads[index as usize];
+    fn append(&mut self, index: u32, bytes: u32, at: Delivery) -> bool {
+        let Self { links, firsts, loads, .. } = self;
+        let load = &mut loads[index as usize];
         // Each link is a message in memory, or one of its recipients: far fewer than 2^32 of twelve bytes each.
-        let link = self.links.len() as u32;
-        self.links.push(Link { at, next: Link::END });
-        let first = &mut self.firsts[index as usize];
-        if *first == Link::END {
-            *first = link;
+        let link = links.len() as u32;
+        let first = firsts[index as usize] == Link::END;
+        if first {
+            firsts[index as usize] = link;
         } else {
-            self.links[load.last as usize].next = link;
+            links[load.last as usize].next = link;
         }
         load.messages += 1;
         load.bytes += bytes;
         load.last = link;
+        links.push(Link { at, next: Link::END });
+        first
     }
 
     /// Takes the oldest message that may be dropped out of a list.

@@ -3,12 +3,13 @@
 //! recipients of its messages, and leaves both in the chunk: what remains for one thread to do is little.
 
 use wasm_engine_abi::message::status;
-use wasm_engine_abi::{BounceReason, Capabilities, MessageHeader, Op, OutboxHeader, OutboxReader, OutboxRecord};
+use wasm_engine_abi::{
+    BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord,
+};
 use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
 
 use crate::digest::outbox_digest;
 use crate::directory::Directory;
-use crate::packed::record_bytes;
 use crate::ports::{OtherRecord, OutputChunk, Refused, StepRequest};
 
 /// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
@@ -68,17 +69,57 @@ impl Desk<'_> {
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
     ) -> Result<(), Fault> {
+        if outbox.records > rules.limits.records_per_step_max {
+            return Err((FaultKind::OverLimit, OverLimit::Records as u32));
+        }
+        if outbox.records == 1 {
+            self.take_one(request, outbox, rules, chunk)?;
+        } else {
+            self.take_many(request, outbox, rules, chunk)?;
+        }
+        if !outbox.bytes.is_empty() {
+            chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, outbox.bytes));
+        }
+        Ok(())
+    }
+
+    /// Takes an outbox with one record, as most are: it is checked as a whole before anything is put anywhere.
+    #[inline]
+    fn take_one(
+        &self,
+        request: &StepRequest,
+        outbox: Outbox<'_>,
+        rules: &OutboxRules,
+        chunk: &mut OutputChunk,
+    ) -> Result<(), Fault> {
+        let mut reader = OutboxReader::new(outbox.bytes, 1);
+        let record = reader.next().unwrap_or(Err(OutboxError::Truncated)).map_err(bad)?;
+        check(&record, rules)?;
+        if let Some(Err(error)) = reader.next() {
+            return Err(bad(error));
+        }
+        check_lines(outbox.log_lines + u32::from(record.op == Op::Log), rules)?;
+        self.put(request, &record, 0, chunk);
+        Ok(())
+    }
+
+    /// Takes an outbox with any number of records. If it is refused after some of them, those go again.
+    #[inline(never)]
+    fn take_many(
+        &self,
+        request: &StepRequest,
+        outbox: Outbox<'_>,
+        rules: &OutboxRules,
+        chunk: &mut OutputChunk,
+    ) -> Result<(), Fault> {
         let mark = Mark::of(chunk);
         let taken = self.take_records(request, outbox, rules, chunk);
         if taken.is_err() {
             mark.restore(chunk);
-        } else if !outbox.bytes.is_empty() {
-            chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, outbox.bytes));
         }
         taken
     }
 
-    #[inline]
     fn take_records(
         &self,
         request: &StepRequest,
@@ -86,35 +127,36 @@ impl Desk<'_> {
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
     ) -> Result<(), Fault> {
-        let limits = &rules.limits;
-        if outbox.records > limits.records_per_step_max {
-            return Err((FaultKind::OverLimit, OverLimit::Records as u32));
-        }
         let mut lines = outbox.log_lines;
         for (record, sequence) in OutboxReader::new(outbox.bytes, outbox.records).zip(0_u32..) {
-            let record = record.map_err(|error| (FaultKind::BadOutbox, error as u32))?;
-            if !rules.capabilities.has(record.op.capability()) {
-                return Err((FaultKind::Denied, record.op.capability() as u32));
-            }
-            if record.header.payload_bytes > limits.payload_bytes_max {
-                return Err((FaultKind::OverLimit, OverLimit::PayloadBytes as u32));
-            }
-            chunk.sent += u64::from(record.op.is_message());
-            match record.op {
-                Op::Send => {
-                    self.send(request, &record, sequence, status::PLAIN, chunk);
-                }
-                Op::Publish => self.publish(request, &record, sequence, chunk),
-                op => {
-                    lines += u32::from(op == Op::Log);
-                    self.take_other(request, &record, sequence, chunk);
-                }
-            }
+            let record = record.map_err(bad)?;
+            check(&record, rules)?;
+            lines += u32::from(record.op == Op::Log);
+            self.put(request, &record, sequence, chunk);
         }
-        if lines > limits.log_lines_per_step_max {
-            return Err((FaultKind::OverLimit, OverLimit::LogLines as u32));
+        check_lines(lines, rules)
+    }
+
+    /// Puts a record where it belongs.
+    #[inline]
+    fn put(&self, request: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+        match record.op {
+            Op::Send => {
+                chunk.sent += 1;
+                self.send(request, record, sequence, status::PLAIN, chunk);
+            }
+            _ => self.put_other(request, *record, sequence, chunk),
         }
-        Ok(())
+    }
+
+    // By value, as all that isn't inlined: a record whose address is taken has to lie in memory even where nobody asks for it.
+    #[inline(never)]
+    fn put_other(&self, request: &StepRequest, record: OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+        chunk.sent += u64::from(record.op.is_message());
+        match record.op {
+            Op::Publish => self.publish(request, &record, sequence, chunk),
+            _ => self.take_other(request, &record, sequence, chunk),
+        }
     }
 
     /// A message to one agent. Gives the place of its address.
@@ -128,20 +170,33 @@ impl Desk<'_> {
         chunk: &mut OutputChunk,
     ) -> u32 {
         let header = MessageHeader { status, ..self.header(from.agent, &record.header, 0, sequence) };
-        let to = AgentId(record.header.target);
-        let reason = match self.directory.find(to) {
-            Some((group, index)) if group.takes_from(from.agent) => {
-                if !group.grows || !self.directory.lifecycles[index as usize].is_ending() {
-                    let edge = self.directory.has_edges && group.comes_after(from.agent.group());
-                    return post(chunk, header, Recipient::Agent(index), edge, record.payload);
-                }
-                BounceReason::Terminated
+        let way = chunk.route.find(record.header.target).map(|index| (index, false));
+        match way.map_or_else(|| self.route(from.agent, record.header.target, chunk), Ok) {
+            Ok((index, edge)) => post(chunk, header, Recipient::Agent(index), edge, record.payload),
+            Err(reason) => {
+                chunk.refused.push(Refused { from: from.slot, meant_for: record.header.target, header, reason });
+                OtherRecord::NO_MESSAGE
             }
-            Some(_) => BounceReason::Refused,
-            None => BounceReason::UnknownRecipient,
-        };
-        chunk.refused.push(Refused { from: from.slot, meant_for: to.0, header, reason });
-        OtherRecord::NO_MESSAGE
+        }
+    }
+
+    /// Finds the recipient of a message, and whether it is reached in this frame. Notes the way to its group, if it leads to each
+    /// of its agents.
+    #[inline(never)]
+    fn route(&self, from: AgentId, to: u64, chunk: &mut OutputChunk) -> Result<(u32, bool), BounceReason> {
+        assert_eq!(from.group(), chunk.group, "a chunk holds what agents of one group sent");
+        let (group, index) = self.directory.find(AgentId(to)).ok_or(BounceReason::UnknownRecipient)?;
+        if !group.takes_from(from) {
+            return Err(BounceReason::Refused);
+        }
+        if group.grows && self.directory.lifecycles[index as usize].is_ending() {
+            return Err(BounceReason::Terminated);
+        }
+        let edge = group.comes_after(from.group());
+        if !group.grows && !edge {
+            chunk.route = Route { first: AgentId::new(group.id, 0).0, agents: group.agents_max, start: group.start };
+        }
+        Ok((index, edge))
     }
 
     fn publish(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
@@ -210,11 +265,56 @@ impl Desk<'_> {
     }
 }
 
+/// The way to the agents of a group that takes messages from the senders of a chunk: what [`Directory::find`] would say of them.
+/// Who sent to one of them mostly sends to others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Route {
+    first: u64,
+    agents: u32,
+    start: u32,
+}
+
+impl Route {
+    /// The position of an agent, if it is of that group.
+    #[inline]
+    fn find(&self, id: u64) -> Option<u32> {
+        // Ids of a group are side by side, in the order of the positions.
+        let ordinal = id.wrapping_sub(self.first);
+        (ordinal < u64::from(self.agents)).then(|| self.start + ordinal as u32)
+    }
+}
+
+fn bad(error: OutboxError) -> Fault {
+    (FaultKind::BadOutbox, error as u32)
+}
+
+/// What a record is held to by itself.
+#[inline]
+fn check(record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), Fault> {
+    if !rules.capabilities.has(record.op.capability()) {
+        return Err((FaultKind::Denied, record.op.capability() as u32));
+    }
+    if record.header.payload_bytes > rules.limits.payload_bytes_max {
+        return Err((FaultKind::OverLimit, OverLimit::PayloadBytes as u32));
+    }
+    Ok(())
+}
+
+#[inline]
+fn check_lines(lines: u32, rules: &OutboxRules) -> Result<(), Fault> {
+    if lines > rules.limits.log_lines_per_step_max {
+        return Err((FaultKind::OverLimit, OverLimit::LogLines as u32));
+    }
+    Ok(())
+}
+
 /// Puts a message into a chunk. Gives the place of its address.
 #[inline]
 fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, edge: bool, payload: &[u8]) -> u32 {
     let at = chunk.messages.push(header, payload);
-    let address = Address::new(to, record_bytes(header.payload_bytes), at);
+    // What `record_bytes` gives, of a payload that was found in an outbox: nothing overflows.
+    let bytes = MessageHeader::BYTES + ((payload.len() + 7) & !7) as u32;
+    let address = Address::new(to, bytes, at);
     // A chunk has fewer messages than words.
     if edge {
         chunk.edges.push(address);

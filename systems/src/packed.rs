@@ -49,7 +49,7 @@ impl PackedMessages {
     #[inline]
     pub fn record(&self, at: u32) -> &[u64] {
         let words = &self.words[at as usize..];
-        let length = header(words).payload_bytes.div_ceil(8) as usize;
+        let length = (u64::from(header(words).payload_bytes) + 7) as usize / 8;
         &words[..HEADER_WORDS + length]
     }
 

@@ -5,7 +5,7 @@ use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader};
 use wasm_engine_components::{Address, AgentFault, AgentId, FaultKind, GroupId, ModelId, Recipient};
 
-use crate::outbox::Desk;
+use crate::outbox::{Desk, Route};
 use crate::packed::{PackedMessages, record_bytes, split};
 
 /// Steps agents. Called once in each frame, from the stage `Step`.
@@ -127,6 +127,17 @@ impl<'a> InboxView<'a> {
         })
     }
 
+    /// Calls `visit` with each of those: as a loop, which takes fewer instructions than an iterator.
+    #[inline]
+    pub fn each_record(&self, slot: u32, mut visit: impl FnMut(&'a [u64])) {
+        let mut next = self.firsts[slot as usize];
+        while next != Link::END {
+            let link = &self.links[next as usize];
+            next = link.next;
+            visit(self.messages(link.at.chunk).record(link.at.at));
+        }
+    }
+
     /// The same as headers and payloads.
     #[inline]
     pub fn of(&self, slot: u32) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
@@ -226,6 +237,8 @@ pub struct OutputChunk {
     pub memory_sum: u128,
     /// Lines written by the import `log`, in the order of the calls. Those of a faulted call stay.
     pub log_lines: Vec<ImportedLine>,
+    /// For the desk.
+    pub(crate) route: Route,
 }
 
 /// A message that was refused at the desk.
@@ -281,6 +294,7 @@ impl OutputChunk {
             outbox_sum: 0,
             memory_sum: 0,
             log_lines: Vec::new(),
+            route: Route::default(),
         }
     }
 
@@ -297,6 +311,8 @@ impl OutputChunk {
         (self.sent, self.steps, self.fuel) = (0, 0, 0);
         (self.outbox_sum, self.memory_sum) = (0, 0);
         self.log_lines.clear();
+        // What it says may change from frame to frame, and is about senders of one group.
+        self.route = Route::default();
     }
 
     /// Counts a call, and puts its fault on the record. To be called for each request, in order.

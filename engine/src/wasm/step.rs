@@ -66,7 +66,8 @@ impl Shard {
         let credits = calls.desk.directory.group(program.group).map_or(u64::MAX, |group| group.credits);
         let credits =
             if credits < GroupLimits::UNBOUNDED { u32::try_from(credits).unwrap_or(u32::MAX) } else { u32::MAX };
-        let mut caller = Caller { calls, credits, program, store, hot, cold, arena };
+        let receives = program.recipe.calls.receive.is_some();
+        let mut caller = Caller { calls, credits, program, store, hot, cold, arena, receives };
         core::mem::swap(&mut caller.store.data_mut().lines, &mut chunk.log_lines);
         for (position, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
             if calls.prefetch
@@ -74,8 +75,23 @@ impl Shard {
             {
                 caller.prefetch(ahead.slot.wrapping_sub(*first_slot));
             }
-            *outcome = caller.call(request, (request.slot - *first_slot) as usize, chunk);
+            let at = (request.slot - *first_slot) as usize;
+            let called = match request.call {
+                CallKind::Step => caller.step(request, at),
+                _ => caller.init_or_shutdown(request, at),
+            };
+            // In one place for all kinds of calls, so that it is compiled into the loop.
+            *outcome = match called.and_then(|fuel| caller.take_outbox(request, at, chunk).map(|()| fuel)) {
+                Ok(fuel) => StepOutcome { fuel, ..StepOutcome::default() },
+                Err((fault, detail)) => {
+                    let fuel = caller.program.recipe.limits.fuel_per_step_max;
+                    StepOutcome { fuel, detail, fault: Some(fault) }
+                }
+            };
             chunk.count(request, outcome);
+            if calls.digest_memories {
+                caller.digest_memory(request, at, chunk);
+            }
         }
         core::mem::swap(&mut caller.store.data_mut().lines, &mut chunk.log_lines);
     }
@@ -91,6 +107,8 @@ struct Caller<'a> {
     hot: &'a mut [Hot],
     cold: &'a [Cold],
     arena: &'a Arena,
+    /// Whether the module exports `agent_receive`.
+    receives: bool,
 }
 
 /// Whom a call is about: its number in the shard, and what the hot path wants of it.
@@ -112,45 +130,49 @@ impl Caller<'_> {
         fetch(base.wrapping_add(layout.outbox as usize));
     }
 
-    #[inline]
-    fn call(&mut self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) -> StepOutcome {
-        let Hot { slot, key, step, used, .. } = &mut self.hot[at];
-        let (callee, step) = (Callee { at, slot: *slot, key: *key }, *step);
-        let fresh = !core::mem::replace(used, true);
-        let entered = match request.call {
-            CallKind::Step => self.step(request, callee, step),
-            CallKind::Init => self.init(request, callee, fresh),
-            CallKind::Shutdown => self.shutdown(request, callee),
-        };
-        let outcome = match entered.and_then(|fuel| self.take_outbox(request, callee.slot, chunk).map(|()| fuel)) {
-            Ok(fuel) => StepOutcome { fuel, ..StepOutcome::default() },
-            Err((fault, detail)) => {
-                StepOutcome { fuel: self.program.recipe.limits.fuel_per_step_max, detail, fault: Some(fault) }
-            }
-        };
-        if self.calls.digest_memories {
-            // SAFETY: see the module's head.
-            let memory = unsafe { callee.slot.bytes() };
-            chunk.memory_sum = chunk.memory_sum.wrapping_add(memory_digest(request.agent, memory));
-        }
-        outcome
-    }
-
     /// Hands over the inbox and steps the agent. Gives the fuel that it used, as the other calls do.
     #[inline]
-    fn step(&mut self, request: &StepRequest, callee: Callee, step: Func) -> Result<u64, Fault> {
-        let written = self.write_inbox(request, callee.slot);
-        self.begin(request, callee, written);
-        if let Some(receive) = self.cold[callee.at].receive {
-            self.receive(request, callee, receive)?;
+    fn step(&mut self, request: &StepRequest, at: usize) -> Result<u64, Fault> {
+        let (callee, step, _) = self.callee(at);
+        let mut inbox = InboxWriter::new(self.program, callee.slot);
+        self.calls.inbox.each_record(request.slot, |record| inbox.push(record));
+        self.begin(request, callee, inbox.written);
+        if self.receives {
+            self.receive(request, callee)?;
         }
         self.invoke(callee, step)?;
         Ok(self.fuel_used())
     }
 
+    #[inline(never)]
+    fn init_or_shutdown(&mut self, request: &StepRequest, at: usize) -> Result<u64, Fault> {
+        let (callee, _, fresh) = self.callee(at);
+        if request.call == CallKind::Init {
+            self.init(request, callee, fresh)?;
+        } else {
+            self.shutdown(request, callee)?;
+        }
+        Ok(self.fuel_used())
+    }
+
+    /// Who is called, its `agent_step`, and whether it is as it was made.
+    #[inline]
+    fn callee(&mut self, at: usize) -> (Callee, Func, bool) {
+        let Hot { slot, key, step, used, .. } = &mut self.hot[at];
+        (Callee { at, slot: *slot, key: *key }, *step, !core::mem::replace(used, true))
+    }
+
+    #[inline(never)]
+    fn digest_memory(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) {
+        // SAFETY: see the module's head.
+        let memory = unsafe { self.hot[at].slot.bytes() };
+        chunk.memory_sum = chunk.memory_sum.wrapping_add(memory_digest(request.agent, memory));
+    }
+
     /// Calls `agent_receive` for each message, before the step and with its fuel.
     #[inline(never)]
-    fn receive(&mut self, request: &StepRequest, callee: Callee, receive: Func) -> Result<(), Fault> {
+    fn receive(&mut self, request: &StepRequest, callee: Callee) -> Result<(), Fault> {
+        let Some(receive) = self.cold[callee.at].receive else { return Ok(()) };
         let mut address = self.program.layout.inbox;
         for record in self.calls.inbox.records(request.slot) {
             self.invoke_at(callee, receive, address)?;
@@ -159,8 +181,7 @@ impl Caller<'_> {
         Ok(())
     }
 
-    #[inline(never)]
-    fn init(&mut self, request: &StepRequest, callee: Callee, fresh: bool) -> Result<u64, Fault> {
+    fn init(&mut self, request: &StepRequest, callee: Callee, fresh: bool) -> Result<(), Fault> {
         let (program, instance) = (self.program, self.cold[callee.at].instance);
         // The agent may be another than the one that had the slot before.
         let callee = Callee { key: agent_key(program.seed, request.agent.0), ..callee };
@@ -173,20 +194,19 @@ impl Caller<'_> {
         let written = self.write_params(callee.slot);
         self.begin(request, callee, written);
         let init = function(self.store, instance, &program.recipe.calls.init);
-        self.invoke(callee, init)?;
-        Ok(self.fuel_used())
+        self.invoke(callee, init)
     }
 
-    #[inline(never)]
-    fn shutdown(&mut self, request: &StepRequest, callee: Callee) -> Result<u64, Fault> {
-        let written = self.write_inbox(request, callee.slot);
-        self.begin(request, callee, written);
+    fn shutdown(&mut self, request: &StepRequest, callee: Callee) -> Result<(), Fault> {
+        let mut inbox = InboxWriter::new(self.program, callee.slot);
+        self.calls.inbox.records(request.slot).for_each(|record| inbox.push(record));
+        self.begin(request, callee, inbox.written);
         // An agent without the export just ends.
         if let Some(export) = &self.program.recipe.calls.shutdown {
             let shutdown = function(self.store, self.cold[callee.at].instance, export);
             self.invoke(callee, shutdown)?;
         }
-        Ok(self.fuel_used())
+        Ok(())
     }
 
     /// Makes an agent ready to run: context, fuel, and what its imports know of it.
@@ -270,15 +290,6 @@ impl Caller<'_> {
         context.outbox_bytes = 0;
     }
 
-    #[inline]
-    fn write_inbox(&self, request: &StepRequest, slot: Slot) -> Written {
-        let mut inbox = InboxWriter::new(self.program, slot);
-        for record in self.calls.inbox.records(request.slot) {
-            inbox.push(record);
-        }
-        inbox.written
-    }
-
     fn write_params(&self, slot: Slot) -> Written {
         let params = &self.program.params;
         let header = MessageHeader {
@@ -297,8 +308,8 @@ impl Caller<'_> {
 
     /// Hands the outbox in at the desk.
     #[inline]
-    fn take_outbox(&self, request: &StepRequest, slot: Slot, chunk: &mut OutputChunk) -> Result<(), Fault> {
-        let layout = &self.program.layout;
+    fn take_outbox(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) -> Result<(), Fault> {
+        let (layout, slot) = (&self.program.layout, self.hot[at].slot);
         // SAFETY: as for the write of the context.
         let context = unsafe { &*slot.base().add(layout.context as usize).cast::<FrameContext>() };
         let (records, bytes) = (context.outbox_records, context.outbox_bytes);
@@ -355,8 +366,18 @@ unsafe fn copy_record(record: &[u64], to: *mut u8) {
         // SAFETY: the caller's promise, of a fixed size.
         Ok(record) => unsafe { to.cast::<[u64; 7]>().write_unaligned(*record) },
         // SAFETY: the caller's promise.
-        Err(_) => unsafe { to.copy_from_nonoverlapping(record.as_ptr().cast(), size_of_val(record)) },
+        Err(_) => unsafe { copy_any(record, to) },
     }
+}
+
+/// Copies a record of any length. Apart: both in one place would be made one call of `memcpy` again.
+///
+/// # Safety
+/// As for [`copy_record`].
+#[inline(never)]
+unsafe fn copy_any(record: &[u64], to: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { to.copy_from_nonoverlapping(record.as_ptr().cast(), size_of_val(record)) };
 }
 
 /// Starts to load a line into the cache. Any address will do.
