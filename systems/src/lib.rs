@@ -7,6 +7,7 @@ pub mod frame;
 pub mod ports;
 
 pub mod ingest;
+pub mod swap;
 
 pub mod deliver;
 pub mod directory;
@@ -81,6 +82,9 @@ fn add_resources(app: &mut App) {
         .init_resource::<infer::Models>()
         .init_resource::<infer::InferenceBuffers>()
         .init_resource::<commit::Restarts>()
+        .init_resource::<swap::SwapCatalog>()
+        .init_resource::<swap::CurrentModules>()
+        .init_resource::<swap::SwapsInHand>()
         .init_resource::<digest::LaneSums>()
         .init_resource::<seal::DigestChain>();
 }
@@ -106,7 +110,7 @@ fn add_stages(app: &mut App) {
             Frame,
             native::NativeDigests.in_set(Seal).after(native::clear_native_lane).before(seal::refresh_agents),
         )
-        .add_systems(Frame, ingest::take_inputs.in_set(Ingest))
+        .add_systems(Frame, (ingest::take_inputs, swap::take_swaps).chain().in_set(Ingest))
         .add_systems(Frame, (deliver::gather_messages, ApplyDeferred, deliver::sort_messages).chain().in_set(Deliver))
         .add_systems(Frame, (schedule::schedule_agents, hold::hold_messages).chain().in_set(Schedule))
         .add_systems(Frame, step::step_agents.in_set(Step))
@@ -118,6 +122,7 @@ fn add_stages(app: &mut App) {
                 commit::commit_memberships,
                 commit::commit_initialised,
                 commit::commit_faults,
+                swap::commit_swaps,
                 commit::commit_terminations,
                 commit::commit_restarts,
             )

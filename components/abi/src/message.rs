@@ -59,6 +59,8 @@ pub mod kind {
     pub const NOTICE: u32 = 0x8000_0005;
     /// A request wasn't answered in time: `topic` is for whom it was, `correlation` is the request's.
     pub const TIMEOUT: u32 = 0x8000_0006;
+    /// The state that the agent left under its module before, in the inbox of `agent_import_state`.
+    pub const STATE: u32 = 0x8000_0007;
 }
 
 /// Senders that aren't agents. Group 0 is the host.

@@ -12,14 +12,27 @@ use super::node::{Converter, Node};
 use super::params::Params;
 use super::resources::{models, modules, topics};
 use super::source::{position, read};
+use super::swaps::swaps;
 use super::types::Scenario;
 use crate::problem::{Problem, Problems};
 
 /// How many problems of one scenario are said.
 const PROBLEMS_MAX: usize = 10;
 
-const KEYS: [&str; 11] =
-    ["name", "seed", "frames", "frame_period_us", "input", "topics", "params", "modules", "models", "groups", "expect"];
+const KEYS: [&str; 12] = [
+    "name",
+    "seed",
+    "frames",
+    "frame_period_us",
+    "input",
+    "topics",
+    "params",
+    "modules",
+    "models",
+    "groups",
+    "swaps",
+    "expect",
+];
 
 /// What is said besides the file.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +80,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
     top.need(cx, "frames", "say how many frames to run, such as `frames = 200`");
     let (modules, models, topics) = (modules(cx, &top), models(cx, &top), topics(cx, &top));
     let groups = groups(cx, &top, &Names { modules: &modules, topics: &topics });
+    let swaps = swaps(cx, &top, &groups, &modules, &models);
     let expect = expect(cx, &top, &groups, |at| position(source, at).0);
     Some(Scenario {
         name: name(cx, &top, path),
@@ -82,6 +96,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
         groups,
         input: input(cx, &top, options),
         expect,
+        swaps,
     })
 }
 

@@ -12,9 +12,10 @@ mod node;
 mod params;
 mod resources;
 mod source;
+mod swaps;
 mod types;
 
 pub use load::{LoadOptions, load, parse};
-pub use types::{Expectation, ExpectedValue, GroupEntry, ModelEntry, ModuleEntry, Scenario, TopicEntry};
+pub use types::{Expectation, ExpectedValue, GroupEntry, ModelEntry, ModuleEntry, Scenario, SwapEntry, TopicEntry};
 
 pub(crate) use canonical::{key as toml_key, string as toml_string};

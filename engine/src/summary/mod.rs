@@ -37,6 +37,8 @@ pub struct Summary {
     pub dropped_by_reason: Named<u64>,
     /// Faults of agents.
     pub faults: u64,
+    /// What became of swaps.
+    pub swaps: SwapSummary,
     /// Inference jobs that were given to a model.
     pub inference_jobs: u64,
     /// Jobs per batch on average; 0 without any.
@@ -85,6 +87,15 @@ pub struct GroupSummary {
     pub faults: Named<u64>,
     /// The group's own digest, 32 hexadecimal digits.
     pub digest: String,
+}
+
+/// What became of swaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SwapSummary {
+    /// Carried out.
+    pub done: u64,
+    /// Refused: what was there before ran on.
+    pub refused: u64,
 }
 
 /// What became of external events.
