@@ -1,7 +1,7 @@
 //! The reference `docs/SCENARIO.md` against the reader: its examples are read, and no key or limit is missing.
 //!
 //! A block fenced as `toml` is a whole scenario, `toml top` goes before the groups of that scenario, `toml group` into its
-//! last group, and `jsonl` are events for it.
+//! last group, `toml swap` to its end, and `jsonl` are events for it.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -75,6 +75,16 @@ fn the_examples_can_be_read() {
 }
 
 #[test]
+fn the_swaps_it_shows_can_be_read() {
+    let document = reference();
+    let whole = blocks(&document, "toml").concat();
+    let [swaps] = &blocks(&document, "toml swap")[..] else { panic!("one example of swaps") };
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = read(folder.path(), &format!("{whole}\n{swaps}"), &[]).unwrap();
+    assert_eq!(scenario.swaps.iter().map(|entry| entry.frame).collect::<Vec<_>>(), [100, 100]);
+}
+
+#[test]
 fn the_error_it_shows_is_the_one_that_is_told() {
     let document = reference();
     let whole = blocks(&document, "toml").concat();
@@ -98,6 +108,7 @@ fn every_key_is_in_it() {
         format!("{start}{group}zzzzzzzz = 1\n"),
         format!("{start}{group}limits = {{ zzzzzzzz = 1 }}\n"),
         format!("{start}{group}on_fault = {{ policy = \"pause\", zzzzzzzz = 1 }}\n"),
+        format!("{start}{group}[[swaps]]\nframe = 1\ngroup = \"g\"\nmodule = \"reader\"\nzzzzzzzz = 1\n"),
         format!("{start}{group}[[expect]]\ngroup = \"g\"\noutput = \"x\"\nequals = 1\nzzzzzzzz = 1\n"),
     ];
     let mut keys = 0;
@@ -109,7 +120,7 @@ fn every_key_is_in_it() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 11 + 2 + 6 + 13 + 8 + 3 + 6);
+    assert_eq!(keys, 12 + 2 + 6 + 13 + 8 + 3 + 5 + 6);
 }
 
 #[test]
