@@ -29,7 +29,11 @@ impl Models {
 
     /// The model that answers jobs for `id`.
     pub fn get(&self, id: ModelId) -> Option<&Model> {
-        let id = self.answering(id);
+        self.loaded(self.answering(id))
+    }
+
+    /// The model that was loaded under that id, whoever answers for it by now.
+    pub fn loaded(&self, id: ModelId) -> Option<&Model> {
         self.loaded.binary_search_by_key(&id, |model| model.id).ok().map(|at| &self.loaded[at])
     }
 
@@ -83,7 +87,7 @@ pub fn dispatch_jobs(
     let mut start = 0;
     for same_model in order.chunk_by(|a, b| a.0 == b.0) {
         let model = same_model[0].0;
-        let most = models.get(model).map_or(1, |model| model.batch_rows_max.max(1)) as usize;
+        let most = models.loaded(model).map_or(1, |model| model.batch_rows_max.max(1)) as usize;
         let end = start + same_model.len();
         batches.extend(rows[start..end].chunks(most).map(|rows| ModelBatch { model, rows }));
         start = end;

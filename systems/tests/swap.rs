@@ -328,3 +328,35 @@ fn jobs_go_to_the_new_model_and_results_in_flight_stay() {
     let asked: Vec<_> = asked.lock().unwrap().iter().map(|(model, _)| *model == b).collect();
     assert_eq!(asked, [false, false, true, true, false, false, false]);
 }
+
+#[test]
+fn two_models_that_answer_for_each_other_keep_their_own_batches() {
+    let step = |call: Call<'_>| {
+        if call.call == CallKind::Step {
+            (0..3).for_each(|at| call.out.push(Op::Infer, name_id("a"), 0, at, &[1, 2]));
+            call.out.push(Op::Infer, name_id("b"), 0, 9, &[1, 2]);
+        }
+    };
+    let id = |name: &str| ModelId(name_id(name));
+    let model = |name: &str, batch_rows_max| Model {
+        id: id(name),
+        name: name.into(),
+        row_bytes: 2,
+        batch_rows_max,
+        latency_frames: 1,
+    };
+    let models = vec![model("a", 8), model("b", 1)];
+    let population = Population { groups: vec![group(1, 1)], models, ..Population::default() };
+    let mut app = swapping_app(population, step, evens);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    app.insert_resource(ModelPort(Box::new(Named(asked.clone()))));
+    let swaps = [("a", "b"), ("b", "a")].map(|(model, with)| Swap::Model { model: id(model), with: id(with) });
+    app.insert_resource(SwapCatalog { swaps: swaps.map(|swap| (swap, Ok(()))).into(), ..SwapCatalog::default() });
+    frame(&mut app, &swaps);
+    frame(&mut app, &[]);
+    let mut asked = asked.lock().unwrap().clone();
+    asked.sort();
+    let mut expected = vec![(id("a"), 1), (id("b"), 1), (id("b"), 1), (id("b"), 1)];
+    expected.sort();
+    assert_eq!(asked, expected);
+}

@@ -17,12 +17,34 @@
 ///   image; use it for large states, which otherwise pass over the stack of 8 KiB.
 /// - `receive_exported` (optional): exports `agent_receive`, so that the host makes a call for each message. By default
 ///   `agent_step` hands out the messages itself, in a single call.
+/// - `swappable` (optional, the last): exports `agent_export_state` and `agent_import_state`, so that the agent's state survives a
+///   hot swap of its module. The agent is a [`Swappable`](crate::Swappable).
 ///
 /// ```
 /// # use wasm_engine_sdk::{Agent, agent};
 /// # struct Large([u8; 10_000]);
 /// # impl Agent for Large {}
 /// agent!(Large, inbox_bytes = 1024, outbox_bytes = 64, state = Large([0; 10_000]), receive_exported);
+/// # fn main() {}
+/// ```
+///
+/// ```
+/// # use wasm_engine_sdk::{Agent, Context, Failure, StateWriter, Swappable, agent};
+/// # #[derive(Default)] struct Counter { seen: u64 }
+/// # impl Agent for Counter {}
+/// impl Swappable for Counter {
+///     fn export_state(&self, state: &mut StateWriter<'_>) -> Result<(), Failure> {
+///         Ok(state.write(&self.seen.to_le_bytes())?)
+///     }
+///
+///     fn import_state(&mut self, _ctx: &mut Context<'_>, state: &[u8]) -> Result<(), Failure> {
+///         let seen = state.try_into().map_err(|_| Failure::new(1))?;
+///         self.seen = u64::from_le_bytes(seen);
+///         Ok(())
+///     }
+/// }
+///
+/// agent!(Counter, inbox_bytes = 4096, outbox_bytes = 4096, swappable);
 /// # fn main() {}
 /// ```
 ///
@@ -36,20 +58,38 @@
 #[macro_export]
 macro_rules! agent {
     ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr $(,)?) => {
-        $crate::agent!(@ $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None), true, []);
+        $crate::agent!(@ $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None), true, [], []);
     };
     ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, state = $state:expr $(,)?) => {
-        $crate::agent!(@ $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state), true, []);
+        $crate::agent!(@ $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state), true, [], []);
     };
     ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, receive_exported $(,)?) => {
         $crate::agent!(@ $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None), false,
-            [agent_receive]);
+            [agent_receive], []);
     };
     ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, state = $state:expr, receive_exported $(,)?) => {
         $crate::agent!(@ $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state), false,
-            [agent_receive]);
+            [agent_receive], []);
     };
-    (@ $inbox:expr, $outbox:expr, $slot:ty, $start:expr, $receives:literal, [$($receive:ident)?]) => {
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, swappable $(,)?) => {
+        $crate::agent!(@ $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None), true, [],
+            [agent_export_state agent_import_state]);
+    };
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, state = $state:expr, swappable $(,)?) => {
+        $crate::agent!(@ $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state), true, [],
+            [agent_export_state agent_import_state]);
+    };
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, receive_exported, swappable $(,)?) => {
+        $crate::agent!(@ $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None), false,
+            [agent_receive], [agent_export_state agent_import_state]);
+    };
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, state = $state:expr, receive_exported,
+        swappable $(,)?) => {
+        $crate::agent!(@ $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state), false,
+            [agent_receive], [agent_export_state agent_import_state]);
+    };
+    (@ $inbox:expr, $outbox:expr, $slot:ty, $start:expr, $receives:literal, [$($receive:ident)?],
+        [$($export:ident $import:ident)?]) => {
         // Exported under these names on wasm32 only: natively they would be symbols of the whole program.
         const _: () = {
             #[allow(non_upper_case_globals)]
@@ -84,9 +124,24 @@ macro_rules! agent {
                 }
             )?
 
+            $(
+                #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
+                unsafe extern "C" fn $export(_context: u32) -> i32 {
+                    // SAFETY: as in `agent_init`.
+                    unsafe { $crate::entry::export_state(&agent_exchange, &STATE) }
+                }
+
+                #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
+                unsafe extern "C" fn $import(_context: u32) -> i32 {
+                    // SAFETY: as in `agent_init`.
+                    unsafe { $crate::entry::import_state(&agent_exchange, &STATE) }
+                }
+            )?
+
             // Natively nothing calls them.
             #[cfg(not(target_arch = "wasm32"))]
-            const _: &[unsafe extern "C" fn(u32) -> i32] = &[agent_init, agent_step, agent_shutdown $(, $receive)?];
+            const _: &[unsafe extern "C" fn(u32) -> i32] =
+                &[agent_init, agent_step, agent_shutdown $(, $receive)? $(, $export, $import)?];
         };
     };
 }
