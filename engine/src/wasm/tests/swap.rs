@@ -250,7 +250,9 @@ fn a_module_that_is_refused_leaves_the_old_one() {
     let bad = source(&foreign);
     let programs = [GroupProgram { group: &group, module: 0, params: b"" }];
     let swap = [ModuleSwap { group: GroupId(1), module: 0 }];
-    assert!(WasmRuntime::load_with_swaps(&WasmOptions::default(), &[bad.clone()], &programs, &swap).is_err());
+    assert!(
+        WasmRuntime::load_with_swaps(&WasmOptions::default(), std::slice::from_ref(&bad), &programs, &swap).is_err()
+    );
     let sources = [source(&swappable(1, 0)), bad];
     assert!(WasmRuntime::load(&WasmOptions::default(), &sources, &programs).is_err());
 }
