@@ -6,8 +6,9 @@
 pub mod frame;
 pub mod ports;
 
-pub mod ingest;
 pub mod swap;
+
+pub mod ingest;
 
 pub mod deliver;
 pub mod directory;
@@ -110,7 +111,7 @@ fn add_stages(app: &mut App) {
             Frame,
             native::NativeDigests.in_set(Seal).after(native::clear_native_lane).before(seal::refresh_agents),
         )
-        .add_systems(Frame, (ingest::take_inputs, swap::take_swaps).chain().in_set(Ingest))
+        .add_systems(Frame, (swap::take_swaps, ingest::take_inputs).chain().in_set(Ingest))
         .add_systems(Frame, (deliver::gather_messages, ApplyDeferred, deliver::sort_messages).chain().in_set(Deliver))
         .add_systems(Frame, (schedule::schedule_agents, hold::hold_messages).chain().in_set(Schedule))
         .add_systems(Frame, step::step_agents.in_set(Step))

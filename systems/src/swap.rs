@@ -1,4 +1,4 @@
-//! Stage `Ingest`, at its end: hot swaps. A group's agents get another module, a model's name another model. The machine has
+//! Stage `Ingest`, at its beginning: hot swaps. A group's agents get another module, a model's name another model. The machine has
 //! prepared all of them before the first frame, so that none of it can fail.
 //!
 //! An agent that is active or paused takes its state along where both modules offer that. One that can't is initialised anew, in
@@ -66,6 +66,7 @@ pub struct CurrentModules(pub BTreeMap<GroupId, u32>);
 /// What this frame's swaps gave, until `Commit` puts it on the record. Transient.
 #[derive(Resource, Debug, Default)]
 pub struct SwapsInHand {
+    inputs: u128,
     faults: Vec<AgentFault>,
     lines: Vec<ImportedLine>,
     groups: Vec<GroupSums>,
@@ -89,7 +90,6 @@ pub fn take_swaps(
     mut current: ResMut<CurrentModules>,
     mut models: ResMut<Models>,
     mut port: ResMut<AgentPort>,
-    mut lanes: ResMut<LaneSums>,
     mut chains: ResMut<DigestChain>,
     mut report: ResMut<FrameReport>,
     mut in_hand: ResMut<SwapsInHand>,
@@ -97,7 +97,7 @@ pub fn take_swaps(
 ) {
     for (swap, at) in std::mem::take(&mut inputs.0.swaps).into_iter().zip(0_u64..) {
         let SwapFile { name, sha256 } = catalog.file(swap);
-        lanes.inputs = lanes.inputs.wrapping_add(swap_digest(at, swap, &sha256));
+        in_hand.inputs = in_hand.inputs.wrapping_add(swap_digest(at, swap, &sha256));
         let outcome = match (catalog.refusal(swap), swap) {
             (Some(reason), _) => SwapOutcome::Refused(reason),
             (None, Swap::Model { model, with }) => {
@@ -138,8 +138,8 @@ fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
     let requests = slots.filter_map(|slot| {
         let agent = directory.ids[slot as usize];
         match directory.lifecycles[slot as usize] {
-            Lifecycle::Active | Lifecycle::Terminating => Some(SwapRequest { agent, slot, init: false }),
-            Lifecycle::Paused => Some(SwapRequest { agent, slot, init: true }),
+            Lifecycle::Active => Some(SwapRequest { agent, slot, init: false }),
+            Lifecycle::Paused | Lifecycle::Terminating => Some(SwapRequest { agent, slot, init: true }),
             Lifecycle::Initialising | Lifecycle::Faulted | Lifecycle::Terminated => None,
         }
     });
@@ -194,10 +194,12 @@ pub fn commit_swaps(
     mut histories: Query<&mut FaultHistory>,
     mut counters: Query<&mut GroupCounters>,
 ) {
-    if in_hand.groups.is_empty() {
+    // Every swap is in the inputs.
+    if in_hand.inputs == 0 {
         return;
     }
-    let SwapsInHand { faults, lines, groups } = std::mem::take(in_hand.as_mut());
+    let SwapsInHand { inputs, faults, lines, groups } = std::mem::take(in_hand.as_mut());
+    lanes.inputs = lanes.inputs.wrapping_add(inputs);
     for GroupSums { position, fuel, memory_sum } in groups {
         lanes.memories[position] = lanes.memories[position].wrapping_add(memory_sum);
         if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {

@@ -11,8 +11,8 @@ use bevy_app::App;
 use table::{Call, Table, app, group};
 use wasm_engine_abi::{CallKind, MessageHeader, Op, kind, name_id};
 use wasm_engine_components::{
-    AgentFault, AgentId, Digest, FaultHistory, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits,
-    Lane, Lifecycle, Model, ModelId, Swap, SwapOutcome, SwapRecord,
+    AgentFault, AgentId, Digest, EventTarget, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs,
+    FrameRecord, GroupId, GroupLimits, Lane, Lifecycle, Model, ModelId, Swap, SwapOutcome, SwapRecord,
 };
 use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::ports::{
@@ -158,6 +158,12 @@ fn a_swap_is_in_the_inputs_and_in_its_groups_digest_only() {
     assert_eq!((first.1[1], second.1[0]), (none.1[1], none.1[0]));
     assert!(first.1[0] != none.1[0] && second.1[1] != none.1[1]);
     assert_eq!(first, run(&[to_module(1, 1)]));
+    let mut app = swapping_app(Population { groups: vec![group(1, 1)], ..Population::default() }, |_| {}, evens);
+    let to = EventTarget::Agent(id(1, 0));
+    let events = vec![ExternalEvent { to, kind: 1, correlation: 0, payload: vec![] }];
+    let inputs = FrameInputs { events, swaps: vec![to_module(1, 1)], ..FrameInputs::default() };
+    let both = run_frame(app.world_mut(), inputs).lanes[Lane::Inputs];
+    assert!(both != first.0 && both != Digest(0), "beside events");
     let (back, forth) = (run(&[to_module(1, 1), to_module(1, 0)]), run(&[to_module(1, 0), to_module(1, 1)]));
     assert!(back.0 != forth.0 && back.1[0] != forth.1[0], "the order counts");
 }

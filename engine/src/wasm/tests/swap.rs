@@ -162,6 +162,31 @@ fn an_import_that_faults_is_a_fresh_start() {
 }
 
 #[test]
+fn an_agent_that_nobody_will_initialise_is_initialised_at_once() {
+    let fails = |text: &str| {
+        text.replace("(global.set $n (i32.const 50)) i32.const 0", "(global.set $n (i32.const 50)) i32.const 4")
+    };
+    let good = counter(10, 50, &importing());
+    assert_ne!(fails(&good), good);
+    let bad_export = counter(1, 0, &export("unreachable"));
+    let bad_import = counter(10, 50, &import("(global.set $n (i32.const 77)) unreachable"));
+    let good_export = counter(1, 0, &exporting(4));
+    for (from, to, faults, count) in [
+        (&bad_export, &good, &[FaultKind::Unreachable][..], 60),
+        (&good_export, &bad_import, &[FaultKind::Unreachable], 60),
+        // It stays as its failure left it, like any agent that is paused after a fault.
+        (&good_export, &fails(&good), &[FaultKind::Reported], 60),
+        (&bad_export, &fails(&good), &[FaultKind::Unreachable, FaultKind::Reported], 60),
+    ] {
+        let mut rig = rig(&[from, to], &group(1, 1));
+        let results = rig.swap(1, true);
+        assert_eq!(results.carried, [false]);
+        assert_eq!(results.faults.iter().map(|fault| fault.kind).collect::<Vec<_>>(), faults);
+        assert_eq!(rig.counts(), [count]);
+    }
+}
+
+#[test]
 fn a_state_that_is_too_large_is_a_fresh_start() {
     // The inbox of the second has room for a header and 16 bytes.
     let small = |text: String| text.replace(&good_header(), &header(wasm_engine_abi::MAGIC, 1, (128, 64), (8192, 64)));
