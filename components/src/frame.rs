@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 
-use crate::{Action, AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, TopicId};
+use crate::{Action, AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, Swap, SwapRecord, TopicId};
 
 /// What enters the world in one frame. There is no other door.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct FrameInputs {
     pub events: Vec<ExternalEvent>,
     /// Commands from outside, in the order in which they take effect, in this frame.
     pub commands: Vec<Action>,
+    /// Modules and models that are replaced at the start of this frame, in this order, before its commands.
+    pub swaps: Vec<Swap>,
 }
 
 /// A message from outside.
@@ -55,6 +57,8 @@ pub struct FrameRecord {
     pub logs: Vec<LogLine>,
     /// Named outputs, in the order of the agents' ids.
     pub outputs: Vec<NamedOutput>,
+    /// Modules and models that were replaced, or weren't, in the order of the inputs.
+    pub swaps: Vec<SwapRecord>,
 }
 
 /// What happened in one frame.

@@ -16,6 +16,7 @@ pub mod mailbox;
 pub mod message;
 pub mod schedule;
 pub mod state;
+pub mod swap;
 pub mod topic;
 
 pub use agent::{FaultHistory, Lifecycle};
@@ -32,4 +33,5 @@ pub use mailbox::{Backlog, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, 
 pub use message::{Address, Recipient};
 pub use schedule::{Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Trigger};
 pub use state::{Digest, Lane, Lanes};
+pub use swap::{Swap, SwapOutcome, SwapRecord};
 pub use topic::{Members, Topic};

@@ -13,6 +13,8 @@ pub const GROUPS_MAX: u32 = 1_000;
 pub const TOPICS_MAX: u32 = 100_000;
 /// Most models that a scenario may have.
 pub const MODELS_MAX: u32 = 1_000;
+/// Most swaps that a scenario may have.
+pub const SWAPS_MAX: u32 = 10_000;
 /// Most frames that a run may have.
 pub const FRAMES_MAX: u64 = 1 << 48;
 /// Largest scenario file, in bytes.

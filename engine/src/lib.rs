@@ -13,4 +13,5 @@ pub mod run_dir;
 pub mod scenario;
 pub mod simulation;
 pub mod summary;
+mod swaps;
 pub mod wasm;

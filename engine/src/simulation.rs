@@ -7,11 +7,13 @@ use bevy_app::App;
 use bevy_ecs::world::World;
 use wasm_engine_components::{FrameInputs, FrameRecord, Group, GroupId, Model, Topic, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
+use wasm_engine_systems::swap::SwapCatalog;
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
 use crate::inference::{Batching, InferenceError, ModelInfo, NoModels, OnnxRuntime};
 use crate::scenario::{GroupEntry, Scenario};
+use crate::swaps;
 use crate::wasm::{GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
 
 /// How to run a scenario on this machine. None of it changes a digest, but for the seed and `digest_memories`.
@@ -102,6 +104,7 @@ impl Simulation {
         app.insert_resource(AgentPort(Box::new(machine.agents)));
         app.insert_resource(ModelPort(machine.inference));
         app.insert_resource(DigestOptions { memories: options.digest_memories });
+        app.insert_resource(machine.swaps);
         populate(app.world_mut(), machine.population);
         author(&mut app);
         app.finish();
@@ -162,6 +165,7 @@ struct Machine {
     modules: Vec<LoadedFile>,
     models: Vec<ModelInfo>,
     onnx_runtime: Option<String>,
+    swaps: SwapCatalog,
 }
 
 impl Machine {
@@ -195,7 +199,7 @@ impl Machine {
             frame_period_us: scenario.frame_period_us,
             cache_dir: options.cache_dir.as_ref().map(|folder| folder.join("modules")),
         };
-        let agents = WasmRuntime::load(&wasm, &sources, &programs)?;
+        let agents = WasmRuntime::load_with_swaps(&wasm, &sources, &programs, &swaps::of_modules(scenario))?;
         if let Some(problem) = agents.cache_problem() {
             say(&format!("warning: compiled modules aren't kept for the next run: {problem}"));
         }
@@ -211,6 +215,7 @@ impl Machine {
             (Box::new(runtime), models, version)
         };
 
+        let swaps = swaps::catalog(scenario, &agents, &modules, &models, say);
         let seeds = entries.iter().zip(&groups).map(|(entry, group)| GroupSeed {
             inbox_bytes_max: agents.inbox_bytes_max(group.id),
             group: group.clone(),
@@ -225,7 +230,7 @@ impl Machine {
             scheduler: scenario.scheduler,
             tenants: scenario.tenants.clone(),
         };
-        Ok(Self { agents, inference, population, modules, models, onnx_runtime })
+        Ok(Self { agents, inference, population, modules, models, onnx_runtime, swaps })
     }
 }
 

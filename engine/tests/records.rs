@@ -15,7 +15,7 @@ use wasm_engine::simulation::LoadedFile;
 use wasm_engine::summary::{Collector, RunFacts, Summary};
 use wasm_engine_components::{
     AgentFault, AgentId, Digest, FaultKind, FrameCounts, FrameRecord, GroupId, GroupRecord, GroupTotals, Lane, LogLine,
-    NamedOutput, OutputValue,
+    ModelId, NamedOutput, OutputValue, Swap, SwapOutcome, SwapRecord,
 };
 
 const SCENARIO: &str = r#"name = "office"
@@ -94,6 +94,16 @@ fn records() -> [FrameRecord; 2] {
         output(3, 0, "bytes", OutputValue::Bytes(vec![1, 2])),
     ];
     first.logs = vec![LogLine { agent: AgentId::new(GroupId(1), 0), level: 2, text: "a \"line\"".to_owned() }];
+    let swap = |swap, name: &str, outcome| SwapRecord { swap, name: name.to_owned(), sha256: [0xcd; 32], outcome };
+    first.swaps = vec![
+        swap(Swap::Module { group: GroupId(3), module: 0 }, "b", SwapOutcome::Done { carried: 2, fresh: 1 }),
+        swap(Swap::Module { group: GroupId(1), module: 0 }, "a", SwapOutcome::Refused("it \"can't\"".to_owned())),
+        swap(
+            Swap::Model { model: ModelId(7), with: ModelId(8) },
+            "digits-2",
+            SwapOutcome::Done { carried: 0, fresh: 0 },
+        ),
+    ];
     let mut totals = GroupTotals { steps: 6, fuel: 1_000_000, messages: 12, ..GroupTotals::default() };
     totals.faults.add(FaultKind::OutOfFuel);
     totals.faults.add(FaultKind::OutOfFuel);
@@ -185,6 +195,7 @@ fn a_run_directory_holds_what_happened() {
             "outputs.jsonl",
             "scenario.toml",
             "summary.json",
+            "swaps.jsonl",
         ]
     );
     assert_eq!(std::fs::read_to_string(out.join("scenario.toml")).unwrap(), SCENARIO);

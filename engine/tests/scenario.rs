@@ -1,5 +1,5 @@
 //! Scenario files: what good ones mean, and what each kind of bad one is told. The messages are in
-//! `tests/data/scenario_errors.txt`; `BLESS=1` writes them anew.
+//! `tests/data/scenario_errors.txt` and, of swaps, `tests/data/swap_errors.txt`; `BLESS=1` writes them anew.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -12,8 +12,8 @@ use std::path::Path;
 use wasm_engine::scenario::{ExpectedValue, LoadOptions, Scenario, load};
 use wasm_engine_abi::{Capabilities, Capability, name_id};
 use wasm_engine_components::{
-    AgentId, FaultPolicy, GroupId, GroupLimits, OverflowPolicy, Schedule, SchedulerMode, SchedulerSettings, Tenant,
-    TenantId, TopicId, Trigger,
+    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, Schedule, SchedulerMode, SchedulerSettings,
+    Swap, Tenant, TenantId, TopicId, Trigger,
 };
 
 /// A folder with the files that the scenarios of these tests name.
@@ -33,13 +33,22 @@ fn load_text(folder: &Path, text: &str, set: &[&str]) -> Result<Scenario, String
     load(&path, &options).map_err(|problems| problems.to_string().replace(&format!("{}/", folder.display()), ""))
 }
 
-/// What comes before the groups of a scenario in `scenario_errors.txt`, unless it starts with `!`.
+/// What comes before the groups of a scenario in those files, unless it starts with `!`.
 const PRELUDE: &str = "frames = 10\ntopics = [\"desk-0\", \"desk-1\"]\nmodules.a.path = \"a.wasm\"\n";
 
 #[test]
 fn each_bad_scenario_is_told_what_is_wrong_where_and_what_to_do() {
+    check_errors("tests/data/scenario_errors.txt");
+}
+
+#[test]
+fn each_bad_swap_is_told_what_is_wrong_where_and_what_to_do() {
+    check_errors("tests/data/swap_errors.txt");
+}
+
+fn check_errors(file: &str) {
     let folder = folder();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/scenario_errors.txt");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let cases = std::fs::read_to_string(&file).unwrap();
     let mut seen = String::new();
     for case in cases.split("=== ").skip(1) {
@@ -369,4 +378,28 @@ fn a_name_is_the_files_stem_where_the_file_says_none() {
     let text = format!("{PRELUDE}[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 1\n");
     std::fs::write(&path, text).unwrap();
     assert_eq!(load(&path, &LoadOptions::default()).unwrap().name, "my-ring--2-");
+}
+
+#[test]
+fn swaps_come_by_frame_and_those_of_groups_that_take_no_part_are_left_out() {
+    let folder = folder();
+    let text = format!(
+        "{PRELUDE}modules.b.path = \"a.wasm\"\nmodels.m.path = \"m.onnx\"\nmodels.n.path = \"m.onnx\"\n\
+         [params]\non = false\nat = 7\n\
+         [[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 1\n\
+         [[groups]]\nname = \"h\"\nmodule = \"a\"\nagents = 1\nenabled = \"$on\"\n\
+         [[swaps]]\nframe = \"$at\"\ngroup = \"g\"\nmodule = \"b\"\n\
+         [[swaps]]\nframe = 3\nmodel = \"n\"\nwith = \"m\"\n\
+         [[swaps]]\nframe = 3\ngroup = \"h\"\nmodule = \"b\"\n\
+         [[swaps]]\nframe = 3\ngroup = \"g\"\nmodule = \"a\"\n"
+    );
+    let model = |name| ModelId(name_id(name));
+    let module = |group, module| Swap::Module { group: GroupId(group), module };
+    let n_by_m = Swap::Model { model: model("n"), with: model("m") };
+    let swaps = |set: &[&str]| -> Vec<_> {
+        let scenario = load_text(folder.path(), &text, set).unwrap();
+        scenario.swaps.iter().map(|entry| (entry.frame, entry.swap)).collect()
+    };
+    assert_eq!(swaps(&[]), [(3, n_by_m), (3, module(1, 0)), (7, module(1, 1))]);
+    assert_eq!(swaps(&["on=true", "at=0"]), [(0, module(1, 1)), (3, n_by_m), (3, module(2, 1)), (3, module(1, 0))]);
 }

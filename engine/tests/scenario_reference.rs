@@ -2,7 +2,7 @@
 //! `docs/how-to/schedule-and-supervise.md` are read in the same way.
 //!
 //! A block fenced as `toml` is a whole scenario, `toml top` goes before the groups of that scenario, `toml group` into its
-//! last group, and `jsonl` are events for it.
+//! last group, `toml swap` to its end, and `jsonl` are events for it.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -119,6 +119,16 @@ fn the_examples_of_the_how_to_can_be_read() {
 }
 
 #[test]
+fn the_swaps_it_shows_can_be_read() {
+    let document = reference();
+    let whole = blocks(&document, "toml").concat();
+    let [swaps] = &blocks(&document, "toml swap")[..] else { panic!("one example of swaps") };
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = read(folder.path(), &format!("{whole}\n{swaps}"), &[]).unwrap();
+    assert_eq!(scenario.swaps.iter().map(|entry| entry.frame).collect::<Vec<_>>(), [100, 100]);
+}
+
+#[test]
 fn the_error_it_shows_is_the_one_that_is_told() {
     let document = reference();
     let whole = blocks(&document, "toml").concat();
@@ -145,6 +155,7 @@ fn every_key_is_in_it() {
         format!("{start}{group}schedule = {{ zzzzzzzz = 1 }}\n"),
         format!("{start}scheduler.zzzzzzzz = 1\n{group}"),
         format!("{start}tenants.t.zzzzzzzz = 1\n{group}"),
+        format!("{start}{group}[[swaps]]\nframe = 1\ngroup = \"g\"\nmodule = \"reader\"\nzzzzzzzz = 1\n"),
         format!("{start}{group}[[expect]]\ngroup = \"g\"\noutput = \"x\"\nequals = 1\nzzzzzzzz = 1\n"),
     ];
     let mut keys = 0;
@@ -156,7 +167,7 @@ fn every_key_is_in_it() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 13 + 2 + 6 + 19 + 14 + 3 + 4 + 4 + 5 + 6);
+    assert_eq!(keys, 14 + 2 + 6 + 19 + 14 + 3 + 4 + 4 + 5 + 5 + 6);
 }
 
 /// The same for the keys of events.

@@ -255,7 +255,7 @@ impl Collector<'_> {
 }
 
 /// The digest of one agent's imported lines, in their order.
-fn lines_digest(lines: &[ImportedLine]) -> u128 {
+pub(crate) fn lines_digest(lines: &[ImportedLine]) -> u128 {
     let mut bytes = Vec::new();
     for line in lines {
         bytes.extend_from_slice(&line.level.to_le_bytes());

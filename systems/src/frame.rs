@@ -2,7 +2,7 @@
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::schedule::{ScheduleLabel, SystemSet};
-use wasm_engine_components::{AgentFault, FrameCounts, FrameInputs, FrameRecord, LogLine, NamedOutput};
+use wasm_engine_components::{AgentFault, FrameCounts, FrameInputs, FrameRecord, LogLine, NamedOutput, SwapRecord};
 
 /// The schedule that runs once for each frame.
 #[derive(ScheduleLabel, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +93,8 @@ pub struct FrameReport {
     pub logs: Vec<LogLine>,
     /// Named outputs of this frame.
     pub outputs: Vec<NamedOutput>,
+    /// Swaps of this frame.
+    pub swaps: Vec<SwapRecord>,
 }
 
 /// The record of the last frame. Made by `Seal`, taken from outside. Transient.

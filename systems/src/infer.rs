@@ -1,5 +1,7 @@
 //! Stage `Infer`: jobs become entities, are sorted and batched by model in the order of their ids, and go through the port.
 
+use std::collections::BTreeMap;
+
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, Query, ResMut};
@@ -9,20 +11,40 @@ use crate::collect::Intentions;
 use crate::frame::FrameReport;
 use crate::ports::{ModelBatch, ModelPort, ModelResults};
 
-/// The models of the run, sorted by id. Fixed.
+/// The models of the run.
 #[derive(Resource, Debug, Default)]
-pub struct Models(Vec<Model>);
+pub struct Models {
+    /// Sorted by id. Fixed.
+    loaded: Vec<Model>,
+    /// Which of them answers for another, by swaps. State.
+    answers: BTreeMap<ModelId, ModelId>,
+}
 
 impl Models {
     /// The table of these models.
     pub fn new(mut models: Vec<Model>) -> Self {
         models.sort_unstable_by_key(|model| model.id);
-        Self(models)
+        Self { loaded: models, answers: BTreeMap::new() }
     }
 
-    /// The model with that id.
+    /// The model that answers jobs for `id`.
     pub fn get(&self, id: ModelId) -> Option<&Model> {
-        self.0.binary_search_by_key(&id, |model| model.id).ok().map(|at| &self.0[at])
+        self.loaded(self.answering(id))
+    }
+
+    /// The model that was loaded under that id, whoever answers for it by now.
+    pub fn loaded(&self, id: ModelId) -> Option<&Model> {
+        self.loaded.binary_search_by_key(&id, |model| model.id).ok().map(|at| &self.loaded[at])
+    }
+
+    /// The id of the model that answers jobs for `id`: its own, unless it was swapped.
+    pub fn answering(&self, id: ModelId) -> ModelId {
+        self.answers.get(&id).copied().unwrap_or(id)
+    }
+
+    /// From now on, `with` answers jobs for `id`, as it was loaded, whoever answers jobs for `with`.
+    pub fn swap(&mut self, id: ModelId, with: ModelId) {
+        self.answers.insert(id, with);
     }
 }
 
@@ -48,7 +70,7 @@ pub fn dispatch_jobs(
     let mut order: Vec<_> = jobs
         .iter()
         .filter(|(_, _, data)| matches!(data, JobData::Input(_)))
-        .map(|(entity, job, _)| (job.model, job.id, entity))
+        .map(|(entity, job, _)| (models.answering(job.model), job.id, entity))
         .collect();
     if order.is_empty() {
         return;
@@ -65,7 +87,7 @@ pub fn dispatch_jobs(
     let mut start = 0;
     for same_model in order.chunk_by(|a, b| a.0 == b.0) {
         let model = same_model[0].0;
-        let most = models.get(model).map_or(1, |model| model.batch_rows_max.max(1)) as usize;
+        let most = models.loaded(model).map_or(1, |model| model.batch_rows_max.max(1)) as usize;
         let end = start + same_model.len();
         batches.extend(rows[start..end].chunks(most).map(|rows| ModelBatch { model, rows }));
         start = end;

@@ -9,6 +9,7 @@ pub mod ports;
 pub mod command;
 pub mod ingest;
 pub mod request;
+pub mod swap;
 
 pub mod deliver;
 pub mod directory;
@@ -88,6 +89,9 @@ fn add_resources(app: &mut App) {
         .init_resource::<infer::Models>()
         .init_resource::<infer::InferenceBuffers>()
         .init_resource::<commit::Restarts>()
+        .init_resource::<swap::SwapCatalog>()
+        .init_resource::<swap::CurrentModules>()
+        .init_resource::<swap::SwapsInHand>()
         .init_resource::<digest::LaneSums>()
         .init_resource::<seal::DigestChain>();
 }
@@ -115,7 +119,13 @@ fn add_stages(app: &mut App) {
         )
         .add_systems(
             Frame,
-            (ingest::take_inputs, command::carry_out_commands, ApplyDeferred, request::expire_requests)
+            (
+                swap::take_swaps,
+                ingest::take_inputs,
+                command::carry_out_commands,
+                ApplyDeferred,
+                request::expire_requests,
+            )
                 .chain()
                 .in_set(Ingest),
         )
@@ -130,6 +140,7 @@ fn add_stages(app: &mut App) {
                 commit::commit_memberships,
                 commit::commit_calls,
                 commit::commit_faults,
+                swap::commit_swaps,
                 commit::commit_terminations,
                 commit::commit_restarts,
             )

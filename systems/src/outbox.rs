@@ -22,6 +22,8 @@ pub enum OverLimit {
     PayloadBytes = 2,
     /// `log_lines_per_step_max`.
     LogLines = 3,
+    /// The inbox area of the module that a swap puts in place: the state that the old one left doesn't fit.
+    StateBytes = 4,
 }
 
 /// A fault, and its detail.

@@ -8,13 +8,19 @@ use wasm_engine_components::{Address, AgentFault, AgentId, FaultKind, GroupId, M
 use crate::outbox::{Desk, Route};
 use crate::packed::{PackedMessages, record_bytes, split};
 
-/// Steps agents. Called once in each frame, from the stage `Step`.
+/// Steps agents.
 pub trait AgentRuntime: Send + Sync + 'static {
-    /// Carries out `batch` and leaves one outcome for each request in `results`, in the order of the requests.
+    /// Carries out `batch` and leaves one outcome for each request in `results`, in the order of the requests. Called once in
+    /// each frame, from the stage `Step`.
     ///
     /// `results` comes with the buffers of an earlier frame, to be cleared and filled again. What a guest does wrong is an
     /// outcome. An outbox goes through [`Desk::take`]; that of a faulted call is left out.
     fn step(&mut self, batch: &StepBatch, results: &mut StepResults);
+
+    /// Puts another module in place for a group: each of its agents is a fresh instance afterwards, and those that are asked
+    /// for have the state that they had, if both modules offer the exports for it and none of the calls faults. Called for
+    /// each swap of a frame, from the stage `Ingest`.
+    fn swap(&mut self, batch: &SwapBatch<'_>, results: &mut SwapResults);
 }
 
 /// Runs models. Called once in each frame that has jobs, from the stage `Infer`.
@@ -378,4 +384,56 @@ pub struct RowResult {
     pub offset: usize,
     /// Their length in bytes; 0 unless the status is `Ok`.
     pub bytes: usize,
+}
+
+/// The swap of one group's module.
+#[derive(Clone, Copy, Debug)]
+pub struct SwapBatch<'a> {
+    /// Number of the frame.
+    pub frame: u64,
+    /// Whether to digest the memory of each agent that is called on its new instance.
+    pub digest_memories: bool,
+    /// The group.
+    pub group: GroupId,
+    /// Number of the new module; it is one that was prepared for the group.
+    pub module: u32,
+    /// The agents that take their state along, in the order of their ids.
+    pub requests: &'a [SwapRequest],
+}
+
+/// An agent that takes its state along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwapRequest {
+    /// Who.
+    pub agent: AgentId,
+    /// Its slot.
+    pub slot: u32,
+    /// Whether to initialise it at once if its state can't be taken along. Otherwise it stays as it was made.
+    pub init: bool,
+}
+
+/// What one swap gave.
+#[derive(Debug, Default)]
+pub struct SwapResults {
+    /// One for each request, in the same order: whether the agent has its state.
+    pub carried: Vec<bool>,
+    /// Faults of the calls, in the order of the agents' ids, and of the calls.
+    pub faults: Vec<AgentFault>,
+    /// Lines written by the import `log`, in the same order. Those of a faulted call stay.
+    pub log_lines: Vec<ImportedLine>,
+    /// Fuel of all calls.
+    pub fuel: u64,
+    /// Sum of [`crate::digest::memory_digest`] over the agents that were called on their new instances; 0 unless it was asked for.
+    pub memory_sum: u128,
+}
+
+impl SwapResults {
+    /// Adds what other agents gave.
+    pub fn append(&mut self, other: &mut Self) {
+        self.carried.append(&mut other.carried);
+        self.faults.append(&mut other.faults);
+        self.log_lines.append(&mut other.log_lines);
+        self.fuel = self.fuel.wrapping_add(other.fuel);
+        self.memory_sum = self.memory_sum.wrapping_add(other.memory_sum);
+    }
 }

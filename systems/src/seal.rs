@@ -127,6 +127,7 @@ pub fn seal_frame(
     record.faults = std::mem::take(&mut report.faults);
     record.logs = std::mem::take(&mut report.logs);
     record.outputs = std::mem::take(&mut report.outputs);
+    record.swaps = std::mem::take(&mut report.swaps);
     sealed.0 = record;
     clock.frame += 1;
 }

@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use wasm_engine_abi::exchange::CONTEXT_OFFSET;
 use wasm_engine_abi::{ABI_VERSION, ExchangeHeader, FrameContext, MAGIC, RECORD_ALIGN};
 
-use crate::{Agent, Context, Failure, Inbox, Params};
+use crate::{Agent, Context, Failure, Inbox, Params, StateWriter, Swappable};
 
 /// The exchange block of a module. It is a multiple of 64 bytes and starts at one, so that the frame context is a cache
 /// line, and the first message follows in the next.
@@ -206,4 +206,34 @@ pub unsafe fn shutdown<S: Slot, const I: usize, const O: usize>(exchange: &Excha
     let ((mut ctx, inbox), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
     let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
     status(agent.shutdown(&mut ctx, inbox))
+}
+
+/// `agent_export_state`.
+///
+/// # Safety
+/// As for [`init`].
+pub unsafe fn export_state<S, const I: usize, const O: usize>(exchange: &Exchange<I, O>, state: &State<S>) -> i32
+where
+    S: Slot<Agent: Swappable>,
+{
+    // SAFETY: the first statement of an export, says the caller: nothing else refers to these three parts during the call.
+    let (frame, outbox, slot) =
+        unsafe { (&mut *exchange.context.get(), &mut *exchange.outbox.get(), &mut *state.0.get()) };
+    let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
+    status(agent.export_state(&mut StateWriter::new(frame, outbox)))
+}
+
+/// `agent_import_state`.
+///
+/// # Safety
+/// As for [`init`].
+pub unsafe fn import_state<S, const I: usize, const O: usize>(exchange: &Exchange<I, O>, state: &State<S>) -> i32
+where
+    S: Slot<Agent: Swappable>,
+{
+    // SAFETY: the first statement of an export, says the caller.
+    let ((mut ctx, mut inbox), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
+    let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
+    let state = inbox.next().map_or(&[][..], |message| message.payload());
+    status(agent.import_state(&mut ctx, state))
 }

@@ -54,6 +54,7 @@ mod outbox;
 mod panic;
 mod params;
 mod random;
+mod swap;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
@@ -65,5 +66,6 @@ pub use import::log_now;
 pub use message::{Inbox, Message, Notice};
 pub use params::{FromParam, ParamError, Params};
 pub use random::Random;
+pub use swap::{StateWriter, Swappable};
 pub use wasm_engine_abi as abi;
 pub use wasm_engine_abi::{BounceReason, InferenceStatus};

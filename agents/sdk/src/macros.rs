@@ -20,12 +20,34 @@
 ///     hands out the messages itself, in a single call.
 ///   - `shutdown_exported`: exports `agent_shutdown`, so that the host calls [`Agent::shutdown`](crate::Agent::shutdown) when the
 ///     agent is terminated. For agents that implement it.
+///   - `swappable`: exports `agent_export_state` and `agent_import_state`, so that the agent's state survives a hot swap of its module.
+///     The agent is a [`Swappable`](crate::Swappable).
 ///
 /// ```
 /// # use wasm_engine_sdk::{Agent, agent};
 /// # struct Large([u8; 10_000]);
 /// # impl Agent for Large {}
 /// agent!(Large, inbox_bytes = 1024, outbox_bytes = 64, state = Large([0; 10_000]), receive_exported, shutdown_exported);
+/// # fn main() {}
+/// ```
+///
+/// ```
+/// # use wasm_engine_sdk::{Agent, Context, Failure, StateWriter, Swappable, agent};
+/// # #[derive(Default)] struct Counter { seen: u64 }
+/// # impl Agent for Counter {}
+/// impl Swappable for Counter {
+///     fn export_state(&self, state: &mut StateWriter<'_>) -> Result<(), Failure> {
+///         Ok(state.write(&self.seen.to_le_bytes())?)
+///     }
+///
+///     fn import_state(&mut self, _ctx: &mut Context<'_>, state: &[u8]) -> Result<(), Failure> {
+///         let seen = state.try_into().map_err(|_| Failure::new(1))?;
+///         self.seen = u64::from_le_bytes(seen);
+///         Ok(())
+///     }
+/// }
+///
+/// agent!(Counter, inbox_bytes = 4096, outbox_bytes = 4096, swappable);
 /// # fn main() {}
 /// ```
 ///
@@ -85,6 +107,22 @@ macro_rules! agent {
             #[cfg(not(target_arch = "wasm32"))]
             const _: &[unsafe extern "C" fn(u32) -> i32] = &[agent_init, agent_step];
         };
+    };
+    (@export swappable $exchange:ident $state:ident) => {
+        #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
+        unsafe extern "C" fn agent_export_state(_context: u32) -> i32 {
+            // SAFETY: as in `agent_init`.
+            unsafe { $crate::entry::export_state(&$exchange, &$state) }
+        }
+
+        #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
+        unsafe extern "C" fn agent_import_state(_context: u32) -> i32 {
+            // SAFETY: as in `agent_init`.
+            unsafe { $crate::entry::import_state(&$exchange, &$state) }
+        }
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: [unsafe extern "C" fn(u32) -> i32; 2] = [agent_export_state, agent_import_state];
     };
     (@step_receives receive_exported) => { false };
     (@step_receives $option:ident) => { true };

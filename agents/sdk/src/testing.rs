@@ -141,7 +141,7 @@ impl<A: Agent> Harness<A> {
     }
 
     /// What the host does before a call.
-    fn open(&mut self, frame: u64, call: CallKind, messages: &[Incoming]) {
+    pub(crate) fn open(&mut self, frame: u64, call: CallKind, messages: &[Incoming]) {
         let mut bytes = Vec::new();
         for message in messages {
             bytes.extend_from_slice(bytemuck::bytes_of(&message.header(frame)));
@@ -158,10 +158,15 @@ impl<A: Agent> Harness<A> {
         self.inbox = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
     }
 
-    fn parts(&mut self) -> (&mut A, Context<'_>, Inbox<'_>) {
+    pub(crate) fn parts(&mut self) -> (&mut A, Context<'_>, Inbox<'_>) {
         // SAFETY: `open` wrote that many whole records, from an address that is aligned to 8.
         let inbox = unsafe { Inbox::new(self.inbox.as_ptr().cast(), self.frame.inbox_records) };
         (&mut self.agent, Context::new(&mut self.frame, &mut self.outbox), inbox)
+    }
+
+    /// The agent, and what it leaves its state in.
+    pub(crate) fn raw_parts(&mut self) -> (&mut A, &mut FrameContext, &mut [u8]) {
+        (&mut self.agent, &mut self.frame, &mut self.outbox)
     }
 
     /// What the host does after a call.

@@ -86,6 +86,10 @@ pub enum CallKind {
     Step = 2,
     /// `agent_shutdown`: the last call of an agent that is terminated.
     Shutdown = 3,
+    /// `agent_export_state`: the last call of an instance whose group gets another module.
+    Export = 4,
+    /// `agent_import_state`: the call of the new instance after its `agent_init`.
+    Import = 5,
 }
 
 /// A checked exchange block: absolute addresses that lie inside the guest's memory and don't overlap.

@@ -44,6 +44,10 @@ pub const EXPORT_STEP: &str = "agent_step";
 pub const EXPORT_RECEIVE: &str = "agent_receive";
 /// `agent_shutdown(ctx: i32) -> i32`, optional: the last call of an agent that is terminated.
 pub const EXPORT_SHUTDOWN: &str = "agent_shutdown";
+/// `agent_export_state(ctx: i32) -> i32`, optional: leaves the agent's state in the outbox area before its module is swapped.
+pub const EXPORT_EXPORT_STATE: &str = "agent_export_state";
+/// `agent_import_state(ctx: i32) -> i32`, optional: takes the state that an agent of the module before left, as the only inbox record.
+pub const EXPORT_IMPORT_STATE: &str = "agent_import_state";
 /// The module name of every import that the engine offers.
 pub const IMPORT_MODULE: &str = "wasm_engine";
 

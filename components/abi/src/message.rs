@@ -60,6 +60,8 @@ pub mod kind {
     pub const NOTICE: u32 = 0x8000_0005;
     /// A request wasn't answered in time: `topic` is for whom it was, `correlation` is the request's.
     pub const TIMEOUT: u32 = 0x8000_0006;
+    /// The state that the agent left under its module before, in the inbox of `agent_import_state`.
+    pub const STATE: u32 = 0x8000_0007;
 }
 
 /// What an agent's message is: its `status`, set by the engine.

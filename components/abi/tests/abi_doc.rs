@@ -9,9 +9,10 @@ use std::fmt::Debug;
 use wasm_engine_abi::agent_id::{GENERATION_SHIFT, GROUP_MAX, GROUP_SHIFT};
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{
-    ABI_VERSION, BounceReason, CallKind, Capability, EXPORT_EXCHANGE, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE,
-    EXPORT_SHUTDOWN, EXPORT_STEP, ExchangeHeader, FaultNotice, FrameContext, IMPORT_MODULE, InferenceStatus, MAGIC,
-    MessageHeader, Op, OutboxHeader, RecordType, exchange, kind, name_id, philox4x32,
+    ABI_VERSION, BounceReason, CallKind, Capability, EXPORT_EXCHANGE, EXPORT_EXPORT_STATE, EXPORT_IMPORT_STATE,
+    EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE, EXPORT_SHUTDOWN, EXPORT_STEP, ExchangeHeader, FaultNotice,
+    FrameContext, IMPORT_MODULE, InferenceStatus, MAGIC, MessageHeader, Op, OutboxHeader, RecordType, exchange, kind,
+    name_id, philox4x32,
 };
 
 /// The cells of a row, without backticks.
@@ -194,7 +195,16 @@ fn faults_are_numbered_from_0() {
 fn exports_and_constants_are_documented() {
     let (text, tables) = document();
     let exports: Vec<_> = tables["Exports"].iter().map(|row| row[0].as_str()).collect();
-    let expected = [EXPORT_MEMORY, EXPORT_EXCHANGE, EXPORT_INIT, EXPORT_STEP, EXPORT_RECEIVE, EXPORT_SHUTDOWN];
+    let expected = [
+        EXPORT_MEMORY,
+        EXPORT_EXCHANGE,
+        EXPORT_INIT,
+        EXPORT_STEP,
+        EXPORT_RECEIVE,
+        EXPORT_SHUTDOWN,
+        EXPORT_EXPORT_STATE,
+        EXPORT_IMPORT_STATE,
+    ];
     assert_eq!(exports, expected);
 
     let header = &tables["ExchangeHeader: 64 bytes"];
@@ -215,4 +225,12 @@ fn exports_and_constants_are_documented() {
     for words in said {
         assert!(text.contains(&words), "docs/ABI.md doesn't say `{words}`");
     }
+}
+
+#[test]
+fn what_a_swap_adds_is_documented() {
+    let (_, tables) = document();
+    let calls = [CallKind::Export, CallKind::Import].map(|call| (call as u64, format!("{call:?}")));
+    let kinds = [(u64::from(kind::STATE), "STATE".to_owned())];
+    check_numbers(&tables, "Hot swap", &[&calls[..], &kinds].concat());
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasm_engine_components::FrameInputs;
+use wasm_engine_components::{FrameInputs, Swap};
 
 use super::directory::Directory;
 use super::line::{Input, Line};
@@ -15,7 +15,7 @@ use super::reader::{Lines, ReadError};
 use super::stdin::InterruptibleStdin;
 use crate::frame_loop::FrameSource;
 use crate::problem::{Problem, RunError};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, SwapEntry};
 
 /// What became of the events: messages and commands, a line each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,12 +28,15 @@ pub struct EventCounts {
     pub late: u64,
 }
 
-/// External events, frame by frame, up to the run's last frame or until the run is asked to end.
+/// External events and the scenario's swaps, frame by frame, up to the run's last frame or until the run is asked to end.
 pub struct EventSource {
     directory: Directory,
     lines: Option<Lines>,
     path: PathBuf,
     pending: Option<Line>,
+    /// By frame; those of earlier frames are behind `next_swap`.
+    swaps: Vec<SwapEntry>,
+    next_swap: usize,
     frames: u64,
     interrupted: Arc<AtomicBool>,
     counts: EventCounts,
@@ -49,6 +52,8 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
         lines: None,
         path: scenario.input.clone().unwrap_or_default(),
         pending: None,
+        swaps: scenario.swaps.clone(),
+        next_swap: 0,
         frames: scenario.frames,
         interrupted,
         counts: EventCounts::default(),
@@ -101,6 +106,15 @@ impl EventSource {
         Ok(late)
     }
 
+    /// The scenario's swaps of a frame. Frames are asked for in their order.
+    fn swaps_of(&mut self, frame: u64) -> Vec<Swap> {
+        let rest = &self.swaps[self.next_swap..];
+        let past = rest.partition_point(|entry| entry.frame < frame);
+        let end = rest.partition_point(|entry| entry.frame <= frame);
+        self.next_swap += end;
+        rest[past..end].iter().map(|entry| entry.swap).collect()
+    }
+
     fn problem(&self, error: ReadError) -> Problem {
         match error {
             ReadError::Line(problem) => problem,
@@ -121,6 +135,7 @@ impl FrameSource for EventSource {
         if frame >= self.frames || self.stopped() {
             return Ok(None);
         }
+        inputs.swaps = self.swaps_of(frame);
         while let Some(lines) = &mut self.lines {
             let next = match self.pending.take() {
                 Some(line) => Ok(Some(line)),

@@ -6,6 +6,7 @@
 //! | `scenario.toml` | the scenario's text |
 //! | `frames.jsonl` | a line for each frame: digest, counts, lanes |
 //! | `faults.jsonl`, `logs.jsonl`, `outputs.jsonl` | a line for each fault, log line and named output |
+//! | `swaps.jsonl` | a line for each swap |
 //! | `summary.json` | the summary; it is there only once the run has ended |
 
 mod manifest;
@@ -34,6 +35,7 @@ pub struct RunDir {
     faults: Table,
     logs: Table,
     outputs: Table,
+    swaps: Table,
 }
 
 impl RunDir {
@@ -52,6 +54,7 @@ impl RunDir {
             faults: table("faults.jsonl")?,
             logs: table("logs.jsonl")?,
             outputs: table("outputs.jsonl")?,
+            swaps: table("swaps.jsonl")?,
             names: rows::AgentNames::new(scenario),
             path,
         })
@@ -67,7 +70,7 @@ impl RunDir {
     /// # Errors
     /// Something can't be written.
     pub fn finish(&mut self, summary: &Summary) -> Result<(), RunError> {
-        for table in [&mut self.frames, &mut self.faults, &mut self.logs, &mut self.outputs] {
+        for table in [&mut self.frames, &mut self.faults, &mut self.logs, &mut self.outputs, &mut self.swaps] {
             table.flush()?;
         }
         let (temporary, path) = (self.path.join(".summary.json.tmp"), self.path.join("summary.json"));
@@ -90,6 +93,9 @@ impl FrameSink for RunDir {
         }
         for output in &record.outputs {
             self.outputs.row(&rows::OutputRow::new(frame, output, &self.names))?;
+        }
+        for swap in &record.swaps {
+            self.swaps.row(&rows::SwapRow::new(frame, swap, &self.names))?;
         }
         Ok(())
     }

@@ -3,25 +3,38 @@
 use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use wasm_engine_components::{
-    AgentFault, AgentId, Digest, FrameCounts, FrameRecord, Lane, Lanes, LogLine, NamedOutput, OutputValue,
+    AgentFault, AgentId, Digest, FrameCounts, FrameRecord, GroupId, Lane, Lanes, LogLine, ModelId, NamedOutput,
+    OutputValue, Swap, SwapOutcome, SwapRecord,
 };
 
 use crate::scenario::{Scenario, agent_in_group};
 
-/// Agents as users write them.
+/// Agents and models as users write them.
 pub(super) struct AgentNames {
     groups: Vec<String>,
+    models: Vec<(ModelId, String)>,
 }
 
 impl AgentNames {
     /// The names of a scenario's agents.
     pub fn new(scenario: &Scenario) -> Self {
-        Self { groups: scenario.groups.iter().map(|group| group.name.clone()).collect() }
+        Self {
+            groups: scenario.groups.iter().map(|group| group.name.clone()).collect(),
+            models: scenario.models.iter().map(|model| (model.id, model.name.clone())).collect(),
+        }
     }
 
     fn of(&self, agent: AgentId) -> String {
-        let group = (agent.group().0 as usize).checked_sub(1).and_then(|index| self.groups.get(index));
-        agent_in_group(group.map_or("host", String::as_str), agent)
+        agent_in_group(self.of_group(agent.group()), agent)
+    }
+
+    fn of_group(&self, group: GroupId) -> &str {
+        let group = (group.0 as usize).checked_sub(1).and_then(|index| self.groups.get(index));
+        group.map_or("host", String::as_str)
+    }
+
+    fn of_model(&self, model: ModelId) -> &str {
+        self.models.iter().find(|(id, _)| *id == model).map_or("", |(_, name)| name)
     }
 }
 
@@ -115,6 +128,55 @@ impl Serialize for OutputCell<'_> {
                 let text = base64::engine::general_purpose::STANDARD.encode(bytes);
                 serializer.collect_map([("base64", text)])
             }
+        }
+    }
+}
+
+/// A line of `swaps.jsonl`: of a group and its new module, or of a model and the one that answers for it.
+#[derive(Serialize)]
+pub(super) struct SwapRow<'a> {
+    frame: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    with: Option<&'a str>,
+    sha256: String,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carried: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl<'a> SwapRow<'a> {
+    pub fn new(frame: u64, record: &'a SwapRecord, names: &'a AgentNames) -> Self {
+        let name = record.name.as_str();
+        let (group, model) = match record.swap {
+            Swap::Module { group, .. } => (Some(names.of_group(group)), None),
+            Swap::Model { model, .. } => (None, Some(names.of_model(model))),
+        };
+        // Only a module has agents that take something along.
+        let (outcome, counts, reason) = match &record.outcome {
+            SwapOutcome::Done { carried, fresh } => ("done", group.map(|_| (*carried, *fresh)), None),
+            SwapOutcome::Refused(reason) => ("refused", None, Some(reason.as_str())),
+        };
+        Self {
+            frame,
+            group,
+            module: group.map(|_| name),
+            model,
+            with: model.map(|_| name),
+            sha256: crate::files::hex(&record.sha256),
+            outcome,
+            carried: counts.map(|counts| counts.0),
+            fresh: counts.map(|counts| counts.1),
+            reason,
         }
     }
 }

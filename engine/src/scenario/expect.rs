@@ -31,7 +31,8 @@ pub(super) fn expect(
     expectations
 }
 
-fn group<'g>(cx: &mut Context, fields: &Fields<'_>, groups: &'g [GroupEntry]) -> Option<&'g GroupEntry> {
+/// The group that the key `group` names.
+pub(super) fn group<'g>(cx: &mut Context, fields: &Fields<'_>, groups: &'g [GroupEntry]) -> Option<&'g GroupEntry> {
     fields.need(cx, "group", "name a group");
     let (name, node) = fields.text(cx, "group")?;
     let found = groups.iter().find(|group| group.name == name);

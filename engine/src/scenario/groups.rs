@@ -165,7 +165,8 @@ pub(super) fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
-fn module(cx: &mut Context, fields: &Fields<'_>, modules: &[ModuleEntry]) -> usize {
+/// The position of the module that the key `module` names.
+pub(super) fn module(cx: &mut Context, fields: &Fields<'_>, modules: &[ModuleEntry]) -> usize {
     fields.need(cx, "module", "name an entry of [modules]");
     let Some((name, node)) = fields.text(cx, "module") else { return 0 };
     if let Some(position) = modules.iter().position(|module| module.name == name) {

@@ -13,6 +13,7 @@ use super::params::Params;
 use super::resources::{models, modules, topics};
 use super::schedule::scheduler;
 use super::source::{position, read};
+use super::swaps::swaps;
 use super::tenants::{check_starts, tenants};
 use super::types::Scenario;
 use crate::problem::{Problem, Problems};
@@ -20,7 +21,7 @@ use crate::problem::{Problem, Problems};
 /// How many problems of one scenario are said.
 const PROBLEMS_MAX: usize = 10;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "seed",
     "frames",
@@ -33,6 +34,7 @@ const KEYS: [&str; 13] = [
     "scheduler",
     "tenants",
     "groups",
+    "swaps",
     "expect",
 ];
 
@@ -84,6 +86,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
     let (scheduler, tenants) = (scheduler(cx, &top), tenants(cx, &top));
     let groups = groups(cx, &top, &Names { modules: &modules, topics: &topics, tenants: &tenants });
     check_starts(cx, &top, &tenants, &groups);
+    let swaps = swaps(cx, &top, &groups, &modules, &models);
     let expect = expect(cx, &top, &groups, |at| position(source, at).0);
     Some(Scenario {
         name: name(cx, &top, path),
@@ -101,6 +104,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
         groups,
         input: input(cx, &top, options),
         expect,
+        swaps,
     })
 }
 

@@ -14,11 +14,12 @@ mod params;
 mod resources;
 mod schedule;
 mod source;
+mod swaps;
 mod tenants;
 mod types;
 
 pub use load::{LoadOptions, load, parse};
-pub use types::{Expectation, ExpectedValue, GroupEntry, ModelEntry, ModuleEntry, Scenario, TopicEntry};
+pub use types::{Expectation, ExpectedValue, GroupEntry, ModelEntry, ModuleEntry, Scenario, SwapEntry, TopicEntry};
 
 pub(crate) use canonical::{key as toml_key, string as toml_string};
 pub(crate) use types::agent_in_group;

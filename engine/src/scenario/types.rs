@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use wasm_engine_abi::Capabilities;
 use wasm_engine_components::{
-    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, Schedule, SchedulerSettings, Tenant, TenantId,
-    TopicId,
+    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, Schedule, SchedulerSettings, Swap, Tenant,
+    TenantId, TopicId,
 };
 
 /// What to run.
@@ -41,6 +41,8 @@ pub struct Scenario {
     pub input: Option<PathBuf>,
     /// What must hold at the end.
     pub expect: Vec<Expectation>,
+    /// Modules and models that are replaced while the run goes on, by frame. Those of groups that don't take part are left out.
+    pub swaps: Vec<SwapEntry>,
 }
 
 impl Scenario {
@@ -147,6 +149,15 @@ pub struct GroupEntry {
     pub supervisor: Option<GroupId>,
     /// Whose totals it counts towards.
     pub tenant: Option<TenantId>,
+}
+
+/// Something that is replaced while the run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwapEntry {
+    /// At the start of which frame.
+    pub frame: u64,
+    /// What, and by what: modules by their position in [`Scenario::modules`].
+    pub swap: Swap,
 }
 
 /// Something that must hold at the end of a run; if it doesn't, the run has failed.

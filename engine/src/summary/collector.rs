@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use wasm_engine_abi::BounceReason;
-use wasm_engine_components::{Digest, FrameCounts, FrameRecord, GroupId, GroupRecord};
+use wasm_engine_components::{Digest, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome};
 
 use super::outputs::Outputs;
-use super::{EventSummary, GroupSummary, Named, Summary, expectations};
+use super::{EventSummary, GroupSummary, Named, Summary, SwapSummary, expectations};
 use crate::events::EventCounts;
 use crate::scenario::Scenario;
 
@@ -19,6 +19,7 @@ pub struct Collector {
     counts: FrameCounts,
     groups: Vec<GroupRecord>,
     outputs: Outputs,
+    swaps: SwapSummary,
 }
 
 /// What a summary says besides what the frames' records say.
@@ -60,6 +61,9 @@ impl Collector {
         sums.deferred += counts.deferred;
         sums.inference_jobs += counts.inference_jobs;
         sums.inference_batches += counts.inference_batches;
+        let refused = record.swaps.iter().filter(|swap| matches!(swap.outcome, SwapOutcome::Refused(_))).count();
+        self.swaps.refused += refused as u64;
+        self.swaps.done += (record.swaps.len() - refused) as u64;
         self.groups.clone_from(&record.groups);
         for output in &record.outputs {
             self.outputs.add(output);
@@ -100,6 +104,7 @@ impl Collector {
             commands_refused: counts.commands_refused,
             log_lines_dropped: counts.log_lines_dropped,
             deferred: counts.deferred,
+            swaps: self.swaps,
             inference_jobs: counts.inference_jobs,
             inference_rows_per_batch: match counts.inference_batches {
                 0 => 0.0,

@@ -45,6 +45,8 @@ pub struct Summary {
     pub log_lines_dropped: u64,
     /// Steps that were due and were put off for want of budget, each frame counted.
     pub deferred: u64,
+    /// What became of swaps.
+    pub swaps: SwapSummary,
     /// Inference jobs that were given to a model.
     pub inference_jobs: u64,
     /// Jobs per batch on average; 0 without any.
@@ -93,6 +95,15 @@ pub struct GroupSummary {
     pub faults: Named<u64>,
     /// The group's own digest, 32 hexadecimal digits.
     pub digest: String,
+}
+
+/// What became of swaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SwapSummary {
+    /// Carried out.
+    pub done: u64,
+    /// Refused: what was there before ran on.
+    pub refused: u64,
 }
 
 /// What became of external events.

@@ -90,6 +90,10 @@ pub(super) fn text(summary: &Summary) -> String {
         let rows = summary.inference_rows_per_batch;
         line("inference", format!("{} jobs, {rows:.1} rows per batch", thousands(summary.inference_jobs)));
     }
+    let swaps = summary.swaps;
+    if swaps.done + swaps.refused > 0 {
+        line("swaps", format!("{} done, {} refused", thousands(swaps.done), thousands(swaps.refused)));
+    }
     let events = &summary.events;
     if events.delivered + events.disabled + events.late > 0 {
         let mut parts = vec![format!("{} delivered", thousands(events.delivered))];

@@ -1,7 +1,8 @@
 //! What a module must export and may import: the ABI, as types.
 
 use wasm_engine_abi::{
-    EXPORT_EXCHANGE, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE, EXPORT_SHUTDOWN, EXPORT_STEP, IMPORT_MODULE,
+    EXPORT_EXCHANGE, EXPORT_EXPORT_STATE, EXPORT_IMPORT_STATE, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE,
+    EXPORT_SHUTDOWN, EXPORT_STEP, IMPORT_MODULE,
 };
 use wasmparser::{
     ExternalKind, FuncType, TypeRef, ValType, Validator,
@@ -81,6 +82,8 @@ pub(super) fn check_exports(
     call(EXPORT_STEP, true)?;
     facts.has_receive = call(EXPORT_RECEIVE, false)?;
     facts.has_shutdown = call(EXPORT_SHUTDOWN, false)?;
+    call(EXPORT_EXPORT_STATE, false)?;
+    call(EXPORT_IMPORT_STATE, false)?;
     let exchange =
         find(EXPORT_EXCHANGE).ok_or(ModuleProblem::MissingExport { export: EXPORT_EXCHANGE, expected: EXCHANGE })?;
     let value = match exchange.kind {

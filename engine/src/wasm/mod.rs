@@ -23,6 +23,7 @@ mod shard;
 mod spread;
 mod stack;
 mod step;
+mod swap;
 mod trap;
 mod units;
 mod validate;
@@ -32,4 +33,4 @@ mod tests;
 
 pub use bare::BareShard;
 pub use error::{ModuleError, ModuleProblem};
-pub use runtime::{GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
+pub use runtime::{GroupProgram, ModuleSource, ModuleSwap, WasmOptions, WasmRuntime};

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use wasm_engine_abi::{MessageHeader, padded};
 use wasm_engine_components::{Group, GroupId, limits::WASM_PAGE_BYTES};
 use wasm_engine_systems::outbox::OutboxRules;
-use wasm_engine_systems::ports::{AgentRuntime, StepBatch, StepOutcome, StepResults};
+use wasm_engine_systems::ports::{AgentRuntime, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults};
 use wasmtime::{Engine, Linker, Module};
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
     spread::spread,
     stack::on_deep_stack,
     step::{FrameCalls, PREFETCH_FROM_AGENTS},
+    swap::swap_group,
     units::{assign, split},
     validate::{ModuleFacts, validate},
 };
@@ -51,6 +52,15 @@ pub struct GroupProgram<'a> {
     pub params: &'a [u8],
 }
 
+/// Another module that a group may get while the run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModuleSwap {
+    /// The group.
+    pub group: GroupId,
+    /// Position of the module in the list of modules.
+    pub module: usize,
+}
+
 /// How a runtime is set up.
 #[derive(Clone, Debug, Default)]
 pub struct WasmOptions {
@@ -68,8 +78,22 @@ pub struct WasmRuntime {
     pub(super) shards: Vec<Shard>,
     /// Each group's number and its module's inbox area, in the order of the groups.
     inboxes: Vec<(GroupId, u32)>,
+    /// What swaps may put in place, or why they may not.
+    alternatives: Vec<Alternative>,
     cache_problem: Option<String>,
     awake: Awake,
+}
+
+/// A module that was compiled.
+struct Compiled<'a> {
+    prepared: &'a Prepared,
+    module: Module,
+}
+
+/// A module for a group, besides the one that it begins with.
+struct Alternative {
+    swap: ModuleSwap,
+    program: Result<Arc<Program>, ModuleProblem>,
 }
 
 /// A module on its way through the load.
@@ -90,10 +114,29 @@ impl WasmRuntime {
         modules: &[ModuleSource],
         groups: &[GroupProgram<'_>],
     ) -> Result<Self, ModuleError> {
-        on_deep_stack(|| load(options, modules, groups))
+        Self::load_with_swaps(options, modules, groups, &[])
     }
 
-    /// Size of the inbox area of a group's module, in bytes; 0 for a group that isn't loaded.
+    /// The same, ready for swaps. A module that no group begins with doesn't fail the load: see [`WasmRuntime::refusal`].
+    ///
+    /// # Errors
+    /// As [`WasmRuntime::load`].
+    pub fn load_with_swaps(
+        options: &WasmOptions,
+        modules: &[ModuleSource],
+        groups: &[GroupProgram<'_>],
+        swaps: &[ModuleSwap],
+    ) -> Result<Self, ModuleError> {
+        on_deep_stack(|| load(options, modules, groups, swaps))
+    }
+
+    /// Why a swap that was asked for at load can't be carried out; `None` where it can.
+    pub fn refusal(&self, swap: ModuleSwap) -> Option<&ModuleProblem> {
+        self.alternatives.iter().find(|other| other.swap == swap).and_then(|found| found.program.as_ref().err())
+    }
+
+    /// Size of the inbox area of a group's module, in bytes, the smallest where swaps may put others in place; 0 for a group that
+    /// isn't loaded.
     pub fn inbox_bytes_max(&self, group: GroupId) -> u32 {
         self.inboxes.binary_search_by_key(&group, |&(id, _)| id).map_or(0, |at| self.inboxes[at].1)
     }
@@ -108,35 +151,129 @@ fn load(
     options: &WasmOptions,
     modules: &[ModuleSource],
     groups: &[GroupProgram<'_>],
+    swaps: &[ModuleSwap],
 ) -> Result<WasmRuntime, ModuleError> {
-    let blame = |module: usize, problem: ModuleProblem| {
-        let source = &modules[module];
+    let blame = |(module, problem): (usize, ModuleProblem)| {
+        let source: &ModuleSource = &modules[module];
         ModuleError::Module { name: source.name.clone(), path: source.path.clone(), problem }
     };
-    let prepared = in_order(modules, |_, source| {
+    // What is there for swaps only may be refused without harm.
+    let spare = |module: usize| {
+        swaps.iter().any(|swap| swap.module == module) && groups.iter().all(|group| group.module != module)
+    };
+    let prepared = each(modules, |source| {
         let facts = validate(&source.bytes)?;
         Ok(Prepared { facts, instrumented: instrument(&source.bytes)? })
     });
-    let prepared = prepared.map_err(|(module, problem)| blame(module, problem))?;
-    let mut plans = Vec::with_capacity(groups.len());
-    for group in groups {
-        let module = prepared.get(group.module).ok_or_else(|| ModuleError::UnknownModule {
-            group: group.group.name.clone(),
-            module: group.module,
-            modules: modules.len(),
-        })?;
-        plans.push(plan_group(group.group, &module.facts).map_err(|problem| blame(group.module, problem))?);
-    }
-    let (arena, ranges) = Arena::reserve(&plans)?;
+    first_problem(&prepared, spare).map_err(blame)?;
+    let plans = plan_groups(groups, swaps, &prepared, blame)?;
+    let (arena, ranges) = Arena::reserve(&plans.iter().map(|plan| plan.slots).collect::<Vec<_>>())?;
     let (engine, cache_problem) = engine(Arc::new(SlotCreator), options.cache_dir.as_deref())?;
-    let compiled = in_order(&prepared, |_, module| compile(&engine, &module.instrumented.bytes));
-    let compiled = compiled.map_err(|(module, problem)| blame(module, problem))?;
-    let linker = linker(&engine).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
-    let programs = in_order(groups, |at, group| {
-        let machine = Machine { engine: &engine, linker: &linker, arena: &arena, range: &ranges[at] };
-        program(options, group, &prepared[group.module], &compiled[group.module], &machine).map(Arc::new)
+    let compiled = each(&prepared, |prepared| {
+        let prepared = prepared.as_ref().map_err(Clone::clone)?;
+        Ok(Compiled { prepared, module: compile(&engine, &prepared.instrumented.bytes)? })
     });
-    let programs = programs.map_err(|(at, problem)| blame(groups[at].module, problem))?;
+    first_problem(&compiled, spare).map_err(blame)?;
+    let linker = linker(&engine).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
+    let parts: Vec<_> = groups.iter().zip(&plans).zip(&ranges).collect();
+    let programs = each(&parts, |&((group, plan), range)| {
+        let machine = Machine { engine: &engine, linker: &linker, arena: &arena, range };
+        programs(options, group, plan, &compiled, &machine)
+    });
+    let programs = programs.into_iter().zip(groups);
+    let programs = programs.map(|(made, group)| made.map_err(|problem| blame((group.module, problem))));
+    let (programs, alternatives): (Vec<_>, Vec<_>) = programs.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let alternatives: Vec<Alternative> = alternatives.into_iter().flatten().collect();
+    let plans = shard_plans(groups);
+    let shards = each(&plans, |&(at, plan)| Shard::new(&engine, &programs[at], &arena, ranges[at], plan));
+    let shards = shards.into_iter().zip(&plans);
+    let shards = shards.map(|(made, plan)| made.map_err(|problem| blame((groups[plan.0].module, problem))));
+    let shards = shards.collect::<Result<_, _>>()?;
+    let inboxes = programs.iter().map(|program| (program.group, smallest_inbox(program, &alternatives))).collect();
+    Ok(WasmRuntime { shards, inboxes, alternatives, cache_problem, awake: Awake::new() })
+}
+
+/// Does `work` on each item in parallel.
+fn each<'a, T: Sync, R: Send>(
+    items: &'a [T],
+    work: impl Fn(&'a T) -> Result<R, ModuleProblem> + Send + Sync,
+) -> Vec<Result<R, ModuleProblem>> {
+    items.par_iter().map(work).collect()
+}
+
+/// The first problem in the order of the modules that counts.
+fn first_problem<T>(
+    modules: &[Result<T, ModuleProblem>],
+    spare: impl Fn(usize) -> bool,
+) -> Result<(), (usize, ModuleProblem)> {
+    let mut problems = modules.iter().enumerate().filter_map(|(at, module)| Some((at, module.as_ref().err()?)));
+    let first = problems.find(|&(at, _)| !spare(at));
+    first.map_or(Ok(()), |(at, problem)| Err((at, problem.clone())))
+}
+
+/// What is known of a group before its programs are made.
+struct GroupPlan {
+    /// Its slots: they have room for each module that it may get.
+    slots: SlotPlan,
+    /// Modules that swaps are to put in place, and why one may not.
+    others: Vec<(usize, Result<(), ModuleProblem>)>,
+}
+
+/// Plans each group. What its own module is refused for fails the load.
+fn plan_groups(
+    groups: &[GroupProgram<'_>],
+    swaps: &[ModuleSwap],
+    prepared: &[Result<Prepared, ModuleProblem>],
+    blame: impl Fn((usize, ModuleProblem)) -> ModuleError,
+) -> Result<Vec<GroupPlan>, ModuleError> {
+    let mut plans = Vec::with_capacity(groups.len());
+    for GroupProgram { group, module, .. } in groups {
+        let plan = |module: usize| -> Result<Result<SlotPlan, ModuleProblem>, ModuleError> {
+            let unknown = || ModuleError::UnknownModule { group: group.name.clone(), module, modules: prepared.len() };
+            let prepared = prepared.get(module).ok_or_else(unknown)?;
+            Ok(prepared.as_ref().map_err(Clone::clone).and_then(|prepared| plan_group(group, &prepared.facts)))
+        };
+        let own = plan(*module)?.map_err(|problem| blame((*module, problem)))?;
+        let mut wanted: Vec<_> = swaps.iter().filter(|swap| swap.group == group.id).map(|swap| swap.module).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let others: Vec<_> = wanted.into_iter().map(|module| Ok((module, plan(module)?))).collect::<Result<_, _>>()?;
+        let sizes = others.iter().filter_map(|(_, plan)| Some(plan.as_ref().ok()?.slot_bytes));
+        let slots = SlotPlan { slot_bytes: sizes.fold(own.slot_bytes, u64::max), ..own };
+        let others = others.into_iter().map(|(at, plan)| (at, plan.map(|_| ()))).collect();
+        plans.push(GroupPlan { slots, others });
+    }
+    Ok(plans)
+}
+
+/// A group's own program, and those that swaps may put in its place.
+fn programs(
+    options: &WasmOptions,
+    group: &GroupProgram<'_>,
+    plan: &GroupPlan,
+    compiled: &[Result<Compiled<'_>, ModuleProblem>],
+    machine: &Machine<'_>,
+) -> Result<(Arc<Program>, Vec<Alternative>), ModuleProblem> {
+    let make = |module: usize| {
+        let compiled = compiled[module].as_ref().map_err(Clone::clone)?;
+        program(options, group, compiled, machine).map(Arc::new)
+    };
+    let own = make(group.module)?;
+    // One after the other: each is looked at in the group's first slot.
+    let others = plan.others.iter().map(|(module, planned)| {
+        let program = match planned {
+            Err(problem) => Err(problem.clone()),
+            Ok(()) if *module == group.module => Ok(Arc::clone(&own)),
+            Ok(()) => make(*module),
+        };
+        Alternative { swap: ModuleSwap { group: group.group.id, module: *module }, program }
+    });
+    let others = others.collect();
+    Ok((own, others))
+}
+
+/// Which shards the groups have: each with the position of its group.
+fn shard_plans(groups: &[GroupProgram<'_>]) -> Vec<(usize, ShardPlan)> {
     let mut plans = Vec::new();
     let mut first_slot = 0;
     for (at, group) in groups.iter().enumerate() {
@@ -147,19 +284,14 @@ fn load(
             first_slot += agents_max;
         }
     }
-    let shards = in_order(&plans, |_, &(at, plan)| Shard::new(&engine, &programs[at], &arena, ranges[at], plan));
-    let shards = shards.map_err(|(plan, problem)| blame(groups[plans[plan].0].module, problem))?;
-    let inboxes = groups.iter().zip(&programs).map(|(group, program)| (group.group.id, program.layout.inbox_bytes_max));
-    Ok(WasmRuntime { shards, inboxes: inboxes.collect(), cache_problem, awake: Awake::new() })
+    plans
 }
 
-/// Does `work` on each item in parallel; the first error in the order of the items counts.
-fn in_order<T: Sync, R: Send>(
-    items: &[T],
-    work: impl Fn(usize, &T) -> Result<R, ModuleProblem> + Sync,
-) -> Result<Vec<R>, (usize, ModuleProblem)> {
-    let done: Vec<_> = items.par_iter().enumerate().map(|(at, item)| work(at, item)).collect();
-    done.into_iter().enumerate().map(|(at, result)| result.map_err(|problem| (at, problem))).collect()
+/// What fits the inbox area of each program that a group may have.
+fn smallest_inbox(own: &Program, alternatives: &[Alternative]) -> u32 {
+    let others = alternatives.iter().filter(|other| other.swap.group == own.group);
+    let others = others.filter_map(|other| Some(other.program.as_ref().ok()?.layout.inbox_bytes_max));
+    others.fold(own.layout.inbox_bytes_max, u32::min)
 }
 
 /// Checks what a group demands of its module, and sizes its slots.
@@ -197,10 +329,10 @@ struct Machine<'a> {
 fn program(
     options: &WasmOptions,
     group: &GroupProgram<'_>,
-    prepared: &Prepared,
-    module: &Module,
+    compiled: &Compiled<'_>,
     machine: &Machine<'_>,
 ) -> Result<Program, ModuleProblem> {
+    let Compiled { prepared, module } = compiled;
     let lost = || ModuleProblem::Compile { reason: "an export was lost on the way".to_owned() };
     let pre = machine.linker.instantiate_pre(module);
     let recipe = Recipe {
@@ -252,5 +384,12 @@ impl AgentRuntime for WasmRuntime {
         if shared {
             self.awake.hold();
         }
+    }
+
+    fn swap(&mut self, batch: &SwapBatch<'_>, results: &mut SwapResults) {
+        let swap = ModuleSwap { group: batch.group, module: batch.module as usize };
+        let found = self.alternatives.iter().find(|other| other.swap == swap);
+        let program = found.and_then(|found| found.program.as_ref().ok()).expect("it was prepared for the group");
+        swap_group(&mut self.shards, program, batch, results, || self.awake.release());
     }
 }

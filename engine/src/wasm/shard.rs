@@ -29,6 +29,8 @@ pub(super) struct CallExports {
     pub step: ModuleExport,
     pub receive: Option<ModuleExport>,
     pub shutdown: Option<ModuleExport>,
+    pub export_state: Option<ModuleExport>,
+    pub import_state: Option<ModuleExport>,
 }
 
 /// What a group's agents are made of.
@@ -49,6 +51,8 @@ impl Recipe {
             step: module.get_export_index(wasm_engine_abi::EXPORT_STEP)?,
             receive: module.get_export_index(wasm_engine_abi::EXPORT_RECEIVE),
             shutdown: module.get_export_index(wasm_engine_abi::EXPORT_SHUTDOWN),
+            export_state: module.get_export_index(wasm_engine_abi::EXPORT_EXPORT_STATE),
+            import_state: module.get_export_index(wasm_engine_abi::EXPORT_IMPORT_STATE),
         })
     }
 
@@ -179,7 +183,7 @@ impl Shard {
         Ok(shard)
     }
 
-    fn add(&mut self, at: u32) -> Result<(), ModuleProblem> {
+    pub(super) fn add(&mut self, at: u32) -> Result<(), ModuleProblem> {
         let program = Arc::clone(&self.program);
         let slot = self.arena.slot(&self.range, (self.first_ordinal + at) as usize);
         let instance = program.recipe.instantiate(&mut self.store, slot)?;

@@ -43,7 +43,7 @@ pub(super) struct FrameCalls<'a> {
 
 /// Records in an agent's inbox, and the bytes that they take.
 #[derive(Clone, Copy, Default)]
-struct Written {
+pub(super) struct Written {
     records: u32,
     bytes: u32,
     /// Of the records, bounces.
@@ -98,25 +98,25 @@ impl Shard {
 }
 
 /// Makes the calls of one shard.
-struct Caller<'a> {
-    calls: &'a FrameCalls<'a>,
+pub(super) struct Caller<'a> {
+    pub calls: &'a FrameCalls<'a>,
     /// Messages that the group may send in this frame.
-    credits: u32,
-    program: &'a Program,
-    store: &'a mut Store<CallState>,
-    hot: &'a mut [Hot],
-    cold: &'a [Cold],
-    arena: &'a Arena,
+    pub credits: u32,
+    pub program: &'a Program,
+    pub store: &'a mut Store<CallState>,
+    pub hot: &'a mut [Hot],
+    pub cold: &'a [Cold],
+    pub arena: &'a Arena,
     /// Whether the module exports `agent_receive`.
-    receives: bool,
+    pub receives: bool,
 }
 
 /// Whom a call is about: its number in the shard, and what the hot path wants of it.
 #[derive(Clone, Copy)]
-struct Callee {
-    at: usize,
-    slot: Slot,
-    key: u64,
+pub(super) struct Callee {
+    pub at: usize,
+    pub slot: Slot,
+    pub key: u64,
 }
 
 impl Caller<'_> {
@@ -181,7 +181,7 @@ impl Caller<'_> {
         Ok(())
     }
 
-    fn init(&mut self, request: &StepRequest, callee: Callee, fresh: bool) -> Result<(), Fault> {
+    pub(super) fn init(&mut self, request: &StepRequest, callee: Callee, fresh: bool) -> Result<(), Fault> {
         let (program, instance) = (self.program, self.cold[callee.at].instance);
         // The agent may be another than the one that had the slot before.
         let callee = Callee { key: agent_key(program.seed, request.agent.0), ..callee };
@@ -191,7 +191,7 @@ impl Caller<'_> {
             // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
             unsafe { image.restore(&recipe.state, self.store, instance, self.arena, callee.slot) };
         }
-        let written = self.write_params(callee.slot);
+        let written = self.write_own(kind::PARAMS, &program.params, callee.slot);
         self.begin(request, callee, written);
         let init = function(self.store, instance, &program.recipe.calls.init);
         self.invoke(callee, init)
@@ -211,7 +211,7 @@ impl Caller<'_> {
 
     /// Makes an agent ready to run: context, fuel, and what its imports know of it.
     #[inline]
-    fn begin(&mut self, request: &StepRequest, callee: Callee, written: Written) {
+    pub(super) fn begin(&mut self, request: &StepRequest, callee: Callee, written: Written) {
         self.write_context(request, callee, written);
         let recipe = &self.program.recipe;
         self.store.set_fuel(recipe.limits.fuel_per_step_max).expect("fuel is on");
@@ -230,12 +230,12 @@ impl Caller<'_> {
     }
 
     #[inline]
-    fn fuel_used(&self) -> u64 {
+    pub(super) fn fuel_used(&self) -> u64 {
         self.program.recipe.limits.fuel_per_step_max - self.store.get_fuel().expect("fuel is on")
     }
 
     #[inline]
-    fn invoke(&mut self, callee: Callee, function: Func) -> Result<(), Fault> {
+    pub(super) fn invoke(&mut self, callee: Callee, function: Func) -> Result<(), Fault> {
         self.invoke_at(callee, function, self.program.layout.context)
     }
 
@@ -290,17 +290,17 @@ impl Caller<'_> {
         context.outbox_bytes = 0;
     }
 
-    fn write_params(&self, slot: Slot) -> Written {
-        let params = &self.program.params;
+    /// Writes a message of the engine as the only one. That it fits was checked.
+    pub(super) fn write_own(&self, kind: u32, payload: &[u8], slot: Slot) -> Written {
         let header = MessageHeader {
             sender: sender::ENGINE,
             frame: self.calls.frame,
-            kind: kind::PARAMS,
-            payload_bytes: params.len() as u32,
+            kind,
+            payload_bytes: payload.len() as u32,
             ..MessageHeader::default()
         };
         let mut packed = PackedMessages::default();
-        let at = packed.push(header, params);
+        let at = packed.push(header, payload);
         let mut inbox = InboxWriter::new(self.program, slot);
         inbox.push(packed.record(at));
         inbox.written

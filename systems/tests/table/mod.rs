@@ -6,7 +6,7 @@ use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, Gr
 use wasm_engine_systems::outbox::{Outbox, OutboxRules};
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, StepBatch,
-    StepOutcome, StepResults,
+    StepOutcome, StepResults, SwapBatch, SwapResults,
 };
 use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate};
 
@@ -77,6 +77,11 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
             chunk.count(request, &outcome);
             results.outcomes.push(outcome);
         }
+    }
+
+    /// A function's state is its own: everybody takes it along.
+    fn swap(&mut self, batch: &SwapBatch<'_>, results: &mut SwapResults) {
+        results.carried.resize(batch.requests.len(), true);
     }
 }
 

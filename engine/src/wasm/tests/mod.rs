@@ -10,6 +10,7 @@ mod modules;
 mod parallel;
 mod restart;
 mod speed;
+mod swap;
 
 use std::path::PathBuf;
 

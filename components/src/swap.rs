@@ -1,0 +1,51 @@
+//! Hot swaps: another module for a group, or another model behind a name, from a frame on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GroupId, ModelId};
+
+/// What is replaced by what. An input of the frame at whose start it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Swap {
+    /// The agents of a group run another module.
+    Module {
+        /// Which group.
+        group: GroupId,
+        /// Number of the module among those of the run, from 0 in the order of their names.
+        module: u32,
+    },
+    /// Jobs for a model go to another one.
+    Model {
+        /// The name that agents ask for.
+        model: ModelId,
+        /// The loaded model that answers.
+        with: ModelId,
+    },
+}
+
+/// One swap, as it stands on the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapRecord {
+    /// What was to be replaced by what.
+    pub swap: Swap,
+    /// Name of the new module or model in the scenario.
+    pub name: String,
+    /// SHA-256 of its file.
+    pub sha256: [u8; 32],
+    /// What came of it.
+    pub outcome: SwapOutcome,
+}
+
+/// What came of a swap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SwapOutcome {
+    /// It was carried out.
+    Done {
+        /// Agents that took their state along; 0 for a model.
+        carried: u32,
+        /// Agents that begin anew; 0 for a model.
+        fresh: u32,
+    },
+    /// It wasn't, and why: what was there before runs on.
+    Refused(String),
+}

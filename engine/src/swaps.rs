@@ -1,0 +1,88 @@
+//! Hot swaps before the first frame: what a scenario's swaps need is loaded with everything else, and each is either prepared or
+//! refused here. In its frame, nothing is left to fail.
+
+use wasm_engine_components::{ModelId, Swap};
+use wasm_engine_systems::swap::{SwapCatalog, SwapFile};
+
+use crate::inference::ModelInfo;
+use crate::scenario::{Scenario, SwapEntry};
+use crate::simulation::LoadedFile;
+use crate::wasm::{ModuleSwap, WasmRuntime};
+
+/// The modules that groups may get.
+pub(crate) fn of_modules(scenario: &Scenario) -> Vec<ModuleSwap> {
+    let swaps = scenario.swaps.iter().filter_map(|entry| match entry.swap {
+        Swap::Module { group, module } => Some(ModuleSwap { group, module: module as usize }),
+        Swap::Model { .. } => None,
+    });
+    swaps.collect()
+}
+
+/// What the frames' swaps put in place, or why they may not: of the latter, a person is told.
+pub(crate) fn catalog(
+    scenario: &Scenario,
+    agents: &WasmRuntime,
+    modules: &[LoadedFile],
+    models: &[ModelInfo],
+    say: &mut dyn FnMut(&str),
+) -> SwapCatalog {
+    let file = |name: &String, sha256: [u8; 32]| SwapFile { name: name.clone(), sha256 };
+    let mut catalog = SwapCatalog {
+        modules: modules.iter().map(|module| file(&module.name, module.sha256)).collect(),
+        models: models.iter().map(|model| (model.id, file(&model.name, model.sha256))).collect(),
+        ..SwapCatalog::default()
+    };
+    for &SwapEntry { frame, swap } in &scenario.swaps {
+        let prepared = match swap {
+            Swap::Module { group, module } => {
+                let swap = ModuleSwap { group, module: module as usize };
+                agents.refusal(swap).map_or(Ok(()), |problem| Err(problem.to_string()))
+            }
+            Swap::Model { model, with } => compatible(models, model, with),
+        };
+        if let Err(reason) = &prepared {
+            say(&format!("warning: {}: {reason}", consequence(scenario, frame, swap)));
+        }
+        catalog.swaps.insert(swap, prepared);
+    }
+    catalog
+}
+
+/// What a refusal means, in words.
+fn consequence(scenario: &Scenario, frame: u64, swap: Swap) -> String {
+    let model = |id: ModelId| scenario.models.iter().find(|model| model.id == id).map_or("?", |model| &model.name);
+    match swap {
+        Swap::Module { group, module } => {
+            let group = scenario.group(group).map_or("?", |group| &group.name);
+            let module = scenario.modules.get(module as usize);
+            let (name, path) = module.map_or(("?", String::new()), |m| (&m.name, m.path.display().to_string()));
+            format!("group `{group}` keeps its module in frame {frame}, because module `{name}` ({path}) is refused")
+        }
+        Swap::Model { model: of, with } => {
+            let (of, with) = (model(of), model(with));
+            format!("model `{of}` stays as it is in frame {frame}, because model `{with}` can't answer for it")
+        }
+    }
+}
+
+/// Whether agents that ask for one model can be answered by the other: the same types, and the same sizes of a row.
+fn compatible(models: &[ModelInfo], of: ModelId, with: ModelId) -> Result<(), String> {
+    let find = |id| models.iter().find(|model: &&ModelInfo| model.id == id);
+    let (Some(old), Some(new)) = (find(of), find(with)) else { return Err("it isn't loaded".to_owned()) };
+    let types = |model: &ModelInfo| {
+        let inputs: Vec<_> = model.inputs.iter().map(|tensor| tensor.dtype).collect();
+        let outputs: Vec<_> = model.outputs.iter().map(|tensor| tensor.dtype).collect();
+        (inputs, outputs)
+    };
+    let sizes = |model: &ModelInfo| (model.row_bytes, model.output_bytes);
+    if types(old) == types(new) && sizes(old) == sizes(new) {
+        return Ok(());
+    }
+    let shown = |model: &ModelInfo| {
+        let list = |tensors: &[crate::inference::TensorInfo]| {
+            tensors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        format!("{} -> {}", list(&model.inputs), list(&model.outputs))
+    };
+    Err(format!("its rows differ: {}, and they must be as {}", shown(new), shown(old)))
+}

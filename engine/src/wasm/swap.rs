@@ -1,0 +1,259 @@
+//! Hot swaps: the agents of a shard become instances of another program, in the same slots. Each takes its state along, where it
+//! is asked to and both modules offer the exports for it:
+//!
+//! ```text
+//! old instance    agent_export_state             the state is what lies in its outbox area
+//! its slot        cleared, a new instance        all agents of the shard: they share the store that ends
+//! new instance    agent_init, agent_import_state the parameters, then the state, each as the only inbox record
+//! ```
+//!
+//! Each call has the fuel of a step. Outboxes of these calls aren't read. What faults leaves the agent as it was made.
+
+use std::sync::Arc;
+
+use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxError, kind, padded};
+use wasm_engine_components::{AgentFault, FaultKind};
+use wasm_engine_systems::{
+    digest::memory_digest,
+    directory::Directory,
+    outbox::{Desk, Fault, OverLimit},
+    ports::{HostInbox, InboxView, StepRequest, SwapBatch, SwapRequest, SwapResults},
+};
+use wasmtime::Store;
+
+use super::{
+    imports::CallState,
+    shard::{Program, Shard, function},
+    spread::spread,
+    stack::on_deep_stack,
+    step::{Callee, Caller, FrameCalls, Written},
+};
+
+/// All that one shard does in a swap.
+struct Unit<'a> {
+    shard: &'a mut Shard,
+    requests: &'a [SwapRequest],
+    results: &'a mut SwapResults,
+}
+
+/// Swaps the shards of a group, in parallel. The results don't depend on who does which.
+pub(super) fn swap_group(
+    shards: &mut [Shard],
+    program: &Arc<Program>,
+    batch: &SwapBatch<'_>,
+    results: &mut SwapResults,
+    begin: impl FnOnce() + Send,
+) {
+    let (host, directory) = (HostInbox::default(), Directory::default());
+    let calls = FrameCalls {
+        frame: batch.frame,
+        digest_memories: batch.digest_memories,
+        inbox: InboxView { firsts: &[], links: &[], chunks: &[], current: &[], host: &host },
+        desk: Desk { frame: batch.frame, directory: &directory },
+        prefetch: false,
+    };
+    let of_group = |shard: &&mut Shard| shard.program.group == batch.group;
+    let mut parts: Vec<SwapResults> = Vec::new();
+    parts.resize_with(shards.iter_mut().filter(of_group).count(), SwapResults::default);
+    let mut left = batch.requests;
+    let mut units = Vec::with_capacity(parts.len());
+    for (shard, results) in shards.iter_mut().filter(of_group).zip(&mut parts) {
+        let end = shard.first_slot + shard.agents_max;
+        let (requests, rest) = left.split_at(left.partition_point(|request| request.slot < end));
+        left = rest;
+        units.push(Unit { shard, requests, results });
+    }
+    assert!(left.is_empty(), "a swap of agents of another group");
+    let work = |Unit { shard, requests, results }: Unit<'_>| {
+        on_deep_stack(|| shard.swap(program, &calls, requests, results));
+    };
+    spread(units, work, begin);
+    parts.iter_mut().for_each(|part| results.append(part));
+}
+
+impl Shard {
+    /// Replaces the program and all instances.
+    fn swap(
+        &mut self,
+        program: &Arc<Program>,
+        calls: &FrameCalls<'_>,
+        requests: &[SwapRequest],
+        results: &mut SwapResults,
+    ) {
+        let room = program.layout.inbox_bytes_max;
+        let takes_states = program.recipe.calls.import_state.is_some();
+        let mut caller = self.caller(calls);
+        let states: Vec<_> = requests
+            .iter()
+            .map(|request| match takes_states {
+                true => caller.export(request, room, results),
+                false => None,
+            })
+            .collect();
+        results.log_lines.append(&mut self.store.data_mut().lines);
+        self.replace(program);
+        let mut caller = self.caller(calls);
+        for (request, state) in requests.iter().zip(states) {
+            let carried = match state {
+                Some(state) => caller.import(request, &state, results),
+                None => {
+                    if request.init {
+                        caller.init(request, results);
+                    }
+                    false
+                }
+            };
+            caller.digest(request, results);
+            results.carried.push(carried);
+        }
+        results.log_lines.append(&mut self.store.data_mut().lines);
+        // Exports came before imports; the record is by agents.
+        results.log_lines.sort_by_key(|line| line.agent);
+        results.faults.sort_by_key(|fault| fault.agent);
+    }
+
+    fn caller<'a>(&'a mut self, calls: &'a FrameCalls<'a>) -> ShardCaller<'a> {
+        let Self { program, store, hot, cold, arena, first_slot, .. } = self;
+        ShardCaller {
+            first_slot: *first_slot,
+            caller: Caller { calls, credits: u32::MAX, program, store, hot, cold, arena, receives: false },
+        }
+    }
+
+    /// Ends all instances, and makes fresh ones of another program in the same slots.
+    fn replace(&mut self, program: &Arc<Program>) {
+        let before = core::mem::take(&mut self.hot);
+        self.cold.clear();
+        self.program = Arc::clone(program);
+        self.store = Store::new(program.recipe.pre.module().engine(), CallState::default());
+        for (hot, at) in before.iter().zip(0_u32..) {
+            // SAFETY: the store of the instance that used the slot has ended with the line above.
+            unsafe { self.arena.clear(hot.slot) };
+            self.add(at).expect("an instance like this one was made when the program was loaded");
+            // It is still the same agent.
+            self.hot[at as usize].key = hot.key;
+        }
+    }
+}
+
+/// Makes the calls of a swap.
+struct ShardCaller<'a> {
+    first_slot: u32,
+    caller: Caller<'a>,
+}
+
+impl ShardCaller<'_> {
+    fn callee(&self, request: &SwapRequest) -> Callee {
+        let at = (request.slot - self.first_slot) as usize;
+        Callee { at, slot: self.caller.hot[at].slot, key: self.caller.hot[at].key }
+    }
+
+    /// The state that an agent leaves; `None` where its module doesn't offer it, and where it faults.
+    fn export(&mut self, request: &SwapRequest, room: u32, results: &mut SwapResults) -> Option<Vec<u8>> {
+        let export = self.caller.program.recipe.calls.export_state.as_ref()?;
+        let callee = self.callee(request);
+        self.caller.begin(&step_request(request, CallKind::Export), callee, Written::default());
+        let export = function(self.caller.store, self.caller.cold[callee.at].instance, export);
+        let called = self.caller.invoke(callee, export);
+        let state = called.and_then(|()| self.state(callee, room));
+        self.settle(request, state, results)
+    }
+
+    /// What lies in the outbox area, as far as the guest says that it is its state.
+    fn state(&self, callee: Callee, room: u32) -> Result<Vec<u8>, Fault> {
+        let layout = &self.caller.program.layout;
+        // SAFETY: the guest is stopped, and the layout was checked: the context lies inside the memory, aligned. See `step`.
+        let context = unsafe { &*callee.slot.base().add(layout.context as usize).cast::<FrameContext>() };
+        let bytes = context.outbox_bytes;
+        if context.outbox_records != 0 {
+            return Err((FaultKind::BadOutbox, OutboxError::Malformed as u32));
+        }
+        if bytes > layout.outbox_bytes_max {
+            return Err((FaultKind::BadOutbox, OutboxError::Truncated as u32));
+        }
+        let record = padded(bytes).and_then(|payload| payload.checked_add(MessageHeader::BYTES));
+        if record.is_none_or(|record| record > room) {
+            return Err((FaultKind::OverLimit, OverLimit::StateBytes as u32));
+        }
+        // SAFETY: the outbox area lies inside the memory, and the length was checked above.
+        let state =
+            unsafe { core::slice::from_raw_parts(callee.slot.base().add(layout.outbox as usize), bytes as usize) };
+        Ok(state.to_vec())
+    }
+
+    /// Initialises an agent and gives it its state; whether that went well. If not, the agent is as the request says.
+    fn import(&mut self, request: &SwapRequest, state: &[u8], results: &mut SwapResults) -> bool {
+        if !self.init(request, results) {
+            // A second try would end as the first did.
+            if !request.init {
+                self.renew(request);
+            }
+            return false;
+        }
+        let callee = self.callee(request);
+        let written = self.caller.write_own(kind::STATE, state, callee.slot);
+        self.caller.begin(&step_request(request, CallKind::Import), callee, written);
+        let import = self.caller.program.recipe.calls.import_state.as_ref();
+        let import = function(
+            self.caller.store,
+            self.caller.cold[callee.at].instance,
+            import.expect("states are exported for modules that import them"),
+        );
+        let imported = self.caller.invoke(callee, import);
+        let imported = self.settle(request, imported, results).is_some();
+        if !imported {
+            self.renew(request);
+            if request.init {
+                self.init(request, results);
+            }
+        }
+        imported
+    }
+
+    /// Calls `agent_init` on a fresh instance.
+    fn init(&mut self, request: &SwapRequest, results: &mut SwapResults) -> bool {
+        let callee = self.callee(request);
+        self.caller.hot[callee.at].used = true;
+        let init = self.caller.init(&step_request(request, CallKind::Init), callee, true);
+        self.settle(request, init, results).is_some()
+    }
+
+    /// Makes an instance as new.
+    fn renew(&mut self, request: &SwapRequest) {
+        let callee = self.callee(request);
+        let Caller { program, store, hot, cold, arena, .. } = &mut self.caller;
+        let instance = cold[callee.at].instance;
+        // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
+        unsafe { program.image.restore(&program.recipe.state, store, instance, arena, callee.slot) };
+        hot[callee.at].used = false;
+    }
+
+    /// Notes what a call took, and its fault.
+    fn settle<T>(&self, request: &SwapRequest, outcome: Result<T, Fault>, results: &mut SwapResults) -> Option<T> {
+        let fuel = match outcome {
+            Ok(_) => self.caller.fuel_used(),
+            Err(_) => self.caller.program.recipe.limits.fuel_per_step_max,
+        };
+        results.fuel = results.fuel.wrapping_add(fuel);
+        match outcome {
+            Ok(value) => Some(value),
+            Err((kind, detail)) => {
+                results.faults.push(AgentFault { agent: request.agent, kind, detail });
+                None
+            }
+        }
+    }
+
+    fn digest(&self, request: &SwapRequest, results: &mut SwapResults) {
+        let callee = self.callee(request);
+        if self.caller.calls.digest_memories && self.caller.hot[callee.at].used {
+            // SAFETY: the guest is stopped, and nobody else has the shard; the slice ends here.
+            let memory = unsafe { callee.slot.bytes() };
+            results.memory_sum = results.memory_sum.wrapping_add(memory_digest(request.agent, memory));
+        }
+    }
+}
+
+const fn step_request(request: &SwapRequest, call: CallKind) -> StepRequest {
+    StepRequest { agent: request.agent, slot: request.slot, call }
+}

@@ -1,0 +1,250 @@
+//! Stage `Ingest`, at its beginning: hot swaps. A group's agents get another module, a model's name another model. The machine has
+//! prepared all of them before the first frame, so that none of it can fail.
+//!
+//! An agent that is active or paused takes its state along where both modules offer that. One that can't is initialised anew, in
+//! this frame as at a run's start; its messages wait for it. A paused one stays paused and is initialised at once.
+
+use std::collections::BTreeMap;
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_components::{
+    AgentFault, AgentId, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, ModelId, Swap, SwapOutcome,
+    SwapRecord,
+};
+
+use crate::collect::lines_digest;
+use crate::digest::{LaneSums, chain, part_digest};
+use crate::directory::{Directory, GroupRange};
+use crate::frame::{DigestOptions, FrameClock, FrameReport, Inputs};
+use crate::inboxes::Inboxes;
+use crate::infer::Models;
+use crate::mailroom::Mailroom;
+use crate::ports::{AgentPort, ImportedLine, SwapBatch, SwapRequest, SwapResults};
+use crate::seal::DigestChain;
+
+/// A file that a swap puts in place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SwapFile {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its hash.
+    pub sha256: [u8; 32],
+}
+
+/// What the machine has prepared. Fixed for a run.
+#[derive(Resource, Clone, Debug, Default)]
+pub struct SwapCatalog {
+    /// The modules, by number.
+    pub modules: Vec<SwapFile>,
+    /// The models.
+    pub models: BTreeMap<ModelId, SwapFile>,
+    /// The swaps that were looked at, and why one can't be.
+    pub swaps: BTreeMap<Swap, Result<(), String>>,
+}
+
+impl SwapCatalog {
+    fn file(&self, swap: Swap) -> SwapFile {
+        let file = match swap {
+            Swap::Module { module, .. } => self.modules.get(module as usize),
+            Swap::Model { with, .. } => self.models.get(&with),
+        };
+        file.cloned().unwrap_or_default()
+    }
+
+    fn refusal(&self, swap: Swap) -> Option<String> {
+        match self.swaps.get(&swap) {
+            Some(Ok(())) => None,
+            Some(Err(reason)) => Some(reason.clone()),
+            None => Some("it wasn't prepared before the first frame".to_owned()),
+        }
+    }
+}
+
+/// The modules of the groups that were swapped, by number. State.
+#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
+pub struct CurrentModules(pub BTreeMap<GroupId, u32>);
+
+/// What this frame's swaps gave, until `Commit` puts it on the record. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct SwapsInHand {
+    inputs: u128,
+    faults: Vec<AgentFault>,
+    lines: Vec<ImportedLine>,
+    groups: Vec<GroupSums>,
+}
+
+/// What the swap of one group's module adds to its sums.
+#[derive(Debug)]
+struct GroupSums {
+    position: usize,
+    fuel: u64,
+    memory_sum: u128,
+}
+
+/// Carries out the frame's swaps, in the order in which they are given. Costs nothing in a frame without.
+pub fn take_swaps(
+    clock: Res<FrameClock>,
+    options: Res<DigestOptions>,
+    catalog: Res<SwapCatalog>,
+    mut inputs: ResMut<Inputs>,
+    mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
+    mut current: ResMut<CurrentModules>,
+    mut models: ResMut<Models>,
+    mut port: ResMut<AgentPort>,
+    mut chains: ResMut<DigestChain>,
+    mut report: ResMut<FrameReport>,
+    mut in_hand: ResMut<SwapsInHand>,
+    mut agents: Query<&mut Lifecycle>,
+) {
+    for (swap, at) in std::mem::take(&mut inputs.0.swaps).into_iter().zip(0_u64..) {
+        let SwapFile { name, sha256 } = catalog.file(swap);
+        in_hand.inputs = in_hand.inputs.wrapping_add(swap_digest(at, swap, &sha256));
+        let outcome = match (catalog.refusal(swap), swap) {
+            (Some(reason), _) => SwapOutcome::Refused(reason),
+            (None, Swap::Model { model, with }) => {
+                models.swap(model, with);
+                SwapOutcome::Done { carried: 0, fresh: 0 }
+            }
+            (None, Swap::Module { group, module }) => match directory.group_position(group) {
+                None => SwapOutcome::Refused("the group doesn't take part".to_owned()),
+                Some(position) => {
+                    current.0.insert(group, module);
+                    // From here on, the group's digest is that of a group with another module, whatever its agents do.
+                    let hash = part_digest(Lane::Inputs, u64::from(group.0), &sha256);
+                    chains.groups[position] = chain(chains.groups[position], clock.frame, &[hash]);
+                    let requests = requests(&directory, &directory.groups[position]);
+                    let batch = SwapBatch {
+                        frame: clock.frame,
+                        digest_memories: options.memories,
+                        group,
+                        module,
+                        requests: &requests,
+                    };
+                    let mut results = SwapResults::default();
+                    port.0.swap(&batch, &mut results);
+                    assert_eq!(results.carried.len(), requests.len(), "one outcome for each request of a swap");
+                    let outcome = {
+                        let tables = (directory.as_mut(), &mut mailroom.inboxes);
+                        settle(tables, clock.frame, position, &requests, &results.carried, &mut agents)
+                    };
+                    in_hand.take(position, results);
+                    outcome
+                }
+            },
+        };
+        report.swaps.push(SwapRecord { swap, name, sha256, outcome });
+    }
+}
+
+/// The agents that take their state along: those that have one.
+fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
+    let requests = group.positions().filter_map(|slot| {
+        let agent = directory.ids[slot as usize];
+        match directory.lifecycles[slot as usize] {
+            Lifecycle::Active => Some(SwapRequest { agent, slot, init: false }),
+            Lifecycle::Paused | Lifecycle::Terminating => Some(SwapRequest { agent, slot, init: true }),
+            Lifecycle::Initialising | Lifecycle::Faulted | Lifecycle::Terminated => None,
+        }
+    });
+    requests.collect()
+}
+
+/// Active agents without their state are initialised in this frame.
+fn settle(
+    (directory, inboxes): (&mut Directory, &mut Inboxes),
+    frame: u64,
+    position: usize,
+    requests: &[SwapRequest],
+    carried: &[bool],
+    agents: &mut Query<&mut Lifecycle>,
+) -> SwapOutcome {
+    for (request, _) in requests.iter().zip(carried).filter(|&(_, &carried)| !carried) {
+        let at = request.slot as usize;
+        if directory.lifecycles[at] == Lifecycle::Active
+            && let Ok(mut lifecycle) = agents.get_mut(directory.agents[at])
+        {
+            *lifecycle = Lifecycle::Initialising;
+            directory.set_lifecycle(inboxes, request.slot, Lifecycle::Initialising, frame);
+        }
+    }
+    // At most the number of a group's agents.
+    let carried = carried.iter().filter(|&&carried| carried).count() as u32;
+    SwapOutcome::Done { carried, fresh: directory.groups[position].alive - carried }
+}
+
+impl SwapsInHand {
+    fn take(&mut self, position: usize, mut results: SwapResults) {
+        self.faults.append(&mut results.faults);
+        self.lines.append(&mut results.log_lines);
+        self.groups.push(GroupSums { position, fuel: results.fuel, memory_sum: results.memory_sum });
+    }
+}
+
+/// Puts on the record what the calls of swaps gave. A fault among them is counted, and has led to a fresh start already: the
+/// group's policy has no say in it.
+pub fn commit_swaps(
+    mut directory: ResMut<Directory>,
+    mut in_hand: ResMut<SwapsInHand>,
+    mut report: ResMut<FrameReport>,
+    mut lanes: ResMut<LaneSums>,
+    mut histories: Query<&mut FaultHistory>,
+    mut counters: Query<&mut GroupCounters>,
+) {
+    // Every swap is in the inputs.
+    if in_hand.inputs == 0 {
+        return;
+    }
+    let SwapsInHand { inputs, faults, lines, groups } = std::mem::take(in_hand.as_mut());
+    lanes.inputs = lanes.inputs.wrapping_add(inputs);
+    for GroupSums { position, fuel, memory_sum } in groups {
+        lanes.memories[position] = lanes.memories[position].wrapping_add(memory_sum);
+        if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
+            counters.0.fuel = counters.0.fuel.wrapping_add(fuel);
+        }
+    }
+    for lines in lines.chunk_by(|a, b| a.agent == b.agent) {
+        if let Some(at) = directory.group_position(lines[0].agent.group()) {
+            lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
+        }
+    }
+    for fault in &faults {
+        let Some((position, slot)) = place(&directory, fault.agent) else { continue };
+        let [a, b, c, d] = fault.detail.to_le_bytes();
+        let part = part_digest(Lane::Faults, fault.agent.0, &[fault.kind as u8, a, b, c, d]);
+        lanes.faults[position] = lanes.faults[position].wrapping_add(part);
+        if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
+            counters.0.faults.add(fault.kind);
+        }
+        if let Ok(mut history) = histories.get_mut(directory.agents[slot as usize]) {
+            history.faults = history.faults.saturating_add(1);
+            directory.written.push(slot);
+        }
+    }
+    // They came before what else happened in the frame; sorting keeps it so.
+    report.counts.faults += faults.len() as u64;
+    report.faults.splice(0..0, faults);
+    report.faults.sort_by_key(|fault| fault.agent);
+    let lines = lines.into_iter().map(|line| LogLine { agent: line.agent, level: line.level, text: line.text });
+    report.logs.splice(0..0, lines);
+    report.logs.sort_by_key(|line| line.agent);
+}
+
+/// The position of an agent's group, and its own.
+fn place(directory: &Directory, agent: AgentId) -> Option<(usize, u32)> {
+    let (group, slot) = directory.find(agent)?;
+    Some((directory.group_position(group.id)?, slot))
+}
+
+fn swap_digest(at: u64, swap: Swap, sha256: &[u8; 32]) -> u128 {
+    let (tag, numbers) = match swap {
+        Swap::Module { group, module } => (2_u8, [u64::from(group.0), u64::from(module)]),
+        Swap::Model { model, with } => (3, [model.0, with.0]),
+    };
+    let mut bytes = vec![tag];
+    numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+    bytes.extend_from_slice(sha256);
+    // Apart from the other inputs, which are numbered from 0.
+    part_digest(Lane::Inputs, (1 << 48) | at, &bytes)
+}
