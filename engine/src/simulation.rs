@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bevy_app::App;
 use bevy_ecs::world::World;
-use wasm_engine_components::{FrameInputs, FrameRecord, Group, GroupId, Model, Topic, limits};
+use wasm_engine_components::{FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
 use crate::inference::{Batching, InferenceError, ModelInfo, NoModels, OnnxRuntime};
-use crate::scenario::{GroupEntry, Scenario};
+use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::wasm::{GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
 
 /// How to run a scenario on this machine. None of it changes a digest, but for the seed and `digest_memories`.
@@ -190,10 +190,12 @@ impl Machine {
             .zip(&groups)
             .map(|(entry, group)| GroupProgram { group, module: entry.module, params: &entry.params })
             .collect();
+        let regions: Vec<Region> = scenario.regions.iter().map(|entry| region(entry, &entries)).collect();
         let wasm = WasmOptions {
             seed,
             frame_period_us: scenario.frame_period_us,
             cache_dir: options.cache_dir.as_ref().map(|folder| folder.join("modules")),
+            regions: regions.clone(),
         };
         let agents = WasmRuntime::load(&wasm, &sources, &programs)?;
         if let Some(problem) = agents.cache_problem() {
@@ -222,6 +224,7 @@ impl Machine {
             groups: seeds.collect(),
             topics: scenario.topics.iter().map(|entry| Topic { id: entry.id, name: entry.name.clone() }).collect(),
             models: scenario.models.iter().zip(&models).map(|(entry, info)| model(entry, info)).collect(),
+            regions,
         };
         Ok(Self { agents, inference, population, modules, models, onnx_runtime })
     }
@@ -235,6 +238,17 @@ fn group(entry: &GroupEntry, enabled: &[&GroupEntry]) -> Group {
         limits: entry.limits,
         on_fault: entry.on_fault,
         ..Group::new(entry.id, entry.name.clone(), entry.agents)
+    }
+}
+
+fn region(entry: &RegionEntry, enabled: &[&GroupEntry]) -> Region {
+    let takes_part = |id: &GroupId| enabled.iter().any(|other| other.id == *id);
+    Region {
+        id: entry.id,
+        name: entry.name.clone(),
+        bytes: entry.bytes,
+        writer: entry.writer,
+        readers: entry.readers.iter().copied().filter(takes_part).collect(),
     }
 }
 

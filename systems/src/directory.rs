@@ -6,6 +6,8 @@ use bevy_ecs::resource::Resource;
 use wasm_engine_abi::message::sender;
 use wasm_engine_components::{AgentId, GroupId, Lifecycle, TopicId};
 
+use crate::region::RegionPlace;
+
 /// Where everything is. Transient: made from the components.
 #[derive(Resource, Debug, Default)]
 pub struct Directory {
@@ -28,6 +30,8 @@ pub struct Directory {
     pub groups: Vec<GroupRange>,
     /// The topics, ascending by id.
     pub topics: Vec<(TopicId, Entity)>,
+    /// The shared regions, ascending by id.
+    pub regions: Vec<RegionPlace>,
 }
 
 /// A group's place in the tables.

@@ -26,6 +26,7 @@ pub mod infer;
 
 pub mod commit;
 pub mod native;
+pub mod region;
 
 pub mod digest;
 pub mod seal;
@@ -35,6 +36,7 @@ pub mod populate;
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
 pub use native::{Mail, Post, PostError, RegisterState};
 pub use populate::{GroupSeed, Population, populate};
+pub use region::{RegionWriter, Regions};
 
 use bevy_app::{App, Plugin};
 use bevy_ecs::schedule::{
@@ -81,6 +83,7 @@ fn add_resources(app: &mut App) {
         .init_resource::<infer::Models>()
         .init_resource::<infer::InferenceBuffers>()
         .init_resource::<commit::Restarts>()
+        .init_resource::<region::NativeWrites>()
         .init_resource::<digest::LaneSums>()
         .init_resource::<seal::DigestChain>();
 }
@@ -123,6 +126,11 @@ fn add_stages(app: &mut App) {
             )
                 .chain()
                 .in_set(Commit),
+        )
+        // After the authors' systems: what they write in a frame is seen in the next one, as what agents write is.
+        .add_systems(
+            Frame,
+            region::commit_regions.in_set(Commit).after(commit::commit_restarts).after(AuthorSystems::Simulate),
         )
         .add_systems(
             Frame,

@@ -9,6 +9,7 @@ use crate::digest::outbox_digest;
 use crate::directory::Directory;
 use crate::packed::record_bytes;
 use crate::ports::{OtherRecord, OutputChunk, Refused, StepRequest};
+use crate::region::check_record;
 
 /// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,10 @@ impl Desk<'_> {
             match record.op {
                 Op::Send => self.send(request, &record, sequence, chunk),
                 Op::Publish => self.publish(request, &record, sequence, chunk),
+                Op::WriteRegion => {
+                    check_record(self.directory, request.agent.group(), &record)?;
+                    keep(request, &record, sequence, chunk);
+                }
                 _ => {
                     lines += u32::from(record.op == Op::Log);
                     keep(request, &record, sequence, chunk);

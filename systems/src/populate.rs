@@ -1,9 +1,9 @@
-//! Fills a world before its first frame: groups, agents with their mailboxes, topics, models.
+//! Fills a world before its first frame: groups, agents with their mailboxes, topics, models, shared regions.
 
 use bevy_ecs::world::World;
 use wasm_engine_components::{
     AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
-    Members, Model, OverflowPolicy, Topic, TopicId,
+    Members, Model, OverflowPolicy, Region, Topic, TopicId,
 };
 
 use crate::digest::{LaneSums, chain};
@@ -13,6 +13,7 @@ use crate::inboxes::Load;
 use crate::infer::Models;
 use crate::mailroom::Mailroom;
 use crate::ports::Link;
+use crate::region::spawn_regions;
 use crate::seal::{DigestChain, PartDigest};
 
 /// What a world starts with.
@@ -26,6 +27,8 @@ pub struct Population {
     pub topics: Vec<Topic>,
     /// The models.
     pub models: Vec<Model>,
+    /// The shared regions.
+    pub regions: Vec<Region>,
 }
 
 /// A group and what its agents start with.
@@ -44,7 +47,7 @@ pub struct GroupSeed {
 /// Spawns everything. The agents are `Initialising`: the first frame initialises them.
 ///
 /// # Panics
-/// If the groups aren't in the order of their ids, or a world was populated before: the caller's mistake.
+/// If the groups aren't in the order of their ids, two regions have one id, or a world was populated before: the caller's mistake.
 pub fn populate(world: &mut World, population: Population) {
     assert!(world.resource::<Directory>().ids.is_empty(), "a world is populated once");
     assert!(population.groups.is_sorted_by(|a, b| a.group.id < b.group.id), "groups come in the order of their ids");
@@ -74,7 +77,9 @@ pub fn populate(world: &mut World, population: Population) {
         let (id, members) = (topic.id, Members(members.collect()));
         directory.topics.push((id, world.spawn((topic, members, PartDigest::default())).id()));
     }
+    let regions = spawn_regions(world, population.regions, &mut directory);
     world.insert_resource(LaneSums {
+        regions,
         agents: vec![0; groups],
         outboxes: vec![0; groups],
         memories: vec![0; groups],

@@ -129,6 +129,7 @@ pub fn seal_frame(
     all[Lane::Memories] = sum(&lanes.memories);
     all[Lane::Faults] = sum(&lanes.faults);
     all[Lane::Logs] = sum(&lanes.logs);
+    all[Lane::Regions] = Digest(lanes.regions);
 
     chains.world = chain(chains.world, frame, &all.0.map(|digest| digest.0));
     report.counts.agents = chains.alive.iter().sum();

@@ -417,6 +417,7 @@ fn busy_population(seed: u64) -> Population {
         groups: vec![group(1, 5), shaky],
         topics: vec![Topic { id: TopicId(name_id("all")), name: "all".into() }],
         models: vec![model],
+        ..Population::default()
     }
 }
 

@@ -3,24 +3,29 @@
 use core::cell::UnsafeCell;
 
 use wasm_engine_abi::exchange::CONTEXT_OFFSET;
-use wasm_engine_abi::{ABI_VERSION, ExchangeHeader, FrameContext, MAGIC, RECORD_ALIGN};
+use wasm_engine_abi::{ABI_VERSION, ExchangeHeader, FrameContext, MAGIC, RECORD_ALIGN, RegionReader};
 
 use crate::{Agent, Context, Failure, Inbox, Params};
 
 /// The exchange block of a module. It is a multiple of 64 bytes and starts at one, so that the frame context is a cache
 /// line, and the first message follows in the next.
 #[repr(C, align(64))]
-pub struct Exchange<const INBOX: usize, const OUTBOX: usize> {
+pub struct Exchange<const INBOX: usize, const OUTBOX: usize, const REGIONS: usize> {
     header: ExchangeHeader,
     context: UnsafeCell<FrameContext>,
     inbox: UnsafeCell<[u8; INBOX]>,
     outbox: UnsafeCell<[u8; OUTBOX]>,
+    regions: UnsafeCell<[u8; REGIONS]>,
 }
 
 // SAFETY: a module has one thread, and the host calls no export while another one runs.
-unsafe impl<const INBOX: usize, const OUTBOX: usize> Sync for Exchange<INBOX, OUTBOX> {}
+unsafe impl<const INBOX: usize, const OUTBOX: usize, const REGIONS: usize> Sync for Exchange<INBOX, OUTBOX, REGIONS> {}
 
-impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
+impl<const INBOX: usize, const OUTBOX: usize, const REGIONS: usize> Exchange<INBOX, OUTBOX, REGIONS> {
+    /// Where the regions area starts; 0 where there is none.
+    #[expect(clippy::cast_possible_truncation, reason = "checked by the assertions of `new`")]
+    const REGIONS_OFFSET: u32 = if REGIONS == 0 { 0 } else { core::mem::offset_of!(Self, regions) as u32 };
+
     /// An empty block. Sizes that the host would refuse don't compile.
     #[expect(clippy::cast_possible_truncation, reason = "checked by the assertions before")]
     #[expect(clippy::new_without_default, reason = "only ever the value of a static")]
@@ -28,7 +33,11 @@ impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
         const {
             assert!(INBOX.is_multiple_of(RECORD_ALIGN as usize), "inbox_bytes must be a multiple of 8");
             assert!(OUTBOX.is_multiple_of(RECORD_ALIGN as usize), "outbox_bytes must be a multiple of 8");
-            assert!(INBOX as u64 + OUTBOX as u64 <= 1 << 31, "inbox_bytes and outbox_bytes are 2 GiB at most");
+            assert!(REGIONS.is_multiple_of(RECORD_ALIGN as usize), "regions_bytes must be a multiple of 8");
+            assert!(
+                INBOX as u64 + OUTBOX as u64 + REGIONS as u64 <= 1 << 31,
+                "inbox_bytes, outbox_bytes and regions_bytes are 2 GiB at most"
+            );
             assert!(core::mem::offset_of!(Self, context) == CONTEXT_OFFSET as usize);
         }
         Self {
@@ -39,7 +48,9 @@ impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
                 inbox_bytes_max: INBOX as u32,
                 outbox_offset: core::mem::offset_of!(Self, outbox) as u32,
                 outbox_bytes_max: OUTBOX as u32,
-                reserved: [0; 10],
+                regions_offset: Self::REGIONS_OFFSET,
+                regions_bytes_max: REGIONS as u32,
+                reserved: [0; 8],
             },
             context: UnsafeCell::new(FrameContext {
                 frame: 0,
@@ -58,6 +69,8 @@ impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
             }),
             inbox: UnsafeCell::new([0; INBOX]),
             outbox: UnsafeCell::new([0; OUTBOX]),
+            // Zeros: the engine takes the area for what regions hold before their first write.
+            regions: UnsafeCell::new([0; REGIONS]),
         }
     }
 
@@ -67,12 +80,13 @@ impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
     /// Called once in a call of an export, by the export, after the host has filled the block.
     #[inline(always)]
     unsafe fn open(&self) -> (Context<'_>, Inbox<'_>) {
-        // SAFETY: three different parts; nothing else refers to them during the call. The host wrote `inbox_records` whole
+        // SAFETY: four different parts; nothing else refers to them during the call. The host wrote `inbox_records` whole
         // records, from an address that is a multiple of 8.
         unsafe {
             let frame = &mut *self.context.get();
             let inbox = Inbox::new(self.inbox.get().cast(), frame.inbox_records);
-            (Context::new(frame, &mut *self.outbox.get()), inbox)
+            let regions = RegionReader::new(&*self.regions.get(), Self::REGIONS_OFFSET);
+            (Context::new(frame, &mut *self.outbox.get(), regions), inbox)
         }
     }
 }
@@ -145,7 +159,10 @@ const fn status(result: Result<(), Failure>) -> i32 {
 ///
 /// # Safety
 /// This is the body of an export of the module, whose host keeps to the ABI and which `exchange` and `state` belong to.
-pub unsafe fn init<S: Slot, const I: usize, const O: usize>(exchange: &Exchange<I, O>, state: &State<S>) -> i32 {
+pub unsafe fn init<S: Slot, const I: usize, const O: usize, const R: usize>(
+    exchange: &Exchange<I, O, R>,
+    state: &State<S>,
+) -> i32 {
     // SAFETY: the first statement of an export, says the caller.
     let ((mut ctx, mut inbox), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
     let params = inbox.next().map_or(&[][..], |message| message.payload());
@@ -157,8 +174,8 @@ pub unsafe fn init<S: Slot, const I: usize, const O: usize>(exchange: &Exchange<
 /// # Safety
 /// As for [`init`].
 #[inline(always)]
-pub unsafe fn step<S: Slot, const I: usize, const O: usize, const RECEIVES: bool>(
-    exchange: &Exchange<I, O>,
+pub unsafe fn step<S: Slot, const I: usize, const O: usize, const R: usize, const RECEIVES: bool>(
+    exchange: &Exchange<I, O, R>,
     state: &State<S>,
 ) -> i32 {
     // SAFETY: the first statement of an export, says the caller.
@@ -181,8 +198,8 @@ pub(crate) fn frame<A: Agent>(agent: &mut A, ctx: &mut Context<'_>, inbox: Inbox
 /// # Safety
 /// As for [`init`]; `message` is the address of an inbox record.
 #[inline(always)]
-pub unsafe fn receive<S: Slot, const I: usize, const O: usize>(
-    exchange: &Exchange<I, O>,
+pub unsafe fn receive<S: Slot, const I: usize, const O: usize, const R: usize>(
+    exchange: &Exchange<I, O, R>,
     state: &State<S>,
     message: *const u8,
 ) -> i32 {
@@ -201,7 +218,10 @@ pub unsafe fn receive<S: Slot, const I: usize, const O: usize>(
 ///
 /// # Safety
 /// As for [`init`].
-pub unsafe fn shutdown<S: Slot, const I: usize, const O: usize>(exchange: &Exchange<I, O>, state: &State<S>) -> i32 {
+pub unsafe fn shutdown<S: Slot, const I: usize, const O: usize, const R: usize>(
+    exchange: &Exchange<I, O, R>,
+    state: &State<S>,
+) -> i32 {
     // SAFETY: the first statement of an export, says the caller.
     let ((mut ctx, _), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
     let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };

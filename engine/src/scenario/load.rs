@@ -10,6 +10,7 @@ use super::fields::{Context, Fields, readable};
 use super::groups::{Names, groups, is_plain_name};
 use super::node::{Converter, Node};
 use super::params::Params;
+use super::regions::regions;
 use super::resources::{models, modules, topics};
 use super::source::{position, read};
 use super::types::Scenario;
@@ -18,8 +19,20 @@ use crate::problem::{Problem, Problems};
 /// How many problems of one scenario are said.
 const PROBLEMS_MAX: usize = 10;
 
-const KEYS: [&str; 11] =
-    ["name", "seed", "frames", "frame_period_us", "input", "topics", "params", "modules", "models", "groups", "expect"];
+const KEYS: [&str; 12] = [
+    "name",
+    "seed",
+    "frames",
+    "frame_period_us",
+    "input",
+    "topics",
+    "params",
+    "modules",
+    "models",
+    "groups",
+    "regions",
+    "expect",
+];
 
 /// What is said besides the file.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +80,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
     top.need(cx, "frames", "say how many frames to run, such as `frames = 200`");
     let (modules, models, topics) = (modules(cx, &top), models(cx, &top), topics(cx, &top));
     let groups = groups(cx, &top, &Names { modules: &modules, topics: &topics });
+    let regions = regions(cx, &top, &groups);
     let expect = expect(cx, &top, &groups, |at| position(source, at).0);
     Some(Scenario {
         name: name(cx, &top, path),
@@ -79,6 +93,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
         modules,
         models,
         topics,
+        regions,
         groups,
         input: input(cx, &top, options),
         expect,

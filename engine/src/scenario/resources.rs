@@ -81,7 +81,13 @@ pub(super) fn topics(cx: &mut Context, top: &Fields<'_>) -> Vec<TopicEntry> {
 }
 
 /// The number of `name`, which no other name of its sort may have.
-fn unique_id<'a>(cx: &mut Context, ids: &mut HashMap<u64, &'a str>, name: &'a str, at: usize, path: &str) -> u64 {
+pub(super) fn unique_id<'a>(
+    cx: &mut Context,
+    ids: &mut HashMap<u64, &'a str>,
+    name: &'a str,
+    at: usize,
+    path: &str,
+) -> u64 {
     let id = name_id(name);
     match ids.insert(id, name) {
         Some(before) if before == name => {
@@ -97,7 +103,7 @@ fn unique_id<'a>(cx: &mut Context, ids: &mut HashMap<u64, &'a str>, name: &'a st
 }
 
 /// Refuses a name that is too long, or that can't be shown on one line.
-fn check_name(cx: &mut Context, name: &str, at: usize, path: &str) {
+pub(super) fn check_name(cx: &mut Context, name: &str, at: usize, path: &str) {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         let help = format!("use 1 to {NAME_BYTES_MAX} bytes without control characters");
         cx.report(at, path, Problem::new(format!("{name:?} isn't a name")).help(help));

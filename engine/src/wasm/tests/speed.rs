@@ -103,7 +103,8 @@ fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
     for _ in 0..10 {
         let began = cpu_seconds();
         for frame in 0..rounds.div_ceil(4) {
-            let batch = StepBatch { frame: u64::from(frame), digest_memories: false, requests: &requests, inbox, desk };
+            let (frame, regions) = (u64::from(frame), &[][..]);
+            let batch = StepBatch { frame, digest_memories: false, requests: &requests, inbox, regions, desk };
             rig.runtime.step(&batch, &mut rig.results);
         }
         best = best.min(cpu_seconds() - began);
