@@ -95,6 +95,7 @@ fn every_key_is_in_it() {
         format!("zzzzzzzz = 1\n{start}{group}"),
         format!("{start}modules.reader.zzzzzzzz = 1\n{group}"),
         format!("{start}models.m = {{ path = \"speech.onnx\", zzzzzzzz = 1 }}\n{group}"),
+        format!("{start}regions.r = {{ bytes = 1, writer = \"g\", zzzzzzzz = 1 }}\n{group}"),
         format!("{start}{group}zzzzzzzz = 1\n"),
         format!("{start}{group}limits = {{ zzzzzzzz = 1 }}\n"),
         format!("{start}{group}on_fault = {{ policy = \"pause\", zzzzzzzz = 1 }}\n"),
