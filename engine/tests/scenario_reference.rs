@@ -64,7 +64,7 @@ fn the_examples_can_be_read() {
     let top = blocks(&document, "toml top");
     let (before_expect, _) = whole.split_at(whole.find("[[expect]]").unwrap());
     let group = blocks(&document, "toml group");
-    assert_eq!((top.len(), group.len()), (1, 2));
+    assert_eq!((top.len(), group.len()), (2, 2));
     for part in top {
         read(folder.path(), &format!("{before_groups}{part}\n{groups}"), &[]).unwrap();
     }
@@ -110,7 +110,7 @@ fn every_key_is_in_it() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 11 + 2 + 6 + 13 + 8 + 3 + 6);
+    assert_eq!(keys, 12 + 2 + 6 + 3 + 13 + 8 + 3 + 6);
 }
 
 #[test]

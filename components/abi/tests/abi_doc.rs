@@ -10,7 +10,7 @@ use wasm_engine_abi::message::sender;
 use wasm_engine_abi::{
     ABI_VERSION, BounceReason, CallKind, Capability, EXPORT_EXCHANGE, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE,
     EXPORT_SHUTDOWN, EXPORT_STEP, ExchangeHeader, FrameContext, IMPORT_MODULE, InferenceStatus, MAGIC, MessageHeader,
-    Op, OutboxHeader, RecordType, exchange, kind, name_id, philox4x32,
+    Op, OutboxHeader, RecordType, RegionView, exchange, kind, name_id, philox4x32,
 };
 
 /// The cells of a row, without backticks.
@@ -89,8 +89,19 @@ fn records_are_laid_out_as_documented() {
     let (_, tables) = document();
     check_struct!(
         tables,
-        ExchangeHeader { magic, abi_version, inbox_offset, inbox_bytes_max, outbox_offset, outbox_bytes_max, reserved }
+        ExchangeHeader {
+            magic,
+            abi_version,
+            inbox_offset,
+            inbox_bytes_max,
+            outbox_offset,
+            outbox_bytes_max,
+            regions_offset,
+            regions_bytes_max,
+            reserved,
+        }
     );
+    check_struct!(tables, RegionView { region, version, offset, bytes });
     check_struct!(
         tables,
         FrameContext {

@@ -1,5 +1,6 @@
 //! Shared regions in agents' memories: each reader has a copy, which is brought up to date before a call if there is a newer
-//! version. A region that hasn't changed costs a reader nothing, and a read costs no call of the host.
+//! version. A region that hasn't changed costs a reader nothing, and a read costs no call of the host. Why it isn't a mapping:
+//! `docs/decisions/0011-regions-are-copied-once-per-version.md`.
 
 use wasm_engine_abi::{ExchangeLayout, RegionView, exchange::CONTEXT_OFFSET};
 use wasm_engine_components::{Group, Region, RegionId};

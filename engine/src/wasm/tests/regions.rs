@@ -48,9 +48,18 @@ fn rig(step: &str) -> Rig {
     rig_of(&reader(step), &group(1, 2), three())
 }
 
+/// Agents that do nothing, and read the region 1 of `bytes` bytes.
+pub(super) fn reader_of(bytes: u32, agents: u32) -> Rig {
+    let pages = (AREA + 2 * RegionView::BYTES + bytes).div_ceil(65_536);
+    let text = reader_with((OFFSET, 2 * RegionView::BYTES + bytes), "i32.const 0", "");
+    let mut large = group(1, agents);
+    large.limits.memory_bytes_max = u64::from(pages) << 16;
+    rig_of(&text.replace("\"memory\") 1)", &format!("\"memory\") {pages})")), &large, vec![region(1, bytes, &[1])])
+}
+
 impl Rig {
     /// Writes to a region in the frame that ran last.
-    fn write(&mut self, id: u64, start: u64, bytes: &[u8]) {
+    pub(super) fn write(&mut self, id: u64, start: u64, bytes: &[u8]) {
         let region = self.regions.iter_mut().find(|(region, _)| region.id.0 == id);
         region.unwrap().1.write(self.frame - 1, start, bytes);
     }
