@@ -16,7 +16,7 @@ use wasm_engine_systems::{AuthorSystems, Frame, FrameClock, RegionWriter, Region
 
 /// The exchange block at 1,024: context at 1,088, outbox at 9,216, regions area at 33,792 with room for two of 8 bytes.
 fn agent(step: &str) -> Vec<u8> {
-    let words: [u32; 8] = [wasm_engine_abi::MAGIC, 1, 128, 4096, 8192, 8192, 32_768, 88];
+    let words: [u32; 8] = [wasm_engine_abi::MAGIC, 1, 128, 4096, 8192, 8192, 33_792, 88];
     let header: String = words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect();
     let text = format!(
         r#"(module

@@ -15,7 +15,7 @@
 /// - `outbox_bytes`: size of the outbox area, a multiple of 8. A request takes 32 bytes and its payload.
 /// - `regions_bytes` (optional, after `outbox_bytes`): size of the regions area, a multiple of 8, for an agent whose group reads
 ///   [shared regions](crate::Context::region). They take 24 bytes for each, 24 more, and their own sizes, each rounded up to a
-///   multiple of 8. It is a part of the module's file.
+///   multiple of 8.
 /// - `state = EXPRESSION` (optional): a constant to start from, instead of [`Default`]. It is part of the module's initial
 ///   image; use it for large states, which otherwise pass over the stack of 8 KiB.
 /// - `receive_exported` (optional): exports `agent_receive`, so that the host makes a call for each message. By default
@@ -65,8 +65,10 @@ macro_rules! agent {
         const _: () = {
             #[allow(non_upper_case_globals)]
             #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-            static agent_exchange: $crate::entry::Exchange<{ $inbox }, { $outbox }, { $regions }> =
-                $crate::entry::Exchange::new();
+            static agent_exchange: $crate::entry::Exchange<{ $inbox }, { $outbox }> =
+                $crate::entry::Exchange::new(&REGIONS);
+
+            static REGIONS: $crate::entry::Regions<{ $regions }> = $crate::entry::Regions::new();
 
             static STATE: $crate::entry::State<$slot> = $crate::entry::State::new($start);
 
@@ -79,7 +81,7 @@ macro_rules! agent {
             #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
             unsafe extern "C" fn agent_step(_context: u32) -> i32 {
                 // SAFETY: as in `agent_init`.
-                unsafe { $crate::entry::step::<_, { $inbox }, { $outbox }, { $regions }, $receives>(&agent_exchange, &STATE) }
+                unsafe { $crate::entry::step::<_, { $inbox }, { $outbox }, $receives>(&agent_exchange, &STATE) }
             }
 
             #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]

@@ -30,8 +30,8 @@ use wasm_engine_abi::{
 
 use crate::{Agent, AgentId, Context, Failure, Inbox, ModelId, Params, RegionId, TopicId, entry};
 
-/// Where the regions area starts: anywhere behind the header.
-const REGIONS_OFFSET: u32 = 128;
+/// Address of the regions area in the guest's memory that isn't there.
+const REGIONS_ADDRESS: u32 = 4096;
 
 /// One agent and its exchange block.
 #[derive(Debug)]
@@ -168,8 +168,8 @@ impl<A: Agent> Harness<A> {
         let table = (self.regions.len() + 1) * size_of::<RegionView>();
         let mut area = vec![0; table];
         for (at, (region, version, bytes)) in self.regions.iter().enumerate() {
-            let offset = REGIONS_OFFSET + count(area.len());
-            let view = RegionView { region: region.0, version: *version, offset, bytes: count(bytes.len()) };
+            let address = REGIONS_ADDRESS + count(area.len());
+            let view = RegionView { region: region.0, version: *version, address, bytes: count(bytes.len()) };
             let at = at * size_of::<RegionView>();
             area[at..at + size_of::<RegionView>()].copy_from_slice(bytemuck::bytes_of(&view));
             area.extend_from_slice(bytes);
@@ -181,7 +181,7 @@ impl<A: Agent> Harness<A> {
     fn parts(&mut self) -> (&mut A, Context<'_>, Inbox<'_>) {
         // SAFETY: `open` wrote that many whole records, from an address that is aligned to 8.
         let inbox = unsafe { Inbox::new(self.inbox.as_ptr().cast(), self.frame.inbox_records) };
-        let regions = RegionReader::new(&self.regions_area, REGIONS_OFFSET);
+        let regions = RegionReader::new(&self.regions_area, REGIONS_ADDRESS);
         (&mut self.agent, Context::new(&mut self.frame, &mut self.outbox, regions), inbox)
     }
 

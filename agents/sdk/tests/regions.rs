@@ -61,11 +61,11 @@ fn whatever_the_area_holds_nothing_outside_of_it_is_read() {
         area.extend_from_slice(more);
         RegionReader::new(&area, 1_000).find(7).map(|(_, bytes)| bytes.to_vec())
     };
-    let view = RegionView { region: 7, version: 1, offset: 1_024, bytes: 3 };
+    let view = RegionView { region: 7, version: 1, address: 1_024, bytes: 3 };
     assert_eq!(find(view, &[1, 2, 3]), Some(vec![1, 2, 3]));
     assert_eq!(find(view, &[1, 2]), None);
-    for offset in [0, 999, 1_025, u32::MAX] {
-        assert_eq!(find(RegionView { offset, ..view }, &[1, 2, 3]), None);
+    for address in [0, 999, 1_025, u32::MAX] {
+        assert_eq!(find(RegionView { address, ..view }, &[1, 2, 3]), None);
     }
     assert_eq!(find(RegionView { bytes: u32::MAX, ..view }, &[1, 2, 3]), None);
     assert_eq!(find(RegionView { bytes: 0, ..view }, &[1, 2, 3]), None);

@@ -5,7 +5,8 @@
 //! 64   FrameContext     written by the host before each call; the guest sets outbox_records and outbox_bytes
 //! ...  inbox            inbox_bytes_max bytes at inbox_offset
 //! ...  outbox           outbox_bytes_max bytes at outbox_offset
-//! ...  regions          regions_bytes_max bytes at regions_offset: see [`crate::region`]
+//!
+//! ...  regions          regions_bytes_max bytes at the address regions_address: see [`crate::region`]
 //! ```
 
 use bytemuck::{Pod, Zeroable};
@@ -19,6 +20,9 @@ pub const CONTEXT_OFFSET: u32 = 64;
 pub const EXCHANGE_ALIGN: u32 = 8;
 
 /// The fixed first part of the block. Offsets are in bytes from the start of the block.
+///
+/// The regions area has an address of its own: it is zeros at the start, may be large, and in a block that isn't all zeros it would be
+/// so many bytes of the module's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ExchangeHeader {
@@ -34,15 +38,15 @@ pub struct ExchangeHeader {
     pub outbox_offset: u32,
     /// Size of the outbox area in bytes.
     pub outbox_bytes_max: u32,
-    /// Start of the regions area, a multiple of [`RECORD_ALIGN`].
-    pub regions_offset: u32,
+    /// Address of the regions area, a multiple of [`RECORD_ALIGN`].
+    pub regions_address: u32,
     /// Size of the regions area in bytes; 0 in a module that reads no shared regions.
     pub regions_bytes_max: u32,
     /// Zero.
     pub reserved: [u32; 8],
 }
 const _: () = assert!(size_of::<ExchangeHeader>() == 64 && align_of::<ExchangeHeader>() == 4);
-const _: () = assert!(core::mem::offset_of!(ExchangeHeader, regions_offset) == 24);
+const _: () = assert!(core::mem::offset_of!(ExchangeHeader, regions_address) == 24);
 
 /// What an agent knows of the frame it is called in. Shape: 64 bytes, one cache line where the block is aligned to 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -133,12 +137,19 @@ pub enum LayoutError {
         /// The version that it states.
         found: u32,
     },
-    /// An area isn't inside the memory, isn't aligned, or its size isn't a multiple of [`RECORD_ALIGN`].
+    /// The inbox or the outbox isn't inside the memory, isn't aligned, or its size isn't a multiple of [`RECORD_ALIGN`].
     Area {
-        /// `"inbox"`, `"outbox"` or `"regions area"`.
+        /// `"inbox"` or `"outbox"`.
         name: &'static str,
         /// Its offset in the block.
         offset: u32,
+        /// Its size in bytes.
+        bytes: u32,
+    },
+    /// The regions area isn't inside the memory, isn't aligned, or its size isn't a multiple of [`RECORD_ALIGN`].
+    Regions {
+        /// Its address.
+        address: u32,
         /// Its size in bytes.
         bytes: u32,
     },
@@ -170,8 +181,12 @@ impl core::fmt::Display for LayoutError {
                 f,
                 "the {name} ({bytes} bytes at offset {offset} of the exchange block) isn't inside the module's memory, or isn't aligned to 8"
             ),
-            Self::Overlap => f.write_str("header, inbox, outbox and regions area of the exchange block overlap"),
-            Self::RegionsNotZero => f.write_str("the regions area of the exchange block isn't all zeros at the start"),
+            Self::Regions { address, bytes } => write!(
+                f,
+                "the regions area ({bytes} bytes at address {address:#x}) isn't inside the module's memory, or isn't aligned to 8"
+            ),
+            Self::Overlap => f.write_str("two of header, inbox, outbox and regions area overlap"),
+            Self::RegionsNotZero => f.write_str("the regions area isn't all zeros at the start"),
         }
     }
 }
@@ -209,17 +224,25 @@ impl ExchangeLayout {
         let inbox = area("inbox", header.inbox_offset, header.inbox_bytes_max)?;
         let outbox = area("outbox", header.outbox_offset, header.outbox_bytes_max)?;
         let apart = |a: &core::ops::Range<u64>, b: &core::ops::Range<u64>| a.end <= b.start || b.end <= a.start;
-        let regions = area("regions area", header.regions_offset, header.regions_bytes_max)?;
         let head = block..block + fixed;
-        // A module that reads no regions says 0 and 0, which is inside the header and takes nothing of it.
-        let parts = [&head, &inbox, &outbox, &regions];
-        let parts = &parts[..3 + usize::from(header.regions_bytes_max > 0)];
-        if (1..parts.len()).any(|at| !parts[..at].iter().all(|before| apart(before, parts[at]))) {
+        if !apart(&inbox, &outbox) || !apart(&head, &inbox) || !apart(&head, &outbox) {
             return Err(LayoutError::Overlap);
         }
-        // The area lies inside the memory, which is a slice: its ends fit.
-        if memory[regions.start as usize..regions.end as usize].iter().any(|&byte| byte != 0) {
-            return Err(LayoutError::RegionsNotZero);
+        let (regions_address, bytes) = (header.regions_address, header.regions_bytes_max);
+        let regions = u64::from(regions_address)..u64::from(regions_address) + u64::from(bytes);
+        // The address of nothing means nothing.
+        if bytes > 0 {
+            let aligned = regions_address.is_multiple_of(RECORD_ALIGN) && bytes.is_multiple_of(RECORD_ALIGN);
+            if !aligned || regions.end > memory_bytes {
+                return Err(LayoutError::Regions { address: regions_address, bytes });
+            }
+            if ![&head, &inbox, &outbox].into_iter().all(|part| apart(part, &regions)) {
+                return Err(LayoutError::Overlap);
+            }
+            // It lies inside the memory, which is a slice: its ends fit.
+            if memory[regions.start as usize..regions.end as usize].iter().any(|&byte| byte != 0) {
+                return Err(LayoutError::RegionsNotZero);
+            }
         }
         let narrow = |at: u64| u32::try_from(at).map_err(|_| LayoutError::Block { address });
         Ok(Self {
@@ -228,8 +251,8 @@ impl ExchangeLayout {
             inbox_bytes_max: header.inbox_bytes_max,
             outbox: narrow(outbox.start)?,
             outbox_bytes_max: header.outbox_bytes_max,
-            regions: narrow(regions.start)?,
-            regions_bytes_max: header.regions_bytes_max,
+            regions: regions_address,
+            regions_bytes_max: bytes,
         })
     }
 }

@@ -1,9 +1,9 @@
-//! The regions area of an exchange block: what an agent sees of the shared regions that its group reads.
+//! The regions area: what an agent sees of the shared regions that its group reads.
 //!
 //! ```text
 //! 0    RegionView   for each region, in the order of their numbers
 //! ...  24 bytes of zeros, which end the table: a region has at least one byte
-//! ...  contents     each at its view's offset, a multiple of 8
+//! ...  contents     each at its view's address, a multiple of 8
 //! ```
 
 use bytemuck::{Pod, Zeroable};
@@ -16,13 +16,13 @@ pub struct RegionView {
     pub region: u64,
     /// How many frames have written to it; 0 while it is all zeros.
     pub version: u64,
-    /// Where its bytes start, from the start of the exchange block.
-    pub offset: u32,
+    /// Address of its bytes.
+    pub address: u32,
     /// How many they are; 0 in what ends the table.
     pub bytes: u32,
 }
 const _: () = assert!(size_of::<RegionView>() == 24 && align_of::<RegionView>() == 8);
-const _: () = assert!(core::mem::offset_of!(RegionView, offset) == 16);
+const _: () = assert!(core::mem::offset_of!(RegionView, address) == 16);
 
 impl RegionView {
     /// Size of the record in bytes.
@@ -43,13 +43,13 @@ impl RegionView {
 #[derive(Clone, Copy, Debug)]
 pub struct RegionReader<'a> {
     area: &'a [u8],
-    offset: u32,
+    address: u32,
 }
 
 impl<'a> RegionReader<'a> {
-    /// Reads `area`, which starts `offset` bytes after the start of the exchange block.
-    pub const fn new(area: &'a [u8], offset: u32) -> Self {
-        Self { area, offset }
+    /// Reads `area`, whose address in the guest's memory is `address`.
+    pub const fn new(area: &'a [u8], address: u32) -> Self {
+        Self { area, address }
     }
 
     /// A region's version and bytes, if it is one that the agent's group reads.
@@ -62,7 +62,7 @@ impl<'a> RegionReader<'a> {
                 return None;
             }
             if view.region == region {
-                let start = view.offset.checked_sub(self.offset)? as usize;
+                let start = view.address.checked_sub(self.address)? as usize;
                 let bytes = self.area.get(start..start.checked_add(view.bytes as usize)?)?;
                 return Some((view.version, bytes));
             }

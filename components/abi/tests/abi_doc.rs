@@ -96,12 +96,12 @@ fn records_are_laid_out_as_documented() {
             inbox_bytes_max,
             outbox_offset,
             outbox_bytes_max,
-            regions_offset,
+            regions_address,
             regions_bytes_max,
             reserved,
         }
     );
-    check_struct!(tables, RegionView { region, version, offset, bytes });
+    check_struct!(tables, RegionView { region, version, address, bytes });
     check_struct!(
         tables,
         FrameContext {

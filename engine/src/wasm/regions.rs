@@ -2,7 +2,7 @@
 //! version. A region that hasn't changed costs a reader nothing, and a read costs no call of the host. Why it isn't a mapping:
 //! `docs/decisions/0011-regions-are-copied-once-per-version.md`.
 
-use wasm_engine_abi::{ExchangeLayout, RegionView, exchange::CONTEXT_OFFSET};
+use wasm_engine_abi::{ExchangeLayout, RegionView};
 use wasm_engine_components::{Group, Region, RegionId};
 use wasm_engine_systems::ports::SharedRegion;
 
@@ -20,8 +20,6 @@ struct Place {
     view: u32,
     /// Address of its bytes.
     address: u32,
-    /// The same from the start of the exchange block.
-    offset: u32,
     bytes: u32,
 }
 
@@ -49,8 +47,7 @@ impl Readable {
         let mut places = Vec::with_capacity(read.len());
         for (at, region) in read {
             let (view_address, address) = (layout.regions + view, layout.regions + contents);
-            let offset = address - (layout.context - CONTEXT_OFFSET);
-            places.push(Place { region: region.id, at, view: view_address, address, offset, bytes: region.bytes });
+            places.push(Place { region: region.id, at, view: view_address, address, bytes: region.bytes });
             view += RegionView::BYTES;
             contents += region.bytes.next_multiple_of(8);
         }
@@ -76,7 +73,7 @@ impl Readable {
                 continue;
             }
             let (region, version) = (place.region.0, state.version);
-            let view = RegionView { region, version, offset: place.offset, bytes: place.bytes };
+            let view = RegionView { region, version, address: place.address, bytes: place.bytes };
             // SAFETY: views and contents lie inside the regions area, which lies inside the memory, and whatever the guest made
             // of both, any bytes may stand there. A region's bytes are as many as it has, `of` says.
             unsafe {

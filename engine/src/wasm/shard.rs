@@ -167,7 +167,7 @@ impl Shard {
             store: Store::new(engine, CallState::default()),
             hot: Vec::with_capacity(plan.agents as usize),
             cold: Vec::with_capacity(plan.agents as usize),
-            shown: vec![0; if program.readable.is_some() { plan.agents as usize } else { 0 }],
+            shown: Vec::new(),
             range,
             first_ordinal: plan.first_ordinal,
             first_slot: plan.first_slot,
@@ -190,6 +190,9 @@ impl Shard {
         let agent = AgentId::new(program.group, self.first_ordinal + at);
         self.hot.push(Hot { step, key: agent_key(program.seed, agent.0), vm, slot, used: false });
         self.cold.push(Cold { instance, receive });
+        if program.readable.is_some() {
+            self.shown.push(0);
+        }
         Ok(())
     }
 

@@ -5,9 +5,8 @@ use wasm_engine_components::{RegionId, RegionOwner};
 
 use super::*;
 
-/// Offset and address of the regions area of [`reader`]s.
-const OFFSET: u32 = 32_768;
-const AREA: u32 = BLOCK + OFFSET;
+/// Address of the regions area of [`reader`]s.
+const AREA: u32 = 32_768;
 /// What two regions of up to 8 bytes take: their views, the end of the table, their bytes.
 const TWO: u32 = 3 * RegionView::BYTES + 16;
 
@@ -16,7 +15,7 @@ fn reader_with(area: (u32, u32), step: &str, rest: &str) -> String {
 }
 
 fn reader(step: &str) -> String {
-    reader_with((OFFSET, TWO), step, "")
+    reader_with((AREA, TWO), step, "")
 }
 
 fn region(id: u64, bytes: u32, readers: &[u32]) -> Region {
@@ -51,7 +50,7 @@ fn rig(step: &str) -> Rig {
 /// Agents that do nothing, and read the region 1 of `bytes` bytes.
 pub(super) fn reader_of(bytes: u32, agents: u32) -> Rig {
     let pages = (AREA + 2 * RegionView::BYTES + bytes).div_ceil(65_536);
-    let text = reader_with((OFFSET, 2 * RegionView::BYTES + bytes), "i32.const 0", "");
+    let text = reader_with((AREA, 2 * RegionView::BYTES + bytes), "i32.const 0", "");
     let mut large = group(1, agents);
     large.limits.memory_bytes_max = u64::from(pages) << 16;
     rig_of(&text.replace("\"memory\") 1)", &format!("\"memory\") {pages})")), &large, vec![region(1, bytes, &[1])])
@@ -74,7 +73,7 @@ impl Rig {
     /// What an agent finds in its regions area.
     fn seen(&self, slot: u32, id: u64) -> Option<(u64, Vec<u8>)> {
         let area = &self.memory(slot)[AREA as usize..(AREA + TWO) as usize];
-        RegionReader::new(area, OFFSET).find(id).map(|(version, bytes)| (version, bytes.to_vec()))
+        RegionReader::new(area, AREA).find(id).map(|(version, bytes)| (version, bytes.to_vec()))
     }
 }
 
@@ -87,7 +86,7 @@ fn a_reader_finds_versions_and_bytes_in_its_own_memory() {
          (i32.add (i32.add
              (i32.mul (i32.wrap_i64 (i64.load offset=8 (i32.const {view}))) (i32.const 1000000))
              (i32.mul (local.get $size) (i32.const 1000)))
-           (i32.load8_u (i32.sub (i32.add (i32.add (i32.const {BLOCK}) (i32.load offset=16 (i32.const {view})))
+           (i32.load8_u (i32.sub (i32.add (i32.load offset=16 (i32.const {view}))
              (local.get $size)) (i32.const 1))))"
     );
     let mut rig = rig(&step);
@@ -143,7 +142,7 @@ fn only_what_changed_is_written_again() {
     rig.write(9, 7, &[5]);
     rig.step();
     let area = &rig.memory(0)[AREA as usize..(AREA + TWO) as usize];
-    let view = RegionView { region: 9, version: 1, offset: OFFSET + 80, bytes: 8 };
+    let view = RegionView { region: 9, version: 1, address: AREA + 80, bytes: 8 };
     let mut expected = vec![238; TWO as usize];
     expected[24..48].copy_from_slice(bytemuck::bytes_of(&view));
     expected[80..].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 5]);
@@ -184,41 +183,53 @@ fn a_restart_begins_with_fresh_copies() {
 
 #[test]
 fn areas_that_lie_are_refused() {
-    let of = |offset, bytes| match load_with(&reader_with((offset, bytes), "i32.const 0", ""), &group(1, 1), Vec::new())
-    {
-        Err(ModuleError::Module { problem: ModuleProblem::Layout(error), .. }) => Some(error),
-        Err(other) => panic!("{offset} {bytes}: {other}"),
-        Ok(_) => None,
-    };
+    let of =
+        |address, bytes| match load_with(&reader_with((address, bytes), "i32.const 0", ""), &group(1, 1), Vec::new()) {
+            Err(ModuleError::Module { problem: ModuleProblem::Layout(error), .. }) => Some(error),
+            Err(other) => panic!("{address} {bytes}: {other}"),
+            Ok(_) => None,
+        };
     let bad = u32::MAX - 7;
-    for (offset, bytes) in [
+    for (address, bytes) in [
         (bad, 8),
-        (OFFSET, bad),
+        (AREA, bad),
         (bad, bad),
         (1 << 31, 1 << 31),
-        (OFFSET, 65_536),
-        (64_512, 8),
-        (OFFSET + 4, 64),
-        (OFFSET, 63),
-        (bad, 0),
-        (1, 0),
+        (8, bad),
+        (AREA, 65_536),
+        (65_536, 8),
+        (65_528, 16),
+        (AREA + 4, 64),
+        (AREA, 63),
     ] {
-        assert_eq!(of(offset, bytes), Some(LayoutError::Area { name: "regions area", offset, bytes }));
+        assert_eq!(of(address, bytes), Some(LayoutError::Regions { address, bytes }));
     }
-    for (offset, bytes) in [(0, 8), (120, 8), (128, 8), (4_216, 16), (8_184, 16), (8_192, 8), (16_376, 64), (0, 64_512)]
-    {
-        assert_eq!(of(offset, bytes), Some(LayoutError::Overlap), "{offset} {bytes}");
+    let (inbox, outbox) = (INBOX, OUTBOX);
+    for (address, bytes) in [
+        (BLOCK, 8),
+        (BLOCK - 8, 16),
+        (CONTEXT + 56, 8),
+        (inbox, 8),
+        (inbox + 4_088, 16),
+        (outbox - 8, 16),
+        (outbox, 8_192),
+        (outbox + 8_184, 64),
+        (0, 65_536),
+    ] {
+        assert_eq!(of(address, bytes), Some(LayoutError::Overlap), "{address} {bytes}");
     }
-    // Between the areas, after the last of them, up to the last byte of the memory; and none, wherever.
-    for (offset, bytes) in [(4_224, 3_968), (16_384, 8), (OFFSET, 64_512 - OFFSET), (64_504, 8), (0, 0), (256, 0)] {
-        assert_eq!(of(offset, bytes), None, "{offset} {bytes}");
+    // Before the block, between the areas, after the last of them, up to the last byte of the memory; and none, wherever.
+    let free = [(0, BLOCK), (inbox + 4_096, 3_968), (outbox + 8_192, 8), (AREA, 65_536 - AREA), (65_528, 8)];
+    let none = [(0, 0), (1, 0), (BLOCK, 0), (u32::MAX, 0)];
+    for (address, bytes) in free.into_iter().chain(none) {
+        assert_eq!(of(address, bytes), None, "{address} {bytes}");
     }
     let data = format!("(data (i32.const {}) \"\\01\")", AREA + TWO - 1);
-    let text = reader_with((OFFSET, TWO), "i32.const 0", &data);
+    let text = reader_with((AREA, TWO), "i32.const 0", &data);
     assert_eq!(problem(&text), ModuleProblem::Layout(LayoutError::RegionsNotZero));
     let start = format!("(func $s (i32.store8 (i32.const {AREA}) (i32.const 1))) (start $s)");
-    let found = problem(&reader_with((OFFSET, TWO), "i32.const 0", &start));
-    assert!(found.to_string().starts_with("the regions area of the exchange block isn't all zeros at the start"));
+    let found = problem(&reader_with((AREA, TWO), "i32.const 0", &start));
+    assert!(found.to_string().starts_with("the regions area isn't all zeros at the start"));
 }
 
 #[test]
@@ -230,12 +241,12 @@ fn regions_that_do_not_fit_are_refused_by_name() {
         Err(other) => panic!("{other}"),
         Ok(_) => None,
     };
-    assert_eq!(refused((OFFSET, TWO), three()), None);
-    assert_eq!(refused((OFFSET, TWO - 8), three()), Some((TWO.into(), TWO - 8)));
+    assert_eq!(refused((AREA, TWO), three()), None);
+    assert_eq!(refused((AREA, TWO - 8), three()), Some((TWO.into(), TWO - 8)));
     assert_eq!(refused((0, 0), three()), Some((TWO.into(), 0)));
     assert_eq!(refused((0, 0), vec![region(7, 16 << 20, &[2])]), None, "others read it");
     let many = (1..=1_000).map(|id| region(id, 16 << 20, &[1])).collect();
-    assert_eq!(refused((OFFSET, 8_192), many), Some((1_001 * 24 + 1_000 * (16 << 20), 8_192)));
+    assert_eq!(refused((AREA, 8_192), many), Some((1_001 * 24 + 1_000 * (16 << 20), 8_192)));
     let Err(error) = load_with(&agent("i32.const 0", ""), &group(1, 1), three()) else { panic!("it was loaded") };
     assert_eq!(
         error.to_string(),
@@ -250,7 +261,7 @@ fn regions_that_do_not_fit_are_refused_by_name() {
 
 #[test]
 fn an_area_at_the_end_of_the_memory_and_a_growth_of_it() {
-    let end = 65_536 - BLOCK - TWO;
+    let end = 65_536 - TWO;
     let step = format!(
         "(drop (memory.grow (i32.const 1)))
          (memory.fill (i32.const {BLOCK}) (i32.const 255) (i32.const 64))
@@ -290,7 +301,7 @@ fn threads_and_the_order_of_the_requests_change_nothing() {
         AREA + 80,
         AREA + 80
     );
-    let text = reader_with((OFFSET, TWO), &step, "(global $sum (mut i32) (i32.const 0))");
+    let text = reader_with((AREA, TWO), &step, "(global $sum (mut i32) (i32.const 0))");
     let run = |threads: usize, stride: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(32 << 20).build().unwrap();
         pool.install(|| {
