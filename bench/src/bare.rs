@@ -54,7 +54,7 @@ impl Ring {
         let bytes = std::fs::read(&module.path).unwrap_or_else(|e| panic!("{}: {e}", module.path.display()));
         let source = ModuleSource { name: module.name.clone(), path: module.path.clone(), bytes };
         let program = GroupProgram { group: &group, module: 0, params: &entry.params };
-        let options = WasmOptions { seed: scenario.seed, frame_period_us: 0, cache_dir: None };
+        let options = WasmOptions { seed: scenario.seed, ..WasmOptions::default() };
         let mut runtime = WasmRuntime::load(&options, &[source], &[program]).unwrap_or_else(|e| panic!("{e}"));
         initialise(&mut runtime, &group);
 
@@ -172,6 +172,7 @@ fn initialise(runtime: &mut WasmRuntime, group: &Group) {
     let inbox = InboxView { firsts: &slots, links: &[], chunks: &[], current: &[], host: &host };
     let desk = Desk { frame: 0, directory: &directory };
     let mut results = StepResults::default();
-    runtime.step(&StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox, desk }, &mut results);
+    let batch = StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox, regions: &[], desk };
+    runtime.step(&batch, &mut results);
     assert!(results.outcomes.iter().all(|outcome| outcome.fault.is_none()), "the ring's agents initialise");
 }

@@ -88,7 +88,8 @@ pub struct AgentFault {
     pub agent: AgentId,
     /// What.
     pub kind: FaultKind,
-    /// The returned status of [`FaultKind::Reported`]; the limit that was passed in [`FaultKind::OverLimit`]; else 0.
+    /// The returned status of [`FaultKind::Reported`]; the limit that was passed in [`FaultKind::OverLimit`]; the rule that was
+    /// broken in [`FaultKind::BadRegionWrite`]; else 0.
     pub detail: u32,
 }
 

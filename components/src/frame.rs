@@ -110,7 +110,7 @@ pub struct GroupRecord {
     /// Sums over the run so far.
     pub totals: GroupTotals,
     /// What its agents are and did, chained over the frames. It doesn't depend on what other groups did, except by way of
-    /// messages that its agents took.
+    /// messages that its agents took and of shared regions that they read.
     pub digest: Digest,
 }
 

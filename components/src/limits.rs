@@ -1,7 +1,7 @@
 //! Every limit, its default and its bound, and the relations between them. A quantity's name ends in its unit and bound.
 
 use serde::{Deserialize, Serialize};
-use wasm_engine_abi::{FrameContext, MessageHeader};
+use wasm_engine_abi::{FrameContext, MessageHeader, RegionView};
 
 /// Most agents that one group may have.
 pub const GROUP_AGENTS_MAX: u32 = 4_000_000;
@@ -15,6 +15,14 @@ pub const TOPICS_MAX: u32 = 100_000;
 pub const MODELS_MAX: u32 = 1_000;
 /// Most swaps that a scenario may have.
 pub const SWAPS_MAX: u32 = 10_000;
+/// Most shared regions that a scenario may have.
+pub const REGIONS_MAX: u32 = 1_000;
+/// Largest shared region, in bytes.
+pub const REGION_BYTES_MAX: u32 = 16 << 20;
+/// Most bytes that the shared regions of a scenario may have together.
+pub const REGIONS_BYTES_MAX: u64 = 1 << 30;
+/// Most bytes that the shared regions of one reading group may have together: each of its agents has a copy.
+pub const GROUP_REGIONS_BYTES_MAX: u64 = 64 << 20;
 /// Most frames that a run may have.
 pub const FRAMES_MAX: u64 = 1 << 48;
 /// Largest scenario file, in bytes.
@@ -45,7 +53,7 @@ pub const BATCH_ROWS_MAX: u32 = 65_536;
 pub const LATENCY_FRAMES_MAX: u32 = 1_000_000;
 /// Largest size of a model's named dimension.
 pub const MODEL_DIM_MAX: u32 = 1 << 24;
-/// Longest name of a scenario, group, module, model or topic, in bytes.
+/// Longest name of a scenario, group, module, model, topic or region, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Most restarts that a group's fault policy may allow an agent.
 pub const RESTARTS_MAX: u32 = 1_000_000;
@@ -79,6 +87,13 @@ const _: () = assert!((WASM_STACK_BYTES_MAX as usize) < THREAD_STACK_BYTES);
 const _: () = assert!(PAYLOAD_BYTES_MAX as usize * 8 <= EVENT_LINE_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX as u64 <= EVENT_SPAWN_BYTES_MAX);
 const _: () = assert!(GROUP_AGENTS_MAX <= AGENTS_MAX && GROUPS_MAX < u32::MAX);
+const _: () =
+    assert!(REGION_BYTES_MAX as u64 <= GROUP_REGIONS_BYTES_MAX && GROUP_REGIONS_BYTES_MAX <= REGIONS_BYTES_MAX);
+// A reader's copies, and the table before them, fit into a memory, and 32 bits address them.
+const _: () = assert!(
+    GROUP_REGIONS_BYTES_MAX + (REGIONS_MAX as u64 + 1) * (size_of::<RegionView>() as u64 + 8)
+        <= GroupLimits::MAX.memory_bytes_max / 2
+);
 
 /// What bounds one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

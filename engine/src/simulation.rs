@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bevy_app::App;
 use bevy_ecs::world::World;
-use wasm_engine_components::{FrameInputs, FrameRecord, Group, GroupId, Model, Topic, limits};
+use wasm_engine_components::{FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::swap::SwapCatalog;
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
 use crate::inference::{Batching, InferenceError, ModelInfo, NoModels, OnnxRuntime};
-use crate::scenario::{GroupEntry, Scenario};
+use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
 use crate::wasm::{GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
 
@@ -194,10 +194,12 @@ impl Machine {
             .zip(&groups)
             .map(|(entry, group)| GroupProgram { group, module: entry.module, params: &entry.params })
             .collect();
+        let regions: Vec<Region> = scenario.regions.iter().map(|entry| region(entry, &entries)).collect();
         let wasm = WasmOptions {
             seed,
             frame_period_us: scenario.frame_period_us,
             cache_dir: options.cache_dir.as_ref().map(|folder| folder.join("modules")),
+            regions: regions.clone(),
         };
         let agents = WasmRuntime::load_with_swaps(&wasm, &sources, &programs, &swaps::of_modules(scenario))?;
         if let Some(problem) = agents.cache_problem() {
@@ -229,6 +231,7 @@ impl Machine {
             models: scenario.models.iter().zip(&models).map(|(entry, info)| model(entry, info)).collect(),
             scheduler: scenario.scheduler,
             tenants: scenario.tenants.clone(),
+            regions,
         };
         Ok(Self { agents, inference, population, modules, models, onnx_runtime, swaps })
     }
@@ -253,6 +256,17 @@ fn group(entry: &GroupEntry, enabled: &[&GroupEntry]) -> Group {
         controls: present(&entry.controls),
         supervisor: entry.supervisor.filter(takes_part),
         tenant: entry.tenant,
+    }
+}
+
+fn region(entry: &RegionEntry, enabled: &[&GroupEntry]) -> Region {
+    let takes_part = |id: &GroupId| enabled.iter().any(|other| other.id == *id);
+    Region {
+        id: entry.id,
+        name: entry.name.clone(),
+        bytes: entry.bytes,
+        writer: entry.writer,
+        readers: entry.readers.iter().copied().filter(takes_part).collect(),
     }
 }
 

@@ -9,11 +9,11 @@ mod common;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use wasm_engine::scenario::{ExpectedValue, LoadOptions, Scenario, load};
+use wasm_engine::scenario::{ExpectedValue, LoadOptions, RegionEntry, Scenario, load};
 use wasm_engine_abi::{Capabilities, Capability, name_id};
 use wasm_engine_components::{
-    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, Schedule, SchedulerMode, SchedulerSettings,
-    Swap, Tenant, TenantId, TopicId, Trigger,
+    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, RegionId, RegionOwner, Schedule,
+    SchedulerMode, SchedulerSettings, Swap, Tenant, TenantId, TopicId, Trigger,
 };
 
 /// A folder with the files that the scenarios of these tests name.
@@ -151,6 +151,13 @@ batch_rows_max = 8
 latency_frames = 2
 refuse_non_finite = false
 dims = { seq = 16 }
+[regions.sky]
+bytes = 16_777_216
+writer = "native"
+[regions.map]
+bytes = "$agents"
+writer = "off"
+readers = ["file", "ring"]
 [[groups]]
 name = "ring"
 module = "ring"
@@ -207,6 +214,15 @@ fn every_key_means_what_the_reference_says() {
     let model = &scenario.models[0];
     assert_eq!((model.batch_rows_max, model.latency_frames, model.refuse_non_finite), (8, 2, false));
     assert_eq!(model.dims, [("seq".to_owned(), 16)]);
+    let region = |name: &str, bytes, writer, readers: &[u32]| RegionEntry {
+        name: name.to_owned(),
+        id: RegionId(name_id(name)),
+        bytes,
+        writer,
+        readers: readers.iter().map(|&group| GroupId(group)).collect(),
+    };
+    let map = region("map", 3, RegionOwner::Group(GroupId(2)), &[1, 3]);
+    assert_eq!(scenario.regions, [map, region("sky", 16 << 20, RegionOwner::Native, &[])]);
 
     let [ring, off, file] = &scenario.groups[..] else { panic!("three groups") };
     assert_eq!((ring.id, ring.agents, ring.enabled), (GroupId(1), 3, true));
@@ -235,8 +251,8 @@ fn every_key_means_what_the_reference_says() {
     assert_eq!(
         expected,
         [
-            (GroupId(1), "sum", ExpectedValue::EqualsOutput("expected".to_owned()), 46),
-            (GroupId(1), "rate", ExpectedValue::AtLeast(0.5), 50),
+            (GroupId(1), "sum", ExpectedValue::EqualsOutput("expected".to_owned()), 53),
+            (GroupId(1), "rate", ExpectedValue::AtLeast(0.5), 57),
         ]
     );
     assert_eq!(scenario.agent_name(AgentId::new(GroupId(3), 7)), "file/7");

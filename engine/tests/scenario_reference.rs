@@ -76,7 +76,7 @@ fn the_examples_can_be_read() {
     let top = blocks(&document, "toml top");
     let (before_expect, _) = whole.split_at(whole.find("[[expect]]").unwrap());
     let group = blocks(&document, "toml group");
-    assert_eq!((top.len(), group.len()), (2, 3));
+    assert_eq!((top.len(), group.len()), (3, 3));
     for part in &top {
         read(folder.path(), &format!("{before_groups}{part}\n{groups}"), &[]).unwrap();
     }
@@ -149,6 +149,7 @@ fn every_key_is_in_it() {
         format!("zzzzzzzz = 1\n{start}{group}"),
         format!("{start}modules.reader.zzzzzzzz = 1\n{group}"),
         format!("{start}models.m = {{ path = \"speech.onnx\", zzzzzzzz = 1 }}\n{group}"),
+        format!("{start}regions.r = {{ bytes = 1, writer = \"g\", zzzzzzzz = 1 }}\n{group}"),
         format!("{start}{group}zzzzzzzz = 1\n"),
         format!("{start}{group}limits = {{ zzzzzzzz = 1 }}\n"),
         format!("{start}{group}on_fault = {{ policy = \"pause\", zzzzzzzz = 1 }}\n"),
@@ -167,7 +168,7 @@ fn every_key_is_in_it() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 14 + 2 + 6 + 19 + 14 + 3 + 4 + 4 + 5 + 5 + 6);
+    assert_eq!(keys, 15 + 2 + 6 + 3 + 19 + 14 + 3 + 4 + 4 + 5 + 5 + 6);
 }
 
 /// The same for the keys of events.

@@ -25,6 +25,8 @@ pub struct LaneSums {
     pub mailboxes: u128,
     /// Members of topics. Carried.
     pub topics: u128,
+    /// Shared regions. Carried.
+    pub regions: u128,
     /// Registered components of authors.
     pub native: u128,
 }

@@ -12,6 +12,8 @@ use wasm_engine_components::{
 
 use crate::inboxes::Inboxes;
 
+use crate::region::RegionPlace;
+
 /// Where everything is. Transient: made from the components.
 #[derive(Resource, Debug, Default)]
 pub struct Directory {
@@ -38,6 +40,8 @@ pub struct Directory {
     pub has_edges: bool,
     /// The topics, ascending by id.
     pub topics: Vec<(TopicId, Entity)>,
+    /// The shared regions, ascending by id.
+    pub regions: Vec<RegionPlace>,
 }
 
 /// A group's place in the tables, and what the hot paths want to know of it.

@@ -30,6 +30,7 @@ pub mod infer;
 
 pub mod commit;
 pub mod native;
+pub mod region;
 
 pub mod digest;
 pub mod seal;
@@ -39,6 +40,7 @@ pub mod populate;
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
 pub use native::{Census, Control, Mail, Post, PostError, RegisterState};
 pub use populate::{GroupSeed, Population, populate};
+pub use region::{RegionWriter, Regions};
 
 use bevy_app::{App, Plugin};
 use bevy_ecs::schedule::{
@@ -92,6 +94,7 @@ fn add_resources(app: &mut App) {
         .init_resource::<swap::SwapCatalog>()
         .init_resource::<swap::CurrentModules>()
         .init_resource::<swap::SwapsInHand>()
+        .init_resource::<region::NativeWrites>()
         .init_resource::<digest::LaneSums>()
         .init_resource::<seal::DigestChain>();
 }
@@ -146,6 +149,11 @@ fn add_stages(app: &mut App) {
             )
                 .chain()
                 .in_set(Commit),
+        )
+        // After the authors' systems: what they write in a frame is seen in the next one, as what agents write is.
+        .add_systems(
+            Frame,
+            region::commit_regions.in_set(Commit).after(commit::commit_restarts).after(AuthorSystems::Simulate),
         )
         .add_systems(
             Frame,

@@ -11,6 +11,7 @@ use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, 
 use crate::digest::outbox_digest;
 use crate::directory::Directory;
 use crate::ports::{OtherRecord, OutputChunk, Refused, StepRequest};
+use crate::region::check_record;
 
 /// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,7 @@ impl Desk<'_> {
         let mut reader = OutboxReader::new(outbox.bytes, 1);
         let record = reader.next().unwrap_or(Err(OutboxError::Truncated)).map_err(bad)?;
         check(&record, rules)?;
+        self.check_region(request, &record)?;
         if let Some(Err(error)) = reader.next() {
             return Err(bad(error));
         }
@@ -133,10 +135,17 @@ impl Desk<'_> {
         for (record, sequence) in OutboxReader::new(outbox.bytes, outbox.records).zip(0_u32..) {
             let record = record.map_err(bad)?;
             check(&record, rules)?;
+            self.check_region(request, &record)?;
             lines += u32::from(record.op == Op::Log);
             self.put(request, &record, sequence, chunk);
         }
         check_lines(lines, rules)
+    }
+
+    /// A write to a shared region must be its owner's, and inside of it.
+    #[inline]
+    fn check_region(&self, request: &StepRequest, record: &OutboxRecord<'_>) -> Result<(), Fault> {
+        if record.op == Op::WriteRegion { check_record(self.directory, request.agent.group(), record) } else { Ok(()) }
     }
 
     /// Puts a record where it belongs.

@@ -1,10 +1,10 @@
-//! Fills a world before its first frame: groups, agents with their mailboxes, topics, models.
+//! Fills a world before its first frame: groups, agents with their mailboxes, topics, models, shared regions.
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
 use wasm_engine_components::{
     AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
-    Members, Model, OverflowPolicy, SchedulerSettings, Tenant, Topic, TopicId,
+    Members, Model, OverflowPolicy, Region, SchedulerSettings, Tenant, Topic, TopicId,
 };
 
 use crate::digest::{LaneSums, chain};
@@ -14,6 +14,7 @@ use crate::inboxes::Load;
 use crate::infer::Models;
 use crate::mailroom::Mailroom;
 use crate::ports::Link;
+use crate::region::spawn_regions;
 use crate::schedule::Scheduler;
 use crate::seal::{DigestChain, PartDigest};
 
@@ -32,6 +33,8 @@ pub struct Population {
     pub scheduler: SchedulerSettings,
     /// The tenants, in the order of their ids.
     pub tenants: Vec<Tenant>,
+    /// The shared regions.
+    pub regions: Vec<Region>,
 }
 
 /// A group and what its agents start with.
@@ -50,7 +53,7 @@ pub struct GroupSeed {
 /// Spawns everything. The agents are `Initialising`: the first frame initialises them.
 ///
 /// # Panics
-/// If the groups aren't in the order of their ids, or a world was populated before: the caller's mistake.
+/// If the groups aren't in the order of their ids, two regions have one id, or a world was populated before: the caller's mistake.
 pub fn populate(world: &mut World, population: Population) {
     assert!(world.resource::<Directory>().ids.is_empty(), "a world is populated once");
     assert!(population.groups.is_sorted_by(|a, b| a.group.id < b.group.id), "groups come in the order of their ids");
@@ -80,7 +83,9 @@ pub fn populate(world: &mut World, population: Population) {
         let (id, members) = (topic.id, Members(members.collect()));
         directory.topics.push((id, world.spawn((topic, members, PartDigest::default())).id()));
     }
+    let regions = spawn_regions(world, population.regions, &mut directory);
     world.insert_resource(LaneSums {
+        regions,
         agents: vec![0; groups],
         outboxes: vec![0; groups],
         memories: vec![0; groups],

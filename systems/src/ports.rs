@@ -3,7 +3,9 @@
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader};
-use wasm_engine_components::{Address, AgentFault, AgentId, FaultKind, GroupId, ModelId, Recipient};
+use wasm_engine_components::{
+    Address, AgentFault, AgentId, FaultKind, GroupId, ModelId, Recipient, Region, RegionState,
+};
 
 use crate::outbox::{Desk, Route};
 use crate::packed::{PackedMessages, record_bytes, split};
@@ -50,8 +52,20 @@ pub struct StepBatch<'a> {
     pub requests: &'a [StepRequest],
     /// What the agents find in their inboxes.
     pub inbox: InboxView<'a>,
+    /// What the shared regions hold, in the order of their ids; always the same regions. Before a call, the runtime sees to it
+    /// that an agent of a group that reads a region has this version of it.
+    pub regions: &'a [SharedRegion<'a>],
     /// Where the agents' outboxes go.
     pub desk: Desk<'a>,
+}
+
+/// A shared region, as the agents of this frame see it.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedRegion<'a> {
+    /// What it is, and who reads it.
+    pub region: &'a Region,
+    /// What it holds. An agent that was called in [`RegionState::since_frame`] or later has been given it.
+    pub state: &'a RegionState,
 }
 
 /// One call of one agent.

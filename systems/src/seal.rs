@@ -118,6 +118,7 @@ pub fn seal_frame(
     all[Lane::Commands] = Digest(commands.digest());
     all[Lane::Schedule] = Digest(scheduler.digest(&directory));
     all[Lane::Requests] = Digest(requests.digest());
+    all[Lane::Regions] = Digest(lanes.regions);
 
     chains.world = chain(chains.world, frame, &all.0.map(|digest| digest.0));
     report.counts.agents = directory.groups.iter().map(|group| u64::from(group.alive)).sum();

@@ -3,8 +3,9 @@
 //! A frame has one wave unless groups come after one another. Before a later wave is called, what the earlier ones sent to it is
 //! delivered.
 
-use bevy_ecs::system::{Res, ResMut};
+use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::CallKind;
+use wasm_engine_components::{Region, RegionState};
 
 use crate::admit::{SendBudgets, admit};
 use crate::deliver::Router;
@@ -12,11 +13,13 @@ use crate::frame::DigestOptions;
 use crate::mailroom::Outputs;
 use crate::outbox::Desk;
 use crate::ports::{AgentPort, StepBatch, StepResults};
+use crate::region::shared;
 use crate::schedule::{Calls, Scheduler, Selection};
 
 /// Steps this frame's agents.
 pub fn step_agents(
     mut router: Router,
+    regions: Query<(&Region, &RegionState)>,
     mut outputs: ResMut<Outputs>,
     mut calls: ResMut<Calls>,
     mut scheduler: ResMut<Scheduler>,
@@ -26,6 +29,7 @@ pub fn step_agents(
 ) {
     let frame = router.clock.frame;
     budgets.open(&router.directory, &scheduler);
+    let regions = shared(&router.directory, &regions);
     let mut later = StepResults::default();
     for wave in 0..scheduler.waves {
         if wave > 0 {
@@ -42,6 +46,7 @@ pub fn step_agents(
             digest_memories: options.memories,
             requests: &calls.requests[start..],
             inbox: router.mailroom.view(before, current),
+            regions: &regions,
             desk: Desk { frame, directory: &router.directory },
         };
         port.0.step(&batch, results);

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use wasm_engine_abi::{FrameContext, Op, OutboxHeader, RecordType};
+use wasm_engine_abi::{FrameContext, Op, OutboxHeader, RecordType, RegionReader};
 
 use crate::outbox::Outbox;
-use crate::{AgentId, Message, ModelId, OutboxFull, Random, TopicId};
+use crate::{AgentId, Message, ModelId, OutboxFull, Random, RegionId, TopicId};
 
 /// The frame an agent is called in, and its outbox.
 ///
@@ -15,6 +15,7 @@ use crate::{AgentId, Message, ModelId, OutboxFull, Random, TopicId};
 #[derive(Debug)]
 pub struct Context<'a> {
     outbox: Outbox<'a>,
+    regions: RegionReader<'a>,
 }
 
 /// How important a log line is.
@@ -34,8 +35,8 @@ pub enum Level {
 impl<'a> Context<'a> {
     /// `area` is as [`Outbox`] says.
     #[inline(always)]
-    pub(crate) const fn new(frame: &'a mut FrameContext, area: &'a mut [u8]) -> Self {
-        Self { outbox: Outbox::new(frame, area) }
+    pub(crate) const fn new(frame: &'a mut FrameContext, area: &'a mut [u8], regions: RegionReader<'a>) -> Self {
+        Self { outbox: Outbox::new(frame, area), regions }
     }
 
     /// Number of the frame, from 0. `init` runs in frame 0, unless the agent was started or restarted later.
@@ -270,6 +271,26 @@ impl<'a> Context<'a> {
     #[inline(always)]
     pub fn infer(&mut self, model: ModelId, correlation: u64, row: &[u8]) -> Result<(), OutboxFull> {
         self.push(Op::Infer, model.0, correlation, 0, row)
+    }
+
+    // Shared regions.
+
+    /// What a shared region held at the end of the last frame: how many frames have written to it, and its bytes. `None` if the
+    /// scenario doesn't name the agent's group among the region's readers.
+    ///
+    /// Looking is free: the bytes lie in the agent's own memory, and the engine copies them there when they have changed.
+    pub fn region(&self, region: RegionId) -> Option<(u64, &'a [u8])> {
+        self.regions.find(region.0)
+    }
+
+    /// Writes to a shared region whose writer is the agent's group, from the byte `start` on. Readers see it in the next frame.
+    /// Writes of one frame are applied in the order of the agents' ids, and each agent's in the order of its calls; together
+    /// they make one new version. One that doesn't lie inside the region, or that isn't the group's to make, is a fault.
+    ///
+    /// # Errors
+    /// The outbox has no room.
+    pub fn write_region(&mut self, region: RegionId, start: u32, bytes: &[u8]) -> Result<(), OutboxFull> {
+        self.push(Op::WriteRegion, region.0, start.into(), 0, bytes)
     }
 
     // The run directory.

@@ -3,43 +3,88 @@
 use core::cell::UnsafeCell;
 
 use wasm_engine_abi::exchange::CONTEXT_OFFSET;
-use wasm_engine_abi::{ABI_VERSION, ExchangeHeader, FrameContext, MAGIC, RECORD_ALIGN};
+use wasm_engine_abi::{ABI_VERSION, FrameContext, MAGIC, RECORD_ALIGN, RegionReader};
 
 use crate::{Agent, Context, Failure, Inbox, Params, StateWriter, Swappable};
+
+/// [`wasm_engine_abi::ExchangeHeader`] with the address of the regions area as the linker fills it in.
+#[repr(C)]
+struct Header {
+    magic: u32,
+    abi_version: u32,
+    inbox_offset: u32,
+    inbox_bytes_max: u32,
+    outbox_offset: u32,
+    outbox_bytes_max: u32,
+    regions: *const u8,
+    regions_bytes_max: u32,
+    reserved: [u32; 8],
+}
+// Natively addresses are longer, and no host looks.
+#[cfg(target_arch = "wasm32")]
+const _: () = {
+    use core::mem::offset_of;
+    use wasm_engine_abi::ExchangeHeader;
+
+    assert!(size_of::<Header>() == size_of::<ExchangeHeader>());
+    assert!(offset_of!(Header, regions) == offset_of!(ExchangeHeader, regions_address));
+    assert!(offset_of!(Header, reserved) == offset_of!(ExchangeHeader, reserved));
+};
+
+/// The regions area of a module. Zeros, and apart from the exchange block: so it is no part of the module's file.
+#[repr(C, align(8))]
+pub struct Regions<const BYTES: usize>(UnsafeCell<[u8; BYTES]>);
+
+// SAFETY: a module has one thread, and the host calls no export while another one runs.
+unsafe impl<const BYTES: usize> Sync for Regions<BYTES> {}
+
+impl<const BYTES: usize> Regions<BYTES> {
+    /// An empty area. Sizes that the host would refuse don't compile.
+    #[expect(clippy::new_without_default, reason = "only ever the value of a static")]
+    pub const fn new() -> Self {
+        const {
+            assert!(BYTES.is_multiple_of(RECORD_ALIGN as usize), "regions_bytes must be a multiple of 8");
+            assert!(BYTES as u64 <= 1 << 31, "regions_bytes are 2 GiB at most");
+        }
+        Self(UnsafeCell::new([0; BYTES]))
+    }
+}
 
 /// The exchange block of a module. It is a multiple of 64 bytes and starts at one, so that the frame context is a cache
 /// line, and the first message follows in the next.
 #[repr(C, align(64))]
 pub struct Exchange<const INBOX: usize, const OUTBOX: usize> {
-    header: ExchangeHeader,
+    header: Header,
     context: UnsafeCell<FrameContext>,
     inbox: UnsafeCell<[u8; INBOX]>,
     outbox: UnsafeCell<[u8; OUTBOX]>,
 }
 
-// SAFETY: a module has one thread, and the host calls no export while another one runs.
+// SAFETY: a module has one thread, and the host calls no export while another one runs. The header's pointer leads to a static.
 unsafe impl<const INBOX: usize, const OUTBOX: usize> Sync for Exchange<INBOX, OUTBOX> {}
 
 impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
     /// An empty block. Sizes that the host would refuse don't compile.
     #[expect(clippy::cast_possible_truncation, reason = "checked by the assertions before")]
-    #[expect(clippy::new_without_default, reason = "only ever the value of a static")]
-    pub const fn new() -> Self {
+    pub const fn new<const REGIONS: usize>(regions: &'static Regions<REGIONS>) -> Self {
         const {
             assert!(INBOX.is_multiple_of(RECORD_ALIGN as usize), "inbox_bytes must be a multiple of 8");
             assert!(OUTBOX.is_multiple_of(RECORD_ALIGN as usize), "outbox_bytes must be a multiple of 8");
             assert!(INBOX as u64 + OUTBOX as u64 <= 1 << 31, "inbox_bytes and outbox_bytes are 2 GiB at most");
-            assert!(core::mem::offset_of!(Self, context) == CONTEXT_OFFSET as usize);
+            let context = core::mem::offset_of!(Self, context);
+            assert!(context == CONTEXT_OFFSET as usize || cfg!(not(target_arch = "wasm32")));
         }
         Self {
-            header: ExchangeHeader {
+            header: Header {
                 magic: MAGIC,
                 abi_version: ABI_VERSION,
                 inbox_offset: core::mem::offset_of!(Self, inbox) as u32,
                 inbox_bytes_max: INBOX as u32,
                 outbox_offset: core::mem::offset_of!(Self, outbox) as u32,
                 outbox_bytes_max: OUTBOX as u32,
-                reserved: [0; 10],
+                regions: regions.0.get().cast_const().cast(),
+                regions_bytes_max: REGIONS as u32,
+                reserved: [0; 8],
             },
             context: UnsafeCell::new(FrameContext {
                 frame: 0,
@@ -67,12 +112,16 @@ impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
     /// Called once in a call of an export, by the export, after the host has filled the block.
     #[inline(always)]
     unsafe fn open(&self) -> (Context<'_>, Inbox<'_>) {
-        // SAFETY: three different parts; nothing else refers to them during the call. The host wrote `inbox_records` whole
-        // records, from an address that is a multiple of 8.
+        // SAFETY: three different parts, and the whole of a static; nothing else refers to them during the call, and only the
+        // host writes to the static, between calls. The host wrote `inbox_records` whole records, from an address that is a
+        // multiple of 8.
         unsafe {
             let frame = &mut *self.context.get();
             let inbox = Inbox::new(self.inbox.get().cast(), frame.inbox_records);
-            (Context::new(frame, &mut *self.outbox.get()), inbox)
+            let Header { regions, regions_bytes_max, .. } = self.header;
+            let area = core::slice::from_raw_parts(regions, regions_bytes_max as usize);
+            let regions = RegionReader::new(area, regions.addr() as u32);
+            (Context::new(frame, &mut *self.outbox.get(), regions), inbox)
         }
     }
 }

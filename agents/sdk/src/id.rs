@@ -1,4 +1,4 @@
-//! Whom and what an agent can address: agents by number, topics and models by the number of their name.
+//! Whom and what an agent can address: agents by number, topics, models and shared regions by the number of their name.
 
 use core::cmp::Ordering;
 
@@ -84,6 +84,11 @@ pub struct TopicId(pub u64);
 #[repr(transparent)]
 pub struct ModelId(pub u64);
 
+/// The number of a shared region's name. [`crate::region!`] makes one at compile time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct RegionId(pub u64);
+
 /// A name that is put together at run time, without memory for it and without formatting code.
 ///
 /// ```
@@ -133,6 +138,11 @@ impl Name {
     /// The model of that name.
     pub const fn model(self) -> ModelId {
         ModelId(self.0)
+    }
+
+    /// The shared region of that name.
+    pub const fn region(self) -> RegionId {
+        RegionId(self.0)
     }
 
     /// One step of FNV-1a, as in [`wasm_engine_abi::name_id`].

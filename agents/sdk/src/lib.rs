@@ -61,7 +61,7 @@ pub mod testing;
 pub use agent::Agent;
 pub use context::{Context, Level};
 pub use failure::{Failure, OutboxFull};
-pub use id::{AgentId, ModelId, Name, TopicId};
+pub use id::{AgentId, ModelId, Name, RegionId, TopicId};
 pub use import::log_now;
 pub use message::{Inbox, Message, Notice};
 pub use params::{FromParam, ParamError, Params};

@@ -13,6 +13,9 @@
 /// - `inbox_bytes`: size of the inbox area, a multiple of 8; of 64, to keep the outbox on cache lines. A message takes 48
 ///   bytes and its payload. The engine hands over no more than fits, and the parameters must fit, too.
 /// - `outbox_bytes`: size of the outbox area, a multiple of 8. A request takes 32 bytes and its payload.
+/// - `regions_bytes` (optional, after `outbox_bytes`): size of the regions area, a multiple of 8, for an agent whose group reads
+///   [shared regions](crate::Context::region). They take 24 bytes for each, 24 more, and their own sizes, each rounded up to a
+///   multiple of 8.
 /// - `state = EXPRESSION` (optional): a constant to start from, instead of [`Default`]. It is part of the module's initial
 ///   image; use it for large states, which otherwise pass over the stack of 8 KiB.
 /// - Options, by name, in any order, after the others:
@@ -51,6 +54,14 @@
 /// # fn main() {}
 /// ```
 ///
+/// ```
+/// # use wasm_engine_sdk::{Agent, agent};
+/// # #[derive(Default)] struct Reader;
+/// # impl Agent for Reader {}
+/// agent!(Reader, inbox_bytes = 1024, outbox_bytes = 64, regions_bytes = 2 * 24 + 4096); // one region of 4 KiB
+/// # fn main() {}
+/// ```
+///
 /// ```compile_fail
 /// # use wasm_engine_sdk::{Agent, agent};
 /// # #[derive(Default)] struct Small;
@@ -68,21 +79,33 @@
 /// ```
 #[macro_export]
 macro_rules! agent {
-    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, state = $state:expr
-        $(, $option:ident)* $(,)?) => {
-        $crate::agent!(@module $inbox, $outbox, $crate::entry::Constant<$agent>, $crate::entry::Constant($state),
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, regions_bytes = $regions:expr,
+        state = $state:expr $(, $option:ident)* $(,)?) => {
+        $crate::agent!(@module $inbox, $outbox, $regions, $crate::entry::Constant<$agent>, $crate::entry::Constant($state),
+            [$($option)*]);
+    };
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr, regions_bytes = $regions:expr $(, $option:ident)* $(,)?) => {
+        $crate::agent!(@module $inbox, $outbox, $regions, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None),
+            [$($option)*]);
+    };
+    ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr,
+        state = $state:expr $(, $option:ident)* $(,)?) => {
+        $crate::agent!(@module $inbox, $outbox, 0, $crate::entry::Constant<$agent>, $crate::entry::Constant($state),
             [$($option)*]);
     };
     ($agent:ty, inbox_bytes = $inbox:expr, outbox_bytes = $outbox:expr $(, $option:ident)* $(,)?) => {
-        $crate::agent!(@module $inbox, $outbox, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None),
+        $crate::agent!(@module $inbox, $outbox, 0, $crate::entry::Defaulted<$agent>, $crate::entry::Defaulted(None),
             [$($option)*]);
     };
-    (@module $inbox:expr, $outbox:expr, $slot:ty, $start:expr, [$($option:ident)*]) => {
+    (@module $inbox:expr, $outbox:expr, $regions:expr, $slot:ty, $start:expr, [$($option:ident)*]) => {
         // Exported under these names on wasm32 only: natively they would be symbols of the whole program.
         const _: () = {
             #[allow(non_upper_case_globals)]
             #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-            static agent_exchange: $crate::entry::Exchange<{ $inbox }, { $outbox }> = $crate::entry::Exchange::new();
+            static agent_exchange: $crate::entry::Exchange<{ $inbox }, { $outbox }> =
+                $crate::entry::Exchange::new(&REGIONS);
+
+            static REGIONS: $crate::entry::Regions<{ $regions }> = $crate::entry::Regions::new();
 
             static STATE: $crate::entry::State<$slot> = $crate::entry::State::new($start);
 
@@ -161,5 +184,13 @@ macro_rules! topic {
 macro_rules! model {
     ($name:expr) => {
         const { $crate::Name::new($name).model() }
+    };
+}
+
+/// The number of a shared region's name, at compile time: `region!("map")`.
+#[macro_export]
+macro_rules! region {
+    ($name:expr) => {
+        const { $crate::Name::new($name).region() }
     };
 }

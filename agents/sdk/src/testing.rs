@@ -26,10 +26,13 @@ use alloc::{format, vec};
 use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
     BounceReason, CallKind, FaultNotice, FrameContext, InferenceStatus, MessageHeader, Op, OutboxReader, OutboxRecord,
-    RecordType, agent_key, kind,
+    RecordType, RegionReader, RegionView, agent_key, kind,
 };
 
-use crate::{Agent, AgentId, Context, Failure, Inbox, ModelId, Notice, Params, TopicId, entry};
+use crate::{Agent, AgentId, Context, Failure, Inbox, ModelId, Notice, Params, RegionId, TopicId, entry};
+
+/// Address of the regions area in the guest's memory that isn't there.
+const REGIONS_ADDRESS: u32 = 4096;
 
 /// One agent and its exchange block.
 #[derive(Debug)]
@@ -40,6 +43,9 @@ pub struct Harness<A> {
     inbox: Vec<u64>,
     inbox_bytes_max: usize,
     outbox: Vec<u8>,
+    /// What the agent's group reads.
+    regions: Vec<(RegionId, u64, Vec<u8>)>,
+    regions_area: Vec<u8>,
     seed: u64,
 }
 
@@ -57,6 +63,8 @@ impl<A: Agent> Harness<A> {
             inbox_bytes_max: inbox_bytes,
             // Not zeros: whoever doesn't write its padding is found out.
             outbox: vec![0xa5; outbox_bytes],
+            regions: Vec::new(),
+            regions_area: Vec::new(),
             seed: 0,
         };
         harness.id(AgentId::new(1, 0))
@@ -84,6 +92,21 @@ impl<A: Agent> Harness<A> {
     pub const fn budget(&mut self, credits: u32, refused: u32) {
         self.frame.credits = credits;
         self.frame.refused = refused;
+    }
+
+    /// What the agent sees of a shared region from the next call on.
+    ///
+    /// # Panics
+    /// It has no bytes, or another number of them than before.
+    pub fn set_region(&mut self, region: RegionId, version: u64, bytes: &[u8]) {
+        assert!(!bytes.is_empty(), "a region has at least one byte");
+        match self.regions.binary_search_by_key(&region, |&(id, ..)| id) {
+            Ok(at) => {
+                assert_eq!(self.regions[at].2.len(), bytes.len(), "a region keeps its size");
+                self.regions[at] = (region, version, bytes.to_vec());
+            }
+            Err(at) => self.regions.insert(at, (region, version, bytes.to_vec())),
+        }
     }
 
     /// The agent.
@@ -156,12 +179,29 @@ impl<A: Agent> Harness<A> {
         self.frame.outbox_records = 0;
         self.frame.outbox_bytes = 0;
         self.inbox = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+        self.regions_area = self.regions_area();
+    }
+
+    /// The regions area as the engine lays it out.
+    fn regions_area(&self) -> Vec<u8> {
+        let table = (self.regions.len() + 1) * size_of::<RegionView>();
+        let mut area = vec![0; table];
+        for (at, (region, version, bytes)) in self.regions.iter().enumerate() {
+            let address = REGIONS_ADDRESS + count(area.len());
+            let view = RegionView { region: region.0, version: *version, address, bytes: count(bytes.len()) };
+            let at = at * size_of::<RegionView>();
+            area[at..at + size_of::<RegionView>()].copy_from_slice(bytemuck::bytes_of(&view));
+            area.extend_from_slice(bytes);
+            area.resize(area.len().next_multiple_of(8), 0);
+        }
+        area
     }
 
     pub(crate) fn parts(&mut self) -> (&mut A, Context<'_>, Inbox<'_>) {
         // SAFETY: `open` wrote that many whole records, from an address that is aligned to 8.
         let inbox = unsafe { Inbox::new(self.inbox.as_ptr().cast(), self.frame.inbox_records) };
-        (&mut self.agent, Context::new(&mut self.frame, &mut self.outbox), inbox)
+        let regions = RegionReader::new(&self.regions_area, REGIONS_ADDRESS);
+        (&mut self.agent, Context::new(&mut self.frame, &mut self.outbox, regions), inbox)
     }
 
     /// The agent, and what it leaves its state in.
@@ -333,6 +373,8 @@ pub enum Output {
     RecordText { name: String, value: String },
     /// [`Context::record_bytes`].
     RecordBytes { name: String, value: Vec<u8> },
+    /// [`Context::write_region`].
+    WriteRegion { region: RegionId, start: u64, bytes: Vec<u8> },
 }
 
 impl From<OutboxRecord<'_>> for Output {
@@ -359,7 +401,9 @@ impl From<OutboxRecord<'_>> for Output {
             Op::Infer => Self::Infer { model: ModelId(header.target), correlation, row: payload },
             Op::Log => Self::Log { level: kind, text: text(&payload) },
             Op::Record => named(header.target, RecordType::from_u32(kind), &payload),
-            op @ Op::WriteRegion => unreachable!("no method of Context asks for {op:?}"),
+            Op::WriteRegion => {
+                Self::WriteRegion { region: RegionId(header.target), start: correlation, bytes: payload }
+            }
         }
     }
 }

@@ -5,6 +5,8 @@
 //! 64   FrameContext     written by the host before each call; the guest sets outbox_records and outbox_bytes
 //! ...  inbox            inbox_bytes_max bytes at inbox_offset
 //! ...  outbox           outbox_bytes_max bytes at outbox_offset
+//!
+//! ...  regions          regions_bytes_max bytes at the address regions_address: see [`crate::region`]
 //! ```
 
 use bytemuck::{Pod, Zeroable};
@@ -18,6 +20,9 @@ pub const CONTEXT_OFFSET: u32 = 64;
 pub const EXCHANGE_ALIGN: u32 = 8;
 
 /// The fixed first part of the block. Offsets are in bytes from the start of the block.
+///
+/// The regions area has an address of its own: it is zeros at the start, may be large, and in a block that isn't all zeros it would be
+/// so many bytes of the module's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ExchangeHeader {
@@ -33,10 +38,15 @@ pub struct ExchangeHeader {
     pub outbox_offset: u32,
     /// Size of the outbox area in bytes.
     pub outbox_bytes_max: u32,
+    /// Address of the regions area, a multiple of [`RECORD_ALIGN`].
+    pub regions_address: u32,
+    /// Size of the regions area in bytes; 0 in a module that reads no shared regions.
+    pub regions_bytes_max: u32,
     /// Zero.
-    pub reserved: [u32; 10],
+    pub reserved: [u32; 8],
 }
 const _: () = assert!(size_of::<ExchangeHeader>() == 64 && align_of::<ExchangeHeader>() == 4);
+const _: () = assert!(core::mem::offset_of!(ExchangeHeader, regions_address) == 24);
 
 /// What an agent knows of the frame it is called in. Shape: 64 bytes, one cache line where the block is aligned to 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -108,6 +118,10 @@ pub struct ExchangeLayout {
     pub outbox: u32,
     /// Size of the outbox area in bytes.
     pub outbox_bytes_max: u32,
+    /// Address of the regions area.
+    pub regions: u32,
+    /// Size of the regions area in bytes.
+    pub regions_bytes_max: u32,
 }
 
 /// Why an exchange block was refused.
@@ -137,8 +151,17 @@ pub enum LayoutError {
         /// Its size in bytes.
         bytes: u32,
     },
-    /// Two of header, inbox and outbox share bytes.
+    /// The regions area isn't inside the memory, isn't aligned, or its size isn't a multiple of [`RECORD_ALIGN`].
+    Regions {
+        /// Its address.
+        address: u32,
+        /// Its size in bytes.
+        bytes: u32,
+    },
+    /// Two of header, inbox, outbox and regions area share bytes.
     Overlap,
+    /// The regions area isn't all zeros at the start, which is what a region holds before its first write.
+    RegionsNotZero,
 }
 
 impl core::fmt::Display for LayoutError {
@@ -163,7 +186,12 @@ impl core::fmt::Display for LayoutError {
                 f,
                 "the {name} ({bytes} bytes at offset {offset} of the exchange block) isn't inside the module's memory, or isn't aligned to 8"
             ),
-            Self::Overlap => f.write_str("header, inbox and outbox of the exchange block overlap"),
+            Self::Regions { address, bytes } => write!(
+                f,
+                "the regions area ({bytes} bytes at address {address:#x}) isn't inside the module's memory, or isn't aligned to 8"
+            ),
+            Self::Overlap => f.write_str("two of header, inbox, outbox and regions area overlap"),
+            Self::RegionsNotZero => f.write_str("the regions area isn't all zeros at the start"),
         }
     }
 }
@@ -205,6 +233,22 @@ impl ExchangeLayout {
         if !apart(&inbox, &outbox) || !apart(&head, &inbox) || !apart(&head, &outbox) {
             return Err(LayoutError::Overlap);
         }
+        let (regions_address, bytes) = (header.regions_address, header.regions_bytes_max);
+        let regions = u64::from(regions_address)..u64::from(regions_address) + u64::from(bytes);
+        // The address of nothing means nothing.
+        if bytes > 0 {
+            let aligned = regions_address.is_multiple_of(RECORD_ALIGN) && bytes.is_multiple_of(RECORD_ALIGN);
+            if !aligned || regions.end > memory_bytes {
+                return Err(LayoutError::Regions { address: regions_address, bytes });
+            }
+            if ![&head, &inbox, &outbox].into_iter().all(|part| apart(part, &regions)) {
+                return Err(LayoutError::Overlap);
+            }
+            // It lies inside the memory, which is a slice: its ends fit.
+            if memory[regions.start as usize..regions.end as usize].iter().any(|&byte| byte != 0) {
+                return Err(LayoutError::RegionsNotZero);
+            }
+        }
         let narrow = |at: u64| u32::try_from(at).map_err(|_| LayoutError::Block { address });
         Ok(Self {
             context: narrow(block + u64::from(CONTEXT_OFFSET))?,
@@ -212,6 +256,8 @@ impl ExchangeLayout {
             inbox_bytes_max: header.inbox_bytes_max,
             outbox: narrow(outbox.start)?,
             outbox_bytes_max: header.outbox_bytes_max,
+            regions: regions_address,
+            regions_bytes_max: bytes,
         })
     }
 }

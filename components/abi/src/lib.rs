@@ -15,6 +15,7 @@ pub mod message;
 pub mod name;
 pub mod outbox;
 pub mod random;
+pub mod region;
 
 pub use capability::{Capabilities, Capability};
 pub use exchange::{CallKind, ExchangeHeader, ExchangeLayout, FrameContext, LayoutError};
@@ -22,6 +23,7 @@ pub use message::{BounceReason, FaultNotice, InboxReader, InboxRecord, Inference
 pub use name::name_id;
 pub use outbox::{CheckedOutbox, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, RecordType};
 pub use random::{agent_key, philox4x32, random_u64};
+pub use region::{RegionReader, RegionView};
 
 /// The version of this ABI. A module that states another is refused at load.
 pub const ABI_VERSION: u32 = 1;

@@ -11,8 +11,8 @@ use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{
     ABI_VERSION, BounceReason, CallKind, Capability, EXPORT_EXCHANGE, EXPORT_EXPORT_STATE, EXPORT_IMPORT_STATE,
     EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE, EXPORT_SHUTDOWN, EXPORT_STEP, ExchangeHeader, FaultNotice,
-    FrameContext, IMPORT_MODULE, InferenceStatus, MAGIC, MessageHeader, Op, OutboxHeader, RecordType, exchange, kind,
-    name_id, philox4x32,
+    FrameContext, IMPORT_MODULE, InferenceStatus, MAGIC, MessageHeader, Op, OutboxHeader, RecordType, RegionView,
+    exchange, kind, name_id, philox4x32,
 };
 
 /// The cells of a row, without backticks.
@@ -91,8 +91,19 @@ fn records_are_laid_out_as_documented() {
     let (_, tables) = document();
     check_struct!(
         tables,
-        ExchangeHeader { magic, abi_version, inbox_offset, inbox_bytes_max, outbox_offset, outbox_bytes_max, reserved }
+        ExchangeHeader {
+            magic,
+            abi_version,
+            inbox_offset,
+            inbox_bytes_max,
+            outbox_offset,
+            outbox_bytes_max,
+            regions_address,
+            regions_bytes_max,
+            reserved,
+        }
     );
+    check_struct!(tables, RegionView { region, version, address, bytes });
     check_struct!(
         tables,
         FrameContext {

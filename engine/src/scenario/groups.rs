@@ -248,7 +248,7 @@ fn capabilities(cx: &mut Context, fields: &Fields<'_>) -> Capabilities {
 }
 
 /// An array of names, each of which `find` knows: sorted; `None` where the key is missing.
-fn each_name<T: Ord>(
+pub(super) fn each_name<T: Ord>(
     cx: &mut Context,
     fields: &Fields<'_>,
     key: &str,

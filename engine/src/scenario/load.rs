@@ -10,6 +10,7 @@ use super::fields::{Context, Fields, readable};
 use super::groups::{Names, groups, is_plain_name};
 use super::node::{Converter, Node};
 use super::params::Params;
+use super::regions::regions;
 use super::resources::{models, modules, topics};
 use super::schedule::scheduler;
 use super::source::{position, read};
@@ -21,7 +22,7 @@ use crate::problem::{Problem, Problems};
 /// How many problems of one scenario are said.
 const PROBLEMS_MAX: usize = 10;
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "name",
     "seed",
     "frames",
@@ -35,6 +36,7 @@ const KEYS: [&str; 14] = [
     "tenants",
     "groups",
     "swaps",
+    "regions",
     "expect",
 ];
 
@@ -87,6 +89,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
     let groups = groups(cx, &top, &Names { modules: &modules, topics: &topics, tenants: &tenants });
     check_starts(cx, &top, &tenants, &groups);
     let swaps = swaps(cx, &top, &groups, &modules, &models);
+    let regions = regions(cx, &top, &groups);
     let expect = expect(cx, &top, &groups, |at| position(source, at).0);
     Some(Scenario {
         name: name(cx, &top, path),
@@ -101,6 +104,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
         topics,
         scheduler,
         tenants,
+        regions,
         groups,
         input: input(cx, &top, options),
         expect,

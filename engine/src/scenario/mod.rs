@@ -1,7 +1,8 @@
 //! Scenario files: what to run. `docs/SCENARIO.md` is their reference.
 //!
 //! [`load`] reads one. The text becomes a tree of values that know their place (`node`), references to `[params]` are
-//! resolved in it, and readers (`fields`, `resources`, `tenants`, `schedule`, `groups`, `order`, `expect`) turn it into a checked [`Scenario`].
+//! resolved in it, and readers (`fields`, `resources`, `tenants`, `schedule`, `groups`, `order`, `regions`, `swaps`, `expect`) turn it
+//! into a checked [`Scenario`].
 
 mod canonical;
 mod expect;
@@ -11,6 +12,7 @@ mod load;
 mod node;
 mod order;
 mod params;
+mod regions;
 mod resources;
 mod schedule;
 mod source;
@@ -19,7 +21,9 @@ mod tenants;
 mod types;
 
 pub use load::{LoadOptions, load, parse};
-pub use types::{Expectation, ExpectedValue, GroupEntry, ModelEntry, ModuleEntry, Scenario, SwapEntry, TopicEntry};
+pub use types::{
+    Expectation, ExpectedValue, GroupEntry, ModelEntry, ModuleEntry, RegionEntry, Scenario, SwapEntry, TopicEntry,
+};
 
 pub(crate) use canonical::{key as toml_key, string as toml_string};
 pub(crate) use types::agent_in_group;

@@ -81,7 +81,13 @@ pub(super) fn topics(cx: &mut Context, top: &Fields<'_>) -> Vec<TopicEntry> {
 }
 
 /// The number of `name`, which no other name of its sort may have.
-fn unique_id<'a>(cx: &mut Context, ids: &mut HashMap<u64, &'a str>, name: &'a str, at: usize, path: &str) -> u64 {
+pub(super) fn unique_id<'a>(
+    cx: &mut Context,
+    ids: &mut HashMap<u64, &'a str>,
+    name: &'a str,
+    at: usize,
+    path: &str,
+) -> u64 {
     let id = name_id(name);
     match ids.insert(id, name) {
         Some(before) if before == name => {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use wasm_engine_abi::Capabilities;
 use wasm_engine_components::{
-    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, Schedule, SchedulerSettings, Swap, Tenant,
-    TenantId, TopicId,
+    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, RegionId, RegionOwner, Schedule,
+    SchedulerSettings, Swap, Tenant, TenantId, TopicId,
 };
 
 /// What to run.
@@ -35,6 +35,8 @@ pub struct Scenario {
     pub scheduler: SchedulerSettings,
     /// Tenants, in the order of their names. The tenant at position `i` has the id `i`.
     pub tenants: Vec<Tenant>,
+    /// Shared regions, in the order of their names.
+    pub regions: Vec<RegionEntry>,
     /// Groups in the order of the file. The group at position `i` has the id `i + 1`, also where it is disabled.
     pub groups: Vec<GroupEntry>,
     /// The events file, if any: `-` is standard input.
@@ -107,6 +109,21 @@ pub struct TopicEntry {
     pub name: String,
     /// The number of its name.
     pub id: TopicId,
+}
+
+/// A shared region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionEntry {
+    /// Its name.
+    pub name: String,
+    /// The number of its name.
+    pub id: RegionId,
+    /// Its size in bytes, at least 1.
+    pub bytes: u32,
+    /// Who writes it.
+    pub writer: RegionOwner,
+    /// Groups whose agents read it, sorted. Default: none.
+    pub readers: Vec<GroupId>,
 }
 
 /// A group of agents.

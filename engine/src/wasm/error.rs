@@ -228,6 +228,18 @@ pub enum ModuleProblem {
         /// The area's size.
         bytes_max: u32,
     },
+    /// The regions that a group reads don't fit.
+    #[error(
+        "the shared regions that group `{group}` reads take {bytes} bytes of its regions area, and it has {bytes_max}; build the agent with a larger one (`regions_bytes` in the Rust SDK), or take the group off the regions' `readers`"
+    )]
+    Regions {
+        /// The group.
+        group: String,
+        /// What they take, with the table.
+        bytes: u64,
+        /// The area's size.
+        bytes_max: u32,
+    },
     /// Its start function, or the placing of its segments, trapped.
     #[error(
         "its start failed: {reason}; the start function and the module's segments must work alone, without imports and within the group's fuel"

@@ -18,6 +18,7 @@ mod image;
 mod imports;
 mod instrument;
 mod interface;
+mod regions;
 mod runtime;
 mod shard;
 mod spread;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use wasm_engine_abi::{MessageHeader, padded};
-use wasm_engine_components::{Group, GroupId, limits::WASM_PAGE_BYTES};
+use wasm_engine_components::{Group, GroupId, Region, limits::WASM_PAGE_BYTES};
 use wasm_engine_systems::outbox::OutboxRules;
 use wasm_engine_systems::ports::{AgentRuntime, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults};
 use wasmtime::{Engine, Linker, Module};
@@ -18,6 +18,7 @@ use super::{
     image::StateExports,
     imports::{CallState, IMPORTS, linker},
     instrument::{Instrumented, instrument},
+    regions::Readable,
     shard::{Program, Recipe, SHARD_AGENTS, Shard, ShardPlan},
     spread::spread,
     stack::on_deep_stack,
@@ -70,6 +71,8 @@ pub struct WasmOptions {
     pub frame_period_us: u32,
     /// Where compiled code is kept; `None` for nowhere.
     pub cache_dir: Option<PathBuf>,
+    /// The shared regions, those that each frame's `StepBatch` will have.
+    pub regions: Vec<Region>,
 }
 
 /// Agents in wasmtime.
@@ -351,8 +354,10 @@ fn program(
         let (bytes, group) = (group.params.len() as u64 + RECORD_BYTES, group.group.name.clone());
         return Err(ModuleProblem::Params { group, bytes, bytes_max: layout.inbox_bytes_max });
     }
+    let readable = Readable::plan(group.group, &options.regions, &layout)?;
     Ok(Program {
         recipe,
+        readable,
         group: group.group.id,
         layout,
         image,
@@ -376,6 +381,7 @@ impl AgentRuntime for WasmRuntime {
             frame: batch.frame,
             digest_memories: batch.digest_memories,
             inbox: batch.inbox,
+            regions: batch.regions,
             desk: batch.desk,
             prefetch: batch.requests.len() >= PREFETCH_FROM_AGENTS,
         };

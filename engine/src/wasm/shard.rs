@@ -13,6 +13,7 @@ use super::{
     error::ModuleProblem,
     image::{Image, StateExports},
     imports::CallState,
+    regions::Readable,
     trap::start_failure,
 };
 
@@ -99,6 +100,8 @@ pub(super) struct Program {
     pub layout: ExchangeLayout,
     pub image: Image,
     pub rules: OutboxRules,
+    /// Shared regions that the agents read; `None` for none.
+    pub readable: Option<Readable>,
     pub params: Vec<u8>,
     pub seed: u64,
     pub frame_period_us: u32,
@@ -136,6 +139,8 @@ pub(super) struct Shard {
     pub store: Store<CallState>,
     pub hot: Vec<Hot>,
     pub cold: Vec<Cold>,
+    /// For each agent, how many frames' shared regions it has been shown; 0 for none at all. Empty where there is nothing to read.
+    pub shown: Vec<u64>,
     pub range: SlotRange,
     pub first_ordinal: u32,
     /// Slot of the first agent in the dense tables.
@@ -171,6 +176,7 @@ impl Shard {
             store: Store::new(engine, CallState::default()),
             hot: Vec::with_capacity(plan.agents as usize),
             cold: Vec::with_capacity(plan.agents as usize),
+            shown: Vec::new(),
             range,
             first_ordinal: plan.first_ordinal,
             first_slot: plan.first_slot,
@@ -194,6 +200,9 @@ impl Shard {
         let agent = AgentId::new(program.group, self.first_ordinal + at);
         self.hot.push(Hot { step, key: agent_key(program.seed, agent.0), vm, slot, used: false });
         self.cold.push(Cold { instance, receive });
+        if program.readable.is_some() {
+            self.shown.push(0);
+        }
         Ok(())
     }
 

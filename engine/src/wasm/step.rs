@@ -13,7 +13,7 @@ use wasm_engine_systems::{
     digest::memory_digest,
     outbox::{Desk, Fault, Outbox},
     packed::{PackedMessages, split},
-    ports::{InboxView, OutputChunk, StepOutcome, StepRequest},
+    ports::{InboxView, OutputChunk, SharedRegion, StepOutcome, StepRequest},
 };
 use wasmtime::{Func, Store, ValRaw};
 
@@ -36,6 +36,7 @@ pub(super) struct FrameCalls<'a> {
     pub frame: u64,
     pub digest_memories: bool,
     pub inbox: InboxView<'a>,
+    pub regions: &'a [SharedRegion<'a>],
     pub desk: Desk<'a>,
     /// Whether the agents are too many for the caches.
     pub prefetch: bool,
@@ -62,12 +63,13 @@ impl Shard {
         if self.hot.len() < self.agents_max as usize {
             self.make_room(requests);
         }
-        let Self { program, store, hot, cold, arena, first_slot, .. } = self;
+        let Self { program, store, hot, cold, shown, arena, first_slot, .. } = self;
         let credits = calls.desk.directory.group(program.group).map_or(u64::MAX, |group| group.credits);
         let credits =
             if credits < GroupLimits::UNBOUNDED { u32::try_from(credits).unwrap_or(u32::MAX) } else { u32::MAX };
+        let newest = program.readable.as_ref().map(|readable| readable.newest(calls.regions));
         let receives = program.recipe.calls.receive.is_some();
-        let mut caller = Caller { calls, credits, program, store, hot, cold, arena, receives };
+        let mut caller = Caller { calls, credits, program, store, hot, cold, shown, newest, arena, receives };
         core::mem::swap(&mut caller.store.data_mut().lines, &mut chunk.log_lines);
         for (position, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
             if calls.prefetch
@@ -106,6 +108,9 @@ pub(super) struct Caller<'a> {
     pub store: &'a mut Store<CallState>,
     pub hot: &'a mut [Hot],
     pub cold: &'a [Cold],
+    pub shown: &'a mut [u64],
+    /// The last frame in which a shared region that the agents read became another; `None` where they read none.
+    pub newest: Option<u64>,
     pub arena: &'a Arena,
     /// Whether the module exports `agent_receive`.
     pub receives: bool,
@@ -190,6 +195,9 @@ impl Caller<'_> {
             let Program { recipe, image, .. } = program;
             // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
             unsafe { image.restore(&recipe.state, self.store, instance, self.arena, callee.slot) };
+            if let Some(shown) = self.shown.get_mut(callee.at) {
+                *shown = 0;
+            }
         }
         let written = self.write_own(kind::PARAMS, &program.params, callee.slot);
         self.begin(request, callee, written);
@@ -213,6 +221,9 @@ impl Caller<'_> {
     #[inline]
     pub(super) fn begin(&mut self, request: &StepRequest, callee: Callee, written: Written) {
         self.write_context(request, callee, written);
+        if let Some(newest) = self.newest {
+            self.show_regions(callee, newest);
+        }
         let recipe = &self.program.recipe;
         self.store.set_fuel(recipe.limits.fuel_per_step_max).expect("fuel is on");
         if recipe.uses_imports {
@@ -226,6 +237,17 @@ impl Caller<'_> {
                 bytes: 0,
                 fault: None,
             });
+        }
+    }
+
+    /// Brings the agent's copies of shared regions up to date.
+    fn show_regions(&mut self, callee: Callee, newest: u64) {
+        let shown = core::mem::replace(&mut self.shown[callee.at], self.calls.frame + 1);
+        if newest >= shown
+            && let Some(readable) = &self.program.readable
+        {
+            // SAFETY: the layout, from which the areas come, was checked: see the module's head.
+            unsafe { readable.write(self.calls.regions, shown, callee.slot) };
         }
     }
 

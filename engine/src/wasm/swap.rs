@@ -50,6 +50,8 @@ pub(super) fn swap_group(
         digest_memories: batch.digest_memories,
         inbox: InboxView { firsts: &[], links: &[], chunks: &[], current: &[], host: &host },
         desk: Desk { frame: batch.frame, directory: &directory },
+        // Regions are shown with the first call after the swap.
+        regions: &[],
         prefetch: false,
     };
     let of_group = |shard: &&mut Shard| shard.program.group == batch.group;
@@ -113,10 +115,21 @@ impl Shard {
     }
 
     fn caller<'a>(&'a mut self, calls: &'a FrameCalls<'a>) -> ShardCaller<'a> {
-        let Self { program, store, hot, cold, arena, first_slot, .. } = self;
+        let Self { program, store, hot, cold, shown, arena, first_slot, .. } = self;
         ShardCaller {
             first_slot: *first_slot,
-            caller: Caller { calls, credits: u32::MAX, program, store, hot, cold, arena, receives: false },
+            caller: Caller {
+                calls,
+                credits: u32::MAX,
+                program,
+                store,
+                hot,
+                cold,
+                shown,
+                newest: None,
+                arena,
+                receives: false,
+            },
         }
     }
 
@@ -124,6 +137,7 @@ impl Shard {
     fn replace(&mut self, program: &Arc<Program>) {
         let before = core::mem::take(&mut self.hot);
         self.cold.clear();
+        self.shown.clear();
         self.program = Arc::clone(program);
         self.store = Store::new(program.recipe.pre.module().engine(), CallState::default());
         for (hot, at) in before.iter().zip(0_u32..) {

@@ -5,17 +5,19 @@ use wasm_engine_abi::{CallKind, Capabilities, InferenceStatus, MessageHeader, Op
 use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, OverflowPolicy};
 use wasm_engine_systems::outbox::{Outbox, OutboxRules};
 use wasm_engine_systems::ports::{
-    AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, StepBatch,
-    StepOutcome, StepResults, SwapBatch, SwapResults,
+    AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, SharedRegion,
+    StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults,
 };
 use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate};
 
 /// What a table's agent is shown of a call.
+#[allow(dead_code, reason = "each test that has this table looks at some of it")]
 pub struct Call<'a> {
     pub agent: AgentId,
     pub frame: u64,
     pub call: CallKind,
     pub inbox: Vec<(MessageHeader, Vec<u8>)>,
+    pub regions: &'a [SharedRegion<'a>],
     pub out: &'a mut Out,
 }
 
@@ -64,7 +66,14 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
                 CallKind::Init => Vec::new(),
                 _ => batch.inbox.of(request.slot).map(|(header, payload)| (*header, payload.to_vec())).collect(),
             };
-            (self.step)(Call { agent: request.agent, frame: batch.frame, call: request.call, inbox, out: &mut out });
+            (self.step)(Call {
+                agent: request.agent,
+                frame: batch.frame,
+                call: request.call,
+                inbox,
+                regions: batch.regions,
+                out: &mut out,
+            });
             let chunk = results.chunks.last_mut().expect("a chunk was pushed for the first request");
             let rules = OutboxRules { limits: self.limits, capabilities: Capabilities::ALL };
             let outbox = Outbox { bytes: &out.bytes, records: out.records, log_lines: 0 };

@@ -34,13 +34,13 @@ fn showing(from: u32, bytes: u32) -> String {
 #[test]
 fn the_context_says_who_when_and_what() {
     let group = Group { agents: 300, ..group(3, 300) };
-    let options = WasmOptions { seed: 11, frame_period_us: 2_000, cache_dir: None };
+    let options = WasmOptions { seed: 11, frame_period_us: 2_000, ..WasmOptions::default() };
     let source = source(&agent(&showing(CONTEXT, 64), ""));
     let programs = [GroupProgram { group: &group, module: 0, params: b"" }];
     let runtime = WasmRuntime::load(&options, &[source], &programs).unwrap();
     assert_eq!((runtime.inbox_bytes_max(GroupId(3)), runtime.inbox_bytes_max(GroupId(1))), (4096, 0));
     let agents = (0..300).map(|ordinal| AgentId::new(GroupId(3), ordinal)).collect();
-    let mut rig = Rig { runtime, agents, results: StepResults::default(), frame: 40, called: Vec::new() };
+    let mut rig = Rig::from(runtime, agents, 40);
     rig.frame(CallKind::Step, &[mail(299, 1, b"x")]);
     let context: FrameContext = bytemuck::pod_read_unaligned(rig.outbox(299)[0].payload);
     let agent = AgentId::new(GroupId(3), 299).0;
@@ -86,7 +86,7 @@ fn init_finds_the_parameters_in_its_inbox() {
     let programs = [GroupProgram { group: &group, module: 0, params: b"{a=1}" }];
     let runtime = WasmRuntime::load(&WasmOptions::default(), &[source(&with_init())], &programs).unwrap();
     let agents = vec![AgentId::new(GroupId(1), 0), AgentId::new(GroupId(1), 1)];
-    let mut rig = Rig { runtime, agents, results: StepResults::default(), frame: 5, called: Vec::new() };
+    let mut rig = Rig::from(runtime, agents, 5);
     rig.frame(CallKind::Init, &[]);
     let shown = rig.outbox(1)[0].payload;
     let header: MessageHeader = bytemuck::pod_read_unaligned(&shown[..48]);

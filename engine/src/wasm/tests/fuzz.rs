@@ -24,7 +24,7 @@ proptest! {
             Err(error) => prop_assert!(error.to_string().contains("module `m`")),
             Ok(runtime) => {
                 let agents = vec![AgentId::new(GroupId(1), 0), AgentId::new(GroupId(1), 1)];
-                let mut rig = Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new() };
+                let mut rig = Rig::from(runtime, agents, 0);
                 for call in [CallKind::Init, CallKind::Step, CallKind::Step, CallKind::Init, CallKind::Shutdown] {
                     rig.frame(call, &[]);
                     prop_assert!(rig.results.outcomes.iter().all(|outcome| outcome.fuel <= 10_000));

@@ -8,6 +8,7 @@ mod fuzz;
 mod hostile;
 mod modules;
 mod parallel;
+mod regions;
 mod restart;
 mod speed;
 mod swap;
@@ -16,12 +17,12 @@ use std::path::PathBuf;
 
 use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
 use wasm_engine_components::{
-    AgentId, FaultKind, Group, GroupId, GroupLimits, Mailbox, OverflowPolicy, message::Recipient,
+    AgentId, FaultKind, Group, GroupId, GroupLimits, Mailbox, OverflowPolicy, Region, RegionState, message::Recipient,
 };
 use wasm_engine_systems::directory::{Directory, GroupRange};
 use wasm_engine_systems::outbox::Desk;
 use wasm_engine_systems::ports::{
-    AgentRuntime, Delivery, HostInbox, InboxView, Link, StepBatch, StepOutcome, StepRequest, StepResults,
+    AgentRuntime, Delivery, HostInbox, InboxView, Link, SharedRegion, StepBatch, StepOutcome, StepRequest, StepResults,
 };
 
 use super::{GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
@@ -35,9 +36,13 @@ const INBOX: u32 = BLOCK + 128;
 /// Address of their outbox, 8,192 bytes.
 const OUTBOX: u32 = BLOCK + 8192;
 
-/// The data segment of an exchange block.
+/// The data segment of an exchange block without a regions area.
 fn header(magic: u32, version: u32, inbox: (u32, u32), outbox: (u32, u32)) -> String {
-    let words = [magic, version, inbox.0, inbox.1, outbox.0, outbox.1];
+    header_with(magic, version, inbox, outbox, (0, 0))
+}
+
+fn header_with(magic: u32, version: u32, inbox: (u32, u32), outbox: (u32, u32), regions: (u32, u32)) -> String {
+    let words = [magic, version, inbox.0, inbox.1, outbox.0, outbox.1, regions.0, regions.1];
     words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect()
 }
 
@@ -108,6 +113,8 @@ struct Rig {
     frame: u64,
     /// The slots that were called in the last frame, in that order.
     called: Vec<u32>,
+    /// What the next frame's agents see of the shared regions.
+    regions: Vec<(Region, RegionState)>,
 }
 
 /// A message that an agent sent.
@@ -141,7 +148,11 @@ impl Rig {
     fn of(text: &str, group: &Group) -> Self {
         let runtime = load(text, group).unwrap_or_else(|error| panic!("{error}"));
         let agents = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal)).collect();
-        Self { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new() }
+        Self::from(runtime, agents, 0)
+    }
+
+    fn from(runtime: WasmRuntime, agents: Vec<AgentId>, frame: u64) -> Self {
+        Self { runtime, agents, results: StepResults::default(), frame, called: Vec::new(), regions: Vec::new() }
     }
 
     /// One frame in which the agents at `slots` are called, in that order.
@@ -163,7 +174,15 @@ impl Rig {
         let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], current: &[], host: &host };
         let directory = directory();
         let desk = Desk { frame: self.frame, directory: &directory };
-        let batch = StepBatch { frame: self.frame, digest_memories: digest, requests: &requests, inbox, desk };
+        let regions: Vec<_> = self.regions.iter().map(|(region, state)| SharedRegion { region, state }).collect();
+        let batch = StepBatch {
+            frame: self.frame,
+            digest_memories: digest,
+            requests: &requests,
+            inbox,
+            regions: &regions,
+            desk,
+        };
         self.runtime.step(&batch, &mut self.results);
         self.frame += 1;
     }

@@ -80,7 +80,7 @@ fn groups_are_dense_in_slots_and_apart_in_chunks() {
     let runtime = WasmRuntime::load(&WasmOptions::default(), &sources, &programs).unwrap();
     assert_eq!(runtime.inbox_bytes_max(GroupId(5)), 4096);
     let agents = groups.iter().flat_map(|group| (0..group.agents).map(|n| AgentId::new(group.id, n))).collect();
-    let mut rig = Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new() };
+    let mut rig = Rig::from(runtime, agents, 0);
     rig.frame(CallKind::Step, &[mail(300, 1, b"a"), mail(301, 2, b"b"), mail(557, 3, b"c")]);
     let chunks: Vec<u32> = rig.results.chunks.iter().map(|chunk| chunk.group.0).collect();
     assert_eq!(chunks, [1, 1, 4, 9, 9]);

@@ -82,6 +82,43 @@ fn parts_of_a_step() {
     });
 }
 
+/// What a reader's copy of a shared region costs: a frame in which it has changed, less one in which it hasn't.
+#[test]
+#[ignore = "a measurement"]
+fn copies_of_a_region() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(32 << 20).build().unwrap();
+    pool.install(|| {
+        let nothing = time(&mut Rig::of(&agent("i32.const 0", ""), &group(1, 1_000)), CallKind::Step, 0, 2_000);
+        eprintln!("an agent that reads no region: {nothing:.1} ns a call");
+        for (agents, bytes) in [(1_000, 1_024), (1_000, 16 << 10), (1_000, 64 << 10), (10, 64 << 10), (20, 16 << 20)] {
+            let mut rig = super::regions::reader_of(bytes, agents);
+            let unchanged = time(&mut rig, CallKind::Step, 0, 2_000);
+            let rounds = (1 << 30) / bytes / agents + 1;
+            let mut best = f64::MAX;
+            for _ in 0..3 {
+                let began = cpu_seconds();
+                for _ in 0..rounds {
+                    rig.frame_of(&[], CallKind::Step, &[], false);
+                    rig.write(1, 0, &[1]);
+                    rig.frame_of(&(0..agents).collect::<Vec<_>>(), CallKind::Step, &[], false);
+                }
+                best = best.min(cpu_seconds() - began);
+            }
+            let changed = best * 1e9 / f64::from(rounds) / f64::from(agents);
+            let kib = f64::from(bytes) / 1024.0;
+            eprintln!(
+                "{kib} KiB, {agents} readers: {unchanged:.1} ns a call; changed {changed:.0} ns, {:.1} ns a KiB",
+                (changed - unchanged) / kib
+            );
+        }
+        let random = "(import \"wasm_engine\" \"random\" (func $random (param i32 i32) (result i64)))";
+        let step = "(local $i i32) (loop $l (drop (call $random (i32.const 0) (local.get $i)))
+            (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000)))) i32.const 0";
+        let calls = time(&mut Rig::of(&agent_with(random, step, ""), &group(1, 100)), CallKind::Step, 0, 400);
+        eprintln!("a call of an import: {:.1} ns", calls / 1_000.0);
+    });
+}
+
 /// Nanoseconds of all threads together per call, the best of ten.
 fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
     let agents = rig.agents.len() as u32;
@@ -99,11 +136,13 @@ fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
     let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], current: &[], host: &host };
     let directory = directory();
     let desk = Desk { frame: 0, directory: &directory };
+    let regions: Vec<_> = rig.regions.iter().map(|(region, state)| SharedRegion { region, state }).collect();
     let mut best = f64::MAX;
     for _ in 0..10 {
         let began = cpu_seconds();
         for frame in 0..rounds.div_ceil(4) {
-            let batch = StepBatch { frame: u64::from(frame), digest_memories: false, requests: &requests, inbox, desk };
+            let (frame, regions) = (u64::from(frame), &regions);
+            let batch = StepBatch { frame, digest_memories: false, requests: &requests, inbox, regions, desk };
             rig.runtime.step(&batch, &mut rig.results);
         }
         best = best.min(cpu_seconds() - began);

@@ -50,7 +50,8 @@ fn rig(texts: &[&str], group: &Group) -> Rig {
     let runtime = WasmRuntime::load_with_swaps(&WasmOptions::default(), &sources, &programs, &swaps);
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     let agents = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal)).collect();
-    let mut rig = Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new() };
+    let mut rig =
+        Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new(), regions: Vec::new() };
     rig.frame(CallKind::Init, &[]);
     rig
 }
@@ -290,7 +291,8 @@ fn other_groups_are_left_alone() {
     let swaps = [ModuleSwap { group: GroupId(2), module: 1 }];
     let runtime = WasmRuntime::load_with_swaps(&WasmOptions::default(), &sources, &programs, &swaps).unwrap();
     let agents = groups.iter().flat_map(|group| (0..group.agents).map(|n| AgentId::new(group.id, n))).collect();
-    let mut rig = Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new() };
+    let mut rig =
+        Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new(), regions: Vec::new() };
     assert_eq!(rig.counts(), [1; 6]);
     let requests = [2, 3, 4].map(|slot| SwapRequest { agent: rig.agents[slot as usize], slot, init: false });
     let mut results = SwapResults::default();

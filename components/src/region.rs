@@ -1,0 +1,87 @@
+//! Shared regions: named bytes that one writes and many read. What is written in a frame is read from the next one on.
+
+use bevy_ecs::component::Component;
+use serde::{Deserialize, Serialize};
+
+use crate::GroupId;
+
+/// The number of a region: [`wasm_engine_abi::name_id`] of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RegionId(pub u64);
+
+/// A region, as its scenario describes it. Fixed for a run.
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The number of its name.
+    pub id: RegionId,
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes, at least 1.
+    pub bytes: u32,
+    /// Who writes it.
+    pub writer: RegionOwner,
+    /// The groups whose agents read it: sorted.
+    pub readers: Vec<GroupId>,
+}
+
+/// Who may write to a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RegionOwner {
+    /// The agents of a group.
+    Group(GroupId),
+    /// Native systems.
+    Native,
+}
+
+/// What a region holds. State.
+#[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionState {
+    /// How many frames have written to it: 0, and then all bytes are zeros, until the first did.
+    pub version: u64,
+    /// The first frame that sees this version; 0 for version 0. Whoever was called in it or later has nothing to be told.
+    pub since_frame: u64,
+    /// As many bytes as the region has.
+    pub bytes: Vec<u8>,
+}
+
+impl Region {
+    /// What the region holds before its first write.
+    pub fn zeros(&self) -> RegionState {
+        RegionState { version: 0, since_frame: 0, bytes: vec![0; self.bytes as usize] }
+    }
+}
+
+impl RegionState {
+    /// Writes `bytes` from the byte `start` on, in `frame`. All writes of one frame make one version. What doesn't lie inside
+    /// the region isn't written. Gives whether this was the version's first write.
+    pub fn write(&mut self, frame: u64, start: u64, bytes: &[u8]) -> bool {
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let end = start.saturating_add(bytes.len());
+        let Some(target) = self.bytes.get_mut(start..end) else { return false };
+        target.copy_from_slice(bytes);
+        let first = self.since_frame != frame + 1;
+        if first {
+            self.version += 1;
+            self.since_frame = frame + 1;
+        }
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writes_of_a_frame_make_one_version() {
+        let (id, name) = (RegionId(1), "a".to_owned());
+        let region = Region { id, name, bytes: 4, writer: RegionOwner::Native, readers: Vec::new() };
+        let mut state = region.zeros();
+        assert_eq!((state.write(0, 3, &[1]), state.write(0, 0, &[2, 3]), state.write(1, 4, &[])), (true, false, true));
+        assert_eq!(state, RegionState { version: 2, since_frame: 2, bytes: vec![2, 3, 0, 1] });
+        for (start, bytes) in [(4, &[9][..]), (1, &[9; 4]), (u64::MAX, &[9]), (u64::MAX - 1, &[9, 9])] {
+            assert!(!state.write(2, start, bytes));
+        }
+        assert_eq!(state, RegionState { version: 2, since_frame: 2, bytes: vec![2, 3, 0, 1] });
+    }
+}
