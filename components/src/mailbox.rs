@@ -1,6 +1,8 @@
 //! Mailboxes: entities of their own, one for each agent. What a mailbox was given in a frame is a list of the frame's
 //! messages; only what its agent couldn't take yet is kept apart, in its [`Backlog`].
 
+use std::collections::VecDeque;
+
 use bevy_ecs::component::Component;
 use bevy_ecs::entity::Entity;
 use serde::{Deserialize, Serialize};
@@ -48,7 +50,7 @@ pub struct MailboxCounters {
 
 /// Messages that wait because their agent isn't stepped. Oldest first. State.
 #[derive(Component, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backlog(pub Vec<StoredMessage>);
+pub struct Backlog(pub VecDeque<StoredMessage>);
 
 /// A message with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -195,8 +195,8 @@ impl Overflow<'_, '_, '_> {
         let bytes_of = |at| record_bytes(sorter.message(at).payload_bytes);
         let (mut dropped, mut kept, mut dropped_held) = (Vec::new(), 0, Vec::new());
         let drop_held = || {
-            kept += backlog.0[kept..].iter().position(|stored| stored.header.sender != sender::ENGINE)?;
-            let header = backlog.0.remove(kept).header;
+            kept += backlog.0.range(kept..).position(|stored| stored.header.sender != sender::ENGINE)?;
+            let header = backlog.0.remove(kept)?.header;
             dropped_held.push(header);
             Some(record_bytes(header.payload_bytes))
         };
