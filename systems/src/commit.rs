@@ -157,8 +157,7 @@ pub fn commit_terminations(
         let at = index as usize;
         scheduler.forget(index);
         requests.forget(directory.ids[at]);
-        if waiting.holding.remove(&index) {
-            waiting.changed.insert(index);
+        if waiting.release(index) {
             mailroom.inboxes.forget_held(index);
             if let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[at]) {
                 backlog.0.clear();

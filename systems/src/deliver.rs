@@ -12,7 +12,7 @@ use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader};
 use wasm_engine_components::{
     Address, AgentFault, AgentId, Backlog, FaultKind, GroupId, InferenceJob, JobData, Lifecycle, Mailbox,
-    MailboxCounters, Members, OverflowPolicy, Recipient, StoredMessage,
+    MailboxCounters, Members, OverflowPolicy, Recipient, StoredMessage, Trigger,
 };
 
 use crate::directory::Directory;
@@ -118,10 +118,9 @@ impl Router<'_, '_> {
 
     /// What waited in an agent's backlog goes to the head of its inbox.
     pub(crate) fn release(&mut self, index: u32) {
-        if !self.waiting.holding.remove(&index) {
+        if !self.waiting.release(index) {
             return;
         }
-        self.waiting.changed.insert(index);
         let Ok((_, _, mut backlog)) = self.mailboxes.get_mut(self.directory.mailboxes[index as usize]) else { return };
         let Mailroom { host, inboxes, .. } = self.mailroom.as_mut();
         let put = |stored: StoredMessage| Delivery {
@@ -146,8 +145,7 @@ impl Router<'_, '_> {
             backlog.0.extend(stored);
             report.counts.delivered -= (backlog.0.len() - before) as u64;
             mailroom.inboxes.hold(index);
-            waiting.holding.insert(index);
-            waiting.changed.insert(index);
+            waiting.hold(index, directory.group_at(index).schedule.trigger == Trigger::Message);
         }
     }
 }
@@ -202,7 +200,7 @@ impl Overflow<'_, '_, '_> {
         };
         let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
         if backlog.0.is_empty() {
-            self.waiting.holding.remove(&index);
+            self.waiting.release(index);
         }
         let full = BounceReason::MailboxFull;
         self.refusals.extend(dropped_held.into_iter().map(|header| Refusal { index, at: None, header, reason: full }));

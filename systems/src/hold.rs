@@ -14,6 +14,8 @@ use crate::directory::Directory;
 pub struct WaitingMailboxes {
     /// Those with a backlog.
     pub holding: BTreeSet<u32>,
+    /// Of those, the ones of agents that are called when there are messages for them.
+    pub waking: BTreeSet<u32>,
     /// Those whose backlog or counters changed.
     pub changed: BTreeSet<u32>,
     /// What those that ever changed contribute to their lane.
@@ -42,5 +44,26 @@ pub fn digest_mailboxes(
         };
         let before = waiting.digests.insert(index, after).unwrap_or(0);
         lanes.mailboxes = lanes.mailboxes.wrapping_sub(before).wrapping_add(after);
+    }
+}
+
+impl WaitingMailboxes {
+    /// A mailbox holds something back.
+    pub(crate) fn hold(&mut self, index: u32, wakes: bool) {
+        self.holding.insert(index);
+        self.changed.insert(index);
+        if wakes {
+            self.waking.insert(index);
+        }
+    }
+
+    /// A mailbox holds nothing back any more; `false` if it didn't before.
+    pub(crate) fn release(&mut self, index: u32) -> bool {
+        if !self.holding.remove(&index) {
+            return false;
+        }
+        self.waking.remove(&index);
+        self.changed.insert(index);
+        true
     }
 }

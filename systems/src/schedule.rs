@@ -302,8 +302,9 @@ impl Scheduler {
         // Whoever is deferred now is still pending in the next frame.
         directory.pending = pending;
         if by_message {
-            let mail = inboxes.touched.iter().chain(&waiting.holding).copied();
-            found.extend(mail.filter(|&index| directory.group_at(index).schedule.trigger == Trigger::Message));
+            let wakes = |index: &u32| directory.group_at(*index).schedule.trigger == Trigger::Message;
+            found.extend(inboxes.touched.iter().copied().filter(wakes));
+            found.extend(&waiting.waking);
         }
         found.extend(self.deferred.keys());
         found.extend(self.ring(frame, directory));
