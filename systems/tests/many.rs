@@ -1,0 +1,54 @@
+//! Many recipients of one message: it is stored once, and each recipient costs a link.
+
+mod table;
+
+use table::{Call, app, group};
+use wasm_engine_abi::{CallKind, MessageHeader, Op, name_id};
+use wasm_engine_components::{AgentId, FrameInputs, GroupId, Topic, TopicId};
+use wasm_engine_systems::mailroom::{Mailroom, Outputs};
+use wasm_engine_systems::{Population, run_frame};
+
+const SUBSCRIBERS: u32 = 100_000;
+const PAYLOAD_BYTES: usize = 64 << 10;
+
+fn population() -> Population {
+    let mut readers = group(1, SUBSCRIBERS);
+    readers.subscribe = vec![TopicId(name_id("news"))];
+    readers.inbox_bytes_max = 1 << 20;
+    Population {
+        groups: vec![readers, group(2, 1)],
+        topics: vec![Topic { id: TopicId(name_id("news")), name: "news".into() }],
+        ..Population::default()
+    }
+}
+
+/// One agent sends one message to many; what the host keeps of it, in words, and how many links lead to it.
+fn stored(op: Op, target: u64) -> (u32, usize) {
+    let writer = AgentId::new(GroupId(2), 0);
+    let step = move |call: Call<'_>| {
+        if call.agent == writer && call.call == CallKind::Step && call.frame == 1 {
+            call.out.push(op, target, 1, 0, &[7; PAYLOAD_BYTES]);
+        }
+        // Only one looks: the table's agents are given copies.
+        if call.frame == 2 && call.agent.ordinal() == SUBSCRIBERS - 1 {
+            assert!(call.inbox.iter().any(|(_, payload)| payload.len() == PAYLOAD_BYTES));
+        }
+    };
+    let mut app = app(population(), step);
+    for _ in 0..2 {
+        run_frame(app.world_mut(), FrameInputs::default());
+    }
+    let words = app.world().resource::<Outputs>().now.chunks.iter().map(|chunk| chunk.messages.place()).sum();
+    let record = run_frame(app.world_mut(), FrameInputs::default());
+    assert_eq!(record.counts.delivered, u64::from(SUBSCRIBERS));
+    let mailroom = app.world().resource::<Mailroom>();
+    assert_eq!(mailroom.host.messages.place(), 0);
+    (words, mailroom.inboxes.links.len())
+}
+
+#[test]
+fn a_payload_for_a_hundred_thousand_is_kept_once() {
+    let words = ((PAYLOAD_BYTES + size_of::<MessageHeader>()) / 8) as u32;
+    assert_eq!(stored(Op::Publish, name_id("news")), (words, SUBSCRIBERS as usize));
+    assert_eq!(stored(Op::Broadcast, 1), (words, SUBSCRIBERS as usize));
+}
