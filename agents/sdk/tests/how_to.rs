@@ -40,7 +40,8 @@ fn the_how_to_links_agents_as_the_samples_do() {
 fn the_how_to_s_excerpts_are_from_the_samples() {
     let text = read("docs/how-to/write-an-agent.md");
     let mut found = 0;
-    for block in text.split("\n```rust excerpt of ").skip(1) {
+    let excerpts = |language| text.split(&format!("\n```{language} excerpt of ")).skip(1).collect::<Vec<_>>();
+    for block in [excerpts("rust"), excerpts("toml")].concat() {
         let (path, rest) = block.split_once('\n').expect("a block has lines");
         let excerpt = rest.split("\n```").next().unwrap_or_default();
         let source = read(path);

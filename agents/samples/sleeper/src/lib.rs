@@ -6,12 +6,19 @@
 //!
 //! For groups that are called only by timer (`schedule = "timer"`), or by timer and messages (`"message"`). A message wakes it too, and
 //! is counted: with its next waking it records `messages`, if there were any.
+//!
+//! What it counted, and the frame for which it asked, survive a hot swap to a module that reads the same form.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
-use wasm_engine_sdk::{Agent, Context, Failure, Message, Params, agent};
+use wasm_engine_sdk::{Agent, Context, Failure, Message, Params, StateWriter, Swappable, agent};
 
 /// `period` is 0.
 const BAD_PARAMS: Failure = Failure::new(1);
+/// The state that another module left isn't of the form [`FORM`].
+const BAD_STATE: Failure = Failure::new(2);
+
+/// The form of the state, which comes first in it: five u64, little-endian. Another order, or another number, is another form.
+const FORM: [u8; 8] = 1_u64.to_le_bytes();
 
 struct Sleeper {
     period: u64,
@@ -61,7 +68,25 @@ impl Agent for Sleeper {
     }
 }
 
-agent!(Sleeper, inbox_bytes = 1024, outbox_bytes = 256, state = Sleeper::NEW);
+impl Swappable for Sleeper {
+    fn export_state(&self, state: &mut StateWriter<'_>) -> Result<(), Failure> {
+        state.write(&FORM)?;
+        state.write(&self.next.to_le_bytes())?;
+        for count in [self.wakes, self.late, self.messages] {
+            state.write(&count.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn import_state(&mut self, _ctx: &mut Context<'_>, state: &[u8]) -> Result<(), Failure> {
+        let (&[FORM, next, wakes, late, messages], []) = state.as_chunks() else { return Err(BAD_STATE) };
+        self.next = u64::from_le_bytes(next);
+        [self.wakes, self.late, self.messages] = [wakes, late, messages].map(i64::from_le_bytes);
+        Ok(())
+    }
+}
+
+agent!(Sleeper, inbox_bytes = 1024, outbox_bytes = 256, state = Sleeper::NEW, swappable);
 
 #[cfg(test)]
 mod tests {
@@ -116,6 +141,42 @@ mod tests {
             assert_eq!(sleeper.init("period = 5\n"), Ok(vec![Output::Wake { frame: 3 }]));
             assert_eq!(sleeper.step(called, &[]), Ok(woken(1, 1, next)), "called in frame {called}");
         }
+    }
+
+    #[test]
+    fn a_swap_keeps_what_it_counted() {
+        let mut old = sleeper(2);
+        assert_eq!(old.init("period = 5\n"), Ok(vec![Output::Wake { frame: 3 }]));
+        let message = Incoming::message(AgentId::new(2, 0), 1, &[]);
+        assert_eq!(old.step(1, &[message]), Ok(vec![]));
+        assert!(old.step(4, &[]).is_ok());
+        let state = old.export_state(6).expect("it leaves its state");
+        let numbers: Vec<_> = [1_u64, 8, 1, 1, 1].iter().flat_map(|number| number.to_le_bytes()).collect();
+        assert_eq!(state, numbers, "form, next, wakes, late, messages");
+
+        // The wish for frame 8 is the engine's to keep, and that of `init` is dropped.
+        let mut new = sleeper(2);
+        assert!(new.init_in(6, "period = 5\n").is_ok());
+        assert_eq!(new.import_state(6, &state), Ok(()));
+        assert_eq!(new.step(6, &[]), Ok(vec![]));
+        let expected = vec![record("wakes", 2), record("late", 1), record("messages", 1), Output::Wake { frame: 13 }];
+        assert_eq!(new.step(8, &[]), Ok(expected));
+    }
+
+    #[test]
+    fn a_state_of_another_form_is_refused() {
+        let mut new = sleeper(0);
+        assert_eq!(new.init("period = 5\n"), Ok(vec![Output::Wake { frame: 1 }]));
+        let form: Vec<u8> = [1_u64, 8, 2, 0, 0].iter().flat_map(|number| number.to_le_bytes()).collect();
+        let mut later = form.clone();
+        later[0] = 2;
+        let longer = [&form[..], &[0]].concat();
+        let one_more = [&form[..], &[0; 8]].concat();
+        for state in [&[][..], &form[..39], &form[..32], &longer, &one_more, &later] {
+            assert_eq!(new.import_state(3, state), Err(BAD_STATE), "{} bytes", state.len());
+        }
+        assert_eq!(new.step(1, &[]), Ok(woken(1, 0, 6)), "it is as it was");
+        assert_eq!(new.import_state(3, &form), Ok(()));
     }
 
     #[test]
