@@ -63,7 +63,10 @@ pub fn collect_outputs(
         commands: &mut commands,
     };
     let mut fuel = vec![0_u64; directory.groups.len()];
-    for chunk in &outputs.now.chunks {
+    let mut chunks: Vec<&OutputChunk> = outputs.now.chunks.iter().collect();
+    // They lie as the waves came, and inboxes of this frame name them so.
+    chunks.sort_by_key(|chunk| chunk.group);
+    for chunk in chunks {
         let Some(at) = directory.group_position(chunk.group) else { continue };
         let group = &directory.groups[at];
         lanes.outboxes[at] = lanes.outboxes[at].wrapping_add(chunk.outbox_sum);

@@ -36,6 +36,8 @@ pub fn gather_messages(
 ) {
     let Outputs { now, before } = outputs.as_mut();
     std::mem::swap(now, before);
+    // They came wave by wave. Each group is in one wave; the order of waves is no order of ids.
+    before.chunks.sort_by_key(|chunk| chunk.group);
     let room = mailroom.as_mut();
     let host = &mut room.host;
     host.clear();

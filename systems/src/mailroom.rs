@@ -74,7 +74,7 @@ impl Mailroom {
         outputs: &'a Outputs,
         topic: u32,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
-        let view = self.view(&outputs.before, &[]);
+        let view = self.view(&outputs.before, &outputs.now.chunks);
         let host = self.host.addresses.iter().map(|address| (Delivery::HOST, address));
         let agents = (0..).zip(&outputs.before.chunks);
         let agents = agents.flat_map(|(chunk, output)| output.addresses.iter().map(move |address| (chunk, address)));
@@ -89,6 +89,6 @@ impl Mailroom {
         outputs: &'a Outputs,
         index: u32,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
-        self.view(&outputs.before, &[]).of(index)
+        self.view(&outputs.before, &outputs.now.chunks).of(index)
     }
 }
