@@ -100,12 +100,16 @@ impl Kernel<'_, '_> {
         self.settle(at, id, index);
         self.announce(issuer, id);
         if !payload.is_empty() {
-            let from = match issuer {
-                Issuer::External => sender::EXTERNAL,
-                Issuer::Native => sender::NATIVE,
-                Issuer::Agent { id, .. } => id.0,
+            let frame = self.clock.frame;
+            let header = MessageHeader { frame, kind, ..MessageHeader::default() };
+            let header = match issuer {
+                Issuer::External => MessageHeader { sender: sender::EXTERNAL, ..header },
+                Issuer::Native => MessageHeader { sender: sender::NATIVE, frame: frame - 1, ..header },
+                // It was sent when it was asked for, under the number of the record that asked.
+                Issuer::Agent { id, correlation, sequence } => {
+                    MessageHeader { sender: id.0, correlation, sequence, frame: frame - 1, ..header }
+                }
             };
-            let header = MessageHeader { sender: from, frame: self.clock.frame, kind, ..MessageHeader::default() };
             self.mailroom.events.push(Recipient::Agent(index), header, payload);
         }
         Ok(())
@@ -169,7 +173,7 @@ impl Kernel<'_, '_> {
     }
 
     fn order(&mut self, issuer: Issuer, agent: AgentId, order: Order) -> Result<(), BounceReason> {
-        let (group, index) = self.directory.find(agent).ok_or(BounceReason::UnknownRecipient)?;
+        let (group, index) = self.directory.find(agent).ok_or_else(|| self.directory.absence(agent))?;
         let own = matches!(issuer, Issuer::Agent { id, .. } if id == agent);
         if !own && !self.may(issuer, group.id) {
             return Err(BounceReason::Refused);

@@ -15,7 +15,7 @@ use wasm_engine_components::{
     MailboxCounters, Members, OverflowPolicy, Recipient, StoredMessage,
 };
 
-use crate::directory::Directory;
+use crate::directory::{Directory, GroupRange};
 use crate::frame::{FrameClock, FrameReport};
 use crate::hold::WaitingMailboxes;
 use crate::inboxes::Inboxes;
@@ -222,7 +222,7 @@ impl Overflow<'_, '_, '_> {
         for Refusal { index, header, reason, .. } in &refusals {
             sorter.bounce(bounces, *index, header, *reason, frame);
             if header.status == status::REQUEST && header.sender > sender::NATIVE {
-                requests.give_up(AgentId(header.sender), header.correlation);
+                requests.give_up(AgentId(header.sender), header.correlation, header.frame);
             }
             report.counts.drop_messages(*reason, 1);
             waiting.changed.insert(*index);
@@ -306,17 +306,19 @@ impl Sorter<'_, '_, '_> {
         found.clear();
         let from = AgentId(self.message(at).sender);
         match address.recipient() {
-            Recipient::Agent(index) => found.extend(self.is_in(part, from.group(), index).then_some(index)),
+            Recipient::Agent(index) => {
+                found.extend(self.is_in(part, from.group(), self.directory.group_at(index)).then_some(index));
+            }
             Recipient::Topic(topic) => {
                 let (_, entity) = self.directory.topics[topic as usize];
                 let Ok(members) = self.members.get(entity) else { return };
                 let find = |&member: &AgentId| self.directory.find(member).filter(|(group, _)| group.takes_from(from));
-                let find = members.0.iter().filter_map(find).map(|(_, index)| index);
-                found.extend(find.filter(|&index| self.is_in(part, from.group(), index)));
+                let find = members.0.iter().filter_map(find).filter(|(group, _)| self.is_in(part, from.group(), group));
+                found.extend(find.map(|(_, index)| index));
             }
             Recipient::Group(group) => {
                 let group = &self.directory.groups[group as usize];
-                if !group.takes_from(from) || !self.is_in(part, from.group(), group.start) {
+                if !group.takes_from(from) || !self.is_in(part, from.group(), group) {
                     return;
                 }
                 let lives = |&index: &u32| {
@@ -329,11 +331,7 @@ impl Sorter<'_, '_, '_> {
         }
     }
 
-    fn is_in(&self, part: Part, from: GroupId, index: u32) -> bool {
-        if !self.directory.has_edges {
-            return true;
-        }
-        let group = self.directory.group_at(index);
+    fn is_in(&self, part: Part, from: GroupId, group: &GroupRange) -> bool {
         match part {
             Part::Later => !group.comes_after(from),
             Part::Wave(wave) => group.comes_after(from) && group.wave == wave,
@@ -352,11 +350,6 @@ impl Sorter<'_, '_, '_> {
     /// Tells the sender of a message to one agent that wasn't taken, where the sender is an agent. A publication or a broadcast is
     /// counted alone: it may be refused by any number of recipients.
     fn bounce(&self, bounces: &mut HostMessages, index: u32, of: &MessageHeader, reason: BounceReason, frame: u64) {
-        if of.sender <= sender::NATIVE || of.topic != 0 || of.status == status::BROADCAST {
-            return;
-        }
-        if let Some(to) = self.directory.index(AgentId(of.sender)) {
-            bounces.bounce(of, self.directory.ids[index as usize].0, to, reason, frame);
-        }
+        bounces.return_to_sender(self.directory, of, self.directory.ids[index as usize].0, reason, frame);
     }
 }

@@ -1,10 +1,11 @@
 //! The frame's messages, and the lists into which they are sorted by recipient.
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_abi::message::sender;
+use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
-use wasm_engine_components::{Recipient, StoredMessage};
+use wasm_engine_components::{AgentId, Recipient, StoredMessage};
 
+use crate::directory::Directory;
 use crate::inboxes::Inboxes;
 use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk, StepResults};
 
@@ -57,6 +58,24 @@ impl HostMessages {
             payload_bytes: 0,
         };
         self.push(Recipient::Agent(to), header, Vec::new());
+    }
+
+    /// Adds the bounce of a message that was taken before to its sender, if that is an agent that hasn't ended: the place of one
+    /// that has may be another's by the time the bounce arrives.
+    pub(crate) fn return_to_sender(
+        &mut self,
+        directory: &Directory,
+        of: &MessageHeader,
+        meant_for: u64,
+        reason: BounceReason,
+        frame: u64,
+    ) {
+        if of.sender <= sender::NATIVE || of.topic != 0 || of.status == status::BROADCAST {
+            return;
+        }
+        if let Some(to) = directory.alive(AgentId(of.sender)) {
+            self.bounce(of, meant_for, to, reason, frame);
+        }
     }
 }
 

@@ -138,7 +138,11 @@ impl Desk<'_> {
                 BounceReason::Terminated
             }
             Some(_) => BounceReason::Refused,
-            None => BounceReason::UnknownRecipient,
+            // Whoever had the id is heard no more; what group it was in still says whom it took messages from.
+            None if !self.directory.group(to.group()).is_none_or(|group| group.takes_from(from.agent)) => {
+                BounceReason::Refused
+            }
+            None => self.directory.absence(to),
         };
         chunk.refused.push(Refused { from: from.slot, meant_for: to.0, header, reason });
         OtherRecord::NO_MESSAGE
@@ -161,9 +165,12 @@ impl Desk<'_> {
         let header = MessageHeader { status: status::BROADCAST, ..header };
         let group = u32::try_from(record.header.target).ok().and_then(|id| self.directory.group_position(GroupId(id)));
         match group.and_then(|at| u32::try_from(at).ok()) {
-            Some(at) => self.post_to_many(chunk, header, Recipient::Group(at), record.payload),
-            None => {
-                let (meant_for, reason) = (record.header.target, BounceReason::UnknownRecipient);
+            Some(at) if self.directory.groups[at as usize].takes_from(from.agent) => {
+                self.post_to_many(chunk, header, Recipient::Group(at), record.payload);
+            }
+            found => {
+                let known = found.map_or(BounceReason::UnknownRecipient, |_| BounceReason::Refused);
+                let (meant_for, reason) = (record.header.target, known);
                 chunk.refused.push(Refused { from: from.slot, meant_for, header, reason });
             }
         }

@@ -48,7 +48,7 @@ pub struct Scheduler {
     timer_sum: u128,
     /// Since when agents that were due wait to be called.
     deferred: BTreeMap<u32, u64>,
-    /// After whom the round goes on, in each wave.
+    /// After whom the round goes on, in each wave: the last one before the first that didn't fit.
     cursors: Vec<u32>,
     /// Fuel that frames so far have used beyond what they may: of all, of each group, of each tenant.
     debt: u64,
@@ -235,6 +235,11 @@ impl Scheduler {
         if self.bounded {
             self.order(&mut candidates, selection);
             let fits: Vec<bool> = candidates.iter().map(|&index| self.take(selection.directory, index)).collect();
+            // The round goes on with the first for whom there was no room, though others after it may have been served.
+            let served = fits.iter().position(|&fits| !fits).unwrap_or(fits.len());
+            if let Some(last) = served.checked_sub(1) {
+                self.cursors[selection.wave as usize] = candidates[last];
+            }
             let mut fits = fits.into_iter();
             candidates.retain(|&index| {
                 let fits = fits.next().unwrap_or(false);
@@ -246,9 +251,6 @@ impl Scheduler {
                 }
                 fits
             });
-            if let Some(&last) = candidates.last() {
-                self.cursors[selection.wave as usize] = last;
-            }
             candidates.sort_unstable();
         }
         calls.handed.resize(selection.directory.ids.len(), 0);

@@ -55,13 +55,14 @@ pub fn step_agents(
             now.outcomes.append(&mut later.outcomes);
         }
     }
-    if scheduler.waves > 1 {
-        // Each group is in one wave; the order of waves is no order of ids.
-        outputs.now.chunks.sort_by_key(|chunk| chunk.group);
-    }
     router.report.counts.delivered = router.mailroom.inboxes.messages();
     if calls.selects || router.directory.inactive > 0 {
         router.hold(&outputs, &calls);
+    }
+    if scheduler.waves > 1 {
+        // Each group is in one wave; the order of waves is no order of ids. From here on, no inbox is read: inboxes name this
+        // frame's chunks by their order so far.
+        outputs.now.chunks.sort_by_key(|chunk| chunk.group);
     }
 }
 

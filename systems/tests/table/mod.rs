@@ -1,5 +1,7 @@
 //! Tables for ports: agents that are functions, and a model that doubles.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use bevy_app::App;
 use wasm_engine_abi::{CallKind, Capabilities, InferenceStatus, MessageHeader, Op, OutboxHeader};
 use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, OverflowPolicy};
@@ -29,8 +31,12 @@ pub struct Out {
 
 impl Out {
     pub fn push(&mut self, op: Op, target: u64, kind: u32, correlation: u64, payload: &[u8]) {
-        let payload_bytes = payload.len() as u32;
-        let header = OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes, deadline_frames: 0 };
+        self.record(OutboxHeader { target, correlation, op: op as u32, kind, ..OutboxHeader::default() }, payload);
+    }
+
+    /// Any record; the length of its payload is filled in.
+    pub fn record(&mut self, header: OutboxHeader, payload: &[u8]) {
+        let header = OutboxHeader { payload_bytes: payload.len() as u32, ..header };
         self.bytes.extend_from_slice(bytemuck::bytes_of(&header));
         self.bytes.extend_from_slice(payload);
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
@@ -39,6 +45,11 @@ impl Out {
 
     pub fn send(&mut self, to: AgentId, kind: u32, payload: &[u8]) {
         self.push(Op::Send, to.0, kind, 0, payload);
+    }
+
+    pub fn request(&mut self, to: AgentId, correlation: u64, deadline_frames: u32) {
+        let (target, op) = (to.0, Op::Request as u32);
+        self.record(OutboxHeader { target, correlation, op, deadline_frames, ..OutboxHeader::default() }, &[]);
     }
 }
 
