@@ -256,3 +256,32 @@ fn a_round_passes_over_nobody_whose_group_is_out_of_fuel() {
     frames(&mut app, 30);
     assert_eq!(*steps.lock().unwrap(), [10, 10, 10, 30]);
 }
+
+#[test]
+fn a_message_after_one_that_pushed_all_others_out_in_vain_arrives_once() {
+    let mut small = group(2, 1);
+    small.group.limits.mailbox_messages_max = 2;
+    // Room for two without payloads.
+    small.group.limits.mailbox_bytes_max = 100;
+    small.overflow = OverflowPolicy::DropOldest;
+    let (mut app, seen) = noting(vec![group(1, 1), small], |call| {
+        match (call.agent.group().0, call.frame) {
+            // A bounce waits for it, and isn't dropped.
+            (2, 1) => call.out.push(Op::Publish, 1, 0, 0, &[]),
+            (1, 2) => {
+                call.out.send(id(2, 0), 1, &[]);
+                call.out.send(id(2, 0), 2, &[0; 8]);
+                call.out.send(id(2, 0), 3, &[]);
+            }
+            _ => {}
+        }
+    });
+    frames(&mut app, 2);
+    frame(&mut app, vec![order(id(2, 0), Order::Pause)]);
+    frames(&mut app, 1);
+    frame(&mut app, vec![order(id(2, 0), Order::Resume)]);
+    let seen = seen.lock().unwrap();
+    let kinds: Vec<_> =
+        seen.iter().filter(|(_, to, ..)| *to == id(2, 0)).map(|(_, _, header, _)| header.kind).collect();
+    assert_eq!(kinds, [kind::BOUNCE, 3]);
+}
