@@ -57,4 +57,6 @@ pub struct FaultHistory {
     pub restarts: u32,
     /// The frame in which it starts again, while it is [`Lifecycle::Faulted`].
     pub restart_frame: u64,
+    /// Whether its last initialisation faulted: then it is initialised before it is stepped again.
+    pub uninitialised: bool,
 }

@@ -2,6 +2,7 @@
 //! messages; only what its agent couldn't take yet is kept apart, in its [`Backlog`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bevy_ecs::component::Component;
 use bevy_ecs::entity::Entity;
@@ -57,13 +58,13 @@ pub struct Backlog(pub VecDeque<StoredMessage>);
 pub struct StoredMessage {
     /// Its header.
     pub header: MessageHeader,
-    /// Its payload, without padding.
-    pub payload: Vec<u8>,
+    /// Its payload, without padding. Mailboxes that wait with the same publication share it.
+    pub payload: Arc<[u8]>,
 }
 
 impl Serialize for StoredMessage {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (bytemuck::bytes_of(&self.header), &self.payload).serialize(serializer)
+        (bytemuck::bytes_of(&self.header), &self.payload[..]).serialize(serializer)
     }
 }
 
@@ -72,6 +73,6 @@ impl<'de> Deserialize<'de> for StoredMessage {
         let (header, payload) = <(Vec<u8>, Vec<u8>)>::deserialize(deserializer)?;
         let header =
             bytemuck::try_pod_read_unaligned(&header).map_err(|_| serde::de::Error::custom("a header has 48 bytes"))?;
-        Ok(Self { header, payload })
+        Ok(Self { header, payload: payload.into() })
     }
 }

@@ -39,7 +39,7 @@ pub enum SchedulerMode {
     /// The highest priority; those of one priority by how long they have waited, then by id.
     #[default]
     Priority,
-    /// Whoever comes next in the order of ids after the last one that was stepped.
+    /// Whoever comes next in the order of ids after the last one that was stepped: where some didn't fit, the first of them.
     RoundRobin,
 }
 

@@ -72,8 +72,9 @@ pub(crate) fn admit(
         let admitted = match record.op {
             Op::Request if other.address != OtherRecord::NO_MESSAGE => {
                 let deadline = frame + u64::from(record.header.deadline_frames);
-                answerable(chunk, &other)
-                    .and_then(|()| requests.ask((other.agent, number), target, deadline, group.limits.requests_max))
+                answerable(chunk, &other).and_then(|()| {
+                    requests.ask((other.agent, number), target, (frame, deadline), group.limits.requests_max)
+                })
             }
             Op::Reply if other.address != OtherRecord::NO_MESSAGE => {
                 answerable(chunk, &other).and_then(|()| requests.answer(target, number, other.agent))

@@ -57,7 +57,7 @@ pub struct Kernel<'w, 's> {
     waiting: ResMut<'w, WaitingMailboxes>,
     report: ResMut<'w, FrameReport>,
     lanes: ResMut<'w, LaneSums>,
-    agents: Query<'w, 's, (&'static mut Lifecycle, &'static PartDigest)>,
+    agents: Query<'w, 's, (&'static mut Lifecycle, &'static FaultHistory, &'static PartDigest)>,
     topics: Query<'w, 's, &'static mut Members>,
 }
 
@@ -100,12 +100,16 @@ impl Kernel<'_, '_> {
         self.settle(at, id, index);
         self.announce(issuer, id);
         if !payload.is_empty() {
-            let from = match issuer {
-                Issuer::External => sender::EXTERNAL,
-                Issuer::Native => sender::NATIVE,
-                Issuer::Agent { id, .. } => id.0,
+            let frame = self.clock.frame;
+            let header = MessageHeader { frame, kind, ..MessageHeader::default() };
+            let header = match issuer {
+                Issuer::External => MessageHeader { sender: sender::EXTERNAL, ..header },
+                Issuer::Native => MessageHeader { sender: sender::NATIVE, frame: frame - 1, ..header },
+                // It was sent when it was asked for, under the number of the record that asked.
+                Issuer::Agent { id, correlation, sequence } => {
+                    MessageHeader { sender: id.0, correlation, sequence, frame: frame - 1, ..header }
+                }
             };
-            let header = MessageHeader { sender: from, frame: self.clock.frame, kind, ..MessageHeader::default() };
             self.mailroom.events.push(Recipient::Agent(index), header, payload);
         }
         Ok(())
@@ -129,7 +133,7 @@ impl Kernel<'_, '_> {
         let position = index as usize;
         let before = self.directory.agents[position];
         if before != Entity::PLACEHOLDER {
-            if let Ok((_, digest)) = self.agents.get(before) {
+            if let Ok((_, _, digest)) = self.agents.get(before) {
                 self.lanes.agents[at] = self.lanes.agents[at].wrapping_sub(digest.0);
             }
             let mailbox = self.waiting.digests.remove(&index).unwrap_or(0);
@@ -169,7 +173,7 @@ impl Kernel<'_, '_> {
     }
 
     fn order(&mut self, issuer: Issuer, agent: AgentId, order: Order) -> Result<(), BounceReason> {
-        let (group, index) = self.directory.find(agent).ok_or(BounceReason::UnknownRecipient)?;
+        let (group, index) = self.directory.find(agent).ok_or_else(|| self.directory.absence(agent))?;
         let own = matches!(issuer, Issuer::Agent { id, .. } if id == agent);
         if !own && !self.may(issuer, group.id) {
             return Err(BounceReason::Refused);
@@ -180,6 +184,7 @@ impl Kernel<'_, '_> {
         }
         let after = match (order, state) {
             (Order::Pause, Lifecycle::Active) => Lifecycle::Paused,
+            (Order::Resume, Lifecycle::Paused) if self.is_uninitialised(index) => Lifecycle::Initialising,
             (Order::Resume, Lifecycle::Paused) => Lifecycle::Active,
             (Order::Pause | Order::Resume, _) => return Err(BounceReason::WrongState),
             (Order::Terminate, Lifecycle::Active | Lifecycle::Paused) => Lifecycle::Terminating,
@@ -188,7 +193,7 @@ impl Kernel<'_, '_> {
         };
         let entity = self.directory.agents[index as usize];
         let Self { directory, mailroom, clock, agents, .. } = self;
-        if let Ok((mut lifecycle, _)) = agents.get_mut(entity) {
+        if let Ok((mut lifecycle, ..)) = agents.get_mut(entity) {
             *lifecycle = after;
         } else {
             // It was spawned in this very frame: its entity isn't there yet.
@@ -196,6 +201,10 @@ impl Kernel<'_, '_> {
         }
         directory.set_lifecycle(&mut mailroom.inboxes, index, after, clock.frame);
         Ok(())
+    }
+
+    fn is_uninitialised(&self, index: u32) -> bool {
+        self.agents.get(self.directory.agents[index as usize]).is_ok_and(|(_, history, _)| history.uninitialised)
     }
 
     fn refuse(&mut self, issuer: Issuer, meant_for: u64, reason: BounceReason) {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_abi::message::{kind, sender};
-use wasm_engine_abi::{CallKind, FaultNotice, MessageHeader};
+use wasm_engine_abi::message::{kind, sender, status};
+use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader};
 use wasm_engine_components::{
-    Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lane, Lifecycle, Members, Recipient,
+    AgentId, Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lane, Lifecycle, MailboxCounters, Members,
+    Recipient, StoredMessage,
 };
 
 use crate::collect::Intentions;
@@ -49,7 +50,7 @@ pub fn commit_calls(
     mut mailroom: ResMut<Mailroom>,
     calls: Res<Calls>,
     outputs: Res<Outputs>,
-    mut agents: Query<&mut Lifecycle>,
+    mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
 ) {
     if !calls.others {
         return;
@@ -60,8 +61,9 @@ pub fn commit_calls(
             CallKind::Shutdown => Lifecycle::Terminated,
             _ => continue,
         };
-        if let Ok(mut lifecycle) = agents.get_mut(directory.agents[request.slot as usize]) {
+        if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[request.slot as usize]) {
             *lifecycle = after;
+            history.uninitialised = false;
             directory.set_lifecycle(&mut mailroom.inboxes, request.slot, after, clock.frame);
         }
     }
@@ -105,6 +107,7 @@ pub fn commit_faults(
             };
             notify(&mut mailroom, to, &notice);
         }
+        history.uninitialised |= *lifecycle == Lifecycle::Initialising;
         // A second fault of one frame is counted, and leads to nothing further.
         if !matches!(*lifecycle, Lifecycle::Active | Lifecycle::Initialising) {
             continue;
@@ -138,14 +141,18 @@ fn notify(mailroom: &mut Mailroom, to: usize, notice: &FaultNotice) {
     mailroom.bounces.push(Recipient::Group(to as u32), header, bytemuck::bytes_of(notice).to_vec());
 }
 
-/// Agents that ended in this frame leave everything: topics, timers, requests, what waited for them.
+/// Agents that ended in this frame leave everything: topics, timers, requests. What waited for them goes back to its senders.
 pub fn commit_terminations(
+    clock: Res<FrameClock>,
     directory: Res<Directory>,
     mut mailroom: ResMut<Mailroom>,
     mut waiting: ResMut<WaitingMailboxes>,
     mut scheduler: ResMut<Scheduler>,
     mut requests: ResMut<Requests>,
-    mut backlogs: Query<&mut Backlog>,
+    mut report: ResMut<FrameReport>,
+    mut restarts: ResMut<Restarts>,
+    histories: Query<&FaultHistory>,
+    mut mailboxes: Query<(&mut Backlog, &mut MailboxCounters)>,
     mut topics: Query<&mut Members>,
 ) {
     let is_dead = |index: &&u32| !directory.lifecycles[**index as usize].is_alive();
@@ -156,11 +163,21 @@ pub fn commit_terminations(
     for &index in &ended {
         let at = index as usize;
         scheduler.forget(index);
+        if let Ok(history) = histories.get(directory.agents[at]) {
+            restarts.0.remove(&(history.restart_frame, index));
+        }
         requests.forget(directory.ids[at]);
         if waiting.release(index) {
             mailroom.inboxes.forget_held(index);
-            if let Ok(mut backlog) = backlogs.get_mut(directory.mailboxes[at]) {
-                backlog.0.clear();
+            let Ok((mut backlog, mut counters)) = mailboxes.get_mut(directory.mailboxes[at]) else { continue };
+            for StoredMessage { header, .. } in backlog.0.drain(..) {
+                let reason = BounceReason::Terminated;
+                counters.dropped += 1;
+                report.counts.drop_messages(reason, 1);
+                mailroom.bounces.return_to_sender(&directory, &header, directory.ids[at].0, reason, clock.frame);
+                if header.status == status::REQUEST && header.sender > sender::NATIVE {
+                    requests.give_up(AgentId(header.sender), header.correlation, header.frame);
+                }
             }
         }
     }

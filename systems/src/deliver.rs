@@ -4,7 +4,8 @@
 //! The order in a mailbox is canonical: what waited from earlier frames, then by sender (engine, outside, native systems,
 //! agents by id), then by sequence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
@@ -15,7 +16,7 @@ use wasm_engine_components::{
     MailboxCounters, Members, OverflowPolicy, Recipient, StoredMessage, Trigger,
 };
 
-use crate::directory::Directory;
+use crate::directory::{Directory, GroupRange};
 use crate::frame::{FrameClock, FrameReport};
 use crate::hold::WaitingMailboxes;
 use crate::inboxes::Inboxes;
@@ -78,7 +79,7 @@ pub fn sort_messages(mut router: Router, outputs: Res<Outputs>) {
     let Router { clock, directory, report, mailroom, waiting, requests, members, mailboxes } = &mut router;
     let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
     let sorter = Sorter { directory, members, chunks: &outputs.before.chunks, current: &[], host };
-    let mut overflow = Overflow { mailboxes, waiting, requests, refusals: Vec::new() };
+    let mut overflow = Overflow::new(mailboxes, waiting, requests);
     sorter.each(|index, bytes, at| {
         if let Err(reason) = inboxes.put(index, bytes, at) {
             overflow.handle(&sorter, inboxes, (index, bytes, at), reason);
@@ -109,7 +110,7 @@ impl Router<'_, '_> {
         let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
         let (chunks, current) = (&outputs.before.chunks, &outputs.now.chunks);
         let sorter = Sorter { directory, members, chunks, current, host };
-        let mut overflow = Overflow { mailboxes, waiting, requests, refusals: Vec::new() };
+        let mut overflow = Overflow::new(mailboxes, waiting, requests);
         sorter.each_edge(wave, |index, bytes, at| {
             if let Err(reason) = inboxes.put(index, bytes, at) {
                 overflow.handle(&sorter, inboxes, (index, bytes, at), reason);
@@ -138,13 +139,20 @@ impl Router<'_, '_> {
         let Self { clock, directory, report, mailroom, waiting, mailboxes, .. } = self;
         let is_called = |index| calls.was_handed(directory, index, clock.frame);
         let waits: Vec<u32> = mailroom.inboxes.touched.iter().copied().filter(|&index| !is_called(index)).collect();
+        let mut shared: BTreeMap<(u32, u32), Arc<[u8]>> = BTreeMap::new();
         for index in waits {
             let Ok((_, _, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
             let before = backlog.0.len();
             let view = mailroom.view(&outputs.before, &outputs.now.chunks);
-            let stored =
-                view.of(index).map(|(header, payload)| StoredMessage { header: *header, payload: payload.to_vec() });
-            backlog.0.extend(stored);
+            for at in view.deliveries(index) {
+                let (header, payload) = view.message(at);
+                // What went to many is kept once.
+                let payload = match is_to_many(header) {
+                    true => Arc::clone(shared.entry(at.place()).or_insert_with(|| payload.into())),
+                    false => payload.into(),
+                };
+                backlog.0.push_back(StoredMessage { header: *header, payload });
+            }
             report.counts.delivered -= (backlog.0.len() - before) as u64;
             mailroom.inboxes.hold(index);
             waiting.hold(index, directory.group_at(index).schedule.trigger == Trigger::Message);
@@ -152,7 +160,14 @@ impl Router<'_, '_> {
     }
 }
 
-/// A message that a mailbox didn't take, or dropped.
+/// Whether a message has more than one recipient.
+const fn is_to_many(header: &MessageHeader) -> bool {
+    header.status == status::BROADCAST
+        || (header.topic != 0 && header.kind < kind::RESERVED)
+        || header.kind == kind::NOTICE
+}
+
+/// A message of an agent to one other that a mailbox didn't take, or dropped.
 #[derive(Debug)]
 struct Refusal {
     index: u32,
@@ -167,10 +182,24 @@ struct Overflow<'a, 'w, 's> {
     mailboxes: &'a mut Mailboxes<'w, 's>,
     waiting: &'a mut WaitingMailboxes,
     requests: &'a mut Requests,
+    /// All that weren't taken, in the order of [`BounceReason::ALL`].
+    counts: [u64; BounceReason::COUNT],
+    /// Those of which somebody is told. One to many may be refused by any number of its recipients: it is counted alone.
     refusals: Vec<Refusal>,
+    /// Agents whose mailboxes are full, and may not be.
+    overflowed: BTreeSet<u32>,
 }
 
-impl Overflow<'_, '_, '_> {
+impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
+    fn new(
+        mailboxes: &'a mut Mailboxes<'w, 's>,
+        waiting: &'a mut WaitingMailboxes,
+        requests: &'a mut Requests,
+    ) -> Self {
+        let (counts, refusals, overflowed) = ([0; BounceReason::COUNT], Vec::new(), BTreeSet::new());
+        Self { mailboxes, waiting, requests, counts, refusals, overflowed }
+    }
+
     /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
     #[cold]
     fn handle(
@@ -181,62 +210,68 @@ impl Overflow<'_, '_, '_> {
         reason: BounceReason,
     ) {
         let (index, _, at) = message;
-        let refusal = |at, reason| Refusal { index, at: Some(at), header: *sorter.message(at), reason };
-        let Ok((mailbox, _, mut backlog)) = self.mailboxes.get_mut(sorter.directory.mailboxes[index as usize]) else {
-            self.refusals.push(refusal(at, reason));
-            return;
-        };
-        if mailbox.overflow != OverflowPolicy::DropOldest {
-            self.refusals.push(refusal(at, reason));
-            return;
+        let entity = sorter.directory.mailboxes[index as usize];
+        let Ok((mailbox, mut counters, mut backlog)) = self.mailboxes.get_mut(entity) else { return };
+        let mut refused = Vec::new();
+        if mailbox.overflow == OverflowPolicy::DropOldest {
+            // Results and bounces stay: nothing that agents send pushes them out.
+            let stays = |at| sorter.message(at).sender == sender::ENGINE;
+            let bytes_of = |at| record_bytes(sorter.message(at).payload_bytes);
+            let (mut dropped, mut kept) = (Vec::new(), 0);
+            let drop_held = || {
+                kept += backlog.0.range(kept..).position(|stored| stored.header.sender != sender::ENGINE)?;
+                let header = backlog.0.remove(kept)?.header;
+                refused.push((None, header, BounceReason::MailboxFull));
+                Some(record_bytes(header.payload_bytes))
+            };
+            let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
+            if backlog.0.is_empty() {
+                self.waiting.release(index);
+            }
+            refused.extend(dropped.into_iter().map(|at| (Some(at), *sorter.message(at), BounceReason::MailboxFull)));
+            refused.extend(put.err().map(|reason| (Some(at), *sorter.message(at), reason)));
+        } else {
+            refused.push((Some(at), *sorter.message(at), reason));
+            if reason == BounceReason::MailboxFull && mailbox.overflow == OverflowPolicy::Fault {
+                self.overflowed.insert(index);
+            }
         }
-        // Results and bounces stay: nothing that agents send pushes them out.
-        let stays = |at| sorter.message(at).sender == sender::ENGINE;
-        let bytes_of = |at| record_bytes(sorter.message(at).payload_bytes);
-        let (mut dropped, mut kept, mut dropped_held) = (Vec::new(), 0, Vec::new());
-        let drop_held = || {
-            kept += backlog.0.range(kept..).position(|stored| stored.header.sender != sender::ENGINE)?;
-            let header = backlog.0.remove(kept)?.header;
-            dropped_held.push(header);
-            Some(record_bytes(header.payload_bytes))
-        };
-        let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
-        if backlog.0.is_empty() {
-            self.waiting.release(index);
+        counters.dropped += refused.len() as u64;
+        self.waiting.changed.insert(index);
+        for (at, header, reason) in refused {
+            self.counts[reason as usize - 1] += 1;
+            if header.sender > sender::NATIVE && !is_to_many(&header) {
+                self.refusals.push(Refusal { index, at, header, reason });
+            }
         }
-        let full = BounceReason::MailboxFull;
-        self.refusals.extend(dropped_held.into_iter().map(|header| Refusal { index, at: None, header, reason: full }));
-        self.refusals.extend(dropped.into_iter().map(|at| refusal(at, full)));
-        self.refusals.extend(put.err().map(|reason| refusal(at, reason)));
     }
 
-    /// Counts what was refused, and tells the senders.
-    fn settle(self, sorter: &Sorter<'_, '_, '_>, bounces: &mut HostMessages, report: &mut FrameReport, frame: u64) {
-        let Self { mailboxes, waiting, requests, mut refusals } = self;
-        if refusals.is_empty() {
-            return;
+    /// Tells the senders, and those who wait for an answer that won't come.
+    fn settle(mut self, sorter: &Sorter<'_, '_, '_>, bounces: &mut HostMessages, report: &mut FrameReport, frame: u64) {
+        for (reason, count) in BounceReason::ALL.into_iter().zip(self.counts) {
+            report.counts.drop_messages(reason, count);
         }
         // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
-        refusals.sort_by_key(|refusal| (refusal.at.map_or((0, 0), Delivery::place), refusal.index));
-        let mut overflowed = BTreeSet::new();
-        for Refusal { index, header, reason, .. } in &refusals {
-            sorter.bounce(bounces, *index, header, *reason, frame);
-            if header.status == status::REQUEST && header.sender > sender::NATIVE {
-                requests.give_up(AgentId(header.sender), header.correlation);
-            }
-            report.counts.drop_messages(*reason, 1);
-            waiting.changed.insert(*index);
-            if let Ok((mailbox, mut counters, _)) = mailboxes.get_mut(sorter.directory.mailboxes[*index as usize]) {
-                counters.dropped += 1;
-                if *reason == BounceReason::MailboxFull && mailbox.overflow == OverflowPolicy::Fault {
-                    overflowed.insert(*index);
+        self.refusals.sort_by_key(|refusal| (refusal.at.map_or((0, 0), Delivery::place), refusal.index));
+        for Refusal { index, header, reason, .. } in &self.refusals {
+            let meant_for = sorter.directory.ids[*index as usize];
+            bounces.return_to_sender(sorter.directory, header, meant_for.0, *reason, frame);
+            match header.status {
+                status::REQUEST => {
+                    self.requests.give_up(AgentId(header.sender), header.correlation, header.frame);
                 }
+                // Who asked hears that there is no answer, if its mailbox takes that much.
+                status::REPLY => bounces.time_out(sorter.directory, meant_for, header, frame),
+                _ => {}
             }
         }
-        for index in overflowed {
-            // An agent that wasn't stepped can't help it: its mailbox just takes no more.
+        for index in self.overflowed {
+            // An agent that isn't called for its messages, or wasn't, can't help it: its mailbox just takes no more.
             let directory = sorter.directory;
-            if directory.lifecycles[index as usize] == Lifecycle::Active && !waiting.holding.contains(&index) {
+            let group = directory.group_at(index);
+            let reads = group.is_steady() || group.schedule.trigger == Trigger::Message;
+            let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
+            if is_called && !self.waiting.holding.contains(&index) {
                 let agent = directory.ids[index as usize];
                 report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
             }
@@ -306,17 +341,19 @@ impl Sorter<'_, '_, '_> {
         found.clear();
         let from = AgentId(self.message(at).sender);
         match address.recipient() {
-            Recipient::Agent(index) => found.extend(self.is_in(part, from.group(), index).then_some(index)),
+            Recipient::Agent(index) => {
+                found.extend(self.is_in(part, from.group(), self.directory.group_at(index)).then_some(index));
+            }
             Recipient::Topic(topic) => {
                 let (_, entity) = self.directory.topics[topic as usize];
                 let Ok(members) = self.members.get(entity) else { return };
                 let find = |&member: &AgentId| self.directory.find(member).filter(|(group, _)| group.takes_from(from));
-                let find = members.0.iter().filter_map(find).map(|(_, index)| index);
-                found.extend(find.filter(|&index| self.is_in(part, from.group(), index)));
+                let find = members.0.iter().filter_map(find).filter(|(group, _)| self.is_in(part, from.group(), group));
+                found.extend(find.map(|(_, index)| index));
             }
             Recipient::Group(group) => {
                 let group = &self.directory.groups[group as usize];
-                if !group.takes_from(from) || !self.is_in(part, from.group(), group.start) {
+                if !group.takes_from(from) || !self.is_in(part, from.group(), group) {
                     return;
                 }
                 let lives = |&index: &u32| {
@@ -329,11 +366,7 @@ impl Sorter<'_, '_, '_> {
         }
     }
 
-    fn is_in(&self, part: Part, from: GroupId, index: u32) -> bool {
-        if !self.directory.has_edges {
-            return true;
-        }
-        let group = self.directory.group_at(index);
+    fn is_in(&self, part: Part, from: GroupId, group: &GroupRange) -> bool {
         match part {
             Part::Later => !group.comes_after(from),
             Part::Wave(wave) => group.comes_after(from) && group.wave == wave,
@@ -347,16 +380,5 @@ impl Sorter<'_, '_, '_> {
             None => &self.current[(at.chunk & !Delivery::CURRENT) as usize].messages,
         };
         messages.message(at.at).0
-    }
-
-    /// Tells the sender of a message to one agent that wasn't taken, where the sender is an agent. A publication or a broadcast is
-    /// counted alone: it may be refused by any number of recipients.
-    fn bounce(&self, bounces: &mut HostMessages, index: u32, of: &MessageHeader, reason: BounceReason, frame: u64) {
-        if of.sender <= sender::NATIVE || of.topic != 0 || of.status == status::BROADCAST {
-            return;
-        }
-        if let Some(to) = self.directory.index(AgentId(of.sender)) {
-            bounces.bounce(of, self.directory.ids[index as usize].0, to, reason, frame);
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
+use wasm_engine_abi::BounceReason;
 use wasm_engine_abi::message::sender;
 use wasm_engine_components::{
     AgentId, Group, GroupId, GroupLimits, Lifecycle, Mailbox, Schedule, TenantId, TopicId, Trigger,
@@ -57,7 +58,8 @@ pub struct GroupRange {
     pub agents_max: u32,
     /// How many of its ordinals were ever used: those below this.
     pub used: u32,
-    /// Whether it may be given agents during the run, so that an ordinal may belong to another agent later.
+    /// Whether it may be given agents during the run, so that an ordinal may belong to another agent later: it has room for more
+    /// than it starts with, or one of its agents has ended.
     pub grows: bool,
     /// Ordinals that may be used again, with the generation that would be next: the least used one first.
     pub vacant: BTreeSet<(u32, u32)>,
@@ -200,6 +202,15 @@ impl Directory {
         self.index(id).filter(|&index| self.lifecycles[index as usize].is_alive())
     }
 
+    /// Why an agent that isn't alive isn't: it has ended, whoever has its ordinal now, or there never was one.
+    #[cold]
+    pub fn absence(&self, id: AgentId) -> BounceReason {
+        let was = self.group(id.group()).is_some_and(|group| {
+            id.ordinal() < group.used && id.generation() <= self.ids[(group.start + id.ordinal()) as usize].generation()
+        });
+        if was { BounceReason::Terminated } else { BounceReason::UnknownRecipient }
+    }
+
     /// The position of a topic in the order of ids.
     pub fn topic(&self, id: TopicId) -> Option<u32> {
         let at = self.topics.binary_search_by_key(&id, |topic| topic.0).ok()?;
@@ -226,9 +237,8 @@ impl Directory {
         }
         if !after.is_alive() {
             inboxes.loads[at].messages_max = 0;
-            if group.grows {
-                group.vacating.push_back((frame, index - group.start));
-            }
+            group.grows = true;
+            group.vacating.push_back((frame, index - group.start));
         } else if !before.is_alive() {
             inboxes.loads[at].messages_max = group.mailbox.capacity_messages;
         }

@@ -165,7 +165,13 @@ impl Inboxes {
                 (load.held_messages, load.held_bytes) = (load.held_messages - 1, load.held_bytes - freed);
                 continue;
             }
-            let oldest = self.take_oldest(index, &stays).ok_or(BounceReason::MailboxFull)?;
+            let Some(oldest) = self.take_oldest(index, &stays) else {
+                // Whose list is empty now isn't touched, lest the next message touches it again.
+                if was_listed && self.firsts[index as usize] == Link::END {
+                    self.touched.retain(|&touched| touched != index);
+                }
+                return Err(BounceReason::MailboxFull);
+            };
             let load = &mut self.loads[index as usize];
             (load.messages, load.bytes) = (load.messages - 1, load.bytes - bytes_of(oldest));
             dropped.push(oldest);
@@ -309,6 +315,21 @@ mod tests {
         let closed = Load::new(0, 100);
         assert_eq!(put(closed, &[48]), [Err(BounceReason::Terminated)]);
         assert_eq!(put_dropping(closed, &[(48, false)]).1, [(0, BounceReason::Terminated)]);
+    }
+
+    #[test]
+    fn a_list_that_was_dropped_for_a_message_that_does_not_fit_is_touched_once() {
+        let mut inboxes = inboxes(Load::new(2, 100));
+        assert_eq!(inboxes.put(0, 48, at(0)), Ok(()));
+        inboxes.hold(0);
+        inboxes.clear();
+        let bytes = [48, 56, 48];
+        let mut put = |n: u32| {
+            let message = (0, bytes[n as usize], at(n));
+            inboxes.put_dropping(message, || None, |_| false, |at| bytes[at.at as usize], &mut Vec::new())
+        };
+        assert_eq!((put(0), put(1), put(2)), (Ok(()), FULL, Ok(())));
+        assert_eq!((inboxes.touched.as_slice(), inboxes.messages()), ([0].as_slice(), 1));
     }
 
     #[test]

@@ -26,12 +26,13 @@ pub fn take_inputs(
         let sequence = u32::try_from(at).unwrap_or(u32::MAX);
         lanes.inputs = lanes.inputs.wrapping_add(event_digest(u64::from(sequence), &event));
         let recipient = match event.to {
-            EventTarget::Agent(id) => directory.index(id).map(Recipient::Agent),
+            EventTarget::Agent(id) => directory.alive(id).map(Recipient::Agent),
             EventTarget::Topic(id) => directory.topic(id).map(Recipient::Topic),
         };
         let Some(recipient) = recipient else {
+            // The place of an agent that has ended may be given away in this very frame.
             let reason = match event.to {
-                EventTarget::Agent(_) => BounceReason::UnknownRecipient,
+                EventTarget::Agent(id) => directory.absence(id),
                 EventTarget::Topic(_) => BounceReason::UnknownTopic,
             };
             report.counts.drop_messages(reason, 1);

@@ -1,10 +1,11 @@
 //! The frame's messages, and the lists into which they are sorted by recipient.
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_abi::message::sender;
+use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
-use wasm_engine_components::{Recipient, StoredMessage};
+use wasm_engine_components::{AgentId, Recipient, StoredMessage};
 
+use crate::directory::Directory;
 use crate::inboxes::Inboxes;
 use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk, StepResults};
 
@@ -41,7 +42,7 @@ pub struct HostMessages(pub Vec<(Recipient, StoredMessage)>);
 impl HostMessages {
     /// Adds a message.
     pub fn push(&mut self, recipient: Recipient, header: MessageHeader, payload: Vec<u8>) {
-        self.0.push((recipient, StoredMessage { header, payload }));
+        self.0.push((recipient, StoredMessage { header, payload: payload.into() }));
     }
 
     /// Adds the bounce of the message `of` to its sender, which is the agent at position `to`.
@@ -57,6 +58,38 @@ impl HostMessages {
             payload_bytes: 0,
         };
         self.push(Recipient::Agent(to), header, Vec::new());
+    }
+
+    /// Tells the agent `asker` that the reply of which `of` is the header doesn't reach it.
+    pub(crate) fn time_out(&mut self, directory: &Directory, asker: AgentId, of: &MessageHeader, frame: u64) {
+        let Some(to) = directory.alive(asker) else { return };
+        let header = MessageHeader {
+            sender: sender::ENGINE,
+            topic: of.sender,
+            correlation: of.correlation,
+            frame,
+            kind: kind::TIMEOUT,
+            ..MessageHeader::default()
+        };
+        self.push(Recipient::Agent(to), header, Vec::new());
+    }
+
+    /// Adds the bounce of a message that was taken before to its sender, if that is an agent that hasn't ended: the place of one
+    /// that has may be another's by the time the bounce arrives.
+    pub(crate) fn return_to_sender(
+        &mut self,
+        directory: &Directory,
+        of: &MessageHeader,
+        meant_for: u64,
+        reason: BounceReason,
+        frame: u64,
+    ) {
+        if of.sender <= sender::NATIVE || of.topic != 0 || of.status == status::BROADCAST {
+            return;
+        }
+        if let Some(to) = directory.alive(AgentId(of.sender)) {
+            self.bounce(of, meant_for, to, reason, frame);
+        }
     }
 }
 

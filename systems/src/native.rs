@@ -84,7 +84,7 @@ impl Mail<'_, '_> {
         let index = self.directory.index(agent);
         let backlog = index.and_then(|index| self.backlogs.get(self.directory.mailboxes[index as usize]).ok());
         let held = backlog.into_iter().flat_map(|backlog| &backlog.0);
-        let held = held.map(|stored| (&stored.header, stored.payload.as_slice()));
+        let held = held.map(|stored| (&stored.header, &*stored.payload));
         held.chain(index.into_iter().flat_map(|index| self.mailroom.inbox(&self.outputs, index)))
     }
 

@@ -196,10 +196,12 @@ impl Desk<'_> {
     #[inline(never)]
     fn route(&self, from: AgentId, to: u64, chunk: &mut OutputChunk) -> Result<(u32, bool), BounceReason> {
         assert_eq!(from.group(), chunk.group, "a chunk holds what agents of one group sent");
-        let (group, index) = self.directory.find(AgentId(to)).ok_or(BounceReason::UnknownRecipient)?;
-        if !group.takes_from(from) {
+        let to = AgentId(to);
+        // Whoever had the id and has ended is heard no more; its group still says whom it took messages from.
+        if self.directory.group(to.group()).is_some_and(|group| !group.takes_from(from)) {
             return Err(BounceReason::Refused);
         }
+        let (group, index) = self.directory.find(to).ok_or_else(|| self.directory.absence(to))?;
         if group.grows && self.directory.lifecycles[index as usize].is_ending() {
             return Err(BounceReason::Terminated);
         }
@@ -227,9 +229,12 @@ impl Desk<'_> {
         let header = MessageHeader { status: status::BROADCAST, ..header };
         let group = u32::try_from(record.header.target).ok().and_then(|id| self.directory.group_position(GroupId(id)));
         match group.and_then(|at| u32::try_from(at).ok()) {
-            Some(at) => self.post_to_many(chunk, header, Recipient::Group(at), record.payload),
-            None => {
-                let (meant_for, reason) = (record.header.target, BounceReason::UnknownRecipient);
+            Some(at) if self.directory.groups[at as usize].takes_from(from.agent) => {
+                self.post_to_many(chunk, header, Recipient::Group(at), record.payload);
+            }
+            found => {
+                let known = found.map_or(BounceReason::UnknownRecipient, |_| BounceReason::Refused);
+                let (meant_for, reason) = (record.header.target, known);
                 chunk.refused.push(Refused { from: from.slot, meant_for, header, reason });
             }
         }

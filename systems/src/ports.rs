@@ -134,6 +134,17 @@ pub struct InboxView<'a> {
 }
 
 impl<'a> InboxView<'a> {
+    /// Where the messages for the agent at position `slot` lie, oldest and lowest sender first.
+    pub fn deliveries(&self, slot: u32) -> impl Iterator<Item = Delivery> + use<'a> {
+        let view = *self;
+        let mut next = view.firsts[slot as usize];
+        core::iter::from_fn(move || {
+            let link = view.links.get(next as usize)?;
+            next = link.next;
+            Some(link.at)
+        })
+    }
+
     /// The inbox records for the agent at position `slot`, oldest and lowest sender first, padding included.
     #[inline]
     pub fn records(&self, slot: u32) -> impl Iterator<Item = &'a [u64]> + use<'a> {

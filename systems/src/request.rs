@@ -30,11 +30,12 @@ pub struct Requests {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     to: AgentId,
+    asked: u64,
     deadline: u64,
 }
 
 impl Requests {
-    /// Registers a request of `from` to `to` that is given up in the frame `deadline`.
+    /// Registers a request of `from` to `to` of the frame `asked` that is given up in the frame `deadline`.
     ///
     /// # Errors
     /// The agent has too many, or one of that number.
@@ -42,7 +43,7 @@ impl Requests {
         &mut self,
         (from, correlation): (AgentId, u64),
         to: AgentId,
-        deadline: u64,
+        (asked, deadline): (u64, u64),
         requests_max: u32,
     ) -> Result<(), BounceReason> {
         let count = self.counts.get(&from).copied().unwrap_or(0);
@@ -52,7 +53,7 @@ impl Requests {
         if count >= requests_max {
             return Err(BounceReason::OverBudget);
         }
-        let pending = Pending { to, deadline };
+        let pending = Pending { to, asked, deadline };
         self.pending.insert((from, correlation), pending);
         self.deadlines.insert((deadline, from, correlation));
         self.counts.insert(from, count + 1);
@@ -74,9 +75,11 @@ impl Requests {
         }
     }
 
-    /// A request that couldn't be delivered is over.
-    pub(crate) fn give_up(&mut self, from: AgentId, correlation: u64) {
-        self.remove(from, correlation);
+    /// A request that couldn't be delivered is over. One that was asked later under the same number isn't.
+    pub(crate) fn give_up(&mut self, from: AgentId, correlation: u64, asked: u64) {
+        if self.pending.get(&(from, correlation)).is_some_and(|pending| pending.asked == asked) {
+            self.remove(from, correlation);
+        }
     }
 
     fn remove(&mut self, from: AgentId, correlation: u64) -> Option<Pending> {
@@ -110,8 +113,8 @@ impl Requests {
     }
 }
 
-fn digest(from: AgentId, correlation: u64, Pending { to, deadline }: Pending) -> u128 {
-    let numbers = [correlation, to.0, deadline];
+fn digest(from: AgentId, correlation: u64, Pending { to, asked, deadline }: Pending) -> u128 {
+    let numbers = [correlation, to.0, asked, deadline];
     let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
     part_digest(Lane::Requests, from.0, &bytes)
 }
@@ -152,14 +155,15 @@ mod tests {
     #[test]
     fn requests_are_bounded_answered_once_and_leave_nothing() {
         let mut requests = Requests::default();
-        assert_eq!(requests.ask((A, 1), B, 5, 2), Ok(()));
-        assert_eq!(requests.ask((A, 1), C, 5, 2), Err(BounceReason::WrongState));
-        assert_eq!(requests.ask((A, 2), C, 5, 2), Ok(()));
-        assert_eq!(requests.ask((A, 3), C, 5, 2), Err(BounceReason::OverBudget));
+        assert_eq!(requests.ask((A, 1), B, (3, 5), 2), Ok(()));
+        assert_eq!(requests.ask((A, 1), C, (3, 5), 2), Err(BounceReason::WrongState));
+        assert_eq!(requests.ask((A, 2), C, (3, 5), 2), Ok(()));
+        assert_eq!(requests.ask((A, 3), C, (3, 5), 2), Err(BounceReason::OverBudget));
         assert_eq!(requests.answer(A, 1, C), Err(BounceReason::NoRequest));
         assert_eq!(requests.answer(A, 1, B), Ok(()));
         assert_eq!(requests.answer(A, 1, B), Err(BounceReason::NoRequest));
-        assert_ne!(requests.digest(), 0);
+        requests.give_up(A, 2, 2);
+        assert_ne!(requests.digest(), 0, "that was an earlier request");
         requests.forget(A);
         assert!(requests.pending.is_empty() && requests.deadlines.is_empty() && requests.counts.is_empty());
         assert_eq!(requests.digest(), 0);

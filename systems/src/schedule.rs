@@ -45,10 +45,13 @@ pub struct Scheduler {
     /// The frames for which agents asked to be woken, and who asked; the same by frame; and the sum of their digests.
     timers: BTreeMap<u32, (u64, AgentId)>,
     due: BTreeSet<(u64, u32)>,
+    /// Those whose time came while their agent wasn't active; and the changes of lifecycles up to which they were looked at.
+    overdue: BTreeSet<u32>,
+    overdue_seen: u64,
     timer_sum: u128,
     /// Since when agents that were due wait to be called.
     deferred: BTreeMap<u32, u64>,
-    /// After whom the round goes on; `u32::MAX` before the first.
+    /// After whom the round goes on: the last one before the first that didn't fit; `u32::MAX` before the first round.
     cursor: u32,
     /// Fuel that frames so far have used beyond what they may: of all, of each group, of each tenant.
     debt: u64,
@@ -117,9 +120,10 @@ impl Calls {
         self.made_from = Some(directory.changes);
         directory.pending.clear();
         self.requests.clear();
-        let agents = directory.ids.iter().zip(&directory.lifecycles).zip(0_u32..);
-        let calls =
-            agents.filter_map(|((&agent, &state), slot)| Some(StepRequest { agent, slot, call: call_for(state)? }));
+        let calls = directory.groups.iter().flat_map(GroupRange::positions).filter_map(|slot| {
+            let (agent, state) = (directory.ids[slot as usize], directory.lifecycles[slot as usize]);
+            Some(StepRequest { agent, slot, call: call_for(state)? })
+        });
         self.requests.extend(calls);
         self.others = self.requests.iter().any(|request| request.call != CallKind::Step);
     }
@@ -215,6 +219,7 @@ impl Scheduler {
         };
         if let Some((frame, agent)) = before {
             self.due.remove(&(frame, index));
+            self.overdue.remove(&index);
             self.timer_sum = self.timer_sum.wrapping_sub(timer_digest(agent, frame));
         }
         if let Some((frame, agent)) = wish {
@@ -272,7 +277,8 @@ impl Scheduler {
                 continue;
             }
             self.deferred.remove(&index);
-            if self.bounded {
+            // The round goes on with the first for whom there was no room, though others after it may have been served.
+            if self.bounded && deferred == 0 {
                 self.cursor = index;
             }
             self.chosen[selection.directory.group_at(index).wave as usize].push(index);
@@ -333,33 +339,46 @@ impl Scheduler {
         found
     }
 
-    /// Takes out the timers of those active agents whose time has come.
+    /// Takes out the timers of those active agents whose time has come. A paused agent's wish waits until it is resumed.
     fn ring(&mut self, frame: u64, directory: &Directory) -> Vec<u32> {
-        let due = self.due.range(..=(frame, u32::MAX)).map(|&(_, index)| index);
-        // A paused agent's wish waits until it is resumed.
-        let due = due.filter(|&index| directory.lifecycles[index as usize] == Lifecycle::Active);
-        let rung: Vec<u32> = due.collect();
+        let is_active = |index: &u32| directory.lifecycles[*index as usize] == Lifecycle::Active;
+        let mut rung = Vec::new();
+        if self.overdue_seen != directory.changes {
+            self.overdue_seen = directory.changes;
+            rung.extend(self.overdue.iter().copied().filter(is_active));
+        }
+        while let Some(&(at, index)) = self.due.first()
+            && at <= frame
+        {
+            self.due.pop_first();
+            if is_active(&index) {
+                rung.push(index);
+            } else {
+                self.overdue.insert(index);
+            }
+        }
         for &index in &rung {
             self.wake(index, None);
         }
         rung
     }
 
-    /// Puts the agents that are due into the order in which they are served.
+    /// Puts the agents that are due into the order in which they are served: those that are to end, so that they don't hold their
+    /// places for long; then by the mode, in which those who wait come before others of their rank.
     fn order(&self, candidates: &mut [u32], selection: &Selection<'_>) {
-        match self.settings.mode {
-            SchedulerMode::RoundRobin => {
-                // Where nobody was served yet, the round begins with the first.
-                let start = candidates.partition_point(|&index| self.cursor != u32::MAX && index <= self.cursor);
-                candidates.rotate_left(start);
-            }
-            SchedulerMode::Priority => candidates.sort_by_cached_key(|&index| {
-                let since = self.deferred.get(&index).copied().unwrap_or(selection.frame);
-                let waited = (selection.frame - since).checked_div(u64::from(self.settings.ageing_frames)).unwrap_or(0);
-                let priority = u64::from(selection.directory.group_at(index).schedule.priority) + waited;
-                (Reverse(priority), since, index)
-            }),
-        }
+        let SchedulerSettings { mode, ageing_frames, .. } = self.settings;
+        candidates.sort_by_cached_key(|&index| {
+            let stays = selection.directory.lifecycles[index as usize] != Lifecycle::Terminating;
+            let since = self.deferred.get(&index).copied().unwrap_or(selection.frame);
+            let (priority, is_behind) = match mode {
+                SchedulerMode::RoundRobin => (0, self.cursor != u32::MAX && index <= self.cursor),
+                SchedulerMode::Priority => {
+                    let waited = (selection.frame - since).checked_div(u64::from(ageing_frames)).unwrap_or(0);
+                    (u64::from(selection.directory.group_at(index).schedule.priority) + waited, false)
+                }
+            };
+            (stays, Reverse(priority), since, is_behind, index)
+        });
     }
 
     /// Whether one more call of an agent fits into the frame; if so, it is taken off what is left.

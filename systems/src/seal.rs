@@ -42,11 +42,12 @@ pub fn digest_agents(
         let Ok((lifecycle, history, mut digest)) = agents.get_mut(directory.agents[index as usize]) else { continue };
         let Some(group) = directory.group_position(id.group()) else { continue };
         debug_assert_eq!(*lifecycle, directory.lifecycles[index as usize], "the mirror of {id}");
-        let mut bytes = [0; 17];
+        let mut bytes = [0; 18];
         bytes[0] = *lifecycle as u8;
         bytes[1..5].copy_from_slice(&history.faults.to_le_bytes());
         bytes[5..9].copy_from_slice(&history.restarts.to_le_bytes());
-        bytes[9..].copy_from_slice(&history.restart_frame.to_le_bytes());
+        bytes[9..17].copy_from_slice(&history.restart_frame.to_le_bytes());
+        bytes[17] = u8::from(history.uninitialised);
         let after = part_digest(Lane::Agents, id.0, &bytes);
         lanes.agents[group] = lanes.agents[group].wrapping_sub(digest.0).wrapping_add(after);
         digest.0 = after;

@@ -1,0 +1,281 @@
+//! The model's messages: who is given what, what there is no room for, what is taken from an outbox.
+
+use std::collections::BTreeSet;
+
+use wasm_engine_abi::message::{kind, sender, status};
+use wasm_engine_abi::{BounceReason, MessageHeader, Op};
+use wasm_engine_components::{AgentId, FaultKind, GroupId, Lifecycle, OverflowPolicy, Trigger};
+
+use super::program::{KIND, Record};
+use super::{Model, Pending};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    Agent(AgentId),
+    Topic(u64),
+    Group(GroupId),
+}
+
+/// A message, and its place among those of its frame: the host's, the last frame's, this frame's.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub to: To,
+    pub header: MessageHeader,
+    pub payload: Vec<u8>,
+    pub place: (u8, usize),
+}
+
+impl Mail {
+    pub fn new(to: To, header: MessageHeader, payload: Vec<u8>) -> Self {
+        let header = MessageHeader { payload_bytes: payload.len() as u32, ..header };
+        Self { to, header, payload, place: (0, 0) }
+    }
+
+    fn bytes(&self) -> usize {
+        48 + self.payload.len().next_multiple_of(8)
+    }
+}
+
+/// Messages on their way.
+#[derive(Default)]
+pub struct Post {
+    /// What the engine says, in the next frame or in this one.
+    pub engine: Vec<Mail>,
+    pub events: Vec<Mail>,
+    /// Of the last frame, by sender and sequence; of this one, in the order in which they are sent.
+    pub before: Vec<Mail>,
+    pub now: Vec<Mail>,
+    /// Messages of this frame that aren't taken.
+    refused: Vec<(AgentId, MessageHeader, u64, BounceReason)>,
+}
+
+impl Post {
+    /// The engine says something to an agent.
+    pub fn tell(&mut self, to: AgentId, header: MessageHeader) {
+        self.engine.push(Mail::new(To::Agent(to), MessageHeader { sender: sender::ENGINE, ..header }, Vec::new()));
+    }
+
+    fn bounce(&mut self, to: AgentId, of: &MessageHeader, meant_for: u64, reason: BounceReason, frame: u64) {
+        let (kind, status) = (kind::BOUNCE, reason as u32);
+        let header = MessageHeader { topic: meant_for, frame, kind, status, ..MessageHeader::default() };
+        self.tell(to, MessageHeader { correlation: of.correlation, sequence: of.sequence, ..header });
+    }
+
+    /// An agent's bounces come in the order in which it asked.
+    pub fn bounce_refused(&mut self, frame: u64) {
+        let mut refused = std::mem::take(&mut self.refused);
+        refused.sort_by_key(|(agent, header, ..)| (*agent, header.sequence));
+        for (agent, header, meant_for, reason) in refused {
+            self.bounce(agent, &header, meant_for, reason, frame);
+        }
+    }
+}
+
+impl Model {
+    /// Delivers what the host says and what was sent in the last frame.
+    pub fn deliver(&mut self) {
+        self.post.before = std::mem::take(&mut self.post.now);
+        self.post.before.sort_by_key(|mail| (AgentId(mail.header.sender), mail.header.sequence));
+        let host = std::mem::take(&mut self.post.engine).into_iter().chain(std::mem::take(&mut self.post.events));
+        let host: Vec<_> = host.enumerate().map(|(at, mail)| Mail { place: (0, at), ..mail }).collect();
+        let before = self.post.before.iter().cloned().enumerate().map(|(at, mail)| Mail { place: (1, at), ..mail });
+        let all: Vec<_> = host.into_iter().chain(before.collect::<Vec<_>>()).collect();
+        self.bring(&all, None);
+    }
+
+    /// Delivers what was sent in this frame to agents of a later wave.
+    pub fn deliver_edges(&mut self, wave: u32) {
+        let now = self.post.now.iter().cloned().enumerate();
+        let mut now: Vec<_> = now.map(|(at, mail)| Mail { place: (2, at), ..mail }).collect();
+        now.sort_by_key(|mail| (AgentId(mail.header.sender), mail.header.sequence));
+        self.bring(&now, Some(wave));
+    }
+
+    fn bring(&mut self, all: &[Mail], wave: Option<u32>) {
+        let mut refusals = Vec::new();
+        for mail in all {
+            for to in self.recipients(mail, wave) {
+                self.put(to, mail, &mut refusals);
+            }
+        }
+        refusals.sort_by_key(|(to, mail, _)| (mail.place, *to));
+        let mut overflowed = BTreeSet::new();
+        for (to, mail, reason) in refusals {
+            self.refuse(to, &mail.header, reason);
+            let overflow = self.seed(to.group()).unwrap().overflow;
+            if reason == BounceReason::MailboxFull && overflow == OverflowPolicy::Fault {
+                overflowed.insert(to);
+            }
+        }
+        for id in overflowed {
+            let agent = &self.agents[&id];
+            let trigger = self.seed(id.group()).unwrap().group.schedule.trigger;
+            let reads = trigger == Trigger::default() || trigger == Trigger::Message;
+            if reads && agent.life == Lifecycle::Active && agent.backlog.is_empty() {
+                self.faults.push((id, FaultKind::MailboxFull));
+            }
+        }
+    }
+
+    fn recipients(&self, mail: &Mail, wave: Option<u32>) -> Vec<AgentId> {
+        let from = AgentId(mail.header.sender);
+        let in_time = |to: AgentId| {
+            // What the host brings isn't sent in this frame: a new agent's first message may be of an agent.
+            let edge = mail.place.0 != 0 && self.seed(to.group()).unwrap().group.after.contains(&from.group());
+            wave.map_or(!edge, |wave| edge && self.wave(to.group()) == wave)
+        };
+        let hears = |to: AgentId| self.takes_from(to.group(), from);
+        let all: Vec<AgentId> = match mail.to {
+            To::Agent(id) => vec![id],
+            To::Topic(topic) => self.topics[&topic].iter().copied().filter(|&id| hears(id)).collect(),
+            To::Group(group) => {
+                let alive = self.agents.iter().filter(|(_, agent)| agent.life.is_alive()).map(|(id, _)| *id);
+                alive.filter(|&id| id.group() == group && id != from && hears(id)).collect()
+            }
+        };
+        all.into_iter().filter(|&id| in_time(id)).collect()
+    }
+
+    fn takes_from(&self, group: GroupId, from: AgentId) -> bool {
+        let accepts = &self.seed(group).unwrap().group.accepts;
+        from.0 <= sender::NATIVE || accepts.as_ref().is_none_or(|groups| groups.contains(&from.group()))
+    }
+
+    /// Puts a message into a mailbox, as its policy says.
+    fn put(&mut self, to: AgentId, mail: &Mail, refusals: &mut Vec<(AgentId, Mail, BounceReason)>) {
+        let seed = self.seed(to.group()).unwrap().clone();
+        let agent = self.agents.get_mut(&to).unwrap();
+        if !agent.life.is_alive() {
+            return refusals.push((to, mail.clone(), BounceReason::Terminated));
+        }
+        let bytes_max = seed.group.limits.mailbox_bytes_max.min(seed.inbox_bytes_max) as usize;
+        if mail.bytes() > bytes_max {
+            return refusals.push((to, mail.clone(), BounceReason::TooLarge));
+        }
+        loop {
+            let all = || agent.backlog.iter().chain(&agent.inbox);
+            let bytes: usize = all().map(Mail::bytes).sum();
+            if all().count() < seed.group.limits.mailbox_messages_max as usize && bytes + mail.bytes() <= bytes_max {
+                return agent.inbox.push(mail.clone());
+            }
+            if seed.overflow != OverflowPolicy::DropOldest {
+                return refusals.push((to, mail.clone(), BounceReason::MailboxFull));
+            }
+            let old = |list: &[Mail]| list.iter().position(|mail| mail.header.sender != sender::ENGINE);
+            let dropped = match (old(&agent.backlog), old(&agent.inbox)) {
+                (Some(at), _) => Mail { place: (0, 0), ..agent.backlog.remove(at) },
+                (None, Some(at)) => agent.inbox.remove(at),
+                (None, None) => return refusals.push((to, mail.clone(), BounceReason::MailboxFull)),
+            };
+            refusals.push((to, dropped, BounceReason::MailboxFull));
+        }
+    }
+
+    /// Counts a message that was on its way to an agent and isn't taken, and tells its sender.
+    pub fn refuse(&mut self, to: AgentId, header: &MessageHeader, reason: BounceReason) {
+        self.counts.drop_messages(reason, 1);
+        let from = AgentId(header.sender);
+        if header.sender > sender::NATIVE && header.topic == 0 && header.status != status::BROADCAST && self.alive(from)
+        {
+            self.post.bounce(from, header, to.0, reason, self.frame);
+        }
+        let asker = self.agents.get(&to).is_some_and(|agent| agent.life.is_alive());
+        if header.status == status::REPLY && header.sender > sender::NATIVE && asker {
+            let said =
+                MessageHeader { topic: header.sender, correlation: header.correlation, ..MessageHeader::default() };
+            self.post.tell(to, MessageHeader { kind: kind::TIMEOUT, frame: self.frame, ..said });
+        }
+        let key = (from, header.correlation);
+        if header.status == status::REQUEST && header.sender > sender::NATIVE {
+            self.requests.retain(|other, pending| *other != key || pending.asked != header.frame);
+        }
+    }
+
+    /// Counts a message that isn't sent at all, and tells who wanted to send it.
+    pub fn refuse_at_once(&mut self, from: AgentId, header: &MessageHeader, meant_for: u64, reason: BounceReason) {
+        self.counts.drop_messages(reason, 1);
+        self.post.refused.push((from, *header, meant_for, reason));
+    }
+
+    /// What an agent sends.
+    pub fn send_all(&mut self, from: AgentId, records: &[Record]) {
+        for (record, sequence) in records.iter().zip(0_u32..) {
+            let status = match record.op {
+                Op::Send | Op::Publish => status::PLAIN,
+                Op::Request => status::REQUEST,
+                Op::Reply => status::REPLY,
+                Op::Broadcast => status::BROADCAST,
+                _ => continue,
+            };
+            self.counts.messages += 1;
+            let topic = if record.op == Op::Publish { record.target } else { 0 };
+            let header = MessageHeader {
+                sender: from.0,
+                topic,
+                correlation: record.correlation,
+                frame: self.frame,
+                sequence,
+                kind: KIND,
+                status,
+                payload_bytes: record.payload.len() as u32,
+            };
+            if let Err(reason) = self.send(from, record, header) {
+                self.refuse_at_once(from, &header, record.target, reason);
+            }
+        }
+    }
+
+    fn send(&mut self, from: AgentId, record: &Record, header: MessageHeader) -> Result<(), BounceReason> {
+        let (target, number) = (AgentId(record.target), record.correlation);
+        let to = self.address(from, record)?;
+        let mail = Mail::new(to, header, record.payload.clone());
+        if !self.clock.take_message(&self.program.population, from.group(), mail.bytes() as u64) {
+            return Err(BounceReason::OverBudget);
+        }
+        match record.op {
+            Op::Request => {
+                let limits = &self.seed(from.group()).unwrap().group.limits;
+                let waiting = self.requests.keys().filter(|(who, _)| *who == from).count();
+                if self.requests.contains_key(&(from, number)) {
+                    return Err(BounceReason::WrongState);
+                }
+                if waiting >= limits.requests_max as usize {
+                    return Err(BounceReason::OverBudget);
+                }
+                let deadline = self.frame + u64::from(record.deadline_frames);
+                self.requests.insert((from, number), Pending { to: target, asked: self.frame, deadline });
+            }
+            Op::Reply => match self.requests.get(&(target, number)) {
+                Some(pending) if pending.to == from => drop(self.requests.remove(&(target, number))),
+                _ => return Err(BounceReason::NoRequest),
+            },
+            _ => {}
+        }
+        self.post.now.push(mail);
+        Ok(())
+    }
+
+    /// For whom a record is, or why there is nobody.
+    fn address(&self, from: AgentId, record: &Record) -> Result<To, BounceReason> {
+        let target = record.target;
+        match record.op {
+            Op::Publish if self.topics.contains_key(&target) => Ok(To::Topic(target)),
+            Op::Publish => Err(BounceReason::UnknownTopic),
+            Op::Broadcast => {
+                let group = self.seed(GroupId(target as u32)).ok_or(BounceReason::UnknownRecipient)?.group.id;
+                self.takes_from(group, from).then_some(To::Group(group)).ok_or(BounceReason::Refused)
+            }
+            _ => {
+                let id = AgentId(target);
+                let group = &self.seed(id.group()).ok_or(BounceReason::UnknownRecipient)?.group;
+                if !self.takes_from(group.id, from) {
+                    return Err(BounceReason::Refused);
+                }
+                let Some(agent) = self.agents.get(&id) else { return Err(self.absence(id)) };
+                // Whether it has ended is asked at once where that is possible: else, when the message is delivered.
+                let ends = group.agents_max > group.agents || self.clock.ended.contains(&group.id);
+                if ends && agent.life.is_ending() { Err(BounceReason::Terminated) } else { Ok(To::Agent(id)) }
+            }
+        }
+    }
+}
