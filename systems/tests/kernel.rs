@@ -2,79 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
 
+mod logged;
 mod table;
 
-use std::sync::{Arc, Mutex};
-
-use bevy_app::App;
-use table::{Call, app, group};
+use logged::{bounces, calls, frame, frames, groups, id, order, run, seen, spawn, steps, tenant};
+use table::{app, group};
 use wasm_engine_abi::message::kind;
-use wasm_engine_abi::{BounceReason, CallKind, MessageHeader, Op};
-use wasm_engine_components::{
-    Action, AgentId, FrameInputs, FrameRecord, GroupId, Order, Schedule, Tenant, TenantId, Trigger,
-};
+use wasm_engine_abi::{BounceReason, CallKind, Op};
+use wasm_engine_components::{AgentId, FrameRecord, GroupId, Order, Schedule, Tenant, TenantId, Trigger};
+use wasm_engine_systems::GroupSeed;
 use wasm_engine_systems::directory::Directory;
-use wasm_engine_systems::{GroupSeed, Population, run_frame};
-
-/// Who was called, in which frame and how, and what it found in its inbox.
-type Log = Arc<Mutex<Vec<(u64, AgentId, CallKind, Vec<(MessageHeader, Vec<u8>)>)>>>;
-
-fn id(group: u32, ordinal: u32) -> AgentId {
-    AgentId::new(GroupId(group), ordinal)
-}
-
-fn run(population: Population, step: impl Fn(&mut Call<'_>) + Send + Sync + 'static) -> (App, Log) {
-    let log = Log::default();
-    let noted = log.clone();
-    let app = app(population, move |mut call| {
-        step(&mut call);
-        noted.lock().unwrap().push((call.frame, call.agent, call.call, call.inbox));
-    });
-    (app, log)
-}
-
-fn groups(groups: Vec<GroupSeed>) -> Population {
-    Population { groups, ..Population::default() }
-}
-
-fn frame(app: &mut App, commands: Vec<Action>) -> FrameRecord {
-    run_frame(app.world_mut(), FrameInputs { commands, events: Vec::new() })
-}
-
-fn frames(app: &mut App, n: usize) -> Vec<FrameRecord> {
-    (0..n).map(|_| frame(app, Vec::new())).collect()
-}
-
-fn order(agent: AgentId, order: Order) -> Action {
-    Action::Agent(agent, order)
-}
-
-fn spawn(group: u32) -> Action {
-    Action::Spawn { group: GroupId(group), kind: 0, payload: Vec::new() }
-}
-
-/// The frames in which an agent was called, and how.
-fn calls(log: &Log, agent: AgentId) -> Vec<(u64, CallKind)> {
-    log.lock().unwrap().iter().filter(|call| call.1 == agent).map(|call| (call.0, call.2)).collect()
-}
-
-/// The frames in which an agent was stepped.
-fn steps(log: &Log, agent: AgentId) -> Vec<u64> {
-    calls(log, agent).into_iter().filter(|call| call.1 == CallKind::Step).map(|call| call.0).collect()
-}
-
-/// What an agent saw, and when.
-fn seen(log: &Log, agent: AgentId) -> Vec<(u64, MessageHeader, Vec<u8>)> {
-    let log = log.lock().unwrap();
-    let mine = log.iter().filter(|call| call.1 == agent);
-    mine.flat_map(|call| call.3.iter().map(|(header, payload)| (call.0, *header, payload.clone()))).collect()
-}
-
-/// Frame, correlation and reason of an agent's bounces.
-fn bounces(log: &Log, agent: AgentId) -> Vec<(u64, u64, u32)> {
-    let bounces = seen(log, agent).into_iter().filter(|(_, header, _)| header.kind == kind::BOUNCE);
-    bounces.map(|(frame, header, _)| (frame, header.correlation, header.status)).collect()
-}
 
 /// A group whose agents may command those of other groups.
 fn master(groups: &[u32]) -> GroupSeed {
@@ -87,18 +24,6 @@ fn room(id: u32, agents: u32, agents_max: u32) -> GroupSeed {
     let mut seed = group(id, agents);
     seed.group.agents_max = agents_max;
     seed
-}
-
-fn tenant() -> Tenant {
-    let all = u64::MAX;
-    Tenant {
-        name: "tenant".into(),
-        agents_max: all,
-        memory_bytes_max: all,
-        fuel_per_frame_max: all,
-        messages_per_frame_max: all,
-        jobs_per_frame_max: all,
-    }
 }
 
 #[test]
