@@ -162,6 +162,10 @@ fn check_digests(program: &Program, records: &[FrameRecord]) {
         assert_eq!(digests(program, chunk_agents, None), records, "{chunk_agents} agents in a chunk");
     }
     let settings = ScheduleBuildSettings { ambiguity_detection: LogLevel::Error, ..ScheduleBuildSettings::default() };
+    for shuffle_seed in [1, 2, 3].map(Some) {
+        let shuffled = ScheduleBuildSettings { shuffle_seed, ..settings.clone() };
+        assert_eq!(digests(program, 2, Some(shuffled)), records, "shuffled with {shuffle_seed:?}");
+    }
     let unsynced = ScheduleBuildSettings { auto_insert_apply_deferred: false, ..settings };
     assert_eq!(digests(program, 2, Some(unsynced)), records, "without automatic sync points");
 }
