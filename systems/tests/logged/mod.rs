@@ -36,7 +36,7 @@ pub fn groups(groups: Vec<GroupSeed>) -> Population {
 }
 
 pub fn frame(app: &mut App, commands: Vec<Action>) -> FrameRecord {
-    run_frame(app.world_mut(), FrameInputs { commands, events: Vec::new() })
+    run_frame(app.world_mut(), FrameInputs { commands, ..FrameInputs::default() })
 }
 
 pub fn frames(app: &mut App, n: usize) -> Vec<FrameRecord> {
