@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned, and its last record is there")]
 
-#[allow(dead_code, reason = "this program uses a part of it")]
 mod table;
 
 use std::sync::{Arc, Mutex};
