@@ -39,7 +39,8 @@ pub enum SchedulerMode {
     /// The highest priority; those of one priority by how long they have waited, then by id.
     #[default]
     Priority,
-    /// Whoever comes next in the order of ids after the last one that was stepped: where some didn't fit, the first of them.
+    /// Those who were deferred, the longest first; then whoever comes next in the order of ids after the last one that was stepped
+    /// before the first that didn't fit.
     RoundRobin,
 }
 

@@ -64,11 +64,6 @@ pub fn step_agents(
     if calls.selects || router.directory.inactive > 0 {
         router.hold(&outputs, &calls);
     }
-    if scheduler.waves > 1 {
-        // Each group is in one wave; the order of waves is no order of ids. From here on, no inbox is read: inboxes name this
-        // frame's chunks by their order so far.
-        outputs.now.chunks.sort_by_key(|chunk| chunk.group);
-    }
 }
 
 /// Decides whom to call in a wave. Gives the position of its first call.
