@@ -36,6 +36,8 @@ pub enum EventTarget {
     Agent(AgentId),
     /// All members of a topic.
     Topic(TopicId),
+    /// All agents of a group.
+    Group(GroupId),
 }
 
 /// What leaves the world at the end of a frame.

@@ -104,6 +104,7 @@ fn events_reach_their_frame_in_the_order_of_the_file() {
         "{\"frame\":0,\"to\":\"readers/2\",\"kind\":2147483647,\"correlation\":18446744073709551615,\"text\":\"hé\"}\r\n",
         "{\"frame\":0,\"topic\":\"desk-0\",\"numbers\":[1,-2.5]}\n",
         "\n",
+        "{\"frame\":1,\"to\":\"readers/*\",\"text\":\"all\"}\n",
         "{\"frame\":2,\"to\":\"ledger\",\"base64\":\"AQI=\"}\n",
         "{\"frame\":2,\"to\":\"off/0\",\"text\":\"nobody\"}\n",
         "{\"frame\":2,\"to\":\"ledger/0\"}\n",
@@ -118,11 +119,12 @@ fn events_reach_their_frame_in_the_order_of_the_file() {
         ExternalEvent { to: agent(1, 2), kind: 0x7fff_ffff, correlation: u64::MAX, payload: "hé".as_bytes().to_vec() };
     let floats: Vec<u8> = [1.0_f32, -2.5].iter().flat_map(|n| n.to_le_bytes()).collect();
     let topic = event(EventTarget::Topic(TopicId(name_id("desk-0"))), &floats);
+    let all = event(EventTarget::Group(GroupId(1)), b"all");
     assert_eq!(
         frames,
-        [vec![first, topic], vec![], vec![event(agent(2, 0), &[1, 2]), event(agent(2, 0), &[])], vec![], vec![],]
+        [vec![first, topic], vec![all], vec![event(agent(2, 0), &[1, 2]), event(agent(2, 0), &[])], vec![], vec![],]
     );
-    assert_eq!(source.counts(), EventCounts { delivered: 4, disabled: 1, late: 1 });
+    assert_eq!(source.counts(), EventCounts { delivered: 5, disabled: 1, late: 1 });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Stage `Ingest`: the inputs of the frame are taken in, and digested. The only door into the world.
 
 use bevy_ecs::system::{Res, ResMut};
-use wasm_engine_abi::message::sender;
+use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{ExternalEvent, FrameCounts, Lane, Recipient};
@@ -28,19 +28,26 @@ pub fn take_inputs(
         let recipient = match event.to {
             EventTarget::Agent(id) => directory.alive(id).map(Recipient::Agent),
             EventTarget::Topic(id) => directory.topic(id).map(Recipient::Topic),
+            // Groups are far fewer than 2^32.
+            EventTarget::Group(id) => directory.group_position(id).map(|at| Recipient::Group(at as u32)),
         };
         let Some(recipient) = recipient else {
             // The place of an agent that has ended may be given away in this very frame.
             let reason = match event.to {
                 EventTarget::Agent(id) => directory.absence(id),
                 EventTarget::Topic(_) => BounceReason::UnknownTopic,
+                EventTarget::Group(_) => BounceReason::UnknownRecipient,
             };
             report.counts.drop_messages(reason, 1);
             continue;
         };
         let topic = match event.to {
-            EventTarget::Agent(_) => 0,
+            EventTarget::Agent(_) | EventTarget::Group(_) => 0,
             EventTarget::Topic(id) => id.0,
+        };
+        let status = match event.to {
+            EventTarget::Group(_) => status::BROADCAST,
+            _ => status::PLAIN,
         };
         let header = MessageHeader {
             sender: sender::EXTERNAL,
@@ -49,7 +56,7 @@ pub fn take_inputs(
             frame: clock.frame,
             sequence,
             kind: event.kind,
-            status: 0,
+            status,
             payload_bytes: 0,
         };
         mailroom.events.push(recipient, header, event.payload);
@@ -60,6 +67,7 @@ fn event_digest(sequence: u64, event: &ExternalEvent) -> u128 {
     let (tag, target) = match event.to {
         EventTarget::Agent(id) => (0_u8, id.0),
         EventTarget::Topic(id) => (1, id.0),
+        EventTarget::Group(id) => (2, id.0.into()),
     };
     let mut bytes = Vec::with_capacity(21 + event.payload.len());
     bytes.push(tag);

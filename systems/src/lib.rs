@@ -93,6 +93,7 @@ fn add_resources(app: &mut App) {
         .init_resource::<commit::Restarts>()
         .init_resource::<swap::SwapCatalog>()
         .init_resource::<swap::CurrentModules>()
+        .init_resource::<swap::RequestedSwaps>()
         .init_resource::<swap::SwapsInHand>()
         .init_resource::<region::NativeWrites>()
         .init_resource::<digest::LaneSums>()

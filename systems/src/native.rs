@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_engine_abi::{
     MessageHeader,
-    message::{kind, sender},
+    message::{kind, sender, status},
 };
 use wasm_engine_components::{
-    Action, AgentId, Backlog, GroupId, Lane, Lifecycle, Order, Recipient, StableId, TopicId, limits,
+    Action, AgentId, Backlog, GroupId, Lane, Lifecycle, Order, Recipient, StableId, Swap, TopicId, limits,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -21,6 +21,7 @@ use crate::digest::{LaneSums, part_digest};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::{Frame, FrameClock, FrameStage};
 use crate::mailroom::{Mailroom, Outputs};
+use crate::swap::RequestedSwaps;
 
 /// The systems that digest authors' components. They add to one sum, so their order doesn't matter.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,9 +102,16 @@ impl Mail<'_, '_> {
 pub struct Control<'w> {
     directory: Res<'w, Directory>,
     pending: ResMut<'w, PendingCommands>,
+    swaps: ResMut<'w, RequestedSwaps>,
 }
 
 impl Control<'_> {
+    /// Another module for a group, or another model behind a name, from the next frame on. The scenario must have prepared it, by an
+    /// entry of `[[swaps]]`; else it is on the record as refused.
+    pub fn swap(&mut self, swap: Swap) {
+        self.swaps.0.push(swap);
+    }
+
     /// A new agent in a group that has room for one (`agents_max`). A payload is its first message.
     ///
     /// # Errors
@@ -215,6 +223,7 @@ impl Post<'_> {
             frame: self.clock.frame,
             sequence: u32::try_from(self.mailroom.native.0.len()).unwrap_or(u32::MAX),
             kind,
+            status: if matches!(to, Recipient::Group(_)) { status::BROADCAST } else { status::PLAIN },
             ..MessageHeader::default()
         };
         self.mailroom.native.push(to, header, payload.to_vec());

@@ -17,6 +17,7 @@ use crate::frame::{FrameClock, FrameReport, Sealed};
 use crate::mailroom::{HostMessages, Mailroom};
 use crate::request::Requests;
 use crate::schedule::Scheduler;
+use crate::swap::RequestedSwaps;
 
 /// What a part contributed to its lane when it was last digested. Transient.
 #[derive(Component, Clone, Copy, Debug, Default)]
@@ -77,6 +78,7 @@ pub fn seal_frame(
     mailroom: Res<Mailroom>,
     next_job: Res<NextJob>,
     commands: Res<PendingCommands>,
+    swaps: Res<RequestedSwaps>,
     scheduler: Res<Scheduler>,
     requests: Res<Requests>,
     jobs: Query<(&InferenceJob, &JobData)>,
@@ -116,7 +118,7 @@ pub fn seal_frame(
     all[Lane::Memories] = sum(&lanes.memories);
     all[Lane::Faults] = sum(&lanes.faults);
     all[Lane::Logs] = sum(&lanes.logs);
-    all[Lane::Commands] = Digest(commands.digest());
+    all[Lane::Commands] = Digest(commands.digest().wrapping_add(swaps.digest()));
     all[Lane::Schedule] = Digest(scheduler.digest(&directory));
     all[Lane::Requests] = Digest(requests.digest());
     all[Lane::Regions] = Digest(lanes.regions);

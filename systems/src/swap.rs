@@ -65,6 +65,18 @@ impl SwapCatalog {
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrentModules(pub BTreeMap<GroupId, u32>);
 
+/// Swaps that native systems asked for: they are carried out in the next frame, after those of its inputs. State.
+#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestedSwaps(pub Vec<Swap>);
+
+impl RequestedSwaps {
+    /// The digest of what is carried out in the next frame.
+    pub(crate) fn digest(&self) -> u128 {
+        let swaps = self.0.iter().zip(1_u64 << 48..);
+        swaps.fold(0, |sum, (swap, at)| sum.wrapping_add(part_digest(Lane::Commands, at, &swap_bytes(*swap))))
+    }
+}
+
 /// What this frame's swaps gave, until `Commit` puts it on the record. Transient.
 #[derive(Resource, Debug, Default)]
 pub struct SwapsInHand {
@@ -88,6 +100,7 @@ pub fn take_swaps(
     options: Res<DigestOptions>,
     catalog: Res<SwapCatalog>,
     mut inputs: ResMut<Inputs>,
+    mut requested: ResMut<RequestedSwaps>,
     mut directory: ResMut<Directory>,
     mut mailroom: ResMut<Mailroom>,
     mut current: ResMut<CurrentModules>,
@@ -98,7 +111,8 @@ pub fn take_swaps(
     mut in_hand: ResMut<SwapsInHand>,
     mut agents: Query<&mut Lifecycle>,
 ) {
-    for (swap, at) in std::mem::take(&mut inputs.0.swaps).into_iter().zip(0_u64..) {
+    let swaps = std::mem::take(&mut inputs.0.swaps).into_iter().chain(requested.0.drain(..));
+    for (swap, at) in swaps.zip(0_u64..) {
         let SwapFile { name, sha256 } = catalog.file(swap);
         in_hand.inputs = in_hand.inputs.wrapping_add(swap_digest(at, swap, &sha256));
         let outcome = match (catalog.refusal(swap), swap) {
@@ -238,13 +252,18 @@ fn place(directory: &Directory, agent: AgentId) -> Option<(usize, u32)> {
 }
 
 fn swap_digest(at: u64, swap: Swap, sha256: &[u8; 32]) -> u128 {
+    let mut bytes = swap_bytes(swap);
+    bytes.extend_from_slice(sha256);
+    // Apart from the other inputs, which are numbered from 0.
+    part_digest(Lane::Inputs, (1 << 48) | at, &bytes)
+}
+
+fn swap_bytes(swap: Swap) -> Vec<u8> {
     let (tag, numbers) = match swap {
         Swap::Module { group, module } => (2_u8, [u64::from(group.0), u64::from(module)]),
         Swap::Model { model, with } => (3, [model.0, with.0]),
     };
     let mut bytes = vec![tag];
     numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
-    bytes.extend_from_slice(sha256);
-    // Apart from the other inputs, which are numbered from 0.
-    part_digest(Lane::Inputs, (1 << 48) | at, &bytes)
+    bytes
 }

@@ -112,3 +112,21 @@ fn a_native_system_may_look_at_inboxes_after_the_agents() {
     frames(&mut app, 3);
     assert_eq!(app.world().resource::<Found>().0, [42]);
 }
+
+#[test]
+fn the_outside_tells_whole_groups() {
+    use wasm_engine_abi::message::{sender, status};
+    use wasm_engine_components::{EventTarget, ExternalEvent, FrameInputs, GroupId};
+    let (mut app, log) = run(groups(vec![group(1, 3)]), |_| {});
+    frames(&mut app, 1);
+    let event =
+        |group| ExternalEvent { to: EventTarget::Group(GroupId(group)), kind: 4, correlation: 5, payload: vec![6] };
+    let inputs = FrameInputs { events: vec![event(1), event(9)], ..FrameInputs::default() };
+    let record = wasm_engine_systems::run_frame(app.world_mut(), inputs);
+    assert_eq!((record.counts.delivered, record.counts.dropped), (3, 1));
+    for (_, _, _, inbox) in log.lock().unwrap().iter().filter(|call| call.0 == 1) {
+        let (header, payload) = &inbox[0];
+        assert_eq!((header.sender, header.kind, header.status), (sender::EXTERNAL, 4, status::BROADCAST));
+        assert_eq!(*payload, [6]);
+    }
+}

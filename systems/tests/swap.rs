@@ -365,3 +365,22 @@ fn two_models_that_answer_for_each_other_keep_their_own_batches() {
     expected.sort();
     assert_eq!(asked, expected);
 }
+
+#[test]
+fn a_native_system_swaps_what_the_scenario_has_prepared() {
+    use bevy_ecs::schedule::IntoScheduleConfigs;
+    use bevy_ecs::system::Res;
+    use wasm_engine_systems::{AuthorSystems, Control, Frame, FrameClock};
+    let mut app = swapping_app(Population { groups: vec![group(1, 2)], ..Population::default() }, |_| {}, evens);
+    let ask = |clock: Res<FrameClock>, mut control: Control| match clock.frame {
+        1 => control.swap(to_module(1, 1)),
+        3 => control.swap(to_module(1, 1_000)),
+        _ => {}
+    };
+    app.add_systems(Frame, ask.in_set(AuthorSystems::Simulate));
+    let records: Vec<_> = (0..6).map(|_| frame(&mut app, &[])).collect();
+    assert!(matches!(outcome(&records[2]), SwapOutcome::Done { .. }));
+    assert!(matches!(outcome(&records[4]), SwapOutcome::Refused(_)), "nobody prepared it");
+    assert_ne!(records[1].lanes[Lane::Commands].0, 0, "what is asked for is state");
+    assert!(records[5].swaps.is_empty());
+}

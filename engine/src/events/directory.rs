@@ -83,8 +83,16 @@ impl Directory {
         }
     }
 
-    /// The agent that the key `to` names.
+    /// The agent that the key `to` names, or, as `group/*`, all agents of a group.
     pub fn recipient(&self, to: &str) -> Result<Address, Fault> {
+        if let Some(name) = to.strip_suffix("/*") {
+            let group = self.group("to", name)?;
+            return Ok(Address {
+                target: EventTarget::Group(group.id),
+                enabled: group.enabled,
+                payload: group.payload,
+            });
+        }
         let (agent, group) = self.agent("to", to)?;
         Ok(Address { target: EventTarget::Agent(agent), enabled: group.enabled, payload: group.payload })
     }

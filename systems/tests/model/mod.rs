@@ -171,6 +171,7 @@ impl Model {
         for (event, sequence) in events.iter().zip(0..) {
             let (to, topic, missing) = match event.to {
                 EventTarget::Agent(id) => (post::To::Agent(id), 0, (!self.alive(id)).then(|| self.absence(id))),
+                EventTarget::Group(_) => unreachable!("no program has it"),
                 EventTarget::Topic(TopicId(topic)) => {
                     let missing = (!self.topics.contains_key(&topic)).then_some(BounceReason::UnknownTopic);
                     (post::To::Topic(topic), topic, missing)
