@@ -49,18 +49,19 @@ pub(crate) fn catalog(
 }
 
 /// What a refusal means, in words.
-fn consequence(scenario: &Scenario, frame: u64, swap: Swap) -> String {
+fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
+    let when = frame.map(|frame| format!(" in frame {frame}")).unwrap_or_default();
     let model = |id: ModelId| scenario.models.iter().find(|model| model.id == id).map_or("?", |model| &model.name);
     match swap {
         Swap::Module { group, module } => {
             let group = scenario.group(group).map_or("?", |group| &group.name);
             let module = scenario.modules.get(module as usize);
             let (name, path) = module.map_or(("?", String::new()), |m| (&m.name, m.path.display().to_string()));
-            format!("group `{group}` keeps its module in frame {frame}, because module `{name}` ({path}) is refused")
+            format!("group `{group}` keeps its module{when}, because module `{name}` ({path}) is refused")
         }
         Swap::Model { model: of, with } => {
             let (of, with) = (model(of), model(with));
-            format!("model `{of}` stays as it is in frame {frame}, because model `{with}` can't answer for it")
+            format!("model `{of}` stays as it is{when}, because model `{with}` can't answer for it")
         }
     }
 }

@@ -90,17 +90,18 @@ fn sleepers_keep_their_counts_over_the_swap_and_watchers_keep_their_module() {
     let out = tempfile::tempdir().expect("a temporary folder");
     let folder = out.path().join("run");
     let (summary, said) = run(&folder, &[]);
-    assert_eq!(summary["swaps"], json!({"done": 1, "refused": 1}));
+    assert_eq!(summary["swaps"], json!({"done": 2, "refused": 1}));
     let warning = "warning: group `watchers` keeps its module in frame 150, because module `counter`";
     assert!(said.contains(warning), "{said}");
     let swaps = rows(&folder, "swaps.jsonl");
-    let [done, refused] = &swaps[..] else { panic!("two swaps, not {swaps:?}") };
+    let [done, back, refused] = &swaps[..] else { panic!("three swaps, not {swaps:?}") };
     let as_expected = |swap: &Value, expected: &Value| {
         let keys = expected.as_object().expect("an object");
         assert!(keys.iter().all(|(key, value)| swap[key] == *value), "{swap} isn't {expected}");
     };
     as_expected(done, &json!({"frame": 100, "group": "sleepers", "module": "sleeper-next", "outcome": "done"}));
     as_expected(done, &json!({"carried": 1_002, "fresh": 0}));
+    as_expected(back, &json!({"frame": 140, "group": "sleepers", "module": "sleeper", "carried": 1_002}));
     as_expected(refused, &json!({"frame": 150, "group": "watchers", "module": "counter", "outcome": "refused"}));
     assert!(refused["reason"].as_str().is_some_and(|why| why.contains("regions area")), "{refused}");
 

@@ -414,7 +414,7 @@ fn swaps_come_by_frame_and_those_of_groups_that_take_no_part_are_left_out() {
     let n_by_m = Swap::Model { model: model("n"), with: model("m") };
     let swaps = |set: &[&str]| -> Vec<_> {
         let scenario = load_text(folder.path(), &text, set).unwrap();
-        scenario.swaps.iter().map(|entry| (entry.frame, entry.swap)).collect()
+        scenario.swaps.iter().map(|entry| (entry.frame.unwrap(), entry.swap)).collect()
     };
     assert_eq!(swaps(&[]), [(3, n_by_m), (3, module(1, 0)), (7, module(1, 1))]);
     assert_eq!(swaps(&["on=true", "at=0"]), [(0, module(1, 1)), (3, n_by_m), (3, module(2, 1)), (3, module(1, 0))]);

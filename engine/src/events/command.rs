@@ -1,4 +1,4 @@
-//! A line that is a command: what changes agents' lives. `spawn` names a group, the others one agent.
+//! A line that is a command: what changes agents' lives. `spawn` and `swap` name a group, the others one agent.
 
 use wasm_engine_components::limits::{EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX};
 use wasm_engine_components::{Action, Order};
@@ -12,14 +12,18 @@ use crate::problem::{nearest_name, thousands};
 const ORDERS: [(&str, Order); 4] =
     [("pause", Order::Pause), ("resume", Order::Resume), ("terminate", Order::Terminate), ("restart", Order::Restart)];
 const SPAWN: &str = "spawn";
+const SWAP: &str = "swap";
 
 /// Reads a line with the key `command`, which is `word`; `None` where its group doesn't take part in this run.
 pub(super) fn command(word: &str, raw: RawLine, directory: &Directory) -> Result<Option<Input>, Fault> {
     if word == SPAWN {
         return spawn(raw, directory);
     }
+    if word == SWAP {
+        return swap(&raw, directory);
+    }
     let Some((_, order)) = ORDERS.iter().find(|(known, _)| *known == word) else {
-        let known = [SPAWN].into_iter().chain(ORDERS.map(|(known, _)| known));
+        let known = [SPAWN, SWAP].into_iter().chain(ORDERS.map(|(known, _)| known));
         let fault = Fault::new("command", format!("there is no command `{word}`"));
         return Err(fault.helped(nearest_name(word, known)));
     };
@@ -58,9 +62,30 @@ fn spawn(raw: RawLine, directory: &Directory) -> Result<Option<Input>, Fault> {
     Ok(group.enabled.then_some(Input::Commands { action, count }))
 }
 
+/// Another module for a group, or another model behind a name. It has been prepared, or it is a mistake.
+fn swap(raw: &RawLine, directory: &Directory) -> Result<Option<Input>, Fault> {
+    let known = ["frame", "command", "group", "module", "model", "with"];
+    refuse_others(SWAP, raw, &known, "use the keys `group` and `module`, or `model` and `with`")?;
+    let names = match (&raw.group, &raw.module, &raw.model, &raw.with) {
+        (Some(group), Some(module), None, None) => {
+            if !directory.group("group", group)?.enabled {
+                return Ok(None);
+            }
+            (group, module)
+        }
+        (None, None, Some(model), Some(with)) => (model, with),
+        _ => {
+            let help = "use the keys `group` and `module`, or `model` and `with`";
+            return Err(Fault::of_line("doesn't say what is swapped").help(help));
+        }
+    };
+    directory.swap(names.0, names.1, raw.group.is_some()).map(|swap| Some(Input::Swap(swap)))
+}
+
 /// Refuses a key that isn't among `known`.
 fn refuse_others(word: &str, raw: &RawLine, known: &[&str], recipient: &str) -> Result<(), Fault> {
     let Some(key) = raw.given().find(|key| !known.contains(key)) else { return Ok(()) };
-    let help = if matches!(key, "to" | "topic" | "agent" | "group") { recipient } else { "remove it" };
+    let help =
+        if matches!(key, "to" | "topic" | "agent" | "group" | "module" | "model") { recipient } else { "remove it" };
     Err(Fault::new(key, format!("doesn't belong to the command `{word}`")).help(help))
 }

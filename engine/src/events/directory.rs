@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wasm_engine_abi::{MessageHeader, RECORD_ALIGN};
 use wasm_engine_components::limits::PAYLOAD_BYTES_MAX;
-use wasm_engine_components::{AgentId, EventTarget, GroupId, GroupLimits, TopicId};
+use wasm_engine_components::{AgentId, EventTarget, GroupId, GroupLimits, Swap, TopicId};
 
 use super::line::Fault;
 use crate::problem::{nearest_name, thousands};
@@ -15,6 +15,8 @@ pub(super) struct Directory {
     // Hashed by name for lookups only: nothing depends on the order.
     groups: HashMap<String, GroupAddress>,
     topics: HashMap<String, TopicId>,
+    /// What the scenario has prepared, by the names of what is replaced and of what replaces it, and whether that is a module.
+    swaps: HashMap<(String, String, bool), Swap>,
 }
 
 /// A group that was found.
@@ -80,7 +82,22 @@ impl Directory {
         Self {
             groups: scenario.groups.iter().map(|group| (group.name.clone(), address(group))).collect(),
             topics: scenario.topics.iter().map(|topic| (topic.name.clone(), topic.id)).collect(),
+            swaps: scenario
+                .swaps
+                .iter()
+                .filter_map(|entry| Some((swap_names(scenario, entry.swap)?, entry.swap)))
+                .collect(),
         }
+    }
+
+    /// The swap of that group or model for that module or model.
+    pub fn swap(&self, of: &str, with: &str, is_module: bool) -> Result<Swap, Fault> {
+        let (replaced, by) = if is_module { ("group", "module") } else { ("model", "with") };
+        self.swaps.get(&(of.to_owned(), with.to_owned(), is_module)).copied().ok_or_else(|| {
+            let help =
+                format!("add an entry to the scenario: `[[swaps]]`, `{replaced} = \"{of}\"`, `{by} = \"{with}\"`");
+            Fault::new(by, format!("the {replaced} `{of}` isn't prepared to get `{with}`")).help(help)
+        })
     }
 
     /// The agent that the key `to` names, or, as `group/*`, all agents of a group.
@@ -160,4 +177,16 @@ fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.map(String::as_str).collect();
     names.sort_unstable();
     names
+}
+
+/// What a swap replaces, by what, and whether that is a module.
+fn swap_names(scenario: &Scenario, swap: Swap) -> Option<(String, String, bool)> {
+    let model = |id| scenario.models.iter().find(|model| model.id == id).map(|model| model.name.clone());
+    match swap {
+        Swap::Module { group, module } => {
+            let module = scenario.modules.get(module as usize)?;
+            Some((scenario.group(group)?.name.clone(), module.name.clone(), true))
+        }
+        Swap::Model { model: of, with } => Some((model(of)?, model(with)?, false)),
+    }
 }

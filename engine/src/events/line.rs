@@ -7,14 +7,14 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Vi
 use serde_json::Number;
 use wasm_engine_abi::kind::RESERVED;
 use wasm_engine_components::limits::FRAMES_MAX;
-use wasm_engine_components::{Action, ExternalEvent};
+use wasm_engine_components::{Action, ExternalEvent, Swap};
 
 use super::command::command;
 use super::directory::{Directory, PayloadLimit};
 use super::payload::payload;
 use crate::problem::{nearest_name, thousands};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 16] = [
     "frame",
     "to",
     "topic",
@@ -22,6 +22,9 @@ const KEYS: [&str; 13] = [
     "agent",
     "group",
     "count",
+    "module",
+    "model",
+    "with",
     "kind",
     "correlation",
     "text",
@@ -76,6 +79,8 @@ pub(super) struct Line {
 pub(super) enum Input {
     /// A message.
     Event(ExternalEvent),
+    /// Another module or model.
+    Swap(Swap),
     /// A command, so many times.
     Commands {
         /// What is to happen.
@@ -95,6 +100,9 @@ pub(super) struct RawLine {
     pub agent: Option<String>,
     pub group: Option<String>,
     pub count: Option<Number>,
+    pub module: Option<String>,
+    pub model: Option<String>,
+    pub with: Option<String>,
     kind: Option<Number>,
     correlation: Option<Number>,
     pub text: Option<String>,
@@ -114,6 +122,9 @@ impl RawLine {
             self.agent.is_some(),
             self.group.is_some(),
             self.count.is_some(),
+            self.module.is_some(),
+            self.model.is_some(),
+            self.with.is_some(),
             self.kind.is_some(),
             self.correlation.is_some(),
             self.text.is_some(),
@@ -139,7 +150,8 @@ pub(super) fn parse(text: &str, directory: &Directory) -> Result<Line, Fault> {
 
 /// Reads a line that is a message; `None` where its recipient doesn't take part in this run.
 fn event(raw: RawLine, directory: &Directory) -> Result<Option<ExternalEvent>, Fault> {
-    if let Some(key) = raw.given().find(|key| matches!(*key, "agent" | "group" | "count")) {
+    if let Some(key) = raw.given().find(|key| matches!(*key, "agent" | "group" | "count" | "module" | "model" | "with"))
+    {
         let help = "add `command`, or use one of `to` (an agent) and `topic`";
         return Err(Fault::new(key, "belongs to commands only").help(help));
     }
@@ -224,6 +236,9 @@ impl<'de> Deserialize<'de> for RawLine {
                         "agent" => once(&key, &mut raw.agent, &mut map)?,
                         "group" => once(&key, &mut raw.group, &mut map)?,
                         "count" => once(&key, &mut raw.count, &mut map)?,
+                        "module" => once(&key, &mut raw.module, &mut map)?,
+                        "model" => once(&key, &mut raw.model, &mut map)?,
+                        "with" => once(&key, &mut raw.with, &mut map)?,
                         "kind" => once(&key, &mut raw.kind, &mut map)?,
                         "correlation" => once(&key, &mut raw.correlation, &mut map)?,
                         "text" => once(&key, &mut raw.text, &mut map)?,

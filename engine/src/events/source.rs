@@ -15,7 +15,7 @@ use super::reader::{Lines, ReadError};
 use super::stdin::InterruptibleStdin;
 use crate::frame_loop::FrameSource;
 use crate::problem::{Problem, RunError};
-use crate::scenario::{Scenario, SwapEntry};
+use crate::scenario::Scenario;
 
 /// What became of the events: messages and commands, a line each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct EventSource {
     path: PathBuf,
     pending: Option<Line>,
     /// By frame; those of earlier frames are behind `next_swap`.
-    swaps: Vec<SwapEntry>,
+    swaps: Vec<(u64, Swap)>,
     next_swap: usize,
     frames: u64,
     interrupted: Arc<AtomicBool>,
@@ -52,7 +52,7 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
         lines: None,
         path: scenario.input.clone().unwrap_or_default(),
         pending: None,
-        swaps: scenario.swaps.clone(),
+        swaps: scenario.swaps.iter().filter_map(|entry| Some((entry.frame?, entry.swap))).collect(),
         next_swap: 0,
         frames: scenario.frames,
         interrupted,
@@ -109,10 +109,10 @@ impl EventSource {
     /// The scenario's swaps of a frame. Frames are asked for in their order.
     fn swaps_of(&mut self, frame: u64) -> Vec<Swap> {
         let rest = &self.swaps[self.next_swap..];
-        let past = rest.partition_point(|entry| entry.frame < frame);
-        let end = rest.partition_point(|entry| entry.frame <= frame);
+        let past = rest.partition_point(|(at, _)| *at < frame);
+        let end = rest.partition_point(|(at, _)| *at <= frame);
         self.next_swap += end;
-        rest[past..end].iter().map(|entry| entry.swap).collect()
+        rest[past..end].iter().map(|(_, swap)| *swap).collect()
     }
 
     fn problem(&self, error: ReadError) -> Problem {
@@ -150,6 +150,7 @@ impl FrameSource for EventSource {
                     self.counts.delivered += 1;
                     match input {
                         Input::Event(event) => inputs.events.push(event),
+                        Input::Swap(swap) => inputs.swaps.push(swap),
                         Input::Commands { action, count } => {
                             inputs.commands.extend(std::iter::repeat_n(action, count as usize));
                         }

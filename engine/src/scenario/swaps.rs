@@ -26,8 +26,7 @@ pub(super) fn swaps(
     let mut found: Vec<(usize, bool, SwapEntry)> = Vec::new();
     for (i, item) in items.iter().enumerate() {
         let Some(fields) = Fields::open(cx, item, &format!("swaps[{i}]"), &KEYS) else { continue };
-        fields.need(cx, "frame", "say at the start of which frame, such as `frame = 100`");
-        let frame = fields.integer(cx, "frame", 0..=FRAMES_MAX - 1, 0);
+        let frame = fields.get("frame").map(|_| fields.integer(cx, "frame", 0..=FRAMES_MAX - 1, 0));
         let Some((takes_part, swap)) = what(cx, &fields, groups, modules, models) else { continue };
         if let Some((before, ..)) = found.iter().find(|(_, _, other)| other.frame == frame && same(other.swap, swap)) {
             let what = format!("swaps[{before}] is about the same, in the same frame");

@@ -171,8 +171,8 @@ pub struct GroupEntry {
 /// Something that is replaced while the run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwapEntry {
-    /// At the start of which frame.
-    pub frame: u64,
+    /// At the start of which frame; `None` for one that is only prepared, for whoever asks for it.
+    pub frame: Option<u64>,
     /// What, and by what: modules by their position in [`Scenario::modules`].
     pub swap: Swap,
 }
