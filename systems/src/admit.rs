@@ -39,17 +39,24 @@ impl SendBudgets {
 
     fn take(&mut self, at: usize, tenant: Option<TenantId>, bytes: u32) -> bool {
         let (messages, left) = &mut self.groups[at];
-        let of_tenant = tenant.map(|id| &mut self.tenants[id.0 as usize]);
-        let fits = *messages > 0 && *left >= u64::from(bytes) && of_tenant.as_ref().is_none_or(|left| **left > 0);
+        let fits = *left >= u64::from(bytes) && take_one(messages, tenant.map(|id| &mut self.tenants[id.0 as usize]));
         if fits {
-            *messages -= 1;
             *left -= u64::from(bytes);
-            if let Some(left) = of_tenant {
-                *left -= 1;
-            }
         }
         fits
     }
+}
+
+/// Takes one off what is left to a group and to its tenant, if both have any.
+pub(crate) fn take_one(group: &mut u64, tenant: Option<&mut u64>) -> bool {
+    let fits = *group > 0 && tenant.as_ref().is_none_or(|left| **left > 0);
+    if fits {
+        *group -= 1;
+        if let Some(left) = tenant {
+            *left -= 1;
+        }
+    }
+    fits
 }
 
 /// Admits what the agents of a chunk sent in `frame`.

@@ -9,6 +9,7 @@ use wasm_engine_components::{
     NamedOutput, Order, OutputValue, Recipient, TenantId, TopicId,
 };
 
+use crate::admit::take_one;
 use crate::command::PendingCommands;
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::{Directory, GroupRange};
@@ -126,21 +127,11 @@ impl Budgets {
     }
 
     fn take_job(&mut self, at: usize, tenant: Option<TenantId>) -> bool {
-        let tenant = tenant.map(|tenant| &mut self.tenant_jobs[tenant.0 as usize]);
-        let fits = self.jobs[at] > 0 && tenant.as_ref().is_none_or(|left| **left > 0);
-        if fits {
-            self.jobs[at] -= 1;
-            if let Some(left) = tenant {
-                *left -= 1;
-            }
-        }
-        fits
+        take_one(&mut self.jobs[at], tenant.map(|tenant| &mut self.tenant_jobs[tenant.0 as usize]))
     }
 
     fn take_line(&mut self, at: usize) -> bool {
-        let fits = self.log_lines[at] > 0;
-        self.log_lines[at] -= u64::from(fits);
-        fits
+        take_one(&mut self.log_lines[at], None)
     }
 }
 

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use bevy_ecs::change_detection::DetectChangesMut;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_abi::message::{kind, sender, status};
+use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader};
 use wasm_engine_components::{
-    AgentId, Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lane, Lifecycle, MailboxCounters, Members,
-    Recipient, StoredMessage,
+    Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lifecycle, MailboxCounters, Members, Recipient,
+    StoredMessage,
 };
 
 use crate::collect::Intentions;
-use crate::digest::{LaneSums, part_digest};
+use crate::digest::{LaneSums, fault_digest};
 use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport};
 use crate::hold::WaitingMailboxes;
@@ -87,9 +87,7 @@ pub fn commit_faults(
         let Some((range, index)) = directory.find(fault.agent) else { continue };
         let (Some(at), supervisor) = (directory.group_position(range.id), range.supervisor) else { continue };
         let Ok((group, mut counters)) = groups.get_mut(range.entity) else { continue };
-        let [a, b, c, d] = fault.detail.to_le_bytes();
-        let part = part_digest(Lane::Faults, fault.agent.0, &[fault.kind as u8, a, b, c, d]);
-        lanes.faults[at] = lanes.faults[at].wrapping_add(part);
+        lanes.faults[at] = lanes.faults[at].wrapping_add(fault_digest(fault));
         counters.0.faults.add(fault.kind);
         let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize]) else { continue };
         directory.written.push(index);
@@ -175,9 +173,7 @@ pub fn commit_terminations(
                 counters.dropped += 1;
                 report.counts.drop_messages(reason, 1);
                 mailroom.bounces.return_to_sender(&directory, &header, directory.ids[at].0, reason, clock.frame);
-                if header.status == status::REQUEST && header.sender > sender::NATIVE {
-                    requests.give_up(AgentId(header.sender), header.correlation, header.frame);
-                }
+                requests.give_up(&header);
             }
         }
     }

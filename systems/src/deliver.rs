@@ -22,7 +22,7 @@ use crate::hold::WaitingMailboxes;
 use crate::inboxes::Inboxes;
 use crate::mailroom::{HostMessages, Mailroom, Outputs};
 use crate::packed::record_bytes;
-use crate::ports::{Delivery, HostInbox, OutputChunk};
+use crate::ports::{Delivery, HostInbox, OutputChunk, messages_of};
 use crate::request::Requests;
 use crate::schedule::Calls;
 
@@ -256,13 +256,10 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         for Refusal { index, header, reason, .. } in &self.refusals {
             let meant_for = sorter.directory.ids[*index as usize];
             bounces.return_to_sender(sorter.directory, header, meant_for.0, *reason, frame);
-            match header.status {
-                status::REQUEST => {
-                    self.requests.give_up(AgentId(header.sender), header.correlation, header.frame);
-                }
-                // Who asked hears that there is no answer, if its mailbox takes that much.
-                status::REPLY => bounces.time_out(sorter.directory, meant_for, header, frame),
-                _ => {}
+            self.requests.give_up(header);
+            // Who asked hears that there is no answer, if its mailbox takes that much.
+            if header.status == status::REPLY {
+                bounces.time_out(sorter.directory, meant_for, (header.sender, header.correlation), frame);
             }
         }
         for index in self.overflowed {
@@ -374,11 +371,6 @@ impl Sorter<'_, '_, '_> {
     }
 
     fn message(&self, at: Delivery) -> &MessageHeader {
-        let messages = match self.chunks.get(at.chunk as usize) {
-            Some(chunk) => &chunk.messages,
-            None if at.chunk == Delivery::HOST => &self.host.messages,
-            None => &self.current[(at.chunk & !Delivery::CURRENT) as usize].messages,
-        };
-        messages.message(at.at).0
+        messages_of(at.chunk, self.chunks, self.current, self.host).message(at.at).0
     }
 }

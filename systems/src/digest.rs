@@ -2,7 +2,7 @@
 //! doesn't depend on the order in which the parts are visited, and can be kept up to date by what changed.
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{AgentId, Digest, Lane};
+use wasm_engine_components::{AgentFault, AgentId, Digest, Lane};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// The lanes of the frame so far. Those that are sums over parts which seldom change are carried from frame to frame.
@@ -41,6 +41,12 @@ pub fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {
 #[inline]
 pub fn outbox_digest(agent: AgentId, bytes: &[u8]) -> u128 {
     u128::from(xxh3_64_with_seed(bytes, part_seed(Lane::Outboxes, agent.0)))
+}
+
+/// The digest of a fault, as it is summed in the lane of faults.
+pub(crate) fn fault_digest(fault: &AgentFault) -> u128 {
+    let [a, b, c, d] = fault.detail.to_le_bytes();
+    part_digest(Lane::Faults, fault.agent.0, &[fault.kind as u8, a, b, c, d])
 }
 
 /// The digest of an agent's linear memory, as it is summed in the lane of memories. All of the memory counts, and its size.

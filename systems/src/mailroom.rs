@@ -60,13 +60,19 @@ impl HostMessages {
         self.push(Recipient::Agent(to), header, Vec::new());
     }
 
-    /// Tells the agent `asker` that the reply of which `of` is the header doesn't reach it.
-    pub(crate) fn time_out(&mut self, directory: &Directory, asker: AgentId, of: &MessageHeader, frame: u64) {
+    /// Tells the agent `asker` that its request to `asked`, of that number, has no answer.
+    pub(crate) fn time_out(
+        &mut self,
+        directory: &Directory,
+        asker: AgentId,
+        (asked, correlation): (u64, u64),
+        frame: u64,
+    ) {
         let Some(to) = directory.alive(asker) else { return };
         let header = MessageHeader {
             sender: sender::ENGINE,
-            topic: of.sender,
-            correlation: of.correlation,
+            topic: asked,
+            correlation,
             frame,
             kind: kind::TIMEOUT,
             ..MessageHeader::default()

@@ -97,8 +97,7 @@ impl Desk<'_> {
     ) -> Result<(), Fault> {
         let mut reader = OutboxReader::new(outbox.bytes, 1);
         let record = reader.next().unwrap_or(Err(OutboxError::Truncated)).map_err(bad)?;
-        check(&record, rules)?;
-        self.check_region(request, &record)?;
+        self.check(request, &record, rules)?;
         if let Some(Err(error)) = reader.next() {
             return Err(bad(error));
         }
@@ -134,17 +133,23 @@ impl Desk<'_> {
         let mut lines = outbox.log_lines;
         for (record, sequence) in OutboxReader::new(outbox.bytes, outbox.records).zip(0_u32..) {
             let record = record.map_err(bad)?;
-            check(&record, rules)?;
-            self.check_region(request, &record)?;
+            self.check(request, &record, rules)?;
             lines += u32::from(record.op == Op::Log);
             self.put(request, &record, sequence, chunk);
         }
         check_lines(lines, rules)
     }
 
-    /// A write to a shared region must be its owner's, and inside of it.
+    /// What a record is held to by itself.
     #[inline]
-    fn check_region(&self, request: &StepRequest, record: &OutboxRecord<'_>) -> Result<(), Fault> {
+    fn check(&self, request: &StepRequest, record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), Fault> {
+        if !rules.capabilities.has(record.op.capability()) {
+            return Err((FaultKind::Denied, record.op.capability() as u32));
+        }
+        if record.header.payload_bytes > rules.limits.payload_bytes_max {
+            return Err((FaultKind::OverLimit, OverLimit::PayloadBytes as u32));
+        }
+        // A write to a shared region must be its owner's, and inside of it.
         if record.op == Op::WriteRegion { check_record(self.directory, request.agent.group(), record) } else { Ok(()) }
     }
 
@@ -302,18 +307,6 @@ impl Route {
 
 fn bad(error: OutboxError) -> Fault {
     (FaultKind::BadOutbox, error as u32)
-}
-
-/// What a record is held to by itself.
-#[inline]
-fn check(record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), Fault> {
-    if !rules.capabilities.has(record.op.capability()) {
-        return Err((FaultKind::Denied, record.op.capability() as u32));
-    }
-    if record.header.payload_bytes > rules.limits.payload_bytes_max {
-        return Err((FaultKind::OverLimit, OverLimit::PayloadBytes as u32));
-    }
-    Ok(())
 }
 
 #[inline]

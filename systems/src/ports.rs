@@ -139,6 +139,7 @@ impl<'a> InboxView<'a> {
         let view = *self;
         let mut next = view.firsts[slot as usize];
         core::iter::from_fn(move || {
+            // `END` is no position of any list.
             let link = view.links.get(next as usize)?;
             next = link.next;
             Some(link.at)
@@ -149,13 +150,7 @@ impl<'a> InboxView<'a> {
     #[inline]
     pub fn records(&self, slot: u32) -> impl Iterator<Item = &'a [u64]> + use<'a> {
         let view = *self;
-        let mut next = view.firsts[slot as usize];
-        core::iter::from_fn(move || {
-            // `END` is no position of any list.
-            let link = view.links.get(next as usize)?;
-            next = link.next;
-            Some(view.messages(link.at.chunk).record(link.at.at))
-        })
+        self.deliveries(slot).map(move |at| view.messages(at.chunk).record(at.at))
     }
 
     /// Calls `visit` with each of those: as a loop, which takes fewer instructions than an iterator.
@@ -182,11 +177,22 @@ impl<'a> InboxView<'a> {
 
     #[inline]
     fn messages(&self, chunk: u32) -> &'a PackedMessages {
-        match self.chunks.get(chunk as usize) {
-            Some(chunk) => &chunk.messages,
-            None if chunk == Delivery::HOST => &self.host.messages,
-            None => &self.current[(chunk & !Delivery::CURRENT) as usize].messages,
-        }
+        messages_of(chunk, self.chunks, self.current, self.host)
+    }
+}
+
+/// The messages that a [`Delivery::chunk`] names.
+#[inline]
+pub(crate) fn messages_of<'a>(
+    chunk: u32,
+    before: &'a [OutputChunk],
+    current: &'a [OutputChunk],
+    host: &'a HostInbox,
+) -> &'a PackedMessages {
+    match before.get(chunk as usize) {
+        Some(chunk) => &chunk.messages,
+        None if chunk == Delivery::HOST => &host.messages,
+        None => &current[(chunk & !Delivery::CURRENT) as usize].messages,
     }
 }
 

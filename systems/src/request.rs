@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Res, ResMut};
-use wasm_engine_abi::message::{kind, sender};
+use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
-use wasm_engine_components::{AgentId, Lane, Recipient};
+use wasm_engine_components::{AgentId, Lane};
 
 use crate::digest::part_digest;
 use crate::directory::Directory;
@@ -75,9 +75,12 @@ impl Requests {
         }
     }
 
-    /// A request that couldn't be delivered is over. One that was asked later under the same number isn't.
-    pub(crate) fn give_up(&mut self, from: AgentId, correlation: u64, asked: u64) {
-        if self.pending.get(&(from, correlation)).is_some_and(|pending| pending.asked == asked) {
+    /// If a message that couldn't be delivered is a request, it is over. One that was asked later under the same number isn't.
+    pub(crate) fn give_up(&mut self, message: &MessageHeader) {
+        let (from, correlation) = (AgentId(message.sender), message.correlation);
+        let is_request = message.status == status::REQUEST && message.sender > sender::NATIVE;
+        let pending = self.pending.get(&(from, correlation));
+        if is_request && pending.is_some_and(|pending| pending.asked == message.frame) {
             self.remove(from, correlation);
         }
     }
@@ -130,16 +133,7 @@ pub fn expire_requests(
         && deadline <= clock.frame
     {
         let Some(pending) = requests.remove(from, correlation) else { break };
-        let Some(to) = directory.alive(from) else { continue };
-        let header = MessageHeader {
-            sender: sender::ENGINE,
-            topic: pending.to.0,
-            correlation,
-            frame: clock.frame,
-            kind: kind::TIMEOUT,
-            ..MessageHeader::default()
-        };
-        mailroom.bounces.push(Recipient::Agent(to), header, Vec::new());
+        mailroom.bounces.time_out(&directory, from, (pending.to.0, correlation), clock.frame);
     }
 }
 
@@ -162,7 +156,10 @@ mod tests {
         assert_eq!(requests.answer(A, 1, C), Err(BounceReason::NoRequest));
         assert_eq!(requests.answer(A, 1, B), Ok(()));
         assert_eq!(requests.answer(A, 1, B), Err(BounceReason::NoRequest));
-        requests.give_up(A, 2, 2);
+        let (sender, correlation) = (A.0, 2);
+        let earlier =
+            MessageHeader { sender, correlation, frame: 2, status: status::REQUEST, ..MessageHeader::default() };
+        requests.give_up(&earlier);
         assert_ne!(requests.digest(), 0, "that was an earlier request");
         requests.forget(A);
         assert!(requests.pending.is_empty() && requests.deadlines.is_empty() && requests.counts.is_empty());

@@ -14,7 +14,7 @@ use wasm_engine_components::{
 };
 
 use crate::collect::lines_digest;
-use crate::digest::{LaneSums, chain, part_digest};
+use crate::digest::{LaneSums, chain, fault_digest, part_digest};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::{DigestOptions, FrameClock, FrameReport, Inputs};
 use crate::inboxes::Inboxes;
@@ -225,9 +225,7 @@ pub fn commit_swaps(
     }
     for fault in &faults {
         let Some((position, slot)) = place(&directory, fault.agent) else { continue };
-        let [a, b, c, d] = fault.detail.to_le_bytes();
-        let part = part_digest(Lane::Faults, fault.agent.0, &[fault.kind as u8, a, b, c, d]);
-        lanes.faults[position] = lanes.faults[position].wrapping_add(part);
+        lanes.faults[position] = lanes.faults[position].wrapping_add(fault_digest(fault));
         if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
             counters.0.faults.add(fault.kind);
         }
