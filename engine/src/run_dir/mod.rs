@@ -9,6 +9,7 @@
 //! | `swaps.jsonl` | a line for each swap |
 //! | `summary.json` | the summary; it is there only once the run has ended |
 
+mod checked;
 mod manifest;
 mod place;
 mod rows;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use wasm_engine_components::FrameRecord;
 
+pub use checked::{open_text, seal_text};
 pub use manifest::RunOptions;
 pub use place::Place;
 
