@@ -8,8 +8,10 @@
 //! | `faults.jsonl`, `logs.jsonl`, `outputs.jsonl` | a line for each fault, log line and named output |
 //! | `swaps.jsonl` | a line for each swap |
 //! | `summary.json` | the summary; it is there only once the run has ended |
+//! | `lock` | nothing that counts: who uses the folder holds a lock on it ([`RunLock`]) |
 
 mod checked;
+mod lock;
 mod manifest;
 mod place;
 mod rows;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::FrameRecord;
 
 pub use checked::{open_text, seal_text};
+pub use lock::RunLock;
 pub use manifest::RunOptions;
 pub use place::Place;
 
