@@ -8,6 +8,7 @@ pub mod events;
 pub mod files;
 pub mod frame_loop;
 pub mod inference;
+pub mod journal;
 pub mod problem;
 pub mod run_dir;
 pub mod scenario;
