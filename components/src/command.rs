@@ -1,10 +1,12 @@
 //! Commands: what changes agents' lives. Each takes effect at the start of a frame: one from outside in the frame that it is an
 //! input of, one from an agent or a native system in the frame after it was given.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{AgentId, GroupId};
 
 /// What is to happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// A new agent. A payload is its first message.
     Spawn {
@@ -20,7 +22,7 @@ pub enum Action {
 }
 
 /// What is to happen to an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Order {
     /// It isn't stepped until it is resumed. Fits an agent that is active.
@@ -34,7 +36,7 @@ pub enum Order {
 }
 
 /// Who wants it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Issuer {
     /// The outside.
     External,
@@ -52,7 +54,7 @@ pub enum Issuer {
 }
 
 /// A command on its way. State.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Who wants it.
     pub issuer: Issuer,

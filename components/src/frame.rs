@@ -6,7 +6,7 @@ use wasm_engine_abi::BounceReason;
 use crate::{Action, AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, Swap, SwapRecord, TopicId};
 
 /// What enters the world in one frame. There is no other door.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameInputs {
     /// External events, in the order in which they are delivered.
     pub events: Vec<ExternalEvent>,
@@ -17,7 +17,7 @@ pub struct FrameInputs {
 }
 
 /// A message from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalEvent {
     /// For whom it is.
     pub to: EventTarget,
@@ -30,7 +30,7 @@ pub struct ExternalEvent {
 }
 
 /// For whom an external event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventTarget {
     /// One agent.
     Agent(AgentId),
@@ -49,6 +49,8 @@ pub struct FrameRecord {
     pub digest: Digest,
     /// The lanes.
     pub lanes: Lanes,
+    /// What of the lane `native` is whose: the digest of each registered component of authors, in the order of the names.
+    pub native: Vec<(&'static str, Digest)>,
     /// What happened, in numbers.
     pub counts: FrameCounts,
     /// Each group, in the order of its number.
@@ -103,7 +105,7 @@ impl FrameCounts {
 }
 
 /// One group at the end of a frame.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupRecord {
     /// Its number.
     pub group: u32,
@@ -129,7 +131,7 @@ impl GroupRecord {
 }
 
 /// A line that an agent wrote to the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// Who.
     pub agent: AgentId,
@@ -140,7 +142,7 @@ pub struct LogLine {
 }
 
 /// A value that an agent recorded.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NamedOutput {
     /// Who.
     pub agent: AgentId,
@@ -151,7 +153,7 @@ pub struct NamedOutput {
 }
 
 /// The value of a named output.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OutputValue {
     /// A whole number.
     I64(i64),

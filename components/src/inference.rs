@@ -37,15 +37,32 @@ pub struct InferenceJob {
 }
 
 /// What a job carries: one row of inputs until it is dispatched, the result from then on. State.
-#[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobData {
     /// One row: the model's inputs in its order, concatenated.
     Input(Vec<u8>),
     /// The result.
     Output {
         /// How it went.
+        #[serde(with = "status_number")]
         status: InferenceStatus,
         /// The outputs in the model's order, concatenated; empty unless the status is `Ok`.
         bytes: Vec<u8>,
     },
+}
+
+/// A status as its number.
+mod status_number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use wasm_engine_abi::InferenceStatus;
+
+    pub(super) fn serialize<S: Serializer>(status: &InferenceStatus, serializer: S) -> Result<S::Ok, S::Error> {
+        (*status as u32).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InferenceStatus, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        let known = InferenceStatus::ALL.into_iter().find(|status| *status as u32 == number);
+        known.ok_or_else(|| serde::de::Error::custom("no status of an inference job has that number"))
+    }
 }
