@@ -147,7 +147,10 @@ impl<R: Read> BlockReader<R> {
 
     fn unhashed(&mut self, count: usize) -> Result<Vec<u8>, String> {
         if self.length - self.at < count as u64 {
-            return Err(format!("it is cut off: it ends at byte {}, inside of what begins at byte {}", self.length, self.at));
+            return Err(format!(
+                "it is cut off: it ends at byte {}, inside of what begins at byte {}",
+                self.length, self.at
+            ));
         }
         let mut bytes = vec![0; count];
         let read = self.from.read_exact(&mut bytes);

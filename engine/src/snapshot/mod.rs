@@ -60,5 +60,7 @@ pub struct SnapshotRef {
 
 /// A file that can't be read as a snapshot.
 fn damaged(file: &Path, what: impl Into<String>) -> Problem {
-    Problem::new(what).file(file).help("put an undamaged copy there, or delete the file: an earlier snapshot is used then")
+    Problem::new(what)
+        .file(file)
+        .help("put an undamaged copy there, or delete the file: an earlier snapshot is used then")
 }

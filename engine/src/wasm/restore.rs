@@ -276,6 +276,10 @@ impl Shard {
             if let Some(shown) = self.shown.get_mut(at) {
                 *shown = agents.shown[row];
             }
+            // An agent that a swap left as it was made keeps its key, too.
+            if let Some(id) = ids.get(agents.slots[row] as usize) {
+                self.hot[at].key = agent_key(self.program.seed, id.0);
+            }
             if !agents.used[row] {
                 continue;
             }
@@ -286,7 +290,6 @@ impl Shard {
             let state = InstanceState { memory_bytes: agents.memory_bytes[row] as usize, pages: own, globals };
             let (program, hot) = (&self.program, &mut self.hot[at]);
             hot.used = true;
-            hot.key = agent_key(program.seed, ids[agents.slots[row] as usize].0);
             let (exports, instance) = (&program.recipe.state, self.cold[at].instance);
             // SAFETY: the slot is this instance's, which is as it was made, and the shard, which is borrowed, runs nothing
             // meanwhile. `check` saw to the rest.
