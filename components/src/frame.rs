@@ -49,6 +49,8 @@ pub struct FrameRecord {
     pub digest: Digest,
     /// The lanes.
     pub lanes: Lanes,
+    /// What of the lane `native` is whose: the digest of each registered component of authors, in the order of the names.
+    pub native: Vec<(&'static str, Digest)>,
     /// What happened, in numbers.
     pub counts: FrameCounts,
     /// Each group, in the order of its number.

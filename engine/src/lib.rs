@@ -13,6 +13,7 @@ pub mod problem;
 pub mod run_dir;
 pub mod scenario;
 pub mod simulation;
+pub mod snapshot;
 pub mod summary;
 mod swaps;
 pub mod wasm;

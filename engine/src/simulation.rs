@@ -7,6 +7,7 @@ use bevy_app::App;
 use bevy_ecs::world::World;
 use wasm_engine_components::{FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
+use wasm_engine_systems::state::{IncompleteState, check_components};
 use wasm_engine_systems::swap::SwapCatalog;
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
@@ -29,7 +30,8 @@ pub struct SimulationOptions {
     pub cache_dir: Option<PathBuf>,
 }
 
-/// Why a simulation couldn't be built. All of it is about the scenario's files, but for [`SimulationError::Threads`].
+/// Why a simulation couldn't be built. All of it is about the scenario's files, but for [`SimulationError::Threads`] and
+/// [`SimulationError::State`].
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
     /// A module's or a model's file can't be read, or isn't what the scenario says.
@@ -44,6 +46,9 @@ pub enum SimulationError {
     /// The threads couldn't be started.
     #[error("can't start the threads that step agents: {0}; try fewer with --threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+    /// A plugin of an author has state that no digest and no snapshot would show.
+    #[error(transparent)]
+    State(#[from] IncompleteState),
 }
 
 /// A file that the simulation was built from, for the record.
@@ -82,7 +87,7 @@ impl Simulation {
     /// population is there, and before the first frame.
     ///
     /// # Errors
-    /// As [`Simulation::new`].
+    /// As [`Simulation::new`]; and where an entity has a component that is neither registered as state nor as transient.
     pub fn with_plugins(
         scenario: &Scenario,
         options: &SimulationOptions,
@@ -109,6 +114,7 @@ impl Simulation {
         author(&mut app);
         app.finish();
         app.cleanup();
+        check_components(app.world_mut())?;
         let world = std::mem::take(app.world_mut());
         Ok(Self { world, pool, modules: machine.modules, models: machine.models, onnx_runtime: machine.onnx_runtime })
     }
