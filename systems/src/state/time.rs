@@ -57,7 +57,8 @@ pub(super) fn save_cursor(saving: &mut Saving<'_>, section: &mut Section) {
 
 pub(super) fn load_cursor(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
     let entry = only(section)?;
-    let place = entry.read(Reader::u64)?;
+    let is_place = |id: &u64| *id == NOBODY || AgentId(*id).generation() == 0;
+    let place = entry.read(|value| value.u64().filter(is_place))?;
     loading.scheduler.cursor = if place == NOBODY {
         u32::MAX
     } else {
