@@ -16,6 +16,13 @@ pub struct FrameInputs {
     pub swaps: Vec<Swap>,
 }
 
+impl FrameInputs {
+    /// Whether nothing enters.
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.commands.is_empty() && self.swaps.is_empty()
+    }
+}
+
 /// A message from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalEvent {

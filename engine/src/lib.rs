@@ -16,4 +16,5 @@ pub mod simulation;
 pub mod snapshot;
 pub mod summary;
 mod swaps;
+pub mod time_travel;
 pub mod wasm;

@@ -35,6 +35,7 @@ pub mod region;
 pub mod digest;
 pub mod seal;
 
+pub mod look;
 pub mod populate;
 pub mod state;
 

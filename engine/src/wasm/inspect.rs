@@ -26,6 +26,19 @@ pub enum GlobalBits {
     V128(u128),
 }
 
+impl GlobalBits {
+    /// The bytes of the value, the lowest first.
+    pub fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::I32(value) => value.to_le_bytes().to_vec(),
+            Self::F32(bits) => bits.to_le_bytes().to_vec(),
+            Self::I64(value) => value.to_le_bytes().to_vec(),
+            Self::F64(bits) => bits.to_le_bytes().to_vec(),
+            Self::V128(bits) => bits.to_le_bytes().to_vec(),
+        }
+    }
+}
+
 impl WasmRuntime {
     /// How many slots there are: one for each agent that there may be.
     pub fn slots(&self) -> u32 {
@@ -43,6 +56,11 @@ impl WasmRuntime {
         let (shard, at) = self.find(slot)?;
         // SAFETY: whoever steps a shard borrows the runtime mutably, so no guest runs; the slice ends here.
         Some(unsafe { self.shards[shard].slot(at).bytes() }.to_vec())
+    }
+
+    /// The size of the memory of the instance in a slot, in bytes; 0 where there is none yet.
+    pub fn memory_bytes(&self, slot: u32) -> u64 {
+        self.find(slot).map_or(0, |(shard, at)| self.shards[shard].slot(at).size() as u64)
     }
 
     /// The mutable globals of the instance in a slot, in the order of the module; `None` where there is none yet.
