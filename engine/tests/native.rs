@@ -52,7 +52,7 @@ fn a_native_systems_state_is_saved_loaded_and_digested_by_name() {
     let records = run(1, 7, true);
     let names: Vec<_> = records[9].native.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["bell", "ear"]);
-    let tower = || build(1, 7, |app| drop(app.add_plugins(example::TowerPlugin))).expect("the scenario runs");
+    let tower = || build(1, 7, |app| _ = app.add_plugins(example::TowerPlugin)).expect("the scenario runs");
     let mut simulation = tower();
     for _ in 0..6 {
         simulation.frame(FrameInputs::default());
@@ -70,7 +70,7 @@ struct Height;
 
 #[test]
 fn a_component_that_is_not_registered_stops_the_build_with_its_name() {
-    let error = build(1, 7, |app| drop(app.world_mut().spawn((StableId(3), Height))));
+    let error = build(1, 7, |app| _ = app.world_mut().spawn((StableId(3), Height)));
     let error = error.err().expect("it isn't registered").to_string();
     assert!(
         error.starts_with("`native::Height` of the entity with StableId 3 is neither registered as state"),
