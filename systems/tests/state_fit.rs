@@ -1,7 +1,5 @@
 //! States that don't fit, what two states differ in, what authors register, and payloads that many backlogs share.
 
-#![expect(clippy::unwrap_used, reason = "a test whose state isn't there fails")]
-
 mod busy;
 mod table;
 
@@ -240,7 +238,7 @@ fn what_is_not_registered_stops_the_build_with_its_name() {
         check_components(app.world_mut())
     };
     assert_eq!(check(&|_| {}), Ok(()));
-    let error = check(&|app| drop(app.world_mut().spawn((StableId(9), Depth(1))))).unwrap_err();
+    let error = check(&|app| _ = app.world_mut().spawn((StableId(9), Depth(1)))).unwrap_err();
     let expected = "`state_fit::Depth` of the entity with StableId 9 is neither registered as state nor as transient: \
         call `app.register_state::<Depth>(\"a name\")` if what a simulation does depends on it, \
         `app.register_transient::<Depth>()` if it is made anew from state";
@@ -256,11 +254,11 @@ fn what_is_not_registered_stops_the_build_with_its_name() {
     let as_state = |app: &mut App| on_agent(app.register_state::<Depth>("depth"));
     assert!(unregistered(&check(&as_state).unwrap_err(), "agent 1/0"), "an agent's entity is the engine's");
     assert_eq!(check(&|app| on_agent(app.register_transient::<Depth>())), Ok(()));
-    let error = check(&|app| drop(app.world_mut().spawn(Height(1)))).unwrap_err();
+    let error = check(&|app| _ = app.world_mut().spawn(Height(1))).unwrap_err();
     assert!(matches!(error, IncompleteState::WithoutId { component, .. } if component == "height"));
-    let shared = check(&|app| drop(app.world_mut().spawn((StableId(1), Area)))).unwrap_err();
+    let shared = check(&|app| _ = app.world_mut().spawn((StableId(1), Area))).unwrap_err();
     assert_eq!(shared.to_string(), "two entities share StableId 1: give each one of its own");
-    assert_eq!(check(&|app| drop(app.world_mut().spawn(Depth(1)))), Ok(()), "it is no entity of the simulation");
+    assert_eq!(check(&|app| _ = app.world_mut().spawn(Depth(1))), Ok(()), "it is no entity of the simulation");
 }
 
 #[test]
@@ -269,7 +267,7 @@ fn what_is_not_registered_stops_the_frame_that_makes_it() {
     frames(&mut app, 1);
     app.add_systems(
         Frame,
-        (|mut commands: Commands| drop(commands.spawn((StableId(900), Depth(1))))).in_set(AuthorSystems::Sense),
+        (|mut commands: Commands| _ = commands.spawn((StableId(900), Depth(1)))).in_set(AuthorSystems::Sense),
     );
     let panic = catch_unwind(AssertUnwindSafe(|| frames(&mut app, 1))).unwrap_err();
     assert!(panic.downcast_ref::<String>().unwrap().contains("`state_fit::Depth` of the entity with StableId 900"));

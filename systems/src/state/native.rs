@@ -179,9 +179,13 @@ fn load_component<T: Component + Serialize + DeserializeOwned>(
         let part: T = entry.read(Reader::serde)?;
         let entity = *entities.entry(entry.id).or_insert_with(|| world.spawn(StableId(entry.id)).id());
         match world.get_entity_mut(entity) {
-            Ok(mut entity) => drop(entity.insert(part)),
+            Ok(mut entity) => {
+                entity.insert(part);
+            }
             // It went with another one, as its relationship to that says.
-            Err(_) => drop(entities.insert(entry.id, world.spawn((StableId(entry.id), part)).id())),
+            Err(_) => {
+                entities.insert(entry.id, world.spawn((StableId(entry.id), part)).id());
+            }
         }
     }
     Ok(())

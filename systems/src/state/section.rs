@@ -48,8 +48,10 @@ pub struct Section {
     pub lane: Lane,
     /// Whose ids its are.
     pub of: EntityKind,
+    #[serde(serialize_with = "as_steps")]
     ids: Vec<u64>,
     /// Where each entry ends in `bytes`.
+    #[serde(serialize_with = "as_steps")]
     ends: Vec<u64>,
     #[serde(serialize_with = "as_bytes")]
     bytes: Vec<u8>,
@@ -61,7 +63,9 @@ struct Columns {
     component: String,
     lane: Lane,
     of: EntityKind,
+    #[serde(deserialize_with = "from_steps")]
     ids: Vec<u64>,
+    #[serde(deserialize_with = "from_steps")]
     ends: Vec<u64>,
     #[serde(deserialize_with = "from_bytes")]
     bytes: Vec<u8>,
@@ -83,6 +87,31 @@ impl TryFrom<Columns> for Section {
 fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     // As a list, each byte would go through serde by itself.
     serializer.serialize_bytes(bytes)
+}
+
+/// Numbers as their distances, which are alike where ids or lengths are: whoever compresses that is left with little.
+fn as_steps<S: serde::Serializer>(numbers: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut bytes = Vec::with_capacity(8 * numbers.len());
+    let mut last = 0;
+    for &number in numbers {
+        bytes.extend_from_slice(&number.wrapping_sub(last).to_le_bytes());
+        last = number;
+    }
+    serializer.serialize_bytes(&bytes)
+}
+
+fn from_steps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    let bytes = from_bytes(deserializer)?;
+    let (steps, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(serde::de::Error::custom("a column of numbers has a part of one"));
+    }
+    let mut last = 0_u64;
+    let sum = |step: &[u8; 8]| {
+        last = last.wrapping_add(u64::from_le_bytes(*step));
+        last
+    };
+    Ok(steps.iter().map(sum).collect())
 }
 
 fn from_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {

@@ -107,7 +107,10 @@ pub(super) fn save_tenant_debts(saving: &mut Saving<'_>, section: &mut Section) 
 pub(super) fn load_tenant_debts(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
     for entry in section.items() {
         let (debt, name) = entry.read(|value| Some((value.u64()?, value.text()?)))?;
-        let at = loading.scheduler.tenants.iter().position(|tenant| tenant.name == name);
+        let tenants = &loading.scheduler.tenants;
+        let same =
+            usize::try_from(entry.id).ok().filter(|&at| tenants.get(at).is_some_and(|tenant| tenant.name == name));
+        let at = same.or_else(|| tenants.iter().position(|tenant| tenant.name == name));
         let at = at.ok_or_else(|| entry.unfit(format!("the scenario lacks tenant `{name}`")))?;
         loading.scheduler.tenant_debts[at] = debt;
     }

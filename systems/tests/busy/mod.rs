@@ -129,9 +129,9 @@ fn step(call: Call<'_>) {
                 push(Op::Send, header.sender, header.frame, &[agent.ordinal() as u8; 70]);
             }
             push(Op::Leave, NEWS.0, 0, &[]);
-            push(if frame % 3 == 0 { Op::Join } else { Op::Leave }, NEWS.0, 0, &[]);
+            push(if frame.is_multiple_of(3) { Op::Join } else { Op::Leave }, NEWS.0, 0, &[]);
         }
-        (3, _) => push(Op::Wake, frame + 4, 0, &[inbox.len() as u8; 0]),
+        (3, _) => push(Op::Wake, frame + 4, 0, &[]),
         (4, _) if frame % 5 != u64::from(agent.ordinal()) => out.fault = Some(FaultKind::Unreachable),
         _ => {}
     }
@@ -151,10 +151,12 @@ fn simulate(
     post.publish(NEWS, 1, &[frame as u8]).expect("there is such a topic");
     post.send(id(1, 0), 2, b"native").expect("it never ends");
     control.spawn(GroupId(5), 3, &[7; 9]).expect("there is such a group");
-    for (agent, _) in census.agents(GroupId(5)).filter(|(agent, _)| (u64::from(agent.ordinal()) + frame) % 3 == 0) {
+    for (agent, _) in
+        census.agents(GroupId(5)).filter(|(agent, _)| (u64::from(agent.ordinal()) + frame).is_multiple_of(3))
+    {
         control.order(agent, Order::Terminate).expect("it is there");
     }
-    control.swap(Swap::Model { model: ORACLE, with: if frame % 2 == 0 { SIBYL } else { ORACLE } });
+    control.swap(Swap::Model { model: ORACLE, with: if frame.is_multiple_of(2) { SIBYL } else { ORACLE } });
     writer.write(SKY, (frame % 16) as u32, &[frame as u8]).expect("it is ours");
     weather.0 = weather.0.wrapping_mul(31).wrapping_add(frame as u32);
     for (entity, id, mut height) in &mut heights {
