@@ -145,7 +145,7 @@ fn chains_and_ids_that_are_none() {
     let (mut rig, capture) = captured();
     let modules = BTreeMap::new();
     let part = GuestCapture { full: false, ..capture.clone() };
-    for chain in [vec![], vec![part.clone()], vec![part.clone(), capture.clone()], vec![capture.clone(); 2]] {
+    for chain in [vec![], vec![part.clone()], vec![part, capture.clone()], vec![capture.clone(); 2]] {
         assert_eq!(rig.runtime.restore(&rig.agents, &modules, &chain).unwrap_err(), GuestStateError::Chain);
     }
     let chain = [capture];
