@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{FrameContext, MessageHeader, RegionView};
 
+/// Bytes of the snapshots of a run, beyond which the oldest go, where nobody said how many there are to be. A day of a world of a
+/// gigabyte has some hundreds of them.
+pub const SNAPSHOTS_BYTES_MAX: u64 = 16 << 30;
+
 /// Most agents that one group may have.
 pub const GROUP_AGENTS_MAX: u32 = 4_000_000;
 /// Most agents that a run may have.

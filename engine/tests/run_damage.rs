@@ -257,3 +257,42 @@ fn snapshots_that_are_gone_are_not_missed() {
     fs::remove_dir_all(run.join("snapshots")).unwrap();
     assert_eq!(replayed(&run, Some(5)), Ok((digest, 6)));
 }
+
+/// A limit on the size of files stands in for a full disk. What was written before it is enough to go on.
+#[test]
+#[cfg(unix)]
+fn a_run_whose_disk_was_full_goes_on_once_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ring = common::root().join(common::RING);
+    let ring = ring.to_str().unwrap();
+    let args = ["run", ring, "--frames", "300", "--set", "agents=20", "--quiet", "--snapshot-every", "10", "--out"];
+    let script = r#"ulimit -f 60; exec "$0" "$@""#;
+    let output = std::process::Command::new("sh")
+        .current_dir(folder)
+        .args(["-c", script, env!("CARGO_BIN_EXE_wasm-engine")])
+        .args(args)
+        .arg("full")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("can't be written"), "{}", stderr(&output));
+    let whole = engine(folder, &[&args[..], &["whole", "--summary", "json"]].concat());
+    let resumed = engine(folder, &["resume", "full", "--summary", "json"]);
+    assert_eq!(summary(&resumed)["digest"], summary(&whole)["digest"], "{}", stderr(&resumed));
+    assert_eq!(summary(&resumed)["frames"], 300);
+}
+
+#[test]
+fn a_run_that_is_to_have_more_frames_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    small_run(folder);
+    let output = engine(folder, &["resume", "run", "--frames", "9", "--summary", "json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let manifest = fs::read_to_string(folder.join("run/manifest.toml")).unwrap();
+    assert!(manifest.contains("\nframes = 9\n") && manifest.contains("\n[scenario]\n"), "{manifest}");
+    let again = engine(folder, &["resume", "run", "--summary", "json"]);
+    assert_eq!(summary(&again)["digest"], summary(&output)["digest"]);
+    assert_eq!(replayed(&folder.join("run"), None).unwrap().1, 9);
+}

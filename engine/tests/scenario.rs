@@ -29,7 +29,7 @@ fn folder() -> tempfile::TempDir {
 fn load_text(folder: &Path, text: &str, set: &[&str]) -> Result<Scenario, String> {
     let path = folder.join("x.toml");
     std::fs::write(&path, text).unwrap();
-    let options = LoadOptions { set: set.iter().map(|set| (*set).to_owned()).collect(), input: None };
+    let options = LoadOptions { set: set.iter().map(|set| (*set).to_owned()).collect(), ..LoadOptions::default() };
     load(&path, &options).map_err(|problems| problems.to_string().replace(&format!("{}/", folder.display()), ""))
 }
 

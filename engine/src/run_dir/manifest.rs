@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use super::checked::{open_text, seal_text};
+use super::table::replace_file;
 use crate::files::{hex, sha256, sha256_of_file};
-use crate::problem::Problem;
+use crate::problem::{Problem, RunError};
 use crate::scenario::{Scenario, toml_key, toml_string};
 use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap, Simulation};
 
@@ -178,6 +179,22 @@ impl Manifest {
         check_format(&path, &text)?;
         let body = open_text(&path, &text)?;
         toml::from_str(body).map_err(|error| Problem::new(format!("isn't a manifest: {}", error.message())).file(&path))
+    }
+
+    /// Says another number of frames in the manifest of a run that goes on.
+    pub(super) fn rewrite_frames(folder: &Path, frames: u64) -> Result<(), RunError> {
+        let path = folder.join(NAME);
+        let unreadable = |error| RunError::Input(Problem::new(format!("can't be read: {error}")).file(&path));
+        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        let body = open_text(&path, &text).map_err(RunError::Input)?;
+        let line = |line: &str| match line.starts_with("frames = ") {
+            true => format!("frames = {frames}\n"),
+            false => format!("{line}\n"),
+        };
+        // The key stands before the first table.
+        let (head, tables) = body.split_once("\n[").unwrap_or((body, ""));
+        let head: String = head.lines().map(line).collect();
+        replace_file(&path, seal_text(&format!("{head}\n[{tables}")).as_bytes())
     }
 
     /// The parameters as `NAME=VALUE`.

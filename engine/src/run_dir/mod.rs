@@ -145,7 +145,8 @@ impl RunDir {
         begin(&path)?;
         replace_file(&path.join(manifest::NAME), manifest.as_bytes())?;
         let before = options.branch.as_ref().and_then(|branch| u128::from_str_radix(&branch.digest, 16).ok());
-        Self::start(path, Some(lock), journal, tables, Digest(before.unwrap_or(0)))
+        let thin = options.snapshot_every.is_none();
+        Self::start(path, Some(lock), journal, tables, Digest(before.unwrap_or(0)), thin)
     }
 
     /// Opens the directory of a run that is to go on, which has the digest `digest` after its last whole frame. What was written
@@ -165,13 +166,21 @@ impl RunDir {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, &error)),
             _ => sync_folder(path)?,
         }
+        if scenario.frames != run.manifest.frames {
+            Manifest::rewrite_frames(path, scenario.frames)?;
+        }
         let journal = JournalWriter::reopen(journal).map_err(RunError::Failed)?;
         make_snapshots_folder(path)?;
         // Of a write that a crash cut short.
         let snapshots = path.join(SNAPSHOTS);
         snapshot::clean(&snapshots).map_err(|error| failed(&snapshots, &error))?;
+        // The journal doesn't confirm those of frames that it has lost.
+        for frame in run.snapshot_frames().into_iter().filter(|&frame| frame > run.end_frame()) {
+            let file = snapshot::path(&snapshots, frame);
+            std::fs::remove_file(&file).map_err(|error| failed(&file, &error))?;
+        }
         // The open run holds the lock.
-        Self::start(path.clone(), None, Some(journal), tables, digest)
+        Self::start(path.clone(), None, Some(journal), tables, digest, run.manifest.snapshot_every.is_none())
     }
 
     fn start(
@@ -180,9 +189,10 @@ impl RunDir {
         journal: Option<JournalWriter>,
         tables: Tables,
         digest: Digest,
+        thin: bool,
     ) -> Result<Self, RunError> {
         let busy = Arc::new(AtomicBool::new(false));
-        let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), Arc::clone(&busy));
+        let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), Arc::clone(&busy), thin);
         let thread = WriterThread::start(Writer::new(journal, tables, snapshots))?;
         Ok(Self { path, thread, batch: Vec::new(), batch_since: Instant::now(), digest, busy, _lock: lock })
     }

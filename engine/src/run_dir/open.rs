@@ -60,7 +60,7 @@ impl OpenRun {
         let mut warnings = Vec::new();
         resolve_modules(path, &manifest, &mut scenario, &mut warnings)?;
         resolve_models(&manifest, &mut scenario);
-        let journal = Journal::open(&path.join(JOURNAL), manifest.id)?;
+        let journal = open_journal(path, access, &manifest, &mut warnings)?;
         let run = Self { path: path.to_path_buf(), manifest, scenario, journal, warnings, _lock: lock };
         run.check_end()?;
         Ok(run)
@@ -69,6 +69,22 @@ impl OpenRun {
     /// A run that has a summary has ended in order: then its journal has an end, and nothing is torn.
     fn check_end(&self) -> Result<(), Problem> {
         if self.has_ended() { self.journal.ended().map(drop) } else { Ok(()) }
+    }
+
+    /// The events file must be what it was: events that come to other frames would make another run of it.
+    ///
+    /// # Errors
+    /// It was changed, or can't be read.
+    pub(crate) fn check_input(&self) -> Result<(), Problem> {
+        let (Some(input), Some(stated)) = (&self.manifest.input, &self.manifest.input_sha256) else { return Ok(()) };
+        let path = Path::new(input);
+        let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(path);
+        let found = files::sha256_of_file(path).map_err(unreadable)?;
+        if &found == stated {
+            return Ok(());
+        }
+        let what = format!("was changed since the run: its sha256 is {found}, and was {stated}");
+        Err(Problem::new(what).file(path).help("put it back as it was; what was recorded can still be replayed"))
     }
 
     /// Whether the run ended in order: there is a summary.
@@ -127,6 +143,29 @@ impl OpenRun {
             recorded_models: (inference == Inference::Recorded).then(recorded),
             ..options
         }
+    }
+}
+
+/// Opens the journal. Who goes on with a run that was cut off may lose what comes after a broken record: those frames are run
+/// again and come out the same, unless something came from standard input, which nobody can give again.
+fn open_journal(
+    path: &Path,
+    access: Access,
+    manifest: &Manifest,
+    warnings: &mut Vec<String>,
+) -> Result<Journal, Problem> {
+    let folder = path.join(JOURNAL);
+    let problem = match Journal::open(&folder, manifest.id) {
+        Ok(journal) => return Ok(journal),
+        Err(problem) => problem,
+    };
+    let may_cut = access == Access::Write && !path.join(SUMMARY).exists() && manifest.input.as_deref() != Some("-");
+    match Journal::open_cut(&folder, manifest.id) {
+        Ok(journal) if may_cut => {
+            warnings.push(format!("{}; the frames from {} on are run again", problem.head(), journal.next_frame()));
+            Ok(journal)
+        }
+        _ => Err(problem),
     }
 }
 

@@ -5,13 +5,15 @@
 //! every [`SYNC_PERIOD`]. Tables are written after the journal's frames are on the disk, and a snapshot is begun after that: so
 //! nothing that can be seen in the folder is ahead of the journal.
 
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use wasm_engine_components::limits::SNAPSHOTS_BYTES_MAX;
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord};
 
 use super::table::failed;
@@ -182,12 +184,15 @@ pub(super) struct SnapshotWriter {
     thread: Option<JoinHandle<Result<(), RunError>>>,
     /// Whether one is being written.
     busy: Arc<AtomicBool>,
+    /// Whether the oldest may go.
+    thin: bool,
 }
 
 impl SnapshotWriter {
-    /// For snapshots in a folder. `busy` is set while one waits or is being written.
-    pub fn new(folder: PathBuf, busy: Arc<AtomicBool>) -> Self {
-        Self { folder, sender: None, thread: None, busy }
+    /// For snapshots in a folder. `busy` is set while one waits or is being written; `thin` says whether the oldest go where
+    /// there are too many.
+    pub fn new(folder: PathBuf, busy: Arc<AtomicBool>, thin: bool) -> Self {
+        Self { folder, sender: None, thread: None, busy, thin }
     }
 
     fn send(&mut self, mut snapshot: Box<Snapshot>, positions: TablePositions) -> Result<(), RunError> {
@@ -195,8 +200,8 @@ impl SnapshotWriter {
         snapshot.extras.push((super::TABLES.to_owned(), positions));
         if self.sender.is_none() {
             let (sender, snapshots) = sync_channel(0);
-            let (folder, busy) = (self.folder.clone(), Arc::clone(&self.busy));
-            self.thread = Some(spawn("snapshots", move || write(&folder, &snapshots, &busy))?);
+            let (folder, busy, thin) = (self.folder.clone(), Arc::clone(&self.busy), self.thin);
+            self.thread = Some(spawn("snapshots", move || write(&folder, &snapshots, &busy, thin))?);
             self.sender = Some(sender);
         }
         match self.sender.as_ref().map(|sender| sender.send(snapshot)) {
@@ -215,13 +220,46 @@ impl SnapshotWriter {
     }
 }
 
-fn write(folder: &std::path::Path, snapshots: &Receiver<Box<Snapshot>>, busy: &AtomicBool) -> Result<(), RunError> {
+fn write(folder: &Path, snapshots: &Receiver<Box<Snapshot>>, busy: &AtomicBool, thin: bool) -> Result<(), RunError> {
     let mut last: Option<SnapshotRef> = None;
+    let mut chains: VecDeque<Chain> = VecDeque::new();
     while let Ok(mut snapshot) = snapshots.recv() {
         snapshot.base = if snapshot.guests.full { None } else { last };
         let written = snapshot::write(folder, &snapshot).map_err(|error| failed(folder, &error))?;
         last = Some(written);
+        if thin {
+            note(&mut chains, folder, &snapshot);
+            thin_out(&mut chains, folder)?;
+        }
         busy.store(false, Ordering::Release);
+    }
+    Ok(())
+}
+
+/// A whole snapshot, and those that go on from it.
+#[derive(Default)]
+struct Chain {
+    frames: Vec<u64>,
+    bytes: u64,
+}
+
+fn note(chains: &mut VecDeque<Chain>, folder: &Path, snapshot: &Snapshot) {
+    if snapshot.base.is_none() {
+        chains.push_back(Chain::default());
+    }
+    let Some(chain) = chains.back_mut() else { return };
+    chain.frames.push(snapshot.frame);
+    chain.bytes += std::fs::metadata(snapshot::path(folder, snapshot.frame)).map_or(0, |file| file.len());
+}
+
+/// Where nobody said how many snapshots there are to be, the oldest go once all of them take more than
+/// [`SNAPSHOTS_BYTES_MAX`]: the last frames are the ones to which a run goes back.
+fn thin_out(chains: &mut VecDeque<Chain>, folder: &Path) -> Result<(), RunError> {
+    while chains.len() > 1 && chains.iter().map(|chain| chain.bytes).sum::<u64>() > SNAPSHOTS_BYTES_MAX {
+        for frame in chains.pop_front().into_iter().flat_map(|chain| chain.frames) {
+            let file = snapshot::path(folder, frame);
+            std::fs::remove_file(&file).map_err(|error| failed(&file, &error))?;
+        }
     }
     Ok(())
 }

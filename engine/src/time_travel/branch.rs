@@ -111,6 +111,9 @@ pub fn branch(
             BranchSource::Recorded(Box::new(source.of_a_branch(scenario.frames)))
         }
         false => {
+            if scenario.input == run.scenario.input {
+                run.check_input().map_err(RunError::Input)?;
+            }
             let source = events::open(&scenario, Arc::clone(interrupted)).map_err(RunError::Input)?;
             BranchSource::Scenario(Box::new(source.starting_at(options.at)))
         }

@@ -11,8 +11,8 @@ use super::follow::{Follower, JournalSource, Live, Stop, follow};
 use super::traveller::Traveller;
 use crate::events;
 use crate::frame_loop::FrameSink;
-use crate::problem::{Problem, RunError};
-use crate::run_dir::{OpenRun, Recording, RunDir, Tee};
+use crate::problem::RunError;
+use crate::run_dir::{Recording, RunDir, Tee};
 use crate::simulation::Simulation;
 
 /// A run that is about to go on.
@@ -55,7 +55,7 @@ impl FrameSink for ResumeSink {
 /// Its simulation can't be built or its files can't be written; a file of it was changed, or is damaged.
 pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
     let run = traveller.run;
-    check_input(run).map_err(RunError::Input)?;
+    run.check_input().map_err(RunError::Input)?;
     let frames = run.end_frame();
     let arrival = traveller.start(frames)?;
     let (simulation, mut warnings) = (arrival.simulation, run.warnings.clone());
@@ -76,17 +76,4 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
     let recording = Recording::new(run_dir, &simulation, Some(snapshots)).with_collected(arrival.collector);
     let source = recording.tee(source);
     Ok(Resumed { simulation, source, sink: ResumeSink { follower, recording }, frames, warnings })
-}
-
-/// The events file must be what it was: events that come to other frames would make another run of it.
-fn check_input(run: &OpenRun) -> Result<(), Problem> {
-    let (Some(input), Some(stated)) = (&run.manifest.input, &run.manifest.input_sha256) else { return Ok(()) };
-    let path = Path::new(input);
-    let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(path);
-    let found = crate::files::sha256_of_file(path).map_err(unreadable)?;
-    if &found == stated {
-        return Ok(());
-    }
-    let what = format!("was changed since the run: its sha256 is {found}, and was {stated}");
-    Err(Problem::new(what).file(path).help("put it back as it was; what was recorded can still be replayed"))
 }
