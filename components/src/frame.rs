@@ -16,6 +16,13 @@ pub struct FrameInputs {
     pub swaps: Vec<Swap>,
 }
 
+impl FrameInputs {
+    /// Whether nothing enters.
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.commands.is_empty() && self.swaps.is_empty()
+    }
+}
+
 /// A message from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalEvent {
@@ -49,6 +56,8 @@ pub struct FrameRecord {
     pub digest: Digest,
     /// The lanes.
     pub lanes: Lanes,
+    /// What of the lane `native` is whose: the digest of each registered component of authors, in the order of the names.
+    pub native: Vec<(&'static str, Digest)>,
     /// What happened, in numbers.
     pub counts: FrameCounts,
     /// Each group, in the order of its number.

@@ -99,8 +99,8 @@ pub struct ModelId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub u64);
 
-/// The id of an entity that a native system of an author spawned, chosen by the author, unique among those that share a
-/// registered component. The digest of authors' components is keyed by it.
+/// The id of an entity that a native system of an author spawned, chosen by the author: no two entities have the same. Digests and
+/// saved states of authors' components are keyed by it.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[component(immutable)]
 pub struct StableId(pub u64);

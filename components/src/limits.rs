@@ -81,6 +81,16 @@ pub const SUMMARY_TEXT_BYTES_MAX: usize = 200;
 pub const LOG_BYTES_PER_STEP_MAX: u32 = 16 << 10;
 /// Size of a page of WebAssembly memory, in bytes.
 pub const WASM_PAGE_BYTES: u64 = 64 << 10;
+/// Size of a segment of a run's journal, in bytes, unless one record alone is larger. So a reader looks for what follows a
+/// broken record in about a second, and what is broken in one file leaves the others readable by hand.
+pub const JOURNAL_SEGMENT_BYTES_MAX: u32 = 64 << 20;
+/// Most frames of a journal from one that is written whole to the next: as many are read at most to know any one frame.
+/// Each whole one costs about 200 bytes more, which is 4 bytes a frame.
+pub const JOURNAL_KEYFRAME_FRAMES: u64 = 64;
+/// Largest record of a journal, in bytes: what one frame takes in and gets from models, written down. It is held in memory.
+pub const JOURNAL_RECORD_BYTES_MAX: u32 = 1 << 30;
+/// Most bytes of a journal that wait in memory to be written.
+pub const JOURNAL_BUFFER_BYTES_MAX: usize = 256 << 10;
 
 const _: () = assert!(CALL_DEPTH_MAX as u64 * FUNCTION_FRAME_BYTES_MAX as u64 <= WASM_STACK_BYTES_MAX as u64);
 const _: () = assert!((WASM_STACK_BYTES_MAX as usize) < THREAD_STACK_BYTES);
@@ -89,6 +99,10 @@ const _: () = assert!(PAYLOAD_BYTES_MAX as u64 <= EVENT_SPAWN_BYTES_MAX);
 const _: () = assert!(GROUP_AGENTS_MAX <= AGENTS_MAX && GROUPS_MAX < u32::MAX);
 const _: () =
     assert!(REGION_BYTES_MAX as u64 <= GROUP_REGIONS_BYTES_MAX && GROUP_REGIONS_BYTES_MAX <= REGIONS_BYTES_MAX);
+// A record of nothing but the largest payload fits.
+const _: () =
+    assert!(PAYLOAD_BYTES_MAX < JOURNAL_RECORD_BYTES_MAX && EVENT_SPAWN_BYTES_MAX < JOURNAL_RECORD_BYTES_MAX as u64);
+const _: () = assert!(JOURNAL_KEYFRAME_FRAMES > 0);
 // A reader's copies, and the table before them, fit into a memory, and 32 bits address them.
 const _: () = assert!(
     GROUP_REGIONS_BYTES_MAX + (REGIONS_MAX as u64 + 1) * (size_of::<RegionView>() as u64 + 8)

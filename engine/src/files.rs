@@ -112,6 +112,15 @@ pub fn read_checked(path: &Path, bytes_max: u64, stated: Option<[u8; 32]>) -> Re
     }
 }
 
+/// Makes a folder's entries as durable as synced files: which files are in it, and under which names.
+///
+/// # Errors
+/// It can't be opened or synced.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Elsewhere, a folder can't be opened as a file, and its entries are journaled with the files.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

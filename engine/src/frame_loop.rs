@@ -2,6 +2,7 @@
 
 use wasm_engine_components::{FrameInputs, FrameRecord};
 
+use crate::events::EventCounts;
 use crate::simulation::Simulation;
 
 /// Where the inputs of frames come from. It does I/O, and may fail.
@@ -14,6 +15,11 @@ pub trait FrameSource {
     /// # Errors
     /// The inputs can't be read.
     fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, Self::Error>;
+
+    /// What became of external events so far, where that is counted.
+    fn counts(&self) -> EventCounts {
+        EventCounts::default()
+    }
 }
 
 /// Where the records of frames go. It does I/O, and may fail.
@@ -21,11 +27,11 @@ pub trait FrameSink {
     /// Why a record couldn't be kept.
     type Error;
 
-    /// Takes the record of a frame.
+    /// Takes the record of a frame. It may look at the simulation between two frames: to save or to check its state.
     ///
     /// # Errors
-    /// The record can't be written.
-    fn append(&mut self, record: &FrameRecord) -> Result<(), Self::Error>;
+    /// The record can't be written, or isn't the one that was expected.
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Self::Error>;
 }
 
 /// Runs frames until the source ends.
@@ -39,7 +45,7 @@ pub fn run<E>(
 ) -> Result<(), E> {
     while let Some(inputs) = source.next_frame(simulation.next_frame())? {
         let record = simulation.frame(inputs);
-        sink.append(&record)?;
+        sink.append(record, simulation)?;
     }
     Ok(())
 }

@@ -1,20 +1,27 @@
 //! A world with its machine: built from a scenario, advanced frame by frame.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bevy_app::App;
 use bevy_ecs::world::World;
-use wasm_engine_components::{FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
+use serde::Deserialize;
+use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
+use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
-use wasm_engine_systems::swap::SwapCatalog;
+use wasm_engine_systems::seal::DigestChain;
+use wasm_engine_systems::state::{IncompleteState, StateError, WorldState, check_components, load_state, save_state};
+use wasm_engine_systems::swap::{CurrentModules, SwapCatalog};
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
-use crate::inference::{Batching, InferenceError, ModelInfo, NoModels, OnnxRuntime};
+use crate::inference::{Batching, InferenceError, InferenceLog, InferenceTap, ModelInfo, NoModels, OnnxRuntime};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
-use crate::wasm::{GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
+use crate::wasm::{
+    GroupProgram, GuestCapture, GuestStateError, ModuleError, ModuleSource, PageTracker, WasmOptions, WasmRuntime,
+};
 
 /// How to run a scenario on this machine. None of it changes a digest, but for the seed and `digest_memories`.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +34,22 @@ pub struct SimulationOptions {
     pub digest_memories: bool,
     /// Where compiled modules are kept from run to run. Default: nowhere.
     pub cache_dir: Option<PathBuf>,
+    /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
+    /// back. Default: they are loaded.
+    pub recorded_models: Option<RecordedModels>,
 }
 
-/// Why a simulation couldn't be built. All of it is about the scenario's files, but for [`SimulationError::Threads`].
+/// What a recorded run says of its models.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedModels {
+    /// The models, in the scenario's order.
+    pub models: Vec<LoadedModel>,
+    /// Swaps of models that were refused before the first frame.
+    pub refused_swaps: Vec<RefusedSwap>,
+}
+
+/// Why a simulation couldn't be built. All of it is about the scenario's files, but for [`SimulationError::Threads`] and
+/// [`SimulationError::State`].
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
     /// A module's or a model's file can't be read, or isn't what the scenario says.
@@ -44,6 +64,9 @@ pub enum SimulationError {
     /// The threads couldn't be started.
     #[error("can't start the threads that step agents: {0}; try fewer with --threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+    /// A plugin of an author has state that no digest and no snapshot would show.
+    #[error(transparent)]
+    State(#[from] IncompleteState),
 }
 
 /// A file that the simulation was built from, for the record.
@@ -55,13 +78,69 @@ pub struct LoadedFile {
     pub sha256: [u8; 32],
 }
 
+/// A model that the simulation was built from, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedModel {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its hash.
+    pub sha256: [u8; 32],
+    /// Bytes of one row of its inputs.
+    pub row_bytes: u32,
+}
+
+impl From<&ModelInfo> for LoadedModel {
+    fn from(info: &ModelInfo) -> Self {
+        Self { name: info.name.clone(), sha256: info.sha256, row_bytes: info.row_bytes }
+    }
+}
+
+/// A swap of a model that was refused before the first frame, for the record.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedSwap {
+    /// The model that was to be answered for.
+    pub model: String,
+    /// The one that was to answer.
+    pub with: String,
+    /// Why it can't.
+    pub reason: String,
+}
+
 /// A simulation that is ready to run its next frame.
 pub struct Simulation {
     world: World,
     pool: Arc<rayon::ThreadPool>,
     modules: Vec<LoadedFile>,
-    models: Vec<ModelInfo>,
+    models: Vec<LoadedModel>,
+    refused_model_swaps: Vec<RefusedSwap>,
     onnx_runtime: Option<String>,
+    inference: InferenceLog,
+    pages: PageTracker,
+}
+
+/// All state of a simulation between two frames.
+#[derive(Clone, Debug)]
+pub struct SavedState {
+    /// The number of the frame that comes next.
+    pub frame: u64,
+    /// The digest of the frame before.
+    pub digest: Digest,
+    /// The world.
+    pub world: WorldState,
+    /// The agents' memories: all of them, or what changed since they were saved last.
+    pub guests: GuestCapture,
+}
+
+/// Why a state can't be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The world's.
+    #[error(transparent)]
+    World(#[from] StateError),
+    /// The agents' memories.
+    #[error(transparent)]
+    Guests(#[from] GuestStateError),
 }
 
 impl Simulation {
@@ -82,7 +161,7 @@ impl Simulation {
     /// population is there, and before the first frame.
     ///
     /// # Errors
-    /// As [`Simulation::new`].
+    /// As [`Simulation::new`]; and where an entity has a component that is neither registered as state nor as transient.
     pub fn with_plugins(
         scenario: &Scenario,
         options: &SimulationOptions,
@@ -109,8 +188,18 @@ impl Simulation {
         author(&mut app);
         app.finish();
         app.cleanup();
+        check_components(app.world_mut())?;
         let world = std::mem::take(app.world_mut());
-        Ok(Self { world, pool, modules: machine.modules, models: machine.models, onnx_runtime: machine.onnx_runtime })
+        Ok(Self {
+            world,
+            pool,
+            modules: machine.modules,
+            models: machine.models,
+            refused_model_swaps: machine.refused_model_swaps,
+            onnx_runtime: machine.onnx_runtime,
+            inference: machine.inference_log,
+            pages: PageTracker::default(),
+        })
     }
 
     /// Number of the next frame.
@@ -124,6 +213,51 @@ impl Simulation {
     pub fn frame(&mut self, inputs: FrameInputs) -> FrameRecord {
         let world = &mut self.world;
         self.pool.install(|| run_frame(world, inputs))
+    }
+
+    /// Saves all state between two frames. What is saved of the agents' memories is what changed since the last time; all of
+    /// it the first time, and where `full`.
+    pub fn save(&mut self, full: bool) -> SavedState {
+        let world = save_state(&mut self.world);
+        let Self { world: here, pool, pages, .. } = self;
+        let guests = pool.install(|| guests(here).capture(pages, full));
+        SavedState { frame: self.next_frame(), digest: self.digest(), world, guests }
+    }
+
+    /// Takes up a state, in a simulation that was built from the same scenario, or from one that was changed a little, and that
+    /// has run no frame. `guests` begins with a whole capture, to which the others add what changed.
+    ///
+    /// # Errors
+    /// The state doesn't fit. The simulation is of no use then.
+    pub fn restore(&mut self, world: &WorldState, guest_states: &[GuestCapture]) -> Result<(), RestoreError> {
+        load_state(&mut self.world, world)?;
+        let ids = self.world.resource::<Directory>().ids.clone();
+        let modules = self.world.resource::<CurrentModules>().0.clone();
+        let Self { world: here, pool, .. } = self;
+        self.pages = pool.install(|| guests(here).restore(&ids, &modules, guest_states))?;
+        Ok(())
+    }
+
+    /// The digest of all agents' memories.
+    pub fn memory_digest(&mut self) -> Digest {
+        let Self { world, pool, .. } = self;
+        // With a tracker of its own: what is saved next must still hold what changed since it was saved last.
+        pool.install(|| guests(world).capture(&mut PageTracker::default(), true)).digest
+    }
+
+    /// The agents' instances.
+    pub fn guests(&mut self) -> &mut WasmRuntime {
+        guests(&mut self.world)
+    }
+
+    /// The digest of the last frame; before the first, what that one will chain.
+    pub fn digest(&self) -> Digest {
+        self.world.resource::<DigestChain>().world
+    }
+
+    /// What goes through the port to the models.
+    pub const fn inference(&self) -> &InferenceLog {
+        &self.inference
     }
 
     /// The threads that step agents.
@@ -151,19 +285,32 @@ impl Simulation {
         self.onnx_runtime.as_deref()
     }
 
-    /// The models that were loaded.
-    pub fn models(&self) -> &[ModelInfo] {
+    /// The models that were loaded, or that the recording has.
+    pub fn models(&self) -> &[LoadedModel] {
         &self.models
     }
+
+    /// Swaps of models that were refused before the first frame.
+    pub fn refused_model_swaps(&self) -> &[RefusedSwap] {
+        &self.refused_model_swaps
+    }
+}
+
+/// The agents' instances, behind their port.
+fn guests(world: &mut World) -> &mut WasmRuntime {
+    let port: &mut dyn Any = world.resource_mut::<AgentPort>().into_inner().0.as_mut();
+    port.downcast_mut().expect("a simulation's agents run in wasmtime")
 }
 
 /// What a scenario's files became.
 struct Machine {
     agents: WasmRuntime,
     inference: Box<dyn ModelRuntime>,
+    inference_log: InferenceLog,
     population: Population,
     modules: Vec<LoadedFile>,
-    models: Vec<ModelInfo>,
+    models: Vec<LoadedModel>,
+    refused_model_swaps: Vec<RefusedSwap>,
     onnx_runtime: Option<String>,
     swaps: SwapCatalog,
 }
@@ -206,18 +353,11 @@ impl Machine {
             say(&format!("warning: compiled modules aren't kept for the next run: {problem}"));
         }
 
-        let (inference, models, onnx_runtime): (Box<dyn ModelRuntime>, _, _) = if scenario.models.is_empty() {
-            (Box::new(NoModels), Vec::new(), None)
-        } else {
-            let (runtime, models) = OnnxRuntime::load(&scenario.models, say)?;
-            for model in models.iter().filter(|model| matches!(model.batching, Batching::SingleRows { .. })) {
-                say(&format!("warning: a slow model: {model}"));
-            }
-            let version = runtime.version().map(str::to_owned);
-            (Box::new(runtime), models, version)
-        };
+        let Models { runtime, models, onnx_runtime, refused } = load_models(scenario, options, say)?;
+        let inference_log = InferenceLog::default();
+        let inference = Box::new(InferenceTap::new(runtime, inference_log.clone()));
 
-        let swaps = swaps::catalog(scenario, &agents, &modules, &models, say);
+        let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, say);
         let seeds = entries.iter().zip(&groups).map(|(entry, group)| GroupSeed {
             inbox_bytes_max: agents.inbox_bytes_max(group.id),
             group: group.clone(),
@@ -228,13 +368,54 @@ impl Machine {
             seed,
             groups: seeds.collect(),
             topics: scenario.topics.iter().map(|entry| Topic { id: entry.id, name: entry.name.clone() }).collect(),
-            models: scenario.models.iter().zip(&models).map(|(entry, info)| model(entry, info)).collect(),
+            models: scenario.models.iter().zip(&models).map(|(entry, loaded)| model(entry, loaded)).collect(),
             scheduler: scenario.scheduler,
             tenants: scenario.tenants.clone(),
             regions,
         };
-        Ok(Self { agents, inference, population, modules, models, onnx_runtime, swaps })
+        let refused_model_swaps = refused;
+        Ok(Self {
+            agents,
+            inference,
+            inference_log,
+            population,
+            modules,
+            models,
+            refused_model_swaps,
+            onnx_runtime,
+            swaps,
+        })
     }
+}
+
+/// A scenario's models, loaded or recorded.
+struct Models {
+    runtime: Box<dyn ModelRuntime>,
+    /// In the scenario's order.
+    models: Vec<LoadedModel>,
+    onnx_runtime: Option<String>,
+    refused: Vec<RefusedSwap>,
+}
+
+fn load_models(
+    scenario: &Scenario,
+    options: &SimulationOptions,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Models, SimulationError> {
+    if let Some(RecordedModels { models, refused_swaps }) = options.recorded_models.clone() {
+        return Ok(Models { runtime: Box::new(NoModels), models, onnx_runtime: None, refused: refused_swaps });
+    }
+    if scenario.models.is_empty() {
+        return Ok(Models { runtime: Box::new(NoModels), models: Vec::new(), onnx_runtime: None, refused: Vec::new() });
+    }
+    let (runtime, infos) = OnnxRuntime::load(&scenario.models, say)?;
+    for model in infos.iter().filter(|model| matches!(model.batching, Batching::SingleRows { .. })) {
+        say(&format!("warning: a slow model: {model}"));
+    }
+    let onnx_runtime = runtime.version().map(str::to_owned);
+    let models = infos.iter().map(LoadedModel::from).collect();
+    let refused = swaps::refused_of_models(scenario, &infos);
+    Ok(Models { runtime: Box::new(runtime), models, onnx_runtime, refused })
 }
 
 /// A group without those of its references that lead to groups which don't take part.
@@ -270,11 +451,11 @@ fn region(entry: &RegionEntry, enabled: &[&GroupEntry]) -> Region {
     }
 }
 
-fn model(entry: &crate::scenario::ModelEntry, info: &ModelInfo) -> Model {
+fn model(entry: &crate::scenario::ModelEntry, loaded: &LoadedModel) -> Model {
     Model {
         id: entry.id,
         name: entry.name.clone(),
-        row_bytes: info.row_bytes,
+        row_bytes: loaded.row_bytes,
         batch_rows_max: entry.batch_rows_max,
         latency_frames: entry.latency_frames,
     }

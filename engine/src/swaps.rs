@@ -6,7 +6,7 @@ use wasm_engine_systems::swap::{SwapCatalog, SwapFile};
 
 use crate::inference::ModelInfo;
 use crate::scenario::{Scenario, SwapEntry};
-use crate::simulation::LoadedFile;
+use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap};
 use crate::wasm::{ModuleSwap, WasmRuntime};
 
 /// The modules that groups may get.
@@ -23,13 +23,15 @@ pub(crate) fn catalog(
     scenario: &Scenario,
     agents: &WasmRuntime,
     modules: &[LoadedFile],
-    models: &[ModelInfo],
+    models: &[LoadedModel],
+    refused: &[RefusedSwap],
     say: &mut dyn FnMut(&str),
 ) -> SwapCatalog {
     let file = |name: &String, sha256: [u8; 32]| SwapFile { name: name.clone(), sha256 };
+    let entries = scenario.models.iter().zip(models);
     let mut catalog = SwapCatalog {
         modules: modules.iter().map(|module| file(&module.name, module.sha256)).collect(),
-        models: models.iter().map(|model| (model.id, file(&model.name, model.sha256))).collect(),
+        models: entries.map(|(entry, model)| (entry.id, file(&model.name, model.sha256))).collect(),
         ..SwapCatalog::default()
     };
     for &SwapEntry { frame, swap } in &scenario.swaps {
@@ -38,7 +40,11 @@ pub(crate) fn catalog(
                 let swap = ModuleSwap { group, module: module as usize };
                 agents.refusal(swap).map_or(Ok(()), |problem| Err(problem.to_string()))
             }
-            Swap::Model { model, with } => compatible(models, model, with),
+            Swap::Model { model, with } => {
+                let [model, with] = [model, with].map(|id| model_name(scenario, id));
+                let refused = refused.iter().find(|swap| swap.model == model && swap.with == with);
+                refused.map_or(Ok(()), |swap| Err(swap.reason.clone()))
+            }
         };
         if let Err(reason) = &prepared {
             say(&format!("warning: {}: {reason}", consequence(scenario, frame, swap)));
@@ -48,10 +54,30 @@ pub(crate) fn catalog(
     catalog
 }
 
+/// Those of a scenario's swaps of models that can't be.
+pub(crate) fn refused_of_models(scenario: &Scenario, models: &[ModelInfo]) -> Vec<RefusedSwap> {
+    let refused = scenario.swaps.iter().filter_map(|entry| match entry.swap {
+        Swap::Module { .. } => None,
+        Swap::Model { model, with } => {
+            let reason = compatible(models, model, with).err()?;
+            let [model, with] = [model, with].map(|id| model_name(scenario, id).to_owned());
+            Some(RefusedSwap { model, with, reason })
+        }
+    });
+    let mut refused: Vec<_> = refused.collect();
+    // Several frames may ask for the same.
+    refused.sort_by(|a, b| (&a.model, &a.with).cmp(&(&b.model, &b.with)));
+    refused.dedup();
+    refused
+}
+
+fn model_name(scenario: &Scenario, id: ModelId) -> &str {
+    scenario.models.iter().find(|model| model.id == id).map_or("?", |model| &model.name)
+}
+
 /// What a refusal means, in words.
 fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
     let when = frame.map(|frame| format!(" in frame {frame}")).unwrap_or_default();
-    let model = |id: ModelId| scenario.models.iter().find(|model| model.id == id).map_or("?", |model| &model.name);
     match swap {
         Swap::Module { group, module } => {
             let group = scenario.group(group).map_or("?", |group| &group.name);
@@ -60,7 +86,7 @@ fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
             format!("group `{group}` keeps its module{when}, because module `{name}` ({path}) is refused")
         }
         Swap::Model { model: of, with } => {
-            let (of, with) = (model(of), model(with));
+            let (of, with) = (model_name(scenario, of), model_name(scenario, with));
             format!("model `{of}` stays as it is{when}, because model `{with}` can't answer for it")
         }
     }

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use wasm_engine::events::EventCounts;
-use wasm_engine::frame_loop::FrameSink;
 use wasm_engine::problem::RunError;
-use wasm_engine::run_dir::{Place, RunDir, RunOptions};
+use wasm_engine::run_dir::{Entry, Place, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::LoadedFile;
 use wasm_engine::summary::{Collector, RunFacts, Summary};
@@ -166,7 +165,8 @@ fn summary(scenario: &Scenario, facts: &RunFacts) -> Summary {
 
 fn options() -> RunOptions {
     let module = LoadedFile { name: "a".to_owned(), sha256: [0xab; 32] };
-    RunOptions { threads: 2, digest: "frame".to_owned(), modules: vec![module], models: Vec::new(), onnx_runtime: None }
+    let digest = "frame".to_owned();
+    RunOptions { threads: 2, digest, modules: vec![module], record: true, ..RunOptions::default() }
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_run_directory_holds_what_happened() {
     let out = folder.path().join("deep/run");
     let mut run_dir = RunDir::create(&Place::new(Some(&out), "office"), &scenario, &options()).unwrap();
     for record in records() {
-        run_dir.append(&record).unwrap();
+        run_dir.append(Entry { record, ..Entry::default() }).unwrap();
     }
     assert!(!out.join("summary.json").exists(), "the summary is there only once the run has ended");
     let summary = summary(&scenario, &facts(&out));
@@ -189,18 +189,23 @@ fn a_run_directory_holds_what_happened() {
         names,
         [
             "faults.jsonl",
+            "files",
             "frames.jsonl",
+            "journal",
+            "lock",
             "logs.jsonl",
             "manifest.toml",
             "outputs.jsonl",
             "scenario.toml",
+            "snapshots",
             "summary.json",
             "swaps.jsonl",
         ]
     );
     assert_eq!(std::fs::read_to_string(out.join("scenario.toml")).unwrap(), SCENARIO);
     let shown = |text: &str| text.replace(&folder.path().display().to_string(), "FOLDER");
-    for name in names.iter().filter(|name| *name != "scenario.toml") {
+    let is_text = |name: &&String| name.contains('.') && *name != "scenario.toml";
+    for name in names.iter().filter(is_text) {
         check_file(name, &hide_machine(&shown(&std::fs::read_to_string(out.join(name)).unwrap())));
     }
     check_file("summary.txt", &shown(&summary.text()));
@@ -227,6 +232,14 @@ fn hide_machine(text: &str) -> String {
     text.replace(&format!("os = \"{}\"", std::env::consts::OS), "os = \"OS\"")
         .replace(&format!("arch = \"{}\"", std::env::consts::ARCH), "arch = \"ARCH\"")
         .replace(env!("CARGO_PKG_VERSION"), "VERSION")
+        .lines()
+        .map(|line| match line {
+            // Of each run another one.
+            line if line.starts_with("id = ") => "id = ID\n".to_owned(),
+            line if line.starts_with("# checksum ") => "# checksum\n".to_owned(),
+            line => format!("{line}\n"),
+        })
+        .collect()
 }
 
 fn check_file(name: &str, seen: &str) {

@@ -54,7 +54,7 @@ fn read(folder: &Path, text: &str, set: &[&str]) -> Result<Scenario, String> {
     }
     let path = folder.join("office.toml");
     std::fs::write(&path, text).unwrap();
-    let options = LoadOptions { set: set.iter().map(|set| (*set).to_owned()).collect(), input: None };
+    let options = LoadOptions { set: set.iter().map(|set| (*set).to_owned()).collect(), ..LoadOptions::default() };
     load(&path, &options).map_err(|problems| problems.to_string().replace(&format!("{}/", folder.display()), ""))
 }
 

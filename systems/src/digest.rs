@@ -1,6 +1,8 @@
 //! Digests of state. A lane is a sum, modulo 2^128, of the digests of its parts, each keyed by the part's stable id: the sum
 //! doesn't depend on the order in which the parts are visited, and can be kept up to date by what changed.
 
+use std::collections::BTreeMap;
+
 use bevy_ecs::resource::Resource;
 use wasm_engine_components::{AgentFault, AgentId, Digest, Lane};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
@@ -29,6 +31,16 @@ pub struct LaneSums {
     pub regions: u128,
     /// Registered components of authors.
     pub native: u128,
+    /// The same by registered name.
+    pub native_parts: BTreeMap<&'static str, u128>,
+}
+
+impl LaneSums {
+    /// Adds what an author registered under a name.
+    pub(crate) fn add_native(&mut self, name: &'static str, sum: u128) {
+        self.native = self.native.wrapping_add(sum);
+        *self.native_parts.entry(name).or_default() = sum;
+    }
 }
 
 /// The digest of one part of a lane: `bytes` under the stable id `id`.

@@ -23,7 +23,7 @@ pub struct Frame;
 /// │   └── AuthorSystems::Simulate
 /// └── Seal       the digest and the record: the only door out
 /// ```
-#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FrameStage {
     /// The frame's inputs are taken in.
     Ingest,
@@ -41,6 +41,22 @@ pub enum FrameStage {
     Commit,
     /// The frame's digest and record.
     Seal,
+}
+
+impl FrameStage {
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Deliver => "deliver",
+            Self::Schedule => "schedule",
+            Self::Step => "step",
+            Self::Collect => "collect",
+            Self::Infer => "infer",
+            Self::Commit => "commit",
+            Self::Seal => "seal",
+        }
+    }
 }
 
 /// Where the systems of a simulation's author belong.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_components::{Backlog, Lane, MailboxCounters};
+use wasm_engine_components::{AgentId, Backlog, Lane, MailboxCounters};
 
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::Directory;
@@ -31,20 +31,23 @@ pub fn digest_mailboxes(
 ) {
     for index in std::mem::take(&mut waiting.changed) {
         let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };
-        let after = match mailbox {
-            (backlog, counters) if backlog.0.is_empty() && *counters == MailboxCounters::default() => 0,
-            (backlog, counters) => {
-                let mut bytes = counters.dropped.to_le_bytes().to_vec();
-                for stored in &backlog.0 {
-                    bytes.extend_from_slice(bytemuck::bytes_of(&stored.header));
-                    bytes.extend_from_slice(&stored.payload);
-                }
-                part_digest(Lane::Mailboxes, directory.ids[index as usize].0, &bytes)
-            }
-        };
+        let after = mailbox_digest(directory.ids[index as usize], mailbox);
         let before = waiting.digests.insert(index, after).unwrap_or(0);
         lanes.mailboxes = lanes.mailboxes.wrapping_sub(before).wrapping_add(after);
     }
+}
+
+/// What a mailbox is in its lane.
+pub(crate) fn mailbox_digest(of: AgentId, (backlog, counters): (&Backlog, &MailboxCounters)) -> u128 {
+    if backlog.0.is_empty() && *counters == MailboxCounters::default() {
+        return 0;
+    }
+    let mut bytes = counters.dropped.to_le_bytes().to_vec();
+    for stored in &backlog.0 {
+        bytes.extend_from_slice(bytemuck::bytes_of(&stored.header));
+        bytes.extend_from_slice(&stored.payload);
+    }
+    part_digest(Lane::Mailboxes, of.0, &bytes)
 }
 
 impl WaitingMailboxes {

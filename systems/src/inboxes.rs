@@ -131,6 +131,15 @@ impl Inboxes {
         }
     }
 
+    /// What is in the backlog of a mailbox whose state was loaded; `false` if it doesn't take that much.
+    pub(crate) fn load_held(&mut self, index: u32, messages: u32, bytes: u32) -> bool {
+        let load = &mut self.loads[index as usize];
+        (load.messages, load.bytes) = (messages, bytes);
+        self.hold(index);
+        let load = &self.loads[index as usize];
+        messages <= load.messages_max && bytes <= load.bytes_max
+    }
+
     /// Forgets the backlog, whose agent has ended.
     pub fn forget_held(&mut self, index: u32) {
         let load = &mut self.loads[index as usize];

@@ -17,7 +17,7 @@ pub struct Models {
     /// Sorted by id. Fixed.
     loaded: Vec<Model>,
     /// Which of them answers for another, by swaps. State.
-    answers: BTreeMap<ModelId, ModelId>,
+    pub(crate) answers: BTreeMap<ModelId, ModelId>,
 }
 
 impl Models {

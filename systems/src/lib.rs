@@ -35,7 +35,9 @@ pub mod region;
 pub mod digest;
 pub mod seal;
 
+pub mod look;
 pub mod populate;
+pub mod state;
 
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
 pub use native::{Census, Control, Mail, Post, PostError, RegisterState};
@@ -97,6 +99,8 @@ fn add_resources(app: &mut App) {
         .init_resource::<swap::SwapsInHand>()
         .init_resource::<region::NativeWrites>()
         .init_resource::<digest::LaneSums>()
+        .init_resource::<state::StateRegistry>()
+        .init_resource::<state::SeenArchetypes>()
         .init_resource::<seal::DigestChain>();
 }
 
@@ -107,6 +111,7 @@ fn add_resources(app: &mut App) {
 pub fn run_frame(world: &mut World, inputs: FrameInputs) -> FrameRecord {
     world.resource_mut::<frame::Inputs>().0 = inputs;
     world.run_schedule(Frame);
+    state::watch_components(world);
     world.clear_trackers();
     std::mem::take(&mut world.resource_mut::<frame::Sealed>().0)
 }

@@ -1,6 +1,8 @@
 //! The two ports to the machine. A batch goes in and a batch comes out, in the same order; neither can fail, and neither
 //! knows the world. The engine plugs wasmtime and ONNX Runtime in here, tests plug in tables.
 
+use core::any::Any;
+
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader};
 use wasm_engine_components::{
@@ -10,8 +12,8 @@ use wasm_engine_components::{
 use crate::outbox::{Desk, Route};
 use crate::packed::{PackedMessages, record_bytes, split};
 
-/// Steps agents.
-pub trait AgentRuntime: Send + Sync + 'static {
+/// Steps agents. `Any`, so that whoever plugged a runtime in finds it again behind the port.
+pub trait AgentRuntime: Any + Send + Sync {
     /// Carries out `batch` and leaves one outcome for each request in `results`, in the order of the requests. Called once in
     /// each frame, from the stage `Step`.
     ///

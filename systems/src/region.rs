@@ -92,7 +92,7 @@ pub(crate) fn spawn_regions(world: &mut World, mut regions: Vec<Region>, directo
 }
 
 /// Two steps, so that the contents need no copy that has the numbers before it.
-fn digest(id: RegionId, state: &RegionState) -> u128 {
+pub(crate) fn digest(id: RegionId, state: &RegionState) -> u128 {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&state.version.to_le_bytes());
     bytes[8..16].copy_from_slice(&state.since_frame.to_le_bytes());

@@ -18,7 +18,7 @@ use crate::mailroom::Mailroom;
 #[derive(Resource, Debug, Default)]
 pub struct Requests {
     /// By who asks, and its own number for the request.
-    pending: BTreeMap<(AgentId, u64), Pending>,
+    pub(crate) pending: BTreeMap<(AgentId, u64), Pending>,
     /// The same by the frame in which it is given up.
     deadlines: BTreeSet<(u64, AgentId, u64)>,
     /// How many each agent has.
@@ -27,11 +27,15 @@ pub struct Requests {
     sum: u128,
 }
 
+/// A request that has no reply yet.
 #[derive(Clone, Copy, Debug)]
-struct Pending {
-    to: AgentId,
-    asked: u64,
-    deadline: u64,
+pub(crate) struct Pending {
+    /// Who was asked.
+    pub to: AgentId,
+    /// In which frame.
+    pub asked: u64,
+    /// The frame in which it is given up.
+    pub deadline: u64,
 }
 
 impl Requests {
@@ -53,12 +57,19 @@ impl Requests {
         if count >= requests_max {
             return Err(BounceReason::OverBudget);
         }
-        let pending = Pending { to, asked, deadline };
-        self.pending.insert((from, correlation), pending);
-        self.deadlines.insert((deadline, from, correlation));
-        self.counts.insert(from, count + 1);
-        self.sum = self.sum.wrapping_add(digest(from, correlation, pending));
+        self.insert((from, correlation), Pending { to, asked, deadline });
         Ok(())
+    }
+
+    /// Adds a request; `false` if there is one of that number.
+    pub(crate) fn insert(&mut self, (from, correlation): (AgentId, u64), pending: Pending) -> bool {
+        if self.pending.insert((from, correlation), pending).is_some() {
+            return false;
+        }
+        self.deadlines.insert((pending.deadline, from, correlation));
+        *self.counts.entry(from).or_default() += 1;
+        self.sum = self.sum.wrapping_add(digest(from, correlation, pending));
+        true
     }
 
     /// Takes a reply of `by` to the request of `from` with that number.

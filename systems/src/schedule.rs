@@ -43,20 +43,20 @@ pub struct Scheduler {
     /// How many waves a frame has, at least 1. Fixed.
     pub waves: u32,
     /// The frames for which agents asked to be woken, and who asked; the same by frame; and the sum of their digests.
-    timers: BTreeMap<u32, (u64, AgentId)>,
+    pub(crate) timers: BTreeMap<u32, (u64, AgentId)>,
     due: BTreeSet<(u64, u32)>,
     /// Those whose time came while their agent wasn't active; and the changes of lifecycles up to which they were looked at.
     overdue: BTreeSet<u32>,
     overdue_seen: u64,
     timer_sum: u128,
     /// Since when agents that were due wait to be called.
-    deferred: BTreeMap<u32, u64>,
+    pub(crate) deferred: BTreeMap<u32, u64>,
     /// After whom the round goes on: the last one before the first that didn't fit; `u32::MAX` before the first round.
-    cursor: u32,
+    pub(crate) cursor: u32,
     /// Fuel that frames so far have used beyond what they may: of all, of each group, of each tenant.
-    debt: u64,
-    group_debts: Vec<u64>,
-    tenant_debts: Vec<u64>,
+    pub(crate) debt: u64,
+    pub(crate) group_debts: Vec<u64>,
+    pub(crate) tenant_debts: Vec<u64>,
     /// What is left of this frame's budgets. Transient.
     left: Left,
     /// Who is called in this frame, by wave. Transient.
@@ -88,9 +88,7 @@ pub fn open_budgets(
 ) {
     let scheduler = scheduler.as_mut();
     if scheduler.waves == 0 {
-        scheduler.set_up(&directory);
-        let steady = directory.groups.iter().all(|group| group.is_steady());
-        calls.selects = !steady || scheduler.bounded || scheduler.waves > 1;
+        set_up(scheduler, &mut calls, &directory);
     }
     calls.requests_for_all(&mut directory);
     if !calls.selects {
@@ -104,6 +102,13 @@ pub fn open_budgets(
         let tenant = group.tenant.map(|tenant| scheduler.tenants[tenant.0 as usize].messages_per_frame_max);
         group.credits = group.limits.messages_per_frame_max.min(tenant.unwrap_or(UNBOUNDED));
     }
+}
+
+/// Works out what is fixed for a run: in its first frame, or before a saved state is loaded.
+pub(crate) fn set_up(scheduler: &mut Scheduler, calls: &mut Calls, directory: &Directory) {
+    scheduler.set_up(directory);
+    let steady = directory.groups.iter().all(|group| group.is_steady());
+    calls.selects = !steady || scheduler.bounded || scheduler.waves > 1;
 }
 
 impl Calls {

@@ -5,8 +5,8 @@ use bevy_ecs::component::Component;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
-    Digest, FaultHistory, FrameRecord, Group, GroupCounters, GroupRecord, GroupTotals, InferenceJob, JobData, Lane,
-    Lanes, Lifecycle, Members, Recipient, Topic,
+    AgentId, Digest, FaultHistory, FrameRecord, Group, GroupCounters, GroupRecord, GroupTotals, InferenceJob, JobData,
+    Lane, Lanes, Lifecycle, Members, Recipient, Topic, TopicId,
 };
 
 use crate::collect::NextJob;
@@ -43,28 +43,45 @@ pub fn digest_agents(
         let Ok((lifecycle, history, mut digest)) = agents.get_mut(directory.agents[index as usize]) else { continue };
         let Some(group) = directory.group_position(id.group()) else { continue };
         debug_assert_eq!(*lifecycle, directory.lifecycles[index as usize], "the mirror of {id}");
-        let mut bytes = [0; 18];
-        bytes[0] = *lifecycle as u8;
-        bytes[1..5].copy_from_slice(&history.faults.to_le_bytes());
-        bytes[5..9].copy_from_slice(&history.restarts.to_le_bytes());
-        bytes[9..17].copy_from_slice(&history.restart_frame.to_le_bytes());
-        bytes[17] = u8::from(history.uninitialised);
-        let after = part_digest(Lane::Agents, id.0, &bytes);
+        let after = agent_digest(id, *lifecycle, history);
         lanes.agents[group] = lanes.agents[group].wrapping_sub(digest.0).wrapping_add(after);
         digest.0 = after;
     }
+}
+
+/// What an agent is in its lane.
+pub(crate) fn agent_digest(id: AgentId, lifecycle: Lifecycle, history: &FaultHistory) -> u128 {
+    let mut bytes = [0; 18];
+    bytes[0] = lifecycle as u8;
+    bytes[1..].copy_from_slice(&history_bytes(history));
+    part_digest(Lane::Agents, id.0, &bytes)
+}
+
+/// A fault history as it is digested, and saved.
+pub(crate) fn history_bytes(history: &FaultHistory) -> [u8; 17] {
+    let mut bytes = [0; 17];
+    bytes[..4].copy_from_slice(&history.faults.to_le_bytes());
+    bytes[4..8].copy_from_slice(&history.restarts.to_le_bytes());
+    bytes[8..16].copy_from_slice(&history.restart_frame.to_le_bytes());
+    bytes[16] = u8::from(history.uninitialised);
+    bytes
 }
 
 /// Keeps the lane of topics up to date with those whose members changed.
 pub fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Topic, Ref<Members>, &mut PartDigest)>) {
     for (topic, members, mut digest) in &mut topics {
         if members.is_changed() {
-            let bytes: Vec<u8> = members.0.iter().flat_map(|member| member.0.to_le_bytes()).collect();
-            let after = part_digest(Lane::Topics, topic.id.0, &bytes);
+            let after = topic_digest(topic.id, &members);
             lanes.topics = lanes.topics.wrapping_sub(digest.0).wrapping_add(after);
             digest.0 = after;
         }
     }
+}
+
+/// What a topic is in its lane.
+pub(crate) fn topic_digest(id: TopicId, members: &Members) -> u128 {
+    let bytes: Vec<u8> = members.0.iter().flat_map(|member| member.0.to_le_bytes()).collect();
+    part_digest(Lane::Topics, id.0, &bytes)
 }
 
 /// Makes the frame's digest and its record, and ends the frame.
@@ -122,6 +139,7 @@ pub fn seal_frame(
     all[Lane::Schedule] = Digest(scheduler.digest(&directory));
     all[Lane::Requests] = Digest(requests.digest());
     all[Lane::Regions] = Digest(lanes.regions);
+    record.native = lanes.native_parts.iter().map(|(name, sum)| (*name, Digest(*sum))).collect();
 
     chains.world = chain(chains.world, frame, &all.0.map(|digest| digest.0));
     report.counts.agents = directory.groups.iter().map(|group| u64::from(group.alive)).sum();
@@ -136,7 +154,8 @@ pub fn seal_frame(
     clock.frame += 1;
 }
 
-fn totals_bytes(totals: &GroupTotals) -> Vec<u8> {
+/// A group's counters as they are digested, and saved.
+pub(crate) fn totals_bytes(totals: &GroupTotals) -> Vec<u8> {
     let GroupTotals { steps, fuel, messages, inference_jobs, faults } = *totals;
     let numbers = [steps, fuel, messages, inference_jobs].into_iter().chain(faults.0);
     numbers.flat_map(u64::to_le_bytes).collect()

@@ -15,7 +15,7 @@ use wasm_engine_components::{
     OverflowPolicy, Topic, TopicId,
 };
 use wasm_engine_systems::ports::ModelPort;
-use wasm_engine_systems::{GroupSeed, Population, run_frame};
+use wasm_engine_systems::{GroupSeed, Population, RegisterState, run_frame};
 
 fn groups(groups: Vec<GroupSeed>) -> Population {
     Population { groups, ..Population::default() }
@@ -442,6 +442,7 @@ fn digests_do_not_depend_on_the_order_of_tables() {
             // Entities are moved between tables and back, which changes the order in which queries visit them.
             #[derive(bevy_ecs::component::Component)]
             struct Marker;
+            app.register_transient::<Marker>();
             let world = app.world_mut();
             let agents: Vec<_> =
                 world.query_filtered::<bevy_ecs::entity::Entity, With<Lifecycle>>().iter(world).collect();

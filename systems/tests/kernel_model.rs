@@ -21,6 +21,7 @@ use wasm_engine_components::{
     Topic,
 };
 use wasm_engine_systems::directory::Directory;
+use wasm_engine_systems::state::{load_state, save_state};
 use wasm_engine_systems::{Frame, run_frame};
 
 /// Frames of a program: some more than it has inputs.
@@ -120,12 +121,21 @@ fn inputs(program: &Program, frame: usize) -> FrameInputs {
     program.inputs.get(frame).cloned().unwrap_or_default()
 }
 
-/// Runs a program in both; each difference is a panic that names the frame.
-fn compare(program: &Program) -> Vec<FrameRecord> {
-    let (mut app, log) = kernel(program, 2);
+/// Runs a program in both; each difference is a panic that names the frame. Before the frames that `restores` picks, the kernel's
+/// state is saved, and goes on in another world: what its agents are is a function, and has no state of its own.
+fn compare(program: &Program, restores: impl Fn(usize) -> bool) -> Vec<FrameRecord> {
+    let (mut app, mut log) = kernel(program, 2);
     let mut model = Model::new(program.clone());
     let mut records = Vec::new();
     for frame in 0..FRAMES {
+        if restores(frame) {
+            let state = save_state(app.world_mut());
+            (app, log) = kernel(program, 3);
+            load_state(app.world_mut(), &state).unwrap_or_else(|error| panic!("frame {frame}: {error}"));
+            let again = save_state(app.world_mut());
+            assert_eq!(state.differences(&again, 5), [], "what was loaded before frame {frame} is what was saved");
+            assert!(again == state, "in the same form");
+        }
         let record = run_frame(app.world_mut(), inputs(program, frame));
         model.step();
         let called = std::mem::take(&mut *log.lock().unwrap());
@@ -170,9 +180,21 @@ fn check_digests(program: &Program, records: &[FrameRecord]) {
     assert_eq!(digests(program, 2, Some(unsynced)), records, "without automatic sync points");
 }
 
+/// A run that is saved and loaded, once or before each frame, is the same run.
+fn check_restored(program: &Program, records: &[FrameRecord]) {
+    // Any frame, but the same one for the same program.
+    let cut = (records[FRAMES - 1].digest.0 % FRAMES as u128) as usize;
+    assert_eq!(compare(program, |frame| frame == cut), records, "restored before frame {cut}");
+    // Many worlds take their time.
+    if cut.is_multiple_of(4) {
+        assert_eq!(compare(program, |_| true), records, "restored before each frame");
+    }
+}
+
 fn check(program: &Program) {
-    let records = compare(program);
+    let records = compare(program, |_| false);
     check_digests(program, &records);
+    check_restored(program, &records);
 }
 
 #[expect(clippy::disallowed_methods, reason = "how much is tested is no part of a frame")]

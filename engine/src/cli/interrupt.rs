@@ -1,5 +1,5 @@
 //! Ctrl-C and SIGTERM: the first ends a run after the frame in hand, or before its first frame, the second ends the process
-//! at once.
+//! at once. SIGUSR1 asks for a snapshot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +37,16 @@ impl Interrupt {
     /// Frames are run from now on.
     pub fn frames_begin(&self) {
         self.frames_run.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on, SIGUSR1 sets `asked`, which asks for a snapshot after the frame in hand.
+    pub fn ask_for_snapshots(&self, asked: Arc<AtomicBool>) {
+        #[cfg(unix)]
+        if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGUSR1, asked) {
+            eprintln!("warning: SIGUSR1 takes no snapshot: {error}");
+        }
+        #[cfg(not(unix))]
+        let _ = asked;
     }
 
     /// Whether there was a signal.

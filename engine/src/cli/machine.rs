@@ -14,7 +14,7 @@ pub(super) fn build(
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Simulation, RunError> {
     Simulation::new(scenario, options, say).map_err(|error| match error {
-        SimulationError::Threads(_) => RunError::Failed(Problem::new(error.to_string())),
+        SimulationError::Threads(_) | SimulationError::State(_) => RunError::Failed(Problem::new(error.to_string())),
         _ => RunError::Input(Problem::new(error.to_string()).file(&scenario.path)),
     })
 }

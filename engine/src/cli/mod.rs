@@ -3,11 +3,18 @@
 //! Results go to standard output, everything else to standard error. Exit status 0: done; 1: the run failed, or something
 //! that the scenario expects doesn't hold; 2: the input is bad; 130: it was interrupted before it had a result.
 
+mod branch;
+mod diff;
 mod doctor;
+mod inspect;
 mod interrupt;
 mod machine;
 mod progress;
+mod replay;
+mod resume;
 mod run;
+mod session;
+mod travel;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -33,6 +40,16 @@ struct Cli {
 enum Command {
     /// Run a scenario and keep what it does in a folder of its own
     Run(run::RunArgs),
+    /// Run a recorded run again, and check every digest
+    Replay(replay::ReplayArgs),
+    /// Go on with a run that was stopped, or killed
+    Resume(resume::ResumeArgs),
+    /// Start another run from a frame of a recorded one
+    Branch(branch::BranchArgs),
+    /// Find the first frame in which two runs part, and what differs
+    Diff(diff::DiffArgs),
+    /// Look at a recorded run: its state after any frame, an agent, messages
+    Inspect(inspect::InspectArgs),
     /// Say what this machine has: WebAssembly, ONNX Runtime, cores, caches, tools
     Doctor(doctor::DoctorArgs),
 }
@@ -43,6 +60,11 @@ pub fn main() -> ExitCode {
     keep_onnx_runtime_local();
     match Cli::parse().command {
         Command::Run(args) => run::main(&args),
+        Command::Replay(args) => replay::main(&args),
+        Command::Resume(args) => resume::main(&args),
+        Command::Branch(args) => branch::main(&args),
+        Command::Diff(args) => diff::main(&args),
+        Command::Inspect(args) => inspect::main(&args),
         Command::Doctor(args) => doctor::main(&args),
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
 use wasm_engine_components::{FrameInputs, Swap};
 
 use super::directory::Directory;
@@ -18,7 +19,7 @@ use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
 
 /// What became of the events: messages and commands, a line each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCounts {
     /// Given to a frame.
     pub delivered: u64,
@@ -26,6 +27,18 @@ pub struct EventCounts {
     pub disabled: u64,
     /// For a frame after the last one. Known for a file; standard input is read no further than the run.
     pub late: u64,
+}
+
+impl EventCounts {
+    /// The sum of both.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            delivered: self.delivered + other.delivered,
+            disabled: self.disabled + other.disabled,
+            late: self.late + other.late,
+        }
+    }
 }
 
 /// External events and the scenario's swaps, frame by frame, up to the run's last frame or until the run is asked to end.
@@ -38,6 +51,8 @@ pub struct EventSource {
     swaps: Vec<(u64, Swap)>,
     next_swap: usize,
     frames: u64,
+    /// Events of earlier frames have been taken already.
+    first_frame: u64,
     interrupted: Arc<AtomicBool>,
     counts: EventCounts,
 }
@@ -55,6 +70,7 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
         swaps: scenario.swaps.iter().filter_map(|entry| Some((entry.frame?, entry.swap))).collect(),
         next_swap: 0,
         frames: scenario.frames,
+        first_frame: 0,
         interrupted,
         counts: EventCounts::default(),
     };
@@ -88,9 +104,16 @@ fn open_file(path: &Path) -> Result<File, Problem> {
 }
 
 impl EventSource {
-    /// What became of the events so far.
-    pub const fn counts(&self) -> EventCounts {
-        self.counts
+    /// Begins at a later frame: events of earlier ones were taken by a run that goes on here. They are read past, and counted.
+    #[must_use]
+    pub fn starting_at(mut self, frame: u64) -> Self {
+        self.first_frame = frame;
+        self
+    }
+
+    /// Takes over what a run counted that goes on here, and whose events aren't read again.
+    pub const fn set_counts(&mut self, counts: EventCounts) {
+        self.counts = counts;
     }
 
     /// Reads a file to its end, and counts the events after the last frame.
@@ -130,6 +153,10 @@ impl EventSource {
 impl FrameSource for EventSource {
     type Error = RunError;
 
+    fn counts(&self) -> EventCounts {
+        self.counts
+    }
+
     fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
         let mut inputs = FrameInputs::default();
         if frame >= self.frames || self.stopped() {
@@ -146,9 +173,10 @@ impl FrameSource for EventSource {
                     self.pending = Some(line);
                     break;
                 }
-                Ok(Some(Line { input: Some(input), .. })) => {
+                Ok(Some(Line { input: Some(input), frame })) => {
                     self.counts.delivered += 1;
                     match input {
+                        _ if frame < self.first_frame => {}
                         Input::Event(event) => inputs.events.push(event),
                         Input::Swap(swap) => inputs.swaps.push(swap),
                         Input::Commands { action, count } => {

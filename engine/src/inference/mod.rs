@@ -20,6 +20,7 @@ mod library;
 mod registry;
 mod runtime;
 mod session;
+mod tap;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -32,4 +33,7 @@ pub use library::{
 };
 pub use registry::{Batching, ModelInfo, NoModels, OnnxRuntime};
 pub use runtime::{LibraryStatus, LoadedLibrary, probe};
+pub use tap::{Inference, InferenceLog, RowDifference};
 pub use tensor::ElementType;
+
+pub(crate) use tap::InferenceTap;

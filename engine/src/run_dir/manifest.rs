@@ -1,15 +1,23 @@
-//! `manifest.toml`: what was run, and on what. Enough to run it again, and to see in what two runs differ.
+//! `manifest.toml`: what was run, and on what. Enough to run it again, and to see in what two runs differ. Written by
+//! [`super::RunDir`], read by [`super::OpenRun`]. Its last line is a checksum of the rest.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Deserializer};
+
+use super::checked::{open_text, seal_text};
 use crate::files::{hex, sha256, sha256_of_file};
 use crate::problem::Problem;
 use crate::scenario::{Scenario, toml_key, toml_string};
-use crate::simulation::{LoadedFile, Simulation};
+use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap, Simulation};
 
-/// The version of the run directory's layout.
-const FORMAT: u32 = 1;
+/// The version of the run directory's layout. Version 1 had no journal, no snapshots and no checksums.
+pub(super) const FORMAT: u32 = 2;
+
+/// The name of the file.
+pub(super) const NAME: &str = "manifest.toml";
 
 /// What matters to the run directory and isn't in the scenario: what was said on the command line, and what was loaded.
 #[derive(Clone, Debug, Default)]
@@ -21,68 +29,323 @@ pub struct RunOptions {
     /// The modules that were loaded, in the scenario's order.
     pub modules: Vec<LoadedFile>,
     /// The models that were loaded, in the scenario's order.
-    pub models: Vec<LoadedFile>,
+    pub models: Vec<LoadedModel>,
+    /// Swaps of models that were refused before the first frame, and why.
+    pub refused_swaps: Vec<RefusedSwap>,
     /// The version of ONNX Runtime, where there are models.
     pub onnx_runtime: Option<String>,
+    /// Whether a journal is kept, and snapshots.
+    pub record: bool,
+    /// A snapshot after each so many frames, instead of the engine's own measure.
+    pub snapshot_every: Option<u64>,
+    /// Where the run comes from, if it is a branch of another.
+    pub branch: Option<Branch>,
 }
 
 impl RunOptions {
     /// Those of a simulation. Files aren't read for them again: they may have changed since they were loaded.
     pub fn new(simulation: &Simulation, digest: &str) -> Self {
-        let model = |info: &crate::inference::ModelInfo| LoadedFile { name: info.name.clone(), sha256: info.sha256 };
         Self {
             threads: simulation.pool().current_num_threads(),
             digest: digest.to_owned(),
             modules: simulation.modules().to_vec(),
-            models: simulation.models().iter().map(model).collect(),
+            models: simulation.models().to_vec(),
+            refused_swaps: simulation.refused_model_swaps().to_vec(),
             onnx_runtime: simulation.onnx_runtime().map(str::to_owned),
+            ..Self::default()
         }
     }
 }
 
+/// What a run is, read back. Paths are absolute.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The version of the layout.
+    pub format: u32,
+    /// The version of the engine that wrote it.
+    pub engine: String,
+    /// The run's number, which its journal and its branches name.
+    #[serde(deserialize_with = "id")]
+    pub id: u128,
+    /// The seed.
+    #[serde(deserialize_with = "seed")]
+    pub seed: u64,
+    /// How many frames the run has, or was to have.
+    pub frames: u64,
+    /// `frame` or `full`.
+    pub digest: String,
+    /// Whether there is a journal.
+    pub recorded: bool,
+    /// A snapshot after each so many frames.
+    pub snapshot_every: Option<u64>,
+    /// The events file; `-` for standard input.
+    pub input: Option<String>,
+    /// Its hash, if it was a file.
+    pub input_sha256: Option<String>,
+    /// The scenario file.
+    pub scenario: ScenarioFile,
+    /// The parameters' values.
+    pub params: BTreeMap<String, toml::Value>,
+    /// The modules.
+    #[serde(default)]
+    pub modules: BTreeMap<String, FileFacts>,
+    /// The models.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelFacts>,
+    /// Swaps of models that were refused before the first frame.
+    #[serde(default)]
+    pub refused_swaps: Vec<RefusedSwap>,
+    /// On what it was run.
+    pub environment: BTreeMap<String, toml::Value>,
+    /// Where it comes from.
+    pub branch: Option<Branch>,
+}
+
+/// The scenario of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioFile {
+    /// Its name.
+    pub name: String,
+    /// Where it was.
+    pub path: PathBuf,
+    /// The hash of its text.
+    pub sha256: String,
+}
+
+/// A file of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileFacts {
+    /// Where it was.
+    pub path: PathBuf,
+    /// What it hashed to.
+    pub sha256: String,
+}
+
+/// A model of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFacts {
+    /// Where it was.
+    pub path: PathBuf,
+    /// What it hashed to.
+    pub sha256: String,
+    /// Bytes of one row of its inputs.
+    pub row_bytes: u32,
+}
+
+/// Where a branch comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Branch {
+    /// The run directory of the run that it was branched from.
+    pub run: PathBuf,
+    /// That run's number.
+    #[serde(deserialize_with = "id")]
+    pub id: u128,
+    /// The first frame of the branch: it has the other run's frames before this one.
+    pub frame: u64,
+    /// The digest of the frame before; all zeros where there is none.
+    pub digest: String,
+    /// The parameters that were set for the branch.
+    #[serde(default)]
+    pub set: Vec<String>,
+}
+
+impl Manifest {
+    /// Reads the manifest of a run directory.
+    ///
+    /// # Errors
+    /// It isn't there, is damaged, or of another version.
+    pub fn read(folder: &Path) -> Result<Self, Problem> {
+        let path = folder.join(NAME);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (what, help) = match folder.is_dir() {
+                    true => (
+                        "isn't there: the folder isn't that of a run, or the run ended before its first frame",
+                        "name the folder of a run, such as runs/ring-0001",
+                    ),
+                    false => ("isn't there, nor is its folder", "name the folder of a run, such as runs/ring-0001"),
+                };
+                return Err(Problem::new(what).file(&path).help(help));
+            }
+            Err(error) => return Err(Problem::new(format!("can't be read: {error}")).file(&path)),
+        };
+        check_format(&path, &text)?;
+        let body = open_text(&path, &text)?;
+        toml::from_str(body).map_err(|error| Problem::new(format!("isn't a manifest: {}", error.message())).file(&path))
+    }
+
+    /// The parameters as `NAME=VALUE`.
+    pub fn set(&self) -> Vec<String> {
+        self.params.iter().map(|(name, value)| format!("{name}={}", inline(value))).collect()
+    }
+
+    /// The first frame that the run directory has: that of the branch, or 0.
+    pub fn first_frame(&self) -> u64 {
+        self.branch.as_ref().map_or(0, |branch| branch.frame)
+    }
+}
+
+/// Another version may have other checksums, or none: it is told before anything else is looked at.
+fn check_format(path: &Path, text: &str) -> Result<(), Problem> {
+    let line = text.lines().find_map(|line| line.strip_prefix("format = "));
+    let Some(format) = line.and_then(|number| number.trim().parse::<u32>().ok()) else {
+        return Err(Problem::new("doesn't say the version of its format: it was changed or damaged").file(path));
+    };
+    match format {
+        FORMAT => Ok(()),
+        0..FORMAT => {
+            let what = format!("has the format {format}, of an earlier version of wasm-engine, which kept no journal");
+            Err(Problem::new(what).file(path).help("run its scenario again"))
+        }
+        _ => {
+            let what = format!("has the format {format}, but this version of wasm-engine knows none after {FORMAT}");
+            Err(Problem::new(what)
+                .file(path)
+                .help("use the version that wrote it, or a newer one; or the file is damaged"))
+        }
+    }
+}
+
+/// A value on one line, as `--set` takes it.
+fn inline(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Array(items) => {
+            format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
+        }
+        toml::Value::Table(table) => {
+            let entry = |(key, value): (&String, &toml::Value)| format!("{} = {}", toml_key(key), inline(value));
+            format!("{{ {} }}", table.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+    let digits = String::deserialize(deserializer)?;
+    u128::from_str_radix(&digits, 16).map_err(serde::de::Error::custom)
+}
+
+/// TOML's integers end at 2^63: a seed above that is a text.
+fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Seed {
+        Number(u64),
+        Text(String),
+    }
+    match Seed::deserialize(deserializer)? {
+        Seed::Number(seed) => Ok(seed),
+        Seed::Text(seed) => seed.parse().map_err(serde::de::Error::custom),
+    }
+}
+
 /// The text of a run's manifest.
-pub(super) fn manifest(scenario: &Scenario, options: &RunOptions) -> Result<String, Problem> {
+pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128) -> Result<String, Problem> {
     let mut text = String::new();
+    head(&mut text, scenario, options, id)?;
+    let hash = toml_string(&hex(&sha256(scenario.source.as_bytes())));
+    let _ = writeln!(
+        text,
+        "\n[scenario]\nname = {}\npath = {}\nsha256 = {hash}",
+        toml_string(&scenario.name),
+        path_text(&scenario.path)
+    );
+    text.push_str("\n[params]\n");
+    for (name, value) in &scenario.params {
+        let _ = writeln!(text, "{} = {value}", toml_key(name));
+    }
+    for (path, file) in scenario.modules.iter().map(|module| &module.path).zip(&options.modules) {
+        let (key, hash) = (toml_key(&file.name), toml_string(&hex(&file.sha256)));
+        let _ = writeln!(text, "\n[modules.{key}]\npath = {}\nsha256 = {hash}", path_text(path));
+    }
+    for (path, model) in scenario.models.iter().map(|model| &model.path).zip(&options.models) {
+        let (key, hash) = (toml_key(&model.name), toml_string(&hex(&model.sha256)));
+        let (path, rows) = (path_text(path), model.row_bytes);
+        let _ = writeln!(text, "\n[models.{key}]\npath = {path}\nsha256 = {hash}\nrow_bytes = {rows}");
+    }
+    for RefusedSwap { model, with, reason } in &options.refused_swaps {
+        let [model, with, reason] = [model, with, reason].map(|text| toml_string(text));
+        let _ = writeln!(text, "\n[[refused_swaps]]\nmodel = {model}\nwith = {with}\nreason = {reason}");
+    }
+    let (os, arch) = (toml_string(std::env::consts::OS), toml_string(std::env::consts::ARCH));
+    let _ = writeln!(text, "\n[environment]\nos = {os}\narch = {arch}\nthreads = {}", options.threads);
+    // On its version depends the price of instructions in fuel.
+    let _ = writeln!(text, "wasmtime = {}", toml_string(crate::wasm::WASMTIME_VERSION));
+    // On these two, models' float results depend.
+    if let Some(version) = &options.onnx_runtime {
+        let _ = writeln!(text, "cpu = {}\nonnx_runtime = {}", toml_string(crate::cpu::class()), toml_string(version));
+    }
+    if let Some(Branch { run, id, frame, digest, set }) = &options.branch {
+        let (run, digest) = (path_text(run), toml_string(digest));
+        let set: Vec<_> = set.iter().map(|set| toml_string(set)).collect();
+        let _ = writeln!(text, "\n[branch]\nrun = {run}\nid = \"{id:032x}\"\nframe = {frame}\ndigest = {digest}");
+        let _ = writeln!(text, "set = [{}]", set.join(", "));
+    }
+    Ok(seal_text(&text))
+}
+
+/// The keys before the first table.
+fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128) -> Result<(), Problem> {
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "{key} = {value}");
     };
     line("format", &FORMAT.to_string());
     line("engine", &toml_string(env!("CARGO_PKG_VERSION")));
-    line("seed", &scenario.seed.to_string());
+    line("id", &format!("\"{id:032x}\""));
+    let seed = scenario.seed.to_string();
+    line("seed", &if i64::try_from(scenario.seed).is_ok() { seed } else { toml_string(&seed) });
     line("frames", &scenario.frames.to_string());
     line("digest", &toml_string(&options.digest));
-    if let Some(input) = &scenario.input {
-        line("input", &path_text(input));
-        if input != Path::new("-") && input.is_file() {
-            let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(input);
-            line("input_sha256", &toml_string(&sha256_of_file(input).map_err(unreadable)?));
-        }
+    line("recorded", if options.record { "true" } else { "false" });
+    if let Some(every) = options.snapshot_every {
+        line("snapshot_every", &every.to_string());
     }
-    text.push_str("\n[scenario]\n");
-    let hash = toml_string(&hex(&sha256(scenario.source.as_bytes())));
-    let _ =
-        writeln!(text, "name = {}\npath = {}\nsha256 = {hash}", toml_string(&scenario.name), path_text(&scenario.path));
-    text.push_str("\n[params]\n");
-    for (name, value) in &scenario.params {
-        let _ = writeln!(text, "{} = {value}", toml_key(name));
+    let Some(input) = &scenario.input else { return Ok(()) };
+    if input == Path::new("-") {
+        line("input", &toml_string("-"));
+        return Ok(());
     }
-    let modules = scenario.modules.iter().map(|module| &module.path).zip(&options.modules);
-    let models = scenario.models.iter().map(|model| &model.path).zip(&options.models);
-    for (sort, path, file) in
-        modules.map(|(path, file)| ("modules", path, file)).chain(models.map(|(path, file)| ("models", path, file)))
-    {
-        let (key, hash) = (toml_key(&file.name), toml_string(&hex(&file.sha256)));
-        let _ = writeln!(text, "\n[{sort}.{key}]\npath = {}\nsha256 = {hash}", path_text(path));
+    line("input", &path_text(input));
+    if input.is_file() {
+        let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(input);
+        line("input_sha256", &toml_string(&sha256_of_file(input).map_err(unreadable)?));
     }
-    let (os, arch) = (toml_string(std::env::consts::OS), toml_string(std::env::consts::ARCH));
-    let _ = writeln!(text, "\n[environment]\nos = {os}\narch = {arch}\nthreads = {}", options.threads);
-    // On these two, models' float results depend.
-    if let Some(version) = &options.onnx_runtime {
-        let _ = writeln!(text, "cpu = {}\nonnx_runtime = {}", toml_string(crate::cpu::class()), toml_string(version));
-    }
-    Ok(text)
+    Ok(())
 }
 
+/// Absolute, so that the run can be opened from any folder.
 fn path_text(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     toml_string(&path.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_what_set_takes() {
+        let table: toml::Table = "a = [1, 2.0, \"x\\\"\"]\nb = { c = true, \"d e\" = [] }\n".parse().unwrap();
+        let texts: Vec<_> = table.values().map(inline).collect();
+        assert_eq!(texts, ["[1, 2.0, 'x\"']", "{ c = true, \"d e\" = [] }"]);
+        for (text, value) in texts.iter().zip(table.values()) {
+            let again: toml::Table = format!("x = {text}").parse().unwrap();
+            assert_eq!(&again["x"], value);
+        }
+    }
+
+    #[test]
+    fn other_versions_are_told_apart() {
+        let told = |text: &str| check_format(Path::new("m.toml"), text).map_err(|problem| problem.to_string());
+        assert_eq!(told("format = 2\n"), Ok(()));
+        assert!(told("format = 1\nengine = \"0.1\"\n").unwrap_err().contains("kept no journal"));
+        assert!(told("format = 3\n").unwrap_err().contains("knows none after 2"));
+        assert!(told("engine = 1\n").unwrap_err().contains("changed or damaged"));
+    }
 }

@@ -1,63 +1,190 @@
-//! The run directory: what a run leaves behind. Written by [`RunDir`], a [`FrameSink`], while the run goes on.
+//! The run directory: what a run leaves behind, and all that it takes to open the run again. `docs/RUN_FORMAT.md` is the
+//! reference of its files.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `manifest.toml` | what was run: engine, scenario, seed, parameters, hashes, environment |
-//! | `scenario.toml` | the scenario's text |
+//! | `scenario.toml`, `files/` | the scenario's text, and its modules by their hashes |
+//! | `journal/` | what can't be derived of each frame, and its digests |
+//! | `snapshots/` | the whole state at some frames |
 //! | `frames.jsonl` | a line for each frame: digest, counts, lanes |
 //! | `faults.jsonl`, `logs.jsonl`, `outputs.jsonl` | a line for each fault, log line and named output |
 //! | `swaps.jsonl` | a line for each swap |
 //! | `summary.json` | the summary; it is there only once the run has ended |
+//! | `lock` | nothing that counts: who uses the folder holds a lock on it ([`RunLock`]) |
+//!
+//! [`Recording`] writes one while a run goes on, [`OpenRun`] reads one.
 
+mod checked;
+mod lock;
 mod manifest;
+mod open;
 mod place;
+mod recording;
 mod rows;
 mod table;
+mod tables;
+mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use wasm_engine_components::FrameRecord;
+use wasm_engine_components::Digest;
 
-pub use manifest::RunOptions;
+pub use checked::{open_text, seal_text};
+pub use lock::RunLock;
+pub use manifest::{Branch, Manifest, RunOptions};
+pub use open::{Access, OpenRun};
 pub use place::Place;
+pub use recording::{Recording, Tee};
+pub use writer::Entry;
 
-use self::table::{Table, write_file};
-use crate::frame_loop::FrameSink;
-use crate::problem::RunError;
+pub(crate) use open::{recorded_scenario, resolve_modules};
+
+use self::table::{failed, replace_file, sync_folder, write_file};
+use self::tables::Tables;
+use self::writer::{Item, SnapshotWriter, Writer, WriterThread};
+use crate::events::EventCounts;
+use crate::files::{self, hex};
+use crate::journal::{JournalOptions, JournalWriter};
+use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
-use crate::summary::Summary;
+use crate::simulation::SavedState;
+use crate::snapshot::{self, Snapshot};
+use crate::summary::{Collector, Summary};
 
-/// An open run directory.
+/// The folder of the journal.
+const JOURNAL: &str = "journal";
+/// The folder of the snapshots.
+const SNAPSHOTS: &str = "snapshots";
+/// The folder of the modules.
+const FILES: &str = "files";
+/// The scenario's text.
+const SCENARIO: &str = "scenario.toml";
+/// The summary.
+const SUMMARY: &str = "summary.json";
+/// What a snapshot holds of the summary so far.
+pub(crate) const COLLECTED: &str = "collected";
+/// How far the tables were written when a snapshot was taken.
+pub(crate) const TABLES: &str = "tables";
+
+/// Frames that are handed over together.
+const BATCH_FRAMES_MAX: usize = 64;
+/// Longest time that a frame waits for others to be handed over with.
+const BATCH_PERIOD: Duration = Duration::from_millis(20);
+
+/// A run directory that is being written.
 pub struct RunDir {
     path: PathBuf,
-    names: rows::AgentNames,
-    frames: Table,
-    faults: Table,
-    logs: Table,
-    outputs: Table,
-    swaps: Table,
+    thread: WriterThread,
+    batch: Vec<Entry>,
+    batch_since: Instant,
+    digest: Digest,
+    /// Whether a snapshot is being written.
+    busy: Arc<AtomicBool>,
+    /// Held as long as this; of a run that goes on, by who opened it.
+    _lock: Option<RunLock>,
 }
 
 impl RunDir {
-    /// Makes the folder at `place` and the files in it, and writes those that say what is run.
+    /// Makes the folder at `place` and the files in it, and writes those that say what is run: the manifest as the last one, so
+    /// that a folder with a manifest is whole.
     ///
     /// # Errors
     /// The folder or a file can't be made ([`RunError::Input`]) or written ([`RunError::Failed`]), or the events can't be read.
     pub fn create(place: &Place, scenario: &Scenario, options: &RunOptions) -> Result<Self, RunError> {
-        let manifest = manifest::manifest(scenario, options).map_err(RunError::Input)?;
-        let path = place.create().map_err(RunError::Input)?;
-        write_file(&path.join("scenario.toml"), scenario.source.as_bytes())?;
-        write_file(&path.join("manifest.toml"), manifest.as_bytes())?;
-        let table = |name: &str| Table::create(path.join(name)).map_err(RunError::Input);
-        Ok(Self {
-            frames: table("frames.jsonl")?,
-            faults: table("faults.jsonl")?,
-            logs: table("logs.jsonl")?,
-            outputs: table("outputs.jsonl")?,
-            swaps: table("swaps.jsonl")?,
-            names: rows::AgentNames::new(scenario),
-            path,
+        Self::make(place, scenario, options, |_| Ok(()))
+    }
+
+    /// The same for a branch, which begins with a snapshot of the run that it comes from.
+    ///
+    /// # Errors
+    /// As [`RunDir::create`].
+    pub(crate) fn create_from(
+        place: &Place,
+        scenario: &Scenario,
+        options: &RunOptions,
+        state: SavedState,
+        collected: &Collector,
+        events: &EventCounts,
+    ) -> Result<Self, RunError> {
+        let extras = vec![(COLLECTED.to_owned(), collected.save(events))];
+        let snapshot = snapshot_of(state, extras);
+        Self::make(place, scenario, options, |path| {
+            let folder = path.join(SNAPSHOTS);
+            snapshot::write(&folder, &snapshot).map(drop).map_err(|error| failed(&folder, &error))
         })
+    }
+
+    fn make(
+        place: &Place,
+        scenario: &Scenario,
+        options: &RunOptions,
+        begin: impl FnOnce(&Path) -> Result<(), RunError>,
+    ) -> Result<Self, RunError> {
+        let id = fresh_id();
+        let manifest = manifest::manifest(scenario, options, id).map_err(RunError::Input)?;
+        let path = place.create().map_err(RunError::Input)?;
+        let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
+        write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
+        if options.record {
+            keep_modules(&path, scenario, options)?;
+            make_snapshots_folder(&path)?;
+        }
+        let first_frame = options.branch.as_ref().map_or(0, |branch| branch.frame);
+        let journal = match options.record {
+            true => {
+                let options = JournalOptions { first_frame, ..JournalOptions::default() };
+                Some(JournalWriter::create_with(&path.join(JOURNAL), id, options).map_err(RunError::Failed)?)
+            }
+            false => None,
+        };
+        let tables = Tables::create(&path, scenario).map_err(RunError::Input)?;
+        begin(&path)?;
+        replace_file(&path.join(manifest::NAME), manifest.as_bytes())?;
+        let before = options.branch.as_ref().and_then(|branch| u128::from_str_radix(&branch.digest, 16).ok());
+        Self::start(path, Some(lock), journal, tables, Digest(before.unwrap_or(0)))
+    }
+
+    /// Opens the directory of a run that is to go on, which has the digest `digest` after its last whole frame. What was written
+    /// after that goes; tables go on at `positions`, or from their beginning.
+    ///
+    /// # Errors
+    /// A file is damaged, or can't be written.
+    pub(crate) fn reopen(run: &OpenRun, tables: Option<&[u8]>, digest: Digest) -> Result<Self, RunError> {
+        let OpenRun { path, scenario, journal, .. } = run;
+        let positions = tables.map(postcard::from_bytes).transpose();
+        let positions = positions.map_err(|_| {
+            RunError::Input(Problem::new("has no positions of the tables: it is damaged").file(&path.join(SNAPSHOTS)))
+        })?;
+        let tables = Tables::reopen(path, scenario, positions.as_ref()).map_err(RunError::Input)?;
+        // It tells of an end that won't be the last any more.
+        match std::fs::remove_file(path.join(SUMMARY)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, &error)),
+            _ => sync_folder(path)?,
+        }
+        let journal = JournalWriter::reopen(journal).map_err(RunError::Failed)?;
+        make_snapshots_folder(path)?;
+        // Of a write that a crash cut short.
+        let snapshots = path.join(SNAPSHOTS);
+        snapshot::clean(&snapshots).map_err(|error| failed(&snapshots, &error))?;
+        // The open run holds the lock.
+        Self::start(path.clone(), None, Some(journal), tables, digest)
+    }
+
+    fn start(
+        path: PathBuf,
+        lock: Option<RunLock>,
+        journal: Option<JournalWriter>,
+        tables: Tables,
+        digest: Digest,
+    ) -> Result<Self, RunError> {
+        let busy = Arc::new(AtomicBool::new(false));
+        let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), Arc::clone(&busy));
+        let thread = WriterThread::start(Writer::new(journal, tables, snapshots))?;
+        Ok(Self { path, thread, batch: Vec::new(), batch_since: Instant::now(), digest, busy, _lock: lock })
     }
 
     /// The folder.
@@ -65,38 +192,102 @@ impl RunDir {
         &self.path
     }
 
-    /// Writes what is still buffered, then `summary.json` under a temporary name, synced and renamed: where it is, it is whole.
+    /// Takes a frame.
+    ///
+    /// # Errors
+    /// A file can't be written: this one's, or an earlier frame's.
+    pub fn append(&mut self, entry: Entry) -> Result<(), RunError> {
+        self.digest = entry.record.digest;
+        // What came from outside can't be had again: it doesn't wait.
+        let at_once = !entry.inputs.is_empty();
+        if self.batch.is_empty() {
+            self.batch_since = Instant::now();
+        }
+        self.batch.push(entry);
+        let due = self.batch.len() == BATCH_FRAMES_MAX || self.batch_since.elapsed() >= BATCH_PERIOD;
+        if at_once || due { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<(), RunError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_FRAMES_MAX));
+        self.thread.send(Item::Frames(batch))
+    }
+
+    /// Takes a snapshot of the state after the frames so far.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn snapshot(&mut self, state: SavedState, extras: Vec<(String, Vec<u8>)>) -> Result<(), RunError> {
+        self.hand_over()?;
+        self.busy.store(true, Ordering::Release);
+        self.thread.send(Item::Snapshot(Box::new(snapshot_of(state, extras))))
+    }
+
+    /// Whether a snapshot is being written.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+
+    /// Writes what isn't written yet and waits until it is on the disk, then `summary.json`: where it is, all else is whole.
     ///
     /// # Errors
     /// Something can't be written.
     pub fn finish(&mut self, summary: &Summary) -> Result<(), RunError> {
-        for table in [&mut self.frames, &mut self.faults, &mut self.logs, &mut self.outputs, &mut self.swaps] {
-            table.flush()?;
-        }
-        let (temporary, path) = (self.path.join(".summary.json.tmp"), self.path.join("summary.json"));
-        write_file(&temporary, format!("{}\n", summary.json()).as_bytes())?;
-        std::fs::rename(&temporary, &path).map_err(|error| table::failed(&path, &error))
+        self.hand_over()?;
+        self.thread.send(Item::End(self.digest))?;
+        self.thread.join()?;
+        replace_file(&self.path.join(SUMMARY), format!("{}\n", summary.json()).as_bytes())
     }
 }
 
-impl FrameSink for RunDir {
-    type Error = RunError;
+fn snapshot_of(state: SavedState, extras: Vec<(String, Vec<u8>)>) -> Snapshot {
+    let SavedState { frame, digest, world, guests } = state;
+    Snapshot { frame, digest, base: None, world, guests, extras }
+}
 
-    fn append(&mut self, record: &FrameRecord) -> Result<(), RunError> {
-        let frame = record.frame;
-        self.frames.row(&rows::FrameRow::new(record))?;
-        for fault in &record.faults {
-            self.faults.row(&rows::FaultRow::new(frame, fault, &self.names))?;
+/// Copies of the modules, so that the run can be opened again after its agents were changed.
+fn keep_modules(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
+    let folder = path.join(FILES);
+    std::fs::create_dir(&folder).map_err(|error| RunError::Input(table::unwritable(&folder, &error)))?;
+    for (module, loaded) in scenario.modules.iter().zip(&options.modules) {
+        let copy = folder.join(module_copy(&loaded.sha256));
+        if copy.exists() {
+            continue;
         }
-        for log in &record.logs {
-            self.logs.row(&rows::LogRow::new(frame, log, &self.names))?;
+        let bytes_max = wasm_engine_components::limits::MODULE_BYTES_MAX;
+        // It may have been changed since it was loaded: then the run has no copy of it, and none is better than a wrong one.
+        if let Ok((bytes, _)) = files::read_checked(&module.path, bytes_max, Some(loaded.sha256)) {
+            write_file(&copy, &bytes)?;
         }
-        for output in &record.outputs {
-            self.outputs.row(&rows::OutputRow::new(frame, output, &self.names))?;
-        }
-        for swap in &record.swaps {
-            self.swaps.row(&rows::SwapRow::new(frame, swap, &self.names))?;
-        }
-        Ok(())
     }
+    sync_folder(&folder)
+}
+
+/// Makes the folder for snapshots, if it isn't there.
+fn make_snapshots_folder(path: &Path) -> Result<(), RunError> {
+    let folder = path.join(SNAPSHOTS);
+    std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))
+}
+
+/// The name of a module's copy.
+fn module_copy(sha256: &[u8; 32]) -> String {
+    format!("{}.wasm", hex(sha256))
+}
+
+/// A number that no other run has.
+fn fresh_id() -> u128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let parts = [now, u128::from(std::process::id())];
+    let bytes: Vec<u8> = parts.into_iter().flat_map(u128::to_le_bytes).collect();
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
+
+/// What a run directory without a journal is told.
+fn not_recorded(path: &Path) -> Problem {
+    Problem::new("was run with --no-record: there is no journal to open it by")
+        .file(path)
+        .help("run its scenario again without --no-record")
 }

@@ -1,10 +1,11 @@
 //! Files of a run directory. Every failure names its file; none is a panic.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::problem::{Problem, RunError};
 
@@ -15,35 +16,127 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(super) struct Table {
     path: PathBuf,
     writer: BufWriter<File>,
+    /// What was written so far.
+    bytes: u64,
+    hash: Xxh3,
+    /// The line that is being made.
+    line: Vec<u8>,
+}
+
+/// How far a table was written, and the hash of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TablePosition {
+    bytes: u64,
+    hash: u128,
 }
 
 impl Table {
     /// Makes an empty table.
     pub fn create(path: PathBuf) -> Result<Self, Problem> {
         match File::create_new(&path) {
-            Ok(file) => Ok(Self { path, writer: BufWriter::with_capacity(BUFFER_BYTES, file) }),
+            Ok(file) => Ok(Self::of(path, file)),
             Err(error) => Err(unwritable(&path, &error)),
         }
     }
 
+    fn of(path: PathBuf, file: File) -> Self {
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
+        Self { path, writer, bytes: 0, hash: Xxh3::new(), line: Vec::new() }
+    }
+
+    /// Opens a table to go on where it was at `position`: what was written later goes. Without a position, all of it goes.
+    pub fn reopen(path: PathBuf, position: Option<TablePosition>) -> Result<Self, Problem> {
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(|error| unwritable(&path, &error))?;
+        let mut table = Self::of(path, file);
+        let failed = |path: &Path, error: &io::Error| Problem::new(format!("can't be read: {error}")).file(path);
+        if let Some(position) = position {
+            let found = table.read_to(position.bytes).map_err(|error| failed(&table.path, &error))?;
+            if found != position {
+                let what =
+                    format!("isn't what was written: its first {} bytes were changed or cut short", position.bytes);
+                return Err(Problem::new(what).file(&table.path).help("put the file back as it was"));
+            }
+        }
+        let (path, bytes) = (&table.path, table.bytes);
+        let file = table.writer.get_mut();
+        file.set_len(bytes)
+            .and_then(|()| file.seek(io::SeekFrom::Start(bytes)))
+            .map_err(|error| unwritable(path, &error))?;
+        Ok(table)
+    }
+
+    /// Takes in what stands before the byte `end`.
+    fn read_to(&mut self, end: u64) -> io::Result<TablePosition> {
+        let mut rest = self.writer.get_ref().take(end);
+        let mut block = vec![0; BUFFER_BYTES];
+        loop {
+            match rest.read(&mut block)? {
+                0 => break,
+                length => {
+                    self.hash.update(&block[..length]);
+                    self.bytes += length as u64;
+                }
+            }
+        }
+        Ok(self.position())
+    }
+
     /// Adds a line.
     pub fn row(&mut self, row: &impl Serialize) -> Result<(), RunError> {
-        serde_json::to_writer(&mut self.writer, row)
-            .map_err(io::Error::from)
-            .and_then(|()| self.writer.write_all(b"\n"))
-            .map_err(|error| failed(&self.path, &error))
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, row).map_err(|error| failed(&self.path, &error.into()))?;
+        self.line.push(b'\n');
+        self.hash.update(&self.line);
+        self.bytes += self.line.len() as u64;
+        self.writer.write_all(&self.line).map_err(|error| failed(&self.path, &error))
     }
 
     /// Writes what is buffered.
     pub fn flush(&mut self) -> Result<(), RunError> {
         self.writer.flush().map_err(|error| failed(&self.path, &error))
     }
+
+    /// Writes what is buffered, and waits until it is on the disk.
+    pub fn sync(&mut self) -> Result<(), RunError> {
+        self.flush()?;
+        self.writer.get_ref().sync_data().map_err(|error| failed(&self.path, &error))
+    }
+
+    /// How far it was written.
+    pub fn position(&self) -> TablePosition {
+        TablePosition { bytes: self.bytes, hash: self.hash.digest128() }
+    }
 }
 
-/// Writes and syncs a whole file.
+/// Writes and syncs a whole file that isn't there yet.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let mut file = File::create_new(path).map_err(|error| RunError::Input(unwritable(path, &error)))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, &error))
+}
+
+/// Writes a whole file under a temporary name, synced and renamed: where it is, it is whole.
+pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.tmp"));
+    // One of a process that was killed may be left.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&temporary, &error)),
+        _ => {}
+    }
+    write_file(&temporary, bytes)?;
+    std::fs::rename(&temporary, path).map_err(|error| failed(path, &error))?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Waits until the names in a folder are on the disk.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), RunError> {
+    #[cfg(unix)]
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(folder, &error))?;
+    // Elsewhere folders can't be opened, and a rename is on the disk with its file system's next journal.
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
 }
 
 /// A write that failed in the run.
@@ -59,18 +152,19 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> RunError {
     })
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Problem {
+pub(super) fn unwritable(path: &Path, error: &io::Error) -> Problem {
     Problem::new(format!("can't be made: {error}")).file(path).help("name a folder that you may write to with --out")
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_is_an_error_that_names_the_file() {
         let file = File::options().write(true).open("/dev/full").unwrap();
-        let mut table = Table { path: PathBuf::from("run/frames.jsonl"), writer: BufWriter::new(file) };
+        let mut table = Table::of(PathBuf::from("run/frames.jsonl"), file);
         table.row(&1).unwrap();
         let Err(RunError::Failed(problem)) = table.flush() else { panic!("the disk isn't full") };
         let text = problem.to_string();
@@ -78,5 +172,31 @@ mod tests {
         assert!(text.contains("; help: make room, or name a folder elsewhere with --out"), "{text}");
         let long = "x".repeat(2 * BUFFER_BYTES);
         assert!(matches!(table.row(&long), Err(RunError::Failed(_))));
+    }
+
+    #[test]
+    fn a_table_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let mut table = Table::create(path.clone()).unwrap();
+        table.row(&1).unwrap();
+        let position = table.position();
+        table.row(&"lost").unwrap();
+        table.sync().unwrap();
+        drop(table);
+        let mut table = Table::reopen(path.clone(), Some(position)).unwrap();
+        table.row(&2).unwrap();
+        let whole = table.position();
+        table.flush().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
+        drop(table);
+        assert_eq!(Table::reopen(path.clone(), Some(whole)).unwrap().position(), whole);
+        std::fs::write(&path, "1\n3\n").unwrap();
+        let told = Table::reopen(path.clone(), Some(whole)).err().unwrap().to_string();
+        assert!(told.contains("rows.jsonl: isn't what was written: its first 4 bytes"), "{told}");
+        std::fs::write(&path, "1\n").unwrap();
+        assert!(Table::reopen(path.clone(), Some(whole)).is_err());
+        drop(Table::reopen(path.clone(), None).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
 }

@@ -12,6 +12,8 @@ use crate::problem::{Problem, nearest_name, thousands};
 pub(super) struct Context {
     /// The scenario's folder.
     pub folder: PathBuf,
+    /// Whether the files that it names must be there.
+    pub looks_for_files: bool,
     /// What was wrong: offset in the scenario, and problem.
     pub problems: Vec<(usize, Problem)>,
 }
@@ -158,7 +160,9 @@ impl<'a> Fields<'a> {
     pub fn file(&self, cx: &mut Context, key: &str) -> Option<PathBuf> {
         let (name, node) = self.text(cx, key)?;
         let path = cx.resolve(name);
-        if let Err(what) = regular_file(&path) {
+        if cx.looks_for_files
+            && let Err(what) = regular_file(&path)
+        {
             let help = "paths are relative to the scenario's folder";
             cx.report(node.at, &self.path(key), Problem::new(what).help(help));
         }

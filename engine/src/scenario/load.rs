@@ -47,6 +47,8 @@ pub struct LoadOptions {
     pub set: Vec<String>,
     /// Takes the place of the key `input`; relative to the working directory.
     pub input: Option<PathBuf>,
+    /// Whether the scenario is that of a recorded run: its files were there once, and who needs one looks for it.
+    pub recorded: bool,
 }
 
 /// Reads and checks a scenario file, and that the files it names are there.
@@ -73,7 +75,7 @@ pub fn parse(source: String, path: &Path, options: &LoadOptions) -> Result<Scena
     let kind = converter.table(document.get_ref(), "", Some("params"));
     let root = Node { kind, at: 0, param: None };
     let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    let mut cx = Context { folder, problems: converter.problems };
+    let mut cx = Context { folder, looks_for_files: !options.recorded, problems: converter.problems };
     let scenario = read_root(&mut cx, &root, &source, path, options);
     match scenario {
         Some(scenario) if cx.problems.is_empty() => Ok(Scenario { params: params.texts(), source, ..scenario }),
@@ -137,7 +139,9 @@ fn input(cx: &mut Context, top: &Fields<'_>, options: &LoadOptions) -> Option<Pa
         return Some(PathBuf::from("-"));
     }
     let path = cx.resolve(name);
-    if let Err(what) = readable(&path) {
+    if cx.looks_for_files
+        && let Err(what) = readable(&path)
+    {
         let help = "paths are relative to the scenario's folder; `-` is standard input";
         cx.report(node.at, "input", Problem::new(what).help(help));
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Digest, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome};
 
@@ -11,7 +12,7 @@ use crate::events::EventCounts;
 use crate::scenario::Scenario;
 
 /// Sums over the frames of a run.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Collector {
     frames: u64,
     digest: Digest,
@@ -68,6 +69,17 @@ impl Collector {
         for output in &record.outputs {
             self.outputs.add(output);
         }
+    }
+
+    /// The sums as bytes, with what became of external events: for a snapshot.
+    pub fn save(&self, events: &EventCounts) -> Vec<u8> {
+        // Into a vector that grows, nothing of this can fail.
+        postcard::to_allocvec(&(self, events)).unwrap_or_default()
+    }
+
+    /// What was saved; `None` for bytes that it never made.
+    pub fn load(bytes: &[u8]) -> Option<(Self, EventCounts)> {
+        postcard::from_bytes(bytes).ok()
     }
 
     /// Sums so far; `agents` is that of the last frame.

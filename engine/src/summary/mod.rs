@@ -8,7 +8,7 @@ mod expectations;
 mod outputs;
 mod text;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use collector::{Collector, RunFacts};
 pub use expectations::ExpectationResult;
@@ -98,7 +98,7 @@ pub struct GroupSummary {
 }
 
 /// What became of swaps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapSummary {
     /// Carried out.
     pub done: u64,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use wasm_engine_components::limits::{SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX, SUMMARY_VALUES_MAX};
 use wasm_engine_components::{AgentId, GroupId, NamedOutput, OutputValue};
 
@@ -67,14 +67,80 @@ pub struct OutputSummary {
     pub agents: u64,
 }
 
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Cell {
+    #[serde(with = "saved_value")]
     last: OutputValueSummary,
     /// By id: the order of a sum of floats is a part of its value.
+    #[serde(with = "saved_numbers")]
     agents: BTreeMap<AgentId, Option<Number>>,
 }
 
+/// A value as a snapshot has it: in full, and not as JSON shows it.
+#[derive(Clone, Serialize, Deserialize)]
+enum Saved {
+    Whole(i128),
+    Float(f64),
+    Text(String),
+}
+
+impl From<Number> for Saved {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Whole(value) => Self::Whole(value),
+            Number::Float(value) => Self::Float(value),
+        }
+    }
+}
+
+impl Saved {
+    fn value(self) -> OutputValueSummary {
+        match self {
+            Self::Whole(value) => OutputValueSummary::Number(Number::Whole(value)),
+            Self::Float(value) => OutputValueSummary::Number(Number::Float(value)),
+            Self::Text(text) => OutputValueSummary::Text(text),
+        }
+    }
+}
+
+mod saved_value {
+    use super::{Deserialize, OutputValueSummary, Saved, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &OutputValueSummary, to: S) -> Result<S::Ok, S::Error> {
+        let saved = match value {
+            OutputValueSummary::Number(number) => Saved::from(*number),
+            OutputValueSummary::Text(text) => Saved::Text(text.clone()),
+        };
+        saved.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<OutputValueSummary, D::Error> {
+        Saved::deserialize(from).map(Saved::value)
+    }
+}
+
+mod saved_numbers {
+    use super::{AgentId, BTreeMap, Deserialize, Number, OutputValueSummary, Saved, Serialize, Serializer};
+
+    type Numbers = BTreeMap<AgentId, Option<Number>>;
+
+    pub(super) fn serialize<S: Serializer>(numbers: &Numbers, to: S) -> Result<S::Ok, S::Error> {
+        let saved: Vec<_> = numbers.iter().map(|(agent, number)| (*agent, number.map(Saved::from))).collect();
+        saved.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Numbers, D::Error> {
+        let number = |saved: Saved| match saved.value() {
+            OutputValueSummary::Number(number) => Some(number),
+            OutputValueSummary::Text(_) => None,
+        };
+        let saved = Vec::<(AgentId, Option<Saved>)>::deserialize(from)?;
+        Ok(saved.into_iter().map(|(agent, saved)| (agent, saved.and_then(number))).collect())
+    }
+}
+
 /// All outputs of a run.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outputs {
     groups: BTreeMap<u32, BTreeMap<String, Cell>>,
     names: usize,

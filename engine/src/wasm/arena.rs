@@ -40,6 +40,13 @@ pub(super) struct SlotRange {
     agents: usize,
 }
 
+impl SlotRange {
+    /// Bytes of a slot that its memory may have.
+    pub(super) const fn capacity(&self) -> usize {
+        self.capacity
+    }
+}
+
 /// The reservation. Neither it nor a slot ever moves.
 pub(super) struct Arena {
     map: MmapMut,
@@ -165,7 +172,8 @@ impl Slot {
     }
 }
 
-fn page_bytes() -> u64 {
+/// Bytes of a page of this machine.
+pub(super) fn page_bytes() -> u64 {
     #[cfg(unix)]
     {
         // SAFETY: it only reads a constant of the system.

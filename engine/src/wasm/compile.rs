@@ -57,6 +57,9 @@ pub(super) fn engine(
     Ok((engine, problem))
 }
 
+/// The version of wasmtime that the workspace pins: on it depends what instructions cost in fuel.
+pub(crate) const WASMTIME_VERSION: &str = "48.0";
+
 /// wasmtime's own cache: its key holds the module's bytes, the configuration, the CPU's features and wasmtime's version.
 fn open_cache(directory: &Path) -> wasmtime::Result<Cache> {
     let mut config = CacheConfig::new();

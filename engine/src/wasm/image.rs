@@ -1,22 +1,64 @@
 //! The initial image of a group's agents: what memory and mutable globals hold right after instantiation. A restart gives an
 //! instance back exactly that.
 
-use wasmtime::{AsContextMut, Instance, Module, ModuleExport, Store, Val};
+use wasm_engine_components::limits::WASM_PAGE_BYTES;
+use wasmtime::{AsContextMut, Instance, Module, ModuleExport, Store, V128, Val, ValType};
 
 use super::{
     arena::{Arena, Slot},
     imports::CallState,
-    instrument::DEPTH_EXPORT,
+    instrument::{DEPTH_EXPORT, GLOBAL_PREFIX},
+    pages::PAGE_BYTES,
 };
-
-/// Granularity in which zeros are left out, in bytes.
-const BLOCK_BYTES: usize = 4096;
 
 /// Where an instance's state is found: positions of exports, the same for all instances of a module.
 pub(super) struct StateExports {
     memory: ModuleExport,
     depth: ModuleExport,
-    globals: Vec<ModuleExport>,
+    /// The mutable ones.
+    globals: Vec<GlobalExport>,
+    /// Largest size that the module gives its memory, in bytes.
+    memory_bytes_max: u64,
+}
+
+struct GlobalExport {
+    export: ModuleExport,
+    /// Its index in the module.
+    index: u32,
+    kind: GlobalKind,
+}
+
+/// What a mutable global holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GlobalKind {
+    I32,
+    I64,
+    F32,
+    F64,
+    V128,
+}
+
+impl GlobalKind {
+    const fn of(ty: &ValType) -> Option<Self> {
+        match ty {
+            ValType::I32 => Some(Self::I32),
+            ValType::I64 => Some(Self::I64),
+            ValType::F32 => Some(Self::F32),
+            ValType::F64 => Some(Self::F64),
+            ValType::V128 => Some(Self::V128),
+            ValType::Ref(_) => None,
+        }
+    }
+
+    /// Words of 64 bits that hold its value.
+    pub(super) const fn words(self) -> usize {
+        if matches!(self, Self::V128) { 2 } else { 1 }
+    }
+
+    /// Whether words, as many as it takes, are a value of it.
+    pub(super) fn accepts(self, words: &[u64]) -> bool {
+        !matches!(self, Self::I32 | Self::F32) || words[0] >> 32 == 0
+    }
 }
 
 impl StateExports {
@@ -25,8 +67,65 @@ impl StateExports {
         Some(Self {
             memory: module.get_export_index(wasm_engine_abi::EXPORT_MEMORY)?,
             depth: module.get_export_index(DEPTH_EXPORT)?,
-            globals: globals.iter().map(|name| module.get_export_index(name)).collect::<Option<_>>()?,
+            globals: globals.iter().map(|name| GlobalExport::find(module, name)).collect::<Option<_>>()?,
+            memory_bytes_max: memory_bytes_max(module)?,
         })
+    }
+
+    /// The mutable globals in their order: their index in the module, and what they hold.
+    pub(super) fn globals(&self) -> impl Iterator<Item = (u32, GlobalKind)> {
+        self.globals.iter().map(|global| (global.index, global.kind))
+    }
+
+    /// Largest size that the module gives its memory, in bytes.
+    pub(super) const fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max
+    }
+
+    /// Appends the bits of all mutable globals, in their order: a word each, of a `v128` the lower and the upper one.
+    pub(super) fn read_globals(&self, store: &mut Store<CallState>, instance: Instance, words: &mut Vec<u64>) {
+        for GlobalExport { export, .. } in &self.globals {
+            match global(store, instance, export).get(&mut *store) {
+                Val::I32(value) => words.push(u64::from(value.cast_unsigned())),
+                Val::I64(value) => words.push(value.cast_unsigned()),
+                Val::F32(bits) => words.push(u64::from(bits)),
+                Val::F64(bits) => words.push(bits),
+                Val::V128(value) => words.extend([value.as_u128() as u64, (value.as_u128() >> 64) as u64]),
+                _ => unreachable!("validation refuses globals that hold references"),
+            }
+        }
+    }
+
+    /// Sets all mutable globals to what [`StateExports::read_globals`] gave, and the depth to 0, as it is between calls.
+    fn write_globals(&self, store: &mut Store<CallState>, instance: Instance, mut words: &[u64]) {
+        for GlobalExport { export, kind, .. } in &self.globals {
+            let (own, rest) = words.split_at(kind.words());
+            let value = match kind {
+                GlobalKind::I32 => Val::I32((own[0] as u32).cast_signed()),
+                GlobalKind::I64 => Val::I64(own[0].cast_signed()),
+                GlobalKind::F32 => Val::F32(own[0] as u32),
+                GlobalKind::F64 => Val::F64(own[0]),
+                GlobalKind::V128 => Val::V128(V128::from(u128::from(own[1]) << 64 | u128::from(own[0]))),
+            };
+            set(global(store, instance, export), store, value);
+            words = rest;
+        }
+        self.take_depth(store, instance);
+    }
+
+    /// Sets the size of an instance's memory.
+    ///
+    /// # Safety
+    /// `slot` is the instance's memory, and no guest runs on it.
+    unsafe fn set_memory_bytes(&self, store: &mut Store<CallState>, instance: Instance, slot: Slot, bytes: usize) {
+        slot.set_size(bytes);
+        // Compiled code has its own copy of the size. wasmtime reads it anew from the slot at the end of each growth, and so does
+        // a growth by nothing. It must take effect even where it makes the memory smaller: a stale size would let the guest
+        // reach what another restart wouldn't. Hence the assertion.
+        let memory = instance.get_module_export(&mut *store, &self.memory).and_then(wasmtime::Extern::into_memory);
+        let memory = memory.expect("validation saw the exported memory");
+        memory.grow(&mut *store, 0).expect("a growth by nothing succeeds");
+        assert_eq!(memory.data_size(&*store), bytes, "wasmtime kept a stale memory size");
     }
 
     /// Reads the depth counter, and sets it to zero.
@@ -36,6 +135,21 @@ impl StateExports {
         set(depth, store, Val::I32(0));
         value
     }
+}
+
+impl GlobalExport {
+    fn find(module: &Module, name: &str) -> Option<Self> {
+        Some(Self {
+            export: module.get_export_index(name)?,
+            index: name.strip_prefix(GLOBAL_PREFIX)?.parse().ok()?,
+            kind: GlobalKind::of(module.get_export(name)?.global()?.content())?,
+        })
+    }
+}
+
+fn memory_bytes_max(module: &Module) -> Option<u64> {
+    let pages = module.get_export(wasm_engine_abi::EXPORT_MEMORY)?.memory()?.maximum();
+    Some(pages.map_or(u64::MAX, |pages| pages.saturating_mul(WASM_PAGE_BYTES)))
 }
 
 fn global(store: &mut Store<CallState>, instance: Instance, export: &ModuleExport) -> wasmtime::Global {
@@ -52,7 +166,7 @@ pub(super) struct Image {
     memory_bytes: usize,
     /// Parts of the memory that aren't zero: where they start, and what they hold.
     parts: Vec<(usize, Box<[u8]>)>,
-    globals: Vec<Val>,
+    globals: Vec<u64>,
 }
 
 impl Image {
@@ -69,12 +183,13 @@ impl Image {
         // SAFETY: the caller's promise; the slice ends before this function.
         let memory = unsafe { slot.bytes() };
         let mut parts: Vec<(usize, Box<[u8]>)> = Vec::new();
-        for (number, block) in memory.chunks(BLOCK_BYTES).enumerate() {
+        for (number, block) in memory.chunks(PAGE_BYTES).enumerate() {
             if block.iter().any(|&byte| byte != 0) {
-                parts.push((number * BLOCK_BYTES, block.into()));
+                parts.push((number * PAGE_BYTES, block.into()));
             }
         }
-        let globals = exports.globals.iter().map(|export| global(store, instance, export).get(&mut *store)).collect();
+        let mut globals = Vec::new();
+        exports.read_globals(store, instance, &mut globals);
         Self { memory_bytes: memory.len(), parts, globals }
     }
 
@@ -96,17 +211,53 @@ impl Image {
             // SAFETY: the part lay inside a memory of the initial size, which every slot of the group has room for.
             unsafe { slot.base().add(*start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         }
-        slot.set_size(self.memory_bytes);
-        // Compiled code has its own copy of the size. wasmtime reads it anew from the slot at the end of each growth, and so does
-        // a growth by nothing. It must take effect even where it makes the memory smaller: a stale size would let the guest
-        // reach what another restart wouldn't. Hence the assertion.
-        let memory = instance.get_module_export(&mut *store, &exports.memory).and_then(wasmtime::Extern::into_memory);
-        let memory = memory.expect("validation saw the exported memory");
-        memory.grow(&mut *store, 0).expect("a growth by nothing succeeds");
-        assert_eq!(memory.data_size(&*store), self.memory_bytes, "wasmtime kept a stale memory size");
-        for (export, &value) in exports.globals.iter().zip(&self.globals) {
-            set(global(store, instance, export), store, value);
-        }
-        exports.take_depth(store, instance);
+        // SAFETY: the caller's promise.
+        unsafe { exports.set_memory_bytes(store, instance, slot, self.memory_bytes) };
+        exports.write_globals(store, instance, &self.globals);
     }
+
+    /// The size that a memory is made with, in bytes. It never gets smaller.
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// Puts an instance that is as it was made into another state.
+    ///
+    /// # Safety
+    /// `slot` is the instance's memory, no guest runs on it, and it holds this image. The state was checked: its size is one that
+    /// module and slot allow, its pages lie inside that, and its globals are the module's.
+    pub(super) unsafe fn replace(
+        &self,
+        exports: &StateExports,
+        store: &mut Store<CallState>,
+        instance: Instance,
+        slot: Slot,
+        state: &InstanceState<'_>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { exports.set_memory_bytes(store, instance, slot, state.memory_bytes) };
+        for (start, bytes) in &self.parts {
+            let page = start / PAGE_BYTES;
+            if state.pages.binary_search_by_key(&page, |&(page, _)| page as usize).is_err() {
+                // SAFETY: as for a restore of the image.
+                unsafe { slot.base().add(*start).write_bytes(0, bytes.len()) };
+            }
+        }
+        for &(page, bytes) in &state.pages {
+            // SAFETY: the caller's promise: the page lies inside the memory.
+            unsafe {
+                let to = slot.base().add(page as usize * PAGE_BYTES);
+                to.copy_from_nonoverlapping(bytes.as_ptr(), PAGE_BYTES);
+            }
+        }
+        exports.write_globals(store, instance, state.globals);
+    }
+}
+
+/// What an instance is to hold.
+pub(super) struct InstanceState<'a> {
+    pub memory_bytes: usize,
+    /// Its pages that aren't zero, in their order.
+    pub pages: Vec<(u32, &'a [u8; PAGE_BYTES])>,
+    pub globals: &'a [u64],
 }

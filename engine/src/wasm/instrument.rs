@@ -30,6 +30,9 @@ pub(super) const RESERVED_PREFIX: &str = "$we_";
 /// The export of the depth counter, a mutable `i32` global.
 pub(super) const DEPTH_EXPORT: &str = "$we_depth";
 
+/// What the exports of mutable globals are named, before the global's index.
+pub(super) const GLOBAL_PREFIX: &str = "$we_global_";
+
 /// A module that is ready to be compiled.
 #[derive(Clone, Debug)]
 pub(super) struct Instrumented {
@@ -90,7 +93,7 @@ fn rewrite(bytes: &[u8]) -> Result<Instrumented, Error<Infallible>> {
                 let mut exports = ExportSection::new();
                 RoundtripReencoder.parse_export_section(&mut exports, section.clone())?;
                 for &index in &context.mutable_globals {
-                    let name = format!("{RESERVED_PREFIX}global_{index}");
+                    let name = format!("{GLOBAL_PREFIX}{index}");
                     exports.export(&name, ExportKind::Global, index);
                     names.push(name);
                 }

@@ -1,9 +1,11 @@
 //! The agents' sandbox: wasmtime behind the port `AgentRuntime`. The engine's simulation loads one [`WasmRuntime`] and
-//! plugs it into the world; [`BareShard`] is for benchmarks, and nothing else here is public.
+//! plugs it into the world, captures its guests for snapshots and restores them; [`BareShard`] is for benchmarks, and nothing else
+//! here is public.
 //!
 //! ```text
 //! load   validate -> instrument -> compile (and cache) -> arena -> shards: instantiate, capture the initial image
 //! step   step: requests split by shard -> shard: for each agent context and inbox in, call, outbox out -> trap: faults as data
+//! save   capture: the pages of memories that changed, globals -> restore: check everything, then put it in place
 //! ```
 //!
 //! Invariants: what a guest does never panics the host; a module that got past `load` can't reach any state that memory and
@@ -12,13 +14,19 @@
 mod arena;
 mod awake;
 mod bare;
+mod capture;
 mod compile;
 mod error;
+mod guest_error;
 mod image;
 mod imports;
+mod inspect;
 mod instrument;
 mod interface;
+mod pages;
 mod regions;
+mod resident;
+mod restore;
 mod runtime;
 mod shard;
 mod spread;
@@ -33,5 +41,10 @@ mod validate;
 mod tests;
 
 pub use bare::BareShard;
+pub use capture::{BLOCK_PAGES, GuestCapture, InstanceColumns, PageBlock};
+pub(crate) use compile::WASMTIME_VERSION;
 pub use error::{ModuleError, ModuleProblem};
+pub use guest_error::GuestStateError;
+pub use inspect::{GlobalBits, GuestGlobal};
+pub use pages::{PAGE_BYTES, PageTracker};
 pub use runtime::{GroupProgram, ModuleSource, ModuleSwap, WasmOptions, WasmRuntime};

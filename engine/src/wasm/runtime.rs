@@ -81,8 +81,10 @@ pub struct WasmRuntime {
     pub(super) shards: Vec<Shard>,
     /// Each group's number and its module's inbox area, in the order of the groups.
     inboxes: Vec<(GroupId, u32)>,
+    /// What each group began with, in the same order.
+    pub(super) programs: Vec<Arc<Program>>,
     /// What swaps may put in place, or why they may not.
-    alternatives: Vec<Alternative>,
+    pub(super) alternatives: Vec<Alternative>,
     cache_problem: Option<String>,
     awake: Awake,
 }
@@ -94,9 +96,9 @@ struct Compiled<'a> {
 }
 
 /// A module for a group, besides the one that it begins with.
-struct Alternative {
-    swap: ModuleSwap,
-    program: Result<Arc<Program>, ModuleProblem>,
+pub(super) struct Alternative {
+    pub swap: ModuleSwap,
+    pub program: Result<Arc<Program>, ModuleProblem>,
 }
 
 /// A module on its way through the load.
@@ -193,7 +195,7 @@ fn load(
     let shards = shards.map(|(made, plan)| made.map_err(|problem| blame((groups[plan.0].module, problem))));
     let shards = shards.collect::<Result<_, _>>()?;
     let inboxes = programs.iter().map(|program| (program.group, smallest_inbox(program, &alternatives))).collect();
-    Ok(WasmRuntime { shards, inboxes, alternatives, cache_problem, awake: Awake::new() })
+    Ok(WasmRuntime { shards, inboxes, programs, alternatives, cache_problem, awake: Awake::new() })
 }
 
 /// Does `work` on each item in parallel.

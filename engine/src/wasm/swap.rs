@@ -134,7 +134,7 @@ impl Shard {
     }
 
     /// Ends all instances, and makes fresh ones of another program in the same slots.
-    fn replace(&mut self, program: &Arc<Program>) {
+    pub(super) fn replace(&mut self, program: &Arc<Program>) {
         let before = core::mem::take(&mut self.hot);
         self.cold.clear();
         self.shown.clear();

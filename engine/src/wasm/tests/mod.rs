@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it doesn't expect")]
 
 mod calls;
+mod capture;
 mod depth;
 mod faults;
 mod fuzz;
@@ -10,6 +11,7 @@ mod modules;
 mod parallel;
 mod regions;
 mod restart;
+mod restore;
 mod speed;
 mod swap;
 

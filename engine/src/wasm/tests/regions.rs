@@ -324,3 +324,28 @@ fn threads_and_the_order_of_the_requests_change_nothing() {
         assert_eq!(reference, run(threads, stride));
     }
 }
+
+#[test]
+fn a_restored_reader_knows_what_it_was_shown() {
+    // Copies that the guest spoiled, and that no restore may repair: the region has no newer version.
+    let spoil = format!("(memory.fill (i32.const {AREA}) (i32.const 238) (i32.const {TWO})) i32.const 0");
+    let mut one = rig(&spoil);
+    one.frame(CallKind::Init, &[]);
+    one.write(9, 0, &[2; 8]);
+    one.frame_of(&[0], CallKind::Step, &[], true);
+    let capture = one.runtime.capture(&mut crate::wasm::PageTracker::default(), true);
+    assert_eq!(capture.agents.shown, [2, 1]);
+    let mut other = rig(&spoil);
+    (other.frame, other.regions) = (one.frame, one.regions.clone());
+    other.runtime.restore(&one.agents, &std::collections::BTreeMap::new(), &[capture]).unwrap();
+    for write in [false, true, false] {
+        for rig in [&mut one, &mut other] {
+            rig.frame(CallKind::Step, &[]);
+            if write {
+                rig.write(5, 0, &[1]);
+            }
+        }
+        assert_eq!(one.memory_sum(), other.memory_sum());
+        assert!((0..2).all(|slot| one.memory(slot) == other.memory(slot)));
+    }
+}

@@ -1,0 +1,73 @@
+//! `wasm-engine branch`: another run, from a frame of a recorded one on.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::interrupt::Interrupt;
+use super::session::{
+    FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SnapshotArgs, ThreadArgs, drive, report, report_not_started,
+};
+use super::travel::{open, traveller, warn};
+use crate::inference::Inference;
+use crate::problem::RunError;
+use crate::run_dir::{Access, Place};
+use crate::summary::RunFacts;
+use crate::time_travel::{BranchError, BranchOptions, Branched, branch};
+
+#[derive(Debug, Args)]
+pub(super) struct BranchArgs {
+    #[command(flatten)]
+    run: RunDirArgs,
+    /// The first frame that is the branch's own: it has the run's frames before this one
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    at: u64,
+    /// Folder for the branch: a new or an empty one
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Set a parameter of the scenario from that frame on; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    frames: FrameArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    snapshots: SnapshotArgs,
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+/// Runs the command.
+pub(super) fn main(args: &BranchArgs) -> ExitCode {
+    match run(args) {
+        Ok((scenario, outcome)) => report(&args.report, &scenario, &outcome),
+        Err(why) => report_not_started(&why),
+    }
+}
+
+fn run(args: &BranchArgs) -> Result<(PathBuf, Outcome), NotStarted> {
+    let run = open(&args.run.run, Access::Read)?;
+    let place = Place::new(Some(&args.out), &run.scenario.name);
+    place.check().map_err(RunError::Input)?;
+    let interrupt = Interrupt::listen();
+    let traveller = traveller(&run, args.threads.threads(), Inference::Recorded);
+    let options = BranchOptions {
+        at: args.at,
+        set: args.set.clone(),
+        frames: args.frames.frames,
+        snapshot_every: args.snapshots.snapshot_every,
+    };
+    let branched = branch(&traveller, &options, &place, &interrupt.flag).map_err(|error| match error {
+        BranchError::Stop(stop) => NotStarted::from(stop),
+        BranchError::Scenario(problems) => NotStarted::Input(problems),
+    })?;
+    let Branched { mut simulation, source, mut recording, scenario, frames_expected, warnings } = branched;
+    warn(&warnings);
+    let mut source = recording.tee(source);
+    let facts = RunFacts { frames_expected, ..RunFacts::default() };
+    let ends = (&mut simulation, &mut source, &mut recording);
+    let outcome = drive(&scenario, ends, &interrupt, args.report.quiet, facts);
+    Ok((scenario.path, outcome))
+}

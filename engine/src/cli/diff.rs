@@ -1,0 +1,136 @@
+//! `wasm-engine diff`: the first frame in which two runs part, and what differs. Exit status 0 if nothing does, else 1.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::session::{NotStarted, SummaryForm, ThreadArgs, report_not_started};
+use super::travel::{DifferenceJson, comparison_text, differences_json, open, traveller, warn};
+use super::{EXIT_FAILED, print_result};
+use crate::inference::Inference;
+use crate::problem::thousands;
+use crate::run_dir::{Access, OpenRun};
+use crate::time_travel::{Difference, diff};
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// A run directory
+    run_a: PathBuf,
+    /// Another one
+    run_b: PathBuf,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    /// How to print what differs: as text, or as one line of JSON
+    #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
+    summary: SummaryForm,
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct DiffJson<'a> {
+    run_a: String,
+    run_b: String,
+    identical: bool,
+    manifests: Vec<ManifestJson<'a>>,
+    first_common_frame: u64,
+    common_frames: u64,
+    frame: Option<u64>,
+    other_seeds: bool,
+    lanes: Vec<&'static str>,
+    differences: Vec<DifferenceJson>,
+}
+
+#[derive(Serialize)]
+struct ManifestJson<'a> {
+    key: &'a str,
+    a: &'a str,
+    b: &'a str,
+}
+
+/// Runs the command.
+pub(super) fn main(args: &DiffArgs) -> ExitCode {
+    match run(args) {
+        Ok(status) => status,
+        Err(why) => report_not_started(&why),
+    }
+}
+
+fn run(args: &DiffArgs) -> Result<ExitCode, NotStarted> {
+    let (a, b) = (open(&args.run_a, Access::Read)?, open(&args.run_b, Access::Read)?);
+    let threads = args.threads.threads();
+    let (left, right) = (traveller(&a, threads, Inference::Recorded), traveller(&b, threads, Inference::Recorded));
+    warn(&a.warnings);
+    warn(&b.warnings);
+    let difference = diff(&left, &right)?;
+    let text = match args.summary {
+        SummaryForm::Text => text(&a, &b, &difference),
+        SummaryForm::Json => json(&a, &b, &difference),
+    };
+    print_result(&text).map_err(NotStarted::Failed)?;
+    let is_same = is_same(&a, &b, &difference);
+    Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+}
+
+fn is_same(a: &OpenRun, b: &OpenRun, difference: &Difference) -> bool {
+    difference.frame.is_none() && !difference.other_seeds && a.end_frame() == b.end_frame()
+}
+
+fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
+    let mut text = String::new();
+    let (first, end) = difference.frames;
+    for (name, run) in [("a", a), ("b", b)] {
+        let frames = match run.end_frame().checked_sub(1).filter(|&last| last >= run.first_frame()) {
+            Some(last) => format!("frames {} to {}", thousands(run.first_frame()), thousands(last)),
+            None => "no frames".to_owned(),
+        };
+        let _ = writeln!(text, "{name}: {}, {frames}", run.path.display());
+    }
+    let width = difference.manifests.iter().map(|(key, ..)| key.len()).max().unwrap_or(0);
+    for (key, a, b) in &difference.manifests {
+        let _ = writeln!(text, "  {key:<width$}  a: {a}  b: {b}");
+    }
+    let common = format!("frames {} to {}", thousands(first), thousands(end - 1));
+    match difference.frame {
+        None if difference.other_seeds => {
+            let _ = writeln!(text, "no lane differs in {common}; the digests do, because they begin with other seeds");
+        }
+        None => {
+            let _ = writeln!(text, "no difference in {common}");
+        }
+        Some(frame) => {
+            let lanes: Vec<_> = difference.lanes.iter().map(|lane| lane.name()).collect();
+            let _ = writeln!(text, "first difference: frame {}, in {}", thousands(frame), lanes.join(", "));
+            if difference.other_seeds {
+                let _ = writeln!(
+                    text,
+                    "  (digests differ from the beginning on, because of the seeds; lanes from here on)"
+                );
+            }
+            match difference.comparison.is_empty() {
+                true => text.push_str("  the states after it are the same: what differs was of that frame alone\n"),
+                false => text.push_str(&comparison_text(&difference.comparison, &a.scenario, ["a", "b"])),
+            }
+        }
+    }
+    text
+}
+
+fn json(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
+    let (first, end) = difference.frames;
+    let json = DiffJson {
+        run_a: a.path.display().to_string(),
+        run_b: b.path.display().to_string(),
+        identical: is_same(a, b, difference),
+        manifests: difference.manifests.iter().map(|(key, a, b)| ManifestJson { key, a, b }).collect(),
+        first_common_frame: first,
+        common_frames: end - first,
+        frame: difference.frame,
+        other_seeds: difference.other_seeds,
+        lanes: difference.lanes.iter().map(|lane| lane.name()).collect(),
+        differences: differences_json(&difference.comparison, &a.scenario),
+    };
+    serde_json::to_string(&json).map(|text| text + "\n").unwrap_or_default()
+}

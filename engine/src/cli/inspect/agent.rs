@@ -1,0 +1,182 @@
+//! One agent after a frame: its life, its mailbox, its memory.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use serde::Serialize;
+use wasm_engine_abi::MessageHeader;
+use wasm_engine_components::{AgentId, FrameRecord};
+use wasm_engine_systems::look;
+
+use super::{Shown, kind_name, sender_name, table};
+use crate::files::hex;
+use crate::problem::{Problem, thousands};
+use crate::scenario::Scenario;
+use crate::simulation::Simulation;
+
+/// Rows of a dump that a text shows, of 16 bytes each.
+const ROWS_MAX: usize = 64;
+/// Strings that a text shows, and the shortest of them.
+const STRINGS_MAX: usize = 40;
+const STRING_BYTES_MIN: usize = 6;
+/// The longest part of a string that is shown.
+const STRING_BYTES_MAX: usize = 80;
+
+#[derive(Serialize)]
+pub(super) struct AgentJson {
+    frame: u64,
+    agent: String,
+    id: u64,
+    lifecycle: &'static str,
+    faults: u32,
+    restarts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_frame: Option<u64>,
+    /// What came in this frame.
+    inbox: Vec<MailJson>,
+    /// What waits because it couldn't be handed over.
+    waiting: Vec<MailJson>,
+    memory_bytes: usize,
+    globals: Vec<String>,
+    strings: Vec<StringJson>,
+    memory_base64: String,
+    #[serde(skip)]
+    memory: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct MailJson {
+    sender: String,
+    kind: String,
+    payload_bytes: u32,
+    frame: u64,
+    payload_base64: String,
+}
+
+#[derive(Serialize)]
+struct StringJson {
+    address: usize,
+    text: String,
+}
+
+impl AgentJson {
+    pub fn new(
+        scenario: &Scenario,
+        record: &FrameRecord,
+        simulation: &mut Simulation,
+        id: AgentId,
+    ) -> Result<Self, Problem> {
+        let name = scenario.agent_name(id);
+        let Some(agent) = look::agent(simulation.world(), id) else {
+            let what = format!("there is no agent {name} after frame {}", record.frame);
+            return Err(Problem::new(what).key("--agent").help("it wasn't spawned yet, or another one has its place"));
+        };
+        let mail = |mail: Vec<(MessageHeader, &[u8])>| {
+            let mail = mail.into_iter().map(|(header, payload)| MailJson {
+                sender: sender_name(scenario, header.sender),
+                kind: kind_name(header.kind),
+                payload_bytes: payload.len() as u32,
+                frame: header.frame,
+                payload_base64: base64::engine::general_purpose::STANDARD.encode(payload),
+            });
+            mail.collect::<Vec<_>>()
+        };
+        let (inbox, waiting) = (mail(look::inbox(simulation.world(), id)), mail(look::backlog(simulation.world(), id)));
+        let memory = simulation.guests().memory(agent.slot).unwrap_or_default();
+        let globals = simulation.guests().globals(agent.slot).unwrap_or_default();
+        let faults = agent.faults;
+        Ok(Self {
+            frame: record.frame,
+            agent: name,
+            id: id.0,
+            lifecycle: agent.lifecycle.name(),
+            faults: faults.faults,
+            restarts: faults.restarts,
+            restart_frame: Some(faults.restart_frame).filter(|&frame| frame > record.frame),
+            inbox,
+            waiting,
+            memory_bytes: memory.len(),
+            globals: globals.iter().map(|global| hex(&reversed(&global.value.bytes()))).collect(),
+            strings: strings(&memory),
+            memory_base64: base64::engine::general_purpose::STANDARD.encode(&memory),
+            memory,
+        })
+    }
+}
+
+/// As a number is written: the highest byte first.
+fn reversed(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.reverse();
+    let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+    bytes.split_off(zeros.min(bytes.len().saturating_sub(1)))
+}
+
+/// Runs of printable characters.
+fn strings(memory: &[u8]) -> Vec<StringJson> {
+    let is_text = |byte: &u8| (b' '..=b'~').contains(byte);
+    let mut strings = Vec::new();
+    let mut at = 0;
+    while at < memory.len() && strings.len() < STRINGS_MAX {
+        let length = memory[at..].iter().take_while(|byte| is_text(byte)).count();
+        if length >= STRING_BYTES_MIN {
+            let text = String::from_utf8_lossy(&memory[at..at + length.min(STRING_BYTES_MAX)]).into_owned();
+            strings.push(StringJson { address: at, text });
+        }
+        at += length.max(1);
+    }
+    strings
+}
+
+impl Shown for AgentJson {
+    fn text(&self) -> String {
+        let mut text = format!("{} after frame {}: {}", self.agent, self.frame, self.lifecycle);
+        if self.faults > 0 {
+            let _ = write!(text, ", {} faults, {} restarts", self.faults, self.restarts);
+        }
+        if let Some(frame) = self.restart_frame {
+            let _ = write!(text, ", starts again in frame {frame}");
+        }
+        text.push('\n');
+        for (what, mail) in
+            [("came to its mailbox in this frame", &self.inbox), ("waits in its mailbox", &self.waiting)]
+        {
+            if mail.is_empty() {
+                let _ = writeln!(text, "\nnothing {what}");
+                continue;
+            }
+            let row = |mail: &MailJson| {
+                vec![mail.sender.clone(), mail.kind.clone(), mail.payload_bytes.to_string(), mail.frame.to_string()]
+            };
+            let rows: Vec<_> = mail.iter().map(row).collect();
+            let _ = write!(text, "\n{what}:\n{}", table(&["sender", "kind", "bytes", "sent in"], &rows));
+        }
+        let globals = if self.globals.is_empty() { "none".to_owned() } else { self.globals.join(" ") };
+        let _ = writeln!(text, "\nglobals (hex): {globals}");
+        let _ = writeln!(text, "memory: {} bytes\n{}", thousands(self.memory_bytes), dump(&self.memory));
+        if !self.strings.is_empty() {
+            text.push_str("strings:\n");
+            self.strings.iter().for_each(|string| {
+                let _ = writeln!(text, "{:08x}  {}", string.address, string.text);
+            });
+        }
+        text
+    }
+}
+
+/// A dump of the rows that aren't zeros.
+fn dump(memory: &[u8]) -> String {
+    let rows = || memory.chunks(16).enumerate().filter(|(_, row)| row.iter().any(|&byte| byte != 0));
+    let mut text = String::new();
+    for (at, row) in rows().take(ROWS_MAX) {
+        let bytes: Vec<_> = row.chunks(4).map(hex).collect();
+        let shown: String =
+            row.iter().map(|&byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '.' }).collect();
+        let _ = writeln!(text, "{:08x}  {:<35}  {shown}", at * 16, bytes.join(" "));
+    }
+    let more = rows().count().saturating_sub(ROWS_MAX);
+    if more > 0 {
+        let _ = writeln!(text, "and {more} more rows that aren't zeros: --summary json has all of it");
+    }
+    text
+}

@@ -1,0 +1,104 @@
+//! The messages of a frame: sender, recipient, topic, kind, size.
+
+use base64::Engine as _;
+use serde::Serialize;
+use wasm_engine_abi::message::status;
+use wasm_engine_components::{AgentId, FrameRecord, GroupId, TopicId};
+use wasm_engine_systems::look::{self, SeenMessage, SeenRecipient};
+
+use super::{Shown, kind_name, sender_name, table};
+use crate::scenario::Scenario;
+use crate::simulation::Simulation;
+
+/// How many messages a text lists.
+const LISTED_MAX: usize = 1_000;
+
+#[derive(Serialize)]
+pub(super) struct MessagesJson {
+    frame: u64,
+    messages: Vec<MessageJson>,
+}
+
+#[derive(Serialize)]
+pub(super) struct MessageJson {
+    pub sender: String,
+    pub recipient: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    pub kind: String,
+    pub payload_bytes: u32,
+    pub sequence: u32,
+    pub correlation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'static str>,
+    payload_base64: String,
+}
+
+impl MessagesJson {
+    /// All of them, or those that an agent sent or was sent alone.
+    pub fn new(scenario: &Scenario, record: &FrameRecord, simulation: &Simulation, agent: Option<AgentId>) -> Self {
+        let is_meant = |message: &SeenMessage<'_>| {
+            agent.is_none_or(|id| message.header.sender == id.0 || message.to == SeenRecipient::Agent(id))
+        };
+        let messages = look::sent(simulation.world()).into_iter().filter(is_meant);
+        Self { frame: record.frame, messages: messages.map(|message| shown(scenario, &message)).collect() }
+    }
+}
+
+fn shown(scenario: &Scenario, message: &SeenMessage<'_>) -> MessageJson {
+    let topic = |id: TopicId| {
+        let topic = scenario.topics.iter().find(|topic| topic.id == id);
+        topic.map_or_else(|| format!("{:#x}", id.0), |topic| topic.name.clone())
+    };
+    let group = |id: GroupId| scenario.group(id).map_or_else(|| id.0.to_string(), |group| group.name.clone());
+    let (recipient, of_topic, refused) = match message.to {
+        SeenRecipient::Agent(agent) => (scenario.agent_name(agent), None, None),
+        SeenRecipient::Topic(id) => ("members".to_owned(), Some(topic(id)), None),
+        SeenRecipient::Group(id) => (format!("all of {}", group(id)), None, None),
+        SeenRecipient::Refused(meant_for, reason) if message.header.topic != 0 => {
+            ("members".to_owned(), Some(topic(TopicId(meant_for))), Some(reason.name()))
+        }
+        SeenRecipient::Refused(meant_for, reason) if message.header.status == status::BROADCAST => {
+            let id = GroupId(u32::try_from(meant_for).unwrap_or(u32::MAX));
+            (format!("all of {}", group(id)), None, Some(reason.name()))
+        }
+        SeenRecipient::Refused(meant_for, reason) => {
+            (scenario.agent_name(AgentId(meant_for)), None, Some(reason.name()))
+        }
+        SeenRecipient::TakenBack => ("nobody".to_owned(), None, Some("over_budget")),
+    };
+    MessageJson {
+        sender: sender_name(scenario, message.header.sender),
+        recipient,
+        topic: of_topic,
+        kind: kind_name(message.header.kind),
+        payload_bytes: message.header.payload_bytes,
+        sequence: message.header.sequence,
+        correlation: message.header.correlation,
+        refused,
+        payload_base64: base64::engine::general_purpose::STANDARD.encode(message.payload),
+    }
+}
+
+impl Shown for MessagesJson {
+    fn text(&self) -> String {
+        let row = |message: &MessageJson| {
+            vec![
+                message.sender.clone(),
+                message.recipient.clone(),
+                message.topic.clone().unwrap_or_default(),
+                message.kind.clone(),
+                message.payload_bytes.to_string(),
+                message.refused.unwrap_or_default().to_owned(),
+            ]
+        };
+        let rows: Vec<_> = self.messages.iter().take(LISTED_MAX).map(row).collect();
+        let columns = ["sender", "recipient", "topic", "kind", "bytes", "refused"];
+        let mut text =
+            format!("{} messages sent in frame {}\n\n{}", self.messages.len(), self.frame, table(&columns, &rows));
+        if let Some(more) = self.messages.len().checked_sub(LISTED_MAX).filter(|&more| more > 0) {
+            text.push_str(&format!("and {more} more: --summary json has them all\n"));
+        }
+        text
+    }
+}

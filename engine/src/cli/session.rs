@@ -1,0 +1,233 @@
+//! What the commands that run frames have in common: the loop with a progress bar, the summary, and the exit status.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use wasm_engine_components::FrameRecord;
+use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
+
+use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
+use super::progress::Progress;
+use super::{EXIT_FAILED, EXIT_INPUT, print_result, say_problem, travel};
+use crate::frame_loop::{self, FrameSink, FrameSource};
+use crate::problem::{Problem, Problems, RunError};
+use crate::run_dir::Recording;
+use crate::scenario::Scenario;
+use crate::simulation::Simulation;
+use crate::summary::{RunFacts, Summary};
+use crate::time_travel::{ResumeSink, Stop};
+
+/// How many threads.
+#[derive(Debug, Args)]
+pub(super) struct ThreadArgs {
+    /// Threads that step agents; the result doesn't depend on it [default: all cores]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=i64::from(THREADS_MAX)))]
+    threads: Option<u32>,
+}
+
+impl ThreadArgs {
+    pub fn threads(&self) -> Option<usize> {
+        self.threads.map(|threads| threads as usize)
+    }
+}
+
+/// What is printed.
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// How to print the summary: a table, or one line of JSON
+    #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
+    pub summary: SummaryForm,
+    /// No progress bar, and no table unless the run fails
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SummaryForm {
+    Text,
+    Json,
+}
+
+/// How many frames.
+#[derive(Debug, Args)]
+pub(super) struct FrameArgs {
+    /// Frames to run in all, instead of those that the scenario or the run says
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=FRAMES_MAX))]
+    pub frames: Option<u64>,
+}
+
+/// How often a snapshot.
+#[derive(Debug, Args)]
+pub(super) struct SnapshotArgs {
+    /// Take a snapshot before each frame whose number is a multiple of N [default: about every 30 seconds]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=FRAMES_MAX))]
+    pub snapshot_every: Option<u64>,
+}
+
+/// A run that got as far as its first frame.
+pub(super) struct Outcome {
+    pub summary: Summary,
+    pub error: Option<Stop>,
+}
+
+/// Why there was no first frame.
+pub(super) enum NotStarted {
+    Input(Problems),
+    Failed(Problem),
+    Stopped(Stop),
+    Interrupted,
+}
+
+impl From<RunError> for NotStarted {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Input(problem) => Self::Input(problem.into()),
+            RunError::Failed(problem) => Self::Failed(problem),
+        }
+    }
+}
+
+impl From<Stop> for NotStarted {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Error(error) => error.into(),
+            stop @ Stop::Diverged(_) => Self::Stopped(stop),
+        }
+    }
+}
+
+/// Where the records of a session go: a recording, or one that goes on.
+pub(super) trait SessionSink: FrameSink<Error: Into<Stop>> + Send {
+    fn recording(&mut self) -> &mut Recording;
+}
+
+impl SessionSink for Recording {
+    fn recording(&mut self) -> &mut Recording {
+        self
+    }
+}
+
+impl SessionSink for ResumeSink {
+    fn recording(&mut self) -> &mut Recording {
+        &mut self.recording
+    }
+}
+
+/// Runs all frames, and ends the run.
+pub(super) fn drive<S, E>(
+    scenario: &Scenario,
+    (simulation, source, sink): (&mut Simulation, &mut S, &mut impl SessionSink<Error = E>),
+    interrupt: &Interrupt,
+    quiet: bool,
+    mut facts: RunFacts,
+) -> Outcome
+where
+    S: FrameSource<Error = E> + Send,
+    E: Into<Stop> + Send,
+{
+    let pool = simulation.pool();
+    facts.threads = pool.current_num_threads();
+    if let Some(asked) = sink.recording().snapshot_request() {
+        interrupt.ask_for_snapshots(asked);
+    }
+    let mut sink = Watched { sink, progress: Progress::new(scenario.frames, quiet) };
+    interrupt.frames_begin();
+    let started = Instant::now();
+    // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.
+    let result = pool.install(|| frame_loop::run(simulation, source, &mut sink));
+    facts.wall = started.elapsed();
+    sink.progress.finish();
+    let error = result.err().map(Into::into);
+    facts.events = source.counts();
+    facts.interrupted = interrupt.happened() && simulation.next_frame() < scenario.frames;
+    facts.error = error.as_ref().map(travel::stop_text);
+    let recording = sink.sink.recording();
+    facts.run_dir = recording.run_dir().path().display().to_string();
+    let summary = recording.collector().summary(scenario, &facts);
+    let finished = match &error {
+        // Where a write failed, a summary that can be written would only pretend that the rest is whole.
+        Some(Stop::Error(RunError::Failed(_)) | Stop::Diverged(_)) => Ok(()),
+        _ => recording.finish(simulation, &summary),
+    };
+    Outcome { summary, error: error.or(finished.err().map(Stop::Error)) }
+}
+
+/// A sink with a bar.
+struct Watched<'a, S> {
+    sink: &'a mut S,
+    progress: Progress,
+}
+
+impl<S: SessionSink> FrameSink for Watched<'_, S> {
+    type Error = S::Error;
+
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), S::Error> {
+        let frame = record.frame;
+        self.sink.append(record, simulation)?;
+        self.progress.update(frame, self.sink.recording().collector().counts());
+        Ok(())
+    }
+}
+
+/// Says why there was no first frame.
+pub(super) fn report_not_started(why: &NotStarted) -> ExitCode {
+    match why {
+        NotStarted::Input(problems) => {
+            problems.0.iter().for_each(say_problem);
+            ExitCode::from(EXIT_INPUT)
+        }
+        NotStarted::Failed(problem) => {
+            say_problem(problem);
+            ExitCode::from(EXIT_FAILED)
+        }
+        NotStarted::Stopped(stop) => {
+            say_problem(&Problem::new(travel::stop_text(stop)));
+            ExitCode::from(EXIT_FAILED)
+        }
+        NotStarted::Interrupted => {
+            eprintln!("ended before the first frame: nothing was run, and no folder was made");
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+    }
+}
+
+/// Prints the summary, says what went wrong, and turns it into the exit status.
+pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> ExitCode {
+    let summary = &outcome.summary;
+    let unmet: Vec<Problem> = summary
+        .unmet()
+        .map(|unmet| {
+            let what = format!("expected, but not so: {}", unmet.sentence());
+            Problem::new(what).file(scenario).line(unmet.line)
+        })
+        .collect();
+    let failed = outcome.error.is_some() || !unmet.is_empty();
+    let printed = match args.summary {
+        SummaryForm::Json => print_result(&format!("{}\n", summary.json())),
+        SummaryForm::Text if args.quiet && !failed => Ok(()),
+        SummaryForm::Text => print_result(&summary.text()),
+    };
+    unmet.iter().for_each(say_problem);
+    match &outcome.error {
+        Some(Stop::Error(error)) => say_problem(error.problem()),
+        Some(stop) => say_problem(&Problem::new(travel::stop_text(stop))),
+        None => {}
+    }
+    if let Err(problem) = &printed {
+        say_problem(problem);
+    }
+    match &outcome.error {
+        Some(Stop::Error(RunError::Input(_))) => ExitCode::from(EXIT_INPUT),
+        _ if failed || printed.is_err() => ExitCode::from(EXIT_FAILED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The run directory that a command is about.
+#[derive(Debug, Args)]
+pub(super) struct RunDirArgs {
+    /// The run directory
+    pub run: PathBuf,
+}

@@ -1,0 +1,232 @@
+//! What the commands that open a run have in common: opening it, and telling where a replay parts from it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use bevy_app::App;
+use serde::Serialize;
+use wasm_engine_systems::state::{StateDifference, StateEntity};
+
+use super::machine;
+use super::session::NotStarted;
+use crate::files::hex;
+use crate::inference::Inference;
+use crate::run_dir::{Access, OpenRun};
+use crate::scenario::Scenario;
+use crate::simulation::SimulationOptions;
+use crate::time_travel::{Compared, Comparison, Divergence, MemoryDifference, MemoryPart, Stop, Traveller};
+
+/// How many bytes of a value are shown.
+const BYTES_SHOWN: usize = 16;
+
+/// Opens a run directory.
+pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
+    let run = OpenRun::open(path, access).map_err(NotStarted::Input)?;
+    let (recorded, here) = (&run.manifest.engine, env!("CARGO_PKG_VERSION"));
+    if recorded != here {
+        eprintln!("warning: recorded by wasm-engine {recorded}, and this is {here}: digests may differ");
+    }
+    Ok(run)
+}
+
+/// Travels in a run on this machine.
+pub(super) fn traveller(run: &OpenRun, threads: Option<usize>, inference: Inference) -> Traveller<'_> {
+    let options = SimulationOptions { threads, cache_dir: machine::cache_dir(), ..SimulationOptions::default() };
+    Traveller { run, options, inference, author: &no_plugins }
+}
+
+fn no_plugins(_: &mut App) {}
+
+/// Says what a person should know.
+pub(super) fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+}
+
+/// Why a run stopped, in one sentence.
+pub(super) fn stop_text(stop: &Stop) -> String {
+    match stop {
+        Stop::Error(error) => error.to_string(),
+        Stop::Diverged(divergence) => divergence_head(divergence),
+    }
+}
+
+fn divergence_head(divergence: &Divergence) -> String {
+    let lanes: Vec<_> = divergence.lanes.iter().map(|lane| lane.name()).collect();
+    format!("frame {} doesn't come out as it was recorded: it differs in {}", divergence.frame, lanes.join(", "))
+}
+
+/// A divergence for people.
+pub(super) fn divergence_text(divergence: &Divergence, scenario: &Scenario) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "  {key:<10} {value}");
+    };
+    line("frame", &divergence.frame.to_string());
+    if let Some(stage) = divergence.stage() {
+        line("stage", &format!("{stage:?}"));
+    }
+    let lanes: Vec<_> = divergence.lanes.iter().map(|lane| lane.name()).collect();
+    line("lanes", &lanes.join(", "));
+    line("digest", &format!("recorded {}, now {}", divergence.recorded, divergence.found));
+    if !divergence.components.is_empty() {
+        line("components", &divergence.components.join(", "));
+    }
+    if let Some(row) = &divergence.inference {
+        let shown = |row: &Option<crate::journal::RecordedRow>| {
+            row.as_ref().map_or("none".to_owned(), |row| format!("{:?} {}", row.status, start(&row.output, 0)))
+        };
+        line("model row", &format!("{}: recorded {}, now {}", row.row, shown(&row.recorded), shown(&row.computed)));
+    }
+    line("compared", &compared_text(divergence.compared));
+    let sides = match divergence.compared {
+        Compared::SecondExecution => ["the second time", "now"],
+        _ => ["recorded", "now"],
+    };
+    text.push_str(&comparison_text(&divergence.comparison, scenario, sides));
+    text
+}
+
+fn compared_text(compared: Compared) -> String {
+    match compared {
+        Compared::Nothing => {
+            "with nothing: no snapshot has the recorded values, and a second execution gave the same as this one; record \
+             with --snapshot-every 1 to have them"
+                .to_owned()
+        }
+        Compared::Recorded => "with the recorded values, of the snapshot after this frame".to_owned(),
+        Compared::SecondExecution => "with a second execution of this frame, which gave yet another result".to_owned(),
+        Compared::Later(frame) => format!("with the recorded values of a later frame: the snapshot before frame {frame}"),
+    }
+}
+
+/// What differs between two states, for people.
+pub(super) fn comparison_text(comparison: &Comparison, scenario: &Scenario, [left, right]: [&str; 2]) -> String {
+    let mut text = String::new();
+    for difference in &comparison.state {
+        let StateDifference { lane, stage, component, entity, offset, .. } = difference;
+        let _ = writeln!(
+            text,
+            "  {stage:?}, lane {}: {component} of {}, byte {offset}",
+            lane.name(),
+            entity_name(entity, scenario)
+        );
+        let side =
+            |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or("not there".to_owned(), |bytes| start(bytes, *offset));
+        let _ = writeln!(text, "    {left}: {}\n    {right}: {}", side(&difference.left), side(&difference.right));
+    }
+    for MemoryDifference { agent, part, offset, left: a, right: b } in &comparison.memories {
+        let part = match part {
+            MemoryPart::Linear => "memory",
+            MemoryPart::Globals => "globals",
+        };
+        let _ = writeln!(text, "  Step, {part} of {}, byte {offset:#x}", scenario.agent_name(*agent));
+        let _ = writeln!(text, "    {left}: {}\n    {right}: {}", start(a, 0), start(b, 0));
+    }
+    text
+}
+
+/// Some bytes from an offset on.
+fn start(bytes: &[u8], offset: usize) -> String {
+    let rest = bytes.get(offset..).unwrap_or_default();
+    let shown = &rest[..rest.len().min(BYTES_SHOWN)];
+    match (shown.is_empty(), rest.len() > shown.len()) {
+        (true, _) => "nothing further".to_owned(),
+        (_, true) => format!("{}…", hex(shown)),
+        (_, false) => hex(shown),
+    }
+}
+
+/// What an entry of the state belongs to, as users write it.
+pub(super) fn entity_name(entity: &StateEntity, scenario: &Scenario) -> String {
+    let group =
+        |id| scenario.group(id).map_or_else(|| format!("group {}", id.0), |group| format!("group {}", group.name));
+    match entity {
+        StateEntity::World => "the world".to_owned(),
+        StateEntity::Agent(agent) => scenario.agent_name(*agent),
+        StateEntity::Group(id) => group(*id),
+        StateEntity::Topic(id) => {
+            let topic = scenario.topics.iter().find(|topic| topic.id == *id);
+            topic.map_or_else(|| format!("topic {:#x}", id.0), |topic| format!("topic {}", topic.name))
+        }
+        StateEntity::Region(id) => {
+            let region = scenario.regions.iter().find(|region| region.id == *id);
+            region.map_or_else(|| format!("region {:#x}", id.0), |region| format!("region {}", region.name))
+        }
+        StateEntity::Model(id) => {
+            let model = scenario.models.iter().find(|model| model.id == *id);
+            model.map_or_else(|| format!("model {:#x}", id.0), |model| format!("model {}", model.name))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A divergence as JSON.
+#[derive(Serialize)]
+pub(super) struct DivergenceJson {
+    frame: u64,
+    stage: Option<String>,
+    lanes: Vec<&'static str>,
+    recorded_digest: String,
+    digest: String,
+    components: Vec<String>,
+    compared: &'static str,
+    differences: Vec<DifferenceJson>,
+}
+
+/// One difference as JSON.
+#[derive(Serialize)]
+pub(super) struct DifferenceJson {
+    stage: String,
+    lane: &'static str,
+    component: String,
+    entity: String,
+    byte: usize,
+    left: Option<String>,
+    right: Option<String>,
+}
+
+impl DivergenceJson {
+    pub fn new(divergence: &Divergence, scenario: &Scenario) -> Self {
+        Self {
+            frame: divergence.frame,
+            stage: divergence.stage().map(|stage| format!("{stage:?}")),
+            lanes: divergence.lanes.iter().map(|lane| lane.name()).collect(),
+            recorded_digest: divergence.recorded.to_string(),
+            digest: divergence.found.to_string(),
+            components: divergence.components.clone(),
+            compared: match divergence.compared {
+                Compared::Nothing => "nothing",
+                Compared::Recorded => "recorded",
+                Compared::SecondExecution => "second_execution",
+                Compared::Later(_) => "later_snapshot",
+            },
+            differences: differences_json(&divergence.comparison, scenario),
+        }
+    }
+}
+
+/// The differences between two states as JSON.
+pub(super) fn differences_json(comparison: &Comparison, scenario: &Scenario) -> Vec<DifferenceJson> {
+    let state = comparison.state.iter().map(|difference| DifferenceJson {
+        stage: format!("{:?}", difference.stage),
+        lane: difference.lane.name(),
+        component: difference.component.clone(),
+        entity: entity_name(&difference.entity, scenario),
+        byte: difference.offset,
+        left: difference.left.as_deref().map(hex),
+        right: difference.right.as_deref().map(hex),
+    });
+    let memories = comparison.memories.iter().map(|difference| DifferenceJson {
+        stage: "Step".to_owned(),
+        lane: "memories",
+        component: match difference.part {
+            MemoryPart::Linear => "memory".to_owned(),
+            MemoryPart::Globals => "globals".to_owned(),
+        },
+        entity: scenario.agent_name(difference.agent),
+        byte: difference.offset,
+        left: Some(hex(&difference.left)),
+        right: Some(hex(&difference.right)),
+    });
+    state.chain(memories).collect()
+}

@@ -1,0 +1,212 @@
+//! A tap on the port to the models: what goes through it is noted for the journal, and what a journal has noted is given back
+//! in its place. Put around every model runtime by [`crate::simulation`]; recordings and replays hold the other end.
+//!
+//! Rows are noted in the order of their dispatch, which is part of a frame's state: so their position says what they are.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use wasm_engine_abi::InferenceStatus;
+use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
+
+use crate::journal::RecordedRow;
+
+/// What a frame's models are to do with what was recorded of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inference {
+    /// Recorded results are given back. Nothing is computed, so no ONNX Runtime is needed.
+    #[default]
+    Recorded,
+    /// Models compute, and their results are compared with the recorded ones.
+    Recompute,
+    /// Recorded results are given back as long as there are any, and models compute from there on.
+    RecordedThenComputed,
+}
+
+/// A row that was computed again and isn't what was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowDifference {
+    /// Its position among the rows that the frame dispatched.
+    pub row: usize,
+    /// What was recorded; `None` if the recording has fewer rows.
+    pub recorded: Option<RecordedRow>,
+    /// What was computed; `None` if the recording has more rows.
+    pub computed: Option<RecordedRow>,
+}
+
+/// The end of the tap that the outside holds.
+#[derive(Clone, Default)]
+pub struct InferenceLog(Arc<Mutex<Log>>);
+
+#[derive(Default)]
+struct Log {
+    /// Whether rows are noted.
+    recording: bool,
+    noted: Vec<RecordedRow>,
+    /// What was recorded of the frame that comes next.
+    given: Option<(Vec<RecordedRow>, Inference)>,
+    difference: Option<RowDifference>,
+}
+
+impl InferenceLog {
+    /// From now on, rows are noted.
+    pub fn record(&self) {
+        self.lock().recording = true;
+    }
+
+    /// The rows that were noted since the last call.
+    pub fn take(&self) -> Vec<RecordedRow> {
+        std::mem::take(&mut self.lock().noted)
+    }
+
+    /// What was recorded of the next frame.
+    pub fn give(&self, rows: Vec<RecordedRow>, inference: Inference) {
+        self.lock().given = Some((rows, inference));
+    }
+
+    /// Ends a frame that was given rows: the first of them that isn't what was recorded, if any.
+    pub fn end_frame(&self) -> Option<RowDifference> {
+        let mut log = self.lock();
+        // A frame that dispatched nothing didn't ask for its rows.
+        if let Some((rows, _)) = log.given.take()
+            && let Some(recorded) = rows.into_iter().next()
+        {
+            log.difference.get_or_insert(RowDifference { row: 0, recorded: Some(recorded), computed: None });
+        }
+        log.difference.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        // Nobody panics while holding it with something half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A model runtime with a tap on it.
+pub(crate) struct InferenceTap {
+    models: Box<dyn ModelRuntime>,
+    log: InferenceLog,
+}
+
+impl InferenceTap {
+    pub(crate) fn new(models: Box<dyn ModelRuntime>, log: InferenceLog) -> Self {
+        Self { models, log }
+    }
+}
+
+impl ModelRuntime for InferenceTap {
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        let given = self.log.lock().given.take();
+        let difference = match given {
+            Some((recorded, Inference::Recompute)) => {
+                self.models.infer(batches, results);
+                compare(&recorded, results)
+            }
+            Some((recorded, Inference::Recorded | Inference::RecordedThenComputed)) => {
+                let asked = batches.iter().map(|batch| batch.rows.len()).sum();
+                give_back(&recorded, asked, results)
+            }
+            None => {
+                self.models.infer(batches, results);
+                None
+            }
+        };
+        let mut log = self.log.lock();
+        log.difference = difference;
+        if log.recording {
+            let noted = results.rows.iter().map(|row| noted(results, row));
+            log.noted.extend(noted);
+        }
+    }
+}
+
+fn noted(results: &ModelResults, row: &RowResult) -> RecordedRow {
+    RecordedRow { status: row.status, output: results.output(row).to_vec() }
+}
+
+/// Puts what was recorded in the place of results. Rows that weren't have failed.
+fn give_back(recorded: &[RecordedRow], asked: usize, results: &mut ModelResults) -> Option<RowDifference> {
+    results.clear();
+    for row in recorded.iter().take(asked) {
+        let offset = results.bytes.len();
+        results.bytes.extend_from_slice(&row.output);
+        results.rows.push(RowResult { status: row.status, offset, bytes: row.output.len() });
+    }
+    let failed = RowResult { status: InferenceStatus::Failed, offset: 0, bytes: 0 };
+    results.rows.resize(asked, failed);
+    let row = recorded.len().min(asked);
+    let computed = (asked > row).then(|| noted(results, &failed));
+    (recorded.len() != asked).then(|| RowDifference { row, recorded: recorded.get(row).cloned(), computed })
+}
+
+/// The first row that was computed otherwise.
+fn compare(recorded: &[RecordedRow], results: &ModelResults) -> Option<RowDifference> {
+    let rows = recorded.len().max(results.rows.len());
+    (0..rows).find_map(|row| {
+        let recorded = recorded.get(row).cloned();
+        let computed = results.rows.get(row).map(|row| noted(results, row));
+        (recorded != computed).then_some(RowDifference { row, recorded, computed })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_engine_components::ModelId;
+
+    use super::*;
+
+    /// Gives back each row, and counts its calls.
+    struct Echo(Arc<Mutex<u32>>);
+
+    impl ModelRuntime for Echo {
+        fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+            results.clear();
+            *self.0.lock().unwrap() += 1;
+            for row in batches.iter().flat_map(|batch| batch.rows) {
+                let offset = results.bytes.len();
+                results.bytes.extend_from_slice(row);
+                results.rows.push(RowResult { status: InferenceStatus::Ok, offset, bytes: row.len() });
+            }
+        }
+    }
+
+    fn row(output: &[u8]) -> RecordedRow {
+        RecordedRow { status: InferenceStatus::Ok, output: output.to_vec() }
+    }
+
+    fn infer(tap: &mut InferenceTap, rows: &[&[u8]]) -> Vec<RecordedRow> {
+        let mut results = ModelResults::default();
+        tap.infer(&[ModelBatch { model: ModelId(1), rows }], &mut results);
+        results.rows.iter().map(|row| noted(&results, row)).collect()
+    }
+
+    #[test]
+    fn what_was_recorded_comes_back_and_nothing_is_computed() {
+        let (calls, log) = (Arc::new(Mutex::new(0)), InferenceLog::default());
+        let mut tap = InferenceTap::new(Box::new(Echo(Arc::clone(&calls))), log.clone());
+        assert_eq!(infer(&mut tap, &[b"a"]), [row(b"a")]);
+        assert!(log.take().is_empty(), "nobody asked for a recording");
+        log.record();
+        assert_eq!(infer(&mut tap, &[b"a", b"bc"]), [row(b"a"), row(b"bc")]);
+        assert_eq!(log.take(), [row(b"a"), row(b"bc")]);
+        log.give(vec![row(b"x"), row(b"yz")], Inference::Recorded);
+        assert_eq!(infer(&mut tap, &[b"a", b"bc"]), [row(b"x"), row(b"yz")]);
+        assert_eq!((log.end_frame(), *calls.lock().unwrap()), (None, 2));
+    }
+
+    #[test]
+    fn rows_that_differ_or_are_missing_are_named() {
+        let log = InferenceLog::default();
+        let mut tap = InferenceTap::new(Box::new(Echo(Arc::default())), log.clone());
+        log.give(vec![row(b"a"), row(b"b")], Inference::Recompute);
+        infer(&mut tap, &[b"a", b"c"]);
+        let differs = RowDifference { row: 1, recorded: Some(row(b"b")), computed: Some(row(b"c")) };
+        assert_eq!(log.end_frame(), Some(differs));
+        log.give(vec![row(b"a")], Inference::Recorded);
+        let failed = RecordedRow { status: InferenceStatus::Failed, output: Vec::new() };
+        assert_eq!(infer(&mut tap, &[b"a", b"b"]), [row(b"a"), failed.clone()]);
+        assert_eq!(log.end_frame(), Some(RowDifference { row: 1, recorded: None, computed: Some(failed) }));
+        log.give(vec![row(b"a")], Inference::Recompute);
+        let missing = RowDifference { row: 0, recorded: Some(row(b"a")), computed: None };
+        assert_eq!((log.end_frame(), log.end_frame()), (Some(missing), None));
+    }
+}

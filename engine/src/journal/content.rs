@@ -1,0 +1,230 @@
+//! A frame as the payload of a record: what differs from the frame before, in as few bytes as that takes.
+//!
+//! | part | bytes |
+//! |---|---|
+//! | number of the frame | varint |
+//! | flags | 1 |
+//! | digest | 16 |
+//! | which lanes differ from the frame before: bit `n` for lane `n` | varint |
+//! | those lanes, in order | 16 each |
+//! | with flag `NAMES`: how many native components there are, then each one's name as length and UTF-8 | varints and bytes |
+//! | if there are native components: which digests differ, bit `n % 8` of byte `n / 8` for component `n` | 1 for 8 |
+//! | those digests, in order | 16 each |
+//! | with flag `MEMORIES`: the digest of all memories | 16 |
+//! | with flag `INFERENCE`: how many rows there are, then of each its status, the length of its output, the output | varints and bytes |
+//! | with flag `INPUTS`: the inputs, as postcard writes them | to the end |
+//!
+//! In a frame with flag `KEY`, the frame before counts as all zeros without native components.
+
+use wasm_engine_abi::InferenceStatus;
+use wasm_engine_components::{Digest, FrameInputs, Lane, Lanes};
+
+use super::{JournalFrame, RecordedRow};
+
+const KEY: u8 = 1;
+const NAMES: u8 = 2;
+const MEMORIES: u8 = 4;
+const INFERENCE: u8 = 8;
+const INPUTS: u8 = 16;
+const FLAGS: u8 = KEY | NAMES | MEMORIES | INFERENCE | INPUTS;
+
+// The mask of lanes is a number of 64 bits.
+const _: () = assert!(Lane::COUNT <= 64);
+
+/// The frame before, as far as the next one is told from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Before {
+    lanes: Lanes,
+    native: Vec<(String, Digest)>,
+}
+
+impl Before {
+    /// The frame is now the one before.
+    pub fn set(&mut self, frame: &JournalFrame) {
+        self.lanes = frame.lanes;
+        self.native.clone_from(&frame.native);
+    }
+}
+
+/// Appends a frame's payload. `before` is ignored in a keyframe.
+pub(super) fn encode(
+    frame: &JournalFrame,
+    before: &Before,
+    key: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), postcard::Error> {
+    let zeros = Before::default();
+    let before = if key { &zeros } else { before };
+    let same_names = before.native.iter().map(|(name, _)| name).eq(frame.native.iter().map(|(name, _)| name));
+    let inputs = !(frame.inputs.events.is_empty() && frame.inputs.commands.is_empty() && frame.inputs.swaps.is_empty());
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    put_number(out, frame.frame);
+    out.push(
+        flag(key, KEY)
+            | flag(!same_names, NAMES)
+            | flag(frame.memories.is_some(), MEMORIES)
+            | flag(!frame.inference.is_empty(), INFERENCE)
+            | flag(inputs, INPUTS),
+    );
+    put_digest(out, frame.digest);
+    let lanes = || frame.lanes.0.iter().zip(&before.lanes.0).map(|(now, before)| (*now, now != before));
+    put_number(out, lanes().enumerate().fold(0, |mask, (lane, (_, differs))| mask | u64::from(differs) << lane));
+    lanes().filter(|(_, differs)| *differs).for_each(|(digest, _)| put_digest(out, digest));
+    if !same_names {
+        put_number(out, frame.native.len() as u64);
+        frame.native.iter().for_each(|(name, _)| put_bytes(out, name.as_bytes()));
+    }
+    put_native(frame, if same_names { &before.native } else { &[] }, out);
+    if let Some(digest) = frame.memories {
+        put_digest(out, digest);
+    }
+    if !frame.inference.is_empty() {
+        put_number(out, frame.inference.len() as u64);
+        for row in &frame.inference {
+            put_number(out, row.status as u64);
+            put_bytes(out, &row.output);
+        }
+    }
+    if inputs {
+        *out = postcard::to_extend(&frame.inputs, std::mem::take(out))?;
+    }
+    Ok(())
+}
+
+fn put_native(frame: &JournalFrame, before: &[(String, Digest)], out: &mut Vec<u8>) {
+    let mask = out.len();
+    out.resize(mask + frame.native.len().div_ceil(8), 0);
+    for (n, (_, digest)) in frame.native.iter().enumerate() {
+        if *digest != before.get(n).map_or(Digest(0), |(_, digest)| *digest) {
+            out[mask + n / 8] |= 1 << (n % 8);
+            put_digest(out, *digest);
+        }
+    }
+}
+
+/// Why a payload isn't a frame's. Its checksum was right, so whoever wrote it did so.
+pub(super) type Misfit = &'static str;
+
+/// The frame that a payload holds, and whether it is a keyframe. It becomes the one before.
+pub(super) fn decode(payload: &[u8], before: &mut Before) -> Result<(JournalFrame, bool), Misfit> {
+    let mut rest = Rest(payload);
+    let number = rest.number()?;
+    let flags = rest.byte()?;
+    if flags & !FLAGS != 0 {
+        return Err("has a flag that isn't known");
+    }
+    if flags & KEY != 0 {
+        *before = Before::default();
+    }
+    let mut frame = JournalFrame { frame: number, digest: rest.digest()?, ..JournalFrame::default() };
+    frame.lanes = before.lanes;
+    let mask = rest.number()?;
+    if mask.checked_shr(Lane::COUNT as u32).unwrap_or(0) != 0 {
+        return Err("has a lane that isn't known");
+    }
+    for (lane, digest) in frame.lanes.0.iter_mut().enumerate() {
+        if mask >> lane & 1 != 0 {
+            *digest = rest.digest()?;
+        }
+    }
+    frame.native = rest.native(flags & NAMES != 0, &before.native)?;
+    if flags & MEMORIES != 0 {
+        frame.memories = Some(rest.digest()?);
+    }
+    if flags & INFERENCE != 0 {
+        for _ in 0..rest.number()? {
+            frame.inference.push(rest.row()?);
+        }
+    }
+    if flags & INPUTS != 0 {
+        let (inputs, left) =
+            postcard::take_from_bytes::<FrameInputs>(rest.0).map_err(|_| "has inputs that can't be read")?;
+        (frame.inputs, rest.0) = (inputs, left);
+    }
+    if !rest.0.is_empty() {
+        return Err("goes on behind the end of its frame");
+    }
+    before.set(&frame);
+    Ok((frame, flags & KEY != 0))
+}
+
+/// What is left of a payload. No length that it states is believed before the bytes are there.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn bytes(&mut self, length: u64) -> Result<&'a [u8], Misfit> {
+        let length = usize::try_from(length).ok().filter(|length| *length <= self.0.len());
+        let (bytes, rest) = self.0.split_at(length.ok_or("ends in the middle of its frame")?);
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn byte(&mut self) -> Result<u8, Misfit> {
+        Ok(self.bytes(1)?[0])
+    }
+
+    fn number(&mut self) -> Result<u64, Misfit> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.byte()?;
+            let part = u64::from(byte & 0x7f);
+            if part << shift >> shift != part {
+                break;
+            }
+            number |= part << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err("has a number of more than 64 bits")
+    }
+
+    fn digest(&mut self) -> Result<Digest, Misfit> {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(self.bytes(16)?);
+        Ok(Digest(u128::from_le_bytes(bytes)))
+    }
+
+    fn native(&mut self, names: bool, before: &[(String, Digest)]) -> Result<Vec<(String, Digest)>, Misfit> {
+        let mut native = if names { Vec::new() } else { before.to_vec() };
+        if names {
+            for _ in 0..self.number()? {
+                let length = self.number()?;
+                let name = std::str::from_utf8(self.bytes(length)?).map_err(|_| "has a name that isn't text")?;
+                native.push((name.to_owned(), Digest(0)));
+            }
+        }
+        let mask = self.bytes(native.len().div_ceil(8) as u64)?;
+        for (n, (_, digest)) in native.iter_mut().enumerate() {
+            if mask[n / 8] >> (n % 8) & 1 != 0 {
+                *digest = self.digest()?;
+            }
+        }
+        Ok(native)
+    }
+
+    fn row(&mut self) -> Result<RecordedRow, Misfit> {
+        let status = self.number()?;
+        let status = InferenceStatus::ALL.into_iter().find(|one| *one as u64 == status);
+        let status = status.ok_or("has a status of inference that isn't known")?;
+        let length = self.number()?;
+        Ok(RecordedRow { status, output: self.bytes(length)?.to_vec() })
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_digest(out: &mut Vec<u8>, digest: Digest) {
+    out.extend_from_slice(&digest.0.to_le_bytes());
+}

@@ -1,0 +1,81 @@
+//! What is wrong with a journal, in words: which file, which byte, what to do.
+
+use std::io;
+use std::path::Path;
+
+use super::TornTail;
+use super::format::{FORMAT_VERSION, HeaderFault, at};
+use crate::problem::Problem;
+
+/// What to do about damage.
+const HELP: &str = "take the file from a copy of the run directory; without one, `run` the scenario again";
+
+/// The file isn't as it was written.
+pub(super) fn damaged(file: &Path, offset: u64, why: &str) -> Problem {
+    Problem::new(format!("is damaged at byte {offset}: {why}")).file(file).help(HELP)
+}
+
+/// The segment's header is none.
+pub(super) fn header(file: &Path, fault: HeaderFault) -> Problem {
+    match fault {
+        HeaderFault::Magic => damaged(file, 0, "it doesn't begin as a segment of a journal does"),
+        HeaderFault::Sum => damaged(file, 0, "its header doesn't match its checksum"),
+        HeaderFault::Version(version) => {
+            let version = format!(
+                "has the journal format {version} (at byte {}), this engine reads {FORMAT_VERSION}",
+                at::VERSION
+            );
+            Problem::new(version)
+                .file(file)
+                .help("use the version of the engine that made this run; `manifest.toml` names it")
+        }
+    }
+}
+
+/// A record of a kind that isn't known.
+pub(super) fn unknown_kind(file: &Path, offset: u64, kind: u8) -> Problem {
+    Problem::new(format!("has a record of kind {kind} at byte {offset}, which this engine doesn't know"))
+        .file(file)
+        .help("use the version of the engine that made this run; `manifest.toml` names it")
+}
+
+/// The segment is of another run.
+pub(super) fn other_run(file: &Path, found: u128, run_id: u128) -> Problem {
+    let what = format!("belongs to another run (at byte {}): {found:032x}, not {run_id:032x}", at::RUN);
+    Problem::new(what).file(file).help(HELP)
+}
+
+/// A segment isn't there, but a later one is, or none is.
+pub(super) fn missing(file: &Path, later: Option<&Path>) -> Problem {
+    let what = match later.and_then(Path::file_name) {
+        Some(later) => format!("is missing, but {} is there", later.display()),
+        None => "is missing".to_owned(),
+    };
+    Problem::new(what).file(file).help(HELP)
+}
+
+/// What can't be read.
+pub(super) fn unreadable(file: &Path, error: &io::Error) -> Problem {
+    Problem::new(format!("can't be read: {error}")).file(file)
+}
+
+/// What can't be written.
+pub(super) fn unwritable(file: &Path, error: &io::Error) -> Problem {
+    let problem = Problem::new(format!("can't be written: {error}")).file(file);
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
+            problem.help("make room, then `resume` the run: it goes on from the last whole frame that was written")
+        }
+        io::ErrorKind::AlreadyExists => problem.help("name another folder with --out; a run never overwrites another"),
+        _ => problem.help("name a folder that you may write to with --out"),
+    }
+}
+
+/// A torn tail where none may be, because the run ended orderly.
+pub(super) fn torn(tail: &TornTail) -> Problem {
+    let why = match tail.bytes {
+        0 => "it is empty, although the run ended orderly".to_owned(),
+        bytes => format!("the last {bytes} bytes are no whole record, although the run ended orderly"),
+    };
+    damaged(&tail.file, tail.offset, &why)
+}

@@ -1,0 +1,111 @@
+//! The journal of a run: for each frame what came in, what models answered, and the digests, in files that survive a crash.
+//!
+//! Written by the recorder with a [`JournalWriter`], from a thread of its own; read by replay, resume, inspect and diff with a
+//! [`Journal`]. The bytes are described in `docs/RUN_FORMAT.md`. In short:
+//!
+//! - The files are segments, `000000.wej` and so on. Each has a header and records; each can be read without those before it.
+//! - A record is a header, a payload and a checksum ([`format`]). A record's header is bound to the run, the segment and the
+//!   offset, so a record can be told from other bytes wherever one begins to read, and links to the record before it.
+//! - A frame's payload says what differs from the frame before ([`content`]); every
+//!   [`JOURNAL_KEYFRAME_FRAMES`](wasm_engine_components::limits::JOURNAL_KEYFRAME_FRAMES) frames and at the start of a segment
+//!   it says all, so that any frame can be read without all those before.
+//!
+//! What a reader finds wrong is one of two things. A *torn tail* is what a crash leaves: the last segment ends in bytes that are
+//! no whole record. Whole frames before it count, and the run goes on from there. Everything else is *damage*, and a
+//! [`Problem`](crate::problem::Problem) that names the file and the byte: there is never a frame that wasn't written.
+
+mod content;
+mod damage;
+mod format;
+mod frames;
+mod open;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use wasm_engine_abi::InferenceStatus;
+use wasm_engine_components::limits::JOURNAL_SEGMENT_BYTES_MAX;
+use wasm_engine_components::{Digest, FrameInputs, Lanes};
+
+pub use format::FORMAT_VERSION;
+pub use frames::Frames;
+pub use open::Journal;
+pub use writer::JournalWriter;
+
+/// What the journal keeps of one frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalFrame {
+    /// Number of the frame.
+    pub frame: u64,
+    /// What entered the world.
+    pub inputs: FrameInputs,
+    /// What models answered to the rows that were dispatched in this frame, in the order of the dispatch.
+    pub inference: Vec<RecordedRow>,
+    /// The digest at the frame's end.
+    pub digest: Digest,
+    /// Its lanes.
+    pub lanes: Lanes,
+    /// The digest of each registered component of authors, by name.
+    pub native: Vec<(String, Digest)>,
+    /// The digest of all guests' memories, where it was taken after this frame.
+    pub memories: Option<Digest>,
+}
+
+/// What a model answered to one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedRow {
+    /// How it went.
+    pub status: InferenceStatus,
+    /// The outputs, concatenated.
+    pub output: Vec<u8>,
+}
+
+/// The orderly end of a run. Nothing follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// How many frames the journal holds.
+    pub frames: u64,
+    /// The run's digest.
+    pub digest: Digest,
+}
+
+/// What a crash left behind the last whole record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The last segment.
+    pub file: PathBuf,
+    /// Where the first byte lies that isn't part of a whole record.
+    pub offset: u64,
+    /// How many bytes there are from there to the file's end. None, where not even the segment's header was written.
+    pub bytes: u64,
+}
+
+/// How a journal is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalOptions {
+    /// Number of the first frame: 0 but for a run that begins with another run's snapshot.
+    pub first_frame: u64,
+    /// Size at which a segment is followed by the next, in bytes.
+    pub segment_bytes_max: u32,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self { first_frame: 0, segment_bytes_max: JOURNAL_SEGMENT_BYTES_MAX }
+    }
+}
+
+/// The file of a segment.
+fn segment_path(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("{number:06}.wej"))
+}
+
+/// The number of the segment that a file's name stands for.
+fn segment_number(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".wej")?;
+    // Only the one form that is written: not `+1`, not `01`.
+    digits.parse().ok().filter(|number| format!("{number:06}") == digits)
+}

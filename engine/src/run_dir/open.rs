@@ -1,0 +1,235 @@
+//! A run directory that was written, opened again: its manifest, its scenario, its journal, and what it takes to build its
+//! simulation. Nothing of it is believed that its checksums don't confirm.
+
+use std::path::{Path, PathBuf};
+
+use wasm_engine_components::limits::{MODULE_BYTES_MAX, SCENARIO_BYTES_MAX};
+
+use super::lock::RunLock;
+use super::manifest::Manifest;
+use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, module_copy, not_recorded};
+use crate::files::{self, FileProblem, hex, sha256};
+use crate::inference::Inference;
+use crate::journal::{Journal, JournalFrame};
+use crate::problem::{Problem, Problems};
+use crate::scenario::{LoadOptions, Scenario, parse};
+use crate::simulation::{LoadedModel, RecordedModels, SimulationOptions};
+use crate::snapshot;
+
+/// What a run directory is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To read it, beside others who do.
+    Read,
+    /// To go on with the run: nobody else may have it.
+    Write,
+}
+
+/// An open run directory.
+pub struct OpenRun {
+    /// The folder.
+    pub path: PathBuf,
+    /// What was run.
+    pub manifest: Manifest,
+    /// The scenario as it was run: with the run's parameters, seed and number of frames.
+    pub scenario: Scenario,
+    /// Its journal.
+    pub journal: Journal,
+    /// What a person should know of it: copies that are damaged and weren't needed.
+    pub warnings: Vec<String>,
+    _lock: RunLock,
+}
+
+impl OpenRun {
+    /// Opens a run directory.
+    ///
+    /// # Errors
+    /// It isn't one, is in use, was recorded by another version, or is damaged.
+    pub fn open(path: &Path, access: Access) -> Result<Self, Problems> {
+        let manifest = Manifest::read(path)?;
+        let lock = match access {
+            Access::Read => RunLock::shared(path)?,
+            Access::Write => RunLock::exclusive(path)?,
+        };
+        if !manifest.recorded {
+            return Err(not_recorded(path).into());
+        }
+        let mut scenario = recorded_scenario(path, &manifest, &[])?;
+        scenario.seed = manifest.seed;
+        scenario.frames = manifest.frames;
+        let mut warnings = Vec::new();
+        resolve_modules(path, &manifest, &mut scenario, &mut warnings)?;
+        resolve_models(&manifest, &mut scenario);
+        let journal = Journal::open(&path.join(JOURNAL), manifest.id)?;
+        let run = Self { path: path.to_path_buf(), manifest, scenario, journal, warnings, _lock: lock };
+        run.check_end()?;
+        Ok(run)
+    }
+
+    /// A run that has a summary has ended in order: then its journal has an end, and nothing is torn.
+    fn check_end(&self) -> Result<(), Problem> {
+        if self.has_ended() { self.journal.ended().map(drop) } else { Ok(()) }
+    }
+
+    /// Whether the run ended in order: there is a summary.
+    pub fn has_ended(&self) -> bool {
+        self.path.join(SUMMARY).exists()
+    }
+
+    /// The number of the first frame that was recorded here: not 0 for a branch.
+    pub fn first_frame(&self) -> u64 {
+        self.manifest.first_frame()
+    }
+
+    /// The number after the last frame that was recorded.
+    pub fn end_frame(&self) -> u64 {
+        self.first_frame() + self.journal.frames_count()
+    }
+
+    /// The record of a frame.
+    ///
+    /// # Errors
+    /// It can't be read, or isn't there.
+    pub fn frame(&self, frame: u64) -> Result<JournalFrame, Problem> {
+        let missing = || Problem::new(format!("frame {frame} wasn't recorded")).file(&self.path);
+        self.journal.frame(frame)?.ok_or_else(missing)
+    }
+
+    /// The folder of the snapshots.
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join(SNAPSHOTS)
+    }
+
+    /// The frames before which there are snapshots, ascending.
+    pub fn snapshot_frames(&self) -> Vec<u64> {
+        // Without the folder there are none: a run needs none.
+        snapshot::list(&self.snapshots()).unwrap_or_default()
+    }
+
+    /// How its simulation is built. What isn't said here is the caller's.
+    pub fn simulation_options(&self, inference: Inference, options: SimulationOptions) -> SimulationOptions {
+        let recorded = || RecordedModels {
+            models: self
+                .scenario
+                .models
+                .iter()
+                .filter_map(|entry| {
+                    let facts = self.manifest.models.get(&entry.name)?;
+                    let sha256 = entry.sha256?;
+                    Some(LoadedModel { name: entry.name.clone(), sha256, row_bytes: facts.row_bytes })
+                })
+                .collect(),
+            refused_swaps: self.manifest.refused_swaps.clone(),
+        };
+        SimulationOptions {
+            seed: None,
+            digest_memories: self.manifest.digest == "full",
+            recorded_models: (inference == Inference::Recorded).then(recorded),
+            ..options
+        }
+    }
+}
+
+/// The scenario of a run, as it was then; with further assignments of parameters.
+///
+/// # Errors
+/// Its text was changed, or doesn't take the parameters.
+pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]) -> Result<Scenario, Problems> {
+    let file = path.join(SCENARIO);
+    let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(&file);
+    let bytes = files::read_at_most(&file, SCENARIO_BYTES_MAX + 1).map_err(unreadable)?;
+    let damaged = || {
+        Problem::new(format!(
+            "isn't what was run: its sha256 is {}, and the manifest says {}",
+            hex(&sha256(&bytes)),
+            manifest.scenario.sha256
+        ))
+        .file(&file)
+        .help("it was changed or damaged after the run: put it back as it was")
+    };
+    if hex(&sha256(&bytes)) != manifest.scenario.sha256 {
+        return Err(damaged().into());
+    }
+    let text = String::from_utf8(bytes.clone()).map_err(|_| damaged())?;
+    let mut all = manifest.set();
+    all.extend_from_slice(set);
+    let options = LoadOptions { set: all, input: manifest.input.as_ref().map(PathBuf::from), recorded: true };
+    let mut scenario = parse(text, &manifest.scenario.path, &options)?;
+    scenario.name.clone_from(&manifest.scenario.name);
+    Ok(scenario)
+}
+
+/// Finds the modules: their copies in the run directory, or else the files that they were copied from.
+pub(crate) fn resolve_modules(
+    path: &Path,
+    manifest: &Manifest,
+    scenario: &mut Scenario,
+    warnings: &mut Vec<String>,
+) -> Result<(), Problem> {
+    for module in &mut scenario.modules {
+        // A branch may have set another one.
+        let of_run = manifest.modules.get(&module.name);
+        let Some(facts) = of_run.filter(|facts| facts.path == module.path) else { continue };
+        let stated = parse_hash(&facts.sha256);
+        let copy = path.join(FILES).join(stated.map_or_else(String::new, |hash| module_copy(&hash)));
+        let of_copy = files::read_checked(&copy, MODULE_BYTES_MAX, stated);
+        let chosen = match of_copy {
+            Ok(_) => copy,
+            Err(of_copy) => {
+                let of_original = files::read_checked(&facts.path, MODULE_BYTES_MAX, stated);
+                if let Err(of_original) = of_original {
+                    return Err(no_module(&module.name, &copy, &of_copy, &facts.path, &of_original));
+                }
+                warnings.push(format!(
+                    "{}: the copy of module `{}` {}; {} is used, which is the same",
+                    copy.display(),
+                    module.name,
+                    changed(&of_copy),
+                    facts.path.display()
+                ));
+                facts.path.clone()
+            }
+        };
+        module.path = chosen;
+        module.sha256 = stated;
+    }
+    Ok(())
+}
+
+/// What both files of a module are told.
+fn no_module(name: &str, copy: &Path, of_copy: &FileProblem, path: &Path, of_original: &FileProblem) -> Problem {
+    let what = format!(
+        "the module `{name}` of this run isn't there any more: its copy {}, and {} {}",
+        changed(of_copy),
+        path.display(),
+        changed(of_original)
+    );
+    Problem::new(what).file(copy).help("put one of the two back as it was when the run was recorded")
+}
+
+fn changed(problem: &FileProblem) -> String {
+    match problem {
+        FileProblem::WrongHash { found, .. } => format!("was changed since the run (its sha256 is {found})"),
+        other => other.to_string(),
+    }
+}
+
+/// The models are where they were, and must be what they were.
+fn resolve_models(manifest: &Manifest, scenario: &mut Scenario) {
+    for model in &mut scenario.models {
+        let Some(facts) = manifest.models.get(&model.name) else { continue };
+        model.path.clone_from(&facts.path);
+        model.sha256 = parse_hash(&facts.sha256);
+    }
+}
+
+fn parse_hash(digits: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if digits.len() != 64 || !digits.is_ascii() {
+        return None;
+    }
+    for (at, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(hash)
+}

@@ -1,0 +1,205 @@
+//! A run on its way into a run directory: the sink of the main loop, and a tee at its source. It also keeps the sums of the
+//! summary, and says when a snapshot is due.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasm_engine_components::{FrameInputs, FrameRecord};
+
+use super::{COLLECTED, Entry, RunDir};
+use crate::events::EventCounts;
+use crate::frame_loop::{FrameSink, FrameSource};
+use crate::problem::RunError;
+use crate::simulation::Simulation;
+use crate::summary::{Collector, Summary};
+
+/// Least time between two snapshots, where nobody says how often.
+const PERIOD_MIN: Duration = Duration::from_secs(30);
+/// Of that time, the part for which taking them may stop the run: 1 in so many.
+const COST_SHARE: u32 = 50;
+/// A run that ends gets a last snapshot if the one before is at least this old.
+const LAST_PERIOD_MIN: Duration = Duration::from_secs(2);
+/// Each so manieth snapshot is a whole one, so that no chain of them is longer.
+const CHAIN_MAX: u32 = 16;
+
+/// A run that is being recorded.
+pub struct Recording {
+    run_dir: RunDir,
+    collector: Collector,
+    /// What went into the frame in hand.
+    taken: Arc<Mutex<Taken>>,
+    snapshots: Option<Snapshots>,
+}
+
+#[derive(Default)]
+struct Taken {
+    inputs: FrameInputs,
+    counts: EventCounts,
+}
+
+/// When snapshots are taken. None of it is state: where a run is looked at changes nothing of it.
+struct Snapshots {
+    /// After each so many frames; `None` for the engine's own measure.
+    every: Option<u64>,
+    last: Instant,
+    cost: Duration,
+    taken: u32,
+    asked: Arc<AtomicBool>,
+}
+
+/// A source that also tells a recording what it gives.
+pub struct Tee<S> {
+    source: S,
+    taken: Arc<Mutex<Taken>>,
+}
+
+impl<S: FrameSource> FrameSource for Tee<S> {
+    type Error = S::Error;
+
+    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, S::Error> {
+        let inputs = self.source.next_frame(frame)?;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inputs) = inputs.as_ref().filter(|inputs| !inputs.is_empty()) {
+            taken.inputs = inputs.clone();
+        }
+        taken.counts = self.source.counts();
+        Ok(inputs)
+    }
+
+    fn counts(&self) -> EventCounts {
+        self.source.counts()
+    }
+}
+
+impl Recording {
+    /// Records a run into `run_dir`. Where `snapshots` isn't said, there are none; else one after each so many frames, or, for
+    /// `Some(None)`, when the engine thinks that it is time.
+    pub fn new(run_dir: RunDir, simulation: &Simulation, snapshots: Option<Option<u64>>) -> Self {
+        if snapshots.is_some() {
+            simulation.inference().record();
+        }
+        let snapshots = snapshots.map(|every| Snapshots {
+            every,
+            last: Instant::now(),
+            cost: Duration::ZERO,
+            taken: 0,
+            asked: Arc::default(),
+        });
+        Self { run_dir, collector: Collector::default(), taken: Arc::default(), snapshots }
+    }
+
+    /// Goes on with the sums of a run that was stopped.
+    #[must_use]
+    pub fn with_collected(mut self, collector: Collector) -> Self {
+        self.collector = collector;
+        self
+    }
+
+    /// The source that the main loop is to read from instead of `source`.
+    pub fn tee<S: FrameSource>(&self, source: S) -> Tee<S> {
+        Tee { source, taken: Arc::clone(&self.taken) }
+    }
+
+    /// What is set to ask for a snapshot after the frame in hand.
+    pub fn snapshot_request(&self) -> Option<Arc<AtomicBool>> {
+        self.snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.asked))
+    }
+
+    /// The sums so far.
+    pub const fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    /// The run directory.
+    pub const fn run_dir(&self) -> &RunDir {
+        &self.run_dir
+    }
+
+    /// Takes the record of a frame that the journal has already.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn append_again(&mut self, record: FrameRecord, simulation: &Simulation) -> Result<(), RunError> {
+        self.collector.add(&record);
+        // The journal has these, too.
+        simulation.inference().take();
+        let inputs = self.take_inputs();
+        self.run_dir.append(Entry { inputs, record, journaled: true, ..Entry::default() })
+    }
+
+    fn take_inputs(&self) -> FrameInputs {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut taken.inputs)
+    }
+
+    /// Takes a snapshot now.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn snapshot(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
+        let state = self.save(simulation);
+        self.run_dir.snapshot(state, self.extras())
+    }
+
+    fn save(&mut self, simulation: &mut Simulation) -> crate::simulation::SavedState {
+        let full = self.snapshots.as_ref().is_none_or(|snapshots| snapshots.taken.is_multiple_of(CHAIN_MAX));
+        let started = Instant::now();
+        let state = simulation.save(full);
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.asked.store(false, Ordering::Relaxed);
+            snapshots.taken = snapshots.taken.wrapping_add(1);
+            snapshots.last = Instant::now();
+            snapshots.cost = started.elapsed();
+        }
+        state
+    }
+
+    /// What a run that goes on from a snapshot wants to know besides the state.
+    fn extras(&self) -> Vec<(String, Vec<u8>)> {
+        let counts = self.taken.lock().unwrap_or_else(PoisonError::into_inner).counts;
+        vec![(COLLECTED.to_owned(), self.collector.save(&counts))]
+    }
+
+    /// Ends the run: with a last snapshot, if there is much to run again otherwise, and the summary.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn finish(&mut self, simulation: &mut Simulation, summary: &Summary) -> Result<(), RunError> {
+        let is_due = |snapshots: &Snapshots| snapshots.every.is_none() && snapshots.last.elapsed() >= LAST_PERIOD_MIN;
+        if self.snapshots.as_ref().is_some_and(is_due) {
+            self.snapshot(simulation)?;
+        }
+        self.run_dir.finish(summary)
+    }
+}
+
+impl Snapshots {
+    /// Whether one is to be taken before the frame `next`.
+    fn is_due(&self, next: u64, is_busy: bool) -> bool {
+        let period = || PERIOD_MIN.max(self.cost * COST_SHARE);
+        self.asked.load(Ordering::Relaxed)
+            || match self.every {
+                Some(every) => next.is_multiple_of(every.max(1)),
+                None => !is_busy && self.last.elapsed() >= period(),
+            }
+    }
+}
+
+impl FrameSink for Recording {
+    type Error = RunError;
+
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), RunError> {
+        self.collector.add(&record);
+        let is_busy = self.run_dir.is_busy();
+        let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(record.frame + 1, is_busy));
+        let state = is_due.then(|| self.save(simulation));
+        let memories = state.as_ref().map(|state| state.guests.digest);
+        let (inputs, inference) = (self.take_inputs(), simulation.inference().take());
+        self.run_dir.append(Entry { inputs, inference, record, memories, journaled: false })?;
+        match state {
+            Some(state) => self.run_dir.snapshot(state, self.extras()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Branch: another run that has the frames of the first one up to a frame, and goes its own way from there, with other values
+//! of parameters. What a parameter can change is what happens from then on: limits, schedules, budgets, events, what new agents are
+//! given. Who there is, and what they have in their memories, is what it was.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use wasm_engine_components::FrameInputs;
+use wasm_engine_systems::state::{StateEntity, StateError};
+
+use super::follow::{JournalSource, Stop, follow};
+use super::traveller::Traveller;
+use crate::events::{self, EventCounts, EventSource};
+use crate::frame_loop::FrameSource;
+use crate::inference::Inference;
+use crate::problem::{Problem, Problems, RunError};
+use crate::run_dir::{
+    Branch, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, recorded_scenario, resolve_modules,
+};
+use crate::scenario::Scenario;
+use crate::simulation::{RestoreError, SavedState, Simulation, SimulationError, SimulationOptions};
+use crate::summary::Collector;
+
+/// How to branch.
+#[derive(Clone, Debug, Default)]
+pub struct BranchOptions {
+    /// The first frame that is the branch's own.
+    pub at: u64,
+    /// `NAME=VALUE`: parameters that are other ones from there on.
+    pub set: Vec<String>,
+    /// How many frames the branch is to have, those before it among them.
+    pub frames: Option<u64>,
+    /// A snapshot after each so many frames.
+    pub snapshot_every: Option<u64>,
+}
+
+/// A branch that is about to run.
+pub struct Branched {
+    /// Its simulation, in the state before its first own frame.
+    pub simulation: Simulation,
+    /// Where its inputs come from.
+    pub source: BranchSource,
+    /// Its recording.
+    pub recording: Recording,
+    /// Its scenario.
+    pub scenario: Scenario,
+    /// How many frames the scenario file says.
+    pub frames_expected: u64,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// The inputs of a branch: those of its scenario; or, where the first run's came from standard input, what was recorded of them.
+pub enum BranchSource {
+    /// Of the scenario.
+    Scenario(Box<EventSource>),
+    /// Of the journal.
+    Recorded(Box<JournalSource>),
+}
+
+impl FrameSource for BranchSource {
+    type Error = RunError;
+
+    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
+        match self {
+            Self::Scenario(source) => source.next_frame(frame),
+            Self::Recorded(source) => match source.next_frame(frame) {
+                Ok(inputs) => Ok(inputs),
+                Err(Stop::Error(error)) => Err(error),
+                Err(Stop::Diverged(_)) => unreachable!("a source compares no frames"),
+            },
+        }
+    }
+
+    fn counts(&self) -> EventCounts {
+        match self {
+            Self::Scenario(source) => source.counts(),
+            Self::Recorded(source) => source.counts(),
+        }
+    }
+}
+
+/// Prepares a branch: the first run's state is made, and the new run directory, which begins with it.
+///
+/// # Errors
+/// The first run can't be opened there; the parameters don't fit it; the folder can't be written; or a frame comes out
+/// otherwise than it was recorded.
+pub fn branch(
+    traveller: &Traveller<'_>,
+    options: &BranchOptions,
+    place: &Place,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Branched, BranchError> {
+    let run = traveller.run;
+    check_frame(run, options.at)?;
+    let (mut scenario, frames_expected) = scenario_of(run, options)?;
+    let mut warnings = run.warnings.clone();
+    resolve_modules(&run.path, &run.manifest, &mut scenario, &mut warnings).map_err(RunError::Input)?;
+    let mut arrival = traveller.at(options.at)?;
+    warnings.append(&mut arrival.warnings);
+    let state = arrival.simulation.save(true);
+    check_modules(run, &scenario)?;
+    let simulation = take_up(traveller, &scenario, &state)?;
+
+    let from_stdin = scenario.input.as_deref() == Some(Path::new("-"));
+    let source = match from_stdin {
+        true => {
+            let log = simulation.inference().clone();
+            let (source, _) = follow(run, &log, Inference::Recompute, options.at, scenario.frames, None);
+            BranchSource::Recorded(Box::new(source.of_a_branch(scenario.frames)))
+        }
+        false => {
+            let source = events::open(&scenario, Arc::clone(interrupted)).map_err(RunError::Input)?;
+            BranchSource::Scenario(Box::new(source.starting_at(options.at)))
+        }
+    };
+    let mut run_options = RunOptions::new(&simulation, &run.manifest.digest);
+    run_options.record = true;
+    run_options.snapshot_every = options.snapshot_every.or(run.manifest.snapshot_every);
+    run_options.branch = Some(provenance(run, options, &state));
+    let collected: Collector = arrival.collector;
+    let run_dir = RunDir::create_from(place, &scenario, &run_options, state, &collected, &arrival.events)?;
+    let recording = Recording::new(run_dir, &simulation, Some(run_options.snapshot_every)).with_collected(collected);
+    Ok(Branched { simulation, source, recording, scenario, frames_expected, warnings })
+}
+
+/// Why there is no branch.
+#[derive(Debug)]
+pub enum BranchError {
+    /// The first run didn't do again what it did, or can't be run.
+    Stop(Stop),
+    /// The scenario doesn't take the parameters.
+    Scenario(Problems),
+}
+
+impl<E: Into<Stop>> From<E> for BranchError {
+    fn from(error: E) -> Self {
+        Self::Stop(error.into())
+    }
+}
+
+fn check_frame(run: &OpenRun, at: u64) -> Result<(), RunError> {
+    let (first, end) = (run.first_frame(), run.end_frame());
+    if (first..=end).contains(&at) {
+        return Ok(());
+    }
+    let what = format!("the run has no state before frame {at}");
+    Err(RunError::Input(Problem::new(what).key("--at").help(format!("use {first} to {end}"))))
+}
+
+/// The scenario with the branch's parameters, and how many frames its file says. What the first run's command line said in the
+/// place of the file still holds, unless a parameter says otherwise.
+fn scenario_of(run: &OpenRun, options: &BranchOptions) -> Result<(Scenario, u64), BranchError> {
+    let manifest: &Manifest = &run.manifest;
+    let before = recorded_scenario(&run.path, manifest, &[]).map_err(BranchError::Scenario)?;
+    let mut scenario = recorded_scenario(&run.path, manifest, &options.set).map_err(BranchError::Scenario)?;
+    let frames_expected = scenario.frames;
+    if scenario.seed == before.seed {
+        scenario.seed = manifest.seed;
+    }
+    if scenario.frames == before.frames {
+        scenario.frames = manifest.frames;
+    }
+    scenario.frames = options.frames.unwrap_or(scenario.frames);
+    for model in &mut scenario.models {
+        let of_run = run.scenario.models.iter().find(|other| other.name == model.name);
+        if let Some(of_run) = of_run.filter(|of_run| of_run.path == model.path) {
+            model.sha256 = of_run.sha256;
+        }
+    }
+    if scenario.frames <= options.at {
+        let what = format!("the branch is to end with {} frames, before it begins", scenario.frames);
+        let help = format!("say how many frames it is to have with --frames, more than {}", options.at);
+        return Err(RunError::Input(Problem::new(what).key("--frames").help(help)).into());
+    }
+    Ok((scenario, frames_expected))
+}
+
+/// What agents have in their memories is their module's: another one wouldn't know what to do with it.
+fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
+    for (before, after) in run.scenario.groups.iter().zip(&scenario.groups) {
+        let [before, after_module] = [&run.scenario.modules[before.module], &scenario.modules[after.module]];
+        if before.sha256 != after_module.sha256 {
+            let what = format!("the branch gives group `{}` another module", after.name);
+            let help = "a branch can't do that; a scenario can, with [[swaps]]";
+            return Err(RunError::Input(Problem::new(what).file(&scenario.path).help(help)));
+        }
+    }
+    Ok(())
+}
+
+/// A simulation of the branch's scenario, in the first run's state.
+fn take_up(traveller: &Traveller<'_>, scenario: &Scenario, state: &SavedState) -> Result<Simulation, RunError> {
+    let options =
+        SimulationOptions { digest_memories: traveller.run.manifest.digest == "full", ..traveller.options.clone() };
+    let built =
+        Simulation::with_plugins(scenario, &options, &mut |line| eprintln!("{line}"), |app| (traveller.author)(app));
+    let mut simulation = built.map_err(|error| match error {
+        SimulationError::Threads(_) => RunError::Failed(Problem::new(error.to_string())),
+        _ => RunError::Input(Problem::new(error.to_string()).file(&scenario.path)),
+    })?;
+    let restored = simulation.restore(&state.world, std::slice::from_ref(&state.guests));
+    restored.map_err(|error| {
+        let what = match &error {
+            RestoreError::World(StateError::Unfit { entity: StateEntity::Group(id), problem, .. }) => {
+                let name = scenario.group(*id).map_or("?", |group| group.name.as_str());
+                format!("the run's state doesn't fit the branch: group {name}: {problem}")
+            }
+            other => format!("the run's state doesn't fit the branch: {other}"),
+        };
+        RunError::Input(
+            Problem::new(what).key("--set").help("a branch can't change who there is, nor what they are made of"),
+        )
+    })?;
+    Ok(simulation)
+}
+
+fn provenance(run: &OpenRun, options: &BranchOptions, state: &SavedState) -> Branch {
+    Branch {
+        run: run.path.clone(),
+        id: run.manifest.id,
+        frame: options.at,
+        digest: state.digest.to_string(),
+        set: options.set.clone(),
+    }
+}

@@ -1,0 +1,189 @@
+//! The main loop's two ends for a run that was recorded: frames come from its journal, and each record is held against it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wasm_engine_components::{FrameInputs, FrameRecord};
+
+use super::divergence::Divergence;
+use crate::events::{EventCounts, EventSource};
+use crate::frame_loop::{FrameSink, FrameSource};
+use crate::inference::{Inference, InferenceLog};
+use crate::journal::{Frames, JournalFrame};
+use crate::problem::{Problem, RunError};
+use crate::run_dir::OpenRun;
+use crate::simulation::Simulation;
+use crate::summary::Collector;
+
+/// Why a run didn't follow its recording to the end.
+#[derive(Debug)]
+pub enum Stop {
+    /// Something can't be read, or isn't what it was.
+    Error(RunError),
+    /// A frame came out otherwise.
+    Diverged(Box<Divergence>),
+}
+
+impl From<RunError> for Stop {
+    fn from(error: RunError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Error(RunError::Input(problem))
+    }
+}
+
+/// What the two ends share: the journal's record of the frame in hand.
+type Expected = Arc<Mutex<Option<JournalFrame>>>;
+
+/// Where a run's inputs come from after the recorded ones.
+pub struct Live {
+    /// The events.
+    pub source: EventSource,
+    /// Whether the source gives those of recorded frames, too. Then they must be what was recorded.
+    pub repeats: bool,
+}
+
+/// Inputs from a journal, and then, perhaps, from elsewhere.
+pub struct JournalSource {
+    frames: Frames,
+    expected: Expected,
+    log: InferenceLog,
+    inference: Inference,
+    /// The first frame that isn't taken from the journal.
+    to: u64,
+    live: Option<Live>,
+    /// Where the frames are a branch's: how many it has.
+    branch_frames: Option<u64>,
+    counts: EventCounts,
+}
+
+/// Holds each record against the journal's.
+pub struct Follower {
+    expected: Expected,
+    log: InferenceLog,
+    /// Sums over the frames, if they are wanted.
+    pub collector: Option<Collector>,
+    /// How many frames were as they were recorded.
+    pub checked: u64,
+}
+
+/// The two ends for the frames of `run` from `from` on, up to `to` and without it; then those of `live`, which are only passed on.
+pub fn follow(
+    run: &OpenRun,
+    log: &InferenceLog,
+    inference: Inference,
+    from: u64,
+    to: u64,
+    live: Option<Live>,
+) -> (JournalSource, Follower) {
+    let to = to.min(run.end_frame());
+    let frames = run.journal.frames_from(from);
+    let expected = Expected::default();
+    let counts = EventCounts::default();
+    let source = JournalSource {
+        frames,
+        expected: Arc::clone(&expected),
+        log: log.clone(),
+        inference,
+        to,
+        live,
+        branch_frames: None,
+        counts,
+    };
+    (source, Follower { expected, log: log.clone(), collector: None, checked: 0 })
+}
+
+impl JournalSource {
+    /// For a branch, which has `frames` frames: it is given the recorded inputs, and computes all else anew. After the last
+    /// recorded frame there are none.
+    #[must_use]
+    pub(super) fn of_a_branch(mut self, frames: u64) -> Self {
+        self.branch_frames = Some(frames);
+        self
+    }
+
+    fn recorded(&mut self, frame: u64) -> Result<FrameInputs, Stop> {
+        let missing = || Err(Problem::new(format!("the journal ends before frame {frame}")));
+        let recorded = self.frames.next().unwrap_or_else(missing)?;
+        if recorded.frame != frame {
+            let what = format!("the journal has frame {} where frame {frame} should be", recorded.frame);
+            return Err(Problem::new(what).into());
+        }
+        let inputs = recorded.inputs.clone();
+        if let Some(Live { source, repeats: true }) = &mut self.live {
+            let again = source.next_frame(frame)?.unwrap_or_default();
+            if again != inputs {
+                let what = format!("the events of frame {frame} aren't those that were recorded");
+                return Err(Problem::new(what)
+                    .help("put the events file back as it was when the run was recorded")
+                    .into());
+            }
+        }
+        let lines = inputs.events.len() + inputs.commands.len() + inputs.swaps.len();
+        self.counts.delivered += lines as u64;
+        if self.branch_frames.is_some() {
+            return Ok(inputs);
+        }
+        self.log.give(recorded.inference.clone(), self.inference);
+        *self.expected.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorded);
+        Ok(inputs)
+    }
+}
+
+impl FrameSource for JournalSource {
+    type Error = Stop;
+
+    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, Stop> {
+        if frame < self.to {
+            return self.recorded(frame).map(Some);
+        }
+        match &mut self.live {
+            Some(live) => Ok(live.source.next_frame(frame)?),
+            None => Ok(self.branch_frames.filter(|&frames| frame < frames).map(|_| FrameInputs::default())),
+        }
+    }
+
+    fn counts(&self) -> EventCounts {
+        match &self.live {
+            Some(Live { source, repeats: true }) => source.counts(),
+            Some(live) => self.counts.plus(&live.source.counts()),
+            None => self.counts,
+        }
+    }
+}
+
+impl Follower {
+    /// Holds the record of a frame against the journal's. Gives whether the journal has it.
+    ///
+    /// # Errors
+    /// It is another.
+    pub fn check(&mut self, record: &FrameRecord, simulation: &mut Simulation) -> Result<bool, Stop> {
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(expected) = expected else { return Ok(false) };
+        let row = self.log.end_frame();
+        let is_same = expected.digest == record.digest && row.is_none();
+        // All memories are digested where they were when the run was recorded.
+        let memories = expected.memories.filter(|_| is_same).map(|memories| (memories, simulation.memory_digest()));
+        if is_same && memories.is_none_or(|(recorded, found)| recorded == found) {
+            self.checked += 1;
+            return Ok(true);
+        }
+        let divergence = Divergence::new(&expected, record, row, memories.is_some());
+        Err(Stop::Diverged(Box::new(divergence)))
+    }
+}
+
+impl FrameSink for Follower {
+    type Error = Stop;
+
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Stop> {
+        self.check(&record, simulation)?;
+        if let Some(collector) = &mut self.collector {
+            collector.add(&record);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! Replay: a recorded run is run again, and every digest must be what it was.
+
+use wasm_engine_components::{Digest, FrameRecord};
+
+use super::divergence::Divergence;
+use super::follow::{Follower, Stop, follow};
+use super::traveller::Traveller;
+use crate::frame_loop::{self, FrameSink};
+use crate::problem::{Problem, RunError};
+use crate::simulation::Simulation;
+
+/// Which frames to replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayOptions {
+    /// The first frame that must be checked. Default: the first that was recorded.
+    pub from: Option<u64>,
+    /// The last frame that is checked. Default: the last that was recorded.
+    pub to: Option<u64>,
+}
+
+/// What a replay came to.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The first frame that was run: at or before the one asked for.
+    pub from: u64,
+    /// How many frames are as they were recorded.
+    pub checked: u64,
+    /// The digest of the last of those.
+    pub digest: Digest,
+    /// Where it parts from the recording, if it does.
+    pub divergence: Option<Box<Divergence>>,
+    /// What a person should know: damaged snapshots and copies that weren't needed.
+    pub warnings: Vec<String>,
+}
+
+/// Replays a run. `progress` is called after each frame.
+///
+/// # Errors
+/// A simulation can't be built, the journal can't be read, or frames are asked for that there aren't.
+pub fn replay(
+    traveller: &Traveller<'_>,
+    options: ReplayOptions,
+    progress: &mut (dyn FnMut(&FrameRecord) + Send),
+) -> Result<Replayed, RunError> {
+    let run = traveller.run;
+    let (first, end) = (run.first_frame(), run.end_frame());
+    let (from, to) = (options.from.unwrap_or(first), options.to.map_or(end, |to| to.saturating_add(1)));
+    check_range((first, end), from, to)?;
+    // From the beginning, no snapshot is believed: the beginning is known.
+    let mut arrival = traveller.start(if options.from.is_some() { from } else { first })?;
+    let mut warnings = run.warnings.clone();
+    warnings.append(&mut arrival.warnings);
+    let simulation = &mut arrival.simulation;
+    let (log, started) = (simulation.inference().clone(), simulation.next_frame());
+    let (mut source, follower) = follow(run, &log, traveller.inference, started, to, None);
+    let mut sink = Watched { follower, progress, digest: simulation.digest() };
+    let pool = simulation.pool();
+    let stop = pool.install(|| frame_loop::run(&mut *simulation, &mut source, &mut sink));
+    let (checked, digest) = (sink.follower.checked, sink.digest);
+    let divergence = match stop {
+        Ok(()) => None,
+        Err(Stop::Error(error)) => return Err(error),
+        Err(Stop::Diverged(mut divergence)) => {
+            divergence.explain(traveller, simulation)?;
+            Some(divergence)
+        }
+    };
+    Ok(Replayed { from: started, checked, digest, divergence, warnings })
+}
+
+fn check_range((first, end): (u64, u64), from: u64, to: u64) -> Result<(), RunError> {
+    let problem = |key: &str, what: String| {
+        let help = match end.checked_sub(1).filter(|&last| last >= first) {
+            Some(last) => format!("the run has the frames {first} to {last}"),
+            None => "no frame of the run was recorded".to_owned(),
+        };
+        Err(RunError::Input(Problem::new(what).key(key).help(help)))
+    };
+    if from < first || from > end {
+        return problem("--from", format!("frame {from} wasn't recorded"));
+    }
+    if to > end {
+        return problem("--to", format!("frame {} wasn't recorded", to - 1));
+    }
+    if to <= from && end > first {
+        return problem("--to", "it is before --from".to_owned());
+    }
+    Ok(())
+}
+
+/// Tells somebody of each frame.
+struct Watched<'a> {
+    follower: Follower,
+    progress: &'a mut (dyn FnMut(&FrameRecord) + Send),
+    digest: Digest,
+}
+
+impl FrameSink for Watched<'_> {
+    type Error = Stop;
+
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Stop> {
+        self.follower.check(&record, simulation)?;
+        self.digest = record.digest;
+        (self.progress)(&record);
+        Ok(())
+    }
+}

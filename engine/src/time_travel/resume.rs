@@ -1,0 +1,92 @@
+//! Resume: a run that was stopped, or killed, goes on. Frames that the journal has are run again from the last snapshot on, and
+//! checked; from its end on, it is a run like any other. Tables are cut back to the snapshot and written anew from there.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use wasm_engine_components::FrameRecord;
+
+use super::follow::{Follower, JournalSource, Live, Stop, follow};
+use super::traveller::Traveller;
+use crate::events;
+use crate::frame_loop::FrameSink;
+use crate::problem::{Problem, RunError};
+use crate::run_dir::{OpenRun, Recording, RunDir, Tee};
+use crate::simulation::Simulation;
+
+/// A run that is about to go on.
+pub struct Resumed {
+    /// Its simulation, in the state of the last snapshot.
+    pub simulation: Simulation,
+    /// Where its frames come from.
+    pub source: Tee<JournalSource>,
+    /// Where its records go.
+    pub sink: ResumeSink,
+    /// How many frames it has already.
+    pub frames: u64,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Checks the frames that the journal has, and records the others.
+pub struct ResumeSink {
+    follower: Follower,
+    /// The recording.
+    pub recording: Recording,
+}
+
+impl FrameSink for ResumeSink {
+    type Error = Stop;
+
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Stop> {
+        if self.follower.check(&record, simulation)? {
+            self.recording.append_again(record, simulation)?;
+        } else {
+            self.recording.append(record, simulation)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prepares a run to go on. Its scenario says how many frames it is to have.
+///
+/// # Errors
+/// Its simulation can't be built or its files can't be written; a file of it was changed, or is damaged.
+pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
+    let run = traveller.run;
+    check_input(run).map_err(RunError::Input)?;
+    let frames = run.end_frame();
+    let arrival = traveller.start(frames)?;
+    let (simulation, mut warnings) = (arrival.simulation, run.warnings.clone());
+    warnings.extend(arrival.warnings);
+    let from = simulation.next_frame();
+    let (log, digest) = (simulation.inference().clone(), simulation.digest());
+
+    let repeats = run.scenario.input.as_deref() != Some(Path::new("-"));
+    let source = events::open(&run.scenario, interrupted).map_err(RunError::Input)?;
+    let mut source = source.starting_at(if repeats { from } else { frames });
+    if !repeats {
+        source.set_counts(arrival.events);
+    }
+    let live = Some(Live { source, repeats });
+    let (source, follower) = follow(run, &log, traveller.inference, from, frames, live);
+    let run_dir = RunDir::reopen(run, arrival.tables.as_deref(), digest)?;
+    let snapshots = run.manifest.snapshot_every;
+    let recording = Recording::new(run_dir, &simulation, Some(snapshots)).with_collected(arrival.collector);
+    let source = recording.tee(source);
+    Ok(Resumed { simulation, source, sink: ResumeSink { follower, recording }, frames, warnings })
+}
+
+/// The events file must be what it was: events that come to other frames would make another run of it.
+fn check_input(run: &OpenRun) -> Result<(), Problem> {
+    let (Some(input), Some(stated)) = (&run.manifest.input, &run.manifest.input_sha256) else { return Ok(()) };
+    let path = Path::new(input);
+    let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(path);
+    let found = crate::files::sha256_of_file(path).map_err(unreadable)?;
+    if &found == stated {
+        return Ok(());
+    }
+    let what = format!("was changed since the run: its sha256 is {found}, and was {stated}");
+    Err(Problem::new(what).file(path).help("put it back as it was; what was recorded can still be replayed"))
+}

@@ -1,0 +1,148 @@
+//! Builds simulations of a recorded run, in the state that it had before any of its frames.
+
+use bevy_app::App;
+
+use super::follow::{Stop, follow};
+use crate::events::EventCounts;
+use crate::frame_loop::{self, FrameSource as _};
+use crate::inference::Inference;
+use crate::problem::{Problem, RunError};
+use crate::run_dir::{COLLECTED, OpenRun};
+use crate::simulation::{Simulation, SimulationError, SimulationOptions};
+use crate::snapshot::{self, Snapshot};
+use crate::summary::Collector;
+
+/// Where a simulation of a run comes from, and how it is built.
+pub struct Traveller<'a> {
+    /// The run.
+    pub run: &'a OpenRun,
+    /// Threads and caches; what else there is to say of a simulation, the run says.
+    pub options: SimulationOptions,
+    /// What models do.
+    pub inference: Inference,
+    /// An author's plugins, as the run had them: see [`Simulation::with_plugins`].
+    pub author: &'a dyn Fn(&mut App),
+}
+
+/// A simulation in the state before one of the run's frames, with the sums of the frames before it.
+pub struct Arrival {
+    /// The simulation.
+    pub simulation: Simulation,
+    /// Sums over the frames before.
+    pub collector: Collector,
+    /// What became of external events in them.
+    pub events: EventCounts,
+    /// What a snapshot says of how far the tables were written.
+    pub(crate) tables: Option<Vec<u8>>,
+    /// What a person should know: snapshots that are damaged and weren't used.
+    pub warnings: Vec<String>,
+}
+
+impl Traveller<'_> {
+    /// Builds a simulation that has run no frame.
+    ///
+    /// # Errors
+    /// A module or a model isn't what it was, or there is no ONNX Runtime.
+    pub fn build(&self) -> Result<Simulation, RunError> {
+        let options = self.run.simulation_options(self.inference, self.options.clone());
+        let built = Simulation::with_plugins(&self.run.scenario, &options, &mut |_| {}, |app| (self.author)(app));
+        built.map_err(|error| match error {
+            SimulationError::Threads(_) => RunError::Failed(Problem::new(error.to_string())),
+            _ => RunError::Input(Problem::new(error.to_string()).file(&self.run.path)),
+        })
+    }
+
+    /// The simulation at the last snapshot before `frame` or at it; where there is none, at the run's beginning. Snapshots
+    /// that are damaged are passed over: any of them will do.
+    ///
+    /// # Errors
+    /// It can't be built, or a branch has lost the snapshot that it begins with.
+    pub fn start(&self, frame: u64) -> Result<Arrival, RunError> {
+        let mut warnings = Vec::new();
+        let mut snapshots = self.run.snapshot_frames();
+        snapshots.retain(|&at| at <= frame && (self.run.first_frame()..=self.run.end_frame()).contains(&at));
+        for at in snapshots.into_iter().rev() {
+            match self.restore(at)? {
+                Ok(arrival) => return Ok(Arrival { warnings, ..arrival }),
+                Err(problem) => warnings.push(problem.to_string()),
+            }
+        }
+        if self.run.first_frame() > 0 {
+            let what = format!(
+                "the snapshot before frame {}, with which this branch begins, is gone or damaged",
+                self.run.first_frame()
+            );
+            let help =
+                warnings.first().cloned().unwrap_or_else(|| "branch again from the run that it came from".to_owned());
+            return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
+        }
+        let (collector, events) = Default::default();
+        Ok(Arrival { simulation: self.build()?, collector, events, tables: None, warnings })
+    }
+
+    /// The simulation at a snapshot; or else what is wrong with that one.
+    ///
+    /// # Errors
+    /// The simulation can't be built, whatever the snapshot.
+    pub fn restore(&self, frame: u64) -> Result<Result<Arrival, Problem>, RunError> {
+        let folder = self.run.snapshots();
+        let chain = match snapshot::read_chain(&folder, frame).and_then(|chain| self.check(frame, chain)) {
+            Ok(chain) => chain,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let mut simulation = self.build()?;
+        let Some((guests, last)) = split(chain) else {
+            return Ok(Err(Problem::new(format!("there is no snapshot before frame {frame}")).file(&folder)));
+        };
+        if let Err(error) = simulation.restore(&last.world, &guests) {
+            let what = format!("the snapshot before frame {frame} doesn't fit this run: {error}");
+            return Ok(Err(Problem::new(what).file(&folder)));
+        }
+        let extra = |name: &str| last.extras.iter().find(|(known, _)| known == name).map(|(_, bytes)| bytes.clone());
+        let (collector, events) = extra(COLLECTED).and_then(|bytes| Collector::load(&bytes)).unwrap_or_default();
+        let tables = extra(crate::run_dir::TABLES);
+        Ok(Ok(Arrival { simulation, collector, events, tables, warnings: Vec::new() }))
+    }
+
+    /// A snapshot of this run has the digest that the journal has.
+    fn check(&self, frame: u64, chain: Vec<Snapshot>) -> Result<Vec<Snapshot>, Problem> {
+        let Some(before) = frame.checked_sub(1).filter(|&before| before >= self.run.first_frame()) else {
+            return Ok(chain);
+        };
+        let recorded = self.run.frame(before)?.digest;
+        match chain.last() {
+            Some(last) if last.digest == recorded => Ok(chain),
+            _ => {
+                let what = format!("the snapshot before frame {frame} isn't one of this run: its digest is another");
+                Err(Problem::new(what).file(&self.run.snapshots()))
+            }
+        }
+    }
+
+    /// The simulation in the state before `frame`: the frames since the last snapshot are run again, and checked.
+    ///
+    /// # Errors
+    /// It can't be built; or it doesn't do again what it did.
+    pub fn at(&self, frame: u64) -> Result<Arrival, Stop> {
+        let mut arrival = self.start(frame)?;
+        let log = arrival.simulation.inference().clone();
+        let from = arrival.simulation.next_frame();
+        let (mut source, mut follower) = follow(self.run, &log, self.inference, from, frame, None);
+        follower.collector = Some(std::mem::take(&mut arrival.collector));
+        let pool = arrival.simulation.pool();
+        let simulation = &mut arrival.simulation;
+        pool.install(|| frame_loop::run(simulation, &mut source, &mut follower))?;
+        arrival.collector = follower.collector.unwrap_or_default();
+        arrival.events = arrival.events.plus(&source.counts());
+        Ok(arrival)
+    }
+}
+
+/// What a chain holds of agents' memories, and its last snapshot.
+fn split(chain: Vec<Snapshot>) -> Option<(Vec<crate::wasm::GuestCapture>, Snapshot)> {
+    let mut chain = chain;
+    let mut last = chain.pop()?;
+    let mut guests: Vec<_> = chain.into_iter().map(|snapshot| snapshot.guests).collect();
+    guests.push(std::mem::take(&mut last.guests));
+    Some((guests, last))
+}

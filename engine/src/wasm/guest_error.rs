@@ -1,0 +1,121 @@
+//! Why guests can't get back what a capture holds. Each message is one sentence that says what is wrong, and where.
+
+use wasm_engine_components::{Digest, GroupId};
+
+use super::error::ModuleProblem;
+
+/// Why [`super::WasmRuntime::restore`] failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GuestStateError {
+    /// There is no full capture to begin with, or another one after it.
+    #[error("the captures aren't a chain: a full one comes first, and each other one holds only what has changed")]
+    Chain,
+    /// Columns don't have the same length.
+    #[error("the capture is malformed: the columns of {what} don't fit together")]
+    Columns {
+        /// Of what.
+        what: &'static str,
+    },
+    /// There is no such slot, or it doesn't come where it should.
+    #[error(
+        "the capture has an instance or a page in slot {slot}, where this scenario has none; is it a snapshot of another scenario?"
+    )]
+    Slot {
+        /// The slot.
+        slot: u32,
+    },
+    /// Pages or zeroed pages aren't in ascending order.
+    #[error("the capture is malformed: page {page} of slot {slot} is out of order")]
+    Order {
+        /// The slot.
+        slot: u32,
+        /// The page's number.
+        page: u32,
+    },
+    /// A page lies outside its memory, or belongs to an instance that has none.
+    #[error("the capture has page {page} of slot {slot}, which lies outside of what that instance's memory is to be")]
+    Page {
+        /// The slot.
+        slot: u32,
+        /// The page's number.
+        page: u32,
+    },
+    /// There is no such group.
+    #[error("group number {} isn't one of this scenario", group.0)]
+    Group {
+        /// The group.
+        group: GroupId,
+    },
+    /// The module wasn't prepared for the group.
+    #[error("module number {module} wasn't loaded for group number {}; is it a snapshot of another scenario?", group.0)]
+    Module {
+        /// The group.
+        group: GroupId,
+        /// The module's number.
+        module: u32,
+    },
+    /// A memory has a size that it can't have.
+    #[error(
+        "the memory of slot {slot} is to have {bytes} bytes, and with its module it can have {bytes_min} to {bytes_max}, in steps of 65536"
+    )]
+    Memory {
+        /// The slot.
+        slot: u32,
+        /// What the capture says.
+        bytes: u64,
+        /// The size that it is made with.
+        bytes_min: u64,
+        /// The largest size.
+        bytes_max: u64,
+    },
+    /// The number of globals isn't that of the module.
+    #[error(
+        "the globals of slot {slot} take {words} words, and those of its module {expected}; was the module changed?"
+    )]
+    Globals {
+        /// The slot.
+        slot: u32,
+        /// What the capture says.
+        words: usize,
+        /// What the module says.
+        expected: usize,
+    },
+    /// A global's value isn't one of its type.
+    #[error("global {index} of slot {slot} is to have a value that its type doesn't have")]
+    Global {
+        /// The slot.
+        slot: u32,
+        /// The global's index in the module.
+        index: u32,
+    },
+    /// An agent that reads no regions was shown some.
+    #[error("slot {slot} was shown shared regions, and its group reads none; is it a snapshot of another scenario?")]
+    Shown {
+        /// The slot.
+        slot: u32,
+    },
+    /// A slot has no agent's id, or that of another slot.
+    #[error("the agent in slot {slot} has no id, or one that belongs to another slot")]
+    Id {
+        /// The slot.
+        slot: u32,
+    },
+    /// An instance can't be made.
+    #[error("the instance in slot {slot} can't be made: {problem}")]
+    Instance {
+        /// The slot.
+        slot: u32,
+        /// Why.
+        problem: ModuleProblem,
+    },
+    /// What was restored isn't what was captured.
+    #[error(
+        "the guests' memories were restored to the digest {found}, and the capture says {stated}: a capture of the chain is missing or isn't the right one"
+    )]
+    Digest {
+        /// What the last capture says.
+        stated: Digest,
+        /// What came out.
+        found: Digest,
+    },
+}

@@ -1,0 +1,93 @@
+//! A look at one guest, between frames.
+
+use super::{WasmRuntime, image::GlobalKind, shard::Shard};
+
+/// A mutable global of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestGlobal {
+    /// Its index in the module.
+    pub index: u32,
+    /// What it holds.
+    pub value: GlobalBits,
+}
+
+/// What a global holds. Floats as bits: a NaN has many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlobalBits {
+    /// An `i32`.
+    I32(i32),
+    /// An `i64`.
+    I64(i64),
+    /// An `f32`.
+    F32(u32),
+    /// An `f64`.
+    F64(u64),
+    /// A `v128`.
+    V128(u128),
+}
+
+impl GlobalBits {
+    /// The bytes of the value, the lowest first.
+    pub fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::I32(value) => value.to_le_bytes().to_vec(),
+            Self::F32(bits) => bits.to_le_bytes().to_vec(),
+            Self::I64(value) => value.to_le_bytes().to_vec(),
+            Self::F64(bits) => bits.to_le_bytes().to_vec(),
+            Self::V128(bits) => bits.to_le_bytes().to_vec(),
+        }
+    }
+}
+
+impl WasmRuntime {
+    /// How many slots there are: one for each agent that there may be.
+    pub fn slots(&self) -> u32 {
+        self.shards.last().map_or(0, |shard| shard.first_slot + shard.agents_max)
+    }
+
+    /// Whether the instance in a slot has ever been called, and not been made as new since; `None` where there is none yet.
+    pub fn used(&self, slot: u32) -> Option<bool> {
+        let (shard, at) = self.find(slot)?;
+        Some(self.shards[shard].hot[at].used)
+    }
+
+    /// The memory of the instance in a slot; `None` where there is none yet.
+    pub fn memory(&self, slot: u32) -> Option<Vec<u8>> {
+        let (shard, at) = self.find(slot)?;
+        // SAFETY: whoever steps a shard borrows the runtime mutably, so no guest runs; the slice ends here.
+        Some(unsafe { self.shards[shard].slot(at).bytes() }.to_vec())
+    }
+
+    /// The size of the memory of the instance in a slot, in bytes; 0 where there is none yet.
+    pub fn memory_bytes(&self, slot: u32) -> u64 {
+        self.find(slot).map_or(0, |(shard, at)| self.shards[shard].slot(at).size() as u64)
+    }
+
+    /// The mutable globals of the instance in a slot, in the order of the module; `None` where there is none yet.
+    pub fn globals(&mut self, slot: u32) -> Option<Vec<GuestGlobal>> {
+        let (shard, at) = self.find(slot)?;
+        let Shard { program, store, cold, .. } = &mut self.shards[shard];
+        let mut words = Vec::new();
+        program.recipe.state.read_globals(store, cold[at].instance, &mut words);
+        let mut words = words.into_iter();
+        let mut next = || words.next().unwrap_or(0);
+        let globals = program.recipe.state.globals().map(|(index, kind)| {
+            let value = match kind {
+                GlobalKind::I32 => GlobalBits::I32((next() as u32).cast_signed()),
+                GlobalKind::I64 => GlobalBits::I64(next().cast_signed()),
+                GlobalKind::F32 => GlobalBits::F32(next() as u32),
+                GlobalKind::F64 => GlobalBits::F64(next()),
+                GlobalKind::V128 => GlobalBits::V128(u128::from(next()) | u128::from(next()) << 64),
+            };
+            GuestGlobal { index, value }
+        });
+        Some(globals.collect())
+    }
+
+    /// The shard of a slot, and the number of its instance there.
+    fn find(&self, slot: u32) -> Option<(usize, usize)> {
+        let shard = self.shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1)?;
+        let at = (slot - self.shards[shard].first_slot) as usize;
+        (at < self.shards[shard].hot.len()).then_some((shard, at))
+    }
+}

@@ -1,0 +1,313 @@
+//! Guests get back what captures hold of them. Everything is checked before anything is changed: what a file says may be wrong in any
+//! way, and the sizes of memories are what keeps a guest inside its own. In the end the digest of all guests must be that of the
+//! last capture.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use wasm_engine_abi::agent_key;
+use wasm_engine_components::{AgentId, GroupId, limits::WASM_PAGE_BYTES};
+
+use super::{
+    WasmRuntime,
+    capture::{GuestCapture, InstanceColumns, Keep},
+    guest_error::GuestStateError,
+    image::InstanceState,
+    pages::{PAGE_BYTES, PageTracker},
+    runtime::ModuleSwap,
+    shard::{Program, Shard},
+    stack::on_deep_stack,
+};
+
+/// A page that a shard is to have: the instance's number in the shard, the page's number, and what it holds; `None` for zeros.
+type Entry<'a> = (u32, u32, Option<&'a [u8; PAGE_BYTES]>);
+
+/// What one shard is to become.
+struct ShardPlan<'a> {
+    program: Arc<Program>,
+    /// Position in the columns of its first instance, and how many there are.
+    first: usize,
+    instances: usize,
+    /// Position of its first instance's globals.
+    first_word: usize,
+    /// Of one instance and page, the last counts.
+    pages: Vec<Entry<'a>>,
+}
+
+impl WasmRuntime {
+    /// Puts all guests into the state that a chain of captures holds: a full one, then those that go on from it, each from the one
+    /// before. `ids` are the agents that have the slots, by slot, and `modules` the groups whose module was swapped, with its
+    /// number. The runtime was loaded with the same modules and groups as the one that was captured; what its guests did
+    /// meanwhile doesn't matter.
+    ///
+    /// The tracker that comes back lets the next capture go on from the last one of the chain.
+    ///
+    /// # Errors
+    /// What the captures hold doesn't fit the modules, or doesn't have the digest that the last of them says, or there is
+    /// no memory left for instances. But for these two cases, the runtime is as it was.
+    pub fn restore(
+        &mut self,
+        ids: &[AgentId],
+        modules: &BTreeMap<GroupId, u32>,
+        chain: &[GuestCapture],
+    ) -> Result<PageTracker, GuestStateError> {
+        on_deep_stack(|| {
+            let last = check_chain(chain)?;
+            let mut plans = self.plan(modules, &last.agents)?;
+            for capture in chain {
+                self.add_pages(&mut plans, capture)?;
+            }
+            let shards: Vec<_> = self.shards.par_iter_mut().zip(&mut plans).collect();
+            let agents = &last.agents;
+            // The first in the order of the slots.
+            let checks = shards.into_par_iter().map(|(shard, plan)| {
+                plan.check(shard, agents, ids)?;
+                Ok((shard, plan))
+            });
+            let shards = checks.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, _>>()?;
+            let restored = shards.into_par_iter().map(|(shard, plan)| shard.restore(plan, agents, ids));
+            restored.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
+            let (now, tracked) = self.scan(None, Keep::None);
+            if now.digest != last.digest {
+                return Err(GuestStateError::Digest { stated: last.digest, found: now.digest });
+            }
+            Ok(PageTracker { shards: Some(tracked) })
+        })
+    }
+
+    /// Splits the columns by shards, and finds the programs.
+    fn plan<'a>(
+        &self,
+        modules: &BTreeMap<GroupId, u32>,
+        agents: &InstanceColumns,
+    ) -> Result<Vec<ShardPlan<'a>>, GuestStateError> {
+        check_columns(agents)?;
+        let mut plans = Vec::with_capacity(self.shards.len());
+        let (mut first, mut first_word) = (0, 0);
+        for shard in &self.shards {
+            let group = shard.program.group;
+            let end = u64::from(shard.first_slot) + u64::from(shard.agents_max);
+            let instances = agents.slots[first..].partition_point(|&slot| u64::from(slot) < end);
+            let slots = &agents.slots[first..first + instances];
+            // They are made one after the other, from the first slot on.
+            if let Some((&slot, _)) = slots.iter().zip(shard.first_slot..).find(|&(&slot, next)| slot != next) {
+                return Err(GuestStateError::Slot { slot });
+            }
+            let program = self.program(group, modules.get(&group).copied())?;
+            plans.push(ShardPlan { program, first, instances, first_word, pages: Vec::new() });
+            // In range: `check_columns` added up all of them.
+            first_word += agents.words[first..first + instances].iter().map(|&words| words as usize).sum::<usize>();
+            first += instances;
+        }
+        if let Some(&slot) = agents.slots.get(first) {
+            return Err(GuestStateError::Slot { slot });
+        }
+        if let Some(&group) = modules.keys().find(|&&group| self.programs.iter().all(|own| own.group != group)) {
+            return Err(GuestStateError::Group { group });
+        }
+        Ok(plans)
+    }
+
+    fn program(&self, group: GroupId, module: Option<u32>) -> Result<Arc<Program>, GuestStateError> {
+        let Some(module) = module else {
+            let own = self.programs.iter().find(|program| program.group == group);
+            return own.cloned().ok_or(GuestStateError::Group { group });
+        };
+        let swap = ModuleSwap { group, module: module as usize };
+        let found = self.alternatives.iter().find(|other| other.swap == swap);
+        let found = found.and_then(|found| found.program.as_ref().ok());
+        found.cloned().ok_or(GuestStateError::Module { group, module })
+    }
+
+    /// Adds a capture's pages to the shards' own.
+    fn add_pages<'a>(&self, plans: &mut [ShardPlan<'a>], capture: &'a GuestCapture) -> Result<(), GuestStateError> {
+        let mut add = |before: &mut Option<(u32, u32)>, slot, page, bytes| {
+            if before.replace((slot, page)) >= Some((slot, page)) {
+                return Err(GuestStateError::Order { slot, page });
+            }
+            let shard = self.shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1);
+            let shard = shard.filter(|&shard| slot - self.shards[shard].first_slot < self.shards[shard].agents_max);
+            let shard = shard.ok_or(GuestStateError::Slot { slot })?;
+            plans[shard].pages.push((slot - self.shards[shard].first_slot, page, bytes));
+            Ok(())
+        };
+        let mut before = None;
+        for &(slot, page) in &capture.zeroed {
+            add(&mut before, slot, page, None)?;
+        }
+        before = None;
+        for block in &capture.pages {
+            let (pages, rest) = block.bytes.as_chunks::<PAGE_BYTES>();
+            if !rest.is_empty() || pages.len() != block.pages.len() || pages.len() != block.slots.len() {
+                return Err(GuestStateError::Columns { what: "blocks of pages" });
+            }
+            for ((&slot, &page), bytes) in block.slots.iter().zip(&block.pages).zip(pages) {
+                add(&mut before, slot, page, Some(bytes))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last capture of a chain that begins with a full one, and has no other.
+fn check_chain(chain: &[GuestCapture]) -> Result<&GuestCapture, GuestStateError> {
+    let (first, rest) = chain.split_first().ok_or(GuestStateError::Chain)?;
+    if !first.full || rest.iter().any(|capture| capture.full) {
+        return Err(GuestStateError::Chain);
+    }
+    Ok(rest.last().unwrap_or(first))
+}
+
+/// Columns have the same length, slots are ascending, and the globals are as many as the instances say.
+fn check_columns(agents: &InstanceColumns) -> Result<(), GuestStateError> {
+    let InstanceColumns { slots, used, memory_bytes, shown, words, globals } = agents;
+    if [used.len(), memory_bytes.len(), shown.len(), words.len()] != [slots.len(); 4] {
+        return Err(GuestStateError::Columns { what: "instances" });
+    }
+    if let Some(pair) = slots.windows(2).find(|pair| pair[0] >= pair[1]) {
+        return Err(GuestStateError::Slot { slot: pair[1] });
+    }
+    if words.iter().map(|&words| u64::from(words)).sum::<u64>() != globals.len() as u64 {
+        return Err(GuestStateError::Columns { what: "globals" });
+    }
+    Ok(())
+}
+
+impl ShardPlan<'_> {
+    /// Checks all that the shard's instances are to become, and puts its pages in their order.
+    fn check(&mut self, shard: &Shard, agents: &InstanceColumns, ids: &[AgentId]) -> Result<(), GuestStateError> {
+        // Stable, so that what a later capture says comes after what an earlier one does; then the later one is kept.
+        self.pages.sort_by_key(|&(at, page, _)| (at, page));
+        self.pages.dedup_by(|later, kept| {
+            let same = (later.0, later.1) == (kept.0, kept.1);
+            if same {
+                *kept = *later;
+            }
+            same
+        });
+        self.pages.retain(|(_, _, bytes)| bytes.is_some());
+        let mut word = self.first_word;
+        let mut pages = self.pages.as_slice();
+        for at in 0..self.instances {
+            let row = self.first + at;
+            let slot = agents.slots[row];
+            let globals = &agents.globals[word..word + agents.words[row] as usize];
+            word += globals.len();
+            let (own, rest) = pages.split_at(pages.partition_point(|&(of, _, _)| of as usize <= at));
+            pages = rest;
+            if agents.used[row] {
+                self.check_instance(shard, slot, agents.memory_bytes[row], globals)?;
+                self.check_id(shard, slot, ids)?;
+                let pages = agents.memory_bytes[row] / PAGE_BYTES as u64;
+                if let Some(&(_, page, _)) = own.last().filter(|&&(_, page, _)| u64::from(page) >= pages) {
+                    return Err(GuestStateError::Page { slot, page });
+                }
+            } else if let Some(&(_, page, _)) = own.first() {
+                return Err(GuestStateError::Page { slot, page });
+            }
+            if self.program.readable.is_none() && agents.shown[row] != 0 {
+                return Err(GuestStateError::Shown { slot });
+            }
+        }
+        match pages.first() {
+            Some(&(at, page, _)) => Err(GuestStateError::Page { slot: shard.first_slot + at, page }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_instance(&self, shard: &Shard, slot: u32, bytes: u64, globals: &[u64]) -> Result<(), GuestStateError> {
+        let state = &self.program.recipe.state;
+        let bytes_min = self.program.image.memory_bytes() as u64;
+        let bytes_max = state.memory_bytes_max().min(shard.range.capacity() as u64);
+        if bytes < bytes_min || bytes > bytes_max || !bytes.is_multiple_of(WASM_PAGE_BYTES) {
+            return Err(GuestStateError::Memory { slot, bytes, bytes_min, bytes_max });
+        }
+        let words = state.globals().map(|(_, kind)| kind.words()).sum::<usize>();
+        if globals.len() != words {
+            return Err(GuestStateError::Globals { slot, words: globals.len(), expected: words });
+        }
+        let mut left = globals;
+        for (index, kind) in state.globals() {
+            let (own, rest) = left.split_at(kind.words());
+            left = rest;
+            if !kind.accepts(own) {
+                return Err(GuestStateError::Global { slot, index });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_id(&self, shard: &Shard, slot: u32, ids: &[AgentId]) -> Result<(), GuestStateError> {
+        let ordinal = shard.first_ordinal + (slot - shard.first_slot);
+        match ids.get(slot as usize) {
+            Some(id) if (id.group(), id.ordinal()) == (self.program.group, ordinal) => Ok(()),
+            _ => Err(GuestStateError::Id { slot }),
+        }
+    }
+}
+
+impl Shard {
+    /// Becomes what a plan says that was checked.
+    fn restore(
+        &mut self,
+        plan: &ShardPlan<'_>,
+        agents: &InstanceColumns,
+        ids: &[AgentId],
+    ) -> Result<(), GuestStateError> {
+        if !Arc::ptr_eq(&self.program, &plan.program) {
+            self.replace(&plan.program);
+        }
+        for at in self.hot.len()..plan.instances {
+            let made = self.add(at as u32);
+            made.map_err(|problem| GuestStateError::Instance { slot: self.first_slot + at as u32, problem })?;
+        }
+        let mut word = plan.first_word;
+        let mut pages = plan.pages.iter().peekable();
+        // Instances beyond those that there were are as they were made: that makes no difference to anybody.
+        for at in 0..self.hot.len() {
+            self.renew(at);
+            let row = plan.first + at;
+            if at >= plan.instances {
+                continue;
+            }
+            let globals = &agents.globals[word..word + agents.words[row] as usize];
+            word += globals.len();
+            if let Some(shown) = self.shown.get_mut(at) {
+                *shown = agents.shown[row];
+            }
+            // An agent that a swap left as it was made keeps its key, too.
+            if let Some(id) = ids.get(agents.slots[row] as usize) {
+                self.hot[at].key = agent_key(self.program.seed, id.0);
+            }
+            if !agents.used[row] {
+                continue;
+            }
+            let mut own = Vec::new();
+            while let Some(&(_, page, bytes)) = pages.next_if(|&&(of, _, _)| of as usize == at) {
+                own.extend(bytes.map(|bytes| (page, bytes)));
+            }
+            let state = InstanceState { memory_bytes: agents.memory_bytes[row] as usize, pages: own, globals };
+            let (program, hot) = (&self.program, &mut self.hot[at]);
+            hot.used = true;
+            let (exports, instance) = (&program.recipe.state, self.cold[at].instance);
+            // SAFETY: the slot is this instance's, which is as it was made, and the shard, which is borrowed, runs nothing
+            // meanwhile. `check` saw to the rest.
+            unsafe { program.image.replace(exports, &mut self.store, instance, hot.slot, &state) };
+        }
+        Ok(())
+    }
+
+    /// Makes an instance as new, if it isn't.
+    fn renew(&mut self, at: usize) {
+        let Self { program, store, hot, cold, shown, arena, .. } = self;
+        if core::mem::take(&mut hot[at].used) {
+            let (exports, instance) = (&program.recipe.state, cold[at].instance);
+            // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
+            unsafe { program.image.restore(exports, store, instance, arena, hot[at].slot) };
+        }
+        if let Some(shown) = shown.get_mut(at) {
+            *shown = 0;
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The bytes of the format: a journal that was written once is read for good. `BLESS=1` writes it anew.
+
+use std::path::{Path, PathBuf};
+
+use wasm_engine::journal::{FORMAT_VERSION, Journal};
+use wasm_engine_components::Digest;
+
+use crate::{RUN, files, frames, last_digest, put, read, write};
+
+const SEGMENT_BYTES: u32 = 1_200;
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/run_format/journal")
+}
+
+#[test]
+fn the_format_is_the_one_that_is_kept() {
+    assert_eq!(FORMAT_VERSION, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let frames = frames(16);
+    write(&path, &frames, SEGMENT_BYTES, true);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::create_dir_all(golden()).unwrap();
+        put(&golden(), &files(&path));
+    }
+    let journal = Journal::open(&golden(), RUN).unwrap();
+    assert_eq!(read(&journal).unwrap(), frames);
+    let end = journal.ended().unwrap();
+    assert_eq!((end.frames, end.digest), (16, last_digest(&frames)));
+    assert_ne!(end.digest, Digest(0));
+    let (kept, written) = (files(&golden()), files(&path));
+    assert!(kept.len() >= 2);
+    assert!(kept == written, "the bytes differ: run with BLESS=1 if this is meant, and give the format a new version");
+}
+
+#[test]
+fn another_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = files(&golden());
+    files.get_mut("000000.wej").unwrap()[8] = 2;
+    put(folder.path(), &files);
+    let text = Journal::open(folder.path(), RUN).unwrap_err().to_string();
+    assert_eq!(
+        text,
+        format!(
+            "{}: has the journal format 2 (at byte 8), this engine reads 1; help: use the version of the engine that made \
+             this run; `manifest.toml` names it",
+            folder.path().join("000000.wej").display()
+        )
+    );
+}

@@ -1,0 +1,100 @@
+//! Random frames come back as they were, and in whichever goes they were written.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter, RecordedRow};
+use wasm_engine_abi::InferenceStatus;
+use wasm_engine_components::{
+    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, Order, TopicId,
+};
+
+use crate::{RUN, append, files, read};
+
+/// Few values, so that one frame is often like the other.
+fn digest() -> impl Strategy<Value = Digest> {
+    prop_oneof![3 => Just(Digest(0)), 3 => (0..3_u128).prop_map(Digest), 1 => any::<u128>().prop_map(Digest)]
+}
+
+fn inputs() -> impl Strategy<Value = FrameInputs> {
+    let target = (0..3_u8, 0..4_u32, any::<u16>()).prop_map(|(sort, group, ordinal)| match sort {
+        0 => EventTarget::Agent(AgentId::new(GroupId(group), u32::from(ordinal))),
+        1 => EventTarget::Topic(TopicId(u64::from(group))),
+        _ => EventTarget::Group(GroupId(group)),
+    });
+    let event = (target, any::<u32>(), any::<u64>(), vec(any::<u8>(), 0..40))
+        .prop_map(|(to, kind, correlation, payload)| ExternalEvent { to, kind, correlation, payload });
+    let action = prop_oneof![
+        (0..4_u32, any::<u32>(), vec(any::<u8>(), 0..40)).prop_map(|(group, kind, payload)| Action::Spawn {
+            group: GroupId(group),
+            kind,
+            payload
+        }),
+        (0..4_u32, 0..9_u32).prop_map(|(group, n)| Action::Agent(AgentId::new(GroupId(group), n), Order::Pause)),
+    ];
+    (vec(event, 0..3), vec(action, 0..3)).prop_map(|(events, commands)| FrameInputs {
+        events,
+        commands,
+        swaps: Vec::new(),
+    })
+}
+
+fn frame() -> impl Strategy<Value = JournalFrame> {
+    let row = (prop::sample::select(InferenceStatus::ALL.to_vec()), vec(any::<u8>(), 0..300))
+        .prop_map(|(status, output)| RecordedRow { status, output });
+    let native = vec((prop::sample::select(vec!["", "a", "é", "a longer name"]), digest()), 0..4)
+        .prop_map(|native| native.into_iter().map(|(name, digest)| (name.to_owned(), digest)).collect());
+    let inputs = prop_oneof![3 => Just(FrameInputs::default()), 1 => inputs()];
+    let lanes = prop::array::uniform16(digest()).prop_map(Lanes);
+    (inputs, vec(row, 0..3), digest(), lanes, native, option::of(digest())).prop_map(
+        |(inputs, inference, digest, lanes, native, memories)| JournalFrame {
+            frame: 0,
+            inputs,
+            inference,
+            digest,
+            lanes,
+            native,
+            memories,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn frames_come_back(
+        mut frames in vec(frame(), 1..24),
+        first_frame in prop_oneof![Just(0), 0..200_u64, Just(1 << 48)],
+        segment_bytes_max in 0..4_000_u32,
+        stop in any::<prop::sample::Index>(),
+        ended in any::<bool>(),
+    ) {
+        for (frame, number) in frames.iter_mut().zip(first_frame..) {
+            frame.frame = number;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let options = JournalOptions { first_frame, segment_bytes_max };
+        let (once, twice) = (folder.path().join("once"), folder.path().join("twice"));
+        let mut writer = JournalWriter::create_with(&once, RUN, options).unwrap();
+        append(&mut writer, &frames);
+        writer.end(Digest(1)).unwrap();
+        let journal = Journal::open(&once, RUN).unwrap();
+        prop_assert_eq!(&read(&journal).unwrap(), &frames);
+        let at = stop.index(frames.len());
+        let one = journal.frame(frames[at].frame).unwrap();
+        prop_assert_eq!(one.as_ref(), Some(&frames[at]));
+
+        let mut writer = JournalWriter::create_with(&twice, RUN, options).unwrap();
+        append(&mut writer, &frames[..at]);
+        if ended {
+            writer.end(Digest(2)).unwrap();
+        }
+        drop(writer);
+        let journal = Journal::open(&twice, RUN).unwrap();
+        let mut writer = JournalWriter::reopen_with(&journal, at as u64, options).unwrap();
+        append(&mut writer, &frames[at..]);
+        writer.end(Digest(1)).unwrap();
+        prop_assert_eq!(files(&once), files(&twice));
+    }
+}

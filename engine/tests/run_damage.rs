@@ -1,0 +1,259 @@
+//! Run directories that were damaged, changed, or are in other hands: whatever was done to them, a replay and a resumed run have
+//! the right digest, or say which file is wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Arc;
+
+use common::{stderr, summary, wasm_engine};
+use wasm_engine::frame_loop;
+use wasm_engine::inference::Inference;
+use wasm_engine::problem::RunError;
+use wasm_engine::run_dir::{Access, OpenRun};
+use wasm_engine::simulation::SimulationOptions;
+use wasm_engine::time_travel::{ReplayOptions, Stop, Traveller, replay, resume};
+
+/// Counts its steps and sends the count to itself.
+const MODULE: &str = r#"(module
+  (memory (export "memory") 1)
+  (global (export "agent_exchange") i32 (i32.const 1024))
+  (data (i32.const 1024) "WAGT\01\00\00\00\80\00\00\00\00\01\00\00\00\02\00\00\00\01\00\00")
+  (global $n (mut i32) (i32.const 0))
+  (func (export "agent_init") (param i32) (result i32) i32.const 0)
+  (func (export "agent_step") (param $ctx i32) (result i32)
+    (global.set $n (i32.add (global.get $n) (i32.const 1)))
+    (i32.store (i32.const 60000) (global.get $n))
+    i32.const 0))"#;
+
+const SCENARIO: &str =
+    "frames = 6\nmodules.a.path = \"a.wasm\"\n[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 2\n";
+
+/// A small run with snapshots, in `run`.
+fn small_run(folder: &Path) -> String {
+    fs::write(folder.join("a.wasm"), wat::parse_str(MODULE).unwrap()).unwrap();
+    fs::write(folder.join("s.toml"), SCENARIO).unwrap();
+    let output = engine(folder, &["run", "s.toml", "--out", "run", "--snapshot-every", "2", "--summary", "json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    summary(&output)["digest"].as_str().unwrap().to_owned()
+}
+
+fn engine(folder: &Path, args: &[&str]) -> Output {
+    wasm_engine(folder).args(args).output().unwrap()
+}
+
+fn no_plugins(_: &mut bevy_app::App) {}
+
+fn traveller(run: &OpenRun) -> Traveller<'_> {
+    let options = SimulationOptions { threads: Some(1), ..SimulationOptions::default() };
+    Traveller { run, options, inference: Inference::Recorded, author: &no_plugins }
+}
+
+/// The digest of a replay, or what is wrong.
+fn replayed(path: &Path, from: Option<u64>) -> Result<(String, u64), String> {
+    let run = OpenRun::open(path, Access::Read).map_err(|problems| problems.to_string())?;
+    let result = replay(&traveller(&run), ReplayOptions { from, to: None }, &mut |_| {});
+    let result = result.map_err(|error| error.to_string())?;
+    match result.divergence {
+        None => Ok((result.digest.to_string(), run.end_frame())),
+        Some(divergence) => Err(format!("frame {} diverges", divergence.frame)),
+    }
+}
+
+/// The digest of a run that goes on, or what is wrong.
+fn resumed(path: &Path) -> Result<String, String> {
+    let text = |error: RunError| error.to_string();
+    let run = OpenRun::open(path, Access::Write).map_err(|problems| problems.to_string())?;
+    let resumed = resume(&traveller(&run), Arc::default()).map_err(text)?;
+    let (mut simulation, mut source, mut sink) = (resumed.simulation, resumed.source, resumed.sink);
+    match frame_loop::run(&mut simulation, &mut source, &mut sink) {
+        Ok(()) => Ok(simulation.digest().to_string()),
+        Err(Stop::Error(error)) => Err(text(error)),
+        Err(Stop::Diverged(divergence)) => Err(format!("frame {} diverges", divergence.frame)),
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// One in so many positions of large files, and of files that only a summary is made from, unless all are asked for.
+fn stride(path: &Path) -> usize {
+    let all = std::env::var_os("DAMAGE_ALL").is_some();
+    match path.extension().and_then(|end| end.to_str()) {
+        _ if all => 1,
+        Some("wes") => 5,
+        Some("jsonl" | "json" | "wasm") => 41,
+        _ => 1,
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_told_or_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = small_run(folder.path());
+    let whole = folder.path().join("run");
+    assert_eq!(replayed(&whole, None), Ok((digest.clone(), 6)));
+    let mut told = 0;
+    for file in files(&whole) {
+        let name = file.strip_prefix(&whole).unwrap().to_path_buf();
+        let bytes = fs::read(&file).unwrap();
+        for at in (0..bytes.len()).step_by(stride(&name)) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(&file, &damaged).unwrap();
+            for from in [None, Some(5)] {
+                match replayed(&whole, from) {
+                    Ok(found) => assert_eq!(found, (digest.clone(), 6), "{} byte {at}", name.display()),
+                    Err(what) => {
+                        told += 1;
+                        let file = name.file_name().unwrap().to_str().unwrap();
+                        assert!(what.contains(file), "{} byte {at}: {what}", name.display());
+                    }
+                }
+            }
+        }
+        fs::write(&file, &bytes).unwrap();
+    }
+    assert!(told > 1_000, "the journal and the manifest are checked: {told}");
+    assert_eq!(replayed(&whole, None), Ok((digest, 6)), "all is as it was");
+}
+
+#[test]
+fn a_damaged_run_is_resumed_to_the_right_digest_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = small_run(folder.path());
+    let (whole, copied) = (folder.path().join("run"), folder.path().join("copy"));
+    // As a run that was killed after its last frame: there is no summary, and so no end that must be there.
+    fs::remove_file(whole.join("summary.json")).unwrap();
+    for file in files(&whole) {
+        let name = file.strip_prefix(&whole).unwrap().to_path_buf();
+        let bytes = fs::read(&file).unwrap();
+        let step = stride(&name) * if std::env::var_os("DAMAGE_ALL").is_some() { 1 } else { 7 };
+        for at in (0..bytes.len()).step_by(step) {
+            let _ = fs::remove_dir_all(&copied);
+            copy(&whole, &copied);
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(copied.join(&name), &damaged).unwrap();
+            match resumed(&copied) {
+                Ok(found) => assert_eq!(found, digest, "{} byte {at}", name.display()),
+                Err(what) => {
+                    let file = name.file_name().unwrap().to_str().unwrap();
+                    assert!(what.contains(file), "{} byte {at}: {what}", name.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_short_or_gone_is_told_or_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = small_run(folder.path());
+    let whole = folder.path().join("run");
+    for file in files(&whole) {
+        let name = file.strip_prefix(&whole).unwrap().to_path_buf();
+        let bytes = fs::read(&file).unwrap();
+        let lengths = (0..bytes.len()).step_by(stride(&name) * 3).map(Some).chain([None]);
+        for length in lengths {
+            match length {
+                Some(length) => fs::write(&file, &bytes[..length]).unwrap(),
+                None => fs::remove_file(&file).unwrap(),
+            }
+            match replayed(&whole, Some(5)) {
+                Ok((found, 6)) => assert_eq!(found, digest, "{} cut to {length:?}", name.display()),
+                // Without its summary, a run is one that was killed: what is left of its journal is right.
+                Ok((_, frames)) => assert!(name.ends_with("summary.json"), "{frames} frames of {}", name.display()),
+                Err(what) => {
+                    let file = name.file_name().unwrap().to_str().unwrap();
+                    assert!(
+                        what.contains(file) || what.contains("journal"),
+                        "{} cut to {length:?}: {what}",
+                        name.display()
+                    );
+                }
+            }
+        }
+        fs::write(&file, &bytes).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_run_of_this_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    small_run(folder);
+    let told = |args: &[&str]| {
+        let output = engine(folder, args);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        stderr(&output).to_owned()
+    };
+    fs::create_dir(folder.join("empty")).unwrap();
+    for command in ["replay", "resume", "inspect"] {
+        assert!(told(&[command, "nowhere"]).contains("nowhere/manifest.toml: isn't there, nor is its folder"));
+        assert!(told(&[command, "empty"]).contains("isn't that of a run"));
+    }
+    let manifest = folder.join("run/manifest.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("format = 2", "format = 9")).unwrap();
+    assert!(told(&["replay", "run"]).contains("format 9"));
+    fs::write(&manifest, text.replace("format = 2", "format = 1")).unwrap();
+    assert!(told(&["replay", "run"]).contains("kept no journal"));
+    fs::write(&manifest, text.replace("frames = 6", "frames = 7")).unwrap();
+    assert!(told(&["replay", "run"]).contains("manifest.toml"));
+}
+
+#[test]
+fn a_module_that_was_changed_is_still_the_runs_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = small_run(folder.path());
+    let run = folder.path().join("run");
+    fs::write(folder.path().join("a.wasm"), "changed").unwrap();
+    assert_eq!(replayed(&run, None), Ok((digest.clone(), 6)), "the run has a copy");
+    let copied = files(&run.join("files")).pop().unwrap();
+    let bytes = fs::read(&copied).unwrap();
+    fs::write(&copied, "damaged").unwrap();
+    let what = replayed(&run, None).unwrap_err();
+    assert!(what.contains("module `a`") && what.contains("was changed since the run"), "{what}");
+    fs::write(folder.path().join("a.wasm"), bytes).unwrap();
+    assert_eq!(replayed(&run, None), Ok((digest, 6)), "the file that it was copied from serves as well");
+}
+
+#[test]
+fn snapshots_that_are_gone_are_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = small_run(folder.path());
+    let run = folder.path().join("run");
+    fs::remove_file(files(&run.join("snapshots")).remove(0)).unwrap();
+    assert_eq!(replayed(&run, Some(5)), Ok((digest.clone(), 6)), "the first of a chain is gone");
+    fs::remove_dir_all(run.join("snapshots")).unwrap();
+    assert_eq!(replayed(&run, Some(5)), Ok((digest, 6)));
+}

@@ -1,0 +1,123 @@
+//! The world between two frames, as somebody looks at it who may change nothing: the messages of the last frame, and what an
+//! agent's mailbox was given and still holds. Called by the engine's inspection, and by tests.
+
+use bevy_ecs::world::World;
+use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_components::{Address, AgentId, Backlog, FaultHistory, GroupId, Lifecycle, Recipient, TopicId};
+
+use crate::directory::Directory;
+use crate::mailroom::{HostMessages, Mailroom, Outputs};
+use crate::ports::OutputChunk;
+
+/// For whom a message was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeenRecipient {
+    /// One agent.
+    Agent(AgentId),
+    /// The members of a topic.
+    Topic(TopicId),
+    /// The agents of a group.
+    Group(GroupId),
+    /// Nobody: it was refused at once, and was meant for the agent, topic or group of this number.
+    Refused(u64, BounceReason),
+    /// Nobody: it was taken back, because its sender's budget was used up or there was no such request.
+    TakenBack,
+}
+
+/// A message that was sent in the last frame.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenMessage<'a> {
+    /// For whom.
+    pub to: SeenRecipient,
+    /// What its recipients see: sender, kind, sequence and so on.
+    pub header: MessageHeader,
+    /// Its payload. Of one that was refused at once, nothing was kept.
+    pub payload: &'a [u8],
+}
+
+/// The messages that agents sent in the last frame, by sender and sequence, and then those of native systems and of the engine
+/// that come to mailboxes in the next one.
+pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
+    let (directory, mailroom) = (world.resource::<Directory>(), world.resource::<Mailroom>());
+    let mut messages = Vec::new();
+    for chunk in &world.resource::<Outputs>().now.chunks {
+        of_chunk(directory, chunk, &mut messages);
+    }
+    messages.sort_by_key(|message| (AgentId(message.header.sender), message.header.sequence));
+    for HostMessages(host) in [&mailroom.native, &mailroom.bounces] {
+        messages.extend(host.iter().map(|(to, stored)| SeenMessage {
+            to: seen(directory, *to),
+            header: MessageHeader { payload_bytes: stored.payload.len() as u32, ..stored.header },
+            payload: &stored.payload,
+        }));
+    }
+    messages
+}
+
+fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Vec<SeenMessage<'a>>) {
+    let message = |address: &Address| {
+        let (header, payload) = chunk.messages.message(address.at);
+        SeenMessage { to: seen(directory, address.recipient()), header: *header, payload }
+    };
+    messages.extend(chunk.addresses.iter().map(message));
+    // One to many may stand in both lists.
+    let later = |address: &Address| chunk.addresses.iter().any(|other| other.at == address.at);
+    messages.extend(chunk.edges.iter().filter(|address| !later(address)).map(message));
+    messages.extend(chunk.refused.iter().map(|refused| SeenMessage {
+        to: SeenRecipient::Refused(refused.meant_for, refused.reason),
+        header: refused.header,
+        payload: &[],
+    }));
+}
+
+fn seen(directory: &Directory, to: Recipient) -> SeenRecipient {
+    match to {
+        Recipient::Agent(index) => SeenRecipient::Agent(directory.ids[index as usize]),
+        Recipient::Topic(topic) => SeenRecipient::Topic(directory.topics[topic as usize].0),
+        Recipient::Group(group) => SeenRecipient::Group(directory.groups[group as usize].id),
+        Recipient::Nobody => SeenRecipient::TakenBack,
+    }
+}
+
+/// An agent, as it is after the last frame.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenAgent {
+    /// Its position in the dense tables: its slot in the runtime.
+    pub slot: u32,
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// What its faults have led to.
+    pub faults: FaultHistory,
+}
+
+/// An agent that there is, or whose place nobody has taken yet.
+pub fn agent(world: &World, id: AgentId) -> Option<SeenAgent> {
+    let directory = world.resource::<Directory>();
+    let slot = directory.index(id)?;
+    let entity = world.get_entity(directory.agents[slot as usize]).ok()?;
+    let faults = entity.get::<FaultHistory>().copied().unwrap_or_default();
+    Some(SeenAgent { slot, lifecycle: directory.lifecycles[slot as usize], faults })
+}
+
+/// All agents of a group whose places were ever used, in the order of their ids.
+pub fn agents(world: &World, group: GroupId) -> Vec<AgentId> {
+    let directory = world.resource::<Directory>();
+    let positions = directory.group(group).map_or(0..0, |group| group.positions());
+    positions.map(|at| directory.ids[at as usize]).collect()
+}
+
+/// What came to an agent's mailbox in the last frame, in the order in which it was, or would have been, handed over.
+pub fn inbox(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
+    let Some(index) = world.resource::<Directory>().index(id) else { return Vec::new() };
+    let messages = world.resource::<Mailroom>().inbox(world.resource::<Outputs>(), index);
+    messages.map(|(header, payload)| (*header, payload)).collect()
+}
+
+/// What waits in an agent's mailbox because it couldn't be handed over.
+pub fn backlog(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
+    let directory = world.resource::<Directory>();
+    let Some(index) = directory.index(id) else { return Vec::new() };
+    let backlog = world.get::<Backlog>(directory.mailboxes[index as usize]);
+    let stored = backlog.into_iter().flat_map(|backlog| &backlog.0);
+    stored.map(|stored| (stored.header, &*stored.payload)).collect()
+}

@@ -1,0 +1,203 @@
+//! Whom a piece of state belongs to, and why a saved state can't be loaded.
+
+use std::fmt;
+
+use wasm_engine_components::{AgentId, GroupId, JobId, ModelId, RegionId, StableId, TenantId, TopicId};
+
+use super::message::SavedMessage;
+use super::section::{EntityKind, Reader, Section};
+use crate::directory::Directory;
+
+/// Whom a piece of state belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateEntity {
+    /// The world.
+    World,
+    /// An agent.
+    Agent(AgentId),
+    /// A group.
+    Group(GroupId),
+    /// A tenant.
+    Tenant(TenantId),
+    /// A topic.
+    Topic(TopicId),
+    /// A shared region.
+    Region(RegionId),
+    /// An inference job.
+    Job(JobId),
+    /// A model.
+    Model(ModelId),
+    /// An entity of an author.
+    Native(StableId),
+    /// A message of an agent that is in flight.
+    Message {
+        /// Who sent it.
+        sender: AgentId,
+        /// Its place among what the sender sent in the frame.
+        sequence: u32,
+    },
+    /// A place in a queue of the world, from 0.
+    Place(u64),
+}
+
+impl StateEntity {
+    /// Whose value that is.
+    pub fn of(section: &Section, id: u64, value: &[u8]) -> Self {
+        // Ids beyond their type are of no state that was saved; they are shown as far as that goes.
+        let short = u32::try_from(id).unwrap_or(u32::MAX);
+        match section.of {
+            EntityKind::World => Self::World,
+            EntityKind::Group if id == 0 => Self::World,
+            EntityKind::Agent => Self::Agent(AgentId(id)),
+            EntityKind::Group => Self::Group(GroupId(short)),
+            EntityKind::Tenant => Self::Tenant(TenantId(short)),
+            EntityKind::Topic => Self::Topic(TopicId(id)),
+            EntityKind::Region => Self::Region(RegionId(id)),
+            EntityKind::Job => Self::Job(JobId(id)),
+            EntityKind::Model => Self::Model(ModelId(id)),
+            EntityKind::Native => Self::Native(StableId(id)),
+            EntityKind::Message => {
+                let sequence = SavedMessage::decode(value).map_or(0, |message| message.header.sequence);
+                Self::Message { sender: AgentId(id), sequence }
+            }
+            EntityKind::Place => Self::Place(id),
+        }
+    }
+}
+
+impl fmt::Display for StateEntity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::World => f.write_str("the world"),
+            Self::Agent(id) => write!(f, "agent {id}"),
+            Self::Group(id) => write!(f, "group {}", id.0),
+            Self::Tenant(id) => write!(f, "tenant {}", id.0),
+            Self::Topic(id) => write!(f, "topic {:#018x}", id.0),
+            Self::Region(id) => write!(f, "region {:#018x}", id.0),
+            Self::Job(id) => write!(f, "job {}", id.0),
+            Self::Model(id) => write!(f, "model {:#018x}", id.0),
+            Self::Native(id) => write!(f, "the entity with StableId {}", id.0),
+            Self::Message { sender, sequence } => write!(f, "message {sequence} of agent {sender}"),
+            Self::Place(at) => write!(f, "place {at}"),
+        }
+    }
+}
+
+/// Why a saved state can't be loaded into a world. The world may hold half of it then, and is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateError {
+    /// The world has run a frame.
+    NotFresh,
+    /// The state has no such section.
+    Missing {
+        /// Which.
+        component: String,
+    },
+    /// The world has no such component, or the state has its section twice.
+    Unknown {
+        /// Which.
+        component: String,
+    },
+    /// A section isn't what was saved: its entries aren't in order, or a value isn't one.
+    Damaged {
+        /// Which.
+        component: String,
+        /// Whose value; `None` for the section.
+        entity: Option<StateEntity>,
+    },
+    /// A value doesn't fit the world, whose scenario isn't that of the state.
+    Unfit {
+        /// Of which component.
+        component: String,
+        /// Whose value.
+        entity: StateEntity,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFresh => {
+                f.write_str("a saved state is loaded into a world that has run no frame, and this one has")
+            }
+            Self::Missing { component } => {
+                write!(
+                    f,
+                    "the saved state lacks `{component}`: it is of another version of the engine, or of the plugins"
+                )
+            }
+            Self::Unknown { component } => {
+                write!(f, "the saved state has `{component}`, which is no state of this world, or has it twice; ")?;
+                f.write_str("a plugin that registered it with `register_state` must do so here, too")
+            }
+            Self::Damaged { component, entity: Some(entity) } => {
+                write!(f, "the saved state is damaged: `{component}` of {entity} can't be read")
+            }
+            Self::Damaged { component, entity: None } => {
+                write!(f, "the saved state is damaged: the entries of `{component}` aren't in order")
+            }
+            Self::Unfit { component, entity, problem } => {
+                write!(f, "the saved state doesn't fit the scenario: `{component}` of {entity}: {problem}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+/// An entry on its way in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub section: &'a Section,
+    pub id: u64,
+    pub value: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// What `read` makes of all of the value.
+    pub fn read<T>(&self, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, StateError> {
+        let mut reader = Reader(self.value);
+        read(&mut reader).filter(|_| reader.0.is_empty()).ok_or_else(|| self.damaged())
+    }
+
+    /// The position of the agent whose entry it is.
+    pub fn position(&self, directory: &Directory) -> Result<u32, StateError> {
+        self.place_of(directory, AgentId(self.id))
+    }
+
+    /// The position of an agent that the entry is about.
+    pub fn place_of(&self, directory: &Directory, agent: AgentId) -> Result<u32, StateError> {
+        directory.index(agent).ok_or_else(|| self.unfit(format!("nobody has the place of agent {agent} under that id")))
+    }
+
+    /// The position of the group whose entry it is.
+    pub fn group(&self, directory: &Directory) -> Result<usize, StateError> {
+        let id = u32::try_from(self.id).ok().map(GroupId);
+        let at = id.and_then(|id| directory.group_position(id));
+        at.ok_or_else(|| self.unfit("the scenario lacks the group, or it doesn't take part"))
+    }
+
+    pub fn entity(&self) -> StateEntity {
+        StateEntity::of(self.section, self.id, self.value)
+    }
+
+    #[cold]
+    pub fn damaged(&self) -> StateError {
+        StateError::Damaged { component: self.section.component.clone(), entity: Some(self.entity()) }
+    }
+
+    #[cold]
+    pub fn unfit(&self, problem: impl Into<String>) -> StateError {
+        let component = self.section.component.clone();
+        StateError::Unfit { component, entity: self.entity(), problem: problem.into() }
+    }
+}
+
+impl Section {
+    /// The entries, to be loaded.
+    pub(super) fn items(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.entries().map(|(id, value)| Entry { section: self, id, value })
+    }
+}

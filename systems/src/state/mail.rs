@@ -1,0 +1,208 @@
+//! Mailboxes with what waits in them, and the messages between two frames.
+
+use wasm_engine_components::{Address, AgentId, Backlog, MailboxCounters, Recipient, StoredMessage, Trigger};
+
+use super::entity::{Entry, StateError};
+use super::message::{SavedMessage, decode_stored, encode_stored, recipient_of, target_of};
+use super::parts::{Loading, Saving};
+use super::section::{EntityKind, Reader, Section};
+use crate::digest::LaneSums;
+use crate::directory::Directory;
+use crate::hold::{WaitingMailboxes, mailbox_digest};
+use crate::mailroom::{HostMessages, Mailroom, Outputs};
+use crate::packed::record_bytes;
+use crate::ports::OutputChunk;
+
+/// Calls `visit` for each mailbox that isn't as it was made, in the order of the agents' ids.
+fn each_mailbox(saving: &Saving<'_>, mut visit: impl FnMut(AgentId, &MailboxCounters, &Backlog)) {
+    let Some(mailboxes) = saving.world.try_query::<(&MailboxCounters, &Backlog)>() else { return };
+    let mailboxes = mailboxes.query_manual(saving.world);
+    // Whatever changes a mailbox notes it there, for its digest.
+    for &at in saving.world.resource::<WaitingMailboxes>().digests.keys() {
+        if let Ok((counters, backlog)) = mailboxes.get(saving.directory.mailboxes[at as usize]) {
+            visit(saving.directory.ids[at as usize], counters, backlog);
+        }
+    }
+}
+
+pub(super) fn save_counters(saving: &mut Saving<'_>, section: &mut Section) {
+    each_mailbox(saving, |agent, counters, _| {
+        if *counters != MailboxCounters::default() {
+            section.push(agent.0, |bytes| bytes.extend_from_slice(&counters.dropped.to_le_bytes()));
+        }
+    });
+}
+
+pub(super) fn load_counters(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+    for entry in section.items() {
+        let position = entry.position(loading.directory)?;
+        let dropped = entry.read(Reader::u64)?;
+        let entity = loading.directory.mailboxes[position as usize];
+        if let Some(mut counters) = loading.world.get_mut::<MailboxCounters>(entity) {
+            *counters = MailboxCounters { dropped };
+        }
+        loading.mailboxes.insert(position);
+    }
+    Ok(())
+}
+
+pub(super) fn save_payloads(saving: &mut Saving<'_>, section: &mut Section) {
+    let mut payloads = std::mem::take(&mut saving.payloads);
+    let mut scratch = Vec::new();
+    each_mailbox(saving, |_, _, backlog| {
+        for stored in &backlog.0 {
+            scratch.clear();
+            encode_stored(&mut scratch, stored, &mut payloads);
+        }
+    });
+    for (payload, place) in payloads.payloads.iter().zip(0..) {
+        section.push(place, |bytes| bytes.extend_from_slice(payload));
+    }
+    saving.payloads = payloads;
+}
+
+pub(super) fn load_payloads(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+    loading.payloads = section.entries().map(|(_, payload)| payload.into()).collect();
+    Ok(())
+}
+
+pub(super) fn save_backlogs(saving: &mut Saving<'_>, section: &mut Section) {
+    let mut payloads = std::mem::take(&mut saving.payloads);
+    each_mailbox(saving, |agent, _, backlog| {
+        for stored in &backlog.0 {
+            section.push(agent.0, |bytes| encode_stored(bytes, stored, &mut payloads));
+        }
+    });
+}
+
+pub(super) fn load_backlogs(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+    let mut items = section.items().peekable();
+    while let Some(first) = items.next() {
+        let position = first.position(loading.directory)?;
+        let (mut backlog, mut size) = (Backlog::default(), 0_u32);
+        let mut next = Some(first);
+        while let Some(entry) = next {
+            let stored = stored(loading, &entry)?;
+            size = size.saturating_add(record_bytes(stored.header.payload_bytes));
+            backlog.0.push_back(stored);
+            next = items.next_if(|next| next.id == first.id);
+        }
+        let messages = u32::try_from(backlog.0.len()).unwrap_or(u32::MAX);
+        let wakes = loading.directory.group_at(position).schedule.trigger == Trigger::Message;
+        if !loading.world.resource_mut::<Mailroom>().inboxes.load_held(position, messages, size) {
+            let problem = format!("{messages} messages of {size} bytes wait, which is more than the mailbox takes");
+            return Err(first.unfit(problem));
+        }
+        loading.world.resource_mut::<WaitingMailboxes>().hold(position, wakes);
+        let entity = loading.directory.mailboxes[position as usize];
+        if let Some(mut empty) = loading.world.get_mut::<Backlog>(entity) {
+            *empty = backlog;
+        }
+        loading.mailboxes.insert(position);
+    }
+    Ok(())
+}
+
+fn stored(loading: &Loading<'_>, entry: &Entry<'_>) -> Result<StoredMessage, StateError> {
+    let (header, payload) = entry.read(decode_stored)?;
+    let payload = match payload {
+        Ok(payload) => payload.into(),
+        Err(place) => loading.payloads.get(place as usize).cloned().ok_or_else(|| entry.damaged())?,
+    };
+    if payload.len() != header.payload_bytes as usize {
+        return Err(entry.damaged());
+    }
+    Ok(StoredMessage { header, payload })
+}
+
+/// Makes the lane of mailboxes anew.
+pub(super) fn digest(loading: &mut Loading<'_>) {
+    let mut waiting = std::mem::take(&mut *loading.world.resource_mut::<WaitingMailboxes>());
+    waiting.changed.clear();
+    let mut sum = 0_u128;
+    let mut mailboxes = loading.world.query::<(&Backlog, &MailboxCounters)>();
+    for &position in &loading.mailboxes {
+        let entity = loading.directory.mailboxes[position as usize];
+        let Ok(mailbox) = mailboxes.get(loading.world, entity) else { continue };
+        let part = mailbox_digest(loading.directory.ids[position as usize], mailbox);
+        waiting.digests.insert(position, part);
+        sum = sum.wrapping_add(part);
+    }
+    *loading.world.resource_mut::<WaitingMailboxes>() = waiting;
+    loading.world.resource_mut::<LaneSums>().mailboxes = sum;
+}
+
+/// The chunks' messages in canonical order. What was taken back, and what arrived in the frame in which it was sent, is over.
+pub(super) fn save_messages(saving: &mut Saving<'_>, section: &mut Section) {
+    let mut chunks: Vec<&OutputChunk> = saving.world.resource::<Outputs>().now.chunks.iter().collect();
+    chunks.sort_by_key(|chunk| chunk.group);
+    for chunk in chunks {
+        for address in &chunk.addresses {
+            let Some(to) = target_of(saving.directory, address.recipient()) else { continue };
+            let (header, payload) = chunk.messages.message(address.at);
+            section.push(header.sender, |bytes| SavedMessage::encode(bytes, to, header, payload));
+        }
+    }
+}
+
+/// How messages are spread over chunks is no state: here, those of a group share one.
+pub(super) fn load_messages(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+    let mut chunks: Vec<OutputChunk> = Vec::new();
+    for entry in section.items() {
+        let from = AgentId(entry.id).group();
+        if loading.directory.group(from).is_none() {
+            return Err(entry.unfit("the scenario lacks the sender's group, or it doesn't take part"));
+        }
+        let message = SavedMessage::decode(entry.value).ok_or_else(|| entry.damaged())?;
+        let SavedMessage { to, header, payload } = message;
+        if header.sender != entry.id || header.payload_bytes as usize != payload.len() {
+            return Err(entry.damaged());
+        }
+        let recipient = recipient_of(loading.directory, to).map_err(|problem| entry.unfit(problem))?;
+        if chunks.last().is_none_or(|chunk| chunk.group != from) {
+            chunks.push(OutputChunk::new(from));
+        }
+        let Some(chunk) = chunks.last_mut() else { continue };
+        let at = chunk.messages.push(header, payload);
+        chunk.addresses.push(Address::new(recipient, record_bytes(header.payload_bytes), at));
+    }
+    loading.world.resource_mut::<Outputs>().now.chunks = chunks;
+    Ok(())
+}
+
+fn save_host(directory: &Directory, messages: &HostMessages, section: &mut Section) {
+    debug_assert_eq!(section.of, EntityKind::Place);
+    for ((recipient, stored), at) in messages.0.iter().zip(0..) {
+        let Some(to) = target_of(directory, *recipient) else { continue };
+        section.push(at, |bytes| SavedMessage::encode(bytes, to, &stored.header, &stored.payload));
+    }
+}
+
+fn load_host(directory: &Directory, section: &Section) -> Result<HostMessages, StateError> {
+    let messages = section.items().map(|entry| {
+        let SavedMessage { to, header, payload } = SavedMessage::decode(entry.value).ok_or_else(|| entry.damaged())?;
+        let recipient = recipient_of(directory, to).map_err(|problem| entry.unfit(problem))?;
+        Ok::<(Recipient, StoredMessage), StateError>((recipient, StoredMessage { header, payload: payload.into() }))
+    });
+    messages.collect::<Result<_, _>>().map(HostMessages)
+}
+
+pub(super) fn save_bounces(saving: &mut Saving<'_>, section: &mut Section) {
+    save_host(saving.directory, &saving.world.resource::<Mailroom>().bounces, section);
+}
+
+pub(super) fn load_bounces(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+    let messages = load_host(loading.directory, section)?;
+    loading.world.resource_mut::<Mailroom>().bounces = messages;
+    Ok(())
+}
+
+pub(super) fn save_native(saving: &mut Saving<'_>, section: &mut Section) {
+    save_host(saving.directory, &saving.world.resource::<Mailroom>().native, section);
+}
+
+pub(super) fn load_native(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+    let messages = load_host(loading.directory, section)?;
+    loading.world.resource_mut::<Mailroom>().native = messages;
+    Ok(())
+}

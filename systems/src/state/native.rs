@@ -1,0 +1,212 @@
+//! What authors registered as state: how it is saved and loaded, by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bevy_ecs::component::{Component, ComponentId};
+use bevy_ecs::entity::Entity;
+use bevy_ecs::resource::Resource;
+use bevy_ecs::world::World;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_engine_components::{Lane, StableId};
+
+use super::complete::{IncompleteState, check_ids};
+use super::entity::StateError;
+use super::parts::only;
+use super::section::{EntityKind, Reader, Section, WorldState, write_serde};
+
+/// What authors registered. Fixed once the world has run a frame.
+#[derive(Resource, Default)]
+pub(crate) struct StateRegistry {
+    /// State, by name.
+    pub parts: BTreeMap<&'static str, NativePart>,
+    /// Components that are no state.
+    pub transient: BTreeSet<ComponentId>,
+}
+
+/// One component, or one resource.
+pub(crate) struct NativePart {
+    /// Which.
+    pub component: ComponentId,
+    of: EntityKind,
+    save: fn(&mut World, &mut Section),
+    load: fn(&mut World, &Section, &mut Entities) -> Result<(), StateError>,
+}
+
+/// Authors' entities by stable id, while a state is loaded.
+type Entities = BTreeMap<u64, Entity>;
+
+impl NativePart {
+    /// A component of entities.
+    pub(crate) fn component<T: Component + Serialize + DeserializeOwned>(world: &mut World) -> Self {
+        let component = world.register_component::<T>();
+        Self { component, of: EntityKind::Native, save: save_component::<T>, load: load_component::<T> }
+    }
+
+    /// A resource.
+    pub(crate) fn resource<R: Resource + Serialize + DeserializeOwned>(world: &mut World) -> Self {
+        let component = world.register_component::<R>();
+        Self { component, of: EntityKind::World, save: save_resource::<R>, load: load_resource::<R> }
+    }
+}
+
+impl StateRegistry {
+    /// Adds state under a name.
+    ///
+    /// # Panics
+    /// If the name is taken, or the component has another one: authors' mistakes, at the app's build.
+    pub(crate) fn add(&mut self, name: &'static str, part: NativePart) {
+        let is_own = super::parts::PARTS.iter().any(|own| own.component == name);
+        assert!(!is_own, "`{name}` can't be registered as state: the engine's own state has that name");
+        let other = self.parts.iter().find(|(_, other)| other.component == part.component);
+        if let Some((other, _)) = other.filter(|(other, _)| **other != name) {
+            panic!("`{name}` is registered as state already, as `{other}`");
+        }
+        assert!(
+            self.parts.insert(name, part).is_none(),
+            "two components are registered as state under the name `{name}`"
+        );
+    }
+
+    /// The registered components of entities.
+    pub(crate) fn components(&self) -> impl Iterator<Item = (&'static str, ComponentId)> {
+        self.parts.iter().filter(|(_, part)| part.of == EntityKind::Native).map(|(name, part)| (*name, part.component))
+    }
+}
+
+/// Adds the sections of authors.
+pub(super) fn save(world: &mut World, state: &mut WorldState) {
+    // One entity's parts come back to one entity: an id must be one's.
+    check_ids(world).unwrap_or_else(|problem: IncompleteState| panic!("{problem}"));
+    world.init_resource::<StateRegistry>();
+    let registry = std::mem::take(&mut *world.resource_mut::<StateRegistry>());
+    for (name, part) in &registry.parts {
+        let mut section = Section::new(*name, Lane::Native, part.of);
+        (part.save)(world, &mut section);
+        state.sections.push(section);
+    }
+    *world.resource_mut::<StateRegistry>() = registry;
+}
+
+/// Loads the sections of authors: entities get exactly the components that were saved.
+pub(super) fn load(world: &mut World, state: &WorldState) -> Result<(), StateError> {
+    world.init_resource::<StateRegistry>();
+    let registry = std::mem::take(&mut *world.resource_mut::<StateRegistry>());
+    for section in &state.sections {
+        let engines = super::parts::PARTS.iter().any(|part| part.component == section.component);
+        let known = if section.lane == Lane::Native {
+            registry.parts.contains_key(section.component.as_str())
+        } else {
+            engines
+        };
+        if !known {
+            return Err(StateError::Unknown { component: section.component.clone() });
+        }
+    }
+    let had_state: BTreeSet<u64> = stateful(world, &registry).into_keys().collect();
+    let mut all = world.query::<(Entity, &StableId)>();
+    let mut entities: Entities = all.iter(world).map(|(entity, id)| (id.0, entity)).collect();
+    let mut saved = BTreeSet::new();
+    for (&name, part) in &registry.parts {
+        let section = native_section(state, name, part)?;
+        if part.of == EntityKind::Native {
+            saved.extend(section.entries().map(|(id, _)| id));
+        }
+        (part.load)(world, section, &mut entities)?;
+    }
+    for id in had_state.difference(&saved) {
+        // It may have gone with another one.
+        if let Some(entity) = entities.get(id).and_then(|&entity| world.get_entity_mut(entity).ok()) {
+            entity.despawn();
+        }
+    }
+    *world.resource_mut::<StateRegistry>() = registry;
+    Ok(())
+}
+
+/// The entities that have a registered component, by stable id.
+fn stateful(world: &World, registry: &StateRegistry) -> Entities {
+    let Some(ids) = world.try_query::<(Entity, &StableId)>() else { return Entities::new() };
+    let ids = ids.query_manual(world);
+    let has = |entity: Entity| registry.components().any(|(_, component)| world.entity(entity).contains_id(component));
+    ids.iter().filter(|(entity, _)| has(*entity)).map(|(entity, id)| (id.0, entity)).collect()
+}
+
+fn native_section<'a>(state: &'a WorldState, name: &str, part: &NativePart) -> Result<&'a Section, StateError> {
+    let is_it = |section: &&Section| section.component == name && section.lane == Lane::Native;
+    let mut found = state.sections.iter().filter(is_it);
+    let section = found.next().ok_or_else(|| StateError::Missing { component: name.to_owned() })?;
+    if found.next().is_some() {
+        return Err(StateError::Unknown { component: name.to_owned() });
+    }
+    if section.of != part.of || !section.is_ordered(false) {
+        return Err(StateError::Damaged { component: name.to_owned(), entity: None });
+    }
+    Ok(section)
+}
+
+fn save_component<T: Component + Serialize + DeserializeOwned>(world: &mut World, section: &mut Section) {
+    let name = section.component.clone();
+    let mut parts = world.query::<(Option<&StableId>, &T)>();
+    let mut parts: Vec<(u64, &T)> = parts
+        .iter(world)
+        .map(|(id, part)| {
+            (id.unwrap_or_else(|| panic!("an entity with `{name}`, which is state, has no StableId")).0, part)
+        })
+        .collect();
+    parts.sort_unstable_by_key(|(id, _)| *id);
+    for (id, part) in parts {
+        section.push(id, |bytes| write_serde(bytes, part, &name));
+    }
+}
+
+fn load_component<T: Component + Serialize + DeserializeOwned>(
+    world: &mut World,
+    section: &Section,
+    entities: &mut Entities,
+) -> Result<(), StateError> {
+    let saved: BTreeSet<u64> = section.entries().map(|(id, _)| id).collect();
+    let mut parts = world.query_filtered::<(Entity, Option<&StableId>), bevy_ecs::query::With<T>>();
+    let gone: Vec<Entity> = parts
+        .iter(world)
+        .filter(|(_, id)| id.is_none_or(|id| !saved.contains(&id.0)))
+        .map(|(entity, _)| entity)
+        .collect();
+    for entity in gone {
+        world.entity_mut(entity).remove::<T>();
+    }
+    for entry in section.items() {
+        let part: T = entry.read(Reader::serde)?;
+        let entity = *entities.entry(entry.id).or_insert_with(|| world.spawn(StableId(entry.id)).id());
+        match world.get_entity_mut(entity) {
+            Ok(mut entity) => {
+                entity.insert(part);
+            }
+            // It went with another one, as its relationship to that says.
+            Err(_) => {
+                entities.insert(entry.id, world.spawn((StableId(entry.id), part)).id());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn save_resource<R: Resource + Serialize + DeserializeOwned>(world: &mut World, section: &mut Section) {
+    if let Some(resource) = world.get_resource::<R>() {
+        let name = section.component.clone();
+        section.push(0, |bytes| write_serde(bytes, resource, &name));
+    }
+}
+
+fn load_resource<R: Resource + Serialize + DeserializeOwned>(
+    world: &mut World,
+    section: &Section,
+    _: &mut Entities,
+) -> Result<(), StateError> {
+    world.remove_resource::<R>();
+    if !section.is_empty() {
+        let resource: R = only(section)?.read(Reader::serde)?;
+        world.insert_resource(resource);
+    }
+    Ok(())
+}

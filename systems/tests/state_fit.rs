@@ -1,0 +1,322 @@
+//! States that don't fit, what two states differ in, what authors register, and payloads that many backlogs share.
+
+mod busy;
+mod table;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bevy_app::App;
+use bevy_ecs::component::Component;
+use bevy_ecs::schedule::IntoScheduleConfigs;
+use bevy_ecs::system::Commands;
+use busy::{Area, Height, MAP, NEWS, Weather, Width, app, app_after, frames, id, population};
+use serde::{Deserialize, Serialize};
+use wasm_engine_abi::{CallKind, Op};
+use wasm_engine_components::frame::EventTarget;
+use wasm_engine_components::{
+    AgentId, Backlog, InferenceJob, JobData, Lane, Lifecycle, RegionState, Schedule, StableId, Trigger,
+};
+use wasm_engine_systems::state::{
+    IncompleteState, StateDifference, StateEntity, StateError, WorldState, check_components, load_state, save_state,
+};
+use wasm_engine_systems::{AuthorSystems, Frame, FrameStage, Population, RegisterState};
+
+fn busy_state(frames: u64) -> WorldState {
+    let mut app = app();
+    busy::frames(&mut app, frames);
+    save_state(app.world_mut())
+}
+
+/// What loading a state of one of some frames into a world of a changed scenario says.
+fn refusal(change: impl FnOnce(&mut Population)) -> String {
+    let mut population = population();
+    change(&mut population);
+    let mut whole = app();
+    let mut refused = (8..24).filter_map(|_| {
+        frames(&mut whole, 1);
+        let state = save_state(whole.world_mut());
+        let mut app = app_after(population.clone(), 2, |_| {});
+        load_state(app.world_mut(), &state).err()
+    });
+    refused.next().expect("it doesn't fit").to_string()
+}
+
+#[test]
+fn a_state_that_does_not_fit_says_what_does_not() {
+    let fit = "the saved state doesn't fit the scenario: ";
+    let cases: [(&str, Box<dyn FnOnce(&mut Population)>); 9] = [
+        (
+            "`Places` of group 3: the scenario lacks the group, or it doesn't take part",
+            Box::new(|all| drop(all.groups.remove(2))),
+        ),
+        (
+            "`Places` of group 2: it began with 2 agents, and here with 1: that can't change later",
+            Box::new(|all| all.groups[1].group.agents = 1),
+        ),
+        (
+            "`Places` of group 5: it has used 3 places, and `agents_max` is 2",
+            Box::new(|all| all.groups[4].group.agents_max = 2),
+        ),
+        (
+            "`Places` of group 6: it isn't in the saved state, and a group can't come in later",
+            Box::new(|all| all.groups.push(table::group(6, 1))),
+        ),
+        ("`Members` of topic 0x000000000000001f: the scenario lacks the topic", Box::new(|all| all.topics.clear())),
+        (
+            "`RegionState` of region 0x0000000000000047: it had 16 bytes, and here has 17: a region's size can't change later",
+            Box::new(|all| all.regions[0].bytes = 17),
+        ),
+        (
+            "`RegionState` of region 0x0000000000000048: the scenario lacks the region",
+            Box::new(|all| all.regions.truncate(1)),
+        ),
+        (
+            "`TenantDebts` of tenant 0: the scenario lacks tenant `alba`",
+            Box::new(|all| all.tenants[0].name = "gamma".into()),
+        ),
+        (
+            "`ModelAnswers` of model 0x0000000000000029: the scenario lacks it, or the one that answers for it since a swap",
+            Box::new(|all| all.models.truncate(1)),
+        ),
+    ];
+    for (expected, change) in cases {
+        assert_eq!(refusal(change), format!("{fit}{expected}"));
+    }
+    let smaller = refusal(|all| all.groups[2].group.limits.mailbox_messages_max = 1);
+    assert!(smaller.contains("`Backlog` of agent 3/"), "{smaller}");
+    assert!(smaller.ends_with(" bytes wait, which is more than the mailbox takes"), "{smaller}");
+    // What a branch may change: more room, other limits, another order, more tenants.
+    let mut branch = population();
+    branch.groups[0].group.agents_max = 9;
+    branch.groups[2].group.schedule = Schedule { trigger: Trigger::default(), priority: 9 };
+    branch.groups[3].group.limits.fuel_per_frame_max = 7;
+    branch.tenants.insert(0, wasm_engine_components::Tenant { name: "aaa".into(), ..branch.tenants[1].clone() });
+    let mut app = app_after(branch, 2, |_| {});
+    assert_eq!(load_state(app.world_mut(), &busy_state(9)), Ok(()));
+    frames(&mut app, 5);
+    assert_eq!(load_state(app.world_mut(), &busy_state(9)), Err(StateError::NotFresh));
+}
+
+#[test]
+fn a_state_is_looked_at_without_a_world() {
+    let mut app = app();
+    frames(&mut app, 9);
+    let state = save_state(app.world_mut());
+    let world = app.world_mut();
+    let mut agents: Vec<_> =
+        world.query::<(&AgentId, &Lifecycle)>().iter(world).map(|(id, life)| (*id, *life)).collect();
+    agents.sort_by_key(|(id, _)| *id);
+    assert_eq!(state.agents().collect::<Vec<_>>(), agents);
+    let waits: Vec<_> = state.backlog(id(3, 0)).collect();
+    assert_eq!(waits.len(), 3);
+    assert!(waits.iter().all(|message| message.payload.len() == message.header.payload_bytes as usize));
+    let published = state.messages().filter(|message| message.to == EventTarget::Topic(NEWS)).count();
+    assert!(published > 0 && state.fault_history(id(4, 0)).faults > 0 && state.dropped(id(3, 0)) > 0);
+    let jobs: Vec<_> =
+        world.query::<(&InferenceJob, &JobData)>().iter(world).map(|(job, data)| (*job, data.clone())).collect();
+    assert!(!jobs.is_empty() && jobs.iter().all(|(job, data)| state.job_data(job.id).as_ref() == Some(data)));
+}
+
+#[test]
+fn a_difference_is_named_with_lane_stage_component_entity_and_byte() {
+    let state = busy_state(9);
+    assert_eq!(state.differences(&state, 10), []);
+    let differ = |change: &dyn Fn(&mut App)| {
+        let mut app = app();
+        frames(&mut app, 9);
+        change(&mut app);
+        state.differences(&save_state(app.world_mut()), 10)
+    };
+    let found = differ(&|app| {
+        let world = app.world_mut();
+        world.query::<&mut RegionState>().iter_mut(world).for_each(|mut state| state.bytes[5] ^= 0x80);
+    });
+    let expected = |id, left: u8| StateDifference {
+        lane: Lane::Regions,
+        stage: FrameStage::Commit,
+        component: "RegionState".into(),
+        entity: StateEntity::Region(id),
+        offset: 16 + 5,
+        left: Some([&[left][..], &found[0].left.as_ref().unwrap()[1..]].concat()),
+        right: found[0].right.clone(),
+    };
+    assert_eq!((found.len(), &found[0]), (2, &expected(MAP, 0)));
+    let found = differ(&|app| {
+        let world = app.world_mut();
+        for mut backlog in world.query::<&mut Backlog>().iter_mut(world) {
+            if let Some(stored) = backlog.0.iter_mut().find(|stored| stored.payload.len() == 300) {
+                let mut bytes = stored.payload.to_vec();
+                bytes[299] = 77;
+                stored.payload = bytes.into();
+            }
+        }
+    });
+    let first = &found[0];
+    assert_eq!(
+        (first.entity, first.component.as_str(), first.lane),
+        (StateEntity::Agent(id(3, 0)), "Backlog", Lane::Mailboxes)
+    );
+    assert_eq!(
+        (first.offset, first.right.as_deref()),
+        (48 + 299, Some(&[77][..])),
+        "with its payload, not where that lies"
+    );
+    assert_eq!(found.len(), 2, "of which only what differs is shown");
+    let found = differ(&|app| app.world_mut().resource_mut::<Weather>().0 = 0);
+    let shown: Vec<_> = found.iter().map(|one| (one.component.as_str(), one.entity, one.offset)).collect();
+    assert_eq!(shown, [("weather", StateEntity::World, 0)]);
+    let gone = differ(&|app| {
+        let world = app.world_mut();
+        let entity =
+            world.query::<(bevy_ecs::entity::Entity, &StableId)>().iter(world).find(|(_, id)| id.0 == 2).unwrap().0;
+        world.despawn(entity);
+    });
+    assert_eq!((gone.len(), gone[0].entity, gone[0].right.as_ref()), (1, StateEntity::Native(StableId(2)), None));
+}
+
+#[test]
+fn differences_are_bounded_and_each_component_has_its_share() {
+    let (one, other) = (busy_state(9), busy_state(10));
+    let all = one.differences(&other, 10_000);
+    assert!(all.is_sorted_by_key(|one| (one.component == "DigestChain", one.stage)));
+    let components =
+        |of: &[StateDifference]| of.iter().map(|one| one.component.clone()).collect::<std::collections::BTreeSet<_>>();
+    assert!(components(&all).len() > 20);
+    for max in [0, 1, 40] {
+        let some = one.differences(&other, max);
+        assert_eq!(some.len(), max);
+        assert_eq!(components(&some).len(), max.min(components(&all).len()));
+    }
+    let mirrored = other.differences(&one, 10_000);
+    assert!(mirrored.iter().zip(&all).all(|(a, b)| (&a.left, &a.right, a.offset) == (&b.right, &b.left, b.offset)));
+    let message = all.iter().find(|one| matches!(one.entity, StateEntity::Message { .. })).unwrap();
+    assert_eq!((message.lane, message.stage), (Lane::Outboxes, FrameStage::Step));
+}
+
+#[test]
+fn authors_entities_come_back_with_exactly_what_they_had() {
+    let state = busy_state(9);
+    let mut app = app();
+    let world = app.world_mut();
+    // One that isn't in the state, one that has lost a component and got another, one that is still to get one.
+    world.spawn((StableId(77), Height(1)));
+    world.spawn((StableId(105), Area));
+    let ours = world.query::<(bevy_ecs::entity::Entity, &StableId)>().iter(world).find(|(_, id)| id.0 == 2).unwrap().0;
+    world.entity_mut(ours).remove::<Width>().insert((Height(3), Area));
+    assert_eq!(load_state(world, &state), Ok(()));
+    assert_eq!(save_state(world), state);
+    assert_eq!(world.get::<Height>(ours), None);
+    assert_eq!(world.get::<Width>(ours), Some(&Width(vec![1, 2, 3])), "it is the same entity");
+    assert!(world.get::<Area>(ours).is_some(), "what is transient stays");
+    let both: Vec<u64> = world.query::<(&StableId, &Height, &Width)>().iter(world).map(|(id, ..)| id.0).collect();
+    assert!(both.contains(&1) && both.contains(&105) && !both.contains(&77), "{both:?}");
+    assert_eq!(world.query::<&StableId>().iter(world).filter(|id| id.0 == 77).count(), 0);
+    let weather = world.remove_resource::<Weather>();
+    assert!(weather.is_some() && save_state(world) != state);
+}
+
+#[test]
+fn each_registered_component_has_its_digest_in_the_record() {
+    let mut app = app();
+    let records = frames(&mut app, 3);
+    let names: Vec<_> = records[2].native.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["height", "weather", "width"]);
+    for record in &records {
+        let sum = record.native.iter().fold(0_u128, |sum, (_, digest)| sum.wrapping_add(digest.0));
+        assert_eq!(record.lanes[Lane::Native].0, sum);
+    }
+}
+
+#[derive(Component, Clone, Serialize, Deserialize)]
+struct Depth(u8);
+
+#[test]
+fn what_is_not_registered_stops_the_build_with_its_name() {
+    let check = |build: &dyn Fn(&mut App)| {
+        let mut app = app();
+        build(&mut app);
+        check_components(app.world_mut())
+    };
+    assert_eq!(check(&|_| {}), Ok(()));
+    let error = check(&|app| _ = app.world_mut().spawn((StableId(9), Depth(1)))).unwrap_err();
+    let expected = "`state_fit::Depth` of the entity with StableId 9 is neither registered as state nor as transient: \
+        call `app.register_state::<Depth>(\"a name\")` if what a simulation does depends on it, \
+        `app.register_transient::<Depth>()` if it is made anew from state";
+    assert_eq!(error.to_string(), expected);
+    let on_agent = |app: &mut App| {
+        let world = app.world_mut();
+        let agent =
+            world.query_filtered::<bevy_ecs::entity::Entity, bevy_ecs::query::With<Lifecycle>>().iter(world).next();
+        world.entity_mut(agent.unwrap()).insert(Depth(1));
+    };
+    let unregistered = |error: &IncompleteState, of: &str| matches!(error, IncompleteState::Unregistered { entity, .. } if entity == of);
+    assert!(unregistered(&check(&on_agent).unwrap_err(), "agent 1/0"));
+    let as_state = |app: &mut App| on_agent(app.register_state::<Depth>("depth"));
+    assert!(unregistered(&check(&as_state).unwrap_err(), "agent 1/0"), "an agent's entity is the engine's");
+    assert_eq!(check(&|app| on_agent(app.register_transient::<Depth>())), Ok(()));
+    let error = check(&|app| _ = app.world_mut().spawn(Height(1))).unwrap_err();
+    assert!(matches!(error, IncompleteState::WithoutId { component, .. } if component == "height"));
+    let shared = check(&|app| _ = app.world_mut().spawn((StableId(1), Area))).unwrap_err();
+    assert_eq!(shared.to_string(), "two entities share StableId 1: give each one of its own");
+    assert_eq!(check(&|app| _ = app.world_mut().spawn(Depth(1))), Ok(()), "it is no entity of the simulation");
+}
+
+#[test]
+fn what_is_not_registered_stops_the_frame_that_makes_it() {
+    let mut app = app();
+    frames(&mut app, 1);
+    app.add_systems(
+        Frame,
+        (|mut commands: Commands| _ = commands.spawn((StableId(900), Depth(1)))).in_set(AuthorSystems::Sense),
+    );
+    let panic = catch_unwind(AssertUnwindSafe(|| frames(&mut app, 1))).unwrap_err();
+    assert!(panic.downcast_ref::<String>().unwrap().contains("`state_fit::Depth` of the entity with StableId 900"));
+}
+
+#[test]
+fn a_name_is_one_components() {
+    let panics = |register: &dyn Fn(&mut App)| {
+        let mut app = app();
+        let panic = catch_unwind(AssertUnwindSafe(|| register(&mut app))).unwrap_err();
+        panic.downcast_ref::<String>().unwrap().clone()
+    };
+    let twice = panics(&|app| _ = app.register_state::<Depth>("height"));
+    assert_eq!(twice, "two components are registered as state under the name `height`");
+    let again = panics(&|app| _ = app.register_state::<Height>("altitude"));
+    assert_eq!(again, "`altitude` is registered as state already, as `height`");
+    let own = panics(&|app| _ = app.register_state::<Depth>("Backlog"));
+    assert_eq!(own, "`Backlog` can't be registered as state: the engine's own state has that name");
+}
+
+#[test]
+fn ten_thousand_backlogs_with_one_payload_hold_it_once() {
+    let population = || {
+        let mut sleepers = table::group(2, 10_000);
+        sleepers.group.schedule = Schedule { trigger: Trigger::Timer, priority: 0 };
+        sleepers.inbox_bytes_max = 1 << 20;
+        sleepers.group.limits.mailbox_bytes_max = 1 << 20;
+        Population { groups: vec![table::group(1, 1), sleepers], ..Population::default() }
+    };
+    let step = |call: table::Call<'_>| {
+        if call.agent == id(1, 0) && call.call == CallKind::Step && call.frame == 1 {
+            call.out.push(Op::Broadcast, 2, 0, 0, &[5; 65_536]);
+        }
+    };
+    let mut app = table::app(population(), step);
+    frames(&mut app, 4);
+    let state = save_state(app.world_mut());
+    assert_eq!(state.section("Backlog").unwrap().len(), 10_000);
+    assert!(state.bytes() < 2_000_000, "{} bytes", state.bytes());
+    let mut restored = table::app(population(), step);
+    load_state(restored.world_mut(), &state).unwrap();
+    let world = restored.world_mut();
+    let mut backlogs = world.query::<&Backlog>();
+    let payloads =
+        backlogs.iter(world).filter_map(|backlog| backlog.0.front()).map(|stored| stored.payload.as_ptr().addr());
+    assert_eq!(payloads.collect::<std::collections::BTreeSet<_>>().len(), 1);
+    // What is shared in memory is no state.
+    for mut backlog in world.query::<&mut Backlog>().iter_mut(world) {
+        backlog.0.iter_mut().for_each(|stored| stored.payload = stored.payload.to_vec().into());
+    }
+    assert_eq!(save_state(world), state);
+}
