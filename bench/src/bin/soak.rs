@@ -24,7 +24,7 @@ struct Args {
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "first"])]
     seed: Option<u64>,
     /// Most kills of a run
-    #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    #[arg(long, value_name = "K", default_value_t = 12, value_parser = clap::value_parser!(u32).range(0..=1_000))]
     kills: u32,
     /// Numbers of threads, of which each start of the engine takes one
     #[arg(long, value_name = "T,..", value_delimiter = ',', default_values_t = [1, 2, 4], value_parser = clap::value_parser!(u32).range(1..=1_024))]

@@ -179,7 +179,8 @@ impl<'a> Trial<'a> {
     fn stop(&mut self) -> (Duration, Stop) {
         let whole_us = u64::try_from(self.whole.1.as_micros()).unwrap_or(u64::MAX / 16);
         // At any moment, and often early: while it loads, or runs again what it had. So that one run is killed many times.
-        let most = *self.random.pick(&[whole_us / 10, whole_us / 3, whole_us * 13 / 10]);
+        let early = [whole_us / 10, whole_us / 6, whole_us / 4, whole_us / 3];
+        let most = if self.random.one_in(5) { whole_us * 13 / 10 } else { *self.random.pick(&early) };
         let delay = Duration::from_micros(self.random.of(1_000..=most.max(1_001)));
         (delay, if self.random.one_in(6) { Stop::Ask } else { Stop::Kill })
     }

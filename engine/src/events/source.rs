@@ -111,9 +111,10 @@ impl EventSource {
         self
     }
 
-    /// Takes over what a run counted that goes on here, and whose events aren't read again.
+    /// Takes over what a run counted that goes on here, and whose events aren't read again. What is late depends on how many
+    /// frames this source has.
     pub const fn set_counts(&mut self, counts: EventCounts) {
-        self.counts = counts;
+        self.counts = EventCounts { late: self.counts.late, ..counts };
     }
 
     /// Reads a file to its end, and counts the events after the last frame.
