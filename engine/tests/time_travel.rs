@@ -293,6 +293,13 @@ fn a_branch_is_the_same_run_until_a_parameter_is_another() {
     let compared = told(folder, &["diff", "run", "same"]);
     assert_eq!((&compared["identical"], &compared["first_common_frame"]), (&json!(true), &json!(13)));
 
+    // As a crash leaves it in the moment in which the journal is begun anew.
+    fs::write(folder.join("same/journal/000000.wej"), "").unwrap();
+    fs::remove_file(folder.join("same/summary.json")).unwrap();
+    let again = told(folder, &["resume", "same"]);
+    assert_same_run(&same, &again, folder, ["same", "same"]);
+    assert_eq!(told(folder, &["replay", "same"])["frames"], 27);
+
     let other = told(folder, &["branch", "run", "--at", "13", "--out", "other", "--set", "steps=7", "--frames", "50"]);
     assert_eq!(other["frames"], 50);
     assert_ne!(other["digest"], run["digest"]);

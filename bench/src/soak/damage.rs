@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use wasm_engine::run_dir::{Access, OpenRun};
+
 use super::random::Random;
 
 /// Most bytes that are cut off or added.
@@ -19,15 +21,19 @@ pub(super) const JOURNAL_HEADER_BYTES: u64 = 56;
 /// A file can't be read or written.
 pub(super) fn harm(random: &mut Random, run: &Path) -> io::Result<Vec<String>> {
     let mut done = Vec::new();
-    // A run that has ended has said so, and all of it was on the disk by then.
-    let has_ended = run.join("summary.json").exists();
-    if !has_ended && random.one_in(2) {
+    if !has_ended(run) && random.one_in(2) {
         done.extend(harm_journal(random, &run.join("journal"))?);
     }
     if random.one_in(3) {
         done.extend(leave_half_a_snapshot(random, &run.join("snapshots"))?);
     }
     Ok(done)
+}
+
+/// Whether a run's journal has its end. All of it was on the disk by then, and nothing was written behind it.
+fn has_ended(run: &Path) -> bool {
+    let is_told = || OpenRun::open(run, Access::Read).is_ok_and(|run| run.journal.end().is_some());
+    run.join("summary.json").exists() || is_told()
 }
 
 /// Files of a folder by name; none where there is no folder.
@@ -56,7 +62,8 @@ fn harm_journal(random: &mut Random, folder: &Path) -> io::Result<Option<String>
             file.set_len(length - cut)?;
             format!("{name} cut from {length} to {} bytes", length - cut)
         }
-        2 => {
+        // Where a header is to be, there is never anything else: it is written before the rest.
+        2 if length >= JOURNAL_HEADER_BYTES => {
             let garbage: Vec<u8> = (0..random.of(1..=BYTES_MAX)).map(|_| random.number().to_le_bytes()[0]).collect();
             file.write_all(&garbage)?;
             format!("{name} of {length} bytes got {} more of garbage", garbage.len())
