@@ -46,7 +46,8 @@ pub(super) fn group(random: &mut Random, plan: &Plan, cast: &Cast, role: Role, b
         line("supervisor", &quoted(supervisor.name()));
     }
     line("on_fault", &on_fault(random, role, supervisor.is_some()));
-    line("overflow", &quoted(*random.pick(&["reject", "drop_oldest", "fault"])));
+    let overflow = *random.pick(&["reject", "drop_oldest", "fault"]);
+    line("overflow", &quoted(overflow));
     line("schedule", &schedule(random, role));
     if let Some(after) = after(random, role, before) {
         line("after", &after);
