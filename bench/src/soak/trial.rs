@@ -130,8 +130,8 @@ impl<'a> Trial<'a> {
         if let Some(difference) = difference(&whole, &killed) {
             return Err(format!("the run that was killed isn't what it would have been: {difference}"));
         }
-        let arguments = self.with_threads(vec!["replay".to_owned(), killed.display().to_string()]);
-        let ended = self.start(arguments, None)?;
+        let replay = self.with_threads(vec!["replay".to_owned(), killed.display().to_string()]);
+        let ended = self.start(replay, None)?;
         if ended.code() == Some(0) { Ok(()) } else { Err(failed("the replay of the run that was killed", &ended)) }
     }
 
@@ -165,9 +165,8 @@ impl<'a> Trial<'a> {
             }
         }
         if self.random.one_in(3) {
-            // A run that is complete stays as it is.
-            let arguments = self.resume_arguments(run, None);
-            let ended = self.start(arguments, None)?;
+            let again = self.resume_arguments(run, None);
+            let ended = self.start(again, None)?;
             if ended.code() != Some(self.whole.0) {
                 return Err(failed("a run that was complete, resumed,", &ended));
             }
