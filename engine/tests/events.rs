@@ -58,7 +58,7 @@ impl Case {
         let path = folder.path().join("x.toml");
         std::fs::write(&path, SCENARIO).unwrap();
         let input = Some(folder.path().join("e.jsonl"));
-        let scenario = load(&path, &LoadOptions { set: Vec::new(), input }).unwrap();
+        let scenario = load(&path, &LoadOptions { input, ..LoadOptions::default() }).unwrap();
         Self { folder, scenario, interrupted: Arc::new(AtomicBool::new(false)) }
     }
 

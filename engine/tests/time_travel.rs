@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const TOUR: &str = "agents/scenarios/kernel-tour.toml";
 
 /// What two runs have in common that are the same run.
-const SAME: [&str; 15] = [
+const SAME: [&str; 16] = [
     "frames",
     "agents",
     "steps",
@@ -31,6 +31,7 @@ const SAME: [&str; 15] = [
     "groups",
     "outputs",
     "expectations",
+    "events",
 ];
 const TABLES: [&str; 5] = ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl"];
 
@@ -145,7 +146,8 @@ fn a_run_goes_on_to_more_frames_as_if_it_had_never_stopped() {
     let folder = folder.path();
     for (scenario, frames, more) in [(TOUR, "90", "200"), (POSTROOM, "40", "85")] {
         let whole = told(folder, &["run", &path(scenario), "--frames", more, "--out", "whole"]);
-        told(folder, &["run", &path(scenario), "--frames", frames, "--out", "part", "--snapshot-every", "16"]);
+        // There is a snapshot before the frame after the last one, too.
+        told(folder, &["run", &path(scenario), "--frames", frames, "--out", "part", "--snapshot-every", "5"]);
         assert!(refused(folder, &["resume", "part", "--frames", "10"], 2).contains("frames already"));
         let resumed = told(folder, &["resume", "part", "--frames", more]);
         assert_same_run(&whole, &resumed, folder, ["whole", "part"]);
@@ -290,6 +292,13 @@ fn a_branch_is_the_same_run_until_a_parameter_is_another() {
     assert!(manifest.contains("[branch]\nrun = ") && manifest.contains("frame = 13\n"), "{manifest}");
     let compared = told(folder, &["diff", "run", "same"]);
     assert_eq!((&compared["identical"], &compared["first_common_frame"]), (&json!(true), &json!(13)));
+
+    // As a crash leaves it in the moment in which the journal is begun anew.
+    fs::write(folder.join("same/journal/000000.wej"), "").unwrap();
+    fs::remove_file(folder.join("same/summary.json")).unwrap();
+    let again = told(folder, &["resume", "same"]);
+    assert_same_run(&same, &again, folder, ["same", "same"]);
+    assert_eq!(told(folder, &["replay", "same"])["frames"], 27);
 
     let other = told(folder, &["branch", "run", "--at", "13", "--out", "other", "--set", "steps=7", "--frames", "50"]);
     assert_eq!(other["frames"], 50);

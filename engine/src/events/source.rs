@@ -111,9 +111,10 @@ impl EventSource {
         self
     }
 
-    /// Takes over what a run counted that goes on here, and whose events aren't read again.
+    /// Takes over what a run counted that goes on here, and whose events aren't read again. What is late depends on how many
+    /// frames this source has.
     pub const fn set_counts(&mut self, counts: EventCounts) {
-        self.counts = counts;
+        self.counts = EventCounts { late: self.counts.late, ..counts };
     }
 
     /// Reads a file to its end, and counts the events after the last frame.
@@ -138,31 +139,13 @@ impl EventSource {
         rest[past..end].iter().map(|(_, swap)| *swap).collect()
     }
 
-    fn problem(&self, error: ReadError) -> Problem {
-        match error {
-            ReadError::Line(problem) => problem,
-            ReadError::Io(error) => Problem::new(format!("can't be read: {error}")).file(&self.path),
-        }
-    }
-
-    fn stopped(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
-    }
-}
-
-impl FrameSource for EventSource {
-    type Error = RunError;
-
-    fn counts(&self) -> EventCounts {
-        self.counts
-    }
-
-    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
-        let mut inputs = FrameInputs::default();
-        if frame >= self.frames || self.stopped() {
-            return Ok(None);
-        }
-        inputs.swaps = self.swaps_of(frame);
+    /// The inputs of a frame, in order. `None` where the wait for them was interrupted, which it is only where they are waited for:
+    /// a run that was asked to end may still want those of frames that it had before.
+    ///
+    /// # Errors
+    /// The events can't be read, or a line of them is wrong.
+    pub(crate) fn inputs(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
+        let mut inputs = FrameInputs { swaps: self.swaps_of(frame), ..FrameInputs::default() };
         while let Some(lines) = &mut self.lines {
             let next = match self.pending.take() {
                 Some(line) => Ok(Some(line)),
@@ -195,5 +178,28 @@ impl FrameSource for EventSource {
             }
         }
         Ok(Some(inputs))
+    }
+
+    fn problem(&self, error: ReadError) -> Problem {
+        match error {
+            ReadError::Line(problem) => problem,
+            ReadError::Io(error) => Problem::new(format!("can't be read: {error}")).file(&self.path),
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+impl FrameSource for EventSource {
+    type Error = RunError;
+
+    fn counts(&self) -> EventCounts {
+        self.counts
+    }
+
+    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
+        if frame >= self.frames || self.stopped() { Ok(None) } else { self.inputs(frame) }
     }
 }

@@ -169,7 +169,9 @@ impl RunDir {
         if scenario.frames != run.manifest.frames {
             Manifest::rewrite_frames(path, scenario.frames)?;
         }
-        let journal = JournalWriter::reopen(journal).map_err(RunError::Failed)?;
+        // A crash may have left nothing of a branch's journal that says where it begins.
+        let options = JournalOptions { first_frame: run.first_frame(), ..JournalOptions::default() };
+        let journal = JournalWriter::reopen_with(journal, journal.frames_count(), options).map_err(RunError::Failed)?;
         make_snapshots_folder(path)?;
         // Of a write that a crash cut short.
         let snapshots = path.join(SNAPSHOTS);

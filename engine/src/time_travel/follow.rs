@@ -114,7 +114,8 @@ impl JournalSource {
         }
         let inputs = recorded.inputs.clone();
         if let Some(Live { source, repeats: true }) = &mut self.live {
-            let again = source.next_frame(frame)?.unwrap_or_default();
+            // Also where the run was asked to end by now: that is after its recorded frames.
+            let again = source.inputs(frame)?.unwrap_or_default();
             if again != inputs {
                 let what = format!("the events of frame {frame} aren't those that were recorded");
                 return Err(Problem::new(what)

@@ -66,7 +66,8 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
     let repeats = run.scenario.input.as_deref() != Some(Path::new("-"));
     let source = events::open(&run.scenario, interrupted).map_err(RunError::Input)?;
     let mut source = source.starting_at(if repeats { from } else { frames });
-    if !repeats {
+    // A file is read past the earlier events, which are counted so; but not where there is no frame left to read it for.
+    if !repeats || from >= run.scenario.frames {
         source.set_counts(arrival.events);
     }
     let live = Some(Live { source, repeats });
