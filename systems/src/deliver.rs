@@ -80,11 +80,7 @@ pub fn sort_messages(mut router: Router, outputs: Res<Outputs>) {
     let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
     let sorter = Sorter { directory, members, chunks: &outputs.before.chunks, current: &[], host };
     let mut overflow = Overflow::new(mailboxes, waiting, requests);
-    sorter.each(|index, bytes, at| {
-        if let Err(reason) = inboxes.put(index, bytes, at) {
-            overflow.handle(&sorter, inboxes, (index, bytes, at), reason);
-        }
-    });
+    sorter.sort(inboxes, &mut overflow);
     overflow.settle(&sorter, bounces, report, clock.frame);
 }
 
@@ -111,11 +107,7 @@ impl Router<'_, '_> {
         let (chunks, current) = (&outputs.before.chunks, &outputs.now.chunks);
         let sorter = Sorter { directory, members, chunks, current, host };
         let mut overflow = Overflow::new(mailboxes, waiting, requests);
-        sorter.each_edge(wave, |index, bytes, at| {
-            if let Err(reason) = inboxes.put(index, bytes, at) {
-                overflow.handle(&sorter, inboxes, (index, bytes, at), reason);
-            }
-        });
+        sorter.each_edge(wave, |index, bytes, at| overflow.put(&sorter, inboxes, (index, bytes, at)));
         overflow.settle(&sorter, bounces, report, clock.frame);
     }
 
@@ -198,6 +190,14 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     ) -> Self {
         let (counts, refusals, overflowed) = ([0; BounceReason::COUNT], Vec::new(), BTreeSet::new());
         Self { mailboxes, waiting, requests, counts, refusals, overflowed }
+    }
+
+    /// Adds a message to a recipient's list, or deals with it.
+    fn put(&mut self, sorter: &Sorter<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
+        let (index, bytes, at) = message;
+        if let Err(reason) = inboxes.put(index, bytes, at) {
+            self.handle(sorter, inboxes, message, reason);
+        }
     }
 
     /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
@@ -295,29 +295,28 @@ enum Part {
 }
 
 impl Sorter<'_, '_, '_> {
-    /// Calls `visit` for each recipient of each message in canonical order: with the recipient's position, the message's bytes
-    /// in an inbox, and where it lies. There is one place that calls it, so that it is compiled into the loop.
-    #[inline]
-    fn each(&self, mut visit: impl FnMut(u32, u32, Delivery)) {
+    /// Brings all messages to their recipients, in canonical order.
+    fn sort(&self, inboxes: &mut Inboxes, overflow: &mut Overflow<'_, '_, '_>) {
         let mut recipients = Vec::new();
-        let mut next = Some((Delivery::HOST, &self.host.addresses));
-        let mut chunks = (0..).zip(self.chunks);
-        while let Some((chunk, addresses)) = next {
-            for address in addresses {
+        let chunks = (0..).zip(self.chunks).map(|(number, chunk)| (number, &chunk.addresses));
+        for (chunk, addresses) in core::iter::once((Delivery::HOST, &self.host.addresses)).chain(chunks) {
+            // Mostly all of them.
+            let added = inboxes.put_all(addresses, chunk);
+            for address in &addresses[added..] {
                 let at = Delivery { chunk, at: address.at };
                 match address.recipient() {
-                    Recipient::Agent(index) => visit(index, address.bytes, at),
+                    Recipient::Agent(index) => overflow.put(self, inboxes, (index, address.bytes, at)),
                     _ => {
                         self.find_recipients(address, at, Part::Later, &mut recipients);
-                        recipients.iter().for_each(|&index| visit(index, address.bytes, at));
+                        recipients.iter().for_each(|&to| overflow.put(self, inboxes, (to, address.bytes, at)));
                     }
                 }
             }
-            next = chunks.next().map(|(number, chunk)| (number, &chunk.addresses));
         }
     }
 
-    /// The same for what was sent in this frame to agents of `wave`.
+    /// Calls `visit` for each recipient of each message that was sent in this frame to agents of `wave`, in canonical order: with
+    /// the recipient's position, the message's bytes in an inbox, and where it lies.
     fn each_edge(&self, wave: u32, mut visit: impl FnMut(u32, u32, Delivery)) {
         let mut chunks: Vec<_> = (0..).zip(self.current).filter(|(_, chunk)| !chunk.edges.is_empty()).collect();
         // The waves' chunks come one after another.

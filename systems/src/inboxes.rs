@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use wasm_engine_abi::BounceReason;
+use wasm_engine_components::{Address, Recipient};
 
 use crate::ports::{Delivery, Link};
 
@@ -107,6 +108,40 @@ impl Inboxes {
             self.touched.push(index);
         }
         Ok(())
+    }
+
+    /// Adds messages that lie in `chunk`, as [`Inboxes::put`] adds each, up to the first one that is to many or that its mailbox
+    /// doesn't take. Gives how many were added. The room for all of them is made at once: this is done by one thread alone.
+    pub fn put_all(&mut self, addresses: &[Address], chunk: u32) -> usize {
+        let Self { links, firsts, loads, touched, .. } = self;
+        let (start, touched_before) = (links.len(), touched.len());
+        links.extend(addresses.iter().map(|address| Link { at: Delivery { chunk, at: address.at }, next: Link::END }));
+        touched.resize(touched_before + addresses.len(), 0);
+        let mut touches = touched_before;
+        let mut added = 0;
+        for address in addresses {
+            let Recipient::Agent(index) = address.recipient() else { break };
+            let load = &mut loads[index as usize];
+            if !load.takes(address.bytes) {
+                break;
+            }
+            let link = (start + added) as u32;
+            let first = &mut firsts[index as usize];
+            if *first == Link::END {
+                *first = link;
+                touched[touches] = index;
+                touches += 1;
+            } else {
+                links[load.last as usize].next = link;
+            }
+            load.messages += 1;
+            load.bytes += address.bytes;
+            load.last = link;
+            added += 1;
+        }
+        links.truncate(start + added);
+        touched.truncate(touches);
+        added
     }
 
     /// All that is in the list is now in the backlog, too, and stays there.
@@ -291,6 +326,24 @@ mod tests {
     #[test]
     fn reject_keeps_the_oldest_and_what_still_fits() {
         assert_eq!(put(roomy(), &[80, 40, 20, 8]), [Ok(()), FULL, Ok(()), FULL]);
+    }
+
+    #[test]
+    fn many_are_put_as_one_by_one_up_to_the_first_that_is_not_taken() {
+        let to = |to: Recipient, n: u32| Address::new(to, 40, n);
+        let plain = [0, 1, 1, 0].map(Recipient::Agent);
+        for (last, added) in [(Recipient::Agent(1), 4), (Recipient::Topic(0), 4), (Recipient::Agent(2), 5)] {
+            let addresses: Vec<_> = plain.into_iter().chain([last]).zip(0..).map(|(who, n)| to(who, n)).collect();
+            let (firsts, loads) = (vec![Link::END; 3], vec![roomy(); 3]);
+            let mut each = Inboxes { firsts, loads, ..Inboxes::default() };
+            let mut all = Inboxes { firsts: each.firsts.clone(), loads: each.loads.clone(), ..Inboxes::default() };
+            assert_eq!(all.put_all(&addresses, 0), added);
+            for address in &addresses[..added] {
+                let Recipient::Agent(index) = address.recipient() else { panic!("{address:?} was added") };
+                assert_eq!(each.put(index, address.bytes, at(address.at)), Ok(()));
+            }
+            assert_eq!(format!("{all:?}"), format!("{each:?}"));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
-    BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord,
+    BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, kind, padded,
 };
 use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
 
@@ -72,13 +72,12 @@ impl Desk<'_> {
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
     ) -> Result<(), Fault> {
-        if outbox.records > rules.limits.records_per_step_max {
-            return Err((FaultKind::OverLimit, OverLimit::Records as u32));
-        }
-        if outbox.records == 1 {
-            self.take_one(request, outbox, rules, chunk)?;
-        } else {
-            self.take_many(request, outbox, rules, chunk)?;
+        match only_message(outbox, rules) {
+            Some((record, payload)) => {
+                chunk.sent += 1;
+                self.send(request, record, payload, 0, status::PLAIN, chunk);
+            }
+            None => self.take_records(request, outbox, rules, chunk)?,
         }
         if !outbox.bytes.is_empty() {
             chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, outbox.bytes));
@@ -86,44 +85,27 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Takes an outbox with one record, as most are: it is checked as a whole before anything is put anywhere.
-    #[inline]
-    fn take_one(
-        &self,
-        request: &StepRequest,
-        outbox: Outbox<'_>,
-        rules: &OutboxRules,
-        chunk: &mut OutputChunk,
-    ) -> Result<(), Fault> {
-        let mut reader = OutboxReader::new(outbox.bytes, 1);
-        let record = reader.next().unwrap_or(Err(OutboxError::Truncated)).map_err(bad)?;
-        self.check(request, &record, rules)?;
-        if let Some(Err(error)) = reader.next() {
-            return Err(bad(error));
-        }
-        check_lines(outbox.log_lines + u32::from(record.op == Op::Log), rules)?;
-        self.put(request, &record, 0, chunk);
-        Ok(())
-    }
-
-    /// Takes an outbox with any number of records. If it is refused after some of them, those go again.
+    /// Takes any outbox. If it is refused after some of its records, those go again.
     #[inline(never)]
-    fn take_many(
+    fn take_records(
         &self,
         request: &StepRequest,
         outbox: Outbox<'_>,
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
     ) -> Result<(), Fault> {
+        if outbox.records > rules.limits.records_per_step_max {
+            return Err((FaultKind::OverLimit, OverLimit::Records as u32));
+        }
         let mark = Mark::of(chunk);
-        let taken = self.take_records(request, outbox, rules, chunk);
+        let taken = self.put_records(request, outbox, rules, chunk);
         if taken.is_err() {
             mark.restore(chunk);
         }
         taken
     }
 
-    fn take_records(
+    fn put_records(
         &self,
         request: &StepRequest,
         outbox: Outbox<'_>,
@@ -137,11 +119,13 @@ impl Desk<'_> {
             lines += u32::from(record.op == Op::Log);
             self.put(request, &record, sequence, chunk);
         }
-        check_lines(lines, rules)
+        if lines > rules.limits.log_lines_per_step_max {
+            return Err((FaultKind::OverLimit, OverLimit::LogLines as u32));
+        }
+        Ok(())
     }
 
     /// What a record is held to by itself.
-    #[inline]
     fn check(&self, request: &StepRequest, record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), Fault> {
         if !rules.capabilities.has(record.op.capability()) {
             return Err((FaultKind::Denied, record.op.capability() as u32));
@@ -154,24 +138,14 @@ impl Desk<'_> {
     }
 
     /// Puts a record where it belongs.
-    #[inline]
     fn put(&self, request: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
-        match record.op {
-            Op::Send => {
-                chunk.sent += 1;
-                self.send(request, record, sequence, status::PLAIN, chunk);
-            }
-            _ => self.put_other(request, *record, sequence, chunk),
-        }
-    }
-
-    // By value, as all that isn't inlined: a record whose address is taken has to lie in memory even where nobody asks for it.
-    #[inline(never)]
-    fn put_other(&self, request: &StepRequest, record: OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
         chunk.sent += u64::from(record.op.is_message());
         match record.op {
-            Op::Publish => self.publish(request, &record, sequence, chunk),
-            _ => self.take_other(request, &record, sequence, chunk),
+            Op::Send => {
+                self.send(request, record.header, record.payload, sequence, status::PLAIN, chunk);
+            }
+            Op::Publish => self.publish(request, record, sequence, chunk),
+            _ => self.take_other(request, record, sequence, chunk),
         }
     }
 
@@ -180,17 +154,18 @@ impl Desk<'_> {
     fn send(
         &self,
         from: &StepRequest,
-        record: &OutboxRecord<'_>,
+        record: OutboxHeader,
+        payload: &[u8],
         sequence: u32,
         status: u32,
         chunk: &mut OutputChunk,
     ) -> u32 {
-        let header = MessageHeader { status, ..self.header(from.agent, &record.header, 0, sequence) };
-        let way = chunk.route.find(record.header.target).map(|index| (index, false));
-        match way.map_or_else(|| self.route(from.agent, record.header.target, chunk), Ok) {
-            Ok((index, edge)) => post(chunk, header, Recipient::Agent(index), edge, record.payload),
+        let header = MessageHeader { status, ..self.header(from.agent, &record, 0, sequence) };
+        let way = chunk.route.find(record.target).map(|index| (index, false));
+        match way.map_or_else(|| self.route(from.agent, record.target, chunk), Ok) {
+            Ok((index, edge)) => post(chunk, header, Recipient::Agent(index), edge, payload),
             Err(reason) => {
-                chunk.refused.push(Refused { from: from.slot, meant_for: record.header.target, header, reason });
+                chunk.refused.push(Refused { from: from.slot, meant_for: record.target, header, reason });
                 OtherRecord::NO_MESSAGE
             }
         }
@@ -259,8 +234,8 @@ impl Desk<'_> {
     fn take_other(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
         let address = match record.op {
             Op::Broadcast => return self.broadcast(from, record, sequence, chunk),
-            Op::Request => self.send(from, record, sequence, status::REQUEST, chunk),
-            Op::Reply => self.send(from, record, sequence, status::REPLY, chunk),
+            Op::Request => self.send(from, record.header, record.payload, sequence, status::REQUEST, chunk),
+            Op::Reply => self.send(from, record.header, record.payload, sequence, status::REPLY, chunk),
             _ => OtherRecord::NO_MESSAGE,
         };
         // The runtime bounds the outboxes so that 32 bits address them all.
@@ -305,16 +280,27 @@ impl Route {
     }
 }
 
-fn bad(error: OutboxError) -> Fault {
-    (FaultKind::BadOutbox, error as u32)
+/// The message of an outbox that is one message to one agent and breaks no rule, as most are. What is wrong with another one is
+/// found on the long way.
+///
+/// By value, field by field: a record that lies in memory is written in small pieces and read in large ones, and that stalls.
+#[inline]
+fn only_message<'a>(outbox: Outbox<'a>, rules: &OutboxRules) -> Option<(OutboxHeader, &'a [u8])> {
+    let (head, body) = outbox.bytes.split_first_chunk()?;
+    let header = OutboxHeader::read(head);
+    let OutboxRules { limits, capabilities } = rules;
+    let is_message = outbox.records == 1 && header.op == Op::Send as u32;
+    let is_whole = padded(header.payload_bytes).is_some_and(|room| room as usize == body.len());
+    let is_sound = header.kind < kind::RESERVED && header.deadline_frames == 0;
+    let is_allowed = limits.records_per_step_max > 0
+        && header.payload_bytes <= limits.payload_bytes_max
+        && outbox.log_lines <= limits.log_lines_per_step_max
+        && capabilities.has(Op::Send.capability());
+    (is_message && is_whole && is_sound && is_allowed).then(|| (header, &body[..header.payload_bytes as usize]))
 }
 
-#[inline]
-fn check_lines(lines: u32, rules: &OutboxRules) -> Result<(), Fault> {
-    if lines > rules.limits.log_lines_per_step_max {
-        return Err((FaultKind::OverLimit, OverLimit::LogLines as u32));
-    }
-    Ok(())
+fn bad(error: OutboxError) -> Fault {
+    (FaultKind::BadOutbox, error as u32)
 }
 
 /// Puts a message into a chunk. Gives the place of its address.

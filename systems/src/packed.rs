@@ -17,7 +17,8 @@ impl PackedMessages {
     ///
     /// # Panics
     /// If there are 32 GiB of messages.
-    #[inline]
+    // Always: a header that is handed over in memory is written in small pieces and read in large ones, and that stalls.
+    #[inline(always)]
     pub fn push(&mut self, header: MessageHeader, payload: &[u8]) -> u32 {
         debug_assert_eq!(header.payload_bytes as usize, payload.len());
         let at = self.place();
@@ -33,6 +34,7 @@ impl PackedMessages {
         at
     }
 
+    #[inline(never)]
     fn push_payload(&mut self, payload: &[u8]) {
         let start = self.words.len();
         self.words.resize(start + payload.len().div_ceil(8), 0);
@@ -70,8 +72,9 @@ impl PackedMessages {
     }
 }
 
+/// A record's header.
 #[inline]
-fn header(words: &[u64]) -> &MessageHeader {
+pub fn header(words: &[u64]) -> &MessageHeader {
     let head: &[u64; HEADER_WORDS] = words.first_chunk().expect("a place of a record");
     bytemuck::cast_ref(head)
 }

@@ -12,7 +12,7 @@ use wasm_engine_components::{FaultKind, GroupLimits};
 use wasm_engine_systems::{
     digest::memory_digest,
     outbox::{Desk, Fault, Outbox},
-    packed::{PackedMessages, split},
+    packed::{PackedMessages, header},
     ports::{InboxView, OutputChunk, SharedRegion, StepOutcome, StepRequest},
 };
 use wasmtime::{Func, Store, ValRaw};
@@ -143,7 +143,7 @@ impl Caller<'_> {
         self.calls.inbox.each_record(request.slot, |record| inbox.push(record));
         self.begin(request, callee, inbox.written);
         if self.receives {
-            self.receive(request, callee)?;
+            self.receive(request, at)?;
         }
         self.invoke(callee, step)?;
         Ok(self.fuel_used())
@@ -175,8 +175,10 @@ impl Caller<'_> {
     }
 
     /// Calls `agent_receive` for each message, before the step and with its fuel.
+    // By number: a callee that is handed on lies in memory, even where nobody receives.
     #[inline(never)]
-    fn receive(&mut self, request: &StepRequest, callee: Callee) -> Result<(), Fault> {
+    fn receive(&mut self, request: &StepRequest, at: usize) -> Result<(), Fault> {
+        let (callee, ..) = self.callee(at);
         let Some(receive) = self.cold[callee.at].receive else { return Ok(()) };
         let mut address = self.program.layout.inbox;
         for record in self.calls.inbox.records(request.slot) {
@@ -218,11 +220,12 @@ impl Caller<'_> {
     }
 
     /// Makes an agent ready to run: context, fuel, and what its imports know of it.
-    #[inline]
+    // Always: the counts in `written` were just made, and would be handed over in memory.
+    #[inline(always)]
     pub(super) fn begin(&mut self, request: &StepRequest, callee: Callee, written: Written) {
         self.write_context(request, callee, written);
         if let Some(newest) = self.newest {
-            self.show_regions(callee, newest);
+            self.show_regions(callee.at, newest);
         }
         let recipe = &self.program.recipe;
         self.store.set_fuel(recipe.limits.fuel_per_step_max).expect("fuel is on");
@@ -241,13 +244,14 @@ impl Caller<'_> {
     }
 
     /// Brings the agent's copies of shared regions up to date.
-    fn show_regions(&mut self, callee: Callee, newest: u64) {
-        let shown = core::mem::replace(&mut self.shown[callee.at], self.calls.frame + 1);
+    #[inline(never)]
+    fn show_regions(&mut self, at: usize, newest: u64) {
+        let shown = core::mem::replace(&mut self.shown[at], self.calls.frame + 1);
         if newest >= shown
             && let Some(readable) = &self.program.readable
         {
             // SAFETY: the layout, from which the areas come, was checked: see the module's head.
-            unsafe { readable.write(self.calls.regions, shown, callee.slot) };
+            unsafe { readable.write(self.calls.regions, shown, self.hot[at].slot) };
         }
     }
 
@@ -374,7 +378,7 @@ impl InboxWriter {
         self.left -= bytes as u32;
         self.written.bytes += bytes as u32;
         self.written.records += 1;
-        self.written.bounces += u32::from(split(record).0.kind == kind::BOUNCE);
+        self.written.bounces += u32::from(header(record).kind == kind::BOUNCE);
     }
 }
 
