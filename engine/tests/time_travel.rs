@@ -76,7 +76,7 @@ fn assert_same_run(a: &Value, b: &Value, folder: &Path, [run_a, run_b]: [&str; 2
 
 /// A run of a tenth of a second and more, started and left alone until it has run some frames.
 fn start_long(folder: &Path, out: &str, frames: &str) -> Child {
-    let child = wasm_engine(folder)
+    let mut child = wasm_engine(folder)
         .args(["run", &path(TOUR), "--frames", frames, "--out", out, "--snapshot-every", "40", "--quiet"])
         .stderr(Stdio::null())
         .stdout(Stdio::null())
@@ -90,6 +90,8 @@ fn start_long(folder: &Path, out: &str, frames: &str) -> Child {
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+    child.kill().unwrap();
+    child.wait().unwrap();
     panic!("no snapshot was taken");
 }
 
