@@ -4,9 +4,9 @@
 //! [`Journal`]. The bytes are described in `docs/RUN_FORMAT.md`. In short:
 //!
 //! - The files are segments, `000000.wej` and so on. Each has a header and records; each can be read without those before it.
-//! - A record is a header, a payload and a checksum ([`format`]). A record's header is bound to the run, the segment and the
+//! - A record is a header, a payload and a checksum (`format`). A record's header is bound to the run, the segment and the
 //!   offset, so a record can be told from other bytes wherever one begins to read, and links to the record before it.
-//! - A frame's payload says what differs from the frame before ([`content`]); every
+//! - A frame's payload says what differs from the frame before (`content`); every
 //!   [`JOURNAL_KEYFRAME_FRAMES`](wasm_engine_components::limits::JOURNAL_KEYFRAME_FRAMES) frames and at the start of a segment
 //!   it says all, so that any frame can be read without all those before.
 //!

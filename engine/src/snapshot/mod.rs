@@ -10,7 +10,7 @@
 //! whole; what was changed afterwards shows in its checksums. Reading checks everything, and allocates no more than the file has blocks
 //! for. All of it is plain data that a thread beside the frame's can have.
 //!
-//! [`block`] has blocks and their checksums, [`content`] what stands in them, [`folder`] the files.
+//! `block` has blocks and their checksums, `content` what stands in them, `folder` the files.
 
 mod block;
 mod content;

@@ -2,7 +2,7 @@
 //! two frames and [`load_state`] on a world that was populated and has run no frame; whoever looks for a divergence calls
 //! [`WorldState::differences`].
 //!
-//! What there is to save is the table of [`parts`]: the engine's components and the state in its resources, one section each, and after
+//! What there is to save is the table of `parts`: the engine's components and the state in its resources, one section each, and after
 //! them what authors registered. Everything else in a world is fixed by the scenario, derived from state (and made anew on
 //! loading: the directory, lists of who waits, carried sums of digests), or transient: empty between two frames. That nothing is
 //! missing from the table is shown by tests that go on from a loaded state and compare every digest; that nothing of an author is,
