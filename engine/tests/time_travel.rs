@@ -407,3 +407,49 @@ fn without_a_record_there_is_nothing_to_open() {
         assert!(refused(folder, &[command, "run"], 2).contains("--no-record"));
     }
 }
+
+/// What a scenario expects, it expects of as many frames as its file says: a run that was stopped before is held to no more when it
+/// goes on.
+#[test]
+fn a_resumed_run_is_held_to_what_its_scenario_expects_of_all_its_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let counter = path("agents/scenarios/counter.toml");
+    assert!(engine(folder, &["run", &counter, "--frames", "5", "--out", "run"]).status.success());
+    fs::remove_file(folder.join("run/summary.json")).unwrap();
+    let resumed = engine(folder, &["resume", "run"]);
+    assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));
+    assert_eq!(engine(folder, &["resume", "run", "--frames", "10"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_branch_of_standard_input_is_run_in_one_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let counter = path("agents/scenarios/counter.toml");
+    let run = wasm_engine(folder)
+        .args(["run", &counter, "--input", "-", "--out", "run"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", stderr(&run));
+    told(folder, &["branch", "run", "--at", "3", "--frames", "5", "--out", "branch"]);
+    let text = refused(folder, &["resume", "branch", "--frames", "10"], 2);
+    assert!(text.contains("branch again from the first run"), "{text}");
+}
+
+/// A snapshot of another run in the place of the one that a branch begins with.
+#[test]
+fn a_branch_begins_with_no_other_runs_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    budgeted(folder);
+    for (run, seed, branch) in [("a", "1", "branch-a"), ("b", "2", "branch-b")] {
+        told(folder, &["run", "budgeted.toml", "--seed", seed, "--out", run]);
+        told(folder, &["branch", run, "--at", "13", "--out", branch]);
+    }
+    let first = "snapshots/0000000013.wes";
+    fs::copy(folder.join("branch-b").join(first), folder.join("branch-a").join(first)).unwrap();
+    let text = refused(folder, &["replay", "branch-a"], 2);
+    assert!(text.contains("isn't one of this run"), "{text}");
+}

@@ -68,6 +68,6 @@ fn run(args: &BranchArgs) -> Result<(PathBuf, Outcome), NotStarted> {
     let mut source = recording.tee(source);
     let facts = RunFacts { frames_expected, ..RunFacts::default() };
     let ends = (&mut simulation, &mut source, &mut recording);
-    let outcome = drive(&scenario, ends, &interrupt, args.report.quiet, facts);
+    let outcome = drive(&scenario, ends, &interrupt, (args.report.quiet, 0), facts);
     Ok((scenario.path, outcome))
 }

@@ -44,8 +44,8 @@ pub(super) fn main(args: &ResumeArgs) -> ExitCode {
 
 fn run(args: &ResumeArgs) -> Result<(OpenRun, Outcome), NotStarted> {
     let mut run = open(&args.run.run, Access::Write)?;
-    let frames_expected = run.scenario.frames;
-    run.scenario.frames = args.frames.frames.unwrap_or(frames_expected);
+    let frames_expected = run.frames_expected;
+    run.scenario.frames = args.frames.frames.unwrap_or(run.scenario.frames);
     if run.scenario.frames < run.end_frame() {
         let what = format!("the run has {} frames already", run.end_frame());
         let help = "ask for more; `wasm-engine branch` goes another way from an earlier frame";
@@ -62,7 +62,7 @@ fn run(args: &ResumeArgs) -> Result<(OpenRun, Outcome), NotStarted> {
         }
         let facts = RunFacts { frames_expected, ..RunFacts::default() };
         let ends = (&mut simulation, &mut source, &mut sink);
-        let mut outcome = drive(&run.scenario, ends, &interrupt, args.report.quiet, facts);
+        let mut outcome = drive(&run.scenario, ends, &interrupt, (args.report.quiet, frames), facts);
         if let Some(Stop::Diverged(divergence)) = &mut outcome.error {
             divergence.explain(&traveller, &mut simulation)?;
         }

@@ -106,5 +106,5 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     let mut recording = Recording::new(run_dir, &simulation, snapshots);
     let mut source = recording.tee(source);
     let facts = RunFacts { frames_expected, ..RunFacts::default() };
-    Ok(drive(&scenario, (&mut simulation, &mut source, &mut recording), &interrupt, args.report.quiet, facts))
+    Ok(drive(&scenario, (&mut simulation, &mut source, &mut recording), &interrupt, (args.report.quiet, 0), facts))
 }

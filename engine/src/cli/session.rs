@@ -115,12 +115,12 @@ impl SessionSink for ResumeSink {
     }
 }
 
-/// Runs all frames, and ends the run.
+/// Runs all frames, and ends the run. `recorded` frames are in its journal already.
 pub(super) fn drive<S, E>(
     scenario: &Scenario,
     (simulation, source, sink): (&mut Simulation, &mut S, &mut impl SessionSink<Error = E>),
     interrupt: &Interrupt,
-    quiet: bool,
+    (quiet, recorded): (bool, u64),
     mut facts: RunFacts,
 ) -> Outcome
 where
@@ -149,6 +149,8 @@ where
     let finished = match &error {
         // Where a write failed, a summary that can be written would only pretend that the rest is whole.
         Some(Stop::Error(RunError::Failed(_)) | Stop::Diverged(_)) => Ok(()),
+        // Nor where a run that goes on stops before the end of what it has.
+        Some(_) if simulation.next_frame() < recorded => Ok(()),
         _ => recording.finish(simulation, &summary),
     };
     Outcome { summary, error: error.or(finished.err().map(Stop::Error)) }

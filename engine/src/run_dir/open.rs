@@ -33,6 +33,8 @@ pub struct OpenRun {
     pub manifest: Manifest,
     /// The scenario as it was run: with the run's parameters, seed and number of frames.
     pub scenario: Scenario,
+    /// How many frames its file says: after those, its expectations count.
+    pub frames_expected: u64,
     /// Its journal.
     pub journal: Journal,
     /// What a person should know of it: copies that are damaged and weren't needed.
@@ -55,13 +57,15 @@ impl OpenRun {
             return Err(not_recorded(path).into());
         }
         let mut scenario = recorded_scenario(path, &manifest, &[])?;
+        let frames_expected = scenario.frames;
         scenario.seed = manifest.seed;
         scenario.frames = manifest.frames;
         let mut warnings = Vec::new();
         resolve_modules(path, &manifest, &mut scenario, &mut warnings)?;
         resolve_models(&manifest, &mut scenario);
         let journal = open_journal(path, access, &manifest, &mut warnings)?;
-        let run = Self { path: path.to_path_buf(), manifest, scenario, journal, warnings, _lock: lock };
+        let run =
+            Self { path: path.to_path_buf(), manifest, scenario, frames_expected, journal, warnings, _lock: lock };
         run.check_end()?;
         Ok(run)
     }

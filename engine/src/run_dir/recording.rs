@@ -43,6 +43,8 @@ struct Snapshots {
     /// After each so many frames; `None` for the engine's own measure.
     every: Option<u64>,
     last: Instant,
+    /// Before which frame the last one was taken.
+    last_frame: Option<u64>,
     cost: Duration,
     taken: u32,
     asked: Arc<AtomicBool>,
@@ -82,6 +84,7 @@ impl Recording {
         let snapshots = snapshots.map(|every| Snapshots {
             every,
             last: Instant::now(),
+            last_frame: None,
             cost: Duration::ZERO,
             taken: 0,
             asked: Arc::default(),
@@ -133,11 +136,15 @@ impl Recording {
         std::mem::take(&mut taken.inputs)
     }
 
-    /// Takes a snapshot now.
+    /// Takes a snapshot now, unless there is one of this frame.
     ///
     /// # Errors
     /// A file can't be written.
     pub fn snapshot(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
+        let frame = Some(simulation.next_frame());
+        if self.snapshots.as_ref().is_some_and(|snapshots| snapshots.last_frame == frame) {
+            return Ok(());
+        }
         let state = self.save(simulation);
         self.run_dir.snapshot(state, self.extras())
     }
@@ -150,6 +157,7 @@ impl Recording {
             snapshots.asked.store(false, Ordering::Relaxed);
             snapshots.taken = snapshots.taken.wrapping_add(1);
             snapshots.last = Instant::now();
+            snapshots.last_frame = Some(state.frame);
             snapshots.cost = started.elapsed();
         }
         state
@@ -166,7 +174,13 @@ impl Recording {
     /// # Errors
     /// A file can't be written.
     pub fn finish(&mut self, simulation: &mut Simulation, summary: &Summary) -> Result<(), RunError> {
-        let is_due = |snapshots: &Snapshots| snapshots.every.is_none() && snapshots.last.elapsed() >= LAST_PERIOD_MIN;
+        let frame = simulation.next_frame();
+        let is_due = |snapshots: &Snapshots| {
+            // One of the same frame would go on from the file that it replaces.
+            snapshots.every.is_none()
+                && snapshots.last.elapsed() >= LAST_PERIOD_MIN
+                && snapshots.last_frame != Some(frame)
+        };
         if self.snapshots.as_ref().is_some_and(is_due) {
             self.snapshot(simulation)?;
         }

@@ -170,6 +170,7 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), RunError> {
         self.unsynced = None;
+        self.snapshots.check()?;
         if let Some(journal) = &mut self.journal {
             journal.sync().map_err(RunError::Failed)?;
         }
@@ -208,6 +209,11 @@ impl SnapshotWriter {
             Some(Ok(())) => Ok(()),
             _ => self.join(),
         }
+    }
+
+    /// Tells early that one couldn't be written.
+    fn check(&mut self) -> Result<(), RunError> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) { self.join() } else { Ok(()) }
     }
 
     fn join(&mut self) -> Result<(), RunError> {

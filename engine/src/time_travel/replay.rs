@@ -76,7 +76,7 @@ fn check_range((first, end): (u64, u64), from: u64, to: u64) -> Result<(), RunEr
         };
         Err(RunError::Input(Problem::new(what).key(key).help(help)))
     };
-    if from < first || from > end {
+    if from < first || from > end || (from == end && end > first) {
         return problem("--from", format!("frame {from} wasn't recorded"));
     }
     if to > end {

@@ -11,7 +11,7 @@ use super::follow::{Follower, JournalSource, Live, Stop, follow};
 use super::traveller::Traveller;
 use crate::events;
 use crate::frame_loop::FrameSink;
-use crate::problem::RunError;
+use crate::problem::{Problem, RunError};
 use crate::run_dir::{Recording, RunDir, Tee};
 use crate::simulation::Simulation;
 
@@ -56,6 +56,11 @@ impl FrameSink for ResumeSink {
 pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
     let run = traveller.run;
     run.check_input().map_err(RunError::Input)?;
+    if run.manifest.branch.is_some() && run.scenario.input.as_deref() == Some(Path::new("-")) {
+        let what = "a branch of a run that read standard input can't go on: what came later is in that run's journal";
+        let help = "branch again from the first run, with as many frames as are wanted (--frames)";
+        return Err(RunError::Input(Problem::new(what).file(&run.path).help(help)));
+    }
     let frames = run.end_frame();
     let arrival = traveller.start(frames)?;
     let (simulation, mut warnings) = (arrival.simulation, run.warnings.clone());
