@@ -1,7 +1,7 @@
 //! A world with its machine: built from a scenario, advanced frame by frame.
 
 use std::any::Any;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bevy_app::App;
@@ -17,6 +17,7 @@ use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, Simu
 
 use crate::files::{self, FileError};
 use crate::inference::{Batching, InferenceError, InferenceLog, InferenceTap, ModelInfo, NoModels, OnnxRuntime};
+use crate::problem::{Problem, RunError};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
 use crate::wasm::{
@@ -67,6 +68,17 @@ pub enum SimulationError {
     /// A plugin of an author has state that no digest and no snapshot would show.
     #[error(transparent)]
     State(#[from] IncompleteState),
+}
+
+impl SimulationError {
+    /// The error of a run whose files are those of the scenario at `path`: what is wrong with a module or a model is bad input.
+    pub(crate) fn of_run(self, path: &Path) -> RunError {
+        let problem = Problem::new(self.to_string());
+        match self {
+            Self::Threads(_) | Self::State(_) => RunError::Failed(problem),
+            Self::File(_) | Self::Module(_) | Self::Inference(_) => RunError::Input(problem.file(path)),
+        }
+    }
 }
 
 /// A file that the simulation was built from, for the record.

@@ -82,7 +82,7 @@ fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
     let mut text = String::new();
     let (first, end) = difference.frames;
     for (name, run) in [("a", a), ("b", b)] {
-        let frames = match run.end_frame().checked_sub(1).filter(|&last| last >= run.first_frame()) {
+        let frames = match run.last_frame() {
             Some(last) => format!("frames {} to {}", thousands(run.first_frame()), thousands(last)),
             None => "no frames".to_owned(),
         };

@@ -3,20 +3,17 @@
 use std::path::PathBuf;
 
 use crate::inference::{LibraryLocation, cache_folder, probe};
-use crate::problem::{Problem, RunError};
+use crate::problem::RunError;
 use crate::scenario::Scenario;
-use crate::simulation::{Simulation, SimulationError, SimulationOptions};
+use crate::simulation::{Simulation, SimulationOptions};
 
-/// Builds the simulation of a scenario. What is wrong with a module or a model is bad input. `say` is for what takes long.
+/// Builds the simulation of a scenario. `say` is for what takes long.
 pub(super) fn build(
     scenario: &Scenario,
     options: &SimulationOptions,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Simulation, RunError> {
-    Simulation::new(scenario, options, say).map_err(|error| match error {
-        SimulationError::Threads(_) | SimulationError::State(_) => RunError::Failed(Problem::new(error.to_string())),
-        _ => RunError::Input(Problem::new(error.to_string()).file(&scenario.path)),
-    })
+    Simulation::new(scenario, options, say).map_err(|error| error.of_run(&scenario.path))
 }
 
 /// The engine's folder in the user's cache: compiled modules and ONNX Runtime are kept there between runs.

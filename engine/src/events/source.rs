@@ -75,7 +75,7 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
         counts: EventCounts::default(),
     };
     let Some(path) = &scenario.input else { return Ok(source) };
-    let input: Box<dyn Read + Send> = if path == Path::new("-") {
+    let input: Box<dyn Read + Send> = if scenario.reads_standard_input() {
         source.path = PathBuf::from("standard input");
         Box::new(InterruptibleStdin::start(Arc::clone(&source.interrupted)))
     } else {

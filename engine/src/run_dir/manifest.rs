@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
+use wasm_engine_components::Digest;
 
 use super::checked::{open_text, seal_text};
 use super::table::replace_file;
@@ -153,6 +154,13 @@ pub struct Branch {
     /// The parameters that were set for the branch.
     #[serde(default)]
     pub set: Vec<String>,
+}
+
+impl Branch {
+    /// The digest of the frame before its first one. Digits that are none are no digest that a run has.
+    pub(crate) fn digest_before(&self) -> Digest {
+        Digest(u128::from_str_radix(&self.digest, 16).unwrap_or(0))
+    }
 }
 
 impl Manifest {
@@ -324,7 +332,7 @@ fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128) 
         line("snapshot_every", &every.to_string());
     }
     let Some(input) = &scenario.input else { return Ok(()) };
-    if input == Path::new("-") {
+    if scenario.reads_standard_input() {
         line("input", &toml_string("-"));
         return Ok(());
     }

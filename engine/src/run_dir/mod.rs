@@ -144,9 +144,9 @@ impl RunDir {
         let tables = Tables::create(&path, scenario).map_err(RunError::Input)?;
         begin(&path)?;
         replace_file(&path.join(manifest::NAME), manifest.as_bytes())?;
-        let before = options.branch.as_ref().and_then(|branch| u128::from_str_radix(&branch.digest, 16).ok());
+        let before = options.branch.as_ref().map_or(Digest(0), Branch::digest_before);
         let thin = options.snapshot_every.is_none();
-        Self::start(path, Some(lock), journal, tables, Digest(before.unwrap_or(0)), thin)
+        Self::start(path, Some(lock), journal, tables, before, thin)
     }
 
     /// Opens the directory of a run that is to go on, which has the digest `digest` after its last whole frame. What was written

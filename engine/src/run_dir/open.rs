@@ -106,6 +106,19 @@ impl OpenRun {
         self.first_frame() + self.journal.frames_count()
     }
 
+    /// The last frame that was recorded.
+    pub fn last_frame(&self) -> Option<u64> {
+        self.end_frame().checked_sub(1).filter(|&last| last >= self.first_frame())
+    }
+
+    /// Which frames there are, for a help text.
+    pub(crate) fn frames_help(&self) -> String {
+        match self.last_frame() {
+            Some(last) => format!("the run has the frames {} to {last}", self.first_frame()),
+            None => "no frame of the run was recorded".to_owned(),
+        }
+    }
+
     /// The record of a frame.
     ///
     /// # Errors
@@ -213,7 +226,7 @@ pub(crate) fn resolve_modules(
         // A branch may have set another one.
         let of_run = manifest.modules.get(&module.name);
         let Some(facts) = of_run.filter(|facts| facts.path == module.path) else { continue };
-        let stated = parse_hash(&facts.sha256);
+        let stated = files::parse_sha256(&facts.sha256);
         let copy = path.join(FILES).join(stated.map_or_else(String::new, |hash| module_copy(&hash)));
         let of_copy = files::read_checked(&copy, MODULE_BYTES_MAX, stated);
         let chosen = match of_copy {
@@ -262,17 +275,6 @@ fn resolve_models(manifest: &Manifest, scenario: &mut Scenario) {
     for model in &mut scenario.models {
         let Some(facts) = manifest.models.get(&model.name) else { continue };
         model.path.clone_from(&facts.path);
-        model.sha256 = parse_hash(&facts.sha256);
+        model.sha256 = files::parse_sha256(&facts.sha256);
     }
-}
-
-fn parse_hash(digits: &str) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    if digits.len() != 64 || !digits.is_ascii() {
-        return None;
-    }
-    for (at, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(hash)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::files;
 use crate::problem::{Problem, RunError};
 
 /// Size of a table's buffer, in bytes.
@@ -131,12 +132,7 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 
 /// Waits until the names in a folder are on the disk.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), RunError> {
-    #[cfg(unix)]
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(folder, &error))?;
-    // Elsewhere folders can't be opened, and a rename is on the disk with its file system's next journal.
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
+    files::sync_folder(folder).map_err(|error| failed(folder, &error))
 }
 
 /// A write that failed in the run.

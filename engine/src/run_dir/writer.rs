@@ -92,11 +92,7 @@ impl WriterThread {
     pub fn join(&mut self) -> Result<(), RunError> {
         self.sender = None;
         let gone = || Err(RunError::Failed(Problem::new("the thread that writes the run directory has ended")));
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => gone(),
-        }
+        self.thread.take().map_or_else(gone, joined)
     }
 }
 
@@ -123,7 +119,7 @@ impl Writer {
                 None => items.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match item {
-                Ok(Item::Frames(entries)) => self.append(&entries)?,
+                Ok(Item::Frames(entries)) => self.append(entries)?,
                 Ok(Item::Snapshot(snapshot)) => {
                     self.sync()?;
                     self.snapshots.send(snapshot, self.tables.positions())?;
@@ -145,21 +141,21 @@ impl Writer {
         self.snapshots.join()
     }
 
-    fn append(&mut self, entries: &[Entry]) -> Result<(), RunError> {
+    fn append(&mut self, entries: Vec<Entry>) -> Result<(), RunError> {
         for Entry { inputs, inference, record, memories, journaled } in entries {
             if let Some(journal) = self.journal.as_mut().filter(|_| !journaled) {
                 let frame = JournalFrame {
                     frame: record.frame,
-                    inputs: inputs.clone(),
-                    inference: inference.clone(),
+                    inputs,
+                    inference,
                     digest: record.digest,
                     lanes: record.lanes,
                     native: record.native.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect(),
-                    memories: *memories,
+                    memories,
                 };
                 journal.append(&frame).map_err(RunError::Failed)?;
             }
-            self.tables.append(record)?;
+            self.tables.append(&record)?;
         }
         if let Some(journal) = &mut self.journal {
             journal.flush().map_err(RunError::Failed)?;
@@ -218,11 +214,7 @@ impl SnapshotWriter {
 
     fn join(&mut self) -> Result<(), RunError> {
         self.sender = None;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => Ok(()),
-        }
+        self.thread.take().map_or(Ok(()), joined)
     }
 }
 
@@ -268,6 +260,11 @@ fn thin_out(chains: &mut VecDeque<Chain>, folder: &Path) -> Result<(), RunError>
         }
     }
     Ok(())
+}
+
+/// What a thread came to. A panic of it is one here.
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RunError> {

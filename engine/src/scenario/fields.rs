@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::node::{Entry, Kind, Node, join, path_key};
+use crate::files::parse_sha256;
 use crate::problem::{Problem, nearest_name, thousands};
 
 /// What the readers share: where files lie, and what was wrong so far.
@@ -248,16 +249,4 @@ pub(super) fn regular_file(path: &Path) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("`{}` is a device or a pipe, a file is needed", path.display())),
     }
-}
-
-fn parse_sha256(digits: &str) -> Option<[u8; 32]> {
-    let digits = digits.as_bytes();
-    let mut hash = [0; 32];
-    if digits.len() != 2 * hash.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(hash)
 }

@@ -1,6 +1,6 @@
 //! A scenario after it was read and checked: every reference is resolved, every number is in range.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wasm_engine_abi::Capabilities;
 use wasm_engine_components::{
@@ -48,6 +48,11 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether its events come from standard input.
+    pub fn reads_standard_input(&self) -> bool {
+        self.input.as_deref() == Some(Path::new("-"))
+    }
+
     /// The group with that number.
     pub fn group(&self, id: GroupId) -> Option<&GroupEntry> {
         self.groups.get((id.0 as usize).checked_sub(1)?)

@@ -29,7 +29,7 @@ pub fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<SnapshotRef> {
     let temporary = folder.join(format!("{before}{:010}{after}", snapshot.frame));
     let written = write_file(&temporary, snapshot).and_then(|checksum| {
         std::fs::rename(&temporary, path(folder, snapshot.frame))?;
-        sync_folder(folder)?;
+        files::sync_folder(folder)?;
         Ok(SnapshotRef { frame: snapshot.frame, checksum })
     });
     if written.is_err() {
@@ -45,12 +45,6 @@ fn write_file(path: &Path, snapshot: &Snapshot) -> io::Result<u128> {
     file.flush()?;
     file.get_ref().sync_all()?;
     Ok(checksum)
-}
-
-/// Has the names in a folder written to the disk.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Elsewhere a folder can't be opened as a file.
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// The frames of which there is a file, ascending. What isn't named like a snapshot is left out.

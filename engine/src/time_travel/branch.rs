@@ -2,7 +2,6 @@
 //! of parameters. What a parameter can change is what happens from then on: limits, schedules, budgets, events, what new agents are
 //! given. Who there is, and what they have in their memories, is what it was.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -19,7 +18,7 @@ use crate::run_dir::{
     Branch, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, recorded_scenario, resolve_modules,
 };
 use crate::scenario::Scenario;
-use crate::simulation::{RestoreError, SavedState, Simulation, SimulationError, SimulationOptions};
+use crate::simulation::{RestoreError, SavedState, Simulation, SimulationOptions};
 use crate::summary::Collector;
 
 /// How to branch.
@@ -103,8 +102,7 @@ pub fn branch(
     check_modules(run, &scenario)?;
     let simulation = take_up(traveller, &scenario, &state)?;
 
-    let from_stdin = scenario.input.as_deref() == Some(Path::new("-"));
-    let source = match from_stdin {
+    let source = match scenario.reads_standard_input() {
         true => {
             let log = simulation.inference().clone();
             let (source, _) = follow(run, &log, Inference::Recompute, options.at, scenario.frames, None);
@@ -199,10 +197,7 @@ fn take_up(traveller: &Traveller<'_>, scenario: &Scenario, state: &SavedState) -
         SimulationOptions { digest_memories: traveller.run.manifest.digest == "full", ..traveller.options.clone() };
     let built =
         Simulation::with_plugins(scenario, &options, &mut |line| eprintln!("{line}"), |app| (traveller.author)(app));
-    let mut simulation = built.map_err(|error| match error {
-        SimulationError::Threads(_) => RunError::Failed(Problem::new(error.to_string())),
-        _ => RunError::Input(Problem::new(error.to_string()).file(&scenario.path)),
-    })?;
+    let mut simulation = built.map_err(|error| error.of_run(&scenario.path))?;
     let restored = simulation.restore(&state.world, std::slice::from_ref(&state.guests));
     restored.map_err(|error| {
         let what = match &error {

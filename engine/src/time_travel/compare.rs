@@ -1,8 +1,8 @@
 //! What differs between two simulations: entries of their worlds' states, and bytes of their agents' memories.
 
-use wasm_engine_components::AgentId;
+use wasm_engine_components::{AgentId, Lane, Lanes};
 use wasm_engine_systems::directory::Directory;
-use wasm_engine_systems::state::{StateDifference, save_state};
+use wasm_engine_systems::state::{StateDifference, save_state, stage_of};
 
 use crate::simulation::Simulation;
 
@@ -74,6 +74,13 @@ pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
         }
     }
     Comparison { state, memories }
+}
+
+/// The lanes in which two frames differ, in the order in which a frame comes to them.
+pub(super) fn differing_lanes(left: &Lanes, right: &Lanes) -> Vec<Lane> {
+    let mut lanes: Vec<_> = Lane::ALL.into_iter().filter(|&lane| left[lane] != right[lane]).collect();
+    lanes.sort_by_key(|&lane| stage_of(lane));
+    lanes
 }
 
 fn globals(simulation: &mut Simulation, slot: u32) -> Option<Vec<u8>> {

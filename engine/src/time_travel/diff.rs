@@ -2,9 +2,8 @@
 //! differs in the states after it.
 
 use wasm_engine_components::Lane;
-use wasm_engine_systems::state::stage_of;
 
-use super::compare::{Comparison, compare};
+use super::compare::{Comparison, compare, differing_lanes};
 use super::follow::Stop;
 use super::traveller::Traveller;
 use crate::journal::JournalFrame;
@@ -89,9 +88,7 @@ fn first_difference(a: &OpenRun, b: &OpenRun, first: u64, end: u64) -> Result<Op
 }
 
 fn lanes(a: &JournalFrame, b: &JournalFrame) -> Vec<Lane> {
-    let mut lanes: Vec<_> = Lane::ALL.into_iter().filter(|&lane| a.lanes[lane] != b.lanes[lane]).collect();
-    lanes.sort_by_key(|&lane| stage_of(lane) as u32);
-    lanes
+    differing_lanes(&a.lanes, &b.lanes)
 }
 
 /// What was run differently.

@@ -11,11 +11,11 @@ use wasm_engine_components::{Digest, FrameRecord, Lane};
 use wasm_engine_systems::FrameStage;
 use wasm_engine_systems::state::stage_of;
 
-use super::compare::{Comparison, compare};
-use super::follow::{Stop, follow};
+use super::compare::{Comparison, compare, differing_lanes};
+use super::follow::Stop;
 use super::traveller::Traveller;
-use crate::frame_loop;
-use crate::inference::RowDifference;
+use crate::frame_loop::FrameSink;
+use crate::inference::{InferenceLog, RowDifference};
 use crate::journal::JournalFrame;
 use crate::problem::RunError;
 use crate::simulation::Simulation;
@@ -35,8 +35,6 @@ pub struct Divergence {
     pub components: Vec<String>,
     /// The first result of a model that differs.
     pub inference: Option<RowDifference>,
-    /// Whether only agents' memories differ, which are looked at where snapshots were taken.
-    pub memories_only: bool,
     /// With what the state was compared.
     pub compared: Compared,
     /// What differs in it.
@@ -58,19 +56,19 @@ pub enum Compared {
 }
 
 impl Divergence {
-    /// What the journal says of it.
+    /// What the journal says of it. `memories_only`: the frame's digest is the recorded one, and that of all agents' memories,
+    /// which was taken for a snapshot, isn't.
     pub(super) fn new(
         expected: &JournalFrame,
         record: &FrameRecord,
         inference: Option<RowDifference>,
         memories_only: bool,
     ) -> Self {
-        let mut lanes: Vec<_> =
-            Lane::ALL.into_iter().filter(|&lane| expected.lanes[lane] != record.lanes[lane]).collect();
-        if memories_only {
-            lanes.push(Lane::Memories);
-        }
-        lanes.sort_by_key(|&lane| stage_of(lane) as u32);
+        // Where all memories were digested, the frame's own digest is the same: no lane differs but for this.
+        let lanes = match memories_only {
+            true => vec![Lane::Memories],
+            false => differing_lanes(&expected.lanes, &record.lanes),
+        };
         let recorded = |name: &str| expected.native.iter().find(|(known, _)| known == name).map(|(_, digest)| *digest);
         let found = |name: &str| record.native.iter().find(|(known, _)| *known == name).map(|(_, digest)| *digest);
         let names = expected.native.iter().map(|(name, _)| name.as_str());
@@ -86,7 +84,6 @@ impl Divergence {
             lanes,
             components,
             inference,
-            memories_only,
             compared: Compared::Nothing,
             comparison: Comparison::default(),
         }
@@ -142,16 +139,14 @@ impl Divergence {
 
 /// Gives a simulation what was recorded up to the frame `to`, whatever comes of it.
 fn run_on(traveller: &Traveller<'_>, simulation: &mut Simulation, to: u64) -> Result<(), Stop> {
-    let (log, from) = (simulation.inference().clone(), simulation.next_frame());
-    let (mut source, _) = follow(traveller.run, &log, traveller.inference, from, to, None);
-    let pool = simulation.pool();
-    pool.install(|| frame_loop::run(simulation, &mut source, &mut Unchecked(&log)))
+    let log = simulation.inference().clone();
+    traveller.follow_to(simulation, to, |_| Unchecked(log)).0
 }
 
 /// Takes records as they come.
-struct Unchecked<'a>(&'a crate::inference::InferenceLog);
+struct Unchecked(InferenceLog);
 
-impl frame_loop::FrameSink for Unchecked<'_> {
+impl FrameSink for Unchecked {
     type Error = Stop;
 
     fn append(&mut self, _: FrameRecord, _: &mut Simulation) -> Result<(), Stop> {

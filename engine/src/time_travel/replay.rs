@@ -3,10 +3,11 @@
 use wasm_engine_components::{Digest, FrameRecord};
 
 use super::divergence::Divergence;
-use super::follow::{Follower, Stop, follow};
+use super::follow::{Follower, Stop};
 use super::traveller::Traveller;
-use crate::frame_loop::{self, FrameSink};
+use crate::frame_loop::FrameSink;
 use crate::problem::{Problem, RunError};
+use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 
 /// Which frames to replay.
@@ -45,17 +46,14 @@ pub fn replay(
     let run = traveller.run;
     let (first, end) = (run.first_frame(), run.end_frame());
     let (from, to) = (options.from.unwrap_or(first), options.to.map_or(end, |to| to.saturating_add(1)));
-    check_range((first, end), from, to)?;
+    check_range(run, from, to)?;
     // From the beginning, no snapshot is believed: the beginning is known.
     let mut arrival = traveller.start(if options.from.is_some() { from } else { first })?;
     let mut warnings = run.warnings.clone();
     warnings.append(&mut arrival.warnings);
     let simulation = &mut arrival.simulation;
-    let (log, started) = (simulation.inference().clone(), simulation.next_frame());
-    let (mut source, follower) = follow(run, &log, traveller.inference, started, to, None);
-    let mut sink = Watched { follower, progress, digest: simulation.digest() };
-    let pool = simulation.pool();
-    let stop = pool.install(|| frame_loop::run(&mut *simulation, &mut source, &mut sink));
+    let (started, digest) = (simulation.next_frame(), simulation.digest());
+    let (stop, sink, _) = traveller.follow_to(simulation, to, |follower| Watched { follower, progress, digest });
     let (checked, digest) = (sink.follower.checked, sink.digest);
     let divergence = match stop {
         Ok(()) => None,
@@ -68,14 +66,9 @@ pub fn replay(
     Ok(Replayed { from: started, checked, digest, divergence, warnings })
 }
 
-fn check_range((first, end): (u64, u64), from: u64, to: u64) -> Result<(), RunError> {
-    let problem = |key: &str, what: String| {
-        let help = match end.checked_sub(1).filter(|&last| last >= first) {
-            Some(last) => format!("the run has the frames {first} to {last}"),
-            None => "no frame of the run was recorded".to_owned(),
-        };
-        Err(RunError::Input(Problem::new(what).key(key).help(help)))
-    };
+fn check_range(run: &OpenRun, from: u64, to: u64) -> Result<(), RunError> {
+    let (first, end) = (run.first_frame(), run.end_frame());
+    let problem = |key: &str, what: String| Err(RunError::Input(Problem::new(what).key(key).help(run.frames_help())));
     if from < first || from > end || (from == end && end > first) {
         return problem("--from", format!("frame {from} wasn't recorded"));
     }

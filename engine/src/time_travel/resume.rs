@@ -1,7 +1,6 @@
 //! Resume: a run that was stopped, or killed, goes on. Frames that the journal has are run again from the last snapshot on, and
 //! checked; from its end on, it is a run like any other. Tables are cut back to the snapshot and written anew from there.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -56,7 +55,7 @@ impl FrameSink for ResumeSink {
 pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
     let run = traveller.run;
     run.check_input().map_err(RunError::Input)?;
-    if run.manifest.branch.is_some() && run.scenario.input.as_deref() == Some(Path::new("-")) {
+    if run.manifest.branch.is_some() && run.scenario.reads_standard_input() {
         let what = "a branch of a run that read standard input can't go on: what came later is in that run's journal";
         let help = "branch again from the first run, with as many frames as are wanted (--frames)";
         return Err(RunError::Input(Problem::new(what).file(&run.path).help(help)));
@@ -68,7 +67,7 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
     let from = simulation.next_frame();
     let (log, digest) = (simulation.inference().clone(), simulation.digest());
 
-    let repeats = run.scenario.input.as_deref() != Some(Path::new("-"));
+    let repeats = !run.scenario.reads_standard_input();
     let source = events::open(&run.scenario, interrupted).map_err(RunError::Input)?;
     let mut source = source.starting_at(if repeats { from } else { frames });
     // A file is read past the earlier events, which are counted so; but not where there is no frame left to read it for.

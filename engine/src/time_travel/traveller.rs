@@ -1,15 +1,14 @@
 //! Builds simulations of a recorded run, in the state that it had before any of its frames.
 
 use bevy_app::App;
-use wasm_engine_components::Digest;
 
-use super::follow::{Stop, follow};
+use super::follow::{Follower, Stop, follow};
 use crate::events::EventCounts;
-use crate::frame_loop::{self, FrameSource as _};
+use crate::frame_loop::{self, FrameSink, FrameSource as _};
 use crate::inference::Inference;
 use crate::problem::{Problem, RunError};
 use crate::run_dir::{COLLECTED, OpenRun};
-use crate::simulation::{Simulation, SimulationError, SimulationOptions};
+use crate::simulation::{Simulation, SimulationOptions};
 use crate::snapshot::{self, Snapshot};
 use crate::summary::Collector;
 
@@ -47,10 +46,7 @@ impl Traveller<'_> {
     pub fn build(&self) -> Result<Simulation, RunError> {
         let options = self.run.simulation_options(self.inference, self.options.clone());
         let built = Simulation::with_plugins(&self.run.scenario, &options, &mut |_| {}, |app| (self.author)(app));
-        built.map_err(|error| match error {
-            SimulationError::Threads(_) => RunError::Failed(Problem::new(error.to_string())),
-            _ => RunError::Input(Problem::new(error.to_string()).file(&self.run.path)),
-        })
+        built.map_err(|error| error.of_run(&self.run.path))
     }
 
     /// The simulation at the last snapshot before `frame` or at it; where there is none, at the run's beginning. Snapshots
@@ -109,7 +105,7 @@ impl Traveller<'_> {
     fn check(&self, frame: u64, chain: Vec<Snapshot>) -> Result<Vec<Snapshot>, Problem> {
         let recorded = match (frame.checked_sub(1), &self.run.manifest.branch) {
             (Some(before), _) if before >= self.run.first_frame() => self.run.frame(before)?.digest,
-            (_, Some(branch)) => Digest(u128::from_str_radix(&branch.digest, 16).unwrap_or(0)),
+            (_, Some(branch)) => branch.digest_before(),
             _ => return Ok(chain),
         };
         match chain.last() {
@@ -127,16 +123,31 @@ impl Traveller<'_> {
     /// It can't be built; or it doesn't do again what it did.
     pub fn at(&self, frame: u64) -> Result<Arrival, Stop> {
         let mut arrival = self.start(frame)?;
-        let log = arrival.simulation.inference().clone();
-        let from = arrival.simulation.next_frame();
-        let (mut source, mut follower) = follow(self.run, &log, self.inference, from, frame, None);
-        follower.collector = Some(std::mem::take(&mut arrival.collector));
-        let pool = arrival.simulation.pool();
-        let simulation = &mut arrival.simulation;
-        pool.install(|| frame_loop::run(simulation, &mut source, &mut follower))?;
+        let collector = Some(std::mem::take(&mut arrival.collector));
+        let (done, follower, events) = self.follow_to(&mut arrival.simulation, frame, |mut follower| {
+            follower.collector = collector;
+            follower
+        });
+        done?;
         arrival.collector = follower.collector.unwrap_or_default();
-        arrival.events = arrival.events.plus(&source.counts());
+        arrival.events = arrival.events.plus(&events);
         Ok(arrival)
+    }
+
+    /// Gives a simulation the frames that were recorded from its next one up to `to` and without it. Their records go to what
+    /// `sink` makes of the follower, which comes back with what became of events.
+    pub(super) fn follow_to<S: FrameSink<Error = Stop> + Send>(
+        &self,
+        simulation: &mut Simulation,
+        to: u64,
+        sink: impl FnOnce(Follower) -> S,
+    ) -> (Result<(), Stop>, S, EventCounts) {
+        let (log, from) = (simulation.inference().clone(), simulation.next_frame());
+        let (mut source, follower) = follow(self.run, &log, self.inference, from, to, None);
+        let mut sink = sink(follower);
+        let pool = simulation.pool();
+        let done = pool.install(|| frame_loop::run(simulation, &mut source, &mut sink));
+        (done, sink, source.counts())
     }
 }
 

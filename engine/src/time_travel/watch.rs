@@ -2,9 +2,9 @@
 
 use wasm_engine_components::FrameRecord;
 
-use super::follow::{Follower, Stop, follow};
+use super::follow::{Follower, Stop};
 use super::traveller::{Arrival, Traveller};
-use crate::frame_loop::{self, FrameSink};
+use crate::frame_loop::FrameSink;
 use crate::problem::{Problem, RunError};
 use crate::simulation::Simulation;
 
@@ -21,19 +21,10 @@ pub fn watch(
     let run = traveller.run;
     if from < run.first_frame() || from >= run.end_frame() || to > run.end_frame() {
         let what = format!("frame {} wasn't recorded", if to > run.end_frame() { to - 1 } else { from });
-        let help = match run.end_frame().checked_sub(1).filter(|&last| last >= run.first_frame()) {
-            Some(last) => format!("the run has the frames {} to {last}", run.first_frame()),
-            None => "no frame of the run was recorded".to_owned(),
-        };
-        return Err(RunError::Input(Problem::new(what).file(&run.path).help(help)).into());
+        return Err(RunError::Input(Problem::new(what).file(&run.path).help(run.frames_help())).into());
     }
     let mut arrival = traveller.start(from)?;
-    let simulation = &mut arrival.simulation;
-    let (log, started) = (simulation.inference().clone(), simulation.next_frame());
-    let (mut source, follower) = follow(run, &log, traveller.inference, started, to, None);
-    let mut sink = Watcher { follower, from, visit };
-    let pool = simulation.pool();
-    pool.install(|| frame_loop::run(simulation, &mut source, &mut sink))?;
+    traveller.follow_to(&mut arrival.simulation, to, |follower| Watcher { follower, from, visit }).0?;
     Ok(arrival)
 }
 

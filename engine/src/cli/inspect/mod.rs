@@ -61,7 +61,7 @@ fn run(args: &InspectArgs) -> Result<(), NotStarted> {
     let traveller = traveller(&run, args.threads.threads(), Inference::Recorded);
     let agent = args.agent.as_deref().map(|name| agent_of(&run.scenario, name)).transpose();
     let agent = agent.map_err(RunError::Input)?;
-    let Some(last) = run.end_frame().checked_sub(1).filter(|&last| last >= run.first_frame()) else {
+    let Some(last) = run.last_frame() else {
         let problem = Problem::new("no frame of the run was recorded").file(&run.path);
         return Err(RunError::Input(problem.help("`wasm-engine resume` goes on with it")).into());
     };
