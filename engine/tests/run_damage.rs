@@ -295,4 +295,26 @@ fn a_run_that_is_to_have_more_frames_says_so() {
     let again = engine(folder, &["resume", "run", "--summary", "json"]);
     assert_eq!(summary(&again)["digest"], summary(&output)["digest"]);
     assert_eq!(replayed(&folder.join("run"), None).unwrap().1, 9);
+    // To stop at fewer frames once doesn't make it a shorter run.
+    let shorter = engine(folder, &["run", "s.toml", "--frames", "3", "--out", "shorter", "--quiet"]);
+    assert!(shorter.status.success(), "{}", stderr(&shorter));
+    for (args, frames) in [(&["--frames", "8"][..], 8), (&["--frames", "12"], 12), (&[], 12)] {
+        let output = engine(folder, &[&["resume", "shorter", "--summary", "json"], args].concat());
+        assert_eq!(summary(&output)["frames"], frames, "{}", stderr(&output));
+    }
+    fs::copy(folder.join("s.toml"), folder.join("long.toml")).unwrap();
+    let long = fs::read_to_string(folder.join("long.toml")).unwrap().replace("frames = 6", "frames = 400_000");
+    fs::write(folder.join("long.toml"), long).unwrap();
+    let mut child = wasm_engine(folder).args(["run", "long.toml", "--out", "long", "--quiet"]).spawn().unwrap();
+    while !folder.join("long/manifest.toml").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let recorded = OpenRun::open(&folder.join("long"), Access::Read).unwrap().end_frame();
+    let next = (recorded + 5).to_string();
+    let output = engine(folder, &["resume", "long", "--frames", &next, "--summary", "json"]);
+    assert_eq!(summary(&output)["frames"], recorded + 5, "{}", stderr(&output));
+    let manifest = fs::read_to_string(folder.join("long/manifest.toml")).unwrap();
+    assert!(manifest.contains("\nframes = 400000\n"), "{manifest}");
 }
