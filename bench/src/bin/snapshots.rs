@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use rayon::prelude::*;
-use wasm_engine::simulation::Simulation;
+use wasm_engine::simulation::{SavedState, Simulation, StateCopy};
 use wasm_engine::snapshot::{self, Snapshot};
 use wasm_engine::wasm::{GuestCapture, PAGE_BYTES, PageTracker, WasmRuntime};
 use wasm_engine_bench::engine;
@@ -78,48 +78,56 @@ fn measure(args: &Args, threads: usize) {
     let mut simulation = engine::ring(agents, threads);
     let pool = simulation.pool();
     let before = resident_mb();
-    let mut tracker = PageTracker::default();
-    let mut first = Row::new("the first capture, full");
-    let capture = first.sample(|| sized(pool.install(|| runtime(&mut simulation).capture(&mut tracker, true))));
-    let bytes = capture.page_count() * PAGE_BYTES;
-    let with_capture = resident_mb();
+    let mut first = Row::new("the first copy");
+    let copy = first.sample(|| sized(simulation.copy(true)));
+    let bytes = copy.guests.page_count() * PAGE_BYTES;
+    let with_copy = resident_mb();
     first.print(agents);
-    captures(args, &mut simulation, &mut tracker);
-    copies(args, &pool, bytes);
+    copies(args, &mut simulation, &pool, bytes);
+    let capture = pool.install(|| runtime(&mut simulation).capture());
+    drop(copy);
     restores(args, &mut simulation, threads, &capture);
     files(args, &mut simulation, capture);
-    println!("resident: {before} MB before, {with_capture} MB with the first capture, {} MB at the end", resident_mb());
+    println!("resident: {before} MB before, {with_copy} MB with the first copy, {} MB at the end", resident_mb());
 }
 
-fn captures(args: &Args, simulation: &mut Simulation, tracker: &mut PageTracker) {
-    let pool = simulation.pool();
-    let mut full = Row::new("a full capture");
-    let mut stepped = Row::new("incremental, all agents were called");
-    let mut idle = Row::new("incremental, nobody was called");
-    for _ in 0..args.samples {
-        full.sample(|| sized(pool.install(|| runtime(simulation).capture(tracker, true))));
-        engine::frame(simulation, args.agents);
-        stepped.sample(|| sized(pool.install(|| runtime(simulation).capture(tracker, false))));
-        idle.sample(|| sized(pool.install(|| runtime(simulation).capture(tracker, false))));
-    }
-    [full, stepped, idle].into_iter().for_each(|row| row.print(args.agents));
-}
-
-/// As many bytes from one buffer to another.
-fn copies(args: &Args, pool: &rayon::ThreadPool, bytes: usize) {
+/// What the run stops for, what is done afterwards on one thread, and a memcpy of as many bytes: in turns.
+fn copies(args: &Args, simulation: &mut Simulation, pool: &rayon::ThreadPool, bytes: usize) {
     const PART: usize = 1 << 20;
     let from = vec![7_u8; bytes];
     let mut to = vec![1_u8; bytes];
     let mut warm = Row::new("memcpy");
     let mut fresh = Row::new("memcpy to memory that is new");
+    let mut full = Row::new("the run stops: all is copied");
+    let mut stepped = Row::new("the run stops: all agents were called");
+    let mut idle = Row::new("the run stops: nobody was called");
+    let mut full_later = Row::new("afterwards, aside: a full capture");
+    let mut later = Row::new("afterwards, aside: an incremental one");
+    let mut tracker = PageTracker::default();
     for _ in 0..args.samples {
         let copy =
             || to.par_chunks_mut(PART).zip(from.par_chunks(PART)).for_each(|(to, from)| to.copy_from_slice(from));
         warm.sample(|| (bytes, pool.install(copy)));
-        let copy = || from.par_chunks(8 * PART).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        fresh.sample(|| (bytes, pool.install(copy)));
+        // Blocks so large that the allocator asks the system for them.
+        let part = bytes.div_ceil(pool.current_num_threads()).max(1);
+        let copy = || from.par_chunks(part).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        drop(fresh.sample(|| (bytes, pool.install(copy))));
+        let copy = full.sample(|| sized(simulation.copy(true)));
+        let spare = copy.guests.spare();
+        spare.take_back(full_later.sample(|| captured(copy, &mut tracker)).guests);
+        engine::frame(simulation, args.agents);
+        let copy = stepped.sample(|| sized(simulation.copy(false)));
+        spare.take_back(later.sample(|| captured(copy, &mut tracker)).guests);
+        let copy = idle.sample(|| sized(simulation.copy(false)));
+        captured(copy, &mut tracker);
     }
-    [warm, fresh].into_iter().for_each(|row| row.print(args.agents));
+    [warm, fresh, full, stepped, idle, full_later, later].into_iter().for_each(|row| row.print(args.agents));
+}
+
+/// What a snapshot's thread does before it writes. With the bytes that it goes through.
+fn captured(copy: StateCopy, tracker: &mut PageTracker) -> (usize, SavedState) {
+    let bytes = copy.guests.page_count() * PAGE_BYTES;
+    (bytes, copy.save(tracker).unwrap_or_else(|error| panic!("{error}")))
 }
 
 fn restores(args: &Args, simulation: &mut Simulation, threads: usize, capture: &GuestCapture) {
@@ -129,8 +137,8 @@ fn restores(args: &Args, simulation: &mut Simulation, threads: usize, capture: &
     let bytes = capture.page_count() * PAGE_BYTES;
     let restore = |simulation: &mut Simulation| {
         let pool = simulation.pool();
-        let tracker = pool.install(|| runtime(simulation).restore(&ids, &BTreeMap::new(), chain));
-        (bytes, tracker.unwrap_or_else(|error| panic!("{error}")))
+        let restored = pool.install(|| runtime(simulation).restore(&ids, &BTreeMap::new(), chain));
+        (bytes, restored.unwrap_or_else(|error| panic!("{error}")))
     };
     let mut used = Row::new("a restore");
     for _ in 0..args.samples {
@@ -172,9 +180,9 @@ fn files(args: &Args, simulation: &mut Simulation, guests: GuestCapture) {
     );
 }
 
-/// With the bytes of its pages: all that it went through, for a full one.
-fn sized(capture: GuestCapture) -> (usize, GuestCapture) {
-    (capture.page_count() * PAGE_BYTES, capture)
+/// With the bytes of its pages.
+fn sized(copy: StateCopy) -> (usize, StateCopy) {
+    (copy.guests.page_count() * PAGE_BYTES, copy)
 }
 
 fn runtime(simulation: &mut Simulation) -> &mut WasmRuntime {

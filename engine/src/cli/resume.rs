@@ -64,7 +64,7 @@ fn run(args: &ResumeArgs) -> Result<(OpenRun, Outcome), NotStarted> {
         let ends = (&mut simulation, &mut source, &mut sink);
         let mut outcome = drive(&run.scenario, ends, &interrupt, (args.report.quiet, frames), facts);
         if let Some(Stop::Diverged(divergence)) = &mut outcome.error {
-            divergence.explain(&traveller, &mut simulation)?;
+            divergence.explain(&traveller, &mut simulation);
         }
         outcome
     };

@@ -78,6 +78,9 @@ pub(super) fn divergence_text(divergence: &Divergence, scenario: &Scenario) -> S
         line("model row", &format!("{}: recorded {}, now {}", row.row, shown(&row.recorded), shown(&row.computed)));
     }
     line("compared", &compared_text(divergence.compared));
+    if let Some(trouble) = &divergence.trouble {
+        line("trouble", trouble);
+    }
     let sides = match divergence.compared {
         Compared::SecondExecution => ["the second time", "now"],
         _ => ["recorded", "now"],

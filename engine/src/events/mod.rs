@@ -2,14 +2,16 @@
 //!
 //! [`open`] is called by the command line before a run; the [`EventSource`] it gives back is the run's
 //! [`crate::frame_loop::FrameSource`]. A line is read by `line`, one that is a command by `command`, what a message carries by `payload`, and standard input, which may
-//! keep a run waiting, by `stdin`.
+//! keep a run waiting, by `stdin`. `kept` has what a branch is given where the events can't be read again.
 
 mod command;
 mod directory;
+mod kept;
 mod line;
 mod payload;
 mod reader;
 mod source;
 mod stdin;
 
+pub use kept::KeptFrame;
 pub use source::{EventCounts, EventSource, open};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wasm_engine_components::{FrameInputs, Swap};
 
 use super::directory::Directory;
+use super::kept::{KeptFrame, KeptInputs};
 use super::line::{Input, Line};
 use super::reader::{Lines, ReadError};
 use super::stdin::InterruptibleStdin;
@@ -39,12 +40,24 @@ impl EventCounts {
             late: self.late + other.late,
         }
     }
+
+    /// What was given to frames, or left out, after `before` was counted.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            delivered: self.delivered.saturating_sub(before.delivered),
+            disabled: self.disabled.saturating_sub(before.disabled),
+            late: 0,
+        }
+    }
 }
 
 /// External events and the scenario's swaps, frame by frame, up to the run's last frame or until the run is asked to end.
 pub struct EventSource {
     directory: Directory,
     lines: Option<Lines>,
+    /// In the place of lines.
+    kept: KeptInputs,
     path: PathBuf,
     pending: Option<Line>,
     /// By frame; those of earlier frames are behind `next_swap`.
@@ -62,18 +75,7 @@ pub struct EventSource {
 /// # Errors
 /// The file can't be read, or a line of it is wrong.
 pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSource, Problem> {
-    let mut source = EventSource {
-        directory: Directory::new(scenario),
-        lines: None,
-        path: scenario.input.clone().unwrap_or_default(),
-        pending: None,
-        swaps: scenario.swaps.iter().filter_map(|entry| Some((entry.frame?, entry.swap))).collect(),
-        next_swap: 0,
-        frames: scenario.frames,
-        first_frame: 0,
-        interrupted,
-        counts: EventCounts::default(),
-    };
+    let mut source = EventSource::kept(scenario, Vec::new(), interrupted);
     let Some(path) = &scenario.input else { return Ok(source) };
     let input: Box<dyn Read + Send> = if scenario.reads_standard_input() {
         source.path = PathBuf::from("standard input");
@@ -104,17 +106,35 @@ fn open_file(path: &Path) -> Result<File, Problem> {
 }
 
 impl EventSource {
-    /// Begins at a later frame: events of earlier ones were taken by a run that goes on here. They are read past, and counted.
+    /// A source that gives what a scenario's run had of external events once, and reads nothing.
+    pub fn kept(scenario: &Scenario, kept: Vec<KeptFrame>, interrupted: Arc<AtomicBool>) -> Self {
+        Self {
+            directory: Directory::new(scenario),
+            lines: None,
+            kept: KeptInputs::new(kept),
+            path: scenario.input.clone().unwrap_or_default(),
+            pending: None,
+            swaps: scenario.swaps.iter().filter_map(|entry| Some((entry.frame?, entry.swap))).collect(),
+            next_swap: 0,
+            frames: scenario.frames,
+            first_frame: 0,
+            interrupted,
+            counts: EventCounts::default(),
+        }
+    }
+
+    /// Begins at a later frame: events of earlier ones were taken by a run that goes on here, which counted so many of them. They are read past.
+    /// What is late depends on how many frames this source has.
     #[must_use]
-    pub fn starting_at(mut self, frame: u64) -> Self {
+    pub fn starting_at(mut self, frame: u64, counts: EventCounts) -> Self {
         self.first_frame = frame;
+        self.counts = EventCounts { late: self.counts.late, ..counts };
         self
     }
 
-    /// Takes over what a run counted that goes on here, and whose events aren't read again. What is late depends on how many
-    /// frames this source has.
-    pub const fn set_counts(&mut self, counts: EventCounts) {
-        self.counts = EventCounts { late: self.counts.late, ..counts };
+    /// Where the events come from, for people.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads a file to its end, and counts the events after the last frame.
@@ -146,6 +166,11 @@ impl EventSource {
     /// The events can't be read, or a line of them is wrong.
     pub(crate) fn inputs(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
         let mut inputs = FrameInputs { swaps: self.swaps_of(frame), ..FrameInputs::default() };
+        if let Some(mut kept) = self.kept.of(frame) {
+            inputs.swaps.append(&mut kept.inputs.swaps);
+            (inputs.events, inputs.commands) = (kept.inputs.events, kept.inputs.commands);
+            self.counts = self.counts.plus(&kept.counts);
+        }
         while let Some(lines) = &mut self.lines {
             let next = match self.pending.take() {
                 Some(line) => Ok(Some(line)),
@@ -156,10 +181,10 @@ impl EventSource {
                     self.pending = Some(line);
                     break;
                 }
-                Ok(Some(Line { input: Some(input), frame })) => {
+                Ok(Some(line)) if line.frame < self.first_frame => {}
+                Ok(Some(Line { input: Some(input), .. })) => {
                     self.counts.delivered += 1;
                     match input {
-                        _ if frame < self.first_frame => {}
                         Input::Event(event) => inputs.events.push(event),
                         Input::Swap(swap) => inputs.swaps.push(swap),
                         Input::Commands { action, count } => {

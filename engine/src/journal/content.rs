@@ -10,8 +10,8 @@
 //! | with flag `NAMES`: how many native components there are, then each one's name as length and UTF-8 | varints and bytes |
 //! | if there are native components: which digests differ, bit `n % 8` of byte `n / 8` for component `n` | 1 for 8 |
 //! | those digests, in order | 16 each |
-//! | with flag `MEMORIES`: the digest of all memories | 16 |
 //! | with flag `INFERENCE`: how many rows there are, then of each its status, the length of its output, the output | varints and bytes |
+//! | with flag `COUNTS`: how many lines of events were given to the frame, and how many were left out | varints |
 //! | with flag `INPUTS`: the inputs, as postcard writes them | to the end |
 //!
 //! In a frame with flag `KEY`, the frame before counts as all zeros without native components.
@@ -20,13 +20,14 @@ use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{Digest, FrameInputs, Lane, Lanes};
 
 use super::{JournalFrame, RecordedRow};
+use crate::events::EventCounts;
 
 const KEY: u8 = 1;
 const NAMES: u8 = 2;
-const MEMORIES: u8 = 4;
+const COUNTS: u8 = 4;
 const INFERENCE: u8 = 8;
 const INPUTS: u8 = 16;
-const FLAGS: u8 = KEY | NAMES | MEMORIES | INFERENCE | INPUTS;
+const FLAGS: u8 = KEY | NAMES | COUNTS | INFERENCE | INPUTS;
 
 // The mask of lanes is a number of 64 bits.
 const _: () = assert!(Lane::COUNT <= 64);
@@ -56,13 +57,14 @@ pub(super) fn encode(
     let zeros = Before::default();
     let before = if key { &zeros } else { before };
     let same_names = before.native.iter().map(|(name, _)| name).eq(frame.native.iter().map(|(name, _)| name));
-    let inputs = !(frame.inputs.events.is_empty() && frame.inputs.commands.is_empty() && frame.inputs.swaps.is_empty());
+    let inputs = !frame.inputs.is_empty();
+    let counted = (frame.counts.delivered, frame.counts.disabled) != (0, 0);
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     put_number(out, frame.frame);
     out.push(
         flag(key, KEY)
             | flag(!same_names, NAMES)
-            | flag(frame.memories.is_some(), MEMORIES)
+            | flag(counted, COUNTS)
             | flag(!frame.inference.is_empty(), INFERENCE)
             | flag(inputs, INPUTS),
     );
@@ -75,15 +77,16 @@ pub(super) fn encode(
         frame.native.iter().for_each(|(name, _)| put_bytes(out, name.as_bytes()));
     }
     put_native(frame, if same_names { &before.native } else { &[] }, out);
-    if let Some(digest) = frame.memories {
-        put_digest(out, digest);
-    }
     if !frame.inference.is_empty() {
         put_number(out, frame.inference.len() as u64);
         for row in &frame.inference {
             put_number(out, row.status as u64);
             put_bytes(out, &row.output);
         }
+    }
+    if counted {
+        put_number(out, frame.counts.delivered);
+        put_number(out, frame.counts.disabled);
     }
     if inputs {
         *out = postcard::to_extend(&frame.inputs, std::mem::take(out))?;
@@ -128,13 +131,13 @@ pub(super) fn decode(payload: &[u8], before: &mut Before) -> Result<(JournalFram
         }
     }
     frame.native = rest.native(flags & NAMES != 0, &before.native)?;
-    if flags & MEMORIES != 0 {
-        frame.memories = Some(rest.digest()?);
-    }
     if flags & INFERENCE != 0 {
         for _ in 0..rest.number()? {
             frame.inference.push(rest.row()?);
         }
+    }
+    if flags & COUNTS != 0 {
+        frame.counts = EventCounts { delivered: rest.number()?, disabled: rest.number()?, late: 0 };
     }
     if flags & INPUTS != 0 {
         let (inputs, left) =

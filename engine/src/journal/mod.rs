@@ -30,6 +30,8 @@ use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::limits::JOURNAL_SEGMENT_BYTES_MAX;
 use wasm_engine_components::{Digest, FrameInputs, Lanes};
 
+use crate::events::EventCounts;
+
 pub use format::FORMAT_VERSION;
 pub use frames::Frames;
 pub use open::Journal;
@@ -42,6 +44,8 @@ pub struct JournalFrame {
     pub frame: u64,
     /// What entered the world.
     pub inputs: FrameInputs,
+    /// Of how many lines of external events that is, and how many were left out. `late` isn't kept.
+    pub counts: EventCounts,
     /// What models answered to the rows that were dispatched in this frame, in the order of the dispatch.
     pub inference: Vec<RecordedRow>,
     /// The digest at the frame's end.
@@ -50,8 +54,6 @@ pub struct JournalFrame {
     pub lanes: Lanes,
     /// The digest of each registered component of authors, by name.
     pub native: Vec<(String, Digest)>,
-    /// The digest of all guests' memories, where it was taken after this frame.
-    pub memories: Option<Digest>,
 }
 
 /// What a model answered to one row.

@@ -70,11 +70,16 @@ impl Journal {
     fn read(folder: &Path, run_id: u128, strict: bool) -> Result<Self, Problem> {
         let segments = segments(folder)?;
         let contents = Contents { folder: folder.to_path_buf(), run_id, segments, ..Contents::default() };
-        let mut opening = Opening { contents, link: 0, strict };
+        let mut opening = Opening { contents, link: 0, last: None, strict };
         for segment in 0..segments {
             opening.segment(segment, segment + 1 == segments)?;
         }
         Ok(Self { contents: Arc::new(opening.contents) })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.contents.folder
     }
 
     /// How many whole frames there are.
@@ -174,6 +179,8 @@ struct Opening {
     contents: Contents,
     /// Checksum of the last record so far.
     link: u64,
+    /// Digest of the last frame so far.
+    last: Option<Digest>,
     /// Whether whole records behind a broken one are damage.
     strict: bool,
 }
@@ -256,6 +263,9 @@ impl Opening {
                         end.frames, self.contents.frames
                     ));
                 }
+                if self.last.is_some_and(|last| last != end.digest) {
+                    return damaged("it ends with another digest than that of its last frame");
+                }
                 self.contents.end = Some(end);
                 Ok(())
             }
@@ -276,6 +286,7 @@ impl Opening {
             self.contents.keyframes.push(Keyframe { frame: frame.frame, offset, segment });
         }
         self.contents.frames += 1;
+        self.last = Some(frame.digest);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use super::format::{
     KIND_END, KIND_FRAME, Place, RECORD_HEADER_BYTES, RecordHeader, SegmentHeader, header_sum, record_sum,
 };
 use super::*;
+use crate::events::EventCounts;
 
 #[test]
 fn a_segments_name_is_its_number() {
@@ -112,7 +113,7 @@ fn full() -> JournalFrame {
     let mut frame = JournalFrame { frame: 300, digest: Digest(u128::MAX), ..JournalFrame::default() };
     frame.lanes[Lane::Regions] = Digest(9);
     frame.native = (0..9).map(|n| (format!("component {n}"), Digest(n))).collect();
-    frame.memories = Some(Digest(1));
+    frame.counts = EventCounts { delivered: 300, disabled: 1, late: 0 };
     frame.inference = vec![RecordedRow { status: InferenceStatus::Failed, output: vec![1; 200] }];
     frame.inputs.commands = vec![Action::Spawn { group: GroupId(1), kind: 2, payload: vec![3; 40] }];
     frame

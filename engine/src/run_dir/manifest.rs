@@ -210,6 +210,11 @@ impl Manifest {
         self.params.iter().map(|(name, value)| format!("{name}={}", inline(value))).collect()
     }
 
+    /// Whether its events, if it had any, came from a file: from where they can be read again.
+    pub fn events_repeat(&self) -> bool {
+        self.input.is_none() || self.input_sha256.is_some()
+    }
+
     /// The first frame that the run directory has: that of the branch, or 0.
     pub fn first_frame(&self) -> u64 {
         self.branch.as_ref().map_or(0, |branch| branch.frame)

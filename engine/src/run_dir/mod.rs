@@ -16,6 +16,7 @@
 //! [`Recording`] writes one while a run goes on, [`OpenRun`] reads one.
 
 mod checked;
+mod gate;
 mod lock;
 mod manifest;
 mod open;
@@ -24,11 +25,10 @@ mod recording;
 mod rows;
 mod table;
 mod tables;
+mod thin;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasm_engine_components::Digest;
@@ -43,17 +43,17 @@ pub use writer::Entry;
 
 pub(crate) use open::{recorded_scenario, resolve_modules};
 
+use self::gate::{Gate, Pass};
 use self::table::{failed, replace_file, sync_folder, write_file};
 use self::tables::Tables;
-use self::writer::{Item, SnapshotWriter, Writer, WriterThread};
-use crate::events::EventCounts;
+use self::writer::{Item, Pending, SnapshotWriter, Writer, WriterThread};
 use crate::files::{self, hex};
 use crate::journal::{JournalOptions, JournalWriter};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
-use crate::simulation::SavedState;
+use crate::simulation::{SavedState, StateCopy};
 use crate::snapshot::{self, Snapshot};
-use crate::summary::{Collector, Summary};
+use crate::summary::Summary;
 
 /// The folder of the journal.
 const JOURNAL: &str = "journal";
@@ -70,6 +70,8 @@ pub(crate) const COLLECTED: &str = "collected";
 /// How far the tables were written when a snapshot was taken.
 pub(crate) const TABLES: &str = "tables";
 
+/// What the first snapshot of a branch holds of events that can't be read again.
+pub(crate) const INPUTS: &str = "inputs";
 /// Frames that are handed over together.
 const BATCH_FRAMES_MAX: usize = 64;
 /// Longest time that a frame waits for others to be handed over with.
@@ -82,8 +84,7 @@ pub struct RunDir {
     batch: Vec<Entry>,
     batch_since: Instant,
     digest: Digest,
-    /// Whether a snapshot is being written.
-    busy: Arc<AtomicBool>,
+    gate: Gate,
     /// Held as long as this; of a run that goes on, by who opened it.
     _lock: Option<RunLock>,
 }
@@ -107,10 +108,8 @@ impl RunDir {
         scenario: &Scenario,
         options: &RunOptions,
         state: SavedState,
-        collected: &Collector,
-        events: &EventCounts,
+        extras: Vec<(String, Vec<u8>)>,
     ) -> Result<Self, RunError> {
-        let extras = vec![(COLLECTED.to_owned(), collected.save(events))];
         let snapshot = snapshot_of(state, extras);
         Self::make(place, scenario, options, |path| {
             let folder = path.join(SNAPSHOTS);
@@ -146,7 +145,7 @@ impl RunDir {
         replace_file(&path.join(manifest::NAME), manifest.as_bytes())?;
         let before = options.branch.as_ref().map_or(Digest(0), Branch::digest_before);
         let thin = options.snapshot_every.is_none();
-        Self::start(path, Some(lock), journal, tables, before, thin)
+        Self::start(path, Some(lock), journal, tables, before, (thin, first_frame))
     }
 
     /// Opens the directory of a run that is to go on, which has the digest `digest` after its last whole frame. What was written
@@ -183,7 +182,8 @@ impl RunDir {
             std::fs::remove_file(&file).map_err(|error| failed(&file, &error))?;
         }
         // The open run holds the lock.
-        Self::start(path.clone(), None, Some(journal), tables, digest, run.manifest.snapshot_every.is_none())
+        let thin = run.manifest.snapshot_every.is_none();
+        Self::start(path.clone(), None, Some(journal), tables, digest, (thin, run.first_frame()))
     }
 
     fn start(
@@ -192,12 +192,19 @@ impl RunDir {
         journal: Option<JournalWriter>,
         tables: Tables,
         digest: Digest,
-        thin: bool,
+        (thin, first_frame): (bool, u64),
     ) -> Result<Self, RunError> {
-        let busy = Arc::new(AtomicBool::new(false));
-        let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), Arc::clone(&busy), thin);
+        let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), thin, first_frame);
         let thread = WriterThread::start(Writer::new(journal, tables, snapshots))?;
-        Ok(Self { path, thread, batch: Vec::new(), batch_since: Instant::now(), digest, busy, _lock: lock })
+        Ok(Self {
+            path,
+            thread,
+            batch: Vec::new(),
+            batch_since: Instant::now(),
+            digest,
+            gate: Gate::default(),
+            _lock: lock,
+        })
     }
 
     /// The folder.
@@ -229,19 +236,20 @@ impl RunDir {
         self.thread.send(Item::Frames(batch))
     }
 
-    /// Takes a snapshot of the state after the frames so far.
-    ///
-    /// # Errors
-    /// A file can't be written.
-    pub fn snapshot(&mut self, state: SavedState, extras: Vec<(String, Vec<u8>)>) -> Result<(), RunError> {
+    /// Waits until no other snapshot is being written: before its state is copied.
+    fn pass(&self) -> Pass {
+        self.gate.pass()
+    }
+
+    /// Writes a snapshot of the state after the frames so far.
+    fn snapshot(&mut self, state: StateCopy, extras: Vec<(String, Vec<u8>)>, pass: Pass) -> Result<(), RunError> {
         self.hand_over()?;
-        self.busy.store(true, Ordering::Release);
-        self.thread.send(Item::Snapshot(Box::new(snapshot_of(state, extras))))
+        self.thread.send(Item::Snapshot(Box::new(Pending { state, extras, pass })))
     }
 
     /// Whether a snapshot is being written.
     pub fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
+        self.gate.is_taken()
     }
 
     /// Writes what isn't written yet and waits until it is on the disk, then `summary.json`: where it is, all else is whole.

@@ -48,11 +48,13 @@ impl OpenRun {
     /// # Errors
     /// It isn't one, is in use, was recorded by another version, or is damaged.
     pub fn open(path: &Path, access: Access) -> Result<Self, Problems> {
-        let manifest = Manifest::read(path)?;
+        // First to see whether there is one: a folder that isn't a run's gets no lock.
+        Manifest::read(path)?;
         let lock = match access {
             Access::Read => RunLock::shared(path)?,
             Access::Write => RunLock::exclusive(path)?,
         };
+        let manifest = Manifest::read(path)?;
         if !manifest.recorded {
             return Err(not_recorded(path).into());
         }
@@ -83,12 +85,23 @@ impl OpenRun {
         let (Some(input), Some(stated)) = (&self.manifest.input, &self.manifest.input_sha256) else { return Ok(()) };
         let path = Path::new(input);
         let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(path);
+        if path.exists() && !path.is_file() {
+            let what = "isn't a file any more, and was one when the run was recorded";
+            return Err(Problem::new(what)
+                .file(path)
+                .help("put it back as it was; what was recorded can still be replayed"));
+        }
         let found = files::sha256_of_file(path).map_err(unreadable)?;
         if &found == stated {
             return Ok(());
         }
         let what = format!("was changed since the run: its sha256 is {found}, and was {stated}");
         Err(Problem::new(what).file(path).help("put it back as it was; what was recorded can still be replayed"))
+    }
+
+    /// Whether the run's events can be read again where they came from. Those of standard input, of a pipe or a device can't.
+    pub(crate) fn events_repeat(&self) -> bool {
+        self.manifest.events_repeat()
     }
 
     /// Whether the run ended in order: there is a summary.
@@ -164,7 +177,7 @@ impl OpenRun {
 }
 
 /// Opens the journal. Who goes on with a run that was cut off may lose what comes after a broken record: those frames are run
-/// again and come out the same, unless something came from standard input, which nobody can give again.
+/// again and come out the same, unless something came from where nobody can read it again.
 fn open_journal(
     path: &Path,
     access: Access,
@@ -176,7 +189,7 @@ fn open_journal(
         Ok(journal) => return Ok(journal),
         Err(problem) => problem,
     };
-    let may_cut = access == Access::Write && !path.join(SUMMARY).exists() && manifest.input.as_deref() != Some("-");
+    let may_cut = access == Access::Write && !path.join(SUMMARY).exists() && manifest.events_repeat();
     match Journal::open_cut(&folder, manifest.id) {
         Ok(journal) if may_cut => {
             warnings.push(format!("{}; the frames from {} on are run again", problem.head(), journal.next_frame()));

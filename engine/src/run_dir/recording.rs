@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use wasm_engine_components::{FrameInputs, FrameRecord};
 
+use super::gate::Pass;
 use super::{COLLECTED, Entry, RunDir};
 use crate::events::EventCounts;
 use crate::frame_loop::{FrameSink, FrameSource};
 use crate::problem::RunError;
-use crate::simulation::Simulation;
+use crate::simulation::{Simulation, StateCopy};
 use crate::summary::{Collector, Summary};
 
 /// Least time between two snapshots, where nobody says how often.
@@ -35,6 +36,9 @@ pub struct Recording {
 #[derive(Default)]
 struct Taken {
     inputs: FrameInputs,
+    /// Of how many lines.
+    of_frame: EventCounts,
+    /// Of all frames so far.
     counts: EventCounts,
 }
 
@@ -60,12 +64,14 @@ impl<S: FrameSource> FrameSource for Tee<S> {
     type Error = S::Error;
 
     fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, S::Error> {
+        let before = self.source.counts();
         let inputs = self.source.next_frame(frame)?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(inputs) = inputs.as_ref().filter(|inputs| !inputs.is_empty()) {
             taken.inputs = inputs.clone();
         }
         taken.counts = self.source.counts();
+        taken.of_frame = taken.counts.since(&before);
         Ok(inputs)
     }
 
@@ -127,13 +133,13 @@ impl Recording {
         self.collector.add(&record);
         // The journal has these, too.
         simulation.inference().take();
-        let inputs = self.take_inputs();
-        self.run_dir.append(Entry { inputs, record, journaled: true, ..Entry::default() })
+        let (inputs, counts) = self.take_inputs();
+        self.run_dir.append(Entry { inputs, counts, record, journaled: true, ..Entry::default() })
     }
 
-    fn take_inputs(&self) -> FrameInputs {
+    fn take_inputs(&self) -> (FrameInputs, EventCounts) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut taken.inputs)
+        (std::mem::take(&mut taken.inputs), std::mem::take(&mut taken.of_frame))
     }
 
     /// Takes a snapshot now, unless there is one of this frame.
@@ -145,14 +151,15 @@ impl Recording {
         if self.snapshots.as_ref().is_some_and(|snapshots| snapshots.last_frame == frame) {
             return Ok(());
         }
-        let state = self.save(simulation);
-        self.run_dir.snapshot(state, self.extras())
+        let (state, pass) = self.copy(simulation);
+        self.run_dir.snapshot(state, self.extras(), pass)
     }
 
-    fn save(&mut self, simulation: &mut Simulation) -> crate::simulation::SavedState {
+    fn copy(&mut self, simulation: &mut Simulation) -> (StateCopy, Pass) {
         let full = self.snapshots.as_ref().is_none_or(|snapshots| snapshots.taken.is_multiple_of(CHAIN_MAX));
+        let pass = self.run_dir.pass();
         let started = Instant::now();
-        let state = simulation.save(full);
+        let state = simulation.copy(full);
         if let Some(snapshots) = &mut self.snapshots {
             snapshots.asked.store(false, Ordering::Relaxed);
             snapshots.taken = snapshots.taken.wrapping_add(1);
@@ -160,7 +167,7 @@ impl Recording {
             snapshots.last_frame = Some(state.frame);
             snapshots.cost = started.elapsed();
         }
-        state
+        (state, pass)
     }
 
     /// What a run that goes on from a snapshot wants to know besides the state.
@@ -192,11 +199,10 @@ impl Snapshots {
     /// Whether one is to be taken before the frame `next`.
     fn is_due(&self, next: u64, is_busy: bool) -> bool {
         let period = || PERIOD_MIN.max(self.cost * COST_SHARE);
-        self.asked.load(Ordering::Relaxed)
-            || match self.every {
-                Some(every) => next.is_multiple_of(every.max(1)),
-                None => !is_busy && self.last.elapsed() >= period(),
-            }
+        let is_wanted =
+            || self.asked.load(Ordering::Relaxed) || self.every.is_none() && self.last.elapsed() >= period();
+        // One after a certain frame is waited for. Any other one has time until the one before is written.
+        self.every.is_some_and(|every| next.is_multiple_of(every.max(1))) || !is_busy && is_wanted()
     }
 }
 
@@ -207,12 +213,11 @@ impl FrameSink for Recording {
         self.collector.add(&record);
         let is_busy = self.run_dir.is_busy();
         let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(record.frame + 1, is_busy));
-        let state = is_due.then(|| self.save(simulation));
-        let memories = state.as_ref().map(|state| state.guests.digest);
-        let (inputs, inference) = (self.take_inputs(), simulation.inference().take());
-        self.run_dir.append(Entry { inputs, inference, record, memories, journaled: false })?;
-        match state {
-            Some(state) => self.run_dir.snapshot(state, self.extras()),
+        let copy = is_due.then(|| self.copy(simulation));
+        let ((inputs, counts), inference) = (self.take_inputs(), simulation.inference().take());
+        self.run_dir.append(Entry { inputs, counts, inference, record, journaled: false })?;
+        match copy {
+            Some((state, pass)) => self.run_dir.snapshot(state, self.extras(), pass),
             None => Ok(()),
         }
     }

@@ -5,22 +5,24 @@
 //! every [`SYNC_PERIOD`]. Tables are written after the journal's frames are on the disk, and a snapshot is begun after that: so
 //! nothing that can be seen in the folder is ahead of the journal.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use wasm_engine_components::limits::SNAPSHOTS_BYTES_MAX;
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord};
 
+use super::gate::Pass;
 use super::table::failed;
 use super::tables::{TablePositions, Tables};
+use super::thin::Chains;
+use super::{TABLES, snapshot_of};
+use crate::events::EventCounts;
 use crate::journal::{JournalFrame, JournalWriter, RecordedRow};
 use crate::problem::{Problem, RunError};
-use crate::snapshot::{self, Snapshot, SnapshotRef};
+use crate::simulation::StateCopy;
+use crate::snapshot::{self, SnapshotRef};
+use crate::wasm::{GuestStateError, PageTracker};
 
 /// Longest time between a frame's record and the disk.
 const SYNC_PERIOD: Duration = Duration::from_secs(1);
@@ -32,12 +34,12 @@ const BATCHES_MAX: usize = 64;
 pub struct Entry {
     /// What went into the frame.
     pub inputs: FrameInputs,
+    /// Of how many lines of events.
+    pub counts: EventCounts,
     /// What models gave in it, in the order of the dispatch.
     pub inference: Vec<RecordedRow>,
     /// What came out of it.
     pub record: FrameRecord,
-    /// The digest of all agents' memories after it, where it was taken.
-    pub memories: Option<Digest>,
     /// Whether the journal has it already: a run that goes on runs some of its frames again.
     pub journaled: bool,
 }
@@ -47,9 +49,16 @@ pub(super) enum Item {
     /// Frames, in their order.
     Frames(Vec<Entry>),
     /// The state after those frames.
-    Snapshot(Box<Snapshot>),
+    Snapshot(Box<Pending>),
     /// The run has ended, with this digest.
     End(Digest),
+}
+
+/// A snapshot on its way.
+pub(super) struct Pending {
+    pub state: StateCopy,
+    pub extras: Vec<(String, Vec<u8>)>,
+    pub pass: Pass,
 }
 
 /// What writes.
@@ -142,16 +151,16 @@ impl Writer {
     }
 
     fn append(&mut self, entries: Vec<Entry>) -> Result<(), RunError> {
-        for Entry { inputs, inference, record, memories, journaled } in entries {
+        for Entry { inputs, counts, inference, record, journaled } in entries {
             if let Some(journal) = self.journal.as_mut().filter(|_| !journaled) {
                 let frame = JournalFrame {
                     frame: record.frame,
                     inputs,
+                    counts,
                     inference,
                     digest: record.digest,
                     lanes: record.lanes,
                     native: record.native.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect(),
-                    memories,
                 };
                 journal.append(&frame).map_err(RunError::Failed)?;
             }
@@ -177,28 +186,26 @@ impl Writer {
 /// The thread that writes snapshots.
 pub(super) struct SnapshotWriter {
     folder: PathBuf,
-    sender: Option<SyncSender<Box<Snapshot>>>,
+    sender: Option<SyncSender<Box<Pending>>>,
     thread: Option<JoinHandle<Result<(), RunError>>>,
-    /// Whether one is being written.
-    busy: Arc<AtomicBool>,
     /// Whether the oldest may go.
     thin: bool,
+    first_frame: u64,
 }
 
 impl SnapshotWriter {
-    /// For snapshots in a folder. `busy` is set while one waits or is being written; `thin` says whether the oldest go where
-    /// there are too many.
-    pub fn new(folder: PathBuf, busy: Arc<AtomicBool>, thin: bool) -> Self {
-        Self { folder, sender: None, thread: None, busy, thin }
+    /// For snapshots of a run in a folder. `thin` says whether the oldest go where there are too many.
+    pub fn new(folder: PathBuf, thin: bool, first_frame: u64) -> Self {
+        Self { folder, sender: None, thread: None, thin, first_frame }
     }
 
-    fn send(&mut self, mut snapshot: Box<Snapshot>, positions: TablePositions) -> Result<(), RunError> {
+    fn send(&mut self, mut snapshot: Box<Pending>, positions: TablePositions) -> Result<(), RunError> {
         let positions = postcard::to_allocvec(&positions).unwrap_or_default();
-        snapshot.extras.push((super::TABLES.to_owned(), positions));
+        snapshot.extras.push((TABLES.to_owned(), positions));
         if self.sender.is_none() {
             let (sender, snapshots) = sync_channel(0);
-            let (folder, busy, thin) = (self.folder.clone(), Arc::clone(&self.busy), self.thin);
-            self.thread = Some(spawn("snapshots", move || write(&folder, &snapshots, &busy, thin))?);
+            let (folder, thin, first_frame) = (self.folder.clone(), self.thin, self.first_frame);
+            self.thread = Some(spawn("snapshots", move || write(&folder, &snapshots, thin, first_frame))?);
             self.sender = Some(sender);
         }
         match self.sender.as_ref().map(|sender| sender.send(snapshot)) {
@@ -218,48 +225,29 @@ impl SnapshotWriter {
     }
 }
 
-fn write(folder: &Path, snapshots: &Receiver<Box<Snapshot>>, busy: &AtomicBool, thin: bool) -> Result<(), RunError> {
+fn write(folder: &Path, snapshots: &Receiver<Box<Pending>>, thin: bool, first_frame: u64) -> Result<(), RunError> {
     let mut last: Option<SnapshotRef> = None;
-    let mut chains: VecDeque<Chain> = VecDeque::new();
-    while let Ok(mut snapshot) = snapshots.recv() {
+    let mut tracker = PageTracker::default();
+    let mut chains = thin.then(|| Chains::of(folder, first_frame));
+    while let Ok(pending) = snapshots.recv() {
+        // Until it is written, whichever way that ends.
+        let Pending { state, extras, pass: _pass } = *pending;
+        let spare = state.guests.spare();
+        let mut snapshot = snapshot_of(state.save(&mut tracker).map_err(|error| unsaved(folder, &error))?, extras);
         snapshot.base = if snapshot.guests.full { None } else { last };
         let written = snapshot::write(folder, &snapshot).map_err(|error| failed(folder, &error))?;
         last = Some(written);
-        if thin {
-            note(&mut chains, folder, &snapshot);
-            thin_out(&mut chains, folder)?;
+        if let Some(chains) = &mut chains {
+            chains.add(snapshot.frame, snapshot.base.is_none());
+            chains.thin_out()?;
         }
-        busy.store(false, Ordering::Release);
+        spare.take_back(snapshot.guests);
     }
     Ok(())
 }
 
-/// A whole snapshot, and those that go on from it.
-#[derive(Default)]
-struct Chain {
-    frames: Vec<u64>,
-    bytes: u64,
-}
-
-fn note(chains: &mut VecDeque<Chain>, folder: &Path, snapshot: &Snapshot) {
-    if snapshot.base.is_none() {
-        chains.push_back(Chain::default());
-    }
-    let Some(chain) = chains.back_mut() else { return };
-    chain.frames.push(snapshot.frame);
-    chain.bytes += std::fs::metadata(snapshot::path(folder, snapshot.frame)).map_or(0, |file| file.len());
-}
-
-/// Where nobody said how many snapshots there are to be, the oldest go once all of them take more than
-/// [`SNAPSHOTS_BYTES_MAX`]: the last frames are the ones to which a run goes back.
-fn thin_out(chains: &mut VecDeque<Chain>, folder: &Path) -> Result<(), RunError> {
-    while chains.len() > 1 && chains.iter().map(|chain| chain.bytes).sum::<u64>() > SNAPSHOTS_BYTES_MAX {
-        for frame in chains.pop_front().into_iter().flat_map(|chain| chain.frames) {
-            let file = snapshot::path(folder, frame);
-            std::fs::remove_file(&file).map_err(|error| failed(&file, &error))?;
-        }
-    }
-    Ok(())
+fn unsaved(folder: &Path, error: &GuestStateError) -> RunError {
+    RunError::Failed(Problem::new(format!("a snapshot can't be made: {error}")).file(folder))
 }
 
 /// What a thread came to. A panic of it is one here.

@@ -110,6 +110,25 @@ pub(super) fn decode(from: impl Read, length: u64) -> Result<(Snapshot, u128), S
     Ok((snapshot, checksum))
 }
 
+/// Reads the header alone.
+pub(super) fn decode_base(from: impl Read, length: u64) -> Result<Option<SnapshotRef>, String> {
+    let header = BlockReader::new(from, length)?.bytes(HEADER_BYTES)?;
+    Ok(read_header(&header)?.base)
+}
+
+/// Reads no further than to what a snapshot says of the guests: the digest of the frame before, and that of all memories.
+pub(super) fn decode_digests(from: impl Read, length: u64) -> Result<(Digest, Digest), String> {
+    let mut blocks = BlockReader::new(from, length)?;
+    let header = read_header(&blocks.bytes(HEADER_BYTES)?)?;
+    while let Some(Block { kind, at, content }) = blocks.block()? {
+        if kind == Kind::Instances {
+            let digest = Cursor(&content).u128().ok_or_else(|| malformed("instances", at))?;
+            return Ok((header.digest, Digest(digest)));
+        }
+    }
+    Err(malformed("instances", 0))
+}
+
 /// The checksums are right, and what they are about is no snapshot: another program wrote it.
 fn malformed(what: &str, at: u64) -> String {
     format!("it is malformed: the {what} that begin with the block at byte {at} aren't what this version writes")

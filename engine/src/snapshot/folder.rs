@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use wasm_engine_components::Digest;
+
 use super::{Snapshot, SnapshotRef, content, damaged};
 use crate::files;
 use crate::problem::Problem;
@@ -82,18 +84,42 @@ pub fn clean(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn open(path: &Path, frame: u64) -> Result<(BufReader<File>, u64), Problem> {
+    let file = files::open_regular(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let (length, file) = file.map_err(|error| {
+        let what = format!("the snapshot of frame {frame} can't be opened: {error}");
+        Problem::new(what).file(path).help("use the frame of another snapshot, or replay from the start")
+    })?;
+    Ok((BufReader::with_capacity(BUFFER_BYTES, file), length))
+}
+
+/// What a snapshot says of the digest of the frame before it, and of that of all agents' memories. Its pages aren't read.
+///
+/// # Errors
+/// As [`read`], for what is read of it.
+pub fn read_digests(folder: &Path, frame: u64) -> Result<(Digest, Digest), Problem> {
+    let path = path(folder, frame);
+    let (file, length) = open(&path, frame)?;
+    content::decode_digests(file, length).map_err(|what| damaged(&path, what))
+}
+
+/// The snapshot that one goes on from; `None` for a whole one. Nothing but its header is read.
+///
+/// # Errors
+/// As [`read`], for what is read of it.
+pub fn read_base(folder: &Path, frame: u64) -> Result<Option<SnapshotRef>, Problem> {
+    let path = path(folder, frame);
+    let (file, length) = open(&path, frame)?;
+    content::decode_base(file, length).map_err(|what| damaged(&path, what))
+}
+
 /// Reads one snapshot, and the checksum of its file.
 ///
 /// # Errors
 /// The file can't be read, or isn't what was written: the problem names it, and the byte.
 pub fn read(folder: &Path, frame: u64) -> Result<(Snapshot, SnapshotRef), Problem> {
     let path = path(folder, frame);
-    let file = files::open_regular(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-    let (length, file) = file.map_err(|error| {
-        let what = format!("the snapshot of frame {frame} can't be opened: {error}");
-        Problem::new(what).file(&path).help("use the frame of another snapshot, or replay from the start")
-    })?;
-    let file = BufReader::with_capacity(BUFFER_BYTES, file);
+    let (file, length) = open(&path, frame)?;
     let (snapshot, checksum) = content::decode(file, length).map_err(|what| damaged(&path, what))?;
     if snapshot.frame != frame {
         let what = format!("it holds frame {}, at byte 16, and its name says {frame}", snapshot.frame);

@@ -5,17 +5,16 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use wasm_engine_components::FrameInputs;
 use wasm_engine_systems::state::{StateEntity, StateError};
 
-use super::follow::{JournalSource, Stop, follow};
+use super::follow::Stop;
+use super::kept::{encoded, kept_from};
 use super::traveller::Traveller;
-use crate::events::{self, EventCounts, EventSource};
-use crate::frame_loop::FrameSource;
-use crate::inference::Inference;
+use crate::events::{self, EventSource};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::{
-    Branch, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, recorded_scenario, resolve_modules,
+    Branch, COLLECTED, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, recorded_scenario,
+    resolve_modules,
 };
 use crate::scenario::Scenario;
 use crate::simulation::{RestoreError, SavedState, Simulation, SimulationOptions};
@@ -39,7 +38,7 @@ pub struct Branched {
     /// Its simulation, in the state before its first own frame.
     pub simulation: Simulation,
     /// Where its inputs come from.
-    pub source: BranchSource,
+    pub source: EventSource,
     /// Its recording.
     pub recording: Recording,
     /// Its scenario.
@@ -48,36 +47,6 @@ pub struct Branched {
     pub frames_expected: u64,
     /// What a person should know.
     pub warnings: Vec<String>,
-}
-
-/// The inputs of a branch: those of its scenario; or, where the first run's came from standard input, what was recorded of them.
-pub enum BranchSource {
-    /// Of the scenario.
-    Scenario(Box<EventSource>),
-    /// Of the journal.
-    Recorded(Box<JournalSource>),
-}
-
-impl FrameSource for BranchSource {
-    type Error = RunError;
-
-    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
-        match self {
-            Self::Scenario(source) => source.next_frame(frame),
-            Self::Recorded(source) => match source.next_frame(frame) {
-                Ok(inputs) => Ok(inputs),
-                Err(Stop::Error(error)) => Err(error),
-                Err(Stop::Diverged(_)) => unreachable!("a source compares no frames"),
-            },
-        }
-    }
-
-    fn counts(&self) -> EventCounts {
-        match self {
-            Self::Scenario(source) => source.counts(),
-            Self::Recorded(source) => source.counts(),
-        }
-    }
 }
 
 /// Prepares a branch: the first run's state is made, and the new run directory, which begins with it.
@@ -98,30 +67,30 @@ pub fn branch(
     resolve_modules(&run.path, &run.manifest, &mut scenario, &mut warnings).map_err(RunError::Input)?;
     let mut arrival = traveller.at(options.at)?;
     warnings.append(&mut arrival.warnings);
-    let state = arrival.simulation.save(true);
+    let state = arrival.simulation.save();
     check_modules(run, &scenario)?;
     let simulation = take_up(traveller, &scenario, &state)?;
 
-    let source = match scenario.reads_standard_input() {
-        true => {
-            let log = simulation.inference().clone();
-            let (source, _) = follow(run, &log, Inference::Recompute, options.at, scenario.frames, None);
-            BranchSource::Recorded(Box::new(source.of_a_branch(scenario.frames)))
-        }
-        false => {
-            if scenario.input == run.scenario.input {
+    let is_same_input = scenario.input == run.scenario.input;
+    let kept = if is_same_input { kept_from(run, options.at)? } else { None };
+    let mut extras: Vec<_> = kept.iter().map(|kept| (INPUTS.to_owned(), encoded(kept))).collect();
+    let source = match kept {
+        Some(kept) => EventSource::kept(&scenario, kept, Arc::clone(interrupted)),
+        None => {
+            if is_same_input {
                 run.check_input().map_err(RunError::Input)?;
             }
-            let source = events::open(&scenario, Arc::clone(interrupted)).map_err(RunError::Input)?;
-            BranchSource::Scenario(Box::new(source.starting_at(options.at)))
+            events::open(&scenario, Arc::clone(interrupted)).map_err(RunError::Input)?
         }
     };
+    let source = source.starting_at(options.at, arrival.events);
     let mut run_options = RunOptions::new(&simulation, &run.manifest.digest);
     run_options.record = true;
     run_options.snapshot_every = options.snapshot_every.or(run.manifest.snapshot_every);
     run_options.branch = Some(provenance(run, options, &state));
     let collected: Collector = arrival.collector;
-    let run_dir = RunDir::create_from(place, &scenario, &run_options, state, &collected, &arrival.events)?;
+    extras.push((COLLECTED.to_owned(), collected.save(&arrival.events)));
+    let run_dir = RunDir::create_from(place, &scenario, &run_options, state, extras)?;
     let recording = Recording::new(run_dir, &simulation, Some(run_options.snapshot_every)).with_collected(collected);
     Ok(Branched { simulation, source, recording, scenario, frames_expected, warnings })
 }

@@ -39,6 +39,8 @@ pub struct Divergence {
     pub compared: Compared,
     /// What differs in it.
     pub comparison: Comparison,
+    /// Why there is less to compare with than there might be.
+    pub trouble: Option<String>,
 }
 
 /// Whose values a divergence shows beside those of the replay.
@@ -86,6 +88,7 @@ impl Divergence {
             inference,
             compared: Compared::Nothing,
             comparison: Comparison::default(),
+            trouble: None,
         }
     }
 
@@ -94,11 +97,13 @@ impl Divergence {
         self.lanes.first().map(|&lane| stage_of(lane))
     }
 
-    /// Looks for values. `simulation` is the one that diverged, right after that frame.
-    ///
-    /// # Errors
-    /// A simulation can't be built.
-    pub fn explain(&mut self, traveller: &Traveller<'_>, simulation: &mut Simulation) -> Result<(), RunError> {
+    /// Looks for values. `simulation` is the one that diverged, right after that frame. Where no other can be built to compare it
+    /// with, `trouble` says why.
+    pub fn explain(&mut self, traveller: &Traveller<'_>, simulation: &mut Simulation) {
+        self.trouble = self.compare_values(traveller, simulation).err().map(|error| error.to_string());
+    }
+
+    fn compare_values(&mut self, traveller: &Traveller<'_>, simulation: &mut Simulation) -> Result<(), RunError> {
         let after = self.frame + 1;
         let snapshots = traveller.run.snapshot_frames();
         if snapshots.contains(&after)

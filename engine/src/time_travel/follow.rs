@@ -1,5 +1,6 @@
 //! The main loop's two ends for a run that was recorded: frames come from its journal, and each record is held against it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasm_engine_components::{FrameInputs, FrameRecord};
@@ -12,6 +13,7 @@ use crate::journal::{Frames, JournalFrame};
 use crate::problem::{Problem, RunError};
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
+use crate::snapshot;
 use crate::summary::Collector;
 
 /// Why a run didn't follow its recording to the end.
@@ -55,19 +57,28 @@ pub struct JournalSource {
     /// The first frame that isn't taken from the journal.
     to: u64,
     live: Option<Live>,
-    /// Where the frames are a branch's: how many it has.
-    branch_frames: Option<u64>,
     counts: EventCounts,
+    journal: PathBuf,
 }
 
 /// Holds each record against the journal's.
 pub struct Follower {
     expected: Expected,
     log: InferenceLog,
+    snapshots: Snapshots,
     /// Sums over the frames, if they are wanted.
     pub collector: Option<Collector>,
     /// How many frames were as they were recorded.
     pub checked: u64,
+    /// Snapshots that are damaged.
+    pub warnings: Vec<String>,
+}
+
+/// The snapshots that a run has: each says what all memories' digest was.
+struct Snapshots {
+    folder: PathBuf,
+    /// Ascending.
+    frames: Vec<u64>,
 }
 
 /// The two ends for the frames of `run` from `from` on, up to `to` and without it; then those of `live`, which are only passed on.
@@ -82,7 +93,6 @@ pub fn follow(
     let to = to.min(run.end_frame());
     let frames = run.journal.frames_from(from);
     let expected = Expected::default();
-    let counts = EventCounts::default();
     let source = JournalSource {
         frames,
         expected: Arc::clone(&expected),
@@ -90,27 +100,29 @@ pub fn follow(
         inference,
         to,
         live,
-        branch_frames: None,
-        counts,
+        counts: EventCounts::default(),
+        journal: run.journal.folder().to_path_buf(),
     };
-    (source, Follower { expected, log: log.clone(), collector: None, checked: 0 })
+    let snapshots = Snapshots { folder: run.snapshots(), frames: run.snapshot_frames() };
+    let follower =
+        Follower { expected, log: log.clone(), snapshots, collector: None, checked: 0, warnings: Vec::new() };
+    (source, follower)
 }
 
 impl JournalSource {
-    /// For a branch, which has `frames` frames: it is given the recorded inputs, and computes all else anew. After the last
-    /// recorded frame there are none.
+    /// Goes on with what was counted of events before.
     #[must_use]
-    pub(super) fn of_a_branch(mut self, frames: u64) -> Self {
-        self.branch_frames = Some(frames);
+    pub(super) fn with_counts(mut self, counts: EventCounts) -> Self {
+        self.counts = counts;
         self
     }
 
     fn recorded(&mut self, frame: u64) -> Result<FrameInputs, Stop> {
-        let missing = || Err(Problem::new(format!("the journal ends before frame {frame}")));
+        let missing = || Err(Problem::new(format!("the journal ends before frame {frame}")).file(&self.journal));
         let recorded = self.frames.next().unwrap_or_else(missing)?;
         if recorded.frame != frame {
             let what = format!("the journal has frame {} where frame {frame} should be", recorded.frame);
-            return Err(Problem::new(what).into());
+            return Err(Problem::new(what).file(&self.journal).into());
         }
         let inputs = recorded.inputs.clone();
         if let Some(Live { source, repeats: true }) = &mut self.live {
@@ -119,15 +131,12 @@ impl JournalSource {
             if again != inputs {
                 let what = format!("the events of frame {frame} aren't those that were recorded");
                 return Err(Problem::new(what)
+                    .file(source.path())
                     .help("put the events file back as it was when the run was recorded")
                     .into());
             }
         }
-        let lines = inputs.events.len() + inputs.commands.len() + inputs.swaps.len();
-        self.counts.delivered += lines as u64;
-        if self.branch_frames.is_some() {
-            return Ok(inputs);
-        }
+        self.counts = self.counts.plus(&recorded.counts);
         self.log.give(recorded.inference.clone(), self.inference);
         *self.expected.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorded);
         Ok(inputs)
@@ -143,7 +152,7 @@ impl FrameSource for JournalSource {
         }
         match &mut self.live {
             Some(live) => Ok(live.source.next_frame(frame)?),
-            None => Ok(self.branch_frames.filter(|&frames| frame < frames).map(|_| FrameInputs::default())),
+            None => Ok(None),
         }
     }
 
@@ -166,14 +175,29 @@ impl Follower {
         let Some(expected) = expected else { return Ok(false) };
         let row = self.log.end_frame();
         let is_same = expected.digest == record.digest && row.is_none();
-        // All memories are digested where they were when the run was recorded.
-        let memories = expected.memories.filter(|_| is_same).map(|memories| (memories, simulation.memory_digest()));
-        if is_same && memories.is_none_or(|(recorded, found)| recorded == found) {
+        if is_same && self.has_recorded_memories(record, simulation) {
             self.checked += 1;
             return Ok(true);
         }
-        let divergence = Divergence::new(&expected, record, row, memories.is_some());
-        Err(Stop::Diverged(Box::new(divergence)))
+        Err(Stop::Diverged(Box::new(Divergence::new(&expected, record, row, is_same))))
+    }
+
+    /// Whether all memories are what they were, if there is a snapshot that says so.
+    fn has_recorded_memories(&mut self, record: &FrameRecord, simulation: &mut Simulation) -> bool {
+        let Snapshots { folder, frames } = &self.snapshots;
+        let frame = record.frame + 1;
+        if frames.binary_search(&frame).is_err() {
+            return true;
+        }
+        match snapshot::read_digests(folder, frame) {
+            // Of this run, or nothing can be said by it.
+            Ok((digest, memories)) if digest == record.digest => simulation.memory_digest() == memories,
+            Ok(_) => true,
+            Err(problem) => {
+                self.warnings.push(format!("{problem}; agents' memories aren't checked before frame {frame}"));
+                true
+            }
+        }
     }
 }
 

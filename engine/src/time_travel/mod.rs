@@ -15,12 +15,13 @@ mod compare;
 mod diff;
 mod divergence;
 mod follow;
+mod kept;
 mod replay;
 mod resume;
 mod traveller;
 mod watch;
 
-pub use branch::{BranchError, BranchOptions, BranchSource, Branched, branch};
+pub use branch::{BranchError, BranchOptions, Branched, branch};
 pub use compare::{Comparison, MemoryDifference, MemoryPart, compare};
 pub use diff::{Difference, diff};
 pub use divergence::{Compared, Divergence};

@@ -55,11 +55,12 @@ pub fn replay(
     let (started, digest) = (simulation.next_frame(), simulation.digest());
     let (stop, sink, _) = traveller.follow_to(simulation, to, |follower| Watched { follower, progress, digest });
     let (checked, digest) = (sink.follower.checked, sink.digest);
+    warnings.extend(sink.follower.warnings);
     let divergence = match stop {
         Ok(()) => None,
         Err(Stop::Error(error)) => return Err(error),
         Err(Stop::Diverged(mut divergence)) => {
-            divergence.explain(traveller, simulation)?;
+            divergence.explain(traveller, simulation);
             Some(divergence)
         }
     };

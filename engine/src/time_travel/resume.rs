@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicBool;
 use wasm_engine_components::FrameRecord;
 
 use super::follow::{Follower, JournalSource, Live, Stop, follow};
+use super::kept::kept_by;
 use super::traveller::Traveller;
-use crate::events;
+use crate::events::{self, EventCounts, EventSource};
 use crate::frame_loop::FrameSink;
-use crate::problem::{Problem, RunError};
+use crate::problem::RunError;
 use crate::run_dir::{Recording, RunDir, Tee};
 use crate::simulation::Simulation;
 
@@ -55,11 +56,7 @@ impl FrameSink for ResumeSink {
 pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
     let run = traveller.run;
     run.check_input().map_err(RunError::Input)?;
-    if run.manifest.branch.is_some() && run.scenario.reads_standard_input() {
-        let what = "a branch of a run that read standard input can't go on: what came later is in that run's journal";
-        let help = "branch again from the first run, with as many frames as are wanted (--frames)";
-        return Err(RunError::Input(Problem::new(what).file(&run.path).help(help)));
-    }
+    let kept = kept_by(run)?;
     let frames = run.end_frame();
     let arrival = traveller.start(frames)?;
     let (simulation, mut warnings) = (arrival.simulation, run.warnings.clone());
@@ -67,15 +64,18 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
     let from = simulation.next_frame();
     let (log, digest) = (simulation.inference().clone(), simulation.digest());
 
-    let repeats = !run.scenario.reads_standard_input();
-    let source = events::open(&run.scenario, interrupted).map_err(RunError::Input)?;
-    let mut source = source.starting_at(if repeats { from } else { frames });
-    // A file is read past the earlier events, which are counted so; but not where there is no frame left to read it for.
-    if !repeats || from >= run.scenario.frames {
-        source.set_counts(arrival.events);
-    }
-    let live = Some(Live { source, repeats });
-    let (source, follower) = follow(run, &log, traveller.inference, from, frames, live);
+    let repeats = run.events_repeat() || kept.is_some();
+    let source = match kept {
+        Some(kept) => EventSource::kept(&run.scenario, kept, interrupted),
+        None => events::open(&run.scenario, interrupted).map_err(RunError::Input)?,
+    };
+    let source = match repeats {
+        true => source.starting_at(from, arrival.events),
+        // What came before is in the journal, which counts it, too.
+        false => source.starting_at(frames, EventCounts::default()),
+    };
+    let (source, follower) = follow(run, &log, traveller.inference, from, frames, Some(Live { source, repeats }));
+    let source = source.with_counts(arrival.events);
     let run_dir = RunDir::reopen(run, arrival.tables.as_deref(), digest)?;
     let snapshots = run.manifest.snapshot_every;
     let recording = Recording::new(run_dir, &simulation, Some(snapshots)).with_collected(arrival.collector);

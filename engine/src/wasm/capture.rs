@@ -7,19 +7,18 @@
 //! incremental                 of the pages those that the last capture didn't have like this, and which ones became zero
 //! ```
 //!
-//! A capture is split by shards and stands in the order of the slots, whoever did which. Its digest covers all guests, and is the
-//! same for a full one, an incremental one, and after a restore.
+//! It is made of a copy (`copy`), for which alone the run has to stop. It stands in the order of the slots, whoever copied what. Its
+//! digest covers all guests, and is the same for a full one, an incremental one, and after a restore.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use wasm_engine_components::Digest;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::{
     WasmRuntime,
+    copy::{GuestCopy, ShardCopy, SpareBlocks},
+    guest_error::GuestStateError,
     pages::{PAGE_BYTES, PageTracker, ShardPages, is_zero, page_hash},
-    resident::{Resident, Walk},
-    shard::Shard,
 };
 
 /// Pages that lie together in memory: 8 MiB.
@@ -88,7 +87,7 @@ impl GuestCapture {
 
 /// What a shard gives to a capture.
 #[derive(Default)]
-pub(super) struct ShardCapture {
+struct ShardCapture {
     agents: InstanceColumns,
     blocks: Vec<PageBlock>,
     zeroed: Vec<(u32, u32)>,
@@ -97,122 +96,136 @@ pub(super) struct ShardCapture {
     tracked: ShardPages,
 }
 
-/// Of which pages a scan keeps the contents.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    All,
-    Changed,
-    None,
+impl GuestCopy {
+    /// Makes a capture of it, on this thread. `tracker` knows what the copy before held; afterwards it knows what this one does.
+    ///
+    /// # Errors
+    /// The copy goes on from another one than the tracker has seen last.
+    pub fn capture(self, tracker: &mut PageTracker) -> Result<GuestCapture, GuestStateError> {
+        let Self { mark, since, shards, .. } = self;
+        let full = since.is_none();
+        if !full && since != tracker.mark {
+            return Err(GuestStateError::Chain);
+        }
+        let mut before = core::mem::take(&mut tracker.shards);
+        before.resize_with(shards.len(), ShardPages::default);
+        let parts = shards.into_iter().zip(&before).map(|(shard, before)| shard.capture(before, full)).collect();
+        let (capture, shards) = joined(parts, full);
+        *tracker = PageTracker { mark: Some(mark), shards };
+        Ok(capture)
+    }
 }
 
 impl WasmRuntime {
-    /// Captures the guests, on the threads of the current pool. To be called between frames.
-    ///
-    /// The first capture with a tracker is a full one, whether or not `full` asks for it. A tracker is for one runtime, until
-    /// that is restored.
-    pub fn capture(&mut self, tracker: &mut PageTracker, full: bool) -> GuestCapture {
-        let before = tracker.shards.take().filter(|shards| shards.len() == self.shards.len());
-        let full = full || before.is_none();
-        let (capture, tracked) = self.scan(before, if full { Keep::All } else { Keep::Changed });
-        tracker.shards = Some(tracked);
-        GuestCapture { full, ..capture }
+    /// Captures all guests at once, on the threads of the current pool. To be called between frames.
+    pub fn capture(&mut self) -> GuestCapture {
+        let (nothing, spare) = <(ShardPages, SpareBlocks)>::default();
+        let parts = self.copy_shards(|shard, resident| shard.copy(resident, false, &spare).capture(&nothing, true));
+        joined(parts, true).0
     }
 
-    /// Reads all guests. What isn't to be kept is hashed all the same.
-    pub(super) fn scan(&mut self, before: Option<Vec<ShardPages>>, keep: Keep) -> (GuestCapture, Vec<ShardPages>) {
-        let mut before = before.unwrap_or_default();
-        before.resize_with(self.shards.len(), ShardPages::default);
-        let resident = Resident::look();
-        let shards = self.shards.par_iter_mut().zip(&before);
-        let parts: Vec<_> = shards.map(|(shard, before)| shard.scan(&resident, before, keep)).collect();
-        let mut capture = GuestCapture::default();
-        let mut tracked = Vec::with_capacity(parts.len());
-        let mut sum = 0_u128;
-        for mut part in parts {
-            capture.agents.append(&mut part.agents);
-            capture.pages.append(&mut part.blocks);
-            capture.zeroed.append(&mut part.zeroed);
-            sum = sum.wrapping_add(part.sum);
-            tracked.push(part.tracked);
-        }
-        capture.digest = Digest(xxh3_128_with_seed(&sum.to_le_bytes(), xxh3_64(b"wasm-engine guests")));
-        (capture, tracked)
+    /// The digest that a capture would have.
+    pub fn memory_digest(&mut self) -> Digest {
+        let (nothing, spare) = <(ShardPages, SpareBlocks)>::default();
+        // No more than a shard of each thread is ever copied.
+        let sums = self.copy_shards(|shard, resident| {
+            let mut part = shard.copy(resident, false, &spare).capture(&nothing, true);
+            spare.take_back(GuestCapture { pages: core::mem::take(&mut part.blocks), ..GuestCapture::default() });
+            part.sum
+        });
+        digest(sums)
     }
 }
 
-impl Shard {
-    fn scan(&mut self, resident: &Resident, before: &ShardPages, keep: Keep) -> ShardCapture {
-        let mut part = ShardCapture::default();
-        part.tracked.pages.reserve(before.pages.len());
-        part.tracked.hashes.reserve(before.hashes.len());
-        let mut walk = resident.walk();
-        let mut words = Vec::new();
-        for at in 0..self.hot.len() {
-            let slot = self.first_slot + at as u32;
-            let used = self.hot[at].used;
-            let shown = self.shown.get(at).copied().unwrap_or(0);
-            // SAFETY: the shard is borrowed and runs nothing; the slice ends with this turn.
-            let memory = unsafe { self.hot[at].slot.bytes() };
-            words.clear();
-            let first = part.tracked.pages.len();
-            if used {
-                self.program.recipe.state.read_globals(&mut self.store, self.cold[at].instance, &mut words);
-                part.pages(&mut walk, slot, memory, before.of(at), keep);
-                let own = (&part.tracked.pages[first..], &part.tracked.hashes[first..]);
-                part.sum = part.sum.wrapping_add(agent_digest(slot, memory.len() as u64, shown, &words, own));
+fn joined(parts: Vec<ShardCapture>, full: bool) -> (GuestCapture, Vec<ShardPages>) {
+    let mut capture = GuestCapture { full, ..GuestCapture::default() };
+    capture.digest = digest(parts.iter().map(|part| part.sum));
+    let mut tracked = Vec::with_capacity(parts.len());
+    for mut part in parts {
+        capture.agents.append(&mut part.agents);
+        capture.pages.append(&mut part.blocks);
+        capture.zeroed.append(&mut part.zeroed);
+        tracked.push(part.tracked);
+    }
+    (capture, tracked)
+}
+
+fn digest(sums: impl IntoIterator<Item = u128>) -> Digest {
+    let sum = sums.into_iter().fold(0_u128, u128::wrapping_add);
+    Digest(xxh3_128_with_seed(&sum.to_le_bytes(), xxh3_64(b"wasm-engine guests")))
+}
+
+impl ShardCopy {
+    /// Sorts out what has changed since `before`; all pages that aren't zero stay where `full`.
+    fn capture(self, before: &ShardPages, full: bool) -> ShardCapture {
+        let Self { agents, copied, mut blocks } = self;
+        let hashes: Vec<_> = blocks.iter().flat_map(PageBlock::page_hashes).collect();
+        let numbers = blocks.iter().flat_map(|block| block.slots.iter().zip(&block.pages));
+        let mut pages = numbers.zip(&hashes).peekable();
+        let mut kept = Vec::with_capacity(hashes.len());
+        let (mut tracked, mut zeroed, mut sum) = (ShardPages::default(), Vec::new(), 0_u128);
+        let mut words = agents.globals.as_slice();
+        for (at, &slot) in agents.slots.iter().enumerate() {
+            let (old, old_hashes) = before.of(at);
+            let first = tracked.pages.len();
+            if copied[at] {
+                let mut old = old.iter().zip(old_hashes).peekable();
+                while let Some(((_, &number), &hash)) = pages.next_if(|((of, _), _)| **of == slot) {
+                    while old.next_if(|&(&old, _)| old < number).is_some() {}
+                    let before = old.next_if(|&(&old, _)| old == number).map(|(_, &hash)| hash);
+                    kept.push(hash.is_some() && (full || hash != before));
+                    if let Some(hash) = hash {
+                        tracked.pages.push(number);
+                        tracked.hashes.push(hash);
+                    }
+                }
+            } else if agents.used[at] {
+                tracked.pages.extend_from_slice(old);
+                tracked.hashes.extend_from_slice(old_hashes);
             }
-            part.tracked.ends.push(part.tracked.pages.len() as u32);
-            if keep == Keep::Changed {
-                part.zeroed(slot, before.of(at).0, first);
+            tracked.ends.push(tracked.pages.len() as u32);
+            let now = &tracked.pages[first..];
+            let gone = old.iter().filter(|number| now.binary_search(number).is_err());
+            zeroed.extend(gone.map(|&number| (slot, number)));
+            let (own, rest) = words.split_at(agents.words[at] as usize);
+            words = rest;
+            if agents.used[at] {
+                let pages = (now, &tracked.hashes[first..]);
+                sum = sum.wrapping_add(agent_digest(slot, agents.memory_bytes[at], agents.shown[at], own, pages));
             }
-            part.agents.slots.push(slot);
-            part.agents.used.push(used);
-            part.agents.memory_bytes.push(memory.len() as u64);
-            part.agents.shown.push(shown);
-            part.agents.words.push(words.len() as u32);
-            part.agents.globals.extend_from_slice(&words);
         }
-        part
+        if full {
+            zeroed.clear();
+        }
+        let mut kept = kept.into_iter();
+        blocks.iter_mut().for_each(|block| block.retain(|| kept.next().unwrap_or(true)));
+        blocks.retain(|block| !block.pages.is_empty());
+        ShardCapture { agents, blocks, zeroed, sum, tracked }
     }
 }
 
-impl ShardCapture {
-    /// Goes through a memory, given what its pages were before.
-    fn pages(&mut self, walk: &mut Walk<'_>, slot: u32, memory: &[u8], before: (&[u32], &[u128]), keep: Keep) {
-        // A memory's size is a multiple of 64 KiB.
-        let (pages, _) = memory.as_chunks::<PAGE_BYTES>();
-        let mut old = before.0.iter().zip(before.1).peekable();
-        for (page, number) in pages.iter().zip(0_u32..) {
-            if !walk.is_touched(page.as_ptr().addr()) || is_zero(page) {
+impl PageBlock {
+    /// The hash of each page; `None` for one that is zero.
+    fn page_hashes(&self) -> impl Iterator<Item = Option<u128>> {
+        self.bytes.as_chunks::<PAGE_BYTES>().0.iter().map(|page| (!is_zero(page)).then(|| page_hash(page)))
+    }
+
+    /// Leaves out the pages for which `keeps` says so. It is asked once for each, in their order.
+    fn retain(&mut self, mut keeps: impl FnMut() -> bool) {
+        let mut kept = 0;
+        for at in 0..self.pages.len() {
+            if !keeps() {
                 continue;
             }
-            let hash = page_hash(page);
-            self.tracked.pages.push(number);
-            self.tracked.hashes.push(hash);
-            while old.next_if(|&(&old, _)| old < number).is_some() {}
-            let same = old.next_if(|&(&old, _)| old == number).is_some_and(|(_, &old)| old == hash);
-            if keep == Keep::All || keep == Keep::Changed && !same {
-                self.keep(slot, number, page);
+            if kept < at {
+                (self.slots[kept], self.pages[kept]) = (self.slots[at], self.pages[at]);
+                self.bytes.copy_within(at * PAGE_BYTES..(at + 1) * PAGE_BYTES, kept * PAGE_BYTES);
             }
+            kept += 1;
         }
-    }
-
-    fn keep(&mut self, slot: u32, number: u32, page: &[u8; PAGE_BYTES]) {
-        if self.blocks.last().is_none_or(|block| block.pages.len() == BLOCK_PAGES) {
-            self.blocks.push(PageBlock::default());
-        }
-        if let Some(block) = self.blocks.last_mut() {
-            block.slots.push(slot);
-            block.pages.push(number);
-            block.bytes.extend_from_slice(page);
-        }
-    }
-
-    /// Notes which pages of an agent are no longer among those that aren't zero, which begin at `first`.
-    fn zeroed(&mut self, slot: u32, before: &[u32], first: usize) {
-        let now = &self.tracked.pages[first..];
-        let gone = before.iter().filter(|number| now.binary_search(number).is_err());
-        self.zeroed.extend(gone.map(|&number| (slot, number)));
+        self.slots.truncate(kept);
+        self.pages.truncate(kept);
+        self.bytes.truncate(kept * PAGE_BYTES);
     }
 }
 

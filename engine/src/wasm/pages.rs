@@ -6,6 +6,8 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::copy::CopyMark;
+
 /// Bytes of a page: what captures compare and hold. A part of the format of snapshots.
 pub const PAGE_BYTES: usize = 4096;
 
@@ -13,15 +15,10 @@ pub const PAGE_BYTES: usize = 4096;
 /// that isn't zero.
 #[derive(Debug, Default)]
 pub struct PageTracker {
-    /// One for each shard; `None` before the first capture.
-    pub(super) shards: Option<Vec<ShardPages>>,
-}
-
-impl PageTracker {
-    /// Forgets the last capture: the next one is full.
-    pub fn forget(&mut self) {
-        self.shards = None;
-    }
+    /// The copy that the last capture was made of; `None` before the first.
+    pub(super) mark: Option<CopyMark>,
+    /// One for each shard.
+    pub(super) shards: Vec<ShardPages>,
 }
 
 /// The pages of a shard's instances that aren't zero.

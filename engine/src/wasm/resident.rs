@@ -1,83 +1,145 @@
 //! Which pages of the arena were ever touched, as far as the system says. One that wasn't is zero; to find that out by reading it
 //! costs a page fault and an entry in the page table, and most pages of most agents are such.
 //!
-//! Linux says it in `/proc/self/pagemap`: a word for each page, of which bit 63 is set where the page is in memory, and bit 62 where
-//! it is swapped out. Where that can't be read, or says nonsense about a page that is known to be touched, all count as touched.
+//! Linux says it in `/proc/self/pagemap`. From version 6.7 on it can be asked for ranges (the ioctl `PAGEMAP_SCAN`), and before that for
+//! a word for each page, of which bit 63 is set where the page is in memory, and bit 62 where it is swapped out. Where neither works, or
+//! says nonsense about a page that is known to be touched, all count as touched.
 
+use core::ops::Range;
 use std::fs::File;
 
-/// Entries that are read at once.
-const WINDOW: usize = 4096;
-/// Bytes of an entry.
+/// Bytes of the arena that are asked about at once.
+const WINDOW: usize = 16 << 20;
+/// Ranges that are answered at once.
+#[cfg(target_os = "linux")]
+const RANGES_MAX: usize = 512;
+/// Bytes of an entry of the table.
 const ENTRY: usize = size_of::<u64>();
 /// Bits of an entry: in memory, swapped out.
 const TOUCHED: u64 = 0b11 << 62;
+
+/// How the page table is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    /// By ranges.
+    Scan,
+    /// Word by word.
+    Entries,
+    /// Not at all.
+    Blind,
+}
 
 /// The page table of this process, to look at while no guest runs.
 pub(super) struct Resident {
     file: Option<File>,
     page_bytes: usize,
+    method: Method,
 }
 
-/// Walks along the page table. It remembers the entries around the last page.
+/// Walks along the page table. It remembers what it saw last.
 pub(super) struct Walk<'a> {
-    file: Option<&'a File>,
-    page_bytes: usize,
-    /// The host's page that the first entry is about.
-    first: usize,
-    entries: Vec<u8>,
+    resident: &'a Resident,
+    /// Addresses about which `ranges` says all.
+    seen: Range<usize>,
+    /// What is touched of them, ascending.
+    ranges: Vec<Range<usize>>,
+    /// The first range that ends behind the last address asked about.
+    at: usize,
+    words: Vec<u8>,
 }
 
 impl Resident {
     /// Opens it.
     pub(super) fn look() -> Self {
+        let methods = [Method::Scan, Method::Entries, Method::Blind];
+        let resident = methods.into_iter().map(Self::by).find(Self::is_sound);
+        resident.unwrap_or_else(|| Self::by(Method::Blind))
+    }
+
+    fn by(method: Method) -> Self {
         let file = if cfg!(target_os = "linux") { File::open("/proc/self/pagemap").ok() } else { None };
-        let mut resident = Self { file, page_bytes: super::arena::page_bytes() as usize };
-        // On the stack, and written to: a table that doesn't say so isn't to be believed.
+        Self { file, page_bytes: super::arena::page_bytes() as usize, method }
+    }
+
+    /// Whether it can be read, and says of a page that is known to be touched that it is.
+    fn is_sound(&self) -> bool {
         let known = core::hint::black_box([1_u8; 64]);
-        let mut walk = resident.walk();
-        if walk.file.is_some()
-            && !(walk.read(known.as_ptr().addr() / resident.page_bytes) && walk.is_touched(known.as_ptr().addr()))
-        {
-            resident.file = None;
-        }
-        resident
+        let page = known.as_ptr().addr() / self.page_bytes * self.page_bytes;
+        let mut walk = self.walk();
+        walk.look(page).is_some() && walk.next_touched(page..page + self.page_bytes) == Some(page)
     }
 
     pub(super) fn walk(&self) -> Walk<'_> {
-        Walk { file: self.file.as_ref(), page_bytes: self.page_bytes, first: 0, entries: Vec::new() }
+        Walk { resident: self, seen: 0..0, ranges: Vec::new(), at: 0, words: Vec::new() }
+    }
+
+    /// Whether nothing is known: then pages that count as touched may as well be zero.
+    pub(super) fn is_blind(&self) -> bool {
+        self.method == Method::Blind
     }
 }
 
 impl Walk<'_> {
-    /// Whether the page of the host at an address may hold anything but zeros: an address of private anonymous memory.
+    /// The first address among some of private anonymous memory where it may hold anything but zeros. They begin with a page,
+    /// and it is either that address or one at which a page of the host begins.
     #[inline]
-    pub(super) fn is_touched(&mut self, address: usize) -> bool {
-        if self.file.is_none() {
-            return true;
-        }
-        let page = address / self.page_bytes;
-        match self.entry(page) {
-            Some(entry) => entry & TOUCHED != 0,
-            None => !self.read(page) || self.entry(page).is_none_or(|entry| entry & TOUCHED != 0),
+    pub(super) fn next_touched(&mut self, addresses: Range<usize>) -> Option<usize> {
+        let Range { start: mut from, end } = addresses;
+        loop {
+            if !self.seen.contains(&from) && self.look(from).is_none() {
+                return (from < end).then_some(from);
+            }
+            // Who goes backwards begins anew.
+            if self.at.checked_sub(1).is_some_and(|before| self.ranges[before].end > from) {
+                self.at = 0;
+            }
+            while self.ranges.get(self.at).is_some_and(|range| range.end <= from) {
+                self.at += 1;
+            }
+            match self.ranges.get(self.at) {
+                Some(range) if range.start < end => return Some(range.start.max(from)),
+                _ if end <= self.seen.end => return None,
+                _ => from = self.seen.end,
+            }
         }
     }
 
-    #[inline]
-    fn entry(&self, page: usize) -> Option<u64> {
-        let at = page.checked_sub(self.first)?;
-        let entry = self.entries.get(at * ENTRY..)?.first_chunk()?;
-        Some(u64::from_ne_bytes(*entry))
-    }
-
-    /// Reads the entries from a page on; whether there are any.
+    /// Asks about the addresses from one on; `None` where there is no answer.
     #[cold]
-    fn read(&mut self, page: usize) -> bool {
-        self.first = page;
-        self.entries.resize(WINDOW * ENTRY, 0);
-        let read = self.file.map_or(0, |file| read_at(file, &mut self.entries, (page * ENTRY) as u64));
-        self.entries.truncate(read);
-        read >= ENTRY
+    fn look(&mut self, from: usize) -> Option<()> {
+        let from = from / self.resident.page_bytes * self.resident.page_bytes;
+        self.ranges.clear();
+        self.at = 0;
+        let file = self.resident.file.as_ref()?;
+        let end = match self.resident.method {
+            Method::Scan => scan(file, from..from.saturating_add(WINDOW), &mut self.ranges)?,
+            Method::Entries => self.read(file, from)?,
+            Method::Blind => return None,
+        };
+        self.seen = from..end;
+        (from < end).then_some(())
+    }
+
+    /// Reads the entries from a page on. Gives where they end.
+    fn read(&mut self, file: &File, from: usize) -> Option<usize> {
+        let page_bytes = self.resident.page_bytes;
+        self.words.resize(WINDOW / page_bytes * ENTRY, 0);
+        let read = read_at(file, &mut self.words, (from / page_bytes * ENTRY) as u64);
+        let (entries, _) = self.words.get(..read)?.as_chunks::<ENTRY>();
+        for (entry, at) in entries.iter().zip((from..).step_by(page_bytes)) {
+            if u64::from_ne_bytes(*entry) & TOUCHED != 0 {
+                add(&mut self.ranges, at..at + page_bytes);
+            }
+        }
+        Some(from + entries.len() * page_bytes)
+    }
+}
+
+/// Adds a range behind the others, or to the last one.
+fn add(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
+    match ranges.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
     }
 }
 
@@ -91,6 +153,79 @@ fn read_at(_: &File, _: &mut [u8], _: u64) -> usize {
     0
 }
 
+/// `struct pm_scan_arg` of Linux.
+#[cfg(target_os = "linux")]
+#[repr(C)]
+struct ScanArgument {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    ranges: u64,
+    ranges_max: u64,
+    pages_max: u64,
+    inverted: u64,
+    all_of: u64,
+    any_of: u64,
+    returned: u64,
+}
+#[cfg(target_os = "linux")]
+const _: () = assert!(size_of::<ScanArgument>() == 96);
+
+/// `struct page_region` of Linux.
+#[cfg(target_os = "linux")]
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct PageRegion {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+#[cfg(target_os = "linux")]
+const _: () = assert!(size_of::<PageRegion>() == 24);
+
+/// Asks for touched ranges. Gives up to where that was answered; `None` where the system can't.
+#[cfg(target_os = "linux")]
+fn scan(file: &File, addresses: Range<usize>, ranges: &mut Vec<Range<usize>>) -> Option<usize> {
+    use std::os::fd::AsRawFd as _;
+    /// `_IOWR('f', 16, struct pm_scan_arg)`.
+    const PAGEMAP_SCAN: u64 = 3 << 30 | (size_of::<ScanArgument>() as u64) << 16 | (b'f' as u64) << 8 | 16;
+    const PRESENT: u64 = 1 << 3;
+    const SWAPPED: u64 = 1 << 4;
+    /// The system's one page of zeros, which stands for all that were only read.
+    const ZERO: u64 = 1 << 5;
+    let mut found = [PageRegion::default(); RANGES_MAX];
+    let mut argument = ScanArgument {
+        size: size_of::<ScanArgument>() as u64,
+        flags: 0,
+        start: addresses.start as u64,
+        end: addresses.end as u64,
+        walk_end: 0,
+        ranges: found.as_mut_ptr().addr() as u64,
+        ranges_max: RANGES_MAX as u64,
+        pages_max: 0,
+        inverted: ZERO,
+        all_of: ZERO,
+        any_of: PRESENT | SWAPPED,
+        returned: PRESENT,
+    };
+    // The kernel writes to it by its address.
+    let _ = found.as_mut_ptr().expose_provenance();
+    // SAFETY: the argument has the layout that the call takes, and the kernel writes no more than `RANGES_MAX` regions, to `found`.
+    let count = unsafe { libc::ioctl(file.as_raw_fd(), PAGEMAP_SCAN as _, &raw mut argument) };
+    let count = usize::try_from(count).ok()?;
+    for region in found.get(..count)? {
+        add(ranges, region.start as usize..region.end as usize);
+    }
+    Some(argument.walk_end as usize)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn scan(_: &File, _: Range<usize>, _: &mut Vec<Range<usize>>) -> Option<usize> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,23 +235,34 @@ mod tests {
         let mut map = memmap2::MmapOptions::new().len(64 << 20).map_anon().unwrap();
         #[cfg(target_os = "linux")]
         map.advise(memmap2::Advice::NoHugePage).unwrap();
-        let resident = Resident::look();
-        let step = resident.page_bytes;
-        for at in [0, 3, 511, 512, 4095, 4096, 9000] {
-            map[at * step] = 1;
+        let step = Resident::by(Method::Blind).page_bytes;
+        let pages: Vec<usize> = (0..map.len() / step).collect();
+        let some: Vec<usize> =
+            pages.iter().copied().filter(|at| [0, 3, 511, 512, 4095, 4096, 9000].contains(at) || at % 9 == 5).collect();
+        some.iter().for_each(|at| map[at * step] = 1);
+        let (base, mut sound) = (map.as_ptr().addr(), 0);
+        for method in [Method::Scan, Method::Entries, Method::Blind] {
+            let resident = Resident::by(method);
+            let expected = if resident.is_sound() { &some } else { &pages };
+            sound += usize::from(resident.is_sound());
+            let mut walk = resident.walk();
+            let (mut touched, mut from) = (Vec::new(), base);
+            while let Some(at) = walk.next_touched(from..base + map.len()) {
+                touched.push((at - base) / step);
+                from = at + step;
+            }
+            assert_eq!(&touched, expected, "{method:?}");
+            // Page by page, and backwards.
+            for &page in pages.iter().rev().step_by(7) {
+                let at = base + page * step;
+                let is_touched = walk.next_touched(at..at + step) == Some(at);
+                assert_eq!(is_touched, expected.binary_search(&page).is_ok(), "{method:?}: {page}");
+            }
+            // Addresses inside of a page of the host, where its pages are larger than a capture's.
+            assert_eq!(walk.next_touched(base + 3 * step..base + 4 * step), Some(base + 3 * step));
         }
-        let base = map.as_ptr().addr();
-        let mut walk = resident.walk();
-        let touched: Vec<usize> = (0..map.len() / step).filter(|at| walk.is_touched(base + at * step)).collect();
-        if resident.file.is_some() {
-            assert_eq!(touched, [0, 3, 511, 512, 4095, 4096, 9000]);
-            // Backwards, too.
-            assert!(walk.is_touched(base + 3 * step + 5) && !walk.is_touched(base + 2 * step));
-        } else {
-            assert_eq!(touched.len(), map.len() / step);
-        }
-        // Without a table, all of them.
-        let blind = Resident { file: None, page_bytes: step };
-        assert!(blind.walk().is_touched(base + step));
+        // On Linux, the table is there for every process.
+        assert!(sound > 0 || !cfg!(target_os = "linux"));
+        assert!(!Resident::look().is_blind() || !cfg!(target_os = "linux"));
     }
 }

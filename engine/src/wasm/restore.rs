@@ -11,10 +11,10 @@ use wasm_engine_components::{AgentId, GroupId, limits::WASM_PAGE_BYTES};
 
 use super::{
     WasmRuntime,
-    capture::{GuestCapture, InstanceColumns, Keep},
+    capture::{GuestCapture, InstanceColumns},
     guest_error::GuestStateError,
     image::InstanceState,
-    pages::{PAGE_BYTES, PageTracker},
+    pages::PAGE_BYTES,
     runtime::ModuleSwap,
     shard::{Program, Shard},
     stack::on_deep_stack,
@@ -41,8 +41,6 @@ impl WasmRuntime {
     /// number. The runtime was loaded with the same modules and groups as the one that was captured; what its guests did
     /// meanwhile doesn't matter.
     ///
-    /// The tracker that comes back lets the next capture go on from the last one of the chain.
-    ///
     /// # Errors
     /// What the captures hold doesn't fit the modules, or doesn't have the digest that the last of them says, or there is
     /// no memory left for instances. But for these two cases, the runtime is as it was.
@@ -51,7 +49,7 @@ impl WasmRuntime {
         ids: &[AgentId],
         modules: &BTreeMap<GroupId, u32>,
         chain: &[GuestCapture],
-    ) -> Result<PageTracker, GuestStateError> {
+    ) -> Result<(), GuestStateError> {
         on_deep_stack(|| {
             let last = check_chain(chain)?;
             let mut plans = self.plan(modules, &last.agents)?;
@@ -68,11 +66,12 @@ impl WasmRuntime {
             let shards = checks.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, _>>()?;
             let restored = shards.into_par_iter().map(|(shard, plan)| shard.restore(plan, agents, ids));
             restored.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
-            let (now, tracked) = self.scan(None, Keep::None);
-            if now.digest != last.digest {
-                return Err(GuestStateError::Digest { stated: last.digest, found: now.digest });
+            self.copied = None;
+            let found = self.memory_digest();
+            if found != last.digest {
+                return Err(GuestStateError::Digest { stated: last.digest, found });
             }
-            Ok(PageTracker { shards: Some(tracked) })
+            Ok(())
         })
     }
 

@@ -14,6 +14,7 @@ use super::{
     arena::{Arena, SlotCreator, SlotPlan, SlotRange},
     awake::Awake,
     compile::{compile, engine},
+    copy::{CopyMark, SpareBlocks},
     error::{ModuleError, ModuleProblem},
     image::StateExports,
     imports::{CallState, IMPORTS, linker},
@@ -87,6 +88,12 @@ pub struct WasmRuntime {
     pub(super) alternatives: Vec<Alternative>,
     cache_problem: Option<String>,
     awake: Awake,
+    /// How many copies of the guests were made.
+    pub(super) copies: u64,
+    /// The one after which instances are marked that were called. `None` where none goes on from the last one.
+    pub(super) copied: Option<CopyMark>,
+    /// Memory for the next one.
+    pub(super) spare: SpareBlocks,
 }
 
 /// A module that was compiled.
@@ -195,7 +202,17 @@ fn load(
     let shards = shards.map(|(made, plan)| made.map_err(|problem| blame((groups[plan.0].module, problem))));
     let shards = shards.collect::<Result<_, _>>()?;
     let inboxes = programs.iter().map(|program| (program.group, smallest_inbox(program, &alternatives))).collect();
-    Ok(WasmRuntime { shards, inboxes, programs, alternatives, cache_problem, awake: Awake::new() })
+    Ok(WasmRuntime {
+        shards,
+        inboxes,
+        programs,
+        alternatives,
+        cache_problem,
+        awake: Awake::new(),
+        copies: 0,
+        copied: None,
+        spare: SpareBlocks::default(),
+    })
 }
 
 /// Does `work` on each item in parallel.

@@ -119,6 +119,8 @@ pub(super) struct Hot {
     pub slot: Slot,
     /// Whether it is no longer as it was made.
     pub used: bool,
+    /// Whether it was called since the last copy for a snapshot.
+    pub changed: bool,
 }
 const _: () = assert!(size_of::<Hot>() <= 64);
 
@@ -198,7 +200,7 @@ impl Shard {
         let receive = calls.receive.as_ref().map(|export| function(&mut self.store, instance, export));
         let vm = step.to_raw(&mut self.store).cast_const().cast();
         let agent = AgentId::new(program.group, self.first_ordinal + at);
-        self.hot.push(Hot { step, key: agent_key(program.seed, agent.0), vm, slot, used: false });
+        self.hot.push(Hot { step, key: agent_key(program.seed, agent.0), vm, slot, used: false, changed: false });
         self.cold.push(Cold { instance, receive });
         if program.readable.is_some() {
             self.shown.push(0);

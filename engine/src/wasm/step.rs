@@ -163,7 +163,8 @@ impl Caller<'_> {
     /// Who is called, its `agent_step`, and whether it is as it was made.
     #[inline]
     fn callee(&mut self, at: usize) -> (Callee, Func, bool) {
-        let Hot { slot, key, step, used, .. } = &mut self.hot[at];
+        let Hot { slot, key, step, used, changed, .. } = &mut self.hot[at];
+        *changed = true;
         (Callee { at, slot: *slot, key: *key }, *step, !core::mem::replace(used, true))
     }
 

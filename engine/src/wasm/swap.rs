@@ -227,7 +227,8 @@ impl ShardCaller<'_> {
     /// Calls `agent_init` on a fresh instance.
     fn init(&mut self, request: &SwapRequest, results: &mut SwapResults) -> bool {
         let callee = self.callee(request);
-        self.caller.hot[callee.at].used = true;
+        let hot = &mut self.caller.hot[callee.at];
+        (hot.used, hot.changed) = (true, true);
         let init = self.caller.init(&step_request(request, CallKind::Init), callee, true);
         self.settle(request, init, results).is_some()
     }

@@ -10,6 +10,7 @@ mod resume;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use wasm_engine::events::EventCounts;
 use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter, RecordedRow};
 use wasm_engine::problem::Problem;
 use wasm_engine_abi::InferenceStatus;
@@ -39,13 +40,13 @@ fn frames(count: u64) -> Vec<JournalFrame> {
                 let names = if frame % 7 > 4 { &["wind", "tide"][..] } else { &["wind"] };
                 one.native = names.iter().map(|name| ((*name).to_owned(), digest(4, frame / 3))).collect();
             }
-            one.memories = (frame % 6 == 5).then(|| digest(5, frame));
             if frame % 5 == 2 {
                 let row = |status, output: &[u8]| RecordedRow { status, output: output.to_vec() };
                 one.inference = vec![row(InferenceStatus::Ok, &[frame as u8; 9]), row(InferenceStatus::Failed, &[])];
             }
             if frame % 5 == 3 {
                 one.inputs = inputs(frame);
+                one.counts = EventCounts { delivered: frame * 100, disabled: frame / 6, late: 0 };
             }
             one
         })

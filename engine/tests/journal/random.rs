@@ -1,15 +1,15 @@
 //! Random frames come back as they were, and in whichever goes they were written.
 
 use proptest::collection::vec;
-use proptest::option;
 use proptest::prelude::*;
+use wasm_engine::events::EventCounts;
 use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter, RecordedRow};
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
     Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, Order, TopicId,
 };
 
-use crate::{RUN, append, files, read};
+use crate::{RUN, append, files, last_digest, read};
 
 /// Few values, so that one frame is often like the other.
 fn digest() -> impl Strategy<Value = Digest> {
@@ -45,16 +45,18 @@ fn frame() -> impl Strategy<Value = JournalFrame> {
     let native = vec((prop::sample::select(vec!["", "a", "é", "a longer name"]), digest()), 0..4)
         .prop_map(|native| native.into_iter().map(|(name, digest)| (name.to_owned(), digest)).collect());
     let inputs = prop_oneof![3 => Just(FrameInputs::default()), 1 => inputs()];
+    let counts = (prop_oneof![2 => Just(0), 1 => any::<u64>()], prop_oneof![2 => Just(0), 1 => 0..9_u64])
+        .prop_map(|(delivered, disabled)| EventCounts { delivered, disabled, late: 0 });
     let lanes = prop::array::uniform16(digest()).prop_map(Lanes);
-    (inputs, vec(row, 0..3), digest(), lanes, native, option::of(digest())).prop_map(
-        |(inputs, inference, digest, lanes, native, memories)| JournalFrame {
+    (inputs, vec(row, 0..3), digest(), lanes, native, counts).prop_map(
+        |(inputs, inference, digest, lanes, native, counts)| JournalFrame {
             frame: 0,
             inputs,
             inference,
             digest,
             lanes,
             native,
-            memories,
+            counts,
         },
     )
 }
@@ -78,7 +80,7 @@ proptest! {
         let (once, twice) = (folder.path().join("once"), folder.path().join("twice"));
         let mut writer = JournalWriter::create_with(&once, RUN, options).unwrap();
         append(&mut writer, &frames);
-        writer.end(Digest(1)).unwrap();
+        writer.end(last_digest(&frames)).unwrap();
         let journal = Journal::open(&once, RUN).unwrap();
         prop_assert_eq!(&read(&journal).unwrap(), &frames);
         let at = stop.index(frames.len());
@@ -88,13 +90,13 @@ proptest! {
         let mut writer = JournalWriter::create_with(&twice, RUN, options).unwrap();
         append(&mut writer, &frames[..at]);
         if ended {
-            writer.end(Digest(2)).unwrap();
+            writer.end(last_digest(&frames[..at])).unwrap();
         }
         drop(writer);
         let journal = Journal::open(&twice, RUN).unwrap();
         let mut writer = JournalWriter::reopen_with(&journal, at as u64, options).unwrap();
         append(&mut writer, &frames[at..]);
-        writer.end(Digest(1)).unwrap();
+        writer.end(last_digest(&frames)).unwrap();
         prop_assert_eq!(files(&once), files(&twice));
     }
 }

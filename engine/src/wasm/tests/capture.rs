@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wasm_engine_systems::ports::{SwapBatch, SwapRequest, SwapResults};
 
 use super::*;
-use crate::wasm::{GlobalBits, GuestCapture, ModuleSwap, PAGE_BYTES, PageTracker};
+use crate::wasm::{GlobalBits, GuestCapture, GuestStateError, ModuleSwap, PAGE_BYTES, PageTracker};
 
 /// An agent with globals of all types that grows, writes here and there, zeroes a page in every third step, and sends what it counts.
 pub(super) fn changeable() -> String {
@@ -63,6 +63,12 @@ pub(super) fn everything(rig: &mut Rig) -> Vec<Option<(bool, Vec<u8>, Vec<Global
     slots.map(one).collect()
 }
 
+/// What a snapshot gets: a copy first, and then, of that, what has changed since the tracker's last one.
+fn captured_since(rig: &mut Rig, tracker: &mut PageTracker, full: bool) -> GuestCapture {
+    let since = tracker.mark.filter(|_| !full);
+    rig.runtime.copy(since).capture(tracker).unwrap()
+}
+
 /// Restores a chain into a runtime, and gives a rig that goes on from there.
 fn restored(runtime: WasmRuntime, of: &Rig, chain: &[GuestCapture]) -> Rig {
     let mut rig = Rig::from(runtime, of.agents.clone(), of.frame);
@@ -90,7 +96,7 @@ fn a_restored_runtime_goes_on_as_if_nothing_had_happened() {
         rig.frame(CallKind::Step, &[]);
     }
     let mut tracker = PageTracker::default();
-    let capture = rig.runtime.capture(&mut tracker, false);
+    let capture = captured_since(&mut rig, &mut tracker, false);
     assert!(capture.full && capture.zeroed.is_empty(), "the first is full");
     let mut other = restored(load(&changeable(), &growing(300)).unwrap(), &rig, std::slice::from_ref(&capture));
     // The floats' payloads, which no instruction has touched, and a sum that has overflown.
@@ -100,42 +106,70 @@ fn a_restored_runtime_goes_on_as_if_nothing_had_happened() {
     assert_eq!(globals[4].value, GlobalBits::F64(0x7ff4_0000_0000_0123));
     assert!(matches!(globals[5].value, GlobalBits::V128(value) if value >> 96 == 0xffff_ffff - 7 * 4));
     go_on_alike(&mut rig, &mut other);
-    assert_eq!(rig.runtime.capture(&mut tracker, true), other.runtime.capture(&mut PageTracker::default(), true));
+    assert_eq!(captured_since(&mut rig, &mut tracker, true), other.runtime.capture());
 }
 
 #[test]
 fn a_chain_of_increments_equals_a_full_capture() {
     let mut rig = Rig::of(&changeable(), &growing(20));
     let mut tracker = PageTracker::default();
-    let mut chain = vec![rig.runtime.capture(&mut tracker, true)];
+    let mut chain = vec![captured_since(&mut rig, &mut tracker, true)];
     assert_eq!(chain[0].page_count(), 0, "agents that are as they were made hold nothing");
     for frame in 0..12_u32 {
         let slots: Vec<u32> = (0..20).filter(|slot| frame > 6 || slot % 4 == frame % 4).collect();
         rig.frame_of(&slots, if frame == 9 { CallKind::Init } else { CallKind::Step }, &[], true);
-        chain.push(rig.runtime.capture(&mut tracker, false));
-        let (last, full) = (chain.last().unwrap(), rig.runtime.capture(&mut PageTracker::default(), true));
+        chain.push(captured_since(&mut rig, &mut tracker, false));
+        let (last, full) = (chain.last().unwrap(), rig.runtime.capture());
         assert_eq!((last.digest, &last.agents), (full.digest, &full.agents));
         assert!(!last.full && last.page_count() <= full.page_count());
         let mut from_chain = restored(load(&changeable(), &growing(20)).unwrap(), &rig, &chain);
         assert_eq!(everything(&mut from_chain), everything(&mut rig));
-        // What was restored goes on with increments, too.
-        let mut other = Rig::from(load(&changeable(), &growing(20)).unwrap(), rig.agents.clone(), 0);
-        let mut tracker = other.runtime.restore(&rig.agents, &BTreeMap::new(), &[full]).unwrap();
-        let nothing = other.runtime.capture(&mut tracker, false);
-        assert!(
-            !nothing.full && nothing.pages.is_empty() && nothing.zeroed.is_empty() && nothing.digest == last.digest
-        );
+        assert_eq!(from_chain.runtime.capture(), full);
+        assert_eq!(rig.runtime.memory_digest(), full.digest);
     }
     assert!(chain.iter().any(|capture| capture.zeroed.iter().any(|&(_, page)| page == 40_000 / PAGE_BYTES as u32)));
-    let idle = rig.runtime.capture(&mut tracker, false);
+    let idle = captured_since(&mut rig, &mut tracker, false);
     assert_eq!((idle.page_count(), idle.zeroed.len(), idle.digest), (0, 0, chain.last().unwrap().digest));
+}
+
+#[test]
+fn a_copy_holds_the_pages_of_those_that_were_called() {
+    let mut rig = Rig::of(&changeable(), &growing(300));
+    rig.frame(CallKind::Init, &[]);
+    let first = rig.runtime.copy(None);
+    let pages_of_one = first.page_count() / 300;
+    assert!(pages_of_one > 0 && first.page_count() == 300 * pages_of_one);
+    rig.frame_of(&[7, 290], CallKind::Step, &[], true);
+    let second = rig.runtime.copy(Some(first.mark()));
+    let pages_of_two = second.page_count();
+    assert!((2 * pages_of_one..=2 * pages_of_one + 8).contains(&pages_of_two), "{pages_of_two}");
+    // What others look at in between changes none of it.
+    let now = rig.runtime.capture();
+    let third = rig.runtime.copy(Some(second.mark()));
+    assert_eq!(third.page_count(), 0);
+    // One that goes on from an earlier copy than the last has to hold all.
+    let whole = rig.runtime.copy(Some(first.mark()));
+    assert!(whole.page_count() >= first.page_count());
+    let mut tracker = PageTracker::default();
+    assert!(matches!(second.clone().capture(&mut tracker), Err(GuestStateError::Chain)), "its pages are in the first");
+    assert!(first.capture(&mut tracker).unwrap().full);
+    let increment = second.capture(&mut tracker).unwrap();
+    assert!(!increment.full && (1..=pages_of_two).contains(&increment.page_count()));
+    assert_eq!((increment.digest, &increment.agents), (now.digest, &now.agents));
+    let nothing = third.capture(&mut tracker).unwrap();
+    assert_eq!((nothing.page_count(), nothing.zeroed.len(), nothing.digest), (0, 0, now.digest));
+    assert_eq!(whole.capture(&mut tracker).unwrap(), now);
+    // Nor does a copy go on from what was there before a restore.
+    let before = rig.runtime.copy(None).mark();
+    rig.runtime.restore(&rig.agents, &BTreeMap::new(), std::slice::from_ref(&now)).unwrap();
+    assert_eq!(rig.runtime.copy(Some(before)).capture(&mut tracker).unwrap(), now);
 }
 
 #[test]
 fn a_used_runtime_can_be_restored_too() {
     let mut rig = Rig::of(&changeable(), &growing(10));
     rig.frame_of(&[0, 1, 2], CallKind::Init, &[], true);
-    let early = rig.runtime.capture(&mut PageTracker::default(), true);
+    let early = rig.runtime.capture();
     let before = everything(&mut rig);
     for _ in 0..9 {
         rig.frame(CallKind::Step, &[]);
@@ -154,11 +188,11 @@ fn threads_change_no_capture() {
             let chain: Vec<_> = (0..3)
                 .map(|_| {
                     rig.frame(CallKind::Step, &[]);
-                    rig.runtime.capture(&mut tracker, false)
+                    captured_since(&mut rig, &mut tracker, false)
                 })
                 .collect();
             let mut other = restored(load(&changeable(), &growing(1_000)).unwrap(), &rig, &chain);
-            assert_eq!(other.runtime.capture(&mut PageTracker::default(), true).digest, chain[2].digest);
+            assert_eq!(other.runtime.capture().digest, chain[2].digest);
             chain
         })
     };
@@ -176,7 +210,7 @@ fn instances_that_were_made_late_are_made_again() {
     rig.frame_of(&[1, 5, 300], CallKind::Init, &[], true);
     assert_eq!((rig.runtime.used(5), rig.runtime.used(4), rig.runtime.used(6)), (Some(true), Some(false), None));
     assert_eq!((rig.runtime.used(255), rig.runtime.used(256), rig.runtime.used(301)), (None, Some(false), None));
-    let capture = rig.runtime.capture(&mut PageTracker::default(), true);
+    let capture = rig.runtime.capture();
     assert_eq!(capture.agents.slots.len(), 6 + 45);
     let mut other = restored(load(&changeable(), &group).unwrap(), &rig, &[capture]);
     assert_eq!(everything(&mut rig), everything(&mut other));
@@ -193,7 +227,7 @@ fn an_agent_that_took_a_slot_over_keeps_its_own_key() {
     rig.frame(CallKind::Init, &[]);
     rig.agents[1] = AgentId::of_generation(group.id, 1, 3);
     rig.frame_of(&[1], CallKind::Init, &[], true);
-    let capture = rig.runtime.capture(&mut PageTracker::default(), true);
+    let capture = rig.runtime.capture();
     let mut other = restored(load(&agent_with(random, step, ""), &group).unwrap(), &rig, &[capture]);
     go_on_alike(&mut rig, &mut other);
 }
@@ -214,11 +248,11 @@ fn a_swapped_module_is_in_place_again() {
     let mut rig = Rig::from(swappable(&group), agents, 0);
     rig.frame(CallKind::Init, &[]);
     let mut tracker = PageTracker::default();
-    let mut chain = vec![rig.runtime.capture(&mut tracker, true)];
+    let mut chain = vec![captured_since(&mut rig, &mut tracker, true)];
     let requests = [SwapRequest { agent: rig.agents[7], slot: 7, init: true }];
     let batch = SwapBatch { frame: 1, digest_memories: false, group: group.id, module: 1, requests: &requests };
     rig.runtime.swap(&batch, &mut SwapResults::default());
-    chain.push(rig.runtime.capture(&mut tracker, false));
+    chain.push(captured_since(&mut rig, &mut tracker, false));
     assert_eq!(chain[1].agents.used.iter().filter(|&&used| used).count(), 1);
     assert!(!chain[1].zeroed.is_empty());
 
@@ -228,5 +262,5 @@ fn a_swapped_module_is_in_place_again() {
     go_on_alike(&mut rig, &mut other);
     // And back, to what the group began with.
     other.runtime.restore(&rig.agents, &BTreeMap::new(), &chain[..1]).unwrap();
-    assert_eq!(other.runtime.capture(&mut PageTracker::default(), true), chain[0]);
+    assert_eq!(other.runtime.capture(), chain[0]);
 }

@@ -333,7 +333,7 @@ fn a_restored_reader_knows_what_it_was_shown() {
     one.frame(CallKind::Init, &[]);
     one.write(9, 0, &[2; 8]);
     one.frame_of(&[0], CallKind::Step, &[], true);
-    let capture = one.runtime.capture(&mut crate::wasm::PageTracker::default(), true);
+    let capture = one.runtime.capture();
     assert_eq!(capture.agents.shown, [2, 1]);
     let mut other = rig(&spoil);
     (other.frame, other.regions) = (one.frame, one.regions.clone());

@@ -6,7 +6,7 @@ use wasm_engine_components::Digest;
 
 use super::capture::{changeable, everything, growing};
 use super::*;
-use crate::wasm::{GuestCapture, GuestStateError, PAGE_BYTES, PageTracker};
+use crate::wasm::{GuestCapture, GuestStateError, PAGE_BYTES};
 
 /// A rig of four agents after some steps, and its capture.
 fn captured() -> (Rig, GuestCapture) {
@@ -15,7 +15,7 @@ fn captured() -> (Rig, GuestCapture) {
     for _ in 0..3 {
         rig.frame_of(&[0, 1, 2], CallKind::Step, &[], true);
     }
-    let capture = rig.runtime.capture(&mut PageTracker::default(), true);
+    let capture = rig.runtime.capture();
     (rig, capture)
 }
 

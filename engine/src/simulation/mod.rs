@@ -1,5 +1,7 @@
 //! A world with its machine: built from a scenario, advanced frame by frame.
 
+mod state;
+
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,11 +10,10 @@ use bevy_app::App;
 use bevy_ecs::world::World;
 use serde::Deserialize;
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
-use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::seal::DigestChain;
-use wasm_engine_systems::state::{IncompleteState, StateError, WorldState, check_components, load_state, save_state};
-use wasm_engine_systems::swap::{CurrentModules, SwapCatalog};
+use wasm_engine_systems::state::{IncompleteState, check_components};
+use wasm_engine_systems::swap::SwapCatalog;
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
@@ -20,9 +21,9 @@ use crate::inference::{Batching, InferenceError, InferenceLog, InferenceTap, Mod
 use crate::problem::{Problem, RunError};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
-use crate::wasm::{
-    GroupProgram, GuestCapture, GuestStateError, ModuleError, ModuleSource, PageTracker, WasmOptions, WasmRuntime,
-};
+use crate::wasm::{CopyMark, GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
+
+pub use state::{RestoreError, SavedState, StateCopy};
 
 /// How to run a scenario on this machine. None of it changes a digest, but for the seed and `digest_memories`.
 #[derive(Clone, Debug, Default)]
@@ -128,31 +129,7 @@ pub struct Simulation {
     refused_model_swaps: Vec<RefusedSwap>,
     onnx_runtime: Option<String>,
     inference: InferenceLog,
-    pages: PageTracker,
-}
-
-/// All state of a simulation between two frames.
-#[derive(Clone, Debug)]
-pub struct SavedState {
-    /// The number of the frame that comes next.
-    pub frame: u64,
-    /// The digest of the frame before.
-    pub digest: Digest,
-    /// The world.
-    pub world: WorldState,
-    /// The agents' memories: all of them, or what changed since they were saved last.
-    pub guests: GuestCapture,
-}
-
-/// Why a state can't be taken up.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The world's.
-    #[error(transparent)]
-    World(#[from] StateError),
-    /// The agents' memories.
-    #[error(transparent)]
-    Guests(#[from] GuestStateError),
+    copied: Option<CopyMark>,
 }
 
 impl Simulation {
@@ -210,7 +187,7 @@ impl Simulation {
             refused_model_swaps: machine.refused_model_swaps,
             onnx_runtime: machine.onnx_runtime,
             inference: machine.inference_log,
-            pages: PageTracker::default(),
+            copied: None,
         })
     }
 
@@ -225,36 +202,6 @@ impl Simulation {
     pub fn frame(&mut self, inputs: FrameInputs) -> FrameRecord {
         let world = &mut self.world;
         self.pool.install(|| run_frame(world, inputs))
-    }
-
-    /// Saves all state between two frames. What is saved of the agents' memories is what changed since the last time; all of
-    /// it the first time, and where `full`.
-    pub fn save(&mut self, full: bool) -> SavedState {
-        let world = save_state(&mut self.world);
-        let Self { world: here, pool, pages, .. } = self;
-        let guests = pool.install(|| guests(here).capture(pages, full));
-        SavedState { frame: self.next_frame(), digest: self.digest(), world, guests }
-    }
-
-    /// Takes up a state, in a simulation that was built from the same scenario, or from one that was changed a little, and that
-    /// has run no frame. `guests` begins with a whole capture, to which the others add what changed.
-    ///
-    /// # Errors
-    /// The state doesn't fit. The simulation is of no use then.
-    pub fn restore(&mut self, world: &WorldState, guest_states: &[GuestCapture]) -> Result<(), RestoreError> {
-        load_state(&mut self.world, world)?;
-        let ids = self.world.resource::<Directory>().ids.clone();
-        let modules = self.world.resource::<CurrentModules>().0.clone();
-        let Self { world: here, pool, .. } = self;
-        self.pages = pool.install(|| guests(here).restore(&ids, &modules, guest_states))?;
-        Ok(())
-    }
-
-    /// The digest of all agents' memories.
-    pub fn memory_digest(&mut self) -> Digest {
-        let Self { world, pool, .. } = self;
-        // With a tracker of its own: what is saved next must still hold what changed since it was saved last.
-        pool.install(|| guests(world).capture(&mut PageTracker::default(), true)).digest
     }
 
     /// The agents' instances.

@@ -1,0 +1,65 @@
+//! What came into a run from outside and can't be read there again: events of standard input, of a pipe or a device. A branch of such a run keeps what
+//! its run recorded of them, in the snapshot that it begins with.
+
+use crate::events::{EventCounts, KeptFrame};
+use crate::journal::JournalFrame;
+use crate::problem::{Problem, RunError};
+use crate::run_dir::{INPUTS, OpenRun};
+use crate::scenario::Scenario;
+use crate::snapshot;
+
+/// What a run was given from the frame `at` on, for a branch of it. `None` where its events can be read again.
+///
+/// # Errors
+/// The run's journal, or its first snapshot, can't be read.
+pub(super) fn kept_from(run: &OpenRun, at: u64) -> Result<Option<Vec<KeptFrame>>, RunError> {
+    if run.events_repeat() {
+        return Ok(None);
+    }
+    // A branch that was stopped early keeps more than it has run.
+    if let Some(mut kept) = kept_by(run)? {
+        kept.retain(|kept| kept.frame >= at);
+        return Ok(Some(kept));
+    }
+    let mut kept = Vec::new();
+    for recorded in run.journal.frames_from(at) {
+        kept.extend(from_outside(recorded.map_err(RunError::Input)?, &run.scenario));
+    }
+    Ok(Some(kept))
+}
+
+/// What a branch keeps.
+///
+/// # Errors
+/// Its first snapshot can't be read.
+pub(super) fn kept_by(run: &OpenRun) -> Result<Option<Vec<KeptFrame>>, RunError> {
+    if run.manifest.branch.is_none() || run.events_repeat() {
+        return Ok(None);
+    }
+    let folder = run.snapshots();
+    let snapshot = snapshot::read(&folder, run.first_frame()).map_err(|problem| {
+        RunError::Input(
+            problem.help("the branch's events are kept there, and nowhere else: branch again from the first run"),
+        )
+    })?;
+    let Some((_, bytes)) = snapshot.0.extras.iter().find(|(name, _)| name == INPUTS) else { return Ok(None) };
+    postcard::from_bytes(bytes).map(Some).map_err(|_| {
+        let file = snapshot::path(&folder, run.first_frame());
+        RunError::Input(Problem::new("is malformed: the events that it keeps can't be read").file(&file))
+    })
+}
+
+/// The form in which they are kept.
+pub(super) fn encoded(kept: &[KeptFrame]) -> Vec<u8> {
+    postcard::to_allocvec(kept).expect("plain data is written to memory")
+}
+
+/// What a frame was given from outside; `None` for nothing.
+fn from_outside(recorded: JournalFrame, scenario: &Scenario) -> Option<KeptFrame> {
+    let JournalFrame { frame, mut inputs, counts, .. } = recorded;
+    // The scenario's swaps come first. A branch has them from its own scenario.
+    let own = scenario.swaps.iter().filter(|entry| entry.frame == Some(frame)).count();
+    inputs.swaps.drain(..own.min(inputs.swaps.len()));
+    let is_something = !inputs.is_empty() || counts != EventCounts::default();
+    is_something.then_some(KeptFrame { frame, inputs, counts })
+}
