@@ -16,6 +16,7 @@ use wasm_engine::inference::Inference;
 use wasm_engine::problem::RunError;
 use wasm_engine::run_dir::{Access, OpenRun};
 use wasm_engine::simulation::SimulationOptions;
+use wasm_engine::snapshot;
 use wasm_engine::time_travel::{ReplayOptions, Stop, Traveller, replay, resume};
 
 /// Counts its steps and sends the count to itself.
@@ -245,6 +246,31 @@ fn a_module_that_was_changed_is_still_the_runs_own() {
     assert!(what.contains("module `a`") && what.contains("was changed since the run"), "{what}");
     fs::write(folder.path().join("a.wasm"), bytes).unwrap();
     assert_eq!(replayed(&run, None), Ok((digest, 6)), "the file that it was copied from serves as well");
+}
+
+/// A snapshot says what all agents' memories were, which no frame's digest does. It is held against them in passing.
+#[test]
+fn memories_that_are_not_what_a_snapshot_says_diverge_there() {
+    let folder = tempfile::tempdir().unwrap();
+    small_run(folder.path());
+    let run = folder.path().join("run");
+    let snapshots = run.join("snapshots");
+    let (mut forged, _) = snapshot::read(&snapshots, 4).unwrap();
+    forged.guests.digest.0 ^= 1;
+    snapshot::write(&snapshots, &forged).unwrap();
+    assert_eq!(replayed(&run, None), Err("frame 3 diverges".to_owned()));
+    let output = engine(folder.path(), &["replay", "run"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.code() == Some(1) && text.contains("lanes      memories"), "{text}");
+    // One that is damaged says nothing, and that is said.
+    let file = snapshot::path(&snapshots, 4);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let output = engine(folder.path(), &["replay", "run"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("0000000004.wes: it is damaged"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("memories aren't checked before frame 4"), "{}", stderr(&output));
 }
 
 #[test]

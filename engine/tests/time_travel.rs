@@ -422,22 +422,6 @@ fn a_resumed_run_is_held_to_what_its_scenario_expects_of_all_its_frames() {
     assert_eq!(engine(folder, &["resume", "run", "--frames", "10"]).status.code(), Some(0));
 }
 
-#[test]
-fn a_branch_of_standard_input_is_run_in_one_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let counter = path("agents/scenarios/counter.toml");
-    let run = wasm_engine(folder)
-        .args(["run", &counter, "--input", "-", "--out", "run"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{}", stderr(&run));
-    told(folder, &["branch", "run", "--at", "3", "--frames", "5", "--out", "branch"]);
-    let text = refused(folder, &["resume", "branch", "--frames", "10"], 2);
-    assert!(text.contains("branch again from the first run"), "{text}");
-}
-
 /// A snapshot of another run in the place of the one that a branch begins with.
 #[test]
 fn a_branch_begins_with_no_other_runs_state() {
