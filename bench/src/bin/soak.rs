@@ -145,6 +145,8 @@ fn bar(seeds: u64) -> ProgressBar {
 fn print_table(seeds: u64, sum: &Tally, wall: Duration) {
     let rows = [
         ("seeds", seeds),
+        ("  with a stream of events", sum.streams.into()),
+        ("  branched", sum.branches.into()),
         ("frames", sum.frames),
         ("kills", sum.kills().into()),
         ("  before the first frame", sum.kills_before.into()),

@@ -14,9 +14,10 @@ const SHOWN_CHARS: usize = 300;
 const BEFORE_CHARS: usize = 60;
 
 /// The first difference between two runs, if there is one. Errors are differences, too.
-pub(super) fn difference(expected: &Path, found: &Path) -> Option<String> {
+/// `found` has the frames from `first_frame` on.
+pub(super) fn difference(expected: &Path, found: &Path, first_frame: u64) -> Option<String> {
     // The frames first: they say where it began.
-    TABLES.iter().find_map(|table| table_difference(table, expected, found)).or_else(|| {
+    TABLES.iter().find_map(|table| table_difference(table, expected, found, first_frame)).or_else(|| {
         match (summary(expected), summary(found)) {
             (Ok(expected), Ok(found)) => summary_difference(&expected, &found),
             (Err(error), _) | (_, Err(error)) => Some(error),
@@ -31,13 +32,13 @@ pub(super) fn summary(run: &Path) -> Result<Map<String, Value>, String> {
     serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn table_difference(table: &str, expected: &Path, found: &Path) -> Option<String> {
+fn table_difference(table: &str, expected: &Path, found: &Path, first_frame: u64) -> Option<String> {
     let read = |run: &Path| {
         let path = run.join(table);
         fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
     let (expected, found) = match (read(expected), read(found)) {
-        (Ok(expected), Ok(found)) => (expected, found),
+        (Ok(expected), Ok(found)) => (from_frame(expected, first_frame), found),
         (Err(error), _) | (_, Err(error)) => return Some(error),
     };
     if expected == found {
@@ -52,6 +53,16 @@ fn table_difference(table: &str, expected: &Path, found: &Path) -> Option<String
         }
     }
     None
+}
+
+/// The lines of a table that are about frames from a certain one on. Each line of a table names its frame.
+fn from_frame(table: Vec<u8>, first_frame: u64) -> Vec<u8> {
+    if first_frame == 0 {
+        return table;
+    }
+    let frame = |line: &[u8]| serde_json::from_slice::<Value>(line).ok()?.get("frame")?.as_u64();
+    let lines = table.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| frame(line).is_some_and(|frame| frame >= first_frame)).flatten().copied().collect()
 }
 
 fn summary_difference(expected: &Map<String, Value>, found: &Map<String, Value>) -> Option<String> {
@@ -95,17 +106,21 @@ mod tests {
         let one = |name, frames, summary| run(folder.path(), name, frames, summary);
         let a = one("a", "1\n2\n", r#"{"digest":"a","wall_s":1.5,"run_dir":"a"}"#);
         let b = one("b", "1\n2\n", r#"{"digest":"a","wall_s":2.5,"run_dir":"b"}"#);
-        assert_eq!(difference(&a, &b), None);
+        assert_eq!(difference(&a, &b, 0), None);
         let longer = one("c", "1\n2\n3\n", r#"{"digest":"a"}"#);
-        let told = difference(&a, &longer).unwrap();
+        let told = difference(&a, &longer, 0).unwrap();
         assert!(told.starts_with("frames.jsonl, line 3"), "{told}");
-        assert!(difference(&longer, &a).is_some());
+        assert!(difference(&longer, &a, 0).is_some());
         let other = one("d", "1\n2\n", r#"{"digest":"b"}"#);
-        let told = difference(&a, &other).unwrap();
+        let told = difference(&a, &other, 0).unwrap();
         assert!(told.starts_with("summary.json, digest") && told.contains("\"b\""), "{told}");
         let new = one("e", "1\n2\n", r#"{"digest":"a","new":1}"#);
-        assert!(difference(&a, &new).unwrap().contains("summary.json, new"));
+        assert!(difference(&a, &new, 0).unwrap().contains("summary.json, new"));
+        let lines = ["{\"frame\":8}\n", "{\"frame\":9,\"x\":1}\n", "{\"frame\":10}\n"];
+        let (all, tail) = (one("f", &lines.concat(), "{}"), one("g", &lines[1..].concat(), "{}"));
+        assert_eq!(difference(&all, &tail, 9), None);
+        assert!(difference(&all, &tail, 8).is_some() && difference(&all, &tail, 10).is_some());
         fs::remove_file(new.join("swaps.jsonl")).unwrap();
-        assert!(difference(&a, &new).unwrap().contains("swaps.jsonl"));
+        assert!(difference(&a, &new, 0).unwrap().contains("swaps.jsonl"));
     }
 }

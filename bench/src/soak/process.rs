@@ -23,6 +23,8 @@ pub(super) struct Start<'a> {
     pub engine: &'a Path,
     /// What it is told.
     pub arguments: Vec<String>,
+    /// What it can read from standard input.
+    pub input: Option<PathBuf>,
     /// Where what it says goes: two files of this name.
     pub log: PathBuf,
     /// When and how it is ended, if it is still there.
@@ -56,7 +58,11 @@ impl Start<'_> {
         let (stdout, stderr) = (self.log.with_extension("stdout"), self.log.with_extension("stderr"));
         let file = |path: &Path| File::create(path).map_err(|error| format!("{}: {error}", path.display()));
         let mut command = Command::new(self.engine);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(file(&stdout)?).stderr(file(&stderr)?);
+        let input = match &self.input {
+            Some(path) => File::open(path).map_err(|error| format!("{}: {error}", path.display()))?.into(),
+            None => Stdio::null(),
+        };
+        command.args(&self.arguments).stdin(input).stdout(file(&stdout)?).stderr(file(&stderr)?);
         let started = Instant::now();
         let mut child = command.spawn().map_err(|error| format!("{} can't be run: {error}", self.engine.display()))?;
         let (status, stopped) = self.look_after(&mut child, started)?;

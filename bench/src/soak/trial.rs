@@ -53,6 +53,10 @@ pub struct Tally {
     pub resumes: u32,
     /// Those of them that began with a snapshot, and not with the first frame.
     pub resumes_from_snapshot: u32,
+    /// Seeds whose events came from standard input.
+    pub streams: u32,
+    /// Seeds whose run was branched.
+    pub branches: u32,
 }
 
 impl Tally {
@@ -71,6 +75,8 @@ impl Tally {
         self.harmed += other.harmed;
         self.resumes += other.resumes;
         self.resumes_from_snapshot += other.resumes_from_snapshot;
+        self.streams += other.streams;
+        self.branches += other.branches;
     }
 }
 
@@ -80,6 +86,8 @@ pub struct Trial<'a> {
     folder: &'a Path,
     scenario: PathBuf,
     frames: u64,
+    /// The events, where they come from standard input. Each start is given all of them.
+    stream: Option<PathBuf>,
     random: Random,
     /// The exit status of the run as it is, and how long that took.
     whole: (i32, Duration),
@@ -97,12 +105,14 @@ impl<'a> Trial<'a> {
     pub fn run(settings: &'a Settings, seed: u64, with_models: bool, folder: &'a Path) -> Result<Tally, String> {
         let generated = generate(seed, with_models);
         let scenario = generated.write(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let mut random = Random::new(seed, KILLS);
         let mut trial = Self {
             settings,
             folder,
             scenario,
             frames: generated.frames,
-            random: Random::new(seed, KILLS),
+            stream: random.one_in(3).then(|| folder.join("events.jsonl")),
+            random,
             whole: (0, Duration::ZERO),
             starts: 0,
             tally: Tally::default(),
@@ -126,17 +136,31 @@ impl<'a> Trial<'a> {
         }
         self.whole = (code, ended.wall);
         self.tally.frames = self.frames;
-        self.battered(&killed)?;
-        if let Some(difference) = difference(&whole, &killed) {
+        self.tally.streams = u32::from(self.stream.is_some());
+        self.battered(&killed, None)?;
+        self.compare(&whole, &killed, 0)?;
+        if self.random.one_in(3) {
+            let at = self.random.of(1..=self.frames - 1);
+            let branch = self.folder.join("branch");
+            self.tally.branches = 1;
+            self.battered(&branch, Some((&killed, at)))?;
+            self.compare(&whole, &branch, at)?;
+        }
+        Ok(())
+    }
+
+    /// A run that was killed has come to what the one that wasn't has, from a frame on; and a replay of it agrees.
+    fn compare(&mut self, whole: &Path, run: &Path, first_frame: u64) -> Result<(), String> {
+        if let Some(difference) = difference(whole, run, first_frame) {
             return Err(format!("the run that was killed isn't what it would have been: {difference}"));
         }
-        let replay = self.with_threads(vec!["replay".to_owned(), killed.display().to_string()]);
+        let replay = self.with_threads(vec!["replay".to_owned(), run.display().to_string()]);
         let ended = self.start(replay, None)?;
         if ended.code() == Some(0) { Ok(()) } else { Err(failed("the replay of the run that was killed", &ended)) }
     }
 
-    /// Runs it into a folder, and kills it, until it is through.
-    fn battered(&mut self, run: &Path) -> Result<(), String> {
+    /// Runs it into a folder, or branches another run into it, and kills it, until it is through.
+    fn battered(&mut self, run: &Path, branch: Option<(&Path, u64)>) -> Result<(), String> {
         let mut attempts = match self.settings.kills_max {
             0 => 0,
             most => self.random.of(1..=most.into()),
@@ -151,7 +175,11 @@ impl<'a> Trial<'a> {
             attempts = attempts.saturating_sub(1);
             // Now and then it goes on, but not to its end.
             let part = (!is_new && !is_last && self.random.one_in(5)).then(|| self.random.of(1..=self.frames - 1));
-            let arguments = if is_new { self.run_arguments(run) } else { self.resume_arguments(run, part) };
+            let arguments = match (is_new, branch) {
+                (true, None) => self.run_arguments(run),
+                (true, Some((of, at))) => self.branch_arguments(run, of, at),
+                (false, _) => self.resume_arguments(run, part),
+            };
             let before = journal_bytes(run);
             let ended = self.start(arguments, stop)?;
             self.count_resume(is_new, &ended);
@@ -242,10 +270,22 @@ impl<'a> Trial<'a> {
     }
 
     fn run_arguments(&mut self, run: &Path) -> Vec<String> {
+        let mut arguments = vec!["run".to_owned(), self.scenario.display().to_string()];
+        if self.stream.is_some() {
+            arguments.extend(["--input", "-"].map(str::to_owned));
+        }
+        self.into_folder(arguments, run)
+    }
+
+    fn branch_arguments(&mut self, run: &Path, of: &Path, at: u64) -> Vec<String> {
+        let arguments = ["branch", &of.display().to_string(), "--at", &at.to_string()];
+        self.into_folder(arguments.map(str::to_owned).to_vec(), run)
+    }
+
+    fn into_folder(&mut self, mut arguments: Vec<String>, run: &Path) -> Vec<String> {
         let every = self.random.of(1..=SNAPSHOT_EVERY_MAX).to_string();
-        let (scenario, run) = (self.scenario.display().to_string(), run.display().to_string());
-        let arguments = ["run", &scenario, "--out", &run, "--snapshot-every", &every];
-        self.with_threads(arguments.map(str::to_owned).to_vec())
+        arguments.extend(["--out", &run.display().to_string(), "--snapshot-every", &every].map(str::to_owned));
+        self.with_threads(arguments)
     }
 
     fn resume_arguments(&mut self, run: &Path, frames: Option<u64>) -> Vec<String> {
@@ -268,6 +308,7 @@ impl<'a> Trial<'a> {
         let start = Start {
             engine: &self.settings.engine,
             arguments,
+            input: self.stream.clone(),
             log: self.folder.join(format!("start-{:02}", self.starts)),
             stop,
             patience: PATIENCE_MIN.max(self.whole.1 * PATIENCE_TIMES),
