@@ -102,7 +102,7 @@ impl GuestCopy {
     /// # Errors
     /// The copy goes on from another one than the tracker has seen last.
     pub fn capture(self, tracker: &mut PageTracker) -> Result<GuestCapture, GuestStateError> {
-        let Self { mark, since, shards, .. } = self;
+        let Self { mark, since, shards, spare } = self;
         let full = since.is_none();
         if !full && since != tracker.mark {
             return Err(GuestStateError::Chain);
@@ -110,7 +110,7 @@ impl GuestCopy {
         let mut before = core::mem::take(&mut tracker.shards);
         before.resize_with(shards.len(), ShardPages::default);
         let parts = shards.into_iter().zip(&before).map(|(shard, before)| shard.capture(before, full)).collect();
-        let (capture, shards) = joined(parts, full);
+        let (capture, shards) = joined(parts, full, &spare);
         *tracker = PageTracker { mark: Some(mark), shards };
         Ok(capture)
     }
@@ -121,7 +121,7 @@ impl WasmRuntime {
     pub fn capture(&mut self) -> GuestCapture {
         let (nothing, spare) = <(ShardPages, SpareBlocks)>::default();
         let parts = self.copy_shards(|shard, resident| shard.copy(resident, false, &spare).capture(&nothing, true));
-        joined(parts, true).0
+        joined(parts, true, &spare).0
     }
 
     /// The digest that a capture would have.
@@ -130,19 +130,21 @@ impl WasmRuntime {
         // No more than a shard of each thread is ever copied.
         let sums = self.copy_shards(|shard, resident| {
             let mut part = shard.copy(resident, false, &spare).capture(&nothing, true);
-            spare.take_back(GuestCapture { pages: core::mem::take(&mut part.blocks), ..GuestCapture::default() });
+            spare.put(part.blocks.drain(..));
             part.sum
         });
         digest(sums)
     }
 }
 
-fn joined(parts: Vec<ShardCapture>, full: bool) -> (GuestCapture, Vec<ShardPages>) {
+/// All shards' parts as one. Blocks of which nothing is left go to `spare`.
+fn joined(parts: Vec<ShardCapture>, full: bool, spare: &SpareBlocks) -> (GuestCapture, Vec<ShardPages>) {
     let mut capture = GuestCapture { full, ..GuestCapture::default() };
     capture.digest = digest(parts.iter().map(|part| part.sum));
     let mut tracked = Vec::with_capacity(parts.len());
     for mut part in parts {
         capture.agents.append(&mut part.agents);
+        spare.put(part.blocks.extract_if(.., |block| block.pages.is_empty()));
         capture.pages.append(&mut part.blocks);
         capture.zeroed.append(&mut part.zeroed);
         tracked.push(part.tracked);
@@ -199,7 +201,6 @@ impl ShardCopy {
         }
         let mut kept = kept.into_iter();
         blocks.iter_mut().for_each(|block| block.retain(|| kept.next().unwrap_or(true)));
-        blocks.retain(|block| !block.pages.is_empty());
         ShardCapture { agents, blocks, zeroed, sum, tracked }
     }
 }

@@ -34,13 +34,20 @@ pub struct SpareBlocks(Arc<Mutex<Vec<Vec<u8>>>>);
 impl SpareBlocks {
     /// Takes back what a capture no longer needs.
     pub fn take_back(&self, capture: GuestCapture) {
-        self.lock().extend(capture.pages.into_iter().map(|block| block.bytes));
+        self.put(capture.pages);
+    }
+
+    pub(super) fn put(&self, blocks: impl IntoIterator<Item = PageBlock>) {
+        self.lock().extend(blocks.into_iter().map(|block| block.bytes));
     }
 
     fn block(&self, bytes: usize) -> Vec<u8> {
         let mut block = self.lock().pop().unwrap_or_default();
+        if block.capacity() < bytes {
+            // To let it grow would copy what is in it.
+            return Vec::with_capacity(bytes);
+        }
         block.clear();
-        block.reserve_exact(bytes);
         block
     }
 
