@@ -18,14 +18,15 @@ pub(crate) fn of_modules(scenario: &Scenario) -> Vec<ModuleSwap> {
     swaps.collect()
 }
 
-/// What the frames' swaps put in place, or why they may not: of the latter, a person is told.
+/// What the frames' swaps put in place, or why they may not: of the latter, a person is told, unless they are before the first
+/// frame that is run.
 pub(crate) fn catalog(
     scenario: &Scenario,
     agents: &WasmRuntime,
     modules: &[LoadedFile],
     models: &[LoadedModel],
     refused: &[RefusedSwap],
-    say: &mut dyn FnMut(&str),
+    (first_frame, say): (u64, &mut dyn FnMut(&str)),
 ) -> SwapCatalog {
     let file = |name: &String, sha256: [u8; 32]| SwapFile { name: name.clone(), sha256 };
     let entries = scenario.models.iter().zip(models);
@@ -46,7 +47,8 @@ pub(crate) fn catalog(
                 refused.map_or(Ok(()), |swap| Err(swap.reason.clone()))
             }
         };
-        if let Err(reason) = &prepared {
+        let is_past = frame.is_some_and(|frame| frame < first_frame);
+        if let (Err(reason), false) = (&prepared, is_past) {
             say(&format!("warning: {}: {reason}", consequence(scenario, frame, swap)));
         }
         catalog.swaps.insert(swap, prepared);
@@ -81,9 +83,9 @@ fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
     match swap {
         Swap::Module { group, module } => {
             let group = scenario.group(group).map_or("?", |group| &group.name);
-            let module = scenario.modules.get(module as usize);
-            let (name, path) = module.map_or(("?", String::new()), |m| (&m.name, m.path.display().to_string()));
-            format!("group `{group}` keeps its module{when}, because module `{name}` ({path}) is refused")
+            // By its name alone: of a run that is opened again, the file is a copy whose name tells nothing.
+            let name = scenario.modules.get(module as usize).map_or("?", |module| &module.name);
+            format!("group `{group}` keeps its module{when}, because module `{name}` is refused")
         }
         Swap::Model { model: of, with } => {
             let (of, with) = (model_name(scenario, of), model_name(scenario, with));

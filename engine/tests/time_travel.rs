@@ -328,7 +328,7 @@ fn a_branch_that_does_not_fit_is_refused() {
     let branch = ["branch", "run", "--out", "branch", "--at"];
     let cases: [(&[&str], &str); 5] = [
         (&["41"], "use 0 to 40"),
-        (&["40"], "--frames"),
+        (&["40"], "--at: a branch from frame 40 on would have no frame of its own, as it is to have 40 frames in all"),
         (&["10", "--frames", "10"], "more than 10"),
         (&["10", "--set", "nothing=1"], "no parameter `nothing`"),
         (&["10", "--set", "agents=21"], "group ring: it began with 20 agents, and here with 21"),

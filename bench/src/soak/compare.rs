@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 /// Tables of a run.
 const TABLES: [&str; 5] = ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl"];
-/// What a summary says of the machine, and not of the run.
-const MACHINE: [&str; 4] = ["threads", "wall_s", "frames_per_s", "run_dir"];
+/// What a summary says of the process and its machine, and not of the run.
+const MACHINE: [&str; 5] = ["threads", "frames_here", "wall_s", "frames_per_s", "run_dir"];
 /// How much of a line or value a complaint shows, and how much of that comes before the difference.
 const SHOWN_CHARS: usize = 300;
 const BEFORE_CHARS: usize = 60;

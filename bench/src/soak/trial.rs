@@ -180,10 +180,10 @@ impl<'a> Trial<'a> {
                 (true, Some((of, at))) => self.branch_arguments(run, of, at),
                 (false, _) => self.resume_arguments(run, part),
             };
-            let before = journal_bytes(run);
+            let (before, had_summary) = (journal_bytes(run), run.join("summary.json").exists());
             let ended = self.start(arguments, stop)?;
             self.count_resume(is_new, &ended);
-            match self.judge(&ended, stop.map(|(_, how)| how), part)? {
+            match self.judge(&ended, stop.map(|(_, how)| how), part, had_summary)? {
                 Verdict::Killed => {
                     self.count_kill(is_new, run, before);
                     self.harm(run)?;
@@ -195,7 +195,8 @@ impl<'a> Trial<'a> {
         if self.random.one_in(3) {
             let again = self.resume_arguments(run, None);
             let ended = self.start(again, None)?;
-            if ended.code() != Some(self.whole.0) {
+            // Nothing of it is run, so nothing that is expected of it can fail.
+            if ended.code() != Some(0) {
                 return Err(failed("a run that was complete, resumed,", &ended));
             }
         }
@@ -222,8 +223,15 @@ impl<'a> Trial<'a> {
         fs::remove_dir_all(run).map_err(|error| format!("{}: {error}", run.display()))
     }
 
-    /// What an end means. Whoever was asked to end may have been through.
-    fn judge(&self, ended: &Ended, stop: Option<Stop>, part: Option<u64>) -> Result<Verdict, String> {
+    /// What an end means. Whoever was asked to end may have been through. A run that `had_summary` may have been complete: it is left
+    /// as it is then.
+    fn judge(
+        &self,
+        ended: &Ended,
+        stop: Option<Stop>,
+        part: Option<u64>,
+        had_summary: bool,
+    ) -> Result<Verdict, String> {
         let was_asked = ended.stopped && stop == Some(Stop::Ask);
         match ended.code() {
             // A signal ended it.
@@ -234,6 +242,7 @@ impl<'a> Trial<'a> {
             // It had more than it was to have.
             Some(EXIT_INPUT) if part.is_some() && ended.said.contains("frames already") => Ok(Verdict::Stopped),
             Some(code) if part.is_none() && code == self.whole.0 => Ok(Verdict::Complete),
+            Some(0) if part.is_none() && had_summary => Ok(Verdict::Complete),
             _ => Err(failed("a run that was to go on", ended)),
         }
     }
@@ -260,13 +269,14 @@ impl<'a> Trial<'a> {
         *count += 1;
     }
 
-    /// A run that goes on says from which frame on: the snapshot's.
+    /// A run that goes on says how many frames are recorded, and from which on it runs them again: from the snapshot's.
     fn count_resume(&mut self, is_new: bool, ended: &Ended) {
         self.tally.terms += u32::from(ended.stopped && ended.code().is_some());
-        let Some((_, from)) = ended.said.split_once("from frame ").filter(|_| !is_new) else { return };
-        let digits = from.split(|c: char| !c.is_ascii_digit() && c != ',').next().unwrap_or_default();
+        let is_plan = |line: &&str| line.contains(" recorded; ") || line.contains(" recorded, and ");
+        let Some(plan) = ended.said.lines().find(is_plan).filter(|_| !is_new) else { return };
+        let is_from_start = plan.starts_with("no frame ") || plan.contains("runs them again");
         self.tally.resumes += 1;
-        self.tally.resumes_from_snapshot += u32::from(!matches!(digits, "" | "0"));
+        self.tally.resumes_from_snapshot += u32::from(!is_from_start);
     }
 
     fn run_arguments(&mut self, run: &Path) -> Vec<String> {

@@ -6,14 +6,18 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
+use wasm_engine_components::Lane;
 
 use super::session::{NotStarted, SummaryForm, ThreadArgs, report_not_started};
-use super::travel::{DifferenceJson, comparison_text, differences_json, open, traveller, warn};
+use super::travel::{ComparisonJson, comparison_text, open, traveller, warn};
 use super::{EXIT_FAILED, print_result};
 use crate::inference::Inference;
 use crate::problem::thousands;
 use crate::run_dir::{Access, OpenRun};
 use crate::time_travel::{Difference, diff};
+
+/// What the two runs are called.
+const SIDES: [&str; 2] = ["a", "b"];
 
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
@@ -40,7 +44,8 @@ struct DiffJson<'a> {
     frame: Option<u64>,
     other_seeds: bool,
     lanes: Vec<&'static str>,
-    differences: Vec<DifferenceJson>,
+    #[serde(flatten)]
+    comparison: ComparisonJson,
 }
 
 #[derive(Serialize)]
@@ -81,7 +86,7 @@ fn is_same(a: &OpenRun, b: &OpenRun, difference: &Difference) -> bool {
 fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
     let mut text = String::new();
     let (first, end) = difference.frames;
-    for (name, run) in [("a", a), ("b", b)] {
+    for (name, run) in SIDES.into_iter().zip([a, b]) {
         let frames = match run.last_frame() {
             Some(last) => format!("frames {} to {}", thousands(run.first_frame()), thousands(last)),
             None => "no frames".to_owned(),
@@ -101,8 +106,7 @@ fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
             let _ = writeln!(text, "no difference in {common}");
         }
         Some(frame) => {
-            let lanes: Vec<_> = difference.lanes.iter().map(|lane| lane.name()).collect();
-            let _ = writeln!(text, "first difference: frame {}, in {}", thousands(frame), lanes.join(", "));
+            let _ = writeln!(text, "first difference: frame {}, in {}", thousands(frame), what_differs(difference));
             if difference.other_seeds {
                 let _ = writeln!(
                     text,
@@ -111,11 +115,21 @@ fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
             }
             match difference.comparison.is_empty() {
                 true => text.push_str("  the states after it are the same: what differs was of that frame alone\n"),
-                false => text.push_str(&comparison_text(&difference.comparison, &a.scenario, ["a", "b"])),
+                false => text.push_str(&comparison_text(&difference.comparison, &a.scenario, SIDES)),
             }
         }
     }
     text
+}
+
+/// The lanes that differ, and memories where those do: without a full digest, no lane of a frame tells of them.
+fn what_differs(difference: &Difference) -> String {
+    let Difference { lanes, comparison, .. } = difference;
+    let mut names: Vec<_> = lanes.iter().map(|lane| lane.name()).collect();
+    if !comparison.memories.is_empty() && !lanes.contains(&Lane::Memories) {
+        names.push(Lane::Memories.name());
+    }
+    names.join(", ")
 }
 
 fn json(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
@@ -130,7 +144,7 @@ fn json(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
         frame: difference.frame,
         other_seeds: difference.other_seeds,
         lanes: difference.lanes.iter().map(|lane| lane.name()).collect(),
-        differences: differences_json(&difference.comparison, &a.scenario),
+        comparison: ComparisonJson::new(&difference.comparison, &a.scenario, SIDES),
     };
     serde_json::to_string(&json).map(|text| text + "\n").unwrap_or_default()
 }

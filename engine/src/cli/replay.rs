@@ -21,7 +21,7 @@ use crate::time_travel::{ReplayOptions, Replayed, replay};
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     run: RunDirArgs,
-    /// Begin at the snapshot before this frame [default: at the first frame]
+    /// The first frame that must be checked; begins at the last snapshot before it [default: the first frame]
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     from: Option<u64>,
     /// The last frame to check [default: the last one]
@@ -51,6 +51,8 @@ struct ReplayJson {
     frames: u64,
     digest: String,
     ended: bool,
+    /// Whether all frames that the run was to have are recorded.
+    complete: bool,
     wall_s: f64,
     divergence: Option<DivergenceJson>,
 }
@@ -93,13 +95,14 @@ fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) ->
                 frames: *checked,
                 digest: digest.to_string(),
                 ended: run.has_ended(),
+                complete: is_complete(run),
                 wall_s,
                 divergence: divergence.as_ref().map(|divergence| DivergenceJson::new(divergence, &run.scenario)),
             };
             serde_json::to_string(&json).map(|text| text + "\n").unwrap_or_default()
         }
         (SummaryForm::Text, None) if args.report.quiet => String::new(),
-        (SummaryForm::Text, None) => identical(run, replayed, wall_s),
+        (SummaryForm::Text, None) => identical(run, replayed, args.from, wall_s),
         (SummaryForm::Text, Some(divergence)) => divergence_text(divergence, &run.scenario),
     };
     print_result(&text).map_err(NotStarted::Failed)?;
@@ -113,22 +116,47 @@ fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) ->
     }
 }
 
-/// What is said of a replay that came out as it was recorded.
+/// Whether all frames that the run was to have are recorded.
+fn is_complete(run: &OpenRun) -> bool {
+    run.end_frame() >= run.scenario.frames
+}
+
+/// What is said of a replay that came out as it was recorded. `asked` is the frame from which on it was asked for.
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn identical(run: &OpenRun, replayed: &Replayed, wall_s: f64) -> String {
+fn identical(run: &OpenRun, replayed: &Replayed, asked: Option<u64>, wall_s: f64) -> String {
     let Replayed { from, checked, digest, .. } = replayed;
+    let rest = unended(run);
     if *checked == 0 {
-        return "identical: no frame was recorded\n".to_owned();
+        return format!("identical: no frame was recorded\n{rest}");
     }
     let rate = if wall_s > 0.0 { *checked as f64 / wall_s } else { 0.0 };
-    let rest = match run.has_ended() {
-        true => String::new(),
-        false => "the run didn't end in order: `wasm-engine resume` goes on with it\n".to_owned(),
+    let start = match asked.filter(|asked| asked != from) {
+        None => String::new(),
+        Some(asked) if *from == run.first_frame() => {
+            format!(" (from the beginning, because no snapshot is nearer; {} was asked for)", thousands(asked))
+        }
+        Some(asked) => {
+            format!(" (from the snapshot before frame {}; {} was asked for)", thousands(from), thousands(asked))
+        }
     };
     format!(
-        "identical: frames {} to {} in {wall_s:.2} s, {} frames/s\ndigest     {digest}\n{rest}",
+        "identical: frames {} to {}{start} in {wall_s:.2} s, {} frames/s\ndigest     {digest}\n{rest}",
         thousands(from),
         thousands(from + checked - 1),
         thousands(format!("{rate:.0}"))
     )
+}
+
+/// What is said of a run without a summary; nothing of another.
+fn unended(run: &OpenRun) -> String {
+    let (end, wanted) = (thousands(run.end_frame()), thousands(run.scenario.frames));
+    match (run.has_ended(), is_complete(run)) {
+        (true, _) => String::new(),
+        (false, true) => {
+            format!("all {wanted} frames are recorded, but the summary isn't there: `wasm-engine resume` writes it\n")
+        }
+        (false, false) => {
+            format!("the run was cut off after {end} of {wanted} frames: `wasm-engine resume` goes on with it\n")
+        }
+    }
 }

@@ -6,15 +6,20 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::interrupt::Interrupt;
+use super::print_result;
 use super::session::{
-    FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, ThreadArgs, drive, report, report_not_started,
+    FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, ThreadArgs, drive, report, report_not_started,
 };
 use super::travel::{divergence_text, open, traveller, warn};
+use crate::files;
 use crate::inference::Inference;
-use crate::problem::{Problem, RunError};
-use crate::run_dir::{Access, OpenRun};
+use crate::problem::{Problem, RunError, thousands};
+use crate::run_dir::{Access, OpenRun, SUMMARY};
 use crate::summary::RunFacts;
 use crate::time_travel::{Resumed, Stop, resume};
+
+/// The longest summary that is read back, in bytes.
+const SUMMARY_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct ResumeArgs {
@@ -31,42 +36,105 @@ pub(super) struct ResumeArgs {
 /// Runs the command.
 pub(super) fn main(args: &ResumeArgs) -> ExitCode {
     match run(args) {
-        Ok((run, outcome)) => {
-            let status = report(&args.report, &run.scenario.path, &outcome);
-            if let Some(Stop::Diverged(divergence)) = &outcome.error {
-                eprint!("{}", divergence_text(divergence, &run.scenario));
-            }
-            status
-        }
+        Ok(status) => status,
         Err(why) => report_not_started(&why),
     }
 }
 
-fn run(args: &ResumeArgs) -> Result<(OpenRun, Outcome), NotStarted> {
+fn run(args: &ResumeArgs) -> Result<ExitCode, NotStarted> {
     let mut run = open(&args.run.run, Access::Write)?;
     let frames_expected = run.frames_expected;
     run.scenario.frames = args.frames.frames.unwrap_or(run.scenario.frames);
     if run.scenario.frames < run.end_frame() {
-        let what = format!("the run has {} frames already", run.end_frame());
+        let what = format!("the run has {} frames already", thousands(run.end_frame()));
         let help = "ask for more; `wasm-engine branch` goes another way from an earlier frame";
         return Err(RunError::Input(Problem::new(what).key("--frames").help(help)).into());
     }
-    let interrupt = Interrupt::listen();
-    let outcome = {
-        let traveller = traveller(&run, args.threads.threads(), Inference::RecordedThenComputed);
-        let Resumed { mut simulation, mut source, mut sink, frames, warnings } =
-            resume(&traveller, Arc::clone(&interrupt.flag))?;
-        warn(&warnings);
-        if !args.report.quiet {
-            eprintln!("goes on after {frames} recorded frames, from frame {} on", simulation.next_frame());
+    if run.has_ended() && run.scenario.frames == run.end_frame() {
+        return leave(args, &run);
+    }
+    let outcome = go_on(args, &run, frames_expected)?;
+    let status = report(&args.report, &run.scenario.path, &outcome);
+    if let Some(Stop::Diverged(divergence)) = &outcome.error {
+        eprint!("{}", divergence_text(divergence, &run.scenario));
+    }
+    Ok(status)
+}
+
+/// A run that is complete stays as it is: nothing of it is run, and nothing written. What it came to was said when it ended.
+fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<ExitCode, NotStarted> {
+    warn(&run.warnings);
+    let end = run.journal.ended().map_err(RunError::Input)?;
+    let digest = end.digest.to_string();
+    let text = match args.report.summary {
+        SummaryForm::Json => summary_line(run, &digest).map_err(RunError::Input)?,
+        SummaryForm::Text if args.report.quiet => String::new(),
+        SummaryForm::Text => {
+            let (end, s) = (run.end_frame(), if run.end_frame() == 1 { "" } else { "s" });
+            format!(
+                "complete: {} frame{s}, digest {digest}; nothing to do (--frames N gives it more)\n",
+                thousands(end)
+            )
         }
-        let facts = RunFacts { frames_expected, ..RunFacts::default() };
-        let ends = (&mut simulation, &mut source, &mut sink);
-        let mut outcome = drive(&run.scenario, ends, &interrupt, (args.report.quiet, frames), facts);
-        if let Some(Stop::Diverged(divergence)) = &mut outcome.error {
-            divergence.explain(&traveller, &mut simulation);
-        }
-        outcome
     };
-    Ok((run, outcome))
+    print_result(&text).map_err(NotStarted::Failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The summary that the run has. It has no checksum of its own: the journal knows the digest.
+fn summary_line(run: &OpenRun, digest: &str) -> Result<String, Problem> {
+    let file = run.path.join(SUMMARY);
+    let help = "remove it, and `wasm-engine resume` writes it again";
+    let bytes = files::read_at_most(&file, SUMMARY_BYTES_MAX)
+        .map_err(|error| Problem::new(format!("can't be read: {error}")).file(&file).help(help))?;
+    let damaged = || Problem::new("isn't the summary of this run: it was changed or damaged").file(&file).help(help);
+    let text = String::from_utf8(bytes).map_err(|_| damaged())?;
+    let summary: serde_json::Value = serde_json::from_str(&text).map_err(|_| damaged())?;
+    if summary["digest"] != digest || text.trim_end().contains('\n') {
+        return Err(damaged());
+    }
+    Ok(text)
+}
+
+fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64) -> Result<Outcome, NotStarted> {
+    let interrupt = Interrupt::listen();
+    let traveller = traveller(run, args.threads.threads(), Inference::RecordedThenComputed);
+    let Resumed { mut simulation, mut source, mut sink, frames, warnings } =
+        resume(&traveller, Arc::clone(&interrupt.flag))?;
+    warn(&warnings);
+    if !args.report.quiet {
+        eprintln!("{}", plan(run, simulation.next_frame()));
+    }
+    let facts = RunFacts { frames_expected, ..RunFacts::default() };
+    let ends = (&mut simulation, &mut source, &mut sink);
+    let mut outcome = drive(&run.scenario, ends, &interrupt, (args.report.quiet, frames), facts);
+    if let Some(Stop::Diverged(divergence)) = &mut outcome.error {
+        divergence.explain(&traveller, &mut simulation);
+    }
+    Ok(outcome)
+}
+
+/// Which frames are run, the first of which is `from`, and which of them were recorded before.
+fn plan(run: &OpenRun, from: u64) -> String {
+    let (first, end, wanted) = (run.first_frame(), run.end_frame(), run.scenario.frames);
+    let last = thousands(wanted.saturating_sub(1));
+    if end == first {
+        return format!("no frame is recorded; runs frames {} to {last}", thousands(first));
+    }
+    let recorded = match end - first {
+        1 => "1 frame is recorded".to_owned(),
+        many => format!("{} frames are recorded", thousands(many)),
+    };
+    let again = match (from == end, from == first) {
+        (true, _) => None,
+        (_, true) => Some("runs them again, because there is no later snapshot".to_owned()),
+        (..) => Some(format!("runs those from {} on again (a snapshot is there)", thousands(from))),
+    };
+    let new = (wanted > end).then(|| format!("new ones up to frame {last}"));
+    match (again, new) {
+        (Some(again), Some(new)) => format!("{recorded}; {again}, and then {new}"),
+        (Some(again), None) => format!("{recorded}; {again}"),
+        (None, Some(new)) => format!("{recorded}; runs {new}"),
+        (None, None) => format!("{recorded}, and there is nothing to run: the end is written"),
+    }
 }

@@ -129,6 +129,7 @@ where
 {
     let pool = simulation.pool();
     facts.threads = pool.current_num_threads();
+    facts.frames_before = simulation.next_frame();
     if let Some(asked) = sink.recording().snapshot_request() {
         interrupt.ask_for_snapshots(asked);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bevy_app::App;
 use serde::Serialize;
+use wasm_engine_components::Lane;
 use wasm_engine_systems::state::{StateDifference, StateEntity};
 
 use super::machine;
@@ -14,10 +15,15 @@ use crate::inference::Inference;
 use crate::run_dir::{Access, OpenRun};
 use crate::scenario::Scenario;
 use crate::simulation::SimulationOptions;
-use crate::time_travel::{Compared, Comparison, Divergence, MemoryDifference, MemoryPart, Stop, Traveller};
+use crate::summary::Named;
+use crate::time_travel::{
+    Compared, Comparison, DIFFERENCES_MAX, Divergence, MemoryDifference, MemoryPart, Stop, Traveller,
+};
 
 /// How many bytes of a value are shown.
 const BYTES_SHOWN: usize = 16;
+/// What the two sides of a divergence are called.
+const RECORDED_AND_NOW: [&str; 2] = ["recorded", "now"];
 
 /// Opens a run directory.
 pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
@@ -83,7 +89,7 @@ pub(super) fn divergence_text(divergence: &Divergence, scenario: &Scenario) -> S
     }
     let sides = match divergence.compared {
         Compared::SecondExecution => ["the second time", "now"],
-        _ => ["recorded", "now"],
+        _ => RECORDED_AND_NOW,
     };
     text.push_str(&comparison_text(&divergence.comparison, scenario, sides));
     text
@@ -102,8 +108,9 @@ fn compared_text(compared: Compared) -> String {
     }
 }
 
-/// What differs between two states, for people.
-pub(super) fn comparison_text(comparison: &Comparison, scenario: &Scenario, [left, right]: [&str; 2]) -> String {
+/// What differs between two states, for people. `sides` are what the two are called.
+pub(super) fn comparison_text(comparison: &Comparison, scenario: &Scenario, sides: [&str; 2]) -> String {
+    let [left, right] = sides;
     let mut text = String::new();
     for difference in &comparison.state {
         let StateDifference { lane, stage, component, entity, offset, .. } = difference;
@@ -117,6 +124,9 @@ pub(super) fn comparison_text(comparison: &Comparison, scenario: &Scenario, [lef
             |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or("not there".to_owned(), |bytes| start(bytes, *offset));
         let _ = writeln!(text, "    {left}: {}\n    {right}: {}", side(&difference.left), side(&difference.right));
     }
+    if comparison.state_cut {
+        text.push_str("  and perhaps more in the world's state: no more were looked for\n");
+    }
     for MemoryDifference { agent, part, offset, left: a, right: b } in &comparison.memories {
         let part = match part {
             MemoryPart::Linear => "memory",
@@ -124,6 +134,9 @@ pub(super) fn comparison_text(comparison: &Comparison, scenario: &Scenario, [lef
         };
         let _ = writeln!(text, "  Step, {part} of {}, byte {offset:#x}", scenario.agent_name(*agent));
         let _ = writeln!(text, "    {left}: {}\n    {right}: {}", start(a, 0), start(b, 0));
+    }
+    if comparison.memories_cut {
+        let _ = writeln!(text, "  and more in memories: {DIFFERENCES_MAX} are shown");
     }
     text
 }
@@ -173,19 +186,31 @@ pub(super) struct DivergenceJson {
     digest: String,
     components: Vec<String>,
     compared: &'static str,
+    #[serde(flatten)]
+    comparison: ComparisonJson,
+}
+
+/// What differs between two states, as JSON.
+#[derive(Serialize)]
+pub(super) struct ComparisonJson {
     differences: Vec<DifferenceJson>,
+    /// Whether there may be more, besides memories.
+    state_cut: bool,
+    /// Whether there are more memories.
+    memories_cut: bool,
 }
 
 /// One difference as JSON.
 #[derive(Serialize)]
-pub(super) struct DifferenceJson {
+struct DifferenceJson {
     stage: String,
     lane: &'static str,
     component: String,
     entity: String,
     byte: usize,
-    left: Option<String>,
-    right: Option<String>,
+    /// The two values in hex, under the names of their sides.
+    #[serde(flatten)]
+    values: Named<Option<String>>,
 }
 
 impl DivergenceJson {
@@ -203,33 +228,93 @@ impl DivergenceJson {
                 Compared::SecondExecution => "second_execution",
                 Compared::Later(_) => "later_snapshot",
             },
-            differences: differences_json(&divergence.comparison, scenario),
+            comparison: ComparisonJson::new(
+                &divergence.comparison,
+                scenario,
+                match divergence.compared {
+                    Compared::SecondExecution => ["second", "now"],
+                    _ => RECORDED_AND_NOW,
+                },
+            ),
         }
     }
 }
 
-/// The differences between two states as JSON.
-pub(super) fn differences_json(comparison: &Comparison, scenario: &Scenario) -> Vec<DifferenceJson> {
-    let state = comparison.state.iter().map(|difference| DifferenceJson {
-        stage: format!("{:?}", difference.stage),
-        lane: difference.lane.name(),
-        component: difference.component.clone(),
-        entity: entity_name(&difference.entity, scenario),
-        byte: difference.offset,
-        left: difference.left.as_deref().map(hex),
-        right: difference.right.as_deref().map(hex),
-    });
-    let memories = comparison.memories.iter().map(|difference| DifferenceJson {
-        stage: "Step".to_owned(),
-        lane: "memories",
-        component: match difference.part {
-            MemoryPart::Linear => "memory".to_owned(),
-            MemoryPart::Globals => "globals".to_owned(),
-        },
-        entity: scenario.agent_name(difference.agent),
-        byte: difference.offset,
-        left: Some(hex(&difference.left)),
-        right: Some(hex(&difference.right)),
-    });
-    state.chain(memories).collect()
+impl ComparisonJson {
+    /// `sides` are what the two are called.
+    pub fn new(comparison: &Comparison, scenario: &Scenario, sides: [&str; 2]) -> Self {
+        let values = |left, right| Named(sides.map(str::to_owned).into_iter().zip([left, right]).collect());
+        let state = comparison.state.iter().map(|difference| DifferenceJson {
+            stage: format!("{:?}", difference.stage),
+            lane: difference.lane.name(),
+            component: difference.component.clone(),
+            entity: entity_name(&difference.entity, scenario),
+            byte: difference.offset,
+            values: values(difference.left.as_deref().map(hex), difference.right.as_deref().map(hex)),
+        });
+        let memories = comparison.memories.iter().map(|difference| DifferenceJson {
+            stage: "Step".to_owned(),
+            lane: Lane::Memories.name(),
+            component: match difference.part {
+                MemoryPart::Linear => "memory".to_owned(),
+                MemoryPart::Globals => "globals".to_owned(),
+            },
+            entity: scenario.agent_name(difference.agent),
+            byte: difference.offset,
+            values: values(Some(hex(&difference.left)), Some(hex(&difference.right))),
+        });
+        let (state_cut, memories_cut) = (comparison.state_cut, comparison.memories_cut);
+        Self { differences: state.chain(memories).collect(), state_cut, memories_cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_engine_components::{AgentId, Digest, GroupId};
+
+    use super::*;
+    use crate::scenario::{LoadOptions, parse};
+
+    fn scenario() -> Scenario {
+        let text = "frames = 1\nmodules.a.path = \"a.wasm\"\n[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 2\n";
+        let options = LoadOptions { recorded: true, ..LoadOptions::default() };
+        parse(text.to_owned(), Path::new("s.toml"), &options).unwrap()
+    }
+
+    fn divergence(compared: Compared) -> Divergence {
+        let memory = MemoryDifference {
+            agent: AgentId::new(GroupId(1), 1),
+            part: MemoryPart::Linear,
+            offset: 8,
+            left: vec![1],
+            right: vec![2],
+        };
+        Divergence {
+            frame: 7,
+            recorded: Digest(1),
+            found: Digest(2),
+            lanes: vec![Lane::Memories],
+            components: Vec::new(),
+            inference: None,
+            compared,
+            comparison: Comparison { memories: vec![memory], memories_cut: true, ..Comparison::default() },
+        }
+    }
+
+    #[test]
+    fn the_sides_of_a_divergence_are_called_what_they_are() {
+        let scenario = scenario();
+        for (compared, side) in
+            [(Compared::Recorded, "recorded"), (Compared::Later(9), "recorded"), (Compared::SecondExecution, "second")]
+        {
+            let divergence = divergence(compared);
+            let json = serde_json::to_value(DivergenceJson::new(&divergence, &scenario)).unwrap();
+            let difference = &json["differences"][0];
+            assert_eq!((&difference[side], &difference["now"]), (&"01".into(), &"02".into()), "{json}");
+            assert_eq!((&json["state_cut"], &json["memories_cut"]), (&false.into(), &true.into()));
+            let text = divergence_text(&divergence, &scenario);
+            assert!(text.contains("\n  Step, memory of g/1, byte 0x8\n"), "{text}");
+            assert!(text.ends_with("    now: 02\n  and more in memories: 16 are shown\n"), "{text}");
+        }
+    }
 }

@@ -21,6 +21,9 @@ pub(super) const FORMAT: u32 = 2;
 /// The name of the file.
 pub(super) const NAME: &str = "manifest.toml";
 
+/// What to do about one that can't be read.
+const PUT_BACK: &str = "take the file from a copy of the run directory; it isn't meant to be edited";
+
 /// What matters to the run directory and isn't in the scenario: what was said on the command line, and what was loaded.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -182,11 +185,16 @@ impl Manifest {
                 };
                 return Err(Problem::new(what).file(&path).help(help));
             }
-            Err(error) => return Err(Problem::new(format!("can't be read: {error}")).file(&path)),
+            Err(_) if folder.is_file() => {
+                let help = "name the folder of a run, such as runs/ring-0001";
+                return Err(Problem::new("is a file, and not the folder of a run").file(folder).help(help));
+            }
+            Err(error) => return Err(Problem::new(format!("can't be read: {error}")).file(&path).help(PUT_BACK)),
         };
         check_format(&path, &text)?;
         let body = open_text(&path, &text)?;
-        toml::from_str(body).map_err(|error| Problem::new(format!("isn't a manifest: {}", error.message())).file(&path))
+        let no_manifest = |error: toml::de::Error| format!("isn't a manifest: {}", error.message());
+        toml::from_str(body).map_err(|error| Problem::new(no_manifest(error)).file(&path).help(PUT_BACK))
     }
 
     /// Says another number of frames in the manifest of a run that goes on.
@@ -225,7 +233,8 @@ impl Manifest {
 fn check_format(path: &Path, text: &str) -> Result<(), Problem> {
     let line = text.lines().find_map(|line| line.strip_prefix("format = "));
     let Some(format) = line.and_then(|number| number.trim().parse::<u32>().ok()) else {
-        return Err(Problem::new("doesn't say the version of its format: it was changed or damaged").file(path));
+        let what = "doesn't say the version of its format: it was changed or damaged, or isn't that of a run";
+        return Err(Problem::new(what).file(path).help(PUT_BACK));
     };
     match format {
         FORMAT => Ok(()),

@@ -64,7 +64,7 @@ const FILES: &str = "files";
 /// The scenario's text.
 const SCENARIO: &str = "scenario.toml";
 /// The summary.
-const SUMMARY: &str = "summary.json";
+pub(crate) const SUMMARY: &str = "summary.json";
 /// What a snapshot holds of the summary so far.
 pub(crate) const COLLECTED: &str = "collected";
 /// How far the tables were written when a snapshot was taken.

@@ -205,7 +205,10 @@ fn open_journal(
 /// Its text was changed, or doesn't take the parameters.
 pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]) -> Result<Scenario, Problems> {
     let file = path.join(SCENARIO);
-    let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(&file);
+    let unreadable = |error| {
+        let help = format!("copy it from {}, if that is what was run", manifest.scenario.path.display());
+        Problem::new(format!("can't be read: {error}")).file(&file).help(help)
+    };
     let bytes = files::read_at_most(&file, SCENARIO_BYTES_MAX + 1).map_err(unreadable)?;
     let damaged = || {
         Problem::new(format!(

@@ -39,6 +39,9 @@ pub struct SimulationOptions {
     /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
     /// back. Default: they are loaded.
     pub recorded_models: Option<RecordedModels>,
+    /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
+    /// Default: 0.
+    pub first_frame: u64,
 }
 
 /// What a recorded run says of its models.
@@ -316,7 +319,7 @@ impl Machine {
         let inference_log = InferenceLog::default();
         let inference = Box::new(InferenceTap::new(runtime, inference_log.clone()));
 
-        let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, say);
+        let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, (options.first_frame, say));
         let seeds = entries.iter().zip(&groups).map(|(entry, group)| GroupSeed {
             inbox_bytes_max: agents.inbox_bytes_max(group.id),
             group: group.clone(),

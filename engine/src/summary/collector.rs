@@ -36,7 +36,9 @@ pub struct RunFacts {
     pub error: Option<String>,
     /// Threads that stepped agents.
     pub threads: usize,
-    /// Wall time of all frames.
+    /// Frames of the run that this process didn't run: those before a snapshot from which it went on, or before a branch.
+    pub frames_before: u64,
+    /// Wall time of the frames that it did run.
     pub wall: Duration,
     /// The run directory.
     pub run_dir: String,
@@ -92,6 +94,7 @@ impl Collector {
     pub fn summary(&self, scenario: &Scenario, facts: &RunFacts) -> Summary {
         let counts = &self.counts;
         let wall_s = facts.wall.as_secs_f64();
+        let frames_here = self.frames.saturating_sub(facts.frames_before);
         let due = facts.error.is_none() && !facts.interrupted && self.frames >= facts.frames_expected;
         let EventCounts { delivered, disabled, late } = facts.events;
         Summary {
@@ -131,8 +134,9 @@ impl Collector {
             interrupted: facts.interrupted,
             error: facts.error.clone(),
             threads: facts.threads,
+            frames_here,
             wall_s,
-            frames_per_s: if wall_s > 0.0 { self.frames as f64 / wall_s } else { 0.0 },
+            frames_per_s: if wall_s > 0.0 { frames_here as f64 / wall_s } else { 0.0 },
             run_dir: facts.run_dir.clone(),
         }
     }

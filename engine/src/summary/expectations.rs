@@ -45,10 +45,12 @@ pub(super) fn check(scenario: &Scenario, outputs: &Outputs, due: bool) -> Vec<Ex
 #[expect(clippy::float_cmp, reason = "`equals` means equal: runs are bit-exact")]
 fn held(expectation: &Expectation, value: Option<Number>, outputs: &Outputs) -> (bool, String) {
     let holds = |test: &dyn Fn(f64) -> bool| value.is_some_and(|value| test(value.as_f64()));
+    // In the same form as the value beside it.
+    let shown = |number: f64| super::text::number(Number::Float(number));
     match &expectation.value {
-        ExpectedValue::Equals(number) => (holds(&|value| value == *number), format!("equals {number}")),
-        ExpectedValue::AtLeast(number) => (holds(&|value| value >= *number), format!("is at least {number}")),
-        ExpectedValue::AtMost(number) => (holds(&|value| value <= *number), format!("is at most {number}")),
+        ExpectedValue::Equals(number) => (holds(&|value| value == *number), format!("equals {}", shown(*number))),
+        ExpectedValue::AtLeast(number) => (holds(&|value| value >= *number), format!("is at least {}", shown(*number))),
+        ExpectedValue::AtMost(number) => (holds(&|value| value <= *number), format!("is at most {}", shown(*number))),
         ExpectedValue::EqualsOutput(name) => {
             let other = outputs.sum(expectation.group, name);
             let met = match (value, other) {

@@ -70,9 +70,11 @@ pub struct Summary {
     pub error: Option<String>,
     /// Threads that stepped agents.
     pub threads: usize,
-    /// Wall time of all frames, in seconds.
+    /// Frames that this process ran: all of them, or those from a snapshot on where a run was resumed or branched.
+    pub frames_here: u64,
+    /// Wall time of those, in seconds.
     pub wall_s: f64,
-    /// Frames per second of wall time.
+    /// Those per second of wall time.
     pub frames_per_s: f64,
     /// The run directory.
     pub run_dir: String,

@@ -52,11 +52,16 @@ pub(super) fn text(summary: &Summary) -> String {
     };
     let state = if summary.interrupted { ", interrupted" } else { "" };
     line("scenario", format!("{}, seed {}{state}", summary.scenario, summary.seed));
+    let here = match summary.frames_here < summary.frames {
+        true => format!(" ({} here)", thousands(summary.frames_here)),
+        false => String::new(),
+    };
     line(
         "frames",
         format!(
-            "{} in {:.2} s, {} frames/s, {} {}",
+            "{}{} in {:.2} s, {} frames/s, {} {}",
             thousands(summary.frames),
+            here,
             summary.wall_s,
             rate(summary.frames_per_s),
             summary.threads,
@@ -191,7 +196,13 @@ impl ExpectationResult {
 pub(super) fn number(number: Number) -> String {
     match number {
         Number::Whole(value) => thousands(value),
-        Number::Float(value) => format!("{value}"),
+        Number::Float(value) => {
+            let text = value.to_string();
+            match text.split_once('.') {
+                Some((whole, fraction)) => format!("{}.{fraction}", thousands(whole)),
+                None => thousands(text),
+            }
+        }
     }
 }
 

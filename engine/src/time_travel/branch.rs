@@ -140,9 +140,13 @@ fn scenario_of(run: &OpenRun, options: &BranchOptions) -> Result<(Scenario, u64)
         }
     }
     if scenario.frames <= options.at {
-        let what = format!("the branch is to end with {} frames, before it begins", scenario.frames);
-        let help = format!("say how many frames it is to have with --frames, more than {}", options.at);
-        return Err(RunError::Input(Problem::new(what).key("--frames").help(help)).into());
+        let what = format!(
+            "a branch from frame {} on would have no frame of its own, as it is to have {} frames in all",
+            options.at, scenario.frames
+        );
+        let help =
+            format!("ask for more than {} frames with --frames, or branch from an earlier one with --at", options.at);
+        return Err(RunError::Input(Problem::new(what).key("--at").help(help)).into());
     }
     Ok((scenario, frames_expected))
 }
@@ -162,8 +166,8 @@ fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
 
 /// A simulation of the branch's scenario, in the first run's state.
 fn take_up(traveller: &Traveller<'_>, scenario: &Scenario, state: &SavedState) -> Result<Simulation, RunError> {
-    let options =
-        SimulationOptions { digest_memories: traveller.run.manifest.digest == "full", ..traveller.options.clone() };
+    let digest_memories = traveller.run.manifest.digest == "full";
+    let options = SimulationOptions { digest_memories, first_frame: state.frame, ..traveller.options.clone() };
     let built =
         Simulation::with_plugins(scenario, &options, &mut |line| eprintln!("{line}"), |app| (traveller.author)(app));
     let mut simulation = built.map_err(|error| error.of_run(&scenario.path))?;

@@ -6,7 +6,7 @@ use wasm_engine_systems::state::{StateDifference, save_state, stage_of};
 
 use crate::simulation::Simulation;
 
-/// How many differences of each sort are looked for.
+/// How many differences of each sort are shown: so many entries of the worlds' states, and so many parts of memories.
 pub const DIFFERENCES_MAX: usize = 16;
 
 /// The section that holds the digests of the frames so far.
@@ -17,8 +17,12 @@ const CHAIN: &str = "DigestChain";
 pub struct Comparison {
     /// In their worlds, the first ones in the order of a frame's stages.
     pub state: Vec<StateDifference>,
+    /// Whether there may be more of those: as many were found as were looked for.
+    pub state_cut: bool,
     /// In their agents' memories, the first ones in the order of the agents' ids.
     pub memories: Vec<MemoryDifference>,
+    /// Whether there are more of those.
+    pub memories_cut: bool,
 }
 
 /// An agent whose memory differs.
@@ -56,6 +60,7 @@ impl Comparison {
 pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
     let states = [save_state(left.world_mut()), save_state(right.world_mut())];
     let mut state = states[0].differences(&states[1], DIFFERENCES_MAX);
+    let state_cut = state.len() >= DIFFERENCES_MAX;
     // The chain of digests differs wherever anything does: it is no news.
     state.retain(|difference| difference.component != CHAIN);
     let ids = left.world().resource::<Directory>().ids.clone();
@@ -69,11 +74,14 @@ pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
             let (left, right) = (left.unwrap_or_default(), right.unwrap_or_default());
             memories.extend(difference(agent, part, &left, &right));
         }
-        if memories.len() >= DIFFERENCES_MAX {
+        // One more than is shown is looked for, to know whether that was all.
+        if memories.len() > DIFFERENCES_MAX {
             break;
         }
     }
-    Comparison { state, memories }
+    let memories_cut = memories.len() > DIFFERENCES_MAX;
+    memories.truncate(DIFFERENCES_MAX);
+    Comparison { state, state_cut, memories, memories_cut }
 }
 
 /// The lanes in which two frames differ, in the order in which a frame comes to them.

@@ -55,13 +55,19 @@ impl Traveller<'_> {
     /// # Errors
     /// It can't be built, or a branch has lost the snapshot that it begins with.
     pub fn start(&self, frame: u64) -> Result<Arrival, RunError> {
-        let mut warnings = Vec::new();
+        let mut passed = Vec::new();
+        let instead = |passed: Vec<Problem>, what: &str| {
+            passed.iter().map(|problem| format!("{}; {what} is used instead", problem.head())).collect()
+        };
         let mut snapshots = self.run.snapshot_frames();
         snapshots.retain(|&at| at <= frame && (self.run.first_frame()..=self.run.end_frame()).contains(&at));
         for at in snapshots.into_iter().rev() {
             match self.restore(at)? {
-                Ok(arrival) => return Ok(Arrival { warnings, ..arrival }),
-                Err(problem) => warnings.push(problem.to_string()),
+                Ok(arrival) => {
+                    let warnings = instead(passed, &format!("the snapshot before frame {at}"));
+                    return Ok(Arrival { warnings, ..arrival });
+                }
+                Err(problem) => passed.push(problem),
             }
         }
         if self.run.first_frame() > 0 {
@@ -69,10 +75,11 @@ impl Traveller<'_> {
                 "the snapshot before frame {}, with which this branch begins, is gone or damaged",
                 self.run.first_frame()
             );
-            let help =
-                warnings.first().cloned().unwrap_or_else(|| "branch again from the run that it came from".to_owned());
+            let other = || "branch again from the run that it came from".to_owned();
+            let help = passed.first().map_or_else(other, ToString::to_string);
             return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
         }
+        let warnings = instead(passed, "the run's beginning");
         let (collector, events) = Default::default();
         Ok(Arrival { simulation: self.build()?, collector, events, tables: None, warnings })
     }

@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 
 use base64::Engine as _;
+use bevy_ecs::world::World;
 use serde::Serialize;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{AgentId, FrameRecord};
 use wasm_engine_systems::look;
 
+use super::ending::{self, Ending};
 use super::{Shown, kind_name, sender_name, table};
 use crate::files::hex;
 use crate::problem::{Problem, thousands};
-use crate::scenario::Scenario;
+use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 
 /// Rows of a dump that a text shows, of 16 bytes each.
@@ -32,6 +34,10 @@ pub(super) struct AgentJson {
     restarts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart_frame: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Ending>,
+    #[serde(skip)]
+    first_frame: u64,
     /// What came in this frame.
     inbox: Vec<MailJson>,
     /// What waits because it couldn't be handed over.
@@ -60,16 +66,18 @@ struct StringJson {
 }
 
 impl AgentJson {
+    /// `ended` is said of an agent that has.
     pub fn new(
-        scenario: &Scenario,
+        run: &OpenRun,
         record: &FrameRecord,
         simulation: &mut Simulation,
         id: AgentId,
+        ended: Option<Ending>,
     ) -> Result<Self, Problem> {
+        let scenario = &run.scenario;
         let name = scenario.agent_name(id);
         let Some(agent) = look::agent(simulation.world(), id) else {
-            let what = format!("there is no agent {name} after frame {}", record.frame);
-            return Err(Problem::new(what).key("--agent").help("it wasn't spawned yet, or another one has its place"));
+            return Err(absence(run, record, simulation.world(), id, ended));
         };
         let mail = |mail: Vec<(MessageHeader, &[u8])>| {
             let mail = mail.into_iter().map(|(header, payload)| MailJson {
@@ -93,6 +101,8 @@ impl AgentJson {
             faults: faults.faults,
             restarts: faults.restarts,
             restart_frame: Some(faults.restart_frame).filter(|&frame| frame > record.frame),
+            ended,
+            first_frame: run.first_frame(),
             inbox,
             waiting,
             memory_bytes: memory.len(),
@@ -102,6 +112,28 @@ impl AgentJson {
             memory,
         })
     }
+}
+
+/// Why an agent isn't there after a frame.
+fn absence(run: &OpenRun, record: &FrameRecord, world: &World, id: AgentId, ended: Option<Ending>) -> Problem {
+    let scenario = &run.scenario;
+    let name = scenario.agent_name(id);
+    let problem = |what: String, help: String| Problem::new(what).key("--agent").help(help);
+    if let (Some(ended), Some(there)) = (&ended, ending::next(world, id)) {
+        let there = scenario.agent_name(there);
+        let earlier = ended.frame.map(|frame| format!("; for {name} itself, use --at {frame} or an earlier frame"));
+        let help = format!("--agent '{there}' shows that one{}", earlier.unwrap_or_default());
+        let what = format!("{}; {there} has its place now", ended.sentence(&name, run.first_frame()));
+        return problem(what, help);
+    }
+    let what = format!("there is no agent {name} after frame {}", record.frame);
+    let places = scenario.group(id.group()).map_or(0, |group| group.agents_max);
+    let help = match ending::in_place(world, id) {
+        Some(there) => format!("it isn't spawned yet: {} has its place", scenario.agent_name(there)),
+        None if id.ordinal() < places => "it isn't spawned yet".to_owned(),
+        None => format!("the group has room for {} agents, numbered from 0", thousands(places)),
+    };
+    problem(what, help)
 }
 
 /// As a number is written: the highest byte first.
@@ -138,6 +170,9 @@ impl Shown for AgentJson {
             let _ = write!(text, ", starts again in frame {frame}");
         }
         text.push('\n');
+        if let Some(ended) = &self.ended {
+            let _ = writeln!(text, "{}", ended.sentence(&self.agent, self.first_frame));
+        }
         for (what, mail) in
             [("came to its mailbox in this frame", &self.inbox), ("waits in its mailbox", &self.waiting)]
         {

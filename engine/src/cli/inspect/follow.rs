@@ -4,6 +4,7 @@ use serde::Serialize;
 use wasm_engine_components::{AgentId, FrameRecord, Lifecycle};
 use wasm_engine_systems::look;
 
+use super::ending::{self, Ending};
 use super::{NotStarted, Shown, table, warn};
 use crate::simulation::Simulation;
 use crate::time_travel::{Traveller, watch};
@@ -11,6 +12,13 @@ use crate::time_travel::{Traveller, watch};
 #[derive(Serialize)]
 pub(super) struct FollowJson {
     agent: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Ending>,
+    /// The frame in which another agent got its place; none where that was before the first frame of a branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_frame: Option<u64>,
+    #[serde(skip)]
+    first_frame: u64,
     frames: Vec<FrameJson>,
 }
 
@@ -31,13 +39,28 @@ struct FrameJson {
 /// Follows an agent through the run.
 pub(super) fn follow(traveller: &Traveller<'_>, agent: AgentId) -> Result<FollowJson, NotStarted> {
     let (mut frames, mut before) = (Vec::new(), None);
+    let (mut ended, mut next) = (None, None);
     let run = traveller.run;
     let mut visit = |record: &FrameRecord, simulation: &mut Simulation| {
         frames.extend(frame(record, simulation, agent, &mut before));
+        if ended.is_none() && ending::has_ended(simulation.world(), agent) {
+            ended = Some(record.frame);
+        }
+        if ended.is_some() && next.is_none() {
+            next = ending::next(simulation.world(), agent).map(|next| (record.frame, next));
+        }
     };
     let arrival = watch(traveller, run.first_frame(), run.end_frame(), &mut visit)?;
     warn(&arrival.warnings);
-    Ok(FollowJson { agent: run.scenario.agent_name(agent), frames })
+    let first_frame = run.first_frame();
+    let is_earlier = ended == Some(first_frame) && ending::ended_before(traveller, agent)?;
+    let ended = ended.map(|frame| Ending {
+        frame: Some(frame).filter(|_| !is_earlier),
+        next: next.map(|(_, next)| run.scenario.agent_name(next)),
+    });
+    // Who had the place before the run's first frame got it in none of these.
+    let next_frame = next.map(|(frame, _)| frame).filter(|&frame| !is_earlier || frame > first_frame);
+    Ok(FollowJson { agent: run.scenario.agent_name(agent), ended, next_frame, first_frame, frames })
 }
 
 /// What a frame was for the agent; `None` if it was nothing.
@@ -67,8 +90,18 @@ fn frame(
 
 impl Shown for FollowJson {
     fn text(&self) -> String {
-        if self.frames.is_empty() {
-            return format!("there was no agent {} in this run\n", self.agent);
+        let end = self.ended.as_ref().map_or_else(String::new, |ended| {
+            let next = match (&ended.next, self.next_frame) {
+                (Some(next), Some(frame)) => format!("; {next} has its place from frame {frame} on"),
+                (Some(next), None) => format!("; {next} has its place"),
+                (None, _) => String::new(),
+            };
+            format!("{}{next}\n", ended.sentence(&self.agent, self.first_frame))
+        });
+        match (self.frames.is_empty(), end.is_empty()) {
+            (true, true) => return format!("there was no agent {} in this run\n", self.agent),
+            (true, false) => return end,
+            _ => {}
         }
         let row = |frame: &FrameJson| {
             let numbers = [frame.received, frame.sent, frame.waiting, frame.logged, frame.recorded];
@@ -79,6 +112,7 @@ impl Shown for FollowJson {
         };
         let rows: Vec<_> = self.frames.iter().map(row).collect();
         let columns = ["frame", "state", "received", "sent", "waiting", "logged", "recorded", "fault"];
-        format!("{}, in the frames in which something happened to it\n\n{}", self.agent, table(&columns, &rows))
+        let table = table(&columns, &rows);
+        format!("{}, in the frames in which something happened to it\n\n{table}{end}", self.agent)
     }
 }

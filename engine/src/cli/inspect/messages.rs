@@ -7,6 +7,7 @@ use wasm_engine_components::{AgentId, FrameRecord, GroupId, TopicId};
 use wasm_engine_systems::look::{self, SeenMessage, SeenRecipient};
 
 use super::{Shown, kind_name, sender_name, table};
+use crate::problem::thousands;
 use crate::scenario::Scenario;
 use crate::simulation::Simulation;
 
@@ -16,6 +17,9 @@ const LISTED_MAX: usize = 1_000;
 #[derive(Serialize)]
 pub(super) struct MessagesJson {
     frame: u64,
+    /// The agent whose messages these are; none where they are everybody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
     messages: Vec<MessageJson>,
 }
 
@@ -31,7 +35,9 @@ pub(super) struct MessageJson {
     pub correlation: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'static str>,
-    payload_base64: String,
+    /// None where it was refused at once: then its payload wasn't kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
 }
 
 impl MessagesJson {
@@ -41,7 +47,8 @@ impl MessagesJson {
             agent.is_none_or(|id| message.header.sender == id.0 || message.to == SeenRecipient::Agent(id))
         };
         let messages = look::sent(simulation.world()).into_iter().filter(is_meant);
-        Self { frame: record.frame, messages: messages.map(|message| shown(scenario, &message)).collect() }
+        let messages = messages.map(|message| shown(scenario, &message)).collect();
+        Self { frame: record.frame, agent: agent.map(|id| scenario.agent_name(id)), messages }
     }
 }
 
@@ -67,6 +74,7 @@ fn shown(scenario: &Scenario, message: &SeenMessage<'_>) -> MessageJson {
         }
         SeenRecipient::TakenBack => ("nobody".to_owned(), None, Some("over_budget")),
     };
+    let is_kept = !matches!(message.to, SeenRecipient::Refused(..));
     MessageJson {
         sender: sender_name(scenario, message.header.sender),
         recipient,
@@ -76,12 +84,20 @@ fn shown(scenario: &Scenario, message: &SeenMessage<'_>) -> MessageJson {
         sequence: message.header.sequence,
         correlation: message.header.correlation,
         refused,
-        payload_base64: base64::engine::general_purpose::STANDARD.encode(message.payload),
+        payload_base64: is_kept.then(|| base64::engine::general_purpose::STANDARD.encode(message.payload)),
     }
 }
 
 impl Shown for MessagesJson {
     fn text(&self) -> String {
+        let Self { frame, agent, messages } = self;
+        match (agent, messages.is_empty()) {
+            (None, true) => return format!("no message was sent in frame {frame}\n"),
+            (Some(agent), true) => {
+                return format!("in frame {frame}, {agent} sent no message, and nobody sent one to it alone\n");
+            }
+            _ => {}
+        }
         let row = |message: &MessageJson| {
             vec![
                 message.sender.clone(),
@@ -92,11 +108,15 @@ impl Shown for MessagesJson {
                 message.refused.unwrap_or_default().to_owned(),
             ]
         };
-        let rows: Vec<_> = self.messages.iter().take(LISTED_MAX).map(row).collect();
+        let rows: Vec<_> = messages.iter().take(LISTED_MAX).map(row).collect();
         let columns = ["sender", "recipient", "topic", "kind", "bytes", "refused"];
-        let mut text =
-            format!("{} messages sent in frame {}\n\n{}", self.messages.len(), self.frame, table(&columns, &rows));
-        if let Some(more) = self.messages.len().checked_sub(LISTED_MAX).filter(|&more| more > 0) {
+        let count = match messages.len() {
+            1 => "1 message".to_owned(),
+            many => format!("{} messages", thousands(many)),
+        };
+        let of_whom = agent.as_ref().map(|agent| format!(" by {agent}, or to it alone")).unwrap_or_default();
+        let mut text = format!("{count} sent in frame {frame}{of_whom}\n\n{}", table(&columns, &rows));
+        if let Some(more) = messages.len().checked_sub(LISTED_MAX).filter(|&more| more > 0) {
             text.push_str(&format!("and {more} more: --summary json has them all\n"));
         }
         text

@@ -2,6 +2,7 @@
 //! messages of a frame. The frames since the last snapshot are run again for it.
 
 mod agent;
+mod ending;
 mod follow;
 mod messages;
 mod state;
@@ -70,7 +71,11 @@ fn run(args: &InspectArgs) -> Result<(), NotStarted> {
         (Some(agent), None, false) => print(args, &follow::follow(&traveller, agent)?),
         (Some(agent), _, false) => {
             let (record, mut simulation) = after(&traveller, at)?;
-            let shown = agent::AgentJson::new(&run.scenario, &record, &mut simulation, agent);
+            let ended = match ending::has_ended(simulation.world(), agent) {
+                true => Some(ending::ending(&traveller, &run.scenario, simulation.world(), agent, at)?),
+                false => None,
+            };
+            let shown = agent::AgentJson::new(&run, &record, &mut simulation, agent, ended);
             print(args, &shown.map_err(RunError::Input)?)
         }
         (agent, _, true) => {
