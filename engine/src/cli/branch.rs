@@ -59,7 +59,8 @@ fn run(args: &BranchArgs) -> Result<(PathBuf, Outcome), NotStarted> {
         frames: args.frames.frames,
         snapshot_every: args.snapshots.snapshot_every,
     };
-    let branched = branch(&traveller, &options, &place, &interrupt.flag).map_err(|error| match error {
+    let branched = branch(&traveller, &options, &place, &interrupt.flag, &mut |line| eprintln!("{line}"));
+    let branched = branched.map_err(|error| match error {
         BranchError::Stop(stop) => NotStarted::from(stop),
         BranchError::Scenario(problems) => NotStarted::Input(problems),
     })?;

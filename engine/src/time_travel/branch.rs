@@ -49,7 +49,8 @@ pub struct Branched {
     pub warnings: Vec<String>,
 }
 
-/// Prepares a branch: the first run's state is made, and the new run directory, which begins with it.
+/// Prepares a branch: the first run's state is made, and the new run directory, which begins with it. `say` is told what
+/// [`Simulation::new`] tells.
 ///
 /// # Errors
 /// The first run can't be opened there; the parameters don't fit it; the folder can't be written; or a frame comes out
@@ -59,6 +60,7 @@ pub fn branch(
     options: &BranchOptions,
     place: &Place,
     interrupted: &Arc<AtomicBool>,
+    say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Branched, BranchError> {
     let run = traveller.run;
     check_frame(run, options.at)?;
@@ -69,7 +71,7 @@ pub fn branch(
     warnings.append(&mut arrival.warnings);
     let state = arrival.simulation.save();
     check_modules(run, &scenario)?;
-    let simulation = take_up(traveller, &scenario, &state)?;
+    let simulation = take_up(traveller, &scenario, &state, say)?;
 
     let is_same_input = scenario.input == run.scenario.input;
     let kept = if is_same_input { kept_from(run, options.at)? } else { None };
@@ -165,11 +167,15 @@ fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
 }
 
 /// A simulation of the branch's scenario, in the first run's state.
-fn take_up(traveller: &Traveller<'_>, scenario: &Scenario, state: &SavedState) -> Result<Simulation, RunError> {
+fn take_up(
+    traveller: &Traveller<'_>,
+    scenario: &Scenario,
+    state: &SavedState,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Simulation, RunError> {
     let digest_memories = traveller.run.manifest.digest == "full";
     let options = SimulationOptions { digest_memories, first_frame: state.frame, ..traveller.options.clone() };
-    let built =
-        Simulation::with_plugins(scenario, &options, &mut |line| eprintln!("{line}"), |app| (traveller.author)(app));
+    let built = Simulation::with_plugins(scenario, &options, say, |app| (traveller.author)(app));
     let mut simulation = built.map_err(|error| error.of_run(&scenario.path))?;
     let restored = simulation.restore(&state.world, std::slice::from_ref(&state.guests));
     restored.map_err(|error| {
