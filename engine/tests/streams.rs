@@ -19,8 +19,29 @@ fn path(name: &str) -> String {
     root().join(name).to_str().unwrap().to_owned()
 }
 
+/// The tour's events, and one that swaps in the frame in which the scenario swaps the same group.
 fn events() -> String {
-    fs::read_to_string(path("agents/scenarios/kernel-tour/orders.jsonl")).unwrap()
+    let text = fs::read_to_string(path("agents/scenarios/kernel-tour/orders.jsonl")).unwrap();
+    let mut lines: Vec<_> = text.lines().map(|line| (frame(line), line)).collect();
+    lines.push((100, r#"{"frame": 100, "command": "swap", "group": "sleepers", "module": "sleeper"}"#));
+    lines.sort_by_key(|&(frame, _)| frame);
+    lines.into_iter().map(|(_, line)| format!("{line}\n")).collect()
+}
+
+/// The frame of a line.
+fn frame(line: &str) -> u64 {
+    serde_json::from_str::<Value>(line).unwrap()["frame"].as_u64().unwrap_or(0)
+}
+
+/// Waits until a run's table of frames has that many.
+fn wait_for_frames(run: &Path, frames: usize) {
+    for _ in 0..1_500 {
+        if fs::read_to_string(run.join("frames.jsonl")).is_ok_and(|text| text.lines().count() >= frames) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{} has no {frames} frames", run.display());
 }
 
 /// A command that is given a text on standard input, which then ends.
@@ -52,7 +73,8 @@ fn a_stopped_run_of_standard_input_goes_on_and_counts_each_event_once() {
     let folder = folder.path();
     let tour = path(TOUR);
     let whole = told(&fed(folder, &["run", &tour, "--input", "-", "--out", "whole"], &events()));
-    let file = told(&fed(folder, &["run", &tour, "--out", "file"], ""));
+    fs::write(folder.join("events.jsonl"), events()).unwrap();
+    let file = told(&fed(folder, &["run", &tour, "--input", "events.jsonl", "--out", "file"], ""));
     assert_eq!((&whole["digest"], &whole["events"]), (&file["digest"], &file["events"]));
     assert!(whole["events"]["delivered"].as_u64().unwrap() > 5, "{}", whole["events"]);
     for (run, every) in [("with-snapshots", "7"), ("without", "1000")] {
@@ -61,7 +83,6 @@ fn a_stopped_run_of_standard_input_goes_on_and_counts_each_event_once() {
         // All of them again, or, another time, those that weren't taken.
         let end = told(&fed(folder, &["resume", run, "--frames", "130"], &events()));
         assert_eq!(end["frames"], 130);
-        let frame = |line: &str| serde_json::from_str::<Value>(line).unwrap()["frame"].as_u64().unwrap_or(0);
         let rest: String = events().lines().filter(|line| frame(line) >= 130).map(|line| format!("{line}\n")).collect();
         let end = told(&fed(folder, &["resume", run, "--frames", "200"], &rest));
         assert_eq!((&end["digest"], &end["events"]), (&whole["digest"], &whole["events"]), "{run}");
@@ -87,10 +108,45 @@ fn a_branch_keeps_the_events_that_nobody_can_give_it_again() {
     for run in ["branch", "twice"] {
         assert_eq!(told(&fed(folder, &["replay", run], ""))["digest"], whole["digest"]);
     }
-    fs::remove_file(folder.join("branch/snapshots/0000000020.wes")).unwrap();
-    let refused = fed(folder, &["resume", "branch", "--frames", "210"], "");
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(stderr(&refused).contains("branch again from the first run"), "{}", stderr(&refused));
+    // The snapshot in which they are is another run's, and then isn't there.
+    let first = "snapshots/0000000020.wes";
+    told(&fed(folder, &["run", &path(TOUR), "--input", "-", "--seed", "2", "--out", "other"], &events()));
+    told(&fed(folder, &["branch", "other", "--at", "20", "--out", "other-branch"], ""));
+    fs::copy(folder.join("other-branch").join(first), folder.join("branch").join(first)).unwrap();
+    for why in ["isn't the snapshot that this branch begins with", "can't be opened"] {
+        let refused = fed(folder, &["resume", "branch", "--frames", "210"], "");
+        assert_eq!(refused.status.code(), Some(2));
+        let said = stderr(&refused);
+        assert!(said.contains(why) && said.contains("branch again from the first run"), "{said}");
+        fs::remove_file(folder.join("branch").join(first)).unwrap_or_default();
+    }
+}
+
+/// The lines of a frame that was waiting for more of them, when the run was asked to end, count for the run that goes on.
+#[test]
+fn lines_of_a_frame_that_was_not_run_are_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let whole = told(&fed(folder, &["run", &path(TOUR), "--input", "-", "--out", "whole"], &events()));
+    let mut child = wasm_engine(folder)
+        .args(["run", &path(TOUR), "--input", "-", "--out", "run", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let some: String = events().lines().filter(|line| frame(line) <= 120).map(|line| format!("{line}\n")).collect();
+    stdin.write_all(some.as_bytes()).unwrap();
+    wait_for_frames(&folder.join("run"), 120);
+    // Its last snapshot is taken before frame 120, of which some lines were read.
+    common::signal(&child, libc::SIGUSR1);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    common::signal(&child, libc::SIGINT);
+    assert!(child.wait().unwrap().code().is_some());
+    drop(stdin);
+    assert!(folder.join("run/snapshots/0000000120.wes").exists());
+    let resumed = told(&fed(folder, &["resume", "run"], &events()));
+    assert_eq!((&resumed["digest"], &resumed["events"]), (&whole["digest"], &whole["events"]));
 }
 
 #[test]
@@ -104,14 +160,10 @@ fn a_branch_of_standard_input_ends_when_it_is_asked_to() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let frames = folder.join("branch/frames.jsonl");
-    let begun = (0..3_000).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        frames.metadata().is_ok_and(|file| file.len() > 1_000)
-    });
+    wait_for_frames(&folder.join("branch"), 5);
     common::signal(&child, libc::SIGINT);
     let status = child.wait().unwrap();
-    assert!(begun && status.code().is_some(), "{status}");
+    assert!(status.code().is_some(), "{status}");
     assert!(folder.join("branch/summary.json").exists());
     let replayed = told(&fed(folder, &["replay", "branch"], ""));
     assert_eq!(replayed["identical"], true);
@@ -142,6 +194,16 @@ fn events_of_a_pipe_are_those_of_standard_input_under_another_name() {
     assert_eq!(told(&fed(folder, &["replay", "run"], ""))["digest"], whole["digest"]);
     let branch = told(&fed(folder, &["branch", "run", "--at", "30", "--out", "branch"], ""));
     assert_eq!(branch["digest"], whole["digest"]);
+    // Nor when it is only the summary that is missing.
+    fs::remove_file(folder.join("run/summary.json")).unwrap();
+    assert_eq!(told(&fed(folder, &["resume", "run"], ""))["digest"], whole["digest"]);
+    // A branch keeps its events, whatever is under the pipe's name by now.
+    fs::remove_file(&pipe).unwrap();
+    fs::write(&pipe, "").unwrap();
+    told(&fed(folder, &["branch", "run", "--at", "30", "--frames", "90", "--out", "stopped"], ""));
+    assert!(!fs::read_to_string(folder.join("stopped/manifest.toml")).unwrap().contains("input_sha256"));
+    let resumed = told(&fed(folder, &["resume", "stopped", "--frames", "200"], ""));
+    assert_eq!(resumed["digest"], whole["digest"]);
     // The pipe of a run that was read from a file: nobody waits for a writer.
     let file = folder.join("orders.jsonl");
     fs::write(&file, events()).unwrap();
@@ -151,4 +213,35 @@ fn events_of_a_pipe_are_those_of_standard_input_under_another_name() {
     let refused = fed(folder, &["resume", "of-file", "--frames", "200"], "");
     assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).contains("orders.jsonl: isn't a file any more"), "{}", stderr(&refused));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_waits_for_a_pipe_ends_when_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    common::pipe(&folder.join("events"));
+    for (out, has_writer) in [("nobody", false), ("silent", true)] {
+        let mut child = wasm_engine(folder)
+            .args(["run", &path(TOUR), "--input", "events", "--out", out, "--quiet"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let writer = has_writer.then(|| {
+            let mut writer = fs::OpenOptions::new().write(true).open(folder.join("events")).unwrap();
+            writer.write_all(b"{\"frame\": 9, \"command\": \"pause\", \"agent\": \"sleepers/0\"}\n").unwrap();
+            wait_for_frames(&folder.join(out), 9);
+            writer
+        });
+        let manifest = folder.join(out).join("manifest.toml");
+        let begun = (0..1_500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            manifest.exists()
+        });
+        common::signal(&child, libc::SIGINT);
+        assert!(child.wait().unwrap().code().is_some() && begun);
+        drop(writer);
+        assert!(folder.join(out).join("summary.json").exists(), "{out}");
+    }
 }

@@ -99,6 +99,7 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     let run_options = RunOptions {
         record: !args.no_record,
         snapshot_every: args.snapshots.snapshot_every,
+        streams: !source.repeats(),
         ..RunOptions::new(&simulation, args.digest.name())
     };
     let run_dir = RunDir::create(&place, &scenario, &run_options)?;

@@ -298,6 +298,7 @@ mod tests {
             inference: None,
             compared,
             comparison: Comparison { memories: vec![memory], memories_cut: true, ..Comparison::default() },
+            trouble: None,
         }
     }
 

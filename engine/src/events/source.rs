@@ -14,7 +14,7 @@ use super::directory::Directory;
 use super::kept::{KeptFrame, KeptInputs};
 use super::line::{Input, Line};
 use super::reader::{Lines, ReadError};
-use super::stdin::InterruptibleStdin;
+use super::stream::InterruptibleReader;
 use crate::frame_loop::FrameSource;
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
@@ -35,9 +35,9 @@ impl EventCounts {
     #[must_use]
     pub const fn plus(&self, other: &Self) -> Self {
         Self {
-            delivered: self.delivered + other.delivered,
-            disabled: self.disabled + other.disabled,
-            late: self.late + other.late,
+            delivered: self.delivered.saturating_add(other.delivered),
+            disabled: self.disabled.saturating_add(other.disabled),
+            late: self.late.saturating_add(other.late),
         }
     }
 
@@ -64,6 +64,8 @@ pub struct EventSource {
     swaps: Vec<(u64, Swap)>,
     next_swap: usize,
     frames: u64,
+    /// Whether all events can be read again from where they come.
+    repeats: bool,
     /// Events of earlier frames have been taken already.
     first_frame: u64,
     interrupted: Arc<AtomicBool>,
@@ -76,33 +78,48 @@ pub struct EventSource {
 /// The file can't be read, or a line of it is wrong.
 pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSource, Problem> {
     let mut source = EventSource::kept(scenario, Vec::new(), interrupted);
+    source.repeats = true;
     let Some(path) = &scenario.input else { return Ok(source) };
+    let interrupted = Arc::clone(&source.interrupted);
     let input: Box<dyn Read + Send> = if scenario.reads_standard_input() {
+        source.repeats = false;
         source.path = PathBuf::from("standard input");
-        Box::new(InterruptibleStdin::start(Arc::clone(&source.interrupted)))
+        Box::new(InterruptibleReader::start(|| Ok(std::io::stdin().lock()), interrupted))
+    } else if is_file(path)? {
+        source.counts.late = source.check(open_file(path)?)?;
+        Box::new(open_file(path)?)
     } else {
-        let file = open_file(path)?;
-        if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            source.counts.late = source.check(file)?;
-            Box::new(open_file(path)?)
-        } else {
-            Box::new(file)
-        }
+        source.repeats = false;
+        let path = path.clone();
+        // A pipe may have nobody yet who writes to it.
+        Box::new(InterruptibleReader::start(move || File::open(path), interrupted))
     };
     source.lines = Some(Lines::new(Box::new(BufReader::new(input)), &source.path));
     Ok(source)
 }
 
-fn open_file(path: &Path) -> Result<File, Problem> {
-    let problem = |what: String| Problem::new(what).file(path).help("name an events file, or `-` for standard input");
-    match File::open(path) {
-        Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_dir()) => {
-            Err(problem("is a folder, an events file is needed".to_owned()))
-        }
-        Ok(file) => Ok(file),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(problem("doesn't exist".to_owned())),
-        Err(error) => Err(problem(format!("can't be read: {error}"))),
+/// Whether there is a file, and not a pipe or a device, from which everything can be read twice.
+fn is_file(path: &Path) -> Result<bool, Problem> {
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    match metadata.is_dir() {
+        true => Err(no_events(path, "is a folder, an events file is needed".to_owned())),
+        false => Ok(metadata.is_file()),
     }
+}
+
+fn open_file(path: &Path) -> Result<File, Problem> {
+    File::open(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => no_events(path, "doesn't exist".to_owned()),
+        _ => no_events(path, format!("can't be read: {error}")),
+    }
+}
+
+fn no_events(path: &Path, what: String) -> Problem {
+    Problem::new(what).file(path).help("name an events file, or `-` for standard input")
 }
 
 impl EventSource {
@@ -117,6 +134,7 @@ impl EventSource {
             swaps: scenario.swaps.iter().filter_map(|entry| Some((entry.frame?, entry.swap))).collect(),
             next_swap: 0,
             frames: scenario.frames,
+            repeats: false,
             first_frame: 0,
             interrupted,
             counts: EventCounts::default(),
@@ -130,6 +148,12 @@ impl EventSource {
         self.first_frame = frame;
         self.counts = EventCounts { late: self.counts.late, ..counts };
         self
+    }
+
+    /// Whether all its events can be read again from where they come. Those of standard input, of a pipe or a device can't, nor those
+    /// that were kept.
+    pub const fn repeats(&self) -> bool {
+        self.repeats
     }
 
     /// Where the events come from, for people.
@@ -165,6 +189,16 @@ impl EventSource {
     /// # Errors
     /// The events can't be read, or a line of them is wrong.
     pub(crate) fn inputs(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
+        let before = self.counts;
+        let inputs = self.read_inputs(frame);
+        if !matches!(inputs, Ok(Some(_))) {
+            // What was read of them is given to no frame.
+            self.counts = before;
+        }
+        inputs
+    }
+
+    fn read_inputs(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
         let mut inputs = FrameInputs { swaps: self.swaps_of(frame), ..FrameInputs::default() };
         if let Some(mut kept) = self.kept.of(frame) {
             inputs.swaps.append(&mut kept.inputs.swaps);

@@ -43,6 +43,8 @@ pub struct RunOptions {
     pub record: bool,
     /// A snapshot after each so many frames, instead of the engine's own measure.
     pub snapshot_every: Option<u64>,
+    /// Whether its events, if there are any, can't be read again where they come from: [`EventSource::repeats`] says it.
+    pub streams: bool,
     /// Where the run comes from, if it is a branch of another.
     pub branch: Option<Branch>,
 }
@@ -351,7 +353,7 @@ fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128) 
         return Ok(());
     }
     line("input", &path_text(input));
-    if input.is_file() {
+    if !options.streams {
         let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(input);
         line("input_sha256", &toml_string(&sha256_of_file(input).map_err(unreadable)?));
     }

@@ -85,6 +85,8 @@ pub struct RunDir {
     batch_since: Instant,
     digest: Digest,
     gate: Gate,
+    /// Whether what comes from outside can't be had again.
+    streams: bool,
     /// Held as long as this; of a run that goes on, by who opened it.
     _lock: Option<RunLock>,
 }
@@ -145,7 +147,7 @@ impl RunDir {
         replace_file(&path.join(manifest::NAME), manifest.as_bytes())?;
         let before = options.branch.as_ref().map_or(Digest(0), Branch::digest_before);
         let thin = options.snapshot_every.is_none();
-        Self::start(path, Some(lock), journal, tables, before, (thin, first_frame))
+        Self::start(path, Some(lock), journal, tables, before, (thin, first_frame, options.streams))
     }
 
     /// Opens the directory of a run that is to go on, which has the digest `digest` after its last whole frame. What was written
@@ -183,7 +185,7 @@ impl RunDir {
         }
         // The open run holds the lock.
         let thin = run.manifest.snapshot_every.is_none();
-        Self::start(path.clone(), None, Some(journal), tables, digest, (thin, run.first_frame()))
+        Self::start(path.clone(), None, Some(journal), tables, digest, (thin, run.first_frame(), !run.events_repeat()))
     }
 
     fn start(
@@ -192,7 +194,7 @@ impl RunDir {
         journal: Option<JournalWriter>,
         tables: Tables,
         digest: Digest,
-        (thin, first_frame): (bool, u64),
+        (thin, first_frame, streams): (bool, u64, bool),
     ) -> Result<Self, RunError> {
         let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), thin, first_frame);
         let thread = WriterThread::start(Writer::new(journal, tables, snapshots))?;
@@ -203,6 +205,7 @@ impl RunDir {
             batch_since: Instant::now(),
             digest,
             gate: Gate::default(),
+            streams,
             _lock: lock,
         })
     }
@@ -218,14 +221,13 @@ impl RunDir {
     /// A file can't be written: this one's, or an earlier frame's.
     pub fn append(&mut self, entry: Entry) -> Result<(), RunError> {
         self.digest = entry.record.digest;
-        // What came from outside can't be had again: it doesn't wait.
-        let at_once = !entry.inputs.is_empty();
         if self.batch.is_empty() {
             self.batch_since = Instant::now();
         }
         self.batch.push(entry);
-        let due = self.batch.len() == BATCH_FRAMES_MAX || self.batch_since.elapsed() >= BATCH_PERIOD;
-        if at_once || due { self.hand_over() } else { Ok(()) }
+        // What can't be had again doesn't wait; nor is there a next frame yet, where it is waited for.
+        let due = self.streams || self.batch.len() == BATCH_FRAMES_MAX || self.batch_since.elapsed() >= BATCH_PERIOD;
+        if due { self.hand_over() } else { Ok(()) }
     }
 
     fn hand_over(&mut self) -> Result<(), RunError> {
@@ -236,9 +238,10 @@ impl RunDir {
         self.thread.send(Item::Frames(batch))
     }
 
-    /// Waits until no other snapshot is being written: before its state is copied.
-    fn pass(&self) -> Pass {
-        self.gate.pass()
+    /// Waits until no other snapshot is being written: before its state is copied. Frames so far don't wait with it.
+    fn pass(&mut self) -> Result<Pass, RunError> {
+        self.hand_over()?;
+        Ok(self.gate.pass())
     }
 
     /// Writes a snapshot of the state after the frames so far.

@@ -84,19 +84,18 @@ impl OpenRun {
     pub(crate) fn check_input(&self) -> Result<(), Problem> {
         let (Some(input), Some(stated)) = (&self.manifest.input, &self.manifest.input_sha256) else { return Ok(()) };
         let path = Path::new(input);
-        let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(path);
+        let problem = |what: String| {
+            let help = "put it back as it was; what was recorded can still be replayed";
+            Problem::new(what).file(path).help(help)
+        };
         if path.exists() && !path.is_file() {
-            let what = "isn't a file any more, and was one when the run was recorded";
-            return Err(Problem::new(what)
-                .file(path)
-                .help("put it back as it was; what was recorded can still be replayed"));
+            return Err(problem("isn't a file any more, and was one when the run was recorded".to_owned()));
         }
-        let found = files::sha256_of_file(path).map_err(unreadable)?;
+        let found = files::sha256_of_file(path).map_err(|error| problem(format!("can't be read: {error}")))?;
         if &found == stated {
             return Ok(());
         }
-        let what = format!("was changed since the run: its sha256 is {found}, and was {stated}");
-        Err(Problem::new(what).file(path).help("put it back as it was; what was recorded can still be replayed"))
+        Err(problem(format!("was changed since the run: its sha256 is {found}, and was {stated}")))
     }
 
     /// Whether the run's events can be read again where they came from. Those of standard input, of a pipe or a device can't.

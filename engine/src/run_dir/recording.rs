@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use wasm_engine_components::{FrameInputs, FrameRecord};
 
-use super::gate::Pass;
 use super::{COLLECTED, Entry, RunDir};
 use crate::events::EventCounts;
 use crate::frame_loop::{FrameSink, FrameSource};
 use crate::problem::RunError;
-use crate::simulation::{Simulation, StateCopy};
+use crate::simulation::Simulation;
 use crate::summary::{Collector, Summary};
 
 /// Least time between two snapshots, where nobody says how often.
@@ -90,7 +89,8 @@ impl Recording {
         let snapshots = snapshots.map(|every| Snapshots {
             every,
             last: Instant::now(),
-            last_frame: None,
+            // What begins here begins with a state that is there already.
+            last_frame: Some(simulation.next_frame()),
             cost: Duration::ZERO,
             taken: 0,
             asked: Arc::default(),
@@ -151,13 +151,12 @@ impl Recording {
         if self.snapshots.as_ref().is_some_and(|snapshots| snapshots.last_frame == frame) {
             return Ok(());
         }
-        let (state, pass) = self.copy(simulation);
-        self.run_dir.snapshot(state, self.extras(), pass)
+        self.take_snapshot(simulation)
     }
 
-    fn copy(&mut self, simulation: &mut Simulation) -> (StateCopy, Pass) {
+    fn take_snapshot(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
         let full = self.snapshots.as_ref().is_none_or(|snapshots| snapshots.taken.is_multiple_of(CHAIN_MAX));
-        let pass = self.run_dir.pass();
+        let pass = self.run_dir.pass()?;
         let started = Instant::now();
         let state = simulation.copy(full);
         if let Some(snapshots) = &mut self.snapshots {
@@ -167,7 +166,7 @@ impl Recording {
             snapshots.last_frame = Some(state.frame);
             snapshots.cost = started.elapsed();
         }
-        (state, pass)
+        self.run_dir.snapshot(state, self.extras(), pass)
     }
 
     /// What a run that goes on from a snapshot wants to know besides the state.
@@ -184,9 +183,8 @@ impl Recording {
         let frame = simulation.next_frame();
         let is_due = |snapshots: &Snapshots| {
             // One of the same frame would go on from the file that it replaces.
-            snapshots.every.is_none()
-                && snapshots.last.elapsed() >= LAST_PERIOD_MIN
-                && snapshots.last_frame != Some(frame)
+            let is_old = || snapshots.every.is_none() && snapshots.last.elapsed() >= LAST_PERIOD_MIN;
+            (snapshots.asked.load(Ordering::Relaxed) || is_old()) && snapshots.last_frame != Some(frame)
         };
         if self.snapshots.as_ref().is_some_and(is_due) {
             self.snapshot(simulation)?;
@@ -213,12 +211,8 @@ impl FrameSink for Recording {
         self.collector.add(&record);
         let is_busy = self.run_dir.is_busy();
         let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(record.frame + 1, is_busy));
-        let copy = is_due.then(|| self.copy(simulation));
         let ((inputs, counts), inference) = (self.take_inputs(), simulation.inference().take());
         self.run_dir.append(Entry { inputs, counts, inference, record, journaled: false })?;
-        match copy {
-            Some((state, pass)) => self.run_dir.snapshot(state, self.extras(), pass),
-            None => Ok(()),
-        }
+        if is_due { self.take_snapshot(simulation) } else { Ok(()) }
     }
 }

@@ -52,7 +52,8 @@ impl Chains {
     /// Removes the oldest, as long as there are too many. The last chain stays.
     pub fn thin_out(&mut self) -> Result<(), RunError> {
         while self.chains.len() > 1 && self.chains.iter().map(|chain| chain.bytes).sum::<u64>() > self.bytes_max {
-            for frame in self.chains.pop_front().into_iter().flat_map(|chain| chain.frames) {
+            // The latest first: what is left of a chain when this is cut short is whole.
+            for frame in self.chains.pop_front().into_iter().flat_map(|chain| chain.frames.into_iter().rev()) {
                 let file = snapshot::path(&self.folder, frame);
                 match std::fs::remove_file(&file) {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&file, &error)),

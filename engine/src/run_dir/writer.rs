@@ -225,6 +225,14 @@ impl SnapshotWriter {
     }
 }
 
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        // It isn't to write to a folder that is somebody else's by then. Whoever drops it without joining has an error to tell already.
+        self.sender = None;
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
 fn write(folder: &Path, snapshots: &Receiver<Box<Pending>>, thin: bool, first_frame: u64) -> Result<(), RunError> {
     let mut last: Option<SnapshotRef> = None;
     let mut tracker = PageTracker::default();
@@ -247,7 +255,8 @@ fn write(folder: &Path, snapshots: &Receiver<Box<Pending>>, thin: bool, first_fr
 }
 
 fn unsaved(folder: &Path, error: &GuestStateError) -> RunError {
-    RunError::Failed(Problem::new(format!("a snapshot can't be made: {error}")).file(folder))
+    let help = "this is a fault of the engine: report it; what was recorded up to here is whole";
+    RunError::Failed(Problem::new(format!("a snapshot can't be made: {error}")).file(folder).help(help))
 }
 
 /// What a thread came to. A panic of it is one here.

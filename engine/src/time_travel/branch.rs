@@ -85,10 +85,15 @@ pub fn branch(
             events::open(&scenario, Arc::clone(interrupted)).map_err(RunError::Input)?
         }
     };
+    if extras.is_empty() && !source.repeats() {
+        let what = "the branch's events would come from where they can't be read again, and its run's didn't";
+        return Err(RunError::Input(Problem::new(what).file(source.path()).help("write them to a file")).into());
+    }
     let source = source.starting_at(options.at, arrival.events);
     let mut run_options = RunOptions::new(&simulation, &run.manifest.digest);
     run_options.record = true;
     run_options.snapshot_every = options.snapshot_every.or(run.manifest.snapshot_every);
+    run_options.streams = !source.repeats();
     run_options.branch = Some(provenance(run, options, &state));
     let collected: Collector = arrival.collector;
     extras.push((COLLECTED.to_owned(), collected.save(&arrival.events)));

@@ -118,11 +118,13 @@ impl JournalSource {
     }
 
     fn recorded(&mut self, frame: u64) -> Result<FrameInputs, Stop> {
-        let missing = || Err(Problem::new(format!("the journal ends before frame {frame}")).file(&self.journal));
+        let (journal, help) = (&self.journal, "it was changed while it was read: try again");
+        let problem = |what: String| Problem::new(what).file(journal).help(help);
+        let missing = || Err(problem(format!("the journal ends before frame {frame}")));
         let recorded = self.frames.next().unwrap_or_else(missing)?;
         if recorded.frame != frame {
             let what = format!("the journal has frame {} where frame {frame} should be", recorded.frame);
-            return Err(Problem::new(what).file(&self.journal).into());
+            return Err(problem(what).into());
         }
         let inputs = recorded.inputs.clone();
         if let Some(Live { source, repeats: true }) = &mut self.live {
@@ -130,10 +132,13 @@ impl JournalSource {
             let again = source.inputs(frame)?.unwrap_or_default();
             if again != inputs {
                 let what = format!("the events of frame {frame} aren't those that were recorded");
-                return Err(Problem::new(what)
-                    .file(source.path())
-                    .help("put the events file back as it was when the run was recorded")
-                    .into());
+                let help = match source.repeats() {
+                    true => "put the events file back as it was when the run was recorded",
+                    false => {
+                        "the branch's first snapshot keeps them, and isn't the one that it began with: branch again"
+                    }
+                };
+                return Err(Problem::new(what).file(source.path()).help(help).into());
             }
         }
         self.counts = self.counts.plus(&recorded.counts);
@@ -190,14 +195,18 @@ impl Follower {
             return true;
         }
         match snapshot::read_digests(folder, frame) {
-            // Of this run, or nothing can be said by it.
-            Ok((digest, memories)) if digest == record.digest => simulation.memory_digest() == memories,
-            Ok(_) => true,
+            Ok((digest, memories)) if digest == record.digest => return simulation.memory_digest() == memories,
+            Ok(_) => {
+                let file = snapshot::path(folder, frame).display().to_string();
+                self.warnings.push(format!(
+                    "{file}: it isn't one of this run; agents' memories aren't checked before frame {frame}"
+                ));
+            }
             Err(problem) => {
                 self.warnings.push(format!("{problem}; agents' memories aren't checked before frame {frame}"));
-                true
             }
         }
+        true
     }
 }
 

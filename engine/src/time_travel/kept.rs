@@ -4,7 +4,7 @@
 use crate::events::{EventCounts, KeptFrame};
 use crate::journal::JournalFrame;
 use crate::problem::{Problem, RunError};
-use crate::run_dir::{INPUTS, OpenRun};
+use crate::run_dir::{Branch, INPUTS, OpenRun};
 use crate::scenario::Scenario;
 use crate::snapshot;
 
@@ -37,16 +37,19 @@ pub(super) fn kept_by(run: &OpenRun) -> Result<Option<Vec<KeptFrame>>, RunError>
         return Ok(None);
     }
     let folder = run.snapshots();
-    let snapshot = snapshot::read(&folder, run.first_frame()).map_err(|problem| {
-        RunError::Input(
-            problem.help("the branch's events are kept there, and nowhere else: branch again from the first run"),
-        )
-    })?;
-    let Some((_, bytes)) = snapshot.0.extras.iter().find(|(name, _)| name == INPUTS) else { return Ok(None) };
-    postcard::from_bytes(bytes).map(Some).map_err(|_| {
+    let help = "the branch's events are kept there, and nowhere else: branch again from the first run";
+    let problem = |what: &str| {
         let file = snapshot::path(&folder, run.first_frame());
-        RunError::Input(Problem::new("is malformed: the events that it keeps can't be read").file(&file))
-    })
+        RunError::Input(Problem::new(what).file(&file).help(help))
+    };
+    let (snapshot, _) =
+        snapshot::read(&folder, run.first_frame()).map_err(|problem| RunError::Input(problem.help(help)))?;
+    if Some(snapshot.digest) != run.manifest.branch.as_ref().map(Branch::digest_before) {
+        return Err(problem("isn't the snapshot that this branch begins with: its digest is another"));
+    }
+    let kept = snapshot.extras.iter().find(|(name, _)| name == INPUTS);
+    let kept = kept.and_then(|(_, bytes)| postcard::from_bytes(bytes).ok());
+    kept.map(Some).ok_or_else(|| problem("is malformed: the events that it keeps can't be read"))
 }
 
 /// The form in which they are kept.

@@ -55,7 +55,10 @@ pub fn replay(
     let (started, digest) = (simulation.next_frame(), simulation.digest());
     let (stop, sink, _) = traveller.follow_to(simulation, to, |follower| Watched { follower, progress, digest });
     let (checked, digest) = (sink.follower.checked, sink.digest);
-    warnings.extend(sink.follower.warnings);
+    // Of a snapshot that was passed over at the start, enough was said.
+    let file = |warning: &str| warning.split_once(": ").map(|(file, _)| file.to_owned());
+    let said: Vec<_> = warnings.iter().map(|warning| file(warning)).collect();
+    warnings.extend(sink.follower.warnings.into_iter().filter(|warning| !said.contains(&file(warning))));
     let divergence = match stop {
         Ok(()) => None,
         Err(Stop::Error(error)) => return Err(error),

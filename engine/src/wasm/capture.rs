@@ -16,9 +16,11 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::{
     WasmRuntime,
-    copy::{GuestCopy, ShardCopy, SpareBlocks},
+    copy::{GuestCopy, ShardCopy, SpareBlocks, touched},
     guest_error::GuestStateError,
     pages::{PAGE_BYTES, PageTracker, ShardPages, is_zero, page_hash},
+    resident::Resident,
+    shard::Shard,
 };
 
 /// Pages that lie together in memory: 8 MiB.
@@ -126,14 +128,7 @@ impl WasmRuntime {
 
     /// The digest that a capture would have.
     pub fn memory_digest(&mut self) -> Digest {
-        let (nothing, spare) = <(ShardPages, SpareBlocks)>::default();
-        // No more than a shard of each thread is ever copied.
-        let sums = self.copy_shards(|shard, resident| {
-            let mut part = shard.copy(resident, false, &spare).capture(&nothing, true);
-            spare.put(part.blocks.drain(..));
-            part.sum
-        });
-        digest(sums)
+        digest(self.copy_shards(|shard, resident| shard.digest(resident)))
     }
 }
 
@@ -155,6 +150,37 @@ fn joined(parts: Vec<ShardCapture>, full: bool, spare: &SpareBlocks) -> (GuestCa
 fn digest(sums: impl IntoIterator<Item = u128>) -> Digest {
     let sum = sums.into_iter().fold(0_u128, u128::wrapping_add);
     Digest(xxh3_128_with_seed(&sum.to_le_bytes(), xxh3_64(b"wasm-engine guests")))
+}
+
+impl Shard {
+    /// The sum of the agents' digests. Nothing is copied.
+    fn digest(&mut self, resident: &Resident) -> u128 {
+        let mut walk = resident.walk();
+        let (mut words, mut numbers, mut hashes) = <(Vec<_>, Vec<_>, Vec<_>)>::default();
+        let mut sum = 0_u128;
+        for (at, slot) in (0..self.hot.len()).zip(self.first_slot..) {
+            if !self.hot[at].used {
+                continue;
+            }
+            words.clear();
+            numbers.clear();
+            hashes.clear();
+            self.program.recipe.state.read_globals(&mut self.store, self.cold[at].instance, &mut words);
+            // SAFETY: the shard is borrowed and runs nothing; the slice ends with this turn.
+            let memory = unsafe { self.hot[at].slot.bytes() };
+            let (pages, _) = memory.as_chunks::<PAGE_BYTES>();
+            for number in touched(&mut walk, memory) {
+                let page = &pages[number as usize];
+                if !is_zero(page) {
+                    numbers.push(number);
+                    hashes.push(page_hash(page));
+                }
+            }
+            let shown = self.shown.get(at).copied().unwrap_or(0);
+            sum = sum.wrapping_add(agent_digest(slot, memory.len() as u64, shown, &words, (&numbers, &hashes)));
+        }
+        sum
+    }
 }
 
 impl ShardCopy {

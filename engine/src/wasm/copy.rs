@@ -1,6 +1,8 @@
 //! A copy of all guests at one moment. It is all that a run is stopped for when a snapshot is taken: which pages have changed and what the
 //! digest is, is found out afterwards, on another thread (`capture`).
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
@@ -12,6 +14,9 @@ use super::{
     resident::{Resident, Walk},
     shard::Shard,
 };
+
+/// How many copies were made by this process.
+static COPIES: AtomicU64 = AtomicU64::new(0);
 
 /// Names one copy of a runtime's guests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +34,10 @@ pub struct GuestCopy {
 
 /// Memory of earlier copies. A copy to memory that is new takes a page fault for each page, and several times as long.
 #[derive(Clone, Debug, Default)]
-pub struct SpareBlocks(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct SpareBlocks(Arc<Mutex<Blocks>>);
+
+/// By their capacities.
+type Blocks = BTreeMap<usize, Vec<Vec<u8>>>;
 
 impl SpareBlocks {
     /// Takes back what a capture no longer needs.
@@ -38,20 +46,23 @@ impl SpareBlocks {
     }
 
     pub(super) fn put(&self, blocks: impl IntoIterator<Item = PageBlock>) {
-        self.lock().extend(blocks.into_iter().map(|block| block.bytes));
+        let mut spare = self.lock();
+        for PageBlock { bytes, .. } in blocks {
+            spare.entry(bytes.capacity()).or_default().push(bytes);
+        }
     }
 
     fn block(&self, bytes: usize) -> Vec<u8> {
-        let mut block = self.lock().pop().unwrap_or_default();
-        if block.capacity() < bytes {
-            // To let it grow would copy what is in it.
-            return Vec::with_capacity(bytes);
-        }
+        // The smallest that is large enough, and none that is much too large: so all of them are never much more than all copies.
+        let mut spare = self.lock();
+        let fits = spare.range_mut(bytes..=bytes.saturating_mul(2)).find_map(|(_, blocks)| blocks.pop());
+        drop(spare);
+        let mut block = fits.unwrap_or_else(|| Vec::with_capacity(bytes));
         block.clear();
         block
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+    fn lock(&self) -> MutexGuard<'_, Blocks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,8 +104,7 @@ impl WasmRuntime {
             shard.hot.iter_mut().for_each(|hot| hot.changed = false);
             copy
         });
-        self.copies += 1;
-        let mark = CopyMark(self.copies);
+        let mark = CopyMark(COPIES.fetch_add(1, Ordering::Relaxed));
         self.copied = Some(mark);
         if since.is_none() {
             // More than all guests take is more than any copy needs.
@@ -160,7 +170,7 @@ impl Shard {
 }
 
 /// The numbers of a memory's pages that may hold anything but zeros.
-fn touched(walk: &mut Walk<'_>, memory: &[u8]) -> impl Iterator<Item = u32> {
+pub(super) fn touched(walk: &mut Walk<'_>, memory: &[u8]) -> impl Iterator<Item = u32> {
     // A memory's size is a multiple of 64 KiB.
     let addresses = memory.as_ptr_range();
     let (base, end) = (addresses.start.addr(), addresses.end.addr());

@@ -88,9 +88,7 @@ pub struct WasmRuntime {
     pub(super) alternatives: Vec<Alternative>,
     cache_problem: Option<String>,
     awake: Awake,
-    /// How many copies of the guests were made.
-    pub(super) copies: u64,
-    /// The one after which instances are marked that were called. `None` where none goes on from the last one.
+    /// The copy of the guests after which instances are marked that were called. `None` where none goes on from the last one.
     pub(super) copied: Option<CopyMark>,
     /// Memory for the next one.
     pub(super) spare: SpareBlocks,
@@ -209,7 +207,6 @@ fn load(
         alternatives,
         cache_problem,
         awake: Awake::new(),
-        copies: 0,
         copied: None,
         spare: SpareBlocks::default(),
     })

@@ -1,5 +1,5 @@
-//! Standard input that a waiting run can leave: a thread reads it, and the run asks it for more while nobody asked the run
-//! to end.
+//! Standard input, or a pipe, that a waiting run can leave: a thread reads it, and the run asks it for more while nobody asked the
+//! run to end.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -14,23 +14,30 @@ const BLOCKS_MAX: usize = 4;
 /// How often a waiting run looks whether it is to end.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Standard input, until it ends or the flag is set.
-pub(super) struct InterruptibleStdin {
+/// A stream, until it ends or the flag is set.
+pub(super) struct InterruptibleReader {
     blocks: Receiver<io::Result<Vec<u8>>>,
     block: Vec<u8>,
     at: usize,
     interrupted: Arc<AtomicBool>,
 }
 
-impl InterruptibleStdin {
-    /// Starts to read. The thread ends with its input, or with the process.
-    pub fn start(interrupted: Arc<AtomicBool>) -> Self {
+impl InterruptibleReader {
+    /// Starts to read what `open` gives. The thread ends with its input, or with the process.
+    pub fn start<R: Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, interrupted: Arc<AtomicBool>) -> Self {
         let (sender, blocks) = sync_channel(BLOCKS_MAX);
         std::thread::spawn(move || {
-            let mut stdin = io::stdin().lock();
+            let mut input = match open() {
+                Ok(input) => input,
+                Err(error) => {
+                    // Nobody may be there any more to be told.
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            };
             loop {
                 let mut block = vec![0; BLOCK_BYTES];
-                let read = match stdin.read(&mut block) {
+                let read = match input.read(&mut block) {
                     Ok(length) => {
                         block.truncate(length);
                         Ok(block)
@@ -48,7 +55,7 @@ impl InterruptibleStdin {
     }
 }
 
-impl Read for InterruptibleStdin {
+impl Read for InterruptibleReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.at == self.block.len() {
             match self.blocks.recv_timeout(POLL) {
