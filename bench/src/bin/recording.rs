@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use wasm_engine::inference::Inference;
@@ -13,6 +13,9 @@ use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine::summary::RunFacts;
 use wasm_engine::time_travel::{ReplayOptions, Traveller, replay};
 use wasm_engine::{events, frame_loop};
+
+/// Between two runs.
+const REST: Duration = Duration::from_millis(100);
 
 /// Compares runs that keep a journal with runs that don't, and with replays
 #[derive(Parser)]
@@ -70,9 +73,17 @@ fn compare(args: &Args, name: &str, set: Vec<String>) {
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
     let (mut without, mut recorded, mut replays, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for number in 0..args.samples {
-        without.push(run(args, &scenario, &folder.path().join(format!("without-{number}")), false));
         let out = folder.path().join(format!("recorded-{number}"));
-        recorded.push(run(args, &scenario, &out, true));
+        // Each of them is first as often as the other.
+        for record in [number % 2 == 0, number % 2 != 0] {
+            // The system still has to do with the files of the run before.
+            std::thread::sleep(REST);
+            if record {
+                recorded.push(run(args, &scenario, &out, true));
+            } else {
+                without.push(run(args, &scenario, &folder.path().join(format!("without-{number}")), false));
+            }
+        }
         bytes = size(&out.join("journal"));
         replays.push(replayed(args, &out));
     }
