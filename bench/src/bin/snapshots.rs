@@ -87,6 +87,7 @@ fn measure(args: &Args, threads: usize) {
     let capture = pool.install(|| runtime(&mut simulation).capture());
     drop(copy);
     restores(args, &mut simulation, threads, &capture);
+    prepared(args, threads);
     files(args, &mut simulation, capture);
     println!("resident: {before} MB before, {with_copy} MB with the first copy, {} MB at the end", resident_mb());
 }
@@ -128,6 +129,15 @@ fn copies(args: &Args, simulation: &mut Simulation, pool: &rayon::ThreadPool, by
 fn captured(copy: StateCopy, tracker: &mut PageTracker) -> (usize, SavedState) {
     let bytes = copy.guests.page_count() * PAGE_BYTES;
     (bytes, copy.save(tracker).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The first copy of another simulation, for which memory was got before, as a recording does it half way to its first snapshot.
+fn prepared(args: &Args, threads: usize) {
+    let mut simulation = engine::ring(args.agents, threads);
+    let mut row = Row::new("the first copy, its memory prepared");
+    simulation.prepare_copy().run();
+    row.sample(|| sized(simulation.copy(true)));
+    row.print(args.agents);
 }
 
 fn restores(args: &Args, simulation: &mut Simulation, threads: usize, capture: &GuestCapture) {

@@ -50,6 +50,8 @@ struct Snapshots {
     last_frame: Option<u64>,
     cost: Duration,
     taken: u32,
+    /// Whether memory is being got for the first one.
+    prepared: bool,
     asked: Arc<AtomicBool>,
 }
 
@@ -93,6 +95,7 @@ impl Recording {
             last_frame: Some(simulation.next_frame()),
             cost: Duration::ZERO,
             taken: 0,
+            prepared: false,
             asked: Arc::default(),
         });
         Self { run_dir, collector: Collector::default(), taken: Arc::default(), snapshots }
@@ -194,6 +197,15 @@ impl Recording {
 }
 
 impl Snapshots {
+    /// Whether it is time to get memory for the first one: half way to it.
+    fn is_half_way(&self, next: u64) -> bool {
+        let is_near = || match self.every {
+            Some(every) => every > 1 && next % every >= every / 2,
+            None => self.last.elapsed() >= PERIOD_MIN / 2,
+        };
+        !self.prepared && self.taken == 0 && is_near()
+    }
+
     /// Whether one is to be taken before the frame `next`.
     fn is_due(&self, next: u64, is_busy: bool) -> bool {
         let period = || PERIOD_MIN.max(self.cost * COST_SHARE);
@@ -210,9 +222,19 @@ impl FrameSink for Recording {
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), RunError> {
         self.collector.add(&record);
         let is_busy = self.run_dir.is_busy();
-        let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(record.frame + 1, is_busy));
+        let next = record.frame + 1;
+        let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(next, is_busy));
         let ((inputs, counts), inference) = (self.take_inputs(), simulation.inference().take());
         self.run_dir.append(Entry { inputs, counts, inference, record, journaled: false })?;
-        if is_due { self.take_snapshot(simulation) } else { Ok(()) }
+        if is_due {
+            return self.take_snapshot(simulation);
+        }
+        if let Some(snapshots) = self.snapshots.as_mut().filter(|snapshots| snapshots.is_half_way(next)) {
+            snapshots.prepared = true;
+            let preparation = simulation.prepare_copy();
+            // It is only faster with it.
+            let _ = std::thread::Builder::new().name("snapshot-memory".to_owned()).spawn(|| preparation.run());
+        }
+        Ok(())
     }
 }

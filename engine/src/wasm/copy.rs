@@ -1,6 +1,7 @@
 //! A copy of all guests at one moment. It is all that a run is stopped for when a snapshot is taken: which pages have changed and what the
 //! digest is, is found out afterwards, on another thread (`capture`).
 
+use core::ops::Range;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +53,12 @@ impl SpareBlocks {
         }
     }
 
+    /// How many blocks there are.
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> usize {
+        self.lock().values().map(Vec::len).sum()
+    }
+
     fn block(&self, bytes: usize) -> Vec<u8> {
         // The smallest that is large enough, and none that is much too large: so all of them are never much more than all copies.
         let mut spare = self.lock();
@@ -84,6 +91,36 @@ impl GuestCopy {
     }
 }
 
+/// Gets memory for a first copy, which there is no earlier one's for: on another thread, while frames go on.
+#[derive(Clone, Debug)]
+pub struct CopyPreparation {
+    /// Where the shards' memories lie.
+    shards: Vec<Range<usize>>,
+    spare: SpareBlocks,
+}
+
+impl CopyPreparation {
+    /// Has the system give as much memory as a copy of all would take now, and an eighth more, for what is touched until then.
+    pub fn run(self) {
+        let resident = Resident::look();
+        if resident.is_blind() {
+            return;
+        }
+        let mut walk = resident.walk();
+        for shard in self.shards {
+            let mut pages = walk.touched_pages(shard);
+            pages += pages / 8;
+            while pages > 0 {
+                let of_block = pages.min(BLOCK_PAGES);
+                pages -= of_block;
+                // Written to, or the system would only promise it.
+                let bytes = vec![1; of_block * PAGE_BYTES];
+                self.spare.put([PageBlock { bytes, ..PageBlock::default() }]);
+            }
+        }
+    }
+}
+
 /// A shard's instances.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShardCopy {
@@ -111,6 +148,15 @@ impl WasmRuntime {
             spare.lock().clear();
         }
         GuestCopy { mark, since, shards, spare }
+    }
+
+    /// What makes the first copy as fast as later ones. It looks at the page table alone, and never at what guests have written.
+    pub fn prepare_copy(&self) -> CopyPreparation {
+        let ends = |shard: &Shard| {
+            let (first, last) = (shard.hot.first()?, shard.hot.last()?);
+            Some(first.slot.base().addr()..last.slot.base().addr() + last.slot.size())
+        };
+        CopyPreparation { shards: self.shards.iter().filter_map(ends).collect(), spare: self.spare.clone() }
     }
 
     /// What `work` makes of each shard, in their order.

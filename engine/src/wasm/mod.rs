@@ -44,7 +44,7 @@ mod tests;
 pub use bare::BareShard;
 pub use capture::{BLOCK_PAGES, GuestCapture, InstanceColumns, PageBlock};
 pub(crate) use compile::WASMTIME_VERSION;
-pub use copy::{CopyMark, GuestCopy, SpareBlocks};
+pub use copy::{CopyMark, CopyPreparation, GuestCopy, SpareBlocks};
 pub use error::{ModuleError, ModuleProblem};
 pub use guest_error::GuestStateError;
 pub use inspect::{GlobalBits, GuestGlobal};

@@ -8,6 +8,8 @@
 use core::ops::Range;
 use std::fs::File;
 
+use super::pages::PAGE_BYTES;
+
 /// Bytes of the arena that are asked about at once.
 const WINDOW: usize = 16 << 20;
 /// Ranges that are answered at once.
@@ -102,6 +104,16 @@ impl Walk<'_> {
                 _ => from = self.seen.end,
             }
         }
+    }
+
+    /// How many pages of a capture's size among some addresses may hold anything but zeros.
+    pub(super) fn touched_pages(&mut self, addresses: Range<usize>) -> usize {
+        let (mut from, mut pages) = (addresses.start, 0);
+        while let Some(at) = self.next_touched(from..addresses.end) {
+            from = at + PAGE_BYTES;
+            pages += 1;
+        }
+        pages
     }
 
     /// Asks about the addresses from one on; `None` where there is no answer.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wasm_engine_systems::ports::{SwapBatch, SwapRequest, SwapResults};
 
 use super::*;
-use crate::wasm::{GlobalBits, GuestCapture, GuestStateError, ModuleSwap, PAGE_BYTES, PageTracker};
+use crate::wasm::{GlobalBits, GuestCapture, GuestStateError, ModuleSwap, PAGE_BYTES, PageBlock, PageTracker};
 
 /// An agent with globals of all types that grows, writes here and there, zeroes a page in every third step, and sends what it counts.
 pub(super) fn changeable() -> String {
@@ -163,6 +163,26 @@ fn a_copy_holds_the_pages_of_those_that_were_called() {
     let before = rig.runtime.copy(None).mark();
     rig.runtime.restore(&rig.agents, &BTreeMap::new(), std::slice::from_ref(&now)).unwrap();
     assert_eq!(rig.runtime.copy(Some(before)).capture(&mut tracker).unwrap(), now);
+}
+
+#[test]
+fn memory_that_was_prepared_is_what_a_first_copy_takes() {
+    let mut rig = Rig::of(&changeable(), &growing(600));
+    for call in [CallKind::Init, CallKind::Step, CallKind::Step] {
+        rig.frame(call, &[]);
+    }
+    let preparation = rig.runtime.prepare_copy();
+    std::thread::spawn(|| preparation.run()).join().unwrap();
+    let prepared = rig.runtime.spare.blocks();
+    let copy = rig.runtime.copy(None);
+    if prepared > 0 {
+        assert!(prepared >= 3, "three shards: {prepared}");
+        // What isn't needed is given back.
+        assert_eq!(rig.runtime.spare.blocks(), 0);
+        let is_prepared = |block: &PageBlock| block.bytes.capacity() > block.bytes.len();
+        assert!(copy.shards.iter().flat_map(|shard| &shard.blocks).all(is_prepared));
+    }
+    assert_eq!(copy.capture(&mut PageTracker::default()).unwrap(), rig.runtime.capture());
 }
 
 #[test]
