@@ -284,15 +284,15 @@ impl<'a> Trial<'a> {
         if self.stream.is_some() {
             arguments.extend(["--input", "-"].map(str::to_owned));
         }
-        self.into_folder(arguments, run)
+        self.with_folder(arguments, run)
     }
 
     fn branch_arguments(&mut self, run: &Path, of: &Path, at: u64) -> Vec<String> {
         let arguments = ["branch", &of.display().to_string(), "--at", &at.to_string()];
-        self.into_folder(arguments.map(str::to_owned).to_vec(), run)
+        self.with_folder(arguments.map(str::to_owned).to_vec(), run)
     }
 
-    fn into_folder(&mut self, mut arguments: Vec<String>, run: &Path) -> Vec<String> {
+    fn with_folder(&mut self, mut arguments: Vec<String>, run: &Path) -> Vec<String> {
         let every = self.random.of(1..=SNAPSHOT_EVERY_MAX).to_string();
         arguments.extend(["--out", &run.display().to_string(), "--snapshot-every", &every].map(str::to_owned));
         self.with_threads(arguments)

@@ -43,7 +43,7 @@ pub struct RunOptions {
     pub record: bool,
     /// A snapshot after each so many frames, instead of the engine's own measure.
     pub snapshot_every: Option<u64>,
-    /// Whether its events, if there are any, can't be read again where they come from: [`EventSource::repeats`] says it.
+    /// Whether its events, if there are any, can't be read again where they come from: [`EventSource::repeats`](crate::events::EventSource::repeats) says it.
     pub streams: bool,
     /// Where the run comes from, if it is a branch of another.
     pub branch: Option<Branch>,
