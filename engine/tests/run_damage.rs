@@ -262,6 +262,52 @@ fn memories_that_are_not_what_a_snapshot_says_diverge_there() {
 }
 
 #[test]
+fn tables_that_are_changed_or_gone_are_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = small_run(folder.path());
+    let run = folder.path().join("run");
+    let frames = run.join("frames.jsonl");
+    let whole = fs::read(&frames).unwrap();
+    fs::remove_file(run.join("summary.json")).unwrap();
+    for damage in [Some(b"{}\n".to_vec()), None] {
+        match damage {
+            Some(bytes) => fs::write(&frames, bytes).unwrap(),
+            None => fs::remove_file(&frames).unwrap(),
+        }
+        let output = engine(folder.path(), &["resume", "run", "--summary", "json"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("frames.jsonl: isn't ") && said.contains("the tables written anew"), "{said}");
+        assert_eq!(summary(&output)["digest"], digest.as_str());
+        assert_eq!(fs::read(&frames).unwrap(), whole);
+        fs::remove_file(run.join("summary.json")).unwrap();
+    }
+}
+
+/// Nobody writes to such a pipe: who opened it would wait for ever.
+#[cfg(unix)]
+#[test]
+fn pipes_in_the_place_of_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    small_run(folder.path());
+    let run = folder.path().join("run");
+    fs::remove_file(run.join("summary.json")).unwrap();
+    for (file, commands) in [("manifest.toml", &["replay", "resume", "inspect"][..]), ("faults.jsonl", &["resume"])] {
+        let file = run.join(file);
+        let bytes = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        common::pipe(&file);
+        for command in commands {
+            let output = engine(folder.path(), &[command, "run"]);
+            assert_eq!(output.status.code(), Some(2), "{command}: {}", stderr(&output));
+            assert!(stderr(&output).contains("it is a device or a pipe"), "{command}: {}", stderr(&output));
+        }
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, bytes).unwrap();
+    }
+}
+
+#[test]
 fn snapshots_that_are_gone_are_not_missed() {
     let folder = tempfile::tempdir().unwrap();
     let digest = small_run(folder.path());

@@ -204,15 +204,17 @@ fn events_of_a_pipe_are_those_of_standard_input_under_another_name() {
     assert!(!fs::read_to_string(folder.join("stopped/manifest.toml")).unwrap().contains("input_sha256"));
     let resumed = told(&fed(folder, &["resume", "stopped", "--frames", "200"], ""));
     assert_eq!(resumed["digest"], whole["digest"]);
-    // The pipe of a run that was read from a file: nobody waits for a writer.
+    // The pipe in the place of a file that a run was read from: nobody waits for a writer.
     let file = folder.join("orders.jsonl");
     fs::write(&file, events()).unwrap();
     told(&fed(folder, &["run", &path(TOUR), "--input", "orders.jsonl", "--frames", "60", "--out", "of-file"], ""));
     fs::remove_file(&file).unwrap();
     common::pipe(&file);
-    let refused = fed(folder, &["resume", "of-file", "--frames", "200"], "");
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(stderr(&refused).contains("orders.jsonl: isn't a file any more"), "{}", stderr(&refused));
+    let resumed = told(&fed(folder, &["resume", "of-file", "--frames", "200"], ""));
+    assert_eq!(
+        (&resumed["digest"], &resumed["events"]["delivered"]),
+        (&whole["digest"], &whole["events"]["delivered"])
+    );
 }
 
 #[cfg(unix)]
@@ -244,4 +246,80 @@ fn a_run_that_waits_for_a_pipe_ends_when_it_is_asked_to() {
         drop(writer);
         assert!(folder.join(out).join("summary.json").exists(), "{out}");
     }
+}
+
+/// A journal that was cut back has lost events that nobody can give again, and the rest of the folder shows it.
+#[test]
+fn a_journal_that_lost_events_is_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let args = ["--frames", "100", "--snapshot-every", "30"];
+    told(&fed(folder, &[&["run", &path(TOUR), "--input", "-", "--out", "run"], &args[..]].concat(), &events()));
+    told(&fed(folder, &[&["run", &path(TOUR), "--out", "of-file"], &args[..]].concat(), ""));
+    for run in ["run", "of-file"] {
+        let journal = folder.join(run).join("journal/000000.wej");
+        let bytes = fs::read(&journal).unwrap();
+        fs::write(&journal, &bytes[..bytes.len() / 2]).unwrap();
+        fs::remove_file(folder.join(run).join("summary.json")).unwrap();
+        let replayed = fed(folder, &["replay", run], "");
+        assert!(replayed.status.success());
+        let said = stderr(&replayed);
+        assert!(said.contains(".wes: has 90 frames, and the journal only"), "{said}");
+    }
+    let refused = fed(folder, &["resume", "run", "--frames", "200"], &events());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("with it events that can't be read again"), "{}", stderr(&refused));
+    let whole = told(&fed(folder, &["run", &path(TOUR), "--out", "whole"], ""));
+    let resumed = told(&fed(folder, &["resume", "of-file", "--frames", "200"], ""));
+    assert_eq!(resumed["digest"], whole["digest"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn who_asks_for_a_snapshot_where_there_is_none_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut child = wasm_engine(folder)
+        .args(["run", &path(TOUR), "--input", "-", "--no-record", "--out", "run", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(events().lines().take(1).map(|line| format!("{line}\n")).collect::<String>().as_bytes()).unwrap();
+    while !folder.join("run/manifest.toml").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    common::signal(&child, libc::SIGUSR1);
+    stdin.write_all(events().lines().skip(1).map(|line| format!("{line}\n")).collect::<String>().as_bytes()).unwrap();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+/// A run has a copy of its events file, and a branch of the run has one, too.
+#[test]
+fn a_run_goes_on_without_the_file_that_its_events_were_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = folder.join("events.jsonl");
+    fs::write(&file, events()).unwrap();
+    let whole = told(&fed(folder, &["run", &path(TOUR), "--input", "events.jsonl", "--out", "whole"], ""));
+    let args = ["--input", "events.jsonl", "--frames", "60", "--out", "run"];
+    told(&fed(folder, &[&["run", &path(TOUR)], &args[..]].concat(), ""));
+    // Another one is there, and then none.
+    fs::write(&file, "").unwrap();
+    told(&fed(folder, &["branch", "run", "--at", "30", "--frames", "70", "--out", "branch"], ""));
+    fs::remove_file(&file).unwrap();
+    for run in ["run", "branch"] {
+        let resumed = told(&fed(folder, &["resume", run, "--frames", "200"], ""));
+        assert_eq!((&resumed["digest"], &resumed["events"]), (&whole["digest"], &whole["events"]), "{run}");
+    }
+    let copy = fs::read_dir(folder.join("run/files")).unwrap().map(|entry| entry.unwrap().path());
+    let copy = copy.into_iter().find(|path| path.extension().is_some_and(|end| end == "jsonl")).unwrap();
+    fs::write(&copy, "").unwrap();
+    let refused = fed(folder, &["resume", "run", "--frames", "210"], "");
+    assert_eq!(refused.status.code(), Some(2));
+    let name = copy.file_name().unwrap().to_str().unwrap();
+    let said = stderr(&refused);
+    assert!(said.contains("events.jsonl: can't be read") && said.contains(name), "{said}");
 }

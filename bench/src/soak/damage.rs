@@ -15,14 +15,15 @@ const ZEROS_MAX: u64 = 6_000;
 /// The header of a journal's file. That of the first one is on the disk before the manifest is.
 pub(super) const JOURNAL_HEADER_BYTES: u64 = 56;
 
-/// Harms a run directory whose process was killed; what was done to it, if anything.
+/// Harms a run directory whose process was killed; what was done to it, if anything. Where `may_cut`, the journal may lose what was on
+/// the disk: more than a loss of power takes, and nothing that its events can't be read again for can do without.
 ///
 /// # Errors
 /// A file can't be read or written.
-pub(super) fn harm(random: &mut Random, run: &Path) -> io::Result<Vec<String>> {
+pub(super) fn harm(random: &mut Random, run: &Path, may_cut: bool) -> io::Result<Vec<String>> {
     let mut done = Vec::new();
     if !has_ended(run) && random.one_in(2) {
-        done.extend(harm_journal(random, &run.join("journal"))?);
+        done.extend(harm_journal(random, &run.join("journal"), may_cut)?);
     }
     if random.one_in(3) {
         done.extend(leave_half_a_snapshot(random, &run.join("snapshots"))?);
@@ -48,7 +49,7 @@ pub(super) fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> 
     Ok(files)
 }
 
-fn harm_journal(random: &mut Random, folder: &Path) -> io::Result<Option<String>> {
+fn harm_journal(random: &mut Random, folder: &Path, may_cut: bool) -> io::Result<Option<String>> {
     let mut segments = files(folder, "wej")?;
     let Some(last) = segments.pop() else { return Ok(None) };
     let kept = if segments.is_empty() { JOURNAL_HEADER_BYTES } else { 0 };
@@ -57,13 +58,13 @@ fn harm_journal(random: &mut Random, folder: &Path) -> io::Result<Option<String>
     let length = file.seek(SeekFrom::End(0))?;
     let name = last.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let what = match random.of(0..=3) {
-        0 | 1 => {
+        0 | 1 if may_cut => {
             let cut = random.of(1..=BYTES_MAX).min(length.saturating_sub(kept));
             file.set_len(length - cut)?;
             format!("{name} cut from {length} to {} bytes", length - cut)
         }
         // Where a header is to be, there is never anything else: it is written before the rest.
-        2 if length >= JOURNAL_HEADER_BYTES => {
+        0..=2 if length >= JOURNAL_HEADER_BYTES => {
             let garbage: Vec<u8> = (0..random.of(1..=BYTES_MAX)).map(|_| random.number().to_le_bytes()[0]).collect();
             file.write_all(&garbage)?;
             format!("{name} of {length} bytes got {} more of garbage", garbage.len())
@@ -101,7 +102,7 @@ mod tests {
         for seed in 0..40 {
             fs::write(&first, [7; 200]).unwrap();
             fs::write(&last, [7; 200]).unwrap();
-            let done = harm_journal(&mut Random::new(seed, 1), folder.path()).unwrap().unwrap();
+            let done = harm_journal(&mut Random::new(seed, 1), folder.path(), true).unwrap().unwrap();
             assert!(done.starts_with("000002.wej"), "{done}");
             assert_eq!(fs::read(&first).unwrap(), [7; 200]);
             let bytes = fs::read(&last).unwrap();
@@ -118,7 +119,7 @@ mod tests {
         fs::write(folder.path().join("journal/000001.wej"), [7; 200]).unwrap();
         fs::write(folder.path().join("summary.json"), "{}").unwrap();
         for seed in 0..40 {
-            assert_eq!(harm(&mut Random::new(seed, 1), folder.path()).unwrap(), [""; 0]);
+            assert_eq!(harm(&mut Random::new(seed, 1), folder.path(), true).unwrap(), [""; 0]);
         }
     }
 
@@ -126,7 +127,7 @@ mod tests {
     fn where_there_is_nothing_nothing_is_harmed() {
         let folder = tempfile::tempdir().unwrap();
         for seed in 0..10 {
-            assert_eq!(harm(&mut Random::new(seed, 1), folder.path()).unwrap(), [""; 0]);
+            assert_eq!(harm(&mut Random::new(seed, 1), folder.path(), true).unwrap(), [""; 0]);
         }
     }
 }

@@ -251,7 +251,8 @@ impl<'a> Trial<'a> {
         if !run.join("manifest.toml").exists() || !self.random.one_in(2) {
             return Ok(());
         }
-        let done = harm(&mut self.random, run).map_err(|error| format!("{}: {error}", run.display()))?;
+        let done = harm(&mut self.random, run, self.stream.is_none())
+            .map_err(|error| format!("{}: {error}", run.display()))?;
         self.tally.harmed += u32::from(!done.is_empty());
         for what in done {
             let _ = writeln!(self.story, "  harmed: {what}");

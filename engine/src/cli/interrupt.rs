@@ -13,6 +13,8 @@ pub(super) struct Interrupt {
     /// The first signal sets it.
     pub flag: Arc<AtomicBool>,
     frames_run: Arc<AtomicBool>,
+    /// Frames are run that are recorded already.
+    again: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -24,8 +26,11 @@ impl Interrupt {
             if listener.flag.swap(true, Ordering::Relaxed) {
                 std::process::exit(EXIT_INTERRUPTED.into());
             }
-            let when =
-                if listener.frames_run.load(Ordering::Relaxed) { "after this frame" } else { "once all is loaded" };
+            let when = match (listener.frames_run.load(Ordering::Relaxed), listener.again.load(Ordering::Relaxed)) {
+                (false, _) => "once all is loaded",
+                (true, false) => "after this frame",
+                (true, true) => "once all recorded frames are run again",
+            };
             eprintln!("\nending {when}; once more ends at once");
         });
         if let Err(error) = installed {
@@ -34,8 +39,9 @@ impl Interrupt {
         interrupt
     }
 
-    /// Frames are run from now on.
-    pub fn frames_begin(&self) {
+    /// Frames are run from now on. `again` says whether they are recorded already.
+    pub fn frames_begin(&self, again: bool) {
+        self.again.store(again, Ordering::Relaxed);
         self.frames_run.store(true, Ordering::Relaxed);
     }
 

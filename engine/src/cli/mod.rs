@@ -56,7 +56,7 @@ enum Command {
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
-    ignore_file_size_signal();
+    ignore_signals();
     keep_onnx_runtime_local();
     match Cli::parse().command {
         Command::Run(args) => run::main(&args),
@@ -69,17 +69,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A write beyond the limit of a file's size (`ulimit -f`) is to fail as a full disk does, rather than kill the process.
+/// A write beyond the limit of a file's size (`ulimit -f`) is to fail as a full disk does, rather than kill the process. Who asks for a
+/// snapshot before there can be one, or where there is none, isn't to kill it either.
 #[cfg(unix)]
-fn ignore_file_size_signal() {
+fn ignore_signals() {
     // SAFETY: no other thread runs yet, and ignoring a signal installs no handler.
     unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        libc::signal(libc::SIGUSR1, libc::SIG_IGN);
     }
 }
 
 #[cfg(not(unix))]
-const fn ignore_file_size_signal() {}
+const fn ignore_signals() {}
 
 /// ONNX Runtime's official builds report sessions to their maker unless this is set before they are loaded.
 fn keep_onnx_runtime_local() {

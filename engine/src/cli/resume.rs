@@ -104,6 +104,9 @@ fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64) -> Result<Outco
     warn(&warnings);
     if !args.report.quiet {
         eprintln!("{}", plan(run, simulation.next_frame()));
+        if let Some(events) = events(run) {
+            eprintln!("{events}");
+        }
     }
     let facts = RunFacts { frames_expected, ..RunFacts::default() };
     let ends = (&mut simulation, &mut source, &mut sink);
@@ -112,6 +115,22 @@ fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64) -> Result<Outco
         divergence.explain(&traveller, &mut simulation);
     }
     Ok(outcome)
+}
+
+/// Where events come from that can't be read again, for somebody who is to give them.
+fn events(run: &OpenRun) -> Option<String> {
+    let input = run.manifest.input.as_ref().filter(|_| !run.manifest.events_repeat())?;
+    if run.scenario.frames <= run.end_frame() {
+        return None;
+    }
+    let from = match input.as_str() {
+        "-" => "standard input",
+        path => path,
+    };
+    Some(match run.manifest.branch {
+        Some(_) => format!("a branch has the events that its run had of {from}: none are read"),
+        None => format!("reads events from {from}: those of frame {} and later ones", thousands(run.end_frame())),
+    })
 }
 
 /// Which frames are run, the first of which is `from`, and which of them were recorded before.

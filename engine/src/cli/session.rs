@@ -133,8 +133,8 @@ where
     if let Some(asked) = sink.recording().snapshot_request() {
         interrupt.ask_for_snapshots(asked);
     }
-    let mut sink = Watched { sink, progress: Progress::new(scenario.frames, quiet) };
-    interrupt.frames_begin();
+    interrupt.frames_begin(simulation.next_frame() < recorded);
+    let mut sink = Watched { sink, progress: Progress::new(scenario.frames, quiet), interrupt, recorded };
     let started = Instant::now();
     // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.
     let result = pool.install(|| frame_loop::run(simulation, source, &mut sink));
@@ -161,6 +161,8 @@ where
 struct Watched<'a, S> {
     sink: &'a mut S,
     progress: Progress,
+    interrupt: &'a Interrupt,
+    recorded: u64,
 }
 
 impl<S: SessionSink> FrameSink for Watched<'_, S> {
@@ -169,6 +171,9 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), S::Error> {
         let frame = record.frame;
         self.sink.append(record, simulation)?;
+        if frame + 1 == self.recorded {
+            self.interrupt.frames_begin(false);
+        }
         self.progress.update(frame, self.sink.recording().collector().counts());
         Ok(())
     }

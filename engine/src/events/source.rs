@@ -241,7 +241,9 @@ impl EventSource {
 
     fn problem(&self, error: ReadError) -> Problem {
         match error {
-            ReadError::Line(problem) => problem,
+            ReadError::Line(problem) if self.repeats || problem.help_text().is_some() => problem,
+            ReadError::Line(problem) => problem
+                .help("the frames before it are kept: `wasm-engine resume` goes on with them, and with other events"),
             ReadError::Io(error) => Problem::new(format!("can't be read: {error}")).file(&self.path),
         }
     }

@@ -10,7 +10,7 @@ use wasm_engine_components::Digest;
 
 use super::checked::{open_text, seal_text};
 use super::table::replace_file;
-use crate::files::{hex, sha256, sha256_of_file};
+use crate::files::{self, hex, sha256, sha256_of_file};
 use crate::problem::{Problem, RunError};
 use crate::scenario::{Scenario, toml_key, toml_string};
 use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap, Simulation};
@@ -45,6 +45,8 @@ pub struct RunOptions {
     pub snapshot_every: Option<u64>,
     /// Whether its events, if there are any, can't be read again where they come from: [`EventSource::repeats`](crate::events::EventSource::repeats) says it.
     pub streams: bool,
+    /// Where its events are read from, where that isn't where the scenario says: a copy that another run has.
+    pub events_file: Option<PathBuf>,
     /// Where the run comes from, if it is a branch of another.
     pub branch: Option<Branch>,
 }
@@ -175,13 +177,13 @@ impl Manifest {
     /// It isn't there, is damaged, or of another version.
     pub fn read(folder: &Path) -> Result<Self, Problem> {
         let path = folder.join(NAME);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match files::read_at_most(&path, MANIFEST_BYTES_MAX).and_then(utf8) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (what, help) = match folder.is_dir() {
                     true => (
                         "isn't there: the folder isn't that of a run, or the run ended before its first frame",
-                        "name the folder of a run, such as runs/ring-0001",
+                        "name the folder of a run, such as runs/ring-0001; if this was to be one, delete it and run again",
                     ),
                     false => ("isn't there, nor is its folder", "name the folder of a run, such as runs/ring-0001"),
                 };
@@ -229,6 +231,14 @@ impl Manifest {
     pub fn first_frame(&self) -> u64 {
         self.branch.as_ref().map_or(0, |branch| branch.frame)
     }
+}
+
+/// The longest manifest that is read, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+
+fn utf8(bytes: Vec<u8>) -> std::io::Result<String> {
+    let invalid = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
+    String::from_utf8(bytes).map_err(invalid)
 }
 
 /// Another version may have other checksums, or none: it is told before anything else is looked at.
@@ -354,8 +364,9 @@ fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128) 
     }
     line("input", &path_text(input));
     if !options.streams {
-        let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(input);
-        line("input_sha256", &toml_string(&sha256_of_file(input).map_err(unreadable)?));
+        let file = options.events_file.as_ref().unwrap_or(input);
+        let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(file);
+        line("input_sha256", &toml_string(&sha256_of_file(file).map_err(unreadable)?));
     }
     Ok(())
 }

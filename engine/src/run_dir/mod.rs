@@ -4,7 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `manifest.toml` | what was run: engine, scenario, seed, parameters, hashes, environment |
-//! | `scenario.toml`, `files/` | the scenario's text, and its modules by their hashes |
+//! | `scenario.toml`, `files/` | the scenario's text, and its modules and events by their hashes |
 //! | `journal/` | what can't be derived of each frame, and its digests |
 //! | `snapshots/` | the whole state at some frames |
 //! | `frames.jsonl` | a line for each frame: digest, counts, lanes |
@@ -61,6 +61,8 @@ const JOURNAL: &str = "journal";
 const SNAPSHOTS: &str = "snapshots";
 /// The folder of the modules.
 const FILES: &str = "files";
+/// The largest events file of which a copy is kept, in bytes.
+const EVENTS_COPY_BYTES_MAX: u64 = 256 << 20;
 /// The scenario's text.
 const SCENARIO: &str = "scenario.toml";
 /// The summary.
@@ -132,6 +134,7 @@ impl RunDir {
         write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
         if options.record {
             keep_modules(&path, scenario, options)?;
+            keep_events(&path, scenario, options)?;
             make_snapshots_folder(&path)?;
         }
         let first_frame = options.branch.as_ref().map_or(0, |branch| branch.frame);
@@ -288,6 +291,27 @@ fn keep_modules(path: &Path, scenario: &Scenario, options: &RunOptions) -> Resul
         }
     }
     sync_folder(&folder)
+}
+
+/// A copy of the events file, unless it is very large: the run can't go on without it.
+fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
+    let Some(input) = scenario.input.as_ref().filter(|_| !options.streams && !scenario.reads_standard_input()) else {
+        return Ok(());
+    };
+    let file = options.events_file.as_ref().unwrap_or(input);
+    let is_small = file.metadata().is_ok_and(|metadata| metadata.len() <= EVENTS_COPY_BYTES_MAX);
+    let Some(sha256) = files::sha256_of_file(file).ok().filter(|_| is_small) else { return Ok(()) };
+    let folder = path.join(FILES);
+    let copy = folder.join(events_copy(&sha256));
+    std::fs::copy(file, &copy)
+        .and_then(|_| std::fs::File::open(&copy)?.sync_all())
+        .map_err(|error| failed(&copy, &error))?;
+    sync_folder(&folder)
+}
+
+/// The name of the copy of an events file.
+fn events_copy(sha256: &str) -> String {
+    format!("{sha256}.jsonl")
 }
 
 /// Makes the folder for snapshots, if it isn't there.

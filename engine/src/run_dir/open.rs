@@ -7,11 +7,12 @@ use wasm_engine_components::limits::{MODULE_BYTES_MAX, SCENARIO_BYTES_MAX};
 
 use super::lock::RunLock;
 use super::manifest::Manifest;
-use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, module_copy, not_recorded};
+use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, module_copy, not_recorded};
+use super::{table, tables};
 use crate::files::{self, FileProblem, hex, sha256};
 use crate::inference::Inference;
 use crate::journal::{Journal, JournalFrame};
-use crate::problem::{Problem, Problems};
+use crate::problem::{Problem, Problems, thousands};
 use crate::scenario::{LoadOptions, Scenario, parse};
 use crate::simulation::{LoadedModel, RecordedModels, SimulationOptions};
 use crate::snapshot;
@@ -66,10 +67,36 @@ impl OpenRun {
         resolve_modules(path, &manifest, &mut scenario, &mut warnings)?;
         resolve_models(&manifest, &mut scenario);
         let journal = open_journal(path, access, &manifest, &mut warnings)?;
-        let run =
+        let mut run =
             Self { path: path.to_path_buf(), manifest, scenario, frames_expected, journal, warnings, _lock: lock };
         run.check_end()?;
+        run.check_ahead(access)?;
         Ok(run)
+    }
+
+    /// Nothing in the folder is ahead of the journal, so one that is behind was cut back since. Its frames can be run again, unless something came
+    /// to them that nobody has any more.
+    fn check_ahead(&mut self, access: Access) -> Result<(), Problem> {
+        let end = self.end_frame();
+        let snapshots = self.snapshot_frames().last().map(|&frame| (snapshot::path(&self.snapshots(), frame), frame));
+        let table = self.path.join(tables::FRAMES);
+        let frames = table::last_frame(&table).map(|frame| (table, frame + 1));
+        let Some((file, ahead)) = snapshots.into_iter().chain(frames).find(|&(_, next)| next > end) else {
+            return Ok(());
+        };
+        let what = format!(
+            "has {} frames, and the journal only {}: the journal was cut back since",
+            thousands(ahead),
+            thousands(end)
+        );
+        if access == Access::Write && !self.events_repeat() && self.manifest.branch.is_none() {
+            let help = "put the journal back as it was; what is left of it can be replayed and branched";
+            return Err(Problem::new(format!("{what}, and with it events that can't be read again"))
+                .file(&file)
+                .help(help));
+        }
+        self.warnings.push(format!("{}: {what}", file.display()));
+        Ok(())
     }
 
     /// A run that has a summary has ended in order: then its journal has an end, and nothing is torn.
@@ -77,25 +104,30 @@ impl OpenRun {
         if self.has_ended() { self.journal.ended().map(drop) } else { Ok(()) }
     }
 
-    /// The events file must be what it was: events that come to other frames would make another run of it.
+    /// The scenario with its events where they are: in the file that they were in, or else in the run's copy of it. They must be
+    /// what they were: events that come to other frames would make another run of it.
     ///
     /// # Errors
-    /// It was changed, or can't be read.
-    pub(crate) fn check_input(&self) -> Result<(), Problem> {
-        let (Some(input), Some(stated)) = (&self.manifest.input, &self.manifest.input_sha256) else { return Ok(()) };
-        let path = Path::new(input);
-        let problem = |what: String| {
-            let help = "put it back as it was; what was recorded can still be replayed";
-            Problem::new(what).file(path).help(help)
+    /// Both were changed, or can't be read.
+    pub(crate) fn with_events(&self) -> Result<Scenario, Problem> {
+        let mut scenario = self.scenario.clone();
+        let (Some(input), Some(stated)) = (&self.manifest.input, &self.manifest.input_sha256) else {
+            return Ok(scenario);
         };
-        if path.exists() && !path.is_file() {
-            return Err(problem("isn't a file any more, and was one when the run was recorded".to_owned()));
-        }
-        let found = files::sha256_of_file(path).map_err(|error| problem(format!("can't be read: {error}")))?;
-        if &found == stated {
-            return Ok(());
-        }
-        Err(problem(format!("was changed since the run: its sha256 is {found}, and was {stated}")))
+        let copy = self.path.join(FILES).join(events_copy(stated));
+        let is_it = |path: &Path| files::sha256_of_file(path).is_ok_and(|found| &found == stated);
+        let found = [Path::new(input), &copy].into_iter().find(|path| is_it(path));
+        let Some(found) = found else {
+            let why = match files::sha256_of_file(Path::new(input)) {
+                Ok(found) => format!("was changed since the run: its sha256 is {found}, and was {stated}"),
+                Err(error) => format!("can't be read: {error}"),
+            };
+            let what = format!("{why}; nor is there a copy of it in {}", copy.display());
+            let help = "put it back as it was; what was recorded can still be replayed";
+            return Err(Problem::new(what).file(Path::new(input)).help(help));
+        };
+        scenario.input = Some(found.to_path_buf());
+        Ok(scenario)
     }
 
     /// Whether the run's events can be read again where they came from. Those of standard input, of a pipe or a device can't.
@@ -126,7 +158,7 @@ impl OpenRun {
     /// Which frames there are, for a help text.
     pub(crate) fn frames_help(&self) -> String {
         match self.last_frame() {
-            Some(last) => format!("the run has the frames {} to {last}", self.first_frame()),
+            Some(last) => format!("the run has the frames {} to {}", thousands(self.first_frame()), thousands(last)),
             None => "no frame of the run was recorded".to_owned(),
         }
     }

@@ -47,6 +47,14 @@ impl Table {
 
     /// Opens a table to go on where it was at `position`: what was written later goes. Without a position, all of it goes.
     pub fn reopen(path: PathBuf, position: Option<TablePosition>) -> Result<Self, Problem> {
+        let is_there = path.try_exists().unwrap_or(true);
+        if position.is_some_and(|position| position.bytes > 0) && !is_there {
+            return Err(Problem::new("isn't there").file(&path).help("put the file back as it was"));
+        }
+        if is_there {
+            // A pipe would have it wait.
+            files::open_regular(&path).map_err(|error| unwritable(&path, &error))?;
+        }
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(|error| unwritable(&path, &error))?;
         let mut table = Self::of(path, file);
@@ -110,6 +118,22 @@ impl Table {
     }
 }
 
+/// The frame of a table's last whole line; `None` where there is none to be read.
+pub(super) fn last_frame(path: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Row {
+        frame: u64,
+    }
+    let mut file = files::open_regular(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(BUFFER_BYTES as u64))).ok()?;
+    let mut tail = Vec::new();
+    file.take(BUFFER_BYTES as u64).read_to_end(&mut tail).ok()?;
+    let end = tail.iter().rposition(|&byte| byte == b'\n')?;
+    let line = tail[..end].rsplit(|&byte| byte == b'\n').next()?;
+    serde_json::from_slice::<Row>(line).ok().map(|row| row.frame)
+}
+
 /// Writes and syncs a whole file that isn't there yet.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let mut file = File::create_new(path).map_err(|error| RunError::Input(unwritable(path, &error)))?;
@@ -141,15 +165,16 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> RunError {
     let full =
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded);
     RunError::Failed(match full {
-        true => {
-            problem.help("make room, or name a folder elsewhere with --out; the last line of a table may be cut short")
-        }
-        false => problem.help("name a folder elsewhere with --out"),
+        true => problem
+            .help("make room, and `wasm-engine resume` goes on with the run; or name a folder elsewhere with --out"),
+        false => problem.help("see that it can be written to, or name a folder elsewhere with --out"),
     })
 }
 
 pub(super) fn unwritable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("can't be made: {error}")).file(path).help("name a folder that you may write to with --out")
+    Problem::new(format!("can't be made: {error}"))
+        .file(path)
+        .help("see that it can be written to, or name another folder with --out")
 }
 
 #[cfg(test)]
@@ -165,7 +190,7 @@ mod tests {
         let Err(RunError::Failed(problem)) = table.flush() else { panic!("the disk isn't full") };
         let text = problem.to_string();
         assert!(text.starts_with("run/frames.jsonl: can't be written: No space left on device"), "{text}");
-        assert!(text.contains("; help: make room, or name a folder elsewhere with --out"), "{text}");
+        assert!(text.contains("; help: make room, and `wasm-engine resume` goes on with the run"), "{text}");
         let long = "x".repeat(2 * BUFFER_BYTES);
         assert!(matches!(table.row(&long), Err(RunError::Failed(_))));
     }

@@ -9,8 +9,11 @@ use super::table::{Table, TablePosition};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
 
+/// The table with a line for each frame.
+pub(super) const FRAMES: &str = "frames.jsonl";
+
 /// The names of the files, in the order of [`Tables::tables`].
-const NAMES: [&str; 5] = ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl"];
+const NAMES: [&str; 5] = [FRAMES, "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl"];
 
 /// How far each table was written, in the order of [`NAMES`].
 pub(super) type TablePositions = [TablePosition; NAMES.len()];

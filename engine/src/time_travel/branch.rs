@@ -76,12 +76,15 @@ pub fn branch(
     let is_same_input = scenario.input == run.scenario.input;
     let kept = if is_same_input { kept_from(run, options.at)? } else { None };
     let mut extras: Vec<_> = kept.iter().map(|kept| (INPUTS.to_owned(), encoded(kept))).collect();
+    let mut events_file = None;
     let source = match kept {
         Some(kept) => EventSource::kept(&scenario, kept, Arc::clone(interrupted)),
         None => {
+            let mut scenario = scenario.clone();
             if is_same_input {
-                run.check_input().map_err(RunError::Input)?;
+                scenario.input = run.with_events().map_err(RunError::Input)?.input;
             }
+            events_file.clone_from(&scenario.input);
             events::open(&scenario, Arc::clone(interrupted)).map_err(RunError::Input)?
         }
     };
@@ -94,6 +97,7 @@ pub fn branch(
     run_options.record = true;
     run_options.snapshot_every = options.snapshot_every.or(run.manifest.snapshot_every);
     run_options.streams = !source.repeats();
+    run_options.events_file = events_file;
     run_options.branch = Some(provenance(run, options, &state));
     let collected: Collector = arrival.collector;
     extras.push((COLLECTED.to_owned(), collected.save(&arrival.events)));

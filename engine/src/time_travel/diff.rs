@@ -45,8 +45,9 @@ pub fn diff(left: &Traveller<'_>, right: &Traveller<'_>) -> Result<Difference, S
         comparison: Comparison::default(),
     };
     if first >= end {
-        let what = "the two runs have no frame in common".to_owned();
-        return Err(Stop::Error(RunError::Input(Problem::new(what).file(&b.path))));
+        let what = format!("it has no frame in common with {}", a.path.display());
+        let help = format!("there, {}; here, {}", a.frames_help(), b.frames_help());
+        return Err(Stop::Error(RunError::Input(Problem::new(what).file(&b.path).help(help))));
     }
     let Some((frame, other_seeds)) = first_difference(a, b, first, end)? else { return Ok(difference) };
     difference.other_seeds = other_seeds;

@@ -203,6 +203,7 @@ impl Follower {
                 ));
             }
             Err(problem) => {
+                let problem = problem.head();
                 self.warnings.push(format!("{problem}; agents' memories aren't checked before frame {frame}"));
             }
         }

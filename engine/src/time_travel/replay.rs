@@ -6,7 +6,7 @@ use super::divergence::Divergence;
 use super::follow::{Follower, Stop};
 use super::traveller::Traveller;
 use crate::frame_loop::FrameSink;
-use crate::problem::{Problem, RunError};
+use crate::problem::{Problem, RunError, thousands};
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 
@@ -74,10 +74,10 @@ fn check_range(run: &OpenRun, from: u64, to: u64) -> Result<(), RunError> {
     let (first, end) = (run.first_frame(), run.end_frame());
     let problem = |key: &str, what: String| Err(RunError::Input(Problem::new(what).key(key).help(run.frames_help())));
     if from < first || from > end || (from == end && end > first) {
-        return problem("--from", format!("frame {from} wasn't recorded"));
+        return problem("--from", format!("frame {} wasn't recorded", thousands(from)));
     }
     if to > end {
-        return problem("--to", format!("frame {} wasn't recorded", to - 1));
+        return problem("--to", format!("frame {} wasn't recorded", thousands(to - 1)));
     }
     if to <= from && end > first {
         return problem("--to", "it is before --from".to_owned());

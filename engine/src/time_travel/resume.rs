@@ -8,7 +8,7 @@ use wasm_engine_components::FrameRecord;
 
 use super::follow::{Follower, JournalSource, Live, Stop, follow};
 use super::kept::kept_by;
-use super::traveller::Traveller;
+use super::traveller::{Arrival, Traveller};
 use crate::events::{self, EventCounts, EventSource};
 use crate::frame_loop::FrameSink;
 use crate::problem::RunError;
@@ -55,19 +55,20 @@ impl FrameSink for ResumeSink {
 /// Its simulation can't be built or its files can't be written; a file of it was changed, or is damaged.
 pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
     let run = traveller.run;
-    run.check_input().map_err(RunError::Input)?;
+    let scenario = run.with_events().map_err(RunError::Input)?;
     let kept = kept_by(run)?;
     let frames = run.end_frame();
-    let arrival = traveller.start(frames)?;
-    let (simulation, mut warnings) = (arrival.simulation, run.warnings.clone());
+    let mut warnings = run.warnings.clone();
+    let (arrival, run_dir) = reopen(traveller, frames, &mut warnings)?;
+    let simulation = arrival.simulation;
     warnings.extend(arrival.warnings);
     let from = simulation.next_frame();
-    let (log, digest) = (simulation.inference().clone(), simulation.digest());
+    let log = simulation.inference().clone();
 
     let repeats = run.events_repeat() || kept.is_some();
     let source = match kept {
         Some(kept) => EventSource::kept(&run.scenario, kept, interrupted),
-        None => events::open(&run.scenario, interrupted).map_err(RunError::Input)?,
+        None => events::open(&scenario, interrupted).map_err(RunError::Input)?,
     };
     let source = match repeats {
         true => source.starting_at(from, arrival.events),
@@ -76,9 +77,25 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
     };
     let (source, follower) = follow(run, &log, traveller.inference, from, frames, Some(Live { source, repeats }));
     let source = source.with_counts(arrival.events);
-    let run_dir = RunDir::reopen(run, arrival.tables.as_deref(), digest)?;
     let snapshots = run.manifest.snapshot_every;
     let recording = Recording::new(run_dir, &simulation, Some(snapshots)).with_collected(arrival.collector);
     let source = recording.tee(source);
     Ok(Resumed { simulation, source, sink: ResumeSink { follower, recording }, frames, warnings })
+}
+
+/// The run's last state, and its folder, whose tables go on from there. Where a table isn't what was written up to there, all frames are run
+/// again: that is what it takes to write it anew.
+fn reopen(traveller: &Traveller<'_>, frames: u64, warnings: &mut Vec<String>) -> Result<(Arrival, RunDir), RunError> {
+    let run = traveller.run;
+    let arrival = traveller.start(frames)?;
+    match RunDir::reopen(run, arrival.tables.as_deref(), arrival.simulation.digest()) {
+        Ok(run_dir) => Ok((arrival, run_dir)),
+        Err(RunError::Input(problem)) if arrival.tables.is_some() => {
+            warnings.push(format!("{}; all frames are run again, and the tables written anew", problem.head()));
+            let arrival = traveller.start(run.first_frame())?;
+            let run_dir = RunDir::reopen(run, arrival.tables.as_deref(), arrival.simulation.digest())?;
+            Ok((arrival, run_dir))
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -71,12 +71,11 @@ impl Traveller<'_> {
             }
         }
         if self.run.first_frame() > 0 {
-            let what = format!(
-                "the snapshot before frame {}, with which this branch begins, is gone or damaged",
-                self.run.first_frame()
-            );
-            let other = || "branch again from the run that it came from".to_owned();
-            let help = passed.first().map_or_else(other, ToString::to_string);
+            let why = passed.last().map_or_else(|| "it isn't there".to_owned(), Problem::head);
+            let first = self.run.first_frame();
+            let what =
+                format!("the snapshot before frame {first}, with which this branch begins, can't be used: {why}");
+            let help = "put it back as it was, or branch again from the run that it came from";
             return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
         }
         let warnings = instead(passed, "the run's beginning");

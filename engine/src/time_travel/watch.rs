@@ -5,7 +5,7 @@ use wasm_engine_components::FrameRecord;
 use super::follow::{Follower, Stop};
 use super::traveller::{Arrival, Traveller};
 use crate::frame_loop::FrameSink;
-use crate::problem::{Problem, RunError};
+use crate::problem::{Problem, RunError, thousands};
 use crate::simulation::Simulation;
 
 /// Runs the frames `from` up to `to` and without it, and calls `visit` after each of them. Gives the simulation after the last.
@@ -20,7 +20,7 @@ pub fn watch(
 ) -> Result<Arrival, Stop> {
     let run = traveller.run;
     if from < run.first_frame() || from >= run.end_frame() || to > run.end_frame() {
-        let what = format!("frame {} wasn't recorded", if to > run.end_frame() { to - 1 } else { from });
+        let what = format!("frame {} wasn't recorded", thousands(if to > run.end_frame() { to - 1 } else { from }));
         return Err(RunError::Input(Problem::new(what).file(&run.path).help(run.frames_help())).into());
     }
     let mut arrival = traveller.start(from)?;

@@ -6,6 +6,7 @@ use wasm_engine_systems::look;
 
 use super::ending::{self, Ending};
 use super::{NotStarted, Shown, table, warn};
+use crate::problem::{Problem, RunError};
 use crate::simulation::Simulation;
 use crate::time_travel::{Traveller, watch};
 
@@ -52,6 +53,11 @@ pub(super) fn follow(traveller: &Traveller<'_>, agent: AgentId) -> Result<Follow
     };
     let arrival = watch(traveller, run.first_frame(), run.end_frame(), &mut visit)?;
     warn(&arrival.warnings);
+    if frames.is_empty() && ended.is_none() {
+        let problem = Problem::new("there was no such agent in this run");
+        let problem = problem.key(format!("--agent {}", run.scenario.agent_name(agent)));
+        return Err(RunError::Input(problem.help("`wasm-engine inspect` without --agent lists the groups")).into());
+    }
     let first_frame = run.first_frame();
     let is_earlier = ended == Some(first_frame) && ending::ended_before(traveller, agent)?;
     let ended = ended.map(|frame| Ending {
@@ -98,10 +104,8 @@ impl Shown for FollowJson {
             };
             format!("{}{next}\n", ended.sentence(&self.agent, self.first_frame))
         });
-        match (self.frames.is_empty(), end.is_empty()) {
-            (true, true) => return format!("there was no agent {} in this run\n", self.agent),
-            (true, false) => return end,
-            _ => {}
+        if self.frames.is_empty() {
+            return end;
         }
         let row = |frame: &FrameJson| {
             let numbers = [frame.received, frame.sent, frame.waiting, frame.logged, frame.recorded];

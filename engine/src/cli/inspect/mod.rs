@@ -108,7 +108,10 @@ fn after(traveller: &Traveller<'_>, frame: u64) -> Result<(FrameRecord, Simulati
 /// The agent that a user means: `GROUP/ORDINAL`, and `#GENERATION` where the ordinal was used before.
 fn agent_of(scenario: &Scenario, name: &str) -> Result<AgentId, Problem> {
     let problem = |what: String| Problem::new(what).key(format!("--agent {name}"));
-    let form = || problem("isn't the name of an agent".to_owned()).help("write GROUP/NUMBER, such as clerks/3");
+    let form = || {
+        problem("isn't the name of an agent".to_owned())
+            .help("write GROUP/NUMBER, such as clerks/3, and clerks/3#1 for the second agent with that number")
+    };
     let (group_name, rest) = name.rsplit_once('/').ok_or_else(form)?;
     let (ordinal, generation) = rest.split_once('#').unwrap_or((rest, "0"));
     let (Ok(ordinal), Ok(generation)) = (ordinal.parse(), generation.parse::<u32>()) else { return Err(form()) };
