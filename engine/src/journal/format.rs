@@ -30,7 +30,7 @@ pub(super) const KIND_FRAME: u8 = 1;
 /// The kind of a record that ends the journal.
 pub(super) const KIND_END: u8 = 2;
 /// Size of the payload of such a record, in bytes.
-pub(super) const END_BYTES: usize = 24;
+pub(super) const END_BYTES: usize = 40;
 /// Size of such a record, in bytes: a segment keeps room for one.
 pub(super) const END_RECORD_BYTES: usize = RECORD_OVERHEAD_BYTES + END_BYTES;
 

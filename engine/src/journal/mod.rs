@@ -72,6 +72,8 @@ pub struct End {
     pub frames: u64,
     /// The run's digest.
     pub digest: Digest,
+    /// The XXH3 with 128 bits of the summary's file, which is written after this.
+    pub summary: u128,
 }
 
 /// What a crash left behind the last whole record.

@@ -255,8 +255,11 @@ impl Opening {
                 if record.payload.len() != END_BYTES {
                     return damaged("the record of the end has a wrong size");
                 }
-                let digest = u128::from(u64_at(record.payload, 8)) | u128::from(u64_at(record.payload, 16)) << 64;
-                let end = End { frames: u64_at(record.payload, 0), digest: Digest(digest) };
+                let u128_at = |at: usize| {
+                    u128::from(u64_at(record.payload, at)) | u128::from(u64_at(record.payload, at + 8)) << 64
+                };
+                let (frames, digest, summary) = (u64_at(record.payload, 0), Digest(u128_at(8)), u128_at(24));
+                let end = End { frames, digest, summary };
                 if end.frames != self.contents.frames {
                     return damaged(&format!(
                         "it ends after {} frames, but {} are there",

@@ -45,7 +45,7 @@ fn payload(frame: u64, key: bool) -> Vec<u8> {
 }
 
 fn end(frames: u64) -> (u8, Vec<u8>) {
-    (KIND_END, [&frames.to_le_bytes()[..], &[0; 16]].concat())
+    (KIND_END, [&frames.to_le_bytes()[..], &[0; 32]].concat())
 }
 
 #[test]
@@ -57,6 +57,7 @@ fn records_that_nobody_writes_are_refused_with_their_place() {
         bytes[at] = byte;
         (KIND_FRAME, bytes)
     };
+    let other_end = (KIND_END, [&1_u64.to_le_bytes()[..], &[7; 32]].concat());
     let second = 56 + 25 + payload(0, true).len();
     let cases = [
         (vec![(9, vec![])], 56, "has a record of kind 9 at byte 56, which this engine doesn't know"),
@@ -65,9 +66,10 @@ fn records_that_nobody_writes_are_refused_with_their_place() {
         (vec![frame(0, true), frame(0, false)], second, "it holds frame 0, but frame 1 comes next"),
         (vec![frame(0, true), frame(2, false)], second, "it holds frame 2, but frame 1 comes next"),
         (vec![frame(0, true), end(2)], second, "it ends after 2 frames, but 1 are there"),
-        (vec![frame(0, true), (KIND_END, vec![0; 23])], second, "the record of the end has a wrong size"),
-        (vec![end(0), frame(0, true)], 56 + 49, "there is a record behind the journal's end"),
-        (vec![end(0), end(0)], 56 + 49, "there is a record behind the journal's end"),
+        (vec![frame(0, true), (KIND_END, vec![0; 39])], second, "the record of the end has a wrong size"),
+        (vec![end(0), frame(0, true)], 56 + 65, "there is a record behind the journal's end"),
+        (vec![frame(0, true), other_end], second, "it ends with another digest than that of its last frame"),
+        (vec![end(0), end(0)], 56 + 65, "there is a record behind the journal's end"),
         (vec![(KIND_FRAME, vec![])], 56, "a record ends in the middle of its frame"),
         (vec![(KIND_FRAME, vec![0xff; 30])], 56, "a record has a number of more than 64 bits"),
         (vec![with(1, 0x81)], 56, "a record has a flag that isn't known"),

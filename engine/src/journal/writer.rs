@@ -279,12 +279,13 @@ impl JournalWriter {
     ///
     /// # Errors
     /// It can't be written.
-    pub fn end(&mut self, digest: Digest) -> Result<(), Problem> {
+    pub fn end(&mut self, digest: Digest, summary: u128) -> Result<(), Problem> {
         self.usable()?;
         self.record.clear();
         self.record.resize(RECORD_HEADER_BYTES, 0);
         self.record.extend_from_slice(&self.frames.to_le_bytes());
         self.record.extend_from_slice(&digest.0.to_le_bytes());
+        self.record.extend_from_slice(&summary.to_le_bytes());
         self.put(KIND_END)?;
         self.ended = true;
         self.sync()
@@ -363,7 +364,7 @@ mod tests {
         // There is room again, but nobody knows how much of the frame was written.
         writer.file = OpenOptions::new().append(true).open(&path).unwrap();
         let frame = JournalFrame { frame: 2, ..JournalFrame::default() };
-        let errors = [writer.append(&frame).map(drop), writer.flush(), writer.sync(), writer.end(Digest(0))];
+        let errors = [writer.append(&frame).map(drop), writer.flush(), writer.sync(), writer.end(Digest(0), 0)];
         assert!(
             errors.iter().all(|error| error.as_ref().is_err_and(|problem| problem.to_string() == text)),
             "{errors:?}"

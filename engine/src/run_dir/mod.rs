@@ -264,9 +264,10 @@ impl RunDir {
     /// Something can't be written.
     pub fn finish(&mut self, summary: &Summary) -> Result<(), RunError> {
         self.hand_over()?;
-        self.thread.send(Item::End(self.digest))?;
+        let text = format!("{}\n", summary.json());
+        self.thread.send(Item::End(self.digest, xxhash_rust::xxh3::xxh3_128(text.as_bytes())))?;
         self.thread.join()?;
-        replace_file(&self.path.join(SUMMARY), format!("{}\n", summary.json()).as_bytes())
+        replace_file(&self.path.join(SUMMARY), text.as_bytes())
     }
 }
 

@@ -50,8 +50,8 @@ pub(super) enum Item {
     Frames(Vec<Entry>),
     /// The state after those frames.
     Snapshot(Box<Pending>),
-    /// The run has ended, with this digest.
-    End(Digest),
+    /// The run has ended, with this digest, and a summary of this checksum.
+    End(Digest, u128),
 }
 
 /// A snapshot on its way.
@@ -133,9 +133,9 @@ impl Writer {
                     self.sync()?;
                     self.snapshots.send(snapshot, self.tables.positions())?;
                 }
-                Ok(Item::End(digest)) => {
+                Ok(Item::End(digest, summary)) => {
                     if let Some(journal) = &mut self.journal {
-                        journal.end(digest).map_err(RunError::Failed)?;
+                        journal.end(digest, summary).map_err(RunError::Failed)?;
                     }
                     self.sync()?;
                 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use wasm_engine::journal::{FORMAT_VERSION, Journal};
 use wasm_engine_components::Digest;
 
-use crate::{RUN, files, frames, last_digest, put, read, write};
+use crate::{RUN, SUMMARY, files, frames, last_digest, put, read, write};
 
 const SEGMENT_BYTES: u32 = 1_200;
 
@@ -27,7 +27,7 @@ fn the_format_is_the_one_that_is_kept() {
     let journal = Journal::open(&golden(), RUN).unwrap();
     assert_eq!(read(&journal).unwrap(), frames);
     let end = journal.ended().unwrap();
-    assert_eq!((end.frames, end.digest), (16, last_digest(&frames)));
+    assert_eq!((end.frames, end.digest, end.summary), (16, last_digest(&frames), SUMMARY));
     assert_ne!(end.digest, Digest(0));
     let (kept, written) = (files(&golden()), files(&path));
     assert!(kept.len() >= 2);

@@ -19,6 +19,8 @@ use wasm_engine_components::{
 };
 
 const RUN: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
+/// The checksum of a summary that there isn't.
+const SUMMARY: u128 = 0x5d << 120 | 9;
 
 /// Frames in which everything that a frame may hold comes and goes. Digests follow from the number of the frame.
 fn frames(count: u64) -> Vec<JournalFrame> {
@@ -81,7 +83,7 @@ fn write(folder: &Path, frames: &[JournalFrame], segment_bytes_max: u32, ended: 
     let mut writer = JournalWriter::create_with(folder, RUN, options).unwrap();
     append(&mut writer, frames);
     if ended {
-        writer.end(last_digest(frames)).unwrap();
+        writer.end(last_digest(frames), SUMMARY).unwrap();
     }
 }
 
@@ -162,9 +164,9 @@ fn a_writer_takes_the_next_frame_alone_and_nothing_after_the_end() {
     bytes += writer.append(&frames[1]).unwrap();
     writer.flush().unwrap();
     assert_eq!(files(folder.path())["000000.wej"].len() as u64, 56 + bytes);
-    writer.end(Digest(1)).unwrap();
+    writer.end(Digest(1), SUMMARY).unwrap();
     assert!(writer.append(&frames[2]).unwrap_err().to_string().contains("the journal has ended"));
-    assert!(writer.end(Digest(1)).is_err());
+    assert!(writer.end(Digest(1), SUMMARY).is_err());
     let text = JournalWriter::create(folder.path(), RUN).err().unwrap().to_string();
     assert!(text.contains("000000.wej: can't be written: File exists"), "{text}");
     assert!(text.ends_with("help: name another folder with --out; a run never overwrites another"), "{text}");

@@ -9,7 +9,7 @@ use wasm_engine_components::{
     Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, Order, TopicId,
 };
 
-use crate::{RUN, append, files, last_digest, read};
+use crate::{RUN, SUMMARY, append, files, last_digest, read};
 
 /// Few values, so that one frame is often like the other.
 fn digest() -> impl Strategy<Value = Digest> {
@@ -80,7 +80,7 @@ proptest! {
         let (once, twice) = (folder.path().join("once"), folder.path().join("twice"));
         let mut writer = JournalWriter::create_with(&once, RUN, options).unwrap();
         append(&mut writer, &frames);
-        writer.end(last_digest(&frames)).unwrap();
+        writer.end(last_digest(&frames), SUMMARY).unwrap();
         let journal = Journal::open(&once, RUN).unwrap();
         prop_assert_eq!(&read(&journal).unwrap(), &frames);
         let at = stop.index(frames.len());
@@ -90,13 +90,13 @@ proptest! {
         let mut writer = JournalWriter::create_with(&twice, RUN, options).unwrap();
         append(&mut writer, &frames[..at]);
         if ended {
-            writer.end(last_digest(&frames[..at])).unwrap();
+            writer.end(last_digest(&frames[..at]), SUMMARY).unwrap();
         }
         drop(writer);
         let journal = Journal::open(&twice, RUN).unwrap();
         let mut writer = JournalWriter::reopen_with(&journal, at as u64, options).unwrap();
         append(&mut writer, &frames[at..]);
-        writer.end(last_digest(&frames)).unwrap();
+        writer.end(last_digest(&frames), SUMMARY).unwrap();
         prop_assert_eq!(files(&once), files(&twice));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wasm_engine::journal::{Journal, JournalWriter};
 
-use crate::{RUN, append, files, frames, last_digest, options, put, read, write};
+use crate::{RUN, SUMMARY, append, files, frames, last_digest, options, put, read, write};
 
 const SEGMENT_BYTES: u32 = 900;
 
@@ -13,7 +13,7 @@ fn go_on(folder: &Path, journal: &Journal, keep: u64, all: &[wasm_engine::journa
     let mut writer = JournalWriter::reopen_with(journal, keep, options(SEGMENT_BYTES)).unwrap();
     assert_eq!((writer.frames_count(), writer.next_frame()), (keep, keep));
     append(&mut writer, &all[keep as usize..]);
-    writer.end(last_digest(all)).unwrap();
+    writer.end(last_digest(all), SUMMARY).unwrap();
     assert_eq!(read(&Journal::open(folder, RUN).unwrap()).unwrap(), all);
 }
 
@@ -91,6 +91,6 @@ fn an_end_is_taken_back_when_the_run_goes_on() {
     let opened = Journal::open(&twice, RUN).unwrap();
     assert_eq!((opened.frames_count(), opened.end(), opened.torn()), (4, None, None));
     append(&mut writer, &all[4..]);
-    writer.end(last_digest(&all)).unwrap();
+    writer.end(last_digest(&all), SUMMARY).unwrap();
     assert_eq!(files(&once), files(&twice));
 }
