@@ -7,10 +7,9 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::sync::Arc;
 
-use common::{stderr, summary, wasm_engine};
+use common::{engine, stderr, summary, wasm_engine};
 use wasm_engine::frame_loop;
 use wasm_engine::inference::Inference;
 use wasm_engine::problem::RunError;
@@ -41,10 +40,6 @@ fn small_run(folder: &Path) -> String {
     let output = engine(folder, &["run", "s.toml", "--out", "run", "--snapshot-every", "2", "--summary", "json"]);
     assert!(output.status.success(), "{}", stderr(&output));
     summary(&output)["digest"].as_str().unwrap().to_owned()
-}
-
-fn engine(folder: &Path, args: &[&str]) -> Output {
-    wasm_engine(folder).args(args).output().unwrap()
 }
 
 fn no_plugins(_: &mut bevy_app::App) {}

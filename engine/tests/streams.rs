@@ -10,14 +10,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use common::{root, stderr, summary, wasm_engine};
+use common::{path, stderr, told, wasm_engine};
 use serde_json::Value;
 
 const TOUR: &str = "agents/scenarios/kernel-tour.toml";
-
-fn path(name: &str) -> String {
-    root().join(name).to_str().unwrap().to_owned()
-}
 
 /// The tour's events, and one that swaps in the frame in which the scenario swaps the same group.
 fn events() -> String {
@@ -57,14 +53,6 @@ fn fed(folder: &Path, args: &[&str], text: &str) -> Output {
     // It may end without having read all of it.
     let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
     child.wait_with_output().unwrap()
-}
-
-/// The summary of a command that goes well, but for what a scenario expects of other numbers of frames.
-fn told(output: &Output) -> Value {
-    let only_unmet =
-        || stderr(output).lines().all(|line| !line.starts_with("error: ") || line.contains("expected, but not so"));
-    assert!(output.status.success() || output.status.code() == Some(1) && only_unmet(), "{}", stderr(output));
-    summary(output)
 }
 
 #[test]

@@ -7,9 +7,9 @@ mod common;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Stdio};
 
-use common::{POSTROOM, RING, root, stderr, summary, wasm_engine};
+use common::{POSTROOM, RING, engine, path, stderr, summary, wasm_engine};
 use serde_json::{Value, json};
 
 const TOUR: &str = "agents/scenarios/kernel-tour.toml";
@@ -35,24 +35,9 @@ const SAME: [&str; 16] = [
 ];
 const TABLES: [&str; 5] = ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl"];
 
-fn path(name: &str) -> String {
-    root().join(name).to_str().unwrap().to_owned()
-}
-
-fn engine(folder: &Path, args: &[&str]) -> Output {
-    wasm_engine(folder).args(args).output().unwrap()
-}
-
 /// The JSON that a command that goes well prints last. What a scenario expects, it expects of as many frames as its file says.
 fn told(folder: &Path, args: &[&str]) -> Value {
-    read(&engine(folder, &[args, &["--summary", "json"]].concat()))
-}
-
-fn read(output: &Output) -> Value {
-    let only_unmet =
-        || stderr(output).lines().all(|line| !line.starts_with("error: ") || line.contains("expected, but not so"));
-    assert!(output.status.success() || output.status.code() == Some(1) && only_unmet(), "{}", stderr(output));
-    summary(output)
+    common::told(&engine(folder, &[args, &["--summary", "json"]].concat()))
 }
 
 /// What a command that is refused says.
@@ -264,7 +249,7 @@ fn events_from_standard_input_are_replayed() {
     resume.stdin.take().unwrap().write_all(events.as_bytes()).unwrap();
     let resumed = resume.wait_with_output().unwrap();
     let longer = told(folder, &["run", &path(TOUR), "--frames", "210", "--out", "longer"]);
-    assert_eq!(read(&resumed)["digest"], longer["digest"]);
+    assert_eq!(common::told(&resumed)["digest"], longer["digest"]);
 }
 
 /// A ring whose budget is a parameter: a branch with another one goes its own way.

@@ -8,21 +8,10 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::SystemTime;
 
-use common::{RING, root, stderr, summary, wasm_engine};
+use common::{RING, engine, path, stderr, summary};
 use serde_json::{Value, json};
-
-fn path(name: &str) -> String {
-    root().join(name).to_str().unwrap().to_owned()
-}
-
-fn engine(folder: &Path, args: &[&str]) -> Output {
-    let output = wasm_engine(folder).args(args).output().unwrap();
-    assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
-    output
-}
 
 /// What a command prints, which ends with this exit status.
 fn said(folder: &Path, args: &[&str], status: i32) -> String {

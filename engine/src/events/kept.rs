@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wasm_engine_components::FrameInputs;
 
 use super::EventCounts;
+
 /// What came from outside for one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptFrame {

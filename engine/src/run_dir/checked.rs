@@ -8,6 +8,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::problem::Problem;
 
+/// What to do about a file that was changed.
+pub(super) const PUT_BACK: &str = "take the file from a copy of the run directory; it isn't meant to be edited";
+
 const LINE_START: &str = "# checksum xxh3-128 ";
 
 /// The text with its checksum. It ends its last line first, if that is open.
@@ -26,11 +29,7 @@ pub fn seal_text(text: &str) -> String {
 /// # Errors
 /// The checksum is missing or wrong. The problem names the file.
 pub fn open_text<'a>(path: &Path, text: &'a str) -> Result<&'a str, Problem> {
-    let refused = |what: &str| {
-        Err(Problem::new(what)
-            .file(path)
-            .help("take the file from a copy of the run directory; it isn't meant to be edited"))
-    };
+    let refused = |what: &str| Err(Problem::new(what).file(path).help(PUT_BACK));
     let last_line = text.strip_suffix('\n').unwrap_or(text).rfind('\n').map_or(0, |end| end + 1);
     let (body, line) = text.split_at(last_line);
     if !line.starts_with(LINE_START) {

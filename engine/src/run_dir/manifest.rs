@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 use wasm_engine_components::Digest;
 
-use super::checked::{open_text, seal_text};
+use super::checked::{PUT_BACK, open_text, seal_text};
 use super::table::replace_file;
 use crate::files::{self, hex, sha256, sha256_of_file};
 use crate::problem::{Problem, RunError};
@@ -20,9 +20,6 @@ pub(super) const FORMAT: u32 = 2;
 
 /// The name of the file.
 pub(super) const NAME: &str = "manifest.toml";
-
-/// What to do about one that can't be read.
-const PUT_BACK: &str = "take the file from a copy of the run directory; it isn't meant to be edited";
 
 /// What matters to the run directory and isn't in the scenario: what was said on the command line, and what was loaded.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +60,12 @@ impl RunOptions {
             onnx_runtime: simulation.onnx_runtime().map(str::to_owned),
             ..Self::default()
         }
+    }
+
+    /// The file that events are read from, if there is one and they can be read from it again.
+    pub(super) fn events_to_keep<'a>(&'a self, scenario: &'a Scenario) -> Option<&'a Path> {
+        let input = scenario.input.as_deref().filter(|_| !self.streams && !scenario.reads_standard_input())?;
+        Some(self.events_file.as_deref().unwrap_or(input))
     }
 }
 
@@ -297,9 +300,9 @@ fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
 }
 
 /// The text of a run's manifest.
-pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128) -> Result<String, Problem> {
+pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128, events: Option<&str>) -> String {
     let mut text = String::new();
-    head(&mut text, scenario, options, id)?;
+    head(&mut text, scenario, options, id, events);
     let hash = toml_string(&hex(&sha256(scenario.source.as_bytes())));
     let _ = writeln!(
         text,
@@ -338,11 +341,11 @@ pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128) -> R
         let _ = writeln!(text, "\n[branch]\nrun = {run}\nid = \"{id:032x}\"\nframe = {frame}\ndigest = {digest}");
         let _ = writeln!(text, "set = [{}]", set.join(", "));
     }
-    Ok(seal_text(&text))
+    seal_text(&text)
 }
 
 /// The keys before the first table.
-fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128) -> Result<(), Problem> {
+fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128, events: Option<&str>) {
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "{key} = {value}");
     };
@@ -357,18 +360,22 @@ fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128) 
     if let Some(every) = options.snapshot_every {
         line("snapshot_every", &every.to_string());
     }
-    let Some(input) = &scenario.input else { return Ok(()) };
+    let Some(input) = &scenario.input else { return };
     if scenario.reads_standard_input() {
         line("input", &toml_string("-"));
-        return Ok(());
+        return;
     }
     line("input", &path_text(input));
-    if !options.streams {
-        let file = options.events_file.as_ref().unwrap_or(input);
-        let unreadable = |error| Problem::new(format!("can't be read: {error}")).file(file);
-        line("input_sha256", &toml_string(&sha256_of_file(file).map_err(unreadable)?));
+    if let Some(events) = events {
+        line("input_sha256", &toml_string(events));
     }
-    Ok(())
+}
+
+/// The hash of the events file; `None` where there is none, and where its events can't be read again.
+pub(super) fn events_hash(scenario: &Scenario, options: &RunOptions) -> Result<Option<String>, Problem> {
+    let hash =
+        |file: &Path| sha256_of_file(file).map_err(|error| Problem::new(format!("can't be read: {error}")).file(file));
+    options.events_to_keep(scenario).map(hash).transpose()
 }
 
 /// Absolute, so that the run can be opened from any folder.

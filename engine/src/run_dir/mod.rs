@@ -128,13 +128,14 @@ impl RunDir {
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
         let id = fresh_id();
-        let manifest = manifest::manifest(scenario, options, id).map_err(RunError::Input)?;
+        let events = manifest::events_hash(scenario, options).map_err(RunError::Input)?;
+        let manifest = manifest::manifest(scenario, options, id, events.as_deref());
         let path = place.create().map_err(RunError::Input)?;
         let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
         write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
         if options.record {
             keep_modules(&path, scenario, options)?;
-            keep_events(&path, scenario, options)?;
+            keep_events(&path, scenario, options, events.as_deref())?;
             make_snapshots_folder(&path)?;
         }
         let first_frame = options.branch.as_ref().map_or(0, |branch| branch.frame);
@@ -188,7 +189,14 @@ impl RunDir {
         }
         // The open run holds the lock.
         let thin = run.manifest.snapshot_every.is_none();
-        Self::start(path.clone(), None, Some(journal), tables, digest, (thin, run.first_frame(), !run.events_repeat()))
+        Self::start(
+            path.clone(),
+            None,
+            Some(journal),
+            tables,
+            digest,
+            (thin, run.first_frame(), !run.manifest.events_repeat()),
+        )
     }
 
     fn start(
@@ -294,16 +302,14 @@ fn keep_modules(path: &Path, scenario: &Scenario, options: &RunOptions) -> Resul
     sync_folder(&folder)
 }
 
-/// A copy of the events file, unless it is very large: the run can't go on without it.
-fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
-    let Some(input) = scenario.input.as_ref().filter(|_| !options.streams && !scenario.reads_standard_input()) else {
+/// A copy of the events file, which has the hash `events`, unless it is very large: the run can't go on without it.
+fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: Option<&str>) -> Result<(), RunError> {
+    let (Some(file), Some(sha256)) = (options.events_to_keep(scenario), events) else { return Ok(()) };
+    if !file.metadata().is_ok_and(|metadata| metadata.len() <= EVENTS_COPY_BYTES_MAX) {
         return Ok(());
-    };
-    let file = options.events_file.as_ref().unwrap_or(input);
-    let is_small = file.metadata().is_ok_and(|metadata| metadata.len() <= EVENTS_COPY_BYTES_MAX);
-    let Some(sha256) = files::sha256_of_file(file).ok().filter(|_| is_small) else { return Ok(()) };
+    }
     let folder = path.join(FILES);
-    let copy = folder.join(events_copy(&sha256));
+    let copy = folder.join(events_copy(sha256));
     std::fs::copy(file, &copy)
         .and_then(|_| std::fs::File::open(&copy)?.sync_all())
         .map_err(|error| failed(&copy, &error))?;

@@ -89,7 +89,7 @@ impl OpenRun {
             thousands(ahead),
             thousands(end)
         );
-        if access == Access::Write && !self.events_repeat() && self.manifest.branch.is_none() {
+        if access == Access::Write && !self.manifest.events_repeat() && self.manifest.branch.is_none() {
             let help = "put the journal back as it was; what is left of it can be replayed and branched";
             return Err(Problem::new(format!("{what}, and with it events that can't be read again"))
                 .file(&file)
@@ -128,11 +128,6 @@ impl OpenRun {
         };
         scenario.input = Some(found.to_path_buf());
         Ok(scenario)
-    }
-
-    /// Whether the run's events can be read again where they came from. Those of standard input, of a pipe or a device can't.
-    pub(crate) fn events_repeat(&self) -> bool {
-        self.manifest.events_repeat()
     }
 
     /// Whether the run ended in order: there is a summary.

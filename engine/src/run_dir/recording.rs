@@ -136,8 +136,8 @@ impl Recording {
         self.collector.add(&record);
         // The journal has these, too.
         simulation.inference().take();
-        let (inputs, counts) = self.take_inputs();
-        self.run_dir.append(Entry { inputs, counts, record, journaled: true, ..Entry::default() })
+        self.take_inputs();
+        self.run_dir.append(Entry { record, journaled: true, ..Entry::default() })
     }
 
     fn take_inputs(&self) -> (FrameInputs, EventCounts) {
@@ -151,6 +151,7 @@ impl Recording {
     /// A file can't be written.
     pub fn snapshot(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
         let frame = Some(simulation.next_frame());
+        // Another one would go on from the file that it replaces.
         if self.snapshots.as_ref().is_some_and(|snapshots| snapshots.last_frame == frame) {
             return Ok(());
         }
@@ -183,11 +184,9 @@ impl Recording {
     /// # Errors
     /// A file can't be written.
     pub fn finish(&mut self, simulation: &mut Simulation, summary: &Summary) -> Result<(), RunError> {
-        let frame = simulation.next_frame();
         let is_due = |snapshots: &Snapshots| {
-            // One of the same frame would go on from the file that it replaces.
             let is_old = || snapshots.every.is_none() && snapshots.last.elapsed() >= LAST_PERIOD_MIN;
-            (snapshots.asked.load(Ordering::Relaxed) || is_old()) && snapshots.last_frame != Some(frame)
+            snapshots.asked.load(Ordering::Relaxed) || is_old()
         };
         if self.snapshots.as_ref().is_some_and(is_due) {
             self.snapshot(simulation)?;

@@ -13,7 +13,7 @@ use crate::snapshot;
 /// # Errors
 /// The run's journal, or its first snapshot, can't be read.
 pub(super) fn kept_from(run: &OpenRun, at: u64) -> Result<Option<Vec<KeptFrame>>, RunError> {
-    if run.events_repeat() {
+    if run.manifest.events_repeat() {
         return Ok(None);
     }
     // A branch that was stopped early keeps more than it has run.
@@ -33,7 +33,7 @@ pub(super) fn kept_from(run: &OpenRun, at: u64) -> Result<Option<Vec<KeptFrame>>
 /// # Errors
 /// Its first snapshot can't be read.
 pub(super) fn kept_by(run: &OpenRun) -> Result<Option<Vec<KeptFrame>>, RunError> {
-    if run.manifest.branch.is_none() || run.events_repeat() {
+    if run.manifest.branch.is_none() || run.manifest.events_repeat() {
         return Ok(None);
     }
     let folder = run.snapshots();

@@ -65,7 +65,7 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
     let from = simulation.next_frame();
     let log = simulation.inference().clone();
 
-    let repeats = run.events_repeat() || kept.is_some();
+    let repeats = run.manifest.events_repeat() || kept.is_some();
     let source = match kept {
         Some(kept) => EventSource::kept(&run.scenario, kept, interrupted),
         None => events::open(&scenario, interrupted).map_err(RunError::Input)?,

@@ -21,6 +21,24 @@ pub fn wasm_engine(folder: &Path) -> Command {
     command
 }
 
+/// A path in the repository, as an argument.
+pub fn path(name: &str) -> String {
+    root().join(name).to_str().expect("UTF-8").to_owned()
+}
+
+/// Runs the engine's command in a folder.
+pub fn engine(folder: &Path, args: &[&str]) -> Output {
+    wasm_engine(folder).args(args).output().expect("the engine can be run")
+}
+
+/// The summary of a command that goes well, but for what a scenario expects: it expects that of as many frames as its file says.
+pub fn told(output: &Output) -> Value {
+    let only_unmet =
+        || stderr(output).lines().all(|line| !line.starts_with("error: ") || line.contains("expected, but not so"));
+    assert!(output.status.success() || output.status.code() == Some(1) && only_unmet(), "{}", stderr(output));
+    summary(output)
+}
+
 /// What a command said on standard error.
 pub fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).expect("UTF-8")
