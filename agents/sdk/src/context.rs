@@ -5,6 +5,7 @@ use core::fmt;
 use wasm_engine_abi::{FrameContext, Op, OutboxHeader, RecordType, RegionReader};
 
 use crate::outbox::Outbox;
+use crate::random::CursorsPlace;
 use crate::{AgentId, Message, ModelId, OutboxFull, Random, RegionId, TopicId};
 
 /// The frame an agent is called in, and its outbox.
@@ -16,6 +17,7 @@ use crate::{AgentId, Message, ModelId, OutboxFull, Random, RegionId, TopicId};
 pub struct Context<'a> {
     outbox: Outbox<'a>,
     regions: RegionReader<'a>,
+    cursors: CursorsPlace<'a>,
 }
 
 /// How important a log line is.
@@ -35,8 +37,13 @@ pub enum Level {
 impl<'a> Context<'a> {
     /// `area` is as [`Outbox`] says.
     #[inline(always)]
-    pub(crate) const fn new(frame: &'a mut FrameContext, area: &'a mut [u8], regions: RegionReader<'a>) -> Self {
-        Self { outbox: Outbox::new(frame, area), regions }
+    pub(crate) const fn new(
+        frame: &'a mut FrameContext,
+        area: &'a mut [u8],
+        regions: RegionReader<'a>,
+        cursors: CursorsPlace<'a>,
+    ) -> Self {
+        Self { outbox: Outbox::new(frame, area), regions, cursors }
     }
 
     /// Number of the frame, from 0. `init` runs in frame 0, unless the agent was started or restarted later.
@@ -88,18 +95,46 @@ impl<'a> Context<'a> {
 
     // Random numbers. They are computed here, from the key in the frame context: no host call, no capability.
 
-    /// The numbers of `stream` in this frame: other ones in each frame, agent, stream and run's seed, and always the same
-    /// for the same four.
-    pub const fn random(&self, stream: u32) -> Random {
-        Random::new(self.outbox.frame.random_key, self.outbox.frame.frame, stream)
+    /// The numbers of `stream` that weren't drawn in this frame yet, by any of the agent's calls: each draw, here or in a later
+    /// `receive` or `step`, gives another number. The numbers differ from frame to frame, agent to agent, stream to stream and
+    /// seed to seed, and are always the same for the same four: the n-th that a frame draws is [`random_u64`](Self::random_u64) of
+    /// `stream` and n, counted from 0.
+    ///
+    /// What one stream draws doesn't move another one, for the first 16 streams of a frame. Further ones share one count.
+    ///
+    /// ```
+    /// use wasm_engine_sdk::testing::{Harness, Incoming, Output};
+    /// use wasm_engine_sdk::{Agent, Context, Failure, Message};
+    ///
+    /// /// Throws a die for each message, and one of its own.
+    /// struct Gambler;
+    ///
+    /// impl Agent for Gambler {
+    ///     fn receive(&mut self, ctx: &mut Context<'_>, _message: &Message<'_>) -> Result<(), Failure> {
+    ///         self.step(ctx)
+    ///     }
+    ///
+    ///     fn step(&mut self, ctx: &mut Context<'_>) -> Result<(), Failure> {
+    ///         let thrown = ctx.random(0).below(6);
+    ///         Ok(ctx.record_i64("thrown", thrown.cast_signed() + 1)?)
+    ///     }
+    /// }
+    ///
+    /// let thrown = Harness::new(Gambler, 4096, 4096).step(1, &[Incoming::event(1, &[]), Incoming::event(1, &[])]).unwrap();
+    /// let of = |value| Output::RecordI64 { name: "thrown".into(), value };
+    /// assert_eq!(thrown, [of(1), of(6), of(6)]);
+    /// ```
+    pub fn random(&self, stream: u32) -> Random<'a> {
+        Random::after(self.cursors.find(), self.outbox.frame.random_key, self.outbox.frame.frame, stream)
     }
 
-    /// The numbers of `stream` that belong to a `subject`, whatever the frame: for what mustn't depend on when it is computed.
-    pub const fn random_of(&self, subject: u64, stream: u32) -> Random {
+    /// The numbers of `stream` that belong to a `subject`, whatever the frame: for what mustn't depend on when it is computed. They
+    /// are a function of both, and begin anew with each call.
+    pub const fn random_of(&self, subject: u64, stream: u32) -> Random<'static> {
         Random::new(self.outbox.frame.random_key, subject, stream)
     }
 
-    /// The number at `index` of `stream` in this frame.
+    /// The number at `index` of `stream` in this frame: a function of both, that counts as no draw of [`random`](Self::random).
     pub const fn random_u64(&self, stream: u32, index: u32) -> u64 {
         wasm_engine_abi::random_u64(self.outbox.frame.random_key, self.outbox.frame.frame, stream, index)
     }

@@ -5,6 +5,7 @@ use core::cell::UnsafeCell;
 use wasm_engine_abi::exchange::CONTEXT_OFFSET;
 use wasm_engine_abi::{ABI_VERSION, FrameContext, MAGIC, RECORD_ALIGN, RegionReader};
 
+use crate::random::CursorsPlace;
 use crate::{Agent, Context, Failure, Inbox, Params, StateWriter, Swappable};
 
 /// [`wasm_engine_abi::ExchangeHeader`] with the address of the regions area as the linker fills it in.
@@ -121,7 +122,7 @@ impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
             let Header { regions, regions_bytes_max, .. } = self.header;
             let area = core::slice::from_raw_parts(regions, regions_bytes_max as usize);
             let regions = RegionReader::new(area, regions.addr() as u32);
-            (Context::new(frame, &mut *self.outbox.get(), regions), inbox)
+            (Context::new(frame, &mut *self.outbox.get(), regions, CursorsPlace::MODULE), inbox)
         }
     }
 }

@@ -1,36 +1,57 @@
-//! Counter-based random numbers.
+//! Counter-based random numbers, and how many of them a frame's calls have drawn.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
 
 /// An endless sequence of random numbers: the n-th is a function of key, counter, stream and n, so that it doesn't matter
-/// what else was drawn, by whom, and when. [`crate::Context::random`] makes one.
-#[derive(Clone, Debug)]
-pub struct Random {
+/// what else was drawn, by whom, and when. [`crate::Context::random`] and [`crate::Context::random_of`] make one.
+#[derive(Debug)]
+pub struct Random<'a> {
     key: u64,
     counter: u64,
     stream: u32,
-    index: u32,
+    next: Next<'a>,
 }
 
-impl Random {
-    /// The sequence of a key (the agent's), a counter (the frame, or any subject) and a stream.
+/// Where the position of a sequence's next number is kept.
+#[derive(Debug)]
+enum Next<'a> {
+    /// In the sequence: another one starts anew.
+    Own(u32),
+    /// With the frame's cursors: all sequences of the stream go on from there.
+    Shared(&'a Cell<u32>),
+}
+
+impl Random<'static> {
+    /// The sequence of a key (the agent's), a counter (the frame, or any subject) and a stream, from its start.
     pub const fn new(key: u64, counter: u64, stream: u32) -> Self {
-        Self { key, counter, stream, index: 0 }
+        Self { key, counter, stream, next: Next::Own(0) }
+    }
+}
+
+impl<'a> Random<'a> {
+    /// What is left of the sequence: the numbers that `cursors` doesn't count as drawn.
+    pub(crate) fn after(cursors: &'a Cursors, key: u64, frame: u64, stream: u32) -> Self {
+        Self { key, counter: frame, stream, next: Next::Shared(cursors.of(frame, stream)) }
     }
 
     /// The next number, all 64 bits of it random. The sequence repeats after 2^32 numbers.
-    pub const fn next_u64(&mut self) -> u64 {
-        let number = wasm_engine_abi::random_u64(self.key, self.counter, self.stream, self.index);
-        self.index = self.index.wrapping_add(1);
-        number
+    pub fn next_u64(&mut self) -> u64 {
+        let index = match &mut self.next {
+            Next::Own(next) => core::mem::replace(next, next.wrapping_add(1)),
+            Next::Shared(next) => next.replace(next.get().wrapping_add(1)),
+        };
+        wasm_engine_abi::random_u64(self.key, self.counter, self.stream, index)
     }
 
     /// The next number, at least 0 and below 1, a multiple of 2^-53.
-    pub const fn next_f64(&mut self) -> f64 {
+    pub fn next_f64(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
     /// The next number below `bound`, each equally likely; 0 where `bound` is 0. Draws more than once in rare cases.
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a 128-bit product are taken apart")]
-    pub const fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         // Lemire, "Fast random integer generation in an interval" (2019).
         loop {
             let product = self.next_u64() as u128 * bound as u128;
@@ -42,12 +63,12 @@ impl Random {
     }
 
     /// True once in `n` times on average; never where `n` is 0.
-    pub const fn one_in(&mut self, n: u64) -> bool {
+    pub fn one_in(&mut self, n: u64) -> bool {
         n != 0 && self.below(n) == 0
     }
 }
 
-impl Iterator for Random {
+impl Iterator for Random<'_> {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
@@ -55,9 +76,132 @@ impl Iterator for Random {
     }
 }
 
+/// Number of streams of which each has a cursor of its own in a frame.
+pub(crate) const STREAMS: usize = 16;
+
+/// Counts the numbers that the calls of one frame have drawn from each stream, so that none comes twice. It lies in the
+/// agent's memory: whatever happens to that, a snapshot or a restart, happens to the counts, too.
+#[derive(Debug)]
+pub(crate) struct Cursors {
+    /// The frame of the counts. Those of another one are void.
+    frame: Cell<u64>,
+    /// How many of `streams` are in use.
+    used: Cell<usize>,
+    /// Streams from which numbers were drawn, in the order of their first.
+    streams: [Cell<u32>; STREAMS],
+    /// Numbers drawn from each of them.
+    drawn: [Cell<u32>; STREAMS],
+    /// Numbers drawn from all further streams together: their numbers don't repeat, but depend on each other's draws.
+    rest: Cell<u32>,
+}
+
+impl Cursors {
+    /// Nothing was drawn yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            frame: Cell::new(0),
+            used: Cell::new(0),
+            streams: [const { Cell::new(0) }; STREAMS],
+            drawn: [const { Cell::new(0) }; STREAMS],
+            rest: Cell::new(0),
+        }
+    }
+
+    /// The cursor of a stream.
+    fn of(&self, frame: u64, stream: u32) -> &Cell<u32> {
+        if self.frame.replace(frame) != frame {
+            self.used.set(0);
+            self.rest.set(0);
+        }
+        let used = self.used.get();
+        for (known, drawn) in self.streams.iter().zip(&self.drawn).take(used) {
+            if known.get() == stream {
+                return drawn;
+            }
+        }
+        let (Some(known), Some(drawn)) = (self.streams.get(used), self.drawn.get(used)) else { return &self.rest };
+        known.set(stream);
+        drawn.set(0);
+        self.used.set(used + 1);
+        drawn
+    }
+}
+
+/// Where the cursors of an agent are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CursorsPlace<'a> {
+    /// In the module, which has one agent: so nothing has to lead there.
+    Module(PhantomData<&'a Cursors>),
+    /// In a test's harness.
+    #[cfg(not(target_arch = "wasm32"))]
+    Harness(&'a Cursors),
+}
+
+impl<'a> CursorsPlace<'a> {
+    /// In the module.
+    pub(crate) const MODULE: Self = Self::Module(PhantomData);
+
+    #[inline(always)]
+    pub(crate) const fn find(self) -> &'a Cursors {
+        match self {
+            Self::Module(_) => &MODULE.0,
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Harness(cursors) => cursors,
+        }
+    }
+}
+
+static MODULE: ModuleCursors = ModuleCursors(Cursors::new());
+
+struct ModuleCursors(Cursors);
+
+// SAFETY: a module has one thread. Natively nothing reaches the static: only the exports do, and nothing calls them.
+unsafe impl Sync for ModuleCursors {}
+
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
+
     use super::*;
+
+    /// Draws one number.
+    fn draw(cursors: &Cursors, frame: u64, stream: u32) -> u64 {
+        Random::after(cursors, 7, frame, stream).next_u64()
+    }
+
+    #[test]
+    fn a_stream_goes_on_and_no_other_is_moved_by_it() {
+        let cursors = Cursors::new();
+        let number = |frame, stream, index| wasm_engine_abi::random_u64(7, frame, stream, index);
+        for frame in [0, 3, 4] {
+            for index in 0..3 {
+                assert_eq!(draw(&cursors, frame, 1), number(frame, 1, index));
+            }
+            assert_eq!(draw(&cursors, frame, 0), number(frame, 0, 0));
+            assert_eq!(draw(&cursors, frame, 1), number(frame, 1, 3));
+        }
+    }
+
+    #[test]
+    fn sequences_of_one_stream_that_live_at_the_same_time_share_its_numbers() {
+        let cursors = Cursors::new();
+        let (mut first, mut second) = (Random::after(&cursors, 7, 1, 2), Random::after(&cursors, 7, 1, 2));
+        let drawn = [first.next_u64(), second.next_u64(), first.next_u64()];
+        let mut all = Random::new(7, 1, 2);
+        assert_eq!(drawn, [all.next_u64(), all.next_u64(), all.next_u64()]);
+    }
+
+    #[test]
+    fn no_number_of_a_frame_comes_twice_however_many_streams_there_are() {
+        let (cursors, mut seen) = (Cursors::new(), BTreeSet::new());
+        for round in 0..5 {
+            for stream in 0..100 {
+                assert!(seen.insert(draw(&cursors, 9, stream)), "round {round}, stream {stream}");
+            }
+        }
+        let first = wasm_engine_abi::random_u64(7, 10, 99, 0);
+        assert_eq!(draw(&cursors, 10, 99), first, "the next frame begins anew");
+    }
 
     #[test]
     fn numbers_are_the_abi_s() {

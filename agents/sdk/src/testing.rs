@@ -29,6 +29,7 @@ use wasm_engine_abi::{
     RecordType, RegionReader, RegionView, agent_key, kind,
 };
 
+use crate::random::{Cursors, CursorsPlace};
 use crate::{Agent, AgentId, Context, Failure, Inbox, ModelId, Notice, Params, RegionId, TopicId, entry};
 
 /// Address of the regions area in the guest's memory that isn't there.
@@ -46,6 +47,7 @@ pub struct Harness<A> {
     /// What the agent's group reads.
     regions: Vec<(RegionId, u64, Vec<u8>)>,
     regions_area: Vec<u8>,
+    cursors: Cursors,
     seed: u64,
 }
 
@@ -65,6 +67,7 @@ impl<A: Agent> Harness<A> {
             outbox: vec![0xa5; outbox_bytes],
             regions: Vec::new(),
             regions_area: Vec::new(),
+            cursors: Cursors::new(),
             seed: 0,
         };
         harness.id(AgentId::new(1, 0))
@@ -201,7 +204,8 @@ impl<A: Agent> Harness<A> {
         // SAFETY: `open` wrote that many whole records, from an address that is aligned to 8.
         let inbox = unsafe { Inbox::new(self.inbox.as_ptr().cast(), self.frame.inbox_records) };
         let regions = RegionReader::new(&self.regions_area, REGIONS_ADDRESS);
-        (&mut self.agent, Context::new(&mut self.frame, &mut self.outbox, regions), inbox)
+        let cursors = CursorsPlace::Harness(&self.cursors);
+        (&mut self.agent, Context::new(&mut self.frame, &mut self.outbox, regions, cursors), inbox)
     }
 
     /// The agent, and what it leaves its state in.
