@@ -2,6 +2,9 @@
 //!
 //! The main loop is [`frame_loop::run`]; the world and its frame are [`simulation::Simulation`].
 
+// They panic where nobody can be told, as where the disk behind standard error is full: `cli::say` and `cli::print_result` don't.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod cli;
 pub mod cpu;
 pub mod events;

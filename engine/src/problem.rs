@@ -134,17 +134,36 @@ impl From<Problem> for Problems {
 pub enum RunError {
     /// The input is bad: exit status 2.
     Input(Problem),
-    /// The machine failed, such as a full disk: exit status 1.
+    /// The machine failed: a disk, memory, threads. Exit status 3.
     Failed(Problem),
 }
 
 impl RunError {
+    /// The error of a file that couldn't be made or opened: the machine's where the same would have gone well on another one, else bad
+    /// input, such as a path that nobody may write to.
+    pub fn of_io(problem: Problem, error: &std::io::Error) -> Self {
+        if is_machine_failure(error) { Self::Failed(problem) } else { Self::Input(problem) }
+    }
+
     /// What is wrong.
     pub const fn problem(&self) -> &Problem {
         match self {
             Self::Input(problem) | Self::Failed(problem) => problem,
         }
     }
+}
+
+/// Whether an error of the system says that the machine has too little of something, or is broken.
+fn is_machine_failure(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    /// Input/output error; too many open files, in the system and in the process. They have no kinds.
+    const RAW: [i32; 3] = [5, 23, 24];
+    let is_raw = cfg!(unix) && error.raw_os_error().is_some_and(|raw| RAW.contains(&raw));
+    is_raw
+        || matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory
+        )
 }
 
 impl fmt::Display for RunError {
@@ -214,6 +233,18 @@ mod tests {
         assert_eq!(nearest_name("agent", known).as_deref(), Some("did you mean `agents`? known: `agents`, `module`"));
         assert_eq!(nearest_name("zzzzzzzz", known).as_deref(), Some("known: `agents`, `module`"));
         assert_eq!(nearest_name("a", []), None);
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_told_from_bad_input() {
+        let of = |raw: i32| RunError::of_io(Problem::new("x"), &std::io::Error::from_raw_os_error(raw));
+        // No space, too large, no memory, too many files; not there, not allowed, no folder.
+        #[cfg(target_os = "linux")]
+        for (raw, is_machine) in [(28, true), (27, true), (12, true), (24, true), (2, false), (13, false), (20, false)]
+        {
+            assert_eq!(matches!(of(raw), RunError::Failed(_)), is_machine, "{raw}");
+        }
+        assert!(matches!(of(2), RunError::Input(_)));
     }
 
     #[test]

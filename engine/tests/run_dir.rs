@@ -73,7 +73,7 @@ fn a_write_that_fails_ends_the_run_with_its_file_named() {
         .output()
         .expect("sh starts");
     let stderr = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains("run/") && stderr.contains("can't be written"), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
     assert!(!folder.path().join("run/summary.json").exists(), "a failed run has no summary");
@@ -95,7 +95,7 @@ fn a_full_disk_ends_the_run_with_its_file_named() {
         println!("no small disk to be had here: {stderr}");
         return;
     }
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains("disk/run/") && stderr.contains("can't be written"), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
 }

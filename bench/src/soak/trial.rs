@@ -19,9 +19,9 @@ const PATIENCE_MIN: Duration = Duration::from_mins(1);
 const PATIENCE_TIMES: u32 = 20;
 /// Most frames from snapshot to snapshot.
 const SNAPSHOT_EVERY_MAX: u64 = 40;
-/// The engine's exit statuses for bad input and for an end before the first frame.
+/// The engine's exit statuses for bad input, and for an end by SIGINT or SIGTERM.
 const EXIT_INPUT: i32 = 2;
-const EXIT_INTERRUPTED: i32 = 130;
+const EXIT_SIGNAL: [i32; 2] = [130, 143];
 
 /// What all trials have in common.
 #[derive(Clone, Debug)]
@@ -236,7 +236,8 @@ impl<'a> Trial<'a> {
         match ended.code() {
             // A signal ended it.
             None if ended.stopped && stop == Some(Stop::Kill) => Ok(Verdict::Killed),
-            None | Some(EXIT_INTERRUPTED) if was_asked => Ok(Verdict::Stopped),
+            None => Err(failed("a run that was to go on", ended)),
+            Some(code) if was_asked && EXIT_SIGNAL.contains(&code) => Ok(Verdict::Stopped),
             Some(0) if was_asked || part.is_some() => Ok(Verdict::Stopped),
             Some(code) if was_asked && code == self.whole.0 => Ok(Verdict::Stopped),
             // It had more than it was to have.

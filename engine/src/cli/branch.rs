@@ -1,7 +1,6 @@
 //! `wasm-engine branch`: another run, from a frame of a recorded one on.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 
@@ -9,6 +8,7 @@ use super::interrupt::Interrupt;
 use super::session::{
     FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SnapshotArgs, ThreadArgs, drive, report, report_not_started,
 };
+use super::status::Status;
 use super::travel::{open, traveller, warn};
 use crate::inference::Inference;
 use crate::problem::RunError;
@@ -40,7 +40,7 @@ pub(super) struct BranchArgs {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &BranchArgs) -> ExitCode {
+pub(super) fn main(args: &BranchArgs) -> Status {
     match run(args) {
         Ok((scenario, outcome)) => report(&args.report, &scenario, &outcome),
         Err(why) => report_not_started(&why),
@@ -59,7 +59,7 @@ fn run(args: &BranchArgs) -> Result<(PathBuf, Outcome), NotStarted> {
         frames: args.frames.frames,
         snapshot_every: args.snapshots.snapshot_every,
     };
-    let branched = branch(&traveller, &options, &place, &interrupt.flag, &mut |line| eprintln!("{line}"));
+    let branched = branch(&traveller, &options, &place, &interrupt.flag, &mut |line| super::say(line));
     let branched = branched.map_err(|error| match error {
         BranchError::Stop(stop) => NotStarted::from(stop),
         BranchError::Scenario(problems) => NotStarted::Input(problems),

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 use wasm_engine_components::Lane;
 
+use super::print_result;
 use super::session::{NotStarted, SummaryForm, ThreadArgs, report_not_started};
+use super::status::Status;
 use super::travel::{ComparisonJson, comparison_text, open, traveller, warn};
-use super::{EXIT_FAILED, print_result};
 use crate::inference::Inference;
 use crate::problem::thousands;
 use crate::run_dir::{Access, OpenRun};
@@ -56,14 +56,14 @@ struct ManifestJson<'a> {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &DiffArgs) -> ExitCode {
+pub(super) fn main(args: &DiffArgs) -> Status {
     match run(args) {
         Ok(status) => status,
         Err(why) => report_not_started(&why),
     }
 }
 
-fn run(args: &DiffArgs) -> Result<ExitCode, NotStarted> {
+fn run(args: &DiffArgs) -> Result<Status, NotStarted> {
     let (a, b) = (open(&args.run_a, Access::Read)?, open(&args.run_b, Access::Read)?);
     let threads = args.threads.threads();
     let (left, right) = (traveller(&a, threads, Inference::Recorded), traveller(&b, threads, Inference::Recorded));
@@ -76,7 +76,7 @@ fn run(args: &DiffArgs) -> Result<ExitCode, NotStarted> {
     };
     print_result(&text).map_err(NotStarted::Failed)?;
     let is_same = is_same(&a, &b, &difference);
-    Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+    Ok(if is_same { Status::Done } else { Status::Unmet })
 }
 
 fn is_same(a: &OpenRun, b: &OpenRun, difference: &Difference) -> bool {

@@ -1,12 +1,13 @@
 //! `wasm-engine doctor`: what this machine has, and what to do about what it lacks.
 
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{EXIT_FAILED, machine, print_result, say_problem};
+use super::status::Status;
+use super::{machine, print_result, say_problem};
 use crate::problem::thousands;
 
 /// The lock file of this build: it names the version of wasmtime, which wasmtime itself doesn't say.
@@ -56,13 +57,17 @@ impl Check {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &DoctorArgs) -> ExitCode {
+pub(super) fn main(args: &DoctorArgs) -> Status {
     let report = report();
     let text = if args.json { serde_json::to_string(&report).unwrap_or_default() + "\n" } else { text(&report) };
-    if let Err(problem) = print_result(&text) {
-        say_problem(&problem);
+    match print_result(&text) {
+        Err(problem) => {
+            say_problem(&problem);
+            Status::Machine
+        }
+        Ok(()) if report.ok => Status::Done,
+        Ok(()) => Status::Machine,
     }
-    if report.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
 }
 
 fn report() -> Report {

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::say;
+
 /// Exit status of a process that was ended before it had a result: 128 and the number of SIGINT.
 pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
@@ -31,10 +33,10 @@ impl Interrupt {
                 (true, false) => "after this frame",
                 (true, true) => "once all recorded frames are run again",
             };
-            eprintln!("\nending {when}; once more ends at once");
+            say(format!("\nending {when}; once more ends at once"));
         });
         if let Err(error) = installed {
-            eprintln!("warning: Ctrl-C ends the process at once: {error}");
+            say(format!("warning: Ctrl-C ends the process at once: {error}"));
         }
         interrupt
     }
@@ -49,10 +51,15 @@ impl Interrupt {
     pub fn ask_for_snapshots(&self, asked: Arc<AtomicBool>) {
         #[cfg(unix)]
         if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGUSR1, asked) {
-            eprintln!("warning: SIGUSR1 takes no snapshot: {error}");
+            say(format!("warning: SIGUSR1 takes no snapshot: {error}"));
         }
         #[cfg(not(unix))]
         let _ = asked;
+    }
+
+    /// The signal that came first.
+    pub fn signal(&self) -> Option<u8> {
+        self.happened().then_some(EXIT_INTERRUPTED - 128)
     }
 
     /// Whether there was a signal.

@@ -1,7 +1,6 @@
 //! The command line: one file for each command. Called by `main` alone.
 //!
-//! Results go to standard output, everything else to standard error. Exit status 0: done; 1: the run failed, or something
-//! that the scenario expects doesn't hold; 2: the input is bad; 130: it was interrupted before it had a result.
+//! Results go to standard output, everything else to standard error. What a command's exit status means is said in [`status`].
 
 mod branch;
 mod diff;
@@ -14,6 +13,7 @@ mod replay;
 mod resume;
 mod run;
 mod session;
+mod status;
 mod travel;
 
 use std::io::Write as _;
@@ -21,12 +21,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::status::Status;
 use crate::problem::Problem;
-
-/// Exit status of a failed run.
-const EXIT_FAILED: u8 = 1;
-/// Exit status of bad input; clap's own for a bad command line, too.
-const EXIT_INPUT: u8 = 2;
 
 /// Runs systems of WebAssembly agents, deterministically.
 #[derive(Debug, Parser)]
@@ -58,14 +54,18 @@ enum Command {
 pub fn main() -> ExitCode {
     ignore_signals();
     keep_onnx_runtime_local();
-    match Cli::parse().command {
-        Command::Run(args) => run::main(&args),
-        Command::Replay(args) => replay::main(&args),
-        Command::Resume(args) => resume::main(&args),
-        Command::Branch(args) => branch::main(&args),
-        Command::Diff(args) => diff::main(&args),
-        Command::Inspect(args) => inspect::main(&args),
-        Command::Doctor(args) => doctor::main(&args),
+    run(&Cli::parse().command).into()
+}
+
+fn run(command: &Command) -> Status {
+    match command {
+        Command::Run(args) => run::main(args),
+        Command::Replay(args) => replay::main(args),
+        Command::Resume(args) => resume::main(args),
+        Command::Branch(args) => branch::main(args),
+        Command::Diff(args) => diff::main(args),
+        Command::Inspect(args) => inspect::main(args),
+        Command::Doctor(args) => doctor::main(args),
     }
 }
 
@@ -92,17 +92,19 @@ fn keep_onnx_runtime_local() {
     }
 }
 
-/// Says on standard error what is wrong and what to do.
-fn say_problem(problem: &Problem) {
-    let mut stderr = std::io::stderr().lock();
-    // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(stderr, "error: {}", problem.head());
-    if let Some(help) = problem.help_text() {
-        let _ = writeln!(stderr, "  help: {help}");
-    }
+/// Says something on standard error: a whole line, or several. Where that is full, closed or gone there is nobody to tell, which is no
+/// reason to end a run: so nothing else here may write to it, and clippy bans the macros that panic then.
+fn say(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
 }
 
-/// Prints a result. A reader that has gone away, as `head` does, isn't an error.
+/// Says on standard error what is wrong and what to do.
+fn say_problem(problem: &Problem) {
+    let help = problem.help_text().map_or_else(String::new, |help| format!("\n  help: {help}"));
+    say(format!("error: {}{help}", problem.head()));
+}
+
+/// Prints a result. A reader that has gone away, as `head` does, has had enough and isn't an error; a full disk is one.
 fn print_result(text: &str) -> Result<(), Problem> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

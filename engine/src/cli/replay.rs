@@ -1,6 +1,5 @@
 //! `wasm-engine replay`: a recorded run again, with every digest checked. Exit status 0 only if all are the same.
 
-use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -9,8 +8,9 @@ use wasm_engine_components::FrameRecord;
 
 use super::progress::Progress;
 use super::session::{NotStarted, ReportArgs, RunDirArgs, SummaryForm, ThreadArgs, report_not_started};
+use super::status::Status;
 use super::travel::{DivergenceJson, divergence_text, open, traveller, warn};
-use super::{EXIT_FAILED, print_result, say_problem};
+use super::{print_result, say_problem};
 use crate::inference::Inference;
 use crate::problem::{Problem, thousands};
 use crate::run_dir::{Access, OpenRun};
@@ -58,14 +58,14 @@ struct ReplayJson {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &ReplayArgs) -> ExitCode {
+pub(super) fn main(args: &ReplayArgs) -> Status {
     match run(args) {
         Ok(status) => status,
         Err(why) => report_not_started(&why),
     }
 }
 
-fn run(args: &ReplayArgs) -> Result<ExitCode, NotStarted> {
+fn run(args: &ReplayArgs) -> Result<Status, NotStarted> {
     let run = open(&args.run.run, Access::Read)?;
     let inference = match args.inference {
         InferenceArg::Recorded => Inference::Recorded,
@@ -84,7 +84,7 @@ fn run(args: &ReplayArgs) -> Result<ExitCode, NotStarted> {
     report(args, &run, &replayed, started.elapsed().as_secs_f64())
 }
 
-fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) -> Result<ExitCode, NotStarted> {
+fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) -> Result<Status, NotStarted> {
     let Replayed { from, checked, digest, divergence, .. } = replayed;
     let text = match (args.report.summary, divergence) {
         (SummaryForm::Json, _) => {
@@ -107,11 +107,11 @@ fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) ->
     };
     print_result(&text).map_err(NotStarted::Failed)?;
     match divergence {
-        None => Ok(ExitCode::SUCCESS),
+        None => Ok(Status::Done),
         Some(divergence) => {
             let what = format!("frame {} doesn't come out as it was recorded", divergence.frame);
             say_problem(&Problem::new(what).file(&run.path));
-            Ok(ExitCode::from(EXIT_FAILED))
+            Ok(Status::Unmet)
         }
     }
 }

@@ -1,16 +1,16 @@
 //! `wasm-engine resume`: a run that was stopped or killed goes on, and ends as if it had never been.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::interrupt::Interrupt;
-use super::print_result;
 use super::session::{
     FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, ThreadArgs, drive, report, report_not_started,
 };
+use super::status::Status;
 use super::travel::{divergence_text, open, traveller, warn};
+use super::{print_result, say};
 use crate::files;
 use crate::inference::Inference;
 use crate::problem::{Problem, RunError, thousands};
@@ -34,14 +34,14 @@ pub(super) struct ResumeArgs {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &ResumeArgs) -> ExitCode {
+pub(super) fn main(args: &ResumeArgs) -> Status {
     match run(args) {
         Ok(status) => status,
         Err(why) => report_not_started(&why),
     }
 }
 
-fn run(args: &ResumeArgs) -> Result<ExitCode, NotStarted> {
+fn run(args: &ResumeArgs) -> Result<Status, NotStarted> {
     let mut run = open(&args.run.run, Access::Write)?;
     let frames_expected = run.frames_expected;
     run.scenario.frames = args.frames.frames.unwrap_or(run.scenario.frames);
@@ -56,13 +56,13 @@ fn run(args: &ResumeArgs) -> Result<ExitCode, NotStarted> {
     let outcome = go_on(args, &run, frames_expected)?;
     let status = report(&args.report, &run.scenario.path, &outcome);
     if let Some(Stop::Diverged(divergence)) = &outcome.error {
-        eprint!("{}", divergence_text(divergence, &run.scenario));
+        say(divergence_text(divergence, &run.scenario).trim_end());
     }
     Ok(status)
 }
 
 /// A run that is complete stays as it is: nothing of it is run, and nothing written. What it came to was said when it ended.
-fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<ExitCode, NotStarted> {
+fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<Status, NotStarted> {
     warn(&run.warnings);
     let end = run.journal.ended().map_err(RunError::Input)?;
     let digest = end.digest;
@@ -78,7 +78,7 @@ fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<ExitCode, NotStarted> {
         }
     };
     print_result(&text).map_err(NotStarted::Failed)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::Done)
 }
 
 /// The summary that the run has. Its checksum is in the journal.
@@ -101,9 +101,9 @@ fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64) -> Result<Outco
         resume(&traveller, Arc::clone(&interrupt.flag))?;
     warn(&warnings);
     if !args.report.quiet {
-        eprintln!("{}", plan(run, simulation.next_frame()));
+        say(plan(run, simulation.next_frame()));
         if let Some(events) = events(run) {
-            eprintln!("{events}");
+            say(events);
         }
     }
     let facts = RunFacts { frames_expected, ..RunFacts::default() };

@@ -1,7 +1,6 @@
 //! `wasm-engine run`: a scenario from its file to its summary.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -11,6 +10,7 @@ use super::machine;
 use super::session::{
     FrameArgs, NotStarted, Outcome, ReportArgs, SnapshotArgs, ThreadArgs, drive, report, report_not_started,
 };
+use super::status::Status;
 use crate::events;
 use crate::problem::RunError;
 use crate::run_dir::{Place, Recording, RunDir, RunOptions};
@@ -66,7 +66,7 @@ impl DigestScope {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &RunArgs) -> ExitCode {
+pub(super) fn main(args: &RunArgs) -> Status {
     match run(args) {
         Ok(outcome) => report(&args.report, &args.scenario, &outcome),
         Err(why) => report_not_started(&why),
@@ -91,7 +91,7 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
         ..SimulationOptions::default()
     };
     // What is fetched is said aloud, also where `--quiet` was asked for.
-    let mut say = |text: &str| eprintln!("{text}");
+    let mut say = |text: &str| super::say(text);
     let mut simulation = machine::build(&scenario, &options, &mut say)?;
     if interrupt.happened() {
         return Err(NotStarted::Interrupted);

@@ -1,7 +1,6 @@
 //! What the commands that run frames have in common: the loop with a progress bar, the summary, and the exit status.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +9,8 @@ use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
 
 use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
 use super::progress::Progress;
-use super::{EXIT_FAILED, EXIT_INPUT, print_result, say_problem, travel};
+use super::status::Status;
+use super::{print_result, say, say_problem, travel};
 use crate::frame_loop::{self, FrameSink, FrameSource};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::Recording;
@@ -70,6 +70,8 @@ pub(super) struct SnapshotArgs {
 pub(super) struct Outcome {
     pub summary: Summary,
     pub error: Option<Stop>,
+    /// The signal that ended it before its last frame.
+    pub signal: Option<u8>,
 }
 
 /// Why there was no first frame.
@@ -154,7 +156,8 @@ where
         Some(_) if simulation.next_frame() < recorded => Ok(()),
         _ => recording.finish(simulation, &summary),
     };
-    Outcome { summary, error: error.or(finished.err().map(Stop::Error)) }
+    let signal = interrupt.signal().filter(|_| summary.interrupted);
+    Outcome { summary, error: error.or(finished.err().map(Stop::Error)), signal }
 }
 
 /// A sink with a bar.
@@ -180,29 +183,29 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
 }
 
 /// Says why there was no first frame.
-pub(super) fn report_not_started(why: &NotStarted) -> ExitCode {
+pub(super) fn report_not_started(why: &NotStarted) -> Status {
     match why {
         NotStarted::Input(problems) => {
             problems.0.iter().for_each(say_problem);
-            ExitCode::from(EXIT_INPUT)
+            Status::Input
         }
         NotStarted::Failed(problem) => {
             say_problem(problem);
-            ExitCode::from(EXIT_FAILED)
+            Status::Machine
         }
         NotStarted::Stopped(stop) => {
             say_problem(&Problem::new(travel::stop_text(stop)));
-            ExitCode::from(EXIT_FAILED)
+            stop.into()
         }
         NotStarted::Interrupted => {
-            eprintln!("ended before the first frame: nothing was run, and no folder was made");
-            ExitCode::from(EXIT_INTERRUPTED)
+            say("ended before the first frame: nothing was run, and no folder was made");
+            Status::Signal(EXIT_INTERRUPTED - 128)
         }
     }
 }
 
 /// Prints the summary, says what went wrong, and turns it into the exit status.
-pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> ExitCode {
+pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> Status {
     let summary = &outcome.summary;
     let unmet: Vec<Problem> = summary
         .unmet()
@@ -226,10 +229,11 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> E
     if let Err(problem) = &printed {
         say_problem(problem);
     }
-    match &outcome.error {
-        Some(Stop::Error(RunError::Input(_))) => ExitCode::from(EXIT_INPUT),
-        _ if failed || printed.is_err() => ExitCode::from(EXIT_FAILED),
-        _ => ExitCode::SUCCESS,
+    match (&outcome.error, printed) {
+        (Some(stop), _) => stop.into(),
+        (None, Err(_)) => Status::Machine,
+        (None, Ok(())) if !unmet.is_empty() => Status::Unmet,
+        (None, Ok(())) => outcome.signal.map_or(Status::Done, Status::Signal),
     }
 }
 

@@ -9,6 +9,7 @@ use wasm_engine_components::Lane;
 use wasm_engine_systems::state::{StateDifference, StateEntity};
 
 use super::machine;
+use super::say;
 use super::session::NotStarted;
 use crate::files::hex;
 use crate::inference::Inference;
@@ -30,7 +31,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
     let run = OpenRun::open(path, access).map_err(NotStarted::Input)?;
     let (recorded, here) = (&run.manifest.engine, env!("CARGO_PKG_VERSION"));
     if recorded != here {
-        eprintln!("warning: recorded by wasm-engine {recorded}, and this is {here}: digests may differ");
+        say(format!("warning: recorded by wasm-engine {recorded}, and this is {here}: digests may differ"));
     }
     Ok(run)
 }
@@ -45,7 +46,7 @@ fn no_plugins(_: &mut App) {}
 
 /// Says what a person should know.
 pub(super) fn warn(warnings: &[String]) {
-    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
 }
 
 /// Why a run stopped, in one sentence.

@@ -287,7 +287,7 @@ fn snapshot_of(state: SavedState, extras: Vec<(String, Vec<u8>)>) -> Snapshot {
 /// Copies of the modules, so that the run can be opened again after its agents were changed.
 fn keep_modules(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
     let folder = path.join(FILES);
-    std::fs::create_dir(&folder).map_err(|error| RunError::Input(table::unwritable(&folder, &error)))?;
+    std::fs::create_dir(&folder).map_err(|error| RunError::of_io(table::unwritable(&folder, &error), &error))?;
     for (module, loaded) in scenario.modules.iter().zip(&options.modules) {
         let copy = folder.join(module_copy(&loaded.sha256));
         if copy.exists() {

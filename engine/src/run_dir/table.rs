@@ -136,7 +136,7 @@ pub(super) fn last_frame(path: &Path) -> Option<u64> {
 
 /// Writes and syncs a whole file that isn't there yet.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let mut file = File::create_new(path).map_err(|error| RunError::Input(unwritable(path, &error)))?;
+    let mut file = File::create_new(path).map_err(|error| RunError::of_io(unwritable(path, &error), &error))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, &error))
 }
 

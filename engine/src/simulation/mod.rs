@@ -75,11 +75,14 @@ pub enum SimulationError {
 }
 
 impl SimulationError {
-    /// The error of a run whose files are those of the scenario at `path`: what is wrong with a module or a model is bad input.
+    /// The error of a run whose files are those of the scenario at `path`: what is wrong with a module or a model is bad input. That
+    /// there are no threads, no memory or no ONNX Runtime to be had is the machine's.
     pub(crate) fn of_run(self, path: &Path) -> RunError {
         let problem = Problem::new(self.to_string());
         match self {
             Self::Threads(_) | Self::State(_) => RunError::Failed(problem),
+            Self::Module(ModuleError::AddressSpace { .. } | ModuleError::Engine { .. }) => RunError::Failed(problem),
+            Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => RunError::Failed(problem),
             Self::File(_) | Self::Module(_) | Self::Inference(_) => RunError::Input(problem.file(path)),
         }
     }

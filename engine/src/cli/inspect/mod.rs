@@ -7,14 +7,13 @@ mod follow;
 mod messages;
 mod state;
 
-use std::process::ExitCode;
-
 use clap::Args;
 use serde::Serialize;
 use wasm_engine_components::{AgentId, FrameRecord};
 
 use super::print_result;
 use super::session::{NotStarted, RunDirArgs, SummaryForm, ThreadArgs, report_not_started};
+use super::status::Status;
 use super::travel::{open, traveller, warn};
 use crate::inference::Inference;
 use crate::problem::{Problem, RunError, nearest_name};
@@ -49,9 +48,9 @@ trait Shown: Serialize {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &InspectArgs) -> ExitCode {
+pub(super) fn main(args: &InspectArgs) -> Status {
     match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Status::Done,
         Err(why) => report_not_started(&why),
     }
 }

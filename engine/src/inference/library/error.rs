@@ -103,6 +103,17 @@ pub enum LibraryError {
     },
 }
 
+impl LibraryError {
+    /// Whether it is about what the user has set, and not about what the machine lacks.
+    pub const fn is_of_user(&self) -> bool {
+        match self {
+            Self::Override { .. } => true,
+            Self::Load { from_override, .. } | Self::Version { from_override, .. } => *from_override,
+            _ => false,
+        }
+    }
+}
+
 /// What to do about a library that doesn't load.
 const fn remedy(from_override: bool) -> &'static str {
     if from_override {
