@@ -4,7 +4,7 @@
 mod inference_common;
 
 use inference_common::{digits, entry, entry_at, f32s, float_row, i32s, load, outcomes, run, try_load, with_dims};
-use wasm_engine::inference::{Batching, ElementType, NoModels, OnnxRuntime};
+use wasm_engine::inference::{BatchForm, ElementType, NoModels, OnnxRuntime};
 use wasm_engine::scenario::ModelEntry;
 use wasm_engine_abi::{InferenceStatus, name_id};
 use wasm_engine_components::ModelId;
@@ -36,7 +36,7 @@ const LOGITS: [[i32; 10]; 4] = [
 fn the_digits_are_read_to_the_last_bit() {
     let (mut runtime, info) = load(&digits());
     assert_eq!(info.to_string(), "digits: image i8[batch, 64] -> logits i32[batch, 10]; up to 64 rows share a run");
-    assert_eq!((info.row_bytes, info.output_bytes, info.batching.clone()), (64, 40, Batching::Free));
+    assert_eq!((info.row_bytes, info.output_bytes, info.form), (64, 40, BatchForm::Any));
     assert!(runtime.version().unwrap().starts_with("1."));
     assert!(runtime.providers().iter().any(|provider| provider.starts_with("CPUExecutionProvider")));
     // Every size of a batch up to two full ones, in changing order.
@@ -112,22 +112,23 @@ fn a_row_has_the_same_bits_in_any_company() {
 
 #[test]
 fn the_probe_finds_who_depends_on_neighbours() {
-    let batching = |entry: &ModelEntry| load(entry).1.batching;
+    let form = |entry: &ModelEntry| load(entry).1.form;
     for name in ["gemm", "two", "types", "lookup"] {
-        assert_eq!(batching(&entry(name)), Batching::Free, "{name}");
+        assert_eq!(form(&entry(name)), BatchForm::Any, "{name}");
     }
-    assert_eq!(batching(&entry("fixed4")), Batching::Fixed(4));
-    assert_eq!(batching(&entry("single")), Batching::Fixed(1));
+    assert_eq!(form(&entry("fixed4")), BatchForm::Fixed(4));
+    assert_eq!(form(&entry("single")), BatchForm::Fixed(1));
     for (name, said) in [
         ("mean", "a row's result in a batch of 2 isn't what it is alone"),
         ("dynamic-quantised", "a row's result in a batch of 2 isn't what it is alone"),
         ("fixed4-place", "a row's result in a batch of 4 isn't what it is alone"),
         ("pooled", "its output `y` hasn't one row for each row of the input"),
     ] {
-        assert_eq!(batching(&entry(name)), Batching::SingleRows { reason: said.into() }, "{name}");
+        let info = load(&entry(name)).1;
+        assert_eq!((info.form, info.reasons), (BatchForm::Alone, vec![said.to_owned()]), "{name}");
     }
     // Where every batch is one row there's nothing to depend on.
-    assert_eq!(batching(&ModelEntry { batch_rows_max: 1, ..entry("mean") }), Batching::Free);
+    assert_eq!(form(&ModelEntry { batch_rows_max: 1, ..entry("mean") }), BatchForm::Any);
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn models_that_mix_rows_or_have_none_give_each_row_its_own_run() {
 
     // A state whose batch isn't the leading dimension, as recurrent models have it.
     let (mut runtime, info) = load(&with_dims("state", &[("batch", 1)]));
-    assert_eq!((info.row_bytes, info.output_bytes, info.batching.clone()), (12, 12, Batching::Fixed(1)));
+    assert_eq!((info.row_bytes, info.output_bytes, info.form), (12, 12, BatchForm::Fixed(1)));
     let rows = [f32s(&[1.0, 2.0, 3.0]), f32s(&[0.0, -1.0, 0.5])];
     assert_eq!(run(&mut runtime, &info, &rows), [f32s(&[6.0, 4.0, 6.0]), f32s(&[-0.5, -2.0, 1.0])].map(Ok));
 }

@@ -6,21 +6,27 @@ use wasm_engine_abi::InferenceStatus;
 use wasm_engine_systems::ports::{ModelResults, RowResult};
 
 use super::binding::{BoundModel, next_bucket};
+use super::form::BatchForm;
 
 /// A model that is ready for batches.
 pub(crate) struct Batcher {
     model: BoundModel,
     sizes: Vec<usize>,
     row_bytes: usize,
-    /// Whether each row is run alone.
-    single_rows: bool,
 }
 
 impl Batcher {
-    /// Takes a model. Its rows share runs unless `single_rows` is set.
-    pub(crate) fn new(model: BoundModel, single_rows: bool) -> Self {
+    /// Takes a model, whose runs have the form that it is bound to.
+    pub(crate) fn new(model: BoundModel) -> Self {
         let row_bytes = model.inputs().last().map_or(0, |input| input.part.end);
-        Self { sizes: model.sizes(), row_bytes, single_rows, model }
+        Self { sizes: model.sizes(), row_bytes, model }
+    }
+
+    /// Runs with a more restrictive form from now on.
+    #[allow(dead_code, reason = "audits at run time will call it")]
+    pub(crate) fn restrict(&mut self, form: BatchForm) {
+        self.model.set_form(self.model.form().strictest(form));
+        self.sizes = self.model.sizes();
     }
 
     /// Appends a result for each row, in the same order.
@@ -56,7 +62,8 @@ impl Batcher {
         let row_bytes = self.model.output_bytes();
         let mut left = rows;
         while !left.is_empty() {
-            let (bucket, taken) = if self.single_rows { (0, 1) } else { next_bucket(&self.sizes, left.len()) };
+            let (bucket, taken) =
+                if self.model.form() == BatchForm::Alone { (0, 1) } else { next_bucket(&self.sizes, left.len()) };
             let (batch, rest) = left.split_at(taken);
             left = rest;
             let start = bytes.len();

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use ort::session::{IoBinding, Session};
 use ort::value::DynTensor;
 
+use super::form::BatchForm;
 use super::layout::{Slots, TensorPlan};
 use super::session::OpenModel;
 use super::tensor;
@@ -18,6 +19,9 @@ const BATCH_BYTES_MAX: u64 = 256 << 20;
 /// A model with its buffers.
 pub(crate) struct BoundModel {
     session: Session,
+    slots: Slots,
+    form: BatchForm,
+    rows_max: u32,
     inputs: Vec<TensorPlan>,
     outputs: Vec<TensorPlan>,
     output_bytes: usize,
@@ -39,25 +43,43 @@ struct Buffers {
 }
 
 impl BoundModel {
-    /// Binds a model whose batches have at most `batch_rows_max` rows.
-    pub(crate) fn new(model: OpenModel, batch_rows_max: u32) -> Self {
+    /// Binds a model whose runs have this form, and at most `batch_rows_max` rows where the form allows.
+    pub(crate) fn new(model: OpenModel, form: BatchForm, batch_rows_max: u32) -> Self {
         let row_bytes = u64::from(model.row_bytes.max(model.output_bytes).max(1));
-        let sizes = match model.slots {
-            Slots::One => vec![1],
-            Slots::Exactly(rows) => vec![rows],
-            Slots::Any if model.single_rows.is_some() => vec![1],
-            Slots::Any => sizes(batch_rows_max, BATCH_BYTES_MAX / row_bytes),
-        };
-        Self {
+        let rows_max = u64::from(batch_rows_max).min(BATCH_BYTES_MAX / row_bytes).max(1);
+        let mut bound = Self {
             session: model.session,
+            slots: model.slots,
+            form,
+            // At most `batch_rows_max`, so that it fits.
+            rows_max: u32::try_from(rows_max).unwrap_or(batch_rows_max),
             inputs: model.inputs,
             outputs: model.outputs,
             output_bytes: model.output_bytes as usize,
-            buckets: sizes.into_iter().map(|rows| Bucket { rows, buffers: Mutex::new(None) }).collect(),
-        }
+            buckets: Vec::new(),
+        };
+        bound.set_form(form);
+        bound
     }
 
-    /// Rows of each size of a batch, ascending.
+    /// Changes the form of runs. Buffers are made anew when they are needed.
+    pub(crate) fn set_form(&mut self, form: BatchForm) {
+        self.form = form;
+        let sizes = match self.slots {
+            Slots::Any => form.sizes(self.rows_max),
+            // The number is the model's own, even for a row that has all slots for itself.
+            Slots::Exactly(rows) => vec![rows],
+            Slots::One => vec![1],
+        };
+        self.buckets = sizes.into_iter().map(|rows| Bucket { rows, buffers: Mutex::new(None) }).collect();
+    }
+
+    /// The form of runs.
+    pub(crate) const fn form(&self) -> BatchForm {
+        self.form
+    }
+
+    /// Rows of each size of a batch, ascending. The first is that of the canonical form.
     pub(crate) fn sizes(&self) -> Vec<usize> {
         self.buckets.iter().map(|bucket| bucket.rows as usize).collect()
     }
@@ -124,16 +146,11 @@ impl Buffers {
     }
 }
 
-/// The powers of two up to both limits: few enough to be probed one by one at load.
-fn sizes(batch_rows_max: u32, rows_by_bytes_max: u64) -> Vec<u32> {
-    let rows_max = u64::from(batch_rows_max).min(rows_by_bytes_max).max(1);
-    (0..u32::BITS).map(|bit| 1 << bit).take_while(|&rows: &u32| u64::from(rows) <= rows_max).collect()
-}
-
-/// The bucket for the next rows of `left`, and how many of them it takes. `sizes` ascend from 1.
+/// The bucket for the next rows of `left`, and how many of them it takes. `sizes` ascend.
 ///
 /// A small batch is padded up to the next size, because a run costs more than its rows. A large one is padded only if it
-/// fills three quarters; else the next smaller size is taken, and the rest comes in a run of its own.
+/// fills three quarters; else the next smaller size is taken, and the rest comes in a run of its own. All sizes are of the model's form,
+/// so that the choice changes no result.
 pub(crate) fn next_bucket(sizes: &[usize], left: usize) -> (usize, usize) {
     const PADDED_ROWS_MAX: usize = 8;
     let last = sizes.len() - 1;
@@ -149,16 +166,6 @@ pub(crate) fn next_bucket(sizes: &[usize], left: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_two_within_both_limits() {
-        assert_eq!(sizes(1, 1000), [1]);
-        assert_eq!(sizes(64, 1000), [1, 2, 4, 8, 16, 32, 64]);
-        assert_eq!(sizes(100, 1000), [1, 2, 4, 8, 16, 32, 64]);
-        assert_eq!(sizes(64, 5), [1, 2, 4]);
-        assert_eq!(sizes(0, 0), [1]);
-        assert_eq!(sizes(u32::MAX, u64::MAX).len(), 32);
-    }
 
     /// How so many rows are run.
     fn check(rows: usize, expected: &[usize]) {
@@ -186,6 +193,13 @@ mod tests {
         check(49, &[64]);
         check(64, &[64]);
         check(150, &[64, 64, 16, 8]);
+    }
+
+    #[test]
+    fn multiples_are_never_left() {
+        assert_eq!(next_bucket(&[4, 8, 16, 32, 64], 1), (0, 1));
+        assert_eq!(next_bucket(&[4, 8, 16, 32, 64], 9), (1, 8));
+        assert_eq!(next_bucket(&[16, 32], 40), (1, 32));
     }
 
     #[test]

@@ -139,6 +139,17 @@ pub enum ModelProblem {
         /// What ONNX Runtime says.
         reason: String,
     },
+    /// One of its nodes draws random numbers.
+    #[error(
+        "draws random numbers in the node `{node}` ({operator}), so that no run could be repeated: take the node out, and let \
+         agents send random numbers as an input"
+    )]
+    Random {
+        /// The operator.
+        operator: String,
+        /// The node's name, or where it has none, that of its first output.
+        node: String,
+    },
     /// The same row gives other results.
     #[error(
         "gives other results when it is run again on the same row, so that no run could be repeated: take its random \

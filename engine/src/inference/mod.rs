@@ -15,6 +15,8 @@ mod admission;
 mod batch;
 mod binding;
 mod error;
+mod form;
+mod graph;
 mod layout;
 mod library;
 mod registry;
@@ -26,12 +28,13 @@ mod tensor;
 mod tests;
 
 pub use error::{InferenceError, ModelProblem};
+pub use form::BatchForm;
 pub use layout::TensorInfo;
 pub use library::{
     Attempt, CACHE_VARIABLE, LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_VERSION, OVERRIDE_VARIABLE,
     ResolvedLibrary, cache_folder, resolve,
 };
-pub use registry::{Batching, ModelInfo, NoModels, OnnxRuntime};
+pub use registry::{ModelInfo, NoModels, OnnxRuntime};
 pub use runtime::{LibraryStatus, LoadedLibrary, probe};
 pub use tap::{Inference, InferenceLog, RowDifference};
 pub use tensor::ElementType;

@@ -14,6 +14,8 @@ use super::admission::{self, Verdict};
 use super::batch::Batcher;
 use super::binding::BoundModel;
 use super::error::{InferenceError, ModelProblem};
+use super::form::BatchForm;
+use super::graph::{self, ModelGraph};
 use super::layout::{Slots, TensorInfo};
 use super::runtime::{self, Runtime};
 use super::session;
@@ -39,33 +41,23 @@ pub struct ModelInfo {
     pub inputs: Vec<TensorInfo>,
     /// Its outputs, in the model's order.
     pub outputs: Vec<TensorInfo>,
-    /// How its rows share runs.
-    pub batching: Batching,
-}
-
-/// How rows share runs of a model. A row's result is the same in each case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Batching {
-    /// In batches of any size.
-    Free,
-    /// In blocks of this many rows; 1 where the model has no batch.
-    Fixed(u32),
-    /// Not at all, because it would change results.
-    SingleRows {
-        /// What the admission probe found.
-        reason: String,
-    },
+    /// How its rows share runs: the canonical form of a row, too.
+    pub form: BatchForm,
+    /// Why the form isn't [`BatchForm::Any`]: what the graph says, or the probe found.
+    pub reasons: Vec<String>,
 }
 
 impl fmt::Display for ModelInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |tensors: &[TensorInfo]| tensors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         write!(f, "{}: {} -> {}; ", self.name, list(&self.inputs), list(&self.outputs))?;
-        match &self.batching {
-            Batching::Free => write!(f, "up to {} rows share a run", self.batch_rows_max),
-            Batching::Fixed(1) => write!(f, "it has no batch, so each row is a run of its own"),
-            Batching::Fixed(rows) => write!(f, "{rows} rows share a run"),
-            Batching::SingleRows { reason } => write!(f, "each row is a run of its own, because {reason}"),
+        match self.form {
+            BatchForm::Any => write!(f, "up to {} rows share a run", self.batch_rows_max)?,
+            form => write!(f, "{form}")?,
+        }
+        match self.reasons.first() {
+            Some(reason) => write!(f, ", because {reason}"),
+            None => Ok(()),
         }
     }
 }
@@ -229,27 +221,32 @@ fn open(
     content: &[u8],
     batch_rows_max: u32,
 ) -> Result<(Batcher, ModelInfo), ModelProblem> {
+    let graph = graph::read_graph(content);
+    if let Some(random) = graph.as_ref().and_then(ModelGraph::random_node) {
+        return Err(ModelProblem::Random { operator: random.operator, node: random.node });
+    }
     let mut model = session::open(runtime, content, &entry.dims)?;
     let plans = |plans: &[super::layout::TensorPlan]| plans.iter().map(|plan| plan.info.clone()).collect();
     let (inputs, outputs) = (plans(&model.inputs), plans(&model.outputs));
     let (row_bytes, output_bytes, slots) = (model.row_bytes, model.output_bytes, model.slots);
-    let seen = model.single_rows.take();
-    let mut bound = BoundModel::new(model, if seen.is_some() { 1 } else { batch_rows_max });
-    let verdict = admission::probe(&mut bound);
-    let reason = match (seen, slots, verdict) {
-        (_, _, Verdict::Unrepeatable) => return Err(ModelProblem::Unrepeatable),
-        (Some(reason), ..) => Some(reason),
+    let mut reasons: Vec<String> = model.single_rows.take().into_iter().collect();
+    let mut form = match slots {
+        Slots::Any if reasons.is_empty() => BatchForm::Any,
+        Slots::Any => BatchForm::Alone,
+        Slots::Exactly(rows) => BatchForm::Fixed(rows),
+        Slots::One => BatchForm::Fixed(1),
+    };
+    let mut bound = BoundModel::new(model, form, batch_rows_max);
+    match admission::probe(&mut bound) {
+        Verdict::Unrepeatable => return Err(ModelProblem::Unrepeatable),
         // Where a run is one row there's nothing to depend on.
-        (None, Slots::One, _) | (None, _, Verdict::Invariant) => None,
-        (None, _, Verdict::Alone(reason)) => Some(reason),
-    };
-    let single_rows = reason.is_some();
-    let batching = match (reason, slots) {
-        (Some(reason), _) => Batching::SingleRows { reason },
-        (None, Slots::Any) => Batching::Free,
-        (None, Slots::Exactly(rows)) => Batching::Fixed(rows),
-        (None, Slots::One) => Batching::Fixed(1),
-    };
+        Verdict::Alone(reason) if form != BatchForm::Alone && slots != Slots::One => {
+            form = BatchForm::Alone;
+            bound.set_form(form);
+            reasons.push(reason);
+        }
+        Verdict::Alone(_) | Verdict::Invariant => {}
+    }
     let info = ModelInfo {
         id: entry.id,
         name: entry.name.clone(),
@@ -259,7 +256,8 @@ fn open(
         batch_rows_max,
         inputs,
         outputs,
-        batching,
+        form,
+        reasons,
     };
-    Ok((Batcher::new(bound, single_rows), info))
+    Ok((Batcher::new(bound), info))
 }

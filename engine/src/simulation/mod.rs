@@ -17,7 +17,7 @@ use wasm_engine_systems::swap::SwapCatalog;
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
-use crate::inference::{Batching, InferenceError, InferenceLog, InferenceTap, ModelInfo, NoModels, OnnxRuntime};
+use crate::inference::{BatchForm, InferenceError, InferenceLog, InferenceTap, ModelInfo, NoModels, OnnxRuntime};
 use crate::problem::{Problem, RunError};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
@@ -374,7 +374,7 @@ fn load_models(
         return Ok(Models { runtime: Box::new(NoModels), models: Vec::new(), onnx_runtime: None, refused: Vec::new() });
     }
     let (runtime, infos) = OnnxRuntime::load(&scenario.models, say)?;
-    for model in infos.iter().filter(|model| matches!(model.batching, Batching::SingleRows { .. })) {
+    for model in infos.iter().filter(|model| model.form == BatchForm::Alone) {
         say(&format!("warning: a slow model: {model}"));
     }
     let onnx_runtime = runtime.version().map(str::to_owned);

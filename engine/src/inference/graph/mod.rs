@@ -1,0 +1,36 @@
+//! What a model's graph says about how its rows may share runs. Called by [`super::registry`] when a model is loaded.
+//!
+//! ```text
+//! wire ──> read ──> random      the file's nodes and constants; operators that draw are refused by name
+//! ```
+
+mod random;
+#[allow(dead_code, reason = "the table of classes will use all of it")]
+mod read;
+#[allow(dead_code, reason = "models are rewritten soon")]
+mod wire;
+
+pub(crate) use random::RandomNode;
+
+/// What is known of a model's graph.
+pub(crate) struct ModelGraph<'a> {
+    model: read::Model<'a>,
+}
+
+/// Reads a model's graph. `None` where it can't be read, so that nothing is known about it.
+pub(crate) fn read_graph(content: &[u8]) -> Option<ModelGraph<'_>> {
+    Some(ModelGraph { model: read::read(content).ok()? })
+}
+
+impl ModelGraph<'_> {
+    /// The first node that draws random numbers.
+    pub(crate) fn random_node(&self) -> Option<RandomNode> {
+        random::find(&self.model)
+    }
+}
+
+/// How a node is named to a person: by its name, or where it has none, by its first output.
+fn label(node: &read::Node<'_>) -> String {
+    let name = if node.name.is_empty() { node.outputs.first().copied().unwrap_or_default() } else { node.name };
+    name.into()
+}
