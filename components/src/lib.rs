@@ -18,6 +18,7 @@ pub mod region;
 pub mod schedule;
 pub mod state;
 pub mod swap;
+pub mod text;
 pub mod topic;
 
 pub use agent::{FaultHistory, Lifecycle};

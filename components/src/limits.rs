@@ -7,6 +7,13 @@ use wasm_engine_abi::{FrameContext, MessageHeader, RegionView};
 /// gigabyte has some hundreds of them.
 pub const SNAPSHOTS_BYTES_MAX: u64 = 16 << 30;
 
+/// Longest text of a guest or a file that is shown within a sentence or in a cell of a table, in characters.
+pub const SHOWN_CHARS_MAX: usize = 160;
+/// Longest path that is shown, in characters.
+pub const PATH_CHARS_MAX: usize = 1_024;
+/// Longest line that is printed, in characters.
+pub const LINE_CHARS_MAX: usize = 4_096;
+
 /// Most agents that one group may have.
 pub const GROUP_AGENTS_MAX: u32 = 4_000_000;
 /// Most agents that a run may have.

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use wasm_engine_components::text::shown_path;
+
 /// A file that wasn't taken: a module's.
 #[derive(Debug, thiserror::Error)]
-#[error("the {what} `{name}` ({path}) {problem}", path = path.display())]
+#[error("the {what} `{name}` ({path}) {problem}", path = shown_path(path))]
 pub struct FileError {
     /// `"module"`.
     pub what: &'static str,
@@ -48,6 +50,11 @@ pub enum FileProblem {
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes as characters, with a full stop for each that isn't one of ASCII.
+pub fn ascii(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '.' }).collect()
 }
 
 /// A SHA-256 from its 64 hexadecimal digits.

@@ -1,10 +1,13 @@
 //! What is wrong, where, and what to do about it: one type for scenarios, events, the command line and run directories.
 //!
 //! Its one-line form is `file:line:column: key: what; help: what to do`. Made by everything that reads what a user wrote,
-//! printed by [`crate::cli`].
+//! printed by [`crate::cli`]. Whatever it was made of, its text is one line and harmless to a terminal.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use wasm_engine_components::limits::LINE_CHARS_MAX;
+use wasm_engine_components::text::{Shown, shown, shown_path};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub struct Problem(
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Details {
-    file: Option<String>,
+    file: Option<PathBuf>,
     line: Option<usize>,
     column: Option<usize>,
     key: Option<String>,
@@ -32,7 +35,7 @@ impl Problem {
     /// Names the file.
     #[must_use]
     pub fn file(mut self, file: &Path) -> Self {
-        self.0.file = Some(file.display().to_string());
+        self.0.file = Some(file.to_path_buf());
         self
     }
 
@@ -68,23 +71,22 @@ impl Problem {
     pub fn head(&self) -> String {
         let mut text = String::new();
         if let Some(file) = &self.0.file {
-            text.push_str(file);
+            text.push_str(&shown_path(file).to_string());
             for number in [self.0.line, self.0.column].into_iter().flatten() {
                 text.push_str(&format!(":{number}"));
             }
             text.push_str(": ");
         }
         if let Some(key) = &self.0.key {
-            text.push_str(key);
-            text.push_str(": ");
+            text.push_str(&format!("{}: ", shown(key)));
         }
-        text.push_str(&self.0.what);
+        text.push_str(&sentence(&self.0.what).to_string());
         text
     }
 
     /// What to do, if it was said.
-    pub fn help_text(&self) -> Option<&str> {
-        self.0.help.as_deref()
+    pub fn help_text(&self) -> Option<String> {
+        self.0.help.as_deref().map(|help| sentence(help).to_string())
     }
 
     /// Line and column, for sorting.
@@ -96,7 +98,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.head())?;
-        match &self.0.help {
+        match self.help_text() {
             Some(help) => write!(f, "; help: {help}"),
             None => Ok(()),
         }
@@ -104,6 +106,11 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// What was put together of words and of what others wrote: the whole is made harmless, too, whatever became of its parts.
+fn sentence(text: &str) -> Shown<'_> {
+    shown(text).at_most(LINE_CHARS_MAX)
+}
 
 /// One or more things that are wrong with one input, in the order of their lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,13 +197,14 @@ pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|candidate| (distance(candidate), *candidate))
         .filter(|(distance, candidate)| *distance <= (name.chars().count().max(candidate.chars().count()) / 2).max(1))
         .min();
-    let mut list = known.iter().take(NAMES_LISTED_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut list =
+        known.iter().take(NAMES_LISTED_MAX).map(|name| format!("`{}`", shown(name))).collect::<Vec<_>>().join(", ");
     if known.len() > NAMES_LISTED_MAX {
         list.push_str(&format!(" and {} more", known.len() - NAMES_LISTED_MAX));
     }
     match (near, known.is_empty()) {
         (_, true) => None,
-        (Some((_, near)), false) => Some(format!("did you mean `{near}`? known: {list}")),
+        (Some((_, near)), false) => Some(format!("did you mean `{}`? known: {list}", shown(near))),
         (None, false) => Some(format!("known: {list}")),
     }
 }
@@ -225,6 +233,19 @@ mod tests {
         assert_eq!(problem.to_string(), "a/x.toml:12:3: groups[0].agents: is 0");
         assert_eq!(problem.help("use 1").to_string(), "a/x.toml:12:3: groups[0].agents: is 0; help: use 1");
         assert_eq!(Problem::new("no").to_string(), "no");
+    }
+
+    #[test]
+    fn nothing_that_a_problem_is_made_of_reaches_a_terminal_as_it_is() {
+        let bad = "\u{1b}[2J\nerror: forged\u{202e}";
+        let problem = Problem::new(bad).file(Path::new(bad)).key(bad).help(bad);
+        let text = problem.to_string();
+        let escaped = "\\u{1b}[2J\\nerror: forged\\u{202e}";
+        assert_eq!(text, format!("{escaped}: {escaped}: {escaped}; help: {escaped}"));
+        assert_eq!(Problem::new(problem.to_string()).head(), text, "a problem within a problem is escaped once");
+        let long = Problem::new("x".repeat(200_000)).key("k".repeat(200_000)).to_string();
+        assert!(long.chars().count() <= LINE_CHARS_MAX + 200, "{}", long.len());
+        assert!(nearest_name(bad, [bad]).unwrap().chars().all(|c| !c.is_control()));
     }
 
     #[test]

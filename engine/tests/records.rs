@@ -208,7 +208,7 @@ fn a_run_directory_holds_what_happened() {
     for name in names.iter().filter(is_text) {
         check_file(name, &hide_machine(&shown(&std::fs::read_to_string(out.join(name)).unwrap())));
     }
-    check_file("summary.txt", &shown(&summary.text()));
+    check_file("summary.txt", &shown(summary.text().as_str()));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn what_did_not_happen_is_not_in_the_text() {
         "{}",
         summary.json()
     );
-    let text = summary.text();
+    let text = summary.text().to_string();
     assert!(!text.contains("commands") && !text.contains("deferred"), "{text}");
 }
 

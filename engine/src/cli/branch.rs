@@ -9,6 +9,7 @@ use super::session::{
     FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SnapshotArgs, ThreadArgs, drive, report, report_not_started,
 };
 use super::status::Status;
+use super::terminal::say;
 use super::travel::{open, traveller, warn};
 use crate::inference::Inference;
 use crate::problem::RunError;
@@ -59,7 +60,7 @@ fn run(args: &BranchArgs) -> Result<(PathBuf, Outcome), NotStarted> {
         frames: args.frames.frames,
         snapshot_every: args.snapshots.snapshot_every,
     };
-    let branched = branch(&traveller, &options, &place, &interrupt.flag, &mut |line| super::say(line));
+    let branched = branch(&traveller, &options, &place, &interrupt.flag, &mut |line| say(line));
     let branched = branched.map_err(|error| match error {
         BranchError::Stop(stop) => NotStarted::from(stop),
         BranchError::Scenario(problems) => NotStarted::Input(problems),

@@ -1,15 +1,15 @@
 //! `wasm-engine diff`: the first frame in which two runs part, and what differs. Exit status 0 if nothing does, else 1.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 use wasm_engine_components::Lane;
+use wasm_engine_components::text::{Lines, shown_path};
 
-use super::print_result;
 use super::session::{NotStarted, SummaryForm, ThreadArgs, report_not_started};
 use super::status::Status;
+use super::terminal::{print, print_json};
 use super::travel::{ComparisonJson, comparison_text, open, traveller, warn};
 use crate::inference::Inference;
 use crate::problem::thousands;
@@ -70,11 +70,11 @@ fn run(args: &DiffArgs) -> Result<Status, NotStarted> {
     warn(&a.warnings);
     warn(&b.warnings);
     let difference = diff(&left, &right)?;
-    let text = match args.summary {
-        SummaryForm::Text => text(&a, &b, &difference),
-        SummaryForm::Json => json(&a, &b, &difference),
+    let printed = match args.summary {
+        SummaryForm::Text => print(&text(&a, &b, &difference)),
+        SummaryForm::Json => print_json(&json(&a, &b, &difference)),
     };
-    print_result(&text).map_err(NotStarted::Failed)?;
+    printed.map_err(NotStarted::Failed)?;
     let is_same = is_same(&a, &b, &difference);
     Ok(if is_same { Status::Done } else { Status::Unmet })
 }
@@ -83,39 +83,34 @@ fn is_same(a: &OpenRun, b: &OpenRun, difference: &Difference) -> bool {
     difference.frame.is_none() && !difference.other_seeds && a.end_frame() == b.end_frame()
 }
 
-fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
-    let mut text = String::new();
+fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> Lines {
+    let mut text = Lines::default();
     let (first, end) = difference.frames;
     for (name, run) in SIDES.into_iter().zip([a, b]) {
         let frames = match run.last_frame() {
             Some(last) => format!("frames {} to {}", thousands(run.first_frame()), thousands(last)),
             None => "no frames".to_owned(),
         };
-        let _ = writeln!(text, "{name}: {}, {frames}", run.path.display());
+        text.line(format_args!("{name}: {}, {frames}", shown_path(&run.path)));
     }
     let width = difference.manifests.iter().map(|(key, ..)| key.len()).max().unwrap_or(0);
     for (key, a, b) in &difference.manifests {
-        let _ = writeln!(text, "  {key:<width$}  a: {a}  b: {b}");
+        text.line(format_args!("  {key:<width$}  a: {a}  b: {b}"));
     }
     let common = format!("frames {} to {}", thousands(first), thousands(end - 1));
     match difference.frame {
         None if difference.other_seeds => {
-            let _ = writeln!(text, "no lane differs in {common}; the digests do, because they begin with other seeds");
+            text.line(format_args!("no lane differs in {common}; the digests do, because they begin with other seeds"));
         }
-        None => {
-            let _ = writeln!(text, "no difference in {common}");
-        }
+        None => text.line(format_args!("no difference in {common}")),
         Some(frame) => {
-            let _ = writeln!(text, "first difference: frame {}, in {}", thousands(frame), what_differs(difference));
+            text.line(format_args!("first difference: frame {}, in {}", thousands(frame), what_differs(difference)));
             if difference.other_seeds {
-                let _ = writeln!(
-                    text,
-                    "  (digests differ from the beginning on, because of the seeds; lanes from here on)"
-                );
+                text.line("  (digests differ from the beginning on, because of the seeds; lanes from here on)");
             }
             match difference.comparison.is_empty() {
-                true => text.push_str("  the states after it are the same: what differs was of that frame alone\n"),
-                false => text.push_str(&comparison_text(&difference.comparison, &a.scenario, SIDES)),
+                true => text.line("  the states after it are the same: what differs was of that frame alone"),
+                false => text.append(&comparison_text(&difference.comparison, &a.scenario, SIDES)),
             }
         }
     }
@@ -135,8 +130,8 @@ fn what_differs(difference: &Difference) -> String {
 fn json(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
     let (first, end) = difference.frames;
     let json = DiffJson {
-        run_a: a.path.display().to_string(),
-        run_b: b.path.display().to_string(),
+        run_a: a.path.to_string_lossy().into_owned(),
+        run_b: b.path.to_string_lossy().into_owned(),
         identical: is_same(a, b, difference),
         manifests: difference.manifests.iter().map(|(key, a, b)| ManifestJson { key, a, b }).collect(),
         first_common_frame: first,
@@ -146,5 +141,5 @@ fn json(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
         lanes: difference.lanes.iter().map(|lane| lane.name()).collect(),
         comparison: ComparisonJson::new(&difference.comparison, &a.scenario, SIDES),
     };
-    serde_json::to_string(&json).map(|text| text + "\n").unwrap_or_default()
+    serde_json::to_string(&json).unwrap_or_default()
 }

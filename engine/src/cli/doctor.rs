@@ -5,9 +5,11 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 use serde::Serialize;
+use wasm_engine_components::text::{Lines, shown_path};
 
+use super::machine;
 use super::status::Status;
-use super::{machine, print_result, say_problem};
+use super::terminal::{print, print_json, say_problem};
 use crate::problem::thousands;
 
 /// The lock file of this build: it names the version of wasmtime, which wasmtime itself doesn't say.
@@ -59,8 +61,11 @@ impl Check {
 /// Runs the command.
 pub(super) fn main(args: &DoctorArgs) -> Status {
     let report = report();
-    let text = if args.json { serde_json::to_string(&report).unwrap_or_default() + "\n" } else { text(&report) };
-    match print_result(&text) {
+    let printed = match args.json {
+        true => print_json(&serde_json::to_string(&report).unwrap_or_default()),
+        false => print(&text(&report)),
+    };
+    match printed {
         Err(problem) => {
             say_problem(&problem);
             Status::Machine
@@ -95,17 +100,18 @@ fn report() -> Report {
     Report { ok, checks }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report) -> Lines {
     let name_width = report.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
-    let mut text = String::new();
+    let mut text = Lines::default();
     for check in &report.checks {
         let mark = if check.ok { "ok" } else { "missing" };
-        text.push_str(&format!("{mark:<8}{:<name_width$}  {}\n", check.name, check.value));
+        text.line(format_args!("{mark:<8}{:<name_width$}  {}", check.name, check.value));
         if !check.advice.is_empty() {
-            text.push_str(&format!("{:<8}{:<name_width$}  {}\n", "", "", check.advice));
+            text.line(format_args!("{:<8}{:<name_width$}  {}", "", "", check.advice));
         }
     }
-    text.push_str(if report.ok { "\nScenarios can run here.\n" } else { "\nScenarios can't run here: see above.\n" });
+    text.blank();
+    text.line(if report.ok { "Scenarios can run here." } else { "Scenarios can't run here: see above." });
     text
 }
 
@@ -134,7 +140,7 @@ fn memory() -> Option<String> {
 
 fn cache() -> Result<String, String> {
     let path = machine::cache_dir().ok_or_else(|| "no home folder".to_owned())?;
-    let shown = path.display();
+    let shown = shown_path(&path);
     if !path.exists() {
         return Ok(format!("{shown} (made by the first run)"));
     }
@@ -194,6 +200,6 @@ mod tests {
     fn this_machine_can_run_scenarios() {
         let report = report();
         assert!(report.ok);
-        assert!(text(&report).ends_with("\nScenarios can run here.\n"));
+        assert!(text(&report).as_str().ends_with("\nScenarios can run here.\n"));
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::say;
+use super::terminal::say;
 
 /// Exit status of a process that was ended before it had a result: 128 and the number of SIGINT.
 pub(super) const EXIT_INTERRUPTED: u8 = 130;
@@ -33,10 +33,11 @@ impl Interrupt {
                 (true, false) => "after this frame",
                 (true, true) => "once all recorded frames are run again",
             };
-            say(format!("\nending {when}; once more ends at once"));
+            say("");
+            say(format_args!("ending {when}; once more ends at once"));
         });
         if let Err(error) = installed {
-            say(format!("warning: Ctrl-C ends the process at once: {error}"));
+            say(format_args!("warning: Ctrl-C ends the process at once: {error}"));
         }
         interrupt
     }
@@ -51,7 +52,7 @@ impl Interrupt {
     pub fn ask_for_snapshots(&self, asked: Arc<AtomicBool>) {
         #[cfg(unix)]
         if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGUSR1, asked) {
-            say(format!("warning: SIGUSR1 takes no snapshot: {error}"));
+            say(format_args!("warning: SIGUSR1 takes no snapshot: {error}"));
         }
         #[cfg(not(unix))]
         let _ = asked;

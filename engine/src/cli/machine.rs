@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use wasm_engine_components::text::shown_path;
+
 use crate::inference::{LibraryLocation, cache_folder, probe};
 use crate::problem::RunError;
 use crate::scenario::Scenario;
@@ -26,10 +28,10 @@ pub(super) fn onnx_runtime() -> Result<String, String> {
     let status = probe();
     match (status.location, status.loaded) {
         (LibraryLocation::Here(library), Some(Ok(loaded))) => {
-            Ok(format!("{} ({}), {}", loaded.version, loaded.providers.join(", "), library.path.display()))
+            Ok(format!("{} ({}), {}", loaded.version, loaded.providers.join(", "), shown_path(&library.path)))
         }
         (_, Some(Err(error))) | (LibraryLocation::Nowhere(error), _) => Err(error.to_string()),
-        (LibraryLocation::Here(library), None) => Err(format!("{} wasn't loaded", library.path.display())),
+        (LibraryLocation::Here(library), None) => Err(format!("{} wasn't loaded", shown_path(&library.path))),
         (LibraryLocation::ToBeFetched { damaged: true, .. }, _) => {
             Err("the cached copy is damaged; the next run with a model fetches it again".to_owned())
         }

@@ -14,15 +14,17 @@ mod resume;
 mod run;
 mod session;
 mod status;
+mod terminal;
 mod travel;
 
-use std::io::Write as _;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use wasm_engine_components::text::{Lines, shown};
 
 use self::status::Status;
-use crate::problem::Problem;
 
 /// Runs systems of WebAssembly agents, deterministically.
 #[derive(Debug, Parser)]
@@ -54,7 +56,10 @@ enum Command {
 pub fn main() -> ExitCode {
     ignore_signals();
     keep_onnx_runtime_local();
-    run(&Cli::parse().command).into()
+    match Cli::try_parse() {
+        Ok(cli) => run(&cli.command).into(),
+        Err(error) => not_parsed(&error).into(),
+    }
 }
 
 fn run(command: &Command) -> Status {
@@ -67,6 +72,22 @@ fn run(command: &Command) -> Status {
         Command::Inspect(args) => inspect::main(args),
         Command::Doctor(args) => doctor::main(args),
     }
+}
+
+/// Says what is wrong with the command line, or prints the help that it asks for.
+fn not_parsed(error: &clap::Error) -> Status {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        terminal::print_help(error);
+        return Status::Done;
+    }
+    // What is told of arguments has them in it, and they may be names of files: `wasm-engine run *`.
+    let harmless = |argument: OsString| shown(&argument.to_string_lossy()).to_string();
+    let again = Cli::try_parse_from(std::env::args_os().map(harmless));
+    let text = again.err().map_or_else(|| error.to_string(), |error| error.to_string());
+    let mut lines = Lines::default();
+    text.lines().for_each(|line| lines.line(line));
+    terminal::say_lines(&lines);
+    Status::Input
 }
 
 /// A write beyond the limit of a file's size (`ulimit -f`) is to fail as a full disk does, rather than kill the process. Who asks for a
@@ -89,28 +110,5 @@ fn keep_onnx_runtime_local() {
     if std::env::var_os(VARIABLE).is_none() {
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var(VARIABLE, "1") };
-    }
-}
-
-/// Says something on standard error: a whole line, or several. Where that is full, closed or gone there is nobody to tell, which is no
-/// reason to end a run: so nothing else here may write to it, and clippy bans the macros that panic then.
-fn say(text: impl AsRef<str>) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
-}
-
-/// Says on standard error what is wrong and what to do.
-fn say_problem(problem: &Problem) {
-    let help = problem.help_text().map_or_else(String::new, |help| format!("\n  help: {help}"));
-    say(format!("error: {}{help}", problem.head()));
-}
-
-/// Prints a result. A reader that has gone away, as `head` does, has had enough and isn't an error; a full disk is one.
-fn print_result(text: &str) -> Result<(), Problem> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Problem::new(format!("standard output can't be written: {error}")))
-        }
-        _ => Ok(()),
     }
 }

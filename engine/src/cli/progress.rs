@@ -1,11 +1,11 @@
 //! The progress bar: on standard error, where that is a terminal. A frame costs it one look at the clock.
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use wasm_engine_components::FrameCounts;
 
+use super::terminal;
 use crate::problem::thousands;
 
 /// Least time between two updates.
@@ -22,7 +22,7 @@ pub(super) struct Progress {
 impl Progress {
     /// A bar of so many frames, unless `quiet`.
     pub fn new(frames: u64, quiet: bool) -> Self {
-        let shown = !quiet && std::io::stderr().is_terminal();
+        let shown = !quiet && terminal::is_watched();
         let bar = shown.then(|| {
             let bar = ProgressBar::with_draw_target(Some(frames), ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S_MAX));
             let template = "frame {human_pos}/{human_len} [{wide_bar}] {rate}{msg}, ETA {eta}";

@@ -5,12 +5,13 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use wasm_engine_components::FrameRecord;
+use wasm_engine_components::text::Lines;
 
 use super::progress::Progress;
 use super::session::{NotStarted, ReportArgs, RunDirArgs, SummaryForm, ThreadArgs, report_not_started};
 use super::status::Status;
+use super::terminal::{print, print_json, say_problem};
 use super::travel::{DivergenceJson, divergence_text, open, traveller, warn};
-use super::{print_result, say_problem};
 use crate::inference::Inference;
 use crate::problem::{Problem, thousands};
 use crate::run_dir::{Access, OpenRun};
@@ -86,10 +87,10 @@ fn run(args: &ReplayArgs) -> Result<Status, NotStarted> {
 
 fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) -> Result<Status, NotStarted> {
     let Replayed { from, checked, digest, divergence, .. } = replayed;
-    let text = match (args.report.summary, divergence) {
+    let printed = match (args.report.summary, divergence) {
         (SummaryForm::Json, _) => {
             let json = ReplayJson {
-                run: run.path.display().to_string(),
+                run: run.path.to_string_lossy().into_owned(),
                 identical: divergence.is_none(),
                 from: *from,
                 frames: *checked,
@@ -99,13 +100,13 @@ fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) ->
                 wall_s,
                 divergence: divergence.as_ref().map(|divergence| DivergenceJson::new(divergence, &run.scenario)),
             };
-            serde_json::to_string(&json).map(|text| text + "\n").unwrap_or_default()
+            print_json(&serde_json::to_string(&json).unwrap_or_default())
         }
-        (SummaryForm::Text, None) if args.report.quiet => String::new(),
-        (SummaryForm::Text, None) => identical(run, replayed, args.from, wall_s),
-        (SummaryForm::Text, Some(divergence)) => divergence_text(divergence, &run.scenario),
+        (SummaryForm::Text, None) if args.report.quiet => Ok(()),
+        (SummaryForm::Text, None) => print(&identical(run, replayed, args.from, wall_s)),
+        (SummaryForm::Text, Some(divergence)) => print(&divergence_text(divergence, &run.scenario)),
     };
-    print_result(&text).map_err(NotStarted::Failed)?;
+    printed.map_err(NotStarted::Failed)?;
     match divergence {
         None => Ok(Status::Done),
         Some(divergence) => {
@@ -123,11 +124,13 @@ fn is_complete(run: &OpenRun) -> bool {
 
 /// What is said of a replay that came out as it was recorded. `asked` is the frame from which on it was asked for.
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn identical(run: &OpenRun, replayed: &Replayed, asked: Option<u64>, wall_s: f64) -> String {
+fn identical(run: &OpenRun, replayed: &Replayed, asked: Option<u64>, wall_s: f64) -> Lines {
     let Replayed { from, checked, digest, .. } = replayed;
-    let rest = unended(run);
+    let mut text = Lines::default();
     if *checked == 0 {
-        return format!("identical: no frame was recorded\n{rest}");
+        text.line("identical: no frame was recorded");
+        unended(run, &mut text);
+        return text;
     }
     let rate = if wall_s > 0.0 { *checked as f64 / wall_s } else { 0.0 };
     let start = match asked.filter(|asked| asked != from) {
@@ -139,24 +142,27 @@ fn identical(run: &OpenRun, replayed: &Replayed, asked: Option<u64>, wall_s: f64
             format!(" (from the snapshot before frame {}; {} was asked for)", thousands(from), thousands(asked))
         }
     };
-    format!(
-        "identical: frames {} to {}{start} in {wall_s:.2} s, {} frames/s\ndigest     {digest}\n{rest}",
+    text.line(format_args!(
+        "identical: frames {} to {}{start} in {wall_s:.2} s, {} frames/s",
         thousands(from),
         thousands(from + checked - 1),
         thousands(format!("{rate:.0}"))
-    )
+    ));
+    text.line(format_args!("digest     {digest}"));
+    unended(run, &mut text);
+    text
 }
 
 /// What is said of a run without a summary; nothing of another.
-fn unended(run: &OpenRun) -> String {
+fn unended(run: &OpenRun, text: &mut Lines) {
     let (end, wanted) = (thousands(run.end_frame()), thousands(run.scenario.frames));
     match (run.has_ended(), is_complete(run)) {
-        (true, _) => String::new(),
-        (false, true) => {
-            format!("all {wanted} frames are recorded, but the summary isn't there: `wasm-engine resume` writes it\n")
-        }
-        (false, false) => {
-            format!("the run was cut off after {end} of {wanted} frames: `wasm-engine resume` goes on with it\n")
-        }
+        (true, _) => {}
+        (false, true) => text.line(format_args!(
+            "all {wanted} frames are recorded, but the summary isn't there: `wasm-engine resume` writes it"
+        )),
+        (false, false) => text.line(format_args!(
+            "the run was cut off after {end} of {wanted} frames: `wasm-engine resume` goes on with it"
+        )),
     }
 }

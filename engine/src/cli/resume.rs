@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use clap::Args;
+use wasm_engine_components::text::Lines;
 
 use super::interrupt::Interrupt;
 use super::session::{
     FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, ThreadArgs, drive, report, report_not_started,
 };
 use super::status::Status;
+use super::terminal::{print, print_json, say, say_lines};
 use super::travel::{divergence_text, open, traveller, warn};
-use super::{print_result, say};
 use crate::files;
 use crate::inference::Inference;
 use crate::problem::{Problem, RunError, thousands};
@@ -56,7 +57,7 @@ fn run(args: &ResumeArgs) -> Result<Status, NotStarted> {
     let outcome = go_on(args, &run, frames_expected)?;
     let status = report(&args.report, &run.scenario.path, &outcome);
     if let Some(Stop::Diverged(divergence)) = &outcome.error {
-        say(divergence_text(divergence, &run.scenario).trim_end());
+        say_lines(&divergence_text(divergence, &run.scenario));
     }
     Ok(status)
 }
@@ -66,18 +67,20 @@ fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<Status, NotStarted> {
     warn(&run.warnings);
     let end = run.journal.ended().map_err(RunError::Input)?;
     let digest = end.digest;
-    let text = match args.report.summary {
-        SummaryForm::Json => summary_line(run, end.summary).map_err(RunError::Input)?,
-        SummaryForm::Text if args.report.quiet => String::new(),
+    let printed = match args.report.summary {
+        SummaryForm::Json => print_json(summary_line(run, end.summary).map_err(RunError::Input)?.trim_end()),
+        SummaryForm::Text if args.report.quiet => Ok(()),
         SummaryForm::Text => {
             let (end, s) = (run.end_frame(), if run.end_frame() == 1 { "" } else { "s" });
-            format!(
-                "complete: {} frame{s}, digest {digest}; nothing to do (--frames N gives it more)\n",
+            let mut text = Lines::default();
+            text.line(format_args!(
+                "complete: {} frame{s}, digest {digest}; nothing to do (--frames N gives it more)",
                 thousands(end)
-            )
+            ));
+            print(&text)
         }
     };
-    print_result(&text).map_err(NotStarted::Failed)?;
+    printed.map_err(NotStarted::Failed)?;
     Ok(Status::Done)
 }
 

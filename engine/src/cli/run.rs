@@ -11,6 +11,7 @@ use super::session::{
     FrameArgs, NotStarted, Outcome, ReportArgs, SnapshotArgs, ThreadArgs, drive, report, report_not_started,
 };
 use super::status::Status;
+use super::terminal;
 use crate::events;
 use crate::problem::RunError;
 use crate::run_dir::{Place, Recording, RunDir, RunOptions};
@@ -91,7 +92,7 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
         ..SimulationOptions::default()
     };
     // What is fetched is said aloud, also where `--quiet` was asked for.
-    let mut say = |text: &str| super::say(text);
+    let mut say = |text: &str| terminal::say(text);
     let mut simulation = machine::build(&scenario, &options, &mut say)?;
     if interrupt.happened() {
         return Err(NotStarted::Interrupted);

@@ -10,7 +10,8 @@ use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
 use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
 use super::progress::Progress;
 use super::status::Status;
-use super::{print_result, say, say_problem, travel};
+use super::terminal::{print, print_json, say, say_problem};
+use super::travel;
 use crate::frame_loop::{self, FrameSink, FrameSource};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::Recording;
@@ -147,7 +148,7 @@ where
     facts.interrupted = interrupt.happened() && simulation.next_frame() < scenario.frames;
     facts.error = error.as_ref().map(travel::stop_text);
     let recording = sink.sink.recording();
-    facts.run_dir = recording.run_dir().path().display().to_string();
+    facts.run_dir = recording.run_dir().path().to_string_lossy().into_owned();
     let summary = recording.collector().summary(scenario, &facts);
     let finished = match &error {
         // Where a write failed, a summary that can be written would only pretend that the rest is whole.
@@ -216,9 +217,9 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> S
         .collect();
     let failed = outcome.error.is_some() || !unmet.is_empty();
     let printed = match args.summary {
-        SummaryForm::Json => print_result(&format!("{}\n", summary.json())),
+        SummaryForm::Json => print_json(&summary.json()),
         SummaryForm::Text if args.quiet && !failed => Ok(()),
-        SummaryForm::Text => print_result(&summary.text()),
+        SummaryForm::Text => print(&summary.text()),
     };
     unmet.iter().for_each(say_problem);
     match &outcome.error {

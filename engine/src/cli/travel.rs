@@ -1,16 +1,16 @@
 //! What the commands that open a run have in common: opening it, and telling where a replay parts from it.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use bevy_app::App;
 use serde::Serialize;
 use wasm_engine_components::Lane;
+use wasm_engine_components::text::Lines;
 use wasm_engine_systems::state::{StateDifference, StateEntity};
 
 use super::machine;
-use super::say;
 use super::session::NotStarted;
+use super::terminal::say;
 use crate::files::hex;
 use crate::inference::Inference;
 use crate::run_dir::{Access, OpenRun};
@@ -31,7 +31,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
     let run = OpenRun::open(path, access).map_err(NotStarted::Input)?;
     let (recorded, here) = (&run.manifest.engine, env!("CARGO_PKG_VERSION"));
     if recorded != here {
-        say(format!("warning: recorded by wasm-engine {recorded}, and this is {here}: digests may differ"));
+        say(format_args!("warning: recorded by wasm-engine {recorded}, and this is {here}: digests may differ"));
     }
     Ok(run)
 }
@@ -46,7 +46,7 @@ fn no_plugins(_: &mut App) {}
 
 /// Says what a person should know.
 pub(super) fn warn(warnings: &[String]) {
-    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
+    warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
 }
 
 /// Why a run stopped, in one sentence.
@@ -63,11 +63,9 @@ fn divergence_head(divergence: &Divergence) -> String {
 }
 
 /// A divergence for people.
-pub(super) fn divergence_text(divergence: &Divergence, scenario: &Scenario) -> String {
-    let mut text = String::new();
-    let mut line = |key: &str, value: &str| {
-        let _ = writeln!(text, "  {key:<10} {value}");
-    };
+pub(super) fn divergence_text(divergence: &Divergence, scenario: &Scenario) -> Lines {
+    let mut text = Lines::default();
+    let mut line = |key: &str, value: &str| text.line(format_args!("  {key:<10} {value}"));
     line("frame", &divergence.frame.to_string());
     if let Some(stage) = divergence.stage() {
         line("stage", &format!("{stage:?}"));
@@ -92,7 +90,7 @@ pub(super) fn divergence_text(divergence: &Divergence, scenario: &Scenario) -> S
         Compared::SecondExecution => ["the second time", "now"],
         _ => RECORDED_AND_NOW,
     };
-    text.push_str(&comparison_text(&divergence.comparison, scenario, sides));
+    text.append(&comparison_text(&divergence.comparison, scenario, sides));
     text
 }
 
@@ -110,34 +108,35 @@ fn compared_text(compared: Compared) -> String {
 }
 
 /// What differs between two states, for people. `sides` are what the two are called.
-pub(super) fn comparison_text(comparison: &Comparison, scenario: &Scenario, sides: [&str; 2]) -> String {
+pub(super) fn comparison_text(comparison: &Comparison, scenario: &Scenario, sides: [&str; 2]) -> Lines {
     let [left, right] = sides;
-    let mut text = String::new();
+    let mut text = Lines::default();
     for difference in &comparison.state {
         let StateDifference { lane, stage, component, entity, offset, .. } = difference;
-        let _ = writeln!(
-            text,
+        text.line(format_args!(
             "  {stage:?}, lane {}: {component} of {}, byte {offset}",
             lane.name(),
             entity_name(entity, scenario)
-        );
+        ));
         let side =
             |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or("not there".to_owned(), |bytes| start(bytes, *offset));
-        let _ = writeln!(text, "    {left}: {}\n    {right}: {}", side(&difference.left), side(&difference.right));
+        text.line(format_args!("    {left}: {}", side(&difference.left)));
+        text.line(format_args!("    {right}: {}", side(&difference.right)));
     }
     if comparison.state_cut {
-        text.push_str("  and perhaps more in the world's state: no more were looked for\n");
+        text.line("  and perhaps more in the world's state: no more were looked for");
     }
     for MemoryDifference { agent, part, offset, left: a, right: b } in &comparison.memories {
         let part = match part {
             MemoryPart::Linear => "memory",
             MemoryPart::Globals => "globals",
         };
-        let _ = writeln!(text, "  Step, {part} of {}, byte {offset:#x}", scenario.agent_name(*agent));
-        let _ = writeln!(text, "    {left}: {}\n    {right}: {}", start(a, 0), start(b, 0));
+        text.line(format_args!("  Step, {part} of {}, byte {offset:#x}", scenario.agent_name(*agent)));
+        text.line(format_args!("    {left}: {}", start(a, 0)));
+        text.line(format_args!("    {right}: {}", start(b, 0)));
     }
     if comparison.memories_cut {
-        let _ = writeln!(text, "  and more in memories: {DIFFERENCES_MAX} are shown");
+        text.line(format_args!("  and more in memories: {DIFFERENCES_MAX} are shown"));
     }
     text
 }
@@ -314,7 +313,7 @@ mod tests {
             let difference = &json["differences"][0];
             assert_eq!((&difference[side], &difference["now"]), (&"01".into(), &"02".into()), "{json}");
             assert_eq!((&json["state_cut"], &json["memories_cut"]), (&false.into(), &true.into()));
-            let text = divergence_text(&divergence, &scenario);
+            let text = divergence_text(&divergence, &scenario).to_string();
             assert!(text.contains("\n  Step, memory of g/1, byte 0x8\n"), "{text}");
             assert!(text.ends_with("    now: 02\n  and more in memories: 16 are shown\n"), "{text}");
         }

@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use wasm_engine_components::text::{shown, shown_path};
+
 use super::library::LibraryError;
 use crate::files::FileProblem;
+
+/// Longest reason of ONNX Runtime that is told, in characters: it names files and lines of its own source before it comes to the point.
+const REASON_CHARS_MAX: usize = 1_000;
 
 /// Why the models of a scenario couldn't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +17,7 @@ pub enum InferenceError {
     #[error(transparent)]
     Library(#[from] LibraryError),
     /// One model isn't usable.
-    #[error("the model `{name}` ({}) {problem}", path.display())]
+    #[error("the model `{name}` ({}) {problem}", shown_path(path))]
     Model {
         /// Its name in the scenario.
         name: String,
@@ -46,7 +51,8 @@ pub enum ModelProblem {
     File(FileProblem),
     /// ONNX Runtime refuses it.
     #[error(
-        "isn't a model that ONNX Runtime {version} can load; if it was copied, is the file whole? It says: {reason}"
+        "isn't a model that ONNX Runtime {version} can load; if it was copied, is the file whole? It says: {}",
+        shown(reason).at_most(REASON_CHARS_MAX)
     )]
     NotLoadable {
         /// Version of ONNX Runtime.
@@ -62,7 +68,8 @@ pub enum ModelProblem {
     ExternalData,
     /// A tensor has a type that agents can't exchange.
     #[error(
-        "has the {role} `{tensor}` of type {found}, but only f32, f64, i64, i32, u8, i8 and bool are supported: cast it in the model"
+        "has the {role} `{}` of type {found}, but only f32, f64, i64, i32, u8, i8 and bool are supported: cast it in the model",
+        shown(tensor)
     )]
     UnsupportedType {
         /// `input` or `output`.
@@ -80,8 +87,10 @@ pub enum ModelProblem {
     },
     /// A dynamic dimension has no size.
     #[error(
-        "has the dynamic dimension `{dimension}` at position {position} of the input `{tensor}`, and the scenario doesn't say \
-         its size: add {dimension} = SIZE to the model's `dims`"
+        "has the dynamic dimension `{0}` at position {position} of the input `{1}`, and the scenario doesn't say \
+         its size: add {0} = SIZE to the model's `dims`",
+        shown(dimension),
+        shown(tensor)
     )]
     MissingDimension {
         /// The dimension's name.
@@ -93,8 +102,9 @@ pub enum ModelProblem {
     },
     /// A dynamic dimension has no name, so that nobody can say its size.
     #[error(
-        "has a dynamic dimension without a name at position {position} of the input `{tensor}`: give it a name or a size in \
-         the model"
+        "has a dynamic dimension without a name at position {position} of the input `{}`: give it a name or a size in \
+         the model",
+        shown(tensor)
     )]
     NamelessDimension {
         /// Where it is, from 0.
@@ -103,7 +113,11 @@ pub enum ModelProblem {
         tensor: String,
     },
     /// `dims` names a dimension that the model doesn't have.
-    #[error("has no dynamic dimension `{dimension}`, which the scenario's `dims` names; it has {}", list(known))]
+    #[error(
+        "has no dynamic dimension `{}`, which the scenario's `dims` names; it has {}",
+        shown(dimension),
+        list(known)
+    )]
     UnknownDimension {
         /// The name in `dims`.
         dimension: String,
@@ -112,8 +126,9 @@ pub enum ModelProblem {
     },
     /// The batch dimension isn't the leading one of each input.
     #[error(
-        "has no common batch dimension: {detail}; to run it row by row, give each dynamic dimension a size in the model's \
-         `dims`"
+        "has no common batch dimension: {}; to run it row by row, give each dynamic dimension a size in the model's \
+         `dims`",
+        shown(detail)
     )]
     NoBatch {
         /// Which inputs differ, and in what.
@@ -131,7 +146,9 @@ pub enum ModelProblem {
     },
     /// It fails even on zeros, and doesn't say its outputs' sizes either.
     #[error(
-        "doesn't say the size of its output `{tensor}`, and fails on inputs of zeros, where the size would show: {reason}"
+        "doesn't say the size of its output `{}`, and fails on inputs of zeros, where the size would show: {}",
+        shown(tensor),
+        shown(reason).at_most(REASON_CHARS_MAX)
     )]
     UnknownOutput {
         /// The output.
@@ -161,6 +178,6 @@ pub enum ModelProblem {
 fn list(names: &[String]) -> String {
     match names {
         [] => "none".into(),
-        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        names => names.iter().map(|name| format!("`{}`", shown(name))).collect::<Vec<_>>().join(", "),
     }
 }

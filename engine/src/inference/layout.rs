@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use wasm_engine_components::limits::PAYLOAD_BYTES_MAX;
+use wasm_engine_components::text::shown;
 
 use super::error::ModelProblem;
 use super::tensor::ElementType;
@@ -26,7 +27,7 @@ pub struct TensorInfo {
 impl fmt::Display for TensorInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sizes = self.shape.iter().map(|size| size.map_or("batch".into(), |size| size.to_string()));
-        write!(f, "{} {}[{}]", self.name, self.dtype, sizes.collect::<Vec<_>>().join(", "))
+        write!(f, "{} {}[{}]", shown(&self.name), self.dtype, sizes.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -169,10 +170,10 @@ fn check_same_leading(inputs: &[Declared], is_batch: impl Fn(Option<&Dimension>)
         let leading = match input.dimensions.first() {
             None => "missing: it is a scalar".into(),
             Some(Dimension::Fixed(size)) => size.to_string(),
-            Some(Dimension::Named(name)) => format!("`{name}`"),
+            Some(Dimension::Named(name)) => format!("`{}`", shown(name)),
             Some(Dimension::Nameless) => "dynamic".into(),
         };
-        format!("the leading dimension of the input `{}` is {leading}", input.name)
+        format!("the leading dimension of the input `{}` is {leading}", shown(&input.name))
     };
     // Exporters give one dimension one name; a dimension without a name may be any.
     let name = |input: &Declared| match input.dimensions.first() {

@@ -8,6 +8,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+use wasm_engine_components::text::shown_path;
+
 use super::library::{
     LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION, ResolvedLibrary,
     Settings, locate, resolve,
@@ -65,7 +67,7 @@ pub(crate) fn start(say: &mut dyn FnMut(&str)) -> Result<&'static Runtime, Libra
     if first && runtime.version != ONNX_RUNTIME_VERSION {
         say(&format!(
             "{} is ONNX Runtime {}, not the pinned {ONNX_RUNTIME_VERSION}: results may differ in their last bits",
-            runtime.library.path.display(),
+            shown_path(&runtime.library.path),
             runtime.version
         ));
     }

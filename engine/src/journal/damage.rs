@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use wasm_engine_components::text::shown_path;
+
 use super::TornTail;
 use super::format::{FORMAT_VERSION, HeaderFault, at};
 use crate::problem::Problem;
@@ -48,7 +50,7 @@ pub(super) fn other_run(file: &Path, found: u128, run_id: u128) -> Problem {
 /// A segment isn't there, but a later one is, or none is.
 pub(super) fn missing(file: &Path, later: Option<&Path>) -> Problem {
     let what = match later.and_then(Path::file_name) {
-        Some(later) => format!("is missing, but {} is there", later.display()),
+        Some(later) => format!("is missing, but {} is there", shown_path(Path::new(later))),
         None => "is missing".to_owned(),
     };
     Problem::new(what).file(file).help(HELP)

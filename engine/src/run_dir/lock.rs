@@ -98,6 +98,8 @@ fn unlockable(folder: &Path, error: &io::Error) -> Problem {
 mod tests {
     use std::process::{Command, Stdio};
 
+    use wasm_engine_components::text::shown_path;
+
     use super::*;
 
     /// Where the second process finds the folder.
@@ -110,7 +112,7 @@ mod tests {
         let in_use = |result: Result<RunLock, Problem>, how: &str| {
             let text = result.expect_err("it is in use").to_string();
             let process = std::process::id();
-            let shown = folder.display();
+            let shown = shown_path(folder);
             assert_eq!(
                 text,
                 format!(
@@ -150,7 +152,10 @@ mod tests {
         let missing = folder.path().join("no");
         for result in [RunLock::exclusive(&missing), RunLock::shared(&missing)] {
             let text = result.unwrap_err().to_string();
-            assert!(text.starts_with(&format!("{}: the run directory can't be locked: ", missing.display())), "{text}");
+            assert!(
+                text.starts_with(&format!("{}: the run directory can't be locked: ", shown_path(&missing))),
+                "{text}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use wasm_engine_components::limits::{MODULE_BYTES_MAX, SCENARIO_BYTES_MAX};
+use wasm_engine_components::text::shown_path;
 
 use super::lock::RunLock;
 use super::manifest::Manifest;
@@ -95,7 +96,7 @@ impl OpenRun {
                 .file(&file)
                 .help(help));
         }
-        self.warnings.push(format!("{}: {what}", file.display()));
+        self.warnings.push(format!("{}: {what}", shown_path(&file)));
         Ok(())
     }
 
@@ -122,7 +123,7 @@ impl OpenRun {
                 Ok(found) => format!("was changed since the run: its sha256 is {found}, and was {stated}"),
                 Err(error) => format!("can't be read: {error}"),
             };
-            let what = format!("{why}; nor is there a copy of it in {}", copy.display());
+            let what = format!("{why}; nor is there a copy of it in {}", shown_path(&copy));
             let help = "put it back as it was; what was recorded can still be replayed";
             return Err(Problem::new(what).file(Path::new(input)).help(help));
         };
@@ -232,7 +233,7 @@ fn open_journal(
 pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]) -> Result<Scenario, Problems> {
     let file = path.join(SCENARIO);
     let unreadable = |error| {
-        let help = format!("copy it from {}, if that is what was run", manifest.scenario.path.display());
+        let help = format!("copy it from {}, if that is what was run", shown_path(&manifest.scenario.path));
         Problem::new(format!("can't be read: {error}")).file(&file).help(help)
     };
     let bytes = files::read_at_most(&file, SCENARIO_BYTES_MAX + 1).map_err(unreadable)?;
@@ -280,10 +281,10 @@ pub(crate) fn resolve_modules(
                 }
                 warnings.push(format!(
                     "{}: the copy of module `{}` {}; {} is used, which is the same",
-                    copy.display(),
+                    shown_path(&copy),
                     module.name,
                     changed(&of_copy),
-                    facts.path.display()
+                    shown_path(&facts.path)
                 ));
                 facts.path.clone()
             }
@@ -299,7 +300,7 @@ fn no_module(name: &str, copy: &Path, of_copy: &FileProblem, path: &Path, of_ori
     let what = format!(
         "the module `{name}` of this run isn't there any more: its copy {}, and {} {}",
         changed(of_copy),
-        path.display(),
+        shown_path(path),
         changed(of_original)
     );
     Problem::new(what).file(copy).help("put one of the two back as it was when the run was recorded")

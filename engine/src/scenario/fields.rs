@@ -5,6 +5,8 @@ use std::fs::Metadata;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use wasm_engine_components::text::shown_path;
+
 use super::node::{Entry, Kind, Node, join, path_key};
 use crate::files::parse_sha256;
 use crate::problem::{Problem, nearest_name, thousands};
@@ -234,7 +236,7 @@ pub(super) fn number(cx: &mut Context, node: &Node, path: &str) -> Option<f64> {
 
 /// Why a path can't be read, if it can't: as a file, or as a pipe.
 pub(super) fn readable(path: &Path) -> Result<Metadata, String> {
-    let shown = path.display();
+    let shown = shown_path(path);
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(format!("`{shown}` is a folder, a file is needed")),
         Ok(metadata) => Ok(metadata),
@@ -247,6 +249,6 @@ pub(super) fn readable(path: &Path) -> Result<Metadata, String> {
 pub(super) fn regular_file(path: &Path) -> Result<(), String> {
     match readable(path)?.is_file() {
         true => Ok(()),
-        false => Err(format!("`{}` is a device or a pipe, a file is needed", path.display())),
+        false => Err(format!("`{}` is a device or a pipe, a file is needed", shown_path(path))),
     }
 }

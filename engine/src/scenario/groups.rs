@@ -5,6 +5,7 @@ use wasm_engine_abi::{Capabilities, Capability};
 use wasm_engine_components::limits::{
     AGENTS_MAX, BACKOFF_FRAMES_MAX, GROUP_AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RESTARTS_MAX,
 };
+use wasm_engine_components::text::shown_path;
 use wasm_engine_components::{FaultPolicy, GroupId, GroupLimits, OverflowPolicy, Tenant, TenantId, TopicId};
 
 use super::canonical;
@@ -206,7 +207,7 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
             crate::files::read_at_most(&file, most).unwrap_or_else(|error| {
                 // What doesn't exist or isn't a regular file was reported by `file`.
                 if file.is_file() {
-                    let what = format!("`{}` can't be read: {error}", file.display());
+                    let what = format!("`{}` can't be read: {error}", shown_path(&file));
                     cx.report(node.at, &path, Problem::new(what));
                 }
                 Vec::new()

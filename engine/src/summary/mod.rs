@@ -9,6 +9,7 @@ mod outputs;
 mod text;
 
 use serde::{Deserialize, Serialize, Serializer};
+use wasm_engine_components::text::Lines;
 
 pub use collector::{Collector, RunFacts};
 pub use expectations::ExpectationResult;
@@ -149,7 +150,7 @@ impl Summary {
     }
 
     /// A table for people.
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Lines {
         text::text(self)
     }
 

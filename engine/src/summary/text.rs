@@ -1,6 +1,6 @@
 //! The summary as a table for people.
 
-use std::fmt::Write as _;
+use wasm_engine_components::text::{Lines, Table, shown};
 
 use super::{ExpectationResult, Number, OutputValueSummary, Summary};
 use crate::problem::thousands;
@@ -8,48 +8,14 @@ use crate::problem::thousands;
 /// How many hexadecimal digits of a group's digest a table shows.
 const DIGEST_SHOWN: usize = 12;
 
-/// How many characters of a text output a table shows.
-const TEXT_SHOWN: usize = 40;
-
-/// Rows of columns: the first is aligned to the left, the others to the right.
-struct Table(Vec<Vec<String>>);
-
-impl Table {
-    /// A table with a heading.
-    pub fn new<const N: usize>(heading: [&str; N]) -> Self {
-        Self(vec![heading.map(str::to_owned).to_vec()])
-    }
-
-    /// Adds a row.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.push(cells.into());
-    }
-
-    /// The lines, each with its end.
-    pub fn text(&self) -> String {
-        let columns = self.0.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |i: usize| self.0.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max();
-        let widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0)).collect();
-        let mut text = String::new();
-        for row in &self.0 {
-            let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| match i {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            });
-            let line = cells.collect::<Vec<_>>().join("  ");
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
-    }
-}
+/// How many characters of a text output a table shows, and of an output's name.
+const TEXT_CHARS_MAX: usize = 60;
+const NAME_CHARS_MAX: usize = 60;
 
 /// The whole text, ending with where the results are.
-pub(super) fn text(summary: &Summary) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<11}{value}");
-    };
+pub(super) fn text(summary: &Summary) -> Lines {
+    let mut text = Lines::default();
+    let mut line = |name: &str, value: String| text.line(format_args!("{name:<11}{value}"));
     let state = if summary.interrupted { ", interrupted" } else { "" };
     line("scenario", format!("{}, seed {}{state}", summary.scenario, summary.seed));
     let here = match summary.frames_here < summary.frames {
@@ -111,17 +77,18 @@ pub(super) fn text(summary: &Summary) -> String {
         line("events", parts.join(", "));
     }
     line("digest", summary.digest.clone());
-    text.push('\n');
-    text.push_str(&groups(summary));
-    text.push_str(&outputs(summary));
-    text.push_str(&expectations(&summary.expectations));
-    let _ = writeln!(text, "\nresults in {}", summary.run_dir);
+    text.blank();
+    text.append(&groups(summary));
+    text.append(&outputs(summary));
+    text.append(&expectations(&summary.expectations));
+    text.blank();
+    text.line(format_args!("results in {}", summary.run_dir));
     text
 }
 
-fn groups(summary: &Summary) -> String {
+fn groups(summary: &Summary) -> Lines {
     let mut table = Table::new(["group", "agents", "steps", "messages", "jobs", "faults", "digest"]);
-    let mut faults = String::new();
+    let mut faults = Lines::default();
     for (name, group) in &summary.groups.0 {
         table.row([
             name.clone(),
@@ -135,48 +102,55 @@ fn groups(summary: &Summary) -> String {
         if !group.faults.0.is_empty() {
             let kinds: Vec<String> =
                 group.faults.0.iter().map(|(kind, count)| format!("{kind} {}", thousands(count))).collect();
-            let _ = writeln!(faults, "faults of {name}: {}", kinds.join(", "));
+            faults.line(format_args!("faults of {name}: {}", kinds.join(", ")));
         }
     }
-    table.text() + &faults
+    let mut lines = table.lines();
+    lines.append(&faults);
+    lines
 }
 
-fn outputs(summary: &Summary) -> String {
+fn outputs(summary: &Summary) -> Lines {
+    let mut text = Lines::default();
     if summary.outputs.0.is_empty() {
-        return String::new();
+        return text;
     }
     let mut table = Table::new(["output", "agents", "sum", "last"]);
     for (group, outputs) in &summary.outputs.0 {
         for (name, output) in &outputs.0 {
             let last = match &output.last {
                 OutputValueSummary::Number(value) => number(*value),
-                OutputValueSummary::Text(text) => {
-                    let shown: String = text.chars().take(TEXT_SHOWN).collect();
-                    let dots = if shown.len() < text.len() { "…" } else { "" };
-                    format!("{shown:?}{dots}")
-                }
+                OutputValueSummary::Text(text) => format!("\"{}\"", shown(text).at_most(TEXT_CHARS_MAX)),
             };
             let sum = output.sum.map_or_else(|| "-".to_owned(), number);
-            table.row([format!("{group}: {name}"), thousands(output.agents), sum, last]);
+            table.row([
+                format!("{group}: {}", shown(name).at_most(NAME_CHARS_MAX)),
+                thousands(output.agents),
+                sum,
+                last,
+            ]);
         }
     }
-    let mut text = format!("\n{}", table.text());
+    text.blank();
+    text.append(&table.lines());
     if summary.outputs_left_out > 0 {
-        let _ = writeln!(text, "{} more outputs are in outputs.jsonl only", thousands(summary.outputs_left_out));
+        text.line(format_args!("{} more outputs are in outputs.jsonl only", thousands(summary.outputs_left_out)));
     }
     text
 }
 
-fn expectations(expectations: &[ExpectationResult]) -> String {
-    let mut text = String::new();
+fn expectations(expectations: &[ExpectationResult]) -> Lines {
+    let mut text = Lines::default();
     for expectation in expectations {
         let mark = match (expectation.met, expectation.due) {
             (true, _) => "met",
             (false, true) => "UNMET",
             (false, false) => "not due",
         };
-        let start = if text.is_empty() { "\n" } else { "" };
-        let _ = writeln!(text, "{start}{mark:<8} {}", expectation.sentence());
+        if text.is_empty() {
+            text.blank();
+        }
+        text.line(format_args!("{mark:<8} {}", expectation.sentence()));
     }
     text
 }
@@ -185,6 +159,7 @@ impl ExpectationResult {
     /// What is expected and what came of it, in one sentence.
     pub fn sentence(&self) -> String {
         let Self { group, output, expected, .. } = self;
+        let output = shown(output);
         match self.value {
             Some(value) => format!("{group}: {output} {expected}: it is {}", number(value)),
             None => format!("{group}: {output} {expected}: no agent recorded a number under that name"),

@@ -2,6 +2,7 @@
 //! differs in the states after it.
 
 use wasm_engine_components::Lane;
+use wasm_engine_components::text::shown_path;
 
 use super::compare::{Comparison, compare, differing_lanes};
 use super::follow::Stop;
@@ -45,7 +46,7 @@ pub fn diff(left: &Traveller<'_>, right: &Traveller<'_>) -> Result<Difference, S
         comparison: Comparison::default(),
     };
     if first >= end {
-        let what = format!("it has no frame in common with {}", a.path.display());
+        let what = format!("it has no frame in common with {}", shown_path(&a.path));
         let help = format!("there, {}; here, {}", a.frames_help(), b.frames_help());
         return Err(Stop::Error(RunError::Input(Problem::new(what).file(&b.path).help(help))));
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use wasm_engine_components::text::shown_path;
 use wasm_engine_components::{FrameInputs, FrameRecord};
 
 use super::divergence::Divergence;
@@ -197,7 +198,8 @@ impl Follower {
         match snapshot::read_digests(folder, frame) {
             Ok((digest, memories)) if digest == record.digest => return simulation.memory_digest() == memories,
             Ok(_) => {
-                let file = snapshot::path(folder, frame).display().to_string();
+                let file = snapshot::path(folder, frame);
+                let file = shown_path(&file);
                 self.warnings.push(format!(
                     "{file}: it isn't one of this run; agents' memories aren't checked before frame {frame}"
                 ));

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wasm_engine_components::limits::WASM_STACK_BYTES_MAX;
+use wasm_engine_components::text::shown_path;
 use wasmtime::{Cache, CacheConfig, Config, Engine, MemoryCreator, Module, OptLevel, Strategy, WasmFeatures};
 
 use super::error::{ModuleError, ModuleProblem};
@@ -49,7 +50,7 @@ pub(super) fn engine(
                 config.cache(Some(cache));
             }
             Err(error) => {
-                problem = Some(format!("the code cache {} can't be used: {error}", directory.display()));
+                problem = Some(format!("the code cache {} can't be used: {error}", shown_path(directory)));
             }
         }
     }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use wasm_engine_abi::LayoutError;
+use wasm_engine_components::text::{shown, shown_path};
 
 /// Why [`super::WasmRuntime::load`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {
     /// A module was refused.
-    #[error("module `{name}` ({}): {problem}", path.display())]
+    #[error("module `{name}` ({}): {problem}", shown_path(path))]
     Module {
         /// Its name in the scenario.
         name: String,
@@ -40,7 +41,7 @@ pub enum ModuleError {
         reason: String,
     },
     /// wasmtime doesn't work on this machine.
-    #[error("the WebAssembly compiler can't be set up on this machine: {reason}")]
+    #[error("the WebAssembly compiler can't be set up on this machine: {}", shown(reason))]
     Engine {
         /// What it said.
         reason: String,
@@ -81,7 +82,8 @@ pub enum ModuleProblem {
     },
     /// It isn't valid, or uses a feature that agents may not use.
     #[error(
-        "it isn't a valid module for agents: {message} (at byte {offset}); threads, shared memory, memory64, several memories, GC, exceptions, tail calls and relaxed SIMD are off"
+        "it isn't a valid module for agents: {} (at byte {offset}); threads, shared memory, memory64, several memories, GC, exceptions, tail calls and relaxed SIMD are off",
+        shown(message)
     )]
     Invalid {
         /// What the validator said.
@@ -139,7 +141,9 @@ pub enum ModuleProblem {
     },
     /// It imports something that the engine doesn't offer.
     #[error(
-        "it imports `{module}.{name}`, and the engine offers only `wasm_engine.log` and `wasm_engine.random`; build it without (for Rust: for `wasm32-unknown-unknown`)"
+        "it imports `{}.{}`, and the engine offers only `wasm_engine.log` and `wasm_engine.random`; build it without (for Rust: for `wasm32-unknown-unknown`)",
+        shown(module),
+        shown(name)
     )]
     UnknownImport {
         /// The module's part of the import's name.
@@ -148,7 +152,7 @@ pub enum ModuleProblem {
         name: String,
     },
     /// An import has another type than the engine's.
-    #[error("it imports `wasm_engine.{name}` as {found}, and it is {expected}; update the SDK")]
+    #[error("it imports `wasm_engine.{name}` as {}, and it is {expected}; update the SDK", shown(found))]
     ImportType {
         /// Its name.
         name: String,
@@ -166,7 +170,7 @@ pub enum ModuleProblem {
         expected: &'static str,
     },
     /// An export is something else.
-    #[error("it exports `{export}` as {found}, and it must be {expected}; see docs/ABI.md")]
+    #[error("it exports `{export}` as {}, and it must be {expected}; see docs/ABI.md", shown(found))]
     ExportType {
         /// Its name.
         export: &'static str,
@@ -176,7 +180,7 @@ pub enum ModuleProblem {
         found: String,
     },
     /// An export has a name that the engine keeps for itself.
-    #[error("it exports `{export}`, and names that start with `$we_` are the engine's own; rename it")]
+    #[error("it exports `{}`, and names that start with `$we_` are the engine's own; rename it", shown(export))]
     ReservedExport {
         /// Its name.
         export: String,
@@ -242,14 +246,15 @@ pub enum ModuleProblem {
     },
     /// Its start function, or the placing of its segments, trapped.
     #[error(
-        "its start failed: {reason}; the start function and the module's segments must work alone, without imports and within the group's fuel"
+        "its start failed: {}; the start function and the module's segments must work alone, without imports and within the group's fuel",
+        shown(reason)
     )]
     Start {
         /// How.
         reason: String,
     },
     /// The compiler refused it.
-    #[error("it can't be compiled: {reason}")]
+    #[error("it can't be compiled: {}", shown(reason))]
     Compile {
         /// Why.
         reason: String,

@@ -4,5 +4,6 @@
 mod dependencies;
 mod mask;
 mod rooms;
+mod screen;
 mod tidy;
 mod tree;

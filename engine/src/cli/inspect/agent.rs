@@ -1,17 +1,16 @@
 //! One agent after a frame: its life, its mailbox, its memory.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use bevy_ecs::world::World;
 use serde::Serialize;
 use wasm_engine_abi::MessageHeader;
+use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{AgentId, FrameRecord};
 use wasm_engine_systems::look;
 
 use super::ending::{self, Ending};
-use super::{Shown, kind_name, sender_name, table};
-use crate::files::hex;
+use super::{View, kind_name, sender_name};
+use crate::files::{ascii, hex};
 use crate::problem::{Problem, thousands};
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
@@ -160,58 +159,58 @@ fn strings(memory: &[u8]) -> Vec<StringJson> {
     strings
 }
 
-impl Shown for AgentJson {
-    fn text(&self) -> String {
-        let mut text = format!("{} after frame {}: {}", self.agent, self.frame, self.lifecycle);
+impl View for AgentJson {
+    fn text(&self) -> Lines {
+        let mut text = Lines::default();
+        let mut head = format!("{} after frame {}: {}", self.agent, self.frame, self.lifecycle);
         if self.faults > 0 {
-            let _ = write!(text, ", {} faults, {} restarts", self.faults, self.restarts);
+            head.push_str(&format!(", {} faults, {} restarts", self.faults, self.restarts));
         }
         if let Some(frame) = self.restart_frame {
-            let _ = write!(text, ", starts again in frame {frame}");
+            head.push_str(&format!(", starts again in frame {frame}"));
         }
-        text.push('\n');
+        text.line(head);
         if let Some(ended) = &self.ended {
-            let _ = writeln!(text, "{}", ended.sentence(&self.agent, self.first_frame));
+            text.line(ended.sentence(&self.agent, self.first_frame));
         }
         for (what, mail) in
             [("came to its mailbox in this frame", &self.inbox), ("waits in its mailbox", &self.waiting)]
         {
+            text.blank();
             if mail.is_empty() {
-                let _ = writeln!(text, "\nnothing {what}");
+                text.line(format_args!("nothing {what}"));
                 continue;
             }
-            let row = |mail: &MailJson| {
-                vec![mail.sender.clone(), mail.kind.clone(), mail.payload_bytes.to_string(), mail.frame.to_string()]
-            };
-            let rows: Vec<_> = mail.iter().map(row).collect();
-            let _ = write!(text, "\n{what}:\n{}", table(&["sender", "kind", "bytes", "sent in"], &rows));
+            text.line(format_args!("{what}:"));
+            let mut table = Table::new(["sender", "kind", "bytes", "sent in"]);
+            for mail in mail {
+                table.row([mail.sender.as_str(), &mail.kind, &mail.payload_bytes.to_string(), &mail.frame.to_string()]);
+            }
+            text.append(&table.lines());
         }
         let globals = if self.globals.is_empty() { "none".to_owned() } else { self.globals.join(" ") };
-        let _ = writeln!(text, "\nglobals (hex): {globals}");
-        let _ = writeln!(text, "memory: {} bytes\n{}", thousands(self.memory_bytes), dump(&self.memory));
+        text.blank();
+        text.line(format_args!("globals (hex): {globals}"));
+        text.line(format_args!("memory: {} bytes", thousands(self.memory_bytes)));
+        dump(&self.memory, &mut text);
         if !self.strings.is_empty() {
-            text.push_str("strings:\n");
-            self.strings.iter().for_each(|string| {
-                let _ = writeln!(text, "{:08x}  {}", string.address, string.text);
-            });
+            text.blank();
+            text.line("strings:");
+            self.strings.iter().for_each(|string| text.line(format_args!("{:08x}  {}", string.address, string.text)));
         }
         text
     }
 }
 
 /// A dump of the rows that aren't zeros.
-fn dump(memory: &[u8]) -> String {
+fn dump(memory: &[u8], text: &mut Lines) {
     let rows = || memory.chunks(16).enumerate().filter(|(_, row)| row.iter().any(|&byte| byte != 0));
-    let mut text = String::new();
     for (at, row) in rows().take(ROWS_MAX) {
         let bytes: Vec<_> = row.chunks(4).map(hex).collect();
-        let shown: String =
-            row.iter().map(|&byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '.' }).collect();
-        let _ = writeln!(text, "{:08x}  {:<35}  {shown}", at * 16, bytes.join(" "));
+        text.line(format_args!("{:08x}  {:<35}  {}", at * 16, bytes.join(" "), ascii(row)));
     }
     let more = rows().count().saturating_sub(ROWS_MAX);
     if more > 0 {
-        let _ = writeln!(text, "and {more} more rows that aren't zeros: --summary json has all of it");
+        text.line(format_args!("and {more} more rows that aren't zeros: --summary json has all of it"));
     }
-    text
 }

@@ -1,11 +1,12 @@
 //! One agent through the frames: those in which something happened to it.
 
 use serde::Serialize;
+use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{AgentId, FrameRecord, Lifecycle};
 use wasm_engine_systems::look;
 
 use super::ending::{self, Ending};
-use super::{NotStarted, Shown, table, warn};
+use super::{NotStarted, View, warn};
 use crate::problem::{Problem, RunError};
 use crate::simulation::Simulation;
 use crate::time_travel::{Traveller, watch};
@@ -94,29 +95,37 @@ fn frame(
     (changed || happened || row.fault.is_some()).then_some(row)
 }
 
-impl Shown for FollowJson {
-    fn text(&self) -> String {
-        let end = self.ended.as_ref().map_or_else(String::new, |ended| {
+impl View for FollowJson {
+    fn text(&self) -> Lines {
+        let mut text = Lines::default();
+        if !self.frames.is_empty() {
+            text.line(format_args!("{}, in the frames in which something happened to it", self.agent));
+            text.blank();
+            text.append(&self.table());
+        }
+        if let Some(ended) = &self.ended {
             let next = match (&ended.next, self.next_frame) {
                 (Some(next), Some(frame)) => format!("; {next} has its place from frame {frame} on"),
                 (Some(next), None) => format!("; {next} has its place"),
                 (None, _) => String::new(),
             };
-            format!("{}{next}\n", ended.sentence(&self.agent, self.first_frame))
-        });
-        if self.frames.is_empty() {
-            return end;
+            text.line(format_args!("{}{next}", ended.sentence(&self.agent, self.first_frame)));
         }
-        let row = |frame: &FrameJson| {
+        text
+    }
+}
+
+impl FollowJson {
+    fn table(&self) -> Lines {
+        let columns = ["frame", "state", "received", "sent", "waiting", "logged", "recorded", "fault"];
+        let mut table = Table::new(columns);
+        for frame in &self.frames {
             let numbers = [frame.received, frame.sent, frame.waiting, frame.logged, frame.recorded];
             let mut row = vec![frame.frame.to_string(), frame.lifecycle.to_owned()];
             row.extend(numbers.map(|number| number.to_string()));
             row.push(frame.fault.unwrap_or_default().to_owned());
-            row
-        };
-        let rows: Vec<_> = self.frames.iter().map(row).collect();
-        let columns = ["frame", "state", "received", "sent", "waiting", "logged", "recorded", "fault"];
-        let table = table(&columns, &rows);
-        format!("{}, in the frames in which something happened to it\n\n{table}{end}", self.agent)
+            table.row(row);
+        }
+        table.lines()
     }
 }

@@ -3,10 +3,11 @@
 use base64::Engine as _;
 use serde::Serialize;
 use wasm_engine_abi::message::status;
+use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{AgentId, FrameRecord, GroupId, TopicId};
 use wasm_engine_systems::look::{self, SeenMessage, SeenRecipient};
 
-use super::{Shown, kind_name, sender_name, table};
+use super::{View, kind_name, sender_name};
 use crate::problem::thousands;
 use crate::scenario::Scenario;
 use crate::simulation::Simulation;
@@ -88,37 +89,45 @@ fn shown(scenario: &Scenario, message: &SeenMessage<'_>) -> MessageJson {
     }
 }
 
-impl Shown for MessagesJson {
-    fn text(&self) -> String {
+impl View for MessagesJson {
+    fn text(&self) -> Lines {
         let Self { frame, agent, messages } = self;
+        let mut text = Lines::default();
         match (agent, messages.is_empty()) {
-            (None, true) => return format!("no message was sent in frame {frame}\n"),
+            (None, true) => text.line(format_args!("no message was sent in frame {frame}")),
             (Some(agent), true) => {
-                return format!("in frame {frame}, {agent} sent no message, and nobody sent one to it alone\n");
+                text.line(format_args!("in frame {frame}, {agent} sent no message, and nobody sent one to it alone"));
             }
-            _ => {}
+            (agent, false) => {
+                let count = match messages.len() {
+                    1 => "1 message".to_owned(),
+                    many => format!("{} messages", thousands(many)),
+                };
+                let of_whom = agent.as_ref().map(|agent| format!(" by {agent}, or to it alone")).unwrap_or_default();
+                text.line(format_args!("{count} sent in frame {frame}{of_whom}"));
+                text.blank();
+                text.append(&table(messages));
+            }
         }
-        let row = |message: &MessageJson| {
-            vec![
-                message.sender.clone(),
-                message.recipient.clone(),
-                message.topic.clone().unwrap_or_default(),
-                message.kind.clone(),
-                message.payload_bytes.to_string(),
-                message.refused.unwrap_or_default().to_owned(),
-            ]
-        };
-        let rows: Vec<_> = messages.iter().take(LISTED_MAX).map(row).collect();
-        let columns = ["sender", "recipient", "topic", "kind", "bytes", "refused"];
-        let count = match messages.len() {
-            1 => "1 message".to_owned(),
-            many => format!("{} messages", thousands(many)),
-        };
-        let of_whom = agent.as_ref().map(|agent| format!(" by {agent}, or to it alone")).unwrap_or_default();
-        let mut text = format!("{count} sent in frame {frame}{of_whom}\n\n{}", table(&columns, &rows));
         if let Some(more) = messages.len().checked_sub(LISTED_MAX).filter(|&more| more > 0) {
-            text.push_str(&format!("and {more} more: --summary json has them all\n"));
+            text.line(format_args!("and {more} more: --summary json has them all"));
         }
         text
     }
+}
+
+/// The first of them.
+fn table(messages: &[MessageJson]) -> Lines {
+    let mut table = Table::new(["sender", "recipient", "topic", "kind", "bytes", "refused"]);
+    for message in messages.iter().take(LISTED_MAX) {
+        table.row([
+            message.sender.as_str(),
+            &message.recipient,
+            message.topic.as_deref().unwrap_or_default(),
+            &message.kind,
+            &message.payload_bytes.to_string(),
+            message.refused.unwrap_or_default(),
+        ]);
+    }
+    table.lines()
 }

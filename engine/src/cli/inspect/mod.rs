@@ -9,11 +9,12 @@ mod state;
 
 use clap::Args;
 use serde::Serialize;
+use wasm_engine_components::text::{Lines, shown_path};
 use wasm_engine_components::{AgentId, FrameRecord};
 
-use super::print_result;
 use super::session::{NotStarted, RunDirArgs, SummaryForm, ThreadArgs, report_not_started};
 use super::status::Status;
+use super::terminal;
 use super::travel::{open, traveller, warn};
 use crate::inference::Inference;
 use crate::problem::{Problem, RunError, nearest_name};
@@ -43,8 +44,8 @@ pub(super) struct InspectArgs {
 }
 
 /// What is shown, as text or JSON.
-trait Shown: Serialize {
-    fn text(&self) -> String;
+trait View: Serialize {
+    fn text(&self) -> Lines;
 }
 
 /// Runs the command.
@@ -88,12 +89,12 @@ fn run(args: &InspectArgs) -> Result<(), NotStarted> {
     }
 }
 
-fn print(args: &InspectArgs, shown: &impl Shown) -> Result<(), NotStarted> {
-    let text = match args.summary {
-        SummaryForm::Text => shown.text(),
-        SummaryForm::Json => serde_json::to_string(shown).map(|text| text + "\n").unwrap_or_default(),
+fn print(args: &InspectArgs, view: &impl View) -> Result<(), NotStarted> {
+    let printed = match args.summary {
+        SummaryForm::Text => terminal::print(&view.text()),
+        SummaryForm::Json => terminal::print_json(&serde_json::to_string(view).unwrap_or_default()),
     };
-    print_result(&text).map_err(NotStarted::Failed)
+    printed.map_err(NotStarted::Failed)
 }
 
 /// The simulation right after a frame, and that frame's record.
@@ -153,26 +154,9 @@ fn kind_name(kind: u32) -> String {
 }
 
 /// The frame's run, for the head of a text.
-fn head(run: &OpenRun, record: &FrameRecord) -> String {
-    format!("{}, after frame {}\ndigest     {}\n", run.path.display(), record.frame, record.digest)
-}
-
-/// A table with aligned columns: the first is text, the others are numbers or short words.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells = cells.zip(&widths).enumerate().map(|(at, (cell, width))| match at {
-            0 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    let mut text = line(&mut head.iter().copied());
-    rows.iter().for_each(|row| text.push_str(&line(&mut row.iter().map(String::as_str))));
-    text
+fn head(run: &OpenRun, record: &FrameRecord) -> Lines {
+    let mut head = Lines::default();
+    head.line(format_args!("{}, after frame {}", shown_path(&run.path), record.frame));
+    head.line(format_args!("digest     {}", record.digest));
+    head
 }

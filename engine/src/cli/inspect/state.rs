@@ -2,10 +2,11 @@
 
 use bevy_ecs::prelude::With;
 use serde::Serialize;
+use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{FaultKind, FrameRecord, InferenceJob, Lifecycle, Region, RegionState};
 use wasm_engine_systems::look;
 
-use super::{Shown, head, table};
+use super::{View, head};
 use crate::problem::thousands;
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
@@ -23,7 +24,7 @@ const STATES: [Lifecycle; 6] = [
 #[derive(Serialize)]
 pub(super) struct StateJson {
     #[serde(skip)]
-    head: String,
+    head: Lines,
     run: String,
     frame: u64,
     digest: String,
@@ -101,7 +102,7 @@ impl StateJson {
         let jobs_in_flight = world.query_filtered::<(), With<InferenceJob>>().iter(world).count();
         Self {
             head: head(run, record),
-            run: run.path.display().to_string(),
+            run: run.path.to_string_lossy().into_owned(),
             frame: record.frame,
             digest: record.digest.to_string(),
             messages_sent: look::sent(simulation.world()).len(),
@@ -114,39 +115,41 @@ impl StateJson {
     }
 }
 
-impl Shown for StateJson {
-    fn text(&self) -> String {
+impl View for StateJson {
+    fn text(&self) -> Lines {
         let mut text = self.head.clone();
-        text.push_str(&format!(
-            "in flight  {} messages, {} inference jobs\n\n",
+        text.line(format_args!(
+            "in flight  {} messages, {} inference jobs",
             thousands(self.messages_sent),
             thousands(self.jobs_in_flight)
         ));
+        text.blank();
         // Columns of states in which nobody is are left out.
         let shown: Vec<usize> =
             (0..STATES.len()).filter(|&at| self.groups.iter().any(|group| group.states[at].1 > 0)).collect();
         let mut columns = vec!["group"];
         columns.extend(shown.iter().map(|&at| STATES[at].name()));
         columns.extend(["waiting", "memory bytes", "steps", "faults", "digest"]);
-        let rows = self.groups.iter().map(|group| {
+        let mut table = Table::new(columns);
+        for group in &self.groups {
             let mut row = vec![group.group.clone()];
             row.extend(shown.iter().map(|&at| thousands(group.states[at].1)));
             let numbers = [group.waiting_messages, group.memory_bytes, group.steps, group.faults];
             row.extend(numbers.map(thousands));
             row.push(group.digest[..12].to_owned());
-            row
-        });
-        text.push_str(&table(&columns, &rows.collect::<Vec<_>>()));
+            table.row(row);
+        }
+        text.append(&table.lines());
         for region in &self.regions {
             let (name, bytes, version) = (&region.region, thousands(region.bytes), thousands(region.version));
-            text.push_str(&format!("region {name}: {bytes} bytes, version {version}\n"));
+            text.line(format_args!("region {name}: {bytes} bytes, version {version}"));
         }
         for (name, digest) in &self.components {
-            text.push_str(&format!("component {name}: {digest}\n"));
+            text.line(format_args!("component {name}: {digest}"));
         }
         for fault in &self.faults {
             let detail = if fault.detail == 0 { String::new() } else { format!(" ({})", fault.detail) };
-            text.push_str(&format!("fault of {}: {}{detail}\n", fault.agent, fault.kind));
+            text.line(format_args!("fault of {}: {}{detail}", fault.agent, fault.kind));
         }
         text
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use wasm_engine_components::text::{shown, shown_path};
+
 use super::pin::{ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION};
 
 /// Why ONNX Runtime couldn't be found, fetched or loaded.
@@ -9,8 +11,11 @@ use super::pin::{ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION};
 #[non_exhaustive]
 pub enum LibraryError {
     /// `ORT_DYLIB_PATH` is set and doesn't name a file. Nothing else is tried then.
-    #[error("ORT_DYLIB_PATH is set to {}, which {problem}: let it name the library file of ONNX Runtime \
-             {ONNX_RUNTIME_VERSION}, or unset it so that the engine fetches one", path.display())]
+    #[error(
+        "ORT_DYLIB_PATH is set to {}, which {problem}: let it name the library file of ONNX Runtime \
+             {ONNX_RUNTIME_VERSION}, or unset it so that the engine fetches one",
+        shown_path(path)
+    )]
     Override {
         /// What the variable says.
         path: PathBuf,
@@ -33,8 +38,11 @@ pub enum LibraryError {
     )]
     NoCacheFolder,
     /// The cache can't be read or written.
-    #[error("{} can't be used as the cache of ONNX Runtime ({source}): make it writable, or set WASM_ENGINE_CACHE_DIR to \
-             another folder, or ORT_DYLIB_PATH to the library file of ONNX Runtime {ONNX_RUNTIME_VERSION}", path.display())]
+    #[error(
+        "{} can't be used as the cache of ONNX Runtime ({source}): make it writable, or set WASM_ENGINE_CACHE_DIR to \
+             another folder, or ORT_DYLIB_PATH to the library file of ONNX Runtime {ONNX_RUNTIME_VERSION}",
+        shown_path(path)
+    )]
     Cache {
         /// The file or folder.
         path: PathBuf,
@@ -43,10 +51,10 @@ pub enum LibraryError {
     },
     /// No pip could fetch the wheel.
     #[error(
-        "ONNX Runtime {ONNX_RUNTIME_VERSION} couldn't be fetched into {}:\n{}\nOn a machine that has pip and a network, run\n  \
-         {command}\nthen take {member} out of the wheel (it is a zip file), and set ORT_DYLIB_PATH to that file",
-        folder.display(),
-        attempts.iter().map(|a| format!("  {}: {}", a.program, a.problem)).collect::<Vec<_>>().join("\n")
+        "ONNX Runtime {ONNX_RUNTIME_VERSION} couldn't be fetched into {} ({}): on a machine that has pip and a network, run \
+         `{command}`, then take {member} out of the wheel (it is a zip file), and set ORT_DYLIB_PATH to that file",
+        shown_path(folder),
+        attempts.iter().map(|a| format!("{}: {}", shown(&a.program), shown(&a.problem))).collect::<Vec<_>>().join("; ")
     )]
     Fetch {
         /// Where it should have come to.
@@ -81,7 +89,7 @@ pub enum LibraryError {
         problem: String,
     },
     /// The file isn't a library that this process can load, or isn't ONNX Runtime.
-    #[error("{} can't be loaded as ONNX Runtime ({problem}): {}", path.display(), remedy(*from_override))]
+    #[error("{} can't be loaded as ONNX Runtime ({problem}): {}", shown_path(path), remedy(*from_override))]
     Load {
         /// The file.
         path: PathBuf,
@@ -92,7 +100,7 @@ pub enum LibraryError {
     },
     /// The file is an ONNX Runtime that lacks what we call.
     #[error("{} is ONNX Runtime {found}, but 1.{ONNX_RUNTIME_MINOR_MIN} or newer is needed, and \
-             {ONNX_RUNTIME_VERSION} is what results are promised for: {}", path.display(), remedy(*from_override))]
+             {ONNX_RUNTIME_VERSION} is what results are promised for: {}", shown_path(path), remedy(*from_override))]
     Version {
         /// The file.
         path: PathBuf,

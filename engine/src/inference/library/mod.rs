@@ -25,6 +25,8 @@ pub use pin::ONNX_RUNTIME_VERSION;
 use fetch::{Download, download_with_pip, fetch};
 use pin::Pin;
 
+use wasm_engine_components::text::shown_path;
+
 use crate::files::sha256_of_file;
 
 /// Names the library file that is to be used instead of the pinned one.
@@ -135,12 +137,12 @@ pub(crate) fn resolve_with(
         Cached::Good => return Ok(ResolvedLibrary { path, source: LibrarySource::Cache }),
         Cached::Missing => say(&format!(
             "ONNX Runtime {ONNX_RUNTIME_VERSION} isn't on this machine yet: fetching it once with pip (about 20 MB) into {}",
-            folder.display()
+            shown_path(folder)
         )),
         Cached::Wrong { found } => say(&format!(
             "{} isn't what it was (its sha256 is {found}): fetching ONNX Runtime {ONNX_RUNTIME_VERSION} again with pip (about \
              20 MB)",
-            path.display()
+            shown_path(&path)
         )),
     }
     fetch(pin, &path, download)?;

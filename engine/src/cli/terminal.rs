@@ -1,0 +1,69 @@
+//! All that the command line says. Nothing else in this crate writes to standard output or standard error, and nothing goes there that isn't
+//! made harmless here: [`Lines`] and single lines by [`text`](wasm_engine_components::text), JSON by its own escapes.
+
+use std::fmt;
+use std::io::{IsTerminal as _, Write};
+
+use wasm_engine_components::text::{Lines, ascii_json};
+
+use crate::problem::Problem;
+
+/// Says one line on standard error, whatever is in it.
+pub(super) fn say(line: impl fmt::Display) {
+    let mut lines = Lines::default();
+    lines.line(line);
+    say_lines(&lines);
+}
+
+/// Says lines on standard error. Where that is full, closed or gone there is nobody to tell, which is no reason to end a run: so nothing else
+/// here may write to it, and clippy bans the macros that panic then.
+pub(super) fn say_lines(lines: &Lines) {
+    let _ = std::io::stderr().lock().write_all(lines.as_str().as_bytes());
+}
+
+/// Says on standard error what is wrong and what to do.
+pub(super) fn say_problem(problem: &Problem) {
+    let mut lines = Lines::default();
+    lines.line(format_args!("error: {}", problem.head()));
+    if let Some(help) = problem.help_text() {
+        lines.line(format_args!("  help: {help}"));
+    }
+    say_lines(&lines);
+}
+
+/// Whether a person sees standard error.
+pub(super) fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Prints a result for people.
+///
+/// # Errors
+/// Standard output can't be written.
+pub(super) fn print(lines: &Lines) -> Result<(), Problem> {
+    write(lines.as_str())
+}
+
+/// Prints a result for programs: JSON, as one line.
+///
+/// # Errors
+/// Standard output can't be written.
+pub(super) fn print_json(json: &str) -> Result<(), Problem> {
+    write(&(ascii_json(json) + "\n"))
+}
+
+/// Prints the help that was asked for. It has the engine's own words alone, which clap colours on a terminal.
+pub(super) fn print_help(help: &clap::Error) {
+    let _ = help.print();
+}
+
+/// A reader that has gone away, as `head` does, has had enough and isn't an error; a full disk is one.
+fn write(text: &str) -> Result<(), Problem> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Problem::new(format!("standard output can't be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
