@@ -67,7 +67,7 @@ pub struct GroupCounters(pub GroupTotals);
 pub struct GroupTotals {
     /// Calls of `agent_step` that were begun.
     pub steps: u64,
-    /// Fuel that all calls used. A faulted call is charged its whole budget.
+    /// Fuel that all calls used, those that ended in a fault included.
     pub fuel: u64,
     /// Messages and publications that were sent.
     pub messages: u64,

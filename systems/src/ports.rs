@@ -236,7 +236,7 @@ pub struct StepResults {
 /// What one call gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepOutcome {
-    /// Fuel that it used; the whole budget if it faulted.
+    /// Fuel that it used, also where it faulted.
     pub fuel: u64,
     /// The fault's detail, see [`wasm_engine_components::AgentFault::detail`].
     pub detail: u32,

@@ -85,10 +85,7 @@ impl Shard {
             // In one place for all kinds of calls, so that it is compiled into the loop.
             *outcome = match called.and_then(|fuel| caller.take_outbox(request, at, chunk).map(|()| fuel)) {
                 Ok(fuel) => StepOutcome { fuel, ..StepOutcome::default() },
-                Err((fault, detail)) => {
-                    let fuel = caller.program.recipe.limits.fuel_per_step_max;
-                    StepOutcome { fuel, detail, fault: Some(fault) }
-                }
+                Err((fault, detail)) => StepOutcome { fuel: caller.fuel_used(), detail, fault: Some(fault) },
             };
             chunk.count(request, outcome);
             if calls.digest_memories {
@@ -256,6 +253,10 @@ impl Caller<'_> {
         }
     }
 
+    /// Fuel that the calls since [`Caller::begin`] used.
+    ///
+    /// Compiled code keeps its count in a register, and writes it down before each call, return and `unreachable`, and where it
+    /// runs out of fuel. After any other trap this is what was last written down: too little, but the same on every machine.
     #[inline]
     pub(super) fn fuel_used(&self) -> u64 {
         self.program.recipe.limits.fuel_per_step_max - self.store.get_fuel().expect("fuel is on")

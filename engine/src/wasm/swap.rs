@@ -245,11 +245,7 @@ impl ShardCaller<'_> {
 
     /// Notes what a call took, and its fault.
     fn settle<T>(&self, request: &SwapRequest, outcome: Result<T, Fault>, results: &mut SwapResults) -> Option<T> {
-        let fuel = match outcome {
-            Ok(_) => self.caller.fuel_used(),
-            Err(_) => self.caller.program.recipe.limits.fuel_per_step_max,
-        };
-        results.fuel = results.fuel.wrapping_add(fuel);
+        results.fuel = results.fuel.wrapping_add(self.caller.fuel_used());
         match outcome {
             Ok(value) => Some(value),
             Err((kind, detail)) => {

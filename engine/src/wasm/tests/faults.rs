@@ -1,4 +1,4 @@
-//! Each thing that an agent can do wrong is a fault of its kind, with the whole budget charged and an empty outbox.
+//! Each thing that an agent can do wrong is a fault of its kind, with an empty outbox, and is charged what it used.
 
 use wasm_engine_abi::{Capability, OutboxError};
 
@@ -8,8 +8,49 @@ fn check(step: &str, rest: &str, kind: FaultKind, detail: u32) {
     let mut rig = Rig::of(&agent(step, rest), &group(1, 2));
     for _ in 0..2 {
         assert_eq!(rig.fault(), (Some(kind), detail), "{step}");
-        assert_eq!(rig.results.outcomes[0].fuel, GroupLimits::DEFAULT.fuel_per_step_max);
+        let fuel = rig.results.outcomes[0].fuel;
+        match kind {
+            FaultKind::OutOfFuel => assert_eq!(fuel, GroupLimits::DEFAULT.fuel_per_step_max),
+            _ => assert!(fuel < 100, "{step} is charged {fuel}"),
+        }
     }
+}
+
+/// What a step is charged that first runs a loop of a thousand rounds, and then ends in `end`.
+fn charged_after_a_loop(end: &str, rest: &str) -> u64 {
+    let turns = "(local $n i32) (loop $l (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+        (i32.const 1000))))";
+    let mut rig = Rig::of(&agent(&format!("{turns} {end}"), rest), &group(1, 1));
+    rig.frame(CallKind::Step, &[]);
+    rig.results.outcomes[0].fuel
+}
+
+#[test]
+fn a_fault_is_charged_what_ran() {
+    let whole = charged_after_a_loop("i32.const 0", "");
+    assert!((5_000..20_000).contains(&whole), "{whole}");
+    // A returned status costs what a return costs.
+    assert_eq!(charged_after_a_loop("i32.const 7", ""), whole);
+    // Instead of a constant and the return, an instruction that never returns.
+    assert!(charged_after_a_loop("unreachable", "").abs_diff(whole) <= 2);
+    let outbox = charged_after_a_loop(&outbox_claims(1, 8_193), "");
+    assert!((whole + 1..whole + 20).contains(&outbox), "{outbox} for a bad outbox, {whole} without one");
+    // Calls that nest too deep, and a null entry of a table: the counter is written down before each call.
+    let deep = charged_after_a_loop("(call $r) i32.const 0", "(func $r (call $r))");
+    assert!((whole + 1_000..whole + 50_000).contains(&deep), "{deep}");
+    let null = charged_after_a_loop("(call_indirect (i32.const 0)) i32.const 0", "(table 1 funcref)");
+    assert!((whole..whole + 20).contains(&null), "{null}");
+}
+
+#[test]
+fn a_trap_of_a_plain_instruction_is_charged_what_was_last_written_down() {
+    let whole = charged_after_a_loop("i32.const 0", "");
+    let trap = "(drop (i32.load (i32.const -1))) i32.const 0";
+    // Nothing was called: only the entry is known.
+    assert!(charged_after_a_loop(trap, "") <= 2);
+    // A call on the way: all up to it is known.
+    let after_call = charged_after_a_loop(&format!("(call $f) {trap}"), "(func $f)");
+    assert!((whole..whole + 20).contains(&after_call), "{after_call}");
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! What a hostile group costs others: a trap is charged what ran, so a tenant's other groups go on as if they were alone.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{engine, stderr, told};
+use serde_json::Value;
+use wasm_engine_abi::MAGIC;
+
+/// An agent whose step is `step`, written to a file.
+fn write_agent(file: &Path, step: &str, rest: &str) {
+    let words = [MAGIC, 1, 128, 1024, 1152, 1024, 0, 0_u32];
+    let header: String = words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect();
+    let text = format!(
+        r#"(module (memory (export "memory") 2) (data (i32.const 64) "{header}")
+           (global (export "agent_exchange") i32 (i32.const 64))
+           (func (export "agent_init") (param i32) (result i32) i32.const 0)
+           (func (export "agent_step") (param i32) (result i32) {step}) {rest})"#
+    );
+    std::fs::write(file, wat::parse_str(text).unwrap()).unwrap();
+}
+
+/// Two good agents of a tenant with little fuel; beside them five of the same tenant whose steps are `step`.
+fn run_tenant(folder: &Path, step: &str, threads: &str) -> Value {
+    write_agent(&folder.join("bad.wasm"), step, "");
+    let turns = "(local $n i32) (loop $l (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+        (i32.const 100)))) i32.const 0";
+    write_agent(&folder.join("good.wasm"), turns, "");
+    let text = r#"
+frames = 50
+modules.bad.path = "bad.wasm"
+modules.good.path = "good.wasm"
+tenants.t.fuel_per_frame_max = 200_000
+[[groups]]
+name = "bad"
+module = "bad"
+agents = 5
+tenant = "t"
+on_fault = { policy = "restart", restarts_max = 1000, backoff_frames = 1 }
+[[groups]]
+name = "good"
+module = "good"
+agents = 2
+tenant = "t"
+"#;
+    std::fs::write(folder.join("t.toml"), text).unwrap();
+    let out = tempfile::tempdir_in(folder).unwrap();
+    let out = out.path().to_str().unwrap();
+    let args = ["run", "t.toml", "--summary", "json", "--quiet", "--snapshot-every", "10", "--out"];
+    let run = engine(folder, &[&args[..], &[out, "--threads", threads]].concat());
+    let replay = engine(folder, &["replay", out, "--threads", "2"]);
+    assert!(replay.status.success(), "{}", stderr(&replay));
+    told(&run)
+}
+
+#[test]
+fn traps_of_one_group_never_cost_another_of_its_tenant_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first calls of each group wait for one another, whatever they do, for nobody knows yet what they cost.
+    let alone = run_tenant(folder.path(), "i32.const 0", "1");
+    assert!(alone["groups"]["good"]["steps"].as_u64() > Some(80), "{alone}");
+    for step in [
+        "unreachable",
+        "(i32.load (i32.const -1))",
+        "(i32.div_u (i32.const 1) (i32.load (i32.const 0)))",
+        "i32.const 3",
+    ] {
+        let beside = run_tenant(folder.path(), step, "1");
+        let faults = beside["groups"]["bad"]["faults"].as_object().unwrap();
+        assert!(faults.values().all(|number| number.as_u64() >= Some(5)) && faults.len() == 1, "{beside}");
+        assert_eq!(beside["groups"]["good"], alone["groups"]["good"], "{step}");
+        assert_eq!(run_tenant(folder.path(), step, "2")["digest"], beside["digest"], "{step}");
+    }
+}
