@@ -93,6 +93,8 @@ pub struct FrameCounts {
     pub commands: u64,
     /// Commands that weren't: what they name isn't there, doesn't fit, or isn't allowed.
     pub commands_refused: u64,
+    /// External events for which there was no recipient. They are among the dropped messages, too.
+    pub events_lost: u64,
     /// Log lines that were beyond what a group may write in a frame.
     pub log_lines_dropped: u64,
     /// Agents that were due and weren't stepped for want of budget.

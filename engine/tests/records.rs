@@ -80,6 +80,7 @@ fn records() -> [FrameRecord; 2] {
         commands: 0,
         deferred: 0,
         commands_refused: 0,
+        events_lost: 1,
         log_lines_dropped: 0,
         inference_jobs: 96,
         inference_batches: 2,

@@ -56,7 +56,7 @@ fn a_file_and_standard_input_are_the_same_events() {
     };
     let (file, stdin) = (from("events.jsonl", ""), from("-", EVENTS));
     assert_eq!(file["digest"], stdin["digest"]);
-    assert_eq!(file["events"], serde_json::json!({"delivered": 2, "disabled": 0, "late": 1}));
+    assert_eq!(file["events"], serde_json::json!({"delivered": 2, "lost": 0, "disabled": 0, "late": 1}));
     assert_eq!(stdin["events"]["delivered"], 2);
     let without = summary(&run(folder().path(), &json, ""));
     assert_ne!(without["digest"], file["digest"], "events are a part of what happened");
@@ -165,4 +165,33 @@ fn an_interrupt_while_loading_ends_before_the_first_frame() {
     let rest: Vec<_> = said.collect();
     assert_eq!(rest, ["ended before the first frame: nothing was run, and no folder was made"]);
     assert!(!folder.path().join("out").exists());
+}
+
+/// The sample `dice` records a value for each message, and one for each step.
+#[test]
+fn an_event_reaches_an_agent_that_is_spawned_in_its_frame_wherever_the_line_stands() {
+    let spawn = "{\"frame\":3,\"command\":\"spawn\",\"group\":\"a\"}\n";
+    let lost = "{\"frame\":2,\"to\":\"a/1\",\"text\":\"too early\"}\n";
+    let events = "{\"frame\":3,\"to\":\"a/1\",\"text\":\"by name\"}\n{\"frame\":3,\"to\":\"a/*\",\"text\":\"by group\"}\n\
+        {\"frame\":3,\"topic\":\"t\",\"text\":\"by topic\"}\n";
+    let told = [format!("{lost}{spawn}{events}"), format!("{lost}{events}{spawn}")].map(|lines| {
+        let folder = tempfile::tempdir().unwrap();
+        let module = common::path("agents/samples/wasm/dice.wasm");
+        let scenario = format!(
+            "frames = 8\ninput = \"e.jsonl\"\ntopics = [\"t\"]\nmodules.dice.path = {module:?}\n\
+             [[groups]]\nname = \"a\"\nmodule = \"dice\"\nagents = 1\nagents_max = 2\nsubscribe = [\"t\"]\n"
+        );
+        std::fs::write(folder.path().join("r.toml"), scenario).unwrap();
+        std::fs::write(folder.path().join("e.jsonl"), lines).unwrap();
+        let output = run(folder.path(), &["--summary", "json"], "");
+        let outputs = std::fs::read_to_string(folder.path().join("out/outputs.jsonl")).unwrap();
+        let rows = outputs.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let rows = rows.filter(|row| row["frame"] == 4 && row["agent"] == "a/1");
+        assert_eq!(rows.count(), 4, "three messages and a step: {outputs}");
+        let told = common::told(&output);
+        assert_eq!(told["events"], serde_json::json!({"delivered": 4, "lost": 1, "disabled": 0, "late": 0}));
+        assert_eq!(told["dropped_by_reason"], serde_json::json!({"unknown_recipient": 1}));
+        told["digest"].clone()
+    });
+    assert_eq!(told[0], told[1], "the order of the lines of events and commands is no part of the state");
 }

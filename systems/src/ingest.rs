@@ -11,55 +11,59 @@ use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::mailroom::Mailroom;
 
-/// Turns external events into messages of the host that are delivered in this frame.
-pub fn take_inputs(
+/// Begins the frame's counts, and digests its external events.
+pub fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, mut lanes: ResMut<LaneSums>) {
+    report.counts = FrameCounts::default();
+    let digests = inputs.0.events.iter().zip(0..).map(|(event, at)| event_digest(at, event));
+    lanes.inputs = digests.fold(0, u128::wrapping_add);
+}
+
+/// Turns external events into messages of the host that are delivered in this frame. The frame's commands have taken effect, so that
+/// an event by name, to a topic or to a group finds the same agents, wherever its line stands among the commands'.
+pub fn address_events(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
     mut inputs: ResMut<Inputs>,
     mut report: ResMut<FrameReport>,
     mut mailroom: ResMut<Mailroom>,
-    mut lanes: ResMut<LaneSums>,
 ) {
-    report.counts = FrameCounts::default();
-    lanes.inputs = 0;
     for (at, event) in std::mem::take(&mut inputs.0.events).into_iter().enumerate() {
-        let sequence = u32::try_from(at).unwrap_or(u32::MAX);
-        lanes.inputs = lanes.inputs.wrapping_add(event_digest(u64::from(sequence), &event));
-        let recipient = match event.to {
-            EventTarget::Agent(id) => directory.alive(id).map(Recipient::Agent),
-            EventTarget::Topic(id) => directory.topic(id).map(Recipient::Topic),
-            // Groups are far fewer than 2^32.
-            EventTarget::Group(id) => directory.group_position(id).map(|at| Recipient::Group(at as u32)),
+        let recipient = match recipient(&directory, event.to) {
+            Ok(recipient) => recipient,
+            Err(reason) => {
+                report.counts.drop_messages(reason, 1);
+                report.counts.events_lost += 1;
+                continue;
+            }
         };
-        let Some(recipient) = recipient else {
-            // The place of an agent that has ended may be given away in this very frame.
-            let reason = match event.to {
-                EventTarget::Agent(id) => directory.absence(id),
-                EventTarget::Topic(_) => BounceReason::UnknownTopic,
-                EventTarget::Group(_) => BounceReason::UnknownRecipient,
-            };
-            report.counts.drop_messages(reason, 1);
-            continue;
-        };
-        let topic = match event.to {
-            EventTarget::Agent(_) | EventTarget::Group(_) => 0,
-            EventTarget::Topic(id) => id.0,
-        };
-        let status = match event.to {
-            EventTarget::Group(_) => status::BROADCAST,
-            _ => status::PLAIN,
+        let (topic, status) = match event.to {
+            EventTarget::Agent(_) => (0, status::PLAIN),
+            EventTarget::Topic(id) => (id.0, status::PLAIN),
+            EventTarget::Group(_) => (0, status::BROADCAST),
         };
         let header = MessageHeader {
             sender: sender::EXTERNAL,
             topic,
             correlation: event.correlation,
             frame: clock.frame,
-            sequence,
+            sequence: u32::try_from(at).unwrap_or(u32::MAX),
             kind: event.kind,
             status,
             payload_bytes: 0,
         };
         mailroom.events.push(recipient, header, event.payload);
+    }
+}
+
+/// For whom an event is, or why there is nobody.
+fn recipient(directory: &Directory, to: EventTarget) -> Result<Recipient, BounceReason> {
+    match to {
+        EventTarget::Agent(id) => directory.alive(id).map(Recipient::Agent).ok_or_else(|| directory.absence(id)),
+        EventTarget::Topic(id) => directory.topic(id).map(Recipient::Topic).ok_or(BounceReason::UnknownTopic),
+        // Groups are far fewer than 2^32.
+        EventTarget::Group(id) => {
+            directory.group_position(id).map(|at| Recipient::Group(at as u32)).ok_or(BounceReason::UnknownRecipient)
+        }
     }
 }
 

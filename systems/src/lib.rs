@@ -132,6 +132,7 @@ fn add_stages(app: &mut App) {
                 swap::take_swaps,
                 ingest::take_inputs,
                 command::carry_out_commands,
+                ingest::address_events,
                 ApplyDeferred,
                 request::expire_requests,
             )

@@ -11,7 +11,7 @@ use crate::{AgentId, Message, ModelId, OutboxFull, Random, RegionId, TopicId};
 /// The frame an agent is called in, and its outbox.
 ///
 /// What is asked for takes effect at the end of the frame: a message sent in frame `f` is in the recipient's inbox in frame
-/// `f + 1`. Each needs a capability, which the scenario grants to the agent's group: one of the same name, where nothing else is
+/// `f + 1`, or in `f` where the scenario says that the recipient's group comes `after` the sender's. Each needs a capability, which the scenario grants to the agent's group: one of the same name, where nothing else is
 /// said.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -207,9 +207,10 @@ impl<'a> Context<'a> {
     }
 
     /// Sends a message that is to be answered with [`reply`](Self::reply). The reply is a message with the same `correlation`,
-    /// for which [`Message::is_reply`] is true. If none has come `deadline_frames` (at least 1) frames after this one, a message
-    /// comes for which [`Message::timed_out`] is the recipient. The recipient sees the request in the next frame, and its reply is
-    /// here in the one after: a deadline of 1 is always missed.
+    /// for which [`Message::is_reply`] is true. If none was sent before the frame that is `deadline_frames` (at least 1) after
+    /// this one, a message comes in that frame for which [`Message::timed_out`] is the recipient. The recipient sees the request in the
+    /// next frame, and its reply is here in the one after: a deadline of 1 is missed, but for a recipient whose group comes `after`
+    /// this one's, which sees the request in this frame.
     ///
     /// Correlations of requests that wait for a reply must differ, and there is a limit to how many may wait: see
     /// [`crate::BounceReason::WrongState`] and [`crate::BounceReason::OverBudget`].

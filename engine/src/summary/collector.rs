@@ -60,6 +60,7 @@ impl Collector {
         sums.faults += counts.faults;
         sums.commands += counts.commands;
         sums.commands_refused += counts.commands_refused;
+        sums.events_lost += counts.events_lost;
         sums.log_lines_dropped += counts.log_lines_dropped;
         sums.deferred += counts.deferred;
         sums.inference_jobs += counts.inference_jobs;
@@ -130,7 +131,12 @@ impl Collector {
             outputs: self.outputs(scenario),
             outputs_left_out: self.outputs.left_out,
             expectations: expectations::check(scenario, &self.outputs, due),
-            events: EventSummary { delivered, disabled, late },
+            events: EventSummary {
+                delivered: delivered.saturating_sub(counts.events_lost),
+                lost: counts.events_lost,
+                disabled,
+                late,
+            },
             interrupted: facts.interrupted,
             error: facts.error.clone(),
             threads: facts.threads,

@@ -112,8 +112,11 @@ pub struct SwapSummary {
 /// What became of external events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EventSummary {
-    /// Given to a frame.
+    /// Commands that were given to a frame, and messages for an agent, a topic or a group that there was. Whether a mailbox had room for
+    /// them, `dropped` says.
     pub delivered: u64,
+    /// Messages for an agent that wasn't there yet or had ended.
+    pub lost: u64,
     /// For a group that doesn't take part.
     pub disabled: u64,
     /// For a frame after the last one of the run.

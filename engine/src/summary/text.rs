@@ -66,8 +66,11 @@ pub(super) fn text(summary: &Summary) -> Lines {
         line("swaps", format!("{} done, {} refused", thousands(swaps.done), thousands(swaps.refused)));
     }
     let events = &summary.events;
-    if events.delivered + events.disabled + events.late > 0 {
+    if events.delivered + events.lost + events.disabled + events.late > 0 {
         let mut parts = vec![format!("{} delivered", thousands(events.delivered))];
+        if events.lost > 0 {
+            parts.push(format!("{} lost, for want of a recipient", thousands(events.lost)));
+        }
         if events.disabled > 0 {
             parts.push(format!("{} for groups that aren't enabled", thousands(events.disabled)));
         }

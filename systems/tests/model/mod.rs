@@ -151,11 +151,11 @@ impl Model {
         self.faulted.clear();
         self.agents.values_mut().for_each(|agent| agent.inbox.clear());
         let inputs = self.program.inputs.get(self.frame as usize).cloned().unwrap_or_default();
-        self.take_events(&inputs.events);
         let outside = inputs.commands.into_iter().map(|action| Command { issuer: None, action });
         for command in outside.chain(std::mem::take(&mut self.commands)) {
             self.carry_out(command);
         }
+        self.take_events(&inputs.events);
         self.expire_requests();
         self.deliver();
         self.call_waves();
@@ -179,6 +179,7 @@ impl Model {
             };
             if let Some(reason) = missing {
                 self.counts.drop_messages(reason, 1);
+                self.counts.events_lost += 1;
                 continue;
             }
             let header = MessageHeader {
