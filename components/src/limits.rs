@@ -42,6 +42,8 @@ pub const SCENARIO_BYTES_MAX: u64 = 16 << 20;
 pub const MODULE_BYTES_MAX: u64 = 64 << 20;
 /// Largest model file, in bytes.
 pub const MODEL_BYTES_MAX: u64 = 4 << 30;
+/// Largest model of which a recorded run keeps a copy, in bytes: one that is larger has to stay where it is, if the run is to go on.
+pub const MODEL_COPY_BYTES_MAX: u64 = 256 << 20;
 /// Longest line of an events file, in bytes. A payload of [`PAYLOAD_BYTES_MAX`] as decimal numbers fits.
 pub const EVENT_LINE_BYTES_MAX: usize = 16 << 20;
 /// Largest payload of a message or an event, in bytes.

@@ -32,6 +32,10 @@ pub struct RunOptions {
     pub modules: Vec<LoadedFile>,
     /// The models that were loaded, in the scenario's order.
     pub models: Vec<LoadedModel>,
+    /// Where the modules were read, in the scenario's order; where the scenario says, if it is empty.
+    pub module_files: Vec<PathBuf>,
+    /// The same of the models.
+    pub model_files: Vec<PathBuf>,
     /// Swaps of models that were refused before the first frame, and why.
     pub refused_swaps: Vec<RefusedSwap>,
     /// The version of ONNX Runtime, where there are models.
@@ -56,6 +60,8 @@ impl RunOptions {
             digest: digest.to_owned(),
             modules: simulation.modules().to_vec(),
             models: simulation.models().to_vec(),
+            module_files: simulation.module_files().to_vec(),
+            model_files: simulation.model_files().to_vec(),
             refused_swaps: simulation.refused_model_swaps().to_vec(),
             onnx_runtime: simulation.onnx_runtime().map(str::to_owned),
             ..Self::default()

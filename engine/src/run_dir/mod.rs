@@ -4,7 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `manifest.toml` | what was run: engine, scenario, seed, parameters, hashes, environment |
-//! | `scenario.toml`, `files/` | the scenario's text, and its modules and events by their hashes |
+//! | `scenario.toml`, `files/` | the scenario's text, and its modules, models and events by their hashes |
 //! | `journal/` | what can't be derived of each frame, and its digests |
 //! | `snapshots/` | the whole state at some frames |
 //! | `frames.jsonl` | a line for each frame: digest, counts, lanes |
@@ -17,6 +17,7 @@
 
 mod checked;
 mod gate;
+mod kept;
 mod lock;
 mod manifest;
 mod open;
@@ -41,13 +42,13 @@ pub use place::Place;
 pub use recording::{Recording, Tee};
 pub use writer::Entry;
 
-pub(crate) use open::{recorded_scenario, resolve_modules};
+pub(crate) use kept::find_files;
+pub(crate) use open::recorded_scenario;
 
 use self::gate::{Gate, Pass};
 use self::table::{failed, replace_file, sync_folder, write_file};
 use self::tables::Tables;
 use self::writer::{Item, Pending, SnapshotWriter, Writer, WriterThread};
-use crate::files::{self, hex};
 use crate::journal::{JournalOptions, JournalWriter};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
@@ -59,7 +60,7 @@ use crate::summary::Summary;
 const JOURNAL: &str = "journal";
 /// The folder of the snapshots.
 const SNAPSHOTS: &str = "snapshots";
-/// The folder of the modules.
+/// The folder of the modules, models and events.
 const FILES: &str = "files";
 /// The largest events file of which a copy is kept, in bytes.
 const EVENTS_COPY_BYTES_MAX: u64 = 256 << 20;
@@ -134,7 +135,7 @@ impl RunDir {
         let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
         write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
         if options.record {
-            keep_modules(&path, scenario, options)?;
+            kept::keep_files(&path, scenario, options)?;
             keep_events(&path, scenario, options, events.as_deref())?;
             make_snapshots_folder(&path)?;
         }
@@ -284,24 +285,6 @@ fn snapshot_of(state: SavedState, extras: Vec<(String, Vec<u8>)>) -> Snapshot {
     Snapshot { frame, digest, base: None, world, guests, extras }
 }
 
-/// Copies of the modules, so that the run can be opened again after its agents were changed.
-fn keep_modules(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
-    let folder = path.join(FILES);
-    std::fs::create_dir(&folder).map_err(|error| RunError::of_io(table::unwritable(&folder, &error), &error))?;
-    for (module, loaded) in scenario.modules.iter().zip(&options.modules) {
-        let copy = folder.join(module_copy(&loaded.sha256));
-        if copy.exists() {
-            continue;
-        }
-        let bytes_max = wasm_engine_components::limits::MODULE_BYTES_MAX;
-        // It may have been changed since it was loaded: then the run has no copy of it, and none is better than a wrong one.
-        if let Ok((bytes, _)) = files::read_checked(&module.path, bytes_max, Some(loaded.sha256)) {
-            write_file(&copy, &bytes)?;
-        }
-    }
-    sync_folder(&folder)
-}
-
 /// A copy of the events file, which has the hash `events`, unless it is very large: the run can't go on without it.
 fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: Option<&str>) -> Result<(), RunError> {
     let (Some(file), Some(sha256)) = (options.events_to_keep(scenario), events) else { return Ok(()) };
@@ -325,11 +308,6 @@ fn events_copy(sha256: &str) -> String {
 fn make_snapshots_folder(path: &Path) -> Result<(), RunError> {
     let folder = path.join(SNAPSHOTS);
     std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))
-}
-
-/// The name of a module's copy.
-fn module_copy(sha256: &[u8; 32]) -> String {
-    format!("{}.wasm", hex(sha256))
 }
 
 /// A number that no other run has.

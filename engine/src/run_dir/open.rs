@@ -3,19 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
-use wasm_engine_components::limits::{MODULE_BYTES_MAX, SCENARIO_BYTES_MAX};
+use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
 use wasm_engine_components::text::shown_path;
 
 use super::lock::RunLock;
 use super::manifest::Manifest;
-use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, module_copy, not_recorded};
+use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, kept, not_recorded};
 use super::{table, tables};
-use crate::files::{self, FileProblem, hex, sha256};
+use crate::files::{self, hex, sha256};
 use crate::inference::Inference;
 use crate::journal::{Journal, JournalFrame};
 use crate::problem::{Problem, Problems, thousands};
 use crate::scenario::{LoadOptions, Scenario, parse};
-use crate::simulation::{LoadedModel, RecordedModels, SimulationOptions};
+use crate::simulation::{KeptFiles, LoadedModel, RecordedModels, SimulationOptions};
 use crate::snapshot;
 
 /// What a run directory is opened for.
@@ -37,6 +37,8 @@ pub struct OpenRun {
     pub scenario: Scenario,
     /// How many frames its file says: after those, its expectations count.
     pub frames_expected: u64,
+    /// Where its modules and models are.
+    pub files: KeptFiles,
     /// Its journal.
     pub journal: Journal,
     /// What a person should know of it: copies that are damaged and weren't needed.
@@ -65,11 +67,18 @@ impl OpenRun {
         scenario.seed = manifest.seed;
         scenario.frames = manifest.frames;
         let mut warnings = Vec::new();
-        resolve_modules(path, &manifest, &mut scenario, &mut warnings)?;
-        resolve_models(&manifest, &mut scenario);
+        let files = kept::find_files(path, &manifest, &mut scenario, |_, _| true, &mut warnings)?;
         let journal = open_journal(path, access, &manifest, &mut warnings)?;
-        let mut run =
-            Self { path: path.to_path_buf(), manifest, scenario, frames_expected, journal, warnings, _lock: lock };
+        let mut run = Self {
+            path: path.to_path_buf(),
+            manifest,
+            scenario,
+            frames_expected,
+            files,
+            journal,
+            warnings,
+            _lock: lock,
+        };
         run.check_end()?;
         run.check_ahead(access)?;
         Ok(run)
@@ -198,6 +207,7 @@ impl OpenRun {
             seed: None,
             digest_memories: self.manifest.digest == "full",
             recorded_models: (inference == Inference::Recorded).then(recorded),
+            files: self.files.clone(),
             ..options
         }
     }
@@ -256,68 +266,4 @@ pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]
     let mut scenario = parse(text, &manifest.scenario.path, &options)?;
     scenario.name.clone_from(&manifest.scenario.name);
     Ok(scenario)
-}
-
-/// Finds the modules: their copies in the run directory, or else the files that they were copied from.
-pub(crate) fn resolve_modules(
-    path: &Path,
-    manifest: &Manifest,
-    scenario: &mut Scenario,
-    warnings: &mut Vec<String>,
-) -> Result<(), Problem> {
-    for module in &mut scenario.modules {
-        // A branch may have set another one.
-        let of_run = manifest.modules.get(&module.name);
-        let Some(facts) = of_run.filter(|facts| facts.path == module.path) else { continue };
-        let stated = files::parse_sha256(&facts.sha256);
-        let copy = path.join(FILES).join(stated.map_or_else(String::new, |hash| module_copy(&hash)));
-        let of_copy = files::read_checked(&copy, MODULE_BYTES_MAX, stated);
-        let chosen = match of_copy {
-            Ok(_) => copy,
-            Err(of_copy) => {
-                let of_original = files::read_checked(&facts.path, MODULE_BYTES_MAX, stated);
-                if let Err(of_original) = of_original {
-                    return Err(no_module(&module.name, &copy, &of_copy, &facts.path, &of_original));
-                }
-                warnings.push(format!(
-                    "{}: the copy of module `{}` {}; {} is used, which is the same",
-                    shown_path(&copy),
-                    module.name,
-                    changed(&of_copy),
-                    shown_path(&facts.path)
-                ));
-                facts.path.clone()
-            }
-        };
-        module.path = chosen;
-        module.sha256 = stated;
-    }
-    Ok(())
-}
-
-/// What both files of a module are told.
-fn no_module(name: &str, copy: &Path, of_copy: &FileProblem, path: &Path, of_original: &FileProblem) -> Problem {
-    let what = format!(
-        "the module `{name}` of this run isn't there any more: its copy {}, and {} {}",
-        changed(of_copy),
-        shown_path(path),
-        changed(of_original)
-    );
-    Problem::new(what).file(copy).help("put one of the two back as it was when the run was recorded")
-}
-
-fn changed(problem: &FileProblem) -> String {
-    match problem {
-        FileProblem::WrongHash { found, .. } => format!("was changed since the run (its sha256 is {found})"),
-        other => other.to_string(),
-    }
-}
-
-/// The models are where they were, and must be what they were.
-fn resolve_models(manifest: &Manifest, scenario: &mut Scenario) {
-    for model in &mut scenario.models {
-        let Some(facts) = manifest.models.get(&model.name) else { continue };
-        model.path.clone_from(&facts.path);
-        model.sha256 = files::parse_sha256(&facts.sha256);
-    }
 }

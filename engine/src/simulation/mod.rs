@@ -1,5 +1,6 @@
 //! A world with its machine: built from a scenario, advanced frame by frame.
 
+mod kept;
 mod state;
 
 use std::any::Any;
@@ -23,6 +24,7 @@ use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
 use crate::wasm::{CopyMark, GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
 
+pub use kept::{KeptFile, KeptFiles, LostFile};
 pub use state::{RestoreError, SavedState, StateCopy};
 
 /// How to run a scenario on this machine. None of it changes a digest, but for the seed and `digest_memories`.
@@ -39,6 +41,8 @@ pub struct SimulationOptions {
     /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
     /// back. Default: they are loaded.
     pub recorded_models: Option<RecordedModels>,
+    /// Where the files of a recorded run are read, instead of where the scenario says.
+    pub files: KeptFiles,
     /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
     /// Default: 0.
     pub first_frame: u64,
@@ -66,6 +70,9 @@ pub enum SimulationError {
     /// A model was refused, or there is no ONNX Runtime.
     #[error(transparent)]
     Inference(#[from] InferenceError),
+    /// A file of a recorded run is nowhere any more.
+    #[error(transparent)]
+    Lost(#[from] LostFile),
     /// The threads couldn't be started.
     #[error("can't start the threads that step agents: {0}; try fewer with --threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -80,6 +87,7 @@ impl SimulationError {
     pub(crate) fn of_run(self, path: &Path) -> RunError {
         let problem = Problem::new(self.to_string());
         match self {
+            Self::Lost(lost) => RunError::Input(lost.problem),
             Self::Threads(_) | Self::State(_) => RunError::Failed(problem),
             Self::Module(ModuleError::AddressSpace { .. } | ModuleError::Engine { .. }) => RunError::Failed(problem),
             Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => RunError::Failed(problem),
@@ -132,6 +140,8 @@ pub struct Simulation {
     pool: Arc<rayon::ThreadPool>,
     modules: Vec<LoadedFile>,
     models: Vec<LoadedModel>,
+    module_files: Vec<PathBuf>,
+    model_files: Vec<PathBuf>,
     refused_model_swaps: Vec<RefusedSwap>,
     onnx_runtime: Option<String>,
     inference: InferenceLog,
@@ -190,6 +200,8 @@ impl Simulation {
             pool,
             modules: machine.modules,
             models: machine.models,
+            module_files: machine.module_files,
+            model_files: machine.model_files,
             refused_model_swaps: machine.refused_model_swaps,
             onnx_runtime: machine.onnx_runtime,
             inference: machine.inference_log,
@@ -255,6 +267,16 @@ impl Simulation {
         &self.models
     }
 
+    /// Where the modules were read.
+    pub fn module_files(&self) -> &[PathBuf] {
+        &self.module_files
+    }
+
+    /// Where the models were read; nothing where they are those of a recording.
+    pub fn model_files(&self) -> &[PathBuf] {
+        &self.model_files
+    }
+
     /// Swaps of models that were refused before the first frame.
     pub fn refused_model_swaps(&self) -> &[RefusedSwap] {
         &self.refused_model_swaps
@@ -275,6 +297,8 @@ struct Machine {
     population: Population,
     modules: Vec<LoadedFile>,
     models: Vec<LoadedModel>,
+    module_files: Vec<PathBuf>,
+    model_files: Vec<PathBuf>,
     refused_model_swaps: Vec<RefusedSwap>,
     onnx_runtime: Option<String>,
     swaps: SwapCatalog,
@@ -290,17 +314,8 @@ impl Machine {
         let entries: Vec<&GroupEntry> = scenario.groups.iter().filter(|entry| entry.enabled).collect();
         let groups: Vec<Group> = entries.iter().map(|entry| group(entry, &entries)).collect();
 
-        let mut sources = Vec::new();
-        let mut modules = Vec::new();
-        for entry in &scenario.modules {
-            let read = files::read_checked(&entry.path, limits::MODULE_BYTES_MAX, entry.sha256);
-            let (bytes, sha256) = read.map_err(|problem| {
-                let (name, path) = (entry.name.clone(), entry.path.clone());
-                FileError { what: "module", name, path, problem }
-            })?;
-            modules.push(LoadedFile { name: entry.name.clone(), sha256 });
-            sources.push(ModuleSource { name: entry.name.clone(), path: entry.path.clone(), bytes });
-        }
+        let (sources, modules) = read_modules(scenario, &options.files)?;
+        let module_files = sources.iter().map(|source| source.path.clone()).collect();
         let programs: Vec<_> = entries
             .iter()
             .zip(&groups)
@@ -318,7 +333,8 @@ impl Machine {
             say(&format!("warning: compiled modules aren't kept for the next run: {problem}"));
         }
 
-        let Models { runtime, models, onnx_runtime, refused } = load_models(scenario, options, say)?;
+        let Models { runtime, models, files: model_files, onnx_runtime, refused } =
+            load_models(scenario, options, say)?;
         let inference_log = InferenceLog::default();
         let inference = Box::new(InferenceTap::new(runtime, inference_log.clone()));
 
@@ -346,6 +362,8 @@ impl Machine {
             population,
             modules,
             models,
+            module_files,
+            model_files,
             refused_model_swaps,
             onnx_runtime,
             swaps,
@@ -353,11 +371,32 @@ impl Machine {
     }
 }
 
+/// The modules of a scenario, read and hashed.
+fn read_modules(
+    scenario: &Scenario,
+    kept: &KeptFiles,
+) -> Result<(Vec<ModuleSource>, Vec<LoadedFile>), SimulationError> {
+    let (mut sources, mut modules) = (Vec::new(), Vec::new());
+    for entry in &scenario.modules {
+        let (name, path) = (entry.name.clone(), kept.modules.get(&entry.name).unwrap_or(&entry.path).clone());
+        match files::read_checked(&path, limits::MODULE_BYTES_MAX, entry.sha256) {
+            Ok((bytes, sha256)) => {
+                modules.push(LoadedFile { name: name.clone(), sha256 });
+                sources.push(ModuleSource { name, path, bytes });
+            }
+            Err(problem) => return Err(FileError { what: "module", name, path, problem }.into()),
+        }
+    }
+    Ok((sources, modules))
+}
+
 /// A scenario's models, loaded or recorded.
 struct Models {
     runtime: Box<dyn ModelRuntime>,
     /// In the scenario's order.
     models: Vec<LoadedModel>,
+    /// Where they were read.
+    files: Vec<PathBuf>,
     onnx_runtime: Option<String>,
     refused: Vec<RefusedSwap>,
 }
@@ -368,19 +407,23 @@ fn load_models(
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Models, SimulationError> {
     if let Some(RecordedModels { models, refused_swaps }) = options.recorded_models.clone() {
-        return Ok(Models { runtime: Box::new(NoModels), models, onnx_runtime: None, refused: refused_swaps });
+        let (runtime, files) = (Box::new(NoModels), Vec::new());
+        return Ok(Models { runtime, models, files, onnx_runtime: None, refused: refused_swaps });
     }
     if scenario.models.is_empty() {
-        return Ok(Models { runtime: Box::new(NoModels), models: Vec::new(), onnx_runtime: None, refused: Vec::new() });
+        let (runtime, files, refused) = (Box::new(NoModels), Vec::new(), Vec::new());
+        return Ok(Models { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
     }
-    let (runtime, infos) = OnnxRuntime::load(&scenario.models, say)?;
+    let entries = options.files.models(scenario, say)?;
+    let (runtime, infos) = OnnxRuntime::load(&entries, say)?;
     for model in infos.iter().filter(|model| model.form == BatchForm::Alone) {
         say(&format!("warning: a slow model: {model}"));
     }
     let onnx_runtime = runtime.version().map(str::to_owned);
     let models = infos.iter().map(LoadedModel::from).collect();
     let refused = swaps::refused_of_models(scenario, &infos);
-    Ok(Models { runtime: Box::new(runtime), models, onnx_runtime, refused })
+    let files = entries.into_iter().map(|entry| entry.path).collect();
+    Ok(Models { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
 }
 
 /// A group without those of its references that lead to groups which don't take part.

@@ -2,6 +2,7 @@
 //! of parameters. What a parameter can change is what happens from then on: limits, schedules, budgets, events, what new agents are
 //! given. Who there is, and what they have in their memories, is what it was.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,11 +14,10 @@ use super::traveller::Traveller;
 use crate::events::{self, EventSource};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::{
-    Branch, COLLECTED, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, recorded_scenario,
-    resolve_modules,
+    Branch, COLLECTED, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, find_files, recorded_scenario,
 };
 use crate::scenario::Scenario;
-use crate::simulation::{RestoreError, SavedState, Simulation, SimulationOptions};
+use crate::simulation::{KeptFiles, RestoreError, SavedState, Simulation, SimulationOptions};
 use crate::summary::Collector;
 
 /// How to branch.
@@ -66,12 +66,19 @@ pub fn branch(
     check_frame(run, options.at)?;
     let (mut scenario, frames_expected) = scenario_of(run, options)?;
     let mut warnings = run.warnings.clone();
-    resolve_modules(&run.path, &run.manifest, &mut scenario, &mut warnings).map_err(RunError::Input)?;
+    let is_of_run = |name: &str, path: &Path| {
+        let modules = run.scenario.modules.iter().map(|module| (&module.name, &module.path));
+        let models = run.scenario.models.iter().map(|model| (&model.name, &model.path));
+        // A branch may have set another file.
+        modules.chain(models).any(|(known, before)| known == name && before == path)
+    };
+    let files = find_files(&run.path, &run.manifest, &mut scenario, is_of_run, &mut warnings);
+    let files = files.map_err(RunError::Input)?;
     let mut arrival = traveller.at(options.at)?;
     warnings.append(&mut arrival.warnings);
     let state = arrival.simulation.save();
     check_modules(run, &scenario)?;
-    let simulation = take_up(traveller, &scenario, &state, say)?;
+    let simulation = take_up(traveller, &scenario, files, &state, say)?;
 
     let is_same_input = scenario.input == run.scenario.input;
     let kept = if is_same_input { kept_from(run, options.at)? } else { None };
@@ -144,12 +151,6 @@ fn scenario_of(run: &OpenRun, options: &BranchOptions) -> Result<(Scenario, u64)
         scenario.frames = manifest.frames;
     }
     scenario.frames = options.frames.unwrap_or(scenario.frames);
-    for model in &mut scenario.models {
-        let of_run = run.scenario.models.iter().find(|other| other.name == model.name);
-        if let Some(of_run) = of_run.filter(|of_run| of_run.path == model.path) {
-            model.sha256 = of_run.sha256;
-        }
-    }
     if scenario.frames <= options.at {
         let what = format!(
             "a branch from frame {} on would have no frame of its own, as it is to have {} frames in all",
@@ -179,11 +180,12 @@ fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
 fn take_up(
     traveller: &Traveller<'_>,
     scenario: &Scenario,
+    files: KeptFiles,
     state: &SavedState,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Simulation, RunError> {
     let digest_memories = traveller.run.manifest.digest == "full";
-    let options = SimulationOptions { digest_memories, first_frame: state.frame, ..traveller.options.clone() };
+    let options = SimulationOptions { digest_memories, files, first_frame: state.frame, ..traveller.options.clone() };
     let built = Simulation::with_plugins(scenario, &options, say, |app| (traveller.author)(app));
     let mut simulation = built.map_err(|error| error.of_run(&scenario.path))?;
     let restored = simulation.restore(&state.world, std::slice::from_ref(&state.guests));
