@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 
-use crate::{Action, AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, Swap, SwapRecord, TopicId};
+use crate::{
+    Action, AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, ModelNotice, Swap, SwapRecord,
+    TopicId,
+};
 
 /// What enters the world in one frame. There is no other door.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,8 @@ pub struct FrameRecord {
     pub outputs: Vec<NamedOutput>,
     /// Modules and models that were replaced, or weren't, in the order of the inputs.
     pub swaps: Vec<SwapRecord>,
+    /// What is to be told of models, sorted by model and kind, one of each.
+    pub model_notices: Vec<ModelNotice>,
 }
 
 /// What happened in one frame.

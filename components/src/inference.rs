@@ -51,6 +51,46 @@ pub enum JobData {
     },
 }
 
+/// Something about a model that is told beside the results of a frame: why rows have none, or that an audit failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelNotice {
+    /// Which model.
+    pub model: ModelId,
+    /// What happened.
+    pub kind: ModelNoticeKind,
+    /// Number of rows to which it happened.
+    pub rows: u32,
+    /// The reason that was given for the first of them: a line of at most
+    /// [`MODEL_REASON_BYTES_MAX`](crate::limits::MODEL_REASON_BYTES_MAX) bytes.
+    pub reason: String,
+}
+
+/// What a [`ModelNotice`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ModelNoticeKind {
+    /// The model failed on rows.
+    Failed,
+    /// Rows took too long.
+    TimedOut,
+    /// A row that was run again in other company had another result. From the next frame on, each of the model's rows is run without
+    /// company.
+    AuditFailed,
+}
+
+impl ModelNoticeKind {
+    /// Every kind, in the order of its number.
+    pub const ALL: [Self; 3] = [Self::Failed, Self::TimedOut, Self::AuditFailed];
+
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::AuditFailed => "audit_failed",
+        }
+    }
+}
+
 /// A status as its number.
 mod status_number {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

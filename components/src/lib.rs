@@ -29,7 +29,7 @@ pub use frame::{
 };
 pub use group::{Group, GroupCounters, GroupTotals};
 pub use id::{AgentId, GroupId, JobId, ModelId, StableId, TopicId};
-pub use inference::{InferenceJob, JobData, Model};
+pub use inference::{InferenceJob, JobData, Model, ModelNotice, ModelNoticeKind};
 pub use limits::GroupLimits;
 pub use mailbox::{Backlog, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage};
 pub use message::{Address, Recipient};

@@ -40,10 +40,23 @@ pub const FRAMES_MAX: u64 = 1 << 48;
 pub const SCENARIO_BYTES_MAX: u64 = 16 << 20;
 /// Largest module file, in bytes.
 pub const MODULE_BYTES_MAX: u64 = 64 << 20;
-/// Largest model file, in bytes.
-pub const MODEL_BYTES_MAX: u64 = 4 << 30;
 /// Largest model of which a recorded run keeps a copy, in bytes: one that is larger has to stay where it is, if the run is to go on.
 pub const MODEL_COPY_BYTES_MAX: u64 = 256 << 20;
+/// Largest model file, in bytes: ONNX Runtime reads a model as one protobuf message, whose size is a signed 32-bit number.
+pub const MODEL_BYTES_MAX: u64 = (2 << 30) - 1;
+/// Longest time that one run of a model may take where its entry says nothing, in milliseconds.
+pub const MODEL_RUN_MS_DEFAULT: u32 = 60_000;
+/// Longest time that opening and probing a model may take where its entry says nothing, in milliseconds.
+pub const MODEL_LOAD_MS_DEFAULT: u32 = 600_000;
+/// Largest value of either of these limits that a model's entry may set, in milliseconds: a day.
+pub const MODEL_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+/// Memory that the intermediate results of all models may take together, in bytes, where the machine's memory isn't known.
+/// Where it is, half of that is the limit.
+pub const MODELS_MEMORY_BYTES_DEFAULT: u64 = 8 << 30;
+/// Most bytes that are kept of what ONNX Runtime says about a failed run.
+pub const MODEL_REASON_BYTES_MAX: usize = 400;
+/// Of so many batches of models, one is audited: one of its rows is run again in other company.
+pub const AUDIT_BATCHES: u64 = 64;
 /// Longest line of an events file, in bytes. A payload of [`PAYLOAD_BYTES_MAX`] as decimal numbers fits.
 pub const EVENT_LINE_BYTES_MAX: usize = 16 << 20;
 /// Largest payload of a message or an event, in bytes.

@@ -29,8 +29,10 @@ pub enum FileProblem {
     #[error("can't be read: {0}")]
     Unreadable(#[from] io::Error),
     /// It is larger than the limit.
-    #[error("has more than {bytes_max} bytes, which is the limit")]
+    #[error("has {bytes} bytes, more than the limit of {bytes_max}")]
     TooLarge {
+        /// Its size.
+        bytes: u64,
         /// The limit.
         bytes_max: u64,
     },
@@ -116,15 +118,22 @@ pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Reads a regular file of at most `bytes_max` bytes and gives it with its hash, which must be `stated` if that is given.
+/// Reads a regular file of at most `bytes_max` bytes and returns it with its hash, which must be `stated` if that is given.
+/// A file that is too large is refused by its size, before any of it is read.
 ///
 /// # Errors
 /// The file can't be read, is too large, or has another hash.
 pub fn read_checked(path: &Path, bytes_max: u64, stated: Option<[u8; 32]>) -> Result<(Vec<u8>, [u8; 32]), FileProblem> {
-    let bytes = read_at_most(path, bytes_max.saturating_add(1))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(FileProblem::TooLarge { bytes_max });
-    }
+    let within_limit = |bytes: u64| match bytes <= bytes_max {
+        true => Ok(()),
+        false => Err(FileProblem::TooLarge { bytes, bytes_max }),
+    };
+    let file = open_regular(path)?;
+    within_limit(file.metadata()?.len())?;
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    within_limit(bytes.len() as u64)?;
     let found = sha256(&bytes);
     match stated {
         Some(stated) if stated != found => Err(FileProblem::WrongHash { found: hex(&found), stated: hex(&stated) }),
@@ -154,10 +163,20 @@ mod tests {
         assert_eq!((bytes.as_slice(), hash), (&b"abc"[..], sha256(b"abc")));
         assert_eq!(hex(&hash), sha256_of_file(&path).unwrap());
         assert_eq!(read_at_most(&path, 2).unwrap(), b"ab");
-        assert!(matches!(read_checked(&path, 2, Some(hash)), Err(FileProblem::TooLarge { bytes_max: 2 })));
+        assert!(matches!(read_checked(&path, 2, Some(hash)), Err(FileProblem::TooLarge { bytes: 3, bytes_max: 2 })));
         assert!(read_checked(&path, 3, Some(hash)).is_ok());
         let told = read_checked(&path, 3, Some([0; 32])).unwrap_err().to_string();
         assert!(told.contains(&hex(&hash)) && told.contains(&"0".repeat(64)), "{told}");
+    }
+
+    /// A sparse file of a tebibyte: reading it would fill the memory, or take minutes.
+    #[test]
+    fn a_file_that_is_too_large_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let error = read_checked(&path, (2 << 30) - 1, None).unwrap_err();
+        assert_eq!(error.to_string(), "has 1099511627776 bytes, more than the limit of 2147483647");
     }
 
     #[test]

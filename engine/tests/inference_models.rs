@@ -196,8 +196,7 @@ fn several_models_run_side_by_side_in_the_order_that_was_asked() {
     assert!(expected[21 + 4 + 6 + 20].is_ok(), "the twin takes it");
     let rows: Vec<Vec<&[u8]>> = asked.iter().map(|(_, rows)| rows.iter().map(Vec::as_slice).collect()).collect();
     let id = |model: usize| infos.get(model).map_or(ModelId(name_id("no such model")), |info| info.id);
-    let batches: Vec<_> =
-        asked.iter().zip(&rows).map(|(&(model, _), rows)| ModelBatch { model: id(model), rows }).collect();
+    let batches: Vec<_> = asked.iter().zip(&rows).map(|(&(model, _), rows)| ModelBatch::new(id(model), rows)).collect();
     let mut results = ModelResults::default();
     // The same at any number of threads, and with the buffers of the frame before.
     for threads in [1, 2, 4] {
@@ -246,7 +245,7 @@ fn without_models_nothing_is_looked_for() {
         OnnxRuntime::load(&[], &mut |line| panic!("there is nothing to say, but it said: {line}")).unwrap();
     assert!(infos.is_empty() && runtime.version().is_none() && runtime.providers().is_empty());
     let rows: [&[u8]; 2] = [&[1], &[]];
-    let batches = [ModelBatch { model: ModelId(1), rows: &rows }];
+    let batches = [ModelBatch::new(ModelId(1), &rows)];
     let mut results = ModelResults::default();
     runtime.infer(&batches, &mut results);
     assert_eq!(outcomes(&results), [Err(InferenceStatus::UnknownModel), Err(InferenceStatus::UnknownModel)]);

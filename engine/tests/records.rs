@@ -14,7 +14,7 @@ use wasm_engine::simulation::LoadedFile;
 use wasm_engine::summary::{Collector, RunFacts, Summary};
 use wasm_engine_components::{
     AgentFault, AgentId, Digest, FaultKind, FrameCounts, FrameRecord, GroupId, GroupRecord, GroupTotals, Lane, LogLine,
-    ModelId, NamedOutput, OutputValue, Swap, SwapOutcome, SwapRecord,
+    ModelId, ModelNotice, ModelNoticeKind, NamedOutput, OutputValue, Swap, SwapOutcome, SwapRecord,
 };
 
 const SCENARIO: &str = r#"name = "office"
@@ -103,6 +103,11 @@ fn records() -> [FrameRecord; 2] {
             "digits-2",
             SwapOutcome::Done { carried: 0, fresh: 0 },
         ),
+    ];
+    let notice = |kind, rows, reason: &str| ModelNotice { model: ModelId(7), kind, rows, reason: reason.to_owned() };
+    first.model_notices = vec![
+        notice(ModelNoticeKind::Failed, 3, "it \"can't\""),
+        notice(ModelNoticeKind::AuditFailed, 1, "row 2 had another result"),
     ];
     let mut totals = GroupTotals { steps: 6, fuel: 1_000_000, messages: 12, ..GroupTotals::default() };
     totals.faults.add(FaultKind::OutOfFuel);
@@ -196,6 +201,7 @@ fn a_run_directory_holds_what_happened() {
             "lock",
             "logs.jsonl",
             "manifest.toml",
+            "models.jsonl",
             "outputs.jsonl",
             "scenario.toml",
             "snapshots",

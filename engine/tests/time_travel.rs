@@ -33,7 +33,8 @@ const SAME: [&str; 16] = [
     "expectations",
     "events",
 ];
-const TABLES: [&str; 5] = ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl"];
+const TABLES: [&str; 6] =
+    ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl", "models.jsonl"];
 
 /// The JSON that a command that goes well prints last. What a scenario expects, it expects of as many frames as its file says.
 fn told(folder: &Path, args: &[&str]) -> Value {

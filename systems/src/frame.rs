@@ -2,7 +2,9 @@
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::schedule::{ScheduleLabel, SystemSet};
-use wasm_engine_components::{AgentFault, FrameCounts, FrameInputs, FrameRecord, LogLine, NamedOutput, SwapRecord};
+use wasm_engine_components::{
+    AgentFault, FrameCounts, FrameInputs, FrameRecord, LogLine, ModelNotice, NamedOutput, SwapRecord,
+};
 
 /// The schedule that runs once for each frame.
 #[derive(ScheduleLabel, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +113,8 @@ pub struct FrameReport {
     pub outputs: Vec<NamedOutput>,
     /// Swaps of this frame.
     pub swaps: Vec<SwapRecord>,
+    /// What is to be told of models.
+    pub model_notices: Vec<ModelNotice>,
 }
 
 /// The record of the last frame. Made by `Seal`, taken from outside. Transient.

@@ -1,14 +1,19 @@
 //! Stage `Infer`: jobs become entities, are sorted and batched by model in the order of their ids, and go through the port.
+//!
+//! Some rows are audited: which ones follows from seed and frame. A model that fails an audit is run without company from the next
+//! frame on, for the rest of the run. Which models those are is state; in a replay, it follows from what was recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
-use bevy_ecs::system::{Commands, Query, ResMut};
-use wasm_engine_components::{InferenceJob, JobData, Model, ModelId};
+use bevy_ecs::system::{Commands, Query, Res, ResMut};
+use wasm_engine_components::limits::AUDIT_BATCHES;
+use wasm_engine_components::{InferenceJob, JobData, Lane, Model, ModelId, ModelNoticeKind};
 
 use crate::collect::Intentions;
-use crate::frame::FrameReport;
+use crate::digest::part_digest;
+use crate::frame::{FrameClock, FrameReport, RunSeed};
 use crate::ports::{ModelBatch, ModelPort, ModelResults};
 
 /// The models of the run.
@@ -18,13 +23,15 @@ pub struct Models {
     loaded: Vec<Model>,
     /// Which of them answers for another, by swaps. State.
     pub(crate) answers: BTreeMap<ModelId, ModelId>,
+    /// Those that failed an audit. State.
+    pub(crate) alone: BTreeSet<ModelId>,
 }
 
 impl Models {
     /// The table of these models.
     pub fn new(mut models: Vec<Model>) -> Self {
         models.sort_unstable_by_key(|model| model.id);
-        Self { loaded: models, answers: BTreeMap::new() }
+        Self { loaded: models, ..Self::default() }
     }
 
     /// The model that answers jobs for `id`.
@@ -40,6 +47,22 @@ impl Models {
     /// The id of the model that answers jobs for `id`: its own, unless it was swapped.
     pub fn answering(&self, id: ModelId) -> ModelId {
         self.answers.get(&id).copied().unwrap_or(id)
+    }
+
+    /// Whether each of its rows is run without company, because it failed an audit.
+    pub fn is_alone(&self, id: ModelId) -> bool {
+        self.alone.contains(&id)
+    }
+
+    /// The digest of the models that failed an audit; 0 for none.
+    pub(crate) fn digest(&self) -> u128 {
+        // Its place is that of no job, and not that of the next job's number.
+        const PLACE: u64 = u64::MAX - 1;
+        if self.alone.is_empty() {
+            return 0;
+        }
+        let ids: Vec<u8> = self.alone.iter().flat_map(|id| id.0.to_le_bytes()).collect();
+        part_digest(Lane::Inference, PLACE, &ids)
     }
 
     /// From now on, `with` answers jobs for `id`, as it was loaded, whoever answers jobs for `with`.
@@ -61,7 +84,9 @@ pub fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentions>) {
 
 /// Dispatches the jobs that have an input. A batch holds jobs of one model, and at most as many as the model takes.
 pub fn dispatch_jobs(
-    models: bevy_ecs::system::Res<Models>,
+    clock: Res<FrameClock>,
+    seed: Res<RunSeed>,
+    mut models: ResMut<Models>,
     mut port: ResMut<ModelPort>,
     mut buffers: ResMut<InferenceBuffers>,
     mut report: ResMut<FrameReport>,
@@ -89,7 +114,11 @@ pub fn dispatch_jobs(
         let model = same_model[0].0;
         let most = models.loaded(model).map_or(1, |model| model.batch_rows_max.max(1)) as usize;
         let end = start + same_model.len();
-        batches.extend(rows[start..end].chunks(most).map(|rows| ModelBatch { model, rows }));
+        let alone = models.is_alone(model);
+        for (number, rows) in (0..).zip(rows[start..end].chunks(most)) {
+            let audit = audited_row(*seed, clock.frame, model, number, rows.len());
+            batches.push(ModelBatch { model, rows, alone, audit });
+        }
         start = end;
     }
     report.counts.inference_jobs += order.len() as u64;
@@ -99,9 +128,39 @@ pub fn dispatch_jobs(
     results.clear();
     port.0.infer(&batches, results);
     assert_eq!(results.rows.len(), order.len(), "the model runtime gives one result for each row");
+    let failed = results.notices.iter().filter(|notice| notice.kind == ModelNoticeKind::AuditFailed);
+    models.alone.extend(failed.map(|notice| notice.model));
+    report.model_notices.append(&mut results.notices);
     for (&(_, _, entity), row) in order.iter().zip(&results.rows) {
         if let Ok((_, _, mut data)) = jobs.get_mut(entity) {
             *data = JobData::Output { status: row.status, bytes: results.output(row).to_vec() };
         }
+    }
+}
+
+/// The row of a model's batch that is audited, if one is: of one batch in [`AUDIT_BATCHES`], a row.
+const fn audited_row(seed: RunSeed, frame: u64, model: ModelId, batch: u32, rows: usize) -> Option<u32> {
+    const STREAM: u32 = 0x6175_6474;
+    let random = seed.random_u64(model.0, frame, STREAM, batch);
+    if !random.is_multiple_of(AUDIT_BATCHES) || rows == 0 {
+        return None;
+    }
+    // Less than `rows`, which a batch bounds.
+    Some((random / AUDIT_BATCHES % rows as u64) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_batch_in_so_many_is_audited_at_any_of_its_rows() {
+        let audits = (0..64_000).filter_map(|frame| audited_row(RunSeed(7), frame, ModelId(3), 0, 10));
+        let audits: Vec<u32> = audits.collect();
+        let expected = 64_000 / AUDIT_BATCHES as usize;
+        assert!((expected * 9 / 10..expected * 11 / 10).contains(&audits.len()), "{}", audits.len());
+        assert!((0..10).all(|row| audits.contains(&row)) && audits.iter().all(|row| *row < 10));
+        let of = |seed, frame| audited_row(RunSeed(seed), frame, ModelId(3), 0, 10);
+        assert!((0..1_000).any(|frame| of(7, frame) != of(8, frame)), "it follows from the seed, too");
     }
 }

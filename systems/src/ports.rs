@@ -6,7 +6,8 @@ use core::any::Any;
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader};
 use wasm_engine_components::{
-    Address, AgentFault, AgentId, FaultKind, GroupId, ModelId, Recipient, Region, RegionState,
+    Address, AgentFault, AgentId, FaultKind, GroupId, ModelId, ModelNotice, ModelNoticeKind, Recipient, Region,
+    RegionState,
 };
 
 use crate::outbox::{Desk, Route};
@@ -31,7 +32,9 @@ pub trait AgentRuntime: Any + Send + Sync {
 pub trait ModelRuntime: Send + Sync + 'static {
     /// Carries out `batches` and leaves one result for each row of each batch in `results`, in the same order.
     ///
-    /// A row's result doesn't depend on the other rows of its batch. A row that can't be computed has a status that says so.
+    /// A row's result doesn't depend on the other rows of its batch. A row that can't be computed has a status that says so, and
+    /// a notice gives the reason. Where a batch is to be audited, one of its rows is run again in other company; if the result is
+    /// another, a notice says so.
     fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults);
 }
 
@@ -384,6 +387,17 @@ pub struct ModelBatch<'a> {
     /// Each as long as the model's row: the inputs in the model's order, concatenated. At least one, and at most the model's
     /// `batch_rows_max`.
     pub rows: &'a [&'a [u8]],
+    /// Whether each row is run without company, because an audit of the model failed in an earlier frame.
+    pub alone: bool,
+    /// The row that is audited, if one is.
+    pub audit: Option<u32>,
+}
+
+impl<'a> ModelBatch<'a> {
+    /// Rows that may share a run, without an audit.
+    pub const fn new(model: ModelId, rows: &'a [&'a [u8]]) -> Self {
+        Self { model, rows, alone: false, audit: None }
+    }
 }
 
 /// What batches gave.
@@ -393,6 +407,8 @@ pub struct ModelResults {
     pub rows: Vec<RowResult>,
     /// Where the outputs lie.
     pub bytes: Vec<u8>,
+    /// What is to be told of the models, sorted by model and kind, one of each: see [`ModelResults::notice`].
+    pub notices: Vec<ModelNotice>,
 }
 
 impl ModelResults {
@@ -400,6 +416,15 @@ impl ModelResults {
     pub fn clear(&mut self) {
         self.rows.clear();
         self.bytes.clear();
+        self.notices.clear();
+    }
+
+    /// Tells something of so many rows of a model. The reason that was given first stays.
+    pub fn notice(&mut self, model: ModelId, kind: ModelNoticeKind, rows: u32, reason: impl FnOnce() -> String) {
+        match self.notices.binary_search_by_key(&(model, kind), |notice| (notice.model, notice.kind)) {
+            Ok(at) => self.notices[at].rows = self.notices[at].rows.saturating_add(rows),
+            Err(at) => self.notices.insert(at, ModelNotice { model, kind, rows, reason: reason() }),
+        }
     }
 
     /// The outputs of a row.

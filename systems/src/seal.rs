@@ -14,6 +14,7 @@ use crate::command::PendingCommands;
 use crate::digest::{LaneSums, chain, part_digest};
 use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport, Sealed};
+use crate::infer::Models;
 use crate::mailroom::{HostMessages, Mailroom};
 use crate::request::Requests;
 use crate::schedule::Scheduler;
@@ -98,6 +99,7 @@ pub fn seal_frame(
     swaps: Res<RequestedSwaps>,
     scheduler: Res<Scheduler>,
     requests: Res<Requests>,
+    models: Res<Models>,
     jobs: Query<(&InferenceJob, &JobData)>,
     groups: Query<(&Group, &GroupCounters)>,
 ) {
@@ -127,7 +129,7 @@ pub fn seal_frame(
     all[Lane::HostMessages] =
         Digest(host_messages(0, &mailroom.bounces).wrapping_add(host_messages(1 << 32, &mailroom.native)));
     all[Lane::Topics] = Digest(lanes.topics);
-    let next = part_digest(Lane::Inference, u64::MAX, &next_job.0.to_le_bytes());
+    let next = part_digest(Lane::Inference, u64::MAX, &next_job.0.to_le_bytes()).wrapping_add(models.digest());
     let jobs = jobs.iter().map(|(job, data)| job_digest(job, data));
     all[Lane::Inference] = Digest(jobs.fold(next, u128::wrapping_add));
     all[Lane::Groups] = Digest(group_lane);
@@ -150,6 +152,7 @@ pub fn seal_frame(
     record.logs = std::mem::take(&mut report.logs);
     record.outputs = std::mem::take(&mut report.outputs);
     record.swaps = std::mem::take(&mut report.swaps);
+    record.model_notices = std::mem::take(&mut report.model_notices);
     sealed.0 = record;
     clock.frame += 1;
 }

@@ -107,7 +107,7 @@ fn how_entities_came_into_a_restored_world_is_no_state() {
 }
 
 /// All that is saved, the author's three at the end. Who adds a section shows here that it is saved and loaded.
-const SECTIONS: [&str; 31] = [
+const SECTIONS: [&str; 32] = [
     "FrameClock",
     "Places",
     "Lifecycle",
@@ -115,6 +115,7 @@ const SECTIONS: [&str; 31] = [
     "GroupCounters",
     "CurrentModules",
     "ModelAnswers",
+    "ModelsAlone",
     "NextJob",
     "InferenceJob",
     "JobData",

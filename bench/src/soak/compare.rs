@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 /// Tables of a run.
-const TABLES: [&str; 5] = ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl"];
+const TABLES: [&str; 6] =
+    ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl", "models.jsonl"];
 /// What a summary says of the process and its machine, and not of the run.
 const MACHINE: [&str; 5] = ["threads", "frames_here", "wall_s", "frames_per_s", "run_dir"];
 /// How much of a line or value a complaint shows, and how much of that comes before the difference.

@@ -102,12 +102,14 @@ pub enum InferenceStatus {
     TooMany = 4,
     /// The model failed on this job, on the CPU too.
     Failed = 5,
+    /// The model took longer than its entry's `run_ms_max`.
+    TimedOut = 6,
 }
 
 impl InferenceStatus {
     /// Every status, in the order of its number.
-    pub const ALL: [Self; 6] =
-        [Self::Ok, Self::UnknownModel, Self::WrongSize, Self::NonFinite, Self::TooMany, Self::Failed];
+    pub const ALL: [Self; 7] =
+        [Self::Ok, Self::UnknownModel, Self::WrongSize, Self::NonFinite, Self::TooMany, Self::Failed, Self::TimedOut];
 }
 
 /// Why a message came back: the `status` of a message of kind [`kind::BOUNCE`].

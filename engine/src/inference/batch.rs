@@ -1,47 +1,67 @@
 //! Carries out a batch of rows: refuses what is wrong, runs the rest in batches of the sizes that were probed, and tries a
 //! failed batch again row by row. Called by [`super::registry`] in each frame that has jobs. It can't fail: what goes wrong
-//! with a row is the row's result.
+//! with a row is the row's result, and the reason is a notice.
 
 use wasm_engine_abi::InferenceStatus;
-use wasm_engine_systems::ports::{ModelResults, RowResult};
+use wasm_engine_components::ModelNoticeKind;
+use wasm_engine_systems::ports::{ModelBatch, ModelResults, RowResult};
 
 use super::binding::{BoundModel, next_bucket};
 use super::form::BatchForm;
+use super::watchdog::{Deadline, Halt, Patience, bounded};
 
 /// A model that is ready for batches.
 pub(crate) struct Batcher {
     model: BoundModel,
     sizes: Vec<usize>,
     row_bytes: usize,
+    /// The outputs of an audit.
+    audited: Vec<u8>,
+}
+
+/// Rows that have no result, by the kind of their notice: how many, and the reason of the first.
+#[derive(Default)]
+struct Failures([Option<(u32, Halt)>; 2]);
+
+impl Failures {
+    fn add(&mut self, halt: &Halt) -> InferenceStatus {
+        let (at, status) = match halt {
+            Halt::Failed(_) => (0, InferenceStatus::Failed),
+            Halt::TimedOut(_) => (1, InferenceStatus::TimedOut),
+        };
+        let (rows, _) = self.0[at].get_or_insert_with(|| (0, halt.clone()));
+        *rows += 1;
+        status
+    }
 }
 
 impl Batcher {
     /// Takes a model, whose runs have the form that it is bound to.
     pub(crate) fn new(model: BoundModel) -> Self {
         let row_bytes = model.inputs().last().map_or(0, |input| input.part.end);
-        Self { sizes: model.sizes(), row_bytes, model }
-    }
-
-    /// Runs with a more restrictive form from now on.
-    #[allow(dead_code, reason = "audits at run time will call it")]
-    pub(crate) fn restrict(&mut self, form: BatchForm) {
-        self.model.set_form(self.model.form().strictest(form));
-        self.sizes = self.model.sizes();
+        Self { sizes: model.sizes(), row_bytes, model, audited: Vec::new() }
     }
 
     /// Appends a result for each row, in the same order.
-    pub(crate) fn run(&mut self, rows: &[&[u8]], refuse_non_finite: bool, results: &mut ModelResults) {
-        let first = results.rows.len();
+    pub(crate) fn run(&mut self, batch: &ModelBatch<'_>, refuse_non_finite: bool, results: &mut ModelResults) {
+        let (first, rows) = (results.rows.len(), batch.rows);
         let checked = rows.iter().map(|row| self.check(row, refuse_non_finite));
         results.rows.extend(checked.map(|status| RowResult { status, offset: 0, bytes: 0 }));
         let slots = &mut results.rows[first..];
-        if slots.iter().all(is_ok) {
-            self.run_good(rows, slots.iter_mut(), &mut results.bytes);
+        let alone = batch.alone || self.model.form() == BatchForm::Alone;
+        let Failures([failed, timed_out]) = if slots.iter().all(is_ok) {
+            self.run_good(rows, alone, slots.iter_mut(), &mut results.bytes)
         } else {
             let good: Vec<&[u8]> =
                 rows.iter().zip(&*slots).filter(|(_, slot)| is_ok(slot)).map(|(row, _)| *row).collect();
-            self.run_good(&good, slots.iter_mut().filter(|slot| is_ok(slot)), &mut results.bytes);
+            self.run_good(&good, alone, slots.iter_mut().filter(|slot| is_ok(slot)), &mut results.bytes)
+        };
+        for (kind, failures) in [(ModelNoticeKind::Failed, failed), (ModelNoticeKind::TimedOut, timed_out)] {
+            if let Some((rows, reason)) = failures {
+                results.notice(batch.model, kind, rows, || reason.to_string());
+            }
         }
+        self.audit(batch, first, results);
     }
 
     /// Whether a row may be run.
@@ -56,32 +76,71 @@ impl Batcher {
     fn run_good<'r>(
         &mut self,
         rows: &[&[u8]],
+        alone: bool,
         mut slots: impl Iterator<Item = &'r mut RowResult>,
         bytes: &mut Vec<u8>,
-    ) {
+    ) -> Failures {
         let row_bytes = self.model.output_bytes();
+        let mut failures = Failures::default();
+        let mut patience = Patience::new(self.model.run_limit());
         let mut left = rows;
         while !left.is_empty() {
-            let (bucket, taken) =
-                if self.model.form() == BatchForm::Alone { (0, 1) } else { next_bucket(&self.sizes, left.len()) };
+            let (bucket, taken) = if alone { (0, 1) } else { next_bucket(&self.sizes, left.len()) };
             let (batch, rest) = left.split_at(taken);
             left = rest;
             let start = bytes.len();
-            let ran = self.model.run(bucket, batch, bytes).is_ok();
+            let ran = patience.spend(|deadline| self.model.run(bucket, batch, bytes, deadline));
             for (at, (row, slot)) in batch.iter().zip(&mut slots).enumerate() {
-                let place = if ran {
-                    Some(start + at * row_bytes)
-                } else {
+                let place = match &ran {
+                    Ok(()) => Ok(start + at * row_bytes),
+                    Err(halt) if taken == 1 => Err(halt.clone()),
                     // One bad row fails the whole run: each gets a run of its own, so that only the bad one fails.
-                    let start = bytes.len();
-                    (taken > 1 && self.model.run(0, &[row], bytes).is_ok()).then_some(start)
+                    Err(_) => {
+                        let start = bytes.len();
+                        patience.spend(|deadline| self.model.run(0, &[row], bytes, deadline)).map(|()| start)
+                    }
                 };
                 *slot = match place {
-                    Some(offset) => RowResult { status: InferenceStatus::Ok, offset, bytes: row_bytes },
-                    None => RowResult { status: InferenceStatus::Failed, offset: 0, bytes: 0 },
+                    Ok(offset) => RowResult { status: InferenceStatus::Ok, offset, bytes: row_bytes },
+                    Err(halt) => RowResult { status: failures.add(&halt), offset: 0, bytes: 0 },
                 };
             }
         }
+        failures
+    }
+
+    /// Runs a row again as if there were no other, and tells if its result isn't what it had in the batch. A row that came alone
+    /// is run again among copies of itself.
+    fn audit(&mut self, batch: &ModelBatch<'_>, first: usize, results: &mut ModelResults) {
+        let Some(at) = batch.audit.map(|row| row as usize).filter(|&row| row < batch.rows.len()) else { return };
+        let result = results.rows[first + at];
+        if !is_ok(&result) {
+            return;
+        }
+        let alone = batch.alone || self.model.form() == BatchForm::Alone;
+        let bucket = if alone || batch.rows.len() > 1 { 0 } else { 1.min(self.sizes.len() - 1) };
+        let slots = self.sizes[bucket].min(2);
+        let copies = [batch.rows[at]; 2];
+        let mut again = std::mem::take(&mut self.audited);
+        again.clear();
+        let deadline = Deadline::after(self.model.run_limit());
+        let ran = self.model.run(bucket, &copies[..slots], &mut again, deadline);
+        let bytes = self.model.output_bytes();
+        let problem = match ran {
+            // The last copy is in another slot, if there is one.
+            Ok(()) if again[(slots - 1) * bytes..][..bytes] == *results.output(&result) => None,
+            Ok(()) => Some("had another result".to_owned()),
+            Err(Halt::Failed(reason)) => Some(format!("failed: {reason}")),
+            // That says nothing of the row.
+            Err(Halt::TimedOut(_)) => None,
+        };
+        if let Some(problem) = problem {
+            let rows = batch.rows.len();
+            results.notice(batch.model, ModelNoticeKind::AuditFailed, 1, || {
+                bounded(&format!("row {at} of a batch of {rows} was run again without the others and {problem}"))
+            });
+        }
+        self.audited = again;
     }
 }
 

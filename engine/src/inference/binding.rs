@@ -3,15 +3,17 @@
 //!
 //! There is one binding for each size of a batch that is used, made when it is first needed. A run allocates nothing here.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use ort::session::{IoBinding, Session};
+use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::DynTensor;
 
 use super::form::BatchForm;
 use super::layout::{Slots, TensorPlan};
-use super::session::OpenModel;
+use super::session::{OpenModel, TimeLimits};
 use super::tensor;
+use super::watchdog::{self, Deadline, Halt, Work};
 
 /// Most bytes of the inputs, and of the outputs, of one batch.
 const BATCH_BYTES_MAX: u64 = 256 << 20;
@@ -22,6 +24,8 @@ pub(crate) struct BoundModel {
     slots: Slots,
     form: BatchForm,
     rows_max: u32,
+    run_options: Arc<RunOptions>,
+    time: TimeLimits,
     inputs: Vec<TensorPlan>,
     outputs: Vec<TensorPlan>,
     output_bytes: usize,
@@ -53,6 +57,8 @@ impl BoundModel {
             form,
             // At most `batch_rows_max`, so that it fits.
             rows_max: u32::try_from(rows_max).unwrap_or(batch_rows_max),
+            run_options: model.run_options,
+            time: model.time,
             inputs: model.inputs,
             outputs: model.outputs,
             output_bytes: model.output_bytes as usize,
@@ -89,6 +95,16 @@ impl BoundModel {
         &self.inputs
     }
 
+    /// How long it may take.
+    pub(crate) const fn time(&self) -> TimeLimits {
+        self.time
+    }
+
+    /// The longest time for one run.
+    pub(crate) const fn run_limit(&self) -> Duration {
+        self.time.run
+    }
+
     /// Bytes of a row's outputs.
     pub(crate) const fn output_bytes(&self) -> usize {
         self.output_bytes
@@ -96,7 +112,13 @@ impl BoundModel {
 
     /// Runs at least one row and at most as many as the bucket has, and appends their outputs to `out`. Slots that are left
     /// get copies of the last row: its kind of input is one that the model can take. On an error `out` is as it was.
-    pub(crate) fn run(&mut self, bucket: usize, rows: &[&[u8]], out: &mut Vec<u8>) -> ort::Result<()> {
+    pub(crate) fn run(
+        &mut self,
+        bucket: usize,
+        rows: &[&[u8]],
+        out: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<(), Halt> {
         let Bucket { rows: slots, buffers } = &mut self.buckets[bucket];
         let buffers = buffers.get_mut().unwrap_or_else(PoisonError::into_inner);
         let buffers = match buffers {
@@ -106,7 +128,9 @@ impl BoundModel {
         for (plan, tensor) in self.inputs.iter().zip(&mut buffers.inputs) {
             tensor::fill(tensor, plan.info.dtype, &plan.part, rows, *slots as usize)?;
         }
-        self.session.run_binding(&buffers.binding)?;
+        let (session, options) = (&mut self.session, &self.run_options);
+        let run = || session.run_binding_with_options(&buffers.binding, options).map(drop);
+        watchdog::until(deadline, Work::Run(Arc::clone(options)), run)?;
         let start = out.len();
         out.resize(start + rows.len() * self.output_bytes, 0);
         for (plan, tensor) in self.outputs.iter().zip(&buffers.outputs) {
@@ -114,7 +138,7 @@ impl BoundModel {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     out.truncate(start);
-                    return Err(error);
+                    return Err(error.into());
                 }
             };
             if plan.part.is_empty() {

@@ -1,10 +1,13 @@
 //! Why models couldn't be loaded. Each message is one sentence: which model and file, what is wrong, what to do.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wasm_engine_components::text::{shown, shown_path};
 
 use super::library::LibraryError;
+use super::session::TimeLimits;
+use super::watchdog::Halt;
 use crate::files::FileProblem;
 
 /// Longest reason of ONNX Runtime that is told, in characters: it names files and lines of its own source before it comes to the point.
@@ -78,6 +81,39 @@ pub enum ModelProblem {
         tensor: String,
         /// Its type.
         found: String,
+    },
+    /// Opening and probing it takes too long.
+    #[error(
+        "takes more than {ms_max} ms to be opened and probed: give it more time with `load_ms_max`, or use a smaller model"
+    )]
+    SlowLoad {
+        /// The limit.
+        ms_max: u64,
+    },
+    /// One run takes too long.
+    #[error(
+        "takes more than {ms_max} ms for one run of its probe, whose integers are small: give it more time with \
+         `run_ms_max`, or use a smaller model"
+    )]
+    SlowRun {
+        /// The limit.
+        ms_max: u64,
+    },
+    /// ONNX Runtime couldn't do what it can for every model.
+    #[error("can't be run at all: {}", shown(.0).at_most(REASON_CHARS_MAX))]
+    Broken(String),
+    /// The size of an output follows from what the inputs hold.
+    #[error(
+        "has the output `{}`, whose shape depends on what the inputs hold ({} for zeros, {} for other numbers){}: give it one shape, \
+         say with padding and a count", shown(tensor), listed(&shapes[0]), listed(&shapes[1]), by(node.as_deref())
+    )]
+    ShapeOfData {
+        /// The output.
+        tensor: String,
+        /// Two shapes that it had.
+        shapes: Box<[Vec<u32>; 2]>,
+        /// The node that gives it a shape of data, as operator and name, where it is known.
+        node: Option<String>,
     },
     /// It has no input or no output.
     #[error("has no {role}, so there is nothing to exchange with it")]
@@ -173,6 +209,26 @@ pub enum ModelProblem {
          operators out, and let agents send random numbers as an input"
     )]
     Unrepeatable,
+}
+
+impl ModelProblem {
+    /// The problem of a model whose load or probe was ended, or failed.
+    pub(crate) fn of_halt(halt: Halt, time: TimeLimits, failed: impl FnOnce(String) -> Self) -> Self {
+        let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        match halt {
+            Halt::TimedOut(limit) if limit == time.load.limit() => Self::SlowLoad { ms_max: ms(limit) },
+            Halt::TimedOut(limit) => Self::SlowRun { ms_max: ms(limit) },
+            Halt::Failed(reason) => failed(reason),
+        }
+    }
+}
+
+fn listed(shape: &[u32]) -> String {
+    format!("[{}]", shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+fn by(node: Option<&str>) -> String {
+    node.map(|node| format!(", because of {}", shown(node))).unwrap_or_default()
 }
 
 fn list(names: &[String]) -> String {

@@ -4,12 +4,14 @@
 //! registry ── load ──> session ── layout      a file, checked by hash, becomes a session and the plan of a row
 //!    │         └─────> admission ──┐          may rows share a run?
 //!    └─ infer ─> batch ──────> binding        rows into buffers, one run, outputs out ── tensor
-//! runtime ── library (pin, fetch)             the process's one ONNX Runtime, found or fetched
+//! runtime ── library (pin, fetch), memory     the process's one ONNX Runtime, found or fetched
+//! watchdog                                    ends loads and runs that take too long
 //! ```
 //!
 //! Invariants: a row's result depends on the row and the model alone, never on who shares its batch. Nothing here panics for
 //! what a model file or an agent holds. A scenario without models looks for no ONNX Runtime. A model runs on the CPU with one
-//! thread; several models run side by side. There is no unsafe code but in `runtime`, where the library is loaded.
+//! thread; several models run side by side. Whatever ONNX Runtime does has a limit of time and memory. There is no unsafe code but in
+//! `runtime`, where the library is loaded, and in `memory`.
 
 mod admission;
 mod batch;
@@ -19,6 +21,7 @@ mod form;
 mod graph;
 mod layout;
 mod library;
+mod memory;
 mod registry;
 mod runtime;
 mod session;
@@ -26,6 +29,7 @@ mod tap;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
 pub use error::{InferenceError, ModelProblem};
 pub use form::BatchForm;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use rayon::prelude::*;
 use wasm_engine_abi::InferenceStatus;
@@ -18,7 +19,8 @@ use super::form::BatchForm;
 use super::graph::{self, ModelGraph};
 use super::layout::{Slots, TensorInfo};
 use super::runtime::{self, Runtime};
-use super::session;
+use super::session::{self, TimeLimits};
+use super::watchdog::Deadline;
 use crate::files;
 use crate::scenario::ModelEntry;
 
@@ -108,9 +110,15 @@ impl OnnxRuntime {
             if let Some(content) = content {
                 let runtime = runtime::start(say)?;
                 loaded.runtime = Some(runtime);
-                let sharers = entries.iter().zip(&keys).filter(|(_, other)| *other == key);
-                let rows_max = sharers.map(|(sharer, _)| sharer.batch_rows_max).max().unwrap_or(1);
-                let opened = open(runtime, entry, key.0, &content, rows_max);
+                let sharers = || entries.iter().zip(&keys).filter(|(_, other)| *other == key).map(|(sharer, _)| sharer);
+                let rows_max = sharers().map(|sharer| sharer.batch_rows_max).max().unwrap_or(1);
+                let ms =
+                    |of: fn(&ModelEntry) -> u32| Duration::from_millis(sharers().map(of).max().unwrap_or(1).into());
+                let time = TimeLimits {
+                    load: Deadline::after(ms(|sharer| sharer.load_ms_max)),
+                    run: ms(|sharer| sharer.run_ms_max),
+                };
+                let opened = open(runtime, entry, key.0, &content, rows_max, time);
                 let (batcher, info) = opened.map_err(InferenceError::of_model(&entry.name, &entry.path))?;
                 models_by_key.push((*key, loaded.models.len(), info));
                 loaded.models.push(Loaded { batcher, results: ModelResults::default() });
@@ -144,7 +152,7 @@ impl OnnxRuntime {
     fn infer_one_by_one(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
         for batch in batches {
             match self.names.get(&batch.model) {
-                Some(name) => self.models[name.model].batcher.run(batch.rows, name.refuse_non_finite, results),
+                Some(name) => self.models[name.model].batcher.run(batch, name.refuse_non_finite, results),
                 None => refuse(batch, results),
             }
         }
@@ -157,7 +165,7 @@ impl OnnxRuntime {
             model.results.clear();
             for batch in batches {
                 if let Some(name) = names.get(&batch.model).filter(|name| name.model == number) {
-                    model.batcher.run(batch.rows, name.refuse_non_finite, &mut model.results);
+                    model.batcher.run(batch, name.refuse_non_finite, &mut model.results);
                 }
             }
         });
@@ -179,6 +187,9 @@ impl OnnxRuntime {
                 _ => *row,
             }));
             taken[name.model] = (first_row + rows.len(), first_byte + bytes);
+        }
+        for notice in self.models.iter_mut().flat_map(|model| model.results.notices.drain(..)) {
+            results.notice(notice.model, notice.kind, notice.rows, || notice.reason);
         }
     }
 }
@@ -220,12 +231,13 @@ fn open(
     sha256: [u8; 32],
     content: &[u8],
     batch_rows_max: u32,
+    time: TimeLimits,
 ) -> Result<(Batcher, ModelInfo), ModelProblem> {
     let graph = graph::read_graph(content);
     if let Some(random) = graph.as_ref().and_then(ModelGraph::random_node) {
         return Err(ModelProblem::Random { operator: random.operator, node: random.node });
     }
-    let mut model = session::open(runtime, content, &entry.dims)?;
+    let mut model = session::open(runtime, content, &entry.dims, time)?;
     let plans = |plans: &[super::layout::TensorPlan]| plans.iter().map(|plan| plan.info.clone()).collect();
     let (inputs, outputs) = (plans(&model.inputs), plans(&model.outputs));
     let (row_bytes, output_bytes, slots) = (model.row_bytes, model.output_bytes, model.slots);
@@ -237,7 +249,8 @@ fn open(
         Slots::One => BatchForm::Fixed(1),
     };
     let mut bound = BoundModel::new(model, form, batch_rows_max);
-    match admission::probe(&mut bound) {
+    let verdict = admission::probe(&mut bound);
+    match verdict.map_err(|halt| ModelProblem::of_halt(halt, time, ModelProblem::Broken))? {
         Verdict::Unrepeatable => return Err(ModelProblem::Unrepeatable),
         // Where a run is one row there's nothing to depend on.
         Verdict::Alone(reason) if form != BatchForm::Alone && slots != Slots::One => {

@@ -1,22 +1,38 @@
 //! One model in ONNX Runtime: opens the session, reads what the model declares, and watches what shapes its outputs really
 //! have. Called by [`super::registry`] at load.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use ort::logging::LogLevel;
-use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{RunOptions, Session};
 use ort::value::{DynTensor, Outlet, ValueType};
 
 use super::error::ModelProblem;
 use super::layout::{Declared, Dimension, Slots, TensorInfo, TensorPlan, lay_out, resolve_inputs};
 use super::runtime::{CPU_PROVIDER, Runtime};
-use super::tensor::ElementType;
+use super::tensor::{self, ElementType};
+use super::watchdog::{self, Deadline, Halt, Work};
 
 /// Where ONNX Runtime would look for weights outside of the model: a folder that doesn't exist, because no hash covers them.
 const NO_FOLDER: &str = "/wasm-engine-reads-no-weights-outside-of-a-model";
 
+/// How long a model may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeLimits {
+    /// For all that is done with it before the first frame.
+    pub load: Deadline,
+    /// For each run.
+    pub run: Duration,
+}
+
 /// A session, and how rows go in and out of it.
 pub(crate) struct OpenModel {
     pub session: Session,
+    /// For every run of the session, so that the watchdog can end it.
+    pub run_options: Arc<RunOptions>,
+    pub time: TimeLimits,
     pub slots: Slots,
     pub inputs: Vec<TensorPlan>,
     pub outputs: Vec<TensorPlan>,
@@ -27,19 +43,35 @@ pub(crate) struct OpenModel {
 }
 
 /// Opens a model.
-pub(crate) fn open(runtime: &Runtime, content: &[u8], dims: &[(String, u32)]) -> Result<OpenModel, ModelProblem> {
-    let session = start(runtime, content).map_err(|reason| {
+pub(crate) fn open(
+    runtime: &Runtime,
+    content: &[u8],
+    dims: &[(String, u32)],
+    time: TimeLimits,
+) -> Result<OpenModel, ModelProblem> {
+    let not_loadable = |reason: String| {
         if reason.to_lowercase().contains("external data") || reason.contains(NO_FOLDER) {
             return ModelProblem::ExternalData;
         }
         ModelProblem::NotLoadable { version: runtime.version.clone(), reason }
-    })?;
+    };
+    let session = start(runtime, content, time).map_err(|halt| ModelProblem::of_halt(halt, time, not_loadable))?;
+    let run_options = Arc::new(RunOptions::new().map_err(|error| not_loadable(error.to_string()))?);
     let declared_inputs = declared("input", session.inputs())?;
     let declared_outputs = declared("output", session.outputs())?;
     let (slots, inputs) = resolve_inputs(&declared_inputs, dims)?;
     let (inputs, row_bytes) = lay_out("input", inputs, slots)?;
-    let mut model =
-        OpenModel { session, slots, inputs, outputs: vec![], row_bytes, output_bytes: 0, single_rows: None };
+    let mut model = OpenModel {
+        session,
+        run_options,
+        time,
+        slots,
+        inputs,
+        outputs: vec![],
+        row_bytes,
+        output_bytes: 0,
+        single_rows: None,
+    };
     let outputs = model.watch_outputs(&declared_outputs, dims)?;
     if model.slots == Slots::One {
         // Perhaps only the outputs showed that there is no batch.
@@ -50,8 +82,10 @@ pub(crate) fn open(runtime: &Runtime, content: &[u8], dims: &[(String, u32)]) ->
     Ok(model)
 }
 
-fn start(runtime: &Runtime, content: &[u8]) -> Result<Session, String> {
-    configure(runtime).and_then(|mut builder| builder.commit_from_memory(content)).map_err(|error| error.to_string())
+fn start(runtime: &Runtime, content: &[u8], time: TimeLimits) -> Result<Session, Halt> {
+    let mut builder = configure(runtime)?;
+    let canceler = Work::Load(builder.canceler());
+    watchdog::until(time.load, canceler, || builder.commit_from_memory(content))
 }
 
 /// Everything that could change a result.
@@ -69,6 +103,8 @@ fn configure(runtime: &Runtime) -> ort::Result<SessionBuilder> {
         .with_deterministic_compute(true)?
         // Without it u8 x s8 products saturate on CPUs that lack VNNI, and give other results there.
         .with_precise_qmm()?
+        // All sessions share the memory that has a bound.
+        .with_env_allocators()?
         // A row that fails is a result, and isn't reported a second time.
         .with_log_level(LogLevel::Fatal)?
         .with_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)?;
@@ -106,10 +142,12 @@ impl OpenModel {
         declared: &[Declared],
         dims: &[(String, u32)],
     ) -> Result<Vec<TensorInfo>, ModelProblem> {
-        let alone = match self.run_on_zeros(1) {
+        let alone = match self.output_shapes(1, Fill::Zeros) {
             Ok(shapes) => shapes,
-            Err(reason) => return self.trust_outputs(declared, dims, &reason.to_string()),
+            Err(Halt::Failed(reason)) => return self.trust_outputs(declared, dims, &reason),
+            Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
         };
+        self.refuse_shapes_of_data(declared, &alone)?;
         let whole = |shapes: &[Vec<u32>]| info(declared, shapes.iter().map(|s| s.iter().map(|&n| Some(n)).collect()));
         match self.slots {
             Slots::One => Ok(whole(&alone)),
@@ -120,7 +158,11 @@ impl OpenModel {
                 Ok(whole(&alone))
             }
             Slots::Any => {
-                let pair = self.run_on_zeros(2).unwrap_or_default();
+                let pair = match self.output_shapes(2, Fill::Zeros) {
+                    Ok(shapes) => shapes,
+                    Err(Halt::Failed(_)) => Vec::new(),
+                    Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
+                };
                 let follows = |at: usize, shape: &Vec<u32>| {
                     let of_two = pair.get(at).and_then(|shape| shape.split_first());
                     shape.split_first().is_some_and(|(&rows, rest)| rows == 1 && of_two == Some((&2, rest)))
@@ -161,20 +203,77 @@ impl OpenModel {
         Ok(info(declared, shapes.collect::<Result<Vec<_>, _>>()?.into_iter()))
     }
 
-    /// Runs on zeros, and gives the outputs' shapes.
-    fn run_on_zeros(&mut self, rows: u32) -> ort::Result<Vec<Vec<u32>>> {
+    /// An output whose size follows from what its inputs hold can't be part of a row.
+    fn refuse_shapes_of_data(&mut self, declared: &[Declared], on_zeros: &[Vec<u32>]) -> Result<(), ModelProblem> {
+        for fill in [Fill::Ones, Fill::Mixed] {
+            let shapes = match self.output_shapes(1, fill) {
+                Ok(shapes) => shapes,
+                // Not every model takes every number.
+                Err(Halt::Failed(_)) => continue,
+                Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
+            };
+            let differs = shapes.iter().zip(on_zeros).position(|(shape, zeros)| shape != zeros);
+            if let Some(at) = differs {
+                return Err(ModelProblem::ShapeOfData {
+                    tensor: declared[at].name.clone(),
+                    shapes: Box::new([on_zeros[at].clone(), shapes[at].clone()]),
+                    node: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs on such rows, and returns the outputs' shapes.
+    fn output_shapes(&mut self, rows: u32, fill: Fill) -> Result<Vec<Vec<u32>>, Halt> {
+        let slots = match self.slots {
+            Slots::Any => rows,
+            Slots::Exactly(rows) => rows,
+            Slots::One => 1,
+        };
+        let row = fill.row(&self.inputs);
         let inputs = self.inputs.iter().map(|plan| {
-            let tensor = DynTensor::new(self.session.allocator(), plan.info.dtype.to_ort(), plan.shape(rows))?;
+            let mut tensor = DynTensor::new(self.session.allocator(), plan.info.dtype.to_ort(), plan.shape(rows))?;
+            tensor::fill(&mut tensor, plan.info.dtype, &plan.part, &[&row], slots as usize)?;
             Ok((plan.info.name.clone(), tensor))
         });
         let inputs = inputs.collect::<ort::Result<Vec<_>>>()?;
-        let outputs = self.session.run(inputs)?;
+        let (session, options) = (&mut self.session, &self.run_options);
+        let work = Work::Run(Arc::clone(options));
+        let run = || session.run_with_options(inputs, options);
+        let outputs = watchdog::until(self.time.load.within(self.time.run), work, run)?;
         let shapes = outputs.values().map(|output| {
             let shape = output.dtype().tensor_shape().ok_or_else(|| ort::Error::new("an output isn't a tensor"))?;
             let sizes = shape.iter().map(|&size| u32::try_from(size).map_err(ort::Error::wrap));
-            sizes.collect()
+            Ok(sizes.collect::<ort::Result<_>>()?)
         });
         shapes.collect()
+    }
+}
+
+/// What a row is filled with to see the shapes of outputs.
+#[derive(Clone, Copy, Debug)]
+enum Fill {
+    Zeros,
+    Ones,
+    /// 1, 0, -1, 0 and so on; 1 and 0 where there is no -1.
+    Mixed,
+}
+
+impl Fill {
+    fn row(self, inputs: &[TensorPlan]) -> Vec<u8> {
+        let mut row = Vec::new();
+        for plan in inputs {
+            for at in 0..plan.part.len() / plan.info.dtype.bytes() as usize {
+                let number = match (self, at % 4) {
+                    (Self::Zeros, _) | (Self::Mixed, 1 | 3) => 0,
+                    (Self::Mixed, 2) => -1,
+                    (Self::Ones, _) | (Self::Mixed, _) => 1,
+                };
+                plan.info.dtype.push(number, &mut row);
+            }
+        }
+        row
     }
 }
 

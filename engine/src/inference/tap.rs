@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasm_engine_abi::InferenceStatus;
+use wasm_engine_components::ModelNotice;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
 
 use crate::journal::RecordedRow;
@@ -42,10 +43,14 @@ struct Log {
     /// Whether rows are noted.
     recording: bool,
     noted: Vec<RecordedRow>,
+    notices: Vec<ModelNotice>,
     /// What was recorded of the frame that comes next.
-    given: Option<(Vec<RecordedRow>, Inference)>,
+    given: Option<(Recorded, Inference)>,
     difference: Option<RowDifference>,
 }
+
+/// What was recorded of a frame.
+type Recorded = (Vec<RecordedRow>, Vec<ModelNotice>);
 
 impl InferenceLog {
     /// From now on, rows are noted.
@@ -53,21 +58,22 @@ impl InferenceLog {
         self.lock().recording = true;
     }
 
-    /// The rows that were noted since the last call.
-    pub fn take(&self) -> Vec<RecordedRow> {
-        std::mem::take(&mut self.lock().noted)
+    /// The rows and notices that were noted since the last call.
+    pub fn take(&self) -> (Vec<RecordedRow>, Vec<ModelNotice>) {
+        let mut log = self.lock();
+        (std::mem::take(&mut log.noted), std::mem::take(&mut log.notices))
     }
 
     /// What was recorded of the next frame.
-    pub fn give(&self, rows: Vec<RecordedRow>, inference: Inference) {
-        self.lock().given = Some((rows, inference));
+    pub fn give(&self, rows: Vec<RecordedRow>, notices: Vec<ModelNotice>, inference: Inference) {
+        self.lock().given = Some(((rows, notices), inference));
     }
 
     /// Ends a frame that was given rows: the first of them that isn't what was recorded, if any.
     pub fn end_frame(&self) -> Option<RowDifference> {
         let mut log = self.lock();
         // A frame that dispatched nothing didn't ask for its rows.
-        if let Some((rows, _)) = log.given.take()
+        if let Some(((rows, _), _)) = log.given.take()
             && let Some(recorded) = rows.into_iter().next()
         {
             log.difference.get_or_insert(RowDifference { row: 0, recorded: Some(recorded), computed: None });
@@ -97,13 +103,23 @@ impl ModelRuntime for InferenceTap {
     fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
         let given = self.log.lock().given.take();
         let difference = match given {
-            Some((recorded, Inference::Recompute)) => {
-                self.models.infer(batches, results);
+            Some(((recorded, notices), Inference::Recompute)) => {
+                // What audits found, and what took too long, is on the record: it is state, and depends on the machine.
+                let unaudited: Vec<_> = batches.iter().map(|batch| ModelBatch { audit: None, ..*batch }).collect();
+                self.models.infer(&unaudited, results);
+                results.notices = notices;
+                for (row, recorded) in results.rows.iter_mut().zip(&recorded) {
+                    if recorded.status == InferenceStatus::TimedOut {
+                        *row = RowResult { status: InferenceStatus::TimedOut, offset: 0, bytes: 0 };
+                    }
+                }
                 compare(&recorded, results)
             }
-            Some((recorded, Inference::Recorded | Inference::RecordedThenComputed)) => {
+            Some(((recorded, notices), Inference::Recorded | Inference::RecordedThenComputed)) => {
                 let asked = batches.iter().map(|batch| batch.rows.len()).sum();
-                give_back(&recorded, asked, results)
+                let difference = give_back(&recorded, asked, results);
+                results.notices = notices;
+                difference
             }
             None => {
                 self.models.infer(batches, results);
@@ -115,6 +131,7 @@ impl ModelRuntime for InferenceTap {
         if log.recording {
             let noted = results.rows.iter().map(|row| noted(results, row));
             log.noted.extend(noted);
+            log.notices.extend_from_slice(&results.notices);
         }
     }
 }
@@ -175,7 +192,7 @@ mod tests {
 
     fn infer(tap: &mut InferenceTap, rows: &[&[u8]]) -> Vec<RecordedRow> {
         let mut results = ModelResults::default();
-        tap.infer(&[ModelBatch { model: ModelId(1), rows }], &mut results);
+        tap.infer(&[ModelBatch::new(ModelId(1), rows)], &mut results);
         results.rows.iter().map(|row| noted(&results, row)).collect()
     }
 
@@ -184,11 +201,11 @@ mod tests {
         let (calls, log) = (Arc::new(Mutex::new(0)), InferenceLog::default());
         let mut tap = InferenceTap::new(Box::new(Echo(Arc::clone(&calls))), log.clone());
         assert_eq!(infer(&mut tap, &[b"a"]), [row(b"a")]);
-        assert!(log.take().is_empty(), "nobody asked for a recording");
+        assert!(log.take().0.is_empty(), "nobody asked for a recording");
         log.record();
         assert_eq!(infer(&mut tap, &[b"a", b"bc"]), [row(b"a"), row(b"bc")]);
-        assert_eq!(log.take(), [row(b"a"), row(b"bc")]);
-        log.give(vec![row(b"x"), row(b"yz")], Inference::Recorded);
+        assert_eq!(log.take(), (vec![row(b"a"), row(b"bc")], vec![]));
+        log.give(vec![row(b"x"), row(b"yz")], vec![], Inference::Recorded);
         assert_eq!(infer(&mut tap, &[b"a", b"bc"]), [row(b"x"), row(b"yz")]);
         assert_eq!((log.end_frame(), *calls.lock().unwrap()), (None, 2));
     }
@@ -197,16 +214,45 @@ mod tests {
     fn rows_that_differ_or_are_missing_are_named() {
         let log = InferenceLog::default();
         let mut tap = InferenceTap::new(Box::new(Echo(Arc::default())), log.clone());
-        log.give(vec![row(b"a"), row(b"b")], Inference::Recompute);
+        log.give(vec![row(b"a"), row(b"b")], vec![], Inference::Recompute);
         infer(&mut tap, &[b"a", b"c"]);
         let differs = RowDifference { row: 1, recorded: Some(row(b"b")), computed: Some(row(b"c")) };
         assert_eq!(log.end_frame(), Some(differs));
-        log.give(vec![row(b"a")], Inference::Recorded);
+        log.give(vec![row(b"a")], vec![], Inference::Recorded);
         let failed = RecordedRow { status: InferenceStatus::Failed, output: Vec::new() };
         assert_eq!(infer(&mut tap, &[b"a", b"b"]), [row(b"a"), failed.clone()]);
         assert_eq!(log.end_frame(), Some(RowDifference { row: 1, recorded: None, computed: Some(failed) }));
-        log.give(vec![row(b"a")], Inference::Recompute);
+        log.give(vec![row(b"a")], vec![], Inference::Recompute);
         let missing = RowDifference { row: 0, recorded: Some(row(b"a")), computed: None };
         assert_eq!((log.end_frame(), log.end_frame()), (Some(missing), None));
+    }
+
+    /// What depends on the machine is taken from the record, also where rows are computed again: which took too long, and what
+    /// audits found.
+    #[test]
+    fn notices_and_rows_that_took_too_long_are_those_of_the_record() {
+        struct Audited;
+        impl ModelRuntime for Audited {
+            fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+                Echo(Arc::default()).infer(batches, results);
+                assert!(batches.iter().all(|batch| batch.audit.is_none()), "nothing is audited again");
+            }
+        }
+        let log = InferenceLog::default();
+        let mut tap = InferenceTap::new(Box::new(Audited), log.clone());
+        log.record();
+        let kind = wasm_engine_components::ModelNoticeKind::AuditFailed;
+        let notice = ModelNotice { model: ModelId(1), kind, rows: 1, reason: "why".into() };
+        let late = RecordedRow { status: InferenceStatus::TimedOut, output: Vec::new() };
+        for inference in [Inference::Recompute, Inference::Recorded] {
+            let recorded = vec![row(b"a"), late.clone()];
+            log.give(recorded.clone(), vec![notice.clone()], inference);
+            let mut results = ModelResults::default();
+            let rows: [&[u8]; 2] = [b"a", b"b"];
+            let batch = ModelBatch { audit: Some(1), ..ModelBatch::new(ModelId(1), &rows) };
+            tap.infer(&[batch], &mut results);
+            assert_eq!(results.notices, std::slice::from_ref(&notice), "{inference:?}");
+            assert_eq!((log.end_frame(), log.take()), (None, (recorded, vec![notice.clone()])), "{inference:?}");
+        }
     }
 }

@@ -76,6 +76,18 @@ impl ElementType {
         }
     }
 
+    /// Appends an element. Types without negative numbers take 1 for -1.
+    pub(crate) fn push(self, number: i8, bytes: &mut Vec<u8>) {
+        match self {
+            Self::F32 => bytes.extend(f32::from(number).to_le_bytes()),
+            Self::F64 => bytes.extend(f64::from(number).to_le_bytes()),
+            Self::I64 => bytes.extend(i64::from(number).to_le_bytes()),
+            Self::I32 => bytes.extend(i32::from(number).to_le_bytes()),
+            Self::I8 => bytes.extend(number.to_le_bytes()),
+            Self::U8 | Self::Bool => bytes.push(number.unsigned_abs()),
+        }
+    }
+
     /// Whether each element of `bytes` is a finite number. Integers are.
     pub(crate) fn all_finite(self, bytes: &[u8]) -> bool {
         // An infinity or a NaN has all bits of its exponent set.

@@ -2,12 +2,14 @@
 //! `cargo test --release -p wasm-engine --lib inference::tests -- --ignored --nocapture`.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ort::value::{DynTensor, TensorElementType, TensorRef};
 use wasm_engine_components::ModelId;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime as _};
 
+use super::session::TimeLimits;
+use super::watchdog::Deadline;
 use super::{OnnxRuntime, runtime, session};
 use crate::scenario::ModelEntry;
 
@@ -36,11 +38,16 @@ fn digits_next_to_a_raw_loop() {
         latency_frames: 1,
         refuse_non_finite: true,
         dims: vec![],
+        run_ms_max: 60_000,
+        load_ms_max: 600_000,
     };
     let start = Instant::now();
     let (mut engine, infos) = OnnxRuntime::load(&[entry], &mut |line| eprintln!("{line}")).unwrap();
     println!("{}\nloaded and probed in {:?}", infos[0], start.elapsed());
-    let mut raw = session::open(runtime::start(&mut |_| ()).unwrap(), &std::fs::read(path).unwrap(), &[]).unwrap();
+    let mut raw = {
+        let time = TimeLimits { load: Deadline::after(Duration::from_secs(60)), run: Duration::from_secs(60) };
+        session::open(runtime::start(&mut |_| ()).unwrap(), &std::fs::read(path).unwrap(), &[], time).unwrap()
+    };
     println!("rows   engine us/call  rows/s      raw us/call  raw bound us/call");
     for rows in [1_usize, 33, 64, 1024] {
         let images: Vec<Vec<u8>> =
@@ -48,7 +55,7 @@ fn digits_next_to_a_raw_loop() {
         let views: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
         let calls = 4_000 / (rows + 20) + 1;
         let mut results = ModelResults::default();
-        let batches = [ModelBatch { model: ModelId(1), rows: &views }];
+        let batches = [ModelBatch::new(ModelId(1), &views)];
         let ours = best_us(calls, || engine.infer(&batches, &mut results));
         let flat: Vec<i8> = images.concat().into_iter().map(u8::cast_signed).collect();
         let copied = best_us(calls, || {

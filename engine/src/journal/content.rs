@@ -11,13 +11,14 @@
 //! | if there are native components: which digests differ, bit `n % 8` of byte `n / 8` for component `n` | 1 for 8 |
 //! | those digests, in order | 16 each |
 //! | with flag `INFERENCE`: how many rows there are, then of each its status, the length of its output, the output | varints and bytes |
+//! | with flag `NOTICES`: how many notices of models there are, then of each the model, the kind, the number of rows, the length of the reason, the reason | varints and bytes |
 //! | with flag `COUNTS`: how many lines of events were given to the frame, and how many were left out | varints |
 //! | with flag `INPUTS`: the inputs, as postcard writes them | to the end |
 //!
 //! In a frame with flag `KEY`, the frame before counts as all zeros without native components.
 
 use wasm_engine_abi::InferenceStatus;
-use wasm_engine_components::{Digest, FrameInputs, Lane, Lanes};
+use wasm_engine_components::{Digest, FrameInputs, Lane, Lanes, ModelId, ModelNotice, ModelNoticeKind};
 
 use super::{JournalFrame, RecordedRow};
 use crate::events::EventCounts;
@@ -27,7 +28,8 @@ const NAMES: u8 = 2;
 const COUNTS: u8 = 4;
 const INFERENCE: u8 = 8;
 const INPUTS: u8 = 16;
-const FLAGS: u8 = KEY | NAMES | COUNTS | INFERENCE | INPUTS;
+const NOTICES: u8 = 32;
+const FLAGS: u8 = KEY | NAMES | COUNTS | INFERENCE | INPUTS | NOTICES;
 
 // The mask of lanes is a number of 64 bits.
 const _: () = assert!(Lane::COUNT <= 64);
@@ -66,6 +68,7 @@ pub(super) fn encode(
             | flag(!same_names, NAMES)
             | flag(counted, COUNTS)
             | flag(!frame.inference.is_empty(), INFERENCE)
+            | flag(!frame.notices.is_empty(), NOTICES)
             | flag(inputs, INPUTS),
     );
     put_digest(out, frame.digest);
@@ -82,6 +85,15 @@ pub(super) fn encode(
         for row in &frame.inference {
             put_number(out, row.status as u64);
             put_bytes(out, &row.output);
+        }
+    }
+    if !frame.notices.is_empty() {
+        put_number(out, frame.notices.len() as u64);
+        for notice in &frame.notices {
+            put_number(out, notice.model.0);
+            put_number(out, notice.kind as u64);
+            put_number(out, notice.rows.into());
+            put_bytes(out, notice.reason.as_bytes());
         }
     }
     if counted {
@@ -134,6 +146,11 @@ pub(super) fn decode(payload: &[u8], before: &mut Before) -> Result<(JournalFram
     if flags & INFERENCE != 0 {
         for _ in 0..rest.number()? {
             frame.inference.push(rest.row()?);
+        }
+    }
+    if flags & NOTICES != 0 {
+        for _ in 0..rest.number()? {
+            frame.notices.push(rest.notice()?);
         }
     }
     if flags & COUNTS != 0 {
@@ -192,9 +209,7 @@ impl<'a> Rest<'a> {
         let mut native = if names { Vec::new() } else { before.to_vec() };
         if names {
             for _ in 0..self.number()? {
-                let length = self.number()?;
-                let name = std::str::from_utf8(self.bytes(length)?).map_err(|_| "has a name that isn't text")?;
-                native.push((name.to_owned(), Digest(0)));
+                native.push((self.text("has a name that isn't text")?, Digest(0)));
             }
         }
         let mask = self.bytes(native.len().div_ceil(8) as u64)?;
@@ -204,6 +219,19 @@ impl<'a> Rest<'a> {
             }
         }
         Ok(native)
+    }
+
+    fn text(&mut self, misfit: Misfit) -> Result<String, Misfit> {
+        let length = self.number()?;
+        Ok(std::str::from_utf8(self.bytes(length)?).map_err(|_| misfit)?.to_owned())
+    }
+
+    fn notice(&mut self) -> Result<ModelNotice, Misfit> {
+        let (model, kind, rows) = (ModelId(self.number()?), self.number()?, self.number()?);
+        let kind = ModelNoticeKind::ALL.into_iter().find(|one| *one as u64 == kind);
+        let kind = kind.ok_or("has a kind of notice of a model that isn't known")?;
+        let rows = u32::try_from(rows).map_err(|_| "has a notice of more rows than there can be")?;
+        Ok(ModelNotice { model, kind, rows, reason: self.text("has a reason that isn't text")? })
     }
 
     fn row(&mut self) -> Result<RecordedRow, Misfit> {

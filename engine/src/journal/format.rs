@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The version of the journal's format.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The first bytes of every segment. Magic and version stay where they are in every version to come.
 pub(super) const MAGIC: [u8; 8] = *b"WEJOURNL";

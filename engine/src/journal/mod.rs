@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::limits::JOURNAL_SEGMENT_BYTES_MAX;
-use wasm_engine_components::{Digest, FrameInputs, Lanes};
+use wasm_engine_components::{Digest, FrameInputs, Lanes, ModelNotice};
 
 use crate::events::EventCounts;
 
@@ -48,6 +48,8 @@ pub struct JournalFrame {
     pub counts: EventCounts,
     /// What models answered to the rows that were dispatched in this frame, in the order of the dispatch.
     pub inference: Vec<RecordedRow>,
+    /// What was told of models beside that, sorted by model and kind.
+    pub notices: Vec<ModelNotice>,
     /// The digest at the frame's end.
     pub digest: Digest,
     /// Its lanes.

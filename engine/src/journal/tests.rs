@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use wasm_engine_abi::InferenceStatus;
-use wasm_engine_components::{Action, Digest, GroupId, Lane};
+use wasm_engine_components::{Action, Digest, GroupId, Lane, ModelId, ModelNotice, ModelNoticeKind};
 
 use super::content::{self, Before};
 use super::format::{
@@ -117,6 +117,8 @@ fn full() -> JournalFrame {
     frame.native = (0..9).map(|n| (format!("component {n}"), Digest(n))).collect();
     frame.counts = EventCounts { delivered: 300, disabled: 1, late: 0 };
     frame.inference = vec![RecordedRow { status: InferenceStatus::Failed, output: vec![1; 200] }];
+    let kind = ModelNoticeKind::AuditFailed;
+    frame.notices = vec![ModelNotice { model: ModelId(u64::MAX), kind, rows: 300, reason: "why".into() }];
     frame.inputs.commands = vec![Action::Spawn { group: GroupId(1), kind: 2, payload: vec![3; 40] }];
     frame
 }

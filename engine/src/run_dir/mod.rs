@@ -10,6 +10,7 @@
 //! | `frames.jsonl` | a line for each frame: digest, counts, lanes |
 //! | `faults.jsonl`, `logs.jsonl`, `outputs.jsonl` | a line for each fault, log line and named output |
 //! | `swaps.jsonl` | a line for each swap |
+//! | `models.jsonl` | a line for each frame and model in which rows failed or took too long, or an audit failed |
 //! | `summary.json` | the summary; it is there only once the run has ended |
 //! | `lock` | nothing that counts: who uses the folder holds a lock on it ([`RunLock`]) |
 //!

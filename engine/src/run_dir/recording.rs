@@ -223,8 +223,8 @@ impl FrameSink for Recording {
         let is_busy = self.run_dir.is_busy();
         let next = record.frame + 1;
         let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(next, is_busy));
-        let ((inputs, counts), inference) = (self.take_inputs(), simulation.inference().take());
-        self.run_dir.append(Entry { inputs, counts, inference, record, journaled: false })?;
+        let ((inputs, counts), (inference, notices)) = (self.take_inputs(), simulation.inference().take());
+        self.run_dir.append(Entry { inputs, counts, inference, notices, record, journaled: false })?;
         if is_due {
             return self.take_snapshot(simulation);
         }

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use wasm_engine_components::{
-    AgentFault, AgentId, Digest, FrameCounts, FrameRecord, GroupId, Lane, Lanes, LogLine, ModelId, NamedOutput,
-    OutputValue, Swap, SwapOutcome, SwapRecord,
+    AgentFault, AgentId, Digest, FrameCounts, FrameRecord, GroupId, Lane, Lanes, LogLine, ModelId, ModelNotice,
+    NamedOutput, OutputValue, Swap, SwapOutcome, SwapRecord,
 };
 
 use crate::scenario::{Scenario, agent_in_group};
@@ -96,6 +96,23 @@ impl<'a> LogRow<'a> {
             _ => "debug",
         };
         Self { frame, agent: names.of(line.agent), level, text: &line.text }
+    }
+}
+
+/// A line of `models.jsonl`.
+#[derive(Serialize)]
+pub(super) struct ModelRow<'a> {
+    frame: u64,
+    model: &'a str,
+    kind: &'static str,
+    rows: u32,
+    reason: &'a str,
+}
+
+impl<'a> ModelRow<'a> {
+    pub fn new(frame: u64, notice: &'a ModelNotice, names: &'a AgentNames) -> Self {
+        let (model, kind) = (names.of_model(notice.model), notice.kind.name());
+        Self { frame, model, kind, rows: notice.rows, reason: &notice.reason }
     }
 }
 

@@ -1,10 +1,10 @@
-//! The tables of a run directory: a line for each frame, fault, log line, named output and swap.
+//! The tables of a run directory: a line for each frame, fault, log line, named output, swap and notice of a model.
 
 use std::path::Path;
 
 use wasm_engine_components::FrameRecord;
 
-use super::rows::{AgentNames, FaultRow, FrameRow, LogRow, OutputRow, SwapRow};
+use super::rows::{AgentNames, FaultRow, FrameRow, LogRow, ModelRow, OutputRow, SwapRow};
 use super::table::{Table, TablePosition};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
@@ -13,7 +13,7 @@ use crate::scenario::Scenario;
 pub(super) const FRAMES: &str = "frames.jsonl";
 
 /// The names of the files, in the order of [`Tables::tables`].
-const NAMES: [&str; 5] = [FRAMES, "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl"];
+const NAMES: [&str; 6] = [FRAMES, "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl", "models.jsonl"];
 
 /// How far each table was written, in the order of [`NAMES`].
 pub(super) type TablePositions = [TablePosition; NAMES.len()];
@@ -36,19 +36,20 @@ impl Tables {
     }
 
     fn each(scenario: &Scenario, make: impl Fn(usize) -> Result<Table, Problem>) -> Result<Self, Problem> {
-        let tables = [make(0)?, make(1)?, make(2)?, make(3)?, make(4)?];
+        let tables = [make(0)?, make(1)?, make(2)?, make(3)?, make(4)?, make(5)?];
         Ok(Self { names: AgentNames::new(scenario), tables })
     }
 
     /// Adds the lines of a frame.
     pub fn append(&mut self, record: &FrameRecord) -> Result<(), RunError> {
-        let Self { names, tables: [frames, faults, logs, outputs, swaps] } = self;
+        let Self { names, tables: [frames, faults, logs, outputs, swaps, models] } = self;
         let frame = record.frame;
         frames.row(&FrameRow::new(record))?;
         record.faults.iter().try_for_each(|fault| faults.row(&FaultRow::new(frame, fault, names)))?;
         record.logs.iter().try_for_each(|log| logs.row(&LogRow::new(frame, log, names)))?;
         record.outputs.iter().try_for_each(|output| outputs.row(&OutputRow::new(frame, output, names)))?;
-        record.swaps.iter().try_for_each(|swap| swaps.row(&SwapRow::new(frame, swap, names)))
+        record.swaps.iter().try_for_each(|swap| swaps.row(&SwapRow::new(frame, swap, names)))?;
+        record.model_notices.iter().try_for_each(|notice| models.row(&ModelRow::new(frame, notice, names)))
     }
 
     /// Writes what is buffered, and waits until it is on the disk.
@@ -58,6 +59,6 @@ impl Tables {
 
     /// How far they were written.
     pub fn positions(&self) -> TablePositions {
-        [0, 1, 2, 3, 4].map(|at: usize| self.tables[at].position())
+        [0, 1, 2, 3, 4, 5].map(|at: usize| self.tables[at].position())
     }
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use wasm_engine_components::{Digest, FrameInputs, FrameRecord};
+use wasm_engine_components::{Digest, FrameInputs, FrameRecord, ModelNotice};
 
 use super::gate::Pass;
 use super::table::failed;
@@ -38,6 +38,8 @@ pub struct Entry {
     pub counts: EventCounts,
     /// What models gave in it, in the order of the dispatch.
     pub inference: Vec<RecordedRow>,
+    /// What was told of models beside that.
+    pub notices: Vec<ModelNotice>,
     /// What came out of it.
     pub record: FrameRecord,
     /// Whether the journal has it already: a run that goes on runs some of its frames again.
@@ -151,13 +153,14 @@ impl Writer {
     }
 
     fn append(&mut self, entries: Vec<Entry>) -> Result<(), RunError> {
-        for Entry { inputs, counts, inference, record, journaled } in entries {
+        for Entry { inputs, counts, inference, notices, record, journaled } in entries {
             if let Some(journal) = self.journal.as_mut().filter(|_| !journaled) {
                 let frame = JournalFrame {
                     frame: record.frame,
                     inputs,
                     counts,
                     inference,
+                    notices,
                     digest: record.digest,
                     lanes: record.lanes,
                     native: record.native.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect(),

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use wasm_engine_abi::name_id;
 use wasm_engine_components::limits::{
-    BATCH_ROWS_MAX, LATENCY_FRAMES_MAX, MODEL_DIM_MAX, MODELS_MAX, NAME_BYTES_MAX, TOPICS_MAX,
+    BATCH_ROWS_MAX, LATENCY_FRAMES_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_MS_MAX, MODEL_RUN_MS_DEFAULT,
+    MODELS_MAX, NAME_BYTES_MAX, TOPICS_MAX,
 };
 use wasm_engine_components::{ModelId, TopicId};
 
@@ -40,7 +41,16 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
         let path = top.path(&format!("models.{}", path_key(&entry.key)));
         check_name(cx, &entry.key, entry.at, &path);
         let id = unique_id(cx, &mut ids, &entry.key, entry.at, &path);
-        let known = ["path", "sha256", "batch_rows_max", "latency_frames", "refuse_non_finite", "dims"];
+        let known = [
+            "path",
+            "sha256",
+            "batch_rows_max",
+            "latency_frames",
+            "refuse_non_finite",
+            "dims",
+            "run_ms_max",
+            "load_ms_max",
+        ];
         let Some(fields) = Fields::open(cx, &entry.node, &path, &known) else { continue };
         fields.need(cx, "path", "name the .onnx file");
         let mut dims = Vec::new();
@@ -58,6 +68,8 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
             latency_frames: fields.integer_u32(cx, "latency_frames", 1..=LATENCY_FRAMES_MAX, 1),
             refuse_non_finite: fields.boolean(cx, "refuse_non_finite", true),
             dims,
+            run_ms_max: fields.integer_u32(cx, "run_ms_max", 1..=MODEL_MS_MAX, MODEL_RUN_MS_DEFAULT),
+            load_ms_max: fields.integer_u32(cx, "load_ms_max", 1..=MODEL_MS_MAX, MODEL_LOAD_MS_DEFAULT),
         });
     }
     models

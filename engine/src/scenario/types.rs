@@ -105,6 +105,10 @@ pub struct ModelEntry {
     pub refuse_non_finite: bool,
     /// Sizes of named dynamic dimensions other than the batch, sorted by name.
     pub dims: Vec<(String, u32)>,
+    /// Longest time that one run of the model may take, in milliseconds. Default: a minute.
+    pub run_ms_max: u32,
+    /// Longest time that opening and probing the model may take, in milliseconds. Default: ten minutes.
+    pub load_ms_max: u32,
 }
 
 /// A topic.

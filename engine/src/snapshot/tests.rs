@@ -147,7 +147,7 @@ fn the_place_of_the_damage_is_said() {
         refusal(folder.path(), &bytes)
     };
     assert!(flip(0).contains("it isn't a snapshot"));
-    assert!(flip(8).contains("version 0 of the format, at byte 8, and this engine reads version 1"));
+    assert!(flip(8).contains("version 3 of the format, at byte 8, and this engine reads version 2"));
     assert!(flip(20).contains("its header, at byte 0"));
     assert!(flip(80 + 17).contains("block 0, at byte 80, doesn't have its checksum"), "{}", flip(97));
     assert!(flip(80 + BLOCK_HEADER_BYTES).contains("block 0, at byte 80, doesn't have its checksum"));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Digest, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome};
 
+use super::models::ModelNotices;
 use super::outputs::Outputs;
 use super::{EventSummary, GroupSummary, Named, Summary, SwapSummary, expectations};
 use crate::events::EventCounts;
@@ -21,6 +22,7 @@ pub struct Collector {
     groups: Vec<GroupRecord>,
     outputs: Outputs,
     swaps: SwapSummary,
+    models: ModelNotices,
 }
 
 /// What a summary says besides what the frames' records say.
@@ -68,6 +70,7 @@ impl Collector {
         let refused = record.swaps.iter().filter(|swap| matches!(swap.outcome, SwapOutcome::Refused(_))).count();
         self.swaps.refused += refused as u64;
         self.swaps.done += (record.swaps.len() - refused) as u64;
+        self.models.add(record);
         self.groups.clone_from(&record.groups);
         for output in &record.outputs {
             self.outputs.add(output);
@@ -126,6 +129,7 @@ impl Collector {
                 0 => 0.0,
                 batches => counts.inference_jobs as f64 / batches as f64,
             },
+            models: self.models.summary(scenario),
             digest: self.digest.to_string(),
             groups: self.groups(scenario),
             outputs: self.outputs(scenario),

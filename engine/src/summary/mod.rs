@@ -5,6 +5,7 @@
 
 mod collector;
 mod expectations;
+mod models;
 mod outputs;
 mod text;
 
@@ -13,6 +14,7 @@ use wasm_engine_components::text::Lines;
 
 pub use collector::{Collector, RunFacts};
 pub use expectations::ExpectationResult;
+pub use models::{ModelNoticeSummary, ModelSummary};
 pub use outputs::{Number, OutputSummary, OutputValueSummary};
 
 /// The end of a run. Field names are those of the JSON.
@@ -52,6 +54,8 @@ pub struct Summary {
     pub inference_jobs: u64,
     /// Jobs per batch on average; 0 without any.
     pub inference_rows_per_batch: f64,
+    /// Models of which there is something to tell: rows that failed or took too long, audits that failed.
+    pub models: Named<ModelSummary>,
     /// Digest of the last frame, 32 hexadecimal digits.
     pub digest: String,
     /// Groups that took part, in the order of the scenario.

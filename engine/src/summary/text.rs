@@ -61,6 +61,11 @@ pub(super) fn text(summary: &Summary) -> Lines {
         let rows = summary.inference_rows_per_batch;
         line("inference", format!("{} jobs, {rows:.1} rows per batch", thousands(summary.inference_jobs)));
     }
+    for (name, model) in &summary.models.0 {
+        for sentence in model.sentences() {
+            line("model", format!("{name}: {sentence}"));
+        }
+    }
     let swaps = summary.swaps;
     if swaps.done + swaps.refused > 0 {
         line("swaps", format!("{} done, {} refused", thousands(swaps.done), thousands(swaps.refused)));

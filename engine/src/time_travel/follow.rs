@@ -143,7 +143,7 @@ impl JournalSource {
             }
         }
         self.counts = self.counts.plus(&recorded.counts);
-        self.log.give(recorded.inference.clone(), self.inference);
+        self.log.give(recorded.inference.clone(), recorded.notices.clone(), self.inference);
         *self.expected.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorded);
         Ok(inputs)
     }

@@ -31,6 +31,8 @@ pub fn entry_at(name: &str, path: PathBuf) -> ModelEntry {
         latency_frames: 1,
         refuse_non_finite: true,
         dims: vec![],
+        run_ms_max: 60_000,
+        load_ms_max: 600_000,
     }
 }
 
@@ -55,7 +57,7 @@ pub type Outcome = Result<Vec<u8>, InferenceStatus>;
 pub fn run(runtime: &mut OnnxRuntime, info: &ModelInfo, rows: &[Vec<u8>]) -> Vec<Outcome> {
     let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
     let mut results = ModelResults::default();
-    runtime.infer(&[ModelBatch { model: info.id, rows: &rows }], &mut results);
+    runtime.infer(&[ModelBatch::new(info.id, &rows)], &mut results);
     outcomes(&results)
 }
 

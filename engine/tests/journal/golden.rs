@@ -15,7 +15,7 @@ fn golden() -> PathBuf {
 
 #[test]
 fn the_format_is_the_one_that_is_kept() {
-    assert_eq!(FORMAT_VERSION, 2);
+    assert_eq!(FORMAT_VERSION, 3);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let frames = frames(16);
@@ -38,15 +38,17 @@ fn the_format_is_the_one_that_is_kept() {
 fn another_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = files(&golden());
-    files.get_mut("000000.wej").unwrap()[8] = 3;
+    files.get_mut("000000.wej").unwrap()[8] = 4;
     put(folder.path(), &files);
-    // One of a version to come, and one that was written by an earlier engine.
-    for (folder, version) in [(folder.path(), 3), (&golden().with_file_name("journal-v1"), 1)] {
+    // One of a version to come, and those that were written by earlier engines.
+    for (folder, version) in
+        [(folder.path(), 4), (&golden().with_file_name("journal-v1"), 1), (&golden().with_file_name("journal-v2"), 2)]
+    {
         let text = Journal::open(folder, RUN).unwrap_err().to_string();
         assert_eq!(
             text,
             format!(
-                "{}: has the journal format {version} (at byte 8), this engine reads 2; help: use the version of the \
+                "{}: has the journal format {version} (at byte 8), this engine reads 3; help: use the version of the \
                  engine that made this run; `manifest.toml` names it",
                 folder.join("000000.wej").display()
             )

@@ -15,7 +15,8 @@ use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter,
 use wasm_engine::problem::Problem;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lane, ModelId, Order, Swap, TopicId,
+    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lane, ModelId, ModelNotice,
+    ModelNoticeKind, Order, Swap, TopicId,
 };
 
 const RUN: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
@@ -45,6 +46,8 @@ fn frames(count: u64) -> Vec<JournalFrame> {
             if frame % 5 == 2 {
                 let row = |status, output: &[u8]| RecordedRow { status, output: output.to_vec() };
                 one.inference = vec![row(InferenceStatus::Ok, &[frame as u8; 9]), row(InferenceStatus::Failed, &[])];
+                let (model, kind) = (ModelId(frame << 40), ModelNoticeKind::ALL[(frame / 5 % 3) as usize]);
+                one.notices = vec![ModelNotice { model, kind, rows: 1, reason: "no reason".to_owned() }];
             }
             if frame % 5 == 3 {
                 one.inputs = inputs(frame);

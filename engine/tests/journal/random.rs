@@ -6,7 +6,8 @@ use wasm_engine::events::EventCounts;
 use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter, RecordedRow};
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, Order, TopicId,
+    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, ModelId, ModelNotice,
+    ModelNoticeKind, Order, TopicId,
 };
 
 use crate::{RUN, SUMMARY, append, files, last_digest, read};
@@ -42,17 +43,20 @@ fn inputs() -> impl Strategy<Value = FrameInputs> {
 fn frame() -> impl Strategy<Value = JournalFrame> {
     let row = (prop::sample::select(InferenceStatus::ALL.to_vec()), vec(any::<u8>(), 0..300))
         .prop_map(|(status, output)| RecordedRow { status, output });
+    let notice = (any::<u64>(), prop::sample::select(ModelNoticeKind::ALL.to_vec()), any::<u32>(), "[a-zé]{0,9}")
+        .prop_map(|(model, kind, rows, reason)| ModelNotice { model: ModelId(model), kind, rows, reason });
     let native = vec((prop::sample::select(vec!["", "a", "é", "a longer name"]), digest()), 0..4)
         .prop_map(|native| native.into_iter().map(|(name, digest)| (name.to_owned(), digest)).collect());
     let inputs = prop_oneof![3 => Just(FrameInputs::default()), 1 => inputs()];
     let counts = (prop_oneof![2 => Just(0), 1 => any::<u64>()], prop_oneof![2 => Just(0), 1 => 0..9_u64])
         .prop_map(|(delivered, disabled)| EventCounts { delivered, disabled, late: 0 });
     let lanes = prop::array::uniform16(digest()).prop_map(Lanes);
-    (inputs, vec(row, 0..3), digest(), lanes, native, counts).prop_map(
-        |(inputs, inference, digest, lanes, native, counts)| JournalFrame {
+    (inputs, vec(row, 0..3), vec(notice, 0..2), digest(), lanes, native, counts).prop_map(
+        |(inputs, inference, notices, digest, lanes, native, counts)| JournalFrame {
             frame: 0,
             inputs,
             inference,
+            notices,
             digest,
             lanes,
             native,

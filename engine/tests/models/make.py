@@ -198,3 +198,39 @@ for tensor in outside.graph.initializer:
     external_data_helper.set_external_data(tensor, location="weights.bin", offset=0, length=len(tensor.raw_data))
     tensor.ClearField("raw_data")
 (HERE / "external.onnx").write_bytes(outside.SerializeToString(deterministic=True))
+
+# What may never end, or take all memory: a loop whose trip count is an input, and a tensor whose size is one.
+body = helper.make_graph(
+    [node("Mul", "in factor", "out"), node("Identity", "go", "on")],
+    "body",
+    [info("at", T.INT64, []), info("go", T.BOOL, []), info("in", T.FLOAT, ["batch", 4])],
+    [info("on", T.BOOL, []), info("out", T.FLOAT, ["batch", 4])],
+    [constant("factor", 1.5)],
+)
+model(
+    "loop",
+    [node("ReduceMax", "times", "most", keepdims=0), helper.make_node("Loop", ["most", "", "x"], ["y"], body=body)],
+    [info("x", T.FLOAT, ["batch", 4]), info("times", T.INT64, ["batch", 1])],
+    [info("y", T.FLOAT, ["batch", 4])],
+)
+model(
+    "bomb",
+    [
+        node("ReduceMax", "size", "most", keepdims=0),
+        node("Unsqueeze", "most zero", "shape"),
+        node("ConstantOfShape", "shape", "huge"),
+        node("ReduceSum", "huge", "sum", keepdims=0),
+        node("Add", "x sum", "y"),
+    ],
+    [info("x", T.FLOAT, ["batch", 1]), info("size", T.INT64, ["batch", 1])],
+    [info("y", T.FLOAT, ["batch", 1])],
+    [constant("zero", [0], np.int64)],
+)
+
+# An output whose shape follows from what the input holds.
+model(
+    "nonzero",
+    [node("Relu", "x", "positive"), helper.make_node("NonZero", ["positive"], ["y"], name="count")],
+    [info("x", T.FLOAT, [8])],
+    [info("y", T.INT64, [1, "k"])],
+)

@@ -52,6 +52,7 @@ pub(super) const PARTS: &[Part] = &[
     part("GroupCounters", Lane::Groups, EntityKind::Group, agents::save_counters, agents::load_counters),
     part("CurrentModules", Lane::Groups, EntityKind::Group, work::save_modules, work::load_modules),
     part("ModelAnswers", Lane::Inference, EntityKind::Model, work::save_answers, work::load_answers),
+    part("ModelsAlone", Lane::Inference, EntityKind::Model, work::save_alone, work::load_alone),
     part("NextJob", Lane::Inference, EntityKind::World, work::save_next_job, work::load_next_job),
     part("InferenceJob", Lane::Inference, EntityKind::Job, work::save_jobs, work::load_jobs),
     part("JobData", Lane::Inference, EntityKind::Job, work::save_job_data, work::load_job_data),

@@ -58,6 +58,26 @@ pub(super) fn load_answers(loading: &mut Loading<'_>, section: &Section) -> Resu
     Ok(())
 }
 
+/// Models that failed an audit. That they are here says all.
+pub(super) fn save_alone(saving: &mut Saving<'_>, section: &mut Section) {
+    for model in &saving.world.resource::<Models>().alone {
+        section.push(model.0, |_| {});
+    }
+}
+
+pub(super) fn load_alone(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+    let mut models = loading.world.resource_mut::<Models>();
+    for entry in section.items() {
+        let model = ModelId(entry.id);
+        entry.read(|value| value.rest().is_empty().then_some(()))?;
+        if models.loaded(model).is_none() {
+            return Err(entry.unfit("the scenario lacks it, and it failed an audit"));
+        }
+        models.alone.insert(model);
+    }
+    Ok(())
+}
+
 pub(super) fn save_next_job(saving: &mut Saving<'_>, section: &mut Section) {
     let next = saving.world.resource::<NextJob>().0;
     section.push(0, |bytes| bytes.extend_from_slice(&next.to_le_bytes()));

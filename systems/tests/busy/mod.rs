@@ -21,7 +21,7 @@ use wasm_engine_systems::{
     SimulationPlugin, populate, run_frame,
 };
 
-use crate::table::{Call, Doubler, Table, group};
+use crate::table::{Call, Suspect, Table, group};
 
 pub const MAP: RegionId = RegionId(71);
 pub const SKY: RegionId = RegionId(72);
@@ -174,7 +174,7 @@ pub fn app_after(population: Population, chunk_agents: usize, before: impl FnOnc
     app.add_plugins(SimulationPlugin);
     before(&mut app);
     app.insert_resource(AgentPort(Box::new(Table { chunk_agents, limits: GroupLimits::DEFAULT, step })));
-    app.insert_resource(ModelPort(Box::new(Doubler::default())));
+    app.insert_resource(ModelPort(Box::new(Suspect::default())));
     let file = |name: &str| SwapFile { name: name.into(), sha256: [name.len() as u8; 32] };
     let swaps = [module_swap(), model_swap(SIBYL), model_swap(ORACLE)];
     app.insert_resource(SwapCatalog {

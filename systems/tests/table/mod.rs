@@ -4,7 +4,9 @@
 
 use bevy_app::App;
 use wasm_engine_abi::{CallKind, Capabilities, InferenceStatus, MessageHeader, Op, OutboxHeader};
-use wasm_engine_components::{AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, OverflowPolicy};
+use wasm_engine_components::{
+    AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, ModelNoticeKind, OverflowPolicy,
+};
 use wasm_engine_systems::outbox::{Outbox, OutboxRules};
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, SharedRegion,
@@ -121,6 +123,19 @@ impl ModelRuntime for Doubler {
                 results.bytes.extend(row.iter().map(|byte| byte * 2));
                 results.rows.push(RowResult { status: InferenceStatus::Ok, offset, bytes: row.len() });
             }
+        }
+    }
+}
+
+/// A model that fails an audit whenever its rows share a run.
+#[derive(Clone, Default)]
+pub struct Suspect(pub Doubler);
+
+impl ModelRuntime for Suspect {
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        self.0.infer(batches, results);
+        for batch in batches.iter().filter(|batch| !batch.alone) {
+            results.notice(batch.model, ModelNoticeKind::AuditFailed, 1, || "it is suspect".to_owned());
         }
     }
 }

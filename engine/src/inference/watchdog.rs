@@ -1,0 +1,250 @@
+//! Ends what takes ONNX Runtime too long. One thread for the process sleeps until the earliest deadline; loads and runs are
+//! registered with it while they last. Called by [`super::session`] and [`super::binding`].
+//!
+//! ONNX Runtime looks between two operators whether it is to end. So a loop of any length ends at once, but a single operator
+//! that takes long, say the product of two huge matrices, ends only when it is done.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use ort::session::RunOptions;
+use ort::session::builder::LoadCanceler;
+use wasm_engine_components::limits::MODEL_REASON_BYTES_MAX;
+
+/// Why ONNX Runtime gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Halt {
+    /// It took too long.
+    #[error("it took longer than {} ms", .0.as_millis())]
+    TimedOut(Duration),
+    /// ONNX Runtime says why. The text is bounded, and on one line.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<ort::Error> for Halt {
+    fn from(error: ort::Error) -> Self {
+        Self::Failed(bounded(error.message()))
+    }
+}
+
+/// A text of ONNX Runtime's on one line, cut to what is kept of it.
+pub(crate) fn bounded(text: &str) -> String {
+    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.retain(|character| !character.is_control());
+    if line.len() > MODEL_REASON_BYTES_MAX {
+        let end = line.floor_char_boundary(MODEL_REASON_BYTES_MAX - "…".len());
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+/// Work of ONNX Runtime's that another thread can end.
+pub(crate) enum Work {
+    /// A run.
+    Run(Arc<RunOptions>),
+    /// The opening of a session.
+    Load(LoadCanceler),
+}
+
+impl Work {
+    fn end(&self) {
+        // It fails only for what isn't there any more.
+        let _ = match self {
+            Self::Run(options) => options.terminate(),
+            Self::Load(canceler) => canceler.cancel(),
+        };
+    }
+}
+
+/// A time by which something must be done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    /// From now on, this long.
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self { at: Instant::now() + limit, limit }
+    }
+
+    /// How long it was from its beginning.
+    pub(crate) const fn limit(self) -> Duration {
+        self.limit
+    }
+
+    /// The earlier one of this and `limit` from now on.
+    pub(crate) fn within(self, limit: Duration) -> Self {
+        let sooner = Self::after(limit);
+        if sooner.at < self.at { sooner } else { self }
+    }
+}
+
+/// The time that a batch has. Each run of it has the limit for itself. Once a run was ended, all runs that follow share another
+/// limit: so a batch ends in time whatever its rows are, and rows that are fast still have their results beside slow ones.
+pub(crate) struct Patience {
+    limit: Duration,
+    rest: Option<Deadline>,
+}
+
+impl Patience {
+    pub(crate) const fn new(limit: Duration) -> Self {
+        Self { limit, rest: None }
+    }
+
+    /// Does a run, if there is time.
+    pub(crate) fn spend(&mut self, run: impl FnOnce(Deadline) -> Result<(), Halt>) -> Result<(), Halt> {
+        let deadline = match self.rest {
+            Some(rest) if Instant::now() >= rest.at => return Err(Halt::TimedOut(self.limit)),
+            Some(rest) => rest,
+            None => Deadline::after(self.limit),
+        };
+        let ran = run(deadline);
+        if matches!(ran, Err(Halt::TimedOut(_))) {
+            self.rest.get_or_insert_with(|| Deadline::after(self.limit));
+        }
+        ran
+    }
+}
+
+/// Does `work` if there is time left, and ends it if it isn't done by the deadline.
+pub(crate) fn until<T>(deadline: Deadline, work: Work, run: impl FnOnce() -> ort::Result<T>) -> Result<T, Halt> {
+    if Instant::now() >= deadline.at {
+        return Err(Halt::TimedOut(deadline.limit));
+    }
+    let watchdog = watchdog();
+    let run_options = match &work {
+        Work::Run(options) => Some(Arc::clone(options)),
+        Work::Load(_) => None,
+    };
+    let id = watchdog.add(deadline.at, work);
+    let done = run();
+    let ended = watchdog.remove(id);
+    if ended && let Some(options) = run_options {
+        // Nobody but the watchdog ends a run, and it doesn't know this one any more.
+        options.unterminate()?;
+    }
+    match (done, ended) {
+        (Ok(done), _) => Ok(done),
+        (Err(_), true) => Err(Halt::TimedOut(deadline.limit)),
+        (Err(error), false) => Err(error.into()),
+    }
+}
+
+struct Entry {
+    id: u64,
+    deadline: Instant,
+    work: Work,
+    ended: bool,
+}
+
+#[derive(Default)]
+struct Watched {
+    /// What goes on now: at most one for each thread.
+    entries: Vec<Entry>,
+    next_id: u64,
+    /// When the thread looks next; `None` while it waits to be woken.
+    looks_at: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Watchdog {
+    watched: Mutex<Watched>,
+    sooner: Condvar,
+}
+
+/// The process's watchdog. Its thread begins with the first call, and is never joined: it holds nothing that needs an end.
+fn watchdog() -> &'static Watchdog {
+    static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
+    static THREAD: OnceLock<bool> = OnceLock::new();
+    let watchdog = WATCHDOG.get_or_init(Watchdog::default);
+    THREAD.get_or_init(|| {
+        let named = std::thread::Builder::new().name("model-watchdog".into());
+        // Without a thread there are no limits of time: that is what a machine without threads can have.
+        named.spawn(|| watchdog.watch()).is_ok()
+    });
+    watchdog
+}
+
+impl Watchdog {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        // Nobody panics while holding it with something half done.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, deadline: Instant, work: Work) -> u64 {
+        let mut watched = self.lock();
+        let id = watched.next_id;
+        watched.next_id += 1;
+        watched.entries.push(Entry { id, deadline, work, ended: false });
+        // A thread that looks soon enough anyway isn't woken: so a run costs no call of the system.
+        if watched.looks_at.is_none_or(|looks_at| looks_at > deadline) {
+            self.sooner.notify_one();
+        }
+        id
+    }
+
+    /// Forgets work that is done. Returns whether it was ended.
+    fn remove(&self, id: u64) -> bool {
+        let mut watched = self.lock();
+        let at = watched.entries.iter().position(|entry| entry.id == id);
+        at.is_some_and(|at| watched.entries.swap_remove(at).ended)
+    }
+
+    fn watch(&self) {
+        let mut watched = self.lock();
+        loop {
+            let now = Instant::now();
+            for entry in watched.entries.iter_mut().filter(|entry| !entry.ended && entry.deadline <= now) {
+                entry.ended = true;
+                entry.work.end();
+            }
+            let waiting = watched.entries.iter().filter(|entry| !entry.ended);
+            watched.looks_at = waiting.map(|entry| entry.deadline).min();
+            watched = match watched.looks_at {
+                None => self.sooner.wait(watched).unwrap_or_else(PoisonError::into_inner),
+                Some(at) => {
+                    let woken = self.sooner.wait_timeout(watched, at.saturating_duration_since(now));
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_bounded_line() {
+        assert_eq!(bounded("a\n  b\t\u{1b}[31mc "), "a b [31mc");
+        let long = bounded(&"ä".repeat(1_000));
+        assert!(long.len() <= MODEL_REASON_BYTES_MAX && long.ends_with('…'), "{long}");
+    }
+
+    #[test]
+    fn a_batch_has_the_limit_once_more_after_it_was_reached() {
+        let limit = Duration::from_millis(20);
+        let mut patience = Patience::new(limit);
+        let slow = |_| {
+            std::thread::sleep(limit);
+            Err(Halt::TimedOut(limit))
+        };
+        assert_eq!(patience.spend(|_| Ok(())), Ok(()));
+        assert_eq!(patience.spend(slow), Err(Halt::TimedOut(limit)));
+        assert_eq!(patience.spend(|_| Err(Halt::Failed("why".into()))), Err(Halt::Failed("why".into())));
+        assert_eq!(patience.spend(slow), Err(Halt::TimedOut(limit)));
+        assert_eq!(patience.spend(|_| panic!("there is no time left")), Err(Halt::TimedOut(limit)));
+    }
+
+    #[test]
+    fn the_earlier_deadline_counts() {
+        let hour = Deadline::after(Duration::from_secs(3_600));
+        assert_eq!(hour.within(Duration::from_millis(5)).limit, Duration::from_millis(5));
+        assert_eq!(hour.within(Duration::from_secs(7_200)).limit, Duration::from_secs(3_600));
+    }
+}

@@ -1,0 +1,115 @@
+//! What is to be told of models: rows that failed or took too long, and audits that failed, each with the first reason.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wasm_engine_components::text::shown;
+use wasm_engine_components::{FrameRecord, ModelId, ModelNoticeKind};
+
+use super::Named;
+use crate::problem::thousands;
+use crate::scenario::Scenario;
+
+/// Sums over the frames, by model and kind.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct ModelNotices(BTreeMap<(ModelId, ModelNoticeKind), ModelNoticeSummary>);
+
+/// One model of which there is something to tell. What didn't occur is left out of the JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ModelSummary {
+    /// The model failed on rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<ModelNoticeSummary>,
+    /// Rows took too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timed_out: Option<ModelNoticeSummary>,
+    /// A row had another result when it was run again without company. From the next frame on, all of the model's rows were run so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_failed: Option<ModelNoticeSummary>,
+}
+
+/// What happened to rows of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelNoticeSummary {
+    /// Number of rows.
+    pub rows: u64,
+    /// Frame in which it happened first.
+    pub first_frame: u64,
+    /// Reason that was given then.
+    pub reason: String,
+}
+
+impl ModelNotices {
+    /// Takes the record of a frame.
+    pub fn add(&mut self, record: &FrameRecord) {
+        for notice in &record.model_notices {
+            let first = || ModelNoticeSummary { rows: 0, first_frame: record.frame, reason: notice.reason.clone() };
+            let sum = self.0.entry((notice.model, notice.kind)).or_insert_with(first);
+            sum.rows += u64::from(notice.rows);
+        }
+    }
+
+    /// The models of which there is something to tell, in the scenario's order.
+    pub fn summary(&self, scenario: &Scenario) -> Named<ModelSummary> {
+        let of = |model, kind| self.0.get(&(model, kind)).cloned();
+        let models = scenario.models.iter().map(|model| {
+            let summary = ModelSummary {
+                failed: of(model.id, ModelNoticeKind::Failed),
+                timed_out: of(model.id, ModelNoticeKind::TimedOut),
+                audit_failed: of(model.id, ModelNoticeKind::AuditFailed),
+            };
+            (model.name.clone(), summary)
+        });
+        Named(models.filter(|(_, summary)| *summary != ModelSummary::default()).collect())
+    }
+}
+
+impl ModelSummary {
+    /// What happened, a sentence for each kind.
+    pub(super) fn sentences(&self) -> impl Iterator<Item = String> + '_ {
+        let failed = self.failed.as_ref().map(|notice| ("rows failed, first", notice));
+        let timed_out = self.timed_out.as_ref().map(|notice| ("rows took too long, first", notice));
+        let audit = self
+            .audit_failed
+            .as_ref()
+            .map(|notice| ("audits failed, so that its rows have no company since then, first", notice));
+        [failed, timed_out, audit].into_iter().flatten().map(|(what, notice)| {
+            let ModelNoticeSummary { rows, first_frame, reason } = notice;
+            format!("{} {what} in frame {}: {}", thousands(rows), thousands(first_frame), shown(reason))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_engine_components::ModelNotice;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_summed_and_the_first_reason_stays() {
+        let mut notices = ModelNotices::default();
+        for (frame, kind, reason) in [
+            (3, ModelNoticeKind::Failed, "first"),
+            (4, ModelNoticeKind::Failed, "second"),
+            (1_500, ModelNoticeKind::AuditFailed, "row 2"),
+        ] {
+            let notice = ModelNotice { model: ModelId(1), kind, rows: 600, reason: reason.to_owned() };
+            notices.add(&FrameRecord { frame, model_notices: vec![notice], ..FrameRecord::default() });
+        }
+        let of = |kind| notices.0.get(&(ModelId(1), kind)).cloned();
+        let summary = ModelSummary {
+            failed: of(ModelNoticeKind::Failed),
+            timed_out: of(ModelNoticeKind::TimedOut),
+            audit_failed: of(ModelNoticeKind::AuditFailed),
+        };
+        let sentences: Vec<String> = summary.sentences().collect();
+        assert_eq!(
+            sentences,
+            [
+                "1,200 rows failed, first in frame 3: first",
+                "600 audits failed, so that its rows have no company since then, first in frame 1,500: row 2",
+            ]
+        );
+    }
+}

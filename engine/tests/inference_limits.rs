@@ -1,0 +1,86 @@
+//! Models that would never end, take all memory, or have outputs of no fixed shape: each is a result with a status and a reason, or
+//! an error when it is loaded.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod inference_common;
+
+use std::time::{Duration, Instant};
+
+use inference_common::{Outcome, entry, f32s, load, outcomes, try_load};
+use wasm_engine::inference::{ModelInfo, OnnxRuntime};
+use wasm_engine::scenario::ModelEntry;
+use wasm_engine_abi::InferenceStatus::{Failed, TimedOut};
+use wasm_engine_components::{ModelNotice, ModelNoticeKind};
+use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime as _};
+
+/// Far more than any of this takes, and far less than a loop of 2^62 rounds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn row(floats: &[f32], integer: i64) -> Vec<u8> {
+    [f32s(floats), integer.to_le_bytes().to_vec()].concat()
+}
+
+fn run(runtime: &mut OnnxRuntime, info: &ModelInfo, rows: &[Vec<u8>]) -> (Vec<Outcome>, Vec<ModelNotice>) {
+    let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+    let mut results = ModelResults::default();
+    runtime.infer(&[ModelBatch::new(info.id, &rows)], &mut results);
+    (outcomes(&results), results.notices)
+}
+
+#[test]
+fn a_loop_that_an_input_counts_is_loaded_and_ended_in_time() {
+    let started = Instant::now();
+    let (mut runtime, info) = load(&ModelEntry { run_ms_max: 300, ..entry("loop") });
+    let short = row(&[1.0, 2.0, 3.0, 4.0], 2);
+    let endless = row(&[1.0; 4], 1 << 62);
+    let expected = Ok(f32s(&[2.25, 4.5, 6.75, 9.0]));
+    // Before, beside and after the one that would never end.
+    let (found, notices) = run(&mut runtime, &info, &[short.clone(), endless.clone(), short.clone()]);
+    assert_eq!(found, [expected.clone(), Err(TimedOut), expected.clone()]);
+    assert_eq!(notices.len(), 1);
+    assert_eq!((notices[0].kind, notices[0].rows), (ModelNoticeKind::TimedOut, 1));
+    assert_eq!(notices[0].reason, "it took longer than 300 ms");
+    assert_eq!(run(&mut runtime, &info, &[short]), (vec![expected], vec![]), "the session is as it was");
+    // However many there are, the batch has its limit twice.
+    let (found, notices) = run(&mut runtime, &info, &vec![endless; 50]);
+    assert_eq!((found, notices[0].rows), (vec![Err(TimedOut); 50], 50));
+    assert!(started.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_tensor_that_takes_all_memory_fails_with_the_reason() {
+    let (mut runtime, info) = load(&entry("bomb"));
+    let (small, huge) = (row(&[1.0], 3), row(&[1.0], 1 << 45));
+    let (found, notices) = run(&mut runtime, &info, &[small.clone(), huge, small]);
+    assert_eq!(found, [Ok(f32s(&[1.0])), Err(Failed), Ok(f32s(&[1.0]))]);
+    assert_eq!((notices.len(), notices[0].kind, notices[0].rows), (1, ModelNoticeKind::Failed, 1));
+    let reason = &notices[0].reason;
+    assert!(reason.contains("ConstantOfShape") && reason.contains("Available memory"), "{reason}");
+    assert!(reason.len() <= 400 && !reason.contains('\n'), "{reason}");
+}
+
+#[test]
+fn an_output_whose_shape_follows_from_the_data_is_refused() {
+    let error = try_load(&[entry("nonzero")]).err().unwrap().to_string();
+    for part in ["the output `y`", "depends on what the inputs hold", "[1, 0] for zeros", "[1, 8] for other numbers"] {
+        assert!(error.contains(part), "{part} isn't in: {error}");
+    }
+}
+
+#[test]
+fn a_model_that_takes_too_long_to_load_is_refused_with_the_limit() {
+    let error = try_load(&[ModelEntry { load_ms_max: 1, ..entry("loop") }]).err().unwrap().to_string();
+    assert!(
+        error.contains("takes more than 1 ms to be opened and probed") && error.contains("`load_ms_max`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_onnx_runtime_cant_take_is_refused_by_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.onnx");
+    std::fs::File::create(&path).unwrap().set_len(5 << 30).unwrap();
+    let error = try_load(&[inference_common::entry_at("huge", path)]).err().unwrap().to_string();
+    assert!(error.contains("has 5368709120 bytes, more than the limit of 2147483647"), "{error}");
+}
