@@ -61,6 +61,10 @@ pub const AUDIT_BATCHES: u64 = 64;
 pub const EVENT_LINE_BYTES_MAX: usize = 16 << 20;
 /// Largest payload of a message or an event, in bytes.
 pub const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
+/// Largest entry of the code cache, in bytes. A module whose code is larger is compiled in each run.
+pub const CODE_CACHE_ENTRY_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of the code cache, beyond which what was used longest ago goes.
+pub const CODE_CACHE_BYTES_MAX: u64 = 1 << 30;
 /// How deep an agent's calls may nest.
 pub const CALL_DEPTH_MAX: u32 = 1_000;
 /// Most locals, parameters and operands (of 8 bytes; a vector counts twice) that one function may have at once.
@@ -129,6 +133,8 @@ const _: () =
 const _: () =
     assert!(PAYLOAD_BYTES_MAX < JOURNAL_RECORD_BYTES_MAX && EVENT_SPAWN_BYTES_MAX < JOURNAL_RECORD_BYTES_MAX as u64);
 const _: () = assert!(JOURNAL_KEYFRAME_FRAMES > 0);
+// The newest entry stays when the others make room for it.
+const _: () = assert!(CODE_CACHE_ENTRY_BYTES_MAX <= CODE_CACHE_BYTES_MAX);
 // A reader's copies, and the table before them, fit into a memory, and 32 bits address them.
 const _: () = assert!(
     GROUP_REGIONS_BYTES_MAX + (REGIONS_MAX as u64 + 1) * (size_of::<RegionView>() as u64 + 8)

@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::interrupt::Interrupt;
 use super::session::{
-    FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SnapshotArgs, ThreadArgs, drive, report, report_not_started,
+    FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SnapshotArgs, drive, report,
+    report_not_started,
 };
 use super::status::Status;
 use super::terminal::say;
@@ -33,7 +34,7 @@ pub(super) struct BranchArgs {
     #[command(flatten)]
     frames: FrameArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    machine: MachineArgs,
     #[command(flatten)]
     snapshots: SnapshotArgs,
     #[command(flatten)]
@@ -53,7 +54,7 @@ fn run(args: &BranchArgs) -> Result<(PathBuf, Outcome), NotStarted> {
     let place = Place::new(Some(&args.out), &run.scenario.name);
     place.check().map_err(RunError::Input)?;
     let interrupt = Interrupt::listen();
-    let traveller = traveller(&run, args.threads.threads(), Inference::Recorded);
+    let traveller = traveller(&run, &args.machine, Inference::Recorded);
     let options = BranchOptions {
         at: args.at,
         set: args.set.clone(),

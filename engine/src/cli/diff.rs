@@ -7,7 +7,7 @@ use serde::Serialize;
 use wasm_engine_components::Lane;
 use wasm_engine_components::text::{Lines, shown_path};
 
-use super::session::{NotStarted, SummaryForm, ThreadArgs, report_not_started};
+use super::session::{MachineArgs, NotStarted, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal::{print, print_json};
 use super::travel::{ComparisonJson, comparison_text, open, traveller, warn};
@@ -26,7 +26,7 @@ pub(super) struct DiffArgs {
     /// Another one
     run_b: PathBuf,
     #[command(flatten)]
-    threads: ThreadArgs,
+    machine: MachineArgs,
     /// How to print what differs: as text, or as one line of JSON
     #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
     summary: SummaryForm,
@@ -65,8 +65,8 @@ pub(super) fn main(args: &DiffArgs) -> Status {
 
 fn run(args: &DiffArgs) -> Result<Status, NotStarted> {
     let (a, b) = (open(&args.run_a, Access::Read)?, open(&args.run_b, Access::Read)?);
-    let threads = args.threads.threads();
-    let (left, right) = (traveller(&a, threads, Inference::Recorded), traveller(&b, threads, Inference::Recorded));
+    let machine = &args.machine;
+    let (left, right) = (traveller(&a, machine, Inference::Recorded), traveller(&b, machine, Inference::Recorded));
     warn(&a.warnings);
     warn(&b.warnings);
     let difference = diff(&left, &right)?;

@@ -11,6 +11,7 @@ use super::machine;
 use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
 use crate::problem::thousands;
+use crate::wasm::{CODE_FOLDER, CacheSurvey, survey_code_cache};
 
 /// The lock file of this build: it names the version of wasmtime, which wasmtime itself doesn't say.
 const LOCK: &str = include_str!("../../../Cargo.lock");
@@ -18,17 +19,28 @@ const LOCK: &str = include_str!("../../../Cargo.lock");
 /// The smallest module: its compilation shows that code can be made and mapped here.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
+/// The check of the cache of compiled modules.
+const CODE_CACHE: &str = "code cache";
+
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
+    /// Check each entry of the cache of compiled modules; one that is damaged is never used
+    #[arg(long)]
+    verify: bool,
+    /// Remove the damaged entries
+    #[arg(long, requires = "verify")]
+    remove_damaged: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     /// Whether a scenario without models can run here.
     ok: bool,
+    /// Whether all that was to be verified is whole.
+    whole: bool,
     checks: Vec<Check>,
 }
 
@@ -60,7 +72,7 @@ impl Check {
 
 /// Runs the command.
 pub(super) fn main(args: &DoctorArgs) -> Status {
-    let report = report();
+    let report = report(args);
     let printed = match args.json {
         true => print_json(&serde_json::to_string(&report).unwrap_or_default()),
         false => print(&text(&report)),
@@ -70,15 +82,15 @@ pub(super) fn main(args: &DoctorArgs) -> Status {
             say_problem(&problem);
             Status::Machine
         }
-        Ok(()) if report.ok => Status::Done,
+        Ok(()) if report.ok && report.whole => Status::Done,
         Ok(()) => Status::Machine,
     }
 }
 
-fn report() -> Report {
+fn report(args: &DoctorArgs) -> Report {
     let wasm = Check::of("webassembly", webassembly(), "this machine can't run compiled WebAssembly");
-    let ok = wasm.ok;
-    let checks = vec![
+    let (ok, mut whole) = (wasm.ok, true);
+    let mut checks = vec![
         Check::there("engine", env!("CARGO_PKG_VERSION")),
         Check::there("system", format!("{} {}, {}", std::env::consts::OS, std::env::consts::ARCH, crate::cpu::class())),
         Check::there("cores", std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string())),
@@ -97,14 +109,23 @@ fn report() -> Report {
             "to build agents in Rust: rustup target add wasm32-unknown-unknown, or agents/toolchain.sh",
         ),
     ];
-    Report { ok, checks }
+    if args.verify {
+        let code = code_cache(args.remove_damaged);
+        whole = code.ok;
+        checks.push(code);
+    }
+    Report { ok, whole, checks }
 }
 
 fn text(report: &Report) -> Lines {
     let name_width = report.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     let mut text = Lines::default();
     for check in &report.checks {
-        let mark = if check.ok { "ok" } else { "missing" };
+        let mark = match (check.ok, check.name) {
+            (true, _) => "ok",
+            (false, CODE_CACHE) => "damaged",
+            (false, _) => "missing",
+        };
         text.line(format_args!("{mark:<8}{:<name_width$}  {}", check.name, check.value));
         if !check.advice.is_empty() {
             text.line(format_args!("{:<8}{:<name_width$}  {}", "", "", check.advice));
@@ -146,6 +167,39 @@ fn cache() -> Result<String, String> {
     }
     let (files, bytes) = folder_size(&path);
     Ok(format!("{shown}, {} files, {} MiB", thousands(files), thousands(bytes >> 20)))
+}
+
+/// Whether the cache of compiled modules holds what was written there.
+fn code_cache(remove: bool) -> Check {
+    let Some(folder) = machine::cache_dir().map(|folder| folder.join(CODE_FOLDER)) else {
+        return Check::of(
+            CODE_CACHE,
+            Err("no home folder".to_owned()),
+            "set HOME: without it, modules are compiled in each run",
+        );
+    };
+    let survey = match survey_code_cache(&folder) {
+        Ok(survey) => survey,
+        Err(why) => {
+            let value = format!("{}: {why}", shown_path(&folder));
+            return Check::of(CODE_CACHE, Err(value), "see docs/CLI.md; until then, modules are compiled in each run");
+        }
+    };
+    let CacheSurvey { whole, outdated, damaged, .. } = &survey;
+    let removed = if remove { damaged.iter().filter(|file| std::fs::remove_file(file).is_ok()).count() } else { 0 };
+    let value = format!(
+        "{}: {} whole, {} of other versions, {} damaged{}",
+        shown_path(&folder),
+        thousands(*whole),
+        thousands(*outdated),
+        thousands(damaged.len() as u64),
+        if remove { format!(", {removed} of them removed") } else { String::new() }
+    );
+    if damaged.len() == removed {
+        return Check::there(CODE_CACHE, value);
+    }
+    let advice = "they aren't used, and are written anew when they are needed; --remove-damaged removes them. Look after the disk";
+    Check::of(CODE_CACHE, Err(value), advice)
 }
 
 /// Number and size of the files under a folder; links aren't followed.
@@ -198,7 +252,7 @@ mod tests {
 
     #[test]
     fn this_machine_can_run_scenarios() {
-        let report = report();
+        let report = report(&DoctorArgs { json: false, verify: false, remove_damaged: false });
         assert!(report.ok);
         assert!(text(&report).as_str().ends_with("\nScenarios can run here.\n"));
     }

@@ -8,7 +8,7 @@ use wasm_engine_components::FrameRecord;
 use wasm_engine_components::text::Lines;
 
 use super::progress::Progress;
-use super::session::{NotStarted, ReportArgs, RunDirArgs, SummaryForm, ThreadArgs, report_not_started};
+use super::session::{MachineArgs, NotStarted, ReportArgs, RunDirArgs, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
 use super::travel::{DivergenceJson, divergence_text, open, traveller, warn};
@@ -29,7 +29,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "F", allow_negative_numbers = true)]
     to: Option<u64>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    machine: MachineArgs,
     /// Take models' results from the recording, which needs no ONNX Runtime, or compute and compare them
     #[arg(long, value_enum, default_value_t = InferenceArg::Recorded)]
     inference: InferenceArg,
@@ -72,7 +72,7 @@ fn run(args: &ReplayArgs) -> Result<Status, NotStarted> {
         InferenceArg::Recorded => Inference::Recorded,
         InferenceArg::Recompute => Inference::Recompute,
     };
-    let traveller = traveller(&run, args.threads.threads(), inference);
+    let traveller = traveller(&run, &args.machine, inference);
     let bar = Progress::new(run.end_frame(), args.report.quiet);
     let (mut bar, mut collector, started) = (bar, Collector::default(), Instant::now());
     let mut progress = |record: &FrameRecord| {

@@ -7,7 +7,7 @@ use wasm_engine_components::text::Lines;
 
 use super::interrupt::Interrupt;
 use super::session::{
-    FrameArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, ThreadArgs, drive, report, report_not_started,
+    FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, drive, report, report_not_started,
 };
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_lines};
@@ -29,7 +29,7 @@ pub(super) struct ResumeArgs {
     #[command(flatten)]
     frames: FrameArgs,
     #[command(flatten)]
-    threads: ThreadArgs,
+    machine: MachineArgs,
     #[command(flatten)]
     report: ReportArgs,
 }
@@ -99,7 +99,7 @@ fn summary_line(run: &OpenRun, checksum: u128) -> Result<String, Problem> {
 
 fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64) -> Result<Outcome, NotStarted> {
     let interrupt = Interrupt::listen();
-    let traveller = traveller(run, args.threads.threads(), Inference::RecordedThenComputed);
+    let traveller = traveller(run, &args.machine, Inference::RecordedThenComputed);
     let Resumed { mut simulation, mut source, mut sink, frames, warnings } =
         resume(&traveller, Arc::clone(&interrupt.flag))?;
     warn(&warnings);

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::interrupt::Interrupt;
 use super::machine;
 use super::session::{
-    FrameArgs, NotStarted, Outcome, ReportArgs, SnapshotArgs, ThreadArgs, drive, report, report_not_started,
+    FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, SnapshotArgs, drive, report, report_not_started,
 };
 use super::status::Status;
 use super::terminal;
@@ -29,7 +29,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     seed: Option<u64>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    machine: MachineArgs,
     /// External events, instead of the scenario's: a JSON-lines file, or `-` for standard input
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -85,12 +85,7 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     place.check().map_err(RunError::Input)?;
     let interrupt = Interrupt::listen();
     let source = events::open(&scenario, Arc::clone(&interrupt.flag)).map_err(RunError::Input)?;
-    let options = SimulationOptions {
-        threads: args.threads.threads(),
-        digest_memories: args.digest == DigestScope::Full,
-        cache_dir: machine::cache_dir(),
-        ..SimulationOptions::default()
-    };
+    let options = SimulationOptions { digest_memories: args.digest == DigestScope::Full, ..args.machine.options() };
     // What is fetched is said aloud, also where `--quiet` was asked for.
     let mut say = |text: &str| terminal::say(text);
     let mut simulation = machine::build(&scenario, &options, &mut say)?;

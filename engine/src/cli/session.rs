@@ -8,6 +8,7 @@ use wasm_engine_components::FrameRecord;
 use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
 
 use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
+use super::machine;
 use super::progress::Progress;
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_problem};
@@ -16,21 +17,29 @@ use crate::frame_loop::{self, FrameSink, FrameSource};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::Recording;
 use crate::scenario::Scenario;
-use crate::simulation::Simulation;
+use crate::simulation::{Simulation, SimulationOptions};
 use crate::summary::{RunFacts, Summary};
 use crate::time_travel::{ResumeSink, Stop};
 
-/// How many threads.
+/// What of the machine is used. None of it changes a result.
 #[derive(Debug, Args)]
-pub(super) struct ThreadArgs {
+pub(super) struct MachineArgs {
     /// Threads that step agents; the result doesn't depend on it [default: all cores]
     #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=i64::from(THREADS_MAX)))]
     threads: Option<u32>,
+    /// Neither read nor write the cache of compiled modules
+    #[arg(long)]
+    no_cache: bool,
 }
 
-impl ThreadArgs {
-    pub fn threads(&self) -> Option<usize> {
-        self.threads.map(|threads| threads as usize)
+impl MachineArgs {
+    /// The options that say the same.
+    pub fn options(&self) -> SimulationOptions {
+        SimulationOptions {
+            threads: self.threads.map(|threads| threads as usize),
+            cache_dir: if self.no_cache { None } else { machine::cache_dir() },
+            ..SimulationOptions::default()
+        }
     }
 }
 

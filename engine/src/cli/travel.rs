@@ -8,14 +8,12 @@ use wasm_engine_components::Lane;
 use wasm_engine_components::text::Lines;
 use wasm_engine_systems::state::{StateDifference, StateEntity};
 
-use super::machine;
-use super::session::NotStarted;
+use super::session::{MachineArgs, NotStarted};
 use super::terminal::say;
 use crate::files::hex;
 use crate::inference::Inference;
 use crate::run_dir::{Access, OpenRun};
 use crate::scenario::Scenario;
-use crate::simulation::SimulationOptions;
 use crate::summary::Named;
 use crate::time_travel::{
     Compared, Comparison, DIFFERENCES_MAX, Divergence, MemoryDifference, MemoryPart, Stop, Traveller,
@@ -37,9 +35,8 @@ pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
 }
 
 /// Travels in a run on this machine.
-pub(super) fn traveller(run: &OpenRun, threads: Option<usize>, inference: Inference) -> Traveller<'_> {
-    let options = SimulationOptions { threads, cache_dir: machine::cache_dir(), ..SimulationOptions::default() };
-    Traveller { run, options, inference, author: &no_plugins }
+pub(super) fn traveller<'a>(run: &'a OpenRun, machine: &MachineArgs, inference: Inference) -> Traveller<'a> {
+    Traveller { run, options: machine.options(), inference, author: &no_plugins }
 }
 
 fn no_plugins(_: &mut App) {}

@@ -22,7 +22,7 @@ use crate::inference::{BatchForm, InferenceError, InferenceLog, InferenceTap, Mo
 use crate::problem::{Problem, RunError};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
-use crate::wasm::{CopyMark, GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
+use crate::wasm::{CODE_FOLDER, CopyMark, GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
 
 pub use kept::{KeptFile, KeptFiles, LostFile};
 pub use state::{RestoreError, SavedState, StateCopy};
@@ -325,12 +325,12 @@ impl Machine {
         let wasm = WasmOptions {
             seed,
             frame_period_us: scenario.frame_period_us,
-            cache_dir: options.cache_dir.as_ref().map(|folder| folder.join("modules")),
+            cache_dir: options.cache_dir.as_ref().map(|folder| folder.join(CODE_FOLDER)),
             regions: regions.clone(),
         };
         let agents = WasmRuntime::load_with_swaps(&wasm, &sources, &programs, &swaps::of_modules(scenario))?;
-        if let Some(problem) = agents.cache_problem() {
-            say(&format!("warning: compiled modules aren't kept for the next run: {problem}"));
+        for problem in agents.cache_problems() {
+            say(&format!("warning: {problem}"));
         }
 
         let Models { runtime, models, files: model_files, onnx_runtime, refused } =

@@ -1,19 +1,15 @@
-//! The third step of a load: the compiler's configuration, which is a part of the determinism contract, and its code cache.
+//! The third step of a load: the compiler's configuration, which is a part of the determinism contract.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use wasm_engine_components::limits::WASM_STACK_BYTES_MAX;
-use wasm_engine_components::text::shown_path;
-use wasmtime::{Cache, CacheConfig, Config, Engine, MemoryCreator, Module, OptLevel, Strategy, WasmFeatures};
+use wasmtime::{Config, Engine, MemoryCreator, Module, OptLevel, Strategy, WasmFeatures};
 
+use super::cache::CodeCache;
 use super::error::{ModuleError, ModuleProblem};
 
-/// The compiler for all modules of a runtime. A cache that can't be used is left out, and why comes along: it only costs time.
-pub(super) fn engine(
-    memory: Arc<dyn MemoryCreator>,
-    cache_dir: Option<&Path>,
-) -> Result<(Engine, Option<String>), ModuleError> {
+/// The compiler for all modules of a runtime.
+pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleError> {
     let mut config = Config::new();
     // Determinism: fuel and not epochs, canonical NaNs. Never Winch: it charges other fuel.
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
@@ -43,32 +39,17 @@ pub(super) fn engine(
     config.signals_based_traps(false);
     // Backtraces cost more than the traps that they explain, and faults are counted by kind.
     config.wasm_backtrace_max_frames(None).generate_address_map(false).native_unwind_info(cfg!(windows));
-    let mut problem = None;
-    if let Some(directory) = cache_dir {
-        match open_cache(directory) {
-            Ok(cache) => {
-                config.cache(Some(cache));
-            }
-            Err(error) => {
-                problem = Some(format!("the code cache {} can't be used: {error}", shown_path(directory)));
-            }
-        }
-    }
-    let engine = Engine::new(&config).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
-    Ok((engine, problem))
+    Engine::new(&config).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })
 }
 
 /// The version of wasmtime that the workspace pins: on it depends what instructions cost in fuel.
 pub(crate) const WASMTIME_VERSION: &str = "48.0";
 
-/// wasmtime's own cache: its key holds the module's bytes, the configuration, the CPU's features and wasmtime's version.
-fn open_cache(directory: &Path) -> wasmtime::Result<Cache> {
-    let mut config = CacheConfig::new();
-    config.with_directory(std::path::absolute(directory)?);
-    Cache::new(config)
-}
-
-/// Compiles an instrumented module, or takes it from the cache.
-pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Module, ModuleProblem> {
-    Module::new(engine, bytes).map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })
+/// Compiles an instrumented module, or takes it from the cache where there is one.
+pub(super) fn compile(engine: &Engine, cache: Option<&CodeCache>, bytes: &[u8]) -> Result<Module, ModuleProblem> {
+    let module = match cache {
+        Some(cache) => cache.compile(engine, bytes),
+        None => Module::new(engine, bytes),
+    };
+    module.map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })
 }

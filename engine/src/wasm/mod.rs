@@ -3,7 +3,7 @@
 //! here is public.
 //!
 //! ```text
-//! load   validate -> instrument -> compile (and cache) -> arena -> shards: instantiate, capture the initial image
+//! load   validate -> instrument -> compile (or code cache) -> arena -> shards: instantiate, capture the initial image
 //! step   step: requests split by shard -> shard: for each agent context and inbox in, call, outbox out -> trap: faults as data
 //! save   capture: the pages of memories that changed, globals -> restore: check everything, then put it in place
 //! ```
@@ -14,6 +14,9 @@
 mod arena;
 mod awake;
 mod bare;
+mod cache;
+mod cache_entry;
+mod cache_survey;
 mod capture;
 mod compile;
 mod copy;
@@ -42,6 +45,8 @@ mod validate;
 mod tests;
 
 pub use bare::BareShard;
+pub use cache::CODE_FOLDER;
+pub use cache_survey::{CacheSurvey, survey_code_cache};
 pub use capture::{BLOCK_PAGES, GuestCapture, InstanceColumns, PageBlock};
 pub(crate) use compile::WASMTIME_VERSION;
 pub use copy::{CopyMark, CopyPreparation, GuestCopy, SpareBlocks};

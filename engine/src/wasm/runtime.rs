@@ -13,6 +13,7 @@ use wasmtime::{Engine, Linker, Module};
 use super::{
     arena::{Arena, SlotCreator, SlotPlan, SlotRange},
     awake::Awake,
+    cache::CodeCache,
     compile::{compile, engine},
     copy::{CopyMark, SpareBlocks},
     error::{ModuleError, ModuleProblem},
@@ -86,7 +87,7 @@ pub struct WasmRuntime {
     pub(super) programs: Vec<Arc<Program>>,
     /// What swaps may put in place, or why they may not.
     pub(super) alternatives: Vec<Alternative>,
-    cache_problem: Option<String>,
+    cache_problems: Vec<String>,
     awake: Awake,
     /// The copy of the guests after which instances are marked that were called. `None` where none goes on from the last one.
     pub(super) copied: Option<CopyMark>,
@@ -151,9 +152,9 @@ impl WasmRuntime {
         self.inboxes.binary_search_by_key(&group, |&(id, _)| id).map_or(0, |at| self.inboxes[at].1)
     }
 
-    /// Why the code cache isn't used, where it was asked for. It costs time at the next load and nothing else.
-    pub fn cache_problem(&self) -> Option<&str> {
-        self.cache_problem.as_deref()
+    /// What was wrong with the code cache, where it was asked for, in sentences without an end. It costs time and nothing else.
+    pub fn cache_problems(&self) -> &[String] {
+        &self.cache_problems
     }
 }
 
@@ -178,10 +179,12 @@ fn load(
     first_problem(&prepared, spare).map_err(blame)?;
     let plans = plan_groups(groups, swaps, &prepared, blame)?;
     let (arena, ranges) = Arena::reserve(&plans.iter().map(|plan| plan.slots).collect::<Vec<_>>())?;
-    let (engine, cache_problem) = engine(Arc::new(SlotCreator), options.cache_dir.as_deref())?;
+    let engine = engine(Arc::new(SlotCreator))?;
+    let cache = options.cache_dir.as_deref().map(|folder| CodeCache::open(folder, &engine)).transpose();
+    let opened = cache.as_ref().ok().and_then(Option::as_ref);
     let compiled = each(&prepared, |prepared| {
         let prepared = prepared.as_ref().map_err(Clone::clone)?;
-        Ok(Compiled { prepared, module: compile(&engine, &prepared.instrumented.bytes)? })
+        Ok(Compiled { prepared, module: compile(&engine, opened, &prepared.instrumented.bytes)? })
     });
     first_problem(&compiled, spare).map_err(blame)?;
     let linker = linker(&engine).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
@@ -205,11 +208,19 @@ fn load(
         inboxes,
         programs,
         alternatives,
-        cache_problem,
+        cache_problems: cache_problems(&cache),
         awake: Awake::new(),
         copied: None,
         spare: SpareBlocks::default(),
     })
+}
+
+/// What a person should know of a cache that was asked for.
+fn cache_problems(cache: &Result<Option<CodeCache>, String>) -> Vec<String> {
+    match cache {
+        Ok(cache) => cache.as_ref().map_or_else(Vec::new, CodeCache::problems),
+        Err(unusable) => vec![format!("compiled modules aren't kept for the next run: {unusable}")],
+    }
 }
 
 /// Does `work` on each item in parallel.

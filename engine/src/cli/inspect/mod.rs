@@ -12,7 +12,7 @@ use serde::Serialize;
 use wasm_engine_components::text::{Lines, shown_path};
 use wasm_engine_components::{AgentId, FrameRecord};
 
-use super::session::{NotStarted, RunDirArgs, SummaryForm, ThreadArgs, report_not_started};
+use super::session::{MachineArgs, NotStarted, RunDirArgs, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal;
 use super::travel::{open, traveller, warn};
@@ -37,7 +37,7 @@ pub(super) struct InspectArgs {
     #[arg(long)]
     messages: bool,
     #[command(flatten)]
-    threads: ThreadArgs,
+    machine: MachineArgs,
     /// How to print it: as text, or as one line of JSON
     #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
     summary: SummaryForm,
@@ -59,7 +59,7 @@ pub(super) fn main(args: &InspectArgs) -> Status {
 fn run(args: &InspectArgs) -> Result<(), NotStarted> {
     let run = open(&args.run.run, Access::Read)?;
     warn(&run.warnings);
-    let traveller = traveller(&run, args.threads.threads(), Inference::Recorded);
+    let traveller = traveller(&run, &args.machine, Inference::Recorded);
     let agent = args.agent.as_deref().map(|name| agent_of(&run.scenario, name)).transpose();
     let agent = agent.map_err(RunError::Input)?;
     let Some(last) = run.last_frame() else {
