@@ -1,17 +1,39 @@
-//! The progress bar: on standard error, where that is a terminal. A frame costs it one look at the clock.
+//! The progress bar, and the line that says what takes long before the first frame: on standard error, where that is a terminal. A frame
+//! costs the bar one look at the clock.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use wasm_engine_components::FrameCounts;
 
 use super::terminal;
+use crate::inference::LoadProgress;
 use crate::problem::thousands;
 
 /// Least time between two updates.
 const UPDATE_PERIOD: Duration = Duration::from_millis(100);
 /// How often a second the terminal is drawn at most.
 const DRAWS_PER_S_MAX: u8 = 10;
+
+/// Shows what takes long before the first frame, where somebody looks.
+pub(super) fn loading(quiet: bool) -> LoadProgress {
+    if quiet || !terminal::is_watched() {
+        return LoadProgress::default();
+    }
+    let line = Mutex::new(None::<ProgressBar>);
+    LoadProgress::new(move |text| {
+        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        match text {
+            Some(text) => line.get_or_insert_with(ProgressBar::new_spinner).set_message(text.to_owned()),
+            None => {
+                if let Some(line) = line.take() {
+                    line.finish_and_clear();
+                }
+            }
+        }
+    })
+}
 
 /// A bar, or nothing where nobody looks.
 pub(super) struct Progress {

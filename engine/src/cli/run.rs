@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::interrupt::Interrupt;
 use super::machine;
+use super::progress;
 use super::session::{
     FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, SnapshotArgs, drive, report, report_not_started,
 };
@@ -85,7 +86,11 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     place.check().map_err(RunError::Input)?;
     let interrupt = Interrupt::listen();
     let source = events::open(&scenario, Arc::clone(&interrupt.flag)).map_err(RunError::Input)?;
-    let options = SimulationOptions { digest_memories: args.digest == DigestScope::Full, ..args.machine.options() };
+    let options = SimulationOptions {
+        digest_memories: args.digest == DigestScope::Full,
+        progress: progress::loading(args.report.quiet),
+        ..args.machine.options()
+    };
     // What is fetched is said aloud, also where `--quiet` was asked for.
     let mut say = |text: &str| terminal::say(text);
     let mut simulation = machine::build(&scenario, &options, &mut say)?;

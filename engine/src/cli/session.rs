@@ -9,7 +9,7 @@ use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
 
 use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
 use super::machine;
-use super::progress::Progress;
+use super::progress::{self, Progress};
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_problem};
 use super::travel;
@@ -38,6 +38,7 @@ impl MachineArgs {
         SimulationOptions {
             threads: self.threads.map(|threads| threads as usize),
             cache_dir: if self.no_cache { None } else { machine::cache_dir() },
+            progress: progress::loading(false),
             ..SimulationOptions::default()
         }
     }

@@ -147,3 +147,67 @@ impl Batcher {
 fn is_ok(result: &RowResult) -> bool {
     result.status == InferenceStatus::Ok
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use wasm_engine_components::ModelId;
+
+    use super::super::runtime;
+    use super::super::session::{self, TimeLimits};
+    use super::*;
+
+    /// A model of the tests, in a form that needn't be the right one for it.
+    fn batcher(name: &str, form: BatchForm) -> Batcher {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name);
+        let minute = Duration::from_secs(60);
+        let time = TimeLimits { load: Deadline::after(minute), run: minute };
+        let runtime = runtime::start(&mut |line| eprintln!("{line}")).unwrap();
+        let model = session::open(runtime, &std::fs::read(path).unwrap(), &[], time).unwrap();
+        Batcher::new(BoundModel::new(model, form, 64))
+    }
+
+    fn run(batcher: &mut Batcher, rows: &[[f32; 2]], alone: bool, audit: Option<u32>) -> (Vec<[f32; 2]>, usize) {
+        let rows: Vec<Vec<u8>> = rows.iter().map(|row| bytemuck::cast_slice(row).to_vec()).collect();
+        let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+        let mut results = ModelResults::default();
+        batcher.run(&ModelBatch { alone, audit, ..ModelBatch::new(ModelId(1), &rows) }, true, &mut results);
+        let outputs = results.rows.iter().map(|row| bytemuck::pod_read_unaligned(results.output(row)));
+        let audits = results.notices.iter().filter(|notice| notice.kind == ModelNoticeKind::AuditFailed);
+        for notice in audits.clone() {
+            assert_eq!(notice.reason, "row 0 of a batch of 3 was run again without the others and had another result");
+        }
+        (outputs.collect(), audits.count())
+    }
+
+    /// The model adds what is above a million in any row to each row. Nobody is to give it a batch; here somebody did.
+    #[test]
+    fn an_audit_finds_that_a_form_is_the_wrong_one_for_a_model() {
+        let mut wrong = batcher("rare.onnx", BatchForm::Any);
+        let plain = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
+        let huge = [[1.0, 2.0], [2e6, 4.0], [5.0, 6.0]];
+        assert_eq!(run(&mut wrong, &plain, false, Some(0)), (plain.to_vec(), 0), "nothing shows");
+        let mixed = vec![[2_000_001.0, 2.0], [4e6, 4.0], [2_000_005.0, 6.0]];
+        assert_eq!(run(&mut wrong, &huge, false, None), (mixed.clone(), 0), "nobody looked");
+        assert_eq!(run(&mut wrong, &huge, false, Some(0)), (mixed, 1));
+        // Without company each row is what it is, and audits find so.
+        let right = vec![[1.0, 2.0], [4e6, 4.0], [5.0, 6.0]];
+        for row in 0..3 {
+            assert_eq!(run(&mut wrong, &huge, true, Some(row)), (right.clone(), 0));
+        }
+        assert_eq!(run(&mut batcher("rare.onnx", BatchForm::Alone), &huge, false, Some(0)), (right, 0));
+    }
+
+    /// A row that comes alone is run again among copies of itself.
+    #[test]
+    fn rows_of_an_invariant_model_pass_their_audits() {
+        let mut good = batcher("rare.onnx", BatchForm::Multiple(4));
+        assert_eq!(run(&mut good, &[[1.0, 2.0]], false, Some(0)), (vec![[1.0, 2.0]], 0));
+        let rows: Vec<[f32; 2]> = (0..64).map(|n| [n as f32, -0.5]).collect();
+        for row in [0, 1, 40, 63, 64] {
+            assert_eq!(run(&mut good, &rows, false, Some(row)), (rows.clone(), 0));
+        }
+    }
+}

@@ -6,8 +6,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How rows share runs of a model. From top to bottom, the forms are ever more restrictive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BatchForm {
     /// Any number of rows share a run. A row's result is what ONNX Runtime gives for it alone.
     Any,
@@ -28,6 +30,18 @@ impl BatchForm {
             (Self::Multiple(rows), Self::Multiple(others)) => Self::Multiple(rows.max(others)),
             _ if self.rank() >= other.rank() => self,
             _ => other,
+        }
+    }
+
+    /// The next form for a model for which this one doesn't hold.
+    pub(crate) const fn safer(self) -> Option<Self> {
+        /// Every vector loop is a whole number of times through, whatever it takes at once.
+        const CANONICAL: u32 = 16;
+        match self {
+            Self::Any => Some(Self::Multiple(CANONICAL)),
+            Self::Multiple(rows) if rows < CANONICAL => Some(Self::Multiple(CANONICAL)),
+            Self::Multiple(_) | Self::Fixed(2..) => Some(Self::Alone),
+            Self::Fixed(_) | Self::Alone => None,
         }
     }
 
@@ -92,6 +106,14 @@ mod tests {
         assert_eq!(Multiple(16).sizes(100), [16, 32, 64]);
         assert_eq!(Multiple(16).sizes(3), [16], "the form holds though the scenario allows fewer rows");
         assert_eq!((Fixed(24).sizes(8), Alone.sizes(64)), (vec![24], vec![1]));
+    }
+
+    #[test]
+    fn each_form_but_the_last_has_a_safer_one() {
+        let forms = std::iter::successors(Some(Any), |form| form.safer());
+        assert_eq!(forms.collect::<Vec<_>>(), [Any, Multiple(16), Alone]);
+        assert_eq!((Multiple(4).safer(), Multiple(32).safer()), (Some(Multiple(16)), Some(Alone)));
+        assert_eq!((Fixed(8).safer(), Fixed(1).safer()), (Some(Alone), None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! registry ── load ──> session ── layout      a file, checked by hash, becomes a session and the plan of a row
-//!    │         └─────> admission ──┐          may rows share a run?
+//!    │         └─────> admission ──┐          may rows share a run? ── verdicts (kept from run to run)
 //!    └─ infer ─> batch ──────> binding        rows into buffers, one run, outputs out ── tensor
 //! runtime ── library (pin, fetch), memory     the process's one ONNX Runtime, found or fetched
 //! watchdog                                    ends loads and runs that take too long
@@ -22,6 +22,7 @@ mod graph;
 mod layout;
 mod library;
 mod memory;
+mod progress;
 mod registry;
 mod runtime;
 mod session;
@@ -29,6 +30,7 @@ mod tap;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod watchdog;
 
 pub use error::{InferenceError, ModelProblem};
@@ -38,7 +40,8 @@ pub use library::{
     Attempt, CACHE_VARIABLE, LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_VERSION, OVERRIDE_VARIABLE,
     ResolvedLibrary, cache_folder, resolve,
 };
-pub use registry::{ModelInfo, NoModels, OnnxRuntime};
+pub use progress::LoadProgress;
+pub use registry::{ModelInfo, ModelLoadOptions, NoModels, OnnxRuntime};
 pub use runtime::{LibraryStatus, LoadedLibrary, probe};
 pub use tap::{Inference, InferenceLog, RowDifference};
 pub use tensor::ElementType;

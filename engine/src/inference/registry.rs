@@ -3,23 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rayon::prelude::*;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::ModelId;
 use wasm_engine_components::limits::MODEL_BYTES_MAX;
+use wasm_engine_components::text::shown;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
 
-use super::admission::{self, Verdict};
+use super::admission;
 use super::batch::Batcher;
 use super::binding::BoundModel;
 use super::error::{InferenceError, ModelProblem};
 use super::form::BatchForm;
 use super::graph::{self, ModelGraph};
 use super::layout::{Slots, TensorInfo};
+use super::progress::LoadProgress;
 use super::runtime::{self, Runtime};
 use super::session::{self, TimeLimits};
+use super::verdicts::{Kept, VerdictKey, Verdicts};
 use super::watchdog::Deadline;
 use crate::files;
 use crate::scenario::ModelEntry;
@@ -84,6 +88,15 @@ struct Loaded {
     results: ModelResults,
 }
 
+/// How models are loaded on this machine. None of it changes a result.
+#[derive(Clone, Debug, Default)]
+pub struct ModelLoadOptions {
+    /// The engine's cache folder, where the probe's verdicts are kept. Default: they aren't.
+    pub cache_dir: Option<PathBuf>,
+    /// Who is told of what takes long.
+    pub progress: LoadProgress,
+}
+
 /// What makes two entries the same model: the sha256 of the file, and the sizes of dimensions.
 type Key<'e> = ([u8; 32], &'e [(String, u32)]);
 
@@ -93,7 +106,12 @@ impl OnnxRuntime {
     ///
     /// # Errors
     /// For the first model that can't be used, and where there is no ONNX Runtime.
-    pub fn load(entries: &[ModelEntry], say: &mut dyn FnMut(&str)) -> Result<(Self, Vec<ModelInfo>), InferenceError> {
+    pub fn load(
+        entries: &[ModelEntry],
+        options: &ModelLoadOptions,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(Self, Vec<ModelInfo>), InferenceError> {
+        let verdicts = Verdicts::new(options.cache_dir.as_deref());
         let mut keys: Vec<Key<'_>> = Vec::with_capacity(entries.len());
         let mut contents = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -118,7 +136,9 @@ impl OnnxRuntime {
                     load: Deadline::after(ms(|sharer| sharer.load_ms_max)),
                     run: ms(|sharer| sharer.run_ms_max),
                 };
-                let opened = open(runtime, entry, key.0, &content, rows_max, time);
+                let what = format!("opening and probing the model `{}`", shown(&entry.name));
+                let open = || open(runtime, entry, key.0, &content, rows_max, time, &verdicts);
+                let opened = options.progress.during(&what, open);
                 let (batcher, info) = opened.map_err(InferenceError::of_model(&entry.name, &entry.path))?;
                 models_by_key.push((*key, loaded.models.len(), info));
                 loaded.models.push(Loaded { batcher, results: ModelResults::default() });
@@ -232,34 +252,47 @@ fn open(
     content: &[u8],
     batch_rows_max: u32,
     time: TimeLimits,
+    verdicts: &Verdicts,
 ) -> Result<(Batcher, ModelInfo), ModelProblem> {
     let graph = graph::read_graph(content);
     if let Some(random) = graph.as_ref().and_then(ModelGraph::random_node) {
         return Err(ModelProblem::Random { operator: random.operator, node: random.node });
     }
-    let mut model = session::open(runtime, content, &entry.dims, time)?;
+    let mut model = session::open(runtime, content, &entry.dims, time).map_err(|problem| match problem {
+        ModelProblem::ShapeOfData { tensor, shapes, node: None } => {
+            let node = graph.as_ref().and_then(|graph| graph.shaping_node(&tensor));
+            ModelProblem::ShapeOfData { tensor, shapes, node }
+        }
+        problem => problem,
+    })?;
     let plans = |plans: &[super::layout::TensorPlan]| plans.iter().map(|plan| plan.info.clone()).collect();
     let (inputs, outputs) = (plans(&model.inputs), plans(&model.outputs));
     let (row_bytes, output_bytes, slots) = (model.row_bytes, model.output_bytes, model.slots);
     let mut reasons: Vec<String> = model.single_rows.take().into_iter().collect();
-    let mut form = match slots {
+    let form = match slots {
         Slots::Any if reasons.is_empty() => BatchForm::Any,
         Slots::Any => BatchForm::Alone,
         Slots::Exactly(rows) => BatchForm::Fixed(rows),
         Slots::One => BatchForm::Fixed(1),
     };
     let mut bound = BoundModel::new(model, form, batch_rows_max);
-    let verdict = admission::probe(&mut bound);
-    match verdict.map_err(|halt| ModelProblem::of_halt(halt, time, ModelProblem::Broken))? {
-        Verdict::Unrepeatable => return Err(ModelProblem::Unrepeatable),
-        // Where a run is one row there's nothing to depend on.
-        Verdict::Alone(reason) if form != BatchForm::Alone && slots != Slots::One => {
-            form = BatchForm::Alone;
-            bound.set_form(form);
-            reasons.push(reason);
+    let key = VerdictKey::new(sha256, &entry.dims, form, batch_rows_max, &runtime.version);
+    // A verdict only ever makes a form safer.
+    match verdicts.find(&key).filter(|kept| form.strictest(kept.form) == kept.form) {
+        Some(kept) => {
+            bound.set_form(kept.form);
+            reasons.extend(kept.reasons);
         }
-        Verdict::Alone(_) | Verdict::Invariant => {}
+        None => {
+            let bounded = graph.as_ref().is_none_or(ModelGraph::has_loops);
+            let settled = admission::settle(&mut bound, bounded);
+            let settled = settled.map_err(|halt| ModelProblem::of_halt(halt, time, ModelProblem::Broken))?;
+            let found = settled.ok_or(ModelProblem::Unrepeatable)?;
+            verdicts.keep(key, Kept { form: bound.form(), reasons: found.clone() });
+            reasons.extend(found);
+        }
     }
+    let form = bound.form();
     let info = ModelInfo {
         id: entry.id,
         name: entry.name.clone(),

@@ -10,7 +10,7 @@ use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime as _};
 
 use super::session::TimeLimits;
 use super::watchdog::Deadline;
-use super::{OnnxRuntime, runtime, session};
+use super::{ModelLoadOptions, OnnxRuntime, runtime, session};
 use crate::scenario::ModelEntry;
 
 const ROUNDS: usize = 61;
@@ -42,7 +42,8 @@ fn digits_next_to_a_raw_loop() {
         load_ms_max: 600_000,
     };
     let start = Instant::now();
-    let (mut engine, infos) = OnnxRuntime::load(&[entry], &mut |line| eprintln!("{line}")).unwrap();
+    let (mut engine, infos) =
+        OnnxRuntime::load(&[entry], &ModelLoadOptions::default(), &mut |line| eprintln!("{line}")).unwrap();
     println!("{}\nloaded and probed in {:?}", infos[0], start.elapsed());
     let mut raw = {
         let time = TimeLimits { load: Deadline::after(Duration::from_secs(60)), run: Duration::from_secs(60) };

@@ -18,7 +18,10 @@ use wasm_engine_systems::swap::SwapCatalog;
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
-use crate::inference::{BatchForm, InferenceError, InferenceLog, InferenceTap, ModelInfo, NoModels, OnnxRuntime};
+use crate::inference::{
+    BatchForm, InferenceError, InferenceLog, InferenceTap, LoadProgress, ModelInfo, ModelLoadOptions, NoModels,
+    OnnxRuntime,
+};
 use crate::problem::{Problem, RunError};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
@@ -36,8 +39,10 @@ pub struct SimulationOptions {
     pub threads: Option<usize>,
     /// Whether each frame's digest covers the memories of the agents that were called. Default: no.
     pub digest_memories: bool,
-    /// Where compiled modules are kept from run to run. Default: nowhere.
+    /// Where compiled modules, and what was found about models, are kept from run to run. Default: nowhere.
     pub cache_dir: Option<PathBuf>,
+    /// Who is told of models that take long to load. Default: nobody.
+    pub progress: LoadProgress,
     /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
     /// back. Default: they are loaded.
     pub recorded_models: Option<RecordedModels>,
@@ -415,7 +420,8 @@ fn load_models(
         return Ok(Models { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
     }
     let entries = options.files.models(scenario, say)?;
-    let (runtime, infos) = OnnxRuntime::load(&entries, say)?;
+    let load = ModelLoadOptions { cache_dir: options.cache_dir.clone(), progress: options.progress.clone() };
+    let (runtime, infos) = OnnxRuntime::load(&entries, &load, say)?;
     for model in infos.iter().filter(|model| model.form == BatchForm::Alone) {
         say(&format!("warning: a slow model: {model}"));
     }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use wasm_engine::inference::{InferenceError, ModelInfo, OnnxRuntime};
+use wasm_engine::inference::{InferenceError, ModelInfo, ModelLoadOptions, OnnxRuntime};
 use wasm_engine::scenario::ModelEntry;
 use wasm_engine_abi::{InferenceStatus, name_id};
 use wasm_engine_components::ModelId;
@@ -41,7 +41,7 @@ pub fn with_dims(name: &str, dims: &[(&str, u32)]) -> ModelEntry {
 }
 
 pub fn try_load(entries: &[ModelEntry]) -> Result<(OnnxRuntime, Vec<ModelInfo>), InferenceError> {
-    OnnxRuntime::load(entries, &mut |line| eprintln!("{line}"))
+    OnnxRuntime::load(entries, &ModelLoadOptions::default(), &mut |line| eprintln!("{line}"))
 }
 
 /// Loads one model.

@@ -227,6 +227,21 @@ model(
     [constant("zero", [0], np.int64)],
 )
 
+# Rows that add what is above a million in any of them: a coupling that shows only beside hostile neighbours.
+model(
+    "rare",
+    [
+        node("Greater", "x million", "is_huge"),
+        node("Cast", "is_huge", "mask", to=T.FLOAT),
+        node("Mul", "mask x", "huge"),
+        node("ReduceSum", "huge zero", "sum", keepdims=1),
+        node("Add", "x sum", "y"),
+    ],
+    [info("x", T.FLOAT, ["batch", 2])],
+    [info("y", T.FLOAT, ["batch", 2])],
+    [constant("million", 1e6), constant("zero", [0], np.int64)],
+)
+
 # An output whose shape follows from what the input holds.
 model(
     "nonzero",

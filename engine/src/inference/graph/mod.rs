@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! wire ──> read ──> random      the file's nodes and constants; operators that draw are refused by name
+//!               └─> shapes      operators because of which an output's shape depends on what the inputs hold
 //! ```
 
 mod random;
 #[allow(dead_code, reason = "the table of classes will use all of it")]
 mod read;
+mod shapes;
 #[allow(dead_code, reason = "models are rewritten soon")]
 mod wire;
 
@@ -26,6 +28,19 @@ impl ModelGraph<'_> {
     /// The first node that draws random numbers.
     pub(crate) fn random_node(&self) -> Option<RandomNode> {
         random::find(&self.model)
+    }
+
+    /// The node that gives an output a shape of data: its name and operator.
+    pub(crate) fn shaping_node(&self, output: &str) -> Option<String> {
+        let node = shapes::find(&self.model.graph, output)?;
+        Some(format!("the node `{}` ({})", label(node), node.operator))
+    }
+
+    /// Whether there may be loops, whose rounds an input counts.
+    pub(crate) fn has_loops(&self) -> bool {
+        let has_body = |node: &read::Node<'_>| node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
+        let functions = self.model.functions.iter().flat_map(|function| &function.nodes);
+        self.model.graph.nodes.iter().chain(functions).any(has_body)
     }
 }
 

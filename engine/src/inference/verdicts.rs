@@ -1,0 +1,222 @@
+//! Keeps from run to run what the probe found, so that a model is probed once on a machine and not before each run. Called by
+//! [`super::registry`].
+//!
+//! It only ever saves time: a file that isn't exactly what was written is a miss, and is written anew; one that can't be written is
+//! probed again next time. A file is a line of JSON and a line with its checksum, written under a temporary name, synced and renamed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::admission::PROBE_VERSION;
+use super::form::BatchForm;
+use crate::cpu;
+use crate::files::{self, hex, sha256};
+
+/// The name of the folder of verdicts in the engine's cache folder.
+const FOLDER: &str = "verdicts";
+
+/// A folder of verdicts, or nothing that is kept.
+pub(crate) struct Verdicts {
+    folder: Option<PathBuf>,
+}
+
+/// What a verdict is about. Everything that may change it is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VerdictKey {
+    model_sha256: String,
+    dims: Vec<(String, u32)>,
+    form: BatchForm,
+    batch_rows_max: u32,
+    onnx_runtime: String,
+    cpu: String,
+    engine: String,
+    probe: u32,
+}
+
+/// The form that held, and why it isn't the one that the graph asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub form: BatchForm,
+    pub reasons: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    key: VerdictKey,
+    kept: Kept,
+}
+
+impl VerdictKey {
+    /// The key of a model that is to be probed in `form`.
+    pub(crate) fn new(
+        sha256: [u8; 32],
+        dims: &[(String, u32)],
+        form: BatchForm,
+        batch_rows_max: u32,
+        onnx_runtime: &str,
+    ) -> Self {
+        Self {
+            model_sha256: hex(&sha256),
+            dims: dims.to_vec(),
+            form,
+            batch_rows_max,
+            onnx_runtime: onnx_runtime.to_owned(),
+            cpu: cpu::class().to_owned(),
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+            probe: PROBE_VERSION,
+        }
+    }
+
+    fn file_name(&self) -> String {
+        let key = serde_json::to_string(self).unwrap_or_default();
+        hex(&sha256(key.as_bytes())[..16]) + ".verdict"
+    }
+}
+
+impl Verdicts {
+    /// Those in the engine's cache folder, if there is one.
+    pub(crate) fn new(cache_folder: Option<&Path>) -> Self {
+        Self { folder: cache_folder.map(|folder| folder.join(FOLDER)) }
+    }
+
+    /// What was kept.
+    pub(crate) fn find(&self, key: &VerdictKey) -> Option<Kept> {
+        let path = self.folder.as_ref()?.join(key.file_name());
+        let bytes = files::read_at_most(&path, SCENARIO_BYTES_MAX).ok()?;
+        let text = std::str::from_utf8(&bytes).ok()?;
+        let (line, rest) = text.split_once('\n')?;
+        if rest != checksum(line) {
+            return None;
+        }
+        let entry: Entry = serde_json::from_str(line).ok()?;
+        (entry.key == *key).then_some(entry.kept)
+    }
+
+    /// Keeps a verdict, if that is possible.
+    pub(crate) fn keep(&self, key: VerdictKey, kept: Kept) {
+        if let Some(folder) = &self.folder {
+            // Without it, the model is probed again: that is all.
+            let _ = write(folder, Entry { key, kept });
+        }
+    }
+}
+
+fn checksum(line: &str) -> String {
+    format!("checksum xxh3-128 {:032x}\n", xxh3_128(line.as_bytes()))
+}
+
+fn write(folder: &Path, entry: Entry) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let line = serde_json::to_string(&entry)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(format!("{line}\n{}", checksum(&line)).as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(folder.join(entry.key.file_name()))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> VerdictKey {
+        VerdictKey::new([7; 32], &[("seq".into(), 3)], BatchForm::Any, 64, "1.31.1")
+    }
+
+    fn kept() -> Kept {
+        Kept { form: BatchForm::Multiple(16), reasons: vec!["a \"row\"\n".into()] }
+    }
+
+    #[test]
+    fn a_verdict_is_found_for_the_same_model_machine_and_probe_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let verdicts = Verdicts::new(Some(folder.path()));
+        assert_eq!(verdicts.find(&key()), None);
+        verdicts.keep(key(), kept());
+        assert_eq!(verdicts.find(&key()), Some(kept()));
+        for other in [
+            VerdictKey::new([8; 32], &[("seq".into(), 3)], BatchForm::Any, 64, "1.31.1"),
+            VerdictKey::new([7; 32], &[("seq".into(), 4)], BatchForm::Any, 64, "1.31.1"),
+            VerdictKey::new([7; 32], &[("seq".into(), 3)], BatchForm::Multiple(16), 64, "1.31.1"),
+            VerdictKey::new([7; 32], &[("seq".into(), 3)], BatchForm::Any, 65, "1.31.1"),
+            VerdictKey::new([7; 32], &[("seq".into(), 3)], BatchForm::Any, 64, "1.31.2"),
+            VerdictKey { cpu: "another".into(), ..key() },
+            VerdictKey { probe: PROBE_VERSION + 1, ..key() },
+        ] {
+            assert_eq!(verdicts.find(&other), None, "{other:?}");
+        }
+        let nowhere = Verdicts::new(None);
+        nowhere.keep(key(), kept());
+        assert_eq!(nowhere.find(&key()), None);
+    }
+
+    #[test]
+    fn a_file_with_any_byte_changed_or_cut_is_a_miss() {
+        let folder = tempfile::tempdir().unwrap();
+        let verdicts = Verdicts::new(Some(folder.path()));
+        verdicts.keep(key(), kept());
+        let path = folder.path().join(FOLDER).join(key().file_name());
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(verdicts.find(&key()), None, "byte {at}");
+            std::fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(verdicts.find(&key()), None, "cut at {at}");
+        }
+        // The entry of another key under this one's name.
+        verdicts.keep(VerdictKey { probe: 0, ..key() }, kept());
+        std::fs::rename(folder.path().join(FOLDER).join(VerdictKey { probe: 0, ..key() }.file_name()), &path).unwrap();
+        assert_eq!(verdicts.find(&key()), None);
+        verdicts.keep(key(), kept());
+        assert_eq!(verdicts.find(&key()), Some(kept()));
+        // Only whole files are in the folder.
+        assert_eq!(std::fs::read_dir(folder.path().join(FOLDER)).unwrap().count(), 1);
+    }
+
+    /// A model isn't probed again where a verdict is kept, and a damaged one is put right.
+    #[test]
+    fn a_load_takes_what_was_kept() {
+        use super::super::{ModelLoadOptions, OnnxRuntime};
+        use crate::scenario::ModelEntry;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/gemm.onnx");
+        let sha256 = sha256(&std::fs::read(&path).unwrap());
+        let entry = ModelEntry {
+            name: "gemm".into(),
+            id: wasm_engine_components::ModelId(1),
+            path,
+            sha256: None,
+            batch_rows_max: 64,
+            latency_frames: 1,
+            refuse_non_finite: true,
+            dims: vec![],
+            run_ms_max: 60_000,
+            load_ms_max: 60_000,
+        };
+        let load = |cache: Option<&Path>| {
+            let options = ModelLoadOptions { cache_dir: cache.map(Path::to_path_buf), ..ModelLoadOptions::default() };
+            let (runtime, mut infos) = OnnxRuntime::load(std::slice::from_ref(&entry), &options, &mut |_| ()).unwrap();
+            (runtime.version().unwrap().to_owned(), infos.remove(0))
+        };
+        let (version, plain) = load(None);
+        assert_eq!(load(Some(folder.path())).1, plain);
+        let key = VerdictKey::new(sha256, &[], plain.form, 64, &version);
+        assert_eq!(Verdicts::new(Some(folder.path())).find(&key).unwrap().form, plain.form);
+        // Another verdict shows that it is taken.
+        let other = Kept { form: BatchForm::Alone, reasons: vec!["somebody said so".into()] };
+        Verdicts::new(Some(folder.path())).keep(key.clone(), other);
+        let kept = load(Some(folder.path())).1;
+        assert_eq!((kept.form, kept.reasons.last().unwrap().as_str()), (BatchForm::Alone, "somebody said so"));
+        let file = folder.path().join(FOLDER).join(key.file_name());
+        std::fs::write(&file, "damaged").unwrap();
+        assert_eq!(load(Some(folder.path())).1, plain);
+        assert!(Verdicts::new(Some(folder.path())).find(&key).is_some());
+    }
+}
