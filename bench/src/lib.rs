@@ -5,6 +5,7 @@
 
 pub mod bare;
 pub mod engine;
+pub mod fanout;
 pub mod soak;
 
 /// Where the scenario and its module lie.

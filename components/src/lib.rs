@@ -31,7 +31,9 @@ pub use group::{Group, GroupCounters, GroupTotals};
 pub use id::{AgentId, GroupId, JobId, ModelId, StableId, TopicId};
 pub use inference::{InferenceJob, JobData, Model, ModelNotice, ModelNoticeKind};
 pub use limits::GroupLimits;
-pub use mailbox::{Backlog, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage};
+pub use mailbox::{
+    Backlog, HeldMessage, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage,
+};
 pub use message::{Address, Recipient};
 pub use region::{Region, RegionId, RegionOwner, RegionState};
 pub use schedule::{Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Trigger};

@@ -119,6 +119,11 @@ pub const JOURNAL_SEGMENT_BYTES_MAX: u32 = 64 << 20;
 pub const JOURNAL_KEYFRAME_FRAMES: u64 = 64;
 /// Largest record of a journal, in bytes: what one frame takes in and gets from models, written down. It is held in memory.
 pub const JOURNAL_RECORD_BYTES_MAX: u32 = 1 << 30;
+/// Bytes of a message, its header included, for which a delivery to one of many counts once. A message of 257 bytes counts twice
+/// for each recipient: so what a delivery counts is in proportion to what it costs.
+pub const DELIVERY_BYTES: u32 = 256;
+/// Deliveries in a frame that a group may make where nobody said how many: as many as there are agents, and at least this many.
+pub const DELIVERIES_LEAST: u64 = 1 << 18;
 /// Most bytes of a journal that wait in memory to be written.
 pub const JOURNAL_BUFFER_BYTES_MAX: usize = 256 << 10;
 
@@ -172,11 +177,18 @@ pub struct GroupLimits {
     pub jobs_per_frame_max: u64,
     /// Log lines of the whole group in one frame. Those beyond aren't kept.
     pub log_lines_per_frame_max: u64,
+    /// Deliveries of what one agent publishes and broadcasts in a step: one for each recipient and [`DELIVERY_BYTES`].
+    pub deliveries_per_step_max: u64,
+    /// Deliveries of what the whole group publishes and broadcasts in one frame.
+    pub deliveries_per_frame_max: u64,
 }
 
 impl GroupLimits {
     /// No bound, for what is counted over a whole group. TOML's whole numbers end here.
     pub const UNBOUNDED: u64 = i64::MAX as u64;
+
+    /// The default of what is counted in deliveries: as many as [`deliveries_of`] says. No scenario can set it.
+    pub const BY_AGENTS: u64 = u64::MAX;
 
     /// What holds where a scenario says nothing.
     pub const DEFAULT: Self = Self {
@@ -194,6 +206,8 @@ impl GroupLimits {
         message_bytes_per_frame_max: Self::UNBOUNDED,
         jobs_per_frame_max: Self::UNBOUNDED,
         log_lines_per_frame_max: Self::UNBOUNDED,
+        deliveries_per_step_max: Self::BY_AGENTS,
+        deliveries_per_frame_max: Self::BY_AGENTS,
     };
     /// The smallest value of each that a scenario may set.
     pub const MIN: Self = Self {
@@ -211,6 +225,8 @@ impl GroupLimits {
         message_bytes_per_frame_max: 0,
         jobs_per_frame_max: 0,
         log_lines_per_frame_max: 0,
+        deliveries_per_step_max: 0,
+        deliveries_per_frame_max: 0,
     };
     /// The largest value of each that a scenario may set.
     pub const MAX: Self = Self {
@@ -228,7 +244,23 @@ impl GroupLimits {
         message_bytes_per_frame_max: Self::UNBOUNDED,
         jobs_per_frame_max: Self::UNBOUNDED,
         log_lines_per_frame_max: Self::UNBOUNDED,
+        deliveries_per_step_max: Self::UNBOUNDED,
+        deliveries_per_frame_max: Self::UNBOUNDED,
     };
+}
+
+/// How many deliveries a limit allows in a frame that begins with so many agents that haven't ended.
+pub const fn deliveries_of(limit: u64, agents: u64) -> u64 {
+    match limit {
+        GroupLimits::BY_AGENTS if agents > DELIVERIES_LEAST => agents,
+        GroupLimits::BY_AGENTS => DELIVERIES_LEAST,
+        limit => limit,
+    }
+}
+
+/// What a message that takes `bytes` in an inbox counts for each of its recipients, if it is to many.
+pub const fn delivery_units(bytes: u32) -> u64 {
+    bytes.div_ceil(DELIVERY_BYTES) as u64
 }
 
 impl Default for GroupLimits {

@@ -49,30 +49,120 @@ pub struct MailboxCounters {
     pub dropped: u64,
 }
 
-/// Messages that wait because their agent isn't stepped. Oldest first. State.
-#[derive(Component, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backlog(pub VecDeque<StoredMessage>);
+/// Messages that wait because their agent isn't stepped. Oldest first. State, but for what is shared: mailboxes that wait with
+/// the same publication refer to one message.
+#[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    messages: VecDeque<Arc<HeldMessage>>,
+    /// The digest of all in their order: kept with each change, because to go through all costs more than the change.
+    digest: u128,
+}
+
+/// A message that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldMessage {
+    /// Its header.
+    pub header: MessageHeader,
+    /// Its payload, without padding.
+    pub payload: Box<[u8]>,
+    /// The digest of both.
+    pub digest: u128,
+}
+
+/// By what a digest is multiplied for each message that comes after it. Odd, so that none is lost modulo 2^128.
+const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+
+impl Backlog {
+    /// The messages, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<HeldMessage>> + ExactSizeIterator {
+        self.messages.iter()
+    }
+
+    /// Number of messages.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The digest of all messages in their order: 0 of none.
+    pub const fn digest(&self) -> u128 {
+        self.digest
+    }
+
+    /// Adds the newest message.
+    pub fn push(&mut self, message: Arc<HeldMessage>) {
+        self.digest = self.digest.wrapping_mul(FACTOR).wrapping_add(message.digest);
+        self.messages.push_back(message);
+    }
+
+    /// Takes out the message at a place, counted from the oldest.
+    pub fn remove(&mut self, at: usize) -> Option<Arc<HeldMessage>> {
+        // Those before it lose a factor.
+        let before = self.messages.range(..at.min(self.messages.len()));
+        let before = before.fold(0_u128, |sum, message| sum.wrapping_mul(FACTOR).wrapping_add(message.digest));
+        let removed = self.messages.remove(at)?;
+        // A mailbox holds less than 2^32 messages.
+        let after = FACTOR.wrapping_pow((self.messages.len() - at) as u32);
+        let was = before.wrapping_mul(FACTOR).wrapping_add(removed.digest).wrapping_mul(after);
+        self.digest = self.digest.wrapping_sub(was).wrapping_add(before.wrapping_mul(after));
+        Some(removed)
+    }
+
+    /// Takes out all messages.
+    pub fn drain(&mut self) -> impl DoubleEndedIterator<Item = Arc<HeldMessage>> + ExactSizeIterator + '_ {
+        self.digest = 0;
+        self.messages.drain(..)
+    }
+}
+
+impl FromIterator<Arc<HeldMessage>> for Backlog {
+    fn from_iter<T: IntoIterator<Item = Arc<HeldMessage>>>(messages: T) -> Self {
+        let mut backlog = Self::default();
+        messages.into_iter().for_each(|message| backlog.push(message));
+        backlog
+    }
+}
 
 /// A message with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredMessage {
     /// Its header.
     pub header: MessageHeader,
-    /// Its payload, without padding. Mailboxes that wait with the same publication share it.
+    /// Its payload, without padding.
     pub payload: Arc<[u8]>,
 }
 
-impl Serialize for StoredMessage {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (bytemuck::bytes_of(&self.header), &self.payload[..]).serialize(serializer)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'de> Deserialize<'de> for StoredMessage {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (header, payload) = <(Vec<u8>, Vec<u8>)>::deserialize(deserializer)?;
-        let header =
-            bytemuck::try_pod_read_unaligned(&header).map_err(|_| serde::de::Error::custom("a header has 48 bytes"))?;
-        Ok(Self { header, payload: payload.into() })
+    fn message(digest: u128) -> Arc<HeldMessage> {
+        Arc::new(HeldMessage { header: MessageHeader::default(), payload: Box::default(), digest })
+    }
+
+    #[test]
+    fn the_digest_is_that_of_what_is_there_in_its_order() {
+        let of = |digests: &[u128]| digests.iter().map(|&digest| message(digest)).collect::<Backlog>();
+        let all = [u128::MAX - 5, 7, 7, 1 << 127, 0, 12];
+        for at in 0..all.len() {
+            let mut left = all.to_vec();
+            let mut backlog = of(&all);
+            assert_eq!(backlog.remove(at).map(|message| message.digest), Some(left.remove(at)));
+            assert_eq!(backlog, of(&left), "without the one at {at}");
+            backlog.push(message(3));
+            left.push(3);
+            assert_eq!(backlog, of(&left));
+        }
+        let mut backlog = of(&all);
+        assert_eq!(backlog.remove(all.len()), None);
+        assert_eq!(backlog, of(&all));
+        assert_ne!(of(&[1, 2]).digest(), of(&[2, 1]).digest());
+        assert_ne!(of(&[1]).digest(), of(&[1, 0]).digest());
+        assert_eq!(backlog.drain().len(), 6);
+        assert_eq!(backlog, Backlog::default());
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::GroupLimits;
+
 /// When a group's agents are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Trigger {
@@ -56,6 +58,11 @@ pub struct SchedulerSettings {
     /// In mode `Priority`: an agent's priority counts one more for each so many frames that it has waited. Default 0: it
     /// doesn't.
     pub ageing_frames: u32,
+    /// Deliveries in one frame of all that is to many: see [`GroupLimits::deliveries_per_frame_max`]. Default: no bound.
+    pub deliveries_per_frame_max: u64,
+    /// Of those, deliveries of what events and native systems publish and broadcast, together. Default:
+    /// [`GroupLimits::BY_AGENTS`].
+    pub host_deliveries_per_frame_max: u64,
 }
 
 impl Default for SchedulerSettings {
@@ -65,6 +72,8 @@ impl Default for SchedulerSettings {
             steps_per_frame_max: u64::MAX,
             fuel_per_frame_max: u64::MAX,
             ageing_frames: 0,
+            deliveries_per_frame_max: GroupLimits::UNBOUNDED,
+            host_deliveries_per_frame_max: GroupLimits::BY_AGENTS,
         }
     }
 }
@@ -88,4 +97,6 @@ pub struct Tenant {
     pub messages_per_frame_max: u64,
     /// Inference jobs in one frame.
     pub jobs_per_frame_max: u64,
+    /// Deliveries in one frame of what its groups publish and broadcast. Default: [`GroupLimits::BY_AGENTS`].
+    pub deliveries_per_frame_max: u64,
 }

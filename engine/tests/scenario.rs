@@ -267,8 +267,11 @@ params.period = 4
 mode = "round_robin"
 steps_per_frame_max = 9_223_372_036_854_775_807
 fuel_per_frame_max = 1
+deliveries_per_frame_max = 5_000
+host_deliveries_per_frame_max = 0
 [tenants.zoo]
 agents_max = 20
+deliveries_per_frame_max = 7
 memory_bytes_max = 10_485_760
 [tenants.acme]
 fuel_per_frame_max = 3
@@ -292,7 +295,7 @@ supervisor = "overseer"
 on_fault = "escalate"
 tenant = "zoo"
 schedule = { on = "timer", priority = 1_000 }
-limits = { requests_max = 0, fuel_per_frame_max = 7, messages_per_frame_max = 6, message_bytes_per_frame_max = 5, jobs_per_frame_max = 4, log_lines_per_frame_max = 3 }
+limits = { requests_max = 0, fuel_per_frame_max = 7, messages_per_frame_max = 6, message_bytes_per_frame_max = 5, jobs_per_frame_max = 4, log_lines_per_frame_max = 3, deliveries_per_step_max = 2, deliveries_per_frame_max = 0 }
 [[groups]]
 name = "sensors"
 module = "a"
@@ -312,6 +315,8 @@ fn schedules_orders_supervisors_and_tenants_mean_what_the_reference_says() {
         steps_per_frame_max: i64::MAX as u64,
         fuel_per_frame_max: 1,
         ageing_frames: 0,
+        deliveries_per_frame_max: 5_000,
+        host_deliveries_per_frame_max: 0,
     };
     assert_eq!(scenario.scheduler, settings);
     let none = GroupLimits::UNBOUNDED;
@@ -322,6 +327,7 @@ fn schedules_orders_supervisors_and_tenants_mean_what_the_reference_says() {
         fuel_per_frame_max: fuel,
         messages_per_frame_max: messages,
         jobs_per_frame_max: jobs,
+        deliveries_per_frame_max: if name == "zoo" { 7 } else { GroupLimits::BY_AGENTS },
     };
     let tenants = [tenant("acme", none, none, [3, 0, 5]), tenant("zoo", 20, 10 << 20, [none; 3])];
     assert_eq!(scenario.tenants, tenants, "in the order of their names");
@@ -345,6 +351,8 @@ fn schedules_orders_supervisors_and_tenants_mean_what_the_reference_says() {
         message_bytes_per_frame_max: 5,
         jobs_per_frame_max: 4,
         log_lines_per_frame_max: 3,
+        deliveries_per_step_max: 2,
+        deliveries_per_frame_max: 0,
         ..GroupLimits::DEFAULT
     };
     assert_eq!(pool.limits, limits);

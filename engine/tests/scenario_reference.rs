@@ -13,8 +13,8 @@ use wasm_engine::events::open;
 use wasm_engine::problem::thousands;
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine_components::limits::{
-    AGEING_FRAMES_MAX, AGENTS_MAX, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, GROUP_AGENTS_MAX, PERIOD_FRAMES_MAX,
-    PRIORITY_MAX, TENANTS_MAX,
+    AGEING_FRAMES_MAX, AGENTS_MAX, DELIVERIES_LEAST, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, GROUP_AGENTS_MAX,
+    PERIOD_FRAMES_MAX, PRIORITY_MAX, TENANTS_MAX,
 };
 use wasm_engine_components::{GroupLimits, Schedule, SchedulerMode, SchedulerSettings, Trigger};
 
@@ -196,7 +196,11 @@ fn the_limits_are_those_of_the_engine() {
             $({
                 let row = document.lines().find(|line| line.starts_with(concat!("| `", stringify!($key), "` |"))).unwrap();
                 let [min, default, max] = [min.$key, default.$key, max.$key].map(u64::from);
-                let bound = |n: u64, word: &str| if n == GroupLimits::UNBOUNDED { word.to_owned() } else { thousands(n) };
+                let bound = |n: u64, word: &str| match n {
+                    GroupLimits::UNBOUNDED => word.to_owned(),
+                    GroupLimits::BY_AGENTS => by_agents(),
+                    n => thousands(n),
+                };
                 let numbers = [thousands(min), bound(default, "none"), bound(max, "2^63 - 1")].join(" | ");
                 assert!(row.ends_with(&format!("| {numbers} |")), "{row}");
             })*
@@ -205,6 +209,12 @@ fn the_limits_are_those_of_the_engine() {
     check!(fuel_per_step_max, memory_bytes_max, records_per_step_max, payload_bytes_max, jobs_per_step_max);
     check!(log_lines_per_step_max, mailbox_messages_max, mailbox_bytes_max, requests_max, fuel_per_frame_max);
     check!(messages_per_frame_max, message_bytes_per_frame_max, jobs_per_frame_max, log_lines_per_frame_max);
+    check!(deliveries_per_step_max, deliveries_per_frame_max);
+}
+
+/// The default of limits that are counted in deliveries.
+fn by_agents() -> String {
+    format!("one for each agent, at least {}", thousands(DELIVERIES_LEAST))
 }
 
 /// A row of a table of keys, from the heading `section` on.
@@ -234,6 +244,10 @@ fn schedules_scheduler_and_tenants_have_the_bounds_and_defaults_of_the_engine() 
     check("## Scheduler", "steps_per_frame_max", 1, none, "none");
     check("## Scheduler", "fuel_per_frame_max", 1, none, "none");
     check("## Scheduler", "ageing_frames", 0, AGEING_FRAMES_MAX.into(), &scheduler.ageing_frames.to_string());
+    let deliveries = (scheduler.deliveries_per_frame_max, scheduler.host_deliveries_per_frame_max);
+    assert_eq!(deliveries, (GroupLimits::UNBOUNDED, GroupLimits::BY_AGENTS));
+    check("## Scheduler", "deliveries_per_frame_max", 0, none, "none");
+    check("## Scheduler", "host_deliveries_per_frame_max", 0, none, &by_agents());
     assert_eq!(scheduler.mode, SchedulerMode::Priority);
     assert!(row(&document, "## Scheduler", "mode").starts_with("| `mode` | string | `\"priority\"` | "));
     check("## Tenants", "agents_max", 1, AGENTS_MAX.into(), "none");
@@ -241,6 +255,7 @@ fn schedules_scheduler_and_tenants_have_the_bounds_and_defaults_of_the_engine() 
     check("## Tenants", "fuel_per_frame_max", group.fuel_per_frame_max, none, "none");
     check("## Tenants", "messages_per_frame_max", group.messages_per_frame_max, none, "none");
     check("## Tenants", "jobs_per_frame_max", group.jobs_per_frame_max, none, "none");
+    check("## Tenants", "deliveries_per_frame_max", group.deliveries_per_frame_max, none, &by_agents());
     check("### Commands", "count", 1, EVENT_SPAWNS_MAX.into(), "1");
     assert!(document.contains(&format!("at most {} bytes", thousands(EVENT_SPAWN_BYTES_MAX))));
     let tenants = format!("by name: groups that share totals. At most {}. |", thousands(TENANTS_MAX));

@@ -136,7 +136,7 @@ impl Kernel<'_, '_> {
             if let Ok((_, _, digest)) = self.agents.get(before) {
                 self.lanes.agents[at] = self.lanes.agents[at].wrapping_sub(digest.0);
             }
-            let mailbox = self.waiting.digests.remove(&index).unwrap_or(0);
+            let mailbox = self.waiting.forget(index);
             self.lanes.mailboxes = self.lanes.mailboxes.wrapping_sub(mailbox);
             self.commands.entity(before).despawn();
         }

@@ -9,7 +9,6 @@ use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader};
 use wasm_engine_components::{
     Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lifecycle, MailboxCounters, Members, Recipient,
-    StoredMessage,
 };
 
 use crate::collect::Intentions;
@@ -168,7 +167,8 @@ pub fn commit_terminations(
         if waiting.release(index) {
             mailroom.inboxes.forget_held(index);
             let Ok((mut backlog, mut counters)) = mailboxes.get_mut(directory.mailboxes[at]) else { continue };
-            for StoredMessage { header, .. } in backlog.0.drain(..) {
+            for held in backlog.drain() {
+                let header = held.header;
                 let reason = BounceReason::Terminated;
                 counters.dropped += 1;
                 report.counts.drop_messages(reason, 1);

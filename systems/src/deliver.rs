@@ -4,25 +4,25 @@
 //! The order in a mailbox is canonical: what waited from earlier frames, then by sender (engine, outside, native systems,
 //! agents by id), then by sequence.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
-use wasm_engine_abi::message::{kind, sender, status};
-use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader};
-use wasm_engine_components::{
-    Address, AgentFault, AgentId, Backlog, FaultKind, GroupId, InferenceJob, JobData, Lifecycle, Mailbox,
-    MailboxCounters, Members, OverflowPolicy, Recipient, StoredMessage, Trigger,
-};
+use wasm_engine_abi::message::{kind, sender};
+use wasm_engine_abi::{InferenceStatus, MessageHeader};
+use wasm_engine_components::limits::delivery_units;
+use wasm_engine_components::{Address, AgentId, HeldMessage, InferenceJob, JobData, Members, Recipient, Trigger};
 
-use crate::directory::{Directory, GroupRange};
+use crate::directory::Directory;
+use crate::fanout::DeliveryBudgets;
 use crate::frame::{FrameClock, FrameReport};
-use crate::hold::WaitingMailboxes;
+use crate::hold::{WaitingMailboxes, held_message};
 use crate::inboxes::Inboxes;
-use crate::mailroom::{HostMessages, Mailroom, Outputs};
-use crate::packed::record_bytes;
-use crate::ports::{Delivery, HostInbox, OutputChunk, messages_of};
+use crate::mailroom::{Mailroom, Outputs};
+use crate::overflow::{Mailboxes, Overflow, is_to_many};
+use crate::ports::Delivery;
+use crate::recipients::{Audiences, Part, Sent};
 use crate::request::Requests;
 use crate::schedule::Calls;
 
@@ -73,15 +73,25 @@ pub fn gather_messages(
     }
 }
 
-/// Sorts the messages into lists by recipient, within what each mailbox holds.
-pub fn sort_messages(mut router: Router, outputs: Res<Outputs>) {
+/// Sorts the messages into lists by recipient, within what each mailbox holds and the frame's deliveries.
+pub fn sort_messages(mut router: Router, mut outputs: ResMut<Outputs>) {
     router.mailroom.inboxes.clear();
-    let Router { clock, directory, report, mailroom, waiting, requests, members, mailboxes } = &mut router;
+    let Router { clock, directory, report, mailroom, waiting, requests, budgets, members, mailboxes } = &mut router;
     let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
-    let sorter = Sorter { directory, members, chunks: &outputs.before.chunks, current: &[], host };
-    let mut overflow = Overflow::new(mailboxes, waiting, requests);
-    sorter.sort(inboxes, &mut overflow);
-    overflow.settle(&sorter, bounces, report, clock.frame);
+    let sent = Sent { directory, members, chunks: &outputs.before.chunks, current: &[], host };
+    let overflow = Overflow::new(mailboxes, waiting, requests);
+    let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets);
+    sorter.sort();
+    let Sorter { overflow, dropped, .. } = sorter;
+    overflow.settle(&sent, inboxes, bounces, report, clock.frame);
+    // Whoever looks at what was published in this frame doesn't see what nobody gets.
+    for (chunk, position) in dropped {
+        let addresses = match chunk {
+            Delivery::HOST => &mut host.addresses,
+            chunk => &mut outputs.before.chunks[chunk as usize].addresses,
+        };
+        addresses[position].take_back();
+    }
 }
 
 /// What it takes to bring messages to mailboxes.
@@ -93,283 +103,183 @@ pub struct Router<'w, 's> {
     pub(crate) mailroom: ResMut<'w, Mailroom>,
     pub(crate) waiting: ResMut<'w, WaitingMailboxes>,
     pub(crate) requests: ResMut<'w, Requests>,
+    budgets: ResMut<'w, DeliveryBudgets>,
     members: Query<'w, 's, &'static Members>,
     mailboxes: Mailboxes<'w, 's>,
 }
 
-type Mailboxes<'w, 's> = Query<'w, 's, (&'static Mailbox, &'static mut MailboxCounters, &'static mut Backlog)>;
-
 impl Router<'_, '_> {
     /// Brings what was sent in this frame's earlier waves to the groups of `wave` that come after the senders'.
     pub(crate) fn deliver_edges(&mut self, outputs: &Outputs, wave: u32) {
-        let Self { clock, directory, report, mailroom, waiting, requests, members, mailboxes } = self;
+        let Self { clock, directory, report, mailroom, waiting, requests, budgets, members, mailboxes } = self;
         let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
         let (chunks, current) = (&outputs.before.chunks, &outputs.now.chunks);
-        let sorter = Sorter { directory, members, chunks, current, host };
-        let mut overflow = Overflow::new(mailboxes, waiting, requests);
-        sorter.each_edge(wave, |index, bytes, at| overflow.put(&sorter, inboxes, (index, bytes, at)));
-        overflow.settle(&sorter, bounces, report, clock.frame);
+        let sent = Sent { directory, members, chunks, current, host };
+        let overflow = Overflow::new(mailboxes, waiting, requests);
+        let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets);
+        sorter.sort_edges(wave);
+        let Sorter { overflow, .. } = sorter;
+        overflow.settle(&sent, inboxes, bounces, report, clock.frame);
     }
 
-    /// What waited in an agent's backlog goes to the head of its inbox.
-    pub(crate) fn release(&mut self, index: u32) {
-        if !self.waiting.release(index) {
-            return;
+    /// What waited in agents' backlogs goes to the heads of their inboxes. What several of them waited with is there once.
+    pub(crate) fn release(&mut self, indices: &[u32]) {
+        let Self { directory, mailroom, waiting, mailboxes, .. } = self;
+        let Mailroom { host, inboxes, .. } = mailroom.as_mut();
+        let mut placed = Shared::<usize, (Arc<HeldMessage>, Delivery)>::default();
+        let mut list = Vec::new();
+        for &index in indices {
+            if !waiting.release(index) {
+                continue;
+            }
+            let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
+            for (held, nth) in backlog.drain().zip(0..) {
+                let mut put = || Delivery { chunk: Delivery::HOST, at: host.messages.push(held.header, &held.payload) };
+                let at = match Arc::strong_count(&held) {
+                    1 => put(),
+                    // It stays alive in the table, so nothing else can have its address.
+                    _ => placed.get(nth, Arc::as_ptr(&held).addr(), || (Arc::clone(&held), put())).1,
+                };
+                list.push(at);
+            }
+            inboxes.release(index, list.drain(..));
         }
-        let Ok((_, _, mut backlog)) = self.mailboxes.get_mut(self.directory.mailboxes[index as usize]) else { return };
-        let Mailroom { host, inboxes, .. } = self.mailroom.as_mut();
-        let put = |stored: StoredMessage| Delivery {
-            chunk: Delivery::HOST,
-            at: host.messages.push(stored.header, &stored.payload),
-        };
-        let held: Vec<_> = backlog.0.drain(..).map(put).collect();
-        inboxes.release(index, held.into_iter());
     }
 
-    /// Copies what wasn't handed over in this frame into the mailboxes' backlogs.
+    /// Puts what wasn't handed over in this frame into the mailboxes' backlogs. What is for many is kept once.
     pub(crate) fn hold(&mut self, outputs: &Outputs, calls: &Calls) {
         let Self { clock, directory, report, mailroom, waiting, mailboxes, .. } = self;
         let is_called = |index| calls.was_handed(directory, index, clock.frame);
         let waits: Vec<u32> = mailroom.inboxes.touched.iter().copied().filter(|&index| !is_called(index)).collect();
-        let mut shared: BTreeMap<(u32, u32), Arc<[u8]>> = BTreeMap::new();
+        let mut shared = Shared::<(u32, u32), Arc<HeldMessage>>::default();
         for index in waits {
-            let Ok((_, _, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
-            let before = backlog.0.len();
+            let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
+            let before = backlog.len();
             let view = mailroom.view(&outputs.before, &outputs.now.chunks);
-            for at in view.deliveries(index) {
+            for (at, nth) in view.deliveries(index).zip(0..) {
                 let (header, payload) = view.message(at);
-                // What went to many is kept once.
-                let payload = match is_to_many(header) {
-                    true => Arc::clone(shared.entry(at.place()).or_insert_with(|| payload.into())),
-                    false => payload.into(),
-                };
-                backlog.0.push_back(StoredMessage { header: *header, payload });
+                let hold = || Arc::new(held_message(*header, payload));
+                backlog.push(if is_to_many(header) { shared.get(nth, at.place(), hold).clone() } else { hold() });
             }
-            report.counts.delivered -= (backlog.0.len() - before) as u64;
+            report.counts.delivered -= (backlog.len() - before) as u64;
             mailroom.inboxes.hold(index);
             waiting.hold(index, directory.group_at(index).schedule.trigger == Trigger::Message);
         }
     }
 }
 
-/// Whether a message has more than one recipient.
-const fn is_to_many(header: &MessageHeader) -> bool {
-    header.status == status::BROADCAST
-        || (header.topic != 0 && header.kind < kind::RESERVED)
-        || header.kind == kind::NOTICE
-}
-
-/// A message of an agent to one other that a mailbox didn't take, or dropped.
+/// What was made for one mailbox, and serves others. Mostly the next one wants the same at the same place of its list.
 #[derive(Debug)]
-struct Refusal {
-    index: u32,
-    /// Where it lies; `None` for one of the backlog.
-    at: Option<Delivery>,
-    header: MessageHeader,
-    reason: BounceReason,
+struct Shared<K, T> {
+    all: Vec<T>,
+    by_place: Vec<Option<(K, usize)>>,
+    by_key: BTreeMap<K, usize>,
 }
 
-/// What becomes of messages for which there is no room.
-struct Overflow<'a, 'w, 's> {
-    mailboxes: &'a mut Mailboxes<'w, 's>,
-    waiting: &'a mut WaitingMailboxes,
-    requests: &'a mut Requests,
-    /// All that weren't taken, in the order of [`BounceReason::ALL`].
-    counts: [u64; BounceReason::COUNT],
-    /// Those of which somebody is told. One to many may be refused by any number of its recipients: it is counted alone.
-    refusals: Vec<Refusal>,
-    /// Agents whose mailboxes are full, and may not be.
-    overflowed: BTreeSet<u32>,
+impl<K, T> Default for Shared<K, T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), by_place: Vec::new(), by_key: BTreeMap::new() }
+    }
 }
 
-impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
+impl<K: Copy + Ord, T> Shared<K, T> {
+    /// What has that key: made, if it isn't there yet. `nth` is its place in the list of the mailbox that wants it.
+    fn get(&mut self, nth: usize, key: K, make: impl FnOnce() -> T) -> &T {
+        let Self { all, by_place, by_key } = self;
+        if let Some(&Some((last, at))) = by_place.get(nth)
+            && last == key
+        {
+            return &all[at];
+        }
+        let at = *by_key.entry(key).or_insert_with(|| {
+            all.push(make());
+            all.len() - 1
+        });
+        if by_place.len() <= nth {
+            by_place.resize_with(nth + 1, || None);
+        }
+        by_place[nth] = Some((key, at));
+        &all[at]
+    }
+}
+
+/// Brings messages to mailboxes.
+struct Sorter<'p, 'o, 'a, 'w, 's> {
+    sent: &'p Sent<'a, 'w, 's>,
+    inboxes: &'p mut Inboxes,
+    overflow: Overflow<'o, 'w, 's>,
+    budgets: &'p mut DeliveryBudgets,
+    audiences: Audiences,
+    /// Addresses of messages that were over a budget: chunk, and position among its addresses.
+    dropped: Vec<(u32, usize)>,
+}
+
+impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
     fn new(
-        mailboxes: &'a mut Mailboxes<'w, 's>,
-        waiting: &'a mut WaitingMailboxes,
-        requests: &'a mut Requests,
+        sent: &'p Sent<'a, 'w, 's>,
+        inboxes: &'p mut Inboxes,
+        overflow: Overflow<'o, 'w, 's>,
+        budgets: &'p mut DeliveryBudgets,
     ) -> Self {
-        let (counts, refusals, overflowed) = ([0; BounceReason::COUNT], Vec::new(), BTreeSet::new());
-        Self { mailboxes, waiting, requests, counts, refusals, overflowed }
+        budgets.begin();
+        Self { sent, inboxes, overflow, budgets, audiences: Audiences::default(), dropped: Vec::new() }
     }
 
-    /// Adds a message to a recipient's list, or deals with it.
-    fn put(&mut self, sorter: &Sorter<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
-        let (index, bytes, at) = message;
-        if let Err(reason) = inboxes.put(index, bytes, at) {
-            self.handle(sorter, inboxes, message, reason);
-        }
-    }
-
-    /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
-    #[cold]
-    fn handle(
-        &mut self,
-        sorter: &Sorter<'_, '_, '_>,
-        inboxes: &mut Inboxes,
-        message: (u32, u32, Delivery),
-        reason: BounceReason,
-    ) {
-        let (index, _, at) = message;
-        let entity = sorter.directory.mailboxes[index as usize];
-        let Ok((mailbox, mut counters, mut backlog)) = self.mailboxes.get_mut(entity) else { return };
-        let mut refused = Vec::new();
-        if mailbox.overflow == OverflowPolicy::DropOldest {
-            // Results and bounces stay: nothing that agents send pushes them out.
-            let stays = |at| sorter.message(at).sender == sender::ENGINE;
-            let bytes_of = |at| record_bytes(sorter.message(at).payload_bytes);
-            let (mut dropped, mut kept) = (Vec::new(), 0);
-            let drop_held = || {
-                kept += backlog.0.range(kept..).position(|stored| stored.header.sender != sender::ENGINE)?;
-                let header = backlog.0.remove(kept)?.header;
-                refused.push((None, header, BounceReason::MailboxFull));
-                Some(record_bytes(header.payload_bytes))
-            };
-            let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
-            if backlog.0.is_empty() {
-                self.waiting.release(index);
-            }
-            refused.extend(dropped.into_iter().map(|at| (Some(at), *sorter.message(at), BounceReason::MailboxFull)));
-            refused.extend(put.err().map(|reason| (Some(at), *sorter.message(at), reason)));
-        } else {
-            refused.push((Some(at), *sorter.message(at), reason));
-            if reason == BounceReason::MailboxFull && mailbox.overflow == OverflowPolicy::Fault {
-                self.overflowed.insert(index);
-            }
-        }
-        counters.dropped += refused.len() as u64;
-        self.waiting.changed.insert(index);
-        for (at, header, reason) in refused {
-            self.counts[reason as usize - 1] += 1;
-            if header.sender > sender::NATIVE && !is_to_many(&header) {
-                self.refusals.push(Refusal { index, at, header, reason });
-            }
-        }
-    }
-
-    /// Tells the senders, and those who wait for an answer that won't come.
-    fn settle(mut self, sorter: &Sorter<'_, '_, '_>, bounces: &mut HostMessages, report: &mut FrameReport, frame: u64) {
-        for (reason, count) in BounceReason::ALL.into_iter().zip(self.counts) {
-            report.counts.drop_messages(reason, count);
-        }
-        // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
-        self.refusals.sort_by_key(|refusal| (refusal.at.map_or((0, 0), Delivery::place), refusal.index));
-        for Refusal { index, header, reason, .. } in &self.refusals {
-            let meant_for = sorter.directory.ids[*index as usize];
-            bounces.return_to_sender(sorter.directory, header, meant_for.0, *reason, frame);
-            self.requests.give_up(header);
-            // Who asked hears that there is no answer, if its mailbox takes that much.
-            if header.status == status::REPLY {
-                bounces.time_out(sorter.directory, meant_for, (header.sender, header.correlation), frame);
-            }
-        }
-        for index in self.overflowed {
-            // An agent that isn't called for its messages, or wasn't, can't help it: its mailbox just takes no more.
-            let directory = sorter.directory;
-            let group = directory.group_at(index);
-            let reads = group.is_steady() || group.schedule.trigger == Trigger::Message;
-            let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
-            if is_called && !self.waiting.holding.contains(&index) {
-                let agent = directory.ids[index as usize];
-                report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
-            }
-        }
-    }
-}
-
-/// All messages of a frame, and who gets them.
-struct Sorter<'a, 'w, 's> {
-    directory: &'a Directory,
-    members: &'a Query<'w, 's, &'static Members>,
-    chunks: &'a [OutputChunk],
-    current: &'a [OutputChunk],
-    host: &'a HostInbox,
-}
-
-/// Which of a publication's or a broadcast's recipients.
-#[derive(Clone, Copy)]
-enum Part {
-    /// Those that get it in the frame after.
-    Later,
-    /// Those that get it in the frame in which it is sent, in this wave.
-    Wave(u32),
-}
-
-impl Sorter<'_, '_, '_> {
     /// Brings all messages to their recipients, in canonical order.
-    fn sort(&self, inboxes: &mut Inboxes, overflow: &mut Overflow<'_, '_, '_>) {
-        let mut recipients = Vec::new();
-        let chunks = (0..).zip(self.chunks).map(|(number, chunk)| (number, &chunk.addresses));
-        for (chunk, addresses) in core::iter::once((Delivery::HOST, &self.host.addresses)).chain(chunks) {
+    fn sort(&mut self) {
+        let sent = self.sent;
+        let chunks = (0..).zip(sent.chunks).map(|(number, chunk)| (number, &chunk.addresses));
+        for (chunk, addresses) in core::iter::once((Delivery::HOST, &sent.host.addresses)).chain(chunks) {
             // Mostly all of them.
-            let added = inboxes.put_all(addresses, chunk);
-            for address in &addresses[added..] {
+            let added = self.inboxes.put_all(addresses, chunk);
+            for (position, address) in addresses.iter().enumerate().skip(added) {
                 let at = Delivery { chunk, at: address.at };
                 match address.recipient() {
-                    Recipient::Agent(index) => overflow.put(self, inboxes, (index, address.bytes, at)),
-                    _ => {
-                        self.find_recipients(address, at, Part::Later, &mut recipients);
-                        recipients.iter().for_each(|&to| overflow.put(self, inboxes, (to, address.bytes, at)));
+                    Recipient::Agent(index) => self.overflow.put(sent, self.inboxes, (index, address.bytes, at)),
+                    Recipient::Nobody => {}
+                    Recipient::Topic(_) | Recipient::Group(_) => {
+                        if !self.put_to_many(address, at, Part::Later) {
+                            self.dropped.push((chunk, position));
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Calls `visit` for each recipient of each message that was sent in this frame to agents of `wave`, in canonical order: with
-    /// the recipient's position, the message's bytes in an inbox, and where it lies.
-    fn each_edge(&self, wave: u32, mut visit: impl FnMut(u32, u32, Delivery)) {
-        let mut chunks: Vec<_> = (0..).zip(self.current).filter(|(_, chunk)| !chunk.edges.is_empty()).collect();
-        // The waves' chunks come one after another.
-        chunks.sort_by_key(|(number, chunk)| (chunk.group, *number));
-        let mut recipients = Vec::new();
-        for (number, chunk) in chunks {
-            for address in &chunk.edges {
-                let at = Delivery { chunk: number | Delivery::CURRENT, at: address.at };
-                self.find_recipients(address, at, Part::Wave(wave), &mut recipients);
-                recipients.iter().for_each(|&index| visit(index, address.bytes, at));
-            }
-        }
-    }
-
-    /// Who gets a message. Members that don't take messages from the sender's group don't, nor does the sender of a broadcast.
-    #[inline(never)]
-    fn find_recipients(&self, address: &Address, at: Delivery, part: Part, found: &mut Vec<u32>) {
-        found.clear();
-        let from = AgentId(self.message(at).sender);
-        match address.recipient() {
+    /// Brings what was sent in this frame to its recipients in a wave.
+    fn sort_edges(&mut self, wave: u32) {
+        let (sent, part) = (self.sent, Part::Wave(wave));
+        sent.each_edge(|address, at| match address.recipient() {
             Recipient::Agent(index) => {
-                found.extend(self.is_in(part, from.group(), self.directory.group_at(index)).then_some(index));
-            }
-            Recipient::Topic(topic) => {
-                let (_, entity) = self.directory.topics[topic as usize];
-                let Ok(members) = self.members.get(entity) else { return };
-                let find = |&member: &AgentId| self.directory.find(member).filter(|(group, _)| group.takes_from(from));
-                let find = members.0.iter().filter_map(find).filter(|(group, _)| self.is_in(part, from.group(), group));
-                found.extend(find.map(|(_, index)| index));
-            }
-            Recipient::Group(group) => {
-                let group = &self.directory.groups[group as usize];
-                if !group.takes_from(from) || !self.is_in(part, from.group(), group) {
-                    return;
+                let from = AgentId(sent.message(at).sender).group();
+                if sent.is_in(part, from, sent.directory.group_at(index)) {
+                    self.overflow.put(sent, self.inboxes, (index, address.bytes, at));
                 }
-                let lives = |&index: &u32| {
-                    let at = index as usize;
-                    self.directory.lifecycles[at].is_alive() && self.directory.ids[at] != from
-                };
-                found.extend(group.positions().filter(lives));
             }
             Recipient::Nobody => {}
-        }
+            Recipient::Topic(_) | Recipient::Group(_) => _ = self.put_to_many(address, at, part),
+        });
     }
 
-    fn is_in(&self, part: Part, from: GroupId, group: &GroupRange) -> bool {
-        match part {
-            Part::Later => !group.comes_after(from),
-            Part::Wave(wave) => group.comes_after(from) && group.wave == wave,
+    /// Brings one message to all its recipients of a part; to none, and `false`, if the frame has too few deliveries left.
+    fn put_to_many(&mut self, address: &Address, at: Delivery, part: Part) -> bool {
+        let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
+        let (to, header) = (address.recipient(), sent.message(at));
+        let from = AgentId(header.sender);
+        let count = audiences.count(sent, to, from, part);
+        if count == 0 {
+            return true;
         }
-    }
-
-    fn message(&self, at: Delivery) -> &MessageHeader {
-        messages_of(at.chunk, self.chunks, self.current, self.host).message(at.at).0
+        if !budgets.take(sent.directory, header, count * delivery_units(address.bytes)) {
+            let group = |at: u32| sent.directory.groups[at as usize].id.0.into();
+            let meant_for = if let Recipient::Group(at) = to { group(at) } else { header.topic };
+            overflow.drop_over_budget(header, meant_for);
+            return false;
+        }
+        for &index in audiences.find(sent, to, from, part) {
+            overflow.put(sent, inboxes, (index, address.bytes, at));
+        }
+        true
     }
 }

@@ -1,25 +1,27 @@
 //! Mailboxes that hold back messages, and their lane: what wasn't handed over in a frame waits in a backlog.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_components::{AgentId, Backlog, Lane, MailboxCounters};
+use wasm_engine_abi::MessageHeader;
+use wasm_engine_components::{AgentId, Backlog, HeldMessage, Lane, MailboxCounters};
 
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::Directory;
+use crate::positions::PositionSet;
 
-/// Which mailboxes hold back messages, and which changed in this frame: positions. Transient.
+/// Which mailboxes hold back messages, and which changed in this frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub struct WaitingMailboxes {
     /// Those with a backlog.
-    pub holding: BTreeSet<u32>,
+    pub holding: PositionSet,
     /// Of those, the ones of agents that are called when there are messages for them.
-    pub waking: BTreeSet<u32>,
+    pub waking: PositionSet,
     /// Those whose backlog or counters changed.
-    pub changed: BTreeSet<u32>,
-    /// What those that ever changed contribute to their lane.
-    pub digests: BTreeMap<u32, u128>,
+    pub changed: PositionSet,
+    /// Those that ever changed.
+    known: PositionSet,
+    /// What those contribute to their lane, by position.
+    digests: Vec<u128>,
 }
 
 /// Keeps the lane of mailboxes up to date with those that changed.
@@ -29,25 +31,36 @@ pub fn digest_mailboxes(
     mut lanes: ResMut<LaneSums>,
     mailboxes: Query<(&Backlog, &MailboxCounters)>,
 ) {
-    for index in std::mem::take(&mut waiting.changed) {
+    for index in waiting.changed.drain() {
         let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };
         let after = mailbox_digest(directory.ids[index as usize], mailbox);
-        let before = waiting.digests.insert(index, after).unwrap_or(0);
+        let before = waiting.note(index, after);
         lanes.mailboxes = lanes.mailboxes.wrapping_sub(before).wrapping_add(after);
     }
 }
 
-/// What a mailbox is in its lane.
+/// What a mailbox is in its lane. The messages stand for themselves by their digests, which were made once for all mailboxes that
+/// hold them: so a frame costs what changed in it, and not all that waits.
 pub(crate) fn mailbox_digest(of: AgentId, (backlog, counters): (&Backlog, &MailboxCounters)) -> u128 {
-    if backlog.0.is_empty() && *counters == MailboxCounters::default() {
-        return 0;
+    if backlog.is_empty() {
+        if *counters == MailboxCounters::default() {
+            return 0;
+        }
+        return part_digest(Lane::Mailboxes, of.0, &counters.dropped.to_le_bytes());
     }
-    let mut bytes = counters.dropped.to_le_bytes().to_vec();
-    for stored in &backlog.0 {
-        bytes.extend_from_slice(bytemuck::bytes_of(&stored.header));
-        bytes.extend_from_slice(&stored.payload);
-    }
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&counters.dropped.to_le_bytes());
+    bytes[8..16].copy_from_slice(&(backlog.len() as u64).to_le_bytes());
+    bytes[16..].copy_from_slice(&backlog.digest().to_le_bytes());
     part_digest(Lane::Mailboxes, of.0, &bytes)
+}
+
+/// A message as backlogs hold it.
+pub fn held_message(header: MessageHeader, payload: impl Into<Box<[u8]>>) -> HeldMessage {
+    let payload = payload.into();
+    let header_digest = part_digest(Lane::Mailboxes, 0, bytemuck::bytes_of(&header));
+    let digest = header_digest.wrapping_add(part_digest(Lane::Mailboxes, 1, &payload));
+    HeldMessage { header, payload, digest }
 }
 
 impl WaitingMailboxes {
@@ -62,11 +75,31 @@ impl WaitingMailboxes {
 
     /// A mailbox holds nothing back any more; `false` if it didn't before.
     pub(crate) fn release(&mut self, index: u32) -> bool {
-        if !self.holding.remove(&index) {
+        if !self.holding.remove(index) {
             return false;
         }
-        self.waking.remove(&index);
+        self.waking.remove(index);
         self.changed.insert(index);
         true
+    }
+
+    /// Notes what a mailbox contributes to the lane. Gives what it contributed before.
+    pub(crate) fn note(&mut self, index: u32, digest: u128) -> u128 {
+        let at = index as usize;
+        if at >= self.digests.len() {
+            self.digests.resize((at + 1).next_power_of_two(), 0);
+        }
+        self.known.insert(index);
+        core::mem::replace(&mut self.digests[at], digest)
+    }
+
+    /// Forgets a mailbox that goes. Gives what it contributed to the lane.
+    pub(crate) fn forget(&mut self, index: u32) -> u128 {
+        if self.known.remove(index) { core::mem::take(&mut self.digests[index as usize]) } else { 0 }
+    }
+
+    /// The mailboxes that ever changed: the others are as they were made.
+    pub(crate) fn known(&self) -> impl Iterator<Item = u32> + '_ {
+        self.known.iter()
     }
 }

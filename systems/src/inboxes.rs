@@ -42,6 +42,8 @@ pub struct Load {
     held_messages: u32,
     /// Of `bytes`, those in the backlog.
     held_bytes: u32,
+    /// Messages that the mailbox didn't take or dropped, and that its counter doesn't count yet.
+    pub dropped: u32,
 }
 
 impl Load {
@@ -164,6 +166,11 @@ impl Inboxes {
             }
             *first = link;
         }
+    }
+
+    /// Whether something is in the backlog of a mailbox.
+    pub fn is_holding(&self, index: u32) -> bool {
+        self.loads[index as usize].held_messages > 0
     }
 
     /// What is in the backlog of a mailbox whose state was loaded; `false` if it doesn't take that much.

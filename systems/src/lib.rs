@@ -13,9 +13,13 @@ pub mod swap;
 
 pub mod deliver;
 pub mod directory;
+pub mod fanout;
 pub mod inboxes;
 pub mod mailroom;
+mod overflow;
 pub mod packed;
+pub mod positions;
+mod recipients;
 
 pub mod hold;
 pub mod schedule;
@@ -83,6 +87,7 @@ fn add_resources(app: &mut App) {
         .init_resource::<mailroom::Mailroom>()
         .init_resource::<mailroom::Outputs>()
         .init_resource::<hold::WaitingMailboxes>()
+        .init_resource::<fanout::DeliveryBudgets>()
         .init_resource::<schedule::Calls>()
         .init_resource::<schedule::Scheduler>()
         .init_resource::<command::PendingCommands>()
@@ -139,7 +144,12 @@ fn add_stages(app: &mut App) {
                 .chain()
                 .in_set(Ingest),
         )
-        .add_systems(Frame, (deliver::gather_messages, ApplyDeferred, deliver::sort_messages).chain().in_set(Deliver))
+        .add_systems(
+            Frame,
+            (fanout::open_delivery_budgets, deliver::gather_messages, ApplyDeferred, deliver::sort_messages)
+                .chain()
+                .in_set(Deliver),
+        )
         .add_systems(Frame, schedule::open_budgets.in_set(Schedule))
         .add_systems(Frame, step::step_agents.in_set(Step))
         .add_systems(Frame, collect::collect_outputs.in_set(Collect))

@@ -118,6 +118,6 @@ pub fn backlog(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
     let directory = world.resource::<Directory>();
     let Some(index) = directory.index(id) else { return Vec::new() };
     let backlog = world.get::<Backlog>(directory.mailboxes[index as usize]);
-    let stored = backlog.into_iter().flat_map(|backlog| &backlog.0);
-    stored.map(|stored| (stored.header, &*stored.payload)).collect()
+    let held = backlog.into_iter().flat_map(Backlog::iter);
+    held.map(|held| (held.header, &*held.payload)).collect()
 }

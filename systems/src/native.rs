@@ -133,8 +133,8 @@ impl Mail<'_, '_> {
     pub fn inbox(&self, agent: AgentId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
         let index = self.directory.index(agent);
         let backlog = index.and_then(|index| self.backlogs.get(self.directory.mailboxes[index as usize]).ok());
-        let held = backlog.into_iter().flat_map(|backlog| &backlog.0);
-        let held = held.map(|stored| (&stored.header, &*stored.payload));
+        let held = backlog.into_iter().flat_map(Backlog::iter);
+        let held = held.map(|held| (&held.header, &*held.payload));
         held.chain(index.into_iter().flat_map(|index| self.mailroom.inbox(&self.outputs, index)))
     }
 

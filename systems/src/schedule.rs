@@ -315,7 +315,7 @@ impl Scheduler {
         if by_message {
             let wakes = |index: &u32| directory.group_at(*index).schedule.trigger == Trigger::Message;
             found.extend(inboxes.touched.iter().copied().filter(wakes));
-            found.extend(&waiting.waking);
+            found.extend(waiting.waking.iter());
         }
         found.extend(self.deferred.keys());
         found.extend(self.ring(frame, directory));

@@ -83,13 +83,11 @@ fn release(router: &mut Router<'_, '_>, calls: &Calls, start: usize) {
     }
     let ready: Vec<u32> = if calls.selects {
         let handed = calls.requests[start..].iter().filter(|request| request.call != CallKind::Init);
-        handed.map(|request| request.slot).filter(|slot| router.waiting.holding.contains(slot)).collect()
+        handed.map(|request| request.slot).filter(|&slot| router.waiting.holding.contains(slot)).collect()
     } else {
         let frame = router.clock.frame;
         let handed = |index: &u32| calls.was_handed(&router.directory, *index, frame);
-        router.waiting.holding.iter().copied().filter(handed).collect()
+        router.waiting.holding.iter().filter(handed).collect()
     };
-    for index in ready {
-        router.release(index);
-    }
+    router.release(&ready);
 }

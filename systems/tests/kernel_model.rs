@@ -73,8 +73,8 @@ fn views(app: &mut App) -> Vec<View> {
     let mut views: Vec<_> = agents
         .iter(world)
         .map(|(entity, &agent, &life, history)| {
-            let backlog = backlogs.iter().filter(|(of, _)| *of == entity).flat_map(|(_, backlog)| backlog.0.clone());
-            let backlog = backlog.map(|stored| (stored.header, stored.payload.to_vec())).collect();
+            let backlog = backlogs.iter().filter(|(of, _)| *of == entity).flat_map(|(_, backlog)| backlog.iter());
+            let backlog = backlog.map(|held| (held.header, held.payload.to_vec())).collect();
             View { agent, life, faults: history.faults, restarts: history.restarts, backlog }
         })
         .collect();

@@ -82,8 +82,7 @@ fn what_waits_for_many_is_kept_once() {
     frames(&mut app, 4);
     let world = app.world_mut();
     let mut backlogs = world.query::<&Backlog>();
-    let mut payloads: Vec<_> =
-        backlogs.iter(world).flat_map(|backlog| &backlog.0).map(|m| m.payload.as_ptr()).collect();
+    let mut payloads: Vec<_> = backlogs.iter(world).flat_map(Backlog::iter).map(|held| held.payload.as_ptr()).collect();
     assert_eq!(payloads.len(), 100);
     payloads.sort_unstable();
     payloads.dedup();

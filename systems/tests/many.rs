@@ -4,7 +4,7 @@ mod table;
 
 use table::{Call, app, group};
 use wasm_engine_abi::{CallKind, MessageHeader, Op, name_id};
-use wasm_engine_components::{AgentId, FrameInputs, GroupId, Topic, TopicId};
+use wasm_engine_components::{AgentId, FrameInputs, GroupId, GroupLimits, Topic, TopicId};
 use wasm_engine_systems::mailroom::{Mailroom, Outputs};
 use wasm_engine_systems::{Population, run_frame};
 
@@ -15,8 +15,12 @@ fn population() -> Population {
     let mut readers = group(1, SUBSCRIBERS);
     readers.subscribe = vec![TopicId(name_id("news"))];
     readers.inbox_bytes_max = 1 << 20;
+    let mut writers = group(2, 1);
+    // Each recipient of 64 KiB counts 257 times.
+    writers.group.limits.deliveries_per_step_max = GroupLimits::UNBOUNDED;
+    writers.group.limits.deliveries_per_frame_max = GroupLimits::UNBOUNDED;
     Population {
-        groups: vec![readers, group(2, 1)],
+        groups: vec![readers, writers],
         topics: vec![Topic { id: TopicId(name_id("news")), name: "news".into() }],
         ..Population::default()
     }

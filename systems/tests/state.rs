@@ -122,7 +122,7 @@ const SECTIONS: [&str; 32] = [
     "Members",
     "RegionState",
     "MailboxCounters",
-    "Payloads",
+    "HeldMessages",
     "Backlog",
     "Messages",
     "Bounces",

@@ -4,6 +4,7 @@ mod busy;
 mod table;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use bevy_app::App;
 use bevy_ecs::component::Component;
@@ -14,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    AgentId, Backlog, InferenceJob, JobData, Lane, Lifecycle, RegionState, Schedule, StableId, Trigger,
+    AgentId, Backlog, GroupLimits, HeldMessage, InferenceJob, JobData, Lane, Lifecycle, RegionState, Schedule,
+    StableId, Trigger,
 };
+use wasm_engine_systems::hold::held_message;
 use wasm_engine_systems::state::{
     IncompleteState, StateDifference, StateEntity, StateError, WorldState, check_components, load_state, save_state,
 };
@@ -144,11 +147,17 @@ fn a_difference_is_named_with_lane_stage_component_entity_and_byte() {
     let found = differ(&|app| {
         let world = app.world_mut();
         for mut backlog in world.query::<&mut Backlog>().iter_mut(world) {
-            if let Some(stored) = backlog.0.iter_mut().find(|stored| stored.payload.len() == 300) {
-                let mut bytes = stored.payload.to_vec();
+            let mut is_changed = false;
+            let changed = |held: &Arc<HeldMessage>| {
+                if is_changed || held.payload.len() != 300 {
+                    return Arc::clone(held);
+                }
+                is_changed = true;
+                let mut bytes = held.payload.clone();
                 bytes[299] = 77;
-                stored.payload = bytes.into();
-            }
+                Arc::new(held_message(held.header, bytes))
+            };
+            *backlog = backlog.iter().map(changed).collect();
         }
     });
     let first = &found[0];
@@ -295,7 +304,11 @@ fn ten_thousand_backlogs_with_one_payload_hold_it_once() {
         sleepers.group.schedule = Schedule { trigger: Trigger::Timer, priority: 0 };
         sleepers.inbox_bytes_max = 1 << 20;
         sleepers.group.limits.mailbox_bytes_max = 1 << 20;
-        Population { groups: vec![table::group(1, 1), sleepers], ..Population::default() }
+        let mut writers = table::group(1, 1);
+        // Each recipient of 64 KiB counts 257 times.
+        writers.group.limits.deliveries_per_step_max = GroupLimits::UNBOUNDED;
+        writers.group.limits.deliveries_per_frame_max = GroupLimits::UNBOUNDED;
+        Population { groups: vec![writers, sleepers], ..Population::default() }
     };
     let step = |call: table::Call<'_>| {
         if call.agent == id(1, 0) && call.call == CallKind::Step && call.frame == 1 {
@@ -311,12 +324,11 @@ fn ten_thousand_backlogs_with_one_payload_hold_it_once() {
     load_state(restored.world_mut(), &state).unwrap();
     let world = restored.world_mut();
     let mut backlogs = world.query::<&Backlog>();
-    let payloads =
-        backlogs.iter(world).filter_map(|backlog| backlog.0.front()).map(|stored| stored.payload.as_ptr().addr());
-    assert_eq!(payloads.collect::<std::collections::BTreeSet<_>>().len(), 1);
+    let held = backlogs.iter(world).filter_map(|backlog| backlog.iter().next()).map(|held| Arc::as_ptr(held).addr());
+    assert_eq!(held.collect::<std::collections::BTreeSet<_>>().len(), 1);
     // What is shared in memory is no state.
     for mut backlog in world.query::<&mut Backlog>().iter_mut(world) {
-        backlog.0.iter_mut().for_each(|stored| stored.payload = stored.payload.to_vec().into());
+        *backlog = backlog.iter().map(|held| Arc::new(HeldMessage::clone(held))).collect();
     }
     assert_eq!(save_state(world), state);
 }

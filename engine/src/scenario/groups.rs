@@ -378,6 +378,8 @@ fn limits(cx: &mut Context, fields: &Fields<'_>) -> GroupLimits {
         "message_bytes_per_frame_max",
         "jobs_per_frame_max",
         "log_lines_per_frame_max",
+        "deliveries_per_step_max",
+        "deliveries_per_frame_max",
     ];
     let Some(table) = Fields::open(cx, node, &fields.path("limits"), &known) else { return default };
     macro_rules! limit {
@@ -399,6 +401,8 @@ fn limits(cx: &mut Context, fields: &Fields<'_>) -> GroupLimits {
         message_bytes_per_frame_max: limit!(integer, message_bytes_per_frame_max),
         jobs_per_frame_max: limit!(integer, jobs_per_frame_max),
         log_lines_per_frame_max: limit!(integer, log_lines_per_frame_max),
+        deliveries_per_step_max: limit!(integer, deliveries_per_step_max),
+        deliveries_per_frame_max: limit!(integer, deliveries_per_frame_max),
         mailbox_bytes_max: limit!(integer_u32, mailbox_bytes_max),
     }
 }

@@ -52,7 +52,14 @@ fn trigger(cx: &mut Context, table: &Fields<'_>) -> Trigger {
 pub(super) fn scheduler(cx: &mut Context, top: &Fields<'_>) -> SchedulerSettings {
     let default = SchedulerSettings::default();
     let Some(node) = top.get("scheduler") else { return default };
-    let known = ["mode", "steps_per_frame_max", "fuel_per_frame_max", "ageing_frames"];
+    let known = [
+        "mode",
+        "steps_per_frame_max",
+        "fuel_per_frame_max",
+        "ageing_frames",
+        "deliveries_per_frame_max",
+        "host_deliveries_per_frame_max",
+    ];
     let Some(table) = Fields::open(cx, node, "scheduler", &known) else { return default };
     let choices = [("priority", SchedulerMode::Priority), ("round_robin", SchedulerMode::RoundRobin)];
     let mode = table.choice(cx, "mode", &choices, default.mode);
@@ -61,8 +68,21 @@ pub(super) fn scheduler(cx: &mut Context, top: &Fields<'_>) -> SchedulerSettings
         cx.report(node.at, &table.path("ageing_frames"), problem);
     }
     let bound = 1..=GroupLimits::UNBOUNDED;
+    let deliveries = 0..=GroupLimits::UNBOUNDED;
     SchedulerSettings {
         mode,
+        deliveries_per_frame_max: table.integer(
+            cx,
+            "deliveries_per_frame_max",
+            deliveries.clone(),
+            default.deliveries_per_frame_max,
+        ),
+        host_deliveries_per_frame_max: table.integer(
+            cx,
+            "host_deliveries_per_frame_max",
+            deliveries,
+            default.host_deliveries_per_frame_max,
+        ),
         steps_per_frame_max: table.integer(cx, "steps_per_frame_max", bound.clone(), default.steps_per_frame_max),
         fuel_per_frame_max: table.integer(cx, "fuel_per_frame_max", bound, default.fuel_per_frame_max),
         ageing_frames: table.integer_u32(cx, "ageing_frames", 0..=AGEING_FRAMES_MAX, default.ageing_frames),

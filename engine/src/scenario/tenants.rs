@@ -9,8 +9,14 @@ use super::resources::{check_name, too_many};
 use super::types::GroupEntry;
 use crate::problem::{Problem, thousands};
 
-const KEYS: [&str; 5] =
-    ["agents_max", "memory_bytes_max", "fuel_per_frame_max", "messages_per_frame_max", "jobs_per_frame_max"];
+const KEYS: [&str; 6] = [
+    "agents_max",
+    "memory_bytes_max",
+    "fuel_per_frame_max",
+    "messages_per_frame_max",
+    "jobs_per_frame_max",
+    "deliveries_per_frame_max",
+];
 
 /// Reads `[tenants]`.
 pub(super) fn tenants(cx: &mut Context, top: &Fields<'_>) -> Vec<Tenant> {
@@ -22,9 +28,11 @@ pub(super) fn tenants(cx: &mut Context, top: &Fields<'_>) -> Vec<Tenant> {
         let path = path(&entry.key);
         check_name(cx, &entry.key, entry.at, &path);
         let table = Fields::open(cx, &entry.node, &path, &KEYS);
-        let mut bound = |key: &str, least: u64, most: u64| {
-            table.as_ref().map_or(none, |table| table.integer(cx, key, least..=most, none))
+        let mut or = |key: &str, least: u64, most: u64, default: u64| {
+            table.as_ref().map_or(default, |table| table.integer(cx, key, least..=most, default))
         };
+        let deliveries = or(KEYS[5], min.deliveries_per_frame_max, none, GroupLimits::BY_AGENTS);
+        let mut bound = |key: &str, least: u64, most: u64| or(key, least, most, none);
         // A table that isn't one keeps its place, so that the others keep their numbers.
         tenants.push(Tenant {
             agents_max: bound(KEYS[0], 1, AGENTS_MAX.into()),
@@ -32,6 +40,7 @@ pub(super) fn tenants(cx: &mut Context, top: &Fields<'_>) -> Vec<Tenant> {
             fuel_per_frame_max: bound(KEYS[2], min.fuel_per_frame_max, none),
             messages_per_frame_max: bound(KEYS[3], min.messages_per_frame_max, none),
             jobs_per_frame_max: bound(KEYS[4], min.jobs_per_frame_max, none),
+            deliveries_per_frame_max: deliveries,
             name: entry.key.clone(),
         });
     }

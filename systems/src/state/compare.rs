@@ -1,13 +1,11 @@
 //! What two saved states differ in: lane, stage, component, entity, and the first byte.
 
-use std::borrow::Cow;
-
 use wasm_engine_components::{AgentId, Lane};
 
 use super::entity::StateEntity;
-use super::message::decode_stored;
+use super::message::decode_places;
 use super::parts::CHAIN;
-use super::section::{Reader, Section, WorldState};
+use super::section::{Section, WorldState};
 use crate::frame::FrameStage;
 
 /// One value that two states don't share.
@@ -57,8 +55,8 @@ impl WorldState {
         // A stable sort: components of a stage stay in the order of their sections.
         names.sort_by_key(|&(lane, name)| (name == CHAIN, stage_of(lane)));
         let mut seen = std::collections::BTreeSet::new();
-        // Payloads are shown with the messages whose they are.
-        names.retain(|&name| name != PAYLOADS && seen.insert(name));
+        // What waits is shown in the mailboxes in which it does.
+        names.retain(|&name| name != HELD && seen.insert(name));
         let differ: Vec<_> =
             names.into_iter().map(|name| compare(Side::new(self, name), Side::new(other, name), max)).collect();
         let mut shares = vec![0_usize; differ.len()];
@@ -74,14 +72,15 @@ impl WorldState {
     }
 }
 
-const PAYLOADS: (Lane, &str) = (Lane::Mailboxes, "Payloads");
+const HELD: (Lane, &str) = (Lane::Mailboxes, "HeldMessages");
 const BACKLOG: (Lane, &str) = (Lane::Mailboxes, "Backlog");
 
 /// A state's section of one component.
 struct Side<'a> {
     section: Option<&'a Section>,
-    /// Of a backlog, where payloads lie.
-    payloads: Option<&'a Section>,
+    /// Of backlogs, where their messages lie; and each message, by the id of its mailbox and its place there.
+    held: Option<&'a Section>,
+    messages: Vec<(u64, usize)>,
 }
 
 /// An entry's place in the order of all: its id, which of those of the id, and where it stands.
@@ -92,13 +91,21 @@ impl<'a> Side<'a> {
         let find = |(lane, name): (Lane, &str)| {
             state.sections.iter().find(|section| section.lane == lane && section.component == name)
         };
-        Self { section: find(name), payloads: find(PAYLOADS).filter(|_| name == BACKLOG) }
+        let (section, held) = (find(name), find(HELD).filter(|_| name == BACKLOG));
+        let messages = section.zip(held).map_or_else(Vec::new, |(section, held)| {
+            let places = |value| decode_places(value, held.len()).into_iter().flatten();
+            section.entries().flat_map(|(id, value)| places(value).map(move |place| (id, place))).collect()
+        });
+        Self { section, held, messages }
     }
 
     fn ordered(&self) -> Vec<Ordered> {
         let Some(section) = self.section else { return Vec::new() };
-        let mut order: Vec<Ordered> =
-            section.entries().zip(0..).map(|((id, _), at)| (section.rank(id), 0, at)).collect();
+        let mut order: Vec<Ordered> = if self.held.is_some() {
+            self.messages.iter().zip(0..).map(|(&(id, _), at)| (section.rank(id), 0, at)).collect()
+        } else {
+            section.entries().zip(0..).map(|((id, _), at)| (section.rank(id), 0, at)).collect()
+        };
         order.sort_by_key(|(rank, ..)| *rank);
         let mut last = None;
         for (rank, nth, _) in &mut order {
@@ -108,24 +115,24 @@ impl<'a> Side<'a> {
         order
     }
 
-    /// The value of an entry, with a payload that is stored apart put in its place.
-    fn value(&self, at: usize) -> Option<(&'a Section, u64, Cow<'a, [u8]>)> {
+    /// The value of an entry; of a backlog, that of a message.
+    fn value(&self, at: usize) -> Value<'a> {
         let section = self.section?;
-        let (id, value) = section.entry(at);
-        let whole = self.payloads.and_then(|payloads| {
-            let (header, payload) = decode_stored(&mut Reader(value))?;
-            let place = payload.err()? as usize;
-            let (_, payload) = (place < payloads.len()).then(|| payloads.entry(place))?;
-            Some(Cow::Owned([bytemuck::bytes_of(&header), payload].concat()))
-        });
-        Some((section, id, whole.unwrap_or(Cow::Borrowed(value))))
+        let (id, value) = match self.held {
+            Some(held) => {
+                let (id, place) = self.messages[at];
+                (id, held.entry(place).1)
+            }
+            None => section.entry(at),
+        };
+        Some((section, id, value))
     }
 }
 
 /// The first `max` differences of one component.
 fn compare(left: Side<'_>, right: Side<'_>, max: usize) -> Vec<StateDifference> {
     let mut found = Vec::new();
-    if left.section == right.section && left.payloads == right.payloads {
+    if left.section == right.section && left.held == right.held {
         return found;
     }
     let (a, b) = (left.ordered(), right.ordered());
@@ -140,10 +147,10 @@ fn compare(left: Side<'_>, right: Side<'_>, max: usize) -> Vec<StateDifference> 
     found
 }
 
-type Value<'a> = Option<(&'a Section, u64, Cow<'a, [u8]>)>;
+type Value<'a> = Option<(&'a Section, u64, &'a [u8])>;
 
 fn difference(left: Value<'_>, right: Value<'_>) -> Option<StateDifference> {
-    let bytes = |value: &Value<'_>| value.as_ref().map_or(&[][..], |(.., bytes)| bytes).to_vec();
+    let bytes = |value: &Value<'_>| value.map_or(&[][..], |(.., bytes)| bytes).to_vec();
     let (a, b) = (bytes(&left), bytes(&right));
     if left.is_some() == right.is_some() && a == b {
         return None;

@@ -1,14 +1,20 @@
 //! Mailboxes with what waits in them, and the messages between two frames.
 
-use wasm_engine_components::{Address, AgentId, Backlog, MailboxCounters, Recipient, StoredMessage, Trigger};
+use std::sync::Arc;
 
-use super::entity::{Entry, StateError};
-use super::message::{SavedMessage, decode_stored, encode_stored, recipient_of, target_of};
+use wasm_engine_components::{
+    Address, AgentId, Backlog, GroupLimits, MailboxCounters, Recipient, StoredMessage, Trigger,
+};
+
+use super::entity::StateError;
+use super::message::{
+    HeldTable, SavedMessage, decode_held, decode_places, encode_held, encode_runs, recipient_of, target_of,
+};
 use super::parts::{Loading, Saving};
 use super::section::{EntityKind, Reader, Section};
 use crate::digest::LaneSums;
 use crate::directory::Directory;
-use crate::hold::{WaitingMailboxes, mailbox_digest};
+use crate::hold::{WaitingMailboxes, held_message, mailbox_digest};
 use crate::mailroom::{HostMessages, Mailroom, Outputs};
 use crate::packed::record_bytes;
 use crate::ports::OutputChunk;
@@ -18,7 +24,7 @@ fn each_mailbox(saving: &Saving<'_>, mut visit: impl FnMut(AgentId, &MailboxCoun
     let Some(mailboxes) = saving.world.try_query::<(&MailboxCounters, &Backlog)>() else { return };
     let mailboxes = mailboxes.query_manual(saving.world);
     // Whatever changes a mailbox notes it there, for its digest.
-    for &at in saving.world.resource::<WaitingMailboxes>().digests.keys() {
+    for at in saving.world.resource::<WaitingMailboxes>().known() {
         if let Ok((counters, backlog)) = mailboxes.get(saving.directory.mailboxes[at as usize]) {
             visit(saving.directory.ids[at as usize], counters, backlog);
         }
@@ -46,52 +52,54 @@ pub(super) fn load_counters(loading: &mut Loading<'_>, section: &Section) -> Res
     Ok(())
 }
 
-pub(super) fn save_payloads(saving: &mut Saving<'_>, section: &mut Section) {
-    let mut payloads = std::mem::take(&mut saving.payloads);
-    let mut scratch = Vec::new();
-    each_mailbox(saving, |_, _, backlog| {
-        for stored in &backlog.0 {
-            scratch.clear();
-            encode_stored(&mut scratch, stored, &mut payloads);
+/// What waits, each message once, however many mailboxes wait with it.
+pub(super) fn save_held(saving: &mut Saving<'_>, section: &mut Section) {
+    let (mut table, mut backlogs) = (HeldTable::default(), Vec::new());
+    each_mailbox(saving, |agent, _, backlog| {
+        if !backlog.is_empty() {
+            backlogs.push((agent, table.runs(backlog)));
         }
     });
-    for (payload, place) in payloads.payloads.iter().zip(0..) {
-        section.push(place, |bytes| bytes.extend_from_slice(payload));
+    saving.backlogs = backlogs;
+    for (held, place) in table.messages.iter().zip(0..) {
+        section.push(place, |bytes| encode_held(bytes, held));
     }
-    saving.payloads = payloads;
 }
 
-pub(super) fn load_payloads(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    loading.payloads = section.entries().map(|(_, payload)| payload.into()).collect();
+pub(super) fn load_held(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+    let held = section.items().map(|entry| {
+        let (header, payload) = decode_held(entry.value).ok_or_else(|| entry.damaged())?;
+        Ok::<_, StateError>(Arc::new(held_message(header, payload)))
+    });
+    loading.held = held.collect::<Result<_, _>>()?;
     Ok(())
 }
 
+/// Which of those wait in which mailbox.
 pub(super) fn save_backlogs(saving: &mut Saving<'_>, section: &mut Section) {
-    let mut payloads = std::mem::take(&mut saving.payloads);
-    each_mailbox(saving, |agent, _, backlog| {
-        for stored in &backlog.0 {
-            section.push(agent.0, |bytes| encode_stored(bytes, stored, &mut payloads));
-        }
-    });
+    for (agent, runs) in std::mem::take(&mut saving.backlogs) {
+        section.push(agent.0, |bytes| encode_runs(bytes, &runs));
+    }
 }
 
 pub(super) fn load_backlogs(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    let mut items = section.items().peekable();
-    while let Some(first) = items.next() {
-        let position = first.position(loading.directory)?;
-        let (mut backlog, mut size) = (Backlog::default(), 0_u32);
-        let mut next = Some(first);
-        while let Some(entry) = next {
-            let stored = stored(loading, &entry)?;
-            size = size.saturating_add(record_bytes(stored.header.payload_bytes));
-            backlog.0.push_back(stored);
-            next = items.next_if(|next| next.id == first.id);
+    for entry in section.items() {
+        let position = entry.position(loading.directory)?;
+        let places = decode_places(entry.value, loading.held.len()).ok_or_else(|| entry.damaged())?;
+        let (mut backlog, mut messages, mut size) = (Backlog::default(), 0_u32, 0_u32);
+        for place in places {
+            let held = &loading.held[place];
+            size = size.saturating_add(record_bytes(held.header.payload_bytes));
+            messages = messages.saturating_add(1);
+            // None holds as many: what is said of it is enough, and it needn't be made.
+            if messages <= GroupLimits::MAX.mailbox_messages_max {
+                backlog.push(Arc::clone(held));
+            }
         }
-        let messages = u32::try_from(backlog.0.len()).unwrap_or(u32::MAX);
         let wakes = loading.directory.group_at(position).schedule.trigger == Trigger::Message;
         if !loading.world.resource_mut::<Mailroom>().inboxes.load_held(position, messages, size) {
             let problem = format!("{messages} messages of {size} bytes wait, which is more than the mailbox takes");
-            return Err(first.unfit(problem));
+            return Err(entry.unfit(problem));
         }
         loading.world.resource_mut::<WaitingMailboxes>().hold(position, wakes);
         let entity = loading.directory.mailboxes[position as usize];
@@ -103,29 +111,17 @@ pub(super) fn load_backlogs(loading: &mut Loading<'_>, section: &Section) -> Res
     Ok(())
 }
 
-fn stored(loading: &Loading<'_>, entry: &Entry<'_>) -> Result<StoredMessage, StateError> {
-    let (header, payload) = entry.read(decode_stored)?;
-    let payload = match payload {
-        Ok(payload) => payload.into(),
-        Err(place) => loading.payloads.get(place as usize).cloned().ok_or_else(|| entry.damaged())?,
-    };
-    if payload.len() != header.payload_bytes as usize {
-        return Err(entry.damaged());
-    }
-    Ok(StoredMessage { header, payload })
-}
-
 /// Makes the lane of mailboxes anew.
 pub(super) fn digest(loading: &mut Loading<'_>) {
     let mut waiting = std::mem::take(&mut *loading.world.resource_mut::<WaitingMailboxes>());
-    waiting.changed.clear();
+    waiting.changed.drain();
     let mut sum = 0_u128;
     let mut mailboxes = loading.world.query::<(&Backlog, &MailboxCounters)>();
     for &position in &loading.mailboxes {
         let entity = loading.directory.mailboxes[position as usize];
         let Ok(mailbox) = mailboxes.get(loading.world, entity) else { continue };
         let part = mailbox_digest(loading.directory.ids[position as usize], mailbox);
-        waiting.digests.insert(position, part);
+        waiting.note(position, part);
         sum = sum.wrapping_add(part);
     }
     *loading.world.resource_mut::<WaitingMailboxes>() = waiting;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::frame::EventTarget;
-use wasm_engine_components::{AgentId, GroupId, Recipient, StoredMessage, TopicId};
+use wasm_engine_components::{AgentId, Backlog, GroupId, HeldMessage, Recipient, TopicId};
 
 use super::section::Reader;
 use crate::directory::Directory;
@@ -81,52 +81,83 @@ pub(super) fn recipient_of(directory: &Directory, to: EventTarget) -> Result<Rec
     }
 }
 
-/// The payloads of backlogs that are stored once, by content: which backlogs share them in memory is no state.
+/// The messages of backlogs, each once, by content: which backlogs share one in memory is no state.
 #[derive(Debug, Default)]
-pub(super) struct PayloadTable {
-    /// The payloads in the order of their first use.
-    pub payloads: Vec<Arc<[u8]>>,
-    by_content: BTreeMap<Arc<[u8]>, u32>,
-    /// Where one lies says nothing of its content, but the same place has the same: it saves comparing.
-    by_place: BTreeMap<usize, u32>,
+pub(super) struct HeldTable {
+    /// The messages in the order of their first use.
+    pub messages: Vec<Arc<HeldMessage>>,
+    by_digest: BTreeMap<u128, u32>,
+    /// The place that was asked for last.
+    last: u32,
 }
 
-/// Payloads up to this length stand with their messages: their place in the table would cost as much.
-pub(super) const INLINE_BYTES: usize = 64;
-
-impl PayloadTable {
-    /// A payload's place in the table. It is put there if it isn't yet.
-    pub fn place(&mut self, payload: &Arc<[u8]>) -> u32 {
-        let address = payload.as_ptr().addr();
-        if let Some(&place) = self.by_place.get(&address) {
-            return place;
+impl HeldTable {
+    /// A message's place in the table. It is put there if it isn't yet.
+    fn place(&mut self, held: &Arc<HeldMessage>) -> u32 {
+        let is_it = |other: &Arc<HeldMessage>| Arc::ptr_eq(other, held) || other == held;
+        // Mostly backlogs hold what the one before holds, in the same order.
+        let next = self.last.wrapping_add(1);
+        if self.messages.get(next as usize).is_some_and(is_it) {
+            self.last = next;
+            return next;
         }
         // One takes more than the bytes of a place: they are fewer than 2^32.
-        let next = self.payloads.len() as u32;
-        let place = *self.by_content.entry(Arc::clone(payload)).or_insert(next);
-        if place == next {
-            self.payloads.push(Arc::clone(payload));
+        let new = self.messages.len() as u32;
+        let place = *self.by_digest.entry(held.digest).or_insert(new);
+        // Whatever the odds that two digests are alike: then the second one isn't shared.
+        self.last = if self.messages.get(place as usize).is_some_and(is_it) { place } else { new };
+        if self.last == new {
+            self.messages.push(Arc::clone(held));
         }
-        self.by_place.insert(address, place);
-        place
+        self.last
+    }
+
+    /// The places of a backlog's messages, as runs of places that follow one another: the first, and how many.
+    pub fn runs(&mut self, backlog: &Backlog) -> Vec<(u32, u32)> {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for held in backlog.iter() {
+            let place = self.place(held);
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == place => *count += 1,
+                _ => runs.push((place, 1)),
+            }
+        }
+        runs
     }
 }
 
-/// A message of a backlog: its header, then its payload or the place of that.
-pub(super) fn encode_stored(bytes: &mut Vec<u8>, stored: &StoredMessage, table: &mut PayloadTable) {
-    bytes.extend_from_slice(bytemuck::bytes_of(&stored.header));
-    if stored.payload.len() > INLINE_BYTES {
-        bytes.extend_from_slice(&table.place(&stored.payload).to_le_bytes());
-    } else {
-        bytes.extend_from_slice(&stored.payload);
+/// A message of a backlog, as it is saved: its header and its payload.
+pub(super) fn encode_held(bytes: &mut Vec<u8>, held: &HeldMessage) {
+    bytes.extend_from_slice(bytemuck::bytes_of(&held.header));
+    bytes.extend_from_slice(&held.payload);
+}
+
+/// The header and the payload of a message of a backlog.
+pub(super) fn decode_held(value: &[u8]) -> Option<(MessageHeader, &[u8])> {
+    let mut reader = Reader(value);
+    let header = read_header(&mut reader)?;
+    let payload = reader.rest();
+    (header.payload_bytes as usize == payload.len()).then_some((header, payload))
+}
+
+/// A backlog, as it is saved: runs of places in the table of its messages.
+pub(super) fn encode_runs(bytes: &mut Vec<u8>, runs: &[(u32, u32)]) {
+    for (first, count) in runs {
+        bytes.extend_from_slice(&first.to_le_bytes());
+        bytes.extend_from_slice(&count.to_le_bytes());
     }
 }
 
-/// A header, and a payload or the place of one: the header's length says which.
-pub(super) fn decode_stored<'a>(reader: &mut Reader<'a>) -> Option<(MessageHeader, Result<&'a [u8], u32>)> {
-    let header = read_header(reader)?;
-    if header.payload_bytes as usize > INLINE_BYTES {
-        return Some((header, Err(reader.u32()?)));
-    }
-    Some((header, Ok(reader.take(header.payload_bytes as usize)?)))
+/// The places of a backlog's messages in a table of `length`; `None` for what isn't a backlog's.
+pub(super) fn decode_places(value: &[u8], length: usize) -> Option<impl Iterator<Item = usize>> {
+    let (runs, rest) = value.as_chunks::<8>();
+    let range = |run: &[u8; 8]| {
+        let (first, count) = run.split_at(4);
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_le_bytes).map(|number| number as usize);
+        let (first, count) = (number(first)?, number(count)?);
+        let end = first.checked_add(count).filter(|end| count > 0 && *end <= length)?;
+        Some(first..end)
+    };
+    let ranges = runs.iter().map(range).collect::<Option<Vec<_>>>()?;
+    rest.is_empty().then(|| ranges.into_iter().flatten())
 }

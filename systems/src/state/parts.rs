@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
-use wasm_engine_components::{Digest, Lane};
+use wasm_engine_components::{AgentId, Digest, HeldMessage, Lane};
 
 use super::entity::StateError;
-use super::message::PayloadTable;
 use super::section::{EntityKind, Section, WorldState};
 use super::{agents, mail, time, work};
 use crate::directory::Directory;
@@ -59,8 +58,8 @@ pub(super) const PARTS: &[Part] = &[
     part("Members", Lane::Topics, EntityKind::Topic, work::save_members, work::load_members),
     part("RegionState", Lane::Regions, EntityKind::Region, work::save_regions, work::load_regions),
     part("MailboxCounters", Lane::Mailboxes, EntityKind::Agent, mail::save_counters, mail::load_counters),
-    part("Payloads", Lane::Mailboxes, EntityKind::Place, mail::save_payloads, mail::load_payloads),
-    part("Backlog", Lane::Mailboxes, EntityKind::Agent, mail::save_backlogs, mail::load_backlogs).repeated(),
+    part("HeldMessages", Lane::Mailboxes, EntityKind::Place, mail::save_held, mail::load_held),
+    part("Backlog", Lane::Mailboxes, EntityKind::Agent, mail::save_backlogs, mail::load_backlogs),
     part("Messages", Lane::Outboxes, EntityKind::Message, mail::save_messages, mail::load_messages).repeated(),
     part("Bounces", Lane::HostMessages, EntityKind::Place, mail::save_bounces, mail::load_bounces),
     part("NativeMessages", Lane::HostMessages, EntityKind::Place, mail::save_native, mail::load_native),
@@ -83,12 +82,13 @@ pub(super) const CHAIN: &str = "DigestChain";
 pub(super) struct Saving<'w> {
     pub world: &'w World,
     pub directory: &'w Directory,
-    pub payloads: PayloadTable,
+    /// Runs of places of messages, for each mailbox in which some wait.
+    pub backlogs: Vec<(AgentId, Vec<(u32, u32)>)>,
 }
 
 impl<'w> Saving<'w> {
     pub fn new(world: &'w World) -> Self {
-        Self { world, directory: world.resource(), payloads: PayloadTable::default() }
+        Self { world, directory: world.resource(), backlogs: Vec::new() }
     }
 }
 
@@ -99,7 +99,8 @@ pub(super) struct Loading<'w> {
     pub scheduler: &'w mut Scheduler,
     /// The frame that runs next.
     pub frame: u64,
-    pub payloads: Vec<Arc<[u8]>>,
+    /// What waits, by place.
+    pub held: Vec<Arc<HeldMessage>>,
     pub jobs: BTreeMap<u64, Entity>,
     /// Positions of the mailboxes that aren't as they were made.
     pub mailboxes: BTreeSet<u32>,
@@ -107,8 +108,8 @@ pub(super) struct Loading<'w> {
 
 impl<'w> Loading<'w> {
     pub fn new(world: &'w mut World, directory: &'w mut Directory, scheduler: &'w mut Scheduler) -> Self {
-        let (payloads, jobs, mailboxes) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { world, directory, scheduler, frame: 0, payloads, jobs, mailboxes }
+        let (held, jobs, mailboxes) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { world, directory, scheduler, frame: 0, held, jobs, mailboxes }
     }
 
     /// Makes what is carried from frame to frame and derived from state.

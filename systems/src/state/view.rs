@@ -3,7 +3,7 @@
 use wasm_engine_components::{AgentId, FaultHistory, JobData, Lifecycle, frame::EventTarget};
 
 use super::agents::{history, lifecycle};
-use super::message::{SavedMessage, decode_stored};
+use super::message::{SavedMessage, decode_held, decode_places};
 use super::section::{Reader, WorldState};
 
 impl WorldState {
@@ -27,14 +27,11 @@ impl WorldState {
 
     /// What waits in an agent's mailbox, oldest first.
     pub fn backlog(&self, agent: AgentId) -> impl Iterator<Item = SavedMessage<'_>> {
-        let payloads = self.section("Payloads");
-        let values = self.section("Backlog").into_iter().flat_map(move |section| section.of(agent.0));
-        values.filter_map(move |value| {
-            let (header, payload) = decode_stored(&mut Reader(value))?;
-            let payload = match payload {
-                Ok(payload) => payload,
-                Err(place) => payloads.filter(|all| (place as usize) < all.len())?.entry(place as usize).1,
-            };
+        let value = self.section("Backlog").and_then(|section| section.of(agent.0).next());
+        let held = self.section("HeldMessages");
+        let places = value.zip(held).and_then(|(value, held)| decode_places(value, held.len()));
+        places.into_iter().flatten().filter_map(move |place| {
+            let (header, payload) = decode_held(held?.entry(place).1)?;
             Some(SavedMessage { to: EventTarget::Agent(agent), header, payload })
         })
     }

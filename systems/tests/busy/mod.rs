@@ -84,6 +84,7 @@ pub fn population() -> Population {
         fuel_per_frame_max,
         messages_per_frame_max: all,
         jobs_per_frame_max: all,
+        deliveries_per_frame_max: GroupLimits::BY_AGENTS,
     };
     let region = |id, writer| Region { id, name: format!("region-{}", id.0), bytes: 16, writer, readers: vec![] };
     let model = |id, name: &str| Model { id, name: name.into(), row_bytes: 4, batch_rows_max: 2, latency_frames: 3 };

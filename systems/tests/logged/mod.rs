@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bevy_app::App;
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{CallKind, MessageHeader};
-use wasm_engine_components::{Action, AgentId, FrameInputs, FrameRecord, GroupId, Order, Tenant};
+use wasm_engine_components::{Action, AgentId, FrameInputs, FrameRecord, GroupId, GroupLimits, Order, Tenant};
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
 use crate::table::{Call, app};
@@ -83,5 +83,6 @@ pub fn tenant() -> Tenant {
         fuel_per_frame_max: all,
         messages_per_frame_max: all,
         jobs_per_frame_max: all,
+        deliveries_per_frame_max: GroupLimits::BY_AGENTS,
     }
 }

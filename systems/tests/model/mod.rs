@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use post::{Mail, Post};
 use program::{KIND, Program, Record};
-use wasm_engine_abi::message::{kind, sender};
+use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader, Op};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
@@ -171,7 +171,9 @@ impl Model {
         for (event, sequence) in events.iter().zip(0..) {
             let (to, topic, missing) = match event.to {
                 EventTarget::Agent(id) => (post::To::Agent(id), 0, (!self.alive(id)).then(|| self.absence(id))),
-                EventTarget::Group(_) => unreachable!("no program has it"),
+                EventTarget::Group(id) => {
+                    (post::To::Group(id), 0, self.seed(id).is_none().then_some(BounceReason::UnknownRecipient))
+                }
                 EventTarget::Topic(TopicId(topic)) => {
                     let missing = (!self.topics.contains_key(&topic)).then_some(BounceReason::UnknownTopic);
                     (post::To::Topic(topic), topic, missing)
@@ -184,6 +186,7 @@ impl Model {
             }
             let header = MessageHeader {
                 sender: sender::EXTERNAL,
+                status: if matches!(to, post::To::Group(_)) { status::BROADCAST } else { status::PLAIN },
                 topic,
                 correlation: event.correlation,
                 frame: self.frame,

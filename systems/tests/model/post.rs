@@ -1,10 +1,10 @@
 //! The model's messages: who is given what, what there is no room for, what is taken from an outbox.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, Op};
-use wasm_engine_components::{AgentId, FaultKind, GroupId, Lifecycle, OverflowPolicy, Trigger};
+use wasm_engine_components::{AgentId, FaultKind, GroupId, GroupLimits, Lifecycle, OverflowPolicy, Trigger};
 
 use super::program::{KIND, Record};
 use super::{Model, Pending};
@@ -45,8 +45,20 @@ pub struct Post {
     /// Of the last frame, by sender and sequence; of this one, in the order in which they are sent.
     pub before: Vec<Mail>,
     pub now: Vec<Mail>,
+    /// Deliveries of messages to many that are left to this frame.
+    deliveries: BTreeMap<Payer, u64>,
     /// Messages of this frame that aren't taken.
     refused: Vec<(AgentId, MessageHeader, u64, BounceReason)>,
+}
+
+/// Whose budgets messages to many count against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Payer {
+    All,
+    /// Events and native systems.
+    Host,
+    Group(GroupId),
+    Tenant(u32),
 }
 
 impl Post {
@@ -72,8 +84,62 @@ impl Post {
 }
 
 impl Model {
+    /// As many deliveries as there are agents, and not less than 262,144, where the program says nothing.
+    fn deliveries_of(&self, limit: u64) -> u64 {
+        let alive = self.agents.values().filter(|agent| agent.life.is_alive()).count() as u64;
+        if limit == GroupLimits::BY_AGENTS { alive.max(262_144) } else { limit }
+    }
+
+    fn open_deliveries(&mut self) {
+        let population = &self.program.population;
+        let groups = population.groups.iter().map(|seed| &seed.group);
+        let mut limits: Vec<_> =
+            groups.map(|group| (Payer::Group(group.id), group.limits.deliveries_per_frame_max)).collect();
+        limits.extend((0..).map(Payer::Tenant).zip(population.tenants.iter().map(|t| t.deliveries_per_frame_max)));
+        limits.push((Payer::All, population.scheduler.deliveries_per_frame_max));
+        limits.push((Payer::Host, population.scheduler.host_deliveries_per_frame_max));
+        self.post.deliveries = limits.into_iter().map(|(payer, limit)| (payer, self.deliveries_of(limit))).collect();
+    }
+
+    /// Takes a message to many off the budgets: one for each recipient and 256 bytes. `steps` is what each agent's messages took.
+    fn take_deliveries(&mut self, mail: &Mail, recipients: usize, steps: &mut BTreeMap<u64, u64>) -> bool {
+        let count = (recipients * mail.bytes().div_ceil(256)) as u64;
+        let MessageHeader { sender: from, topic, .. } = mail.header;
+        // A notice is paid for by the group whose agent it is about.
+        let about = if from == sender::ENGINE { topic } else { from };
+        let mut payers = vec![Payer::All];
+        if from == sender::EXTERNAL || from == sender::NATIVE {
+            payers.push(Payer::Host);
+        } else {
+            let group = self.seed(AgentId(about).group()).unwrap();
+            payers.push(Payer::Group(group.group.id));
+            payers.extend(group.group.tenant.map(|tenant| Payer::Tenant(tenant.0)));
+            let left = self.deliveries_of(group.group.limits.deliveries_per_step_max);
+            if from != sender::ENGINE && steps.get(&from).copied().unwrap_or(0) + count > left {
+                return false;
+            }
+        }
+        if payers.iter().any(|payer| self.post.deliveries[payer] < count) {
+            return false;
+        }
+        payers.iter().for_each(|payer| *self.post.deliveries.get_mut(payer).unwrap() -= count);
+        *steps.entry(from).or_default() += count;
+        true
+    }
+
+    /// A message to many is dropped as a whole, and its sender is told.
+    fn drop_over_budget(&mut self, mail: &Mail) {
+        let (from, reason) = (AgentId(mail.header.sender), BounceReason::OverBudget);
+        self.counts.drop_messages(reason, 1);
+        let meant_for = if let To::Group(group) = mail.to { group.0.into() } else { mail.header.topic };
+        if from.0 > sender::NATIVE && self.alive(from) {
+            self.post.bounce(from, &mail.header, meant_for, reason, self.frame);
+        }
+    }
+
     /// Delivers what the host says and what was sent in the last frame.
     pub fn deliver(&mut self) {
+        self.open_deliveries();
         self.post.before = std::mem::take(&mut self.post.now);
         self.post.before.sort_by_key(|mail| (AgentId(mail.header.sender), mail.header.sequence));
         let host = std::mem::take(&mut self.post.engine).into_iter().chain(std::mem::take(&mut self.post.events));
@@ -92,9 +158,15 @@ impl Model {
     }
 
     fn bring(&mut self, all: &[Mail], wave: Option<u32>) {
-        let mut refusals = Vec::new();
+        let (mut refusals, mut steps) = (Vec::new(), BTreeMap::new());
         for mail in all {
-            for to in self.recipients(mail, wave) {
+            let recipients = self.recipients(mail, wave);
+            let is_to_many = !matches!(mail.to, To::Agent(_)) && !recipients.is_empty();
+            if is_to_many && !self.take_deliveries(mail, recipients.len(), &mut steps) {
+                self.drop_over_budget(mail);
+                continue;
+            }
+            for to in recipients {
                 self.put(to, mail, &mut refusals);
             }
         }

@@ -35,10 +35,10 @@ pub enum Who {
 #[derive(Clone, Debug)]
 pub enum Act {
     Send(Who, u8),
-    Publish(u64),
+    Publish(u64, u8),
     Join(u64),
     Leave(u64),
-    Broadcast(u32),
+    Broadcast(u32, u8),
     Request(Who, u64, u32),
     /// Replies to each request in the inbox.
     Answer,
@@ -87,10 +87,12 @@ impl Program {
         for act in row {
             records.push(match act {
                 Act::Send(to, bytes) => Record { payload: payload(*bytes), ..record(Op::Send, who(to)) },
-                Act::Publish(topic) => record(Op::Publish, *topic),
+                Act::Publish(topic, bytes) => Record { payload: payload(*bytes), ..record(Op::Publish, *topic) },
                 Act::Join(topic) => record(Op::Join, *topic),
                 Act::Leave(topic) => record(Op::Leave, *topic),
-                Act::Broadcast(group) => record(Op::Broadcast, u64::from(*group)),
+                Act::Broadcast(group, bytes) => {
+                    Record { payload: payload(*bytes), ..record(Op::Broadcast, u64::from(*group)) }
+                }
                 Act::Request(to, number, deadline) => {
                     Record { correlation: *number, deadline_frames: *deadline, ..record(Op::Request, who(to)) }
                 }
@@ -142,16 +144,16 @@ fn order() -> impl Strategy<Value = Order> {
 }
 
 fn payload_bytes() -> impl Strategy<Value = u8> {
-    prop_oneof![Just(0_u8), Just(1), Just(8), Just(60)]
+    prop_oneof![Just(0_u8), Just(1), Just(8), Just(60), Just(216)]
 }
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         10 => (who(), payload_bytes()).prop_map(|(to, bytes)| Act::Send(to, bytes)),
-        3 => (1..=TOPICS + 1).prop_map(Act::Publish),
+        3 => (1..=TOPICS + 1, payload_bytes()).prop_map(|(topic, bytes)| Act::Publish(topic, bytes)),
         2 => (1..=TOPICS + 1).prop_map(Act::Join),
         1 => (1..=TOPICS + 1).prop_map(Act::Leave),
-        3 => (1_u32..=5).prop_map(Act::Broadcast),
+        3 => (1_u32..=5, payload_bytes()).prop_map(|(group, bytes)| Act::Broadcast(group, bytes)),
         6 => (who(), 0_u64..3, 1_u32..5).prop_map(|(to, number, deadline)| Act::Request(to, number, deadline)),
         4 => Just(Act::Answer),
         1 => (who(), 0_u64..3).prop_map(|(to, number)| Act::Reply(to, number)),
@@ -188,17 +190,25 @@ fn seldom(bound: std::ops::Range<u64>) -> impl Strategy<Value = u64> {
     prop_oneof![5 => Just(GroupLimits::UNBOUNDED), 1 => bound]
 }
 
+/// Deliveries that most programs have enough of.
+fn deliveries() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => Just(GroupLimits::BY_AGENTS), 1 => 0_u64..12]
+}
+
 fn limits() -> impl Strategy<Value = GroupLimits> {
     let bytes = prop_oneof![Just(48_u32), Just(100), Just(160), Just(4096)];
     let mailbox = (prop_oneof![1_u32..4, Just(16_u32)], bytes);
-    (mailbox, 0_u32..3, seldom(1..30), seldom(0..5), seldom(48..400)).prop_map(
-        |((messages, bytes), requests, fuel, sent, sent_bytes)| GroupLimits {
+    let sent = (seldom(0..5), seldom(48..400), deliveries(), deliveries());
+    (mailbox, 0_u32..3, seldom(1..30), sent).prop_map(
+        |((messages, bytes), requests, fuel, (sent, sent_bytes, by_step, by_frame))| GroupLimits {
             mailbox_messages_max: messages,
             mailbox_bytes_max: bytes,
             requests_max: requests,
             fuel_per_frame_max: fuel,
             messages_per_frame_max: sent,
             message_bytes_per_frame_max: sent_bytes,
+            deliveries_per_step_max: by_step,
+            deliveries_per_frame_max: by_frame,
             ..GroupLimits::DEFAULT
         },
     )
@@ -247,24 +257,31 @@ fn group(id: u32) -> impl Strategy<Value = (u8, u8, GroupSeed)> {
 }
 
 fn tenant() -> impl Strategy<Value = Tenant> {
-    (seldom(0..6), seldom(0..6), seldom(1..40), seldom(0..4)).prop_map(|(agents, memory, fuel, messages)| Tenant {
+    let bounds = (seldom(0..6), seldom(0..6), seldom(1..40), seldom(0..4), deliveries());
+    bounds.prop_map(|(agents, memory, fuel, messages, deliveries)| Tenant {
         name: String::new(),
         agents_max: agents,
         memory_bytes_max: memory.saturating_mul(GroupLimits::DEFAULT.memory_bytes_max),
         fuel_per_frame_max: fuel,
         messages_per_frame_max: messages,
         jobs_per_frame_max: GroupLimits::UNBOUNDED,
+        deliveries_per_frame_max: deliveries,
     })
 }
 
 fn scheduler() -> impl Strategy<Value = SchedulerSettings> {
     let mode = prop_oneof![Just(SchedulerMode::Priority), Just(SchedulerMode::RoundRobin)];
     let steps = prop_oneof![3 => Just(u64::MAX), 1 => 1_u64..6];
-    (mode, steps, seldom(1..60), 0_u32..3).prop_map(|(mode, steps, fuel, ageing_frames)| SchedulerSettings {
-        mode,
-        steps_per_frame_max: steps,
-        fuel_per_frame_max: fuel,
-        ageing_frames,
+    let sent = (deliveries(), deliveries());
+    (mode, steps, seldom(1..60), 0_u32..3, sent).prop_map(|(mode, steps, fuel, ageing_frames, (all, host))| {
+        SchedulerSettings {
+            deliveries_per_frame_max: all,
+            host_deliveries_per_frame_max: host,
+            mode,
+            steps_per_frame_max: steps,
+            fuel_per_frame_max: fuel,
+            ageing_frames,
+        }
     })
 }
 
@@ -291,6 +308,7 @@ fn inputs() -> impl Strategy<Value = FrameInputs> {
     let to = prop_oneof![
         4 => agent_id().prop_map(EventTarget::Agent),
         1 => (1..=TOPICS + 1).prop_map(|topic| EventTarget::Topic(TopicId(topic))),
+        1 => (1_u32..=5).prop_map(|group| EventTarget::Group(GroupId(group))),
     ];
     let event = (to, payload_bytes()).prop_map(|(to, bytes)| ExternalEvent {
         to,

@@ -1,0 +1,134 @@
+//! What a hostile frame costs next to an honest one: agents that broadcast and publish as much as they may, to everybody. Samples in
+//! turns, medians.
+
+use std::time::Instant;
+
+use clap::Parser;
+use wasm_engine::simulation::{Simulation, SimulationOptions};
+use wasm_engine_bench::fanout::{Case, Target};
+use wasm_engine_components::FrameCounts;
+
+/// Compares frames in which agents send to everybody with honest ones
+#[derive(Parser)]
+struct Args {
+    /// Honest agents
+    #[arg(long, default_value_t = 100_000)]
+    agents: u32,
+    /// Numbers of threads
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    threads: Vec<usize>,
+    /// Samples of each side
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    samples: u32,
+    /// Frames before the first sample: mailboxes are as full as they get
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(3..))]
+    warm_up: u32,
+    /// Only the cases whose names hold this text
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+const SMALL: &str = "limits.mailbox_messages_max = 2";
+const CASES: &[Case] = &[
+    Case { name: "256 broadcasts", hostile: 1, records: 256, ..Case::HONEST },
+    Case { name: "256 broadcasts of 64 KiB in all", hostile: 1, records: 256, payload_bytes: 224, ..Case::HONEST },
+    Case { name: "16,384 broadcasts", hostile: 1, records: 16_384, ..Case::HONEST },
+    Case { name: "256 publications", hostile: 1, records: 256, target: Target::Topic, ..Case::HONEST },
+    Case { name: "100 agents, 256 broadcasts each", hostile: 100, records: 256, ..Case::HONEST },
+    Case {
+        name: "256 broadcasts along an edge",
+        hostile: 1,
+        records: 256,
+        victims: "after = [\"hostile\"]",
+        ..Case::HONEST
+    },
+    Case { name: "100 agents, full mailboxes", hostile: 100, records: 256, victims: SMALL, ..Case::HONEST },
+    Case { name: "the same, that drop the oldest", hostile: 100, records: 256, victims: DROPPING, ..Case::HONEST },
+    Case { name: "100 agents, held", hostile: 100, records: 256, victims: TIMER, aside: true, ..Case::HONEST },
+    Case {
+        name: "the same, until they are full",
+        hostile: 100,
+        records: 256,
+        victims: FULL,
+        aside: true,
+        ..Case::HONEST
+    },
+    Case { name: "256 events to all", events: 256, ..Case::HONEST },
+];
+const DROPPING: &str = "overflow = \"drop_oldest\"\nlimits.mailbox_messages_max = 2";
+const TIMER: &str = "schedule = { on = \"timer\" }";
+const FULL: &str = "schedule = { on = \"timer\" }\nlimits.mailbox_messages_max = 8";
+
+fn main() {
+    let args = Args::parse();
+    println!(
+        "fanout: milliseconds for a frame of {} agents, medians of {} samples in turns",
+        args.agents, args.samples
+    );
+    println!(
+        "{:34} {:>7} {:>9} {:>9} {:>6} {:>11} {:>9}",
+        "case", "threads", "honest", "hostile", "ratio", "delivered", "dropped"
+    );
+    for case in CASES.iter().filter(|case| case.name.contains(&args.only)) {
+        for &threads in &args.threads {
+            measure(case, threads, &args);
+        }
+    }
+}
+
+fn measure(case: &Case, threads: usize, args: &Args) {
+    // What isn't the attack is the same on both sides.
+    let honest = Case { hostile: 0, records: 0, events: 0, ..*case };
+    let (mut honest, mut hostile) = (World::new(&honest, threads, args), World::new(case, threads, args));
+    let (mut honest_ms, mut hostile_ms) = (Vec::new(), Vec::new());
+    let mut counts = FrameCounts::default();
+    for _ in 0..args.samples {
+        honest_ms.push(honest.frame().0);
+        let (time, seen) = hostile.frame();
+        hostile_ms.push(time);
+        counts = seen;
+    }
+    let (honest, hostile) = (median(honest_ms), median(hostile_ms));
+    println!(
+        "{:34} {threads:>7} {honest:>9.2} {hostile:>9.2} {:>6.2} {:>11} {:>9}",
+        case.name,
+        hostile / honest,
+        counts.delivered,
+        counts.dropped
+    );
+}
+
+struct World {
+    case: Case,
+    simulation: Simulation,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new(case: &Case, threads: usize, args: &Args) -> Self {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+        let options = SimulationOptions { threads: Some(threads), ..SimulationOptions::default() };
+        let scenario = case.scenario(folder.path(), args.agents);
+        let simulation = Simulation::new(&scenario, &options, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"));
+        let mut world = Self { case: *case, simulation, _folder: folder };
+        for _ in 0..args.warm_up {
+            let _ = world.frame();
+        }
+        world
+    }
+
+    /// Milliseconds of a frame, and what it counted.
+    fn frame(&mut self) -> (f64, FrameCounts) {
+        let (inputs, pool) = (self.case.inputs(), self.simulation.pool());
+        let started = Instant::now();
+        let record = pool.install(|| self.simulation.frame(inputs));
+        let time = started.elapsed().as_secs_f64() * 1e3;
+        assert!(record.counts.faults == 0, "nobody faults");
+        (time, record.counts)
+    }
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}

@@ -1,0 +1,153 @@
+//! Worlds in which one agent, or a few, send to all the others: what a hostile frame costs next to an honest one.
+//!
+//! In an honest frame each agent is called, sends one message of eight bytes to its neighbour, and gets one.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use wasm_engine::scenario::{LoadOptions, Scenario, parse};
+use wasm_engine_abi::{MAGIC, name_id};
+use wasm_engine_components::frame::EventTarget;
+use wasm_engine_components::{ExternalEvent, FrameInputs, GroupId};
+
+/// A hostile world.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// What is measured.
+    pub name: &'static str,
+    /// How many agents are hostile; 0 for the honest world.
+    pub hostile: u32,
+    /// Records that each of them sends in each step.
+    pub records: u32,
+    /// Bytes of each record's payload.
+    pub payload_bytes: u32,
+    /// What they send them to.
+    pub target: Target,
+    /// More keys of the group that gets them.
+    pub victims: &'static str,
+    /// Whether that group is another than the honest one, of as many agents.
+    pub aside: bool,
+    /// Events to the group, which come from outside, in each frame.
+    pub events: u32,
+}
+
+/// To whom hostile agents send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To a group.
+    Group,
+    /// To a topic, whose members that group's agents are.
+    Topic,
+}
+
+impl Case {
+    /// Nobody is hostile.
+    pub const HONEST: Self = Self {
+        name: "honest",
+        hostile: 0,
+        records: 0,
+        payload_bytes: 0,
+        target: Target::Group,
+        victims: "",
+        aside: false,
+        events: 0,
+    };
+
+    /// The world as a scenario, and its modules in `folder`.
+    ///
+    /// # Panics
+    /// If the folder can't be written to.
+    pub fn scenario(&self, folder: &Path, agents: u32) -> Scenario {
+        let write = |name: &str, text: String| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        };
+        write("honest.wat", honest(agents));
+        let group = if self.aside { 3 } else { 1 };
+        let (op, target) = if self.target == Target::Group { (16, group) } else { (2, name_id("all")) };
+        write("hostile.wat", hostile(self.records, self.payload_bytes, op, target));
+        let mut text = "frames = 1\ntopics = [\"all\"]\n[modules]\n".to_owned();
+        for module in ["honest", "hostile"] {
+            let _ = writeln!(text, "{module}.path = {:?}", format!("{module}.wasm"));
+            let wat = std::fs::read(folder.join(format!("{module}.wat"))).unwrap_or_default();
+            let wasm = wat::parse_bytes(&wat).unwrap_or_else(|error| panic!("{module}: {error}"));
+            std::fs::write(folder.join(format!("{module}.wasm")), wasm).unwrap_or_else(|error| panic!("{error}"));
+        }
+        let mut group = |name: &str, module: &str, agents: u32, more: &str| {
+            let _ = write!(text, "[[groups]]\nname = {name:?}\nmodule = {module:?}\nagents = {agents}\n{more}\n");
+        };
+        let victims = format!("subscribe = [\"all\"]\nlimits.memory_bytes_max = 65536\n{}", self.victims);
+        group("honest", "honest", agents, if self.aside { "limits.memory_bytes_max = 65536" } else { &victims });
+        let limits = format!("limits = {{ records_per_step_max = {} }}\naccepts = []", self.records.max(256));
+        group("hostile", "hostile", self.hostile.max(1), &limits);
+        if self.aside {
+            group("victims", "honest", agents, &victims);
+        }
+        parse(text, &folder.join("fanout.toml"), &LoadOptions::default())
+            .unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    /// What comes from outside in a frame.
+    pub fn inputs(&self) -> FrameInputs {
+        let event = ExternalEvent { to: EventTarget::Group(GroupId(1)), kind: 1, correlation: 0, payload: Vec::new() };
+        FrameInputs { events: vec![event; self.events as usize], ..FrameInputs::default() }
+    }
+}
+
+/// An agent whose step is `step`, with room for `outbox_bytes` of records.
+fn agent(outbox_bytes: u32, step: &str) -> String {
+    const INBOX: u32 = 32 << 10;
+    let words = [MAGIC, 1, 128, INBOX, 128 + INBOX, outbox_bytes, 0, 0];
+    let header: String = words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect();
+    let pages = (outbox_bytes + INBOX + 4096).div_ceil(65_536);
+    format!(
+        r#"(module (memory (export "memory") {pages}) (data (i32.const 1024) "{header}")
+  (global (export "agent_exchange") i32 (i32.const 1024))
+  (func (export "agent_init") (param i32) (result i32) i32.const 0)
+  (func (export "agent_step") (param $ctx i32) (result i32) (local $at i32) (local $left i32)
+    (local.set $at (i32.const {outbox})) {step} i32.const 0))"#,
+        outbox = 1024 + 128 + INBOX
+    )
+}
+
+/// One that sends its frame's number to its neighbour.
+fn honest(agents: u32) -> String {
+    let group = u64::from(GroupId(1).0) << 32;
+    agent(
+        4096,
+        &format!(
+            "(i64.store (local.get $at) (i64.or (i64.const {group})
+               (i64.extend_i32_u (i32.rem_u (i32.add (i32.load offset=28 (local.get $ctx)) (i32.const 1)) (i32.const {agents})))))
+             (i32.store offset=16 (local.get $at) (i32.const 1))
+             (i32.store offset=20 (local.get $at) (i32.const 1))
+             (i32.store offset=24 (local.get $at) (i32.const 8))
+             (i64.store offset=32 (local.get $at) (i64.load (local.get $ctx)))
+             (i32.store offset=56 (local.get $ctx) (i32.const 1))
+             (i32.store offset=60 (local.get $ctx) (i32.const 40))"
+        ),
+    )
+}
+
+/// One that sends as many records to many.
+fn hostile(records: u32, payload_bytes: u32, op: u32, target: u64) -> String {
+    let record = 32 + payload_bytes.next_multiple_of(8);
+    agent(
+        (records * record).max(64),
+        &format!(
+            "(local.set $left (i32.const {records}))
+             (block $done (loop $next
+               (br_if $done (i32.eqz (local.get $left)))
+               (i64.store (local.get $at) (i64.const {target}))
+               (i32.store offset=16 (local.get $at) (i32.const {op}))
+               (i32.store offset=20 (local.get $at) (i32.const 1))
+               (i32.store offset=24 (local.get $at) (i32.const {payload_bytes}))
+               (local.set $at (i32.add (local.get $at) (i32.const {record})))
+               (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+               (br $next)))
+             (i32.store offset=56 (local.get $ctx) (i32.const {records}))
+             (i32.store offset=60 (local.get $ctx) (i32.const {all}))",
+            all = records * record,
+            target = target.cast_signed(),
+        ),
+    )
+}

@@ -1,0 +1,226 @@
+//! What becomes of messages for which there is no room: in a mailbox, or in a frame's budgets.
+
+use bevy_ecs::system::Query;
+use wasm_engine_abi::message::{kind, sender, status};
+use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_components::{
+    AgentFault, AgentId, Backlog, FaultKind, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
+};
+
+use crate::directory::Directory;
+use crate::frame::FrameReport;
+use crate::hold::WaitingMailboxes;
+use crate::inboxes::Inboxes;
+use crate::mailroom::HostMessages;
+use crate::packed::record_bytes;
+use crate::ports::Delivery;
+use crate::positions::PositionSet;
+use crate::recipients::Sent;
+use crate::request::Requests;
+
+pub(crate) type Mailboxes<'w, 's> = Query<'w, 's, (&'static mut MailboxCounters, &'static mut Backlog)>;
+
+/// Whether a message has more than one recipient.
+pub(crate) const fn is_to_many(header: &MessageHeader) -> bool {
+    header.status == status::BROADCAST
+        || (header.topic != 0 && header.kind < kind::RESERVED)
+        || header.kind == kind::NOTICE
+}
+
+/// A message of an agent to one other that a mailbox didn't take, or dropped.
+#[derive(Debug)]
+struct Refusal {
+    index: u32,
+    /// Where it lies; `None` for one of the backlog.
+    at: Option<Delivery>,
+    header: MessageHeader,
+    reason: BounceReason,
+}
+
+/// What becomes of messages for which there is no room.
+pub(crate) struct Overflow<'a, 'w, 's> {
+    mailboxes: &'a mut Mailboxes<'w, 's>,
+    waiting: &'a mut WaitingMailboxes,
+    requests: &'a mut Requests,
+    /// All that weren't taken, in the order of [`BounceReason::ALL`].
+    counts: [u64; BounceReason::COUNT],
+    /// Those to one agent, of which somebody is told. One to many may be refused by any number of its recipients: it is counted
+    /// alone.
+    refusals: Vec<Refusal>,
+    /// Those to many that were over a budget, and for whom they were meant: in canonical order.
+    over_budget: Vec<(MessageHeader, u64)>,
+    /// Mailboxes that didn't take messages, or dropped some.
+    dropping: PositionSet,
+    /// Of those, the ones that are full, and may not be.
+    overflowed: PositionSet,
+    scratch: Vec<Delivery>,
+}
+
+impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
+    pub fn new(
+        mailboxes: &'a mut Mailboxes<'w, 's>,
+        waiting: &'a mut WaitingMailboxes,
+        requests: &'a mut Requests,
+    ) -> Self {
+        Self {
+            mailboxes,
+            waiting,
+            requests,
+            counts: [0; BounceReason::COUNT],
+            refusals: Vec::new(),
+            over_budget: Vec::new(),
+            dropping: PositionSet::default(),
+            overflowed: PositionSet::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Adds a message to a recipient's list, or deals with it.
+    #[inline]
+    pub fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
+        let (index, bytes, at) = message;
+        if let Err(reason) = inboxes.put(index, bytes, at) {
+            self.handle(sent, inboxes, message, reason);
+        }
+    }
+
+    /// A message to many doesn't fit into the budgets of its sender.
+    #[cold]
+    pub fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: u64) {
+        self.counts[BounceReason::OverBudget as usize - 1] += 1;
+        self.over_budget.push((*header, meant_for));
+    }
+
+    /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
+    fn handle(
+        &mut self,
+        sent: &Sent<'_, '_, '_>,
+        inboxes: &mut Inboxes,
+        message: (u32, u32, Delivery),
+        reason: BounceReason,
+    ) {
+        let (index, _, at) = message;
+        let overflow = sent.directory.group_at(index).mailbox.overflow;
+        if overflow == OverflowPolicy::DropOldest && reason == BounceReason::MailboxFull {
+            return self.make_room(sent, inboxes, message);
+        }
+        if overflow == OverflowPolicy::Fault && reason == BounceReason::MailboxFull {
+            self.overflowed.insert(index);
+        }
+        self.refuse(inboxes, index, Some(at), sent.message(at), reason);
+    }
+
+    /// Counts a message that a mailbox doesn't take, or drops.
+    fn refuse(
+        &mut self,
+        inboxes: &mut Inboxes,
+        index: u32,
+        at: Option<Delivery>,
+        header: &MessageHeader,
+        reason: BounceReason,
+    ) {
+        // The mailbox's own counter comes to its component once for all of them.
+        inboxes.loads[index as usize].dropped += 1;
+        self.dropping.insert(index);
+        self.counts[reason as usize - 1] += 1;
+        if header.sender > sender::NATIVE && !is_to_many(header) {
+            self.refusals.push(Refusal { index, at, header: *header, reason });
+        }
+    }
+
+    /// Puts a message into a mailbox after dropping the oldest.
+    fn make_room(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
+        let (index, _, at) = message;
+        let mut backlog = None;
+        if inboxes.is_holding(index) {
+            let mailbox = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]);
+            backlog = mailbox.ok().map(|(_, backlog)| backlog);
+        }
+        // Results and bounces stay: nothing that agents send pushes them out.
+        let stays = |at| sent.message(at).sender == sender::ENGINE;
+        let bytes_of = |at| record_bytes(sent.message(at).payload_bytes);
+        let (mut kept, mut unheld, mut dropped) = (0, Vec::new(), core::mem::take(&mut self.scratch));
+        let drop_held = || {
+            let backlog = backlog.as_mut()?;
+            kept += backlog.iter().skip(kept).position(|held| held.header.sender != sender::ENGINE)?;
+            let header = backlog.remove(kept)?.header;
+            unheld.push(header);
+            Some(record_bytes(header.payload_bytes))
+        };
+        let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
+        let is_empty = backlog.is_some_and(|backlog| backlog.is_empty());
+        if !unheld.is_empty() {
+            self.waiting.changed.insert(index);
+            if is_empty {
+                self.waiting.release(index);
+            }
+        }
+        for header in &unheld {
+            self.refuse(inboxes, index, None, header, BounceReason::MailboxFull);
+        }
+        for at in dropped.drain(..) {
+            self.refuse(inboxes, index, Some(at), sent.message(at), BounceReason::MailboxFull);
+        }
+        self.scratch = dropped;
+        if let Err(reason) = put {
+            self.refuse(inboxes, index, Some(at), sent.message(at), reason);
+        }
+    }
+
+    /// Tells the senders, and those who wait for an answer that won't come.
+    pub fn settle(
+        mut self,
+        sent: &Sent<'_, '_, '_>,
+        inboxes: &mut Inboxes,
+        bounces: &mut HostMessages,
+        report: &mut FrameReport,
+        frame: u64,
+    ) {
+        for (reason, count) in BounceReason::ALL.into_iter().zip(self.counts) {
+            report.counts.drop_messages(reason, count);
+        }
+        for (header, meant_for) in &self.over_budget {
+            if header.sender > sender::NATIVE
+                && let Some(to) = sent.directory.alive(AgentId(header.sender))
+            {
+                bounces.bounce(header, *meant_for, to, BounceReason::OverBudget, frame);
+            }
+        }
+        self.tell_senders(sent.directory, bounces, frame);
+        for index in self.dropping.iter() {
+            let dropped = core::mem::take(&mut inboxes.loads[index as usize].dropped);
+            if let Ok((mut counters, _)) = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]) {
+                counters.dropped += u64::from(dropped);
+            }
+            self.waiting.changed.insert(index);
+        }
+        self.fault_overflowed(sent.directory, report);
+    }
+
+    fn tell_senders(&mut self, directory: &Directory, bounces: &mut HostMessages, frame: u64) {
+        // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
+        self.refusals.sort_by_key(|refusal| (refusal.at.map_or((0, 0), Delivery::place), refusal.index));
+        for Refusal { index, header, reason, .. } in &self.refusals {
+            let meant_for = directory.ids[*index as usize];
+            bounces.return_to_sender(directory, header, meant_for.0, *reason, frame);
+            self.requests.give_up(header);
+            // Who asked hears that there is no answer, if its mailbox takes that much.
+            if header.status == status::REPLY {
+                bounces.time_out(directory, meant_for, (header.sender, header.correlation), frame);
+            }
+        }
+    }
+
+    fn fault_overflowed(&self, directory: &Directory, report: &mut FrameReport) {
+        for index in self.overflowed.iter() {
+            // An agent that isn't called for its messages, or wasn't, can't help it: its mailbox just takes no more.
+            let group = directory.group_at(index);
+            let reads = group.is_steady() || group.schedule.trigger == Trigger::Message;
+            let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
+            if is_called && !self.waiting.holding.contains(index) {
+                let agent = directory.ids[index as usize];
+                report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
+            }
+        }
+    }
+}
