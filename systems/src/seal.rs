@@ -165,6 +165,7 @@ pub(crate) fn totals_bytes(totals: &GroupTotals) -> Vec<u8> {
 }
 
 fn host_messages(domain: u64, messages: &HostMessages) -> u128 {
+    let mut bytes = Vec::new();
     messages.0.iter().zip(domain..).fold(0, |sum, ((recipient, stored), at)| {
         let (tag, to) = match *recipient {
             Recipient::Agent(index) => (0_u8, index),
@@ -172,7 +173,8 @@ fn host_messages(domain: u64, messages: &HostMessages) -> u128 {
             Recipient::Group(group) => (2, group),
             Recipient::Nobody => (3, 0),
         };
-        let mut bytes = vec![tag];
+        bytes.clear();
+        bytes.push(tag);
         bytes.extend_from_slice(&to.to_le_bytes());
         bytes.extend_from_slice(bytemuck::bytes_of(&stored.header));
         bytes.extend_from_slice(&stored.payload);
