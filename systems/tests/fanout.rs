@@ -16,6 +16,7 @@ use wasm_engine_components::{
     OverflowPolicy, Schedule, TenantId, Topic, TopicId, Trigger,
 };
 use wasm_engine_systems::mailroom::Mailroom;
+use wasm_engine_systems::state::save_state;
 use wasm_engine_systems::{AuthorSystems, Frame, GroupSeed, Mail, Population, Post, run_frame};
 
 const NEWS: u64 = 31;
@@ -298,4 +299,25 @@ fn what_many_waited_with_is_handed_over_from_one_place() {
     assert!(of_agents);
     let words = app.world().resource::<Mailroom>().host.messages.place();
     assert_eq!(words, 2 * (1_048 / 8) + 2 * (152 / 8), "two to all, and two to one");
+}
+
+/// A saved state has what many wait with once, and a few bytes for each mailbox, however many messages wait in it.
+#[test]
+fn a_state_grows_with_the_messages_that_wait_and_not_with_the_mailboxes() {
+    let bytes = |messages: u64| {
+        let mut sleepers = group(1, 2_000);
+        sleepers.group.schedule = Schedule { trigger: Trigger::Timer, priority: 0 };
+        let (mut app, _) = run(
+            groups(vec![sleepers, group(2, 1)]),
+            once(id(2, 0), move |out| (0..messages).for_each(|n| out.push(Op::Broadcast, 1, 0, n, b"eight by"))),
+        );
+        let record = frames(&mut app, 3).remove(2);
+        assert_eq!(record.counts.dropped, 0);
+        let state = save_state(app.world_mut());
+        assert_eq!(state.backlog(id(1, 1_999)).count() as u64, messages);
+        (state.section("Backlog").unwrap().bytes(), state.section("HeldMessages").unwrap().bytes())
+    };
+    let message = 48 + 8 + 16;
+    assert_eq!(bytes(1), (2_000 * (8 + 16), message));
+    assert_eq!(bytes(60), (2_000 * (8 + 16), 60 * message));
 }
