@@ -67,15 +67,15 @@ impl ModelNotices {
 impl ModelSummary {
     /// What happened, a sentence for each kind.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> + '_ {
-        let failed = self.failed.as_ref().map(|notice| ("rows failed, first", notice));
-        let timed_out = self.timed_out.as_ref().map(|notice| ("rows took too long, first", notice));
-        let audit = self
-            .audit_failed
-            .as_ref()
-            .map(|notice| ("audits failed, so that its rows have no company since then, first", notice));
-        [failed, timed_out, audit].into_iter().flatten().map(|(what, notice)| {
+        let failed = self.failed.as_ref().map(|notice| ("row", "failed, first", notice));
+        let timed_out = self.timed_out.as_ref().map(|notice| ("row", "took too long, first", notice));
+        let audit = self.audit_failed.as_ref();
+        let audit = audit.map(|notice| ("audit", "failed, so that its rows have no company since then, first", notice));
+        [failed, timed_out, audit].into_iter().flatten().map(|(thing, what, notice)| {
             let ModelNoticeSummary { rows, first_frame, reason } = notice;
-            format!("{} {what} in frame {}: {}", thousands(rows), thousands(first_frame), shown(reason))
+            let plural = if *rows == 1 { "" } else { "s" };
+            let (rows, frame) = (thousands(rows), thousands(first_frame));
+            format!("{rows} {thing}{plural} {what} in frame {frame}: {}", shown(reason))
         })
     }
 }
