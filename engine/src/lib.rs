@@ -20,4 +20,5 @@ pub mod snapshot;
 pub mod summary;
 mod swaps;
 pub mod time_travel;
+pub mod unfinished;
 pub mod wasm;

@@ -133,7 +133,7 @@ fn a_run_that_waits_for_input_can_be_interrupted() {
     common::signal(&child, libc::SIGTERM);
     let output = child.wait_with_output().unwrap();
     drop(stdin);
-    assert!(matches!(output.status.code(), Some(130 | 143)), "{}", stderr(&output));
+    assert!(matches!(output.status.code(), Some(143)), "{}", stderr(&output));
     let summary = summary(&output);
     assert_eq!((summary["interrupted"].as_bool(), summary["frames"].as_u64()), (Some(true), Some(5)));
 }
@@ -156,14 +156,10 @@ fn an_interrupt_while_loading_ends_before_the_first_frame() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     common::signal(&child, libc::SIGINT);
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert_eq!(
-        (said.next().as_deref(), said.next()),
-        (Some(""), Some("ending once all is loaded; once more ends at once".to_owned()))
-    );
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<_> = said.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let rest: Vec<_> = said.collect();
-    assert_eq!(rest, ["ended before the first frame: nothing was run, and no folder was made"]);
+    assert_eq!(said, ["ended before the first frame: nothing was run"]);
     assert!(!folder.path().join("out").exists());
 }
 

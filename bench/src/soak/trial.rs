@@ -213,14 +213,14 @@ impl<'a> Trial<'a> {
         (delay, if self.random.one_in(6) { Stop::Ask } else { Stop::Kill })
     }
 
-    /// A run that was killed before it had a manifest can't go on, and the engine says so.
+    /// A run that was killed before it had a manifest can't go on, and the engine says so; the same command takes its folder over.
     fn begin_anew(&mut self, run: &Path) -> Result<(), String> {
         let arguments = self.resume_arguments(run, None);
         let ended = self.start(arguments, None)?;
         if ended.code() != Some(EXIT_INPUT) || !ended.said.contains("manifest") {
             return Err(failed("a run without a manifest, resumed,", &ended));
         }
-        fs::remove_dir_all(run).map_err(|error| format!("{}: {error}", run.display()))
+        Ok(())
     }
 
     /// What an end means. Whoever was asked to end may have been through. A run that `had_summary` may have been complete: it is left
@@ -236,7 +236,8 @@ impl<'a> Trial<'a> {
         match ended.code() {
             // A signal ended it.
             None if ended.stopped && stop == Some(Stop::Kill) => Ok(Verdict::Killed),
-            None => Err(failed("a run that was to go on", ended)),
+            // Before it listened to signals.
+            None if was_asked => Ok(Verdict::Stopped),
             Some(code) if was_asked && EXIT_SIGNAL.contains(&code) => Ok(Verdict::Stopped),
             Some(0) if was_asked || part.is_some() => Ok(Verdict::Stopped),
             Some(code) if was_asked && code == self.whole.0 => Ok(Verdict::Stopped),

@@ -42,18 +42,18 @@ pub(super) struct BranchArgs {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &BranchArgs) -> Status {
-    match run(args) {
+pub(super) fn main(args: &BranchArgs, interrupt: &Interrupt) -> Status {
+    interrupt.before("ended before the first frame: nothing was run");
+    match run(args, interrupt) {
         Ok((scenario, outcome)) => report(&args.report, &scenario, &outcome),
         Err(why) => report_not_started(&why),
     }
 }
 
-fn run(args: &BranchArgs) -> Result<(PathBuf, Outcome), NotStarted> {
+fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), NotStarted> {
     let run = open(&args.run.run, Access::Read)?;
     let place = Place::new(Some(&args.out), &run.scenario.name);
     place.check().map_err(RunError::Input)?;
-    let interrupt = Interrupt::listen();
     let traveller = traveller(&run, &args.machine, Inference::Recorded);
     let options = BranchOptions {
         at: args.at,
@@ -71,6 +71,6 @@ fn run(args: &BranchArgs) -> Result<(PathBuf, Outcome), NotStarted> {
     let mut source = recording.tee(source);
     let facts = RunFacts { frames_expected, ..RunFacts::default() };
     let ends = (&mut simulation, &mut source, &mut recording);
-    let outcome = drive(&scenario, ends, &interrupt, (args.report.quiet, 0), facts);
+    let outcome = drive(&scenario, ends, interrupt, (args.report.quiet, 0), facts);
     Ok((scenario.path, outcome))
 }

@@ -13,6 +13,7 @@ mod replay;
 mod resume;
 mod run;
 mod session;
+mod signals;
 mod status;
 mod terminal;
 mod travel;
@@ -24,6 +25,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use wasm_engine_components::text::{Lines, shown};
 
+use self::interrupt::Interrupt;
 use self::status::Status;
 
 /// Runs systems of WebAssembly agents, deterministically.
@@ -56,18 +58,25 @@ enum Command {
 pub fn main() -> ExitCode {
     ignore_signals();
     keep_onnx_runtime_local();
-    match Cli::try_parse() {
-        Ok(cli) => run(&cli.command).into(),
-        Err(error) => not_parsed(&error).into(),
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return not_parsed(&error).into(),
+    };
+    match Interrupt::listen() {
+        Ok(interrupt) => run(&command, &interrupt).into(),
+        Err(error) => {
+            terminal::say_problem(error.problem());
+            Status::from(&error).into()
+        }
     }
 }
 
-fn run(command: &Command) -> Status {
+fn run(command: &Command, interrupt: &Interrupt) -> Status {
     match command {
-        Command::Run(args) => run::main(args),
+        Command::Run(args) => run::main(args, interrupt),
         Command::Replay(args) => replay::main(args),
-        Command::Resume(args) => resume::main(args),
-        Command::Branch(args) => branch::main(args),
+        Command::Resume(args) => resume::main(args, interrupt),
+        Command::Branch(args) => branch::main(args, interrupt),
         Command::Diff(args) => diff::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Doctor(args) => doctor::main(args),

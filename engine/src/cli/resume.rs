@@ -35,14 +35,15 @@ pub(super) struct ResumeArgs {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &ResumeArgs) -> Status {
-    match run(args) {
+pub(super) fn main(args: &ResumeArgs, interrupt: &Interrupt) -> Status {
+    interrupt.before("ended before a frame was run: the run is as it was, and can be resumed");
+    match run(args, interrupt) {
         Ok(status) => status,
         Err(why) => report_not_started(&why),
     }
 }
 
-fn run(args: &ResumeArgs) -> Result<Status, NotStarted> {
+fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
     let mut run = open(&args.run.run, Access::Write)?;
     let frames_expected = run.frames_expected;
     run.scenario.frames = args.frames.frames.unwrap_or(run.scenario.frames);
@@ -54,7 +55,7 @@ fn run(args: &ResumeArgs) -> Result<Status, NotStarted> {
     if run.has_ended() && run.scenario.frames == run.end_frame() {
         return leave(args, &run);
     }
-    let outcome = go_on(args, &run, frames_expected)?;
+    let outcome = go_on(args, &run, frames_expected, interrupt)?;
     let status = report(&args.report, &run.scenario.path, &outcome);
     if let Some(Stop::Diverged(divergence)) = &outcome.error {
         say_lines(&divergence_text(divergence, &run.scenario));
@@ -97,8 +98,7 @@ fn summary_line(run: &OpenRun, checksum: u128) -> Result<String, Problem> {
     String::from_utf8(bytes).map_err(|_| damaged())
 }
 
-fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64) -> Result<Outcome, NotStarted> {
-    let interrupt = Interrupt::listen();
+fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     let traveller = traveller(run, &args.machine, Inference::RecordedThenComputed);
     let Resumed { mut simulation, mut source, mut sink, frames, warnings } =
         resume(&traveller, Arc::clone(&interrupt.flag))?;
@@ -111,7 +111,7 @@ fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64) -> Result<Outco
     }
     let facts = RunFacts { frames_expected, ..RunFacts::default() };
     let ends = (&mut simulation, &mut source, &mut sink);
-    let mut outcome = drive(&run.scenario, ends, &interrupt, (args.report.quiet, frames), facts);
+    let mut outcome = drive(&run.scenario, ends, interrupt, (args.report.quiet, frames), facts);
     if let Some(Stop::Diverged(divergence)) = &mut outcome.error {
         divergence.explain(&traveller, &mut simulation);
     }

@@ -68,15 +68,16 @@ impl DigestScope {
 }
 
 /// Runs the command.
-pub(super) fn main(args: &RunArgs) -> Status {
-    match run(args) {
+pub(super) fn main(args: &RunArgs, interrupt: &Interrupt) -> Status {
+    interrupt.before("ended before the first frame: nothing was run");
+    match run(args, interrupt) {
         Ok(outcome) => report(&args.report, &args.scenario, &outcome),
         Err(why) => report_not_started(&why),
     }
 }
 
 /// Checks all input, then runs all frames.
-fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
+fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     let options = LoadOptions { set: args.set.clone(), input: args.input.clone(), recorded: false };
     let mut scenario = load(&args.scenario, &options).map_err(NotStarted::Input)?;
     let frames_expected = scenario.frames;
@@ -84,8 +85,7 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     let place = Place::new(args.out.as_deref(), &scenario.name);
     place.check().map_err(RunError::Input)?;
-    let interrupt = Interrupt::listen();
-    let source = events::open(&scenario, Arc::clone(&interrupt.flag)).map_err(RunError::Input)?;
+    let source = events::open(&scenario, Arc::clone(&interrupt.flag))?;
     let options = SimulationOptions {
         digest_memories: args.digest == DigestScope::Full,
         progress: progress::loading(args.report.quiet),
@@ -94,9 +94,6 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     // What is fetched is said aloud, also where `--quiet` was asked for.
     let mut say = |text: &str| terminal::say(text);
     let mut simulation = machine::build(&scenario, &options, &mut say)?;
-    if interrupt.happened() {
-        return Err(NotStarted::Interrupted);
-    }
     let run_options = RunOptions {
         record: !args.no_record,
         snapshot_every: args.snapshots.snapshot_every,
@@ -108,5 +105,5 @@ fn run(args: &RunArgs) -> Result<Outcome, NotStarted> {
     let mut recording = Recording::new(run_dir, &simulation, snapshots);
     let mut source = recording.tee(source);
     let facts = RunFacts { frames_expected, ..RunFacts::default() };
-    Ok(drive(&scenario, (&mut simulation, &mut source, &mut recording), &interrupt, (args.report.quiet, 0), facts))
+    Ok(drive(&scenario, (&mut simulation, &mut source, &mut recording), interrupt, (args.report.quiet, 0), facts))
 }

@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum};
 use wasm_engine_components::FrameRecord;
 use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
 
-use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
+use super::interrupt::Interrupt;
 use super::machine;
 use super::progress::{self, Progress};
 use super::status::Status;
-use super::terminal::{print, print_json, say, say_problem};
+use super::terminal::{print, print_json, say_problem};
 use super::travel;
 use crate::frame_loop::{self, FrameSink, FrameSource};
 use crate::problem::{Problem, Problems, RunError};
@@ -90,7 +90,6 @@ pub(super) enum NotStarted {
     Input(Problems),
     Failed(Problem),
     Stopped(Stop),
-    Interrupted,
 }
 
 impl From<RunError> for NotStarted {
@@ -146,7 +145,8 @@ where
     if let Some(asked) = sink.recording().snapshot_request() {
         interrupt.ask_for_snapshots(asked);
     }
-    interrupt.frames_begin(simulation.next_frame() < recorded);
+    let closer = sink.recording().run_dir().closer();
+    interrupt.frames_begin(closer, simulation.next_frame() < recorded);
     let mut sink = Watched { sink, progress: Progress::new(scenario.frames, quiet), interrupt, recorded };
     let started = Instant::now();
     // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.
@@ -155,7 +155,7 @@ where
     sink.progress.finish();
     let error = result.err().map(Into::into);
     facts.events = source.counts();
-    facts.interrupted = interrupt.happened() && simulation.next_frame() < scenario.frames;
+    facts.interrupted = interrupt.signal().is_some() && simulation.next_frame() < scenario.frames;
     facts.error = error.as_ref().map(travel::stop_text);
     let recording = sink.sink.recording();
     facts.run_dir = recording.run_dir().path().to_string_lossy().into_owned();
@@ -167,6 +167,7 @@ where
         Some(_) if simulation.next_frame() < recorded => Ok(()),
         _ => recording.finish(simulation, &summary),
     };
+    interrupt.frames_end();
     let signal = interrupt.signal().filter(|_| summary.interrupted);
     Outcome { summary, error: error.or(finished.err().map(Stop::Error)), signal }
 }
@@ -186,7 +187,7 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
         let frame = record.frame;
         self.sink.append(record, simulation)?;
         if frame + 1 == self.recorded {
-            self.interrupt.frames_begin(false);
+            self.interrupt.new_frames_begin();
         }
         self.progress.update(frame, self.sink.recording().collector().counts());
         Ok(())
@@ -207,10 +208,6 @@ pub(super) fn report_not_started(why: &NotStarted) -> Status {
         NotStarted::Stopped(stop) => {
             say_problem(&Problem::new(travel::stop_text(stop)));
             stop.into()
-        }
-        NotStarted::Interrupted => {
-            say("ended before the first frame: nothing was run, and no folder was made");
-            Status::Signal(EXIT_INTERRUPTED - 128)
         }
     }
 }

@@ -75,8 +75,8 @@ pub struct EventSource {
 /// Opens the events of a scenario. `interrupted` ends the source before its next frame once it is set.
 ///
 /// # Errors
-/// The file can't be read, or a line of it is wrong.
-pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSource, Problem> {
+/// The file can't be read, or a line of it is wrong; or there is no thread to be had for what has to be waited for.
+pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSource, RunError> {
     let mut source = EventSource::kept(scenario, Vec::new(), interrupted);
     source.repeats = true;
     let Some(path) = &scenario.input else { return Ok(source) };
@@ -84,15 +84,19 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
     let input: Box<dyn Read + Send> = if scenario.reads_standard_input() {
         source.repeats = false;
         source.path = PathBuf::from("standard input");
-        Box::new(InterruptibleReader::start(|| Ok(std::io::stdin().lock()), interrupted))
-    } else if is_file(path)? {
-        source.counts.late = source.check(open_file(path)?)?;
-        Box::new(open_file(path)?)
+        Box::new(
+            InterruptibleReader::start(|| Ok(std::io::stdin().lock()), interrupted)
+                .map_err(|error| no_thread(&error))?,
+        )
+    } else if is_file(path).map_err(RunError::Input)? {
+        let late = open_file(path).and_then(|file| source.check(file));
+        source.counts.late = late.map_err(RunError::Input)?;
+        Box::new(open_file(path).map_err(RunError::Input)?)
     } else {
         source.repeats = false;
         let path = path.clone();
         // A pipe may have nobody yet who writes to it.
-        Box::new(InterruptibleReader::start(move || File::open(path), interrupted))
+        Box::new(InterruptibleReader::start(move || File::open(path), interrupted).map_err(|error| no_thread(&error))?)
     };
     source.lines = Some(Lines::new(Box::new(BufReader::new(input)), &source.path));
     Ok(source)
@@ -116,6 +120,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
         std::io::ErrorKind::NotFound => no_events(path, "doesn't exist".to_owned()),
         _ => no_events(path, format!("can't be read: {error}")),
     }
+}
+
+fn no_thread(error: &std::io::Error) -> RunError {
+    RunError::Failed(Problem::new(format!("can't start the thread that reads events: {error}")))
 }
 
 fn no_events(path: &Path, what: String) -> Problem {

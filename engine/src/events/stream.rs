@@ -24,9 +24,15 @@ pub(super) struct InterruptibleReader {
 
 impl InterruptibleReader {
     /// Starts to read what `open` gives. The thread ends with its input, or with the process.
-    pub fn start<R: Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, interrupted: Arc<AtomicBool>) -> Self {
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn start<R: Read>(
+        open: impl FnOnce() -> io::Result<R> + Send + 'static,
+        interrupted: Arc<AtomicBool>,
+    ) -> io::Result<Self> {
         let (sender, blocks) = sync_channel(BLOCKS_MAX);
-        std::thread::spawn(move || {
+        std::thread::Builder::new().name("events".to_owned()).spawn(move || {
             let mut input = match open() {
                 Ok(input) => input,
                 Err(error) => {
@@ -50,8 +56,8 @@ impl InterruptibleReader {
                     return;
                 }
             }
-        });
-        Self { blocks, block: Vec::new(), at: 0, interrupted }
+        })?;
+        Ok(Self { blocks, block: Vec::new(), at: 0, interrupted })
     }
 }
 

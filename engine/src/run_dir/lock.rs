@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::problem::Problem;
 
 /// The file's name.
-const NAME: &str = "lock";
+pub(super) const NAME: &str = "lock";
 /// How much of the file is read to be told, in bytes.
 const TOLD_BYTES_MAX: u64 = 64;
 
@@ -55,6 +55,15 @@ impl RunLock {
         say(&mut file, "read");
         Ok(Self { _file: Some(file) })
     }
+}
+
+/// Whether the file in a folder is one that a lock has left: it says who had it, or nothing yet.
+pub(super) fn is_one(folder: &Path) -> bool {
+    let text = crate::files::read_at_most(&folder.join(NAME), TOLD_BYTES_MAX + 1).unwrap_or_else(|_| vec![0]);
+    let Some(rest) = ["written ", "read "].iter().find_map(|how| text.strip_prefix(how.as_bytes())) else {
+        return text.is_empty();
+    };
+    rest.strip_suffix(b"\n").is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit))
 }
 
 fn open(folder: &Path) -> io::Result<File> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use wasm_engine_components::Digest;
 
 use super::checked::{PUT_BACK, open_text, seal_text};
+use super::start;
 use super::table::replace_file;
 use crate::files::{self, hex, sha256, sha256_of_file};
 use crate::problem::{Problem, RunError};
@@ -20,6 +21,8 @@ pub(super) const FORMAT: u32 = 2;
 
 /// The name of the file.
 pub(super) const NAME: &str = "manifest.toml";
+/// Its name while it is written.
+pub(super) const TEMPORARY: &str = ".manifest.toml.tmp";
 
 /// What matters to the run directory and isn't in the scenario: what was said on the command line, and what was loaded.
 #[derive(Clone, Debug, Default)]
@@ -190,6 +193,10 @@ impl Manifest {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (what, help) = match folder.is_dir() {
+                    true if start::is_dead(folder) => (
+                        "isn't there: the run was ended while its folder was made, before its first frame",
+                        "give the command that was to make it once more: it takes the folder over",
+                    ),
                     true => (
                         "isn't there: the folder isn't that of a run, or the run ended before its first frame",
                         "name the folder of a run, such as runs/ring-0001; if this was to be one, delete it and run again",

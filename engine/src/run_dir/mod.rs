@@ -12,12 +12,14 @@
 //! | `swaps.jsonl` | a line for each swap |
 //! | `models.jsonl` | a line for each frame and model in which rows failed or took too long, or an audit failed |
 //! | `summary.json` | the summary; it is there only once the run has ended |
+//! | `.starting` | that the folder is being made: it is there only until the manifest is (`start`) |
 //! | `lock` | nothing that counts: who uses the folder holds a lock on it ([`RunLock`]) |
 //!
 //! [`Recording`] writes one while a run goes on, [`OpenRun`] reads one.
 
 mod checked;
 mod gate;
+mod handover;
 mod kept;
 mod lock;
 mod manifest;
@@ -25,6 +27,7 @@ mod open;
 mod place;
 mod recording;
 mod rows;
+mod start;
 mod table;
 mod tables;
 mod thin;
@@ -36,6 +39,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasm_engine_components::Digest;
 
 pub use checked::{open_text, seal_text};
+pub use handover::{Closed, Closer};
 pub use lock::RunLock;
 pub use manifest::{Branch, Manifest, RunOptions};
 pub use open::{Access, OpenRun};
@@ -47,6 +51,7 @@ pub(crate) use kept::find_files;
 pub(crate) use open::recorded_scenario;
 
 use self::gate::{Gate, Pass};
+use self::start::Start;
 use self::table::{failed, replace_file, sync_folder, write_file};
 use self::tables::Tables;
 use self::writer::{Item, Pending, SnapshotWriter, Writer, WriterThread};
@@ -76,6 +81,9 @@ pub(crate) const TABLES: &str = "tables";
 
 /// What the first snapshot of a branch holds of events that can't be read again.
 pub(crate) const INPUTS: &str = "inputs";
+/// What to do where the machine failed before there was a run.
+const NOTHING_RUN: &str =
+    "nothing was run: make room, or name a folder elsewhere with --out, and give the command again";
 /// Frames that are handed over together.
 const BATCH_FRAMES_MAX: usize = 64;
 /// Longest time that a frame waits for others to be handed over with.
@@ -84,8 +92,8 @@ const BATCH_PERIOD: Duration = Duration::from_millis(20);
 /// A run directory that is being written.
 pub struct RunDir {
     path: PathBuf,
+    recorded: bool,
     thread: WriterThread,
-    batch: Vec<Entry>,
     batch_since: Instant,
     digest: Digest,
     gate: Gate,
@@ -129,11 +137,28 @@ impl RunDir {
         options: &RunOptions,
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
+        let (path, is_fresh) = place.create()?;
+        let made = Self::make_in(path, is_fresh, scenario, options, begin);
+        made.map_err(|error| match error {
+            RunError::Failed(problem) => RunError::Failed(problem.help(NOTHING_RUN)),
+            input @ RunError::Input(_) => input,
+        })
+    }
+
+    fn make_in(
+        path: PathBuf,
+        is_fresh: bool,
+        scenario: &Scenario,
+        options: &RunOptions,
+        begin: impl FnOnce(&Path) -> Result<(), RunError>,
+    ) -> Result<Self, RunError> {
+        let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
+        // Somebody may have made a run in it since it was looked at.
+        Place::new(Some(&path), "").check().map_err(RunError::Input)?;
+        let start = Start::begin(&path, is_fresh).map_err(|error| failed(&path, &error))?;
         let id = fresh_id();
         let events = manifest::events_hash(scenario, options).map_err(RunError::Input)?;
         let manifest = manifest::manifest(scenario, options, id, events.as_deref());
-        let path = place.create().map_err(RunError::Input)?;
-        let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
         write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
         if options.record {
             kept::keep_files(&path, scenario, options)?;
@@ -151,6 +176,7 @@ impl RunDir {
         let tables = Tables::create(&path, scenario).map_err(RunError::Input)?;
         begin(&path)?;
         replace_file(&path.join(manifest::NAME), manifest.as_bytes())?;
+        start.done();
         let before = options.branch.as_ref().map_or(Digest(0), Branch::digest_before);
         let thin = options.snapshot_every.is_none();
         Self::start(path, Some(lock), journal, tables, before, (thin, first_frame, options.streams))
@@ -210,11 +236,12 @@ impl RunDir {
         (thin, first_frame, streams): (bool, u64, bool),
     ) -> Result<Self, RunError> {
         let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), thin, first_frame);
+        let recorded = journal.is_some();
         let thread = WriterThread::start(Writer::new(journal, tables, snapshots))?;
         Ok(Self {
             path,
+            recorded,
             thread,
-            batch: Vec::new(),
             batch_since: Instant::now(),
             digest,
             gate: Gate::default(),
@@ -228,26 +255,35 @@ impl RunDir {
         &self.path
     }
 
+    /// What ends the writing from another thread.
+    pub fn closer(&self) -> Closer {
+        Closer { handover: self.thread.handover().clone(), path: self.path.clone(), recorded: self.recorded }
+    }
+
     /// Takes a frame.
     ///
     /// # Errors
     /// A file can't be written: this one's, or an earlier frame's.
     pub fn append(&mut self, entry: Entry) -> Result<(), RunError> {
         self.digest = entry.record.digest;
-        if self.batch.is_empty() {
+        let mut batch = self.thread.handover().batch();
+        if batch.is_empty() {
             self.batch_since = Instant::now();
         }
-        self.batch.push(entry);
+        batch.push(entry);
         // What can't be had again doesn't wait; nor is there a next frame yet, where it is waited for.
-        let due = self.streams || self.batch.len() == BATCH_FRAMES_MAX || self.batch_since.elapsed() >= BATCH_PERIOD;
+        let due = self.streams || batch.len() == BATCH_FRAMES_MAX || self.batch_since.elapsed() >= BATCH_PERIOD;
+        drop(batch);
         if due { self.hand_over() } else { Ok(()) }
     }
 
     fn hand_over(&mut self) -> Result<(), RunError> {
-        if self.batch.is_empty() {
+        let mut waiting = self.thread.handover().batch();
+        if waiting.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_FRAMES_MAX));
+        let batch = std::mem::replace(&mut *waiting, Vec::with_capacity(BATCH_FRAMES_MAX));
+        drop(waiting);
         self.thread.send(Item::Frames(batch))
     }
 

@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::problem::Problem;
+use super::start;
+use crate::problem::{Problem, RunError};
 
 /// Where fresh folders are made, in the working directory.
 const RUNS: &str = "runs";
@@ -11,7 +12,7 @@ const RUNS: &str = "runs";
 /// Where a run's folder goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// This folder, which must not be there yet, or be empty.
+    /// This folder, which must not be there yet, be empty, or have only what a start has left that died.
     Named(PathBuf),
     /// A fresh folder `<name>-<number>` in this folder.
     Fresh(PathBuf, String),
@@ -33,12 +34,10 @@ impl Place {
     pub fn check(&self) -> Result<(), Problem> {
         let Self::Named(path) = self else { return Ok(()) };
         let problem = |what: &str| Problem::new(what).file(path);
-        match std::fs::read_dir(path) {
-            Ok(mut entries) => match entries.next() {
-                None => Ok(()),
-                Some(_) => Err(problem("the output folder isn't empty")
-                    .help("name another folder with --out, or empty this one; a run never overwrites another")),
-            },
+        match start::is_free(path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(problem("the output folder isn't empty")
+                .help("name another folder with --out, or empty this one; a run never overwrites another")),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
                 Err(problem("isn't a folder").help("name a folder with --out"))
@@ -47,23 +46,24 @@ impl Place {
         }
     }
 
-    /// Makes the folder.
-    pub(super) fn create(&self) -> Result<PathBuf, Problem> {
-        self.check()?;
+    /// Makes the folder, and tells whether it wasn't there before.
+    pub(super) fn create(&self) -> Result<(PathBuf, bool), RunError> {
+        self.check().map_err(RunError::Input)?;
         match self {
             Self::Named(path) => {
-                std::fs::create_dir_all(path).map_err(|error| unusable(path, &error))?;
-                Ok(path.clone())
+                let is_fresh = !path.exists();
+                std::fs::create_dir_all(path).map_err(|error| unmakeable(path, &error))?;
+                Ok((path.clone(), is_fresh))
             }
-            Self::Fresh(parent, name) => fresh(parent, name),
+            Self::Fresh(parent, name) => Ok((fresh(parent, name)?, true)),
         }
     }
 }
 
 /// Makes the folder with the next number. Two runs that start at once get two folders, because only one of them makes each.
-fn fresh(parent: &Path, name: &str) -> Result<PathBuf, Problem> {
-    std::fs::create_dir_all(parent).map_err(|error| unusable(parent, &error))?;
-    let entries = std::fs::read_dir(parent).map_err(|error| unusable(parent, &error))?;
+fn fresh(parent: &Path, name: &str) -> Result<PathBuf, RunError> {
+    std::fs::create_dir_all(parent).map_err(|error| unmakeable(parent, &error))?;
+    let entries = std::fs::read_dir(parent).map_err(|error| unmakeable(parent, &error))?;
     let number = |entry: std::fs::DirEntry| {
         let digits = entry.file_name().to_str()?.strip_prefix(name)?.strip_prefix('-')?.to_owned();
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u32>().ok())?
@@ -74,9 +74,13 @@ fn fresh(parent: &Path, name: &str) -> Result<PathBuf, Problem> {
         match std::fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && next < u32::MAX => next += 1,
-            Err(error) => return Err(unusable(&path, &error)),
+            Err(error) => return Err(unmakeable(&path, &error)),
         }
     }
+}
+
+fn unmakeable(path: &Path, error: &std::io::Error) -> RunError {
+    RunError::of_io(unusable(path, error), error)
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> Problem {

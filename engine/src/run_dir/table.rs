@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::files;
 use crate::problem::{Problem, RunError};
+use crate::unfinished::Unfinished;
 
 /// Size of a table's buffer, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -149,6 +150,7 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&temporary, &error)),
         _ => {}
     }
+    let _unfinished = Unfinished::file(&temporary);
     write_file(&temporary, bytes)?;
     std::fs::rename(&temporary, path).map_err(|error| failed(path, &error))?;
     path.parent().map_or(Ok(()), sync_folder)

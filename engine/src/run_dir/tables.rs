@@ -13,7 +13,8 @@ use crate::scenario::Scenario;
 pub(super) const FRAMES: &str = "frames.jsonl";
 
 /// The names of the files, in the order of [`Tables::tables`].
-const NAMES: [&str; 6] = [FRAMES, "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl", "models.jsonl"];
+pub(super) const NAMES: [&str; 6] =
+    [FRAMES, "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl", "models.jsonl"];
 
 /// How far each table was written, in the order of [`NAMES`].
 pub(super) type TablePositions = [TablePosition; NAMES.len()];

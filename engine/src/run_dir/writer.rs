@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, ModelNotice};
 
 use super::gate::Pass;
+use super::handover::Handover;
 use super::table::failed;
 use super::tables::{TablePositions, Tables};
 use super::thin::Chains;
@@ -54,6 +55,9 @@ pub(super) enum Item {
     Snapshot(Box<Pending>),
     /// The run has ended, with this digest, and a summary of this checksum.
     End(Digest, u128),
+    /// The process is about to end: what there is goes to the disk, then the number of the next frame to this sender, and then nothing
+    /// more is written.
+    Close(SyncSender<Result<Option<u64>, RunError>>),
 }
 
 /// A snapshot on its way.
@@ -73,7 +77,7 @@ pub(super) struct Writer {
 
 /// The writer's thread.
 pub(super) struct WriterThread {
-    sender: Option<SyncSender<Item>>,
+    handover: Handover,
     thread: Option<JoinHandle<Result<(), RunError>>>,
 }
 
@@ -81,8 +85,14 @@ impl WriterThread {
     /// Starts it.
     pub fn start(writer: Writer) -> Result<Self, RunError> {
         let (sender, items) = sync_channel(BATCHES_MAX);
-        let thread = spawn("run-directory", move || writer.run(&items))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        let is_recorded = writer.journal.is_some();
+        let thread = spawn("run-directory", move || writer.run(&items).map_err(|error| told(error, is_recorded)))?;
+        Ok(Self { handover: Handover::to(sender), thread: Some(thread) })
+    }
+
+    /// The way to it.
+    pub const fn handover(&self) -> &Handover {
+        &self.handover
     }
 
     /// Hands something over.
@@ -90,7 +100,7 @@ impl WriterThread {
     /// # Errors
     /// Why the thread has ended.
     pub fn send(&mut self, item: Item) -> Result<(), RunError> {
-        match self.sender.as_ref().map(|sender| sender.send(item)) {
+        match self.handover.sender().map(|sender| sender.send(item)) {
             Some(Ok(())) => Ok(()),
             _ => self.join(),
         }
@@ -101,7 +111,7 @@ impl WriterThread {
     /// # Errors
     /// Something can't be written.
     pub fn join(&mut self) -> Result<(), RunError> {
-        self.sender = None;
+        self.handover.disconnect();
         let gone = || Err(RunError::Failed(Problem::new("the thread that writes the run directory has ended")));
         self.thread.take().map_or_else(gone, joined)
     }
@@ -109,7 +119,7 @@ impl WriterThread {
 
 impl Drop for WriterThread {
     fn drop(&mut self) {
-        self.sender = None;
+        self.handover.disconnect();
         if let Some(thread) = self.thread.take() {
             // Whoever drops it without joining has an error to tell already.
             let _ = thread.join();
@@ -140,6 +150,14 @@ impl Writer {
                         journal.end(digest, summary).map_err(RunError::Failed)?;
                     }
                     self.sync()?;
+                }
+                Ok(Item::Close(answer)) => {
+                    let synced = self.sync().map(|()| self.journal.as_ref().map(JournalWriter::next_frame));
+                    // Who asked may have lost patience, and is about to end the process.
+                    let _ = answer.send(synced);
+                    loop {
+                        std::thread::park();
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => self.sync()?,
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -262,6 +280,16 @@ fn unsaved(folder: &Path, error: &GuestStateError) -> RunError {
     RunError::Failed(Problem::new(format!("a snapshot can't be made: {error}")).file(folder).help(help))
 }
 
+/// Without a journal, nothing goes on with the run.
+fn told(error: RunError, is_recorded: bool) -> RunError {
+    match error {
+        RunError::Failed(problem) if !is_recorded => {
+            RunError::Failed(problem.help("make room, or name a folder elsewhere with --out, and run it again"))
+        }
+        error => error,
+    }
+}
+
 /// What a thread came to. A panic of it is one here.
 fn joined<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -269,5 +297,8 @@ fn joined<T>(thread: JoinHandle<T>) -> T {
 
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RunError> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    thread.map_err(|error| RunError::Failed(Problem::new(format!("can't start the thread `{name}`: {error}"))))
+    thread.map_err(|error| {
+        let help = "raise the limit of threads and processes (`ulimit -u`), or use fewer with --threads";
+        RunError::Failed(Problem::new(format!("can't start the thread `{name}`: {error}")).help(help))
+    })
 }

@@ -9,6 +9,7 @@ use wasm_engine_components::Digest;
 use super::{Snapshot, SnapshotRef, content, damaged};
 use crate::files;
 use crate::problem::Problem;
+use crate::unfinished::Unfinished;
 
 const EXTENSION: &str = ".wes";
 /// What a file that isn't whole yet is named: this before and after.
@@ -29,6 +30,7 @@ pub fn path(folder: &Path, frame: u64) -> PathBuf {
 pub fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<SnapshotRef> {
     let (before, after) = TEMPORARY;
     let temporary = folder.join(format!("{before}{:010}{after}", snapshot.frame));
+    let _unfinished = Unfinished::file(&temporary);
     let written = write_file(&temporary, snapshot).and_then(|checksum| {
         std::fs::rename(&temporary, path(folder, snapshot.frame))?;
         files::sync_folder(folder)?;

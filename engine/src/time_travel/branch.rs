@@ -92,7 +92,7 @@ pub fn branch(
                 scenario.input = run.with_events().map_err(RunError::Input)?.input;
             }
             events_file.clone_from(&scenario.input);
-            events::open(&scenario, Arc::clone(interrupted)).map_err(RunError::Input)?
+            events::open(&scenario, Arc::clone(interrupted))?
         }
     };
     if extras.is_empty() && !source.repeats() {

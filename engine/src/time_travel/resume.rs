@@ -68,7 +68,7 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
     let repeats = run.manifest.events_repeat() || kept.is_some();
     let source = match kept {
         Some(kept) => EventSource::kept(&run.scenario, kept, interrupted),
-        None => events::open(&scenario, interrupted).map_err(RunError::Input)?,
+        None => events::open(&scenario, interrupted)?,
     };
     let source = match repeats {
         true => source.starting_at(from, arrival.events),

@@ -102,7 +102,11 @@ impl Traveller<'_> {
             return Ok(Err(Problem::new(what).file(&folder)));
         }
         let extra = |name: &str| last.extras.iter().find(|(known, _)| known == name).map(|(_, bytes)| bytes.clone());
-        let (collector, events) = extra(COLLECTED).and_then(|bytes| Collector::load(&bytes)).unwrap_or_default();
+        let collected = extra(COLLECTED).map(|bytes| Collector::load(&bytes));
+        let Some((collector, events)) = collected.unwrap_or_else(|| Some(Default::default())) else {
+            let what = format!("the sums in the snapshot before frame {frame} can't be read");
+            return Ok(Err(Problem::new(what).file(&folder)));
+        };
         let tables = extra(crate::run_dir::TABLES);
         Ok(Ok(Arrival { simulation, collector, events, tables, warnings: Vec::new() }))
     }

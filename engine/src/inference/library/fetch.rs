@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::error::{Attempt, LibraryError};
 use super::pin::{ONNX_RUNTIME_VERSION, Pin};
 use crate::files::{hex, sha256_of_file};
+use crate::unfinished::Unfinished;
 
 /// Brings the wheel into an empty folder. A closure, so that tests can bring other things, or nothing.
 pub(crate) type Download<'a> = &'a mut dyn FnMut(&Pin, &Path) -> Result<(), Vec<Attempt>>;
@@ -32,6 +33,7 @@ pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<
     let cache = |source| LibraryError::Cache { path: folder.to_path_buf(), source };
     // On the same file system as the target, so that the last step is a rename.
     let work = tempfile::Builder::new().prefix(".fetch-").tempdir_in(folder).map_err(cache)?;
+    let _unfinished = Unfinished::folder(work.path());
     download(pin, work.path()).map_err(|attempts| LibraryError::Fetch {
         folder: folder.to_path_buf(),
         attempts,
@@ -131,7 +133,13 @@ fn run_pip(pip: &[&str], more: &[&str], pin: &Pin, folder: &Path, requirements: 
     // Nothing is installed, so a rule against installing outside a virtual environment doesn't apply.
     command.env("PIP_REQUIRE_VIRTUALENV", "false");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    match command.output() {
+    // What it keeps on the way goes with the folder, too, where it is ended.
+    command.env("TMPDIR", folder);
+    let run = |command: &mut Command| {
+        let (child, _unfinished) = Unfinished::child(command)?;
+        child.wait_with_output()
+    };
+    match run(&mut command) {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let said = last_chars(String::from_utf8_lossy(&output.stderr).trim(), PROBLEM_CHARS_MAX);

@@ -1,0 +1,150 @@
+//! Signals as the system gives them, and the two things that the thread which waits for them does without ever waiting for another
+//! thread: to say something, and to end the process.
+
+use wasm_engine_components::text::Lines;
+
+use super::status::Status;
+
+/// Longest text that is said at once, in bytes: a pipe that takes anything takes this much.
+#[cfg(unix)]
+const SAID_BYTES_MAX: usize = 4_000;
+
+#[cfg(unix)]
+pub(super) use unix::Signals;
+
+#[cfg(not(unix))]
+pub(super) use elsewhere::Signals;
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{self, Read as _};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    /// The signals that end a process, as they come.
+    pub struct Signals {
+        /// Gets a byte for each.
+        bytes: UnixStream,
+        /// The one that came last.
+        last: Arc<AtomicUsize>,
+    }
+
+    impl Signals {
+        /// Signals, and what begins to listen to them.
+        pub fn new() -> io::Result<(Self, impl FnOnce() -> io::Result<()>)> {
+            let (bytes, writer) = UnixStream::pair()?;
+            let last = Arc::<AtomicUsize>::default();
+            let signals = Self { bytes, last: Arc::clone(&last) };
+            let begin = move || {
+                // Who starts a process with `nohup` wants it to outlive its terminal.
+                let all =
+                    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| signal != SIGHUP || !is_ignored(signal));
+                for signal in all {
+                    signal_hook::flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
+                    signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+                }
+                Ok(())
+            };
+            Ok((signals, begin))
+        }
+
+        /// The next signal; none where there is none before the deadline, or none can come any more.
+        pub fn next(&mut self, deadline: Option<Instant>) -> Option<u8> {
+            loop {
+                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return None;
+                }
+                self.bytes.set_read_timeout(left).ok()?;
+                match self.bytes.read(&mut [0]) {
+                    Ok(0) => return None,
+                    Ok(_) => return u8::try_from(self.last.load(Ordering::Relaxed)).ok(),
+                    Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                    Err(_) => return None,
+                }
+            }
+        }
+    }
+
+    fn is_ignored(signal: i32) -> bool {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: without a new action, the call only fills in the old one, which is read only if it did.
+        unsafe {
+            libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+                && action.assume_init().sa_sigaction == libc::SIG_IGN
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod elsewhere {
+    use std::io;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Instant;
+
+    /// What Ctrl-C counts as.
+    const SIGINT: u8 = 2;
+
+    /// Each Ctrl-C.
+    pub struct Signals(Receiver<()>);
+
+    impl Signals {
+        /// Signals, and what begins to listen to them.
+        pub fn new() -> io::Result<(Self, impl FnOnce() -> io::Result<()>)> {
+            let (sender, signals) = channel();
+            let begin = move || {
+                let handler = move || drop(sender.send(()));
+                ctrlc::set_handler(handler).map_err(io::Error::other)
+            };
+            Ok((Self(signals), begin))
+        }
+
+        /// The next signal; none where there is none before the deadline, or none can come any more.
+        pub fn next(&mut self, deadline: Option<Instant>) -> Option<u8> {
+            let came = match deadline {
+                None => self.0.recv().is_ok(),
+                Some(deadline) => self.0.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok(),
+            };
+            came.then_some(SIGINT)
+        }
+    }
+}
+
+/// Says something on standard error, unless that would have to wait: for a reader that reads no more, or for a thread of this process that
+/// waits for one.
+#[cfg(unix)]
+pub(super) fn say_now(lines: &Lines) {
+    let text = lines.as_str();
+    let mut end = text.len().min(SAID_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = &text[..end];
+    let mut ready = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one descriptor, of this function's own; and bytes that live through the call. A write that fails tells nobody, as everywhere.
+    unsafe {
+        if libc::poll(&raw mut ready, 1, 0) == 1 && ready.revents & libc::POLLOUT != 0 {
+            libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len());
+        }
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn say_now(lines: &Lines) {
+    super::terminal::say_lines(lines);
+}
+
+/// Ends the process now: no destructor runs, of Rust or of a library whose threads are still at work.
+pub(super) fn exit_now(status: Status) -> ! {
+    #[cfg(unix)]
+    // SAFETY: it doesn't return, and touches nothing of this process.
+    unsafe {
+        libc::_exit(status.code().into())
+    }
+    #[cfg(not(unix))]
+    std::process::exit(status.code().into())
+}

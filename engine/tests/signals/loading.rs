@@ -1,0 +1,160 @@
+//! Signals before there is a first frame: modules are compiled, a model is tried, ONNX Runtime is fetched, a lock is waited for.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::common::{pipe, root, stderr, wasm_engine};
+use crate::process::{signalled, start, start_of, temporaries, wait_until};
+
+const NOTHING: &str = "ended before the first frame: nothing was run\n";
+
+/// A module that takes a while to be compiled, though no function of it is large. Each number gives another one.
+fn heavy_module(number: u32) -> Vec<u8> {
+    let mut text = String::from(
+        r#"(module
+  (memory (export "memory") 1)
+  (global (export "agent_exchange") i32 (i32.const 1024))
+  (data (i32.const 1024) "WAGT\01\00\00\00\80\00\00\00\00\01\00\00\00\02\00\00\00\01\00\00")
+  (func (export "agent_init") (param i32) (result i32) i32.const 0)
+  (func (export "agent_step") (param i32) (result i32) i32.const 0)"#,
+    );
+    for function in 0..300 {
+        let _ = write!(text, "\n  (func (param $x i64) (result i64) (local.get $x)");
+        for at in 0..150 {
+            let _ = write!(text, "(i64.const {}) (i64.xor) (local.get $x) (i64.mul)", at * 7_919 + function + number);
+        }
+        text.push(')');
+    }
+    wat::parse_str(text + ")").unwrap()
+}
+
+#[test]
+fn modules_that_are_being_compiled_are_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut scenario = String::from("frames = 2\n");
+    for number in 0..24 {
+        fs::write(folder.join(format!("m{number}.wasm")), heavy_module(number)).unwrap();
+        let _ = writeln!(scenario, "modules.m{number}.path = \"m{number}.wasm\"");
+    }
+    for number in 0..24 {
+        let _ = writeln!(scenario, "[[groups]]\nname = \"g{number}\"\nmodule = \"m{number}\"\nagents = 1");
+    }
+    fs::write(folder.join("s.toml"), scenario).unwrap();
+    for (number, delay_ms) in [(libc::SIGINT, 150), (libc::SIGTERM, 600)] {
+        let mut command = wasm_engine(folder);
+        command.env("WASM_ENGINE_CACHE_DIR", folder.join("cache")).args(["run", "s.toml", "--out", "out"]);
+        let mut child = start_of(&mut command);
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        assert!(child.try_wait().unwrap().is_none(), "it takes longer");
+        let (output, took) = signalled(child, number);
+        println!("ended after {took:?}");
+        assert_eq!((output.status.code(), stderr(&output)), (Some(128 + number), NOTHING));
+        assert!(!folder.join("out").exists());
+    }
+}
+
+/// A scenario of a ring with a model.
+fn with_model(folder: &Path, model: &Path) {
+    fs::copy(root().join("agents/samples/wasm/ring.wasm"), folder.join("ring.wasm")).unwrap();
+    fs::copy(model, folder.join("m.onnx")).unwrap();
+    let text = "frames = 2\nmodules.ring.path = \"ring.wasm\"\nmodels.m.path = \"m.onnx\"\n[[groups]]\nname = \"ring\"\n\
+                module = \"ring\"\nagents = 4\nparams = { agents = 4, tokens = 4, audit_every = 5 }\n";
+    fs::write(folder.join("s.toml"), text).unwrap();
+}
+
+/// Its input is how often it loops: with a large number, a run of it never comes back.
+#[test]
+fn a_model_that_does_not_come_back_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    with_model(folder, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/signals/loop.onnx"));
+    let mut child = start(folder, &["run", "s.toml", "--out", "out"]);
+    let is_over = !wait_until(&mut child, {
+        let started = std::time::Instant::now();
+        move || started.elapsed() > Duration::from_millis(1_500)
+    });
+    if is_over {
+        // It was tried with small numbers, or refused.
+        let output = child.wait_with_output().unwrap();
+        assert!(matches!(output.status.code(), Some(0..=2)), "{}", stderr(&output));
+        return;
+    }
+    let (output, took) = signalled(child, libc::SIGTERM);
+    println!("ended after {took:?}");
+    assert_eq!(output.status.code(), Some(143), "{}", stderr(&output));
+    assert!(stderr(&output).ends_with(NOTHING) && !folder.join("out").exists(), "{}", stderr(&output));
+}
+
+/// Programs that were started end, too, with what they have started; and what they have fetched so far goes.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_download_is_ended_with_all_its_processes() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    with_model(folder, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/gemm.onnx"));
+    let (bin, cache) = (folder.join("bin"), folder.join("cache"));
+    fs::create_dir(&bin).unwrap();
+    // As pip does, it works in another process of its own.
+    let script =
+        format!("#!/bin/sh\necho half > half.whl\nsleep 600 &\necho $! > {0}\nwait\n", bin.join("pid").display());
+    fs::write(bin.join("python3"), script).unwrap();
+    fs::set_permissions(bin.join("python3"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = wasm_engine(folder);
+    command.env("WASM_ENGINE_CACHE_DIR", &cache).env_remove("ORT_DYLIB_PATH");
+    command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).args(["run", "s.toml", "--out", "out"]);
+    let mut child = start_of(&mut command);
+    let pid = || fs::read_to_string(bin.join("pid")).unwrap_or_default().trim().to_owned();
+    assert!(wait_until(&mut child, || !pid().is_empty()));
+    let (output, took) = signalled(child, libc::SIGINT);
+    println!("ended after {took:?}");
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let is_there = || {
+        let status = fs::read_to_string(format!("/proc/{}/stat", pid())).unwrap_or_default();
+        // One that has ended, and that nobody has waited for yet, is a zombie.
+        !status.is_empty() && !status.contains(") Z ")
+    };
+    for _ in 0..400 {
+        if !is_there() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!is_there(), "the process that it started goes on");
+    let left = walk(&cache).into_iter().filter(|name| name.contains(".fetch-")).collect::<Vec<_>>();
+    assert_eq!(left, [""; 0]);
+}
+
+/// The paths under a folder.
+fn walk(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        found.push(entry.path().display().to_string());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(walk(&entry.path()));
+        }
+    }
+    found
+}
+
+/// Nobody writes into the pipe: the run waits for its events, and no frame begins.
+#[test]
+fn a_run_that_waits_for_a_pipe_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    with_model(folder, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/gemm.onnx"));
+    let text = fs::read_to_string(folder.join("s.toml")).unwrap().replace("models.m.path = \"m.onnx\"\n", "");
+    fs::write(folder.join("s.toml"), text).unwrap();
+    pipe(&folder.join("events"));
+    let mut child = start(folder, &["run", "s.toml", "--input", "events", "--out", "out"]);
+    assert!(wait_until(&mut child, || folder.join("out/manifest.toml").exists()));
+    std::thread::sleep(Duration::from_millis(100));
+    let (output, _) = signalled(child, libc::SIGTERM);
+    assert_eq!(output.status.code(), Some(143), "{}", stderr(&output));
+    assert!(folder.join("out/summary.json").exists(), "it ends in order");
+    assert_eq!(temporaries(&folder.join("out")), [""; 0]);
+}
