@@ -330,7 +330,7 @@ fn a_run_whose_disk_was_full_goes_on_once_there_is_room() {
         .arg("full")
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(stderr(&output).contains("can't be written"), "{}", stderr(&output));
     let whole = engine(folder, &[&args[..], &["whole", "--summary", "json"]].concat());
     let resumed = engine(folder, &["resume", "full", "--summary", "json"]);
