@@ -119,9 +119,9 @@ pub const JOURNAL_SEGMENT_BYTES_MAX: u32 = 64 << 20;
 pub const JOURNAL_KEYFRAME_FRAMES: u64 = 64;
 /// Largest record of a journal, in bytes: what one frame takes in and gets from models, written down. It is held in memory.
 pub const JOURNAL_RECORD_BYTES_MAX: u32 = 1 << 30;
-/// Bytes of a message, its header included, for which a delivery to one of many counts once. A message of 257 bytes counts twice
+/// Bytes of a message, its header included, for which a delivery to one of many counts once. A message of 129 bytes counts twice
 /// for each recipient: so what a delivery counts is in proportion to what it costs.
-pub const DELIVERY_BYTES: u32 = 256;
+pub const DELIVERY_BYTES: u32 = 128;
 /// Deliveries in a frame that a group may make where nobody said how many: as many as there are agents, and at least this many.
 pub const DELIVERIES_LEAST: u64 = 1 << 18;
 /// Most bytes of a journal that wait in memory to be written.

@@ -1,8 +1,6 @@
 //! The agents' inboxes of one frame: for each recipient, a list of what it is given, within what its mailbox holds. One pass
 //! over the messages, in canonical order, makes them all.
 
-use std::collections::BTreeMap;
-
 use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Address, Recipient};
 
@@ -19,8 +17,11 @@ pub struct Inboxes {
     pub loads: Vec<Load>,
     /// The agents whose lists aren't empty.
     pub touched: Vec<u32>,
-    /// For each mailbox that dropped old messages, the link before the oldest that it may drop: all up to there stay.
-    kept: BTreeMap<u32, u32>,
+    /// For each mailbox, the link before the oldest message that it may drop, all up to which stay; or [`Link::END`]. Empty until
+    /// one drops messages and keeps others.
+    kept: Vec<u32>,
+    /// The mailboxes that have one.
+    keeping: Vec<u32>,
     /// How many links were taken out of their lists.
     dropped: usize,
 }
@@ -87,7 +88,9 @@ impl Inboxes {
         }
         self.touched.clear();
         self.links.clear();
-        self.kept.clear();
+        for index in self.keeping.drain(..) {
+            self.kept[index as usize] = Link::END;
+        }
         self.dropped = 0;
     }
 
@@ -255,9 +258,19 @@ impl Inboxes {
         first
     }
 
+    /// Notes that all messages of a list up to a link stay.
+    fn keep(&mut self, index: u32, link: u32) {
+        if self.kept.is_empty() {
+            self.kept.resize(self.firsts.len(), Link::END);
+        }
+        if std::mem::replace(&mut self.kept[index as usize], link) == Link::END {
+            self.keeping.push(index);
+        }
+    }
+
     /// Takes the oldest message that may be dropped out of a list.
     fn take_oldest(&mut self, index: u32, stays: impl Fn(Delivery) -> bool) -> Option<Delivery> {
-        let mut before = self.kept.get(&index).copied();
+        let mut before = self.kept.get(index as usize).copied().filter(|&link| link != Link::END);
         loop {
             let link = before.map_or(self.firsts[index as usize], |before| self.links[before as usize].next);
             if link == Link::END {
@@ -266,7 +279,7 @@ impl Inboxes {
             let Link { at, next } = self.links[link as usize];
             if stays(at) {
                 before = Some(link);
-                self.kept.insert(index, link);
+                self.keep(index, link);
                 continue;
             }
             match before {

@@ -88,10 +88,12 @@ impl Requests {
 
     /// If a message that couldn't be delivered is a request, it is over. One that was asked later under the same number isn't.
     pub(crate) fn give_up(&mut self, message: &MessageHeader) {
+        if message.status != status::REQUEST || message.sender <= sender::NATIVE {
+            return;
+        }
         let (from, correlation) = (AgentId(message.sender), message.correlation);
-        let is_request = message.status == status::REQUEST && message.sender > sender::NATIVE;
         let pending = self.pending.get(&(from, correlation));
-        if is_request && pending.is_some_and(|pending| pending.asked == message.frame) {
+        if pending.is_some_and(|pending| pending.asked == message.frame) {
             self.remove(from, correlation);
         }
     }

@@ -58,12 +58,12 @@ fn once(
 fn what_is_beyond_a_step_reaches_nobody_and_bounces_and_what_still_fits_arrives() {
     let writers = limited(2, 2, |limits| limits.deliveries_per_step_max = 12);
     let population = Population { groups: vec![group(1, 5), writers], ..Population::default() };
-    // 5 recipients each, and 1 in the own group: 5, 10 for two times 256 bytes, 5, 1, 5.
+    // 5 recipients each, and 1 in the own group: 5, 10 for two times 128 bytes, 5, 1, 5.
     let (mut app, log) = run(
         population,
         once(id(2, 0), |out| {
-            out.push(Op::Broadcast, 1, 0, 1, &[0; 208]);
-            out.push(Op::Broadcast, 1, 0, 2, &[0; 209]);
+            out.push(Op::Broadcast, 1, 0, 1, &[0; 80]);
+            out.push(Op::Broadcast, 1, 0, 2, &[0; 81]);
             out.push(Op::Broadcast, 1, 0, 3, &[]);
             out.push(Op::Broadcast, 2, 0, 4, &[]);
             out.push(Op::Broadcast, 1, 0, 5, &[]);

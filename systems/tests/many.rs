@@ -16,7 +16,7 @@ fn population() -> Population {
     readers.subscribe = vec![TopicId(name_id("news"))];
     readers.inbox_bytes_max = 1 << 20;
     let mut writers = group(2, 1);
-    // Each recipient of 64 KiB counts 257 times.
+    // Each recipient of 64 KiB counts 513 times.
     writers.group.limits.deliveries_per_step_max = GroupLimits::UNBOUNDED;
     writers.group.limits.deliveries_per_frame_max = GroupLimits::UNBOUNDED;
     Population {

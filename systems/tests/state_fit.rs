@@ -305,7 +305,7 @@ fn ten_thousand_backlogs_with_one_payload_hold_it_once() {
         sleepers.inbox_bytes_max = 1 << 20;
         sleepers.group.limits.mailbox_bytes_max = 1 << 20;
         let mut writers = table::group(1, 1);
-        // Each recipient of 64 KiB counts 257 times.
+        // Each recipient of 64 KiB counts 513 times.
         writers.group.limits.deliveries_per_step_max = GroupLimits::UNBOUNDED;
         writers.group.limits.deliveries_per_frame_max = GroupLimits::UNBOUNDED;
         Population { groups: vec![writers, sleepers], ..Population::default() }

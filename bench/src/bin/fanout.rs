@@ -30,31 +30,19 @@ struct Args {
 
 const SMALL: &str = "limits.mailbox_messages_max = 2";
 const CASES: &[Case] = &[
-    Case { name: "256 broadcasts", hostile: 1, records: 256, ..Case::HONEST },
-    Case { name: "256 broadcasts of 64 KiB in all", hostile: 1, records: 256, payload_bytes: 224, ..Case::HONEST },
-    Case { name: "16,384 broadcasts", hostile: 1, records: 16_384, ..Case::HONEST },
-    Case { name: "256 publications", hostile: 1, records: 256, target: Target::Topic, ..Case::HONEST },
-    Case { name: "100 agents, 256 broadcasts each", hostile: 100, records: 256, ..Case::HONEST },
-    Case {
-        name: "256 broadcasts along an edge",
-        hostile: 1,
-        records: 256,
-        victims: "after = [\"hostile\"]",
-        ..Case::HONEST
-    },
-    Case { name: "100 agents, full mailboxes", hostile: 100, records: 256, victims: SMALL, ..Case::HONEST },
-    Case { name: "the same, that drop the oldest", hostile: 100, records: 256, victims: DROPPING, ..Case::HONEST },
-    Case { name: "100 agents, held", hostile: 100, records: 256, victims: TIMER, aside: true, ..Case::HONEST },
-    Case {
-        name: "the same, until they are full",
-        hostile: 100,
-        records: 256,
-        victims: FULL,
-        aside: true,
-        ..Case::HONEST
-    },
+    Case { name: "256 broadcasts", ..ONE },
+    Case { name: "256 broadcasts of 80 bytes", payload_bytes: 80, ..ONE },
+    Case { name: "16,384 broadcasts", records: 16_384, ..ONE },
+    Case { name: "256 publications", target: Target::Topic, ..ONE },
+    Case { name: "256 broadcasts along an edge", victims: "after = [\"hostile\"]", ..ONE },
+    Case { name: "to mailboxes that are full", victims: SMALL, ..ONE },
+    Case { name: "to full ones that drop the oldest", victims: DROPPING, ..ONE },
+    Case { name: "to agents that sleep", victims: TIMER, aside: true, ..ONE },
+    Case { name: "to those with full mailboxes", victims: FULL, aside: true, ..ONE },
+    Case { name: "100 agents, 256 broadcasts each", hostile: 100, ..ONE },
     Case { name: "256 events to all", events: 256, ..Case::HONEST },
 ];
+const ONE: Case = Case { hostile: 1, records: 256, ..Case::HONEST };
 const DROPPING: &str = "overflow = \"drop_oldest\"\nlimits.mailbox_messages_max = 2";
 const TIMER: &str = "schedule = { on = \"timer\" }";
 const FULL: &str = "schedule = { on = \"timer\" }\nlimits.mailbox_messages_max = 8";

@@ -101,9 +101,9 @@ impl Model {
         self.post.deliveries = limits.into_iter().map(|(payer, limit)| (payer, self.deliveries_of(limit))).collect();
     }
 
-    /// Takes a message to many off the budgets: one for each recipient and 256 bytes. `steps` is what each agent's messages took.
+    /// Takes a message to many off the budgets: one for each recipient and 128 bytes. `steps` is what each agent's messages took.
     fn take_deliveries(&mut self, mail: &Mail, recipients: usize, steps: &mut BTreeMap<u64, u64>) -> bool {
-        let count = (recipients * mail.bytes().div_ceil(256)) as u64;
+        let count = (recipients * mail.bytes().div_ceil(128)) as u64;
         let MessageHeader { sender: from, topic, .. } = mail.header;
         // A notice is paid for by the group whose agent it is about.
         let about = if from == sender::ENGINE { topic } else { from };
