@@ -106,6 +106,6 @@ fn an_impure_system_is_found_by_its_component() {
         let [difference] = &divergence.comparison.state[..] else { panic!("{:?}", divergence.comparison) };
         assert_eq!(difference.component, "wind");
         assert_eq!(difference.entity, StateEntity::Native(StableId(2)));
-        assert_ne!(difference.left, difference.right);
+        assert_ne!(difference.bytes.left, difference.bytes.right);
     }
 }

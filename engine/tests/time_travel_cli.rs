@@ -284,10 +284,29 @@ fn a_comparison_names_its_sides_and_says_where_it_stops() {
     let json = told(folder, &["diff", "run", "rounds"], 1);
     assert_eq!((&json["state_cut"], &json["memories_cut"]), (&json!(false), &json!(false)));
     let differences = json["differences"].as_array().unwrap();
-    assert!(differences.iter().all(|difference| difference["a"] != difference["b"] && difference["a"].is_string()));
+    let text = said(folder, &["diff", "run", "rounds"], 1);
+    assert!(!differences.is_empty());
+    for difference in differences {
+        // Both sides show the first byte that differs, wherever in the value it lies, and the text has the same bytes.
+        let at = usize::try_from(difference["byte"].as_u64().unwrap()).unwrap();
+        let bytes = ["a", "b"].map(|side| {
+            let side = &difference[side];
+            let hex = side["hex"].as_str().unwrap();
+            let from = usize::try_from(side["from"].as_u64().unwrap()).unwrap();
+            assert!(at >= from && at < side["length"].as_u64().unwrap() as usize, "{difference}");
+            hex[2 * (at - from)..][..2].to_owned()
+        });
+        assert_ne!(bytes[0], bytes[1], "{difference}");
+        assert!(bytes.iter().all(|byte| text.contains(&format!(">{byte}"))), "{text}");
+        for field in difference["fields"].as_array().unwrap() {
+            let line = format!("    {}: a {}, b {}\n", field["name"].as_str().unwrap(), field["a"], field["b"]);
+            assert!(text.contains(&line.replace('"', "")), "{line}{text}");
+        }
+    }
+    let fuel = differences.iter().find(|difference| difference["component"] == "GroupCounters").unwrap();
+    assert_eq!(fuel["field"], "fuel");
     // Without a full digest, no lane tells of memories.
     assert_eq!(json["lanes"], json!(["groups"]));
-    let text = said(folder, &["diff", "run", "rounds"], 1);
     assert!(text.contains("\nfirst difference: frame 101, in groups, memories\n"), "{text}");
     assert!(!text.contains("more in "), "{text}");
 }

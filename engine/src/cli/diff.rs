@@ -7,10 +7,11 @@ use serde::Serialize;
 use wasm_engine_components::Lane;
 use wasm_engine_components::text::{Lines, shown_path};
 
+use super::comparison::ComparisonView;
 use super::session::{MachineArgs, NotStarted, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal::{print, print_json};
-use super::travel::{ComparisonJson, comparison_text, open, traveller, warn};
+use super::travel::{open, traveller, warn};
 use crate::inference::Inference;
 use crate::problem::thousands;
 use crate::run_dir::{Access, OpenRun};
@@ -45,7 +46,7 @@ struct DiffJson<'a> {
     other_seeds: bool,
     lanes: Vec<&'static str>,
     #[serde(flatten)]
-    comparison: ComparisonJson,
+    comparison: ComparisonView,
 }
 
 #[derive(Serialize)]
@@ -110,7 +111,7 @@ fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> Lines {
             }
             match difference.comparison.is_empty() {
                 true => text.line("  the states after it are the same: what differs was of that frame alone"),
-                false => text.append(&comparison_text(&difference.comparison, &a.scenario, SIDES)),
+                false => ComparisonView::new(&difference.comparison, &a.scenario, SIDES).add_to(&mut text),
             }
         }
     }
@@ -139,7 +140,7 @@ fn json(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
         frame: difference.frame,
         other_seeds: difference.other_seeds,
         lanes: difference.lanes.iter().map(|lane| lane.name()).collect(),
-        comparison: ComparisonJson::new(&difference.comparison, &a.scenario, SIDES),
+        comparison: ComparisonView::new(&difference.comparison, &a.scenario, SIDES),
     };
     serde_json::to_string(&json).unwrap_or_default()
 }

@@ -3,11 +3,13 @@
 //! Results go to standard output, everything else to standard error. What a command's exit status means is said in [`status`].
 
 mod branch;
+mod comparison;
 mod diff;
 mod doctor;
 mod inspect;
 mod interrupt;
 mod machine;
+mod names;
 mod progress;
 mod replay;
 mod resume;

@@ -7,11 +7,12 @@ use serde::Serialize;
 use wasm_engine_components::FrameRecord;
 use wasm_engine_components::text::Lines;
 
+use super::comparison::DivergenceView;
 use super::progress::Progress;
 use super::session::{MachineArgs, NotStarted, ReportArgs, RunDirArgs, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
-use super::travel::{DivergenceJson, divergence_text, open, traveller, warn};
+use super::travel::{open, traveller, warn};
 use crate::inference::Inference;
 use crate::problem::{Problem, thousands};
 use crate::run_dir::{Access, OpenRun};
@@ -55,7 +56,7 @@ struct ReplayJson {
     /// Whether all frames that the run was to have are recorded.
     complete: bool,
     wall_s: f64,
-    divergence: Option<DivergenceJson>,
+    divergence: Option<DivergenceView>,
 }
 
 /// Runs the command.
@@ -98,13 +99,13 @@ fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) ->
                 ended: run.has_ended(),
                 complete: is_complete(run),
                 wall_s,
-                divergence: divergence.as_ref().map(|divergence| DivergenceJson::new(divergence, &run.scenario)),
+                divergence: divergence.as_ref().map(|divergence| DivergenceView::new(divergence, &run.scenario)),
             };
             print_json(&serde_json::to_string(&json).unwrap_or_default())
         }
         (SummaryForm::Text, None) if args.report.quiet => Ok(()),
         (SummaryForm::Text, None) => print(&identical(run, replayed, args.from, wall_s)),
-        (SummaryForm::Text, Some(divergence)) => print(&divergence_text(divergence, &run.scenario)),
+        (SummaryForm::Text, Some(divergence)) => print(&DivergenceView::new(divergence, &run.scenario).text()),
     };
     printed.map_err(NotStarted::Failed)?;
     match divergence {

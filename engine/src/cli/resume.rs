@@ -5,13 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 use wasm_engine_components::text::Lines;
 
+use super::comparison::DivergenceView;
 use super::interrupt::Interrupt;
 use super::session::{
     FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, drive, report, report_not_started,
 };
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_lines};
-use super::travel::{divergence_text, open, traveller, warn};
+use super::travel::{open, traveller, warn};
 use crate::files;
 use crate::inference::Inference;
 use crate::problem::{Problem, RunError, thousands};
@@ -58,7 +59,7 @@ fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
     let outcome = go_on(args, &run, frames_expected, interrupt)?;
     let status = report(&args.report, &run.scenario.path, &outcome);
     if let Some(Stop::Diverged(divergence)) = &outcome.error {
-        say_lines(&divergence_text(divergence, &run.scenario));
+        say_lines(&DivergenceView::new(divergence, &run.scenario).text());
     }
     Ok(status)
 }

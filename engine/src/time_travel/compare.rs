@@ -2,9 +2,12 @@
 
 use wasm_engine_components::{AgentId, Lane, Lanes};
 use wasm_engine_systems::directory::Directory;
-use wasm_engine_systems::state::{StateDifference, save_state, stage_of};
+use wasm_engine_systems::state::{
+    ByteDifference, FieldDifference, FieldValue, StateDifference, StateEntity, save_state, stage_of,
+};
 
 use crate::simulation::Simulation;
+use crate::wasm::GuestGlobal;
 
 /// How many differences of each sort are shown: so many entries of the worlds' states, and so many parts of memories.
 pub const DIFFERENCES_MAX: usize = 16;
@@ -20,33 +23,9 @@ pub struct Comparison {
     /// Whether there may be more of those: as many were found as were looked for.
     pub state_cut: bool,
     /// In their agents' memories, the first ones in the order of the agents' ids.
-    pub memories: Vec<MemoryDifference>,
+    pub memories: Vec<StateDifference>,
     /// Whether there are more of those.
     pub memories_cut: bool,
-}
-
-/// An agent whose memory differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemoryDifference {
-    /// Whose.
-    pub agent: AgentId,
-    /// What: the linear memory, or its globals.
-    pub part: MemoryPart,
-    /// Address of the first byte that differs.
-    pub offset: usize,
-    /// Some bytes from there on, on the left. Empty beyond the end.
-    pub left: Vec<u8>,
-    /// On the right.
-    pub right: Vec<u8>,
-}
-
-/// A part of an agent's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryPart {
-    /// The linear memory.
-    Linear,
-    /// The mutable globals, side by side.
-    Globals,
 }
 
 impl Comparison {
@@ -63,17 +42,17 @@ pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
     let state_cut = state.len() >= DIFFERENCES_MAX;
     // The chain of digests differs wherever anything does: it is no news.
     state.retain(|difference| difference.component != CHAIN);
-    let ids = left.world().resource::<Directory>().ids.clone();
+    // Those who have places in either: a scenario may give the two other numbers of them.
+    let ids = |simulation: &Simulation| simulation.world().resource::<Directory>().ids.clone();
+    let mut agents = [ids(left), ids(right)].concat();
+    agents.sort_unstable();
+    agents.dedup();
     let mut memories = Vec::new();
-    for (&agent, slot) in ids.iter().zip(0..) {
-        let pairs = [
-            (MemoryPart::Linear, left.guests().memory(slot), right.guests().memory(slot)),
-            (MemoryPart::Globals, globals(left, slot), globals(right, slot)),
-        ];
-        for (part, left, right) in pairs {
-            let (left, right) = (left.unwrap_or_default(), right.unwrap_or_default());
-            memories.extend(difference(agent, part, &left, &right));
-        }
+    for agent in agents {
+        let (a, b) = (Guest::of(left, agent), Guest::of(right, agent));
+        memories.extend(differing(agent, "memory", (a.memory.as_deref(), b.memory.as_deref()), Vec::new()));
+        let [of_a, of_b] = [&a, &b].map(|guest| guest.globals.as_ref().map(|globals| bytes_of(globals)));
+        memories.extend(differing(agent, "globals", (of_a.as_deref(), of_b.as_deref()), differing_globals(&a, &b)));
         // One more than is shown is looked for, to know whether that was all.
         if memories.len() > DIFFERENCES_MAX {
             break;
@@ -91,14 +70,57 @@ pub(super) fn differing_lanes(left: &Lanes, right: &Lanes) -> Vec<Lane> {
     lanes
 }
 
-fn globals(simulation: &mut Simulation, slot: u32) -> Option<Vec<u8>> {
-    let globals = simulation.guests().globals(slot)?;
-    Some(globals.into_iter().flat_map(|global| global.value.bytes()).collect())
+/// What an agent has in its module's instance; nothing where it has none.
+struct Guest {
+    memory: Option<Vec<u8>>,
+    globals: Option<Vec<GuestGlobal>>,
 }
 
-fn difference(agent: AgentId, part: MemoryPart, left: &[u8], right: &[u8]) -> Option<MemoryDifference> {
-    let offset = left.iter().zip(right).position(|(a, b)| a != b);
-    let offset = offset.or_else(|| (left.len() != right.len()).then_some(left.len().min(right.len())))?;
-    let some = |bytes: &[u8]| bytes.iter().skip(offset).take(16).copied().collect();
-    Some(MemoryDifference { agent, part, offset, left: some(left), right: some(right) })
+impl Guest {
+    fn of(simulation: &mut Simulation, agent: AgentId) -> Self {
+        let slot = simulation.world().resource::<Directory>().index(agent);
+        let guests = simulation.guests();
+        Self { memory: slot.and_then(|slot| guests.memory(slot)), globals: slot.and_then(|slot| guests.globals(slot)) }
+    }
+}
+
+/// The globals side by side.
+fn bytes_of(globals: &[GuestGlobal]) -> Vec<u8> {
+    globals.iter().flat_map(|global| global.value.bytes()).collect()
+}
+
+/// The globals that differ, by their index in the module.
+fn differing_globals(left: &Guest, right: &Guest) -> Vec<FieldDifference> {
+    let [a, b] = [left, right].map(|guest| guest.globals.as_deref().unwrap_or_default());
+    let (mut found, mut offset) = (Vec::new(), 0);
+    for at in 0..a.len().max(b.len()) {
+        let (one, other) = (a.get(at), b.get(at));
+        if one != other
+            && let Some(global) = one.or(other)
+        {
+            let value = |global: &GuestGlobal| FieldValue::Text(global.value.to_string());
+            let (left, right) = (one.map(value), other.map(value));
+            found.push(FieldDifference { name: format!("global {}", global.index), offset, left, right });
+        }
+        offset += one.or(other).map_or(0, |global| global.value.bytes().len());
+    }
+    found.truncate(StateDifference::FIELDS_MAX);
+    found
+}
+
+fn differing(
+    agent: AgentId,
+    part: &str,
+    (left, right): (Option<&[u8]>, Option<&[u8]>),
+    fields: Vec<FieldDifference>,
+) -> Option<StateDifference> {
+    Some(StateDifference {
+        lane: Lane::Memories,
+        stage: stage_of(Lane::Memories),
+        component: part.to_owned(),
+        entity: StateEntity::Agent(agent),
+        bytes: ByteDifference::of(left, right)?,
+        field: fields.first().map(|field| field.name.clone()),
+        fields,
+    })
 }

@@ -22,7 +22,7 @@ mod traveller;
 mod watch;
 
 pub use branch::{BranchError, BranchOptions, Branched, branch};
-pub use compare::{Comparison, DIFFERENCES_MAX, MemoryDifference, MemoryPart, compare};
+pub use compare::{Comparison, DIFFERENCES_MAX, compare};
 pub use diff::{Difference, diff};
 pub use divergence::{Compared, Divergence};
 pub use follow::{Follower, JournalSource, Live, Stop, follow};

@@ -1,5 +1,7 @@
 //! A look at one guest, between frames.
 
+use std::fmt;
+
 use super::{WasmRuntime, image::GlobalKind, shard::Shard};
 
 /// A mutable global of a guest.
@@ -24,6 +26,19 @@ pub enum GlobalBits {
     F64(u64),
     /// A `v128`.
     V128(u128),
+}
+
+impl fmt::Display for GlobalBits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::I32(value) => value.fmt(f),
+            Self::I64(value) => value.fmt(f),
+            // With the bits: a NaN has many, and two floats may look alike.
+            Self::F32(bits) => write!(f, "{} ({bits:#010x})", f32::from_bits(bits)),
+            Self::F64(bits) => write!(f, "{} ({bits:#018x})", f64::from_bits(bits)),
+            Self::V128(bits) => write!(f, "{bits:#034x}"),
+        }
+    }
 }
 
 impl GlobalBits {

@@ -1,8 +1,10 @@
-//! What two saved states differ in: lane, stage, component, entity, and the first byte.
+//! What two saved states differ in: lane, stage, component, entity, fields and bytes.
 
 use wasm_engine_components::{AgentId, Lane};
 
 use super::entity::StateEntity;
+use super::excerpt::ByteDifference;
+use super::layout::{self, FieldDifference};
 use super::message::decode_places;
 use super::parts::CHAIN;
 use super::section::{Section, WorldState};
@@ -19,17 +21,17 @@ pub struct StateDifference {
     pub component: String,
     /// Whose.
     pub entity: StateEntity,
-    /// The first byte that differs, in the value as it is saved.
-    pub offset: usize,
-    /// The left one's bytes from there on, at most [`StateDifference::BYTES_MAX`]; `None` where the left has no such value.
-    pub left: Option<Vec<u8>>,
-    /// The same of the right one.
-    pub right: Option<Vec<u8>>,
+    /// The bytes that differ, in the value as it is saved.
+    pub bytes: ByteDifference,
+    /// The name of the first of those, where the layout of the value is known: `steps`, `payload[12]`.
+    pub field: Option<String>,
+    /// The fields that differ, where the layout is known: the first ones, at most [`StateDifference::FIELDS_MAX`].
+    pub fields: Vec<FieldDifference>,
 }
 
 impl StateDifference {
-    /// How many bytes of a value are shown.
-    pub const BYTES_MAX: usize = 64;
+    /// How many fields of a value are told.
+    pub const FIELDS_MAX: usize = 16;
 }
 
 /// The stage in which what a lane digests is written last.
@@ -150,17 +152,83 @@ fn compare(left: Side<'_>, right: Side<'_>, max: usize) -> Vec<StateDifference> 
 type Value<'a> = Option<(&'a Section, u64, &'a [u8])>;
 
 fn difference(left: Value<'_>, right: Value<'_>) -> Option<StateDifference> {
-    let bytes = |value: &Value<'_>| value.map_or(&[][..], |(.., bytes)| bytes).to_vec();
-    let (a, b) = (bytes(&left), bytes(&right));
-    if left.is_some() == right.is_some() && a == b {
-        return None;
-    }
-    let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
-    let offset = if left.is_some() && right.is_some() { same } else { 0 };
-    let shown = |bytes: Vec<u8>| bytes.into_iter().skip(offset).take(StateDifference::BYTES_MAX).collect();
+    let [a, b] = [left, right].map(|value| value.map(|(.., bytes)| bytes));
+    let bytes = ByteDifference::of(a, b)?;
     let (section, id, value) = left.as_ref().or(right.as_ref())?;
     let entity = StateEntity::of(section, *id, value);
     let (lane, component) = (section.lane, section.component.clone());
-    let (left, right) = (left.is_some().then(|| shown(a)), right.is_some().then(|| shown(b)));
-    Some(StateDifference { lane, stage: stage_of(lane), component, entity, offset, left, right })
+    let [of_a, of_b] = [a, b].map(|value| layout::fields(&component, lane, value.unwrap_or_default()));
+    let field = layout::name_at(&of_a, bytes.offset).or_else(|| layout::name_at(&of_b, bytes.offset));
+    let fields = layout::differing((&of_a, a), (&of_b, b), StateDifference::FIELDS_MAX);
+    Some(StateDifference { lane, stage: stage_of(lane), component, entity, bytes, field, fields })
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_engine_components::{AgentId, GroupId};
+
+    use super::super::layout::FieldValue;
+    use super::super::section::EntityKind;
+    use super::*;
+
+    fn section(component: &str, of: EntityKind, lane: Lane, id: u64, value: &[u8]) -> WorldState {
+        let mut section = Section::new(component, lane, of);
+        section.push(id, |bytes| bytes.extend_from_slice(value));
+        WorldState { sections: vec![section] }
+    }
+
+    /// Counters: steps, fuel, messages, jobs, and a count for each kind of fault.
+    fn counters(change: (usize, u64)) -> WorldState {
+        let mut numbers = [7_u64; 4 + wasm_engine_components::FaultKind::COUNT];
+        numbers[change.0] = change.1;
+        let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+        section("GroupCounters", EntityKind::Group, Lane::Groups, 3, &bytes)
+    }
+
+    #[test]
+    fn fields_are_named_wherever_they_lie() {
+        let before = counters((0, 7));
+        let last = 4 + wasm_engine_components::FaultKind::COUNT - 1;
+        let kinds = wasm_engine_components::FaultKind::ALL.map(wasm_engine_components::FaultKind::name);
+        for (at, name) in
+            [(0, "steps".to_owned()), (1, "fuel".to_owned()), (last, format!("faults.{}", kinds[last - 4]))]
+        {
+            let found = before.differences(&counters((at, 0x0107)), 9);
+            let [one] = &found[..] else { panic!("{found:?}") };
+            assert_eq!(one.field.as_deref(), Some(name.as_str()));
+            // The lowest bytes of both are 7: it is the second one that differs.
+            assert_eq!((one.bytes.offset, one.bytes.count), (8 * at + 1, 1));
+            let (left, right) = (Some(FieldValue::Number(7)), Some(FieldValue::Number(0x0107)));
+            assert_eq!(one.fields, [FieldDifference { name, offset: 8 * at, left, right }]);
+        }
+    }
+
+    #[test]
+    fn lists_and_payloads_are_named_with_their_places() {
+        let agents = |ordinals: &[u32]| -> Vec<u8> {
+            ordinals.iter().flat_map(|&ordinal| AgentId::new(GroupId(1), ordinal).0.to_le_bytes()).collect()
+        };
+        let topic = |members: &[u32]| section("Members", EntityKind::Topic, Lane::Topics, 1, &agents(members));
+        let found = topic(&[1, 2]).differences(&topic(&[1, 2, 5]), 9);
+        assert_eq!(found[0].field.as_deref(), Some("members[2]"));
+        assert_eq!((found[0].bytes.offset, found[0].bytes.count, found[0].fields[0].left.as_ref()), (16, 8, None));
+        let region = |bytes: &[u8]| {
+            let value = [&9_u64.to_le_bytes(), &4_u64.to_le_bytes(), bytes].concat();
+            section("RegionState", EntityKind::Region, Lane::Regions, 1, &value)
+        };
+        let found = region(b"abcdef").differences(&region(b"abcXef"), 9);
+        assert_eq!((found[0].field.as_deref(), found[0].bytes.offset), (Some("bytes[3]"), 19));
+        let gone = region(b"abc").differences(&WorldState::default(), 9);
+        assert_eq!((gone[0].bytes.right.as_ref(), gone[0].fields.len(), gone[0].bytes.count), (None, 3, 19));
+    }
+
+    #[test]
+    fn what_does_not_fit_its_layout_or_is_an_authors_has_no_fields() {
+        let short = |value: &[u8]| section("FrameClock", EntityKind::World, Lane::Inputs, 0, value);
+        let found = short(b"abc").differences(&short(b"abd"), 9);
+        assert_eq!((found[0].field.as_ref(), found[0].fields.len(), found[0].bytes.offset), (None, 0, 2));
+        let native = |value: &[u8; 8]| section("Timers", EntityKind::Native, Lane::Native, 1, value);
+        let found = native(&[0; 8]).differences(&native(&[1; 8]), 9);
+        assert_eq!((found[0].field.as_ref(), found[0].bytes.count), (None, 8));
+    }
 }

@@ -17,6 +17,8 @@ mod agents;
 mod compare;
 mod complete;
 mod entity;
+mod excerpt;
+mod layout;
 mod mail;
 mod message;
 mod native;
@@ -29,6 +31,8 @@ mod work;
 pub use compare::{StateDifference, stage_of};
 pub use complete::{IncompleteState, check_components};
 pub use entity::{StateEntity, StateError};
+pub use excerpt::{ByteDifference, Excerpt};
+pub use layout::{FieldDifference, FieldValue};
 pub use message::SavedMessage;
 pub use section::{EntityKind, Section, WorldState};
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use wasm_engine_components::text::{Lines, shown_path};
 use wasm_engine_components::{AgentId, FrameRecord};
 
+use super::names::sender_name;
 use super::session::{MachineArgs, NotStarted, RunDirArgs, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal;
@@ -124,17 +125,6 @@ fn agent_of(scenario: &Scenario, name: &str) -> Result<AgentId, Problem> {
         return Err(form());
     }
     Ok(AgentId::of_generation(group.id, ordinal, generation))
-}
-
-/// Who sent a message, as users write it.
-fn sender_name(scenario: &Scenario, sender: u64) -> String {
-    use wasm_engine_abi::message::sender::{ENGINE, EXTERNAL, NATIVE};
-    match sender {
-        ENGINE => "the engine".to_owned(),
-        EXTERNAL => "outside".to_owned(),
-        NATIVE => "a native system".to_owned(),
-        agent => scenario.agent_name(AgentId(agent)),
-    }
 }
 
 /// A message's kind: the engine's have names.
