@@ -251,8 +251,8 @@ fn every_key_means_what_the_reference_says() {
     assert_eq!(
         expected,
         [
-            (GroupId(1), "sum", ExpectedValue::EqualsOutput("expected".to_owned()), 53),
-            (GroupId(1), "rate", ExpectedValue::AtLeast(0.5), 57),
+            (Some(GroupId(1)), "sum", ExpectedValue::EqualsOutput("expected".to_owned()), 53),
+            (Some(GroupId(1)), "rate", ExpectedValue::AtLeast(0.5), 57),
         ]
     );
     assert_eq!(scenario.agent_name(AgentId::new(GroupId(3), 7)), "file/7");

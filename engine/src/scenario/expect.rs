@@ -2,7 +2,7 @@
 
 use super::fields::{Context, Fields, number, origin, text};
 use super::node::Node;
-use super::types::{Expectation, ExpectedValue, GroupEntry};
+use super::types::{Counted, Expectation, ExpectedValue, GroupEntry};
 use crate::problem::{Problem, nearest_name};
 
 const VALUES: [&str; 4] = ["equals", "at_least", "at_most", "equals_output"];
@@ -16,19 +16,50 @@ pub(super) fn expect(
 ) -> Vec<Expectation> {
     let mut expectations = Vec::new();
     for (i, item) in top.array(cx, "expect").unwrap_or_default().iter().enumerate() {
-        let known = ["group", "output", VALUES[0], VALUES[1], VALUES[2], VALUES[3]];
+        let known = ["group", "output", "count", VALUES[0], VALUES[1], VALUES[2], VALUES[3]];
         let Some(fields) = Fields::open(cx, item, &format!("expect[{i}]"), &known) else { continue };
-        let group = group(cx, &fields, groups);
-        fields.need(cx, "output", "name an output that the group's agents record");
-        let output = fields.text(cx, "output").map(|(text, _)| text.to_owned());
+        let is_count = fields.get("count").is_some();
+        let group = match is_count && fields.get("group").is_none() {
+            true => Some(None),
+            false => group(cx, &fields, groups).map(Some),
+        };
+        let what = if is_count { counted(cx, &fields) } else { output(cx, &fields) };
         let value = value(cx, &fields);
-        if let (Some(group), Some(output), Some(value)) = (group, output, value)
-            && group.enabled
+        if let (Some(group), Some((output, count)), Some(value)) = (group, what, value)
+            && group.is_none_or(|group| group.enabled)
         {
-            expectations.push(Expectation { group: group.id, output, value, line: line_of(item.at) });
+            let group = group.map(|group| group.id);
+            expectations.push(Expectation { group, output, count, value, line: line_of(item.at) });
         }
     }
     expectations
+}
+
+fn output(cx: &mut Context, fields: &Fields<'_>) -> Option<(String, Option<Counted>)> {
+    fields.need(cx, "output", "name an output that the group's agents record, or a `count`");
+    fields.text(cx, "output").map(|(text, _)| (text.to_owned(), None))
+}
+
+fn counted(cx: &mut Context, fields: &Fields<'_>) -> Option<(String, Option<Counted>)> {
+    let (name, node) = fields.text(cx, "count")?;
+    let path = fields.path("count");
+    for (other, help) in [("output", "remove one of the two"), ("equals_output", "give the number")] {
+        if fields.get(other).is_some() {
+            cx.report(node.at, &path, Problem::new(format!("doesn't go with `{other}`")).help(help));
+            return None;
+        }
+    }
+    let Some((_, count)) = Counted::ALL.into_iter().find(|(known, _)| *known == name) else {
+        let problem = Problem::new(format!("nothing is counted under the name `{name}`"));
+        let help = nearest_name(name, Counted::ALL.map(|(known, _)| known)).unwrap_or_default();
+        cx.report(node.at, &path, problem.help(help));
+        return None;
+    };
+    if count == Counted::ErrorLines && fields.get("group").is_some() {
+        cx.report(node.at, &path, Problem::new("is counted for the whole run alone").help("remove `group`"));
+        return None;
+    }
+    Some((name.to_owned(), Some(count)))
 }
 
 /// The group that the key `group` names.

@@ -22,7 +22,8 @@ mod types;
 
 pub use load::{LoadOptions, load, parse};
 pub use types::{
-    Expectation, ExpectedValue, GroupEntry, ModelEntry, ModuleEntry, RegionEntry, Scenario, SwapEntry, TopicEntry,
+    Counted, Expectation, ExpectedValue, GroupEntry, ModelEntry, ModuleEntry, RegionEntry, Scenario, SwapEntry,
+    TopicEntry,
 };
 
 pub(crate) use canonical::{key as toml_key, string as toml_string};

@@ -189,14 +189,34 @@ pub struct SwapEntry {
 /// Something that must hold at the end of a run; if it doesn't, the run has failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expectation {
-    /// Whose output: a group's number.
-    pub group: GroupId,
+    /// Whose: a group's number; none for the whole run, of which only what is counted is known.
+    pub group: Option<GroupId>,
     /// The output's name. The value is the sum over the group's agents of the last number that each recorded under it.
+    /// Where something is counted instead, this is its name.
     pub output: String,
+    /// What is counted, where it isn't an output that is expected.
+    pub count: Option<Counted>,
     /// What it must be.
     pub value: ExpectedValue,
     /// Line of the scenario file.
     pub line: usize,
+}
+
+/// What is counted of a run or a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Agents that haven't ended.
+    Agents,
+    /// Faults, from the first frame on.
+    Faults,
+    /// Lines of the level `error` that agents logged, of the whole run.
+    ErrorLines,
+}
+
+impl Counted {
+    /// Each with its name in a scenario.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("agents", Self::Agents), ("faults", Self::Faults), ("error_lines", Self::ErrorLines)];
 }
 
 /// What an output must be.

@@ -7,10 +7,11 @@ use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Digest, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome};
 
 use super::models::ModelNotices;
+use super::notices::Notices;
 use super::outputs::Outputs;
-use super::{EventSummary, GroupSummary, Named, Summary, SwapSummary, expectations};
+use super::{EventSummary, ExpectationResult, GroupSummary, Named, Summary, SwapSummary, expectations};
 use crate::events::EventCounts;
-use crate::scenario::Scenario;
+use crate::scenario::{Counted, Expectation, GroupEntry, Scenario};
 
 /// Sums over the frames of a run.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,7 @@ pub struct Collector {
     outputs: Outputs,
     swaps: SwapSummary,
     models: ModelNotices,
+    notices: Notices,
 }
 
 /// What a summary says besides what the frames' records say.
@@ -71,6 +73,7 @@ impl Collector {
         self.swaps.refused += refused as u64;
         self.swaps.done += (record.swaps.len() - refused) as u64;
         self.models.add(record);
+        self.notices.add(record);
         self.groups.clone_from(&record.groups);
         for output in &record.outputs {
             self.outputs.add(output);
@@ -119,6 +122,7 @@ impl Collector {
                     .collect(),
             ),
             faults: counts.faults,
+            error_lines: self.notices.error_lines(scenario),
             commands: counts.commands,
             commands_refused: counts.commands_refused,
             log_lines_dropped: counts.log_lines_dropped,
@@ -134,7 +138,7 @@ impl Collector {
             groups: self.groups(scenario),
             outputs: self.outputs(scenario),
             outputs_left_out: self.outputs.left_out,
-            expectations: expectations::check(scenario, &self.outputs, due),
+            expectations: self.expectations(scenario, due),
             events: EventSummary {
                 delivered: delivered.saturating_sub(counts.events_lost),
                 lost: counts.events_lost,
@@ -151,8 +155,22 @@ impl Collector {
         }
     }
 
+    fn expectations(&self, scenario: &Scenario, due: bool) -> Vec<ExpectationResult> {
+        let count = |expectation: &Expectation, counted: Counted| {
+            let group = self.groups.iter().find(|record| Some(record.id()) == expectation.group);
+            match (counted, expectation.group) {
+                (Counted::Agents, None) => self.counts.agents,
+                (Counted::Faults, None) => self.counts.faults,
+                (Counted::Agents, Some(_)) => group.map_or(0, |record| record.agents),
+                (Counted::Faults, Some(_)) => group.map_or(0, |record| record.faults().total()),
+                (Counted::ErrorLines, _) => self.notices.error_lines_count(),
+            }
+        };
+        expectations::check(scenario, &self.outputs, &count, due)
+    }
+
     fn groups(&self, scenario: &Scenario) -> Named<GroupSummary> {
-        let summary = |record: &GroupRecord| {
+        let summary = |record: &GroupRecord, group: &GroupEntry| {
             let faults = record.faults().by_kind().map(|(kind, count)| (kind.name().to_owned(), count)).collect();
             GroupSummary {
                 agents: record.agents,
@@ -161,12 +179,13 @@ impl Collector {
                 inference_jobs: record.totals.inference_jobs,
                 fuel: record.totals.fuel,
                 faults: Named(faults),
+                first_fault: self.notices.first_fault(group, scenario),
                 digest: record.digest.to_string(),
             }
         };
         let named = |record: &GroupRecord| {
             let group = scenario.group(record.id()).filter(|group| group.enabled)?;
-            Some((group.name.clone(), summary(record)))
+            Some((group.name.clone(), summary(record, group)))
         };
         Named(self.groups.iter().filter_map(named).collect())
     }

@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use super::outputs::{Number, Outputs};
-use crate::scenario::{Expectation, ExpectedValue, Scenario};
+use crate::scenario::{Counted, Expectation, ExpectedValue, Scenario};
 
 /// An expectation, and whether it holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ExpectationResult {
-    /// The group's name.
+    /// The group's name; empty for the whole run.
     pub group: String,
-    /// The output's name.
+    /// The output's name, or what is counted.
     pub output: String,
     /// What is expected, in words.
     pub expected: String,
@@ -24,13 +24,26 @@ pub struct ExpectationResult {
     pub line: usize,
 }
 
-/// Holds each expectation against the outputs.
-pub(super) fn check(scenario: &Scenario, outputs: &Outputs, due: bool) -> Vec<ExpectationResult> {
+/// Holds each expectation against the outputs, or what `count` says.
+pub(super) fn check(
+    scenario: &Scenario,
+    outputs: &Outputs,
+    count: &dyn Fn(&Expectation, Counted) -> u64,
+    due: bool,
+) -> Vec<ExpectationResult> {
     let result = |expectation: &Expectation| {
-        let value = outputs.sum(expectation.group, &expectation.output);
+        let value = match (expectation.count, expectation.group) {
+            (Some(counted), _) => Some(Number::Whole(count(expectation, counted).into())),
+            (None, Some(group)) => outputs.sum(group, &expectation.output),
+            (None, None) => None,
+        };
         let (met, expected) = held(expectation, value, outputs);
         ExpectationResult {
-            group: scenario.group(expectation.group).map(|group| group.name.clone()).unwrap_or_default(),
+            group: expectation
+                .group
+                .and_then(|group| scenario.group(group))
+                .map(|group| group.name.clone())
+                .unwrap_or_default(),
             output: expectation.output.clone(),
             expected,
             value,
@@ -52,7 +65,7 @@ fn held(expectation: &Expectation, value: Option<Number>, outputs: &Outputs) -> 
         ExpectedValue::AtLeast(number) => (holds(&|value| value >= *number), format!("is at least {}", shown(*number))),
         ExpectedValue::AtMost(number) => (holds(&|value| value <= *number), format!("is at most {}", shown(*number))),
         ExpectedValue::EqualsOutput(name) => {
-            let other = outputs.sum(expectation.group, name);
+            let other = expectation.group.and_then(|group| outputs.sum(group, name));
             let met = match (value, other) {
                 (Some(Number::Whole(a)), Some(Number::Whole(b))) => a == b,
                 (Some(a), Some(b)) => a.as_f64() == b.as_f64(),

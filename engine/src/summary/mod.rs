@@ -6,6 +6,7 @@
 mod collector;
 mod expectations;
 mod models;
+mod notices;
 mod outputs;
 mod text;
 
@@ -15,6 +16,7 @@ use wasm_engine_components::text::Lines;
 pub use collector::{Collector, RunFacts};
 pub use expectations::ExpectationResult;
 pub use models::{ModelNoticeSummary, ModelSummary};
+pub use notices::{ErrorLine, ErrorLines, FirstFault, PassedLimit};
 pub use outputs::{Number, OutputSummary, OutputValueSummary};
 
 /// The end of a run. Field names are those of the JSON.
@@ -40,6 +42,8 @@ pub struct Summary {
     pub dropped_by_reason: Named<u64>,
     /// Faults of agents.
     pub faults: u64,
+    /// Lines of the level `error` that agents logged.
+    pub error_lines: ErrorLines,
     /// Commands that were carried out.
     pub commands: u64,
     /// Commands that weren't: what they name isn't there, doesn't fit, or isn't allowed.
@@ -100,6 +104,9 @@ pub struct GroupSummary {
     pub fuel: u64,
     /// Faults by kind; kinds that didn't occur are left out.
     pub faults: Named<u64>,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_fault: Option<FirstFault>,
     /// The group's own digest, 32 hexadecimal digits.
     pub digest: String,
 }

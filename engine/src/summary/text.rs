@@ -2,7 +2,7 @@
 
 use wasm_engine_components::text::{Lines, Table, shown};
 
-use super::{ExpectationResult, Number, OutputValueSummary, Summary};
+use super::{ErrorLines, ExpectationResult, Number, OutputValueSummary, Summary};
 use crate::problem::thousands;
 
 /// How many hexadecimal digits of a group's digest a table shows.
@@ -111,10 +111,19 @@ fn groups(summary: &Summary) -> Lines {
             let kinds: Vec<String> =
                 group.faults.0.iter().map(|(kind, count)| format!("{kind} {}", thousands(count))).collect();
             faults.line(format_args!("faults of {name}: {}", kinds.join(", ")));
+            if let Some(first) = &group.first_fault {
+                faults.line(format_args!("  first: {}", first.text));
+            }
         }
     }
     let mut lines = table.lines();
     lines.append(&faults);
+    if let ErrorLines { count, first: Some(first) } = &summary.error_lines {
+        let s = if *count == 1 { "" } else { "s" };
+        lines.line(format_args!("{} error line{s} in logs.jsonl", thousands(count)));
+        let text = shown(&first.text).at_most(TEXT_CHARS_MAX);
+        lines.line(format_args!("  first: {} in frame {}: {text}", first.agent, thousands(first.frame)));
+    }
     lines
 }
 
@@ -168,6 +177,7 @@ impl ExpectationResult {
     pub fn sentence(&self) -> String {
         let Self { group, output, expected, .. } = self;
         let output = shown(output);
+        let group = if group.is_empty() { "the run" } else { group };
         match self.value {
             Some(value) => format!("{group}: {output} {expected}: it is {}", number(value)),
             None => format!("{group}: {output} {expected}: no agent recorded a number under that name"),

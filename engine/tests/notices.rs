@@ -1,0 +1,85 @@
+//! What a summary says of agents that faulted, and expectations of how many did and of how many there are.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use common::{engine, stderr, summary};
+
+/// Agents that loop for ever in their second step.
+const MODULE: &str = r#"(module
+  (memory (export "memory") 1)
+  (global (export "agent_exchange") i32 (i32.const 1024))
+  (data (i32.const 1024) "WAGT\01\00\00\00\80\00\00\00\00\01\00\00\00\02\00\00\00\01\00\00")
+  (global $n (mut i32) (i32.const 0))
+  (func (export "agent_init") (param i32) (result i32) i32.const 0)
+  (func (export "agent_step") (param i32) (result i32)
+    (global.set $n (i32.add (global.get $n) (i32.const 1)))
+    (if (i32.ge_u (global.get $n) (i32.const 2)) (then (loop $l (br $l))))
+    i32.const 0))"#;
+
+fn run(folder: &Path, expect: &str, more: &[&str]) -> Output {
+    fs::write(folder.join("a.wasm"), wat::parse_str(MODULE).unwrap()).unwrap();
+    let text = format!(
+        "frames = 6\nmodules.a.path = \"a.wasm\"\n[[groups]]\nname = \"market\"\nmodule = \"a\"\nagents = 2\n\
+         on_fault = \"terminate\"\nlimits = {{ fuel_per_step_max = 20000 }}\n{expect}"
+    );
+    fs::write(folder.join("s.toml"), text).unwrap();
+    engine(folder, &[&["run", "s.toml", "--no-record"], more].concat())
+}
+
+#[test]
+fn a_summary_shows_the_first_fault_of_a_group_with_its_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), "", &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let first = "market/0 ended in frame 2: more fuel in a call than limits.fuel_per_step_max = 20,000";
+    assert!(text.contains(&format!("\nfaults of market: out_of_fuel 2\n  first: {first}\n")), "{text}");
+    let json = summary(&run(folder.path(), "", &["--summary", "json"]));
+    let found = &json["groups"]["market"]["first_fault"];
+    assert_eq!((&found["text"], &found["frame"]), (&first.into(), &2.into()), "{json}");
+    assert_eq!(found["limit"], serde_json::json!({ "key": "fuel_per_step_max", "value": 20_000 }));
+    assert_eq!((&found["agent"], &found["kind"]), (&"market/0".into(), &"out_of_fuel".into()));
+    assert_eq!(json["error_lines"], serde_json::json!({ "count": 0 }));
+}
+
+#[test]
+fn a_run_whose_agents_all_died_fails_where_that_is_not_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let expect = |group: &str, rest: &str| format!("[[expect]]\n{group}{rest}\n");
+    let cases = [
+        ("count = \"agents\"\nat_least = 1", Err("agents is at least 1: it is 0")),
+        ("count = \"faults\"\nequals = 0", Err("faults equals 0: it is 2")),
+        ("count = \"faults\"\nat_most = 2", Ok(())),
+        ("count = \"agents\"\nequals = 0", Ok(())),
+    ];
+    for (group, name) in [("", "the run"), ("group = \"market\"\n", "market")] {
+        for (rest, expected) in cases {
+            let output = run(folder, &expect(group, rest), &["--quiet"]);
+            match expected {
+                Ok(()) => assert_eq!(output.status.code(), Some(0), "{}", stderr(&output)),
+                Err(told) => {
+                    assert_eq!(output.status.code(), Some(1));
+                    assert!(stderr(&output).contains(&format!("{name}: {told}")), "{}", stderr(&output));
+                }
+            }
+        }
+    }
+    assert_eq!(run(folder, &expect("", "count = \"error_lines\"\nequals = 0"), &[]).status.code(), Some(0));
+    let bad = [
+        ("count = \"deaths\"\nequals = 0", "nothing is counted under the name `deaths`"),
+        ("count = \"faults\"\noutput = \"x\"\nequals = 0", "doesn't go with `output`"),
+        ("count = \"faults\"\nequals_output = \"x\"", "doesn't go with `equals_output`"),
+        ("group = \"market\"\ncount = \"error_lines\"\nequals = 0", "is counted for the whole run alone"),
+    ];
+    for (text, told) in bad {
+        let output = run(folder, &expect("", text), &[]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(told), "{}", stderr(&output));
+    }
+}
