@@ -83,6 +83,8 @@ pub const BATCH_ROWS_MAX: u32 = 65_536;
 pub const LATENCY_FRAMES_MAX: u32 = 1_000_000;
 /// Largest size of a model's named dimension.
 pub const MODEL_DIM_MAX: u32 = 1 << 24;
+/// Last dimension of a model's tensor that may hold the rows.
+pub const MODEL_AXIS_MAX: u32 = 15;
 /// Longest name of a scenario, group, module, model, topic or region, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Most restarts that a group's fault policy may allow an agent.

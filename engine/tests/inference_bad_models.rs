@@ -84,8 +84,7 @@ fn dimensions_without_a_size() {
     check(entry("unnamed"), &["without a name at position 1 of the input `x`"]);
     check(with_dims("seq", &[("sec", 3), ("seq", 3)]), &["no dynamic dimension `sec`", "it has `batch`, `seq`"]);
     check(with_dims("gemm", &[("seq", 3)]), &["it has `batch`"]);
-    check(entry("state"), &["input `x` is `batch`", "input `state` is 2", "a size in the model's `dims`"]);
-    check(entry("two-leading"), &["input `a` is `batch`", "input `b` is `seq`"]);
+    check(entry("two-leading"), &["input `a` is `batch`", "input `b` is `seq`", "say in the model's `batch_axes`"]);
     check(with_dims("seq", &[("seq", 1 << 20)]), &["rows of 4194304 bytes of input", "1048576"]);
 }
 

@@ -111,25 +111,78 @@ fn a_row_has_the_same_bits_in_any_company() {
 }
 
 #[test]
-fn the_probe_finds_who_depends_on_neighbours() {
-    let form = |entry: &ModelEntry| load(entry).1.form;
+fn the_graph_says_who_depends_on_neighbours() {
     for name in ["gemm", "two", "types", "lookup"] {
-        assert_eq!(form(&entry(name)), BatchForm::Any, "{name}");
+        let info = load(&entry(name)).1;
+        assert_eq!((info.form, info.reasons.len()), (BatchForm::Any, 0), "{name}: {:?}", info.reasons);
     }
-    assert_eq!(form(&entry("fixed4")), BatchForm::Fixed(4));
-    assert_eq!(form(&entry("single")), BatchForm::Fixed(1));
+    assert_eq!(load(&entry("fixed4")).1.form, BatchForm::Fixed(4));
+    assert_eq!(load(&entry("single")).1.form, BatchForm::Fixed(1));
     for (name, said) in [
-        ("mean", "a row's result in a batch of 2 isn't what it is alone"),
-        ("dynamic-quantised", "a row's result in a batch of 2 isn't what it is alone"),
-        ("fixed4-place", "a row's result in a batch of 4 isn't what it is alone"),
+        ("mean", "of `mean` (ReduceMean): it computes over the batch"),
+        ("dynamic-quantised", "of `q` (DynamicQuantizeLinear): it computes over the batch"),
+        ("fixed4-place", "of `y` (Mul): it doesn't treat all slots of a batch alike"),
         ("pooled", "its output `y` hasn't one row for each row of the input"),
-        ("rare", "a row's result in a batch of 2 isn't what it is alone"),
+        ("rare", "of `sum` (ReduceSum): it computes over the batch"),
     ] {
         let info = load(&entry(name)).1;
         assert_eq!((info.form, info.reasons[0].as_str()), (BatchForm::Alone, said), "{name}");
     }
-    // Where every batch is one row there's nothing to depend on.
-    assert_eq!(form(&ModelEntry { batch_rows_max: 1, ..entry("mean") }), BatchForm::Any);
+    // The form is the model's, not the scenario's.
+    assert_eq!(load(&ModelEntry { batch_rows_max: 1, ..entry("mean") }).1.form, BatchForm::Alone);
+}
+
+/// A recurrent state has its rows in another dimension than the inputs; agents see it as one piece of their row.
+#[test]
+fn the_batch_may_be_another_dimension() {
+    let (mut runtime, info) = load(&entry("state"));
+    assert_eq!((info.row_bytes, info.output_bytes), (12, 12));
+    assert!(info.to_string().contains("state f32[2, batch, 1]"), "{info}");
+    let rows: Vec<_> = (0_i16..9).map(|n| f32s(&[f32::from(n), 2.0, f32::from(3 * n)])).collect();
+    let expected: Vec<_> =
+        (0_i16..9).map(|n| Ok(f32s(&[f32::from(n) + 2.0 + f32::from(3 * n), 4.0, f32::from(6 * n)]))).collect();
+    assert_eq!(run(&mut runtime, &info, &rows), expected);
+    // Said, or found: it is the same.
+    let said = ModelEntry { batch_axes: vec![("next".into(), 1), ("state".into(), 1)], ..entry("state") };
+    assert_eq!(load(&said).1.inputs, info.inputs);
+    let wrong = ModelEntry { batch_axes: vec![("state".into(), 2)], ..entry("state") };
+    let error = try_load(&[wrong]).err().unwrap().to_string();
+    assert!(error.contains("can't have its rows in dimension 2 of the tensor `state`"), "{error}");
+    let unknown = ModelEntry { batch_axes: vec![("stat".into(), 1)], ..entry("state") };
+    let error = try_load(&[unknown]).err().unwrap().to_string();
+    assert!(error.contains("no input or output `stat`") && error.contains("`state`"), "{error}");
+}
+
+/// Models whose rows depend on their company where ONNX Runtime is left to it: vector loops with other last elements, a sum whose rows
+/// begin at other addresses, and a sum over the batch that shows for large inputs alone.
+#[test]
+fn rows_have_the_same_bits_in_the_form_that_the_graph_asks_for() {
+    for (name, form, padded) in [
+        ("sine", BatchForm::Multiple(4), false),
+        ("mixed-sum", BatchForm::Any, true),
+        ("rare-neighbour", BatchForm::Alone, false),
+    ] {
+        let (mut runtime, info) = load(&ModelEntry { refuse_non_finite: false, ..entry(name) });
+        assert_eq!(info.form, form, "{name}: {:?}", info.deciders);
+        assert_eq!(info.deciders.iter().any(|decider| decider.is_padded), padded, "{name}");
+        let bytes = info.row_bytes as usize;
+        let hostile = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e38, -0.0, 1e-41];
+        let row = |number: usize| match (number % 4, float_row(number, bytes.div_ceil(4))) {
+            (3, _) => f32s(&vec![hostile[number / 4 % hostile.len()]; bytes.div_ceil(4)])[..bytes].to_vec(),
+            (_, row) => row[..bytes].to_vec(),
+        };
+        let rows: Vec<_> = (0..100).map(row).collect();
+        let alone: Vec<_> =
+            rows.iter().map(|row| run(&mut runtime, &info, std::slice::from_ref(row)).remove(0)).collect();
+        for size in [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 64, 100] {
+            let order: Vec<usize> = (0..rows.len()).map(|at| (at * 37 + size) % rows.len()).collect();
+            for numbers in order.chunks(size) {
+                let batch: Vec<_> = numbers.iter().map(|&number| rows[number].clone()).collect();
+                let expected: Vec<_> = numbers.iter().map(|&number| alone[number].clone()).collect();
+                assert_eq!(run(&mut runtime, &info, &batch), expected, "{name} in batches of {size}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -152,6 +152,10 @@ fn random_row(inputs: &[TensorPlan], row: usize, values: Values) -> Vec<u8> {
     let mut words = Words::new(row);
     for plan in inputs {
         let end = plan.part.end;
+        // What belongs to all rows of a run is the same in all of them.
+        let row = if plan.axis.is_none() { 0 } else { row };
+        let mut shared = Words::new(usize::MAX);
+        let words = if plan.axis.is_none() { &mut shared } else { &mut words };
         while bytes.len() < end {
             push_element(&mut bytes, plan.info.dtype, words.next_word(), row, values);
         }

@@ -2,6 +2,8 @@
 //! failed batch again row by row. Called by [`super::registry`] in each frame that has jobs. It can't fail: what goes wrong
 //! with a row is the row's result, and the reason is a notice.
 
+use std::ops::Range;
+
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::ModelNoticeKind;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, RowResult};
@@ -15,6 +17,8 @@ pub(crate) struct Batcher {
     model: BoundModel,
     sizes: Vec<usize>,
     row_bytes: usize,
+    /// The parts of a row that all rows of a run must have in common.
+    shared: Vec<Range<usize>>,
     /// The outputs of an audit.
     audited: Vec<u8>,
 }
@@ -33,13 +37,23 @@ impl Failures {
         *rows += 1;
         status
     }
+
+    fn merge(&mut self, others: Self) {
+        for (own, other) in self.0.iter_mut().zip(others.0) {
+            match (own.as_mut(), other) {
+                (Some((rows, _)), Some((more, _))) => *rows += more,
+                (None, other) => *own = other,
+                (Some(_), None) => {}
+            }
+        }
+    }
 }
 
 impl Batcher {
     /// Takes a model, whose runs have the form that it is bound to.
     pub(crate) fn new(model: BoundModel) -> Self {
         let row_bytes = model.inputs().last().map_or(0, |input| input.part.end);
-        Self { sizes: model.sizes(), row_bytes, model, audited: Vec::new() }
+        Self { sizes: model.sizes(), row_bytes, shared: model.shared(), model, audited: Vec::new() }
     }
 
     /// Appends a result for each row, in the same order.
@@ -49,7 +63,9 @@ impl Batcher {
         results.rows.extend(checked.map(|status| RowResult { status, offset: 0, bytes: 0 }));
         let slots = &mut results.rows[first..];
         let alone = batch.alone || self.model.form() == BatchForm::Alone;
-        let Failures([failed, timed_out]) = if slots.iter().all(is_ok) {
+        let Failures([failed, timed_out]) = if !self.shared.is_empty() {
+            self.run_apart(rows, alone, slots, &mut results.bytes)
+        } else if slots.iter().all(is_ok) {
             self.run_good(rows, alone, slots.iter_mut(), &mut results.bytes)
         } else {
             let good: Vec<&[u8]> =
@@ -62,6 +78,22 @@ impl Batcher {
             }
         }
         self.audit(batch, first, results);
+    }
+
+    /// Runs rows of a model with inputs that the rows of a run share: only those together that agree in them.
+    fn run_apart(&mut self, rows: &[&[u8]], alone: bool, slots: &mut [RowResult], bytes: &mut Vec<u8>) -> Failures {
+        let shared = self.shared.clone();
+        let said = |row: &[u8]| -> Vec<u8> { shared.iter().flat_map(|part| &row[part.clone()]).copied().collect() };
+        let good = rows.iter().zip(slots).filter(|(_, slot)| is_ok(slot));
+        let mut jobs: Vec<_> = good.map(|(&row, slot)| (said(row), row, slot)).collect();
+        // Those who came first among equals stay first.
+        jobs.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut failures = Failures::default();
+        for group in jobs.chunk_by_mut(|one, other| one.0 == other.0) {
+            let rows: Vec<&[u8]> = group.iter().map(|(_, row, _)| *row).collect();
+            failures.merge(self.run_good(&rows, alone, group.iter_mut().map(|(.., slot)| &mut **slot), bytes));
+        }
+        failures
     }
 
     /// Whether a row may be run.
@@ -155,6 +187,7 @@ mod tests {
 
     use wasm_engine_components::ModelId;
 
+    use super::super::layout::Said;
     use super::super::runtime;
     use super::super::session::{self, TimeLimits};
     use super::*;
@@ -165,7 +198,7 @@ mod tests {
         let minute = Duration::from_secs(60);
         let time = TimeLimits { load: Deadline::after(minute), run: minute };
         let runtime = runtime::start(&mut |line| eprintln!("{line}")).unwrap();
-        let model = session::open(runtime, &std::fs::read(path).unwrap(), &[], time).unwrap();
+        let model = session::open(runtime, &std::fs::read(path).unwrap(), Said::default(), time).unwrap();
         Batcher::new(BoundModel::new(model, form, 64))
     }
 

@@ -3,6 +3,7 @@
 //!
 //! There is one binding for each size of a batch that is used, made when it is first needed. A run allocates nothing here.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -105,6 +106,12 @@ impl BoundModel {
         self.time.run
     }
 
+    /// The parts of a row that belong to all rows of a run.
+    pub(crate) fn shared(&self) -> Vec<Range<usize>> {
+        let common = |input: &&TensorPlan| self.slots == Slots::Any && input.axis.is_none();
+        self.inputs.iter().filter(common).map(|input| input.part.clone()).collect()
+    }
+
     /// Bytes of a row's outputs.
     pub(crate) const fn output_bytes(&self) -> usize {
         self.output_bytes
@@ -126,7 +133,7 @@ impl BoundModel {
             None => buffers.insert(Buffers::new(&self.session, &self.inputs, &self.outputs, *slots)?),
         };
         for (plan, tensor) in self.inputs.iter().zip(&mut buffers.inputs) {
-            tensor::fill(tensor, plan.info.dtype, &plan.part, rows, *slots as usize)?;
+            tensor::fill(tensor, plan, rows, *slots as usize)?;
         }
         let (session, options) = (&mut self.session, &self.run_options);
         let run = || session.run_binding_with_options(&buffers.binding, options).map(drop);
@@ -141,12 +148,9 @@ impl BoundModel {
                     return Err(error.into());
                 }
             };
-            if plan.part.is_empty() {
-                continue;
-            }
-            let targets = out[start..].chunks_exact_mut(self.output_bytes);
-            for (target, source) in targets.zip(bytes.chunks_exact(plan.part.len())) {
-                target[plan.part.clone()].copy_from_slice(source);
+            for (slot, inside, of_row) in plan.places(*slots as usize).filter(|&(slot, ..)| slot < rows.len()) {
+                let target = &mut out[start + slot * self.output_bytes..][of_row];
+                target.copy_from_slice(&bytes[inside]);
             }
         }
         Ok(())
@@ -159,6 +163,10 @@ impl Buffers {
             |plan: &TensorPlan| DynTensor::new(session.allocator(), plan.info.dtype.to_ort(), plan.shape(rows));
         let input_tensors = inputs.iter().map(tensor).collect::<ort::Result<Vec<_>>>()?;
         let mut output_tensors = outputs.iter().map(tensor).collect::<ort::Result<Vec<_>>>()?;
+        let all = inputs.iter().zip(&input_tensors).chain(outputs.iter().zip(&output_tensors));
+        for (plan, tensor) in all {
+            tensor::check_alignment(tensor, plan.info.dtype)?;
+        }
         let mut binding = session.create_binding()?;
         for (plan, tensor) in inputs.iter().zip(&input_tensors) {
             binding.bind_input(&plan.info.name, tensor)?;

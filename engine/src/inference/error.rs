@@ -160,15 +160,34 @@ pub enum ModelProblem {
         /// The names that the model's inputs have.
         known: Vec<String>,
     },
-    /// The batch dimension isn't the leading one of each input.
+    /// It isn't clear which dimension is the batch.
     #[error(
-        "has no common batch dimension: {}; to run it row by row, give each dynamic dimension a size in the model's \
-         `dims`",
+        "has no common batch dimension: {}; say in the model's `batch_axes` which dimension of each holds \
+         the rows, or, to run it row by row, give each dynamic dimension a size in `dims`",
         shown(detail)
     )]
     NoBatch {
         /// Which inputs differ, and in what.
         detail: String,
+    },
+    /// `batch_axes` names a dimension that can't be the batch.
+    #[error(
+        "can't have its rows in dimension {axis} of the tensor `{tensor}`, as the scenario's `batch_axes` says: the dimension doesn't \
+         exist, or its size is fixed"
+    )]
+    BadBatchAxis {
+        /// The tensor.
+        tensor: String,
+        /// The dimension, from 0.
+        axis: usize,
+    },
+    /// `batch_axes` names a tensor that the model doesn't have.
+    #[error("has no input or output `{tensor}`, which the scenario's `batch_axes` names; it has {}", list(known))]
+    UnknownTensor {
+        /// The name in `batch_axes`.
+        tensor: String,
+        /// The model's inputs and outputs.
+        known: Vec<String>,
     },
     /// A row is longer than a message can carry.
     #[error("has rows of {bytes} bytes of {role}, but a message carries {bytes_max} at most")]

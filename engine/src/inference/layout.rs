@@ -1,8 +1,10 @@
 //! How a model's tensors become rows: which dimension is the batch, and which bytes of a row belong to which tensor.
 //! Called by [`super::session`] when a model is loaded. Pure: what the model declares comes in as data.
 //!
-//! The batch is the leading dimension of every input: dynamic, or a fixed number of slots. A model without one is run a row at
-//! a time, and a row is all of its inputs. Any other dynamic dimension must have its size in the scenario's `dims`.
+//! The batch is the leading dimension of inputs: dynamic, or a fixed number of slots. A dynamic one may be another dimension of the other
+//! inputs, found by its name or declared in `batch_axes`; an input that doesn't have it at all is shared by the rows of a run, so that
+//! only rows that agree in it run together. A model without a batch is run a row at a time, and a row is all of its inputs. Any other
+//! dynamic dimension must have its size in the scenario's `dims`.
 
 use std::fmt;
 use std::ops::Range;
@@ -74,12 +76,30 @@ pub(crate) struct TensorPlan {
     pub info: TensorInfo,
     /// Bytes of the row.
     pub part: Range<usize>,
+    /// The dimension that holds the rows; `None` where all of the tensor belongs to the row, or to all rows of the run.
+    pub axis: Option<usize>,
+    /// In how many pieces a row lies in the tensor: the product of the dimensions before the rows'.
+    pub pieces: usize,
 }
 
 impl TensorPlan {
     /// The shape for so many rows. `rows` counts only where the batch is dynamic.
     pub(crate) fn shape(&self, rows: u32) -> Vec<i64> {
         self.info.shape.iter().map(|size| i64::from(size.unwrap_or(rows))).collect()
+    }
+
+    /// Where the pieces of rows are: the slot, the bytes in a tensor of so many slots, and those in the row.
+    pub(crate) fn places(&self, slots: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> + use<> {
+        let slots = if self.axis.is_some() { slots } else { 1 };
+        let (start, pieces) = (self.part.start, self.pieces);
+        let bytes = self.part.len() / pieces.max(1);
+        (0..pieces).flat_map(move |piece| {
+            let first = piece * slots;
+            (0..slots).map(move |slot| {
+                let (inside, of_row) = ((first + slot) * bytes, start + piece * bytes);
+                (slot, inside..inside + bytes, of_row..of_row + bytes)
+            })
+        })
     }
 }
 
@@ -93,34 +113,63 @@ pub(crate) fn lay_out(
     let mut end: u64 = 0;
     let mut plans = Vec::with_capacity(tensors.len());
     for info in tensors {
-        let sizes = info.shape.iter().map(|size| u64::from(size.unwrap_or(1)));
-        let elements = sizes.fold(1_u64, u64::saturating_mul) / u64::from(slots.rows());
+        let axis = match slots {
+            Slots::Any => info.shape.iter().position(Option::is_none),
+            Slots::Exactly(_) => Some(0),
+            Slots::One => None,
+        };
+        let of = |sizes: &[Option<u32>]| {
+            let sizes = sizes.iter().map(|size| u64::from(size.unwrap_or(1)));
+            sizes.fold(1_u64, u64::saturating_mul)
+        };
+        let elements = of(&info.shape) / u64::from(if axis.is_some() { slots.rows() } else { 1 });
         let start = end;
         end = end.saturating_add(elements.saturating_mul(info.dtype.bytes().into()));
         if end > u64::from(PAYLOAD_BYTES_MAX) {
             return Err(too_large(end));
         }
         let place = |at: u64| usize::try_from(at).map_err(|_| too_large(end));
-        plans.push(TensorPlan { part: place(start)?..place(end)?, info });
+        let pieces = place(of(&info.shape[..axis.unwrap_or(0)]))?;
+        plans.push(TensorPlan { part: place(start)?..place(end)?, axis, pieces, info });
     }
     Ok((plans, u32::try_from(end).map_err(|_| too_large(end))?))
 }
 
+/// What a scenario says about a model's dimensions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Said<'s> {
+    /// Sizes of named dimensions.
+    pub dims: &'s [(String, u32)],
+    /// The dimension that holds the rows, by the name of an input or output.
+    pub batch_axes: &'s [(String, u32)],
+}
+
+impl Said<'_> {
+    fn size(&self, name: &str) -> Option<u32> {
+        self.dims.iter().find(|(named, _)| named == name).map(|&(_, size)| size)
+    }
+
+    /// The dimension that is said to hold the rows of a tensor.
+    pub(crate) fn axis(&self, tensor: &str) -> Option<usize> {
+        let (_, axis) = self.batch_axes.iter().find(|(named, _)| named == tensor)?;
+        usize::try_from(*axis).ok()
+    }
+
+    /// Whether a dimension may be the batch: what has a size in `dims` is said not to be.
+    fn is_open(&self, dimension: &Dimension) -> bool {
+        match dimension {
+            Dimension::Named(name) => self.size(name).is_none(),
+            Dimension::Nameless => true,
+            Dimension::Fixed(_) => false,
+        }
+    }
+}
+
 /// Finds the batch of a model's inputs, and gives each dynamic dimension its size.
-pub(crate) fn resolve_inputs(
-    inputs: &[Declared],
-    dims: &[(String, u32)],
-) -> Result<(Slots, Vec<TensorInfo>), ModelProblem> {
-    check_names(inputs, dims)?;
-    let size = |name: &String| dims.iter().find(|(named, _)| named == name).map(|&(_, size)| size);
-    let is_batch = |dimension: Option<&Dimension>| match dimension {
-        // What has a size in `dims` is said not to be the batch.
-        Some(Dimension::Named(name)) => size(name).is_none(),
-        Some(Dimension::Nameless) => true,
-        Some(Dimension::Fixed(_)) | None => false,
-    };
-    let slots = if inputs.iter().any(|input| is_batch(input.dimensions.first())) {
-        check_same_leading(inputs, is_batch)?;
+pub(crate) fn resolve_inputs(inputs: &[Declared], said: Said<'_>) -> Result<(Slots, Vec<TensorInfo>), ModelProblem> {
+    check_names(inputs, said.dims)?;
+    let axes = batch_axes(inputs, said)?;
+    let slots = if axes.iter().any(Option::is_some) {
         Slots::Any
     } else {
         match inputs.first().and_then(|input| input.dimensions.first()) {
@@ -132,12 +181,12 @@ pub(crate) fn resolve_inputs(
             _ => Slots::One,
         }
     };
-    let tensors = inputs.iter().map(|input| {
+    let tensors = inputs.iter().zip(&axes).map(|(input, &axis)| {
         let sizes = input.dimensions.iter().enumerate().map(|(position, dimension)| match dimension {
-            _ if position == 0 && slots == Slots::Any => Ok(None),
+            _ if axis == Some(position) => Ok(None),
             Dimension::Fixed(fixed) => Ok(Some(*fixed)),
             Dimension::Nameless => Err(ModelProblem::NamelessDimension { position, tensor: input.name.clone() }),
-            Dimension::Named(name) => size(name).map(Some).ok_or_else(|| ModelProblem::MissingDimension {
+            Dimension::Named(name) => said.size(name).map(Some).ok_or_else(|| ModelProblem::MissingDimension {
                 dimension: name.clone(),
                 position,
                 tensor: input.name.clone(),
@@ -146,6 +195,65 @@ pub(crate) fn resolve_inputs(
         Ok(TensorInfo { name: input.name.clone(), dtype: input.dtype, shape: sizes.collect::<Result<_, _>>()? })
     });
     Ok((slots, tensors.collect::<Result<_, _>>()?))
+}
+
+/// The dimension that holds the rows, for each input that has one.
+fn batch_axes(inputs: &[Declared], said: Said<'_>) -> Result<Vec<Option<usize>>, ModelProblem> {
+    let name = batch_name(inputs, said)?;
+    let axes = inputs.iter().map(|input| {
+        if let Some(axis) = said.axis(&input.name) {
+            return match input.dimensions.get(axis) {
+                Some(dimension) if said.is_open(dimension) => Ok(Some(axis)),
+                _ => Err(ModelProblem::BadBatchAxis { tensor: input.name.clone(), axis }),
+            };
+        }
+        let is_batch = |&(position, dimension): &(usize, &Dimension)| match dimension {
+            Dimension::Named(own) => said.is_open(dimension) && name.as_deref() == Some(own),
+            // Exporters give one dimension one name; a leading dimension without a name may be any.
+            Dimension::Nameless => position == 0,
+            Dimension::Fixed(_) => false,
+        };
+        let found: Vec<usize> =
+            input.dimensions.iter().enumerate().filter(is_batch).map(|(position, _)| position).collect();
+        match found[..] {
+            [] => Ok(None),
+            [axis] => Ok(Some(axis)),
+            [first, second, ..] => Err(ModelProblem::NoBatch {
+                detail: format!("the dimensions {first} and {second} of the input `{}` both are it", input.name),
+            }),
+        }
+    });
+    axes.collect()
+}
+
+/// The name of the batch: that of the leading dimensions, or else the only one that dimensions without a size have.
+fn batch_name(inputs: &[Declared], said: Said<'_>) -> Result<Option<String>, ModelProblem> {
+    let name = |dimension: &Dimension| match dimension {
+        Dimension::Named(name) if said.is_open(dimension) => Some(name.clone()),
+        _ => None,
+    };
+    let declared = inputs.iter().find_map(|input| name(input.dimensions.get(said.axis(&input.name)?)?));
+    let others = || inputs.iter().filter(|input| said.axis(&input.name).is_none());
+    let mut leading = others().filter_map(|input| Some((&input.name, name(input.dimensions.first()?)?)));
+    if let Some((tensor, first)) = leading.next() {
+        if let Some((other, found)) = leading.find(|(_, found)| *found != first) {
+            return Err(ModelProblem::NoBatch {
+                detail: format!(
+                    "the leading dimension of the input `{tensor}` is `{first}`, the leading dimension of the input `{other}` \
+                     is `{found}`"
+                ),
+            });
+        }
+        return Ok(Some(declared.unwrap_or(first)));
+    }
+    if declared.is_some() {
+        return Ok(declared);
+    }
+    let mut open: Vec<String> = others().flat_map(|input| input.dimensions.iter().filter_map(name)).collect();
+    open.sort();
+    open.dedup();
+    // Where there are several, nobody knows which; each then asks for its size.
+    Ok(if open.len() == 1 { open.pop() } else { None })
 }
 
 /// Each name in `dims` must be one of the inputs' dimensions: a typing mistake isn't passed over.
@@ -164,35 +272,6 @@ fn check_names(inputs: &[Declared], dims: &[(String, u32)]) -> Result<(), ModelP
     }
 }
 
-/// Where one input has a dynamic leading dimension, all must have the same.
-fn check_same_leading(inputs: &[Declared], is_batch: impl Fn(Option<&Dimension>) -> bool) -> Result<(), ModelProblem> {
-    let describe = |input: &Declared| {
-        let leading = match input.dimensions.first() {
-            None => "missing: it is a scalar".into(),
-            Some(Dimension::Fixed(size)) => size.to_string(),
-            Some(Dimension::Named(name)) => format!("`{}`", shown(name)),
-            Some(Dimension::Nameless) => "dynamic".into(),
-        };
-        format!("the leading dimension of the input `{}` is {leading}", shown(&input.name))
-    };
-    // Exporters give one dimension one name; a dimension without a name may be any.
-    let name = |input: &Declared| match input.dimensions.first() {
-        Some(Dimension::Named(name)) => Some(name.clone()),
-        _ => None,
-    };
-    let mut batches = inputs.iter().filter(|input| is_batch(input.dimensions.first()));
-    let Some(batch) = batches.clone().find(|input| name(input).is_some()).or_else(|| batches.next()) else {
-        return Ok(());
-    };
-    let differs = |input: &&Declared| {
-        !is_batch(input.dimensions.first()) || (name(input).is_some() && name(input) != name(batch))
-    };
-    match inputs.iter().find(differs) {
-        None => Ok(()),
-        Some(other) => Err(ModelProblem::NoBatch { detail: format!("{}, {}", describe(batch), describe(other)) }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,9 +287,14 @@ mod tests {
 
     /// What comes out for inputs `a` and `b` and sizes, as text.
     fn check(a: &[&str], b: Option<&[&str]>, dims: &[(&str, u32)]) -> String {
+        check_with(a, b, dims, &[])
+    }
+
+    fn check_with(a: &[&str], b: Option<&[&str]>, dims: &[(&str, u32)], axes: &[(&str, u32)]) -> String {
         let inputs: Vec<_> = std::iter::once(input("a", a)).chain(b.map(|b| input("b", b))).collect();
-        let dims: Vec<_> = dims.iter().map(|&(name, size)| (name.to_string(), size)).collect();
-        match resolve_inputs(&inputs, &dims) {
+        let named = |all: &[(&str, u32)]| -> Vec<_> { all.iter().map(|&(name, n)| (name.to_string(), n)).collect() };
+        let (dims, axes) = (named(dims), named(axes));
+        match resolve_inputs(&inputs, Said { dims: &dims, batch_axes: &axes }) {
             Err(problem) => problem.to_string(),
             Ok((slots, tensors)) => {
                 let tensors: Vec<_> = tensors.iter().map(ToString::to_string).collect();
@@ -240,24 +324,38 @@ mod tests {
     }
 
     #[test]
+    fn the_batch_may_be_another_dimension_or_be_missing() {
+        assert_eq!(check(&["n", "1"], Some(&["2", "n"]), &[]), "Any: a f32[batch, 1]; b f32[2, batch]");
+        assert_eq!(check(&["2", "n"], Some(&["n", "1"]), &[]), "Any: a f32[2, batch]; b f32[batch, 1]");
+        assert_eq!(check(&["4", "n", "3"], None, &[]), "Any: a f32[4, batch, 3]");
+        assert_eq!(check(&["n", "1"], Some(&[]), &[]), "Any: a f32[batch, 1]; b f32[]");
+        assert_eq!(check(&["n", "3"], Some(&["4", "3"]), &[]), "Any: a f32[batch, 3]; b f32[4, 3]");
+        let said = check_with(&["n", "1"], Some(&["2", ""]), &[], &[("b", 1)]);
+        assert_eq!(said, "Any: a f32[batch, 1]; b f32[2, batch]");
+        let said = check_with(&["n", "m"], None, &[("n", 4)], &[("a", 1)]);
+        assert_eq!(said, "Any: a f32[4, batch]");
+        let fixed = check_with(&["n", "3"], None, &[], &[("a", 1)]);
+        assert!(fixed.contains("can't have its rows in dimension 1 of the tensor `a`"), "{fixed}");
+    }
+
+    #[test]
     fn inputs_that_disagree_are_named() {
-        for (a, b, said) in [
-            (
-                &["n", "1"],
-                &["2", "n"][..],
-                "the leading dimension of the input `a` is `n`, the leading dimension of the input `b` is 2",
-            ),
-            (
-                &["2", "n"],
-                &["n", "1"],
-                "the leading dimension of the input `b` is `n`, the leading dimension of the input `a` is 2",
-            ),
-            (&["n", "1"], &["m", "1"], "`a` is `n`, the leading dimension of the input `b` is `m`"),
-            (&["n", "1"], &[], "of the input `b` is missing: it is a scalar"),
-        ] {
-            let found = check(a, Some(b), &[]);
-            assert!(found.contains(said), "{found}");
-        }
+        let leading = check(&["n", "1"], Some(&["m", "1"]), &[]);
+        assert!(leading.contains("`a` is `n`, the leading dimension of the input `b` is `m`"), "{leading}");
+        let twice = check(&["n", "1"], Some(&["n", "n"]), &[]);
+        assert!(twice.contains("the dimensions 0 and 1 of the input `b` both are it"), "{twice}");
+    }
+
+    #[test]
+    fn a_row_lies_in_pieces_where_the_batch_is_not_the_first_dimension() {
+        let state = TensorInfo { name: "s".into(), dtype: ElementType::F32, shape: vec![Some(2), None, Some(3)] };
+        let (plans, bytes) = lay_out("input", vec![state], Slots::Any).unwrap();
+        assert_eq!((bytes, plans[0].axis, plans[0].pieces), (24, Some(1), 2));
+        let places: Vec<_> = plans[0].places(2).collect();
+        assert_eq!(places, [(0, 0..12, 0..12), (1, 12..24, 0..12), (0, 24..36, 12..24), (1, 36..48, 12..24)]);
+        let shared = TensorInfo { name: "s".into(), dtype: ElementType::I64, shape: vec![Some(3)] };
+        let (plans, _) = lay_out("input", vec![shared], Slots::Any).unwrap();
+        assert_eq!(plans[0].places(8).collect::<Vec<_>>(), [(0, 0..24, 0..24)]);
     }
 
     #[test]

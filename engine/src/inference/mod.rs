@@ -35,6 +35,7 @@ mod watchdog;
 
 pub use error::{InferenceError, ModelProblem};
 pub use form::BatchForm;
+pub use graph::Decider;
 pub use layout::TensorInfo;
 pub use library::{
     Attempt, CACHE_VARIABLE, LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_VERSION, OVERRIDE_VARIABLE,

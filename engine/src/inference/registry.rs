@@ -18,11 +18,11 @@ use super::batch::Batcher;
 use super::binding::BoundModel;
 use super::error::{InferenceError, ModelProblem};
 use super::form::BatchForm;
-use super::graph::{self, ModelGraph};
-use super::layout::{Slots, TensorInfo};
+use super::graph::{self, Decider, ModelGraph};
+use super::layout::{Said, Slots, TensorInfo};
 use super::progress::LoadProgress;
 use super::runtime::{self, Runtime};
-use super::session::{self, TimeLimits};
+use super::session::{self, OpenModel, TimeLimits};
 use super::verdicts::{Kept, VerdictKey, Verdicts};
 use super::watchdog::Deadline;
 use crate::files;
@@ -51,6 +51,8 @@ pub struct ModelInfo {
     pub form: BatchForm,
     /// Why the form isn't [`BatchForm::Any`]: what the graph says, or the probe found.
     pub reasons: Vec<String>,
+    /// The nodes of its graph that decide the form, or are padded: the first ones of them.
+    pub deciders: Vec<Decider>,
 }
 
 impl fmt::Display for ModelInfo {
@@ -97,8 +99,8 @@ pub struct ModelLoadOptions {
     pub progress: LoadProgress,
 }
 
-/// What makes two entries the same model: the sha256 of the file, and the sizes of dimensions.
-type Key<'e> = ([u8; 32], &'e [(String, u32)]);
+/// What makes two entries the same model: the sha256 of the file, and what is said of its dimensions.
+type Key<'e> = ([u8; 32], &'e [(String, u32)], &'e [(String, u32)]);
 
 impl OnnxRuntime {
     /// Loads the models of a scenario. Every file is read and checked before ONNX Runtime is looked for; without models it
@@ -117,7 +119,7 @@ impl OnnxRuntime {
         for entry in entries {
             let read = files::read_checked(&entry.path, MODEL_BYTES_MAX, entry.sha256).map_err(ModelProblem::File);
             let (content, sha256) = read.map_err(InferenceError::of_model(&entry.name, &entry.path))?;
-            let key: Key<'_> = (sha256, &entry.dims);
+            let key: Key<'_> = (sha256, &entry.dims, &entry.batch_axes);
             contents.push((!keys.contains(&key)).then_some(content));
             keys.push(key);
         }
@@ -258,25 +260,25 @@ fn open(
     if let Some(random) = graph.as_ref().and_then(ModelGraph::random_node) {
         return Err(ModelProblem::Random { operator: random.operator, node: random.node });
     }
-    let mut model = session::open(runtime, content, &entry.dims, time).map_err(|problem| match problem {
+    let said = Said { dims: &entry.dims, batch_axes: &entry.batch_axes };
+    let model = session::open(runtime, content, said, time).map_err(|problem| match problem {
         ModelProblem::ShapeOfData { tensor, shapes, node: None } => {
             let node = graph.as_ref().and_then(|graph| graph.shaping_node(&tensor));
             ModelProblem::ShapeOfData { tensor, shapes, node }
         }
         problem => problem,
     })?;
+    let (mut model, decided) = decide(runtime, graph.as_ref(), model, said, time);
     let plans = |plans: &[super::layout::TensorPlan]| plans.iter().map(|plan| plan.info.clone()).collect();
     let (inputs, outputs) = (plans(&model.inputs), plans(&model.outputs));
-    let (row_bytes, output_bytes, slots) = (model.row_bytes, model.output_bytes, model.slots);
-    let mut reasons: Vec<String> = model.single_rows.take().into_iter().collect();
-    let form = match slots {
-        Slots::Any if reasons.is_empty() => BatchForm::Any,
-        Slots::Any => BatchForm::Alone,
-        Slots::Exactly(rows) => BatchForm::Fixed(rows),
-        Slots::One => BatchForm::Fixed(1),
-    };
+    let (row_bytes, output_bytes) = (model.row_bytes, model.output_bytes);
+    let Decided { mut form, mut reasons, deciders } = decided;
+    if let Some(reason) = model.single_rows.take() {
+        form = BatchForm::Alone;
+        reasons.insert(0, reason);
+    }
     let mut bound = BoundModel::new(model, form, batch_rows_max);
-    let key = VerdictKey::new(sha256, &entry.dims, form, batch_rows_max, &runtime.version);
+    let key = VerdictKey::new(sha256, said, form, batch_rows_max, &runtime.version);
     // A verdict only ever makes a form safer.
     match verdicts.find(&key).filter(|kept| form.strictest(kept.form) == kept.form) {
         Some(kept) => {
@@ -304,6 +306,51 @@ fn open(
         outputs,
         form,
         reasons,
+        deciders,
     };
     Ok((Batcher::new(bound), info))
+}
+
+/// The form that a model's graph asks for, and why.
+struct Decided {
+    form: BatchForm,
+    reasons: Vec<String>,
+    deciders: Vec<Decider>,
+}
+
+/// Finds the form of a model's runs in its graph. Where reductions are padded, the model is opened anew.
+fn decide(
+    runtime: &Runtime,
+    graph: Option<&ModelGraph<'_>>,
+    model: OpenModel,
+    said: Said<'_>,
+    time: TimeLimits,
+) -> (OpenModel, Decided) {
+    let without = |form, reasons| Decided { form, reasons, deciders: Vec::new() };
+    if model.slots == Slots::One {
+        return (model, without(BatchForm::Fixed(1), Vec::new()));
+    }
+    let Some(graph) = graph else {
+        return (model, without(BatchForm::Alone, vec!["its graph can't be read".into()]));
+    };
+    let mut classes = graph.classes(&model.inputs, &model.outputs);
+    let mut reasons: Vec<String> =
+        classes.deciders.iter().filter(|decider| !decider.is_padded).map(ToString::to_string).collect();
+    let mut model = model;
+    if let Some(content) = graph.padded(&classes) {
+        match session::open(runtime, &content, said, time) {
+            Ok(padded) => model = padded,
+            Err(problem) => {
+                classes.form = BatchForm::Alone;
+                reasons.push(format!("padded inside the graph, it {problem}"));
+            }
+        }
+    }
+    let form = match (model.slots, classes.form) {
+        (Slots::Exactly(rows), BatchForm::Multiple(unit)) if rows.is_multiple_of(unit) => BatchForm::Fixed(rows),
+        (Slots::Exactly(rows), BatchForm::Any) => BatchForm::Fixed(rows),
+        (Slots::Exactly(_), _) => BatchForm::Alone,
+        (_, form) => form,
+    };
+    (model, Decided { form, reasons, deciders: classes.deciders })
 }

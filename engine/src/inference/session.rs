@@ -10,7 +10,7 @@ use ort::session::{RunOptions, Session};
 use ort::value::{DynTensor, Outlet, ValueType};
 
 use super::error::ModelProblem;
-use super::layout::{Declared, Dimension, Slots, TensorInfo, TensorPlan, lay_out, resolve_inputs};
+use super::layout::{Declared, Dimension, Said, Slots, TensorInfo, TensorPlan, lay_out, resolve_inputs};
 use super::runtime::{CPU_PROVIDER, Runtime};
 use super::tensor::{self, ElementType};
 use super::watchdog::{self, Deadline, Halt, Work};
@@ -46,7 +46,7 @@ pub(crate) struct OpenModel {
 pub(crate) fn open(
     runtime: &Runtime,
     content: &[u8],
-    dims: &[(String, u32)],
+    said: Said<'_>,
     time: TimeLimits,
 ) -> Result<OpenModel, ModelProblem> {
     let not_loadable = |reason: String| {
@@ -59,7 +59,8 @@ pub(crate) fn open(
     let run_options = Arc::new(RunOptions::new().map_err(|error| not_loadable(error.to_string()))?);
     let declared_inputs = declared("input", session.inputs())?;
     let declared_outputs = declared("output", session.outputs())?;
-    let (slots, inputs) = resolve_inputs(&declared_inputs, dims)?;
+    check_tensors(&declared_inputs, &declared_outputs, said)?;
+    let (slots, inputs) = resolve_inputs(&declared_inputs, said)?;
     let (inputs, row_bytes) = lay_out("input", inputs, slots)?;
     let mut model = OpenModel {
         session,
@@ -72,7 +73,7 @@ pub(crate) fn open(
         output_bytes: 0,
         single_rows: None,
     };
-    let outputs = model.watch_outputs(&declared_outputs, dims)?;
+    let outputs = model.watch_outputs(&declared_outputs, said)?;
     if model.slots == Slots::One {
         // Perhaps only the outputs showed that there is no batch.
         let whole = model.inputs.drain(..).map(|plan| plan.info).collect();
@@ -137,14 +138,10 @@ fn declared(role: &'static str, outlets: &[Outlet]) -> Result<Vec<Declared>, Mod
 impl OpenModel {
     /// The outputs' real shapes: models declare them loosely, or not at all. Where an output has no row for each row of the
     /// input, the model is run a row at a time.
-    fn watch_outputs(
-        &mut self,
-        declared: &[Declared],
-        dims: &[(String, u32)],
-    ) -> Result<Vec<TensorInfo>, ModelProblem> {
+    fn watch_outputs(&mut self, declared: &[Declared], said: Said<'_>) -> Result<Vec<TensorInfo>, ModelProblem> {
         let alone = match self.output_shapes(1, Fill::Zeros) {
             Ok(shapes) => shapes,
-            Err(Halt::Failed(reason)) => return self.trust_outputs(declared, dims, &reason),
+            Err(Halt::Failed(reason)) => return self.trust_outputs(declared, said, &reason),
             Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
         };
         self.refuse_shapes_of_data(declared, &alone)?;
@@ -163,12 +160,14 @@ impl OpenModel {
                     Err(Halt::Failed(_)) => Vec::new(),
                     Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
                 };
-                let follows = |at: usize, shape: &Vec<u32>| {
-                    let of_two = pair.get(at).and_then(|shape| shape.split_first());
-                    shape.split_first().is_some_and(|(&rows, rest)| rows == 1 && of_two == Some((&2, rest)))
-                };
-                match alone.iter().enumerate().find(|&(at, shape)| !follows(at, shape)) {
-                    None => Ok(info(declared, alone.iter().map(|shape| batched(&shape[1..])))),
+                let axis =
+                    |(at, shape): (usize, &Vec<u32>)| rows_axis(shape, pair.get(at)?, said.axis(&declared[at].name));
+                let axes: Vec<Option<usize>> = alone.iter().enumerate().map(axis).collect();
+                match axes.iter().enumerate().find(|(_, axis)| axis.is_none()) {
+                    None => {
+                        let shapes = alone.iter().zip(axes).map(|(shape, axis)| batched(shape, axis));
+                        Ok(info(declared, shapes))
+                    }
                     Some((at, _)) => {
                         let output = &declared[at].name;
                         self.single_rows =
@@ -184,16 +183,16 @@ impl OpenModel {
     fn trust_outputs(
         &self,
         declared: &[Declared],
-        dims: &[(String, u32)],
+        said: Said<'_>,
         reason: &str,
     ) -> Result<Vec<TensorInfo>, ModelProblem> {
         let shapes = declared.iter().map(|output| {
             let unknown = || ModelProblem::UnknownOutput { tensor: output.name.clone(), reason: reason.into() };
             let sizes = output.dimensions.iter().enumerate().map(|(at, dimension)| match dimension {
-                _ if at == 0 && self.slots == Slots::Any => Ok(None),
+                _ if at == said.axis(&output.name).unwrap_or(0) && self.slots == Slots::Any => Ok(None),
                 Dimension::Fixed(size) => Ok(Some(*size)),
                 Dimension::Named(name) => {
-                    let size = dims.iter().find(|(named, _)| named == name);
+                    let size = said.dims.iter().find(|(named, _)| named == name);
                     size.map(|&(_, size)| Some(size)).ok_or_else(unknown)
                 }
                 Dimension::Nameless => Err(unknown()),
@@ -234,7 +233,7 @@ impl OpenModel {
         let row = fill.row(&self.inputs);
         let inputs = self.inputs.iter().map(|plan| {
             let mut tensor = DynTensor::new(self.session.allocator(), plan.info.dtype.to_ort(), plan.shape(rows))?;
-            tensor::fill(&mut tensor, plan.info.dtype, &plan.part, &[&row], slots as usize)?;
+            tensor::fill(&mut tensor, plan, &[&row], slots as usize)?;
             Ok((plan.info.name.clone(), tensor))
         });
         let inputs = inputs.collect::<ort::Result<Vec<_>>>()?;
@@ -277,9 +276,28 @@ impl Fill {
     }
 }
 
+/// Each tensor that `batch_axes` names is there.
+fn check_tensors(inputs: &[Declared], outputs: &[Declared], said: Said<'_>) -> Result<(), ModelProblem> {
+    let known: Vec<String> = inputs.iter().chain(outputs).map(|tensor| tensor.name.clone()).collect();
+    match said.batch_axes.iter().find(|(named, _)| !known.contains(named)) {
+        Some((tensor, _)) => Err(ModelProblem::UnknownTensor { tensor: tensor.clone(), known }),
+        None => Ok(()),
+    }
+}
+
+/// The one dimension in which an output of two rows is twice as large as one of a row, and which is said to hold the rows, if any is.
+fn rows_axis(alone: &[u32], pair: &[u32], said: Option<usize>) -> Option<usize> {
+    if alone.len() != pair.len() {
+        return None;
+    }
+    let mut differing = (0..alone.len()).filter(|&at| alone[at] != pair[at]);
+    let axis = differing.next().filter(|&axis| alone[axis] == 1 && pair[axis] == 2)?;
+    (differing.next().is_none() && said.is_none_or(|said| said == axis)).then_some(axis)
+}
+
 /// A dynamic batch of such rows.
-fn batched(row: &[u32]) -> Vec<Option<u32>> {
-    std::iter::once(None).chain(row.iter().map(|&size| Some(size))).collect()
+fn batched(row: &[u32], axis: Option<usize>) -> Vec<Option<u32>> {
+    row.iter().enumerate().map(|(at, &size)| (axis != Some(at)).then_some(size)).collect()
 }
 
 fn info(declared: &[Declared], shapes: impl Iterator<Item = Vec<Option<u32>>>) -> Vec<TensorInfo> {

@@ -3,9 +3,10 @@
 //! Elements are little-endian and lie side by side, as they do in memory here. Nothing is converted, but for `bool`.
 
 use std::fmt;
-use std::ops::Range;
 
 use ort::value::{DynTensor, TensorElementType};
+
+use super::layout::TensorPlan;
 
 const _: () = assert!(cfg!(target_endian = "little"), "rows are exchanged in the machine's own byte order");
 
@@ -48,6 +49,19 @@ impl ElementType {
             Self::U8 => "u8",
             Self::I8 => "i8",
             Self::Bool => "bool",
+        }
+    }
+
+    /// ONNX's number of the type.
+    pub(crate) const fn onnx(self) -> i64 {
+        match self {
+            Self::F32 => 1,
+            Self::U8 => 2,
+            Self::I8 => 3,
+            Self::I32 => 6,
+            Self::I64 => 7,
+            Self::Bool => 9,
+            Self::F64 => 11,
         }
     }
 
@@ -107,37 +121,31 @@ impl fmt::Display for ElementType {
     }
 }
 
-/// Fills a tensor of `slots` rows with the bytes `part` of each of `rows`. The last row fills what slots are left.
-pub(crate) fn fill(
-    tensor: &mut DynTensor,
-    of: ElementType,
-    part: &Range<usize>,
-    rows: &[&[u8]],
-    slots: usize,
-) -> ort::Result<()> {
-    match of {
-        ElementType::F32 => copy_rows(tensor.try_extract_tensor_mut::<f32>()?.1, part, rows, slots),
-        ElementType::F64 => copy_rows(tensor.try_extract_tensor_mut::<f64>()?.1, part, rows, slots),
-        ElementType::I64 => copy_rows(tensor.try_extract_tensor_mut::<i64>()?.1, part, rows, slots),
-        ElementType::I32 => copy_rows(tensor.try_extract_tensor_mut::<i32>()?.1, part, rows, slots),
-        ElementType::U8 => copy_rows(tensor.try_extract_tensor_mut::<u8>()?.1, part, rows, slots),
-        ElementType::I8 => copy_rows(tensor.try_extract_tensor_mut::<i8>()?.1, part, rows, slots),
+/// Fills a tensor with its part of each of `rows`. The last row fills what slots are left.
+pub(crate) fn fill(tensor: &mut DynTensor, plan: &TensorPlan, rows: &[&[u8]], slots: usize) -> ort::Result<()> {
+    match plan.info.dtype {
+        ElementType::F32 => copy_rows(tensor.try_extract_tensor_mut::<f32>()?.1, plan, rows, slots),
+        ElementType::F64 => copy_rows(tensor.try_extract_tensor_mut::<f64>()?.1, plan, rows, slots),
+        ElementType::I64 => copy_rows(tensor.try_extract_tensor_mut::<i64>()?.1, plan, rows, slots),
+        ElementType::I32 => copy_rows(tensor.try_extract_tensor_mut::<i32>()?.1, plan, rows, slots),
+        ElementType::U8 => copy_rows(tensor.try_extract_tensor_mut::<u8>()?.1, plan, rows, slots),
+        ElementType::I8 => copy_rows(tensor.try_extract_tensor_mut::<i8>()?.1, plan, rows, slots),
         ElementType::Bool => {
             // A guest may send any byte, but a `bool` holds 0 or 1.
             let elements = tensor.try_extract_tensor_mut::<bool>()?.1;
-            for (slot, target) in elements.chunks_exact_mut(part.len().max(1)).take(slots).enumerate() {
-                let row = &rows[slot.min(rows.len() - 1)][part.clone()];
-                target.iter_mut().zip(row).for_each(|(element, &byte)| *element = byte != 0);
+            for (slot, inside, of_row) in plan.places(slots) {
+                let row = &rows[slot.min(rows.len() - 1)][of_row];
+                elements[inside].iter_mut().zip(row).for_each(|(element, &byte)| *element = byte != 0);
             }
         }
     }
     Ok(())
 }
 
-fn copy_rows<T: bytemuck::Pod>(elements: &mut [T], part: &Range<usize>, rows: &[&[u8]], slots: usize) {
+fn copy_rows<T: bytemuck::Pod>(elements: &mut [T], plan: &TensorPlan, rows: &[&[u8]], slots: usize) {
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(elements);
-    for (slot, target) in bytes.chunks_exact_mut(part.len().max(1)).take(slots).enumerate() {
-        target.copy_from_slice(&rows[slot.min(rows.len() - 1)][part.clone()]);
+    for (slot, inside, of_row) in plan.places(slots) {
+        bytes[inside].copy_from_slice(&rows[slot.min(rows.len() - 1)][of_row]);
     }
 }
 
@@ -152,6 +160,16 @@ pub(crate) fn read(tensor: &DynTensor, of: ElementType) -> ort::Result<&[u8]> {
         ElementType::I8 => bytemuck::cast_slice(tensor.try_extract_tensor::<i8>()?.1),
         ElementType::Bool => bytemuck::cast_slice(tensor.try_extract_tensor::<bool>()?.1),
     })
+}
+
+/// Fails if a tensor's memory isn't aligned: some operators give other results where it begins 4 or 8 bytes later.
+pub(crate) fn check_alignment(tensor: &DynTensor, of: ElementType) -> ort::Result<()> {
+    const BYTES: usize = 64;
+    let bytes = read(tensor, of)?;
+    if bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(BYTES) {
+        return Ok(());
+    }
+    Err(ort::Error::new(format!("a buffer of the model isn't aligned to {BYTES} bytes")))
 }
 
 #[cfg(test)]

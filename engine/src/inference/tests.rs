@@ -8,6 +8,7 @@ use ort::value::{DynTensor, TensorElementType, TensorRef};
 use wasm_engine_components::ModelId;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime as _};
 
+use super::layout::Said;
 use super::session::TimeLimits;
 use super::watchdog::Deadline;
 use super::{ModelLoadOptions, OnnxRuntime, runtime, session};
@@ -40,6 +41,7 @@ fn digits_next_to_a_raw_loop() {
         dims: vec![],
         run_ms_max: 60_000,
         load_ms_max: 600_000,
+        batch_axes: vec![],
     };
     let start = Instant::now();
     let (mut engine, infos) =
@@ -47,7 +49,8 @@ fn digits_next_to_a_raw_loop() {
     println!("{}\nloaded and probed in {:?}", infos[0], start.elapsed());
     let mut raw = {
         let time = TimeLimits { load: Deadline::after(Duration::from_secs(60)), run: Duration::from_secs(60) };
-        session::open(runtime::start(&mut |_| ()).unwrap(), &std::fs::read(path).unwrap(), &[], time).unwrap()
+        session::open(runtime::start(&mut |_| ()).unwrap(), &std::fs::read(path).unwrap(), Said::default(), time)
+            .unwrap()
     };
     println!("rows   engine us/call  rows/s      raw us/call  raw bound us/call");
     for rows in [1_usize, 33, 64, 1024] {

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::admission::PROBE_VERSION;
 use super::form::BatchForm;
+use super::layout::Said;
 use crate::cpu;
 use crate::files::{self, hex, sha256};
 
@@ -29,6 +30,7 @@ pub(crate) struct Verdicts {
 pub(crate) struct VerdictKey {
     model_sha256: String,
     dims: Vec<(String, u32)>,
+    batch_axes: Vec<(String, u32)>,
     form: BatchForm,
     batch_rows_max: u32,
     onnx_runtime: String,
@@ -54,14 +56,15 @@ impl VerdictKey {
     /// The key of a model that is to be probed in `form`.
     pub(crate) fn new(
         sha256: [u8; 32],
-        dims: &[(String, u32)],
+        said: Said<'_>,
         form: BatchForm,
         batch_rows_max: u32,
         onnx_runtime: &str,
     ) -> Self {
         Self {
             model_sha256: hex(&sha256),
-            dims: dims.to_vec(),
+            dims: said.dims.to_vec(),
+            batch_axes: said.batch_axes.to_vec(),
             form,
             batch_rows_max,
             onnx_runtime: onnx_runtime.to_owned(),
@@ -123,8 +126,12 @@ fn write(folder: &Path, entry: Entry) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    fn seq(size: u32) -> [(String, u32); 1] {
+        [("seq".into(), size)]
+    }
+
     fn key() -> VerdictKey {
-        VerdictKey::new([7; 32], &[("seq".into(), 3)], BatchForm::Any, 64, "1.31.1")
+        VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1")
     }
 
     fn kept() -> Kept {
@@ -139,11 +146,11 @@ mod tests {
         verdicts.keep(key(), kept());
         assert_eq!(verdicts.find(&key()), Some(kept()));
         for other in [
-            VerdictKey::new([8; 32], &[("seq".into(), 3)], BatchForm::Any, 64, "1.31.1"),
-            VerdictKey::new([7; 32], &[("seq".into(), 4)], BatchForm::Any, 64, "1.31.1"),
-            VerdictKey::new([7; 32], &[("seq".into(), 3)], BatchForm::Multiple(16), 64, "1.31.1"),
-            VerdictKey::new([7; 32], &[("seq".into(), 3)], BatchForm::Any, 65, "1.31.1"),
-            VerdictKey::new([7; 32], &[("seq".into(), 3)], BatchForm::Any, 64, "1.31.2"),
+            VerdictKey::new([8; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1"),
+            VerdictKey::new([7; 32], Said { dims: &seq(4), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1"),
+            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Multiple(16), 64, "1.31.1"),
+            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 65, "1.31.1"),
+            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.2"),
             VerdictKey { cpu: "another".into(), ..key() },
             VerdictKey { probe: PROBE_VERSION + 1, ..key() },
         ] {
@@ -197,6 +204,7 @@ mod tests {
             latency_frames: 1,
             refuse_non_finite: true,
             dims: vec![],
+            batch_axes: vec![],
             run_ms_max: 60_000,
             load_ms_max: 60_000,
         };
@@ -207,7 +215,7 @@ mod tests {
         };
         let (version, plain) = load(None);
         assert_eq!(load(Some(folder.path())).1, plain);
-        let key = VerdictKey::new(sha256, &[], plain.form, 64, &version);
+        let key = VerdictKey::new(sha256, Said::default(), plain.form, 64, &version);
         assert_eq!(Verdicts::new(Some(folder.path())).find(&key).unwrap().form, plain.form);
         // Another verdict shows that it is taken.
         let other = Kept { form: BatchForm::Alone, reasons: vec!["somebody said so".into()] };

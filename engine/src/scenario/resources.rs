@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use wasm_engine_abi::name_id;
 use wasm_engine_components::limits::{
-    BATCH_ROWS_MAX, LATENCY_FRAMES_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_MS_MAX, MODEL_RUN_MS_DEFAULT,
-    MODELS_MAX, NAME_BYTES_MAX, TOPICS_MAX,
+    BATCH_ROWS_MAX, LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_MS_MAX,
+    MODEL_RUN_MS_DEFAULT, MODELS_MAX, NAME_BYTES_MAX, TOPICS_MAX,
 };
 use wasm_engine_components::{ModelId, TopicId};
 
@@ -50,6 +50,7 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
             "dims",
             "run_ms_max",
             "load_ms_max",
+            "batch_axes",
         ];
         let Some(fields) = Fields::open(cx, &entry.node, &path, &known) else { continue };
         fields.need(cx, "path", "name the .onnx file");
@@ -58,6 +59,12 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
             let path = fields.path(&format!("dims.{}", path_key(&dim.key)));
             let size = integer(cx, &dim.node, &path, 1..=MODEL_DIM_MAX.into()).and_then(|size| size.try_into().ok());
             dims.push((dim.key.clone(), size.unwrap_or(1)));
+        }
+        let mut batch_axes = Vec::new();
+        for axis in fields.entries(cx, "batch_axes") {
+            let path = fields.path(&format!("batch_axes.{}", path_key(&axis.key)));
+            let at = integer(cx, &axis.node, &path, 0..=MODEL_AXIS_MAX.into()).and_then(|at| at.try_into().ok());
+            batch_axes.push((axis.key.clone(), at.unwrap_or(0)));
         }
         models.push(ModelEntry {
             name: entry.key.clone(),
@@ -70,6 +77,7 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
             dims,
             run_ms_max: fields.integer_u32(cx, "run_ms_max", 1..=MODEL_MS_MAX, MODEL_RUN_MS_DEFAULT),
             load_ms_max: fields.integer_u32(cx, "load_ms_max", 1..=MODEL_MS_MAX, MODEL_LOAD_MS_DEFAULT),
+            batch_axes,
         });
     }
     models

@@ -109,6 +109,8 @@ pub struct ModelEntry {
     pub run_ms_max: u32,
     /// Longest time that opening and probing the model may take, in milliseconds. Default: ten minutes.
     pub load_ms_max: u32,
+    /// The dimensions that hold the rows, by the names of inputs and outputs, sorted.
+    pub batch_axes: Vec<(String, u32)>,
 }
 
 /// A topic.

@@ -33,6 +33,7 @@ pub fn entry_at(name: &str, path: PathBuf) -> ModelEntry {
         dims: vec![],
         run_ms_max: 60_000,
         load_ms_max: 600_000,
+        batch_axes: vec![],
     }
 }
 

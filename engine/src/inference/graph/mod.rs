@@ -1,27 +1,99 @@
 //! What a model's graph says about how its rows may share runs. Called by [`super::registry`] when a model is loaded.
 //!
 //! ```text
-//! wire ──> read ──> random      the file's nodes and constants; operators that draw are refused by name
-//!               └─> shapes      operators because of which an output's shape depends on what the inputs hold
+//! wire ──> read ──> random       the file's nodes and constants; operators that draw are refused by name
+//!           └─────> classify     from inputs to outputs: which node needs which form, and why
+//!                      │ table   what was tested of each operator
+//!                      │ rules   how operators move rows ── value
+//!                      └ pad     reductions are padded inside the graph
+//!           └─────> shapes       operators because of which an output's shape depends on what the inputs hold
 //! ```
+//!
+//! `wire` and `read` take whatever bytes there are. `classify` believes nothing that a file says about shapes but of its constants:
+//! shapes are followed from the inputs. What it doesn't understand runs alone.
 
+mod classify;
+mod pad;
 mod random;
-#[allow(dead_code, reason = "the table of classes will use all of it")]
 mod read;
+mod rules;
 mod shapes;
-#[allow(dead_code, reason = "models are rewritten soon")]
+mod table;
+mod value;
 mod wire;
+
+use std::fmt;
+
+use super::form::BatchForm;
+use super::layout::TensorPlan;
+use value::Size;
 
 pub(crate) use random::RandomNode;
 
 /// What is known of a model's graph.
 pub(crate) struct ModelGraph<'a> {
+    content: &'a [u8],
     model: read::Model<'a>,
 }
 
 /// Reads a model's graph. `None` where it can't be read, so that nothing is known about it.
 pub(crate) fn read_graph(content: &[u8]) -> Option<ModelGraph<'_>> {
-    Some(ModelGraph { model: read::read(content).ok()? })
+    Some(ModelGraph { content, model: read::read(content).ok()? })
+}
+
+/// An input or output of the model.
+#[derive(Debug)]
+struct GraphTensor {
+    name: String,
+    /// ONNX's number of its element type.
+    dtype: i64,
+    shape: Vec<Size>,
+}
+
+impl GraphTensor {
+    fn of(plan: &TensorPlan) -> Self {
+        let size = |(at, size): (usize, &Option<u32>)| match size {
+            Some(size) if plan.axis != Some(at) => Size::Known((*size).into()),
+            _ => Size::Rows(1),
+        };
+        let shape = plan.info.shape.iter().enumerate().map(size).collect();
+        Self { name: plan.info.name.clone(), dtype: plan.info.dtype.onnx(), shape }
+    }
+
+    fn axis(&self) -> Option<usize> {
+        self.shape.iter().position(|size| matches!(size, Size::Rows(_)))
+    }
+}
+
+/// A node that restricts the form of a model's runs, or is padded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decider {
+    /// The node's name, or where it has none, that of its first output.
+    pub node: String,
+    /// Its operator.
+    pub operator: String,
+    /// The form that it needs.
+    pub form: BatchForm,
+    /// Why.
+    pub reason: String,
+    /// Whether its rows are padded inside the graph, so that the form isn't restricted by it.
+    pub is_padded: bool,
+}
+
+impl fmt::Display for Decider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of `{}` ({}): {}", self.node, self.operator, self.reason)
+    }
+}
+
+/// What the nodes of a graph need.
+#[derive(Debug)]
+pub(crate) struct Classes {
+    /// The form that the most restrictive node needs, for a batch of any size.
+    pub form: BatchForm,
+    /// The nodes that decide it, the first ones of them.
+    pub deciders: Vec<Decider>,
+    paddings: Vec<pad::Padding>,
 }
 
 impl ModelGraph<'_> {
@@ -41,6 +113,23 @@ impl ModelGraph<'_> {
         let has_body = |node: &read::Node<'_>| node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
         let functions = self.model.functions.iter().flat_map(|function| &function.nodes);
         self.model.graph.nodes.iter().chain(functions).any(has_body)
+    }
+
+    /// What the nodes need, for rows that are laid out so.
+    pub(crate) fn classes(&self, inputs: &[TensorPlan], outputs: &[TensorPlan]) -> Classes {
+        let tensors = |plans: &[TensorPlan]| plans.iter().map(GraphTensor::of).collect::<Vec<_>>();
+        let found = classify::classify(&self.model, &tensors(inputs), &tensors(outputs));
+        Classes { form: found.form.unwrap_or(BatchForm::Any), deciders: found.deciders, paddings: found.paddings }
+    }
+
+    /// The model with its reductions padded; `None` if there is nothing to pad.
+    pub(crate) fn padded(&self, classes: &Classes) -> Option<Vec<u8>> {
+        // Rows that are run alone need no padding.
+        if classes.paddings.is_empty() || classes.form == BatchForm::Alone {
+            return None;
+        }
+        let opset = self.model.opsets.get("").copied().unwrap_or(1);
+        pad::apply(self.content, &self.model.graph, opset, &classes.paddings).ok()
     }
 }
 

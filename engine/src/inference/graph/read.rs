@@ -34,10 +34,19 @@ impl From<Malformed> for Unreadable {
 /// A model.
 #[derive(Debug, Default)]
 pub(super) struct Model<'a> {
+    /// Version of the format.
+    pub version: i64,
     pub graph: Graph<'a>,
     /// Version of the operators of each domain. The standard one is written `""`, or `ai.onnx`.
     pub opsets: BTreeMap<&'a str, i64>,
     pub functions: Vec<Function<'a>>,
+}
+
+impl<'a> Model<'a> {
+    /// Inputs that may be constants, too: since version 4, a caller may give others in the place of such constants.
+    pub(super) fn overridable_inputs(&self) -> &[&'a str] {
+        if self.version < 4 { &[] } else { &self.graph.inputs }
+    }
 }
 
 /// A function that the model defines, and calls like an operator.
@@ -93,6 +102,8 @@ pub(super) struct Tensor<'a> {
     pub dims: Vec<i64>,
     /// Its elements, where they are few integers or booleans.
     pub integers: Option<Vec<i64>>,
+    /// Its elements, where they are few floats.
+    pub floats: Option<Vec<f32>>,
 }
 
 /// ONNX's numbers of element types.
@@ -145,6 +156,7 @@ pub(super) fn read(content: &[u8]) -> Result<Model<'_>, Unreadable> {
     for field in Fields::new(content) {
         let field = field?;
         match field.number {
+            1 => model.version = field.integer()?,
             7 => {
                 // A message that is given twice is merged. Nobody writes models so.
                 graphs += 1;
@@ -291,6 +303,17 @@ fn keep(field: Field<'_>, integers: &mut Vec<i64>, cut: &mut bool) {
     }
 }
 
+/// Keeps floats as long as they are few.
+fn keep_floats(field: Field<'_>, floats: &mut Vec<f32>) {
+    match field.content {
+        Content::Fixed32(bits) if floats.len() <= INTEGERS_MAX => floats.push(f32::from_bits(bits)),
+        Content::Bytes(bytes) if bytes.len() <= 4 * INTEGERS_MAX && floats.len() <= INTEGERS_MAX => {
+            floats.extend(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+        }
+        _ => {}
+    }
+}
+
 /// A sparse constant: only its name and type are of use.
 fn sparse(message: &[u8]) -> Result<Tensor<'_>, Unreadable> {
     let mut constant = Tensor::default();
@@ -311,11 +334,13 @@ fn sparse(message: &[u8]) -> Result<Tensor<'_>, Unreadable> {
 fn tensor(message: &[u8]) -> Result<Tensor<'_>, Unreadable> {
     let mut tensor = Tensor::default();
     let (mut integers, mut cut, mut raw) = (Vec::new(), false, None);
+    let mut floats = Vec::new();
     for field in Fields::new(message) {
         let field = field?;
         match field.number {
             1 => field.integers(&mut tensor.dims, INTEGERS_MAX)?,
             2 => tensor.dtype = field.integer()?,
+            4 => keep_floats(field, &mut floats),
             5 | 7 => keep(field, &mut integers, &mut cut),
             8 => tensor.name = field.text()?,
             9 => raw = Some(field.bytes()?),
@@ -323,12 +348,16 @@ fn tensor(message: &[u8]) -> Result<Tensor<'_>, Unreadable> {
         }
     }
     if let Some(raw) = raw {
+        if tensor.dtype == dtype::F32 && raw.len() <= 4 * INTEGERS_MAX {
+            floats = raw.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        }
         (integers, cut) = raw_integers(tensor.dtype, raw).map_or((Vec::new(), true), |integers| (integers, false));
     }
     let elements = tensor.dims.iter().try_fold(1_i64, |product, &dim| product.checked_mul(dim));
     let is_integer = matches!(tensor.dtype, dtype::U8 | dtype::I8 | dtype::I32 | dtype::I64 | dtype::BOOL);
-    let whole = elements.and_then(|count| usize::try_from(count).ok()) == Some(integers.len());
-    tensor.integers = (is_integer && !cut && whole).then_some(integers);
+    let elements = elements.and_then(|count| usize::try_from(count).ok());
+    tensor.integers = (is_integer && !cut && elements == Some(integers.len())).then_some(integers);
+    tensor.floats = (tensor.dtype == dtype::F32 && elements == Some(floats.len())).then_some(floats);
     Ok(tensor)
 }
 

@@ -1,0 +1,141 @@
+//! Operators that compute each element by itself.
+
+use super::super::read::dtype;
+use super::super::table::Class;
+use super::super::value::{Origin, Size, Value, broadcast};
+use super::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};
+
+/// The shape of all inputs together.
+fn broadcast_all(call: &Call<'_, '_>) -> Result<Vec<Size>, Why> {
+    let mut shape: Vec<Size> = Vec::new();
+    for value in call.inputs.iter().flatten() {
+        let own = value.shape.as_deref().ok_or(UNKNOWN_SHAPE)?;
+        shape = broadcast(&shape, own)?;
+    }
+    Ok(shape)
+}
+
+pub(super) fn elementwise(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
+    let shape = broadcast_all(call)?;
+    let mut value = call.result(call.input(0)?.dtype, Some(shape));
+    give_integers(&mut value, computed(call));
+    Found::needing(value, class)
+}
+
+pub(super) fn compare(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
+    let shape = broadcast_all(call)?;
+    let mut value = call.result(BOOL, Some(shape));
+    give_integers(&mut value, computed(call));
+    Found::needing(value, class)
+}
+
+/// Integers that were computed here say more about a tensor than its inputs: if all are known, the number of rows isn't in them.
+fn give_integers(value: &mut Value, integers: Option<Vec<Size>>) {
+    if let Some(integers) = integers {
+        if integers.iter().all(|size| size.known().is_some()) && value.origin == Origin::Count {
+            value.origin = Origin::Constant;
+        }
+        value.integers = Some(integers);
+    }
+}
+
+/// What a graph computes of shapes.
+fn computed(call: &Call<'_, '_>) -> Option<Vec<Size>> {
+    let a = call.optional(0)?.integers.as_ref()?;
+    if call.node.operator == "Not" {
+        let not = |size: &Size| size.known().map_or(Size::Unknown, |n| Size::Known(i64::from(n == 0)));
+        return Some(a.iter().map(not).collect());
+    }
+    let b = call.optional(1)?.integers.as_ref()?;
+    let length = a.len().max(b.len());
+    if call.inputs.len() != 2 || [a, b].iter().any(|all| all.len() != length && all.len() != 1) {
+        return None;
+    }
+    let equal = |a: Size, b: Size| match (a, b) {
+        (Size::Known(a), Size::Known(b)) => Size::Known((a == b).into()),
+        // A run has at least one row, so that no dimension of rows is negative or nothing.
+        (Size::Rows(times), Size::Known(n)) | (Size::Known(n), Size::Rows(times)) if times > 0 && n < 1 => {
+            Size::Known(0)
+        }
+        _ => Size::Unknown,
+    };
+    let of = |a: Size, b: Size| {
+        Some(match call.node.operator {
+            "Add" => a.add(b),
+            "Sub" => a.subtract(b),
+            "Mul" => a.multiply(b),
+            "Div" => a.divide(b),
+            "Equal" => equal(a, b),
+            _ => return None,
+        })
+    };
+    let one = |all: &[Size], at: usize| if all.len() == 1 { all[0] } else { all[at] };
+    (0..length).map(|at| of(one(a, at), one(b, at))).collect()
+}
+
+pub(super) fn cast(call: &Call<'_, '_>) -> Result<Found, Why> {
+    let input = call.input(0)?;
+    let to = call.node.attribute("to").ok_or(UNTESTED_USE)?.integer;
+    let known = [dtype::F32, dtype::F64, dtype::F16, dtype::U8, dtype::I8, dtype::I32, dtype::I64, BOOL];
+    if !known.contains(&to) {
+        return Err(super::UNTESTED_TYPE.into());
+    }
+    let mut value = call.result(to, input.shape.clone());
+    // Shapes fit into either.
+    if [dtype::I32, dtype::I64].contains(&to) || (to == BOOL && input.dtype == BOOL) {
+        value.integers.clone_from(&input.integers);
+    }
+    if value.is_batched() && value.shape.is_none() {
+        return Err(UNKNOWN_SHAPE.into());
+    }
+    Ok(Found::one(value))
+}
+
+/// The bounds are the same for all rows.
+pub(super) fn clip(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
+    call.only_first_batched()?;
+    Found::needing(call.like_first(call.shape(0)?.to_vec())?, class)
+}
+
+pub(super) fn select(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
+    let shape = broadcast_all(call)?;
+    let mut value = call.result(call.input(1)?.dtype, Some(shape));
+    let parts = [0, 1, 2].map(|at| call.optional(at).and_then(|value| value.integers.as_ref()));
+    if let [Some(condition), Some(yes), Some(no)] = parts
+        && condition.len() == yes.len()
+        && yes.len() == no.len()
+    {
+        let one = |at: usize| match condition[at] {
+            Size::Known(0) => no[at],
+            Size::Known(_) => yes[at],
+            _ if yes[at] == no[at] => yes[at],
+            _ => Size::Unknown,
+        };
+        give_integers(&mut value, Some((0..yes.len()).map(one).collect()));
+    }
+    Found::needing(value, class)
+}
+
+/// Scale and zero point must be constants: whatever is computed might come from all rows.
+fn constant_scale(call: &Call<'_, '_>) -> Result<(), Why> {
+    let fixed =
+        |at: usize| call.optional(at).is_none_or(|value| value.origin == Origin::Constant && value.axis().is_none());
+    if fixed(1) && fixed(2) { Ok(()) } else { Err("its scale isn't a constant".into()) }
+}
+
+pub(super) fn quantize(call: &Call<'_, '_>) -> Result<Found, Why> {
+    constant_scale(call)?;
+    let to = call.optional(2).map_or(dtype::U8, |zero_point| zero_point.dtype);
+    if ![dtype::U8, dtype::I8].contains(&to) {
+        return Err(super::UNTESTED_TYPE.into());
+    }
+    Ok(Found::one(call.result(to, Some(call.shape(0)?.to_vec()))))
+}
+
+pub(super) fn dequantize(call: &Call<'_, '_>) -> Result<Found, Why> {
+    constant_scale(call)?;
+    let mut value = call.result(dtype::F32, Some(call.shape(0)?.to_vec()));
+    // ONNX Runtime leaves the constants of quantised products as they are, and computes the others in each run.
+    (value.prepared, value.dequantised) = (false, true);
+    Ok(Found::one(value))
+}
