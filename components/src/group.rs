@@ -4,7 +4,7 @@ use bevy_ecs::component::Component;
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::Capabilities;
 
-use crate::{FaultCounts, FaultPolicy, GroupId, GroupLimits, Schedule, TenantId};
+use crate::{FaultCounts, FaultPolicy, GroupId, GroupLimits, ModuleLimits, Schedule, TenantId};
 
 /// A group, as its scenario describes it. Fixed for a run.
 #[derive(Component, Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Group {
     pub accepts: Option<Vec<GroupId>>,
     /// What bounds them.
     pub limits: GroupLimits,
+    /// What bounds the modules that they are made of.
+    pub module_limits: ModuleLimits,
     /// What a fault leads to.
     pub on_fault: FaultPolicy,
     /// When its agents are stepped.
@@ -48,6 +50,7 @@ impl Group {
             capabilities: Capabilities::ALL,
             accepts: None,
             limits: GroupLimits::DEFAULT,
+            module_limits: ModuleLimits::DEFAULT,
             on_fault: FaultPolicy::default(),
             schedule: Schedule::default(),
             after: Vec::new(),

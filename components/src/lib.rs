@@ -30,7 +30,7 @@ pub use frame::{
 pub use group::{Group, GroupCounters, GroupTotals};
 pub use id::{AgentId, GroupId, JobId, ModelId, StableId, TopicId};
 pub use inference::{InferenceJob, JobData, Model, ModelNotice, ModelNoticeKind};
-pub use limits::GroupLimits;
+pub use limits::{GroupLimits, ModuleLimits};
 pub use mailbox::{
     Backlog, HeldMessage, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage,
 };

@@ -67,6 +67,15 @@ pub const CODE_CACHE_ENTRY_BYTES_MAX: u64 = 256 << 20;
 pub const CODE_CACHE_BYTES_MAX: u64 = 1 << 30;
 /// How deep an agent's calls may nest.
 pub const CALL_DEPTH_MAX: u32 = 1_000;
+/// Most tables of a module.
+pub const TABLES_MAX: u64 = 16;
+/// Most elements that a module's tables may have together. Each instance has its own.
+pub const TABLE_ELEMENTS_MAX: u64 = 65_536;
+/// Most globals of a module. Each instance has its own.
+pub const GLOBALS_MAX: u64 = 1_000;
+/// Bytes that an agent's tables, functions and globals may take, outside its memory, without being counted. What goes beyond counts
+/// towards `memory_bytes_max`: so an ordinary module's memory may have all of that.
+pub const INSTANCE_BYTES_FREE: u64 = 16 << 10;
 /// Most locals, parameters and operands (of 8 bytes; a vector counts twice) that one function may have at once.
 pub const FUNCTION_SLOTS_MAX: u32 = 1_000;
 /// What the native frame of one such function takes at most, in bytes: its slots, spilled once more, and the fixed part.
@@ -264,6 +273,114 @@ pub const fn deliveries_of(limit: u64, agents: u64) -> u64 {
 pub const fn delivery_units(bytes: u32) -> u64 {
     bytes.div_ceil(DELIVERY_BYTES) as u64
 }
+
+/// What bounds a module that agents of a group are made of: how long it takes to load, and the memory that takes. A scenario may set each
+/// under `limits`, from its minimum to its maximum. Where several groups use a module, the smallest limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ModuleLimits {
+    /// Size of the file, in bytes.
+    pub module_bytes_max: u64,
+    /// Functions, those that are imported included.
+    pub module_functions_max: u64,
+    /// Types of functions.
+    pub module_types_max: u64,
+    /// Data and element segments.
+    pub module_segments_max: u64,
+    /// Bytes of those; a function in a table counts 8.
+    pub module_segment_bytes_max: u64,
+    /// Bytes of the names of imports and exports.
+    pub module_names_bytes_max: u64,
+    /// Estimated compilation of the whole module, in microseconds of one core.
+    pub module_cost_max: u64,
+    /// Code of one function, in bytes.
+    pub function_bytes_max: u64,
+    /// Blocks, loops and conditions of one function.
+    pub function_blocks_max: u64,
+    /// Targets of all branches of one function.
+    pub function_branches_max: u64,
+    /// Parameters and results of all calls of one function, and values that its branches take along.
+    pub function_operands_max: u64,
+    /// Estimated compilation of one function, in microseconds of one core.
+    pub function_cost_max: u64,
+}
+
+impl ModuleLimits {
+    /// What holds where a scenario says nothing. A module within it is loaded in 2 seconds and 256 MB on 2 cores.
+    pub const DEFAULT: Self = Self {
+        module_bytes_max: 4 << 20,
+        module_functions_max: 5_000,
+        module_types_max: 1_000,
+        module_segments_max: 1_000,
+        module_segment_bytes_max: 4 << 20,
+        module_names_bytes_max: 64 << 10,
+        module_cost_max: 2_500_000,
+        function_bytes_max: 128 << 10,
+        function_blocks_max: 4_000,
+        function_branches_max: 16_000,
+        function_operands_max: 40_000,
+        function_cost_max: 400_000,
+    };
+    /// The smallest value of each that a scenario may set.
+    pub const MIN: Self = Self {
+        module_bytes_max: 8,
+        module_functions_max: 1,
+        module_types_max: 1,
+        module_segments_max: 0,
+        module_segment_bytes_max: 0,
+        module_names_bytes_max: 0,
+        module_cost_max: 1,
+        function_bytes_max: 2,
+        function_blocks_max: 0,
+        function_branches_max: 0,
+        function_operands_max: 0,
+        function_cost_max: 1,
+    };
+    /// The largest value of each that a scenario may set.
+    pub const MAX: Self = Self {
+        module_bytes_max: MODULE_BYTES_MAX,
+        module_functions_max: 1_000_000,
+        module_types_max: 1_000_000,
+        module_segments_max: 100_000,
+        module_segment_bytes_max: MODULE_BYTES_MAX,
+        module_names_bytes_max: MODULE_BYTES_MAX,
+        module_cost_max: 1 << 40,
+        function_bytes_max: MODULE_BYTES_MAX,
+        function_blocks_max: 1 << 20,
+        function_branches_max: 1 << 20,
+        function_operands_max: 1 << 30,
+        function_cost_max: 1 << 40,
+    };
+
+    /// The smaller of each.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
+        Self {
+            module_bytes_max: self.module_bytes_max.min(other.module_bytes_max),
+            module_functions_max: self.module_functions_max.min(other.module_functions_max),
+            module_types_max: self.module_types_max.min(other.module_types_max),
+            module_segments_max: self.module_segments_max.min(other.module_segments_max),
+            module_segment_bytes_max: self.module_segment_bytes_max.min(other.module_segment_bytes_max),
+            module_names_bytes_max: self.module_names_bytes_max.min(other.module_names_bytes_max),
+            module_cost_max: self.module_cost_max.min(other.module_cost_max),
+            function_bytes_max: self.function_bytes_max.min(other.function_bytes_max),
+            function_blocks_max: self.function_blocks_max.min(other.function_blocks_max),
+            function_branches_max: self.function_branches_max.min(other.function_branches_max),
+            function_operands_max: self.function_operands_max.min(other.function_operands_max),
+            function_cost_max: self.function_cost_max.min(other.function_cost_max),
+        }
+    }
+}
+
+impl Default for ModuleLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+const _: () = assert!(ModuleLimits::DEFAULT.function_bytes_max <= ModuleLimits::DEFAULT.module_bytes_max);
+const _: () = assert!(ModuleLimits::DEFAULT.function_cost_max <= ModuleLimits::DEFAULT.module_cost_max);
+// A memory has room for what isn't counted beside it.
+const _: () = assert!(INSTANCE_BYTES_FREE < GroupLimits::MIN.memory_bytes_max);
 
 impl Default for GroupLimits {
     fn default() -> Self {

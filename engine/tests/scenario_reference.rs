@@ -16,7 +16,7 @@ use wasm_engine_components::limits::{
     AGEING_FRAMES_MAX, AGENTS_MAX, DELIVERIES_LEAST, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, GROUP_AGENTS_MAX,
     PERIOD_FRAMES_MAX, PRIORITY_MAX, TENANTS_MAX,
 };
-use wasm_engine_components::{GroupLimits, Schedule, SchedulerMode, SchedulerSettings, Trigger};
+use wasm_engine_components::{GroupLimits, ModuleLimits, Schedule, SchedulerMode, SchedulerSettings, Trigger};
 
 fn reference() -> String {
     document("docs/SCENARIO.md")
@@ -190,12 +190,12 @@ fn every_key_of_events_is_in_it() {
 #[test]
 fn the_limits_are_those_of_the_engine() {
     let document = reference();
-    let (default, min, max) = (GroupLimits::DEFAULT, GroupLimits::MIN, GroupLimits::MAX);
     macro_rules! check {
-        ($($key:ident),*) => {
+        ($limits:ident: $($key:ident),*) => {
             $({
                 let row = document.lines().find(|line| line.starts_with(concat!("| `", stringify!($key), "` |"))).unwrap();
-                let [min, default, max] = [min.$key, default.$key, max.$key].map(u64::from);
+                let all = [$limits::MIN.$key, $limits::DEFAULT.$key, $limits::MAX.$key];
+                let [min, default, max] = all.map(u64::from);
                 let bound = |n: u64, word: &str| match n {
                     GroupLimits::UNBOUNDED => word.to_owned(),
                     GroupLimits::BY_AGENTS => by_agents(),
@@ -206,10 +206,13 @@ fn the_limits_are_those_of_the_engine() {
             })*
         };
     }
-    check!(fuel_per_step_max, memory_bytes_max, records_per_step_max, payload_bytes_max, jobs_per_step_max);
-    check!(log_lines_per_step_max, mailbox_messages_max, mailbox_bytes_max, requests_max, fuel_per_frame_max);
-    check!(messages_per_frame_max, message_bytes_per_frame_max, jobs_per_frame_max, log_lines_per_frame_max);
-    check!(deliveries_per_step_max, deliveries_per_frame_max);
+    check!(GroupLimits: fuel_per_step_max, memory_bytes_max, records_per_step_max, payload_bytes_max, jobs_per_step_max);
+    check!(GroupLimits: log_lines_per_step_max, mailbox_messages_max, mailbox_bytes_max, requests_max, fuel_per_frame_max);
+    check!(GroupLimits: messages_per_frame_max, message_bytes_per_frame_max, jobs_per_frame_max, log_lines_per_frame_max);
+    check!(ModuleLimits: module_bytes_max, module_functions_max, module_types_max, module_segments_max, module_segment_bytes_max);
+    check!(ModuleLimits: module_names_bytes_max, module_cost_max, function_bytes_max, function_blocks_max, function_branches_max);
+    check!(ModuleLimits: function_operands_max, function_cost_max);
+    check!(GroupLimits: deliveries_per_step_max, deliveries_per_frame_max);
 }
 
 /// The default of limits that are counted in deliveries.

@@ -6,7 +6,9 @@ use wasm_engine_components::limits::{
     AGENTS_MAX, BACKOFF_FRAMES_MAX, GROUP_AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RESTARTS_MAX,
 };
 use wasm_engine_components::text::shown_path;
-use wasm_engine_components::{FaultPolicy, GroupId, GroupLimits, OverflowPolicy, Tenant, TenantId, TopicId};
+use wasm_engine_components::{
+    FaultPolicy, GroupId, GroupLimits, ModuleLimits, OverflowPolicy, Tenant, TenantId, TopicId,
+};
 
 use super::canonical;
 use super::fields::{Context, Fields, origin, text};
@@ -96,6 +98,7 @@ fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>,
     };
     let (agents, agents_max) = counts(cx, fields);
     let supervisor = one_name(cx, fields, "supervisor", "group", find);
+    let (limits, module_limits) = limits(cx, fields);
     GroupEntry {
         id: id(index),
         name: own_name(cx, fields, index, group_names),
@@ -118,7 +121,8 @@ fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>,
             OverflowPolicy::Reject,
         ),
         on_fault: on_fault(cx, fields),
-        limits: limits(cx, fields),
+        limits,
+        module_limits,
         schedule: schedule(cx, fields),
         after: each_name(cx, fields, "after", "group", find).unwrap_or_default(),
         controls: each_name(cx, fields, "controls", "group", find).unwrap_or_default(),
@@ -360,9 +364,11 @@ fn fault_policy(cx: &mut Context, fields: &Fields<'_>) -> FaultPolicy {
     }
 }
 
-fn limits(cx: &mut Context, fields: &Fields<'_>) -> GroupLimits {
+/// What bounds agents and their modules: both in one table.
+fn limits(cx: &mut Context, fields: &Fields<'_>) -> (GroupLimits, ModuleLimits) {
     let (default, min, max) = (GroupLimits::DEFAULT, GroupLimits::MIN, GroupLimits::MAX);
-    let Some(node) = fields.get("limits") else { return default };
+    let of_modules = ModuleLimits::DEFAULT;
+    let Some(node) = fields.get("limits") else { return (default, of_modules) };
     let known = [
         "fuel_per_step_max",
         "memory_bytes_max",
@@ -380,14 +386,27 @@ fn limits(cx: &mut Context, fields: &Fields<'_>) -> GroupLimits {
         "log_lines_per_frame_max",
         "deliveries_per_step_max",
         "deliveries_per_frame_max",
+        "module_bytes_max",
+        "module_functions_max",
+        "module_types_max",
+        "module_segments_max",
+        "module_segment_bytes_max",
+        "module_names_bytes_max",
+        "module_cost_max",
+        "function_bytes_max",
+        "function_blocks_max",
+        "function_branches_max",
+        "function_operands_max",
+        "function_cost_max",
     ];
-    let Some(table) = Fields::open(cx, node, &fields.path("limits"), &known) else { return default };
+    let Some(table) = Fields::open(cx, node, &fields.path("limits"), &known) else { return (default, of_modules) };
+    let of_modules = module_limits(cx, &table);
     macro_rules! limit {
         ($read:ident, $key:ident) => {
             table.$read(cx, stringify!($key), min.$key..=max.$key, default.$key)
         };
     }
-    GroupLimits {
+    let of_agents = GroupLimits {
         fuel_per_step_max: limit!(integer, fuel_per_step_max),
         memory_bytes_max: limit!(integer, memory_bytes_max),
         records_per_step_max: limit!(integer_u32, records_per_step_max),
@@ -404,5 +423,20 @@ fn limits(cx: &mut Context, fields: &Fields<'_>) -> GroupLimits {
         deliveries_per_step_max: limit!(integer, deliveries_per_step_max),
         deliveries_per_frame_max: limit!(integer, deliveries_per_frame_max),
         mailbox_bytes_max: limit!(integer_u32, mailbox_bytes_max),
+    };
+    (of_agents, of_modules)
+}
+
+fn module_limits(cx: &mut Context, table: &Fields<'_>) -> ModuleLimits {
+    let (default, min, max) = (ModuleLimits::DEFAULT, ModuleLimits::MIN, ModuleLimits::MAX);
+    macro_rules! limits {
+        ($($key:ident),*) => {
+            ModuleLimits { $($key: table.integer(cx, stringify!($key), min.$key..=max.$key, default.$key)),* }
+        };
+    }
+    limits! {
+        module_bytes_max, module_functions_max, module_types_max, module_segments_max, module_segment_bytes_max,
+        module_names_bytes_max, module_cost_max, function_bytes_max, function_blocks_max, function_branches_max,
+        function_operands_max, function_cost_max
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wasm_engine_abi::Capabilities;
 use wasm_engine_components::{
-    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, RegionId, RegionOwner, Schedule,
+    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, ModuleLimits, OverflowPolicy, RegionId, RegionOwner, Schedule,
     SchedulerSettings, Swap, Tenant, TenantId, TopicId,
 };
 
@@ -164,6 +164,8 @@ pub struct GroupEntry {
     pub overflow: OverflowPolicy,
     /// What bounds its agents.
     pub limits: GroupLimits,
+    /// What bounds the modules that they are made of.
+    pub module_limits: ModuleLimits,
     /// What a fault leads to.
     pub on_fault: FaultPolicy,
     /// When its agents are stepped. Default: in each frame.

@@ -445,6 +445,7 @@ fn group(entry: &GroupEntry, enabled: &[&GroupEntry]) -> Group {
         capabilities: entry.capabilities,
         accepts: entry.accepts.as_deref().map(present),
         limits: entry.limits,
+        module_limits: entry.module_limits,
         on_fault: entry.on_fault,
         schedule: entry.schedule,
         after: present(&entry.after),

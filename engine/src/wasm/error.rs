@@ -54,16 +54,6 @@ pub enum ModuleProblem {
     /// The file has no bytes.
     #[error("the file is empty; build the agent again")]
     Empty,
-    /// The file is larger than a module may be.
-    #[error(
-        "the file has {bytes} bytes, and a module may have {bytes_max}; build it with optimisation and without debug info"
-    )]
-    TooLarge {
-        /// Its size.
-        bytes: u64,
-        /// The limit.
-        bytes_max: u64,
-    },
     /// The file isn't WebAssembly.
     #[error(
         "the file isn't a WebAssembly module (it doesn't start with `\\0asm`); give the .wasm file that the agent's build made"
@@ -123,6 +113,37 @@ pub enum ModuleProblem {
         /// Of what.
         what: &'static str,
         /// How many.
+        found: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// It has more of something than its groups allow.
+    #[error(
+        "it has {found} {what}, and its groups allow {max} (`limits.{key}`); build it with optimisation and without debug info, or raise the limit of each group that uses it"
+    )]
+    OverLimit {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u64,
+        /// The limit.
+        max: u64,
+        /// The limit's key.
+        key: &'static str,
+    },
+    /// A function has more of something than its module's groups allow.
+    #[error(
+        "its function {function}{} has {found} {}, and its groups allow {max} (`limits.{}`); split the function, or raise the limit of each group that uses the module",
+        named(name.as_deref()), limit.what(), limit.key()
+    )]
+    FunctionOverLimit {
+        /// Number of the function.
+        function: u32,
+        /// Its name, where the module says it.
+        name: Option<String>,
+        /// Of what.
+        limit: FunctionLimit,
+        /// How many, as far as was counted.
         found: u64,
         /// The limit.
         max: u64,
@@ -198,11 +219,14 @@ pub enum ModuleProblem {
     },
     /// It needs more memory than a group allows.
     #[error(
-        "it starts with {bytes} bytes of memory, and group `{group}` allows {bytes_max} (`limits.memory_bytes_max`); raise the limit, or link the agent with a smaller stack (`-z stack-size=`)"
+        "it starts with {bytes} bytes of memory{}, and group `{group}` allows {bytes_max} (`limits.memory_bytes_max`); raise the limit, or link the agent with a smaller stack (`-z stack-size=`)",
+        beside(*beside_bytes)
     )]
     Memory {
         /// What it starts with.
         bytes: u64,
+        /// What its tables, functions and globals take beside it, as far as that counts.
+        beside_bytes: u64,
         /// The group.
         group: String,
         /// What the group allows.
@@ -260,3 +284,55 @@ pub enum ModuleProblem {
         reason: String,
     },
 }
+
+/// What is bounded of one function: see `ModuleLimits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionLimit {
+    /// The size of its code.
+    Bytes,
+    /// Its blocks, loops and conditions.
+    Blocks,
+    /// The targets of its branches.
+    Branches,
+    /// What its calls and branches take along.
+    Operands,
+    /// Its estimated compilation.
+    Cost,
+}
+
+impl FunctionLimit {
+    /// What is counted.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes of code",
+            Self::Blocks => "blocks, loops and conditions",
+            Self::Branches => "targets of branches",
+            Self::Operands => "parameters and results of its calls and branches, together",
+            Self::Cost => "microseconds of estimated compilation",
+        }
+    }
+
+    /// The limit's key.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Bytes => "function_bytes_max",
+            Self::Blocks => "function_blocks_max",
+            Self::Branches => "function_branches_max",
+            Self::Operands => "function_operands_max",
+            Self::Cost => "function_cost_max",
+        }
+    }
+}
+
+/// The name of a function, as a message has it.
+fn named(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" (`{}`)", shown(name).at_most(FUNCTION_NAME_CHARS_MAX)))
+}
+
+/// What is counted beside the memory, as a message has it.
+fn beside(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(" and {bytes} of tables, functions and globals") }
+}
+
+/// Most characters of a function's name in a message.
+const FUNCTION_NAME_CHARS_MAX: usize = 100;

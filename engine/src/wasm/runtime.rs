@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use wasm_engine_abi::{MessageHeader, padded};
-use wasm_engine_components::{Group, GroupId, Region, limits::WASM_PAGE_BYTES};
+use wasm_engine_components::limits::{INSTANCE_BYTES_FREE, WASM_PAGE_BYTES};
+use wasm_engine_components::{Group, GroupId, ModuleLimits, Region};
 use wasm_engine_systems::outbox::OutboxRules;
 use wasm_engine_systems::ports::{AgentRuntime, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults};
 use wasmtime::{Engine, Linker, Module};
@@ -172,8 +173,9 @@ fn load(
     let spare = |module: usize| {
         swaps.iter().any(|swap| swap.module == module) && groups.iter().all(|group| group.module != module)
     };
-    let prepared = each(modules, |source| {
-        let facts = validate(&source.bytes)?;
+    let bounded: Vec<_> = modules.iter().zip(module_limits(modules.len(), groups, swaps)).collect();
+    let prepared = each(&bounded, |(source, limits)| {
+        let facts = validate(&source.bytes, limits)?;
         Ok(Prepared { facts, instrumented: instrument(&source.bytes)? })
     });
     first_problem(&prepared, spare).map_err(blame)?;
@@ -213,6 +215,21 @@ fn load(
         copied: None,
         spare: SpareBlocks::default(),
     })
+}
+
+/// What bounds each module: the least of what the groups say that begin with it, or may get it.
+fn module_limits(modules: usize, groups: &[GroupProgram<'_>], swaps: &[ModuleSwap]) -> Vec<ModuleLimits> {
+    let mut all: Vec<Option<ModuleLimits>> = vec![None; modules];
+    for GroupProgram { group, module, .. } in groups {
+        let swapped = swaps.iter().filter(|swap| swap.group == group.id).map(|swap| swap.module);
+        for at in swapped.chain([*module]) {
+            if let Some(limits) = all.get_mut(at) {
+                let own = group.module_limits;
+                *limits = Some(limits.map_or(own, |limits| limits.least(own)));
+            }
+        }
+    }
+    all.into_iter().map(Option::unwrap_or_default).collect()
 }
 
 /// What a person should know of a cache that was asked for.
@@ -335,10 +352,14 @@ fn plan_group(group: &Group, facts: &ModuleFacts) -> Result<SlotPlan, ModuleProb
             });
         }
     }
-    let allowed = (group.limits.memory_bytes_max / WASM_PAGE_BYTES).min(MEMORY_PAGES_MAX);
+    // Each instance has tables of its own, outside its memory.
+    let beside_bytes = facts.instance_bytes.saturating_sub(INSTANCE_BYTES_FREE);
+    let left = group.limits.memory_bytes_max.saturating_sub(beside_bytes);
+    let allowed = (left / WASM_PAGE_BYTES).min(MEMORY_PAGES_MAX);
     if facts.memory_pages_min > allowed {
         return Err(ModuleProblem::Memory {
             bytes: facts.memory_pages_min * WASM_PAGE_BYTES,
+            beside_bytes,
             group: group.name.clone(),
             bytes_max: group.limits.memory_bytes_max,
         });

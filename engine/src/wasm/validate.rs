@@ -3,25 +3,20 @@
 //! A module that passes can keep state in its memory and its mutable globals only, asks for nothing but the engine's imports,
 //! and has frames of bounded size. [`super::runtime`] calls it for each module.
 
-use wasm_engine_components::limits::{FUNCTION_SLOTS_MAX, MODULE_BYTES_MAX};
+use wasm_engine_components::ModuleLimits;
+use wasm_engine_components::limits::{FUNCTION_SLOTS_MAX, GLOBALS_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use wasmparser::{
-    BinaryReaderError, DataKind, Element, ElementKind, FuncValidatorAllocations, Operator, Parser, Payload, ValType,
-    ValidPayload, Validator, WasmFeatures,
+    BinaryReaderError, DataKind, Element, ElementItems, ElementKind, FuncValidatorAllocations, KnownCustom, Operator,
+    Parser, Payload, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
 };
 
 use super::{
-    error::ModuleProblem,
+    effort::{Arity, FunctionEffort, SEGMENT_NS, Signatures},
+    error::{FunctionLimit, ModuleProblem},
     imports::IMPORTS,
     instrument::RESERVED_PREFIX,
     interface::{check_exports, check_import_type, known_import},
 };
-
-/// Most elements that a module's tables may have together. A table isn't in the arena, and each instance has its own.
-const TABLE_ELEMENTS_MAX: u64 = 65_536;
-/// Most tables of a module.
-const TABLES_MAX: u64 = 16;
-/// Most globals of a module. Each instance has its own.
-const GLOBALS_MAX: u64 = 1_000;
 
 /// What agents may use. Everything here is deterministic, given canonical NaNs.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
@@ -49,82 +44,238 @@ pub(super) struct ModuleFacts {
     pub has_shutdown: bool,
     /// The address of its exchange block.
     pub exchange: u32,
+    /// Bytes of its tables, its functions and its globals in each instance, outside the memory.
+    pub instance_bytes: u64,
 }
 
-/// Checks a module's bytes.
-pub(super) fn validate(bytes: &[u8]) -> Result<ModuleFacts, ModuleProblem> {
-    check_kind(bytes)?;
-    let mut validator = Validator::new_with_features(FEATURES);
-    let mut allocations = FuncValidatorAllocations::default();
-    let mut parser = Parser::new(0);
-    parser.set_features(FEATURES);
-    let mut facts = ModuleFacts::default();
-    let mut globals = GlobalValues::default();
-    let mut exports = Vec::new();
-    let mut vectors = false;
-    for payload in parser.parse_all(bytes) {
-        let payload = payload.map_err(invalid)?;
-        match validator.payload(&payload).map_err(invalid)? {
-            ValidPayload::Func(function, body) => {
-                let (index, mut function) = (function.index, function.into_validator(allocations));
-                check_function(index, &mut function, &body, vectors)?;
-                allocations = function.into_allocations();
-            }
-            ValidPayload::End(types) => check_exports(&exports, &types, &globals, &mut facts)?,
-            ValidPayload::Ok | ValidPayload::Parser(_) => {}
+/// Checks a module's bytes. `limits` are those of the groups that use it.
+pub(super) fn validate(bytes: &[u8], limits: &ModuleLimits) -> Result<ModuleFacts, ModuleProblem> {
+    check_kind(bytes, limits)?;
+    Reader::new(limits).read(bytes).map_err(|problem| with_name(problem, bytes))
+}
+
+/// Reads a module, and keeps what later parts ask of earlier ones.
+struct Reader<'a> {
+    limits: &'a ModuleLimits,
+    facts: ModuleFacts,
+    globals: GlobalValues,
+    exports: Vec<wasmparser::Export<'a>>,
+    vectors: bool,
+    signatures: Signatures,
+    /// Of all names of imports and exports.
+    name_bytes: u64,
+    segments: u64,
+    segment_bytes: u64,
+    /// What compiling what was read so far takes.
+    nanoseconds: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn new(limits: &'a ModuleLimits) -> Self {
+        Self {
+            limits,
+            facts: ModuleFacts::default(),
+            globals: GlobalValues::default(),
+            exports: Vec::new(),
+            vectors: false,
+            signatures: Signatures::default(),
+            name_bytes: 0,
+            segments: 0,
+            segment_bytes: 0,
+            nanoseconds: 0,
         }
+    }
+
+    fn read(mut self, bytes: &'a [u8]) -> Result<ModuleFacts, ModuleProblem> {
+        let mut validator = Validator::new_with_features(FEATURES);
+        let mut allocations = FuncValidatorAllocations::default();
+        let mut parser = Parser::new(0);
+        parser.set_features(FEATURES);
+        for payload in parser.parse_all(bytes) {
+            let payload = payload.map_err(invalid)?;
+            self.count(&payload)?;
+            match validator.payload(&payload).map_err(invalid)? {
+                ValidPayload::Func(function, body) => {
+                    let (index, mut function) = (function.index, function.into_validator(allocations));
+                    let effort = FunctionEffort::new(&self.signatures, self.limits, index, body.range().len())?;
+                    self.nanoseconds += check_function(index, &mut function, &body, self.vectors, effort)?;
+                    self.check_cost()?;
+                    allocations = function.into_allocations();
+                }
+                ValidPayload::End(types) => check_exports(&self.exports, &types, &self.globals, &mut self.facts)?,
+                ValidPayload::Ok | ValidPayload::Parser(_) => {}
+            }
+            self.section(payload, &validator)?;
+        }
+        self.facts.instance_bytes += 16 * self.globals.0.len() as u64;
+        Ok(self.facts)
+    }
+
+    /// Looks at the numbers that a section begins with, before anything is kept of it.
+    fn count(&mut self, payload: &Payload<'_>) -> Result<(), ModuleProblem> {
+        let limits = self.limits;
         match payload {
-            Payload::TypeSection(section) => vectors = returns_vectors(section)?,
+            Payload::TypeSection(section) => {
+                over("types", section.count().into(), limits.module_types_max, "module_types_max")
+            }
+            Payload::FunctionSection(section) => {
+                let functions = self.signatures.functions.len() as u64 + u64::from(section.count());
+                over("functions", functions, limits.module_functions_max, "module_functions_max")
+            }
+            Payload::DataSection(section) => self.count_segments(section.count()),
+            Payload::ElementSection(section) => self.count_segments(section.count()),
+            Payload::TableSection(section) => at_most("tables", u64::from(section.count()), TABLES_MAX),
+            Payload::GlobalSection(section) => at_most("globals", u64::from(section.count()), GLOBALS_MAX),
+            _ => Ok(()),
+        }
+    }
+
+    fn count_segments(&mut self, more: u32) -> Result<(), ModuleProblem> {
+        self.segments += u64::from(more);
+        self.nanoseconds += u64::from(more) * SEGMENT_NS;
+        over("segments", self.segments, self.limits.module_segments_max, "module_segments_max")?;
+        self.check_cost()
+    }
+
+    fn count_bytes(&mut self, more: u64) -> Result<(), ModuleProblem> {
+        self.segment_bytes += more;
+        over("bytes of segments", self.segment_bytes, self.limits.module_segment_bytes_max, "module_segment_bytes_max")
+    }
+
+    fn count_name(&mut self, name: &str) -> Result<(), ModuleProblem> {
+        self.name_bytes += name.len() as u64;
+        let what = "bytes of names of imports and exports";
+        over(what, self.name_bytes, self.limits.module_names_bytes_max, "module_names_bytes_max")
+    }
+
+    fn check_cost(&self) -> Result<(), ModuleProblem> {
+        over(FunctionLimit::Cost.what(), self.nanoseconds / 1_000, self.limits.module_cost_max, "module_cost_max")
+    }
+
+    fn section(&mut self, payload: Payload<'a>, validator: &Validator) -> Result<(), ModuleProblem> {
+        match payload {
+            Payload::TypeSection(section) => {
+                self.vectors = returns_vectors(section.clone())?;
+                self.signatures.types = arities(section)?;
+            }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let import = import.map_err(invalid)?;
+                    self.count_name(import.module)?;
+                    self.count_name(import.name)?;
                     let at = known_import(import.module, import.name)?;
-                    check_import_type(at, import.ty, &validator)?;
-                    facts.imports[at] = true;
+                    check_import_type(at, import.ty, validator)?;
+                    if let TypeRef::Func(ty) = import.ty {
+                        self.signatures.functions.push(ty);
+                    }
+                    self.facts.imports[at] = true;
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    self.signatures.functions.push(ty.map_err(invalid)?);
                 }
             }
             Payload::TableSection(section) => {
-                at_most("tables", u64::from(section.count()), TABLES_MAX)?;
                 let mut elements = 0_u64;
                 for table in section {
                     elements = elements.saturating_add(table.map_err(invalid)?.ty.initial);
                 }
                 at_most("table elements", elements, TABLE_ELEMENTS_MAX)?;
+                self.facts.instance_bytes += TABLE_ELEMENT_BYTES * elements;
             }
-            Payload::GlobalSection(section) => {
-                at_most("globals", u64::from(section.count()), GLOBALS_MAX)?;
-                globals.read(section)?;
-            }
-            Payload::ElementSection(section) => check_elements(section)?,
+            Payload::GlobalSection(section) => self.globals.read(section)?,
+            Payload::ElementSection(section) => self.elements(section)?,
             Payload::DataSection(section) => {
                 for (index, data) in (0_u32..).zip(section) {
-                    if matches!(data.map_err(invalid)?.kind, DataKind::Passive) {
+                    let data = data.map_err(invalid)?;
+                    if matches!(data.kind, DataKind::Passive) {
                         return Err(ModuleProblem::PassiveSegment { what: "data", index });
                     }
+                    self.count_bytes(data.data.len() as u64)?;
                 }
             }
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export.map_err(invalid)?;
+                    self.count_name(export.name)?;
                     if export.name.starts_with(RESERVED_PREFIX) {
                         return Err(ModuleProblem::ReservedExport { export: export.name.to_owned() });
                     }
-                    exports.push(export);
+                    self.facts.instance_bytes += FUNCTION_REFERENCE_BYTES;
+                    self.exports.push(export);
                 }
             }
             _ => {}
         }
+        Ok(())
     }
-    Ok(facts)
+
+    fn elements(&mut self, section: wasmparser::ElementSectionReader<'_>) -> Result<(), ModuleProblem> {
+        for (index, element) in (0_u32..).zip(section) {
+            let Element { kind, items, .. } = element.map_err(invalid)?;
+            if matches!(kind, ElementKind::Passive) {
+                return Err(ModuleProblem::PassiveSegment { what: "element", index });
+            }
+            let count = match items {
+                ElementItems::Functions(functions) => functions.count(),
+                ElementItems::Expressions(_, expressions) => expressions.count(),
+            };
+            self.count_bytes(u64::from(count) * TABLE_ELEMENT_BYTES)?;
+        }
+        // Each function that a table may hold has one reference in each instance, however often it stands there.
+        let functions = (self.segment_bytes / TABLE_ELEMENT_BYTES).min(self.signatures.functions.len() as u64);
+        self.facts.instance_bytes += FUNCTION_REFERENCE_BYTES * functions;
+        Ok(())
+    }
 }
 
-fn check_kind(bytes: &[u8]) -> Result<(), ModuleProblem> {
-    let length = bytes.len() as u64;
+/// Bytes of an element of a table, in each instance.
+const TABLE_ELEMENT_BYTES: u64 = 8;
+/// Bytes of what an instance holds of a function that a table or an export refers to.
+const FUNCTION_REFERENCE_BYTES: u64 = 32;
+
+/// How many values each type takes and gives.
+fn arities(section: wasmparser::TypeSectionReader<'_>) -> Result<Vec<Arity>, ModuleProblem> {
+    let arity = |ty: Result<wasmparser::FuncType, BinaryReaderError>| {
+        let ty = ty.map_err(invalid)?;
+        Ok(Arity { params: ty.params().len() as u32, results: ty.results().len() as u32 })
+    };
+    section.into_iter_err_on_gc_types().map(arity).collect()
+}
+
+/// Says what a function is named, where a problem is about one, and the module names it.
+fn with_name(problem: ModuleProblem, bytes: &[u8]) -> ModuleProblem {
+    match problem {
+        ModuleProblem::FunctionOverLimit { function, limit, found, max, .. } => {
+            let name = function_name(bytes, function);
+            ModuleProblem::FunctionOverLimit { function, name, limit, found, max }
+        }
+        other => other,
+    }
+}
+
+/// The name of a function in the module's name section.
+fn function_name(bytes: &[u8], function: u32) -> Option<String> {
+    let payloads = Parser::new(0).parse_all(bytes).map_while(Result::ok);
+    let mut sections = payloads.filter_map(|payload| match payload {
+        Payload::CustomSection(section) => match section.as_known() {
+            KnownCustom::Name(names) => Some(names),
+            _ => None,
+        },
+        _ => None,
+    });
+    let names = sections.next()?.map_while(Result::ok).find_map(|names| match names {
+        wasmparser::Name::Function(names) => Some(names),
+        _ => None,
+    })?;
+    let mut names = names.into_iter().map_while(Result::ok);
+    names.find(|naming| naming.index == function).map(|naming| naming.name.to_owned())
+}
+
+fn check_kind(bytes: &[u8], limits: &ModuleLimits) -> Result<(), ModuleProblem> {
     if bytes.is_empty() {
         return Err(ModuleProblem::Empty);
-    }
-    if length > MODULE_BYTES_MAX {
-        return Err(ModuleProblem::TooLarge { bytes: length, bytes_max: MODULE_BYTES_MAX });
     }
     if !bytes.starts_with(&b"\0asm"[..bytes.len().min(4)]) {
         return Err(ModuleProblem::NotWasm);
@@ -132,7 +283,12 @@ fn check_kind(bytes: &[u8]) -> Result<(), ModuleProblem> {
     if Parser::is_component(bytes) {
         return Err(ModuleProblem::Component);
     }
-    Ok(())
+    over("bytes", bytes.len() as u64, limits.module_bytes_max, "module_bytes_max")
+}
+
+/// Refuses what is more than a limit that a scenario may set.
+const fn over(what: &'static str, found: u64, max: u64, key: &'static str) -> Result<(), ModuleProblem> {
+    if found > max { Err(ModuleProblem::OverLimit { what, found, max, key }) } else { Ok(()) }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
@@ -173,16 +329,6 @@ impl GlobalValues {
     }
 }
 
-fn check_elements(section: wasmparser::ElementSectionReader<'_>) -> Result<(), ModuleProblem> {
-    for (index, element) in (0_u32..).zip(section) {
-        let Element { kind, .. } = element.map_err(invalid)?;
-        if matches!(kind, ElementKind::Passive) {
-            return Err(ModuleProblem::PassiveSegment { what: "element", index });
-        }
-    }
-    Ok(())
-}
-
 /// Whether a call or a block may leave vectors below the top of the operand stack. Other vectors pass through the top.
 fn returns_vectors(section: wasmparser::TypeSectionReader<'_>) -> Result<bool, ModuleProblem> {
     for ty in section.into_iter_err_on_gc_types() {
@@ -194,13 +340,14 @@ fn returns_vectors(section: wasmparser::TypeSectionReader<'_>) -> Result<bool, M
 }
 
 /// Validates a function, and refuses what agents may not use: instructions that change state which a snapshot can't hold, and
-/// frames so large that the call depth wouldn't bound the native stack.
+/// frames so large that the call depth wouldn't bound the native stack. Returns what compiling it takes, in nanoseconds.
 fn check_function<T: wasmparser::WasmModuleResources>(
     index: u32,
     validator: &mut wasmparser::FuncValidator<T>,
     body: &wasmparser::FunctionBody<'_>,
     mut vectors: bool,
-) -> Result<(), ModuleProblem> {
+    mut effort: FunctionEffort<'_>,
+) -> Result<u64, ModuleProblem> {
     let mut reader = body.get_binary_reader();
     validator.read_locals(&mut reader).map_err(invalid)?;
     // The number is bounded by the validator, to 50,000.
@@ -217,7 +364,9 @@ fn check_function<T: wasmparser::WasmModuleResources>(
         if let Some(instruction) = refused(&operator) {
             return Err(ModuleProblem::Instruction { instruction: instruction.to_owned(), offset: offset as u64 });
         }
+        let reachable = validator.get_control_frame(0).is_some_and(|frame| !frame.unreachable);
         validator.op(offset, &operator).map_err(invalid)?;
+        effort.operator(&operator, reachable)?;
         height_max = height_max.max(validator.operand_stack_height());
         vectors = vectors || matches!(validator.get_operand_type(0), Some(Some(ValType::V128)));
     }
@@ -227,7 +376,7 @@ fn check_function<T: wasmparser::WasmModuleResources>(
     if slots > u64::from(FUNCTION_SLOTS_MAX) {
         return Err(ModuleProblem::TooManyLocals { function: index, slots, slots_max: FUNCTION_SLOTS_MAX });
     }
-    Ok(())
+    effort.finish(slots)
 }
 
 const fn refused(operator: &Operator<'_>) -> Option<&'static str> {

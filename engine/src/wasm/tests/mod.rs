@@ -1,6 +1,7 @@
 //! Tests of the sandbox: modules are written as text, groups as tables, and each test drives the port itself.
 #![allow(clippy::unwrap_used, reason = "a test ends at what it doesn't expect")]
 
+mod bombs;
 mod calls;
 mod capture;
 mod depth;

@@ -1,0 +1,348 @@
+//! What a function costs to compile, before it is compiled. A few kilobytes of code can take minutes and gigabytes, so [`super::validate`]
+//! counts while it reads, and refuses what is over a limit.
+//!
+//! The estimate is in microseconds of one core. Its weights were measured with wasmtime 48 (decision 16); what costs more than in proportion to
+//! a function's length is
+//!
+//! - values that meet: a local that is written inside nested blocks or loops is a value of its own at the end of each of them, and the
+//!   register allocator merges those with one another;
+//! - branches to one label: each brings all values that meet there;
+//! - loops: each checks the fuel, in a block of its own;
+//! - values that live across many blocks, where each access that may trap ends one.
+
+use wasm_engine_components::ModuleLimits;
+use wasm_engine_components::limits::FUNCTION_SLOTS_MAX;
+use wasmparser::{BlockType, Operator};
+
+use super::error::{FunctionLimit, ModuleProblem};
+
+/// Nanoseconds of a microsecond.
+const MICROSECOND: u64 = 1_000;
+/// What each function takes, whatever is in it.
+const FUNCTION_NS: u64 = 100_000;
+/// A parameter or result of a function: it is moved where the function begins or ends, and by the code that enters it from outside.
+const SIGNATURE_VALUE_NS: u64 = 50_000;
+/// A value that a call or a branch takes along.
+const OPERAND_NS: u64 = 7_000;
+/// A loop around a loop.
+const LOOP_AROUND_NS: u64 = 3_200;
+/// A segment: code of the module's start places it.
+pub(super) const SEGMENT_NS: u64 = 150_000;
+
+/// What a type takes and gives.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Arity {
+    pub params: u32,
+    pub results: u32,
+}
+
+impl Arity {
+    const fn values(self) -> u64 {
+        self.params as u64 + self.results as u64
+    }
+}
+
+/// What the module says before its code.
+#[derive(Default)]
+pub(super) struct Signatures {
+    /// Of each type.
+    pub types: Vec<Arity>,
+    /// The type of each function, those that are imported first.
+    pub functions: Vec<u32>,
+}
+
+impl Signatures {
+    fn of_type(&self, index: u32) -> Arity {
+        self.types.get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn of_function(&self, index: u32) -> Arity {
+        self.functions.get(index as usize).map_or_else(Arity::default, |&ty| self.of_type(ty))
+    }
+
+    fn of_block(&self, ty: BlockType) -> Arity {
+        match ty {
+            BlockType::Empty => Arity::default(),
+            BlockType::Type(_) => Arity { params: 0, results: 1 },
+            BlockType::FuncType(index) => self.of_type(index),
+        }
+    }
+}
+
+const WORDS: usize = (FUNCTION_SLOTS_MAX as usize).div_ceil(64);
+
+/// Locals of a function. Those beyond the limit of slots, with which it is refused anyway, aren't told apart.
+#[derive(Clone, Copy, Default)]
+struct Locals([u64; WORDS]);
+
+impl Locals {
+    const fn add(&mut self, local: u32) {
+        let at = local as usize % (WORDS * 64);
+        self.0[at / 64] |= 1 << (at % 64);
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+}
+
+/// A block that is open.
+struct Frame {
+    kind: FrameKind,
+    arity: Arity,
+    /// Branches to its label.
+    branches: u64,
+    /// Locals that are written in it, but not in a block inside at whose label values met.
+    written: Locals,
+    /// Locals that are written in such a block.
+    met: Locals,
+    /// Whether there is such a block.
+    meets: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FrameKind {
+    Block,
+    Loop,
+    If,
+    Else,
+}
+
+impl Frame {
+    fn new(kind: FrameKind, arity: Arity) -> Self {
+        // The path around an `if` without `else`.
+        let branches = u64::from(kind == FrameKind::If);
+        Self { kind, arity, branches, written: Locals::default(), met: Locals::default(), meets: false }
+    }
+
+    /// How many values a branch to its label takes along.
+    const fn label_values(&self) -> u64 {
+        match self.kind {
+            FrameKind::Loop => self.arity.params as u64,
+            _ => self.arity.results as u64,
+        }
+    }
+}
+
+/// Counts one function.
+pub(super) struct FunctionEffort<'a> {
+    signatures: &'a Signatures,
+    limits: &'a ModuleLimits,
+    function: u32,
+    frames: Vec<Frame>,
+    nanoseconds: u64,
+    blocks: u64,
+    branches: u64,
+    operands: u64,
+    loops: u64,
+    /// Loops that are open.
+    loop_depth: u64,
+    traps: u64,
+    calls: u64,
+    /// Values that meet where values met inside.
+    meetings: u64,
+}
+
+impl<'a> FunctionEffort<'a> {
+    /// Begins with a function's signature and the size of its body.
+    pub(super) fn new(
+        signatures: &'a Signatures,
+        limits: &'a ModuleLimits,
+        function: u32,
+        body_bytes: usize,
+    ) -> Result<Self, ModuleProblem> {
+        let arity = signatures.of_function(function);
+        let own = Self {
+            signatures,
+            limits,
+            function,
+            frames: vec![Frame::new(FrameKind::Block, arity)],
+            nanoseconds: FUNCTION_NS + arity.values() * SIGNATURE_VALUE_NS,
+            blocks: 0,
+            branches: 0,
+            operands: 0,
+            loops: 0,
+            loop_depth: 0,
+            traps: 0,
+            calls: 0,
+            meetings: 0,
+        };
+        own.at_most(FunctionLimit::Bytes, body_bytes as u64, limits.function_bytes_max)?;
+        Ok(own)
+    }
+
+    /// Counts an instruction. `reachable` says whether it can be reached.
+    pub(super) fn operator(&mut self, operator: &Operator<'_>, reachable: bool) -> Result<(), ModuleProblem> {
+        self.nanoseconds += weight(operator);
+        self.traps += traps(operator);
+        match *operator {
+            Operator::Block { blockty } => self.open(FrameKind::Block, blockty),
+            Operator::Loop { blockty } => {
+                self.loops += 1;
+                self.loop_depth += 1;
+                self.nanoseconds += self.loop_depth * LOOP_AROUND_NS;
+                self.open(FrameKind::Loop, blockty);
+            }
+            Operator::If { blockty } => self.open(FrameKind::If, blockty),
+            Operator::Else => {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.kind = FrameKind::Else;
+                    frame.branches = (frame.branches - 1) + u64::from(reachable);
+                }
+            }
+            Operator::End => self.close(reachable),
+            Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.written.add(local_index);
+                }
+            }
+            Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => self.branch(relative_depth),
+            Operator::BrTable { ref targets } => {
+                self.branches += u64::from(targets.len());
+                let mut depths: Vec<u32> = targets.targets().flatten().chain([targets.default()]).collect();
+                depths.sort_unstable();
+                depths.dedup();
+                depths.into_iter().for_each(|depth| self.branch(depth));
+            }
+            Operator::Return => self.branch((self.frames.len() as u32).saturating_sub(1)),
+            Operator::Call { function_index } => self.call(self.signatures.of_function(function_index)),
+            Operator::CallIndirect { type_index, .. } => self.call(self.signatures.of_type(type_index)),
+            _ => {}
+        }
+        let limits = self.limits;
+        self.at_most(FunctionLimit::Blocks, self.blocks, limits.function_blocks_max)?;
+        self.at_most(FunctionLimit::Branches, self.branches, limits.function_branches_max)?;
+        self.at_most(FunctionLimit::Operands, self.operands, limits.function_operands_max)?;
+        self.at_most(FunctionLimit::Cost, self.nanoseconds / MICROSECOND, limits.function_cost_max)
+    }
+
+    /// What the function costs, in nanoseconds. `slots` are its locals and operands.
+    pub(super) fn finish(&self, slots: u64) -> Result<u64, ModuleProblem> {
+        let square = |number: u64, nanoseconds: u64| number.saturating_mul(number).saturating_mul(nanoseconds);
+        let borders = 2 * self.blocks + self.traps + self.calls;
+        let sum = self
+            .nanoseconds
+            .saturating_add(borders.saturating_mul(slots).saturating_mul(200))
+            .saturating_add(square(self.loops, 140))
+            .saturating_add(square(self.meetings, 4))
+            .saturating_add(square(self.traps, 2));
+        self.at_most(FunctionLimit::Cost, sum / MICROSECOND, self.limits.function_cost_max)?;
+        Ok(sum)
+    }
+
+    fn open(&mut self, kind: FrameKind, ty: BlockType) {
+        self.blocks += 1;
+        self.frames.push(Frame::new(kind, self.signatures.of_block(ty)));
+    }
+
+    /// Closes a block: the values of all paths to its label meet.
+    fn close(&mut self, reachable: bool) {
+        let Some(frame) = self.frames.pop() else { return };
+        self.loop_depth -= u64::from(frame.kind == FrameKind::Loop);
+        // A loop's label is its start, which is reached from before it.
+        let paths = frame.branches + u64::from(reachable || frame.kind == FrameKind::Loop);
+        let meets = paths > 1 && (frame.kind != FrameKind::Loop || frame.branches > 0);
+        let mut all = frame.written;
+        all.join(&frame.met);
+        if meets {
+            // The fuel is a value, too.
+            let values = all.count() + 1 + frame.label_values();
+            self.meetings += frame.met.count() + u64::from(frame.meets);
+            let merged = values.saturating_mul(paths).saturating_mul(paths).saturating_mul(8);
+            self.nanoseconds = self.nanoseconds.saturating_add(merged).saturating_add(2_000 * values);
+        }
+        let Some(outer) = self.frames.last_mut() else { return };
+        outer.meets |= meets || frame.meets;
+        if meets {
+            outer.met.join(&all);
+        } else {
+            outer.written.join(&frame.written);
+            outer.met.join(&frame.met);
+        }
+    }
+
+    fn branch(&mut self, depth: u32) {
+        self.branches += 1;
+        let Some(at) = self.frames.len().checked_sub(1 + depth as usize) else { return };
+        let frame = &mut self.frames[at];
+        frame.branches += 1;
+        let values = frame.label_values();
+        self.take_along(values);
+    }
+
+    fn call(&mut self, arity: Arity) {
+        self.calls += 1;
+        self.take_along(arity.values());
+    }
+
+    const fn take_along(&mut self, values: u64) {
+        self.operands += values;
+        self.nanoseconds += values * OPERAND_NS;
+    }
+
+    fn at_most(&self, limit: FunctionLimit, found: u64, max: u64) -> Result<(), ModuleProblem> {
+        if found <= max {
+            return Ok(());
+        }
+        Err(ModuleProblem::FunctionOverLimit { function: self.function, name: None, limit, found, max })
+    }
+}
+
+/// What an instruction takes by itself, in nanoseconds.
+fn weight(operator: &Operator<'_>) -> u64 {
+    match operator {
+        Operator::CallIndirect { .. } => 150_000,
+        Operator::MemoryCopy { .. } | Operator::MemoryFill { .. } => 100_000,
+        Operator::Call { .. } | Operator::MemoryGrow { .. } | Operator::MemorySize { .. } => 12_000,
+        Operator::If { .. } | Operator::Loop { .. } | Operator::Else | Operator::BrIf { .. } => 25_000,
+        Operator::Block { .. } | Operator::BrTable { .. } | Operator::Br { .. } | Operator::Return => 6_000,
+        Operator::LocalGet { .. } | Operator::LocalSet { .. } | Operator::LocalTee { .. } | Operator::End => 500,
+        _ => traps(operator) * 45_000 + 4_000,
+    }
+}
+
+/// In how many ways an instruction may trap: each is a block and a call of its own.
+fn traps(operator: &Operator<'_>) -> u64 {
+    if accesses_memory(operator) {
+        return 1;
+    }
+    match operator {
+        Operator::I32TruncF32S
+        | Operator::I32TruncF32U
+        | Operator::I32TruncF64S
+        | Operator::I32TruncF64U
+        | Operator::I64TruncF32S
+        | Operator::I64TruncF32U
+        | Operator::I64TruncF64S
+        | Operator::I64TruncF64U => 3,
+        Operator::I32DivS | Operator::I64DivS | Operator::CallIndirect { .. } => 2,
+        Operator::I32DivU
+        | Operator::I64DivU
+        | Operator::I32RemS
+        | Operator::I32RemU
+        | Operator::I64RemS
+        | Operator::I64RemU
+        | Operator::TableGet { .. }
+        | Operator::Unreachable => 1,
+        _ => 0,
+    }
+}
+
+/// Whether an instruction loads or stores.
+fn accesses_memory(operator: &Operator<'_>) -> bool {
+    macro_rules! has_memarg {
+        (@any memarg $($rest:ident)*) => { true };
+        (@any $($rest:ident)*) => { false };
+        ($( @$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
+            match operator {
+                $( Operator::$op $({ $($arg: _),* })? => has_memarg!(@any $($($arg)*)?), )*
+                _ => false,
+            }
+        };
+    }
+    wasmparser::for_each_operator!(has_memarg)
+}
