@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 
 use crate::{
-    Action, AgentFault, AgentId, Digest, FaultCounts, GroupId, GroupTotals, Lanes, ModelNotice, Swap, SwapRecord,
-    TopicId,
+    Action, AgentFault, AgentId, Digest, Excess, FaultCounts, GroupId, GroupTotals, Lanes, ModelNotice, Swap,
+    SwapRecord, TopicId,
 };
 
 /// What enters the world in one frame. There is no other door.
@@ -71,6 +71,8 @@ pub struct FrameRecord {
     pub logs: Vec<LogLine>,
     /// Named outputs, in the order of the agents' ids.
     pub outputs: Vec<NamedOutput>,
+    /// What wasn't kept of log lines and outputs, in the order of the groups: those that wrote more than their budgets have room for.
+    pub excess: Vec<Excess>,
     /// Modules and models that were replaced, or weren't, in the order of the inputs.
     pub swaps: Vec<SwapRecord>,
     /// What is to be told of models, sorted by model and kind, one of each.
@@ -100,8 +102,14 @@ pub struct FrameCounts {
     pub commands_refused: u64,
     /// External events for which there was no recipient. They are among the dropped messages, too.
     pub events_lost: u64,
-    /// Log lines that were beyond what a group may write in a frame.
+    /// Log lines that were beyond what a step, a group or a tenant may write, and aren't kept.
     pub log_lines_dropped: u64,
+    /// What those count for, in bytes.
+    pub log_bytes_dropped: u64,
+    /// Named outputs that were beyond what a step, a group or a tenant may write, and aren't kept.
+    pub outputs_dropped: u64,
+    /// What those count for, in bytes.
+    pub output_bytes_dropped: u64,
     /// Agents that were due and weren't stepped for want of budget.
     pub deferred: u64,
     /// Inference jobs that were dispatched to a model.

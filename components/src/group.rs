@@ -49,7 +49,7 @@ impl Group {
             agents_max: agents,
             capabilities: Capabilities::ALL,
             accepts: None,
-            limits: GroupLimits::DEFAULT,
+            limits: GroupLimits::default_of(agents),
             module_limits: ModuleLimits::DEFAULT,
             on_fault: FaultPolicy::default(),
             schedule: Schedule::default(),

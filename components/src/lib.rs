@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod command;
+pub mod excess;
 pub mod fault;
 pub mod frame;
 pub mod group;
@@ -23,6 +24,7 @@ pub mod topic;
 
 pub use agent::{FaultHistory, Lifecycle};
 pub use command::{Action, Command, Issuer, Order};
+pub use excess::{Excess, RunTable, TableBudget, Unkept, bytes_row_bytes, text_row_bytes};
 pub use fault::{AgentFault, FaultCounts, FaultKind, FaultPolicy};
 pub use frame::{
     EventTarget, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput, OutputValue,

@@ -118,8 +118,13 @@ pub const SUMMARY_OUTPUTS_MAX: usize = 10_000;
 pub const SUMMARY_VALUES_MAX: usize = 4_000_000;
 /// Most bytes of a text or bytes output that a run's summary shows.
 pub const SUMMARY_TEXT_BYTES_MAX: usize = 200;
-/// Most bytes of text that the import `log` keeps of one call.
-pub const LOG_BYTES_PER_STEP_MAX: u32 = 16 << 10;
+/// What a log line or an output counts for besides its text, in bytes: frame, agent, level or name's key, and punctuation of its row.
+pub const TABLE_ROW_BYTES: u32 = 64;
+/// What each agent that a group may have adds to the default of the bytes that the group may write to a table in one frame, where that is more
+/// than the default of a small group: several numbers of each agent in each frame.
+pub const TABLE_BYTES_PER_AGENT: u64 = 1 << 10;
+/// Of a disk, what a run leaves free where nobody says how much its folder may have, in bytes; of a small disk, a tenth.
+pub const DISK_BYTES_FREE: u64 = 1 << 30;
 /// Size of a page of WebAssembly memory, in bytes.
 pub const WASM_PAGE_BYTES: u64 = 64 << 10;
 /// Size of a segment of a run's journal, in bytes, unless one record alone is larger. So a reader looks for what follows a
@@ -192,6 +197,15 @@ pub struct GroupLimits {
     pub deliveries_per_step_max: u64,
     /// Deliveries of what the whole group publishes and broadcasts in one frame.
     pub deliveries_per_frame_max: u64,
+    /// Bytes of the log lines of one step, by outbox and import together, as [`crate::text_row_bytes`] counts them. What doesn't fit
+    /// isn't kept.
+    pub log_bytes_per_step_max: u32,
+    /// Bytes of the named outputs of one step, likewise.
+    pub output_bytes_per_step_max: u32,
+    /// Bytes of the log lines of the whole group in one frame, likewise.
+    pub log_bytes_per_frame_max: u64,
+    /// Bytes of the named outputs of the whole group in one frame, likewise.
+    pub output_bytes_per_frame_max: u64,
 }
 
 impl GroupLimits {
@@ -219,7 +233,24 @@ impl GroupLimits {
         log_lines_per_frame_max: Self::UNBOUNDED,
         deliveries_per_step_max: Self::BY_AGENTS,
         deliveries_per_frame_max: Self::BY_AGENTS,
+        log_bytes_per_step_max: 16 << 10,
+        output_bytes_per_step_max: 64 << 10,
+        log_bytes_per_frame_max: 1 << 20,
+        output_bytes_per_frame_max: 1 << 20,
     };
+
+    /// What holds for a group that may have so many agents, where its scenario says nothing.
+    #[must_use]
+    pub const fn default_of(agents_max: u32) -> Self {
+        let table = agents_max as u64 * TABLE_BYTES_PER_AGENT;
+        let mut limits = Self::DEFAULT;
+        if table > limits.log_bytes_per_frame_max {
+            limits.log_bytes_per_frame_max = table;
+            limits.output_bytes_per_frame_max = table;
+        }
+        limits
+    }
+
     /// The smallest value of each that a scenario may set.
     pub const MIN: Self = Self {
         fuel_per_step_max: 1,
@@ -238,6 +269,10 @@ impl GroupLimits {
         log_lines_per_frame_max: 0,
         deliveries_per_step_max: 0,
         deliveries_per_frame_max: 0,
+        log_bytes_per_step_max: 0,
+        output_bytes_per_step_max: 0,
+        log_bytes_per_frame_max: 0,
+        output_bytes_per_frame_max: 0,
     };
     /// The largest value of each that a scenario may set.
     pub const MAX: Self = Self {
@@ -257,6 +292,10 @@ impl GroupLimits {
         log_lines_per_frame_max: Self::UNBOUNDED,
         deliveries_per_step_max: Self::UNBOUNDED,
         deliveries_per_frame_max: Self::UNBOUNDED,
+        log_bytes_per_step_max: 64 << 20,
+        output_bytes_per_step_max: 64 << 20,
+        log_bytes_per_frame_max: Self::UNBOUNDED,
+        output_bytes_per_frame_max: Self::UNBOUNDED,
     };
 }
 
@@ -389,5 +428,6 @@ impl Default for GroupLimits {
 }
 
 const _: () = assert!(GroupLimits::DEFAULT.payload_bytes_max <= GroupLimits::DEFAULT.mailbox_bytes_max);
+const _: () = assert!(GroupLimits::DEFAULT.log_bytes_per_frame_max == GroupLimits::DEFAULT.output_bytes_per_frame_max);
 const _: () = assert!(GroupLimits::MIN.mailbox_bytes_max as usize == size_of::<MessageHeader>());
 const _: () = assert!(size_of::<FrameContext>() == 64);

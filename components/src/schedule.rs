@@ -99,4 +99,8 @@ pub struct Tenant {
     pub jobs_per_frame_max: u64,
     /// Deliveries in one frame of what its groups publish and broadcast. Default: [`GroupLimits::BY_AGENTS`].
     pub deliveries_per_frame_max: u64,
+    /// Bytes of log lines in one frame.
+    pub log_bytes_per_frame_max: u64,
+    /// Bytes of named outputs in one frame.
+    pub output_bytes_per_frame_max: u64,
 }

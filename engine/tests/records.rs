@@ -82,6 +82,9 @@ fn records() -> [FrameRecord; 2] {
         commands_refused: 0,
         events_lost: 1,
         log_lines_dropped: 0,
+        log_bytes_dropped: 0,
+        outputs_dropped: 0,
+        output_bytes_dropped: 0,
         inference_jobs: 96,
         inference_batches: 2,
     };
@@ -226,7 +229,9 @@ fn what_did_not_happen_is_not_in_the_text() {
     let summary = collector.summary(&scenario(folder.path()), &facts(folder.path()));
     assert_eq!((summary.commands, summary.deferred), (0, 0));
     assert!(
-        summary.json().contains("\"commands\":0,\"commands_refused\":0,\"log_lines_dropped\":0,\"deferred\":0,"),
+        summary
+            .json()
+            .contains("\"commands\":0,\"commands_refused\":0,\"log_lines_dropped\":0,\"log_bytes_dropped\":0,"),
         "{}",
         summary.json()
     );

@@ -328,6 +328,8 @@ fn schedules_orders_supervisors_and_tenants_mean_what_the_reference_says() {
         messages_per_frame_max: messages,
         jobs_per_frame_max: jobs,
         deliveries_per_frame_max: if name == "zoo" { 7 } else { GroupLimits::BY_AGENTS },
+        log_bytes_per_frame_max: none,
+        output_bytes_per_frame_max: none,
     };
     let tenants = [tenant("acme", none, none, [3, 0, 5]), tenant("zoo", 20, 10 << 20, [none; 3])];
     assert_eq!(scenario.tenants, tenants, "in the order of their names");
@@ -353,7 +355,7 @@ fn schedules_orders_supervisors_and_tenants_mean_what_the_reference_says() {
         log_lines_per_frame_max: 3,
         deliveries_per_step_max: 2,
         deliveries_per_frame_max: 0,
-        ..GroupLimits::DEFAULT
+        ..GroupLimits::default_of(4_000_000)
     };
     assert_eq!(pool.limits, limits);
 

@@ -14,7 +14,7 @@ use wasm_engine::problem::thousands;
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine_components::limits::{
     AGEING_FRAMES_MAX, AGENTS_MAX, DELIVERIES_LEAST, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, GROUP_AGENTS_MAX,
-    PERIOD_FRAMES_MAX, PRIORITY_MAX, TENANTS_MAX,
+    PERIOD_FRAMES_MAX, PRIORITY_MAX, TABLE_BYTES_PER_AGENT, TENANTS_MAX,
 };
 use wasm_engine_components::{GroupLimits, ModuleLimits, Schedule, SchedulerMode, SchedulerSettings, Trigger};
 
@@ -168,7 +168,7 @@ fn every_key_is_in_it() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 15 + 2 + 8 + 3 + 19 + 16 + 3 + 4 + 6 + 6 + 5 + 7);
+    assert_eq!(keys, 15 + 2 + 8 + 3 + 19 + 20 + 3 + 4 + 6 + 8 + 5 + 7);
 }
 
 /// The same for the keys of events.
@@ -213,6 +213,9 @@ fn the_limits_are_those_of_the_engine() {
     check!(ModuleLimits: module_names_bytes_max, module_cost_max, function_bytes_max, function_blocks_max, function_branches_max);
     check!(ModuleLimits: function_operands_max, function_cost_max);
     check!(GroupLimits: deliveries_per_step_max, deliveries_per_frame_max);
+    check!(GroupLimits: log_bytes_per_step_max, output_bytes_per_step_max, log_bytes_per_frame_max, output_bytes_per_frame_max);
+    let more = format!("or {} for each agent of `agents_max` where that is more", thousands(TABLE_BYTES_PER_AGENT));
+    assert!(document.contains(&more));
 }
 
 /// The default of limits that are counted in deliveries.
@@ -259,6 +262,8 @@ fn schedules_scheduler_and_tenants_have_the_bounds_and_defaults_of_the_engine() 
     check("## Tenants", "messages_per_frame_max", group.messages_per_frame_max, none, "none");
     check("## Tenants", "jobs_per_frame_max", group.jobs_per_frame_max, none, "none");
     check("## Tenants", "deliveries_per_frame_max", group.deliveries_per_frame_max, none, &by_agents());
+    check("## Tenants", "log_bytes_per_frame_max", group.log_bytes_per_frame_max, none, "none");
+    check("## Tenants", "output_bytes_per_frame_max", group.output_bytes_per_frame_max, none, "none");
     check("### Commands", "count", 1, EVENT_SPAWNS_MAX.into(), "1");
     assert!(document.contains(&format!("at most {} bytes", thousands(EVENT_SPAWN_BYTES_MAX))));
     let tenants = format!("by name: groups that share totals. At most {}. |", thousands(TENANTS_MAX));

@@ -6,7 +6,7 @@ use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{BounceReason, CheckedOutbox, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
 use wasm_engine_components::{
     Action, AgentId, Command, GroupCounters, GroupId, InferenceJob, Issuer, JobData, JobId, Lane, LogLine, ModelId,
-    NamedOutput, Order, OutputValue, Recipient, TenantId, TopicId,
+    NamedOutput, Order, OutputValue, Recipient, RunTable, TenantId, TopicId, text_row_bytes,
 };
 
 use crate::admit::take_one;
@@ -19,6 +19,7 @@ use crate::mailroom::{Mailroom, Outputs};
 use crate::outbox::Desk;
 use crate::ports::{ImportedLine, OtherRecord, OutputChunk};
 use crate::schedule::Scheduler;
+use crate::tables::{TableBudgets, note, row_of};
 
 /// What agents asked for that becomes state later in the frame. Transient.
 #[derive(Resource, Debug, Default)]
@@ -46,8 +47,10 @@ pub fn collect_outputs(
     mut lanes: ResMut<LaneSums>,
     mut scheduler: ResMut<Scheduler>,
     mut commands: ResMut<PendingCommands>,
+    mut tables: ResMut<TableBudgets>,
     mut counters: Query<&mut GroupCounters>,
 ) {
+    tables.open(&directory, &scheduler);
     lanes.outboxes.fill(0);
     lanes.memories.fill(0);
     lanes.logs.fill(0);
@@ -62,6 +65,7 @@ pub fn collect_outputs(
         budgets: Budgets::open(&directory, &scheduler),
         scheduler: &mut scheduler,
         commands: &mut commands,
+        tables: &mut tables,
     };
     let mut fuel = vec![0_u64; directory.groups.len()];
     let mut chunks: Vec<&OutputChunk> = outputs.now.chunks.iter().collect();
@@ -107,21 +111,20 @@ struct Collector<'a> {
     budgets: Budgets,
     scheduler: &'a mut Scheduler,
     commands: &'a mut PendingCommands,
+    tables: &'a mut TableBudgets,
 }
 
 /// What groups and tenants may still ask for in this frame, by position.
 struct Budgets {
     jobs: Vec<u64>,
-    log_lines: Vec<u64>,
     tenant_jobs: Vec<u64>,
 }
 
 impl Budgets {
     fn open(directory: &Directory, scheduler: &Scheduler) -> Self {
-        let limits = || directory.groups.iter().map(|group| &group.limits);
+        let limits = directory.groups.iter().map(|group| &group.limits);
         Self {
-            jobs: limits().map(|limits| limits.jobs_per_frame_max).collect(),
-            log_lines: limits().map(|limits| limits.log_lines_per_frame_max).collect(),
+            jobs: limits.map(|limits| limits.jobs_per_frame_max).collect(),
             tenant_jobs: scheduler.tenants.iter().map(|tenant| tenant.jobs_per_frame_max).collect(),
         }
     }
@@ -129,18 +132,18 @@ impl Budgets {
     fn take_job(&mut self, at: usize, tenant: Option<TenantId>) -> bool {
         take_one(&mut self.jobs[at], tenant.map(|tenant| &mut self.tenant_jobs[tenant.0 as usize]))
     }
-
-    fn take_line(&mut self, at: usize) -> bool {
-        take_one(&mut self.log_lines[at], None)
-    }
 }
 
 impl Collector<'_> {
     /// A chunk, whose agents are of `group`. Gives the number of jobs that they asked for.
     fn collect(&mut self, at: usize, group: &GroupRange, chunk: &OutputChunk) -> u64 {
         self.report.faults.extend_from_slice(&chunk.faults);
+        let (payer, mut excess) = ((at, group.tenant), chunk.excess);
         for line in &chunk.log_lines {
-            self.log(at, || LogLine { agent: line.agent, level: line.level, text: line.text.clone() });
+            let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
+            if self.tables.take(payer, row, &mut excess) {
+                self.report.logs.push(LogLine { agent: line.agent, level: line.level, text: line.text.clone() });
+            }
         }
         for refused in &chunk.refused {
             self.bounce(&refused.header, refused.meant_for, refused.from, refused.reason);
@@ -148,6 +151,9 @@ impl Collector<'_> {
         let (mut jobs, mut jobs_of_agent, mut last) = (0, 0, None);
         for other in &chunk.others {
             let record = record_at(&chunk.other_bytes, other.offset);
+            if row_of(&record).is_some_and(|row| !self.tables.take(payer, row, &mut excess)) {
+                continue;
+            }
             match record.op {
                 Op::Join | Op::Leave => self.change_membership(other, &record),
                 Op::Infer => {
@@ -159,7 +165,7 @@ impl Collector<'_> {
                     let fits = fits && self.budgets.take_job(at, group.tenant);
                     self.infer(other.agent, &record, fits);
                 }
-                Op::Log => self.log(at, || LogLine {
+                Op::Log => self.report.logs.push(LogLine {
                     agent: other.agent,
                     level: record.header.kind,
                     text: String::from_utf8_lossy(record.payload).into_owned(),
@@ -177,6 +183,7 @@ impl Collector<'_> {
                 Op::Send | Op::Publish | Op::Broadcast => unreachable!("the desk keeps messages apart"),
             }
         }
+        note(self.report, &excess);
         jobs
     }
 
@@ -216,14 +223,6 @@ impl Collector<'_> {
         let due_frame = self.desk.frame + u64::from(latency);
         let job = InferenceJob { id, agent, model, correlation: record.header.correlation, due_frame };
         self.intentions.jobs.push((job, data));
-    }
-
-    fn log(&mut self, at: usize, line: impl FnOnce() -> LogLine) {
-        if self.budgets.take_line(at) {
-            self.report.logs.push(line());
-        } else {
-            self.report.counts.log_lines_dropped += 1;
-        }
     }
 
     fn spawn(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>) {

@@ -3,7 +3,7 @@
 use bevy_ecs::resource::Resource;
 use bevy_ecs::schedule::{ScheduleLabel, SystemSet};
 use wasm_engine_components::{
-    AgentFault, FrameCounts, FrameInputs, FrameRecord, LogLine, ModelNotice, NamedOutput, SwapRecord,
+    AgentFault, Excess, FrameCounts, FrameInputs, FrameRecord, LogLine, ModelNotice, NamedOutput, SwapRecord,
 };
 
 /// The schedule that runs once for each frame.
@@ -111,6 +111,8 @@ pub struct FrameReport {
     pub logs: Vec<LogLine>,
     /// Named outputs of this frame.
     pub outputs: Vec<NamedOutput>,
+    /// What wasn't kept of both, in the order of the groups.
+    pub excess: Vec<Excess>,
     /// Swaps of this frame.
     pub swaps: Vec<SwapRecord>,
     /// What is to be told of models.

@@ -29,6 +29,7 @@ pub mod step;
 
 pub mod collect;
 pub mod outbox;
+pub mod tables;
 
 pub mod infer;
 
@@ -93,6 +94,7 @@ fn add_resources(app: &mut App) {
         .init_resource::<command::PendingCommands>()
         .init_resource::<request::Requests>()
         .init_resource::<admit::SendBudgets>()
+        .init_resource::<tables::TableBudgets>()
         .init_resource::<collect::Intentions>()
         .init_resource::<collect::NextJob>()
         .init_resource::<infer::Models>()

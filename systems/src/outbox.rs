@@ -6,12 +6,13 @@ use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
     BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, kind, padded,
 };
-use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
+use wasm_engine_components::{Address, AgentId, Excess, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
 
 use crate::digest::outbox_digest;
 use crate::directory::Directory;
 use crate::ports::{OtherRecord, OutputChunk, Refused, StepRequest};
 use crate::region::check_record;
+use crate::tables::StepTables;
 
 /// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub enum OverLimit {
 /// A fault, and its detail.
 pub type Fault = (FaultKind, u32);
 
-/// What a call left: all of it comes from the guest, but for `log_lines`.
+/// What a call left: all of it comes from the guest, but for `log_lines` and `log_bytes`.
 #[derive(Clone, Copy, Debug)]
 pub struct Outbox<'a> {
     /// The outbox.
@@ -39,6 +40,8 @@ pub struct Outbox<'a> {
     pub records: u32,
     /// How many lines the import `log` wrote in the call.
     pub log_lines: u32,
+    /// What they count for, in bytes.
+    pub log_bytes: u32,
 }
 
 /// What an outbox is held to.
@@ -113,11 +116,14 @@ impl Desk<'_> {
         chunk: &mut OutputChunk,
     ) -> Result<(), Fault> {
         let mut lines = outbox.log_lines;
+        let mut tables = StepTables::open(&rules.limits, outbox.log_bytes);
         for (record, sequence) in OutboxReader::new(outbox.bytes, outbox.records).zip(0_u32..) {
             let record = record.map_err(bad)?;
             self.check(request, &record, rules)?;
             lines += u32::from(record.op == Op::Log);
-            self.put(request, &record, sequence, chunk);
+            if tables.take(&record, &mut chunk.excess) {
+                self.put(request, &record, sequence, chunk);
+            }
         }
         if lines > rules.limits.log_lines_per_step_max {
             return Err((FaultKind::OverLimit, OverLimit::LogLines as u32));
@@ -329,6 +335,7 @@ struct Mark {
     refused: usize,
     others: usize,
     other_bytes: usize,
+    excess: Excess,
 }
 
 impl Mark {
@@ -342,6 +349,7 @@ impl Mark {
             refused: chunk.refused.len(),
             others: chunk.others.len(),
             other_bytes: chunk.other_bytes.len(),
+            excess: chunk.excess,
         }
     }
 
@@ -354,5 +362,6 @@ impl Mark {
         chunk.refused.truncate(self.refused);
         chunk.others.truncate(self.others);
         chunk.other_bytes.truncate(self.other_bytes);
+        chunk.excess = self.excess;
     }
 }

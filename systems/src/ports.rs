@@ -6,8 +6,8 @@ use core::any::Any;
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader};
 use wasm_engine_components::{
-    Address, AgentFault, AgentId, FaultKind, GroupId, ModelId, ModelNotice, ModelNoticeKind, Recipient, Region,
-    RegionState,
+    Address, AgentFault, AgentId, Excess, FaultKind, GroupId, ModelId, ModelNotice, ModelNoticeKind, Recipient, Region,
+    RegionState, Unkept,
 };
 
 use crate::outbox::{Desk, Route};
@@ -279,6 +279,8 @@ pub struct OutputChunk {
     pub memory_sum: u128,
     /// Lines written by the import `log`, in the order of the calls. Those of a faulted call stay.
     pub log_lines: Vec<ImportedLine>,
+    /// Log lines and outputs that were beyond what a step may write.
+    pub excess: Excess,
     /// For the desk.
     pub(crate) route: Route,
 }
@@ -336,6 +338,7 @@ impl OutputChunk {
             outbox_sum: 0,
             memory_sum: 0,
             log_lines: Vec::new(),
+            excess: Excess::of(group),
             route: Route::default(),
         }
     }
@@ -353,6 +356,7 @@ impl OutputChunk {
         (self.sent, self.steps, self.fuel) = (0, 0, 0);
         (self.outbox_sum, self.memory_sum) = (0, 0);
         self.log_lines.clear();
+        self.excess = Excess::of(group);
         // What it says may change from frame to frame, and is about senders of one group.
         self.route = Route::default();
     }
@@ -479,6 +483,8 @@ pub struct SwapResults {
     pub faults: Vec<AgentFault>,
     /// Lines written by the import `log`, in the same order. Those of a faulted call stay.
     pub log_lines: Vec<ImportedLine>,
+    /// Lines that were beyond what a step may write.
+    pub unkept_lines: Unkept,
     /// Fuel of all calls.
     pub fuel: u64,
     /// Sum of [`crate::digest::memory_digest`] over the agents that were called on their new instances; 0 unless it was asked for.
@@ -491,6 +497,7 @@ impl SwapResults {
         self.carried.append(&mut other.carried);
         self.faults.append(&mut other.faults);
         self.log_lines.append(&mut other.log_lines);
+        self.unkept_lines.append(&other.unkept_lines);
         self.fuel = self.fuel.wrapping_add(other.fuel);
         self.memory_sum = self.memory_sum.wrapping_add(other.memory_sum);
     }

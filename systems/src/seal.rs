@@ -151,6 +151,7 @@ pub fn seal_frame(
     record.faults = std::mem::take(&mut report.faults);
     record.logs = std::mem::take(&mut report.logs);
     record.outputs = std::mem::take(&mut report.outputs);
+    record.excess = std::mem::take(&mut report.excess);
     record.swaps = std::mem::take(&mut report.swaps);
     record.model_notices = std::mem::take(&mut report.model_notices);
     sealed.0 = record;

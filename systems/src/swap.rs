@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
-    AgentFault, AgentId, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, ModelId, Swap, SwapOutcome,
-    SwapRecord,
+    AgentFault, AgentId, Excess, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, ModelId, RunTable,
+    Swap, SwapOutcome, SwapRecord, text_row_bytes,
 };
 
 use crate::collect::lines_digest;
@@ -22,6 +22,7 @@ use crate::infer::Models;
 use crate::mailroom::Mailroom;
 use crate::ports::{AgentPort, ImportedLine, SwapBatch, SwapRequest, SwapResults};
 use crate::seal::DigestChain;
+use crate::tables::{TableBudgets, note};
 
 /// A file that a swap puts in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +84,7 @@ pub struct SwapsInHand {
     inputs: u128,
     faults: Vec<AgentFault>,
     lines: Vec<ImportedLine>,
+    excess: Vec<Excess>,
     groups: Vec<GroupSums>,
 }
 
@@ -143,7 +145,7 @@ pub fn take_swaps(
                         let tables = (directory.as_mut(), &mut mailroom.inboxes);
                         settle(tables, clock.frame, position, &requests, &results.carried, &mut agents)
                     };
-                    in_hand.take(position, results);
+                    in_hand.take(position, directory.groups[position].id, results);
                     outcome
                 }
             },
@@ -189,9 +191,10 @@ fn settle(
 }
 
 impl SwapsInHand {
-    fn take(&mut self, position: usize, mut results: SwapResults) {
+    fn take(&mut self, position: usize, group: GroupId, mut results: SwapResults) {
         self.faults.append(&mut results.faults);
         self.lines.append(&mut results.log_lines);
+        self.excess.push(Excess { logs: results.unkept_lines, ..Excess::of(group) });
         self.groups.push(GroupSums { position, fuel: results.fuel, memory_sum: results.memory_sum });
     }
 }
@@ -203,6 +206,7 @@ pub fn commit_swaps(
     mut in_hand: ResMut<SwapsInHand>,
     mut report: ResMut<FrameReport>,
     mut lanes: ResMut<LaneSums>,
+    mut tables: ResMut<TableBudgets>,
     mut histories: Query<&mut FaultHistory>,
     mut counters: Query<&mut GroupCounters>,
 ) {
@@ -210,7 +214,7 @@ pub fn commit_swaps(
     if in_hand.inputs == 0 {
         return;
     }
-    let SwapsInHand { inputs, faults, lines, groups } = std::mem::take(in_hand.as_mut());
+    let SwapsInHand { inputs, faults, mut lines, excess, groups } = std::mem::take(in_hand.as_mut());
     lanes.inputs = lanes.inputs.wrapping_add(inputs);
     for GroupSums { position, fuel, memory_sum } in groups {
         lanes.memories[position] = lanes.memories[position].wrapping_add(memory_sum);
@@ -238,9 +242,21 @@ pub fn commit_swaps(
     report.counts.faults += faults.len() as u64;
     report.faults.splice(0..0, faults);
     report.faults.sort_by_key(|fault| fault.agent);
+    excess.iter().for_each(|excess| note(&mut report, excess));
+    lines.retain(|line| is_kept(&directory, &mut tables, &mut report, line));
     let lines = lines.into_iter().map(|line| LogLine { agent: line.agent, level: line.level, text: line.text });
     report.logs.splice(0..0, lines);
     report.logs.sort_by_key(|line| line.agent);
+}
+
+/// Whether what is left of its group's and its tenant's budgets has room for a line.
+fn is_kept(directory: &Directory, tables: &mut TableBudgets, report: &mut FrameReport, line: &ImportedLine) -> bool {
+    let Some((position, _)) = place(directory, line.agent) else { return false };
+    let (group, mut excess) = (&directory.groups[position], Excess::of(line.agent.group()));
+    let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
+    let fits = tables.take((position, group.tenant), row, &mut excess);
+    note(report, &excess);
+    fits
 }
 
 /// The position of an agent's group, and its own.

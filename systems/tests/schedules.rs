@@ -182,6 +182,8 @@ fn fuel_budgets_hold_on_average_for_groups_tenants_and_all() {
             messages_per_frame_max: max,
             jobs_per_frame_max: max,
             deliveries_per_frame_max: max,
+            log_bytes_per_frame_max: max,
+            output_bytes_per_frame_max: max,
         };
         let scheduler = SchedulerSettings { fuel_per_frame_max: all, ..SchedulerSettings::default() };
         let population = Population { groups: vec![seed], tenants: vec![tenant], scheduler, ..Population::default() };
@@ -212,6 +214,8 @@ fn a_greedy_tenant_does_not_change_anothers_digest() {
             messages_per_frame_max: 10,
             jobs_per_frame_max: 1,
             deliveries_per_frame_max: 10,
+            log_bytes_per_frame_max: 1,
+            output_bytes_per_frame_max: 1,
         };
         let tenants = vec![tenant("modest"), tenant("greedy")];
         let population = Population { groups: vec![modest, greedy], tenants, ..Population::default() };

@@ -71,7 +71,7 @@ fn swapping_app(
     swap: impl FnMut(&SwapBatch<'_>, &mut SwapResults) + Send + Sync + 'static,
 ) -> App {
     let mut app = app(population, |_| {});
-    let table = Table { chunk_agents: 2, limits: GroupLimits::DEFAULT, step };
+    let table = Table { chunk_agents: 2, step };
     app.insert_resource(AgentPort(Box::new(Swapping { table, swap })));
     app.insert_resource(catalog());
     app

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::disk::DiskArgs;
 use super::interrupt::Interrupt;
 use super::session::{
     FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SnapshotArgs, drive, report,
@@ -38,6 +39,8 @@ pub(super) struct BranchArgs {
     #[command(flatten)]
     snapshots: SnapshotArgs,
     #[command(flatten)]
+    disk: DiskArgs,
+    #[command(flatten)]
     report: ReportArgs,
 }
 
@@ -60,6 +63,7 @@ fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), N
         set: args.set.clone(),
         frames: args.frames.frames,
         snapshot_every: args.snapshots.snapshot_every,
+        disk_max: args.disk.disk_max(),
     };
     let branched = branch(&traveller, &options, &place, &interrupt.flag, &mut |line| say(line));
     let branched = branched.map_err(|error| match error {

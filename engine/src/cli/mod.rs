@@ -5,7 +5,9 @@
 mod branch;
 mod comparison;
 mod diff;
+mod disk;
 mod doctor;
+mod excess;
 mod inspect;
 mod interrupt;
 mod machine;

@@ -72,6 +72,14 @@ impl Progress {
         }
     }
 
+    /// Says a line beside the bar.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| terminal::say(line)),
+            None => terminal::say(line),
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {

@@ -6,6 +6,7 @@ use clap::Args;
 use wasm_engine_components::text::Lines;
 
 use super::comparison::DivergenceView;
+use super::disk::DiskArgs;
 use super::interrupt::Interrupt;
 use super::session::{
     FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, drive, report, report_not_started,
@@ -32,6 +33,8 @@ pub(super) struct ResumeArgs {
     #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
+    disk: DiskArgs,
+    #[command(flatten)]
     report: ReportArgs,
 }
 
@@ -47,6 +50,7 @@ pub(super) fn main(args: &ResumeArgs, interrupt: &Interrupt) -> Status {
 fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
     let mut run = open(&args.run.run, Access::Write)?;
     let frames_expected = run.frames_expected;
+    run.disk_max = args.disk.disk_max();
     run.scenario.frames = args.frames.frames.unwrap_or(run.scenario.frames);
     if run.scenario.frames < run.end_frame() {
         let what = format!("the run has {} frames already", thousands(run.end_frame()));

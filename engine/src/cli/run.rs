@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::disk::DiskArgs;
 use super::interrupt::Interrupt;
 use super::machine;
 use super::progress;
@@ -48,6 +49,8 @@ pub(super) struct RunArgs {
     /// What each frame's digest covers: the state of the world, or the agents' memories, too
     #[arg(long, value_enum, default_value_t = DigestScope::Frame)]
     digest: DigestScope,
+    #[command(flatten)]
+    disk: DiskArgs,
     #[command(flatten)]
     report: ReportArgs,
 }
@@ -98,6 +101,7 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
         record: !args.no_record,
         snapshot_every: args.snapshots.snapshot_every,
         streams: !source.repeats(),
+        disk_max: args.disk.disk_max(),
         ..RunOptions::new(&simulation, args.digest.name())
     };
     let run_dir = RunDir::create(&place, &scenario, &run_options)?;

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use wasm_engine_components::FrameRecord;
 use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
 
+use super::excess::ExcessWarnings;
 use super::interrupt::Interrupt;
 use super::machine;
 use super::progress::{self, Progress};
@@ -147,7 +148,8 @@ where
     }
     let closer = sink.recording().run_dir().closer();
     interrupt.frames_begin(closer, simulation.next_frame() < recorded);
-    let mut sink = Watched { sink, progress: Progress::new(scenario.frames, quiet), interrupt, recorded };
+    let (progress, excess) = (Progress::new(scenario.frames, quiet), ExcessWarnings::of(scenario));
+    let mut sink = Watched { sink, progress, excess, interrupt, recorded };
     let started = Instant::now();
     // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.
     let result = pool.install(|| frame_loop::run(simulation, source, &mut sink));
@@ -176,6 +178,7 @@ where
 struct Watched<'a, S> {
     sink: &'a mut S,
     progress: Progress,
+    excess: ExcessWarnings<'a>,
     interrupt: &'a Interrupt,
     recorded: u64,
 }
@@ -185,6 +188,7 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
 
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), S::Error> {
         let frame = record.frame;
+        self.excess.take(&record).iter().for_each(|line| self.progress.say(line));
         self.sink.append(record, simulation)?;
         if frame + 1 == self.recorded {
             self.interrupt.new_frames_begin();

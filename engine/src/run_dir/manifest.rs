@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use wasm_engine_components::Digest;
 
 use super::checked::{PUT_BACK, open_text, seal_text};
+use super::disk::DiskMax;
 use super::start;
 use super::table::replace_file;
 use crate::files::{self, hex, sha256, sha256_of_file};
@@ -53,6 +54,8 @@ pub struct RunOptions {
     pub events_file: Option<PathBuf>,
     /// Where the run comes from, if it is a branch of another.
     pub branch: Option<Branch>,
+    /// How much its folder may have.
+    pub disk_max: DiskMax,
 }
 
 impl RunOptions {

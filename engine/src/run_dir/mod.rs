@@ -18,6 +18,7 @@
 //! [`Recording`] writes one while a run goes on, [`OpenRun`] reads one.
 
 mod checked;
+mod disk;
 mod gate;
 mod handover;
 mod kept;
@@ -26,6 +27,7 @@ mod manifest;
 mod open;
 mod place;
 mod recording;
+mod room;
 mod rows;
 mod start;
 mod table;
@@ -39,6 +41,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasm_engine_components::Digest;
 
 pub use checked::{open_text, seal_text};
+pub use disk::DiskMax;
 pub use handover::{Closed, Closer};
 pub use lock::RunLock;
 pub use manifest::{Branch, Manifest, RunOptions};
@@ -50,6 +53,7 @@ pub use writer::Entry;
 pub(crate) use kept::find_files;
 pub(crate) use open::recorded_scenario;
 
+use self::disk::Disk;
 use self::gate::{Gate, Pass};
 use self::start::Start;
 use self::table::{failed, replace_file, sync_folder, write_file};
@@ -93,6 +97,7 @@ const BATCH_PERIOD: Duration = Duration::from_millis(20);
 pub struct RunDir {
     path: PathBuf,
     recorded: bool,
+    disk: Disk,
     thread: WriterThread,
     batch_since: Instant,
     digest: Digest,
@@ -126,8 +131,12 @@ impl RunDir {
     ) -> Result<Self, RunError> {
         let snapshot = snapshot_of(state, extras);
         Self::make(place, scenario, options, |path| {
-            let folder = path.join(SNAPSHOTS);
-            snapshot::write(&folder, &snapshot).map(drop).map_err(|error| failed(&folder, &error))
+            let (folder, disk) = (path.join(SNAPSHOTS), Disk::open(path, options.disk_max));
+            let written = snapshot::write_counted(&folder, &snapshot, &mut |bytes| disk.take(bytes));
+            written.map(drop).map_err(|error| match disk.is_full() {
+                true => disk.error(snapshot.frame, false),
+                false => failed(&folder, &error),
+            })
         })
     }
 
@@ -179,7 +188,8 @@ impl RunDir {
         start.done();
         let before = options.branch.as_ref().map_or(Digest(0), Branch::digest_before);
         let thin = options.snapshot_every.is_none();
-        Self::start(path, Some(lock), journal, tables, before, (thin, first_frame, options.streams))
+        let disk = Disk::open(&path, options.disk_max);
+        Self::start(path, Some(lock), journal, tables, (before, disk), (thin, first_frame, options.streams))
     }
 
     /// Opens the directory of a run that is to go on, which has the digest `digest` after its last whole frame. What was written
@@ -222,7 +232,7 @@ impl RunDir {
             None,
             Some(journal),
             tables,
-            digest,
+            (digest, Disk::open(path, run.disk_max)),
             (thin, run.first_frame(), !run.manifest.events_repeat()),
         )
     }
@@ -232,15 +242,16 @@ impl RunDir {
         lock: Option<RunLock>,
         journal: Option<JournalWriter>,
         tables: Tables,
-        digest: Digest,
+        (digest, disk): (Digest, Disk),
         (thin, first_frame, streams): (bool, u64, bool),
     ) -> Result<Self, RunError> {
-        let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), thin, first_frame);
+        let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), thin, first_frame, disk.clone());
         let recorded = journal.is_some();
-        let thread = WriterThread::start(Writer::new(journal, tables, snapshots))?;
+        let thread = WriterThread::start(Writer::new(journal, tables, snapshots, disk.clone()))?;
         Ok(Self {
             path,
             recorded,
+            disk,
             thread,
             batch_since: Instant::now(),
             digest,
@@ -263,8 +274,16 @@ impl RunDir {
     /// Takes a frame.
     ///
     /// # Errors
-    /// A file can't be written: this one's, or an earlier frame's.
-    pub fn append(&mut self, entry: Entry) -> Result<(), RunError> {
+    /// A file can't be written: this one's, or an earlier frame's. Or the disk has no room for the frame: those before are written.
+    pub fn append(&mut self, mut entry: Entry) -> Result<(), RunError> {
+        let full = self.take_room(&mut entry)?;
+        if let Some(error) = full {
+            return if self.streams { self.put(entry).and(Err(error)) } else { Err(error) };
+        }
+        self.put(entry)
+    }
+
+    fn put(&mut self, entry: Entry) -> Result<(), RunError> {
         self.digest = entry.record.digest;
         let mut batch = self.thread.handover().batch();
         if batch.is_empty() {

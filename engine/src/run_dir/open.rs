@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
 use wasm_engine_components::text::shown_path;
 
+use super::disk::DiskMax;
 use super::lock::RunLock;
 use super::manifest::Manifest;
 use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, kept, not_recorded};
@@ -43,6 +44,8 @@ pub struct OpenRun {
     pub journal: Journal,
     /// What a person should know of it: copies that are damaged and weren't needed.
     pub warnings: Vec<String>,
+    /// How much its folder may have, if it goes on.
+    pub disk_max: DiskMax,
     _lock: RunLock,
 }
 
@@ -77,6 +80,7 @@ impl OpenRun {
             files,
             journal,
             warnings,
+            disk_max: DiskMax::default(),
             _lock: lock,
         };
         run.check_end()?;

@@ -224,7 +224,7 @@ impl FrameSink for Recording {
         let next = record.frame + 1;
         let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(next, is_busy));
         let ((inputs, counts), (inference, notices)) = (self.take_inputs(), simulation.inference().take());
-        self.run_dir.append(Entry { inputs, counts, inference, notices, record, journaled: false })?;
+        self.run_dir.append(Entry { inputs, counts, inference, notices, record, ..Entry::default() })?;
         if is_due {
             return self.take_snapshot(simulation);
         }

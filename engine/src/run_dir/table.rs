@@ -113,6 +113,11 @@ impl Table {
         self.writer.get_ref().sync_data().map_err(|error| failed(&self.path, &error))
     }
 
+    /// Bytes that were written so far.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// How far it was written.
     pub fn position(&self) -> TablePosition {
         TablePosition { bytes: self.bytes, hash: self.hash.digest128() }

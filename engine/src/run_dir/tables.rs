@@ -58,6 +58,11 @@ impl Tables {
         self.tables.iter_mut().try_for_each(Table::sync)
     }
 
+    /// Bytes of all.
+    pub fn bytes(&self) -> u64 {
+        self.tables.iter().map(Table::bytes).sum()
+    }
+
     /// How far they were written.
     pub fn positions(&self) -> TablePositions {
         [0, 1, 2, 3, 4, 5].map(|at: usize| self.tables[at].position())

@@ -1,10 +1,9 @@
-//! Where nobody said how many snapshots there are to be, the oldest go once all of them take more than [`SNAPSHOTS_BYTES_MAX`]: the last
+//! Where nobody said how many snapshots there are to be, the oldest go once all of them take more than
+//! [`SNAPSHOTS_BYTES_MAX`](wasm_engine_components::limits::SNAPSHOTS_BYTES_MAX), or than half of what the run's folder may have: the last
 //! frames are the ones to which a run goes back.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-
-use wasm_engine_components::limits::SNAPSHOTS_BYTES_MAX;
 
 use super::table::failed;
 use crate::problem::RunError;
@@ -26,8 +25,8 @@ struct Chain {
 
 impl Chains {
     /// Those that are there already, but for the one before `first_frame`: a branch can't do without the one that it begins with.
-    pub fn of(folder: &Path, first_frame: u64) -> Self {
-        let mut chains = Self { folder: folder.to_path_buf(), chains: VecDeque::new(), bytes_max: SNAPSHOTS_BYTES_MAX };
+    pub fn of(folder: &Path, first_frame: u64, bytes_max: u64) -> Self {
+        let mut chains = Self { folder: folder.to_path_buf(), chains: VecDeque::new(), bytes_max };
         for frame in snapshot::list(folder).unwrap_or_default() {
             // One that is damaged is for its owner to look at.
             if frame > first_frame
@@ -49,11 +48,14 @@ impl Chains {
         chain.bytes += std::fs::metadata(snapshot::path(&self.folder, frame)).map_or(0, |file| file.len());
     }
 
-    /// Removes the oldest, as long as there are too many. The last chain stays.
-    pub fn thin_out(&mut self) -> Result<(), RunError> {
+    /// Removes the oldest, as long as there are too many. The last chain stays. Gives the bytes that went.
+    pub fn thin_out(&mut self) -> Result<u64, RunError> {
+        let mut gone = 0;
         while self.chains.len() > 1 && self.chains.iter().map(|chain| chain.bytes).sum::<u64>() > self.bytes_max {
             // The latest first: what is left of a chain when this is cut short is whole.
-            for frame in self.chains.pop_front().into_iter().flat_map(|chain| chain.frames.into_iter().rev()) {
+            let Some(chain) = self.chains.pop_front() else { break };
+            gone += chain.bytes;
+            for frame in chain.frames.into_iter().rev() {
                 let file = snapshot::path(&self.folder, frame);
                 match std::fs::remove_file(&file) {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&file, &error)),
@@ -61,7 +63,7 @@ impl Chains {
                 }
             }
         }
-        Ok(())
+        Ok(gone)
     }
 }
 
@@ -89,8 +91,7 @@ mod tests {
         write(path, 20, Some(base));
         write(path, 30, None);
         let bytes = std::fs::metadata(snapshot::path(path, 30)).unwrap().len();
-        let mut chains = Chains::of(path, 3);
-        chains.bytes_max = 3 * bytes + bytes / 2;
+        let mut chains = Chains::of(path, 3, 3 * bytes + bytes / 2);
         chains.thin_out().unwrap();
         assert_eq!(snapshot::list(path).unwrap(), [3, 10, 20, 30], "three of about the same size have room");
         let base = write(path, 40, None);

@@ -10,8 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use wasm_engine_components::{Digest, FrameInputs, FrameRecord, ModelNotice};
+use wasm_engine_components::{Action, Digest, FrameInputs, FrameRecord, ModelNotice, OutputValue};
 
+use super::disk::Disk;
 use super::gate::Pass;
 use super::handover::Handover;
 use super::table::failed;
@@ -45,6 +46,40 @@ pub struct Entry {
     pub record: FrameRecord,
     /// Whether the journal has it already: a run that goes on runs some of its frames again.
     pub journaled: bool,
+    /// Bytes of the disk that were taken for it.
+    pub taken: u64,
+}
+
+impl Entry {
+    /// How many bytes it takes at most, in the journal and the tables.
+    pub fn bytes_max(&self) -> u64 {
+        /// A frame's own record in the journal, and its line among the frames.
+        const FRAME_BYTES: usize = 8 << 10;
+        /// Of anything else: a row or an item of the journal, but for what it holds. Names of groups have a bound.
+        const ITEM_BYTES: usize = 512;
+        let Self { inputs, inference, record, .. } = self;
+        let events = inputs.events.iter().map(|event| event.payload.len() + ITEM_BYTES);
+        let commands = inputs.commands.iter().map(|action| match action {
+            Action::Spawn { payload, .. } => payload.len() + ITEM_BYTES,
+            Action::Agent(..) => ITEM_BYTES,
+        });
+        let rows = inference.iter().map(|row| row.output.len() + ITEM_BYTES);
+        let native = record.native.iter().map(|(name, _)| name.len() + ITEM_BYTES);
+        let told = self.notices.iter().chain(&record.model_notices).map(|notice| 6 * notice.reason.len() + ITEM_BYTES);
+        let items = inputs.swaps.len() + record.faults.len() + record.swaps.len() * 2;
+        // JSON has six bytes at most for one, and base64 fewer.
+        let logs = record.logs.iter().map(|line| 6 * line.text.len() + ITEM_BYTES);
+        let outputs = record.outputs.iter().map(|output| {
+            let value = match &output.value {
+                OutputValue::Text(text) => text.len(),
+                OutputValue::Bytes(bytes) => bytes.len(),
+                OutputValue::I64(_) | OutputValue::F64(_) => 0,
+            };
+            6 * (output.name.len() + value) + ITEM_BYTES
+        });
+        let all = events.chain(commands).chain(rows).chain(native).chain(told).chain(logs).chain(outputs);
+        (FRAME_BYTES + items * ITEM_BYTES) as u64 + all.map(|bytes| bytes as u64).sum::<u64>()
+    }
 }
 
 /// What the writer is told.
@@ -72,6 +107,7 @@ pub(super) struct Writer {
     pub journal: Option<JournalWriter>,
     pub tables: Tables,
     pub snapshots: SnapshotWriter,
+    disk: Disk,
     unsynced: Option<Instant>,
 }
 
@@ -93,6 +129,11 @@ impl WriterThread {
     /// The way to it.
     pub const fn handover(&self) -> &Handover {
         &self.handover
+    }
+
+    /// Whether it has ended, well or not.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Hands something over.
@@ -128,8 +169,8 @@ impl Drop for WriterThread {
 }
 
 impl Writer {
-    pub fn new(journal: Option<JournalWriter>, tables: Tables, snapshots: SnapshotWriter) -> Self {
-        Self { journal, tables, snapshots, unsynced: None }
+    pub fn new(journal: Option<JournalWriter>, tables: Tables, snapshots: SnapshotWriter, disk: Disk) -> Self {
+        Self { journal, tables, snapshots, disk, unsynced: None }
     }
 
     fn run(mut self, items: &Receiver<Item>) -> Result<(), RunError> {
@@ -171,7 +212,8 @@ impl Writer {
     }
 
     fn append(&mut self, entries: Vec<Entry>) -> Result<(), RunError> {
-        for Entry { inputs, counts, inference, notices, record, journaled } in entries {
+        for Entry { inputs, counts, inference, notices, record, journaled, taken } in entries {
+            let mut written = 0;
             if let Some(journal) = self.journal.as_mut().filter(|_| !journaled) {
                 let frame = JournalFrame {
                     frame: record.frame,
@@ -183,9 +225,11 @@ impl Writer {
                     lanes: record.lanes,
                     native: record.native.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect(),
                 };
-                journal.append(&frame).map_err(RunError::Failed)?;
+                written += journal.append(&frame).map_err(RunError::Failed)?;
             }
+            let before = self.tables.bytes();
             self.tables.append(&record)?;
+            self.disk.settle(taken, written + (self.tables.bytes() - before));
         }
         if let Some(journal) = &mut self.journal {
             journal.flush().map_err(RunError::Failed)?;
@@ -212,12 +256,13 @@ pub(super) struct SnapshotWriter {
     /// Whether the oldest may go.
     thin: bool,
     first_frame: u64,
+    disk: Disk,
 }
 
 impl SnapshotWriter {
     /// For snapshots of a run in a folder. `thin` says whether the oldest go where there are too many.
-    pub fn new(folder: PathBuf, thin: bool, first_frame: u64) -> Self {
-        Self { folder, sender: None, thread: None, thin, first_frame }
+    pub fn new(folder: PathBuf, thin: bool, first_frame: u64, disk: Disk) -> Self {
+        Self { folder, sender: None, thread: None, thin, first_frame, disk }
     }
 
     fn send(&mut self, mut snapshot: Box<Pending>, positions: TablePositions) -> Result<(), RunError> {
@@ -226,7 +271,9 @@ impl SnapshotWriter {
         if self.sender.is_none() {
             let (sender, snapshots) = sync_channel(0);
             let (folder, thin, first_frame) = (self.folder.clone(), self.thin, self.first_frame);
-            self.thread = Some(spawn("snapshots", move || write(&folder, &snapshots, thin, first_frame))?);
+            let disk = self.disk.clone();
+            self.thread =
+                Some(spawn("snapshots", move || write(&folder, &snapshots, thin.then_some(first_frame), &disk))?);
             self.sender = Some(sender);
         }
         match self.sender.as_ref().map(|sender| sender.send(snapshot)) {
@@ -254,21 +301,38 @@ impl Drop for SnapshotWriter {
     }
 }
 
-fn write(folder: &Path, snapshots: &Receiver<Box<Pending>>, thin: bool, first_frame: u64) -> Result<(), RunError> {
+/// Writes snapshots. Where the oldest may go, `thin_from` is the frame of the one that has to stay.
+fn write(
+    folder: &Path,
+    snapshots: &Receiver<Box<Pending>>,
+    thin_from: Option<u64>,
+    disk: &Disk,
+) -> Result<(), RunError> {
     let mut last: Option<SnapshotRef> = None;
     let mut tracker = PageTracker::default();
-    let mut chains = thin.then(|| Chains::of(folder, first_frame));
+    let mut chains = thin_from.map(|first| Chains::of(folder, first, disk.snapshots_bytes_max()));
     while let Ok(pending) = snapshots.recv() {
         // Until it is written, whichever way that ends.
         let Pending { state, extras, pass: _pass } = *pending;
         let spare = state.guests.spare();
         let mut snapshot = snapshot_of(state.save(&mut tracker).map_err(|error| unsaved(folder, &error))?, extras);
         snapshot.base = if snapshot.guests.full { None } else { last };
-        let written = snapshot::write(folder, &snapshot).map_err(|error| failed(folder, &error))?;
-        last = Some(written);
+        let replaced = snapshot::path(folder, snapshot.frame).metadata().map_or(0, |file| file.len());
+        let mut taken = 0;
+        let mut take = |bytes| disk.take(bytes).inspect(|()| taken += bytes);
+        match snapshot::write_counted(folder, &snapshot, &mut take) {
+            Ok(written) => last = Some(written),
+            // The run ends, and whoever runs it is told why. It can go on from an earlier one.
+            Err(_) if disk.is_full() => {
+                disk.give_back(taken);
+                continue;
+            }
+            Err(error) => return Err(failed(folder, &error)),
+        }
+        disk.give_back(replaced);
         if let Some(chains) = &mut chains {
             chains.add(snapshot.frame, snapshot.base.is_none());
-            chains.thin_out()?;
+            disk.give_back(chains.thin_out()?);
         }
         spare.take_back(snapshot.guests);
     }

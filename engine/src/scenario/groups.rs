@@ -98,7 +98,7 @@ fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>,
     };
     let (agents, agents_max) = counts(cx, fields);
     let supervisor = one_name(cx, fields, "supervisor", "group", find);
-    let (limits, module_limits) = limits(cx, fields);
+    let (limits, module_limits) = limits(cx, fields, agents_max);
     GroupEntry {
         id: id(index),
         name: own_name(cx, fields, index, group_names),
@@ -365,8 +365,8 @@ fn fault_policy(cx: &mut Context, fields: &Fields<'_>) -> FaultPolicy {
 }
 
 /// What bounds agents and their modules: both in one table.
-fn limits(cx: &mut Context, fields: &Fields<'_>) -> (GroupLimits, ModuleLimits) {
-    let (default, min, max) = (GroupLimits::DEFAULT, GroupLimits::MIN, GroupLimits::MAX);
+fn limits(cx: &mut Context, fields: &Fields<'_>, agents_max: u32) -> (GroupLimits, ModuleLimits) {
+    let (default, min, max) = (GroupLimits::default_of(agents_max), GroupLimits::MIN, GroupLimits::MAX);
     let of_modules = ModuleLimits::DEFAULT;
     let Some(node) = fields.get("limits") else { return (default, of_modules) };
     let known = [
@@ -386,6 +386,10 @@ fn limits(cx: &mut Context, fields: &Fields<'_>) -> (GroupLimits, ModuleLimits) 
         "log_lines_per_frame_max",
         "deliveries_per_step_max",
         "deliveries_per_frame_max",
+        "log_bytes_per_step_max",
+        "output_bytes_per_step_max",
+        "log_bytes_per_frame_max",
+        "output_bytes_per_frame_max",
         "module_bytes_max",
         "module_functions_max",
         "module_types_max",
@@ -423,6 +427,10 @@ fn limits(cx: &mut Context, fields: &Fields<'_>) -> (GroupLimits, ModuleLimits) 
         deliveries_per_step_max: limit!(integer, deliveries_per_step_max),
         deliveries_per_frame_max: limit!(integer, deliveries_per_frame_max),
         mailbox_bytes_max: limit!(integer_u32, mailbox_bytes_max),
+        log_bytes_per_step_max: limit!(integer_u32, log_bytes_per_step_max),
+        output_bytes_per_step_max: limit!(integer_u32, output_bytes_per_step_max),
+        log_bytes_per_frame_max: limit!(integer, log_bytes_per_frame_max),
+        output_bytes_per_frame_max: limit!(integer, output_bytes_per_frame_max),
     };
     (of_agents, of_modules)
 }

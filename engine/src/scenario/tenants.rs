@@ -9,13 +9,15 @@ use super::resources::{check_name, too_many};
 use super::types::GroupEntry;
 use crate::problem::{Problem, thousands};
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "agents_max",
     "memory_bytes_max",
     "fuel_per_frame_max",
     "messages_per_frame_max",
     "jobs_per_frame_max",
     "deliveries_per_frame_max",
+    "log_bytes_per_frame_max",
+    "output_bytes_per_frame_max",
 ];
 
 /// Reads `[tenants]`.
@@ -41,6 +43,8 @@ pub(super) fn tenants(cx: &mut Context, top: &Fields<'_>) -> Vec<Tenant> {
             messages_per_frame_max: bound(KEYS[3], min.messages_per_frame_max, none),
             jobs_per_frame_max: bound(KEYS[4], min.jobs_per_frame_max, none),
             deliveries_per_frame_max: deliveries,
+            log_bytes_per_frame_max: bound(KEYS[6], min.log_bytes_per_frame_max, none),
+            output_bytes_per_frame_max: bound(KEYS[7], min.output_bytes_per_frame_max, none),
             name: entry.key.clone(),
         });
     }

@@ -14,6 +14,9 @@ use crate::unfinished::Unfinished;
 const EXTENSION: &str = ".wes";
 /// What a file that isn't whole yet is named: this before and after.
 const TEMPORARY: (&str, &str) = (".", ".wes.tmp");
+/// Takes bytes that are about to be written.
+pub type Take<'a> = dyn FnMut(u64) -> io::Result<()> + 'a;
+
 /// Bytes that are read or written at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -28,10 +31,18 @@ pub fn path(folder: &Path, frame: u64) -> PathBuf {
 /// # Errors
 /// The file can't be written, or the snapshot has neither a base nor all guests, or both.
 pub fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<SnapshotRef> {
+    write_counted(folder, snapshot, &mut |_| Ok(()))
+}
+
+/// The same; `take` is told of bytes before they are written.
+///
+/// # Errors
+/// As [`write`](fn@write), or `take` fails.
+pub fn write_counted(folder: &Path, snapshot: &Snapshot, take: &mut Take<'_>) -> io::Result<SnapshotRef> {
     let (before, after) = TEMPORARY;
     let temporary = folder.join(format!("{before}{:010}{after}", snapshot.frame));
     let _unfinished = Unfinished::file(&temporary);
-    let written = write_file(&temporary, snapshot).and_then(|checksum| {
+    let written = write_file(&temporary, snapshot, take).and_then(|checksum| {
         std::fs::rename(&temporary, path(folder, snapshot.frame))?;
         files::sync_folder(folder)?;
         Ok(SnapshotRef { frame: snapshot.frame, checksum })
@@ -43,12 +54,33 @@ pub fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<SnapshotRef> {
     written
 }
 
-fn write_file(path: &Path, snapshot: &Snapshot) -> io::Result<u128> {
-    let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+fn write_file(path: &Path, snapshot: &Snapshot, take: &mut Take<'_>) -> io::Result<u128> {
+    let file = BufWriter::with_capacity(BUFFER_BYTES, Counted { file: File::create(path)?, take });
     let (mut file, checksum) = content::encode(snapshot, file)?;
     file.flush()?;
-    file.get_ref().sync_all()?;
+    file.get_ref().file.sync_all()?;
     Ok(checksum)
+}
+
+/// A file whose bytes are taken before they are written.
+struct Counted<'a, 'b> {
+    file: File,
+    take: &'a mut Take<'b>,
+}
+
+impl Write for Counted<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (self.take)(bytes.len() as u64)?;
+        self.file.write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// The frames of which there is a file, ascending. What isn't named like a snapshot is left out.

@@ -24,7 +24,7 @@ use std::path::Path;
 use wasm_engine_components::Digest;
 use wasm_engine_systems::state::WorldState;
 
-pub use folder::{clean, list, path, read, read_base, read_chain, read_digests, write};
+pub use folder::{clean, list, path, read, read_base, read_chain, read_digests, write, write_counted};
 
 use crate::problem::Problem;
 use crate::wasm::GuestCapture;

@@ -66,6 +66,9 @@ impl Collector {
         sums.commands_refused += counts.commands_refused;
         sums.events_lost += counts.events_lost;
         sums.log_lines_dropped += counts.log_lines_dropped;
+        sums.log_bytes_dropped = sums.log_bytes_dropped.saturating_add(counts.log_bytes_dropped);
+        sums.outputs_dropped += counts.outputs_dropped;
+        sums.output_bytes_dropped = sums.output_bytes_dropped.saturating_add(counts.output_bytes_dropped);
         sums.deferred += counts.deferred;
         sums.inference_jobs += counts.inference_jobs;
         sums.inference_batches += counts.inference_batches;
@@ -126,6 +129,9 @@ impl Collector {
             commands: counts.commands,
             commands_refused: counts.commands_refused,
             log_lines_dropped: counts.log_lines_dropped,
+            log_bytes_dropped: counts.log_bytes_dropped,
+            outputs_dropped: counts.outputs_dropped,
+            output_bytes_dropped: counts.output_bytes_dropped,
             deferred: counts.deferred,
             swaps: self.swaps,
             inference_jobs: counts.inference_jobs,

@@ -48,8 +48,14 @@ pub struct Summary {
     pub commands: u64,
     /// Commands that weren't: what they name isn't there, doesn't fit, or isn't allowed.
     pub commands_refused: u64,
-    /// Log lines that were beyond what a group may write in a frame.
+    /// Log lines that were beyond what a step, a group or a tenant may write, and aren't in `logs.jsonl`.
     pub log_lines_dropped: u64,
+    /// What those count for, in bytes.
+    pub log_bytes_dropped: u64,
+    /// Named outputs that were beyond what a step, a group or a tenant may write: neither in `outputs.jsonl` nor in `outputs`.
+    pub outputs_dropped: u64,
+    /// What those count for, in bytes.
+    pub output_bytes_dropped: u64,
     /// Steps that were due and were put off for want of budget, each frame counted.
     pub deferred: u64,
     /// What became of swaps.

@@ -52,7 +52,12 @@ pub(super) fn text(summary: &Summary) -> Lines {
         line("commands", format!("{done} carried out, {refused} refused"));
     }
     if summary.log_lines_dropped > 0 {
-        line("log lines", format!("{} dropped, for want of budget", thousands(summary.log_lines_dropped)));
+        let (lines, bytes) = (thousands(summary.log_lines_dropped), thousands(summary.log_bytes_dropped));
+        line("log lines", format!("{lines} dropped ({bytes} bytes), for want of budget"));
+    }
+    if summary.outputs_dropped > 0 {
+        let (outputs, bytes) = (thousands(summary.outputs_dropped), thousands(summary.output_bytes_dropped));
+        line("outputs", format!("{outputs} dropped ({bytes} bytes), for want of budget"));
     }
     if summary.deferred > 0 {
         line("deferred", format!("{} steps, for want of budget", thousands(summary.deferred)));

@@ -14,7 +14,8 @@ use super::traveller::Traveller;
 use crate::events::{self, EventSource};
 use crate::problem::{Problem, Problems, RunError};
 use crate::run_dir::{
-    Branch, COLLECTED, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, find_files, recorded_scenario,
+    Branch, COLLECTED, DiskMax, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, find_files,
+    recorded_scenario,
 };
 use crate::scenario::Scenario;
 use crate::simulation::{KeptFiles, RestoreError, SavedState, Simulation, SimulationOptions};
@@ -31,6 +32,8 @@ pub struct BranchOptions {
     pub frames: Option<u64>,
     /// A snapshot after each so many frames.
     pub snapshot_every: Option<u64>,
+    /// How much its folder may have.
+    pub disk_max: DiskMax,
 }
 
 /// A branch that is about to run.
@@ -102,6 +105,7 @@ pub fn branch(
     let source = source.starting_at(options.at, arrival.events);
     let mut run_options = RunOptions::new(&simulation, &run.manifest.digest);
     run_options.record = true;
+    run_options.disk_max = options.disk_max;
     run_options.snapshot_every = options.snapshot_every.or(run.manifest.snapshot_every);
     run_options.streams = !source.repeats();
     run_options.events_file = events_file;

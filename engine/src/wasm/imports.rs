@@ -1,7 +1,7 @@
 //! What agents may import: few functions, each with its capability. A step's calls are counted here.
 
 use wasm_engine_abi::{Capability, IMPORT_MODULE, random_u64};
-use wasm_engine_components::{AgentId, FaultKind, limits::LOG_BYTES_PER_STEP_MAX};
+use wasm_engine_components::{AgentId, FaultKind, TableBudget, Unkept, text_row_bytes};
 use wasm_engine_systems::{outbox::OverLimit, ports::ImportedLine};
 use wasmparser::ValType;
 use wasmtime::{Caller, Engine, Linker, Trap};
@@ -47,6 +47,8 @@ pub(super) struct CallState {
     pub running: Option<Running>,
     /// Lines of all calls since the shard's step began.
     pub lines: Vec<ImportedLine>,
+    /// Lines of those calls that were beyond what a step may write.
+    pub unkept: Unkept,
 }
 
 /// One call.
@@ -63,7 +65,9 @@ pub(super) struct Running {
     pub lines_max: u32,
     /// Lines that it has written.
     pub lines: u32,
-    /// Bytes of text that it has written.
+    /// What its lines may count for at most, in bytes.
+    pub bytes_max: u32,
+    /// What those that are kept count for.
     pub bytes: u32,
     /// Set where an import ended the call: the fault and its detail.
     pub fault: Option<(FaultKind, u32)>,
@@ -101,11 +105,18 @@ fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32)
     if end > memory.len() as u64 {
         return Err(Trap::MemoryOutOfBounds.into());
     }
-    let kept = length.min(LOG_BYTES_PER_STEP_MAX - running.bytes);
-    let text = &memory[address as usize..][..kept as usize];
     running.lines += 1;
-    running.bytes += kept;
-    let text = String::from_utf8_lossy(text).into_owned();
-    state.lines.push(ImportedLine { agent: running.agent, level, text });
+    // Each byte counts for one at least: so what can't fit isn't copied.
+    let left = running.bytes_max - running.bytes;
+    let text = (length <= left).then(|| String::from_utf8_lossy(&memory[address as usize..][..length as usize]));
+    let bytes =
+        text.as_ref().map_or_else(|| text_row_bytes(&[]) + u64::from(length), |text| text_row_bytes(text.as_bytes()));
+    match (text, u32::try_from(bytes)) {
+        (Some(text), Ok(bytes)) if bytes <= left => {
+            running.bytes += bytes;
+            state.lines.push(ImportedLine { agent: running.agent, level, text: text.into_owned() });
+        }
+        _ => state.unkept.add(bytes, TableBudget::Step),
+    }
     Ok(())
 }

@@ -93,6 +93,7 @@ impl Shard {
             }
         }
         core::mem::swap(&mut caller.store.data_mut().lines, &mut chunk.log_lines);
+        chunk.excess.logs.append(&core::mem::take(&mut caller.store.data_mut().unkept));
     }
 }
 
@@ -235,6 +236,7 @@ impl Caller<'_> {
                 slot: callee.slot,
                 lines_max: recipe.limits.log_lines_per_step_max,
                 lines: 0,
+                bytes_max: recipe.limits.log_bytes_per_step_max,
                 bytes: 0,
                 fault: None,
             });
@@ -349,8 +351,9 @@ impl Caller<'_> {
         }
         // SAFETY: the outbox area lies inside the memory, see the module's head, and the length was checked above.
         let bytes = unsafe { core::slice::from_raw_parts(slot.base().add(layout.outbox as usize), bytes as usize) };
-        let log_lines = self.store.data().running.as_ref().map_or(0, |running| running.lines);
-        self.calls.desk.take(request, Outbox { bytes, records, log_lines }, &self.program.rules, chunk)
+        let running = self.store.data().running.as_ref();
+        let (log_lines, log_bytes) = running.map_or((0, 0), |running| (running.lines, running.bytes));
+        self.calls.desk.take(request, Outbox { bytes, records, log_lines, log_bytes }, &self.program.rules, chunk)
     }
 }
 

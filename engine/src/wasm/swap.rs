@@ -92,7 +92,7 @@ impl Shard {
                 false => None,
             })
             .collect();
-        results.log_lines.append(&mut self.store.data_mut().lines);
+        self.take_lines(results);
         self.replace(program);
         let mut caller = self.caller(calls);
         for (request, state) in requests.iter().zip(states) {
@@ -108,10 +108,17 @@ impl Shard {
             caller.digest(request, results);
             results.carried.push(carried);
         }
-        results.log_lines.append(&mut self.store.data_mut().lines);
+        self.take_lines(results);
         // Exports came before imports; the record is by agents.
         results.log_lines.sort_by_key(|line| line.agent);
         results.faults.sort_by_key(|fault| fault.agent);
+    }
+
+    /// Takes what the import `log` wrote so far.
+    fn take_lines(&mut self, results: &mut SwapResults) {
+        let state = self.store.data_mut();
+        results.log_lines.append(&mut state.lines);
+        results.unkept_lines.append(&core::mem::take(&mut state.unkept));
     }
 
     fn caller<'a>(&'a mut self, calls: &'a FrameCalls<'a>) -> ShardCaller<'a> {

@@ -85,6 +85,8 @@ pub fn population() -> Population {
         messages_per_frame_max: all,
         jobs_per_frame_max: all,
         deliveries_per_frame_max: GroupLimits::BY_AGENTS,
+        log_bytes_per_frame_max: all,
+        output_bytes_per_frame_max: all,
     };
     let region = |id, writer| Region { id, name: format!("region-{}", id.0), bytes: 16, writer, readers: vec![] };
     let model = |id, name: &str| Model { id, name: name.into(), row_bytes: 4, batch_rows_max: 2, latency_frames: 3 };
@@ -174,7 +176,7 @@ pub fn app_after(population: Population, chunk_agents: usize, before: impl FnOnc
     let mut app = App::new();
     app.add_plugins(SimulationPlugin);
     before(&mut app);
-    app.insert_resource(AgentPort(Box::new(Table { chunk_agents, limits: GroupLimits::DEFAULT, step })));
+    app.insert_resource(AgentPort(Box::new(Table { chunk_agents, step })));
     app.insert_resource(ModelPort(Box::new(Suspect::default())));
     let file = |name: &str| SwapFile { name: name.into(), sha256: [name.len() as u8; 32] };
     let swaps = [module_swap(), model_swap(SIBYL), model_swap(ORACLE)];

@@ -84,5 +84,7 @@ pub fn tenant() -> Tenant {
         messages_per_frame_max: all,
         jobs_per_frame_max: all,
         deliveries_per_frame_max: GroupLimits::BY_AGENTS,
+        log_bytes_per_frame_max: all,
+        output_bytes_per_frame_max: all,
     }
 }

@@ -266,6 +266,8 @@ fn tenant() -> impl Strategy<Value = Tenant> {
         messages_per_frame_max: messages,
         jobs_per_frame_max: GroupLimits::UNBOUNDED,
         deliveries_per_frame_max: deliveries,
+        log_bytes_per_frame_max: GroupLimits::UNBOUNDED,
+        output_bytes_per_frame_max: GroupLimits::UNBOUNDED,
     })
 }
 

@@ -60,7 +60,6 @@ impl Out {
 /// Agents that are functions. How they are spread over chunks is a parameter, because it must not matter.
 pub struct Table<F> {
     pub chunk_agents: usize,
-    pub limits: GroupLimits,
     pub step: F,
 }
 
@@ -88,8 +87,9 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
                 out: &mut out,
             });
             let chunk = results.chunks.last_mut().expect("a chunk was pushed for the first request");
-            let rules = OutboxRules { limits: self.limits, capabilities: Capabilities::ALL };
-            let outbox = Outbox { bytes: &out.bytes, records: out.records, log_lines: 0 };
+            let limits = batch.desk.directory.group(group).map_or(GroupLimits::DEFAULT, |group| group.limits);
+            let rules = OutboxRules { limits, capabilities: Capabilities::ALL };
+            let outbox = Outbox { bytes: &out.bytes, records: out.records, log_lines: 0, log_bytes: 0 };
             let fault = match out.fault {
                 Some(kind) => Some((kind, 0)),
                 None => batch.desk.take(request, outbox, &rules, chunk).err(),
@@ -160,7 +160,7 @@ pub fn app_with(
 ) -> App {
     let mut app = App::new();
     app.add_plugins(SimulationPlugin);
-    app.insert_resource(AgentPort(Box::new(Table { chunk_agents, limits: GroupLimits::DEFAULT, step })));
+    app.insert_resource(AgentPort(Box::new(Table { chunk_agents, step })));
     app.insert_resource(ModelPort(Box::new(Doubler::default())));
     populate(app.world_mut(), population);
     app

@@ -1,6 +1,7 @@
 //! What a call gives to an agent, and what it takes from it.
 
 use wasm_engine_abi::{FrameContext, MessageHeader, agent_key, kind, random_u64};
+use wasm_engine_components::{TableBudget, Unkept};
 
 use super::*;
 
@@ -148,12 +149,26 @@ fn log_lines_survive_a_trap() {
 
 #[test]
 fn log_is_bounded_in_lines_and_bytes() {
-    let spin = "(loop $l (call $log (i32.const 1) (i32.const 20000) (i32.const 40000)) (br $l)) i32.const 0";
-    let mut rig = Rig::new(&agent_with(LOG, spin, ""));
+    // Letters from 20,000 on, and a row counts for 64 bytes more: so three lines of 5,000 have room in 16 KiB, and then shorter ones.
+    let letters = format!("(data (i32.const 20000) \"{}\")", "x".repeat(5_000));
+    let of = |length: u32| format!("(call $log (i32.const 1) (i32.const 20000) (i32.const {length}))");
+    let step = format!("{} {} i32.const 0", of(5_000).repeat(4), of(1_000).repeat(2));
+    let mut rig = Rig::new(&agent_with(LOG, &step, &letters));
+    assert_eq!(rig.fault(), (None, 0));
+    let lengths = |rig: &Rig| rig.results.chunks[0].log_lines.iter().map(|line| line.text.len()).collect::<Vec<_>>();
+    assert_eq!(lengths(&rig), [5_000, 5_000, 5_000, 1_000]);
+    let unkept = |rows, bytes| Unkept { rows, bytes, budget: Some(TableBudget::Step) };
+    assert_eq!(rig.results.chunks[0].excess.logs, unkept(2, 5_064 + 1_064));
+    rig.step();
+    assert_eq!(rig.results.chunks[0].excess.logs, unkept(2, 5_064 + 1_064), "of one step");
+
+    // Zeros take six bytes each as JSON, and what can't fit at all isn't looked at.
+    let spin =
+        format!("(loop $l {} (br $l)) i32.const 0", "(call $log (i32.const 1) (i32.const 40000) (i32.const 20000))");
+    let mut rig = Rig::new(&agent_with(LOG, &spin, ""));
     assert_eq!(rig.fault(), (Some(FaultKind::OverLimit), 3));
-    let lines = &rig.results.chunks[0].log_lines;
-    assert_eq!(lines.len(), 16);
-    assert_eq!(lines.iter().map(|line| line.text.len()).sum::<usize>(), 16 << 10);
+    assert_eq!(rig.results.chunks[0].log_lines, []);
+    assert_eq!(rig.results.chunks[0].excess.logs, unkept(16, 16 * 20_064));
     for (address, length) in [(65_530, 7), (u32::MAX, 1), (1, u32::MAX), (u32::MAX, u32::MAX)] {
         let step = format!(
             "(call $log (i32.const 1) (i32.const {}) (i32.const {})) i32.const 0",

@@ -1,0 +1,137 @@
+//! What agents write for the run's tables, log lines and named outputs, is bounded in bytes: how much each counts for, and what is
+//! noted where a budget has no room.
+
+use serde::{Deserialize, Serialize};
+
+use crate::GroupId;
+use crate::limits::TABLE_ROW_BYTES;
+
+/// What of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RunTable {
+    /// Log lines.
+    Logs,
+    /// Named outputs.
+    Outputs,
+}
+
+/// A budget that had no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TableBudget {
+    /// Bytes of one step.
+    Step,
+    /// Bytes of the whole group in one frame.
+    Group,
+    /// Log lines of the whole group in one frame.
+    GroupLines,
+    /// Bytes of the group's tenant in one frame.
+    Tenant,
+}
+
+impl TableBudget {
+    /// Its key in a scenario: of `limits`, or of a tenant.
+    pub const fn key(self, table: RunTable) -> &'static str {
+        match (self, table) {
+            (Self::Step, RunTable::Logs) => "log_bytes_per_step_max",
+            (Self::Step, RunTable::Outputs) => "output_bytes_per_step_max",
+            (Self::GroupLines, _) => "log_lines_per_frame_max",
+            (Self::Group | Self::Tenant, RunTable::Logs) => "log_bytes_per_frame_max",
+            (Self::Group | Self::Tenant, RunTable::Outputs) => "output_bytes_per_frame_max",
+        }
+    }
+}
+
+/// Rows of one table that aren't kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unkept {
+    /// How many.
+    pub rows: u64,
+    /// What they count for, in bytes.
+    pub bytes: u64,
+    /// For want of room in which budget: the first of them.
+    pub budget: Option<TableBudget>,
+}
+
+impl Unkept {
+    /// Notes a row.
+    pub const fn add(&mut self, bytes: u64, budget: TableBudget) {
+        self.append(&Self { rows: 1, bytes, budget: Some(budget) });
+    }
+
+    /// Notes those that came after these.
+    pub const fn append(&mut self, later: &Self) {
+        self.rows += later.rows;
+        self.bytes = self.bytes.saturating_add(later.bytes);
+        if self.budget.is_none() {
+            self.budget = later.budget;
+        }
+    }
+}
+
+/// What a group's agents wrote in a frame and isn't kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excess {
+    /// The group.
+    pub group: GroupId,
+    /// Its log lines.
+    pub logs: Unkept,
+    /// Its outputs.
+    pub outputs: Unkept,
+}
+
+impl Excess {
+    /// Nothing of a group.
+    pub fn of(group: GroupId) -> Self {
+        Self { group, logs: Unkept::default(), outputs: Unkept::default() }
+    }
+
+    /// Of one table.
+    pub const fn of_table(&mut self, table: RunTable) -> &mut Unkept {
+        match table {
+            RunTable::Logs => &mut self.logs,
+            RunTable::Outputs => &mut self.outputs,
+        }
+    }
+
+    /// Whether all was kept.
+    pub const fn is_empty(&self) -> bool {
+        self.logs.rows == 0 && self.outputs.rows == 0
+    }
+}
+
+/// What a row with this text counts for, in bytes: about what it takes as a line of JSON.
+pub fn text_row_bytes(text: &[u8]) -> u64 {
+    let escaped = |&byte: &u8| match byte {
+        b'"' | b'\\' => 2_u64,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    u64::from(TABLE_ROW_BYTES) + text.iter().map(escaped).sum::<u64>()
+}
+
+/// What a row with a name and so many bytes counts for: in base64.
+pub fn bytes_row_bytes(name: &[u8], bytes: usize) -> u64 {
+    text_row_bytes(name) + (bytes as u64).div_ceil(3) * 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_counts_for_what_it_takes_as_json() {
+        for (text, escaped) in [("", 0), ("plain", 5), ("é", 2), ("a\"b\\", 6), ("\u{1}\n", 12), ("\u{7f}", 1)] {
+            assert_eq!(text_row_bytes(text.as_bytes()), u64::from(TABLE_ROW_BYTES) + escaped, "{text:?}");
+        }
+        assert_eq!(bytes_row_bytes(b"x", 4), u64::from(TABLE_ROW_BYTES) + 1 + 8);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_summed_and_the_first_budget_is_named() {
+        let mut unkept = Unkept::default();
+        unkept.add(10, TableBudget::Tenant);
+        unkept.add(u64::MAX, TableBudget::Step);
+        assert_eq!(unkept, Unkept { rows: 2, bytes: u64::MAX, budget: Some(TableBudget::Tenant) });
+        assert_eq!(TableBudget::Tenant.key(RunTable::Logs), "log_bytes_per_frame_max");
+    }
+}

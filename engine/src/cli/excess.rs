@@ -1,0 +1,71 @@
+//! Tells, once for each group and table, that not all of what its agents write is kept.
+
+use std::collections::BTreeSet;
+
+use wasm_engine_components::{Excess, FrameRecord, GroupId, RunTable, TableBudget, Unkept};
+
+use crate::problem::thousands;
+use crate::scenario::Scenario;
+
+/// What was told so far.
+pub(super) struct ExcessWarnings<'a> {
+    scenario: &'a Scenario,
+    told: BTreeSet<(GroupId, RunTable)>,
+}
+
+impl<'a> ExcessWarnings<'a> {
+    /// Nothing.
+    pub const fn of(scenario: &'a Scenario) -> Self {
+        Self { scenario, told: BTreeSet::new() }
+    }
+
+    /// What is new in a frame's record: a line each.
+    pub fn take(&mut self, record: &FrameRecord) -> Vec<String> {
+        let mut lines = Vec::new();
+        for Excess { group, logs, outputs } in &record.excess {
+            for (table, unkept) in [(RunTable::Logs, logs), (RunTable::Outputs, outputs)] {
+                if let Some(budget) = unkept.budget
+                    && self.told.insert((*group, table))
+                {
+                    lines.push(self.line(*group, record.frame, (table, budget), unkept));
+                }
+            }
+        }
+        lines
+    }
+
+    fn line(&self, id: GroupId, frame: u64, (table, budget): (RunTable, TableBudget), unkept: &Unkept) -> String {
+        let (rows, counts) = match table {
+            RunTable::Logs => ("log line", "log_lines_dropped"),
+            RunTable::Outputs => ("output", "outputs_dropped"),
+        };
+        let (name, limit) = self.limit(id, table, budget);
+        let (many, s) = (thousands(unkept.rows), if unkept.rows == 1 { "" } else { "s" });
+        format!(
+            "warning: group `{name}` writes more than is kept: in frame {} {many} {rows}{s} of it had no room in {limit}; the summary counts \
+             all of them (`{counts}`), and no more is said of it",
+            thousands(frame)
+        )
+    }
+
+    /// The group's name, and the limit with its value.
+    fn limit(&self, id: GroupId, table: RunTable, budget: TableBudget) -> (&str, String) {
+        let Some(group) = self.scenario.group(id) else { return ("", budget.key(table).to_owned()) };
+        let (limits, key) = (&group.limits, budget.key(table));
+        let tenant = group.tenant.and_then(|tenant| self.scenario.tenants.get(tenant.0 as usize));
+        let value = match (budget, table) {
+            (TableBudget::Step, RunTable::Logs) => limits.log_bytes_per_step_max.into(),
+            (TableBudget::Step, RunTable::Outputs) => limits.output_bytes_per_step_max.into(),
+            (TableBudget::GroupLines, _) => limits.log_lines_per_frame_max,
+            (TableBudget::Group, RunTable::Logs) => limits.log_bytes_per_frame_max,
+            (TableBudget::Group, RunTable::Outputs) => limits.output_bytes_per_frame_max,
+            (TableBudget::Tenant, RunTable::Logs) => tenant.map_or(0, |tenant| tenant.log_bytes_per_frame_max),
+            (TableBudget::Tenant, RunTable::Outputs) => tenant.map_or(0, |tenant| tenant.output_bytes_per_frame_max),
+        };
+        let owner = match (budget, tenant) {
+            (TableBudget::Tenant, Some(tenant)) => format!("tenants.{}", tenant.name),
+            _ => "limits".to_owned(),
+        };
+        (&group.name, format!("{owner}.{key} = {}", thousands(value)))
+    }
+}

@@ -1,0 +1,46 @@
+//! Room on the disk for the frames of a run, before they are written.
+
+use std::time::Duration;
+
+use super::{Entry, RunDir};
+use crate::problem::RunError;
+
+/// How often a writer that is behind is looked at.
+const POLL: Duration = Duration::from_millis(1);
+
+impl RunDir {
+    /// Takes room for a frame. Gives why the run has to end where there is none: the frames before are written then.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub(super) fn take_room(&mut self, entry: &mut Entry) -> Result<Option<RunError>, RunError> {
+        entry.taken = entry.bytes_max();
+        if self.disk.take_for_frame(entry.taken) {
+            return Ok(None);
+        }
+        // What waits was counted at its most.
+        self.wait_for_writer()?;
+        if self.disk.take_for_frame(entry.taken) {
+            return Ok(None);
+        }
+        let next = entry.record.frame + u64::from(self.streams);
+        let error = self.disk.error(next, self.recorded);
+        if self.streams {
+            // What came in can't be had again: this frame is the last one, and is kept.
+            self.disk.take_for_last_frame(entry.taken);
+        }
+        Ok(Some(error))
+    }
+
+    /// Waits until all frames so far are written.
+    fn wait_for_writer(&mut self) -> Result<(), RunError> {
+        self.hand_over()?;
+        while self.disk.waits() {
+            if self.thread.is_finished() {
+                return self.thread.join();
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Log lines and named outputs are bounded in bytes: by step, by group, by tenant. What is beyond isn't kept, is counted, and on the record.
+
+#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
+
+mod logged;
+mod table;
+
+use logged::{frames, groups, run, tenant};
+use table::{Call, group};
+use wasm_engine_abi::{CallKind, Op, OutboxHeader, RecordType};
+use wasm_engine_components::{Excess, FrameRecord, GroupId, RunTable, TableBudget, Tenant, TenantId, Unkept};
+use wasm_engine_systems::{GroupSeed, Population};
+
+/// What a row with a text of so many letters counts for.
+const fn row(letters: usize) -> u64 {
+    64 + letters as u64
+}
+
+fn log(call: &mut Call<'_>, letters: usize) {
+    call.out.push(Op::Log, 0, 3, 0, &vec![b'x'; letters]);
+}
+
+/// Records bytes under a name of one letter.
+fn record(call: &mut Call<'_>, bytes: usize) {
+    let (op, kind) = (Op::Record as u32, RecordType::Bytes as u32);
+    call.out.record(OutboxHeader { target: 1, op, kind, ..OutboxHeader::default() }, &vec![b'x'; 1 + bytes]);
+}
+
+/// The record of the frame in which the agents of these groups write.
+fn written(
+    seeds: Vec<GroupSeed>,
+    tenants: Vec<Tenant>,
+    write: impl Fn(&mut Call<'_>) + Send + Sync + 'static,
+) -> FrameRecord {
+    let population = Population { tenants, ..groups(seeds) };
+    let (mut app, _) = run(population, move |call| {
+        if call.call == CallKind::Step {
+            write(call);
+        }
+    });
+    frames(&mut app, 2).pop().unwrap()
+}
+
+fn unkept(rows: u64, bytes: u64, budget: TableBudget) -> Unkept {
+    Unkept { rows, bytes, budget: Some(budget) }
+}
+
+fn counts(record: &FrameRecord) -> [u64; 4] {
+    let counts = &record.counts;
+    [counts.log_lines_dropped, counts.log_bytes_dropped, counts.outputs_dropped, counts.output_bytes_dropped]
+}
+
+#[test]
+fn a_step_writes_what_its_limits_have_room_for_and_later_rows_that_fit_are_kept() {
+    let mut small = group(1, 1);
+    small.group.limits.log_bytes_per_step_max = 300;
+    small.group.limits.output_bytes_per_step_max = 200;
+    let record = written(vec![small], vec![], |call| {
+        [100, 100, 8, 1].into_iter().for_each(|letters| log(call, letters));
+        [90, 120, 3].into_iter().for_each(|bytes| record(call, bytes));
+    });
+    let texts: Vec<_> = record.logs.iter().map(|line| line.text.len()).collect();
+    assert_eq!(texts, [100, 8], "164 of 300, then 72 of 136, and nothing of 64");
+    assert_eq!(record.outputs.len(), 1);
+    let excess = Excess {
+        group: GroupId(1),
+        logs: unkept(2, row(100) + row(1), TableBudget::Step),
+        outputs: unkept(2, row(1) + 160 + row(1) + 4, TableBudget::Step),
+    };
+    assert_eq!(record.excess, [excess]);
+    assert_eq!(counts(&record), [2, row(100) + row(1), 2, row(1) + 160 + row(1) + 4]);
+    assert!(record.faults.is_empty(), "it is no fault");
+}
+
+#[test]
+fn a_group_and_a_tenant_write_so_much_in_a_frame_the_lowest_ids_first() {
+    for (budget, group_max, tenant_max) in [(TableBudget::Group, 250, u64::MAX), (TableBudget::Tenant, u64::MAX, 250)] {
+        let seeds = [1, 2].map(|id| {
+            let mut seed = group(id, 2);
+            seed.group.tenant = Some(TenantId(0));
+            seed.group.limits.log_bytes_per_frame_max = group_max;
+            seed.group.limits.output_bytes_per_frame_max = group_max;
+            seed
+        });
+        let tenant = Tenant { log_bytes_per_frame_max: tenant_max, output_bytes_per_frame_max: tenant_max, ..tenant() };
+        let record = written(seeds.to_vec(), vec![tenant], |call| {
+            log(call, 100);
+            record(call, 3);
+        });
+        // A line counts for 164, and an output for 69: one line and three outputs have room.
+        let kept = |agents: Vec<wasm_engine_components::AgentId>| {
+            agents.iter().map(|agent| agent.group().0).collect::<Vec<_>>()
+        };
+        let logs = kept(record.logs.iter().map(|line| line.agent).collect());
+        let outputs = kept(record.outputs.iter().map(|output| output.agent).collect());
+        let rows =
+            |logs, outputs| [unkept(logs, logs * row(100), budget), unkept(outputs, outputs * (row(1) + 4), budget)];
+        if budget == TableBudget::Group {
+            assert_eq!((logs, outputs), (vec![1, 2], vec![1, 1, 2, 2]));
+            let [one, none] = [rows(1, 0)[0], Unkept::default()];
+            let excess = [1, 2].map(|id| Excess { group: GroupId(id), logs: one, outputs: none });
+            assert_eq!(record.excess, excess);
+        } else {
+            assert_eq!((logs, outputs), (vec![1], vec![1, 1, 2]));
+            let [one, _] = rows(1, 0);
+            let [two, last] = rows(2, 1);
+            let first = Excess { group: GroupId(1), logs: one, outputs: Unkept::default() };
+            assert_eq!(record.excess, [first, Excess { group: GroupId(2), logs: two, outputs: last }]);
+        }
+    }
+}
+
+#[test]
+fn the_budget_is_that_of_a_frame_and_who_keeps_to_it_loses_nothing() {
+    let population = groups(vec![group(1, 3)]);
+    let (mut app, _) = run(population, |call| {
+        log(call, 100);
+        record(call, 1_000);
+    });
+    for record in frames(&mut app, 20).iter().skip(1) {
+        assert_eq!((record.logs.len(), record.outputs.len(), counts(record)), (3, 3, [0; 4]));
+        assert!(record.excess.is_empty());
+    }
+}
+
+#[test]
+fn the_keys_that_are_named_are_those_of_a_scenario() {
+    let keys = [TableBudget::Step, TableBudget::Group, TableBudget::Tenant];
+    let keys = keys.map(|budget| [RunTable::Logs, RunTable::Outputs].map(|table| budget.key(table)));
+    let frame = ["log_bytes_per_frame_max", "output_bytes_per_frame_max"];
+    assert_eq!(keys, [["log_bytes_per_step_max", "output_bytes_per_step_max"], frame, frame]);
+}
