@@ -89,7 +89,8 @@ pub struct GroupRange {
     pub limits: GroupLimits,
     /// Topics that its agents are members of from the start.
     pub subscribe: Vec<TopicId>,
-    /// Messages that its agents may still send in this frame, and bytes of those. Set by `Schedule`.
+    /// Messages that any one of its agents may send in this frame at most: the lower of the group's budget and its tenant's, as they are
+    /// when the frame begins. What others send in the frame isn't taken off. Set by `Schedule`.
     pub credits: u64,
 }
 
@@ -244,7 +245,8 @@ impl Directory {
         }
     }
 
-    /// Makes the ordinals vacant to which nothing is on its way any more.
+    /// Makes the ordinals vacant to which nothing is on its way any more. One that has had all the generations that an id has room for
+    /// stays empty for good.
     pub fn vacate(&mut self, frame: u64) {
         for group in &mut self.groups {
             while let Some(&(ended, ordinal)) = group.vacating.front()
@@ -271,5 +273,39 @@ impl Directory {
         let (id, index) = (AgentId::of_generation(group.id, ordinal, generation), group.start + ordinal);
         self.ids[index as usize] = id;
         Some((id, index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group of one place, whose holder is of this generation.
+    fn directory(generation: u32) -> Directory {
+        let group = Group::new(GroupId(1), "pool", 1);
+        let overflow = wasm_engine_components::OverflowPolicy::Reject;
+        let mailbox = Mailbox { capacity_messages: 1, capacity_bytes: 64, overflow };
+        let range = GroupRange::new(&group, Entity::PLACEHOLDER, 0, mailbox, Vec::new());
+        let ids = vec![AgentId::of_generation(GroupId(1), 0, generation)];
+        Directory { ids, groups: vec![range], ..Directory::default() }
+    }
+
+    #[test]
+    fn a_place_has_as_many_holders_as_an_id_has_generations_and_is_empty_then() {
+        for (generation, next) in [
+            (0, Some(1)),
+            (AgentId::GENERATION_MAX - 1, Some(AgentId::GENERATION_MAX)),
+            (AgentId::GENERATION_MAX, None),
+        ] {
+            let mut directory = directory(generation);
+            directory.groups[0].vacating.push_back((10, 0));
+            directory.vacate(11);
+            assert_eq!(directory.take_place(0), None, "what is on its way to the last holder may still arrive");
+            directory.vacate(12);
+            let id = next.map(|next| AgentId::of_generation(GroupId(1), 0, next));
+            assert_eq!(directory.take_place(0), id.map(|id| (id, 0)));
+            assert_eq!(directory.take_place(0), None);
+        }
+        assert_eq!(AgentId::GENERATION_MAX, 1_048_575);
     }
 }

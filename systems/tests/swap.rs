@@ -11,7 +11,7 @@ use table::{Call, Table, app, group};
 use wasm_engine_abi::{CallKind, MessageHeader, Op, kind, name_id};
 use wasm_engine_components::{
     AgentFault, AgentId, Digest, EventTarget, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs,
-    FrameRecord, GroupId, GroupLimits, Lane, Lifecycle, Model, ModelId, Swap, SwapOutcome, SwapRecord,
+    FrameRecord, GroupId, Lane, Lifecycle, Model, ModelId, Swap, SwapOutcome, SwapRecord,
 };
 use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::ports::{

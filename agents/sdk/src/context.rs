@@ -83,7 +83,8 @@ impl<'a> Context<'a> {
         self.outbox.frame.credits
     }
 
-    /// How many of the agent's messages weren't taken since its last call. The bounces say which, and why.
+    /// How many bounces are in the inbox: of messages that weren't taken, and of commands that couldn't be carried out, since the agent's last
+    /// call.
     pub const fn refused(&self) -> u32 {
         self.outbox.frame.refused
     }
