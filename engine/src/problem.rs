@@ -182,7 +182,7 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {}
 
 /// How many known names a help text lists.
-const NAMES_LISTED_MAX: usize = 24;
+const NAMES_LISTED_MAX: usize = 40;
 
 /// The help for a name that isn't known: the nearest one, if any is near, and the known ones.
 pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
