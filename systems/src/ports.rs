@@ -182,22 +182,11 @@ impl<'a> InboxView<'a> {
 
     #[inline]
     fn messages(&self, chunk: u32) -> &'a PackedMessages {
-        messages_of(chunk, self.chunks, self.current, self.host)
-    }
-}
-
-/// The messages that a [`Delivery::chunk`] names.
-#[inline]
-pub(crate) fn messages_of<'a>(
-    chunk: u32,
-    before: &'a [OutputChunk],
-    current: &'a [OutputChunk],
-    host: &'a HostInbox,
-) -> &'a PackedMessages {
-    match before.get(chunk as usize) {
-        Some(chunk) => &chunk.messages,
-        None if chunk == Delivery::HOST => &host.messages,
-        None => &current[(chunk & !Delivery::CURRENT) as usize].messages,
+        match self.chunks.get(chunk as usize) {
+            Some(chunk) => &chunk.messages,
+            None if chunk == Delivery::HOST => &self.host.messages,
+            None => &self.current[(chunk & !Delivery::CURRENT) as usize].messages,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{Address, AgentId, GroupId, Members, Recipient};
 
 use crate::directory::{Directory, GroupRange};
-use crate::ports::{Delivery, HostInbox, OutputChunk, messages_of};
+use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk};
 
 /// All messages of a frame, and who gets them.
 pub(crate) struct Sent<'a, 'w, 's> {
@@ -50,7 +50,8 @@ impl<'a> Sent<'a, '_, '_> {
     }
 
     pub fn message(&self, at: Delivery) -> &'a MessageHeader {
-        messages_of(at.chunk, self.chunks, self.current, self.host).message(at.at).0
+        let (chunks, current, host) = (self.chunks, self.current, self.host);
+        InboxView { firsts: &[], links: &[], chunks, current, host }.message(at).0
     }
 
     fn takes(&self, group: &GroupRange, from: AgentId, part: Part) -> bool {
