@@ -158,7 +158,7 @@ fn the_batch_may_be_another_dimension() {
 #[test]
 fn rows_have_the_same_bits_in_the_form_that_the_graph_asks_for() {
     for (name, form, padded) in [
-        ("sine", BatchForm::Multiple(4), false),
+        ("sine", BatchForm::Multiple(16), false),
         ("mixed-sum", BatchForm::Any, true),
         ("rare-neighbour", BatchForm::Alone, false),
     ] {

@@ -11,6 +11,7 @@ mod excess;
 mod inspect;
 mod interrupt;
 mod machine;
+mod model;
 mod names;
 mod progress;
 mod replay;
@@ -56,6 +57,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Say what this machine has: WebAssembly, ONNX Runtime, cores, caches, tools
     Doctor(doctor::DoctorArgs),
+    /// Look at a model: its rows, and how they share runs
+    Model(model::ModelArgs),
 }
 
 /// Parses the command line and runs the command.
@@ -84,6 +87,7 @@ fn run(command: &Command, interrupt: &Interrupt) -> Status {
         Command::Diff(args) => diff::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Doctor(args) => doctor::main(args),
+        Command::Model(args) => model::main(args),
     }
 }
 

@@ -158,6 +158,9 @@ pub struct ModelFacts {
     pub sha256: String,
     /// Bytes of one row of its inputs.
     pub row_bytes: u32,
+    /// The form of its runs.
+    #[serde(default)]
+    pub form: Option<String>,
 }
 
 /// Where a branch comes from.
@@ -338,6 +341,9 @@ pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128, even
         let (key, hash) = (toml_key(&model.name), toml_string(&hex(&model.sha256)));
         let (path, rows) = (path_text(path), model.row_bytes);
         let _ = writeln!(text, "\n[models.{key}]\npath = {path}\nsha256 = {hash}\nrow_bytes = {rows}");
+        if let Some(form) = &model.form {
+            let _ = writeln!(text, "form = {}", toml_string(form));
+        }
     }
     for RefusedSwap { model, with, reason } in &options.refused_swaps {
         let [model, with, reason] = [model, with, reason].map(|text| toml_string(text));

@@ -202,7 +202,8 @@ impl OpenRun {
                 .filter_map(|entry| {
                     let facts = self.manifest.models.get(&entry.name)?;
                     let sha256 = entry.sha256?;
-                    Some(LoadedModel { name: entry.name.clone(), sha256, row_bytes: facts.row_bytes })
+                    let (row_bytes, form) = (facts.row_bytes, facts.form.clone());
+                    Some(LoadedModel { name: entry.name.clone(), sha256, row_bytes, form })
                 })
                 .collect(),
             refused_swaps: self.manifest.refused_swaps.clone(),

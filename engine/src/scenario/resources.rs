@@ -48,6 +48,7 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
             "latency_frames",
             "refuse_non_finite",
             "dims",
+            "batch_axes",
             "run_ms_max",
             "load_ms_max",
             "batch_axes",

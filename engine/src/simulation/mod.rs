@@ -119,11 +119,13 @@ pub struct LoadedModel {
     pub sha256: [u8; 32],
     /// Bytes of one row of its inputs.
     pub row_bytes: u32,
+    /// The form of its runs, as [`BatchForm::name`](crate::inference::BatchForm::name) has it; a run of an earlier version doesn't say.
+    pub form: Option<String>,
 }
 
 impl From<&ModelInfo> for LoadedModel {
     fn from(info: &ModelInfo) -> Self {
-        Self { name: info.name.clone(), sha256: info.sha256, row_bytes: info.row_bytes }
+        Self { name: info.name.clone(), sha256: info.sha256, row_bytes: info.row_bytes, form: Some(info.form.name()) }
     }
 }
 
@@ -422,8 +424,13 @@ fn load_models(
     let entries = options.files.models(scenario, say)?;
     let load = ModelLoadOptions { cache_dir: options.cache_dir.clone(), progress: options.progress.clone() };
     let (runtime, infos) = OnnxRuntime::load(&entries, &load, say)?;
-    for model in infos.iter().filter(|model| model.form == BatchForm::Alone) {
-        say(&format!("warning: a slow model: {model}"));
+    for model in &infos {
+        say(&match model.form {
+            BatchForm::Alone => format!("warning: a slow model: {model}"),
+            BatchForm::Multiple(_) => format!("model {model}"),
+            // All is as anybody expects.
+            BatchForm::Any | BatchForm::Fixed(_) => continue,
+        });
     }
     let onnx_runtime = runtime.version().map(str::to_owned);
     let models = infos.iter().map(LoadedModel::from).collect();

@@ -44,7 +44,8 @@ pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[Gra
         scope.values.insert(input.name.as_str(), Value::new(input.dtype, Some(input.shape.clone()), origin));
     }
     let opset = model.opsets.get("").copied().unwrap_or(1);
-    let walk = Walk { opset, main: true, inputs: model.overridable_inputs() };
+    let transposes = transposes(&model.graph);
+    let walk = Walk { opset, transposes, main: true, inputs: model.overridable_inputs() };
     walk.graph(&model.graph, &mut scope, &mut findings);
     for output in outputs {
         let value = scope.find(&output.name);
@@ -67,6 +68,14 @@ pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[Gra
     findings
 }
 
+/// Whether a graph, or one inside it, transposes anything.
+fn transposes(graph: &Graph<'_>) -> bool {
+    graph.nodes.iter().any(|node| {
+        let mut inner = node.attributes.iter().flat_map(|attribute| &attribute.graphs);
+        node.operator == "Transpose" || inner.any(transposes)
+    })
+}
+
 impl Findings {
     fn add(&mut self, decider: Decider) {
         self.form = Some(self.form.map_or(decider.form, |form| form.strictest(decider.form)));
@@ -80,6 +89,7 @@ impl Findings {
 #[derive(Clone, Copy)]
 struct Walk<'w> {
     opset: i64,
+    transposes: bool,
     /// Whether it is the model's main graph, whose nodes can be rewritten.
     main: bool,
     /// Names that are inputs. Constants of these names aren't prepared, because a caller may give others.
@@ -129,7 +139,7 @@ impl Walk<'_> {
             return Ok(Vec::new());
         }
         let number = self.main.then_some(number);
-        let call = Call { node, inputs, opset: self.opset, number };
+        let call = Call { node, inputs, opset: self.opset, number, transposes: self.transposes };
         let Some(entry) = table::entry(node.operator).filter(|_| node.domain.is_empty()) else {
             return unknown(&call);
         };

@@ -12,14 +12,14 @@ use super::read::dtype;
 pub(super) enum Class {
     /// Not at all: it is what a run of that row alone gives.
     Any,
-    /// Vector loops compute the last elements of a tensor otherwise. In runs of a multiple of 4 rows there are none; nor where the
+    /// Vector loops compute the last elements of a tensor otherwise. In runs of a multiple of 16 rows there are none; nor where the
     /// elements of a row are a multiple of 4.
     Tail,
     /// The same for pairs of elements, but where a row's elements are odd in number no form helps.
     Pairs,
     /// The sum over a row depends on where the row begins, unless its elements are a multiple of 4.
     Width,
-    /// A run of one row is computed otherwise than others, or the last rows are. In runs of a multiple of 4 rows there are neither.
+    /// A run of one row is computed otherwise than others, or the last rows are. In runs of a multiple of 16 rows there are neither.
     Block,
     /// It wasn't tested.
     Untested,
@@ -149,7 +149,7 @@ const TABLE: &[Line] = &[
     ),
     (Rule::Elementwise, [Any, Tail, Any, Untested], &["Sigmoid"]),
     (Rule::Elementwise, [Any, Tail, Untested, Untested], &["Exp", "Tanh"]),
-    (Rule::Elementwise, [Any, Untested, Untested, Any], &["Max", "Min", "Mod", "Relu", "Sign"]),
+    (Rule::Elementwise, [Any, Untested, Untested, Any], &["Mod", "Relu", "Sign"]),
     (Rule::Elementwise, [Tail, Pairs, Untested, Untested], &["Cos", "Sin"]),
     (Rule::Elementwise, [Tail, Tail, Untested, Untested], &["Log"]),
     (
@@ -157,15 +157,17 @@ const TABLE: &[Line] = &[
         [Tail, Untested, Untested, Untested],
         &["Acos", "Asin", "Atan", "Celu", "Elu", "Mish", "Selu", "Softplus"],
     ),
+    // Which of two zeros or two NaNs comes out differs in the last elements.
+    (Rule::Elementwise, [Tail, Untested, Untested, Any], &["Max", "Min"]),
     (Rule::Elementwise, [Untested, Untested, Untested, Any], &["And", "Not", "Or", "Xor"]),
     (Rule::Compare, [Any, Any, Untested, Any], &["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"]),
     (Rule::Compare, [Any, Any, Untested, Untested], &["IsInf", "IsNaN"]),
     (Rule::Cast, [Any, Any, Any, Any], &["Cast"]),
-    (Rule::Clip, [Any, Untested, Untested, Any], &["Clip"]),
+    (Rule::Clip, [Tail, Untested, Untested, Any], &["Clip"]),
     (Rule::Select, [Any, Any, Untested, Any], &["Where"]),
     // Sums and norms.
     (Rule::Reduce(Block), [Width, Untested, Untested, Any], &["ReduceMean", "ReduceSum"]),
-    (Rule::Reduce(Any), [Width, Untested, Untested, Any], &["ReduceMax", "ReduceMin"]),
+    (Rule::Reduce(Untested), [Width, Untested, Untested, Any], &["ReduceMax", "ReduceMin"]),
     (Rule::Reduce(Any), [Any, Untested, Untested, Untested], &["ReduceLogSumExp"]),
     (
         Rule::Reduce(Untested),

@@ -23,6 +23,8 @@ pub(super) struct Call<'c, 'g> {
     pub opset: i64,
     /// Where the node may be rewritten: its number in the model's main graph.
     pub number: Option<usize>,
+    /// Whether the model transposes anything. ONNX Runtime moves that past other nodes, which then go along other dimensions.
+    pub transposes: bool,
 }
 
 /// What a node needs so that rows don't depend on each other.
@@ -132,7 +134,8 @@ impl Found {
 
 /// What a class means for a tensor.
 fn needs(class: Class, of: &Value) -> Result<Needs, Why> {
-    const ROWS: u32 = 4;
+    /// Every vector loop then goes a whole number of times.
+    const ROWS: u32 = 16;
     let run = of.run_of_row();
     let elements = || run.map_or("an unknown number of".into(), |run| run.to_string());
     match class {

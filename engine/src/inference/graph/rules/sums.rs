@@ -6,6 +6,8 @@ use super::super::table::Class;
 use super::super::value::{Size, Value, position, product};
 use super::{COUPLED, Call, Found, LOST, Needs, UNTESTED_USE, Why, needs, or_type};
 
+const MOVED: &str = "it may go along another dimension than it says, because the model transposes";
+
 /// Dimensions by number, ascending.
 fn positions(axes: &[i64], rank: usize) -> Result<Vec<usize>, Why> {
     let found: Option<Vec<usize>> = axes.iter().map(|&axis| position(axis, rank)).collect();
@@ -42,11 +44,18 @@ pub(super) fn reduce(call: &Call<'_, '_>, class: Class, middle: Class) -> Result
     }
     let is_last = axes.iter().rev().zip((0..rank).rev()).all(|(&axis, last)| axis == last)
         && axis.is_some_and(|axis| axis < axes[0]);
+    // Integers are exact in any order.
+    let exact = ![dtype::F32, dtype::F64, dtype::F16].contains(&input.dtype);
     let needs = match (is_last, class) {
+        _ if exact && class == Class::Any => Needs::Nothing,
+        (true, Class::Width) if call.transposes => match (middle, product(&shape[axes[0]..])) {
+            (Class::Block, Some(width)) if width % 4 == 0 => needs(middle, &value)?,
+            _ => return Err(MOVED.into()),
+        },
+        (true, _) if call.transposes && middle == Class::Untested => return Err(MOVED.into()),
         (true, Class::Width) => width(call, shape, &axes)?,
         (true, class) => needs(class, &value)?,
-        // Integers are exact in any order.
-        (false, Class::Any) if middle == Class::Block => Needs::Nothing,
+        (false, _) if middle == Class::Untested => return Err(UNTESTED_USE.into()),
         (false, _) if axes.len() == 1 && axis == Some(0) => needs(middle, &value)?,
         (false, _) => return Err(UNTESTED_USE.into()),
     };
