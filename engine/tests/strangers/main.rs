@@ -1,0 +1,141 @@
+//! Forty modules of strangers beside two good groups: nothing that they do reaches the good ones, the screen, or the disk.
+#![allow(clippy::unwrap_used, reason = "a test ends at what it doesn't expect")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod modules;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use common::{engine, stderr, summary};
+use modules::{Stranger, strangers};
+use serde_json::Value;
+
+/// Frames of a run.
+const FRAMES: u64 = 60;
+/// Most bytes that the folder of a recorded run may have.
+const FOLDER_BYTES_MAX: u64 = 10_000_000;
+/// The groups that a person would run.
+const GOOD: [&str; 2] = ["counters", "ring"];
+
+/// Writes the modules and the scenario `strangers.toml` into a folder. `--set strangers=false` leaves all of them out.
+fn write(folder: &Path, strangers: &[Stranger]) {
+    let mut text = format!(
+        r#"name = "strangers"
+frames = {FRAMES}
+topics = ["ticks"]
+[params]
+strangers = true
+[modules.counter]
+path = "{counter}"
+[modules.ring]
+path = "{ring}"
+[tenants.strangers]
+fuel_per_frame_max = 40_000_000
+[[groups]]
+name = "counters"
+module = "counter"
+agents = 4
+params = {{ every = 1 }}
+subscribe = ["ticks"]
+accepts = ["counters"]
+[[groups]]
+name = "ring"
+module = "ring"
+agents = 32
+params = {{ agents = 32, tokens = 32, audit_every = 10 }}
+accepts = ["ring"]
+"#,
+        counter = common::path("agents/samples/wasm/counter.wasm"),
+        ring = common::path("agents/samples/wasm/ring.wasm"),
+    );
+    for Stranger { name, text: module, .. } in strangers {
+        let bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{name}: {error}"));
+        std::fs::write(folder.join(format!("{name}.wasm")), bytes).unwrap();
+        write!(
+            text,
+            r#"[modules.{name}]
+path = "{name}.wasm"
+[[groups]]
+name = "{name}"
+module = "{name}"
+agents = 2
+agents_max = 8
+enabled = "$strangers"
+tenant = "strangers"
+subscribe = ["ticks"]
+on_fault = {{ policy = "restart", restarts_max = 1000, backoff_frames = 1 }}
+"#
+        )
+        .unwrap();
+    }
+    std::fs::write(folder.join("strangers.toml"), text).unwrap();
+}
+
+/// Runs the scenario into the folder `out`, and gives the summary.
+fn run(folder: &Path, out: &str, options: &[&str]) -> Value {
+    let mut args = vec!["run", "strangers.toml", "--out", out, "--summary", "json", "--digest", "full"];
+    args.extend_from_slice(options);
+    let output = engine(folder, &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (said, printed) =
+        (String::from_utf8(output.stderr.clone()).unwrap(), String::from_utf8(output.stdout.clone()).unwrap());
+    for text in [&said, &printed] {
+        let control = text.chars().find(|&c| c.is_control() && c != '\n');
+        assert_eq!(control, None, "a control character reached the terminal");
+        assert!(text.lines().all(|line| line.chars().count() < 20_000), "a line without an end");
+        assert!(!text.contains('\u{202e}'), "a mark that turns text around reached the terminal");
+    }
+    summary(&output)
+}
+
+/// What must be the same for a group, whoever is beside it.
+fn group<'s>(summary: &'s Value, name: &str) -> &'s Value {
+    summary["groups"].get(name).unwrap_or_else(|| panic!("no group {name}"))
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let bytes = entries.map(|entry| match entry.metadata().unwrap() {
+        metadata if metadata.is_dir() => folder_bytes(&entry.path()),
+        metadata => metadata.len(),
+    });
+    bytes.sum()
+}
+
+#[test]
+fn forty_strangers_reach_nothing_of_two_good_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let all = strangers();
+    assert_eq!(all.len(), 40);
+    write(folder, &all);
+
+    let alone = run(folder, "alone", &["--set", "strangers=false"]);
+    let beside = run(folder, "beside", &["--threads", "1", "--snapshot-every", "16"]);
+    for name in GOOD {
+        let (alone, beside) = (group(&alone, name), group(&beside, name));
+        assert_eq!(alone, beside, "{name} is what it is alone");
+        assert!(alone["steps"].as_u64().unwrap() > 100);
+    }
+    for stranger in all.iter().filter(|stranger| stranger.faults) {
+        let faults = &group(&beside, stranger.name)["faults"];
+        assert!(faults.as_object().is_some_and(|kinds| !kinds.is_empty()), "{} was to fault: {faults}", stranger.name);
+    }
+    let bytes = folder_bytes(&folder.join("beside"));
+    assert!(bytes < FOLDER_BYTES_MAX, "the run's folder has {bytes} bytes");
+
+    for threads in ["2", "4"] {
+        let other = run(folder, &format!("threads-{threads}"), &["--threads", threads]);
+        assert_eq!(other["digest"], beside["digest"], "{threads} threads");
+    }
+    let replay = engine(folder, &["replay", "beside", "--threads", "2"]);
+    assert!(replay.status.success(), "{}", stderr(&replay));
+
+    let half = (FRAMES / 2).to_string();
+    run(folder, "stopped", &["--frames", &half, "--snapshot-every", "16"]);
+    let resumed = engine(folder, &["resume", "stopped", "--frames", &FRAMES.to_string(), "--summary", "json"]);
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert_eq!(summary(&resumed)["digest"], beside["digest"], "resumed");
+}
