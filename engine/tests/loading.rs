@@ -121,6 +121,6 @@ fn a_model_whose_rows_cannot_share_runs_is_said() {
     let models = "models.mean.path = \"mean.onnx\"\nmodels.gemm.path = \"gemm.onnx\"";
     let told = said(&scenario(folder.path(), models), None).unwrap();
     assert_eq!(told.len(), 1, "{told:?}");
-    let reason = "each row is a run of its own, because a row's result in a batch of 2 isn't what it is alone";
+    let reason = "each row is a run of its own, because of `mean` (ReduceMean): it computes over the batch";
     assert!(told[0].starts_with("warning: a slow model: mean: ") && told[0].ends_with(reason), "{told:?}");
 }

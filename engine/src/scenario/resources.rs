@@ -51,7 +51,6 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
             "batch_axes",
             "run_ms_max",
             "load_ms_max",
-            "batch_axes",
         ];
         let Some(fields) = Fields::open(cx, &entry.node, &path, &known) else { continue };
         fields.need(cx, "path", "name the .onnx file");
