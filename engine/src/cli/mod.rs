@@ -1,6 +1,6 @@
 //! The command line: one file for each command. Called by `main` alone.
 //!
-//! Results go to standard output, everything else to standard error. What a command's exit status means is said in [`status`].
+//! Results go to standard output, everything else to standard error. What a command's exit status means is said in `status.rs`.
 
 mod branch;
 mod comparison;
