@@ -1,13 +1,22 @@
 //! What is half made while this process works: files under temporary names, folders that aren't whole yet, programs that it has
-//! started. Whoever makes such a thing keeps an [`Unfinished`] until it is whole or gone. A signal that ends the process at once lets
-//! [`remove_all`] take it away first; after a kill it stays, and whoever comes next copes with it, as ever.
+//! started. Whoever makes such a thing keeps an [`Unfinished`] until it is whole or gone, and makes it, or gives it another name, within
+//! [`making`] or [`Unfinished::made`]. A signal that ends the process at once lets [`remove_all`] take it away first, and from then on
+//! nothing new is made, though other threads go on to the end of the process. After a kill it stays, and whoever comes next copes
+//! with it, as ever.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
 
 /// How something is taken away.
 type Remove = Box<dyn FnOnce() + Send>;
+
+/// How often a folder is tried again in which a process that was just killed may still make a file, and the time between.
+const REMOVE_TRIES: (u32, Duration) = (20, Duration::from_millis(5));
 
 /// All that is half made now, by number, the latest last.
 static ALL: Mutex<(u64, Vec<(u64, Remove)>)> = Mutex::new((0, Vec::new()));
@@ -29,25 +38,46 @@ impl Unfinished {
         Self::new(move || drop(std::fs::remove_file(path)))
     }
 
-    /// A folder that nobody needs before it is whole.
-    pub fn folder(path: &Path) -> Self {
-        let path: PathBuf = path.to_path_buf();
-        Self::new(move || drop(std::fs::remove_dir_all(path)))
+    /// Makes a folder that nobody needs before it is whole.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn folder(make: impl FnOnce() -> io::Result<TempDir>) -> io::Result<(TempDir, Self)> {
+        Self::made(make, |folder| {
+            let path = folder.path().to_path_buf();
+            move || remove_folder(&path)
+        })
+    }
+
+    /// Makes something, and says how it is taken away: no signal comes between the two. What makes it must be quick, and make nothing
+    /// else by [`making`] or this.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn made<T, E, R: FnOnce() + Send + 'static>(
+        make: impl FnOnce() -> Result<T, E>,
+        remove: impl FnOnce(&T) -> R,
+    ) -> Result<(T, Self), E> {
+        let mut all = all();
+        let made = make()?;
+        let unfinished = Self::add(&mut all, Box::new(remove(&made)));
+        Ok((made, unfinished))
     }
 
     /// Starts a program, which is ended with what it has started itself.
     ///
     /// # Errors
     /// It can't be started.
-    pub fn child(command: &mut Command) -> std::io::Result<(Child, Self)> {
+    pub fn child(command: &mut Command) -> io::Result<(Child, Self)> {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(command, 0);
-        // From before it is there, so that no signal finds it unknown.
-        let mut all = all();
-        let child = command.spawn()?;
-        let id = child.id();
-        let unfinished = Self::add(&mut all, Box::new(move || end_group(id)));
-        Ok((child, unfinished))
+        Self::made(
+            || command.spawn(),
+            |child| {
+                let id = child.id();
+                move || end_group(id)
+            },
+        )
     }
 
     fn add(all: &mut (u64, Vec<(u64, Remove)>), remove: Remove) -> Self {
@@ -64,8 +94,15 @@ impl Drop for Unfinished {
     }
 }
 
-/// Takes away what is half made, the latest first. From then on nobody gets to make or to end such a thing: it waits for the end of
-/// the process, which the caller sees to.
+/// Makes a file or a folder in what is half made, or gives it its name: quickly, without writing into it. Once [`remove_all`] has begun, this
+/// doesn't come back.
+pub fn making<T>(make: impl FnOnce() -> T) -> T {
+    let _all = all();
+    make()
+}
+
+/// Takes away what is half made, the latest first. From then on nobody gets to make or to end such a thing: who tries waits for the
+/// end of the process, which the caller sees to.
 pub fn remove_all() {
     let mut all = all();
     while let Some((_, remove)) = all.1.pop() {
@@ -76,6 +113,16 @@ pub fn remove_all() {
 
 fn all() -> MutexGuard<'static, (u64, Vec<(u64, Remove)>)> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remove_folder(path: &Path) {
+    let (tries, pause) = REMOVE_TRIES;
+    for _ in 0..tries {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => std::thread::sleep(pause),
+            _ => return,
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -94,11 +141,11 @@ mod tests {
 
     #[test]
     fn what_is_dropped_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a");
-        std::fs::write(&file, "x").unwrap();
         let before = all().1.len();
-        let unfinished = [Unfinished::file(&file), Unfinished::folder(folder.path())];
+        let (folder, of_folder) = Unfinished::folder(tempfile::tempdir).unwrap();
+        let file = folder.path().join("a");
+        making(|| std::fs::write(&file, "x")).unwrap();
+        let unfinished = [Unfinished::file(&file), of_folder];
         assert!(all().1.len() >= 2 && file.exists());
         drop(unfinished);
         assert!(all().1.len() <= before.max(1) && file.exists());

@@ -18,6 +18,7 @@ use super::frames::Position;
 use super::{Journal, JournalFrame, JournalOptions, damage, segment_path};
 use crate::files::sync_folder;
 use crate::problem::Problem;
+use crate::unfinished::making;
 
 /// A journal that is being written.
 ///
@@ -62,7 +63,7 @@ impl JournalWriter {
     /// # Errors
     /// As for [`create`](Self::create).
     pub fn create_with(folder: &Path, run_id: u128, options: JournalOptions) -> Result<Self, Problem> {
-        std::fs::create_dir_all(folder).map_err(|error| damage::unwritable(folder, &error))?;
+        making(|| std::fs::create_dir_all(folder)).map_err(|error| damage::unwritable(folder, &error))?;
         let header = SegmentHeader { segment: 0, first_frame: options.first_frame, run_id, link: 0 };
         let (path, file) = open(folder, 0, OpenOptions::new().write(true).create_new(true))?;
         let mut writer = Self::new(folder, &header, (path, file), options);
@@ -336,7 +337,7 @@ impl Drop for JournalWriter {
 
 fn open(folder: &Path, segment: u32, options: &OpenOptions) -> Result<(PathBuf, File), Problem> {
     let path = segment_path(folder, segment);
-    match options.open(&path) {
+    match making(|| options.open(&path)) {
         Ok(file) => Ok((path, file)),
         Err(error) => Err(damage::unwritable(&path, &error)),
     }

@@ -1,10 +1,8 @@
 //! What a run keeps of the files that it was made of: its modules and models, by their hashes, so that it can be opened again after they were changed or
 //! removed. Written by [`super::RunDir`]; [`super::OpenRun`] finds them again.
 //!
-//! A copy is one that nobody else changes: no hard link, which would change with a file that is written to in its place. Where the file
-//! system can, it shares the bytes until then: `std::fs::copy` asks for that.
+//! A copy is one that nobody else changes: no hard link, which would change with a file that is written to in its place.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,11 +15,12 @@ use crate::files::{self, hex, parse_sha256, sha256_of_file};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
 use crate::simulation::{KeptFile, KeptFiles};
+use crate::unfinished::making;
 
 /// Copies modules and models into the run directory.
 pub(super) fn keep_files(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
     let folder = path.join(FILES);
-    std::fs::create_dir(&folder).map_err(|error| RunError::of_io(table::unwritable(&folder, &error), &error))?;
+    making(|| std::fs::create_dir(&folder)).map_err(|error| RunError::of_io(table::unwritable(&folder, &error), &error))?;
     for (at, loaded) in options.modules.iter().enumerate() {
         let source = options.module_files.get(at).or(scenario.modules.get(at).map(|module| &module.path));
         let (Some(source), copy) = (source, folder.join(module_copy(&loaded.sha256))) else { continue };
@@ -49,16 +48,15 @@ fn keep_model(source: &Path, copy: &Path, sha256: [u8; 32]) -> io::Result<()> {
         return Ok(());
     }
     let temporary = copy.with_extension("tmp");
-    match std::fs::copy(source, &temporary) {
+    match table::copy_file(source, &temporary) {
         // It was removed since it was loaded.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !source.exists() => return Ok(()),
         other => other?,
-    };
+    }
     if sha256_of_file(&temporary)? != hex(&sha256) {
         return std::fs::remove_file(&temporary);
     }
-    File::open(&temporary)?.sync_all()?;
-    std::fs::rename(&temporary, copy)
+    making(|| std::fs::rename(&temporary, copy))
 }
 
 /// Finds the files of a run again: its copies, or else what they were copied from. `is_of_run` says whether a module or a model of the scenario is

@@ -65,6 +65,7 @@ use crate::scenario::Scenario;
 use crate::simulation::{SavedState, StateCopy};
 use crate::snapshot::{self, Snapshot};
 use crate::summary::Summary;
+use crate::unfinished::making;
 
 /// The folder of the journal.
 const JOURNAL: &str = "journal";
@@ -146,25 +147,20 @@ impl RunDir {
         options: &RunOptions,
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
-        let (path, is_fresh) = place.create()?;
-        let made = Self::make_in(path, is_fresh, scenario, options, begin);
-        made.map_err(|error| match error {
+        Self::make_in(place, scenario, options, begin).map_err(|error| match error {
             RunError::Failed(problem) => RunError::Failed(problem.help(NOTHING_RUN)),
             input @ RunError::Input(_) => input,
         })
     }
 
     fn make_in(
-        path: PathBuf,
-        is_fresh: bool,
+        place: &Place,
         scenario: &Scenario,
         options: &RunOptions,
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
-        let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
-        // Somebody may have made a run in it since it was looked at.
-        Place::new(Some(&path), "").check().map_err(RunError::Input)?;
-        let start = Start::begin(&path, is_fresh).map_err(|error| failed(&path, &error))?;
+        let (start, lock) = Start::begin(|| place.take())?;
+        let path = start.folder().to_path_buf();
         let id = fresh_id();
         let events = manifest::events_hash(scenario, options).map_err(RunError::Input)?;
         let manifest = manifest::manifest(scenario, options, id, events.as_deref());
@@ -349,9 +345,7 @@ fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: O
     }
     let folder = path.join(FILES);
     let copy = folder.join(events_copy(sha256));
-    std::fs::copy(file, &copy)
-        .and_then(|_| std::fs::File::open(&copy)?.sync_all())
-        .map_err(|error| failed(&copy, &error))?;
+    table::copy_file(file, &copy).map_err(|error| failed(&copy, &error))?;
     sync_folder(&folder)
 }
 
@@ -363,7 +357,7 @@ fn events_copy(sha256: &str) -> String {
 /// Makes the folder for snapshots, if it isn't there.
 fn make_snapshots_folder(path: &Path) -> Result<(), RunError> {
     let folder = path.join(SNAPSHOTS);
-    std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))
+    making(|| std::fs::create_dir_all(&folder)).map_err(|error| failed(&folder, &error))
 }
 
 /// A number that no other run has.

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::start;
+use super::{RunLock, start};
 use crate::problem::{Problem, RunError};
 
 /// Where fresh folders are made, in the working directory.
@@ -46,8 +46,16 @@ impl Place {
         }
     }
 
-    /// Makes the folder, and tells whether it wasn't there before.
-    pub(super) fn create(&self) -> Result<(PathBuf, bool), RunError> {
+    /// Makes the folder, tells whether it wasn't there before, and locks it.
+    pub(super) fn take(&self) -> Result<(PathBuf, bool, RunLock), RunError> {
+        let (path, is_fresh) = self.create()?;
+        let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
+        // Somebody may have made a run in it since it was looked at.
+        Self::Named(path.clone()).check().map_err(RunError::Input)?;
+        Ok((path, is_fresh, lock))
+    }
+
+    fn create(&self) -> Result<(PathBuf, bool), RunError> {
         self.check().map_err(RunError::Input)?;
         match self {
             Self::Named(path) => {

@@ -7,9 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::manifest;
+use super::table::failed;
 use super::tables::NAMES;
-use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, lock};
-use crate::unfinished::Unfinished;
+use super::lock::{self, RunLock};
+use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS};
+use crate::problem::RunError;
+use crate::unfinished::{Unfinished, making};
 
 /// The file that says that the folder is being made.
 const MARKER: &str = ".starting";
@@ -60,14 +63,27 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Begins in a folder that is free and locked by this process: marks it, and takes away what an earlier start has left.
-    pub fn begin(folder: &Path, fresh: bool) -> io::Result<Self> {
-        let of_signal = folder.to_path_buf();
-        let unfinished = Unfinished::new(move || clear(&of_signal, fresh));
-        let start = Self { folder: folder.to_path_buf(), fresh, done: false, _unfinished: unfinished };
-        fs::write(folder.join(MARKER), MARKED)?;
-        remove_made(folder);
-        Ok(start)
+    /// Begins in the folder that `take` makes, if it isn't there, and locks: marks it, and takes away what an earlier start has left.
+    /// `take` also tells whether the folder wasn't there before.
+    ///
+    /// # Errors
+    /// Those of `take`, or the folder can't be written.
+    pub fn begin(take: impl FnOnce() -> Result<(PathBuf, bool, RunLock), RunError>) -> Result<(Self, RunLock), RunError> {
+        let ((folder, fresh, lock), unfinished) = Unfinished::made(take, |(path, fresh, _)| {
+            let (path, fresh) = (path.clone(), *fresh);
+            move || clear(&path, fresh)
+        })?;
+        let start = Self { folder, fresh, done: false, _unfinished: unfinished };
+        let marker = start.folder.join(MARKER);
+        // At most the mark is written while a signal waits.
+        making(|| fs::write(&marker, MARKED)).map_err(|error| failed(&marker, &error))?;
+        remove_made(&start.folder);
+        Ok((start, lock))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The manifest is there.
@@ -146,22 +162,26 @@ mod tests {
 
     #[test]
     fn a_start_that_fails_leaves_the_folder_as_it_was() {
+        let begin = |path: &Path| {
+            let fresh = fs::create_dir(path).is_ok();
+            Start::begin(|| Ok((path.to_path_buf(), fresh, RunLock::exclusive(path).unwrap()))).unwrap()
+        };
         let folder = tempfile::tempdir().unwrap();
-        let start = Start::begin(folder.path(), false).unwrap();
+        let (start, lock) = begin(folder.path());
         fs::create_dir(folder.path().join(JOURNAL)).unwrap();
         fs::write(folder.path().join(JOURNAL).join("000000.wej"), "x").unwrap();
         assert!(is_dead(folder.path()));
-        drop(start);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        drop((start, lock));
+        let names = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names().collect::<Vec<_>>(), [lock::NAME]);
         let fresh = folder.path().join("fresh");
-        fs::create_dir(&fresh).unwrap();
-        drop(Start::begin(&fresh, true).unwrap());
+        drop(begin(&fresh));
         assert!(!fresh.exists());
         // One that is through stays.
-        fs::create_dir(&fresh).unwrap();
-        let start = Start::begin(&fresh, true).unwrap();
+        let (start, lock) = begin(&fresh);
         fs::write(fresh.join(manifest::NAME), "x").unwrap();
         start.done();
-        assert_eq!(fs::read_dir(&fresh).unwrap().count(), 1);
+        drop(lock);
+        assert_eq!(fs::read_dir(&fresh).unwrap().count(), 2);
     }
 }

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::files;
 use crate::problem::{Problem, RunError};
-use crate::unfinished::Unfinished;
+use crate::unfinished::{Unfinished, making};
 
 /// Size of a table's buffer, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -35,7 +35,7 @@ pub(super) struct TablePosition {
 impl Table {
     /// Makes an empty table.
     pub fn create(path: PathBuf) -> Result<Self, Problem> {
-        match File::create_new(&path) {
+        match making(|| File::create_new(&path)) {
             Ok(file) => Ok(Self::of(path, file)),
             Err(error) => Err(unwritable(&path, &error)),
         }
@@ -142,8 +142,16 @@ pub(super) fn last_frame(path: &Path) -> Option<u64> {
 
 /// Writes and syncs a whole file that isn't there yet.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let mut file = File::create_new(path).map_err(|error| RunError::of_io(unwritable(path, &error), &error))?;
+    let mut file = making(|| File::create_new(path)).map_err(|error| RunError::of_io(unwritable(path, &error), &error))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, &error))
+}
+
+/// Copies and syncs a whole file. Where the file system can, the two share their bytes: the system is asked for that where it is Linux.
+pub(super) fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut copy = making(|| File::create(to))?;
+    io::copy(&mut source, &mut copy)?;
+    copy.sync_all()
 }
 
 /// Writes a whole file under a temporary name, synced and renamed: where it is, it is whole.
@@ -157,7 +165,7 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     }
     let _unfinished = Unfinished::file(&temporary);
     write_file(&temporary, bytes)?;
-    std::fs::rename(&temporary, path).map_err(|error| failed(path, &error))?;
+    making(|| std::fs::rename(&temporary, path)).map_err(|error| failed(path, &error))?;
     path.parent().map_or(Ok(()), sync_folder)
 }
 

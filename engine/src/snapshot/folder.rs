@@ -9,7 +9,7 @@ use wasm_engine_components::Digest;
 use super::{Snapshot, SnapshotRef, content, damaged};
 use crate::files;
 use crate::problem::Problem;
-use crate::unfinished::Unfinished;
+use crate::unfinished::{Unfinished, making};
 
 const EXTENSION: &str = ".wes";
 /// What a file that isn't whole yet is named: this before and after.
@@ -43,7 +43,7 @@ pub fn write_counted(folder: &Path, snapshot: &Snapshot, take: &mut Take<'_>) ->
     let temporary = folder.join(format!("{before}{:010}{after}", snapshot.frame));
     let _unfinished = Unfinished::file(&temporary);
     let written = write_file(&temporary, snapshot, take).and_then(|checksum| {
-        std::fs::rename(&temporary, path(folder, snapshot.frame))?;
+        making(|| std::fs::rename(&temporary, path(folder, snapshot.frame)))?;
         files::sync_folder(folder)?;
         Ok(SnapshotRef { frame: snapshot.frame, checksum })
     });
@@ -55,7 +55,8 @@ pub fn write_counted(folder: &Path, snapshot: &Snapshot, take: &mut Take<'_>) ->
 }
 
 fn write_file(path: &Path, snapshot: &Snapshot, take: &mut Take<'_>) -> io::Result<u128> {
-    let file = BufWriter::with_capacity(BUFFER_BYTES, Counted { file: File::create(path)?, take });
+    let file = making(|| File::create(path))?;
+    let file = BufWriter::with_capacity(BUFFER_BYTES, Counted { file, take });
     let (mut file, checksum) = content::encode(snapshot, file)?;
     file.flush()?;
     file.get_ref().file.sync_all()?;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::error::{Attempt, LibraryError};
 use super::pin::{ONNX_RUNTIME_VERSION, Pin};
 use crate::files::{hex, sha256_of_file};
-use crate::unfinished::Unfinished;
+use crate::unfinished::{Unfinished, making};
 
 /// Brings the wheel into an empty folder. A closure, so that tests can bring other things, or nothing.
 pub(crate) type Download<'a> = &'a mut dyn FnMut(&Pin, &Path) -> Result<(), Vec<Attempt>>;
@@ -32,8 +32,8 @@ pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<
     let folder = target.parent().unwrap_or(Path::new("."));
     let cache = |source| LibraryError::Cache { path: folder.to_path_buf(), source };
     // On the same file system as the target, so that the last step is a rename.
-    let work = tempfile::Builder::new().prefix(".fetch-").tempdir_in(folder).map_err(cache)?;
-    let _unfinished = Unfinished::folder(work.path());
+    let make = || tempfile::Builder::new().prefix(".fetch-").tempdir_in(folder);
+    let (work, _unfinished) = Unfinished::folder(make).map_err(cache)?;
     download(pin, work.path()).map_err(|attempts| LibraryError::Fetch {
         folder: folder.to_path_buf(),
         attempts,
@@ -46,7 +46,7 @@ pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<
         return Err(LibraryError::WrongHash { what: "the wheel", found, expected: pin.wheel_sha256.clone() });
     }
     let unpacked = unpack(pin, &wheel, work.path())?;
-    match unpacked.persist(target) {
+    match making(|| unpacked.persist(target)) {
         // Another process may have put the same file there and loaded it; some systems then refuse to replace it.
         Err(_) if sha256_of_file(target).is_ok_and(|found| found == pin.library_sha256) => Ok(()),
         Err(error) => Err(cache(error.error)),
@@ -84,7 +84,7 @@ fn unpack(pin: &Pin, wheel: &Path, folder: &Path) -> Result<tempfile::NamedTempF
     let mut member =
         archive.by_name(&name).map_err(|error| broken(&format!("{name}: {error}")))?.take(LIBRARY_BYTES_MAX);
 
-    let mut target = tempfile::NamedTempFile::new_in(folder).map_err(cache)?;
+    let mut target = making(|| tempfile::NamedTempFile::new_in(folder)).map_err(cache)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -107,7 +107,7 @@ fn unpack(pin: &Pin, wheel: &Path, folder: &Path) -> Result<tempfile::NamedTempF
 pub(crate) fn download_with_pip(pin: &Pin, folder: &Path) -> Result<(), Vec<Attempt>> {
     let attempt = |program: &str, problem: String| Attempt { program: program.into(), problem };
     let requirements = folder.join("requirements.txt");
-    if let Err(error) = std::fs::write(&requirements, pin.requirement()) {
+    if let Err(error) = making(|| std::fs::write(&requirements, pin.requirement())) {
         return Err(vec![attempt("writing the requirements file", error.to_string())]);
     }
     let mut attempts = Vec::new();
