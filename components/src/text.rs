@@ -3,7 +3,7 @@
 //! table, and megabytes. This is the only place where it is made harmless.
 //!
 //! [`shown`] and [`shown_path`] are for a piece of such text within a sentence; [`Lines`] is for whatever is printed, and lets nothing else
-//! through, whoever put the text together; [`ascii_json`] is for JSON, which keeps the true text.
+//! through, whoever put the text together; [`harmless_json`] is for JSON, which keeps the true text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -121,7 +121,10 @@ impl Table {
 
 /// Returns JSON in which every character that a terminal might take for more than a character is written as its number: the same JSON, whoever
 /// reads it. `json` must be JSON without line breaks between its tokens.
-pub fn ascii_json(json: &str) -> String {
+pub fn harmless_json(json: &str) -> Cow<'_, str> {
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(json);
+    }
     let mut text = String::with_capacity(json.len());
     let mut seen = Seen::default();
     let mut chars = json.chars().peekable();
@@ -136,7 +139,7 @@ pub fn ascii_json(json: &str) -> String {
             }
         }
     }
-    text
+    Cow::Owned(text)
 }
 
 /// The text, escaped, and cut in the middle to at most `chars_max` characters.
@@ -329,7 +332,7 @@ mod tests {
         for text in texts {
             assert_eq!(shown(text).to_string(), text);
             let json = serde_like(text);
-            assert_eq!(ascii_json(&json), json);
+            assert_eq!(harmless_json(&json), json);
         }
     }
 
@@ -401,7 +404,7 @@ mod tests {
     #[test]
     fn json_keeps_the_true_text() {
         let json = "{\"a\u{9b}\u{202e}\u{7f}\u{e0041}\":\"\u{2028}ü👍\"}";
-        let out = ascii_json(json);
+        let out = harmless_json(json);
         assert_eq!(out, "{\"a\\u009b\\u202e\\u007f\\udb40\\udc41\":\"\\u2028ü👍\"}");
     }
 

@@ -15,15 +15,17 @@ const EVIL: &str = "\u{1b}[2J\u{1b}[31m\u{1b}]0;title\u{7}\r\nerror: forged\u{20
 /// Longest line of a text, in characters: that of `components/src/limits.rs`, and what stands around it.
 const LINE_CHARS_MAX: usize = 4_200;
 
+/// What no text for a terminal holds.
+fn is_harmful(c: char) -> bool {
+    (c.is_control() && c != '\n')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// Asserts that all that a command says is text: no control character but the newlines, nothing invisible, no endless line.
 fn check(what: &str, output: &Output) -> (String, String) {
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8(bytes.clone()).unwrap());
     for (stream, text) in [("standard output", &stdout), ("standard error", &stderr)] {
-        let harmful = |c: char| {
-            (c.is_control() && c != '\n')
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        };
-        assert!(!text.contains(harmful), "{what}: {stream}: {text:?}");
+        assert!(!text.contains(is_harmful), "{what}: {stream}: {text:?}");
         assert!(!text.lines().any(|line| line.starts_with("error: forged")), "{what}: {stream}: {text}");
         let is_json = text.starts_with('{');
         let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
@@ -123,6 +125,7 @@ fn every_command_shows_hostile_names_as_text() {
     let (json, ..) = run(&folder, &["run", "s.toml", "--no-record", "--summary", "json"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert!(json["outputs"]["g"].as_object().unwrap().contains_key(EVIL), "{json}");
+    tables_are_text(&folder.join(&a));
 
     for form in ["text", "json"] {
         for args in [
@@ -148,6 +151,21 @@ fn every_command_shows_hostile_names_as_text() {
     let mut doctor = common::wasm_engine(&folder);
     doctor.arg("doctor").env("WASM_ENGINE_CACHE_DIR", folder.join(EVIL)).env("ORT_DYLIB_PATH", EVIL);
     check("doctor", &doctor.output().unwrap());
+}
+
+/// Whoever looks at a table or a summary in a terminal sees text; whoever reads it has what the agents wrote.
+fn tables_are_text(run: &Path) {
+    let read = |name: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(run.join(name)).unwrap();
+        assert!(!text.contains(is_harmful), "{name}: {text:?}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    for name in ["frames.jsonl", "faults.jsonl", "swaps.jsonl", "models.jsonl"] {
+        read(name);
+    }
+    assert!(read("outputs.jsonl").iter().any(|row| row["name"] == EVIL), "outputs");
+    assert!(read("logs.jsonl").iter().any(|row| row["text"].as_str().unwrap().starts_with(EVIL)), "logs");
+    assert!(read("summary.json")[0]["outputs"]["g"].as_object().unwrap().contains_key(EVIL), "summary");
 }
 
 #[test]

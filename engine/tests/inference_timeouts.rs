@@ -7,45 +7,9 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{engine, path, stderr, summary};
+use common::{engine, loop_scenario, stderr, summary};
 use serde_json::{Value, json};
 use wasm_engine_abi::InferenceStatus;
-
-/// Three agents, each of which asks for one row of a model whose third input counts a loop. The second one's would never end.
-fn scenario(folder: &Path) {
-    let text = format!(
-        r#"
-frames = 6
-input = "events.jsonl"
-[models.loop]
-path = {:?}
-run_ms_max = 200
-[modules.ask]
-path = {:?}
-[[groups]]
-name = "a"
-module = "ask"
-agents = 3
-params = {{ model = "loop" }}
-[groups.limits]
-fuel_per_step_max = 1000000000
-memory_bytes_max = 2097152
-"#,
-        path("engine/tests/models/loop.onnx"),
-        path("engine/tests/data/inference/ask.wasm"),
-    );
-    fs::write(folder.join("s.toml"), text).unwrap();
-    let row = |rounds: i64| -> Vec<u8> {
-        let floats = [1.0_f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
-        [floats, rounds.to_le_bytes().to_vec()].concat()
-    };
-    let event = |frame, agent, rounds| {
-        let bytes: Vec<Value> = row(rounds).into_iter().map(Value::from).collect();
-        json!({ "frame": frame, "to": format!("a/{agent}"), "numbers": bytes, "type": "u8" }).to_string()
-    };
-    let events = [event(1, 0, 1), event(1, 1, 1 << 62), event(1, 2, 2), event(3, 1, 3)];
-    fs::write(folder.join("events.jsonl"), events.join("\n") + "\n").unwrap();
-}
 
 fn told(folder: &Path, args: &[&str]) -> Value {
     let output = engine(folder, &[args, &["--summary", "json"]].concat());
@@ -61,7 +25,8 @@ fn lines(file: &Path) -> Vec<Value> {
 fn a_row_that_takes_too_long_is_recorded_and_replayed_without_a_clock() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    scenario(folder);
+    // The second one's would never end.
+    loop_scenario(folder, 200, &[(1, 0, 1), (1, 1, 1 << 62), (1, 2, 2), (3, 1, 3)]);
     let run = told(folder, &["run", "s.toml", "--out", "run", "--snapshot-every", "2"]);
     let late = json!({ "rows": 1, "first_frame": 1, "reason": "it took longer than 200 ms" });
     assert_eq!(run["models"], json!({ "loop": { "timed_out": late } }));

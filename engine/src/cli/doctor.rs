@@ -11,6 +11,7 @@ use super::machine;
 use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
 use crate::problem::thousands;
+use crate::unfinished::Unfinished;
 use crate::wasm::{CODE_FOLDER, CacheSurvey, survey_code_cache};
 
 /// The lock file of this build: it names the version of wasmtime, which wasmtime itself doesn't say.
@@ -231,7 +232,10 @@ fn guest_target() -> Result<String, String> {
 
 /// The first line that a program prints.
 fn first_line(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // A signal ends it, too.
+    let output = Unfinished::child(&mut command).and_then(|(child, _unfinished)| child.wait_with_output());
     let output = output.map_err(|_| format!("{program} isn't there"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     match text.lines().next() {

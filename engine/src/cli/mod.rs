@@ -13,6 +13,7 @@ mod interrupt;
 mod machine;
 mod model;
 mod names;
+mod panics;
 mod progress;
 mod replay;
 mod resume;
@@ -63,6 +64,7 @@ enum Command {
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
+    panics::tell();
     ignore_signals();
     keep_onnx_runtime_local();
     let command = match Cli::try_parse() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use wasm_engine_components::FrameCounts;
+use wasm_engine_components::text::shown;
 
 use super::terminal;
 use crate::inference::LoadProgress;
@@ -25,7 +26,7 @@ pub(super) fn loading(quiet: bool) -> LoadProgress {
     LoadProgress::new(move |text| {
         let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
         match text {
-            Some(text) => line.get_or_insert_with(ProgressBar::new_spinner).set_message(text.to_owned()),
+            Some(text) => line.get_or_insert_with(ProgressBar::new_spinner).set_message(shown(text).to_string()),
             None => {
                 if let Some(line) = line.take() {
                     line.finish_and_clear();

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{IsTerminal as _, Write};
 
-use wasm_engine_components::text::{Lines, ascii_json};
+use wasm_engine_components::text::{Lines, harmless_json};
 
 use crate::problem::Problem;
 
@@ -49,7 +49,7 @@ pub(super) fn print(lines: &Lines) -> Result<(), Problem> {
 /// # Errors
 /// Standard output can't be written.
 pub(super) fn print_json(json: &str) -> Result<(), Problem> {
-    write(&(ascii_json(json) + "\n"))
+    write(&(harmless_json(json) + "\n"))
 }
 
 /// Prints the help that was asked for. It has the engine's own words alone, which clap colours on a terminal.
@@ -57,13 +57,29 @@ pub(super) fn print_help(help: &clap::Error) {
     let _ = help.print();
 }
 
-/// A reader that has gone away, as `head` does, has had enough and isn't an error; a full disk is one.
+/// A reader that has gone away, as `head` does, has had enough and isn't an error, nor is a terminal that was closed; a full disk is one.
 fn write(text: &str) -> Result<(), Problem> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe && !is_closed_terminal(&error) => {
             Err(Problem::new(format!("standard output can't be written: {error}")))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether what can't be written to standard output has nobody to read it, because its terminal is closed. It isn't known as a terminal any more then.
+#[cfg(unix)]
+fn is_closed_terminal(error: &std::io::Error) -> bool {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::FileTypeExt as _;
+
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from);
+    let is_device = || stdout.and_then(|file| file.metadata()).is_ok_and(|data| data.file_type().is_char_device());
+    error.raw_os_error() == Some(libc::EIO) && is_device()
+}
+
+#[cfg(not(unix))]
+const fn is_closed_terminal(_: &std::io::Error) -> bool {
+    false
 }

@@ -20,7 +20,8 @@ use crate::unfinished::making;
 /// Copies modules and models into the run directory.
 pub(super) fn keep_files(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
     let folder = path.join(FILES);
-    making(|| std::fs::create_dir(&folder)).map_err(|error| RunError::of_io(table::unwritable(&folder, &error), &error))?;
+    making(|| std::fs::create_dir(&folder))
+        .map_err(|error| RunError::of_io(table::unwritable(&folder, &error), &error))?;
     for (at, loaded) in options.modules.iter().enumerate() {
         let source = options.module_files.get(at).or(scenario.modules.get(at).map(|module| &module.path));
         let (Some(source), copy) = (source, folder.join(module_copy(&loaded.sha256))) else { continue };

@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasm_engine_components::Digest;
+use wasm_engine_components::text::harmless_json;
 
 pub use checked::{open_text, seal_text};
 pub use disk::DiskMax;
@@ -325,7 +326,7 @@ impl RunDir {
     /// Something can't be written.
     pub fn finish(&mut self, summary: &Summary) -> Result<(), RunError> {
         self.hand_over()?;
-        let text = format!("{}\n", summary.json());
+        let text = format!("{}\n", harmless_json(&summary.json()));
         self.thread.send(Item::End(self.digest, xxhash_rust::xxh3::xxh3_128(text.as_bytes())))?;
         self.thread.join()?;
         replace_file(&self.path.join(SUMMARY), text.as_bytes())

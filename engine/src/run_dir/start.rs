@@ -6,10 +6,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::lock::{self, RunLock};
 use super::manifest;
 use super::table::failed;
 use super::tables::NAMES;
-use super::lock::{self, RunLock};
 use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS};
 use crate::problem::RunError;
 use crate::unfinished::{Unfinished, making};
@@ -68,7 +68,9 @@ impl Start {
     ///
     /// # Errors
     /// Those of `take`, or the folder can't be written.
-    pub fn begin(take: impl FnOnce() -> Result<(PathBuf, bool, RunLock), RunError>) -> Result<(Self, RunLock), RunError> {
+    pub fn begin(
+        take: impl FnOnce() -> Result<(PathBuf, bool, RunLock), RunError>,
+    ) -> Result<(Self, RunLock), RunError> {
         let ((folder, fresh, lock), unfinished) = Unfinished::made(take, |(path, fresh, _)| {
             let (path, fresh) = (path.clone(), *fresh);
             move || clear(&path, fresh)

@@ -1,10 +1,12 @@
 //! Files of a run directory. Every failure names its file; none is a panic.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use wasm_engine_components::text::harmless_json;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::files;
@@ -96,6 +98,10 @@ impl Table {
     pub fn row(&mut self, row: &impl Serialize) -> Result<(), RunError> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, row).map_err(|error| failed(&self.path, &error.into()))?;
+        // Somebody may look at the table in a terminal.
+        if let Ok(Cow::Owned(harmless)) = std::str::from_utf8(&self.line).map(harmless_json) {
+            self.line = harmless.into_bytes();
+        }
         self.line.push(b'\n');
         self.hash.update(&self.line);
         self.bytes += self.line.len() as u64;
@@ -142,7 +148,8 @@ pub(super) fn last_frame(path: &Path) -> Option<u64> {
 
 /// Writes and syncs a whole file that isn't there yet.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let mut file = making(|| File::create_new(path)).map_err(|error| RunError::of_io(unwritable(path, &error), &error))?;
+    let mut file =
+        making(|| File::create_new(path)).map_err(|error| RunError::of_io(unwritable(path, &error), &error))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, &error))
 }
 

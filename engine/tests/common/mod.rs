@@ -1,6 +1,9 @@
 //! What tests of the whole engine share: where the repository lies, the binary, and its results.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+#[cfg(unix)]
+pub mod terminal;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -48,6 +51,27 @@ pub fn stderr(output: &Output) -> &str {
 pub fn summary(output: &Output) -> Value {
     let stdout = std::str::from_utf8(&output.stdout).expect("UTF-8");
     serde_json::from_str(stdout.lines().last().expect("a last line")).expect("a JSON object")
+}
+
+/// Writes the scenario `s.toml` of six frames and three agents, each of which asks for a row of a model when an event tells it to. How long that row
+/// takes follows from a number in it, of rounds. `rows` are frames, agents and rounds.
+pub fn loop_scenario(folder: &Path, run_ms_max: u32, rows: &[(u64, u32, i64)]) {
+    let text = format!(
+        "frames = 6\ninput = \"events.jsonl\"\n[models.loop]\npath = {:?}\nrun_ms_max = {run_ms_max}\n[modules.ask]\npath = {:?}\n\
+         [[groups]]\nname = \"a\"\nmodule = \"ask\"\nagents = 3\nparams = {{ model = \"loop\" }}\n\
+         limits = {{ fuel_per_step_max = 1000000000, memory_bytes_max = 2097152 }}\n",
+        path("engine/tests/models/loop.onnx"),
+        path("engine/tests/data/inference/ask.wasm"),
+    );
+    std::fs::write(folder.join("s.toml"), text).expect("the folder can be written");
+    let event = |&(frame, agent, rounds): &(u64, u32, i64)| {
+        let floats = [1.0_f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+        let bytes = [floats, rounds.to_le_bytes().to_vec()].concat();
+        serde_json::json!({ "frame": frame, "to": format!("a/{agent}"), "numbers": bytes, "type": "u8" }).to_string()
+            + "\n"
+    };
+    std::fs::write(folder.join("events.jsonl"), rows.iter().map(event).collect::<String>())
+        .expect("the folder can be written");
 }
 
 /// A pipe with a name, which nobody has opened yet.

@@ -9,8 +9,21 @@ const TEXT: &str = "components/src/text.rs";
 /// The only file that writes to standard output and standard error.
 const TERMINAL: &str = "engine/src/cli/terminal.rs";
 
-/// Code that prints, and why it may not stand anywhere else.
-const PRINTS: [&str; 7] = ["println!", "print!", "eprintln!", "eprint!", "io::stdout", "io::stderr", "Term::stdout"];
+/// Code that prints and may not stand anywhere else; `dbg!` may stand nowhere.
+const PRINTS: [&str; 8] =
+    ["println!", "print!", "eprintln!", "eprint!", "dbg!", "io::stdout", "io::stderr", "Term::stdout"];
+/// Other ways to a terminal, and the files that go them.
+const WAYS: [(&str, &str); 6] = [
+    // It draws what it is told, and is told nothing but what `shown` has looked at.
+    ("indicatif", "engine/src/cli/progress.rs"),
+    ("set_message", "engine/src/cli/progress.rs"),
+    // Where nothing may wait. It takes `Lines`.
+    ("libc::write", "engine/src/cli/signals.rs"),
+    ("set_hook", "engine/src/cli/panics.rs"),
+    // A program that is started writes where this one does, unless it is told otherwise.
+    ("Stdio::inherit", "nowhere"),
+    ("Command::new", "engine/src/cli/doctor.rs engine/src/inference/library/fetch.rs"),
+];
 
 /// What a source has outside of its tests, masked.
 fn code(source: &str) -> String {
@@ -37,6 +50,9 @@ fn other_ways(path: &str, source: &str) -> Vec<String> {
             );
         }
     }
+    for (way, files) in WAYS.iter().filter(|(_, files)| !files.split(' ').any(|file| file == path)) {
+        found.extend(words(&code, way).map(|at| format!("{path}:{}: `{way}`: only in {files}", line_of(&code, at))));
+    }
     found
 }
 
@@ -53,6 +69,11 @@ fn nothing_is_printed_or_named_but_through_one_file() {
         "fn f() { eprint!(\"{name}\"); }",
         "use std::io;\nfn f() { io::stdout().write_all(b\"x\"); }",
         "fn f() { let _ = writeln!(std::io::stderr(), \"x\"); }",
+        "fn f() { dbg!(name); }",
+        "fn f() { bar.set_message(name); }",
+        "fn f() { unsafe { libc::write(2, name, 3) }; }",
+        "fn f() { let _ = Command::new(\"ls\").status(); }",
+        "fn f() { std::panic::set_hook(hook); }",
     ];
     for canary in canaries {
         assert_eq!(other_ways("engine/src/a.rs", canary).len(), 1, "{canary}");
@@ -74,6 +95,19 @@ fn nothing_is_printed_or_named_but_through_one_file() {
     }
     assert!(read > 100, "only {read} sources");
     assert!(found.is_empty(), "{}", found.join("\n"));
+    let of = |path: &str| files.iter().find(|file| file.path == path).expect("there is such a file").text();
+    let progress = code(&of("engine/src/cli/progress.rs"));
+    let messages = progress.matches("set_message(").count();
+    let harmless = progress.matches("set_message(shown(").count() + progress.matches("set_message(format!(").count();
+    assert_eq!((messages, harmless), (2, 2), "messages of bars are shown, or made of numbers");
+    let signals = code(&of("engine/src/cli/signals.rs"));
+    assert!(signals.contains("fn say_now(lines: &Lines)") && signals.matches("libc::write").count() == 1);
+    // What is started has pipes of its own, or nothing to write to.
+    for path in ["engine/src/cli/doctor.rs", "engine/src/inference/library/fetch.rs"] {
+        let code = code(&of(path));
+        let count = |what: &str| code.matches(what).count();
+        assert_eq!((count("Command::new"), count(".stdout(Stdio::"), count(".stderr(Stdio::")), (1, 1, 1), "{path}");
+    }
     // What prints takes lines, which let nothing else through, and JSON, which it escapes itself.
     let terminal = files.iter().find(|file| file.path == TERMINAL).expect("there is such a file").text();
     let writes = mask(&terminal).matches("write_all(").count();

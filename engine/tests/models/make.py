@@ -213,6 +213,14 @@ model(
     [info("x", T.FLOAT, ["batch", 4]), info("times", T.INT64, ["batch", 1])],
     [info("y", T.FLOAT, ["batch", 4])],
 )
+# One whose trip count is its own: it never comes back, whatever it is given.
+model(
+    "endless",
+    [helper.make_node("Loop", ["trips", "", "x"], ["y"], body=body)],
+    [info("x", T.FLOAT, ["batch", 4])],
+    [info("y", T.FLOAT, ["batch", 4])],
+    [constant("trips", 1 << 60, np.int64)],
+)
 model(
     "bomb",
     [

@@ -65,68 +65,79 @@ fn with_model(folder: &Path, model: &Path) {
     fs::write(folder.join("s.toml"), text).unwrap();
 }
 
-/// Its input is how often it loops: with a large number, a run of it never comes back.
-#[test]
-fn a_model_that_does_not_come_back_is_left() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    with_model(folder, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/signals/loop.onnx"));
-    let mut child = start(folder, &["run", "s.toml", "--out", "out"]);
-    let is_over = !wait_until(&mut child, {
-        let started = std::time::Instant::now();
-        move || started.elapsed() > Duration::from_millis(1_500)
-    });
-    if is_over {
-        // It was tried with small numbers, or refused.
-        let output = child.wait_with_output().unwrap();
-        assert!(matches!(output.status.code(), Some(0..=2)), "{}", stderr(&output));
-        return;
-    }
-    let (output, took) = signalled(child, libc::SIGTERM);
-    println!("ended after {took:?}");
-    assert_eq!(output.status.code(), Some(143), "{}", stderr(&output));
-    assert!(stderr(&output).ends_with(NOTHING) && !folder.join("out").exists(), "{}", stderr(&output));
-}
-
 /// Programs that were started end, too, with what they have started; and what they have fetched so far goes.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_download_is_ended_with_all_its_processes() {
-    use std::os::unix::fs::PermissionsExt as _;
-
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     with_model(folder, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/gemm.onnx"));
     let (bin, cache) = (folder.join("bin"), folder.join("cache"));
     fs::create_dir(&bin).unwrap();
     // As pip does, it works in another process of its own.
-    let script =
-        format!("#!/bin/sh\necho half > half.whl\nsleep 600 &\necho $! > {0}\nwait\n", bin.join("pid").display());
-    fs::write(bin.join("python3"), script).unwrap();
-    fs::set_permissions(bin.join("python3"), fs::Permissions::from_mode(0o755)).unwrap();
+    slow_program(&bin.join("python3"), &bin.join("pid"));
     let mut command = wasm_engine(folder);
     command.env("WASM_ENGINE_CACHE_DIR", &cache).env_remove("ORT_DYLIB_PATH");
     command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).args(["run", "s.toml", "--out", "out"]);
     let mut child = start_of(&mut command);
-    let pid = || fs::read_to_string(bin.join("pid")).unwrap_or_default().trim().to_owned();
-    assert!(wait_until(&mut child, || !pid().is_empty()));
+    assert!(wait_until(&mut child, || !said(&bin.join("pid")).is_empty()));
     let (output, took) = signalled(child, libc::SIGINT);
     println!("ended after {took:?}");
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert_ended(&said(&bin.join("pid")));
+    let left = walk(&cache).into_iter().filter(|name| name.contains(".fetch-")).collect::<Vec<_>>();
+    assert_eq!(left, [""; 0]);
+}
+
+/// The programs that `doctor` asks end with it.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_doctor_asks_is_ended_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // One after the other: pip, then the compiler.
+    for slow in ["python3", "rustc"] {
+        let (bin, pid) = (folder.join(slow), folder.join(format!("{slow}.pid")));
+        fs::create_dir(&bin).unwrap();
+        slow_program(&bin.join(slow), &pid);
+        let mut command = wasm_engine(folder);
+        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("RUSTC", "rustc").arg("doctor");
+        let mut child = start_of(&mut command);
+        assert!(wait_until(&mut child, || !said(&pid).is_empty()), "{slow}");
+        let (output, took) = signalled(child, libc::SIGTERM);
+        println!("{slow}: ended after {took:?}");
+        assert_eq!((output.status.code(), stderr(&output)), (Some(143), "ended before there was a result\n"));
+        assert_ended(&said(&pid));
+    }
+}
+
+/// A program that starts another one, says its number in a file, and waits for it.
+fn slow_program(path: &Path, pid: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let script = format!("#!/bin/sh\necho half > half.whl\nsleep 600 &\necho $! > {}\nwait\n", pid.display());
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn said(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_default().trim().to_owned()
+}
+
+/// A process ends soon, though nobody may have waited for it yet.
+fn assert_ended(pid: &str) {
     let is_there = || {
-        let status = fs::read_to_string(format!("/proc/{}/stat", pid())).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // One that has ended, and that nobody has waited for yet, is a zombie.
         !status.is_empty() && !status.contains(") Z ")
     };
     for _ in 0..400 {
         if !is_there() {
-            break;
+            return;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(!is_there(), "the process that it started goes on");
-    let left = walk(&cache).into_iter().filter(|name| name.contains(".fetch-")).collect::<Vec<_>>();
-    assert_eq!(left, [""; 0]);
+    panic!("the process that it started goes on");
 }
 
 /// The paths under a folder.

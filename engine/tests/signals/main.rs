@@ -7,6 +7,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod frames;
+mod hangup;
+mod inference;
 mod loading;
 mod process;
 mod start;
