@@ -36,7 +36,7 @@ enum ModelCommand {
 struct CheckArgs {
     /// The .onnx file
     file: PathBuf,
-    /// The size of a named dynamic dimension other than the batch, such as `seq=32`, as a scenario's `dims`
+    /// The size of a dynamic dimension other than the batch, such as `seq=32` or `state[1]=32`, as a scenario's `dims`
     #[arg(long, value_name = "NAME=SIZE", value_parser = dimension)]
     dims: Vec<(String, u32)>,
     /// The dimension of an input or output that holds the rows, such as `state=1`, as a scenario's `batch_axes`

@@ -151,6 +151,7 @@ impl BoundModel {
             for (slot, inside, of_row) in plan.places(*slots as usize).filter(|&(slot, ..)| slot < rows.len()) {
                 let target = &mut out[start + slot * self.output_bytes..][of_row];
                 target.copy_from_slice(&bytes[inside]);
+                plan.info.dtype.make_nans_canonical(target);
             }
         }
         Ok(())

@@ -136,10 +136,12 @@ pub enum ModelProblem {
         /// The input.
         tensor: String,
     },
-    /// A dynamic dimension has no name, so that nobody can say its size.
+    /// Nothing is said about a dynamic dimension that has no name in the model.
     #[error(
-        "has a dynamic dimension without a name at position {position} of the input `{}`: give it a name or a size in \
-         the model",
+        "has a dynamic dimension without a name at position {position} of the input `{}`: add \"{}\" = SIZE to the model's \
+         `dims`, or {} = {position} to its `batch_axes` if it holds the rows",
+        shown(tensor),
+        shown(&super::layout::nameless(tensor, *position)),
         shown(tensor)
     )]
     NamelessDimension {
@@ -201,11 +203,15 @@ pub enum ModelProblem {
     },
     /// It fails even on zeros, and doesn't say its outputs' sizes either.
     #[error(
-        "doesn't say the size of its output `{}`, and fails on inputs of zeros, where the size would show: {}",
+        "doesn't say the size of its output `{}`, and fails on inputs of zeros, where the size would show ({}): add the sizes \
+         of {} to the model's `dims`",
         shown(tensor),
-        shown(reason).at_most(REASON_CHARS_MAX)
+        shown(reason).at_most(REASON_CHARS_MAX),
+        list(open)
     )]
     UnknownOutput {
+        /// What `dims` calls the dimensions that have no size.
+        open: Vec<String>,
         /// The output.
         tensor: String,
         /// What ONNX Runtime says.

@@ -70,6 +70,27 @@ pub(crate) struct Declared {
     pub dimensions: Vec<Dimension>,
 }
 
+impl Declared {
+    fn rank(&self) -> usize {
+        self.dimensions.len()
+    }
+
+    /// What `dims` calls a dynamic dimension. One that the model doesn't name is called by its tensor and its position, such as
+    /// `state[1]`. `None` for a fixed dimension.
+    pub(crate) fn dimension_name(&self, position: usize) -> Option<String> {
+        match self.dimensions.get(position)? {
+            Dimension::Named(name) => Some(name.clone()),
+            Dimension::Nameless => Some(nameless(&self.name, position)),
+            Dimension::Fixed(_) => None,
+        }
+    }
+}
+
+/// What `dims` calls a dimension that the model gives no name.
+pub(crate) fn nameless(tensor: &str, position: usize) -> String {
+    format!("{tensor}[{position}]")
+}
+
 /// A tensor and its part of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TensorPlan {
@@ -145,7 +166,7 @@ pub(crate) struct Said<'s> {
 }
 
 impl Said<'_> {
-    fn size(&self, name: &str) -> Option<u32> {
+    pub(crate) fn size(&self, name: &str) -> Option<u32> {
         self.dims.iter().find(|(named, _)| named == name).map(|&(_, size)| size)
     }
 
@@ -155,19 +176,14 @@ impl Said<'_> {
         usize::try_from(*axis).ok()
     }
 
-    /// Whether a dimension may be the batch: what has a size in `dims` is said not to be.
-    fn is_open(&self, dimension: &Dimension) -> bool {
-        match dimension {
-            Dimension::Named(name) => self.size(name).is_none(),
-            Dimension::Nameless => true,
-            Dimension::Fixed(_) => false,
-        }
+    /// Whether dimension `position` of a tensor may be the batch: what has a size in `dims` is said not to be.
+    fn is_open(&self, tensor: &Declared, position: usize) -> bool {
+        tensor.dimension_name(position).is_some_and(|name| self.size(&name).is_none())
     }
 }
 
 /// Finds the batch of a model's inputs, and gives each dynamic dimension its size.
 pub(crate) fn resolve_inputs(inputs: &[Declared], said: Said<'_>) -> Result<(Slots, Vec<TensorInfo>), ModelProblem> {
-    check_names(inputs, said.dims)?;
     let axes = batch_axes(inputs, said)?;
     let slots = if axes.iter().any(Option::is_some) {
         Slots::Any
@@ -185,7 +201,10 @@ pub(crate) fn resolve_inputs(inputs: &[Declared], said: Said<'_>) -> Result<(Slo
         let sizes = input.dimensions.iter().enumerate().map(|(position, dimension)| match dimension {
             _ if axis == Some(position) => Ok(None),
             Dimension::Fixed(fixed) => Ok(Some(*fixed)),
-            Dimension::Nameless => Err(ModelProblem::NamelessDimension { position, tensor: input.name.clone() }),
+            Dimension::Nameless => said
+                .size(&nameless(&input.name, position))
+                .map(Some)
+                .ok_or_else(|| ModelProblem::NamelessDimension { position, tensor: input.name.clone() }),
             Dimension::Named(name) => said.size(name).map(Some).ok_or_else(|| ModelProblem::MissingDimension {
                 dimension: name.clone(),
                 position,
@@ -202,15 +221,15 @@ fn batch_axes(inputs: &[Declared], said: Said<'_>) -> Result<Vec<Option<usize>>,
     let name = batch_name(inputs, said)?;
     let axes = inputs.iter().map(|input| {
         if let Some(axis) = said.axis(&input.name) {
-            return match input.dimensions.get(axis) {
-                Some(dimension) if said.is_open(dimension) => Ok(Some(axis)),
-                _ => Err(ModelProblem::BadBatchAxis { tensor: input.name.clone(), axis }),
+            return match said.is_open(input, axis) {
+                true => Ok(Some(axis)),
+                false => Err(ModelProblem::BadBatchAxis { tensor: input.name.clone(), axis }),
             };
         }
         let is_batch = |&(position, dimension): &(usize, &Dimension)| match dimension {
-            Dimension::Named(own) => said.is_open(dimension) && name.as_deref() == Some(own),
+            Dimension::Named(own) => said.is_open(input, position) && name.as_deref() == Some(own),
             // Exporters give one dimension one name; a leading dimension without a name may be any.
-            Dimension::Nameless => position == 0,
+            Dimension::Nameless => position == 0 && said.is_open(input, position),
             Dimension::Fixed(_) => false,
         };
         let found: Vec<usize> =
@@ -228,13 +247,13 @@ fn batch_axes(inputs: &[Declared], said: Said<'_>) -> Result<Vec<Option<usize>>,
 
 /// The name of the batch: that of the leading dimensions, or else the only one that dimensions without a size have.
 fn batch_name(inputs: &[Declared], said: Said<'_>) -> Result<Option<String>, ModelProblem> {
-    let name = |dimension: &Dimension| match dimension {
-        Dimension::Named(name) if said.is_open(dimension) => Some(name.clone()),
+    let name = |input: &Declared, position: usize| match input.dimensions.get(position) {
+        Some(Dimension::Named(name)) if said.is_open(input, position) => Some(name.clone()),
         _ => None,
     };
-    let declared = inputs.iter().find_map(|input| name(input.dimensions.get(said.axis(&input.name)?)?));
+    let declared = inputs.iter().find_map(|input| name(input, said.axis(&input.name)?));
     let others = || inputs.iter().filter(|input| said.axis(&input.name).is_none());
-    let mut leading = others().filter_map(|input| Some((&input.name, name(input.dimensions.first()?)?)));
+    let mut leading = others().filter_map(|input| Some((&input.name, name(input, 0)?)));
     if let Some((tensor, first)) = leading.next() {
         if let Some((other, found)) = leading.find(|(_, found)| *found != first) {
             return Err(ModelProblem::NoBatch {
@@ -249,21 +268,26 @@ fn batch_name(inputs: &[Declared], said: Said<'_>) -> Result<Option<String>, Mod
     if declared.is_some() {
         return Ok(declared);
     }
-    let mut open: Vec<String> = others().flat_map(|input| input.dimensions.iter().filter_map(name)).collect();
+    let names = |input| (0..Declared::rank(input)).filter_map(move |position| name(input, position));
+    let mut open: Vec<String> = others().flat_map(names).collect();
     open.sort();
     open.dedup();
     // Where there are several, nobody knows which; each then asks for its size.
     Ok(if open.len() == 1 { open.pop() } else { None })
 }
 
-/// Each name in `dims` must be one of the inputs' dimensions: a typing mistake isn't passed over.
-fn check_names(inputs: &[Declared], dims: &[(String, u32)]) -> Result<(), ModelProblem> {
+/// Each name in `dims` must be a dimension of an input or output: a typing mistake isn't passed over.
+pub(crate) fn check_names(
+    inputs: &[Declared],
+    outputs: &[Declared],
+    dims: &[(String, u32)],
+) -> Result<(), ModelProblem> {
     let mut known: Vec<String> = Vec::new();
-    for dimension in inputs.iter().flat_map(|input| &input.dimensions) {
-        if let Dimension::Named(name) = dimension
-            && !known.contains(name)
-        {
-            known.push(name.clone());
+    for name in
+        inputs.iter().chain(outputs).flat_map(|input| (0..input.rank()).filter_map(|at| input.dimension_name(at)))
+    {
+        if !known.contains(&name) {
+            known.push(name);
         }
     }
     match dims.iter().find(|(name, _)| !known.contains(name)) {
@@ -294,7 +318,8 @@ mod tests {
         let inputs: Vec<_> = std::iter::once(input("a", a)).chain(b.map(|b| input("b", b))).collect();
         let named = |all: &[(&str, u32)]| -> Vec<_> { all.iter().map(|&(name, n)| (name.to_string(), n)).collect() };
         let (dims, axes) = (named(dims), named(axes));
-        match resolve_inputs(&inputs, Said { dims: &dims, batch_axes: &axes }) {
+        let checked = check_names(&inputs, &[], &dims);
+        match checked.and_then(|()| resolve_inputs(&inputs, Said { dims: &dims, batch_axes: &axes })) {
             Err(problem) => problem.to_string(),
             Ok((slots, tensors)) => {
                 let tensors: Vec<_> = tensors.iter().map(ToString::to_string).collect();
@@ -318,7 +343,15 @@ mod tests {
         assert_eq!(check(&["n", "seq"], None, &[("seq", 7)]), "Any: a f32[batch, 7]");
         assert_eq!(check(&["n", "1"], Some(&["2", "n"]), &[("n", 1)]), "One: a f32[1, 1]; b f32[2, 1]");
         assert!(check(&["n", "seq"], None, &[]).contains("add seq = SIZE"));
-        assert!(check(&["n", ""], None, &[]).contains("without a name at position 1 of the input `a`"));
+        // What the model gives no name has one here.
+        let nameless = check(&["n", ""], None, &[]);
+        assert!(nameless.contains("without a name at position 1 of the input `a`"), "{nameless}");
+        assert!(nameless.contains("add \"a[1]\" = SIZE to the model's `dims`"), "{nameless}");
+        assert!(nameless.contains("or a = 1 to its `batch_axes`"), "{nameless}");
+        assert_eq!(check(&["n", ""], None, &[("a[1]", 5)]), "Any: a f32[batch, 5]");
+        assert_eq!(check(&["", "3"], None, &[("a[0]", 2)]), "One: a f32[2, 3]");
+        let unknown = check(&["", ""], None, &[("b[1]", 5)]);
+        assert!(unknown.contains("no dynamic dimension `b[1]`") && unknown.contains("`a[0]`, `a[1]`"), "{unknown}");
         let unknown = check(&["n", "seq"], None, &[("sec", 7)]);
         assert!(unknown.contains("no dynamic dimension `sec`") && unknown.contains("it has `n`, `seq`"), "{unknown}");
     }

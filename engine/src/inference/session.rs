@@ -10,7 +10,7 @@ use ort::session::{RunOptions, Session};
 use ort::value::{DynTensor, Outlet, ValueType};
 
 use super::error::ModelProblem;
-use super::layout::{Declared, Dimension, Said, Slots, TensorInfo, TensorPlan, lay_out, resolve_inputs};
+use super::layout::{Declared, Dimension, Said, Slots, TensorInfo, TensorPlan, check_names, lay_out, resolve_inputs};
 use super::runtime::{CPU_PROVIDER, Runtime};
 use super::tensor::{self, ElementType};
 use super::watchdog::{self, Deadline, Halt, Work};
@@ -60,6 +60,7 @@ pub(crate) fn open(
     let declared_inputs = declared("input", session.inputs())?;
     let declared_outputs = declared("output", session.outputs())?;
     check_tensors(&declared_inputs, &declared_outputs, said)?;
+    check_names(&declared_inputs, &declared_outputs, said.dims)?;
     let (slots, inputs) = resolve_inputs(&declared_inputs, said)?;
     let (inputs, row_bytes) = lay_out("input", inputs, slots)?;
     let mut model = OpenModel {
@@ -186,18 +187,21 @@ impl OpenModel {
         said: Said<'_>,
         reason: &str,
     ) -> Result<Vec<TensorInfo>, ModelProblem> {
+        let is_batch = |output: &Declared, at| at == said.axis(&output.name).unwrap_or(0) && self.slots == Slots::Any;
         let shapes = declared.iter().map(|output| {
-            let unknown = || ModelProblem::UnknownOutput { tensor: output.name.clone(), reason: reason.into() };
             let sizes = output.dimensions.iter().enumerate().map(|(at, dimension)| match dimension {
-                _ if at == said.axis(&output.name).unwrap_or(0) && self.slots == Slots::Any => Ok(None),
-                Dimension::Fixed(size) => Ok(Some(*size)),
-                Dimension::Named(name) => {
-                    let size = said.dims.iter().find(|(named, _)| named == name);
-                    size.map(|&(_, size)| Some(size)).ok_or_else(unknown)
-                }
-                Dimension::Nameless => Err(unknown()),
+                _ if is_batch(output, at) => Some(None),
+                Dimension::Fixed(size) => Some(Some(*size)),
+                _ => output.dimension_name(at).and_then(|name| said.size(&name)).map(Some),
             });
-            sizes.collect::<Result<Vec<_>, _>>()
+            sizes.collect::<Option<Vec<_>>>().ok_or_else(|| ModelProblem::UnknownOutput {
+                tensor: output.name.clone(),
+                open: (0..output.dimensions.len())
+                    .filter(|&at| !is_batch(output, at))
+                    .filter_map(|at| output.dimension_name(at))
+                    .collect(),
+                reason: reason.into(),
+            })
         });
         Ok(info(declared, shapes.collect::<Result<Vec<_>, _>>()?.into_iter()))
     }

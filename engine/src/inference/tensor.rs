@@ -102,6 +102,22 @@ impl ElementType {
         }
     }
 
+    /// Gives all NaNs the same bits. Which of two NaNs a sum takes its bits from depends on the loop that computes it, and so on who
+    /// shares the run.
+    pub(crate) fn make_nans_canonical(self, bytes: &mut [u8]) {
+        match self {
+            Self::F32 => {
+                let nans = bytes.as_chunks_mut().0.iter_mut().filter(|bytes| f32::from_le_bytes(**bytes).is_nan());
+                nans.for_each(|bytes| *bytes = 0x7fc0_0000_u32.to_le_bytes());
+            }
+            Self::F64 => {
+                let nans = bytes.as_chunks_mut().0.iter_mut().filter(|bytes| f64::from_le_bytes(**bytes).is_nan());
+                nans.for_each(|bytes| *bytes = 0x7ff8_0000_0000_0000_u64.to_le_bytes());
+            }
+            _ => {}
+        }
+    }
+
     /// Whether each element of `bytes` is a finite number. Integers are.
     pub(crate) fn all_finite(self, bytes: &[u8]) -> bool {
         // An infinity or a NaN has all bits of its exponent set.
@@ -175,6 +191,21 @@ pub(crate) fn check_alignment(tensor: &DynTensor, of: ElementType) -> ort::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nans_have_one_form() {
+        let floats = [f32::NAN, -f32::NAN, f32::from_bits(0x7f80_0001), f32::INFINITY, -0.0];
+        let mut bytes: Vec<u8> = floats.iter().flat_map(|float| float.to_le_bytes()).collect();
+        ElementType::F32.make_nans_canonical(&mut bytes);
+        let words: Vec<u32> = bytes.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
+        assert_eq!(words, [0x7fc0_0000, 0x7fc0_0000, 0x7fc0_0000, 0x7f80_0000, 0x8000_0000]);
+        let mut bytes = (-f64::NAN).to_le_bytes();
+        ElementType::F64.make_nans_canonical(&mut bytes);
+        assert_eq!(u64::from_le_bytes(bytes), 0x7ff8_0000_0000_0000);
+        let mut bytes = [0xff; 4];
+        ElementType::I32.make_nans_canonical(&mut bytes);
+        assert_eq!(bytes, [0xff; 4]);
+    }
 
     #[test]
     fn only_floats_can_be_infinite() {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::form::BatchForm;
+use super::orders::Orders;
 use super::pad::Padding;
 use super::read::{Graph, Model, Node};
 use super::rules::{self, Call, Needs, Why};
@@ -44,8 +45,7 @@ pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[Gra
         scope.values.insert(input.name.as_str(), Value::new(input.dtype, Some(input.shape.clone()), origin));
     }
     let opset = model.opsets.get("").copied().unwrap_or(1);
-    let transposes = transposes(&model.graph);
-    let walk = Walk { opset, transposes, main: true, inputs: model.overridable_inputs() };
+    let walk = Walk { opset, main: true, inputs: model.overridable_inputs() };
     walk.graph(&model.graph, &mut scope, &mut findings);
     for output in outputs {
         let value = scope.find(&output.name);
@@ -68,14 +68,6 @@ pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[Gra
     findings
 }
 
-/// Whether a graph, or one inside it, transposes anything.
-fn transposes(graph: &Graph<'_>) -> bool {
-    graph.nodes.iter().any(|node| {
-        let mut inner = node.attributes.iter().flat_map(|attribute| &attribute.graphs);
-        node.operator == "Transpose" || inner.any(transposes)
-    })
-}
-
 impl Findings {
     fn add(&mut self, decider: Decider) {
         self.form = Some(self.form.map_or(decider.form, |form| form.strictest(decider.form)));
@@ -89,7 +81,6 @@ impl Findings {
 #[derive(Clone, Copy)]
 struct Walk<'w> {
     opset: i64,
-    transposes: bool,
     /// Whether it is the model's main graph, whose nodes can be rewritten.
     main: bool,
     /// Names that are inputs. Constants of these names aren't prepared, because a caller may give others.
@@ -139,7 +130,7 @@ impl Walk<'_> {
             return Ok(Vec::new());
         }
         let number = self.main.then_some(number);
-        let call = Call { node, inputs, opset: self.opset, number, transposes: self.transposes };
+        let call = Call { node, inputs, opset: self.opset, number };
         let Some(entry) = table::entry(node.operator).filter(|_| node.domain.is_empty()) else {
             return unknown(&call);
         };
@@ -160,6 +151,11 @@ impl Walk<'_> {
             Needs::Padding(padding, reason) => {
                 findings.paddings.push(padding);
                 findings.add(decider(BatchForm::Any, reason, true));
+            }
+            Needs::PaddingAndRows(padding, reason, rows, more) => {
+                findings.paddings.push(padding);
+                findings.add(decider(BatchForm::Any, reason, true));
+                findings.add(decider(BatchForm::Multiple(rows), more, false));
             }
         }
         Ok(found.outputs)
@@ -222,7 +218,8 @@ fn either(one: Value, other: &Value) -> Result<Value, Why> {
         _ if origin == Origin::Rows => return Err("its branches give rows of different shapes".into()),
         _ => None,
     };
-    Ok(Value::new(one.dtype, shape, origin))
+    let orders = if one.orders.is_own() && other.orders.is_own() { Orders::OWN } else { Orders::UNKNOWN };
+    Ok(Value { orders, ..Value::new(one.dtype, shape, origin) })
 }
 
 /// An operator that wasn't tested is no danger where all rows share what it computes.
@@ -236,5 +233,6 @@ fn unknown(call: &Call<'_, '_>) -> Result<Vec<Value>, Why> {
         return Err("it isn't among the operators that were tested".into());
     }
     let origin = call.inputs.iter().flatten().map(|value| value.origin).max().unwrap_or(Origin::Constant);
-    Ok(vec![Value::new(0, None, origin); call.node.outputs.len()])
+    let value = Value { orders: Orders::UNKNOWN, ..Value::new(0, None, origin) };
+    Ok(vec![value; call.node.outputs.len()])
 }

@@ -4,7 +4,7 @@
 //! wire ──> read ──> random       the file's nodes and constants; operators that draw are refused by name
 //!           └─────> classify     from inputs to outputs: which node needs which form, and why
 //!                      │ table   what was tested of each operator
-//!                      │ rules   how operators move rows ── value
+//!                      │ rules   how operators move rows ── value ── orders
 //!                      └ pad     reductions are padded inside the graph
 //!           └─────> shapes       operators because of which an output's shape depends on what the inputs hold
 //! ```
@@ -13,6 +13,7 @@
 //! shapes are followed from the inputs. What it doesn't understand runs alone.
 
 mod classify;
+mod orders;
 mod pad;
 mod random;
 mod read;

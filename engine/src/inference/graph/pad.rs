@@ -17,7 +17,7 @@ pub(super) enum Reduction {
     Min,
 }
 
-/// A reduction over the last dimensions of a tensor of f32, which is to be padded.
+/// A reduction of a tensor of f32, which is to be padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Padding {
     /// Its number among the nodes of the main graph.
@@ -25,7 +25,9 @@ pub(super) struct Padding {
     pub reduction: Reduction,
     /// Dimensions of what it takes.
     pub rank: usize,
-    /// How much is added to the last dimension.
+    /// The dimension that is padded.
+    pub axis: usize,
+    /// How much is added to it.
     pub missing: i64,
     /// Elements that it takes without those.
     pub elements: i64,
@@ -116,7 +118,7 @@ fn put_padded(
     let (sizes, filler, padded) = (format!("{name}/sizes"), format!("{name}/filler"), format!("{name}/input"));
     let (&input, &output) = (node.inputs.first().ok_or(Malformed)?, node.outputs.first().ok_or(Malformed)?);
     let mut pads = vec![0; 2 * padding.rank];
-    *pads.last_mut().ok_or(Malformed)? = padding.missing;
+    *pads.get_mut(padding.rank + padding.axis).ok_or(Malformed)? = padding.missing;
     put_bytes(out, field::GRAPH_CONSTANT, &integers(&sizes, &pads));
     let value = match padding.reduction {
         Reduction::Sum | Reduction::Mean => -0.0,

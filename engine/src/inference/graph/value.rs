@@ -1,6 +1,7 @@
 //! What is known of a tensor in a graph before it runs: its shape, which dimension holds the rows, and where it comes from. Called by
 //! the rules of [`super::classify`].
 
+use super::orders::Orders;
 use super::read::{Tensor, dtype};
 
 /// A dimension, or an element of a small tensor of integers.
@@ -89,11 +90,22 @@ pub(super) struct Value {
     pub prepared: bool,
     /// Whether it comes out of a `DequantizeLinear`.
     pub dequantised: bool,
+    /// The orders in which its dimensions may lie in memory.
+    pub orders: Orders,
 }
 
 impl Value {
     pub(super) const fn new(dtype: i64, shape: Option<Vec<Size>>, origin: Origin) -> Self {
-        Self { dtype, shape, origin, integers: None, floats: None, prepared: false, dequantised: false }
+        Self {
+            dtype,
+            shape,
+            origin,
+            integers: None,
+            floats: None,
+            prepared: false,
+            dequantised: false,
+            orders: Orders::OWN,
+        }
     }
 
     /// A tensor that nothing is known about, because a node before it wasn't understood.

@@ -2,7 +2,7 @@
 
 use super::super::read::dtype;
 use super::super::table::Class;
-use super::super::value::{Origin, Size, Value, broadcast};
+use super::super::value::{Origin, Size, Value, broadcast, product};
 use super::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};
 
 /// The shape of all inputs together.
@@ -22,6 +22,21 @@ pub(super) fn elementwise(call: &Call<'_, '_>, class: Class) -> Result<Found, Wh
     Found::needing(value, class)
 }
 
+/// The greatest or the least of several. Where one of them is repeated along others, vector loops go once for each repetition, and
+/// compute its last elements otherwise.
+pub(super) fn extremes(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
+    let shape = broadcast_all(call)?;
+    let is_whole = |value: &Value| {
+        value.shape.as_ref().is_some_and(|own| *own == shape || own.iter().all(|&size| size == Size::Known(1)))
+    };
+    let goes_once = call.inputs.iter().flatten().all(is_whole);
+    let is_even = shape.last().and_then(|size| size.known()).is_some_and(|width| width % 4 == 0);
+    if class == Class::Tail && call.any_batched() && !goes_once && !is_even {
+        return Err("it repeats one input along the other, in pieces that aren't a multiple of 4 elements".into());
+    }
+    elementwise(call, class)
+}
+
 pub(super) fn compare(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     let shape = broadcast_all(call)?;
     let mut value = call.result(BOOL, Some(shape));
@@ -29,9 +44,22 @@ pub(super) fn compare(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     Found::needing(value, class)
 }
 
+/// A size in a tensor of such elements. What doesn't fit wraps there, and isn't followed here.
+fn fitting(size: Size, of: i64) -> Size {
+    match size {
+        Size::Known(n) if of == dtype::I32 && i32::try_from(n).is_err() => Size::Unknown,
+        size => size,
+    }
+}
+
 /// Integers that were computed here say more about a tensor than its inputs: if all are known, the number of rows isn't in them.
 fn give_integers(value: &mut Value, integers: Option<Vec<Size>>) {
-    if let Some(integers) = integers {
+    let whole = |all: &Vec<Size>| {
+        let elements = value.shape.as_deref().and_then(product);
+        elements.is_some_and(|count| usize::try_from(count) == Ok(all.len()))
+    };
+    if let Some(mut integers) = integers.filter(whole) {
+        integers.iter_mut().for_each(|size| *size = fitting(*size, value.dtype));
         if integers.iter().all(|size| size.known().is_some()) && value.origin == Origin::Count {
             value.origin = Origin::Constant;
         }
@@ -83,7 +111,15 @@ pub(super) fn cast(call: &Call<'_, '_>) -> Result<Found, Why> {
     let mut value = call.result(to, input.shape.clone());
     // Shapes fit into either.
     if [dtype::I32, dtype::I64].contains(&to) || (to == BOOL && input.dtype == BOOL) {
-        value.integers.clone_from(&input.integers);
+        value.integers = input.integers.as_ref().map(|all| all.iter().map(|&size| fitting(size, to)).collect());
+    } else if to == BOOL {
+        let truth = |size: &Size| match *size {
+            Size::Known(n) => Size::Known((n != 0).into()),
+            // A run has at least one row.
+            Size::Rows(times) if times != 0 => Size::Known(1),
+            Size::Rows(_) | Size::Unknown => Size::Unknown,
+        };
+        give_integers(&mut value, input.integers.as_ref().map(|all| all.iter().map(truth).collect()));
     }
     if value.is_batched() && value.shape.is_none() {
         return Err(UNKNOWN_SHAPE.into());

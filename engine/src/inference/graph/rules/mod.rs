@@ -4,11 +4,14 @@
 //! doesn't understand is such a reason: a rule never guesses.
 
 mod elements;
+mod fold;
 mod moves;
+mod order;
 mod products;
 mod sizes;
 mod sums;
 
+use super::orders::Orders;
 use super::pad::Padding;
 use super::read::{Node, dtype};
 use super::table::{Class, Entry, Rule};
@@ -23,8 +26,6 @@ pub(super) struct Call<'c, 'g> {
     pub opset: i64,
     /// Where the node may be rewritten: its number in the model's main graph.
     pub number: Option<usize>,
-    /// Whether the model transposes anything. ONNX Runtime moves that past other nodes, which then go along other dimensions.
-    pub transposes: bool,
 }
 
 /// What a node needs so that rows don't depend on each other.
@@ -35,6 +36,8 @@ pub(super) enum Needs {
     Rows(u32, String),
     /// Its rows must be padded inside the graph, for this reason.
     Padding(Padding, String),
+    /// Both.
+    PaddingAndRows(Padding, String, u32, String),
 }
 
 /// What comes out of a node.
@@ -182,11 +185,14 @@ pub(super) fn apply(call: &Call<'_, '_>, entry: &Entry) -> Result<Found, Why> {
             return Err(UNTESTED_TYPE.into());
         }
     }
-    let found = dispatch(call, entry.rule, class);
+    let found = dispatch(call, entry.rule, class).map(|mut found| {
+        order::carry(call, entry.rule, &mut found.outputs);
+        found
+    });
     match found {
         // What all rows share is computed alike in each run, though nothing more is known about it.
         Err(_) if !call.any_batched() => {
-            let unknown = Value::new(0, None, call.origin());
+            let unknown = Value { orders: Orders::UNKNOWN, ..Value::new(0, None, call.origin()) };
             let unknown = if unknown.is_lost() { Value::lost() } else { unknown };
             Ok(Found { outputs: vec![unknown; call.node.outputs.len()], needs: Needs::Nothing })
         }
@@ -197,6 +203,7 @@ pub(super) fn apply(call: &Call<'_, '_>, entry: &Entry) -> Result<Found, Why> {
 fn dispatch(call: &Call<'_, '_>, rule: Rule, class: Class) -> Result<Found, Why> {
     match rule {
         Rule::Elementwise => elements::elementwise(call, class),
+        Rule::Extremes => elements::extremes(call, class),
         Rule::Compare => elements::compare(call, class),
         Rule::Cast => elements::cast(call),
         Rule::Clip => elements::clip(call, class),

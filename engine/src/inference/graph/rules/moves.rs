@@ -1,8 +1,10 @@
 //! Operators that move elements and compute none.
 
+use wasm_engine_components::limits::BATCH_ROWS_MAX;
+
 use super::super::read::dtype;
 use super::super::value::{Size, Value, broadcast, one_batch, position, product, reshape as reshaped};
-use super::{BOOL, COUPLED, Call, Found, LOST, Needs, UNKNOWN_SHAPE, UNTESTED_USE, Why};
+use super::{BOOL, COUPLED, Call, Found, LOST, Needs, UNKNOWN_SHAPE, UNTESTED_USE, Why, fold};
 
 pub(super) fn identity(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found::one(call.input(0)?.clone()))
@@ -17,13 +19,26 @@ pub(super) fn dropout(call: &Call<'_, '_>) -> Result<Found, Why> {
 
 pub(super) fn transpose(call: &Call<'_, '_>) -> Result<Found, Why> {
     let shape = call.shape(0)?;
-    let moved = |axis: i64| position(axis, shape.len()).map(|at| shape[at]);
-    let sizes: Option<Vec<Size>> = match call.node.attribute("perm") {
-        Some(perm) if perm.integers.len() == shape.len() => perm.integers.iter().map(|&axis| moved(axis)).collect(),
-        Some(_) => None,
-        None => Some(shape.iter().rev().copied().collect()),
+    let order = permutation(call, shape.len()).ok_or(UNTESTED_USE)?;
+    let sizes: Vec<Size> = order.iter().map(|&at| shape[at]).collect();
+    let from = |to: &[usize]| {
+        let mut from = vec![0; to.len()];
+        order.iter().zip(to).for_each(|(&at, &n)| from[at] = n);
+        Some(from)
     };
-    Ok(Found::one(call.like_first(sizes.ok_or(UNTESTED_USE)?)?))
+    let integers = fold::rearranged(call.input(0)?, &sizes, from);
+    let mut value = call.like_first(sizes)?;
+    value.integers = integers;
+    Ok(Found::one(value))
+}
+
+/// For each dimension of what a `Transpose` gives, which one of its input it is.
+pub(super) fn permutation(call: &Call<'_, '_>, rank: usize) -> Option<Vec<usize>> {
+    let Some(perm) = call.node.attribute("perm") else { return Some((0..rank).rev().collect()) };
+    let order: Vec<usize> = perm.integers.iter().map(|&axis| position(axis, rank)).collect::<Option<_>>()?;
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    (sorted.into_iter().eq(0..rank)).then_some(order)
 }
 
 /// The same elements in the same order.
@@ -34,7 +49,6 @@ fn same_elements(call: &Call<'_, '_>, shape: Vec<Size>) -> Result<Found, Why> {
     value.floats.clone_from(&input.floats);
     // Sizes come from where they come from; the elements are those of the first input.
     (value.origin, value.dequantised) = (input.origin, input.dequantised);
-    value.prepared = input.prepared;
     Ok(Found::one(value))
 }
 
@@ -100,7 +114,6 @@ pub(super) fn concat(call: &Call<'_, '_>) -> Result<Found, Why> {
     let rank = first.len();
     let at = position(call.node.integer("axis", 0), rank).ok_or(LOST)?;
     let mut shape = first.to_vec();
-    let mut integers = Some(Vec::new());
     for (number, value) in call.inputs.iter().flatten().enumerate() {
         let own = value.shape.as_deref().ok_or(UNKNOWN_SHAPE)?;
         if own.len() != rank {
@@ -121,13 +134,10 @@ pub(super) fn concat(call: &Call<'_, '_>) -> Result<Found, Why> {
         if number > 0 {
             shape[at] = shape[at].add(own[at]);
         }
-        integers = integers.zip(value.integers.clone()).map(|(mut all, own)| {
-            all.extend(own);
-            all
-        });
     }
     let mut value = call.like_first(shape)?;
-    value.integers = integers.filter(|all| rank == 1 && all.len() <= 256);
+    let parts: Vec<&Value> = call.inputs.iter().flatten().collect();
+    value.integers = fold::joined(&parts, at).filter(|all| all.len() <= 256);
     Ok(Found::one(value))
 }
 
@@ -187,36 +197,40 @@ pub(super) fn slice(call: &Call<'_, '_>) -> Result<Found, Why> {
     let (input, shape) = (call.input(0)?, call.shape(0)?);
     let [starts, ends, axes, steps] = bounds(call).ok_or(UNKNOWN_SHAPE)?;
     let mut sizes = shape.to_vec();
-    let mut integers = input.integers.clone();
+    // Where each dimension begins in the input, and in which steps it goes on.
+    let mut walks = vec![(0, 1); shape.len()];
     for (number, &axis) in axes.iter().enumerate() {
         let at = position(axis, shape.len()).ok_or(LOST)?;
         let (start, end, step) = (starts[number], ends[number], steps[number]);
-        if call.axis(0)? == Some(at) {
-            // All of it, as exporters write it.
-            if start == 0 && end >= i64::from(i32::MAX) && step == 1 {
+        if let Size::Rows(times) = shape[at] {
+            // All of it, as exporters write it: no run has more rows.
+            if start == 0 && end >= times.saturating_mul(BATCH_ROWS_MAX.into()) && step == 1 {
                 continue;
             }
             return Err(COUPLED.into());
         }
         let part = shape[at].known().and_then(|size| sliced(size, start, end, step));
         sizes[at] = part.map_or(Size::Unknown, |(_, count)| Size::Known(count));
-        integers = integers.zip(part).and_then(|(all, (first, count))| {
-            let picked = (0..count).map(|n| usize::try_from(first + n * step).ok().and_then(|at| all.get(at).copied()));
-            picked.collect()
-        });
+        walks[at] = part.map_or((0, 1), |(first, _)| (first, step));
     }
+    let from = |to: &[usize]| {
+        let one = |(&n, &(first, step)): (&usize, &(i64, i64))| {
+            usize::try_from(i64::try_from(n).ok()?.checked_mul(step)?.checked_add(first)?).ok()
+        };
+        to.iter().zip(&walks).map(one).collect()
+    };
+    let integers = fold::rearranged(input, &sizes, from);
     let mut value = call.like_first(sizes)?;
-    value.integers = integers.filter(|_| shape.len() == 1);
-    settle(&mut value, call);
+    value.integers = integers;
+    settle(&mut value);
     Ok(Found::one(value))
 }
 
 /// A part of sizes in which the number of rows doesn't occur doesn't depend on it.
-fn settle(value: &mut Value, call: &Call<'_, '_>) {
+fn settle(value: &mut Value) {
     let all_known = value.integers.as_ref().is_some_and(|all| all.iter().all(|size| size.known().is_some()));
     if all_known && value.origin == super::super::value::Origin::Count {
         value.origin = super::super::value::Origin::Constant;
-        value.prepared = call.inputs.iter().skip(1).flatten().all(|value| value.prepared);
     }
 }
 
@@ -235,7 +249,7 @@ pub(super) fn gather(call: &Call<'_, '_>) -> Result<Found, Why> {
     if let (Some(all), Some(positions), 1) = (&data.integers, indices.known_integers(), shape.len()) {
         let found = positions.iter().map(|&n| position(n, all.len()).map(|at| all[at]));
         value.integers = found.collect();
-        settle(&mut value, call);
+        settle(&mut value);
     }
     Ok(Found::one(value))
 }

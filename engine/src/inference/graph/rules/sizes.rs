@@ -38,7 +38,7 @@ pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Result<Found, Why> {
         let number = tensor.and_then(|tensor| tensor.integers.as_ref()).and_then(|all| all.first()).copied();
         value.integers = number.map(|number| vec![Size::Known(number); elements]);
     }
-    value.prepared = value.axis().is_none() && origin == Origin::Constant;
+    value.prepared = value.axis().is_none() && origin == Origin::Constant && call.input(0)?.prepared;
     Ok(Found::one(value))
 }
 
@@ -52,13 +52,13 @@ pub(super) fn shape(call: &Call<'_, '_>) -> Result<Found, Why> {
     };
     let (start, end) = (bound("start", 0), bound("end", rank));
     let sizes = shape[start..end.max(start)].to_vec();
-    // What rows hold isn't in it.
-    Ok(Found::one(Value::of_integers(sizes, false, Origin::Constant)))
+    // What rows hold isn't in it. It is computed in each run, also where all that it gives is known.
+    Ok(Found::one(Value { prepared: false, ..Value::of_integers(sizes, false, Origin::Constant) }))
 }
 
 pub(super) fn size(call: &Call<'_, '_>) -> Result<Found, Why> {
     let all = call.shape(0)?.iter().fold(Size::Known(1), |product, &size| product.multiply(size));
-    Ok(Found::one(Value::of_integers(vec![all], true, Origin::Constant)))
+    Ok(Found::one(Value { prepared: false, ..Value::of_integers(vec![all], true, Origin::Constant) }))
 }
 
 pub(super) fn range(call: &Call<'_, '_>) -> Result<Found, Why> {

@@ -39,32 +39,72 @@ pub(super) fn reduce(call: &Call<'_, '_>, class: Class, middle: Class) -> Result
         false => Some(size),
     };
     let value = call.like_first(shape.iter().enumerate().filter_map(size).collect())?;
-    if !input.is_batched() || axes.is_empty() {
-        return Ok(Found::one(value));
-    }
-    let is_last = axes.iter().rev().zip((0..rank).rev()).all(|(&axis, last)| axis == last)
-        && axis.is_some_and(|axis| axis < axes[0]);
     // Integers are exact in any order.
     let exact = ![dtype::F32, dtype::F64, dtype::F16].contains(&input.dtype);
-    let needs = match (is_last, class) {
-        _ if exact && class == Class::Any => Needs::Nothing,
-        (true, Class::Width) if call.transposes => match (middle, product(&shape[axes[0]..])) {
-            (Class::Block, Some(width)) if width % 4 == 0 => needs(middle, &value)?,
-            _ => return Err(MOVED.into()),
-        },
-        (true, _) if call.transposes && middle == Class::Untested => return Err(MOVED.into()),
-        (true, Class::Width) => width(call, shape, &axes)?,
-        (true, class) => needs(class, &value)?,
-        (false, _) if middle == Class::Untested => return Err(UNTESTED_USE.into()),
-        (false, _) if axes.len() == 1 && axis == Some(0) => needs(middle, &value)?,
-        (false, _) => return Err(UNTESTED_USE.into()),
+    let needs = match axis {
+        Some(axis) if !(exact && class == Class::Any) => reduced(call, &value, axis, &axes, [class, middle])?,
+        _ if input.is_batched() && axis.is_none() => return Err(LOST.into()),
+        _ => Needs::Nothing,
     };
     Ok(Found { outputs: vec![value], needs })
 }
 
-/// What a reduction over the last dimensions needs: a width that is a multiple of 4, or to be made one.
+/// What a reduction of numbers needs, in each of the orders in which the dimensions of its input may lie in memory.
+fn reduced(
+    call: &Call<'_, '_>,
+    value: &Value,
+    axis: usize,
+    axes: &[usize],
+    [class, middle]: [Class; 2],
+) -> Result<Needs, Why> {
+    let (input, shape) = (call.input(0)?, call.shape(0)?);
+    let is_wide = |at: &usize| shape[*at] != Size::Known(1);
+    let taken: Vec<usize> = axes.iter().copied().filter(is_wide).collect();
+    if taken.is_empty() {
+        return Ok(Needs::Nothing);
+    }
+    let orders = input.orders.all(shape.len()).ok_or(MOVED)?;
+    let mut is_wanted_wide = false;
+    let mut rows = None;
+    // ONNX Runtime may see a dimension of one element, or not see it: what either needs is done.
+    let ways = orders.iter().enumerate().flat_map(|(number, order)| [(number, order, true), (number, order, false)]);
+    for (number, order, sees_ones) in ways {
+        let lies = |at: &usize| is_wide(at) || (sees_ones && !axes.contains(at));
+        let mut lying: Vec<usize> = (0..shape.len()).filter(lies).collect();
+        lying.sort_by_key(|&at| order[at]);
+        let first = lying.iter().position(|at| taken.contains(at)).unwrap_or(0);
+        let (before, after) = lying.split_at(first);
+        let is_last = before.contains(&axis) && after.iter().all(|at| taken.contains(at));
+        // Of dimensions of an unknown size nobody knows where they lie.
+        let is_middle = taken.len() == 1 && lying[0] == axis && after.iter().all(|&at| shape[at].known().is_some());
+        let needed = match class {
+            Class::Width if is_last => {
+                is_wanted_wide = true;
+                Needs::Nothing
+            }
+            class if is_last => needs(class, value)?,
+            _ if number > 0 && (middle == Class::Untested || !is_middle) => return Err(MOVED.into()),
+            _ if middle == Class::Untested || !is_middle => return Err(UNTESTED_USE.into()),
+            _ => needs(middle, value)?,
+        };
+        if let Needs::Rows(..) = needed {
+            rows = Some(needed);
+        }
+    }
+    let padded = if is_wanted_wide { width(call, shape, axes)? } else { Needs::Nothing };
+    Ok(match (padded, rows) {
+        (Needs::Padding(padding, why), Some(Needs::Rows(rows, reason))) => {
+            Needs::PaddingAndRows(padding, why, rows, reason)
+        }
+        (Needs::Nothing, Some(rows)) => rows,
+        (padded, _) => padded,
+    })
+}
+
+/// What a reduction over dimensions that lie last needs: a width that is a multiple of 4, or to be made one.
 fn width(call: &Call<'_, '_>, shape: &[Size], axes: &[usize]) -> Result<Needs, Why> {
-    let all = product(&shape[axes[0]..]).ok_or("the width of what it reduces isn't known")?;
+    let sizes: Vec<Size> = axes.iter().map(|&at| shape[at]).collect();
+    let all = product(&sizes).ok_or("the width of what it reduces isn't known")?;
     if all % 4 == 0 {
         return Ok(Needs::Nothing);
     }
@@ -76,11 +116,12 @@ fn width(call: &Call<'_, '_>, shape: &[Size], axes: &[usize]) -> Result<Needs, W
         "ReduceMin" => Reduction::Min,
         _ => return Err(why),
     };
-    let last = shape.last().and_then(|size| size.known());
+    let last = axes.last().and_then(|&at| Some((at, shape[at].known()?)));
     match (call.number, last) {
         // Since version 11, `Pad` takes its sizes as an input.
-        (Some(node), Some(last)) if call.input(0)?.dtype == dtype::F32 && call.opset >= 11 => {
-            let padding = Padding { node, reduction, rank: shape.len(), missing: (4 - last % 4) % 4, elements: all };
+        (Some(node), Some((axis, size))) if call.input(0)?.dtype == dtype::F32 && call.opset >= 11 => {
+            let missing = (4 - size % 4) % 4;
+            let padding = Padding { node, reduction, rank: shape.len(), axis, missing, elements: all };
             Ok(Needs::Padding(padding, why))
         }
         _ => Err(why),
