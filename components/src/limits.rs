@@ -59,6 +59,10 @@ pub const MODEL_REASON_BYTES_MAX: usize = 400;
 pub const AUDIT_BATCHES: u64 = 64;
 /// Longest line of an events file, in bytes. A payload of [`PAYLOAD_BYTES_MAX`] as decimal numbers fits.
 pub const EVENT_LINE_BYTES_MAX: usize = 16 << 20;
+/// Most messages and commands that one frame may be given from outside; agents that are spawned count each.
+pub const EVENTS_PER_FRAME_MAX: u64 = 2 << 20;
+/// Most bytes of payloads that one frame may be given from outside; a first message counts for each agent that is spawned with it.
+pub const EVENT_BYTES_PER_FRAME_MAX: u64 = 256 << 20;
 /// Largest payload of a message or an event, in bytes.
 pub const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
 /// Largest entry of the code cache, in bytes. A module whose code is larger is compiled in each run.
@@ -153,6 +157,10 @@ const _: () =
 // A record of nothing but the largest payload fits.
 const _: () =
     assert!(PAYLOAD_BYTES_MAX < JOURNAL_RECORD_BYTES_MAX && EVENT_SPAWN_BYTES_MAX < JOURNAL_RECORD_BYTES_MAX as u64);
+// A line by itself fits into a frame, and a frame's events, with 64 bytes for what each says beside its payload, into a record.
+const _: () =
+    assert!(EVENT_SPAWNS_MAX as u64 <= EVENTS_PER_FRAME_MAX && EVENT_SPAWN_BYTES_MAX <= EVENT_BYTES_PER_FRAME_MAX);
+const _: () = assert!(EVENT_BYTES_PER_FRAME_MAX + EVENTS_PER_FRAME_MAX * 64 < JOURNAL_RECORD_BYTES_MAX as u64);
 const _: () = assert!(JOURNAL_KEYFRAME_FRAMES > 0);
 // The newest entry stays when the others make room for it.
 const _: () = assert!(CODE_CACHE_ENTRY_BYTES_MAX <= CODE_CACHE_BYTES_MAX);

@@ -1,5 +1,8 @@
 //! The command `wasm-engine`. Everything it does is in [`wasm_engine::cli`].
 
+#[global_allocator]
+static ALLOCATOR: wasm_engine::cli::Allocator = wasm_engine::cli::Allocator;
+
 fn main() -> std::process::ExitCode {
     wasm_engine::cli::main()
 }

@@ -11,6 +11,7 @@ mod excess;
 mod inspect;
 mod interrupt;
 mod machine;
+mod memory;
 mod model;
 mod names;
 mod panics;
@@ -30,6 +31,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use wasm_engine_components::text::{Lines, shown};
+
+pub use self::memory::Allocator;
 
 use self::interrupt::Interrupt;
 use self::status::Status;

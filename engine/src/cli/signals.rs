@@ -116,9 +116,20 @@ mod elsewhere {
 
 /// Says something on standard error, unless that would have to wait: for a reader that reads no more, or for a thread of this process that
 /// waits for one.
-#[cfg(unix)]
 pub(super) fn say_now(lines: &Lines) {
-    let text = lines.as_str();
+    write_now(lines.as_str());
+}
+
+/// Says that there is no memory, and takes none.
+pub(super) fn say_no_memory() {
+    write_now(
+        "error: there is no more memory to be had\n  help: give the process more, or run less at once; what is recorded of a run stays: \
+         `wasm-engine resume` goes on from there\n",
+    );
+}
+
+#[cfg(unix)]
+fn write_now(text: &str) {
     let mut end = text.len().min(SAID_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -134,8 +145,10 @@ pub(super) fn say_now(lines: &Lines) {
 }
 
 #[cfg(not(unix))]
-pub(super) fn say_now(lines: &Lines) {
-    super::terminal::say_lines(lines);
+fn write_now(text: &str) {
+    let mut lines = Lines::default();
+    text.lines().for_each(|line| lines.line(line));
+    super::terminal::say_lines(&lines);
 }
 
 /// Ends the process now: no destructor runs, of Rust or of a library whose threads are still at work.

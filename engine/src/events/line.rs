@@ -74,6 +74,21 @@ pub(super) struct Line {
     pub input: Option<Input>,
 }
 
+impl Line {
+    /// How many messages and commands it gives to its frame, and how many bytes of payloads.
+    pub fn amount(&self) -> (u64, u64) {
+        match &self.input {
+            None => (0, 0),
+            Some(Input::Event(event)) => (1, event.payload.len() as u64),
+            Some(Input::Swap(_)) => (1, 0),
+            Some(Input::Commands { action, count }) => {
+                let bytes = if let Action::Spawn { payload, .. } = action { payload.len() } else { 0 };
+                (u64::from(*count), u64::from(*count) * bytes as u64)
+            }
+        }
+    }
+}
+
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Input {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use wasm_engine_components::limits::EVENT_LINE_BYTES_MAX;
+use wasm_engine_components::limits::{EVENT_BYTES_PER_FRAME_MAX, EVENT_LINE_BYTES_MAX, EVENTS_PER_FRAME_MAX};
 
 use super::directory::Directory;
 use super::line::{Fault, Line, parse};
@@ -25,12 +25,14 @@ pub(super) struct Lines {
     number: usize,
     /// Line and frame of the event before.
     before: Option<(usize, u64)>,
+    /// Messages and commands of that frame, and bytes of their payloads.
+    amount: (u64, u64),
 }
 
 impl Lines {
     /// Reads from `input`, which messages call `path`.
     pub fn new(input: Box<dyn BufRead + Send>, path: &Path) -> Self {
-        Self { input, path: path.to_path_buf(), buffer: Vec::new(), number: 0, before: None }
+        Self { input, path: path.to_path_buf(), buffer: Vec::new(), number: 0, before: None, amount: (0, 0) }
     }
 
     /// The next line that isn't blank.
@@ -62,9 +64,28 @@ impl Lines {
                 let what = format!("frame {} comes after frame {frame} of line {number}", line.frame);
                 return Err(self.wrong(Fault::new("frame", what).help("sort the events by frame")));
             }
+            if self.before.is_none_or(|(_, frame)| line.frame > frame) {
+                self.amount = (0, 0);
+            }
             self.before = Some((self.number, line.frame));
+            self.take(&line).map_err(|fault| self.wrong(fault))?;
             return Ok(Some(line));
         }
+    }
+
+    /// Takes a line's part of what a frame may be given.
+    fn take(&mut self, line: &Line) -> Result<(), Fault> {
+        let (events, bytes) = line.amount();
+        self.amount = (self.amount.0 + events, self.amount.1 + bytes);
+        let what = match self.amount {
+            (events, _) if events > EVENTS_PER_FRAME_MAX => format!("{} events", thousands(EVENTS_PER_FRAME_MAX)),
+            (_, bytes) if bytes > EVENT_BYTES_PER_FRAME_MAX => {
+                format!("{} bytes of payloads", thousands(EVENT_BYTES_PER_FRAME_MAX))
+            }
+            _ => return Ok(()),
+        };
+        let fault = Fault::new("frame", format!("frame {} is given more than {what}", line.frame));
+        Err(fault.help("give it less, or spread it over several frames"))
     }
 
     fn wrong(&self, fault: Fault) -> ReadError {

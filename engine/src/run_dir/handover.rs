@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::Entry;
@@ -28,7 +28,19 @@ impl Handover {
         Self { sender: Arc::new(Mutex::new(Some(sender))), ..Self::default() }
     }
 
-    /// The frames that wait.
+    /// The frames that wait, unless they are being handed over until `deadline`.
+    fn batch_until(&self, deadline: Instant) -> Option<MutexGuard<'_, Vec<Entry>>> {
+        loop {
+            match self.batch.try_lock() {
+                Ok(batch) => return Some(batch),
+                Err(TryLockError::Poisoned(batch)) => return Some(batch.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL),
+                Err(TryLockError::WouldBlock) => return None,
+            }
+        }
+    }
+
+    /// The frames that wait. Whoever takes them sends them before it lets go of this: so they are sent in their order.
     pub fn batch(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,11 +91,13 @@ impl Closer {
     pub fn close(&self, within: Duration) -> Closed {
         let deadline = Instant::now() + within;
         let Some(sender) = self.handover.sender() else { return Closed::Busy };
-        let batch = std::mem::take(&mut *self.handover.batch());
         let (answer, answered) = sync_channel(1);
-        for item in [Item::Frames(batch), Item::Close(answer)] {
-            if !send(&sender, item, deadline) {
-                return Closed::Busy;
+        {
+            let Some(mut waiting) = self.handover.batch_until(deadline) else { return Closed::Busy };
+            for item in [Item::Frames(std::mem::take(&mut *waiting)), Item::Close(answer)] {
+                if !send(&sender, item, deadline) {
+                    return Closed::Busy;
+                }
             }
         }
         match answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -104,5 +118,33 @@ fn send(sender: &SyncSender<Item>, item: Item, deadline: Instant) -> bool {
             Err(_) => return false,
         }
         std::thread::sleep(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The loop's thread hands over what it has, and waits for room, while another one closes: what is closed comes after.
+    #[test]
+    fn what_is_being_handed_over_comes_before_the_end() {
+        let (sender, items) = sync_channel(1);
+        let handover = Handover::to(sender.clone());
+        let closer = Closer { handover: handover.clone(), path: PathBuf::new(), recorded: true };
+        let waiting = handover.batch();
+        sender.send(Item::Frames(Vec::new())).unwrap();
+        // It gets neither the frames nor room in the queue.
+        assert!(matches!(closer.close(Duration::from_millis(30)), Closed::Busy));
+        assert!(matches!(items.try_recv(), Ok(Item::Frames(_))));
+        assert!(items.try_recv().is_err(), "nothing came between");
+        let thread = std::thread::spawn(move || closer.close(Duration::from_mins(2)));
+        std::thread::sleep(Duration::from_millis(30));
+        sender.send(Item::Frames(Vec::new())).unwrap();
+        assert!(matches!(items.recv(), Ok(Item::Frames(_))));
+        drop(waiting);
+        assert!(matches!(items.recv(), Ok(Item::Frames(_))), "those that waited");
+        let Ok(Item::Close(answer)) = items.recv() else { panic!("then the end") };
+        answer.send(Ok(Some(7))).unwrap();
+        assert!(matches!(thread.join().unwrap(), Closed::Whole(Some(7))));
     }
 }

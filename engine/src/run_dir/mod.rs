@@ -294,12 +294,12 @@ impl RunDir {
     }
 
     fn hand_over(&mut self) -> Result<(), RunError> {
-        let mut waiting = self.thread.handover().batch();
+        let handover = self.thread.handover().clone();
+        let mut waiting = handover.batch();
         if waiting.is_empty() {
             return Ok(());
         }
         let batch = std::mem::replace(&mut *waiting, Vec::with_capacity(BATCH_FRAMES_MAX));
-        drop(waiting);
         self.thread.send(Item::Frames(batch))
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::common::{POSTROOM, RING, engine, path, stderr, told, wasm_engine};
+use crate::process::slow_scenario;
 
 /// A command with a limit on the size of files, in blocks of 512 bytes: a disk that is full after so many.
 fn limited(folder: &Path, blocks: u32, args: &[&str]) -> Output {
@@ -145,4 +146,33 @@ fn a_folder_in_use_is_not_waited_for() {
     let output = wasm_engine(folder).args(["run", &path(RING), "--out", "run"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("is being written by process"), "{}", stderr(&output));
+}
+
+/// Memory that can't be had ends a run with the machine's status, wherever it is needed: for agents' memories, for the events of a frame.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_that_cannot_be_had_is_the_machines_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    slow_scenario(folder, 1);
+    // All of them wait until their frame begins.
+    let event = format!("{{\"frame\":1,\"to\":\"g/0\",\"text\":\"{}\"}}\n", "x".repeat(200));
+    fs::write(folder.join("events.jsonl"), event.repeat(1_000_000)).unwrap();
+    let ring = path(RING);
+    let cases: [&[&str]; 2] = [&[&ring, "--set", "agents=1000000"], &["slow.toml", "--input", "events.jsonl"]];
+    for (at, args) in cases.into_iter().enumerate() {
+        let mut failed = 0;
+        for kilobytes in [200_000, 300_000, 400_000] {
+            let script = format!(r#"ulimit -v {kilobytes}; exec "$0" run "$@""#);
+            let out = format!("run-{at}-{kilobytes}");
+            let mut command = Command::new("sh");
+            command.current_dir(folder).args(["-c", &script, env!("CARGO_BIN_EXE_wasm-engine")]).args(args);
+            let output = command.args(["--frames", "2", "--out", &out, "--threads", "1", "--quiet"]).output().unwrap();
+            let (said, code) = (stderr(&output), output.status.code());
+            assert!(matches!(code, Some(0 | 3)), "{args:?} in {kilobytes} kB: {:?}: {said}", output.status);
+            assert!(code == Some(0) || said.contains("error: "), "{args:?} in {kilobytes} kB: {said}");
+            failed += u32::from(code == Some(3));
+        }
+        assert!(failed > 0, "{args:?}");
+    }
 }

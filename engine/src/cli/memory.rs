@@ -1,0 +1,49 @@
+//! Memory that can't be had. A program that asks for it has no way to go on, and would be aborted by the system with a status of the system's; so it
+//! ends here, with the status of a machine that failed.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+
+use super::signals::{exit_now, say_no_memory};
+use super::status::Status;
+
+/// The system's memory. Where there is none to be had, the process says so and ends: for binaries, as their `#[global_allocator]`.
+#[derive(Debug)]
+pub struct Allocator;
+
+// SAFETY: all of it is the system's, which is what it must be; what fails doesn't come back.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those that the system asks for.
+        had(unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as for `alloc`.
+        had(unsafe { System.alloc_zeroed(layout) })
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as for `alloc`.
+        had(unsafe { System.realloc(pointer, layout, size) })
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as for `alloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[inline]
+fn had(pointer: *mut u8) -> *mut u8 {
+    if pointer.is_null() {
+        no_memory();
+    }
+    pointer
+}
+
+#[cold]
+#[inline(never)]
+fn no_memory() -> ! {
+    say_no_memory();
+    exit_now(Status::Machine)
+}
