@@ -116,10 +116,16 @@ pub const TENANTS_MAX: u32 = 1_000;
 pub const EVENT_SPAWNS_MAX: u32 = 1_000_000;
 /// Most bytes of first messages that one line of an events file may give to the agents that it spawns, all together.
 pub const EVENT_SPAWN_BYTES_MAX: u64 = 64 << 20;
-/// Most output names, counted per group, that a run's summary keeps apart.
+/// Most output names that a run's summary keeps, those left aside that the scenario expects something of. Each group that takes part has
+/// an equal share of them, and [`SUMMARY_GROUP_OUTPUTS_MIN`] at least.
 pub const SUMMARY_OUTPUTS_MAX: usize = 10_000;
-/// Most last values of outputs, one for each agent and name, that a run's summary keeps.
+/// A group's least share of [`SUMMARY_OUTPUTS_MAX`].
+pub const SUMMARY_GROUP_OUTPUTS_MIN: usize = 64;
+/// Most last values of outputs, one for each agent and name, that a run's summary keeps. Each group that takes part has an equal share,
+/// and [`SUMMARY_GROUP_VALUES_MIN`] at least; an output that the scenario expects something of has as many for itself.
 pub const SUMMARY_VALUES_MAX: usize = 4_000_000;
+/// A group's least share of [`SUMMARY_VALUES_MAX`].
+pub const SUMMARY_GROUP_VALUES_MIN: usize = 1_024;
 /// Most bytes of a text or bytes output that a run's summary shows.
 pub const SUMMARY_TEXT_BYTES_MAX: usize = 200;
 /// What a log line or an output counts for besides its text, in bytes: frame, agent, level or name's key, and punctuation of its row.

@@ -18,7 +18,7 @@ use wasm_engine::inference::Inference;
 use wasm_engine::run_dir::{Access, OpenRun, Place, Recording, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
-use wasm_engine::summary::RunFacts;
+use wasm_engine::summary::{Collector, RunFacts};
 use wasm_engine::time_travel::{Compared, Divergence, ReplayOptions, Traveller, replay};
 use wasm_engine_components::{Lane, StableId};
 use wasm_engine_systems::state::StateEntity;
@@ -72,7 +72,7 @@ fn record(out: &Path, every: u64) {
     let mut simulation = Simulation::with_plugins(&scenario, &options, &mut |_| {}, plugins).unwrap();
     let run_options = RunOptions { record: true, snapshot_every: Some(every), ..RunOptions::new(&simulation, "frame") };
     let run_dir = RunDir::create(&Place::new(Some(out), "weather"), &scenario, &run_options).unwrap();
-    let mut recording = Recording::new(run_dir, &simulation, Some(Some(every)));
+    let mut recording = Recording::new(run_dir, &simulation, Some(Some(every)), Collector::default());
     let mut source = recording.tee(events::open(&scenario, Arc::default()).unwrap());
     frame_loop::run(&mut simulation, &mut source, &mut recording).unwrap();
     let summary = recording.collector().summary(&scenario, &RunFacts::default());

@@ -10,7 +10,7 @@ use wasm_engine::inference::Inference;
 use wasm_engine::run_dir::{Access, OpenRun, Place, Recording, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
-use wasm_engine::summary::RunFacts;
+use wasm_engine::summary::{Collector, RunFacts};
 use wasm_engine::time_travel::{ReplayOptions, Traveller, replay};
 use wasm_engine::{events, frame_loop};
 
@@ -113,7 +113,7 @@ fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
     let run_options = RunOptions { record, ..RunOptions::new(&simulation, "frame") };
     let run_dir = RunDir::create(&Place::new(Some(out), "bench"), scenario, &run_options);
     let run_dir = run_dir.unwrap_or_else(|error| panic!("{error}"));
-    let mut recording = Recording::new(run_dir, &simulation, record.then_some(None));
+    let mut recording = Recording::new(run_dir, &simulation, record.then_some(None), Collector::default());
     let mut source = recording.tee(events::open(scenario, Arc::default()).unwrap_or_else(|error| panic!("{error}")));
     let pool = simulation.pool();
     let started = Instant::now();

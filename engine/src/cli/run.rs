@@ -19,7 +19,7 @@ use crate::problem::RunError;
 use crate::run_dir::{Place, Recording, RunDir, RunOptions};
 use crate::scenario::{LoadOptions, load};
 use crate::simulation::SimulationOptions;
-use crate::summary::RunFacts;
+use crate::summary::{Collector, RunFacts};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -106,7 +106,7 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     };
     let run_dir = RunDir::create(&place, &scenario, &run_options)?;
     let snapshots = run_options.record.then_some(run_options.snapshot_every);
-    let mut recording = Recording::new(run_dir, &simulation, snapshots);
+    let mut recording = Recording::new(run_dir, &simulation, snapshots, Collector::of(&scenario));
     let mut source = recording.tee(source);
     let facts = RunFacts { frames_expected, ..RunFacts::default() };
     Ok(drive(&scenario, (&mut simulation, &mut source, &mut recording), interrupt, (args.report.quiet, 0), facts))

@@ -10,7 +10,7 @@ use crate::problem::{Problem, RunError, thousands};
 
 /// Of what is free, so much is counted on at once: others write to the same disk.
 const LEASE_BYTES: u64 = 64 << 20;
-/// What is kept back for the end of a run: its summary, and the journal's end.
+/// What is kept back for the end of a run in any case: its summary without groups and outputs, and the journal's end.
 const END_BYTES: u64 = 64 << 10;
 
 /// How much a run's folder may have.
@@ -40,6 +40,8 @@ struct Books {
     room: u64,
     /// What is to be left free.
     free: u64,
+    /// What is kept back for the end of the run.
+    end: u64,
     /// Most bytes of snapshots.
     snapshots_max: u64,
     /// Whether something had no room.
@@ -70,6 +72,7 @@ impl Disk {
             waiting: 0,
             room,
             free: left,
+            end: END_BYTES,
             snapshots_max,
             full: false,
         })))
@@ -101,6 +104,11 @@ impl Disk {
         let mut books = self.books();
         books.waiting = books.waiting.saturating_sub(taken);
         books.used = books.used.saturating_sub(taken).saturating_add(written);
+    }
+
+    /// Keeps so many bytes back for what the summary has of groups and outputs.
+    pub fn keep_for_end(&self, bytes: u64) {
+        self.books().end = END_BYTES.saturating_add(bytes);
     }
 
     /// Whether frames wait to be written.
@@ -159,7 +167,7 @@ impl Disk {
 
 impl Books {
     fn take(&mut self, bytes: u64) -> bool {
-        let wanted = self.used.saturating_add(bytes).saturating_add(END_BYTES);
+        let wanted = self.used.saturating_add(bytes).saturating_add(self.end);
         let fits = !self.full && (wanted <= self.room || self.extend(wanted));
         if fits {
             self.used += bytes;

@@ -84,7 +84,9 @@ impl<S: FrameSource> FrameSource for Tee<S> {
 impl Recording {
     /// Records a run into `run_dir`. Where `snapshots` isn't said, there are none; else one after each so many frames, or, for
     /// `Some(None)`, when the engine thinks that it is time.
-    pub fn new(run_dir: RunDir, simulation: &Simulation, snapshots: Option<Option<u64>>) -> Self {
+    ///
+    /// `collector` has the sums of the frames before: none, or those of a run that was stopped.
+    pub fn new(run_dir: RunDir, simulation: &Simulation, snapshots: Option<Option<u64>>, collector: Collector) -> Self {
         if snapshots.is_some() {
             simulation.inference().record();
         }
@@ -98,14 +100,7 @@ impl Recording {
             prepared: false,
             asked: Arc::default(),
         });
-        Self { run_dir, collector: Collector::default(), taken: Arc::default(), snapshots }
-    }
-
-    /// Goes on with the sums of a run that was stopped.
-    #[must_use]
-    pub fn with_collected(mut self, collector: Collector) -> Self {
-        self.collector = collector;
-        self
+        Self { run_dir, collector, taken: Arc::default(), snapshots }
     }
 
     /// The source that the main loop is to read from instead of `source`.
@@ -133,11 +128,16 @@ impl Recording {
     /// # Errors
     /// A file can't be written.
     pub fn append_again(&mut self, record: FrameRecord, simulation: &Simulation) -> Result<(), RunError> {
-        self.collector.add(&record);
+        self.collect(&record);
         // The journal has these, too.
         simulation.inference().take();
         self.take_inputs();
         self.run_dir.append(Entry { record, journaled: true, ..Entry::default() })
+    }
+
+    fn collect(&mut self, record: &FrameRecord) {
+        self.collector.add(record);
+        self.run_dir.keep_for_end(self.collector.json_bytes_max());
     }
 
     fn take_inputs(&self) -> (FrameInputs, EventCounts) {
@@ -219,7 +219,7 @@ impl FrameSink for Recording {
     type Error = RunError;
 
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), RunError> {
-        self.collector.add(&record);
+        self.collect(&record);
         let is_busy = self.run_dir.is_busy();
         let next = record.frame + 1;
         let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(next, is_busy));

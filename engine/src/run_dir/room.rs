@@ -32,6 +32,11 @@ impl RunDir {
         Ok(Some(error))
     }
 
+    /// Keeps room for the end of the run, as [`Disk::keep_for_end`](super::disk::Disk::keep_for_end).
+    pub(super) fn keep_for_end(&self, bytes: u64) {
+        self.disk.keep_for_end(bytes);
+    }
+
     /// Waits until all frames so far are written.
     fn wait_for_writer(&mut self) -> Result<(), RunError> {
         self.hand_over()?;

@@ -13,6 +13,9 @@ use super::{EventSummary, ExpectationResult, GroupSummary, Named, Summary, SwapS
 use crate::events::EventCounts;
 use crate::scenario::{Counted, Expectation, GroupEntry, Scenario};
 
+/// Most bytes of JSON for one group: its name, its counts, its first fault, and what is expected of it.
+const GROUP_BYTES: u64 = 4 << 10;
+
 /// Sums over the frames of a run.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Collector {
@@ -49,6 +52,18 @@ pub struct RunFacts {
 }
 
 impl Collector {
+    /// Of a run of `scenario` that begins.
+    pub fn of(scenario: &Scenario) -> Self {
+        Self::default().watching(scenario)
+    }
+
+    /// Goes on with another scenario: has room for what that one expects.
+    #[must_use]
+    pub fn watching(mut self, scenario: &Scenario) -> Self {
+        self.outputs.watch(scenario);
+        self
+    }
+
     /// Takes the record of a frame.
     pub fn add(&mut self, record: &FrameRecord) {
         self.frames += 1;
@@ -97,6 +112,11 @@ impl Collector {
     /// Sums so far; `agents` is that of the last frame.
     pub const fn counts(&self) -> &FrameCounts {
         &self.counts
+    }
+
+    /// Most bytes that the summary has as JSON, but for what it has in any case.
+    pub fn json_bytes_max(&self) -> u64 {
+        self.groups.len() as u64 * GROUP_BYTES + self.outputs.json_bytes_max()
     }
 
     /// The summary of a run of `scenario` that ended here.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::outputs::{Number, Outputs};
+use super::outputs::{Incomplete, Number, Outputs};
 use crate::scenario::{Counted, Expectation, ExpectedValue, Scenario};
 
 /// An expectation, and whether it holds.
@@ -14,8 +14,11 @@ pub struct ExpectationResult {
     pub output: String,
     /// What is expected, in words.
     pub expected: String,
-    /// What the output is; none if no number was recorded.
+    /// What the output is; none if no number was recorded, or it isn't known.
     pub value: Option<Number>,
+    /// Whether more agents recorded it than a summary keeps. Its sum isn't known then, and the expectation isn't met.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub incomplete: bool,
     /// Whether it holds.
     pub met: bool,
     /// Whether it counts: a run that ended before the scenario's last frame fails no expectation.
@@ -32,11 +35,13 @@ pub(super) fn check(
     due: bool,
 ) -> Vec<ExpectationResult> {
     let result = |expectation: &Expectation| {
-        let value = match (expectation.count, expectation.group) {
-            (Some(counted), _) => Some(Number::Whole(count(expectation, counted).into())),
+        let known = match (expectation.count, expectation.group) {
+            (Some(counted), _) => Ok(Some(Number::Whole(count(expectation, counted).into()))),
             (None, Some(group)) => outputs.sum(group, &expectation.output),
-            (None, None) => None,
+            (None, None) => Ok(None),
         };
+        let incomplete = known.is_err();
+        let value = known.unwrap_or_default();
         let (met, expected) = held(expectation, value, outputs);
         ExpectationResult {
             group: expectation
@@ -47,6 +52,7 @@ pub(super) fn check(
             output: expectation.output.clone(),
             expected,
             value,
+            incomplete,
             met,
             due,
             line: expectation.line,
@@ -65,13 +71,17 @@ fn held(expectation: &Expectation, value: Option<Number>, outputs: &Outputs) -> 
         ExpectedValue::AtLeast(number) => (holds(&|value| value >= *number), format!("is at least {}", shown(*number))),
         ExpectedValue::AtMost(number) => (holds(&|value| value <= *number), format!("is at most {}", shown(*number))),
         ExpectedValue::EqualsOutput(name) => {
-            let other = expectation.group.and_then(|group| outputs.sum(group, name));
-            let met = match (value, other) {
-                (Some(Number::Whole(a)), Some(Number::Whole(b))) => a == b,
-                (Some(a), Some(b)) => a.as_f64() == b.as_f64(),
+            let other = expectation.group.map_or(Ok(None), |group| outputs.sum(group, name));
+            let met = match (value, &other) {
+                (Some(Number::Whole(a)), Ok(Some(Number::Whole(b)))) => a == *b,
+                (Some(a), Ok(Some(b))) => a.as_f64() == b.as_f64(),
                 _ => false,
             };
-            let shown = other.map_or_else(|| "not recorded".to_owned(), super::text::number);
+            let shown = match other {
+                Ok(Some(other)) => super::text::number(other),
+                Ok(None) => "not recorded".to_owned(),
+                Err(Incomplete) => "not known, more agents recorded it than a summary keeps".to_owned(),
+            };
             (met, format!("equals {name} ({shown})"))
         }
     }

@@ -1,10 +1,21 @@
 //! Named outputs: the last number that each agent recorded under a name, summed over its group.
+//!
+//! There is room for so many names and values, and each group has its own: what one group records takes nothing from another. Outputs
+//! that the scenario expects something of are kept whatever else there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, Serializer};
-use wasm_engine_components::limits::{SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX, SUMMARY_VALUES_MAX};
+use wasm_engine_components::limits::{
+    SUMMARY_GROUP_OUTPUTS_MIN, SUMMARY_GROUP_VALUES_MIN, SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX,
+    SUMMARY_VALUES_MAX,
+};
 use wasm_engine_components::{AgentId, GroupId, NamedOutput, OutputValue};
+
+use crate::scenario::{ExpectedValue, Scenario};
+
+/// Most bytes of JSON for the last value, the sum and the count of one name, without the name and texts.
+const ROW_BYTES: u64 = 192;
 
 /// A number that stays whole as long as it can.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +76,9 @@ pub struct OutputSummary {
     pub sum: Option<Number>,
     /// Agents that recorded it.
     pub agents: u64,
+    /// Whether more agents recorded it than the summary keeps: `sum` and `agents` are without them then.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub incomplete: bool,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +88,10 @@ struct Cell {
     /// By id: the order of a sum of floats is a part of its value.
     #[serde(with = "saved_numbers")]
     agents: BTreeMap<AgentId, Option<Number>>,
+    /// Whether the value of some agent had no room.
+    incomplete: bool,
+    /// Bytes of the longest text that was its last value.
+    text_bytes: usize,
 }
 
 /// A value as a snapshot has it: in full, and not as JSON shows it.
@@ -142,51 +160,136 @@ mod saved_numbers {
 /// All outputs of a run.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outputs {
-    groups: BTreeMap<u32, BTreeMap<String, Cell>>,
-    names: usize,
-    values: usize,
+    groups: BTreeMap<u32, GroupOutputs>,
+    room: Room,
     /// Outputs for which there was no room.
     pub left_out: u64,
 }
 
+/// The room of each group.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Room {
+    names: usize,
+    values: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { names: SUMMARY_OUTPUTS_MAX, values: SUMMARY_VALUES_MAX }
+    }
+}
+
+/// The outputs of one group.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+struct GroupOutputs {
+    names: BTreeMap<String, Cell>,
+    /// Names that the scenario expects something of.
+    expected: BTreeSet<String>,
+    /// Names that aren't among those.
+    others: usize,
+    /// Values of those.
+    values: usize,
+    /// Whether some name had no room.
+    incomplete: bool,
+}
+
+/// More was recorded than there was room for, so that a sum isn't known.
+pub(super) struct Incomplete;
+
 impl Outputs {
+    /// Has room for each group of a scenario, and for what it expects.
+    pub fn watch(&mut self, scenario: &Scenario) {
+        let groups = scenario.groups.iter().filter(|group| group.enabled).count().max(1);
+        self.room = Room {
+            names: (SUMMARY_OUTPUTS_MAX / groups).max(SUMMARY_GROUP_OUTPUTS_MIN),
+            values: (SUMMARY_VALUES_MAX / groups).max(SUMMARY_GROUP_VALUES_MIN),
+        };
+        for expectation in &scenario.expect {
+            let (None, Some(group)) = (expectation.count, expectation.group) else { continue };
+            let known = &mut self.groups.entry(group.0).or_default().expected;
+            known.insert(key(&expectation.output));
+            if let ExpectedValue::EqualsOutput(other) = &expectation.value {
+                known.insert(key(other));
+            }
+        }
+    }
+
     /// Takes one output.
     pub fn add(&mut self, output: &NamedOutput) {
-        let names = self.groups.entry(output.agent.group().0).or_default();
-        let known = names.contains_key(&output.name);
-        if !known && self.names == SUMMARY_OUTPUTS_MAX {
+        let group = self.groups.entry(output.agent.group().0).or_default();
+        if !group.add(output, self.room) {
             self.left_out += 1;
-            return;
-        }
-        let last = shown(&output.value);
-        let number = match (&output.value, &last) {
-            (OutputValue::I64(_) | OutputValue::F64(_), OutputValueSummary::Number(number)) => Some(*number),
-            _ => None,
-        };
-        if !known {
-            self.names += 1;
-            names.insert(output.name.clone(), Cell { last: last.clone(), agents: BTreeMap::new() });
-        }
-        let Some(cell) = names.get_mut(&output.name) else { return };
-        cell.last = last;
-        match cell.agents.get_mut(&output.agent) {
-            Some(before) => *before = number.or(*before),
-            None if self.values == SUMMARY_VALUES_MAX => self.left_out += 1,
-            None => {
-                self.values += 1;
-                cell.agents.insert(output.agent, number);
-            }
         }
     }
 
     /// The outputs of a group, by name.
     pub fn of_group(&self, group: GroupId) -> impl Iterator<Item = (&str, OutputSummary)> {
-        self.groups.get(&group.0).into_iter().flatten().map(|(name, cell)| (name.as_str(), cell.summary()))
+        let names = self.groups.get(&group.0).map(|group| &group.names);
+        names.into_iter().flatten().map(|(name, cell)| (name.as_str(), cell.summary()))
     }
 
-    /// The sum of one output.
-    pub fn sum(&self, group: GroupId, name: &str) -> Option<Number> {
-        self.groups.get(&group.0)?.get(name)?.sum()
+    /// The sum of one output; `None` if no number was recorded.
+    ///
+    /// # Errors
+    /// It isn't known.
+    pub fn sum(&self, group: GroupId, name: &str) -> Result<Option<Number>, Incomplete> {
+        let Some(group) = self.groups.get(&group.0) else { return Ok(None) };
+        match group.names.get(&key(name)) {
+            Some(cell) if cell.incomplete => Err(Incomplete),
+            Some(cell) => Ok(cell.sum()),
+            None if group.incomplete => Err(Incomplete),
+            None => Ok(None),
+        }
+    }
+
+    /// Most bytes that they have as JSON.
+    pub fn json_bytes_max(&self) -> u64 {
+        let cells = self.groups.values().flat_map(|group| &group.names);
+        // JSON has six bytes at most for one.
+        cells.map(|(name, cell)| 6 * (name.len() + cell.text_bytes) as u64 + ROW_BYTES).sum()
+    }
+}
+
+impl GroupOutputs {
+    /// Takes one output; `false` where there is no room for all of it.
+    fn add(&mut self, output: &NamedOutput, room: Room) -> bool {
+        let name = key(&output.name);
+        let is_expected = self.expected.contains(&*name);
+        let last = shown(&output.value);
+        if !self.names.contains_key(&*name) {
+            if !is_expected && self.others == room.names {
+                self.incomplete = true;
+                return false;
+            }
+            self.others += usize::from(!is_expected);
+            let cell = Cell { last: last.clone(), agents: BTreeMap::new(), incomplete: false, text_bytes: 0 };
+            self.names.insert(name.clone(), cell);
+        }
+        let Some(cell) = self.names.get_mut(&*name) else { return false };
+        let number = match (&output.value, &last) {
+            (OutputValue::I64(_) | OutputValue::F64(_), OutputValueSummary::Number(number)) => Some(*number),
+            _ => None,
+        };
+        if let OutputValueSummary::Text(text) = &last {
+            cell.text_bytes = cell.text_bytes.max(text.len());
+        }
+        cell.last = last;
+        let has_room = match is_expected {
+            true => cell.agents.len() < SUMMARY_VALUES_MAX,
+            false => self.values < room.values,
+        };
+        match cell.agents.get_mut(&output.agent) {
+            Some(before) => *before = number.or(*before),
+            None if !has_room => {
+                cell.incomplete = true;
+                return false;
+            }
+            None => {
+                self.values += usize::from(!is_expected);
+                cell.agents.insert(output.agent, number);
+            }
+        }
+        true
     }
 }
 
@@ -196,8 +299,18 @@ impl Cell {
     }
 
     fn summary(&self) -> OutputSummary {
-        OutputSummary { last: self.last.clone(), sum: self.sum(), agents: self.agents.len() as u64 }
+        let Self { last, agents, incomplete, .. } = self;
+        OutputSummary { last: last.clone(), sum: self.sum(), agents: agents.len() as u64, incomplete: *incomplete }
     }
+}
+
+/// The name under which an output is kept: its own, unless that is long. Then it is cut, and the hash of all of it tells it from others.
+fn key(name: &str) -> String {
+    if name.len() <= SUMMARY_TEXT_BYTES_MAX {
+        return name.to_owned();
+    }
+    let cut = name.floor_char_boundary(SUMMARY_TEXT_BYTES_MAX);
+    format!("{}…{:032x}", &name[..cut], xxhash_rust::xxh3::xxh3_128(name.as_bytes()))
 }
 
 fn shown(value: &OutputValue) -> OutputValueSummary {

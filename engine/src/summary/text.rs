@@ -144,7 +144,11 @@ fn outputs(summary: &Summary) -> Lines {
                 OutputValueSummary::Number(value) => number(*value),
                 OutputValueSummary::Text(text) => format!("\"{}\"", shown(text).at_most(TEXT_CHARS_MAX)),
             };
-            let sum = output.sum.map_or_else(|| "-".to_owned(), number);
+            let sum = match output.sum {
+                Some(_) if output.incomplete => "not known".to_owned(),
+                Some(sum) => number(sum),
+                None => "-".to_owned(),
+            };
             table.row([
                 format!("{group}: {}", shown(name).at_most(NAME_CHARS_MAX)),
                 thousands(output.agents),
@@ -185,6 +189,11 @@ impl ExpectationResult {
         let group = if group.is_empty() { "the run" } else { group };
         match self.value {
             Some(value) => format!("{group}: {output} {expected}: it is {}", number(value)),
+            None if self.incomplete => {
+                format!(
+                    "{group}: {output} {expected}: more agents recorded it than a summary keeps, so its sum isn't known"
+                )
+            }
             None => format!("{group}: {output} {expected}: no agent recorded a number under that name"),
         }
     }

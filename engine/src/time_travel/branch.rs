@@ -19,7 +19,6 @@ use crate::run_dir::{
 };
 use crate::scenario::Scenario;
 use crate::simulation::{KeptFiles, RestoreError, SavedState, Simulation, SimulationOptions};
-use crate::summary::Collector;
 
 /// How to branch.
 #[derive(Clone, Debug, Default)]
@@ -110,10 +109,10 @@ pub fn branch(
     run_options.streams = !source.repeats();
     run_options.events_file = events_file;
     run_options.branch = Some(provenance(run, options, &state));
-    let collected: Collector = arrival.collector;
+    let collected = arrival.collector.watching(&scenario);
     extras.push((COLLECTED.to_owned(), collected.save(&arrival.events)));
     let run_dir = RunDir::create_from(place, &scenario, &run_options, state, extras)?;
-    let recording = Recording::new(run_dir, &simulation, Some(run_options.snapshot_every)).with_collected(collected);
+    let recording = Recording::new(run_dir, &simulation, Some(run_options.snapshot_every), collected);
     Ok(Branched { simulation, source, recording, scenario, frames_expected, warnings })
 }
 

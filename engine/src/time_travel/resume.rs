@@ -78,7 +78,7 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
     let (source, follower) = follow(run, &log, traveller.inference, from, frames, Some(Live { source, repeats }));
     let source = source.with_counts(arrival.events);
     let snapshots = run.manifest.snapshot_every;
-    let recording = Recording::new(run_dir, &simulation, Some(snapshots)).with_collected(arrival.collector);
+    let recording = Recording::new(run_dir, &simulation, Some(snapshots), arrival.collector);
     let source = recording.tee(source);
     Ok(Resumed { simulation, source, sink: ResumeSink { follower, recording }, frames, warnings })
 }

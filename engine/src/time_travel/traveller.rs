@@ -79,7 +79,7 @@ impl Traveller<'_> {
             return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
         }
         let warnings = instead(passed, "the run's beginning");
-        let (collector, events) = Default::default();
+        let (collector, events) = self.nothing_yet();
         Ok(Arrival { simulation: self.build()?, collector, events, tables: None, warnings })
     }
 
@@ -103,12 +103,17 @@ impl Traveller<'_> {
         }
         let extra = |name: &str| last.extras.iter().find(|(known, _)| known == name).map(|(_, bytes)| bytes.clone());
         let collected = extra(COLLECTED).map(|bytes| Collector::load(&bytes));
-        let Some((collector, events)) = collected.unwrap_or_else(|| Some(Default::default())) else {
+        let Some((collector, events)) = collected.unwrap_or_else(|| Some(self.nothing_yet())) else {
             let what = format!("the sums in the snapshot before frame {frame} can't be read");
             return Ok(Err(Problem::new(what).file(&folder)));
         };
         let tables = extra(crate::run_dir::TABLES);
         Ok(Ok(Arrival { simulation, collector, events, tables, warnings: Vec::new() }))
+    }
+
+    /// The sums before the first frame.
+    fn nothing_yet(&self) -> (Collector, EventCounts) {
+        (Collector::of(&self.run.scenario), EventCounts::default())
     }
 
     /// A snapshot of this run has the digest that the journal has.
