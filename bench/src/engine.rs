@@ -1,7 +1,7 @@
 //! The engine's side: `ring.toml` with as many tokens as agents, and no audit.
 
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
-use wasm_engine::simulation::{Simulation, SimulationOptions};
+use wasm_engine::simulation::Simulation;
 use wasm_engine_components::FrameInputs;
 
 /// The ring as a scenario.
@@ -20,8 +20,7 @@ pub fn scenario(agents: u32) -> Scenario {
 /// # Panics
 /// If the scenario of this repository doesn't load.
 pub fn ring(agents: u32, threads: usize) -> Simulation {
-    let options = SimulationOptions { threads: Some(threads), ..SimulationOptions::default() };
-    let mut simulation = Simulation::new(&scenario(agents), &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let mut simulation = crate::simulation(&scenario(agents), threads);
     for _ in 0..3 {
         frame(&mut simulation, agents);
     }

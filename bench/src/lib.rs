@@ -8,6 +8,24 @@ pub mod engine;
 pub mod fanout;
 pub mod soak;
 
+use wasm_engine::scenario::Scenario;
+use wasm_engine::simulation::{Simulation, SimulationOptions};
+
+/// A scenario, loaded, with so many threads.
+///
+/// # Panics
+/// If it can't be.
+pub fn simulation(scenario: &Scenario, threads: usize) -> Simulation {
+    let options = SimulationOptions { threads: Some(threads), ..SimulationOptions::default() };
+    Simulation::new(scenario, &options, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The middle one of samples, of which there is one at least.
+pub fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
 /// Where the scenario and its module lie.
 pub fn scenarios() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../agents/scenarios")

@@ -26,17 +26,19 @@ pub enum TableBudget {
     GroupLines,
     /// Bytes of the group's tenant in one frame.
     Tenant,
+    /// Bytes of all groups in one frame, beyond the group's own part.
+    Run,
 }
 
 impl TableBudget {
-    /// Its key in a scenario: of `limits`, or of a tenant.
+    /// Its key in a scenario: of `limits`, of a tenant, or of `[scheduler]`.
     pub const fn key(self, table: RunTable) -> &'static str {
         match (self, table) {
             (Self::Step, RunTable::Logs) => "log_bytes_per_step_max",
             (Self::Step, RunTable::Outputs) => "output_bytes_per_step_max",
             (Self::GroupLines, _) => "log_lines_per_frame_max",
-            (Self::Group | Self::Tenant, RunTable::Logs) => "log_bytes_per_frame_max",
-            (Self::Group | Self::Tenant, RunTable::Outputs) => "output_bytes_per_frame_max",
+            (Self::Group | Self::Tenant | Self::Run, RunTable::Logs) => "log_bytes_per_frame_max",
+            (Self::Group | Self::Tenant | Self::Run, RunTable::Outputs) => "output_bytes_per_frame_max",
         }
     }
 }

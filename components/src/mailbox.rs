@@ -133,7 +133,7 @@ pub struct StoredMessage {
     /// Its header.
     pub header: MessageHeader,
     /// Its payload, without padding.
-    pub payload: Arc<[u8]>,
+    pub payload: Box<[u8]>,
 }
 
 #[cfg(test)]

@@ -58,9 +58,17 @@ pub struct SchedulerSettings {
     /// In mode `Priority`: an agent's priority counts one more for each so many frames that it has waited. Default 0: it
     /// doesn't.
     pub ageing_frames: u32,
-    /// Deliveries in one frame of all that is to many: see [`GroupLimits::deliveries_per_frame_max`]. Default: no bound.
+    /// Deliveries in one frame of all that is to many: see [`GroupLimits::deliveries_per_frame_max`]. By default,
+    /// [`GroupLimits::BY_AGENTS`], groups and tenants have so many for all of them together, beside as many again that are divided among
+    /// them, and what a scenario sets for them.
     pub deliveries_per_frame_max: u64,
-    /// Of those, deliveries of what events and native systems publish and broadcast, together. Default:
+    /// Bytes of log lines in one frame of all groups together. By default, [`GroupLimits::BY_AGENTS`], they have so many for all as a small
+    /// group may write, beside as many again that are divided among them, or [`crate::limits::TABLE_BYTES_PER_AGENT`] for each of
+    /// their agents where that is more, and what a scenario sets for them.
+    pub log_bytes_per_frame_max: u64,
+    /// Bytes of named outputs in one frame, likewise.
+    pub output_bytes_per_frame_max: u64,
+    /// Deliveries of what events and native systems publish and broadcast, together. Default:
     /// [`GroupLimits::BY_AGENTS`].
     pub host_deliveries_per_frame_max: u64,
 }
@@ -72,7 +80,9 @@ impl Default for SchedulerSettings {
             steps_per_frame_max: u64::MAX,
             fuel_per_frame_max: u64::MAX,
             ageing_frames: 0,
-            deliveries_per_frame_max: GroupLimits::UNBOUNDED,
+            deliveries_per_frame_max: GroupLimits::BY_AGENTS,
+            log_bytes_per_frame_max: GroupLimits::BY_AGENTS,
+            output_bytes_per_frame_max: GroupLimits::BY_AGENTS,
             host_deliveries_per_frame_max: GroupLimits::BY_AGENTS,
         }
     }

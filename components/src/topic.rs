@@ -19,25 +19,62 @@ pub struct Topic {
 pub struct Members(pub Vec<AgentId>);
 
 impl Members {
-    /// Adds an agent; `false` if it was a member already.
-    pub fn join(&mut self, agent: AgentId) -> bool {
-        match self.0.binary_search(&agent) {
-            Ok(_) => false,
-            Err(at) => {
-                self.0.insert(at, agent);
-                true
+    /// Carries out changes, of which each says who and whether they join: of two for one agent, the later one counts. Gives whether any of them
+    /// was one. All are carried out in one pass over the members, because each by itself would move all that come after it.
+    pub fn change(&mut self, changes: impl IntoIterator<Item = (AgentId, bool)>) -> bool {
+        let mut changes: Vec<_> = changes.into_iter().collect();
+        changes.sort_by_key(|(agent, _)| *agent);
+        let is_member = |agent: AgentId| self.0.binary_search(&agent).is_ok();
+        let last = |at: usize| changes.get(at + 1).is_none_or(|(next, _)| *next != changes[at].0);
+        let real = |&at: &usize| last(at) && is_member(changes[at].0) != changes[at].1;
+        let changes: Vec<_> = (0..changes.len()).filter(real).map(|at| changes[at]).collect();
+        if changes.is_empty() {
+            return false;
+        }
+        let mut all = Vec::with_capacity(self.0.len() + changes.len());
+        let mut rest = self.0.as_slice();
+        for (agent, joins) in changes {
+            let (before, after) = rest.split_at(rest.partition_point(|member| *member < agent));
+            all.extend_from_slice(before);
+            if joins {
+                all.push(agent);
+                rest = after;
+            } else {
+                rest = &after[1..];
             }
         }
+        all.extend_from_slice(rest);
+        self.0 = all;
+        true
     }
+}
 
-    /// Removes an agent; `false` if it wasn't a member.
-    pub fn leave(&mut self, agent: AgentId) -> bool {
-        match self.0.binary_search(&agent) {
-            Ok(at) => {
-                self.0.remove(at);
-                true
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn changes_together_are_as_one_after_another() {
+        let (mut members, mut expected, mut number) = (Members::default(), BTreeSet::new(), 1_u64);
+        for round in 0..300 {
+            let before = expected.clone();
+            let changes: Vec<_> = (0..round % 17)
+                .map(|_| {
+                    number = number.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    (AgentId(number >> 33 & 31), number >> 63 == 0)
+                })
+                .collect();
+            for (agent, joins) in &changes {
+                if *joins {
+                    expected.insert(*agent)
+                } else {
+                    expected.remove(agent)
+                };
             }
-            Err(_) => false,
+            assert_eq!(members.change(changes), expected != before);
+            assert!(members.0.iter().eq(&expected));
         }
     }
 }

@@ -269,6 +269,8 @@ steps_per_frame_max = 9_223_372_036_854_775_807
 fuel_per_frame_max = 1
 deliveries_per_frame_max = 5_000
 host_deliveries_per_frame_max = 0
+log_bytes_per_frame_max = 6_000
+output_bytes_per_frame_max = 0
 [tenants.zoo]
 agents_max = 20
 deliveries_per_frame_max = 7
@@ -317,6 +319,8 @@ fn schedules_orders_supervisors_and_tenants_mean_what_the_reference_says() {
         ageing_frames: 0,
         deliveries_per_frame_max: 5_000,
         host_deliveries_per_frame_max: 0,
+        log_bytes_per_frame_max: 6_000,
+        output_bytes_per_frame_max: 0,
     };
     assert_eq!(scenario.scheduler, settings);
     let none = GroupLimits::UNBOUNDED;

@@ -251,8 +251,12 @@ fn schedules_scheduler_and_tenants_have_the_bounds_and_defaults_of_the_engine() 
     check("## Scheduler", "fuel_per_frame_max", 1, none, "none");
     check("## Scheduler", "ageing_frames", 0, AGEING_FRAMES_MAX.into(), &scheduler.ageing_frames.to_string());
     let deliveries = (scheduler.deliveries_per_frame_max, scheduler.host_deliveries_per_frame_max);
-    assert_eq!(deliveries, (GroupLimits::UNBOUNDED, GroupLimits::BY_AGENTS));
-    check("## Scheduler", "deliveries_per_frame_max", 0, none, "none");
+    assert_eq!(deliveries, (GroupLimits::BY_AGENTS, GroupLimits::BY_AGENTS));
+    let tables = (scheduler.log_bytes_per_frame_max, scheduler.output_bytes_per_frame_max);
+    assert_eq!(tables, (GroupLimits::BY_AGENTS, GroupLimits::BY_AGENTS));
+    for key in ["deliveries_per_frame_max", "log_bytes_per_frame_max", "output_bytes_per_frame_max"] {
+        check("## Scheduler", key, 0, none, "[parts](#what-all-groups-have-together)");
+    }
     check("## Scheduler", "host_deliveries_per_frame_max", 0, none, &by_agents());
     assert_eq!(scheduler.mode, SchedulerMode::Priority);
     assert!(row(&document, "## Scheduler", "mode").starts_with("| `mode` | string | `\"priority\"` | "));

@@ -11,6 +11,7 @@ use wasm_engine_components::{
     Members, Order, Recipient,
 };
 
+use crate::commit::change_memberships;
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::Directory;
 use crate::frame::{FrameClock, FrameReport, Inputs};
@@ -44,7 +45,13 @@ pub fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pe
     for command in external.chain(native).chain(agents) {
         kernel.carry_out(command);
     }
+    let Kernel { directory, topics, joining, .. } = &mut kernel;
+    change_memberships(directory, topics, &mut joining.0);
 }
+
+/// Who is spawned in this frame and joins a topic at its position, as [`change_memberships`] takes it. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct Joining(Vec<(AgentId, u32, bool)>);
 
 /// What it takes to carry out a command.
 #[derive(SystemParam)]
@@ -59,6 +66,7 @@ pub struct Kernel<'w, 's> {
     lanes: ResMut<'w, LaneSums>,
     agents: Query<'w, 's, (&'static mut Lifecycle, &'static FaultHistory, &'static PartDigest)>,
     topics: Query<'w, 's, &'static mut Members>,
+    joining: ResMut<'w, Joining>,
 }
 
 impl Kernel<'_, '_> {
@@ -148,12 +156,8 @@ impl Kernel<'_, '_> {
         self.directory.mailboxes[position] = self.commands.spawn(parts).id();
         let Self { directory, mailroom, clock, .. } = self;
         directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, clock.frame);
-        for topic in self.directory.groups[at].subscribe.clone() {
-            let Some(topic) = self.directory.topic(topic) else { continue };
-            if let Ok(mut members) = self.topics.get_mut(self.directory.topics[topic as usize].1) {
-                members.join(id);
-            }
-        }
+        let topics = self.directory.groups[at].subscribe.iter().filter_map(|topic| self.directory.topic(*topic));
+        self.joining.0.extend(topics.map(|topic| (id, topic, true)));
     }
 
     /// Tells an agent of what it asked for.

@@ -8,7 +8,7 @@ use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader};
 use wasm_engine_components::{
-    Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lifecycle, MailboxCounters, Members, Recipient,
+    AgentId, Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lifecycle, MailboxCounters, Members, Recipient,
 };
 
 use crate::collect::Intentions;
@@ -30,16 +30,26 @@ pub fn commit_memberships(
     mut intentions: ResMut<Intentions>,
     mut topics: Query<&mut Members>,
 ) {
-    for (agent, topic, joins) in intentions.memberships.drain(..) {
-        let (_, entity) = directory.topics[topic as usize];
+    change_memberships(&directory, &mut topics, &mut intentions.memberships);
+}
+
+/// Carries out changes of memberships (who, the topic's position, whether they join), those of one topic together.
+pub(crate) fn change_memberships(
+    directory: &Directory,
+    topics: &mut Query<&mut Members>,
+    changes: &mut Vec<(AgentId, u32, bool)>,
+) {
+    changes.sort_by_key(|(_, topic, _)| *topic);
+    for changes in changes.chunk_by(|(_, a, _), (_, b, _)| a == b) {
+        let (_, entity) = directory.topics[changes[0].1 as usize];
         let Ok(mut members) = topics.get_mut(entity) else { continue };
         // Only a change that is one marks the topic as changed.
         let list = members.bypass_change_detection();
-        let changed = if joins { list.join(agent) } else { list.leave(agent) };
-        if changed {
+        if list.change(changes.iter().map(|&(agent, _, joins)| (agent, joins))) {
             members.set_changed();
         }
     }
+    changes.clear();
 }
 
 /// Agents that were initialised without a fault become active; those that were shut down have ended.

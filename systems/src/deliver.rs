@@ -151,7 +151,7 @@ impl Router<'_, '_> {
         let Self { clock, directory, report, mailroom, waiting, mailboxes, .. } = self;
         let is_called = |index| calls.was_handed(directory, index, clock.frame);
         let waits: Vec<u32> = mailroom.inboxes.touched.iter().copied().filter(|&index| !is_called(index)).collect();
-        let mut shared = Shared::<(u32, u32), Arc<HeldMessage>>::default();
+        let mut shared = Shared::<(u32, u32), Stock>::default();
         for index in waits {
             let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
             let before = backlog.len();
@@ -159,7 +159,10 @@ impl Router<'_, '_> {
             for (at, nth) in view.deliveries(index).zip(0..) {
                 let (header, payload) = view.message(at);
                 let hold = || Arc::new(held_message(*header, payload));
-                backlog.push(if is_to_many(header) { shared.get(nth, at.place(), hold).clone() } else { hold() });
+                backlog.push(match is_to_many(header) {
+                    true => shared.get(nth, at.place(), || Stock::new(hold())).take(),
+                    false => hold(),
+                });
             }
             report.counts.delivered -= (backlog.len() - before) as u64;
             mailroom.inboxes.hold(index);
@@ -184,12 +187,12 @@ impl<K, T> Default for Shared<K, T> {
 
 impl<K: Copy + Ord, T> Shared<K, T> {
     /// What has that key: made, if it isn't there yet. `nth` is its place in the list of the mailbox that wants it.
-    fn get(&mut self, nth: usize, key: K, make: impl FnOnce() -> T) -> &T {
+    fn get(&mut self, nth: usize, key: K, make: impl FnOnce() -> T) -> &mut T {
         let Self { all, by_place, by_key } = self;
         if let Some(&Some((last, at))) = by_place.get(nth)
             && last == key
         {
-            return &all[at];
+            return &mut all[at];
         }
         let at = *by_key.entry(key).or_insert_with(|| {
             all.push(make());
@@ -199,7 +202,31 @@ impl<K: Copy + Ord, T> Shared<K, T> {
             by_place.resize_with(nth + 1, || None);
         }
         by_place[nth] = Some((key, at));
-        &all[at]
+        &mut all[at]
+    }
+}
+
+/// A message that many mailboxes wait with, and references to it that are handed out one by one. They are made many at a time: to count one
+/// more is an atomic operation, and between the writes to mailboxes, which are in no cache, each would wait for the write before it.
+#[derive(Debug)]
+struct Stock {
+    message: Arc<HeldMessage>,
+    made: Vec<Arc<HeldMessage>>,
+}
+
+impl Stock {
+    const MADE_AT_ONCE: usize = 256;
+
+    fn new(message: Arc<HeldMessage>) -> Self {
+        Self { message, made: Vec::new() }
+    }
+
+    fn take(&mut self) -> Arc<HeldMessage> {
+        if let Some(made) = self.made.pop() {
+            return made;
+        }
+        self.made.extend((1..Self::MADE_AT_ONCE).map(|_| Arc::clone(&self.message)));
+        Arc::clone(&self.message)
     }
 }
 

@@ -8,7 +8,7 @@ use bevy_ecs::resource::Resource;
 use wasm_engine_abi::BounceReason;
 use wasm_engine_abi::message::sender;
 use wasm_engine_components::{
-    AgentId, Group, GroupId, GroupLimits, Lifecycle, Mailbox, Schedule, TenantId, TopicId, Trigger,
+    AgentId, Group, GroupId, GroupLimits, Lifecycle, Mailbox, OverflowPolicy, Schedule, TenantId, TopicId, Trigger,
 };
 
 use crate::inboxes::Inboxes;
@@ -140,6 +140,12 @@ impl GroupRange {
     /// Its positions.
     pub const fn positions(&self) -> core::ops::Range<u32> {
         self.start..self.start + self.used
+    }
+
+    /// How often a delivery of a message to many counts for one of its agents. Twice, where it costs about twice as much: it waits in a
+    /// backlog or wakes the agent, or may push another message out.
+    pub fn delivery_weight(&self) -> u64 {
+        if self.is_steady() && self.mailbox.overflow != OverflowPolicy::DropOldest { 1 } else { 2 }
     }
 
     /// Whether its agents are stepped in each frame.

@@ -5,17 +5,18 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Res, ResMut};
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::sender;
-use wasm_engine_components::AgentId;
 use wasm_engine_components::limits::deliveries_of;
+use wasm_engine_components::{AgentId, GroupLimits};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, GroupRange};
 use crate::schedule::Scheduler;
+use crate::shares::Shares;
 
 /// Deliveries that are left to a frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub struct DeliveryBudgets {
     /// For all together.
-    all: u64,
+    all: Shares,
     /// For events and native systems.
     host: u64,
     /// For each group, by position; and what one agent of it may make in a step.
@@ -32,10 +33,18 @@ pub fn open_delivery_budgets(
     scheduler: Res<Scheduler>,
     mut budgets: ResMut<DeliveryBudgets>,
 ) {
-    let agents = directory.groups.iter().map(|group| u64::from(group.alive)).sum();
+    let agents = directory.groups.iter().map(|group| u64::from(group.alive) * group.delivery_weight()).sum();
     let of = |limit| deliveries_of(limit, agents);
     let budgets = budgets.as_mut();
-    budgets.all = of(scheduler.settings.deliveries_per_frame_max);
+    let set = |limit: u64| (limit != GroupLimits::BY_AGENTS).then_some(limit);
+    let tenants: Vec<_> = scheduler.tenants.iter().map(|tenant| set(tenant.deliveries_per_frame_max)).collect();
+    match scheduler.settings.deliveries_per_frame_max {
+        GroupLimits::BY_AGENTS => {
+            let own = |group: &GroupRange| set(group.limits.deliveries_per_frame_max);
+            budgets.all.open_fair(&directory, of(GroupLimits::BY_AGENTS), (own, &tenants), |_| 0);
+        }
+        bound => budgets.all.open_bound(&directory, tenants.len(), bound),
+    }
     budgets.host = of(scheduler.settings.host_deliveries_per_frame_max);
     budgets.groups.clear();
     let limits = directory.groups.iter().map(|group| &group.limits);
@@ -62,7 +71,7 @@ impl DeliveryBudgets {
             agent => Some((AgentId(agent), Some(agent))),
         };
         let Some((agent, stepped)) = payer else {
-            return take_all(deliveries, &mut [all, host]);
+            return take_all(deliveries, (all, None), &mut [host]);
         };
         let Some(at) = directory.group_position(agent.group()) else { return false };
         let (group, per_step) = &mut groups[at];
@@ -73,8 +82,8 @@ impl DeliveryBudgets {
         let mut unbounded = u64::MAX;
         let tenant = directory.groups[at].tenant.map_or(&mut unbounded, |tenant| &mut tenants[tenant.0 as usize]);
         let fits = match stepped {
-            Some(_) => take_all(deliveries, &mut [all, group, tenant, &mut in_step]),
-            None => take_all(deliveries, &mut [all, group, tenant]),
+            Some(_) => take_all(deliveries, (all, Some(at)), &mut [group, tenant, &mut in_step]),
+            None => take_all(deliveries, (all, Some(at)), &mut [group, tenant]),
         };
         if let Some(who) = stepped {
             *step = Some((who, in_step));
@@ -84,9 +93,10 @@ impl DeliveryBudgets {
 }
 
 /// Takes as much off each, if each has it.
-fn take_all(deliveries: u64, left: &mut [&mut u64]) -> bool {
-    let fits = left.iter().all(|left| **left >= deliveries);
+fn take_all(deliveries: u64, (all, group): (&mut Shares, Option<usize>), left: &mut [&mut u64]) -> bool {
+    let fits = left.iter().all(|left| **left >= deliveries) && all.has(group, deliveries);
     if fits {
+        all.take(group, deliveries);
         left.iter_mut().for_each(|left| **left -= deliveries);
     }
     fits

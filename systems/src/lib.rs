@@ -20,6 +20,7 @@ mod overflow;
 pub mod packed;
 pub mod positions;
 mod recipients;
+mod shares;
 
 pub mod hold;
 pub mod schedule;
@@ -92,6 +93,7 @@ fn add_resources(app: &mut App) {
         .init_resource::<schedule::Calls>()
         .init_resource::<schedule::Scheduler>()
         .init_resource::<command::PendingCommands>()
+        .init_resource::<command::Joining>()
         .init_resource::<request::Requests>()
         .init_resource::<admit::SendBudgets>()
         .init_resource::<tables::TableBudgets>()

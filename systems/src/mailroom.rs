@@ -1,7 +1,5 @@
 //! The frame's messages, and the lists into which they are sorted by recipient.
 
-use std::sync::Arc;
-
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
@@ -44,9 +42,7 @@ pub struct HostMessages(pub Vec<(Recipient, StoredMessage)>);
 impl HostMessages {
     /// Adds a message.
     pub fn push(&mut self, recipient: Recipient, header: MessageHeader, payload: Vec<u8>) {
-        // The empty one is there once, and most messages of the host are empty.
-        let payload = if payload.is_empty() { Arc::default() } else { payload.into() };
-        self.0.push((recipient, StoredMessage { header, payload }));
+        self.0.push((recipient, StoredMessage { header, payload: payload.into() }));
     }
 
     /// Adds the bounce of the message `of` to its sender, which is the agent at position `to`.

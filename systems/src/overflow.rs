@@ -27,14 +27,31 @@ pub(crate) const fn is_to_many(header: &MessageHeader) -> bool {
         || header.kind == kind::NOTICE
 }
 
-/// A message of an agent to one other that a mailbox didn't take, or dropped.
-#[derive(Debug)]
+/// A message of an agent to one other that a mailbox didn't take, or dropped. Small, because a frame may have one for each agent.
+#[derive(Clone, Copy, Debug)]
 struct Refusal {
     index: u32,
-    /// Where it lies; `None` for one of the backlog.
-    at: Option<Delivery>,
-    header: MessageHeader,
     reason: BounceReason,
+    at: Refused,
+}
+
+/// Where a refused message lies. The order is the canonical one: what waited comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It was in a backlog: its place in [`Overflow::unheld`].
+    Unheld(u32),
+    /// It is one of the frame's.
+    Sent(Delivery),
+}
+
+impl Refused {
+    const fn order(self) -> (bool, (u32, u32)) {
+        match self {
+            // Those of one mailbox lie there in the order in which they were dropped, and the sort is stable.
+            Self::Unheld(_) => (false, (0, 0)),
+            Self::Sent(at) => (true, at.place()),
+        }
+    }
 }
 
 /// What becomes of messages for which there is no room.
@@ -47,6 +64,8 @@ pub(crate) struct Overflow<'a, 'w, 's> {
     /// Those to one agent, of which somebody is told. One to many may be refused by any number of its recipients: it is counted
     /// alone.
     refusals: Vec<Refusal>,
+    /// The headers of those that were in backlogs.
+    unheld: Vec<MessageHeader>,
     /// Those to many that were over a budget, and for whom they were meant: in canonical order.
     over_budget: Vec<(MessageHeader, u64)>,
     /// Mailboxes that didn't take messages, or dropped some.
@@ -68,6 +87,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             requests,
             counts: [0; BounceReason::COUNT],
             refusals: Vec::new(),
+            unheld: Vec::new(),
             over_budget: Vec::new(),
             dropping: PositionSet::default(),
             overflowed: PositionSet::default(),
@@ -110,7 +130,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         self.refuse(inboxes, index, Some(at), sent.message(at), reason);
     }
 
-    /// Counts a message that a mailbox doesn't take, or drops.
+    /// Counts a message that a mailbox doesn't take, or drops: at a place, or one of its backlog.
     fn refuse(
         &mut self,
         inboxes: &mut Inboxes,
@@ -124,7 +144,15 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         self.dropping.insert(index);
         self.counts[reason as usize - 1] += 1;
         if header.sender > sender::NATIVE && !is_to_many(header) {
-            self.refusals.push(Refusal { index, at, header: *header, reason });
+            let at = at.map_or_else(
+                || {
+                    self.unheld.push(*header);
+                    // Each was a message in memory, of more than sixteen bytes.
+                    Refused::Unheld(self.unheld.len() as u32 - 1)
+                },
+                Refused::Sent,
+            );
+            self.refusals.push(Refusal { index, reason, at });
         }
     }
 
@@ -186,7 +214,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
                 bounces.bounce(header, *meant_for, to, BounceReason::OverBudget, frame);
             }
         }
-        self.tell_senders(sent.directory, bounces, frame);
+        self.tell_senders(sent, bounces, frame);
         for index in self.dropping.iter() {
             let dropped = core::mem::take(&mut inboxes.loads[index as usize].dropped);
             if let Ok((mut counters, _)) = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]) {
@@ -197,12 +225,18 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         self.fault_overflowed(sent.directory, report);
     }
 
-    fn tell_senders(&mut self, directory: &Directory, bounces: &mut HostMessages, frame: u64) {
+    fn tell_senders(&mut self, sent: &Sent<'_, '_, '_>, bounces: &mut HostMessages, frame: u64) {
+        let directory = sent.directory;
         // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
-        self.refusals.sort_by_key(|refusal| (refusal.at.map_or((0, 0), Delivery::place), refusal.index));
-        for Refusal { index, header, reason, .. } in &self.refusals {
-            let meant_for = directory.ids[*index as usize];
-            bounces.return_to_sender(directory, header, meant_for.0, *reason, frame);
+        self.refusals.sort_by_key(|refusal| (refusal.at.order(), refusal.index));
+        bounces.0.reserve(self.refusals.len());
+        for &Refusal { index, reason, at } in &self.refusals {
+            let header = match at {
+                Refused::Unheld(at) => &self.unheld[at as usize],
+                Refused::Sent(at) => sent.message(at),
+            };
+            let meant_for = directory.ids[index as usize];
+            bounces.return_to_sender(directory, header, meant_for.0, reason, frame);
             self.requests.give_up(header);
             // Who asked hears that there is no answer, if its mailbox takes that much.
             if header.status == status::REPLY {

@@ -59,8 +59,9 @@ impl<'a> Sent<'a, '_, '_> {
     }
 
     /// The members of a topic, group by group, where those take messages from the sender.
-    fn runs(&self, topic: u32, from: AgentId, part: Part) -> impl Iterator<Item = &'a [AgentId]> {
-        let (_, entity) = self.directory.topics[topic as usize];
+    fn runs(&self, topic: u32, from: AgentId, part: Part) -> impl Iterator<Item = (&'a GroupRange, &'a [AgentId])> {
+        let directory = self.directory;
+        let (_, entity) = directory.topics[topic as usize];
         let mut rest: &'a [AgentId] = self.members.get(entity).map_or(&[], |members| &members.0);
         let runs = core::iter::from_fn(move || {
             let group = rest.first()?.group();
@@ -68,18 +69,21 @@ impl<'a> Sent<'a, '_, '_> {
             rest = others;
             Some((group, run))
         });
-        runs.filter(move |(group, _)| self.directory.group(*group).is_some_and(|group| self.takes(group, from, part)))
-            .map(|(_, run)| run)
+        let runs = runs.filter_map(move |(group, run)| Some((directory.group(group)?, run)));
+        runs.filter(move |(group, _)| self.takes(group, from, part))
     }
 
+    /// How many recipients a message has, as budgets count them.
     fn count(&self, to: Recipient, from: AgentId, part: Part) -> u64 {
         match to {
-            Recipient::Topic(topic) => self.runs(topic, from, part).map(|run| run.len() as u64).sum(),
+            Recipient::Topic(topic) => {
+                self.runs(topic, from, part).map(|(group, run)| run.len() as u64 * group.delivery_weight()).sum()
+            }
             Recipient::Group(group) => {
                 let group = &self.directory.groups[group as usize];
                 let is_own = from.group() == group.id && self.directory.alive(from).is_some();
                 let others = u64::from(group.alive) - u64::from(is_own);
-                if self.takes(group, from, part) { others } else { 0 }
+                if self.takes(group, from, part) { others * group.delivery_weight() } else { 0 }
             }
             Recipient::Agent(_) | Recipient::Nobody => 0,
         }
@@ -89,7 +93,7 @@ impl<'a> Sent<'a, '_, '_> {
         found.clear();
         match to {
             Recipient::Topic(topic) => {
-                let members = self.runs(topic, from, part).flatten();
+                let members = self.runs(topic, from, part).flat_map(|(_, run)| run);
                 found.extend(members.filter_map(|&member| self.directory.index(member)));
             }
             Recipient::Group(group) => {
@@ -117,7 +121,7 @@ pub(crate) struct Audiences {
 }
 
 impl Audiences {
-    /// How many recipients a message has.
+    /// How many recipients a message has, as budgets count them.
     pub fn count(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, part: Part) -> u64 {
         match to {
             Recipient::Topic(topic) => {

@@ -1,13 +1,17 @@
-//! What agents may write for the run's tables, log lines and named outputs, in bytes. The desk looks at the budgets of a step; those of groups
-//! and tenants are looked at when what the desk left is taken up, in the order of the agents' ids.
+//! What agents may write for the run's tables, log lines and named outputs, in bytes. The desk looks at the budgets of a step; those of groups,
+//! tenants and the run are looked at when what the desk left is taken up, in the order of the agents' ids.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{Op, OutboxRecord, RecordType};
-use wasm_engine_components::{Excess, GroupLimits, RunTable, TableBudget, TenantId, bytes_row_bytes, text_row_bytes};
+use wasm_engine_components::limits::TABLE_BYTES_PER_AGENT;
+use wasm_engine_components::{
+    Excess, GroupLimits, RunTable, SchedulerSettings, TableBudget, Tenant, TenantId, bytes_row_bytes, text_row_bytes,
+};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, GroupRange};
 use crate::frame::FrameReport;
 use crate::schedule::Scheduler;
+use crate::shares::Shares;
 
 /// Digits of the longest number.
 const NUMBER_BYTES: u64 = 24;
@@ -69,6 +73,8 @@ impl StepTables {
 pub struct TableBudgets {
     groups: Vec<Room>,
     tenants: Vec<Room>,
+    logs: Shares,
+    outputs: Shares,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +108,13 @@ impl TableBudgets {
             logs: tenant.log_bytes_per_frame_max,
             outputs: tenant.output_bytes_per_frame_max,
         }));
+        let SchedulerSettings { log_bytes_per_frame_max, output_bytes_per_frame_max, .. } = scheduler.settings;
+        let tenants = |of: fn(&Tenant) -> u64| scheduler.tenants.iter().map(of).collect::<Vec<_>>();
+        let logs = tenants(|tenant| tenant.log_bytes_per_frame_max);
+        let outputs = tenants(|tenant| tenant.output_bytes_per_frame_max);
+        open(&mut self.logs, directory, log_bytes_per_frame_max, &logs, |limits| limits.log_bytes_per_frame_max);
+        let of_outputs = |limits: &GroupLimits| limits.output_bytes_per_frame_max;
+        open(&mut self.outputs, directory, output_bytes_per_frame_max, &outputs, of_outputs);
     }
 
     /// Whether a row of the group at position `at` is kept; else it is noted.
@@ -128,14 +141,37 @@ impl TableBudgets {
         let group = &mut self.groups[at];
         let lines = group.lines.checked_sub(u64::from(table == RunTable::Logs)).ok_or(TableBudget::GroupLines)?;
         let left = group.of(table).checked_sub(bytes).ok_or(TableBudget::Group)?;
-        if let Some(TenantId(tenant)) = tenant {
-            let room = self.tenants[tenant as usize].of(table);
-            *room = room.checked_sub(bytes).ok_or(TableBudget::Tenant)?;
+        let all = match table {
+            RunTable::Logs => &mut self.logs,
+            RunTable::Outputs => &mut self.outputs,
+        };
+        let of_tenant = tenant.map(|TenantId(tenant)| self.tenants[tenant as usize].of(table));
+        if of_tenant.as_ref().is_some_and(|left| **left < bytes) {
+            return Err(TableBudget::Tenant);
+        }
+        if !all.has(Some(at), bytes) {
+            return Err(TableBudget::Run);
+        }
+        all.take(Some(at), bytes);
+        if let Some(left) = of_tenant {
+            *left -= bytes;
         }
         group.lines = lines;
         *group.of(table) = left;
         Ok(())
     }
+}
+
+/// Opens the budget of all groups for one table. A limit that a scenario sets above what it is by itself is the group's own.
+fn open(all: &mut Shares, directory: &Directory, bound: u64, tenants: &[u64], limit: impl Fn(&GroupLimits) -> u64) {
+    if bound != GroupLimits::BY_AGENTS {
+        return all.open_bound(directory, tenants.len(), bound);
+    }
+    let by_itself = |group: &GroupRange| limit(&GroupLimits::default_of(group.agents_max));
+    let set = |group: &GroupRange| Some(limit(&group.limits)).filter(|&limit| limit > by_itself(group));
+    let tenants: Vec<_> = tenants.iter().map(|&limit| (limit < GroupLimits::UNBOUNDED).then_some(limit)).collect();
+    let least = |group: &GroupRange| u64::from(group.agents_max) * TABLE_BYTES_PER_AGENT;
+    all.open_fair(directory, limit(&GroupLimits::DEFAULT), (set, &tenants), least);
 }
 
 /// Puts on the record what isn't kept.

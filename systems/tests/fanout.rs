@@ -321,3 +321,79 @@ fn a_state_grows_with_the_messages_that_wait_and_not_with_the_mailboxes() {
     assert_eq!(bytes(1), (2_000 * (8 + 16), message));
     assert_eq!(bytes(60), (2_000 * (8 + 16), 60 * message));
 }
+
+/// Groups that send all that they may are bounded together. None of them takes what another has for itself, and none is bounded by the others
+/// where a scenario says what it may.
+#[test]
+fn groups_that_send_as_much_as_they_may_are_bounded_together_and_leave_the_others_their_parts() {
+    const READERS: u32 = 1_000;
+    let mut seeds = vec![group(1, READERS)];
+    seeds[0].inbox_bytes_max = 1 << 20;
+    seeds.extend((2..=41).map(|id| group(id, 1)));
+    let mut explicit = group(42, 1);
+    explicit.group.limits.deliveries_per_frame_max = 20 * u64::from(READERS);
+    seeds.extend([explicit, group(43, 1)]);
+    let delivered = |honest: u64, of_tenant: bool| {
+        let mut seeds = seeds.clone();
+        if of_tenant {
+            seeds[1..41].iter_mut().for_each(|seed| seed.group.tenant = Some(TenantId(0)));
+        }
+        let population = Population { tenants: vec![tenant()], ..groups(seeds) };
+        let (mut app, log) = run(population, move |call| {
+            if call.call == CallKind::Step && call.frame == 1 {
+                let messages = match call.agent.group().0 {
+                    1 => 0,
+                    42 => 20,
+                    43 => honest,
+                    _ => 200,
+                };
+                (0..messages).for_each(|n| call.out.push(Op::Broadcast, 1, 0, n, &[]));
+            }
+        });
+        let record = frames(&mut app, 3).remove(2);
+        let senders = seen(&log, id(1, 7)).into_iter().map(|(_, header, _)| AgentId(header.sender).group().0);
+        let mut by_group = [0_u64; 44];
+        senders.for_each(|group| by_group[group as usize] += 1);
+        assert_eq!(record.counts.delivered, by_group.iter().sum::<u64>() * u64::from(READERS));
+        by_group
+    };
+    // Of 262,144 for all, and as many again in 42 parts of 6,241, of which one is that of the readers' group.
+    let part = DELIVERIES_LEAST / 42 / 1_000;
+    let counts = delivered(part, false);
+    assert_eq!((counts[42], counts[43]), (20, part));
+    assert!(counts[2..42].iter().all(|&count| count >= part), "{counts:?}");
+    let together: u64 = counts[2..42].iter().sum();
+    assert!(together * 1_000 <= 2 * DELIVERIES_LEAST, "{together}");
+    assert_eq!((counts[2], counts[41]), (200, part), "what is there for all goes to whoever comes first");
+    // A tenant has one part, and what is there for all within its own budget.
+    let counts = delivered(part, true);
+    assert_eq!((counts[42], counts[43]), (20, part));
+    assert_eq!(counts[2..42].iter().sum::<u64>(), DELIVERIES_LEAST / 1_000);
+}
+
+#[test]
+fn a_delivery_to_those_who_sleep_or_drop_the_oldest_counts_twice() {
+    for (trigger, overflow, counts) in [
+        (Trigger::default(), OverflowPolicy::Reject, 1),
+        (Trigger::default(), OverflowPolicy::Fault, 1),
+        (Trigger::default(), OverflowPolicy::DropOldest, 2),
+        (Trigger::Timer, OverflowPolicy::Reject, 2),
+        (Trigger::Message, OverflowPolicy::Reject, 2),
+        (Trigger::Every { period: 2, phase: 0 }, OverflowPolicy::DropOldest, 2),
+    ] {
+        let mut readers = group(1, 10);
+        (readers.overflow, readers.group.schedule.trigger, readers.subscribe) =
+            (overflow, trigger, vec![TopicId(NEWS)]);
+        let writers = limited(2, 1, |limits| limits.deliveries_per_frame_max = 100);
+        let population = Population { topics: topic(), ..groups(vec![readers, writers]) };
+        let (mut app, _) = run(
+            population,
+            once(id(2, 0), |out| {
+                (0..6).for_each(|n| out.push(Op::Broadcast, 1, 0, n, &[]));
+                (0..6).for_each(|n| out.push(Op::Publish, NEWS, 0, n, &[]));
+            }),
+        );
+        let record = frames(&mut app, 3).remove(2);
+        assert_eq!(over_budget(&record), 12 - 10 / counts, "{trigger:?} {overflow:?}");
+    }
+}

@@ -4,7 +4,7 @@ mod table;
 
 use table::{Call, app, group};
 use wasm_engine_abi::{CallKind, MessageHeader, Op, name_id};
-use wasm_engine_components::{AgentId, FrameInputs, GroupId, GroupLimits, Topic, TopicId};
+use wasm_engine_components::{AgentId, FrameInputs, GroupId, GroupLimits, Members, Topic, TopicId};
 use wasm_engine_systems::mailroom::{Mailroom, Outputs};
 use wasm_engine_systems::{Population, run_frame};
 
@@ -55,4 +55,30 @@ fn a_payload_for_a_hundred_thousand_is_kept_once() {
     let words = ((PAYLOAD_BYTES + size_of::<MessageHeader>()) / 8) as u32;
     assert_eq!(stored(Op::Publish, name_id("news")), (words, SUBSCRIBERS as usize));
     assert_eq!(stored(Op::Broadcast, 1), (words, SUBSCRIBERS as usize));
+}
+
+/// Each change by itself would move all members that come after it.
+#[test]
+fn all_join_a_topic_in_one_frame_and_leave_it_in_the_next() {
+    let mut members = population();
+    members.groups[0].subscribe.clear();
+    let mut app = app(members, |call: Call<'_>| {
+        if call.call == CallKind::Step && call.agent.group() == GroupId(1) {
+            let odd = u64::from(call.agent.ordinal() % 2);
+            match call.frame {
+                1 => call.out.push(Op::Join, name_id("news"), 0, 0, &[]),
+                2 if odd == 0 => call.out.push(Op::Leave, name_id("news"), 0, 0, &[]),
+                // The last word counts.
+                2 => [Op::Leave, Op::Join].into_iter().for_each(|op| call.out.push(op, name_id("news"), 0, 0, &[])),
+                _ => {}
+            }
+        }
+    });
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        run_frame(app.world_mut(), FrameInputs::default());
+        let world = app.world_mut();
+        counts.extend(world.query::<&Members>().iter(world).map(|members| members.0.len() as u32));
+    }
+    assert_eq!(counts, [0, SUBSCRIBERS, SUBSCRIBERS / 2]);
 }

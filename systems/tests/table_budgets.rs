@@ -8,7 +8,9 @@ mod table;
 use logged::{frames, groups, run, tenant};
 use table::{Call, group};
 use wasm_engine_abi::{CallKind, Op, OutboxHeader, RecordType};
-use wasm_engine_components::{Excess, FrameRecord, GroupId, RunTable, TableBudget, Tenant, TenantId, Unkept};
+use wasm_engine_components::{
+    Excess, FrameRecord, GroupId, GroupLimits, RunTable, TableBudget, Tenant, TenantId, Unkept,
+};
 use wasm_engine_systems::{GroupSeed, Population};
 
 /// What a row with a text of so many letters counts for.
@@ -125,8 +127,60 @@ fn the_budget_is_that_of_a_frame_and_who_keeps_to_it_loses_nothing() {
 
 #[test]
 fn the_keys_that_are_named_are_those_of_a_scenario() {
-    let keys = [TableBudget::Step, TableBudget::Group, TableBudget::Tenant];
+    let keys = [TableBudget::Step, TableBudget::Group, TableBudget::Tenant, TableBudget::Run];
     let keys = keys.map(|budget| [RunTable::Logs, RunTable::Outputs].map(|table| budget.key(table)));
     let frame = ["log_bytes_per_frame_max", "output_bytes_per_frame_max"];
-    assert_eq!(keys, [["log_bytes_per_step_max", "output_bytes_per_step_max"], frame, frame]);
+    assert_eq!(keys, [["log_bytes_per_step_max", "output_bytes_per_step_max"], frame, frame, frame]);
+}
+
+/// Many groups that write all that they may are bounded together, whatever their number, and leave each of the others its part.
+#[test]
+fn groups_that_write_as_much_as_they_may_are_bounded_together_and_leave_the_others_their_parts() {
+    let least = GroupLimits::DEFAULT.log_bytes_per_frame_max;
+    let limited = |id, bytes: u64| {
+        let mut seed = group(id, 1);
+        (seed.group.limits.log_bytes_per_frame_max, seed.group.limits.output_bytes_per_frame_max) = (bytes, bytes);
+        (seed.group.limits.log_bytes_per_step_max, seed.group.limits.output_bytes_per_step_max) = (4 << 20, 4 << 20);
+        seed.group.limits.records_per_step_max = 10_000;
+        seed.group.limits.log_lines_per_step_max = 10_000;
+        seed
+    };
+    let mut seeds: Vec<_> = (1..=40).map(|id| limited(id, least)).collect();
+    seeds.extend([limited(41, 2 * least), limited(42, least)]);
+    let write = |call: &mut Call<'_>| {
+        let rows = match call.agent.group().0 {
+            41 => 1_800,
+            42 => 20,
+            _ => 900,
+        };
+        for _ in 0..rows {
+            log(call, 1_000);
+            record(call, 699);
+        }
+    };
+    let sums = |record: &FrameRecord| {
+        let mut sums = [[0_u64; 43]; 2];
+        record.logs.iter().for_each(|line| sums[0][line.agent.group().0 as usize] += 1);
+        record.outputs.iter().for_each(|output| sums[1][output.agent.group().0 as usize] += 1);
+        sums
+    };
+    let record = written(seeds.clone(), vec![], write);
+    for (of, bytes) in sums(&record).into_iter().zip([row(1_000), row(1) + 932]) {
+        assert_eq!((of[41], of[42]), (1_800, 20), "its own limit, and within its part");
+        let together: u64 = of[1..41].iter().sum();
+        assert!(together * bytes <= 2 * least && (together + 41) * bytes > least, "{of:?}");
+        assert!(of[1..41].iter().all(|&rows| rows >= least / 41 / bytes), "{of:?}");
+    }
+    let beyond = record.excess.iter().find(|excess| excess.group == GroupId(40)).unwrap();
+    assert_eq!((beyond.logs.budget, beyond.outputs.budget), (Some(TableBudget::Run), Some(TableBudget::Run)));
+    // Where a scenario sets the run's budget, nobody has more.
+    let mut population = groups(seeds);
+    (population.scheduler.log_bytes_per_frame_max, population.scheduler.output_bytes_per_frame_max) = (10_000, 0);
+    let (mut app, _) = run(population, move |call| {
+        if call.call == CallKind::Step {
+            write(call)
+        }
+    });
+    let record = frames(&mut app, 2).pop().unwrap();
+    assert_eq!((record.logs.len() as u64, record.outputs.len()), (10_000 / row(1_000), 0));
 }

@@ -4,8 +4,9 @@
 use std::time::Instant;
 
 use clap::Parser;
-use wasm_engine::simulation::{Simulation, SimulationOptions};
+use wasm_engine::simulation::Simulation;
 use wasm_engine_bench::fanout::{Case, Target};
+use wasm_engine_bench::median;
 use wasm_engine_components::FrameCounts;
 
 /// Compares frames in which agents send to everybody with honest ones
@@ -38,8 +39,10 @@ const CASES: &[Case] = &[
     Case { name: "to mailboxes that are full", victims: SMALL, ..ONE },
     Case { name: "to full ones that drop the oldest", victims: DROPPING, ..ONE },
     Case { name: "to agents that sleep", victims: TIMER, aside: true, ..ONE },
+    Case { name: "to agents that it wakes", victims: "schedule = { on = \"message\" }", aside: true, ..ONE },
     Case { name: "to those with full mailboxes", victims: FULL, aside: true, ..ONE },
     Case { name: "100 agents, 256 broadcasts each", hostile: 100, ..ONE },
+    Case { name: "40 groups, 256 broadcasts each", groups: 40, ..ONE },
     Case { name: "256 events to all", events: 256, ..Case::HONEST },
 ];
 const ONE: Case = Case { hostile: 1, records: 256, ..Case::HONEST };
@@ -95,9 +98,8 @@ struct World {
 impl World {
     fn new(case: &Case, threads: usize, args: &Args) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-        let options = SimulationOptions { threads: Some(threads), ..SimulationOptions::default() };
         let scenario = case.scenario(folder.path(), args.agents);
-        let simulation = Simulation::new(&scenario, &options, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"));
+        let simulation = wasm_engine_bench::simulation(&scenario, threads);
         let mut world = Self { case: *case, simulation, _folder: folder };
         for _ in 0..args.warm_up {
             let _ = world.frame();
@@ -114,9 +116,4 @@ impl World {
         assert!(record.counts.faults == 0, "nobody faults");
         (time, record.counts)
     }
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
 }

@@ -13,6 +13,7 @@ use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine::summary::{Collector, RunFacts};
 use wasm_engine::time_travel::{ReplayOptions, Traveller, replay};
 use wasm_engine::{events, frame_loop};
+use wasm_engine_bench::median;
 
 /// Between two runs.
 const REST: Duration = Duration::from_millis(100);
@@ -143,9 +144,4 @@ fn replayed(args: &Args, out: &Path) -> f64 {
 fn size(folder: &Path) -> u64 {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
 }

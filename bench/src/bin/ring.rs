@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clap::Parser;
-use wasm_engine_bench::{bare, engine};
+use wasm_engine_bench::{bare, engine, median};
 use wasm_engine_components::limits::THREAD_STACK_BYTES;
 
 /// Compares the engine's frame with a bare wasmtime loop over the same agents
@@ -58,9 +58,4 @@ fn time(work: impl FnOnce()) -> f64 {
     let started = Instant::now();
     work();
     started.elapsed().as_secs_f64() * 1e9
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
 }

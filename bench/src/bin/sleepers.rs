@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::Parser;
 use wasm_engine::scenario::{LoadOptions, parse};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
+use wasm_engine_bench::median;
 use wasm_engine_components::FrameInputs;
 
 /// Compares a frame of agents that are awake with the same next to agents that sleep
@@ -88,9 +89,4 @@ fn frame_us(simulation: &mut Simulation, frames: u32) -> f64 {
         }
     });
     started.elapsed().as_secs_f64() * 1e6 / f64::from(frames)
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
 }

@@ -157,9 +157,7 @@ fn restores(args: &Args, simulation: &mut Simulation, threads: usize, capture: &
     used.print(args.agents);
     let mut fresh = Row::new("a restore into new instances (1 sample)");
     // Of the engine before its first frame.
-    let options = wasm_engine::simulation::SimulationOptions { threads: Some(threads), ..Default::default() };
-    let other = Simulation::new(&engine::scenario(args.agents), &options, &mut |_| {});
-    let mut other = other.unwrap_or_else(|error| panic!("{error}"));
+    let mut other = wasm_engine_bench::simulation(&engine::scenario(args.agents), threads);
     fresh.sample(|| restore(&mut other));
     fresh.print(args.agents);
 }

@@ -15,8 +15,10 @@ use wasm_engine_components::{ExternalEvent, FrameInputs, GroupId};
 pub struct Case {
     /// What is measured.
     pub name: &'static str,
-    /// How many agents are hostile; 0 for the honest world.
+    /// How many agents of a group are hostile; 0 for the honest world.
     pub hostile: u32,
+    /// How many groups of those there are.
+    pub groups: u32,
     /// Records that each of them sends in each step.
     pub records: u32,
     /// Bytes of each record's payload.
@@ -45,6 +47,7 @@ impl Case {
     pub const HONEST: Self = Self {
         name: "honest",
         hostile: 0,
+        groups: 1,
         records: 0,
         payload_bytes: 0,
         target: Target::Group,
@@ -82,6 +85,9 @@ impl Case {
         group("hostile", "hostile", self.hostile.max(1), &limits);
         if self.aside {
             group("victims", "honest", agents, &victims);
+        }
+        for more in 1..self.groups {
+            group(&format!("hostile-{more}"), "hostile", self.hostile.max(1), &limits);
         }
         parse(text, &folder.join("fanout.toml"), &LoadOptions::default())
             .unwrap_or_else(|problems| panic!("{problems}"))

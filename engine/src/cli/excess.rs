@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wasm_engine_components::{Excess, FrameRecord, GroupId, RunTable, TableBudget, Unkept};
+use wasm_engine_components::{Excess, FrameRecord, GroupId, GroupLimits, RunTable, TableBudget, Unkept};
 
 use crate::problem::thousands;
 use crate::scenario::Scenario;
@@ -61,9 +61,16 @@ impl<'a> ExcessWarnings<'a> {
             (TableBudget::Group, RunTable::Outputs) => limits.output_bytes_per_frame_max,
             (TableBudget::Tenant, RunTable::Logs) => tenant.map_or(0, |tenant| tenant.log_bytes_per_frame_max),
             (TableBudget::Tenant, RunTable::Outputs) => tenant.map_or(0, |tenant| tenant.output_bytes_per_frame_max),
+            (TableBudget::Run, RunTable::Logs) => self.scenario.scheduler.log_bytes_per_frame_max,
+            (TableBudget::Run, RunTable::Outputs) => self.scenario.scheduler.output_bytes_per_frame_max,
         };
+        if budget == TableBudget::Run && value == GroupLimits::BY_AGENTS {
+            let what = format!("what all groups have together; `limits.{key}` of its own gives it more");
+            return (&group.name, what);
+        }
         let owner = match (budget, tenant) {
             (TableBudget::Tenant, Some(tenant)) => format!("tenants.{}", tenant.name),
+            (TableBudget::Run, _) => "scheduler".to_owned(),
             _ => "limits".to_owned(),
         };
         (&group.name, format!("{owner}.{key} = {}", thousands(value)))

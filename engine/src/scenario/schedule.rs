@@ -59,6 +59,8 @@ pub(super) fn scheduler(cx: &mut Context, top: &Fields<'_>) -> SchedulerSettings
         "ageing_frames",
         "deliveries_per_frame_max",
         "host_deliveries_per_frame_max",
+        "log_bytes_per_frame_max",
+        "output_bytes_per_frame_max",
     ];
     let Some(table) = Fields::open(cx, node, "scheduler", &known) else { return default };
     let choices = [("priority", SchedulerMode::Priority), ("round_robin", SchedulerMode::RoundRobin)];
@@ -67,24 +69,16 @@ pub(super) fn scheduler(cx: &mut Context, top: &Fields<'_>) -> SchedulerSettings
         let problem = Problem::new("belongs to the mode `priority` only").help("remove it");
         cx.report(node.at, &table.path("ageing_frames"), problem);
     }
-    let bound = 1..=GroupLimits::UNBOUNDED;
-    let deliveries = 0..=GroupLimits::UNBOUNDED;
+    let mut bound =
+        |key: &str, least: u64, default: u64| table.integer(cx, key, least..=GroupLimits::UNBOUNDED, default);
     SchedulerSettings {
         mode,
-        deliveries_per_frame_max: table.integer(
-            cx,
-            "deliveries_per_frame_max",
-            deliveries.clone(),
-            default.deliveries_per_frame_max,
-        ),
-        host_deliveries_per_frame_max: table.integer(
-            cx,
-            "host_deliveries_per_frame_max",
-            deliveries,
-            default.host_deliveries_per_frame_max,
-        ),
-        steps_per_frame_max: table.integer(cx, "steps_per_frame_max", bound.clone(), default.steps_per_frame_max),
-        fuel_per_frame_max: table.integer(cx, "fuel_per_frame_max", bound, default.fuel_per_frame_max),
+        deliveries_per_frame_max: bound(known[4], 0, default.deliveries_per_frame_max),
+        host_deliveries_per_frame_max: bound(known[5], 0, default.host_deliveries_per_frame_max),
+        log_bytes_per_frame_max: bound(known[6], 0, default.log_bytes_per_frame_max),
+        output_bytes_per_frame_max: bound(known[7], 0, default.output_bytes_per_frame_max),
+        steps_per_frame_max: bound(known[1], 1, default.steps_per_frame_max),
+        fuel_per_frame_max: bound(known[2], 1, default.fuel_per_frame_max),
         ageing_frames: table.integer_u32(cx, "ageing_frames", 0..=AGEING_FRAMES_MAX, default.ageing_frames),
     }
 }

@@ -20,7 +20,7 @@ const FOLDER_BYTES_MAX: u64 = 10_000_000;
 const GOOD: [&str; 2] = ["counters", "ring"];
 
 /// Writes the modules and the scenario `strangers.toml` into a folder. `--set strangers=false` leaves all of them out.
-fn write(folder: &Path, strangers: &[Stranger]) {
+fn write(folder: &Path, strangers: &[Stranger], tenant: bool) {
     let mut text = format!(
         r#"name = "strangers"
 frames = {FRAMES}
@@ -50,6 +50,7 @@ accepts = ["ring"]
         counter = common::path("agents/samples/wasm/counter.wasm"),
         ring = common::path("agents/samples/wasm/ring.wasm"),
     );
+    let tenant = if tenant { "tenant = \"strangers\"" } else { "" };
     for Stranger { name, text: module, .. } in strangers {
         let bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{name}: {error}"));
         std::fs::write(folder.join(format!("{name}.wasm")), bytes).unwrap();
@@ -63,7 +64,7 @@ module = "{name}"
 agents = 2
 agents_max = 8
 enabled = "$strangers"
-tenant = "strangers"
+{tenant}
 subscribe = ["ticks"]
 on_fault = {{ policy = "restart", restarts_max = 1000, backoff_frames = 1 }}
 "#
@@ -110,7 +111,7 @@ fn forty_strangers_reach_nothing_of_two_good_groups() {
     let folder = folder.path();
     let all = strangers();
     assert_eq!(all.len(), 40);
-    write(folder, &all);
+    write(folder, &all, true);
 
     let alone = run(folder, "alone", &["--set", "strangers=false"]);
     let beside = run(folder, "beside", &["--threads", "1", "--snapshot-every", "16"]);
@@ -138,4 +139,21 @@ fn forty_strangers_reach_nothing_of_two_good_groups() {
     let resumed = engine(folder, &["resume", "stopped", "--frames", &FRAMES.to_string(), "--summary", "json"]);
     assert!(resumed.status.success(), "{}", stderr(&resumed));
     assert_eq!(summary(&resumed)["digest"], beside["digest"], "resumed");
+}
+
+/// Nobody has put them under a tenant: what all groups have together bounds them.
+#[test]
+fn strangers_without_a_tenant_are_bounded_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, &strangers(), false);
+    let alone = run(folder, "alone", &["--set", "strangers=false"]);
+    let beside = run(folder, "beside", &[]);
+    for name in GOOD {
+        assert_eq!(group(&alone, name), group(&beside, name), "{name} is what it is alone");
+    }
+    let bytes = folder_bytes(&folder.join("beside"));
+    assert!(bytes < FOLDER_BYTES_MAX, "the run's folder has {bytes} bytes");
+    let other = run(folder, "threads", &["--threads", "2"]);
+    assert_eq!(other["digest"], beside["digest"]);
 }

@@ -102,12 +102,21 @@ impl Model {
     }
 
     /// Takes a message to many off the budgets: one for each recipient and 128 bytes. `steps` is what each agent's messages took.
-    fn take_deliveries(&mut self, mail: &Mail, recipients: usize, steps: &mut BTreeMap<u64, u64>) -> bool {
-        let count = (recipients * mail.bytes().div_ceil(128)) as u64;
+    fn take_deliveries(&mut self, mail: &Mail, recipients: &[AgentId], steps: &mut BTreeMap<u64, u64>) -> bool {
+        let counts = recipients.iter().map(|to| {
+            let seed = self.seed(to.group()).unwrap();
+            let costs_more =
+                seed.group.schedule.trigger != Trigger::default() || seed.overflow == OverflowPolicy::DropOldest;
+            if costs_more { 2 } else { 1 }
+        });
+        let count = counts.sum::<u64>() * mail.bytes().div_ceil(128) as u64;
         let MessageHeader { sender: from, topic, .. } = mail.header;
         // A notice is paid for by the group whose agent it is about.
         let about = if from == sender::ENGINE { topic } else { from };
-        let mut payers = vec![Payer::All];
+        let mut payers = Vec::new();
+        if self.program.population.scheduler.deliveries_per_frame_max != GroupLimits::BY_AGENTS {
+            payers.push(Payer::All);
+        }
         if from == sender::EXTERNAL || from == sender::NATIVE {
             payers.push(Payer::Host);
         } else {
@@ -162,7 +171,7 @@ impl Model {
         for mail in all {
             let recipients = self.recipients(mail, wave);
             let is_to_many = !matches!(mail.to, To::Agent(_)) && !recipients.is_empty();
-            if is_to_many && !self.take_deliveries(mail, recipients.len(), &mut steps) {
+            if is_to_many && !self.take_deliveries(mail, &recipients, &mut steps) {
                 self.drop_over_budget(mail);
                 continue;
             }

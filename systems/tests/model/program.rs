@@ -279,6 +279,8 @@ fn scheduler() -> impl Strategy<Value = SchedulerSettings> {
         SchedulerSettings {
             deliveries_per_frame_max: all,
             host_deliveries_per_frame_max: host,
+            log_bytes_per_frame_max: GroupLimits::BY_AGENTS,
+            output_bytes_per_frame_max: GroupLimits::BY_AGENTS,
             mode,
             steps_per_frame_max: steps,
             fuel_per_frame_max: fuel,

@@ -1,0 +1,136 @@
+//! What forty modules of strangers cost two good groups: the frame alone and beside them, samples in turns, medians.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use clap::Parser;
+use wasm_engine::scenario::{LoadOptions, parse};
+use wasm_engine::simulation::Simulation;
+use wasm_engine_bench::{median, scenarios, simulation};
+use wasm_engine_components::FrameInputs;
+
+#[path = "../../../engine/tests/strangers/modules.rs"]
+mod modules;
+
+/// Compares frames of two good groups alone with frames in which forty strangers are beside them
+#[derive(Parser)]
+struct Args {
+    /// Agents of the good group `ring`, each of which passes a token on in each frame
+    #[arg(long, default_value_t = 20_000)]
+    agents: u32,
+    /// Numbers of threads
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    threads: Vec<usize>,
+    /// Samples of each side
+    #[arg(long, default_value_t = 41, value_parser = clap::value_parser!(u32).range(1..))]
+    samples: u32,
+    /// Fuel in a frame of the strangers' tenant
+    #[arg(long, default_value_t = 2_000_000)]
+    fuel: u64,
+}
+
+/// What holds the strangers.
+#[derive(Clone, Copy)]
+enum Beside {
+    Nobody,
+    Tenant,
+    Unbounded,
+}
+
+fn main() {
+    let args = Args::parse();
+    println!("strangers: milliseconds for a frame, medians of {} samples in turns", args.samples);
+    println!(
+        "{:>7} {:>9} {:>11} {:>6} {:>14} {:>6}",
+        "threads", "alone", "in a tenant", "ratio", "with defaults", "ratio"
+    );
+    for &threads in &args.threads {
+        let sides = [Beside::Nobody, Beside::Tenant, Beside::Unbounded];
+        let mut worlds = sides.map(|beside| world(&args, threads, beside));
+        let mut times: [Vec<f64>; 3] = Default::default();
+        for _ in 0..args.samples {
+            for ((world, _), times) in worlds.iter_mut().zip(&mut times) {
+                times.push(frame(world));
+            }
+        }
+        let [alone, tenant, unbounded] = times.map(median);
+        let (with_tenant, without) = (tenant / alone, unbounded / alone);
+        println!("{threads:>7} {alone:>9.2} {tenant:>11.2} {with_tenant:>6.2} {unbounded:>14.2} {without:>6.2}");
+    }
+}
+
+fn frame(world: &mut Simulation) -> f64 {
+    let pool = world.pool();
+    let started = Instant::now();
+    let _ = pool.install(|| world.frame(FrameInputs::default()));
+    started.elapsed().as_secs_f64() * 1e3
+}
+
+/// A world after its first frames, and the folder of its modules.
+fn world(args: &Args, threads: usize, beside: Beside) -> (Simulation, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+    let text = scenario(args, beside, folder.path());
+    let scenario = parse(text, &folder.path().join("strangers.toml"), &LoadOptions::default())
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    let mut world = simulation(&scenario, threads);
+    for _ in 0..20 {
+        frame(&mut world);
+    }
+    (world, folder)
+}
+
+fn scenario(args: &Args, beside: Beside, folder: &Path) -> String {
+    let sample = |name: &str| scenarios().join(format!("../samples/wasm/{name}.wasm"));
+    let agents = args.agents;
+    let mut text = format!(
+        r#"frames = 1
+topics = ["ticks"]
+[modules]
+counter.path = {counter:?}
+ring.path = {ring:?}
+[tenants.strangers]
+fuel_per_frame_max = {fuel}
+[[groups]]
+name = "counters"
+module = "counter"
+agents = 4
+params = {{ every = 1 }}
+subscribe = ["ticks"]
+accepts = ["counters"]
+[[groups]]
+name = "ring"
+module = "ring"
+agents = {agents}
+params = {{ agents = {agents}, tokens = {agents}, audit_every = 0 }}
+accepts = ["ring"]
+"#,
+        counter = sample("counter"),
+        ring = sample("ring"),
+        fuel = args.fuel,
+    );
+    if matches!(beside, Beside::Nobody) {
+        return text;
+    }
+    for modules::Stranger { name, text: module, .. } in modules::strangers() {
+        let bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let path = folder.join(format!("{name}.wasm"));
+        std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let tenant = if matches!(beside, Beside::Tenant) { "tenant = \"strangers\"" } else { "" };
+        let _ = write!(
+            text,
+            r#"[modules.{name}]
+path = "{name}.wasm"
+[[groups]]
+name = "{name}"
+module = "{name}"
+agents = 2
+agents_max = 8
+subscribe = ["ticks"]
+on_fault = {{ policy = "restart", restarts_max = 1000, backoff_frames = 1 }}
+{tenant}
+"#
+        );
+    }
+    text
+}
