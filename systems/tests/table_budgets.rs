@@ -178,7 +178,7 @@ fn groups_that_write_as_much_as_they_may_are_bounded_together_and_leave_the_othe
     (population.scheduler.log_bytes_per_frame_max, population.scheduler.output_bytes_per_frame_max) = (10_000, 0);
     let (mut app, _) = run(population, move |call| {
         if call.call == CallKind::Step {
-            write(call)
+            write(call);
         }
     });
     let record = frames(&mut app, 2).pop().unwrap();

@@ -40,7 +40,11 @@ enum Beside {
 
 fn main() {
     let args = Args::parse();
-    println!("strangers: milliseconds for a frame, medians of {} samples in turns", args.samples);
+    let faulty = modules::strangers().iter().filter(|stranger| stranger.faults).count();
+    println!(
+        "strangers: milliseconds for a frame, medians of {} samples in turns; {faulty} of the strangers fault in each step",
+        args.samples
+    );
     println!(
         "{:>7} {:>9} {:>11} {:>6} {:>14} {:>6}",
         "threads", "alone", "in a tenant", "ratio", "with defaults", "ratio"
