@@ -51,7 +51,7 @@ pub enum JobData {
     },
 }
 
-/// Something about a model that is told beside the results of a frame: why rows have none, or that an audit failed.
+/// Something about a model that is told beside the results of a frame: why rows have none, that an audit failed, or that it is given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelNotice {
     /// Which model.
@@ -75,11 +75,13 @@ pub enum ModelNoticeKind {
     /// A row that was run again in other company had another result. From the next frame on, each of the model's rows is run without
     /// company.
     AuditFailed,
+    /// A run of the model didn't end although it was told to, so that it was left behind. From the next frame on, the model isn't run.
+    GivenUp,
 }
 
 impl ModelNoticeKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Self; 3] = [Self::Failed, Self::TimedOut, Self::AuditFailed];
+    pub const ALL: [Self; 4] = [Self::Failed, Self::TimedOut, Self::AuditFailed, Self::GivenUp];
 
     /// The name used in reports.
     pub const fn name(self) -> &'static str {
@@ -87,6 +89,7 @@ impl ModelNoticeKind {
             Self::Failed => "failed",
             Self::TimedOut => "timed_out",
             Self::AuditFailed => "audit_failed",
+            Self::GivenUp => "given_up",
         }
     }
 }

@@ -50,6 +50,9 @@ pub const MODEL_RUN_MS_DEFAULT: u32 = 60_000;
 pub const MODEL_LOAD_MS_DEFAULT: u32 = 600_000;
 /// Largest value of either of these limits that a model's entry may set, in milliseconds: a day.
 pub const MODEL_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+/// Time that a run of a model has to end once it was told to, in milliseconds. One that takes longer is within one huge operator: its
+/// thread is left behind, and the model isn't run any more.
+pub const MODEL_GRACE_MS: u64 = 5_000;
 /// Memory that the intermediate results of all models may take together, in bytes, where the machine's memory isn't known.
 /// Where it is, half of that is the limit.
 pub const MODELS_MEMORY_BYTES_DEFAULT: u64 = 8 << 30;

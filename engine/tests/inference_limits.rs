@@ -47,6 +47,25 @@ fn a_loop_that_an_input_counts_is_loaded_and_ended_in_time() {
     assert!(started.elapsed() < PATIENCE);
 }
 
+/// Whoever asked first: rows that don't end take no other row's time.
+#[test]
+fn slow_rows_leave_those_after_them_their_time() {
+    let (mut runtime, info) = load(&ModelEntry { run_ms_max: 1_000, batch_rows_max: 2, ..entry("loop") });
+    let quick = |value: f32| row(&[value; 4], 1);
+    let endless = row(&[1.0; 4], 1 << 62);
+    let rows = [vec![endless.clone(), endless.clone()], vec![endless, quick(2.0)], vec![quick(4.0), quick(6.0)]];
+    let views: Vec<Vec<&[u8]>> = rows.iter().map(|rows| rows.iter().map(Vec::as_slice).collect()).collect();
+    let batches: Vec<_> = views.iter().map(|rows| ModelBatch::new(info.id, rows)).collect();
+    for threads in [1, 2, 4] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut results = ModelResults::default();
+        pool.install(|| runtime.infer(&batches, &mut results));
+        let scaled = |value: f32| Ok(f32s(&[value * 1.5; 4]));
+        let late = || Err(TimedOut);
+        assert_eq!(outcomes(&results), [late(), late(), late(), scaled(2.0), scaled(4.0), scaled(6.0)], "{threads}");
+    }
+}
+
 #[test]
 fn a_tensor_that_takes_all_memory_fails_with_the_reason() {
     let (mut runtime, info) = load(&entry("bomb"));

@@ -321,3 +321,40 @@ fn the_scenarios_hash_is_checked() {
         assert!(error.contains(part), "{part} isn't in: {error}");
     }
 }
+
+/// Many batches of one model and of several, with rows that are refused among them: each result has its row's place, whatever the
+/// number of threads.
+#[test]
+fn batches_give_the_same_on_any_number_of_threads() {
+    let entries = [entry("gemm"), entry("sine"), entry("dynamic-quantised")];
+    let (mut runtime, infos) = try_load(&entries).unwrap();
+    let rows: Vec<Vec<Vec<u8>>> = infos
+        .iter()
+        .map(|info| {
+            let row = |number: usize| match number % 97 {
+                13 => vec![1, 2, 3],
+                29 => f32s(&vec![f32::NAN; info.row_bytes as usize / 4]),
+                _ => float_row(number, info.row_bytes as usize / 4),
+            };
+            (0..3_000).map(row).collect()
+        })
+        .collect();
+    let views: Vec<Vec<&[u8]>> = rows.iter().map(|rows| rows.iter().map(Vec::as_slice).collect()).collect();
+    let mut batches: Vec<ModelBatch<'_>> = Vec::new();
+    for (info, rows) in infos.iter().zip(&views) {
+        batches.extend(rows.chunks(64).map(|rows| ModelBatch { audit: Some(1), ..ModelBatch::new(info.id, rows) }));
+    }
+    let mut expected = None;
+    for threads in [1, 2, 4, 7] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for _ in 0..3 {
+            let mut results = ModelResults::default();
+            pool.install(|| runtime.infer(&batches, &mut results));
+            assert_eq!(results.notices, [], "{threads} threads");
+            let found = outcomes(&results);
+            let wrong = found.iter().filter(|outcome| **outcome == Err(InferenceStatus::WrongSize)).count();
+            assert_eq!((found.len(), wrong), (9_000, 93), "3,000 rows of each model, of which every 97th is too short");
+            assert!(*expected.get_or_insert_with(|| found.clone()) == found, "{threads} threads");
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! A row that takes too long is an answer like any other: recorded, told, replayed without a clock, and gone on from.
+//! A row that takes too long is an answer like any other: recorded, told, replayed without a clock, and gone on from. So is a model that
+//! is given up, because one of its operators doesn't come back.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -6,10 +7,22 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use common::{engine, loop_scenario, stderr, summary};
+use common::{engine, loop_scenario, path, stderr, summary, wasm_engine};
 use serde_json::{Value, json};
 use wasm_engine_abi::InferenceStatus;
+
+/// Three agents, each of which asks for one row of a model that takes as long as a row says: for the second one's, many minutes, in 32 MB.
+fn huge_operator(folder: &Path, run_ms_max: u32) {
+    loop_scenario(folder, run_ms_max, &[(1, 0, 1), (1, 1, 1 << 22), (1, 2, 2), (3, 1, 3)]);
+    let file = folder.join("s.toml");
+    let (of_loop, of_operator) = (path("engine/tests/models/loop.onnx"), path("engine/tests/models/operator.onnx"));
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&of_loop));
+    fs::write(file, text.replace(&of_loop, &of_operator)).unwrap();
+}
 
 fn told(folder: &Path, args: &[&str]) -> Value {
     let output = engine(folder, &[args, &["--summary", "json"]].concat());
@@ -55,4 +68,71 @@ fn a_row_that_takes_too_long_is_recorded_and_replayed_without_a_clock() {
     for table in ["models.jsonl", "outputs.jsonl", "frames.jsonl"] {
         assert_eq!(lines(&folder.join("half").join(table)), lines(&folder.join("run").join(table)), "{table}");
     }
+}
+
+/// The statuses that agents were told, in the order of frames and agents.
+fn statuses(run: &Path) -> Vec<(String, u64)> {
+    let status = |row: &Value| {
+        let name = row["agent"].as_str().unwrap().to_owned();
+        (row["name"] == "status").then(|| (name, row["value"].as_u64().unwrap()))
+    };
+    lines(&run.join("outputs.jsonl")).iter().filter_map(status).collect()
+}
+
+/// One operator that takes many minutes can't be ended: its thread is left behind, the frame ends all the same, the model isn't run any
+/// more, and the process doesn't wait when it ends. That is recorded, so that replays and resumed runs have it from there.
+#[test]
+fn an_operator_that_does_not_come_back_is_left_behind_and_its_model_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    huge_operator(folder, 200);
+    let run = told(folder, &["run", "s.toml", "--threads", "2", "--out", "run", "--snapshot-every", "2"]);
+    let model = &run["models"]["loop"];
+    let reason = "a run was told to end after 200 ms and didn't within 5000 ms more";
+    assert_eq!(model["given_up"], json!({ "rows": 1, "first_frame": 1, "reason": reason }));
+    // The agent's row in frame 1, and that of frame 3, which is quick, but isn't run any more.
+    assert_eq!(model["timed_out"]["first_frame"], 1);
+    let failed = u64::from(InferenceStatus::Failed as u32);
+    let found = statuses(&folder.join("run"));
+    assert_eq!(found[0], ("a/0".to_owned(), 0), "who asked before has a result");
+    assert_eq!((&found[1], found.last().unwrap()), (&("a/1".to_owned(), failed), &("a/1".to_owned(), failed)));
+    let of_frame_3 = lines(&folder.join("run/models.jsonl")).pop().unwrap();
+    let late = "the model was given up in frame 1";
+    assert_eq!(of_frame_3, json!({ "frame": 3, "model": "loop", "kind": "timed_out", "rows": 1, "reason": late }));
+    let text = engine(folder, &["replay", "run", "--from", "2"]);
+    assert!(text.status.success(), "from a snapshot that has it: {}", stderr(&text));
+    for (inference, threads) in [("recorded", "1"), ("recorded", "4"), ("recompute", "1")] {
+        told(folder, &["replay", "run", "--threads", threads, "--inference", inference]);
+    }
+    told(folder, &["branch", "run", "--at", "3", "--out", "branch"]);
+    assert_eq!(statuses(&folder.join("branch")), [("a/1".to_owned(), failed)], "it is given up in a branch, too");
+    // A run that was stopped after it goes on with the model given up.
+    told(folder, &["run", "s.toml", "--threads", "2", "--out", "half", "--frames", "3", "--snapshot-every", "2"]);
+    let resumed = told(folder, &["resume", "half", "--frames", "6", "--threads", "1"]);
+    assert_eq!((&resumed["digest"], &resumed["models"]), (&run["digest"], &run["models"]));
+}
+
+/// The first signal ends the process within its second, though a thread is at work in an operator that nobody can end.
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_run_whose_model_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    huge_operator(folder, 600_000);
+    let command = &mut wasm_engine(folder);
+    let mut child = command.args(["run", "s.toml", "--out", "run"]).stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while !folder.join("run/manifest.toml").exists() {
+        assert!(started.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The frame before the slow one takes microseconds.
+    std::thread::sleep(Duration::from_millis(500));
+    let signalled = Instant::now();
+    common::signal(&child, libc::SIGTERM);
+    let output = child.wait_with_output().unwrap();
+    println!("ended after {:?}", signalled.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(60), "{:?}", signalled.elapsed());
+    assert_eq!(output.status.code(), Some(143), "{}", stderr(&output));
+    assert!(stderr(&output).contains("ended in the middle of frame 1"), "{}", stderr(&output));
 }

@@ -1,15 +1,17 @@
 //! Stage `Infer`: jobs become entities, are sorted and batched by model in the order of their ids, and go through the port.
 //!
 //! Some rows are audited: which ones follows from seed and frame. A model that fails an audit is run without company from the next
-//! frame on, for the rest of the run. Which models those are is state; in a replay, it follows from what was recorded.
+//! frame on, for the rest of the run. A model of which a run was left behind, because it didn't end though it was told to, isn't run any
+//! more: its jobs have the status `TimedOut`. Which models those are is state; in a replay, it follows from what was recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, Query, Res, ResMut};
+use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::limits::AUDIT_BATCHES;
-use wasm_engine_components::{InferenceJob, JobData, Lane, Model, ModelId, ModelNoticeKind};
+use wasm_engine_components::{InferenceJob, JobData, JobId, Lane, Model, ModelId, ModelNotice, ModelNoticeKind};
 
 use crate::collect::Intentions;
 use crate::digest::part_digest;
@@ -25,6 +27,8 @@ pub struct Models {
     pub(crate) answers: BTreeMap<ModelId, ModelId>,
     /// Those that failed an audit. State.
     pub(crate) alone: BTreeSet<ModelId>,
+    /// Those that aren't run any more, and the frame in which a run was left behind. State.
+    pub(crate) given_up: BTreeMap<ModelId, u64>,
 }
 
 impl Models {
@@ -54,15 +58,23 @@ impl Models {
         self.alone.contains(&id)
     }
 
-    /// The digest of the models that failed an audit; 0 for none.
+    /// The frame in which a run of the model was left behind, if one was. It isn't run any more.
+    pub fn given_up(&self, id: ModelId) -> Option<u64> {
+        self.given_up.get(&id).copied()
+    }
+
+    /// The digest of the models that failed an audit or were given up; 0 for none.
     pub(crate) fn digest(&self) -> u128 {
-        // Its place is that of no job, and not that of the next job's number.
-        const PLACE: u64 = u64::MAX - 1;
-        if self.alone.is_empty() {
-            return 0;
-        }
-        let ids: Vec<u8> = self.alone.iter().flat_map(|id| id.0.to_le_bytes()).collect();
-        part_digest(Lane::Inference, PLACE, &ids)
+        // Their places are those of no job, and not that of the next job's number.
+        const ALONE: u64 = u64::MAX - 1;
+        const GIVEN_UP: u64 = u64::MAX - 2;
+        let part = |place, bytes: Vec<u8>| match bytes.is_empty() {
+            true => 0,
+            false => part_digest(Lane::Inference, place, &bytes),
+        };
+        let alone = part(ALONE, self.alone.iter().flat_map(|id| id.0.to_le_bytes()).collect());
+        let given_up = self.given_up.iter().flat_map(|(id, frame)| [id.0, *frame]).flat_map(u64::to_le_bytes);
+        alone.wrapping_add(part(GIVEN_UP, given_up.collect()))
     }
 
     /// From now on, `with` answers jobs for `id`, as it was loaded, whoever answers jobs for `with`.
@@ -100,7 +112,12 @@ pub fn dispatch_jobs(
     if order.is_empty() {
         return;
     }
+    report.counts.inference_jobs += order.len() as u64;
     order.sort_unstable_by_key(|&(model, id, _)| (model, id));
+    refuse_given_up(&models, &mut order, &mut report, &mut jobs);
+    if order.is_empty() {
+        return;
+    }
     let rows: Vec<&[u8]> = order
         .iter()
         .map(|&(_, _, entity)| match jobs.get(entity) {
@@ -121,21 +138,53 @@ pub fn dispatch_jobs(
         }
         start = end;
     }
-    report.counts.inference_jobs += order.len() as u64;
     report.counts.inference_batches += batches.len() as u64;
 
     let results = &mut buffers.0;
     results.clear();
     port.0.infer(&batches, results);
     assert_eq!(results.rows.len(), order.len(), "the model runtime gives one result for each row");
-    let failed = results.notices.iter().filter(|notice| notice.kind == ModelNoticeKind::AuditFailed);
-    models.alone.extend(failed.map(|notice| notice.model));
+    for notice in &results.notices {
+        match notice.kind {
+            ModelNoticeKind::AuditFailed => drop(models.alone.insert(notice.model)),
+            ModelNoticeKind::GivenUp => {
+                models.given_up.entry(notice.model).or_insert(clock.frame);
+            }
+            ModelNoticeKind::Failed | ModelNoticeKind::TimedOut => {}
+        }
+    }
     report.model_notices.append(&mut results.notices);
     for (&(_, _, entity), row) in order.iter().zip(&results.rows) {
         if let Ok((_, _, mut data)) = jobs.get_mut(entity) {
             *data = JobData::Output { status: row.status, bytes: results.output(row).to_vec() };
         }
     }
+}
+
+/// Answers the jobs of models that were given up, and takes them out of `order`, which is sorted by model.
+fn refuse_given_up(
+    models: &Models,
+    order: &mut Vec<(ModelId, JobId, Entity)>,
+    report: &mut FrameReport,
+    jobs: &mut Query<(Entity, &InferenceJob, &mut JobData)>,
+) {
+    if models.given_up.is_empty() {
+        return;
+    }
+    for same_model in order.chunk_by(|a, b| a.0 == b.0) {
+        let model = same_model[0].0;
+        let Some(frame) = models.given_up(model) else { continue };
+        for &(_, _, entity) in same_model {
+            if let Ok((_, _, mut data)) = jobs.get_mut(entity) {
+                *data = JobData::Output { status: InferenceStatus::TimedOut, bytes: Vec::new() };
+            }
+        }
+        // A batch is bounded, and so are the jobs of a frame.
+        let rows = u32::try_from(same_model.len()).unwrap_or(u32::MAX);
+        let reason = format!("the model was given up in frame {frame}");
+        report.model_notices.push(ModelNotice { model, kind: ModelNoticeKind::TimedOut, rows, reason });
+    }
+    order.retain(|(model, ..)| models.given_up(*model).is_none());
 }
 
 /// The row of a model's batch that is audited, if one is: of one batch in [`AUDIT_BATCHES`], a row.

@@ -22,6 +22,28 @@ const BAD: ModelId = ModelId(2);
 /// How a batch was asked for: model, rows, whether they go alone, which of them is audited.
 type Asked = (ModelId, usize, bool, Option<u32>);
 
+/// The frame in which a run of `BAD` is left behind in these tests.
+const LEFT: u64 = 4;
+
+/// Doubles; in one frame, leaves behind a run of one model.
+#[derive(Clone, Default)]
+struct Leaving {
+    asked: Arc<Mutex<Vec<Vec<ModelId>>>>,
+    doubler: Doubler,
+}
+
+impl ModelRuntime for Leaving {
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        self.doubler.infer(batches, results);
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(batches.iter().map(|batch| batch.model).collect());
+        // Agents ask from frame 1 on.
+        if asked.len() as u64 == LEFT && batches.iter().any(|batch| batch.model == BAD) {
+            results.notice(BAD, ModelNoticeKind::GivenUp, 1, || "it doesn't end".to_owned());
+        }
+    }
+}
+
 /// Doubles, and fails the audits of one model.
 #[derive(Clone, Default)]
 struct Audited {
@@ -112,6 +134,35 @@ fn which_rows_are_audited_follows_from_the_seed_and_costs_no_digest() {
         assert_eq!(plain.digest, watched.digest);
     }
     panic!("no audit in so many frames");
+}
+
+#[test]
+fn a_model_that_is_given_up_is_not_run_any_more() {
+    let (mut app, port) = (world(), Leaving::default());
+    app.insert_resource(ModelPort(Box::new(port.clone())));
+    let records: Vec<FrameRecord> = (0..10).map(|_| frame(&mut app)).collect();
+    for (at, models) in (1_u64..).zip(&*port.asked.lock().unwrap()) {
+        assert_eq!(models.contains(&BAD), at <= LEFT, "{at}");
+        assert!(models.contains(&GOOD), "the other model goes on as it did");
+    }
+    assert_eq!(app.world().resource::<Models>().given_up(BAD), Some(LEFT));
+    for record in &records {
+        let told = |kind| record.model_notices.iter().find(|notice| notice.kind == kind);
+        assert_eq!(told(ModelNoticeKind::GivenUp).is_some(), record.frame == LEFT);
+        let late = told(ModelNoticeKind::TimedOut).map(|notice| (notice.model, notice.rows, notice.reason.as_str()));
+        let expected = (BAD, 3, "the model was given up in frame 4");
+        assert_eq!(late, (record.frame > LEFT).then_some(expected), "{}", record.frame);
+        assert_eq!(record.counts.inference_jobs, if record.frame == 0 { 0 } else { 6 }, "its jobs count");
+    }
+    // It is state, saved and loaded.
+    let state = save_state(app.world_mut());
+    let mut restored = world();
+    restored.insert_resource(ModelPort(Box::new(Leaving::default())));
+    load_state(restored.world_mut(), &state).unwrap();
+    assert_eq!(restored.world().resource::<Models>().given_up(BAD), Some(LEFT));
+    assert!(!restored.world().resource::<Models>().is_alone(BAD));
+    let digests = |app: &mut App| -> Vec<Digest> { (0..20).map(|_| frame(app).digest).collect() };
+    assert_eq!(digests(&mut restored), digests(&mut app));
 }
 
 #[test]

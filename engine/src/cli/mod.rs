@@ -36,6 +36,7 @@ pub use self::memory::Allocator;
 
 use self::interrupt::Interrupt;
 use self::status::Status;
+use crate::inference::is_left_behind;
 
 /// Runs systems of WebAssembly agents, deterministically.
 #[derive(Debug, Parser)]
@@ -75,7 +76,14 @@ pub fn main() -> ExitCode {
         Err(error) => return not_parsed(&error).into(),
     };
     match Interrupt::listen() {
-        Ok(interrupt) => run(&command, &interrupt).into(),
+        Ok(interrupt) => {
+            let status = run(&command, &interrupt);
+            if is_left_behind() {
+                // A thread may still be at work in ONNX Runtime, whose destructors an ordinary end would run.
+                signals::exit_now(status);
+            }
+            status.into()
+        }
         Err(error) => {
             terminal::say_problem(error.problem());
             Status::from(&error).into()

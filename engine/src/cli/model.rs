@@ -9,11 +9,11 @@ use wasm_engine_components::ModelId;
 use wasm_engine_components::limits::{MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_RUN_MS_DEFAULT};
 use wasm_engine_components::text::{Lines, shown_path};
 
-use super::machine;
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_problem};
+use super::{machine, progress};
 use crate::files::hex;
-use crate::inference::{InferenceError, LoadProgress, ModelInfo, ModelLoadOptions, OnnxRuntime, TensorInfo};
+use crate::inference::{InferenceError, ModelInfo, ModelLoadOptions, OnnxRuntime, TensorInfo};
 use crate::problem::Problem;
 use crate::scenario::ModelEntry;
 
@@ -136,7 +136,8 @@ fn report(args: &CheckArgs) -> Result<Report, InferenceError> {
         run_ms_max: MODEL_RUN_MS_DEFAULT,
         load_ms_max: MODEL_LOAD_MS_DEFAULT,
     };
-    let options = ModelLoadOptions { cache_dir: machine::cache_dir(), progress: LoadProgress::default() };
+    let cache_dir = machine::cache_dir();
+    let options = ModelLoadOptions { cache_dir, progress: progress::loading(args.json), ..ModelLoadOptions::default() };
     let (runtime, infos) = OnnxRuntime::load(&[entry], &options, &mut |line| say(line))?;
     let version = runtime.version().unwrap_or_default().to_owned();
     // One entry gives one model.

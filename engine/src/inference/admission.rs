@@ -44,12 +44,14 @@ enum Verdict {
     Holds,
     /// It isn't, or nobody knows, for this reason.
     Fails(String),
+    /// There isn't memory enough for runs of the size with this number.
+    TooLarge(usize),
     /// Not even the same row gives the same result twice.
     Unrepeatable,
 }
 
 /// Probes a model in the form that it has. `bounded` leaves extremes out: a float may become the number of rounds of a loop.
-fn probe(model: &mut BoundModel, bounded: bool) -> Result<Verdict, Halt> {
+fn probe(model: &BoundModel, bounded: bool) -> Result<Verdict, Halt> {
     let mut refused = None;
     let mut probed = false;
     for values in Values::ALL.into_iter().filter(|values| !bounded || *values != Values::Extremes) {
@@ -73,9 +75,9 @@ fn probe(model: &mut BoundModel, bounded: bool) -> Result<Verdict, Halt> {
         probed |= !good.is_empty();
         if model.form() != BatchForm::Alone
             && !good.is_empty()
-            && let Some(reason) = compare(model, &good, values)?
+            && let Some(verdict) = compare(model, &good, values)?
         {
-            return Ok(Verdict::Fails(reason));
+            return Ok(verdict);
         }
     }
     if probed {
@@ -92,6 +94,8 @@ pub(crate) fn settle(model: &mut BoundModel, bounded: bool) -> Result<Option<Vec
     loop {
         match (probe(model, bounded)?, model.form().safer()) {
             (Verdict::Unrepeatable, _) => return Ok(None),
+            // Which sizes are used changes no result, so that it may depend on the machine's memory. A form may not.
+            (Verdict::TooLarge(size), _) => model.use_sizes(size),
             (Verdict::Fails(reason), Some(safer)) => {
                 model.set_form(safer);
                 reasons.push(reason);
@@ -103,7 +107,7 @@ pub(crate) fn settle(model: &mut BoundModel, bounded: bool) -> Result<Option<Vec
 }
 
 /// Runs a row as if there were no other.
-fn run_alone(model: &mut BoundModel, row: &[u8]) -> Result<Vec<u8>, Halt> {
+fn run_alone(model: &BoundModel, row: &[u8]) -> Result<Vec<u8>, Halt> {
     let mut out = Vec::new();
     model.run(0, &[row], &mut out, deadline(model)).map(|()| out)
 }
@@ -113,8 +117,8 @@ fn deadline(model: &BoundModel) -> Deadline {
     model.time().load.within(model.time().run)
 }
 
-/// Compares the rows in runs of every size with the rows alone. Returns what differs.
-fn compare(model: &mut BoundModel, rows: &[(&[u8], Vec<u8>)], values: Values) -> Result<Option<String>, Halt> {
+/// Compares the rows in runs of every size with the rows alone. Returns what is wrong.
+fn compare(model: &BoundModel, rows: &[(&[u8], Vec<u8>)], values: Values) -> Result<Option<Verdict>, Halt> {
     let bytes = model.output_bytes();
     let sizes = model.sizes();
     let mut out = Vec::new();
@@ -131,14 +135,17 @@ fn compare(model: &mut BoundModel, rows: &[(&[u8], Vec<u8>)], values: Values) ->
                 out.clear();
                 match model.run(bucket, &batched, &mut out, deadline(model)) {
                     Ok(()) => {}
+                    Err(halt) if halt.is_of_memory() && bucket > 0 => return Ok(Some(Verdict::TooLarge(bucket))),
                     Err(Halt::Failed(said)) => {
-                        return Ok(Some(format!("it takes each row alone, but fails on a batch of {size}: {said}")));
+                        let reason = format!("it takes each row alone, but fails on a batch of {size}: {said}");
+                        return Ok(Some(Verdict::Fails(reason)));
                     }
                     Err(halt) => return Err(halt),
                 }
                 let differs = |(at, &row): (usize, &usize)| out[at * bytes..][..bytes] != rows[row].1;
                 if batch.iter().enumerate().any(differs) {
-                    return Ok(Some(format!("a row's result in a batch of {size} isn't what it is alone")));
+                    let reason = format!("a row's result in a batch of {size} isn't what it is alone");
+                    return Ok(Some(Verdict::Fails(reason)));
                 }
             }
         }

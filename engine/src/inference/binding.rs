@@ -1,15 +1,18 @@
 //! Preallocated buffers, bound to a session: rows in, one run, outputs out. Called by [`super::batch`] and
 //! [`super::admission`], which therefore runs exactly what is run later.
 //!
-//! There is one binding for each size of a batch that is used, made when it is first needed. A run allocates nothing here.
+//! A model may be run on several threads at once. Each takes a *lane*, which has buffers of its own for each size of a batch, made when
+//! they are first needed, and gives it back. A run allocates nothing here.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::DynTensor;
 
+use super::concurrent;
 use super::form::BatchForm;
 use super::layout::{Slots, TensorPlan};
 use super::session::{OpenModel, TimeLimits};
@@ -25,20 +28,27 @@ pub(crate) struct BoundModel {
     slots: Slots,
     form: BatchForm,
     rows_max: u32,
-    run_options: Arc<RunOptions>,
     time: TimeLimits,
     inputs: Vec<TensorPlan>,
     outputs: Vec<TensorPlan>,
     output_bytes: usize,
-    buckets: Vec<Bucket>,
+    sizes: Vec<u32>,
+    /// Those that nobody runs on.
+    lanes: Mutex<Vec<Lane>>,
+    /// Whether how long a run takes follows from its size, and not from what rows hold.
+    steady: bool,
+    /// The shortest time of a run of each size, in nanoseconds; 0 before the first one.
+    quickest_ns: Vec<AtomicU64>,
+    /// Whether a run was left behind.
+    given_up: AtomicBool,
 }
 
-/// A size of a batch.
-struct Bucket {
-    rows: u32,
-    /// Never locked: whoever runs the model has it exclusively. It is here because a binding may move between threads but
-    /// not be shared, and the port asks for both.
-    buffers: Mutex<Option<Buffers>>,
+/// What one thread at a time runs a model with.
+struct Lane {
+    /// So that the watchdog can end this run alone.
+    run_options: Arc<RunOptions>,
+    /// For each size of a batch.
+    buffers: Vec<Option<Buffers>>,
 }
 
 struct Buffers {
@@ -49,7 +59,7 @@ struct Buffers {
 
 impl BoundModel {
     /// Binds a model whose runs have this form, and at most `batch_rows_max` rows where the form allows.
-    pub(crate) fn new(model: OpenModel, form: BatchForm, batch_rows_max: u32) -> Self {
+    pub(crate) fn new(model: OpenModel, form: BatchForm, batch_rows_max: u32, steady: bool) -> Self {
         let row_bytes = u64::from(model.row_bytes.max(model.output_bytes).max(1));
         let rows_max = u64::from(batch_rows_max).min(BATCH_BYTES_MAX / row_bytes).max(1);
         let mut bound = Self {
@@ -58,12 +68,15 @@ impl BoundModel {
             form,
             // At most `batch_rows_max`, so that it fits.
             rows_max: u32::try_from(rows_max).unwrap_or(batch_rows_max),
-            run_options: model.run_options,
             time: model.time,
             inputs: model.inputs,
             outputs: model.outputs,
             output_bytes: model.output_bytes as usize,
-            buckets: Vec::new(),
+            sizes: Vec::new(),
+            lanes: Mutex::default(),
+            steady,
+            quickest_ns: Vec::new(),
+            given_up: AtomicBool::new(false),
         };
         bound.set_form(form);
         bound
@@ -72,13 +85,21 @@ impl BoundModel {
     /// Changes the form of runs. Buffers are made anew when they are needed.
     pub(crate) fn set_form(&mut self, form: BatchForm) {
         self.form = form;
-        let sizes = match self.slots {
+        self.sizes = match self.slots {
             Slots::Any => form.sizes(self.rows_max),
             // The number is the model's own, even for a row that has all slots for itself.
             Slots::Exactly(rows) => vec![rows],
             Slots::One => vec![1],
         };
-        self.buckets = sizes.into_iter().map(|rows| Bucket { rows, buffers: Mutex::new(None) }).collect();
+        self.lanes().clear();
+        self.quickest_ns = self.sizes.iter().map(|_| AtomicU64::new(0)).collect();
+    }
+
+    /// Takes only the first so many sizes of a batch from now on, and at least the smallest.
+    pub(crate) fn use_sizes(&mut self, count: usize) {
+        self.sizes.truncate(count.max(1));
+        self.quickest_ns.truncate(count.max(1));
+        self.lanes().clear();
     }
 
     /// The form of runs.
@@ -88,7 +109,7 @@ impl BoundModel {
 
     /// Rows of each size of a batch, ascending. The first is that of the canonical form.
     pub(crate) fn sizes(&self) -> Vec<usize> {
-        self.buckets.iter().map(|bucket| bucket.rows as usize).collect()
+        self.sizes.iter().map(|&rows| rows as usize).collect()
     }
 
     /// The inputs and their parts of a row.
@@ -117,27 +138,65 @@ impl BoundModel {
         self.output_bytes
     }
 
+    /// A run was left behind: there are to be no more.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a run was left behind.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// How long a run of such a size takes, where it is sure to end far within its limit: what takes long then is the same for all
+    /// rows, and runs of that size were quick.
+    pub(crate) fn quick_run(&self, bucket: usize) -> Option<Duration> {
+        /// Numbers that are hardly above zero take a hundred times as long as others.
+        const SURELY: u32 = 1_000;
+        let quickest = Duration::from_nanos(self.quickest_ns[bucket].load(Ordering::Relaxed));
+        (self.steady && !quickest.is_zero() && quickest * SURELY <= self.time.run).then_some(quickest)
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
+        // Nobody panics while holding it with something half done.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs at least one row and at most as many as the bucket has, and appends their outputs to `out`. Slots that are left
     /// get copies of the last row: its kind of input is one that the model can take. On an error `out` is as it was.
-    pub(crate) fn run(
-        &mut self,
+    pub(crate) fn run(&self, bucket: usize, rows: &[&[u8]], out: &mut Vec<u8>, deadline: Deadline) -> Result<(), Halt> {
+        let lane = self.lanes().pop();
+        let mut lane = match lane {
+            Some(lane) => lane,
+            None => {
+                Lane { run_options: Arc::new(RunOptions::new()?), buffers: self.sizes.iter().map(|_| None).collect() }
+            }
+        };
+        let ran = self.run_on(&mut lane, bucket, rows, out, deadline);
+        self.lanes().push(lane);
+        ran
+    }
+
+    fn run_on(
+        &self,
+        lane: &mut Lane,
         bucket: usize,
         rows: &[&[u8]],
         out: &mut Vec<u8>,
         deadline: Deadline,
     ) -> Result<(), Halt> {
-        let Bucket { rows: slots, buffers } = &mut self.buckets[bucket];
-        let buffers = buffers.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let buffers = match buffers {
+        let (slots, options) = (self.sizes[bucket], &lane.run_options);
+        let buffers = match &mut lane.buffers[bucket] {
             Some(buffers) => buffers,
-            None => buffers.insert(Buffers::new(&self.session, &self.inputs, &self.outputs, *slots)?),
+            none => none.insert(Buffers::new(&self.session, &self.inputs, &self.outputs, slots)?),
         };
         for (plan, tensor) in self.inputs.iter().zip(&mut buffers.inputs) {
-            tensor::fill(tensor, plan, rows, *slots as usize)?;
+            tensor::fill(tensor, plan, rows, slots as usize)?;
         }
-        let (session, options) = (&mut self.session, &self.run_options);
-        let run = || session.run_binding_with_options(&buffers.binding, options).map(drop);
+        let started = Instant::now();
+        let run = || concurrent::run(&self.session, &mut buffers.binding, options);
         watchdog::until(deadline, Work::Run(Arc::clone(options)), run)?;
+        self.note_time(bucket, started.elapsed());
         let start = out.len();
         out.resize(start + rows.len() * self.output_bytes, 0);
         for (plan, tensor) in self.outputs.iter().zip(&buffers.outputs) {
@@ -148,13 +207,48 @@ impl BoundModel {
                     return Err(error.into());
                 }
             };
-            for (slot, inside, of_row) in plan.places(*slots as usize).filter(|&(slot, ..)| slot < rows.len()) {
+            for (slot, inside, of_row) in plan.places(slots as usize).filter(|&(slot, ..)| slot < rows.len()) {
                 let target = &mut out[start + slot * self.output_bytes..][of_row];
                 target.copy_from_slice(&bytes[inside]);
                 plan.info.dtype.make_nans_canonical(target);
             }
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_run_limit(&mut self, limit: Duration) {
+        self.time.run = limit;
+    }
+
+    /// How many lanes nobody runs on.
+    #[cfg(test)]
+    pub(crate) fn lanes_made(&self) -> usize {
+        self.lanes().len()
+    }
+
+    /// Where the buffers begin.
+    #[cfg(test)]
+    pub(crate) fn buffer_places(&self) -> Vec<usize> {
+        let place = |plan: &TensorPlan, tensor: &DynTensor| {
+            let bytes = tensor::read(tensor, plan.info.dtype).unwrap();
+            (!bytes.is_empty()).then(|| bytes.as_ptr().addr())
+        };
+        let lanes = self.lanes();
+        let buffers = lanes.iter().flat_map(|lane| lane.buffers.iter().flatten());
+        let tensors = buffers.flat_map(|buffers| {
+            self.inputs.iter().zip(&buffers.inputs).chain(self.outputs.iter().zip(&buffers.outputs))
+        });
+        tensors.filter_map(|(plan, tensor)| place(plan, tensor)).collect()
+    }
+
+    fn note_time(&self, bucket: usize, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let quickest = self.quickest_ns[bucket].load(Ordering::Relaxed);
+        if quickest == 0 || took < quickest {
+            // Another thread may write at the same time. Either was a run of that size.
+            self.quickest_ns[bucket].store(took, Ordering::Relaxed);
+        }
     }
 }
 

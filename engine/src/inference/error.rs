@@ -237,6 +237,17 @@ pub enum ModelProblem {
 }
 
 impl ModelProblem {
+    /// Whether it is about how fast the machine is or how much memory it has, so that another one may not have it.
+    pub(crate) fn is_of_machine(&self) -> bool {
+        match self {
+            Self::SlowLoad { .. } | Self::SlowRun { .. } => true,
+            Self::NotLoadable { reason, .. } | Self::UnknownOutput { reason, .. } | Self::Broken(reason) => {
+                Halt::Failed(reason.clone()).is_of_memory()
+            }
+            _ => false,
+        }
+    }
+
     /// The problem of a model whose load or probe was ended, or failed.
     pub(crate) fn of_halt(halt: Halt, time: TimeLimits, failed: impl FnOnce(String) -> Self) -> Self {
         let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);

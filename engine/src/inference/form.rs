@@ -69,6 +69,19 @@ impl BatchForm {
         }
     }
 
+    /// The form of a name in a manifest, if it is one.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        let number = |rest: &str| rest.parse().ok().filter(|&rows| rows > 0);
+        match name {
+            "any" => Some(Self::Any),
+            "alone" => Some(Self::Alone),
+            _ => match name.strip_prefix("multiple of ") {
+                Some(rest) => number(rest).map(Self::Multiple),
+                None => number(name.strip_prefix("fixed ")?).map(Self::Fixed),
+            },
+        }
+    }
+
     /// Its name in manifests and reports: `any`, `multiple of 4`, `fixed 8`, `alone`.
     pub fn name(self) -> String {
         match self {
@@ -106,6 +119,16 @@ mod tests {
         assert_eq!(Multiple(16).sizes(100), [16, 32, 64]);
         assert_eq!(Multiple(16).sizes(3), [16], "the form holds though the scenario allows fewer rows");
         assert_eq!((Fixed(24).sizes(8), Alone.sizes(64)), (vec![24], vec![1]));
+    }
+
+    #[test]
+    fn a_form_has_a_name_that_is_read_again() {
+        for form in [Any, Multiple(4), Multiple(16), Fixed(1), Fixed(24), Alone] {
+            assert_eq!(super::BatchForm::of_name(&form.name()), Some(form));
+        }
+        for other in ["", "multiple of 0", "multiple of", "fixed -1", "fixed x", "all"] {
+            assert_eq!(super::BatchForm::of_name(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -3,19 +3,21 @@
 //! ```text
 //! registry ── load ──> session ── layout      a file, checked by hash, becomes a session and the plan of a row
 //!    │         └─────> admission ──┐          may rows share a run? ── verdicts (kept from run to run)
-//!    └─ infer ─> batch ──────> binding        rows into buffers, one run, outputs out ── tensor
+//!    └─ infer ─> batch ──────> binding        rows into buffers, one run, outputs out ── tensor, concurrent
 //! runtime ── library (pin, fetch), memory     the process's one ONNX Runtime, found or fetched
-//! watchdog                                    ends loads and runs that take too long
+//! watchdog, crew                              ends loads and runs that take too long; leaves behind what doesn't end
 //! ```
 //!
 //! Invariants: a row's result depends on the row and the model alone, never on who shares its batch. Nothing here panics for
-//! what a model file or an agent holds. A scenario without models looks for no ONNX Runtime. A model runs on the CPU with one
-//! thread; several models run side by side. Whatever ONNX Runtime does has a limit of time and memory. There is no unsafe code but in
-//! `runtime`, where the library is loaded, and in `memory`.
+//! what a model file or an agent holds. A scenario without models looks for no ONNX Runtime. A run takes one thread of the CPU; several
+//! runs, of one model or of several, go on side by side. Whatever ONNX Runtime does has a limit of time and memory. There is no unsafe
+//! code but in `runtime`, where the library is loaded, in `memory`, and in `concurrent`, where it is called.
 
 mod admission;
 mod batch;
 mod binding;
+mod concurrent;
+mod crew;
 mod error;
 mod form;
 mod graph;
@@ -47,4 +49,5 @@ pub use runtime::{LibraryStatus, LoadedLibrary, probe};
 pub use tap::{Inference, InferenceLog, RowDifference};
 pub use tensor::ElementType;
 
+pub(crate) use crew::is_left_behind;
 pub(crate) use tap::InferenceTap;

@@ -1,4 +1,5 @@
-//! Tells somebody who waits that something takes long. Called by [`super::registry`] while a model is opened and probed.
+//! Tells somebody who waits that something takes long. Called by [`super::registry`] while a model is opened and probed, and by
+//! [`crate::simulation`] while modules are compiled.
 
 use std::fmt;
 use std::sync::Arc;

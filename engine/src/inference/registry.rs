@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rayon::prelude::*;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::ModelId;
 use wasm_engine_components::limits::MODEL_BYTES_MAX;
@@ -14,8 +14,9 @@ use wasm_engine_components::text::shown;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
 
 use super::admission;
-use super::batch::Batcher;
+use super::batch::{self, Batcher, Unit};
 use super::binding::BoundModel;
+use super::crew;
 use super::error::{InferenceError, ModelProblem};
 use super::form::BatchForm;
 use super::graph::{self, Decider, ModelGraph};
@@ -24,7 +25,7 @@ use super::progress::LoadProgress;
 use super::runtime::{self, Runtime};
 use super::session::{self, OpenModel, TimeLimits};
 use super::verdicts::{Kept, VerdictKey, Verdicts};
-use super::watchdog::Deadline;
+use super::watchdog::{Deadline, Halt, Patience};
 use crate::files;
 use crate::scenario::ModelEntry;
 
@@ -74,7 +75,7 @@ impl fmt::Display for ModelInfo {
 pub struct OnnxRuntime {
     runtime: Option<&'static Runtime>,
     names: BTreeMap<ModelId, Name>,
-    models: Vec<Loaded>,
+    models: Vec<Batcher>,
 }
 
 /// What belongs to a name, and not to the model behind it.
@@ -84,12 +85,6 @@ struct Name {
     refuse_non_finite: bool,
 }
 
-/// A model, and its results of the frame in hand. They lie apart so that several models can run at once.
-struct Loaded {
-    batcher: Batcher,
-    results: ModelResults,
-}
-
 /// How models are loaded on this machine. None of it changes a result.
 #[derive(Clone, Debug, Default)]
 pub struct ModelLoadOptions {
@@ -97,6 +92,12 @@ pub struct ModelLoadOptions {
     pub cache_dir: Option<PathBuf>,
     /// Who is told of what takes long.
     pub progress: LoadProgress,
+    /// The forms that the models of a recorded run had, by name and sha256: one that goes on has them again, but where a stricter
+    /// one is found now.
+    pub forms: BTreeMap<(String, [u8; 32]), BatchForm>,
+    /// A form that models are given whatever their graphs say, without a probe.
+    #[cfg(test)]
+    pub unchecked: Option<BatchForm>,
 }
 
 /// What makes two entries the same model: the sha256 of the file, and what is said of its dimensions.
@@ -139,11 +140,28 @@ impl OnnxRuntime {
                     run: ms(|sharer| sharer.run_ms_max),
                 };
                 let what = format!("opening and probing the model `{}`", shown(&entry.name));
-                let open = || open(runtime, entry, key.0, &content, rows_max, time, &verdicts);
-                let opened = options.progress.during(&what, open);
+                let recorded = sharers().filter_map(|sharer| options.forms.get(&(sharer.name.clone(), key.0)));
+                let recorded = recorded.copied().reduce(BatchForm::strictest);
+                let job = OpenJob {
+                    runtime,
+                    entry: entry.clone(),
+                    sha256: key.0,
+                    content,
+                    batch_rows_max: rows_max,
+                    time,
+                    verdicts: verdicts.clone(),
+                    recorded,
+                    #[cfg(test)]
+                    unchecked: options.unchecked,
+                };
+                let open = move || job.open();
+                // On a thread of its own, which is left behind if ONNX Runtime doesn't come back.
+                let opened = options.progress.during(&what, || crew::apart(open)).unwrap_or_else(|limit| {
+                    Err(ModelProblem::of_halt(Halt::TimedOut(limit), time, ModelProblem::Broken))
+                });
                 let (batcher, info) = opened.map_err(InferenceError::of_model(&entry.name, &entry.path))?;
                 models_by_key.push((*key, loaded.models.len(), info));
-                loaded.models.push(Loaded { batcher, results: ModelResults::default() });
+                loaded.models.push(batcher);
             }
             // The first entry with this key has just put it there, or an earlier one did.
             let Some((_, model, info)) = models_by_key.iter().find(|(other, ..)| other == key) else { continue };
@@ -169,63 +187,48 @@ impl OnnxRuntime {
     pub fn providers(&self) -> Vec<String> {
         self.runtime.map(Runtime::providers).unwrap_or_default()
     }
+}
 
-    /// Runs each batch in the order given, all on this thread.
-    fn infer_one_by_one(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+impl ModelRuntime for OnnxRuntime {
+    /// All runs of a frame are done side by side, by as many threads as the engine has, whatever their models; but those that together
+    /// take next to no time one after the other. Each result has its row's place.
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        results.clear();
+        let threads = rayon::current_num_threads();
+        let mut patience: Vec<Option<Arc<Patience>>> = vec![None; self.models.len()];
+        let (mut units, mut firsts) = (Vec::new(), Vec::with_capacity(batches.len()));
         for batch in batches {
-            match self.names.get(&batch.model) {
-                Some(name) => self.models[name.model].batcher.run(batch, name.refuse_non_finite, results),
-                None => refuse(batch, results),
-            }
-        }
-    }
-
-    /// Runs the models side by side, each with its own batches in the order given, and puts the results together in order.
-    fn infer_side_by_side(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
-        let names = &self.names;
-        self.models.par_iter_mut().enumerate().for_each(|(number, model)| {
-            model.results.clear();
-            for batch in batches {
-                if let Some(name) = names.get(&batch.model).filter(|name| name.model == number) {
-                    model.batcher.run(batch, name.refuse_non_finite, &mut model.results);
-                }
-            }
-        });
-        // How many rows and bytes of each model have been taken.
-        let mut taken = vec![(0, 0); self.models.len()];
-        for batch in batches {
-            let Some(name) = names.get(&batch.model) else {
+            firsts.push(results.rows.len());
+            let Some(name) = self.names.get(&batch.model) else {
                 refuse(batch, results);
                 continue;
             };
-            let source = &self.models[name.model].results;
-            let (first_row, first_byte) = taken[name.model];
-            let rows = &source.rows[first_row..][..batch.rows.len()];
-            let bytes: usize = rows.iter().map(|row| row.bytes).sum();
-            let start = results.bytes.len();
-            results.bytes.extend_from_slice(&source.bytes[first_byte..][..bytes]);
-            results.rows.extend(rows.iter().map(|row| match row.status {
-                InferenceStatus::Ok => RowResult { offset: row.offset - first_byte + start, ..*row },
-                _ => *row,
-            }));
-            taken[name.model] = (first_row + rows.len(), first_byte + bytes);
+            let model = &self.models[name.model];
+            let patience = patience[name.model].get_or_insert_with(|| model.patience());
+            model.plan(batch, name.refuse_non_finite, patience, results, &mut units);
         }
-        for notice in self.models.iter_mut().flat_map(|model| model.results.notices.drain(..)) {
-            results.notice(notice.model, notice.kind, notice.rows, || notice.reason);
+        let ran = batch::run_all(&units, threads);
+        units.iter().zip(ran).for_each(|(unit, ran)| unit.place(ran, results));
+
+        let audit = |(batch, first): (_, usize)| self.model(batch)?.audit(batch, first, results);
+        let audits: Vec<Unit<'_>> = batches.iter().zip(firsts).filter_map(audit).collect();
+        for (unit, ran) in audits.iter().zip(batch::run_all(&audits, threads)) {
+            match ran {
+                Ok(ran) => {
+                    if let Some(problem) = unit.audited(&ran, results) {
+                        unit.tell_audit(&problem, results);
+                    }
+                }
+                Err(limit) => unit.tell_given_up(Some(limit), results),
+            }
         }
     }
 }
 
-impl ModelRuntime for OnnxRuntime {
-    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
-        results.clear();
-        let mut models = batches.iter().filter_map(|batch| Some(self.names.get(&batch.model)?.model));
-        let first = models.next();
-        if models.any(|model| Some(model) != first) {
-            self.infer_side_by_side(batches, results);
-        } else {
-            self.infer_one_by_one(batches, results);
-        }
+impl OnnxRuntime {
+    /// The model of a batch.
+    fn model(&self, batch: &ModelBatch<'_>) -> Option<&Batcher> {
+        self.models.get(self.names.get(&batch.model)?.model)
     }
 }
 
@@ -246,69 +249,97 @@ fn refuse(batch: &ModelBatch<'_>, results: &mut ModelResults) {
     results.rows.extend(batch.rows.iter().map(|_| result));
 }
 
-/// Opens and probes a model.
-fn open(
-    runtime: &Runtime,
-    entry: &ModelEntry,
+/// A model that is to be opened and probed, and all that takes.
+struct OpenJob {
+    runtime: &'static Runtime,
+    entry: ModelEntry,
     sha256: [u8; 32],
-    content: &[u8],
+    content: Vec<u8>,
     batch_rows_max: u32,
     time: TimeLimits,
-    verdicts: &Verdicts,
-) -> Result<(Batcher, ModelInfo), ModelProblem> {
-    let graph = graph::read_graph(content);
-    if let Some(random) = graph.as_ref().and_then(ModelGraph::random_node) {
-        return Err(ModelProblem::Random { operator: random.operator, node: random.node });
-    }
-    let said = Said { dims: &entry.dims, batch_axes: &entry.batch_axes };
-    let model = session::open(runtime, content, said, time).map_err(|problem| match problem {
-        ModelProblem::ShapeOfData { tensor, shapes, node: None } => {
-            let node = graph.as_ref().and_then(|graph| graph.shaping_node(&tensor));
-            ModelProblem::ShapeOfData { tensor, shapes, node }
+    verdicts: Verdicts,
+    /// The form that it had in the run that goes on.
+    recorded: Option<BatchForm>,
+    #[cfg(test)]
+    unchecked: Option<BatchForm>,
+}
+
+impl OpenJob {
+    fn open(&self) -> Result<(Batcher, ModelInfo), ModelProblem> {
+        let Self { runtime, entry, content, batch_rows_max, time, .. } = self;
+        let graph = graph::read_graph(content);
+        if let Some(random) = graph.as_ref().and_then(ModelGraph::random_node) {
+            return Err(ModelProblem::Random { operator: random.operator, node: random.node });
         }
-        problem => problem,
-    })?;
-    let (mut model, decided) = decide(runtime, graph.as_ref(), model, said, time);
-    let plans = |plans: &[super::layout::TensorPlan]| plans.iter().map(|plan| plan.info.clone()).collect();
-    let (inputs, outputs) = (plans(&model.inputs), plans(&model.outputs));
-    let (row_bytes, output_bytes) = (model.row_bytes, model.output_bytes);
-    let Decided { mut form, mut reasons, deciders } = decided;
-    if let Some(reason) = model.single_rows.take() {
-        form = BatchForm::Alone;
-        reasons.insert(0, reason);
+        let said = Said { dims: &entry.dims, batch_axes: &entry.batch_axes };
+        let model = session::open(runtime, content, said, *time).map_err(|problem| match problem {
+            ModelProblem::ShapeOfData { tensor, shapes, node: None } => {
+                let node = graph.as_ref().and_then(|graph| graph.shaping_node(&tensor));
+                ModelProblem::ShapeOfData { tensor, shapes, node }
+            }
+            problem => problem,
+        })?;
+        let (mut model, decided) = decide(runtime, graph.as_ref(), model, said, *time)?;
+        let plans = |plans: &[super::layout::TensorPlan]| plans.iter().map(|plan| plan.info.clone()).collect();
+        let (inputs, outputs) = (plans(&model.inputs), plans(&model.outputs));
+        let (row_bytes, output_bytes) = (model.row_bytes, model.output_bytes);
+        let Decided { mut form, mut reasons, deciders, padded } = decided;
+        if let Some(reason) = model.single_rows.take() {
+            form = BatchForm::Alone;
+            reasons.insert(0, reason);
+        }
+        if let Some(recorded) = self.recorded.filter(|recorded| form.strictest(*recorded) != form) {
+            form = recorded;
+            reasons.push("the run that goes on had this form".into());
+        }
+        let steady = graph.as_ref().is_some_and(ModelGraph::is_steady);
+        let mut bound = BoundModel::new(model, form, *batch_rows_max, steady);
+        let bounded = graph.as_ref().is_none_or(ModelGraph::has_loops);
+        reasons.extend(self.settle(&mut bound, said, padded, bounded)?);
+        let info = ModelInfo {
+            id: entry.id,
+            name: entry.name.clone(),
+            sha256: self.sha256,
+            row_bytes,
+            output_bytes,
+            batch_rows_max: *batch_rows_max,
+            inputs,
+            outputs,
+            form: bound.form(),
+            reasons,
+            deciders,
+        };
+        Ok((Batcher::new(bound), info))
     }
-    let mut bound = BoundModel::new(model, form, batch_rows_max);
-    let key = VerdictKey::new(sha256, said, form, batch_rows_max, &runtime.version);
-    // A verdict only ever makes a form safer.
-    match verdicts.find(&key).filter(|kept| form.strictest(kept.form) == kept.form) {
-        Some(kept) => {
+
+    /// Probes a model, unless what the probe found was kept. Returns why it has fallen to a safer form, if it has.
+    fn settle(
+        &self,
+        bound: &mut BoundModel,
+        said: Said<'_>,
+        padded: Option<String>,
+        bounded: bool,
+    ) -> Result<Vec<String>, ModelProblem> {
+        #[cfg(test)]
+        if let Some(unchecked) = self.unchecked {
+            bound.set_form(unchecked);
+            return Ok(Vec::new());
+        }
+        let form = bound.form();
+        // Where nothing is kept, nobody asks which library it is.
+        let library = if self.verdicts.are_kept() { self.runtime.identity() } else { "" };
+        let key = VerdictKey::new(self.sha256, said, form, self.batch_rows_max, library, padded);
+        // A verdict only ever makes a form safer.
+        if let Some(kept) = self.verdicts.find(&key).filter(|kept| form.strictest(kept.form) == kept.form) {
             bound.set_form(kept.form);
-            reasons.extend(kept.reasons);
+            return Ok(kept.reasons);
         }
-        None => {
-            let bounded = graph.as_ref().is_none_or(ModelGraph::has_loops);
-            let settled = admission::settle(&mut bound, bounded);
-            let settled = settled.map_err(|halt| ModelProblem::of_halt(halt, time, ModelProblem::Broken))?;
-            let found = settled.ok_or(ModelProblem::Unrepeatable)?;
-            verdicts.keep(key, Kept { form: bound.form(), reasons: found.clone() });
-            reasons.extend(found);
-        }
+        let settled = admission::settle(bound, bounded);
+        let settled = settled.map_err(|halt| ModelProblem::of_halt(halt, self.time, ModelProblem::Broken))?;
+        let found = settled.ok_or(ModelProblem::Unrepeatable)?;
+        self.verdicts.keep(key, Kept { form: bound.form(), reasons: found.clone() });
+        Ok(found)
     }
-    let form = bound.form();
-    let info = ModelInfo {
-        id: entry.id,
-        name: entry.name.clone(),
-        sha256,
-        row_bytes,
-        output_bytes,
-        batch_rows_max,
-        inputs,
-        outputs,
-        form,
-        reasons,
-        deciders,
-    };
-    Ok((Batcher::new(bound), info))
 }
 
 /// The form that a model's graph asks for, and why.
@@ -316,6 +347,8 @@ struct Decided {
     form: BatchForm,
     reasons: Vec<String>,
     deciders: Vec<Decider>,
+    /// What the padded model hashes to, if it was padded.
+    padded: Option<String>,
 }
 
 /// Finds the form of a model's runs in its graph. Where reductions are padded, the model is opened anew.
@@ -325,21 +358,26 @@ fn decide(
     model: OpenModel,
     said: Said<'_>,
     time: TimeLimits,
-) -> (OpenModel, Decided) {
-    let without = |form, reasons| Decided { form, reasons, deciders: Vec::new() };
+) -> Result<(OpenModel, Decided), ModelProblem> {
+    let without = |form, reasons| Decided { form, reasons, deciders: Vec::new(), padded: None };
     if model.slots == Slots::One {
-        return (model, without(BatchForm::Fixed(1), Vec::new()));
+        return Ok((model, without(BatchForm::Fixed(1), Vec::new())));
     }
     let Some(graph) = graph else {
-        return (model, without(BatchForm::Alone, vec!["its graph can't be read".into()]));
+        return Ok((model, without(BatchForm::Alone, vec!["its graph can't be read".into()])));
     };
     let mut classes = graph.classes(&model.inputs, &model.outputs);
     let mut reasons: Vec<String> =
         classes.deciders.iter().filter(|decider| !decider.is_padded).map(ToString::to_string).collect();
-    let mut model = model;
+    let (mut model, mut padded_hash) = (model, None);
     if let Some(content) = graph.padded(&classes) {
         match session::open(runtime, &content, said, time) {
-            Ok(padded) => model = padded,
+            Ok(padded) => {
+                model = padded;
+                padded_hash = Some(files::hex(&files::sha256(&content)));
+            }
+            // A form doesn't follow from how fast a machine is, or how much memory it has.
+            Err(problem) if problem.is_of_machine() => return Err(problem),
             Err(problem) => {
                 classes.form = BatchForm::Alone;
                 reasons.push(format!("padded inside the graph, it {problem}"));
@@ -352,5 +390,5 @@ fn decide(
         (Slots::Exactly(_), _) => BatchForm::Alone,
         (_, form) => form,
     };
-    (model, Decided { form, reasons, deciders: classes.deciders })
+    Ok((model, Decided { form, reasons, deciders: classes.deciders, padded: padded_hash }))
 }

@@ -14,7 +14,8 @@ use super::library::{
     LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION, ResolvedLibrary,
     Settings, locate, resolve,
 };
-use super::memory;
+use super::{memory, watchdog};
+use crate::files;
 
 /// The provider whose results are the reference.
 pub(crate) const CPU_PROVIDER: &str = "CPUExecutionProvider";
@@ -24,6 +25,8 @@ pub(crate) struct Runtime {
     pub library: ResolvedLibrary,
     pub version: String,
     pub environment: Environment,
+    /// A checksum of the library's file, once it is known.
+    checksum: OnceLock<String>,
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -64,6 +67,7 @@ pub fn probe() -> LibraryStatus {
 /// says by then.
 pub(crate) fn start(say: &mut dyn FnMut(&str)) -> Result<&'static Runtime, LibraryError> {
     let first = RUNTIME.get().is_none();
+    watchdog::begin().map_err(|error| LibraryError::NoThread(error.to_string()))?;
     let runtime = start_with(|| resolve(say))?;
     if first && runtime.version != ONNX_RUNTIME_VERSION {
         say(&format!(
@@ -100,7 +104,7 @@ fn load(library: ResolvedLibrary) -> Result<Runtime, LibraryError> {
     // A failed row is a result, which says so: no second report on standard error.
     environment.set_log_level(LogLevel::Fatal);
     memory::bound(&environment).map_err(|error| fail(format!("its memory can't be bounded: {error}")))?;
-    Ok(Runtime { library, version, environment })
+    Ok(Runtime { library, version, environment, checksum: OnceLock::new() })
 }
 
 /// ONNX Runtime's official builds (on Linux since 1.29) report sessions to their maker, and write an id into the user's cache
@@ -116,6 +120,15 @@ fn turn_telemetry_off() {
 }
 
 impl Runtime {
+    /// Which library this is: its version, and a checksum of its file. Two builds of one version may compute otherwise.
+    pub(crate) fn identity(&self) -> &str {
+        self.checksum.get_or_init(|| {
+            // A file that can't be read any more has no checksum, and the version is all that is known.
+            let checksum = files::sha256_of_file(&self.library.path).unwrap_or_default();
+            format!("{} {checksum}", self.version)
+        })
+    }
+
     /// The execution providers that have a device here, each with the kind of device.
     pub(crate) fn providers(&self) -> Vec<String> {
         let mut providers = Vec::new();

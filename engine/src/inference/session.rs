@@ -30,8 +30,8 @@ pub(crate) struct TimeLimits {
 /// A session, and how rows go in and out of it.
 pub(crate) struct OpenModel {
     pub session: Session,
-    /// For every run of the session, so that the watchdog can end it.
-    pub run_options: Arc<RunOptions>,
+    /// For the runs that show the outputs' shapes, so that the watchdog can end them.
+    run_options: Arc<RunOptions>,
     pub time: TimeLimits,
     pub slots: Slots,
     pub inputs: Vec<TensorPlan>,
@@ -182,7 +182,7 @@ impl OpenModel {
 
     /// The outputs' shapes as the model declares them, for a model that fails on zeros.
     fn trust_outputs(
-        &self,
+        &mut self,
         declared: &[Declared],
         said: Said<'_>,
         reason: &str,
@@ -203,7 +203,13 @@ impl OpenModel {
                 reason: reason.into(),
             })
         });
-        Ok(info(declared, shapes.collect::<Result<Vec<_>, _>>()?.into_iter()))
+        let shapes = shapes.collect::<Result<Vec<_>, _>>()?;
+        if let Slots::Exactly(rows) = self.slots
+            && shapes.iter().any(|shape: &Vec<Option<u32>>| shape.first() != Some(&Some(rows)))
+        {
+            self.slots = Slots::One;
+        }
+        Ok(info(declared, shapes.into_iter()))
     }
 
     /// An output whose size follows from what its inputs hold can't be part of a row.

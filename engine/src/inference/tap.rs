@@ -99,20 +99,39 @@ impl InferenceTap {
     }
 }
 
+impl InferenceTap {
+    /// Computes the rows that didn't take too long when they were recorded, without audits.
+    fn infer_those_in_time(
+        &mut self,
+        recorded: &[RecordedRow],
+        batches: &[ModelBatch<'_>],
+        results: &mut ModelResults,
+    ) {
+        let is_late = |row: usize| recorded.get(row).is_some_and(|row| row.status == InferenceStatus::TimedOut);
+        let mut number = 0;
+        let mut rows: Vec<Vec<&[u8]>> = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let in_time = (number..).zip(batch.rows).filter(|(row, _)| !is_late(*row));
+            rows.push(in_time.map(|(_, row)| *row).collect());
+            number += batch.rows.len();
+        }
+        let again = batches.iter().zip(&rows).filter(|(_, rows)| !rows.is_empty());
+        let again: Vec<_> = again.map(|(batch, rows)| ModelBatch { rows, audit: None, ..*batch }).collect();
+        self.models.infer(&again, results);
+        let mut computed = std::mem::take(&mut results.rows).into_iter();
+        let late = RowResult { status: InferenceStatus::TimedOut, offset: 0, bytes: 0 };
+        results.rows.extend((0..number).filter_map(|row| if is_late(row) { Some(late) } else { computed.next() }));
+    }
+}
+
 impl ModelRuntime for InferenceTap {
     fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
         let given = self.log.lock().given.take();
         let difference = match given {
             Some(((recorded, notices), Inference::Recompute)) => {
                 // What audits found, and what took too long, is on the record: it is state, and depends on the machine.
-                let unaudited: Vec<_> = batches.iter().map(|batch| ModelBatch { audit: None, ..*batch }).collect();
-                self.models.infer(&unaudited, results);
+                self.infer_those_in_time(&recorded, batches, results);
                 results.notices = notices;
-                for (row, recorded) in results.rows.iter_mut().zip(&recorded) {
-                    if recorded.status == InferenceStatus::TimedOut {
-                        *row = RowResult { status: InferenceStatus::TimedOut, offset: 0, bytes: 0 };
-                    }
-                }
                 compare(&recorded, results)
             }
             Some(((recorded, notices), Inference::Recorded | Inference::RecordedThenComputed)) => {
@@ -235,6 +254,7 @@ mod tests {
         impl ModelRuntime for Audited {
             fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
                 Echo(Arc::default()).infer(batches, results);
+                assert!(batches.iter().all(|batch| batch.rows == [b"a"]), "what took too long isn't tried again");
                 assert!(batches.iter().all(|batch| batch.audit.is_none()), "nothing is audited again");
             }
         }

@@ -178,19 +178,37 @@ pub(crate) fn read(tensor: &DynTensor, of: ElementType) -> ort::Result<&[u8]> {
     })
 }
 
+/// Bytes of which the place of each buffer is a multiple.
+pub(crate) const BUFFER_ALIGNMENT: usize = 64;
+
 /// Fails if a tensor's memory isn't aligned: some operators give other results where it begins 4 or 8 bytes later.
 pub(crate) fn check_alignment(tensor: &DynTensor, of: ElementType) -> ort::Result<()> {
-    const BYTES: usize = 64;
     let bytes = read(tensor, of)?;
-    if bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(BYTES) {
+    if bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(BUFFER_ALIGNMENT) {
         return Ok(());
     }
-    Err(ort::Error::new(format!("a buffer of the model isn't aligned to {BYTES} bytes")))
+    Err(ort::Error::new(format!("a buffer of the model isn't aligned to {BUFFER_ALIGNMENT} bytes")))
 }
 
 #[cfg(test)]
 mod tests {
+    use ort::value::TensorRef;
+
+    use super::super::runtime;
     use super::*;
+
+    /// A tensor that begins 4, 8, 16 or 32 bytes after such a place is refused, and one that begins there isn't.
+    #[test]
+    fn a_buffer_that_is_not_aligned_is_refused() {
+        runtime::start(&mut |line| eprintln!("{line}")).unwrap();
+        let floats = [1.0_f32; 64];
+        let to_place = (BUFFER_ALIGNMENT - floats.as_ptr().addr() % BUFFER_ALIGNMENT) % BUFFER_ALIGNMENT / 4;
+        for (after, is_right) in [(0, true), (1, false), (2, false), (4, false), (8, false), (16, true)] {
+            let view = TensorRef::from_array_view(([4_usize], &floats[to_place + after..][..4])).unwrap();
+            let checked = check_alignment(&view.upcast_ref(), ElementType::F32);
+            assert_eq!(checked.is_ok(), is_right, "{} bytes after: {checked:?}", after * 4);
+        }
+    }
 
     #[test]
     fn nans_have_one_form() {

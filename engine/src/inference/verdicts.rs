@@ -21,6 +21,7 @@ use crate::files::{self, hex, sha256};
 const FOLDER: &str = "verdicts";
 
 /// A folder of verdicts, or nothing that is kept.
+#[derive(Clone, Debug)]
 pub(crate) struct Verdicts {
     folder: Option<PathBuf>,
 }
@@ -33,7 +34,10 @@ pub(crate) struct VerdictKey {
     batch_axes: Vec<(String, u32)>,
     form: BatchForm,
     batch_rows_max: u32,
+    /// The library, by version and hash.
     onnx_runtime: String,
+    /// What the padded model hashes to, if it was padded.
+    padded: Option<String>,
     cpu: String,
     engine: String,
     probe: u32,
@@ -60,6 +64,7 @@ impl VerdictKey {
         form: BatchForm,
         batch_rows_max: u32,
         onnx_runtime: &str,
+        padded: Option<String>,
     ) -> Self {
         Self {
             model_sha256: hex(&sha256),
@@ -68,6 +73,7 @@ impl VerdictKey {
             form,
             batch_rows_max,
             onnx_runtime: onnx_runtime.to_owned(),
+            padded,
             cpu: cpu::class().to_owned(),
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             probe: PROBE_VERSION,
@@ -84,6 +90,11 @@ impl Verdicts {
     /// Those in the engine's cache folder, if there is one.
     pub(crate) fn new(cache_folder: Option<&Path>) -> Self {
         Self { folder: cache_folder.map(|folder| folder.join(FOLDER)) }
+    }
+
+    /// Whether any are kept.
+    pub(crate) const fn are_kept(&self) -> bool {
+        self.folder.is_some()
     }
 
     /// What was kept.
@@ -131,7 +142,7 @@ mod tests {
     }
 
     fn key() -> VerdictKey {
-        VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1")
+        VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1", None)
     }
 
     fn kept() -> Kept {
@@ -146,11 +157,19 @@ mod tests {
         verdicts.keep(key(), kept());
         assert_eq!(verdicts.find(&key()), Some(kept()));
         for other in [
-            VerdictKey::new([8; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1"),
-            VerdictKey::new([7; 32], Said { dims: &seq(4), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1"),
-            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Multiple(16), 64, "1.31.1"),
-            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 65, "1.31.1"),
-            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.2"),
+            VerdictKey::new([8; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1", None),
+            VerdictKey::new([7; 32], Said { dims: &seq(4), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1", None),
+            VerdictKey::new(
+                [7; 32],
+                Said { dims: &seq(3), batch_axes: &[] },
+                BatchForm::Multiple(16),
+                64,
+                "1.31.1",
+                None,
+            ),
+            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 65, "1.31.1", None),
+            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.2", None),
+            VerdictKey { padded: Some("another".into()), ..key() },
             VerdictKey { cpu: "another".into(), ..key() },
             VerdictKey { probe: PROBE_VERSION + 1, ..key() },
         ] {
@@ -213,9 +232,10 @@ mod tests {
             let (runtime, mut infos) = OnnxRuntime::load(std::slice::from_ref(&entry), &options, &mut |_| ()).unwrap();
             (runtime.version().unwrap().to_owned(), infos.remove(0))
         };
-        let (version, plain) = load(None);
+        let (_, plain) = load(None);
         assert_eq!(load(Some(folder.path())).1, plain);
-        let key = VerdictKey::new(sha256, Said::default(), plain.form, 64, &version);
+        let library = super::super::runtime::start(&mut |_| ()).unwrap().identity();
+        let key = VerdictKey::new(sha256, Said::default(), plain.form, 64, library, None);
         assert_eq!(Verdicts::new(Some(folder.path())).find(&key).unwrap().form, plain.form);
         // Another verdict shows that it is taken.
         let other = Kept { form: BatchForm::Alone, reasons: vec!["somebody said so".into()] };

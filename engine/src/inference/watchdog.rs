@@ -2,14 +2,18 @@
 //! registered with it while they last. Called by [`super::session`] and [`super::binding`].
 //!
 //! ONNX Runtime looks between two operators whether it is to end. So a loop of any length ends at once, but a single operator
-//! that takes long, say the product of two huge matrices, ends only when it is done.
+//! that takes long, say the product of two huge matrices, ends only when it is done: [`super::crew`] says what happens then.
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ort::session::RunOptions;
 use ort::session::builder::LoadCanceler;
 use wasm_engine_components::limits::MODEL_REASON_BYTES_MAX;
+
+use super::crew;
 
 /// Why ONNX Runtime gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,15 @@ pub(crate) enum Halt {
 impl From<ort::Error> for Halt {
     fn from(error: ort::Error) -> Self {
         Self::Failed(bounded(error.message()))
+    }
+}
+
+impl Halt {
+    /// Whether there wasn't enough memory: which depends on the machine, and on what else runs.
+    pub(crate) fn is_of_memory(&self) -> bool {
+        /// What the arena and the allocators of ONNX Runtime say.
+        const SAID: [&str; 4] = ["Available memory of", "Failed to allocate", "bad_alloc", "bad allocation"];
+        matches!(self, Self::Failed(reason) if SAID.iter().any(|said| reason.contains(said)))
     }
 }
 
@@ -76,6 +89,11 @@ impl Deadline {
         self.limit
     }
 
+    /// Whether it is passed by more than `grace`.
+    pub(crate) fn is_passed(self, now: Instant, grace: Duration) -> bool {
+        now.saturating_duration_since(self.at) > grace
+    }
+
     /// The earlier one of this and `limit` from now on.
     pub(crate) fn within(self, limit: Duration) -> Self {
         let sooner = Self::after(limit);
@@ -83,28 +101,48 @@ impl Deadline {
     }
 }
 
-/// The time that a batch has. Each run of it has the limit for itself. Once a run was ended, all runs that follow share another
-/// limit: so a batch ends in time whatever its rows are, and rows that are fast still have their results beside slow ones.
+/// The time that a model has in a frame. Each run has the limit for itself. Once a run was ended, the rows that are left share another
+/// limit, each an equal part of what is left of it: so a frame ends in time whatever its rows are, and a row that is quick has its result
+/// beside slow ones, whoever asked first.
 pub(crate) struct Patience {
     limit: Duration,
-    rest: Option<Deadline>,
+    rest: OnceLock<Deadline>,
+    rows_left: AtomicUsize,
 }
 
 impl Patience {
     pub(crate) const fn new(limit: Duration) -> Self {
-        Self { limit, rest: None }
+        Self { limit, rest: OnceLock::new(), rows_left: AtomicUsize::new(0) }
     }
 
-    /// Does a run, if there is time.
-    pub(crate) fn spend(&mut self, run: impl FnOnce(Deadline) -> Result<(), Halt>) -> Result<(), Halt> {
-        let deadline = match self.rest {
-            Some(rest) if Instant::now() >= rest.at => return Err(Halt::TimedOut(self.limit)),
-            Some(rest) => rest,
+    /// So many more rows are to be run.
+    pub(crate) fn expect(&self, rows: usize) {
+        self.rows_left.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// So many rows have a result, or won't get one.
+    pub(crate) fn done(&self, rows: usize) {
+        self.rows_left.fetch_sub(rows, Ordering::Relaxed);
+    }
+
+    /// Does a run of so many rows, if there is time.
+    pub(crate) fn spend(&self, rows: usize, run: impl FnOnce(Deadline) -> Result<(), Halt>) -> Result<(), Halt> {
+        let deadline = match self.rest.get() {
+            Some(rest) => {
+                let left = rest.at.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Halt::TimedOut(self.limit));
+                }
+                // At most all of it: a row may be counted as done while another thread still asks.
+                let parts = self.rows_left.load(Ordering::Relaxed).max(rows).max(1);
+                let part = left.mul_f64(rows as f64 / parts as f64);
+                Deadline { limit: self.limit, ..Deadline::after(part) }
+            }
             None => Deadline::after(self.limit),
         };
         let ran = run(deadline);
         if matches!(ran, Err(Halt::TimedOut(_))) {
-            self.rest.get_or_insert_with(|| Deadline::after(self.limit));
+            self.rest.get_or_init(|| Deadline::after(self.limit));
         }
         ran
     }
@@ -115,14 +153,13 @@ pub(crate) fn until<T>(deadline: Deadline, work: Work, run: impl FnOnce() -> ort
     if Instant::now() >= deadline.at {
         return Err(Halt::TimedOut(deadline.limit));
     }
-    let watchdog = watchdog();
     let run_options = match &work {
         Work::Run(options) => Some(Arc::clone(options)),
         Work::Load(_) => None,
     };
-    let id = watchdog.add(deadline.at, work);
-    let done = run();
-    let ended = watchdog.remove(id);
+    let id = WATCHDOG.add(deadline.at, work);
+    let done = crew::within(deadline, run);
+    let ended = WATCHDOG.remove(id);
     if ended && let Some(options) = run_options {
         // Nobody but the watchdog ends a run, and it doesn't know this one any more.
         options.unterminate()?;
@@ -141,7 +178,6 @@ struct Entry {
     ended: bool,
 }
 
-#[derive(Default)]
 struct Watched {
     /// What goes on now: at most one for each thread.
     entries: Vec<Entry>,
@@ -150,23 +186,30 @@ struct Watched {
     looks_at: Option<Instant>,
 }
 
-#[derive(Default)]
+impl Watched {
+    const NONE: Self = Self { entries: Vec::new(), next_id: 0, looks_at: None };
+}
+
 struct Watchdog {
     watched: Mutex<Watched>,
     sooner: Condvar,
 }
 
-/// The process's watchdog. Its thread begins with the first call, and is never joined: it holds nothing that needs an end.
-fn watchdog() -> &'static Watchdog {
-    static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
-    static THREAD: OnceLock<bool> = OnceLock::new();
-    let watchdog = WATCHDOG.get_or_init(Watchdog::default);
-    THREAD.get_or_init(|| {
-        let named = std::thread::Builder::new().name("model-watchdog".into());
-        // Without a thread there are no limits of time: that is what a machine without threads can have.
-        named.spawn(|| watchdog.watch()).is_ok()
-    });
-    watchdog
+/// The process's watchdog.
+static WATCHDOG: Watchdog = Watchdog { watched: Mutex::new(Watched::NONE), sooner: Condvar::new() };
+
+/// Starts the watchdog's thread, unless it runs. It is never joined: it holds nothing that needs an end.
+///
+/// # Errors
+/// The machine has no room for a thread. Without it there would be no limits of time.
+pub(crate) fn begin() -> Result<(), io::Error> {
+    static BEGUN: Mutex<bool> = Mutex::new(false);
+    let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*begun {
+        std::thread::Builder::new().name("model-watchdog".into()).spawn(|| WATCHDOG.watch())?;
+        *begun = true;
+    }
+    Ok(())
 }
 
 impl Watchdog {
@@ -227,18 +270,42 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_the_limit_once_more_after_it_was_reached() {
+    fn a_frame_has_the_limit_once_more_after_it_was_reached() {
         let limit = Duration::from_millis(20);
-        let mut patience = Patience::new(limit);
+        let patience = Patience::new(limit);
         let slow = |_| {
             std::thread::sleep(limit);
             Err(Halt::TimedOut(limit))
         };
-        assert_eq!(patience.spend(|_| Ok(())), Ok(()));
-        assert_eq!(patience.spend(slow), Err(Halt::TimedOut(limit)));
-        assert_eq!(patience.spend(|_| Err(Halt::Failed("why".into()))), Err(Halt::Failed("why".into())));
-        assert_eq!(patience.spend(slow), Err(Halt::TimedOut(limit)));
-        assert_eq!(patience.spend(|_| panic!("there is no time left")), Err(Halt::TimedOut(limit)));
+        patience.expect(4);
+        assert_eq!(patience.spend(1, |_| Ok(())), Ok(()));
+        assert_eq!(patience.spend(1, slow), Err(Halt::TimedOut(limit)));
+        assert_eq!(patience.spend(1, |_| Err(Halt::Failed("why".into()))), Err(Halt::Failed("why".into())));
+        assert_eq!(patience.spend(1, slow), Err(Halt::TimedOut(limit)));
+        assert_eq!(patience.spend(1, |_| panic!("there is no time left")), Err(Halt::TimedOut(limit)));
+    }
+
+    /// Whoever asked first: a slow row takes no other's time.
+    #[test]
+    fn rows_that_are_left_share_what_is_left_of_the_time() {
+        let limit = Duration::from_secs(60);
+        let patience = Patience::new(limit);
+        patience.expect(5);
+        assert_eq!(patience.spend(1, |_| Err(Halt::TimedOut(limit))), Err(Halt::TimedOut(limit)));
+        patience.done(1);
+        let part = |of: u32| {
+            let part = std::cell::Cell::new(Duration::ZERO);
+            let run = |deadline: Deadline| {
+                part.set(deadline.at.saturating_duration_since(Instant::now()));
+                Ok(())
+            };
+            assert_eq!(patience.spend(1, run), Ok(()));
+            patience.done(1);
+            assert!(part.get() <= limit / of, "{:?}, {of}", part.get());
+            assert!(part.get() * 2 > limit / of, "{:?}, {of}", part.get());
+        };
+        // Nobody used anything of it: so each has more than the one before.
+        [4, 3, 2, 1].into_iter().for_each(part);
     }
 
     #[test]

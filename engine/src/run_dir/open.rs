@@ -1,18 +1,19 @@
 //! A run directory that was written, opened again: its manifest, its scenario, its journal, and what it takes to build its
 //! simulation. Nothing of it is believed that its checksums don't confirm.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
-use wasm_engine_components::text::shown_path;
+use wasm_engine_components::text::{shown, shown_path};
 
 use super::disk::DiskMax;
 use super::lock::RunLock;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, ModelFacts};
 use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, kept, not_recorded};
 use super::{table, tables};
-use crate::files::{self, hex, sha256};
-use crate::inference::Inference;
+use crate::files::{self, hex, parse_sha256, sha256};
+use crate::inference::{BatchForm, Inference};
 use crate::journal::{Journal, JournalFrame};
 use crate::problem::{Problem, Problems, thousands};
 use crate::scenario::{LoadOptions, Scenario, parse};
@@ -192,6 +193,32 @@ impl OpenRun {
         snapshot::list(&self.snapshots()).unwrap_or_default()
     }
 
+    /// The forms that its models had, by name and sha256.
+    pub fn recorded_forms(&self) -> BTreeMap<(String, [u8; 32]), BatchForm> {
+        let form = |(name, facts): (&String, &ModelFacts)| {
+            let form = BatchForm::of_name(facts.form.as_deref()?)?;
+            Some(((name.clone(), parse_sha256(&facts.sha256)?), form))
+        };
+        self.manifest.models.iter().filter_map(form).collect()
+    }
+
+    /// What a person should know of models that have another form on this machine than they had in this run: their rows may have other
+    /// results from here on.
+    pub fn other_forms(&self, models: &[LoadedModel]) -> Vec<String> {
+        let recorded = self.recorded_forms();
+        let other = |model: &LoadedModel| {
+            let (before, here) = (recorded.get(&(model.name.clone(), model.sha256))?.name(), model.form.as_deref()?);
+            (before != here).then(|| {
+                let name = shown(&model.name);
+                format!(
+                    "the model `{name}` has the form `{here}` on this machine, and had `{before}` where the run was recorded: rows \
+                     that are computed from here on may differ in their last bits from what they would have been there"
+                )
+            })
+        };
+        models.iter().filter_map(other).collect()
+    }
+
     /// How its simulation is built. What isn't said here is the caller's.
     pub fn simulation_options(&self, inference: Inference, options: SimulationOptions) -> SimulationOptions {
         let recorded = || RecordedModels {
@@ -212,6 +239,7 @@ impl OpenRun {
             seed: None,
             digest_memories: self.manifest.digest == "full",
             recorded_models: (inference == Inference::Recorded).then(recorded),
+            recorded_forms: self.recorded_forms(),
             files: self.files.clone(),
             ..options
         }

@@ -4,6 +4,7 @@ mod kept;
 mod state;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,11 +42,16 @@ pub struct SimulationOptions {
     pub digest_memories: bool,
     /// Where compiled modules, and what was found about models, are kept from run to run. Default: nowhere.
     pub cache_dir: Option<PathBuf>,
-    /// Who is told of models that take long to load. Default: nobody.
+    /// Who is told of modules and models that take long to load. Default: nobody.
     pub progress: LoadProgress,
     /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
     /// back. Default: they are loaded.
     pub recorded_models: Option<RecordedModels>,
+    /// The forms that the models of a recorded run had, by name and sha256. Default: each has the one that is found for it.
+    pub recorded_forms: BTreeMap<(String, [u8; 32]), BatchForm>,
+    /// A form that models are given whatever their graphs say, without a probe: a table of classes with an error.
+    #[cfg(test)]
+    pub unchecked_form: Option<BatchForm>,
     /// Where the files of a recorded run are read, instead of where the scenario says.
     pub files: KeptFiles,
     /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
@@ -335,7 +341,9 @@ impl Machine {
             cache_dir: options.cache_dir.as_ref().map(|folder| folder.join(CODE_FOLDER)),
             regions: regions.clone(),
         };
-        let agents = WasmRuntime::load_with_swaps(&wasm, &sources, &programs, &swaps::of_modules(scenario))?;
+        let compile = || WasmRuntime::load_with_swaps(&wasm, &sources, &programs, &swaps::of_modules(scenario));
+        let plural = if sources.len() == 1 { "" } else { "s" };
+        let agents = options.progress.during(&format!("compiling {} module{plural}", sources.len()), compile)?;
         for problem in agents.cache_problems() {
             say(&format!("warning: {problem}"));
         }
@@ -422,7 +430,13 @@ fn load_models(
         return Ok(Models { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
     }
     let entries = options.files.models(scenario, say)?;
-    let load = ModelLoadOptions { cache_dir: options.cache_dir.clone(), progress: options.progress.clone() };
+    let load = ModelLoadOptions {
+        cache_dir: options.cache_dir.clone(),
+        progress: options.progress.clone(),
+        forms: options.recorded_forms.clone(),
+        #[cfg(test)]
+        unchecked: options.unchecked_form,
+    };
     let (runtime, infos) = OnnxRuntime::load(&entries, &load, say)?;
     for model in &infos {
         say(&match model.form {

@@ -1,4 +1,4 @@
-//! What is to be told of models: rows that failed or took too long, and audits that failed, each with the first reason.
+//! What is to be told of models: rows that failed or took too long, audits that failed, runs that didn't end, each with the first reason.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +26,9 @@ pub struct ModelSummary {
     /// A row had another result when it was run again without company. From the next frame on, all of the model's rows were run so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_failed: Option<ModelNoticeSummary>,
+    /// A run didn't end though it was told to, so that it was left behind. From the next frame on, the model wasn't run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<ModelNoticeSummary>,
 }
 
 /// What happened to rows of a model.
@@ -57,6 +60,7 @@ impl ModelNotices {
                 failed: of(model.id, ModelNoticeKind::Failed),
                 timed_out: of(model.id, ModelNoticeKind::TimedOut),
                 audit_failed: of(model.id, ModelNoticeKind::AuditFailed),
+                given_up: of(model.id, ModelNoticeKind::GivenUp),
             };
             (model.name.clone(), summary)
         });
@@ -71,7 +75,9 @@ impl ModelSummary {
         let timed_out = self.timed_out.as_ref().map(|notice| ("row", "took too long, first", notice));
         let audit = self.audit_failed.as_ref();
         let audit = audit.map(|notice| ("audit", "failed, so that its rows have no company since then, first", notice));
-        [failed, timed_out, audit].into_iter().flatten().map(|(thing, what, notice)| {
+        let left = "didn't end, so that the model isn't run any more, first";
+        let given_up = self.given_up.as_ref().map(|notice| ("run", left, notice));
+        [failed, timed_out, audit, given_up].into_iter().flatten().map(|(thing, what, notice)| {
             let ModelNoticeSummary { rows, first_frame, reason } = notice;
             let plural = if *rows == 1 { "" } else { "s" };
             let (rows, frame) = (thousands(rows), thousands(first_frame));
@@ -102,6 +108,7 @@ mod tests {
             failed: of(ModelNoticeKind::Failed),
             timed_out: of(ModelNoticeKind::TimedOut),
             audit_failed: of(ModelNoticeKind::AuditFailed),
+            given_up: of(ModelNoticeKind::GivenUp),
         };
         let sentences: Vec<String> = summary.sentences().collect();
         assert_eq!(

@@ -81,6 +81,7 @@ pub fn branch(
     let state = arrival.simulation.save();
     check_modules(run, &scenario)?;
     let simulation = take_up(traveller, &scenario, files, &state, say)?;
+    warnings.extend(run.other_forms(simulation.models()));
 
     let is_same_input = scenario.input == run.scenario.input;
     let kept = if is_same_input { kept_from(run, options.at)? } else { None };
@@ -188,7 +189,13 @@ fn take_up(
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Simulation, RunError> {
     let digest_memories = traveller.run.manifest.digest == "full";
-    let options = SimulationOptions { digest_memories, files, first_frame: state.frame, ..traveller.options.clone() };
+    let options = SimulationOptions {
+        digest_memories,
+        files,
+        first_frame: state.frame,
+        recorded_forms: traveller.run.recorded_forms(),
+        ..traveller.options.clone()
+    };
     let built = Simulation::with_plugins(scenario, &options, say, |app| (traveller.author)(app));
     let mut simulation = built.map_err(|error| error.of_run(&scenario.path))?;
     let restored = simulation.restore(&state.world, std::slice::from_ref(&state.guests));

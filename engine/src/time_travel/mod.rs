@@ -10,6 +10,8 @@
 //!     └── diff           the same with two runs, up to the frame in which they part
 //! ```
 
+#[cfg(test)]
+mod audits;
 mod branch;
 mod compare;
 mod diff;

@@ -64,7 +64,8 @@ impl Traveller<'_> {
         for at in snapshots.into_iter().rev() {
             match self.restore(at)? {
                 Ok(arrival) => {
-                    let warnings = instead(passed, &format!("the snapshot before frame {at}"));
+                    let mut warnings: Vec<String> = instead(passed, &format!("the snapshot before frame {at}"));
+                    warnings.extend(arrival.warnings);
                     return Ok(Arrival { warnings, ..arrival });
                 }
                 Err(problem) => passed.push(problem),
@@ -78,9 +79,10 @@ impl Traveller<'_> {
             let help = "put it back as it was, or branch again from the run that it came from";
             return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
         }
-        let warnings = instead(passed, "the run's beginning");
+        let (simulation, mut warnings): (_, Vec<String>) = (self.build()?, instead(passed, "the run's beginning"));
+        warnings.extend(self.run.other_forms(simulation.models()));
         let (collector, events) = self.nothing_yet();
-        Ok(Arrival { simulation: self.build()?, collector, events, tables: None, warnings })
+        Ok(Arrival { simulation, collector, events, tables: None, warnings })
     }
 
     /// The simulation at a snapshot; or else what is wrong with that one.
@@ -108,7 +110,8 @@ impl Traveller<'_> {
             return Ok(Err(Problem::new(what).file(&folder)));
         };
         let tables = extra(crate::run_dir::TABLES);
-        Ok(Ok(Arrival { simulation, collector, events, tables, warnings: Vec::new() }))
+        let warnings = self.run.other_forms(simulation.models());
+        Ok(Ok(Arrival { simulation, collector, events, tables, warnings }))
     }
 
     /// The sums before the first frame.

@@ -1,4 +1,5 @@
-"""Makes the small models of the engine's inference tests. Each shows one thing, and is smaller than 2 kB.
+"""Makes the small models of the engine's inference tests. Each shows one thing, and is smaller than 2 kB, but for the one that is
+measured.
 
     python3 -m pip install onnx==1.23.2
     python3 engine/tests/models/make.py
@@ -24,12 +25,12 @@ def constant(name, values, dtype=np.float32):
     return numpy_helper.from_array(np.array(values, dtype), name)
 
 
-def model(name, nodes, inputs, outputs, constants=()):
+def model(name, nodes, inputs, outputs, constants=(), bytes_max=2048):
     graph = helper.make_graph(nodes, name, inputs, outputs, constants)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(made)
     content = made.SerializeToString(deterministic=True)
-    assert len(content) < 2048, (name, len(content))
+    assert len(content) < bytes_max, (name, len(content))
     (HERE / f"{name}.onnx").write_bytes(content)
     return content
 
@@ -75,6 +76,26 @@ model(
     [info("x", T.FLOAT, ["batch", 24])],
     [info("y", T.FLOAT, ["batch", 8])],
     [constant("w", weights(24, 8)), constant("b", weights(8))],
+)
+
+# A small network, as agents have them: what its forms cost is measured.
+model(
+    "mlp",
+    [
+        node("Gemm", "x w1 b1", "s1"),
+        node("Relu", "s1", "h1"),
+        node("Gemm", "h1 w2 b2", "s2"),
+        node("Relu", "s2", "h2"),
+        node("Gemm", "h2 w3 b3", "y"),
+    ],
+    [info("x", T.FLOAT, ["batch", 32])],
+    [info("y", T.FLOAT, ["batch", 8])],
+    [
+        constant(f"{kind}{layer}", weights(*(shape if kind == "w" else shape[1:])))
+        for layer, shape in [(1, (32, 64)), (2, (64, 64)), (3, (64, 8))]
+        for kind in "wb"
+    ],
+    bytes_max=32_768,
 )
 
 # Blocks of four rows; and one in which the place in the block matters.
@@ -233,6 +254,25 @@ model(
     [info("x", T.FLOAT, ["batch", 1]), info("size", T.INT64, ["batch", 1])],
     [info("y", T.FLOAT, ["batch", 1])],
     [constant("zero", [0], np.int64)],
+)
+
+# A single operator that takes as long as a row says: 2^18 steps for each element of a signal, whose length is an input.
+model(
+    "operator",
+    [
+        node("ReduceMax", "length", "most", keepdims=1),
+        node("Reshape", "most one", "elements"),
+        node("Max", "elements one", "at_least_one"),
+        node("Concat", "one one at_least_one", "shape", axis=0),
+        node("ConstantOfShape", "shape", "signal", value=constant("", [0.25])),
+        # Dilated, so that no vector loop is found for it.
+        node("MaxPool", "signal", "pooled", kernel_shape=[(1 << 18) + 1], dilations=[2], pads=[1 << 18, 1 << 18]),
+        node("ReduceMax", "pooled", "greatest", keepdims=0),
+        node("Add", "x greatest", "y"),
+    ],
+    [info("x", T.FLOAT, ["batch", 4]), info("length", T.INT64, ["batch", 1])],
+    [info("y", T.FLOAT, ["batch", 4])],
+    [constant("one", [1], np.int64)],
 )
 
 # Rows that add what is above a million in any of them: a coupling that shows only beside hostile neighbours.

@@ -72,7 +72,7 @@ const fn layout(component: &str) -> Option<(&'static [Field], &'static [Field])>
         }
         b"CurrentModules" => (&[("number", U32), ("module", Kind::Text)], &[]),
         b"ModelAnswers" => (&[("with", Kind::Name)], &[]),
-        b"ModelsAlone" => (&[], &[]),
+        b"ModelsAlone" => (&[], &[("given_up.frame", U64), ("given_up.alone", U8)]),
         b"NextJob" => (&[("next", U64)], &[]),
         b"InferenceJob" => {
             (&[("agent", Kind::Agent), ("model", Kind::Name), ("correlation", U64), ("due_frame", U64)], &[])

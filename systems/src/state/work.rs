@@ -58,10 +58,17 @@ pub(super) fn load_answers(loading: &mut Loading<'_>, section: &Section) -> Resu
     Ok(())
 }
 
-/// Models that failed an audit. That they are here says all.
+/// Models that failed an audit, and those that were given up. That the former are here says all; the latter have the frame.
 pub(super) fn save_alone(saving: &mut Saving<'_>, section: &mut Section) {
-    for model in &saving.world.resource::<Models>().alone {
+    let models = saving.world.resource::<Models>();
+    for model in models.alone.iter().filter(|model| models.given_up(**model).is_none()) {
         section.push(model.0, |_| {});
+    }
+    for (model, frame) in &models.given_up {
+        section.push(model.0, |bytes| {
+            bytes.extend_from_slice(&frame.to_le_bytes());
+            bytes.push(u8::from(models.is_alone(*model)));
+        });
     }
 }
 
@@ -69,11 +76,20 @@ pub(super) fn load_alone(loading: &mut Loading<'_>, section: &Section) -> Result
     let mut models = loading.world.resource_mut::<Models>();
     for entry in section.items() {
         let model = ModelId(entry.id);
-        entry.read(|value| value.rest().is_empty().then_some(()))?;
+        let given_up = entry.read(|value| match value.rest() {
+            [] => Some(None),
+            [frame @ .., alone @ 0..=1] => Some(Some((u64::from_le_bytes(frame.try_into().ok()?), *alone == 1))),
+            _ => None,
+        })?;
         if models.loaded(model).is_none() {
-            return Err(entry.unfit("the scenario lacks it, and it failed an audit"));
+            return Err(entry.unfit("the scenario lacks it, and it failed an audit or was given up"));
         }
-        models.alone.insert(model);
+        if given_up.is_none_or(|(_, is_alone)| is_alone) {
+            models.alone.insert(model);
+        }
+        if let Some((frame, _)) = given_up {
+            models.given_up.insert(model, frame);
+        }
     }
     Ok(())
 }

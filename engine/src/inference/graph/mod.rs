@@ -7,6 +7,7 @@
 //!                      │ rules   how operators move rows ── value ── orders
 //!                      └ pad     reductions are padded inside the graph
 //!           └─────> shapes       operators because of which an output's shape depends on what the inputs hold
+//!           └─────> steady       whether a run's time follows from its number of rows
 //! ```
 //!
 //! `wire` and `read` take whatever bytes there are. `classify` believes nothing that a file says about shapes but of its constants:
@@ -19,6 +20,7 @@ mod random;
 mod read;
 mod rules;
 mod shapes;
+mod steady;
 mod table;
 mod value;
 mod wire;
@@ -114,6 +116,11 @@ impl ModelGraph<'_> {
         let has_body = |node: &read::Node<'_>| node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
         let functions = self.model.functions.iter().flat_map(|function| &function.nodes);
         self.model.graph.nodes.iter().chain(functions).any(has_body)
+    }
+
+    /// Whether how long a run takes follows from its number of rows, and not from what they hold.
+    pub(crate) fn is_steady(&self) -> bool {
+        steady::is_steady(&self.model)
     }
 
     /// What the nodes need, for rows that are laid out so.

@@ -98,6 +98,11 @@ pub enum LibraryError {
         /// Whether `ORT_DYLIB_PATH` named it.
         from_override: bool,
     },
+    /// There is no thread that could end what takes too long.
+    #[error(
+        "the thread that ends what models do when it takes too long can't be started ({0}): raise the limit of threads (ulimit -u)"
+    )]
+    NoThread(String),
     /// The file is an ONNX Runtime that lacks what we call.
     #[error("{} is ONNX Runtime {found}, but 1.{ONNX_RUNTIME_MINOR_MIN} or newer is needed, and \
              {ONNX_RUNTIME_VERSION} is what results are promised for: {}", shown_path(path), remedy(*from_override))]

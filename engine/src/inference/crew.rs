@@ -1,0 +1,295 @@
+//! Threads on which ONNX Runtime works, so that nobody has to wait for it for ever. Called by [`super::registry`]: for loads and probes,
+//! and for the runs of a frame that aren't sure to be quick.
+//!
+//! ONNX Runtime looks between two operators whether it is to end, so a single operator that takes hours can't be ended. Whoever
+//! waits for such a thread leaves it behind: everything that the work touches is its own or shared for good, so the thread may go on
+//! until the operator is done, and nobody looks at what comes out. A process doesn't wait for these threads when it ends.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasm_engine_components::limits::MODEL_GRACE_MS;
+
+use super::watchdog::Deadline;
+
+/// How often somebody who waits looks whether a thread is overdue.
+const LOOK_PERIOD: Duration = Duration::from_millis(50);
+/// Stack of a thread of the crew, in bytes: as much as a program's first thread has.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Whether a thread was left behind in ONNX Runtime.
+static LEFT_BEHIND: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether a thread of this process may still be at work in ONNX Runtime, because nobody could end it. Such a process has to end
+/// without running the destructors of libraries: they would take away what the thread works on.
+pub(crate) fn is_left_behind() -> bool {
+    LEFT_BEHIND.load(Ordering::Relaxed)
+}
+
+/// What a thread of the crew does at the moment.
+#[derive(Default)]
+struct Beat(Mutex<Pulse>);
+
+#[derive(Default)]
+struct Pulse {
+    /// Number of its piece of work.
+    piece: usize,
+    /// When what it waits for in ONNX Runtime must be done.
+    until: Option<Deadline>,
+    /// Nobody waits for it any more.
+    is_left: bool,
+}
+
+thread_local! {
+    /// The beat of this thread, while it works for somebody.
+    static BEAT: RefCell<Option<Arc<Beat>>> = const { RefCell::new(None) };
+}
+
+impl Beat {
+    fn pulse(&self) -> MutexGuard<'_, Pulse> {
+        // Nobody panics while holding it with something half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves the thread behind if it is overdue. Returns its piece of work, and the limit that it had.
+    fn leave_if_overdue(&self, now: Instant) -> Option<(usize, Duration)> {
+        let mut pulse = self.pulse();
+        let overdue = pulse.until.filter(|deadline| deadline.is_passed(now, Duration::from_millis(MODEL_GRACE_MS)));
+        let limit = overdue.filter(|_| !pulse.is_left)?.limit();
+        pulse.is_left = true;
+        LEFT_BEHIND.store(true, Ordering::Relaxed);
+        Some((pulse.piece, limit))
+    }
+}
+
+/// Calls ONNX Runtime for something that is ended at `deadline`. On a thread of the crew, whoever waits for it knows that.
+pub(crate) fn within<T>(deadline: Deadline, call: impl FnOnce() -> T) -> T {
+    let set = |until| {
+        BEAT.with_borrow(|beat| {
+            if let Some(beat) = beat {
+                beat.pulse().until = until;
+            }
+        });
+    };
+    set(Some(deadline));
+    let called = call();
+    set(None);
+    called
+}
+
+/// Does `work` on a thread of the crew, and waits for it. An error is a limit of time that ONNX Runtime didn't keep, although it was told
+/// to end: the thread is left behind.
+pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Duration> {
+    let work = Mutex::new(Some(work));
+    let once = move |_| work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work());
+    let mut done = each(1, 1, once, |_| ());
+    match done.pop() {
+        Some(Ok(Some(done))) => Ok(done),
+        Some(Err(limit)) => Err(limit),
+        Some(Ok(None)) | None => unreachable!("there is one piece of work, and it is done once"),
+    }
+}
+
+/// Does pieces of work number 0 to `count`, at most `threads` at a time, and returns what each gave, in order. An error is a limit of
+/// time that a piece didn't keep although it was told to end: its thread is left behind. `left` is told of it at once.
+pub(crate) fn each<T: Send + 'static>(
+    count: usize,
+    threads: usize,
+    work: impl Fn(usize) -> T + Send + Sync + 'static,
+    mut left: impl FnMut(usize),
+) -> Vec<Result<T, Duration>> {
+    let (sender, done) = channel();
+    let round = Arc::new(Round { count, next: AtomicUsize::new(0), work });
+    let mut workers: Vec<Arc<Beat>> = Vec::new();
+    let add = |workers: &mut Vec<Arc<Beat>>| {
+        let beat = Arc::<Beat>::default();
+        let (round, sender) = (Arc::clone(&round), sender.clone());
+        workers.push(Arc::clone(&beat));
+        submit(Box::new(move || round.take_part(&beat, &sender)));
+    };
+    (0..threads.clamp(1, count.max(1))).for_each(|_| add(&mut workers));
+    let mut results: Vec<Option<Result<T, Duration>>> = (0..count).map(|_| None).collect();
+    let mut missing = count;
+    while missing > 0 {
+        match done.recv_timeout(LOOK_PERIOD) {
+            Ok((piece, Ok(result))) => {
+                results[piece] = Some(Ok(result));
+                missing -= 1;
+            }
+            Ok((_, Err(panic))) => resume_unwind(panic),
+            Err(RecvTimeoutError::Timeout) => {
+                let now = Instant::now();
+                let overdue: Vec<_> = workers.iter().filter_map(|beat| beat.leave_if_overdue(now)).collect();
+                for (piece, limit) in overdue {
+                    results[piece] = Some(Err(limit));
+                    missing -= 1;
+                    left(piece);
+                    add(&mut workers);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => unreachable!("this function holds a sender"),
+        }
+    }
+    results.into_iter().flatten().collect()
+}
+
+/// Pieces of work that several threads take one after the other.
+struct Round<W> {
+    count: usize,
+    next: AtomicUsize,
+    work: W,
+}
+
+type Outcome<T> = (usize, Result<T, Box<dyn Any + Send>>);
+
+impl<T, W: Fn(usize) -> T> Round<W> {
+    /// Does pieces until there are none, or until the thread was left behind.
+    fn take_part(&self, beat: &Arc<Beat>, done: &Sender<Outcome<T>>) {
+        BEAT.with_borrow_mut(|own| *own = Some(Arc::clone(beat)));
+        loop {
+            let piece = self.next.fetch_add(1, Ordering::Relaxed);
+            if piece >= self.count {
+                break;
+            }
+            beat.pulse().piece = piece;
+            let result = catch_unwind(AssertUnwindSafe(|| (self.work)(piece)));
+            // Somebody else has the place of a thread that was left behind, and nobody waits for its result.
+            if beat.pulse().is_left || done.send((piece, result)).is_err() {
+                break;
+            }
+        }
+        BEAT.with_borrow_mut(|own| *own = None);
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads of the process that work for models, and what waits for them. There are never more than had something to do at one time.
+#[derive(Default)]
+struct Crew {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Threads that wait for a job.
+    idle: usize,
+}
+
+static CREW: Crew = Crew { waiting: Mutex::new(Waiting { jobs: VecDeque::new(), idle: 0 }), wake: Condvar::new() };
+
+/// Has a thread do a job. Where none can be started, this one does it: then nobody can leave it behind.
+fn submit(job: Job) {
+    let mut waiting = CREW.lock();
+    waiting.jobs.push_back(job);
+    if waiting.idle >= waiting.jobs.len() {
+        CREW.wake.notify_one();
+        return;
+    }
+    drop(waiting);
+    let thread = std::thread::Builder::new().name("model".into()).stack_size(STACK_BYTES);
+    if thread.spawn(|| CREW.work()).is_err() {
+        let job = CREW.lock().jobs.pop_back();
+        if let Some(job) = job {
+            job();
+        }
+    }
+}
+
+impl Crew {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Jobs are run without the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut waiting = self.lock();
+        loop {
+            match waiting.jobs.pop_front() {
+                Some(job) => {
+                    drop(waiting);
+                    job();
+                    waiting = self.lock();
+                }
+                None => {
+                    waiting.idle += 1;
+                    waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                    waiting.idle -= 1;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_whoever_was_first() {
+        for threads in [1, 2, 4, 100] {
+            let busy = Arc::new(AtomicU32::new(0));
+            let (seen, most) = (Arc::clone(&busy), Arc::new(AtomicU32::new(0)));
+            let greatest = Arc::clone(&most);
+            let work = move |piece: usize| {
+                greatest.fetch_max(seen.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis((20 - piece as u64) % 7));
+                seen.fetch_sub(1, Ordering::SeqCst);
+                piece * 10
+            };
+            let done = each(20, threads, work, |_| panic!("nobody is overdue"));
+            assert!(done.into_iter().map(Result::unwrap).eq((0..20).map(|piece| piece * 10)));
+            assert!(most.load(Ordering::SeqCst) as usize <= threads.min(20));
+        }
+        assert!(each(0, 3, |piece| piece, |_| ()).is_empty());
+        assert_eq!(apart(|| 7), Ok(7));
+    }
+
+    /// A piece that is stuck beyond its deadline is left behind, and the others are done by another thread.
+    #[test]
+    fn who_does_not_come_back_is_left_behind() {
+        let limit = Duration::from_millis(1);
+        let (free, is_free) = channel::<()>();
+        let is_free = Mutex::new(is_free);
+        let work = move |piece: usize| {
+            if piece == 1 {
+                let stuck = || is_free.lock().unwrap().recv().is_err();
+                assert!(within(Deadline::after(limit), stuck), "it ends when the test does");
+            }
+            piece
+        };
+        let mut told = Vec::new();
+        let done = each(4, 1, work, |piece| told.push(piece));
+        assert_eq!(done, [Ok(0), Err(limit), Ok(2), Ok(3)]);
+        assert_eq!(told, [1]);
+        assert!(is_left_behind());
+        drop(free);
+    }
+
+    /// What only takes long outside of ONNX Runtime, or keeps its deadline, isn't left behind.
+    #[test]
+    fn who_is_slow_but_not_overdue_is_waited_for() {
+        let slow = |_| {
+            within(Deadline::after(Duration::from_secs(3_600)), || std::thread::sleep(LOOK_PERIOD * 3));
+            std::thread::sleep(LOOK_PERIOD * 3);
+            1
+        };
+        assert_eq!(each(1, 1, slow, |_| panic!("nobody is overdue")), [Ok(1)]);
+    }
+
+    #[test]
+    fn a_panic_goes_to_who_waits() {
+        let panicked = catch_unwind(|| apart(|| panic!("on purpose")));
+        assert!(panicked.is_err());
+    }
+}
