@@ -53,9 +53,13 @@ pub const MODEL_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
 /// Time that a run of a model has to end once it was told to, in milliseconds. One that takes longer is within one huge operator: its
 /// thread is left behind, and the model isn't run any more.
 pub const MODEL_GRACE_MS: u64 = 5_000;
-/// Memory that the intermediate results of all models may take together, in bytes, where the machine's memory isn't known.
-/// Where it is, half of that is the limit.
-pub const MODELS_MEMORY_BYTES_DEFAULT: u64 = 8 << 30;
+/// Memory that the intermediate results of a model may take where its entry says nothing, in bytes. It doesn't follow from the machine's:
+/// whether a row fits is the same everywhere.
+pub const MODEL_MEMORY_BYTES_DEFAULT: u64 = 1 << 30;
+/// Smallest value of that limit that a model's entry may set, in bytes.
+pub const MODEL_MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// Largest value of that limit that a model's entry may set, in bytes.
+pub const MODEL_MEMORY_BYTES_MAX: u64 = 1 << 40;
 /// Most bytes that are kept of what ONNX Runtime says about a failed run.
 pub const MODEL_REASON_BYTES_MAX: usize = 400;
 /// Of so many batches of models, one is audited: one of its rows is run again in other company.

@@ -109,3 +109,55 @@ fn a_file_that_onnx_runtime_cant_take_is_refused_by_its_size() {
     let error = try_load(&[inference_common::entry_at("huge", path)]).err().unwrap().to_string();
     assert!(error.contains("has 5368709120 bytes, more than the limit of 2147483647"), "{error}");
 }
+
+/// Whether a row fits into memory depends on that row alone: not on those before it, beside it or after it, nor on threads or other models.
+#[test]
+fn whether_a_row_fits_into_memory_depends_on_that_row_alone() {
+    let limit = |name: &str| ModelEntry { run_memory_bytes_max: 32 << 20, ..entry(name) };
+    let (mut runtime, infos) = try_load(&[limit("bomb"), limit("operator")]).unwrap();
+    // Millions of elements of four bytes: nine don't fit.
+    let orders =
+        [vec![2, 5, 7, 3, 7, 8, 2, 7, 9, 7, 8], vec![8, 9, 9, 8, 2, 7, 3], vec![9], vec![8], vec![5, 8, 5, 8, 5, 9, 5]];
+    for threads in [1, 2, 4] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for order in &orders {
+            let rows: Vec<Vec<u8>> = order.iter().map(|millions| row(&[1.0], millions * 1_000_000)).collect();
+            let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+            let beside = vec![row(&[1.0; 4], 40); 3];
+            let beside: Vec<&[u8]> = beside.iter().map(Vec::as_slice).collect();
+            let batches = [ModelBatch::new(infos[0].id, &rows), ModelBatch::new(infos[1].id, &beside)];
+            let mut results = ModelResults::default();
+            pool.install(|| runtime.infer(&batches, &mut results));
+            let expected = order.iter().map(|&millions| if millions > 8 { Err(Failed) } else { Ok(f32s(&[1.0])) });
+            let expected: Vec<Outcome> = expected.chain(vec![Ok(f32s(&[1.25; 4])); 3]).collect();
+            assert_eq!(outcomes(&results), expected, "{threads} threads, {order:?}");
+        }
+    }
+}
+
+#[test]
+fn a_model_that_needs_more_memory_than_its_entry_allows_is_refused_and_batches_are_as_large_as_fit() {
+    let refused = try_load(&[ModelEntry { run_memory_bytes_max: 1 << 20, ..entry("wide") }]).err().unwrap().to_string();
+    assert!(
+        refused.contains("needs more than 1048576 bytes of memory") && refused.contains("`run_memory_bytes_max`"),
+        "{refused}"
+    );
+    let rows: Vec<Vec<u8>> = (0..40).map(|n| f32s(&[n as f32 / 8.0])).collect();
+    let views: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+    let mut expected = None;
+    for megabytes in [40, 90, 1_000] {
+        let (mut runtime, info) = load(&ModelEntry { run_memory_bytes_max: megabytes << 20, ..entry("wide") });
+        for threads in [1, 4] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut results = ModelResults::default();
+            pool.install(|| runtime.infer(&[ModelBatch::new(info.id, &views)], &mut results));
+            assert_eq!(results.notices, [], "{megabytes} MB, {threads} threads");
+            let found = outcomes(&results);
+            assert!(
+                *expected.get_or_insert_with(|| found.clone()) == found,
+                "{megabytes} MB, {threads} threads, {}",
+                info.form
+            );
+        }
+    }
+}

@@ -358,3 +358,12 @@ fn batches_give_the_same_on_any_number_of_threads() {
         }
     }
 }
+
+/// A model that fails on zeros has the shapes that it declares. One whose output hasn't the inputs' rows is run as a whole.
+#[test]
+fn an_output_that_is_only_declared_is_not_cut_into_rows_that_it_does_not_have() {
+    let (mut runtime, info) = load(&entry("turned"));
+    assert_eq!((info.row_bytes, info.output_bytes, info.form), (64, 32, BatchForm::Fixed(1)));
+    let row: Vec<u8> = [-6_i64, -5, -4, -3, -2, -1, -6, -5].map(i64::to_le_bytes).concat();
+    assert_eq!(run(&mut runtime, &info, &[row]), [Ok(f32s(&[1.0, 3.0, 5.0, 1.0, 2.0, 4.0, 6.0, 2.0]))]);
+}

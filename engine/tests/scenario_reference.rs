@@ -168,7 +168,7 @@ fn every_key_is_in_it() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 15 + 2 + 9 + 3 + 19 + 32 + 3 + 4 + 8 + 8 + 5 + 7);
+    assert_eq!(keys, 15 + 2 + 10 + 3 + 19 + 32 + 3 + 4 + 8 + 8 + 5 + 7);
 }
 
 /// The same for the keys of events.

@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use wasm_engine_abi::name_id;
 use wasm_engine_components::ModelId;
-use wasm_engine_components::limits::{MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_RUN_MS_DEFAULT};
+use wasm_engine_components::limits::{
+    MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_MEMORY_BYTES_DEFAULT, MODEL_RUN_MS_DEFAULT,
+};
 use wasm_engine_components::text::{Lines, shown_path};
 
 use super::status::Status;
@@ -134,6 +136,7 @@ fn report(args: &CheckArgs) -> Result<Report, InferenceError> {
         dims: sorted(&args.dims),
         batch_axes: sorted(&args.batch_axes),
         run_ms_max: MODEL_RUN_MS_DEFAULT,
+        run_memory_bytes_max: MODEL_MEMORY_BYTES_DEFAULT,
         load_ms_max: MODEL_LOAD_MS_DEFAULT,
     };
     let cache_dir = machine::cache_dir();

@@ -109,7 +109,7 @@ pub(crate) fn settle(model: &mut BoundModel, bounded: bool) -> Result<Option<Vec
 /// Runs a row as if there were no other.
 fn run_alone(model: &BoundModel, row: &[u8]) -> Result<Vec<u8>, Halt> {
     let mut out = Vec::new();
-    model.run(0, &[row], &mut out, deadline(model)).map(|()| out)
+    model.run_alone(0, &[row], &mut out, deadline(model)).map(|()| out)
 }
 
 /// When the next run of the probe must be done.
@@ -133,7 +133,7 @@ fn compare(model: &BoundModel, rows: &[(&[u8], Vec<u8>)], values: Values) -> Res
             for batch in order.chunks(size) {
                 let batched: Vec<&[u8]> = batch.iter().map(|&row| rows[row].0).collect();
                 out.clear();
-                match model.run(bucket, &batched, &mut out, deadline(model)) {
+                match model.run_alone(bucket, &batched, &mut out, deadline(model)) {
                     Ok(()) => {}
                     Err(halt) if halt.is_of_memory() && bucket > 0 => return Ok(Some(Verdict::TooLarge(bucket))),
                     Err(Halt::Failed(said)) => {

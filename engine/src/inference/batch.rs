@@ -225,13 +225,16 @@ impl Ran {
 }
 
 /// Runs rows together. If that fails, one bad row may be why: each gets a run of its own, so that only the bad one fails.
-fn execute(model: &BoundModel, patience: &Patience, bucket: usize, rows: &[&[u8]]) -> Ran {
+/// `alone` says that no other run goes on.
+fn execute(model: &BoundModel, patience: &Patience, bucket: usize, rows: &[&[u8]], alone: bool) -> Ran {
     let mut ran = Ran::default();
     let run = |bucket, rows: &[&[u8]], bytes: &mut Vec<u8>| {
-        if model.is_given_up() {
-            return Err(Halt::TimedOut(model.run_limit()));
-        }
-        patience.spend(rows.len(), |deadline| model.run(bucket, rows, bytes, deadline))
+        let turn = model.turn().filter(|_| !model.is_given_up());
+        let Some(_turn) = turn else { return Err(Halt::TimedOut(model.run_limit())) };
+        patience.spend(rows.len(), |deadline| match alone {
+            true => model.run_alone(bucket, rows, bytes, deadline),
+            false => model.run(bucket, rows, bytes, deadline),
+        })
     };
     match run(bucket, rows, &mut ran.bytes) {
         Ok(()) => {}
@@ -256,12 +259,15 @@ pub(crate) fn run_all(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Dur
     let times = units.iter().map(|unit| unit.model.quick_run(unit.bucket));
     let time = times.sum::<Option<Duration>>();
     if time.is_some_and(|time| threads == 1 || units.len() == 1 || time < HANDED_OVER_FROM) {
-        return units.iter().map(|unit| Ok(execute(unit.model, &unit.patience, unit.bucket, &unit.rows))).collect();
+        return units
+            .iter()
+            .map(|unit| Ok(execute(unit.model, &unit.patience, unit.bucket, &unit.rows, true)))
+            .collect();
     }
     let mut ran = hand_over(units.iter().collect(), threads);
     if threads > 1 && units.len() > 1 {
-        // What runs side by side shares the memory that models may take. Whether a row fails isn't to depend on that: what lacked memory is
-        // run again, one after the other.
+        // Runs of a model that go on side by side share its memory. Whether a row fails isn't to depend on that: what lacked memory is run
+        // again, one after the other.
         let failed = |ran: &Result<Ran, Duration>| ran.as_ref().is_ok_and(Ran::lacked_memory);
         let again: Vec<usize> = (0..units.len()).filter(|&at| failed(&ran[at])).collect();
         again.iter().for_each(|&at| units[at].patience.expect(units[at].rows.len()));
@@ -286,16 +292,17 @@ impl Owned {
         Self { model, patience, bucket: unit.bucket, rows: unit.rows.len(), bytes: unit.rows.concat() }
     }
 
-    fn execute(&self) -> Ran {
+    fn execute(&self, alone: bool) -> Ran {
         let row_bytes = self.bytes.len() / self.rows;
         let rows: Vec<&[u8]> = (0..self.rows).map(|row| &self.bytes[row * row_bytes..][..row_bytes]).collect();
-        execute(&self.model, &self.patience, self.bucket, &rows)
+        execute(&self.model, &self.patience, self.bucket, &rows, alone)
     }
 }
 
 fn hand_over(units: Vec<&Unit<'_>>, threads: usize) -> Vec<Result<Ran, Duration>> {
     let owned: Vec<Owned> = units.iter().map(|unit| Owned::of(unit)).collect();
-    crew::each(owned.len(), threads, move |at| owned[at].execute(), |at| units[at].model.give_up())
+    let alone = threads == 1 || owned.len() == 1;
+    crew::each(owned.len(), threads, move |at| owned[at].execute(alone), |at| units[at].model.give_up())
 }
 
 fn is_ok(result: &RowResult) -> bool {
@@ -311,18 +318,18 @@ mod tests {
 
     use super::super::layout::Said;
     use super::super::runtime;
-    use super::super::session::{self, TimeLimits};
+    use super::super::session::{self, ModelLimits};
     use super::super::watchdog::Deadline;
     use super::*;
 
-    /// A model of the tests, in a form that needn't be the right one for it.
+    /// A model of the tests, in a form that needn't be the right one for it. Its runs may go on side by side.
     fn batcher(name: &str, form: BatchForm) -> Batcher {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name);
         let minute = Duration::from_secs(60);
-        let time = TimeLimits { load: Deadline::after(minute), run: minute };
+        let time = ModelLimits { load: Deadline::after(minute), run: minute, memory_bytes: 1 << 30 };
         let runtime = runtime::start(&mut |line| eprintln!("{line}")).unwrap();
         let model = session::open(runtime, &std::fs::read(path).unwrap(), Said::default(), time).unwrap();
-        Batcher::new(BoundModel::new(model, form, 64, false))
+        Batcher::new(BoundModel::new(model, form, 64, true))
     }
 
     fn run(batcher: &Batcher, rows: &[[f32; 2]], alone: bool, audit: Option<u32>) -> (Vec<[f32; 2]>, usize) {
@@ -393,7 +400,7 @@ mod tests {
             let row = vec![1; batcher.row_bytes];
             for (bucket, &size) in batcher.sizes.iter().enumerate() {
                 let rows = vec![row.as_slice(); size];
-                let ran = execute(&batcher.model, &batcher.patience(), bucket, &rows);
+                let ran = execute(&batcher.model, &batcher.patience(), bucket, &rows, true);
                 assert_eq!(ran.halted, [], "{name}");
             }
             let places = batcher.model.buffer_places();

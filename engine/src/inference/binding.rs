@@ -6,18 +6,19 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ort::memory::Allocator;
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::DynTensor;
 
 use super::concurrent;
 use super::form::BatchForm;
 use super::layout::{Slots, TensorPlan};
-use super::session::{OpenModel, TimeLimits};
-use super::tensor;
+use super::session::{ModelLimits, OpenModel};
 use super::watchdog::{self, Deadline, Halt, Work};
+use super::{memory, tensor};
 
 /// Most bytes of the inputs, and of the outputs, of one batch.
 const BATCH_BYTES_MAX: u64 = 256 << 20;
@@ -28,15 +29,18 @@ pub(crate) struct BoundModel {
     slots: Slots,
     form: BatchForm,
     rows_max: u32,
-    time: TimeLimits,
+    time: ModelLimits,
     inputs: Vec<TensorPlan>,
     outputs: Vec<TensorPlan>,
     output_bytes: usize,
     sizes: Vec<u32>,
     /// Those that nobody runs on.
     lanes: Mutex<Vec<Lane>>,
-    /// Whether how long a run takes follows from its size, and not from what rows hold.
+    /// Whether how long a run takes, and how much memory, follows from its size, and not from what rows hold.
     steady: bool,
+    /// Whether a run goes on of a model that isn't steady.
+    is_taken: Mutex<bool>,
+    is_free: Condvar,
     /// The shortest time of a run of each size, in nanoseconds; 0 before the first one.
     quickest_ns: Vec<AtomicU64>,
     /// Whether a run was left behind.
@@ -75,6 +79,8 @@ impl BoundModel {
             sizes: Vec::new(),
             lanes: Mutex::default(),
             steady,
+            is_taken: Mutex::new(false),
+            is_free: Condvar::new(),
             quickest_ns: Vec::new(),
             given_up: AtomicBool::new(false),
         };
@@ -118,7 +124,7 @@ impl BoundModel {
     }
 
     /// How long it may take.
-    pub(crate) const fn time(&self) -> TimeLimits {
+    pub(crate) const fn time(&self) -> ModelLimits {
         self.time
     }
 
@@ -157,6 +163,38 @@ impl BoundModel {
         (self.steady && !quickest.is_zero() && quickest * SURELY <= self.time.run).then_some(quickest)
     }
 
+    /// Waits until a run may begin. Runs whose memory follows from what rows hold are done one at a time, so that whether one fits doesn't
+    /// depend on others. `None` where the one before was left behind.
+    pub(crate) fn turn(&self) -> Option<Turn<'_>> {
+        /// How often somebody who waits looks whether that is in vain.
+        const LOOK_PERIOD: Duration = Duration::from_millis(50);
+        if self.steady {
+            return Some(Turn(None));
+        }
+        let mut is_taken = self.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *is_taken {
+            if self.is_given_up() {
+                return None;
+            }
+            is_taken = self.is_free.wait_timeout(is_taken, LOOK_PERIOD).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *is_taken = true;
+        Some(Turn(Some(self)))
+    }
+
+    /// Leaves the arena as it is before each run of a model that isn't steady, whatever was done to load it.
+    pub(crate) fn tidy_up(&self, deadline: Deadline) -> Result<(), Halt> {
+        if self.steady {
+            return Ok(());
+        }
+        let zeros = vec![0; self.inputs.last().map_or(0, |input| input.part.end)];
+        match self.run(0, &[&zeros], &mut Vec::new(), deadline) {
+            // A run that fails gives everything back, too.
+            Ok(()) | Err(Halt::Failed(_)) => Ok(()),
+            Err(halt) => Err(halt),
+        }
+    }
+
     fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
         // Nobody panics while holding it with something half done.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
@@ -168,13 +206,36 @@ impl BoundModel {
         let lane = self.lanes().pop();
         let mut lane = match lane {
             Some(lane) => lane,
-            None => {
-                Lane { run_options: Arc::new(RunOptions::new()?), buffers: self.sizes.iter().map(|_| None).collect() }
-            }
+            None => Lane {
+                run_options: Arc::new(if self.steady { RunOptions::new()? } else { memory::returning_options()? }),
+                buffers: self.sizes.iter().map(|_| None).collect(),
+            },
         };
         let ran = self.run_on(&mut lane, bucket, rows, out, deadline);
         self.lanes().push(lane);
         ran
+    }
+
+    /// The same while no other run of the model goes on. One that has no room, because earlier runs left the arena in pieces, is done once
+    /// more with all of it.
+    pub(crate) fn run_alone(
+        &self,
+        bucket: usize,
+        rows: &[&[u8]],
+        out: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<(), Halt> {
+        let ran = self.run(bucket, rows, out, deadline);
+        if !self.steady || !ran.as_ref().is_err_and(Halt::is_of_memory) {
+            return ran;
+        }
+        let options = Arc::new(memory::returning_options()?);
+        let mut lane = Lane { run_options: options, buffers: self.sizes.iter().map(|_| None).collect() };
+        // The first one gives everything back, whether or not it has room itself.
+        match self.run_on(&mut lane, bucket, rows, out, deadline) {
+            Err(halt) if halt.is_of_memory() => self.run_on(&mut lane, bucket, rows, out, deadline),
+            ran => ran,
+        }
     }
 
     fn run_on(
@@ -252,10 +313,23 @@ impl BoundModel {
     }
 }
 
+/// The turn of a run; the next one begins when it is dropped.
+pub(crate) struct Turn<'m>(Option<&'m BoundModel>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(model) = self.0 {
+            *model.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            model.is_free.notify_one();
+        }
+    }
+}
+
 impl Buffers {
     fn new(session: &Session, inputs: &[TensorPlan], outputs: &[TensorPlan], rows: u32) -> ort::Result<Self> {
         let tensor =
-            |plan: &TensorPlan| DynTensor::new(session.allocator(), plan.info.dtype.to_ort(), plan.shape(rows));
+            // Not from the arena: that is empty between two runs.
+            |plan: &TensorPlan| DynTensor::new(&Allocator::default(), plan.info.dtype.to_ort(), plan.shape(rows));
         let input_tensors = inputs.iter().map(tensor).collect::<ort::Result<Vec<_>>>()?;
         let mut output_tensors = outputs.iter().map(tensor).collect::<ort::Result<Vec<_>>>()?;
         let all = inputs.iter().zip(&input_tensors).chain(outputs.iter().zip(&output_tensors));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasm_engine_components::text::{shown, shown_path};
 
 use super::library::LibraryError;
-use super::session::TimeLimits;
+use super::session::ModelLimits;
 use super::watchdog::Halt;
 use crate::files::FileProblem;
 
@@ -217,6 +217,15 @@ pub enum ModelProblem {
         /// What ONNX Runtime says.
         reason: String,
     },
+    /// Its weights, or the intermediate results of one row, don't fit.
+    #[error(
+        "needs more than {bytes_max} bytes of memory for what it computes: raise `run_memory_bytes_max` of its entry, or use a smaller \
+         model"
+    )]
+    TooMuchMemory {
+        /// The limit.
+        bytes_max: u64,
+    },
     /// One of its nodes draws random numbers.
     #[error(
         "draws random numbers in the node `{node}` ({operator}), so that no run could be repeated: take the node out, and let \
@@ -240,7 +249,7 @@ impl ModelProblem {
     /// Whether it is about how fast the machine is or how much memory it has, so that another one may not have it.
     pub(crate) fn is_of_machine(&self) -> bool {
         match self {
-            Self::SlowLoad { .. } | Self::SlowRun { .. } => true,
+            Self::SlowLoad { .. } | Self::SlowRun { .. } | Self::TooMuchMemory { .. } => true,
             Self::NotLoadable { reason, .. } | Self::UnknownOutput { reason, .. } | Self::Broken(reason) => {
                 Halt::Failed(reason.clone()).is_of_memory()
             }
@@ -249,7 +258,7 @@ impl ModelProblem {
     }
 
     /// The problem of a model whose load or probe was ended, or failed.
-    pub(crate) fn of_halt(halt: Halt, time: TimeLimits, failed: impl FnOnce(String) -> Self) -> Self {
+    pub(crate) fn of_halt(halt: Halt, time: ModelLimits, failed: impl FnOnce(String) -> Self) -> Self {
         let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         match halt {
             Halt::TimedOut(limit) if limit == time.load.limit() => Self::SlowLoad { ms_max: ms(limit) },

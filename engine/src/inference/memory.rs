@@ -1,21 +1,63 @@
-//! Bounds the memory that ONNX Runtime takes for what models compute. Called once by [`super::runtime`].
+//! Bounds the memory that ONNX Runtime takes for what a model computes. Called by [`super::session`] whenever a session is opened.
 //!
-//! All sessions take their memory from one arena, which refuses what would go beyond its limit: so a model whose intermediate
-//! results are huge fails in its run, with a reason, and the process lives. Weights aren't counted: the size of their file is
-//! limited.
+//! Each session has an arena of its own, with the limit of its model's entry. So whether a row fits depends on no other model, and on no
+//! other machine. A run takes no more from it than it needs, and where that follows from what rows hold, [`super::binding`] lets a model
+//! have one run at a time and gives everything back after each: so it doesn't depend on other rows, either.
 
 use std::ptr;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use ort::AsPointer as _;
 use ort::environment::Environment;
+use ort::session::RunOptions;
 use ort::sys::{OrtAllocatorType, OrtMemType, OrtStatusPtr};
-use wasm_engine_components::limits::MODELS_MEMORY_BYTES_DEFAULT;
 
-/// Lets the sessions that ask for it share an arena with a limit.
-pub(crate) fn bound(environment: &Environment) -> Result<(), ort::Error> {
+use super::watchdog::{Deadline, Halt};
+
+/// Held while a session is opened: it takes the arena that the environment has then, and keeps it.
+static OPENING: Mutex<()> = Mutex::new(());
+
+/// Opens a session with `open`, whose arena has at most so many bytes.
+pub(super) fn with_arena<T>(
+    environment: &Environment,
+    bytes_max: u64,
+    deadline: Deadline,
+    open: impl FnOnce() -> Result<T, Halt>,
+) -> Result<T, Halt> {
+    let _opening = lock_until(deadline)?;
+    register_arena(environment, usize::try_from(bytes_max).unwrap_or(usize::MAX))?;
+    open()
+}
+
+/// Options of runs that give back what they took from the arena, also if they fail.
+pub(super) fn returning_options() -> ort::Result<RunOptions> {
+    let mut options = RunOptions::new()?;
+    options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    Ok(options)
+}
+
+/// A thread that was left behind while it opened a session never gives the lock back.
+fn lock_until(deadline: Deadline) -> Result<MutexGuard<'static, ()>, Halt> {
+    loop {
+        match OPENING.try_lock() {
+            Ok(guard) => return Ok(guard),
+            // Nothing is half done: the next arena takes the place of the last one.
+            Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if deadline.is_passed(Instant::now(), Duration::ZERO) => {
+                return Err(Halt::TimedOut(deadline.limit()));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// Gives the environment an arena for the sessions that are opened from now on. Those that are open keep theirs.
+fn register_arena(environment: &Environment, bytes_max: usize) -> Result<(), ort::Error> {
     /// ONNX Runtime chooses.
     const DEFAULT: i32 = -1;
-    let bytes_max = usize::try_from(limit_bytes()).unwrap_or(usize::MAX);
+    /// The arena grows by what is asked for. Otherwise it doubles, and how much fits depends on what came before.
+    const AS_REQUESTED: i32 = 1;
     let api = ort::api();
     let (mut place, mut arena) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: the functions are those of the loaded library, and have these types in every version that it may be. They write
@@ -23,7 +65,7 @@ pub(crate) fn bound(environment: &Environment) -> Result<(), ort::Error> {
     unsafe {
         let (on_cpu, plain) = (OrtAllocatorType::OrtArenaAllocator, OrtMemType::OrtMemTypeDefault);
         check((api.CreateCpuMemoryInfo)(on_cpu, plain, &raw mut place))?;
-        let made = check((api.CreateArenaCfg)(bytes_max, DEFAULT, DEFAULT, DEFAULT, &raw mut arena));
+        let made = check((api.CreateArenaCfg)(bytes_max, AS_REQUESTED, DEFAULT, DEFAULT, &raw mut arena));
         let registered =
             made.and_then(|()| check((api.CreateAndRegisterAllocator)(environment.ptr().cast_mut(), place, arena)));
         if !arena.is_null() {
@@ -39,36 +81,4 @@ pub(crate) fn bound(environment: &Environment) -> Result<(), ort::Error> {
 unsafe fn check(status: OrtStatusPtr) -> Result<(), ort::Error> {
     // SAFETY: the caller says so.
     unsafe { ort::Error::result_from_status(status) }
-}
-
-/// Half of what this machine has, or of what this process may have of it.
-fn limit_bytes() -> u64 {
-    let all = ["/proc/meminfo", "/sys/fs/cgroup/memory.max"].into_iter().filter_map(|file| {
-        let text = std::fs::read_to_string(file).ok()?;
-        memory_bytes(&text)
-    });
-    all.min().map_or(MODELS_MEMORY_BYTES_DEFAULT, |bytes| bytes / 2)
-}
-
-/// The bytes that either file says: `MemTotal:  16 kB` among other lines, or a number alone.
-fn memory_bytes(text: &str) -> Option<u64> {
-    if let Ok(bytes) = text.trim().parse() {
-        return Some(bytes);
-    }
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1 << 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_machine_says_of_its_memory_is_read() {
-        assert_eq!(memory_bytes("MemTotal:       16316412 kB\nMemFree:  1 kB\n"), Some(16_316_412 << 10));
-        assert_eq!(memory_bytes("2147483648\n"), Some(2 << 30));
-        assert_eq!(memory_bytes("max\n"), None);
-        assert!(limit_bytes() > 0);
-    }
 }

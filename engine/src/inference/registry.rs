@@ -23,7 +23,7 @@ use super::graph::{self, Decider, ModelGraph};
 use super::layout::{Said, Slots, TensorInfo};
 use super::progress::LoadProgress;
 use super::runtime::{self, Runtime};
-use super::session::{self, OpenModel, TimeLimits};
+use super::session::{self, ModelLimits, OpenModel};
 use super::verdicts::{Kept, VerdictKey, Verdicts};
 use super::watchdog::{Deadline, Halt, Patience};
 use crate::files;
@@ -135,9 +135,10 @@ impl OnnxRuntime {
                 let rows_max = sharers().map(|sharer| sharer.batch_rows_max).max().unwrap_or(1);
                 let ms =
                     |of: fn(&ModelEntry) -> u32| Duration::from_millis(sharers().map(of).max().unwrap_or(1).into());
-                let time = TimeLimits {
+                let time = ModelLimits {
                     load: Deadline::after(ms(|sharer| sharer.load_ms_max)),
                     run: ms(|sharer| sharer.run_ms_max),
+                    memory_bytes: sharers().map(|sharer| sharer.run_memory_bytes_max).max().unwrap_or(0),
                 };
                 let what = format!("opening and probing the model `{}`", shown(&entry.name));
                 let recorded = sharers().filter_map(|sharer| options.forms.get(&(sharer.name.clone(), key.0)));
@@ -256,7 +257,7 @@ struct OpenJob {
     sha256: [u8; 32],
     content: Vec<u8>,
     batch_rows_max: u32,
-    time: TimeLimits,
+    time: ModelLimits,
     verdicts: Verdicts,
     /// The form that it had in the run that goes on.
     recorded: Option<BatchForm>,
@@ -296,6 +297,8 @@ impl OpenJob {
         let mut bound = BoundModel::new(model, form, *batch_rows_max, steady);
         let bounded = graph.as_ref().is_none_or(ModelGraph::has_loops);
         reasons.extend(self.settle(&mut bound, said, padded, bounded)?);
+        let tidied = bound.tidy_up(time.load.within(time.run));
+        tidied.map_err(|halt| ModelProblem::of_halt(halt, *time, ModelProblem::Broken))?;
         let info = ModelInfo {
             id: entry.id,
             name: entry.name.clone(),
@@ -357,7 +360,7 @@ fn decide(
     graph: Option<&ModelGraph<'_>>,
     model: OpenModel,
     said: Said<'_>,
-    time: TimeLimits,
+    time: ModelLimits,
 ) -> Result<(OpenModel, Decided), ModelProblem> {
     let without = |form, reasons| Decided { form, reasons, deciders: Vec::new(), padded: None };
     if model.slots == Slots::One {

@@ -14,7 +14,7 @@ use super::library::{
     LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION, ResolvedLibrary,
     Settings, locate, resolve,
 };
-use super::{memory, watchdog};
+use super::watchdog;
 use crate::files;
 
 /// The provider whose results are the reference.
@@ -103,7 +103,6 @@ fn load(library: ResolvedLibrary) -> Result<Runtime, LibraryError> {
     let environment = environment.map_err(|error| fail(error.to_string()))?;
     // A failed row is a result, which says so: no second report on standard error.
     environment.set_log_level(LogLevel::Fatal);
-    memory::bound(&environment).map_err(|error| fail(format!("its memory can't be bounded: {error}")))?;
     Ok(Runtime { library, version, environment, checksum: OnceLock::new() })
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ort::logging::LogLevel;
+use ort::memory::Allocator;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, Session};
 use ort::value::{DynTensor, Outlet, ValueType};
 
 use super::error::ModelProblem;
 use super::layout::{Declared, Dimension, Said, Slots, TensorInfo, TensorPlan, check_names, lay_out, resolve_inputs};
+use super::memory;
 use super::runtime::{CPU_PROVIDER, Runtime};
 use super::tensor::{self, ElementType};
 use super::watchdog::{self, Deadline, Halt, Work};
@@ -18,13 +20,15 @@ use super::watchdog::{self, Deadline, Halt, Work};
 /// Where ONNX Runtime would look for weights outside of the model: a folder that doesn't exist, because no hash covers them.
 const NO_FOLDER: &str = "/wasm-engine-reads-no-weights-outside-of-a-model";
 
-/// How long a model may take.
+/// What a model may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TimeLimits {
+pub(crate) struct ModelLimits {
     /// For all that is done with it before the first frame.
     pub load: Deadline,
     /// For each run.
     pub run: Duration,
+    /// Most memory of the intermediate results of a run, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// A session, and how rows go in and out of it.
@@ -32,7 +36,7 @@ pub(crate) struct OpenModel {
     pub session: Session,
     /// For the runs that show the outputs' shapes, so that the watchdog can end them.
     run_options: Arc<RunOptions>,
-    pub time: TimeLimits,
+    pub time: ModelLimits,
     pub slots: Slots,
     pub inputs: Vec<TensorPlan>,
     pub outputs: Vec<TensorPlan>,
@@ -47,16 +51,19 @@ pub(crate) fn open(
     runtime: &Runtime,
     content: &[u8],
     said: Said<'_>,
-    time: TimeLimits,
+    time: ModelLimits,
 ) -> Result<OpenModel, ModelProblem> {
     let not_loadable = |reason: String| {
         if reason.to_lowercase().contains("external data") || reason.contains(NO_FOLDER) {
             return ModelProblem::ExternalData;
         }
+        if Halt::Failed(reason.clone()).is_of_memory() {
+            return ModelProblem::TooMuchMemory { bytes_max: time.memory_bytes };
+        }
         ModelProblem::NotLoadable { version: runtime.version.clone(), reason }
     };
     let session = start(runtime, content, time).map_err(|halt| ModelProblem::of_halt(halt, time, not_loadable))?;
-    let run_options = Arc::new(RunOptions::new().map_err(|error| not_loadable(error.to_string()))?);
+    let run_options = Arc::new(memory::returning_options().map_err(|error| not_loadable(error.to_string()))?);
     let declared_inputs = declared("input", session.inputs())?;
     let declared_outputs = declared("output", session.outputs())?;
     check_tensors(&declared_inputs, &declared_outputs, said)?;
@@ -84,10 +91,14 @@ pub(crate) fn open(
     Ok(model)
 }
 
-fn start(runtime: &Runtime, content: &[u8], time: TimeLimits) -> Result<Session, Halt> {
+fn start(runtime: &Runtime, content: &[u8], time: ModelLimits) -> Result<Session, Halt> {
     let mut builder = configure(runtime)?;
     let canceler = Work::Load(builder.canceler());
-    watchdog::until(time.load, canceler, || builder.commit_from_memory(content))
+    // Weights lie in the arena, too: as in the file, and once more in the order in which kernels read them.
+    let bytes_max = time.memory_bytes.saturating_add(content.len() as u64 * 2);
+    memory::with_arena(&runtime.environment, bytes_max, time.load, || {
+        watchdog::until(time.load, canceler, || builder.commit_from_memory(content))
+    })
 }
 
 /// Everything that could change a result.
@@ -105,8 +116,10 @@ fn configure(runtime: &Runtime) -> ort::Result<SessionBuilder> {
         .with_deterministic_compute(true)?
         // Without it u8 x s8 products saturate on CPUs that lack VNNI, and give other results there.
         .with_precise_qmm()?
-        // All sessions share the memory that has a bound.
+        // The arena that the environment has by now.
         .with_env_allocators()?
+        // A plan of an earlier run's memory would be in the way of one that needs another.
+        .with_memory_pattern(false)?
         // A row that fails is a result, and isn't reported a second time.
         .with_log_level(LogLevel::Fatal)?
         .with_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)?;
@@ -142,6 +155,9 @@ impl OpenModel {
     fn watch_outputs(&mut self, declared: &[Declared], said: Said<'_>) -> Result<Vec<TensorInfo>, ModelProblem> {
         let alone = match self.output_shapes(1, Fill::Zeros) {
             Ok(shapes) => shapes,
+            Err(halt) if halt.is_of_memory() => {
+                return Err(ModelProblem::TooMuchMemory { bytes_max: self.time.memory_bytes });
+            }
             Err(Halt::Failed(reason)) => return self.trust_outputs(declared, said, &reason),
             Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
         };
@@ -242,7 +258,7 @@ impl OpenModel {
         };
         let row = fill.row(&self.inputs);
         let inputs = self.inputs.iter().map(|plan| {
-            let mut tensor = DynTensor::new(self.session.allocator(), plan.info.dtype.to_ort(), plan.shape(rows))?;
+            let mut tensor = DynTensor::new(&Allocator::default(), plan.info.dtype.to_ort(), plan.shape(rows))?;
             tensor::fill(&mut tensor, plan, &[&row], slots as usize)?;
             Ok((plan.info.name.clone(), tensor))
         });

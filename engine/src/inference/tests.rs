@@ -13,7 +13,7 @@ use super::binding::BoundModel;
 use super::form::BatchForm;
 use super::layout::Said;
 use super::runtime;
-use super::session::{self, OpenModel, TimeLimits};
+use super::session::{self, ModelLimits, OpenModel};
 use super::watchdog::Deadline;
 
 /// Samples of each side, in turns.
@@ -22,7 +22,11 @@ const SAMPLES: usize = 41;
 const BATCH_ROWS_MAX: u32 = 64;
 
 fn open(path: &std::path::Path) -> OpenModel {
-    let time = TimeLimits { load: Deadline::after(Duration::from_secs(600)), run: Duration::from_secs(60) };
+    let time = ModelLimits {
+        load: Deadline::after(Duration::from_secs(600)),
+        run: Duration::from_secs(60),
+        memory_bytes: 1 << 30,
+    };
     let content = std::fs::read(path).unwrap();
     session::open(runtime::start(&mut |line| eprintln!("{line}")).unwrap(), &content, Said::default(), time).unwrap()
 }

@@ -225,6 +225,7 @@ mod tests {
             dims: vec![],
             batch_axes: vec![],
             run_ms_max: 60_000,
+            run_memory_bytes_max: 1 << 30,
             load_ms_max: 60_000,
         };
         let load = |cache: Option<&Path>| {

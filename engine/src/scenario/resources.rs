@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use wasm_engine_abi::name_id;
 use wasm_engine_components::limits::{
-    BATCH_ROWS_MAX, LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_MS_MAX,
-    MODEL_RUN_MS_DEFAULT, MODELS_MAX, NAME_BYTES_MAX, TOPICS_MAX,
+    BATCH_ROWS_MAX, LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT,
+    MODEL_MEMORY_BYTES_DEFAULT, MODEL_MEMORY_BYTES_MAX, MODEL_MEMORY_BYTES_MIN, MODEL_MS_MAX, MODEL_RUN_MS_DEFAULT,
+    MODELS_MAX, NAME_BYTES_MAX, TOPICS_MAX,
 };
 use wasm_engine_components::{ModelId, TopicId};
 
@@ -51,6 +52,7 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
             "batch_axes",
             "run_ms_max",
             "load_ms_max",
+            "run_memory_bytes_max",
         ];
         let Some(fields) = Fields::open(cx, &entry.node, &path, &known) else { continue };
         fields.need(cx, "path", "name the .onnx file");
@@ -77,6 +79,12 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelEntry> {
             dims,
             run_ms_max: fields.integer_u32(cx, "run_ms_max", 1..=MODEL_MS_MAX, MODEL_RUN_MS_DEFAULT),
             load_ms_max: fields.integer_u32(cx, "load_ms_max", 1..=MODEL_MS_MAX, MODEL_LOAD_MS_DEFAULT),
+            run_memory_bytes_max: fields.integer(
+                cx,
+                "run_memory_bytes_max",
+                MODEL_MEMORY_BYTES_MIN..=MODEL_MEMORY_BYTES_MAX,
+                MODEL_MEMORY_BYTES_DEFAULT,
+            ),
             batch_axes,
         });
     }

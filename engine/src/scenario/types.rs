@@ -107,6 +107,8 @@ pub struct ModelEntry {
     pub dims: Vec<(String, u32)>,
     /// Longest time that one run of the model may take, in milliseconds. Default: a minute.
     pub run_ms_max: u32,
+    /// Most memory that the intermediate results of the model may take, in bytes. Default: 1 GiB.
+    pub run_memory_bytes_max: u64,
     /// Longest time that opening and probing the model may take, in milliseconds. Default: ten minutes.
     pub load_ms_max: u32,
     /// The dimensions that hold the rows, by the names of inputs and outputs, sorted.

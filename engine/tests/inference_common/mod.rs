@@ -32,6 +32,7 @@ pub fn entry_at(name: &str, path: PathBuf) -> ModelEntry {
         refuse_non_finite: true,
         dims: vec![],
         run_ms_max: 60_000,
+        run_memory_bytes_max: 1 << 30,
         load_ms_max: 600_000,
         batch_axes: vec![],
     }

@@ -256,6 +256,24 @@ model(
     [constant("zero", [0], np.int64)],
 )
 
+# Four rows that fail on zeros, so that the output's shape is only declared; and it isn't four rows.
+model(
+    "turned",
+    [node("Add", "x six", "index"), node("Gather", "table index", "found"), node("Transpose", "found", "y")],
+    [info("x", T.INT64, [4, 2])],
+    [info("y", T.FLOAT, [2, 4])],
+    [constant("six", [6], np.int64), constant("table", [1, 2, 3, 4, 5, 6])],
+)
+
+# A row takes 2.4 MB on the way, whatever it holds.
+model(
+    "wide",
+    [node("Expand", "x shape", "wide"), node("Exp", "wide", "grown"), node("ReduceMax", "grown", "y", axes=[1])],
+    [info("x", T.FLOAT, ["batch", 1])],
+    [info("y", T.FLOAT, ["batch", 1])],
+    [constant("shape", [1, 600_000], np.int64)],
+)
+
 # A single operator that takes as long as a row says: 2^18 steps for each element of a signal, whose length is an input.
 model(
     "operator",
