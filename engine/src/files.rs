@@ -1,6 +1,6 @@
 //! Reading files that users name: regular ones alone, bounded, and hashed.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -88,6 +88,13 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
     let found = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {found}, a file is needed")))
+}
+
+/// Options for a file of a folder that others may have made: a symbolic link in its place isn't followed, wherever it leads.
+pub(crate) fn no_link(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
+    options
 }
 
 /// The first `bytes_max` bytes of a regular file.

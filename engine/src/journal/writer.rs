@@ -16,7 +16,7 @@ use super::format::{
 };
 use super::frames::Position;
 use super::{Journal, JournalFrame, JournalOptions, damage, segment_path};
-use crate::files::sync_folder;
+use crate::files::{no_link, sync_folder};
 use crate::problem::Problem;
 use crate::unfinished::making;
 
@@ -337,7 +337,7 @@ impl Drop for JournalWriter {
 
 fn open(folder: &Path, segment: u32, options: &OpenOptions) -> Result<(PathBuf, File), Problem> {
     let path = segment_path(folder, segment);
-    match making(|| options.open(&path)) {
+    match making(|| no_link(&mut options.clone()).open(&path)) {
         Ok(file) => Ok((path, file)),
         Err(error) => Err(damage::unwritable(&path, &error)),
     }

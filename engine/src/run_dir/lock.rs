@@ -7,6 +7,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use crate::files;
 use crate::problem::Problem;
 
 /// The file's name.
@@ -59,7 +60,7 @@ impl RunLock {
 
 /// Whether the file in a folder is one that a lock has left: it says who had it, or nothing yet.
 pub(super) fn is_one(folder: &Path) -> bool {
-    let text = crate::files::read_at_most(&folder.join(NAME), TOLD_BYTES_MAX + 1).unwrap_or_else(|_| vec![0]);
+    let text = files::read_at_most(&folder.join(NAME), TOLD_BYTES_MAX + 1).unwrap_or_else(|_| vec![0]);
     let Some(rest) = ["written ", "read "].iter().find_map(|how| text.strip_prefix(how.as_bytes())) else {
         return text.is_empty();
     };
@@ -67,7 +68,7 @@ pub(super) fn is_one(folder: &Path) -> bool {
 }
 
 fn open(folder: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).open(folder.join(NAME))
+    files::no_link(File::options().read(true).write(true).create(true).truncate(false)).open(folder.join(NAME))
 }
 
 /// Takes the lock, or tells who has it.

@@ -58,6 +58,7 @@ impl OpenRun {
     pub fn open(path: &Path, access: Access) -> Result<Self, Problems> {
         // First to see whether there is one: a folder that isn't a run's gets no lock.
         Manifest::read(path)?;
+        refuse_links(path)?;
         let lock = match access {
             Access::Read => RunLock::shared(path)?,
             Access::Write => RunLock::exclusive(path)?,
@@ -248,6 +249,20 @@ impl OpenRun {
 
 /// Opens the journal. Who goes on with a run that was cut off may lose what comes after a broken record: those frames are run
 /// again and come out the same, unless something came from where nobody can read it again.
+/// Refuses symbolic links in a folder that may be somebody else's: whatever is written into it, be it who has the lock, would be written where they lead.
+fn refuse_links(path: &Path) -> Result<(), Problem> {
+    for folder in [path.to_path_buf(), path.join(JOURNAL), path.join(SNAPSHOTS)] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                let what = "is a symbolic link: a run's folder has none, because what is written there would be written elsewhere";
+                let help = "put what it leads to in its place, if you know that it is the run's";
+                return Err(Problem::new(what).file(&entry.path()).help(help));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn open_journal(
     path: &Path,
     access: Access,

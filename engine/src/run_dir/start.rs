@@ -3,7 +3,7 @@
 //! next start takes the folder over; nothing else that lies in a folder is ever touched.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::lock::{self, RunLock};
@@ -77,8 +77,12 @@ impl Start {
         })?;
         let start = Self { folder, fresh, done: false, _unfinished: unfinished };
         let marker = start.folder.join(MARKER);
-        // At most the mark is written while a signal waits.
-        making(|| fs::write(&marker, MARKED)).map_err(|error| failed(&marker, &error))?;
+        // One that is there already may be a link. At most the mark is written while a signal waits.
+        let mark = || {
+            let _ = fs::remove_file(&marker);
+            fs::File::create_new(&marker)?.write_all(MARKED.as_bytes())
+        };
+        making(mark).map_err(|error| failed(&marker, &error))?;
         remove_made(&start.folder);
         Ok((start, lock))
     }

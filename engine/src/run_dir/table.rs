@@ -58,7 +58,7 @@ impl Table {
             // A pipe would have it wait.
             files::open_regular(&path).map_err(|error| unwritable(&path, &error))?;
         }
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let opened = files::no_link(File::options().read(true).write(true).create(true).truncate(false)).open(&path);
         let file = opened.map_err(|error| unwritable(&path, &error))?;
         let mut table = Self::of(path, file);
         let failed = |path: &Path, error: &io::Error| Problem::new(format!("can't be read: {error}")).file(path);
@@ -156,7 +156,7 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 /// Copies and syncs a whole file. Where the file system can, the two share their bytes: the system is asked for that where it is Linux.
 pub(super) fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
-    let mut copy = making(|| File::create(to))?;
+    let mut copy = making(|| File::create_new(to))?;
     io::copy(&mut source, &mut copy)?;
     copy.sync_all()
 }

@@ -211,7 +211,9 @@ impl Writer {
         self.snapshots.join()
     }
 
+    /// Nothing of a frame is in a table before all of it is in the journal, as far as this process sees to it.
     fn append(&mut self, entries: Vec<Entry>) -> Result<(), RunError> {
+        let mut records = Vec::with_capacity(entries.len());
         for Entry { inputs, counts, inference, notices, record, journaled, taken } in entries {
             let mut written = 0;
             if let Some(journal) = self.journal.as_mut().filter(|_| !journaled) {
@@ -227,12 +229,15 @@ impl Writer {
                 };
                 written += journal.append(&frame).map_err(RunError::Failed)?;
             }
-            let before = self.tables.bytes();
-            self.tables.append(&record)?;
-            self.disk.settle(taken, written + (self.tables.bytes() - before));
+            records.push((record, taken, written));
         }
         if let Some(journal) = &mut self.journal {
             journal.flush().map_err(RunError::Failed)?;
+        }
+        for (record, taken, written) in records {
+            let before = self.tables.bytes();
+            self.tables.append(&record)?;
+            self.disk.settle(taken, written + (self.tables.bytes() - before));
         }
         self.unsynced.get_or_insert_with(Instant::now);
         Ok(())

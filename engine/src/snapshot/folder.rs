@@ -55,7 +55,7 @@ pub fn write_counted(folder: &Path, snapshot: &Snapshot, take: &mut Take<'_>) ->
 }
 
 fn write_file(path: &Path, snapshot: &Snapshot, take: &mut Take<'_>) -> io::Result<u128> {
-    let file = making(|| File::create(path))?;
+    let file = making(|| files::no_link(File::options().write(true).create(true).truncate(true)).open(path))?;
     let file = BufWriter::with_capacity(BUFFER_BYTES, Counted { file, take });
     let (mut file, checksum) = content::encode(snapshot, file)?;
     file.flush()?;
