@@ -1,7 +1,7 @@
 //! Goes through a model's graph from inputs to outputs, and finds the form that its most restrictive node needs. Called by
 //! [`super::ModelGraph::classes`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::form::BatchForm;
 use super::orders::Orders;
@@ -15,6 +15,9 @@ use super::{Decider, GraphTensor};
 /// Most deciders that are kept: what else there is, is no news.
 const DECIDERS_MAX: usize = 16;
 
+/// Most that is kept of all values, in elements of some 16 bytes.
+const WEIGHT_MAX: usize = 1 << 22;
+
 /// What the walk has found.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -22,6 +25,8 @@ pub(super) struct Findings {
     pub paddings: Vec<Padding>,
     /// The form without what had no room among the deciders.
     pub form: Option<BatchForm>,
+    /// How much is kept of all values.
+    weight: usize,
 }
 
 /// Values by name, those of the surrounding graphs included.
@@ -45,7 +50,9 @@ pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[Gra
         scope.values.insert(input.name.as_str(), Value::new(input.dtype, Some(input.shape.clone()), origin));
     }
     let opset = model.opsets.get("").copied().unwrap_or(1);
-    let walk = Walk { opset, main: true, inputs: model.overridable_inputs() };
+    let functions = model.functions.iter().filter(|function| function.domain.is_empty());
+    let functions = functions.map(|function| function.name).collect();
+    let walk = Walk { opset, main: true, inputs: model.overridable_inputs(), functions: &functions };
     walk.graph(&model.graph, &mut scope, &mut findings);
     for output in outputs {
         let value = scope.find(&output.name);
@@ -85,6 +92,8 @@ struct Walk<'w> {
     main: bool,
     /// Names that are inputs. Constants of these names aren't prepared, because a caller may give others.
     inputs: &'w [&'w str],
+    /// Functions of the model that take the place of operators of the standard domain.
+    functions: &'w BTreeSet<&'w str>,
 }
 
 impl Walk<'_> {
@@ -107,9 +116,25 @@ impl Walk<'_> {
             });
             let mut outputs = outputs.into_iter();
             for &name in node.outputs.iter().filter(|name| !name.is_empty()) {
-                scope.values.insert(name, outputs.next().unwrap_or_else(Value::lost));
+                let value = outputs.next().unwrap_or_else(Value::lost);
+                findings.weight += value.weight();
+                // A graph that is larger than any was made to do harm.
+                let kept = if findings.weight > WEIGHT_MAX { self.dropped(node, findings) } else { value };
+                scope.values.insert(name, kept);
             }
         }
+    }
+
+    /// What takes the place of a value that there is no room for.
+    fn dropped(self, node: &Node<'_>, findings: &mut Findings) -> Value {
+        findings.add(Decider {
+            node: super::label(node),
+            operator: node.operator.into(),
+            form: BatchForm::Alone,
+            reason: "the graph is too large to be followed".into(),
+            is_padded: false,
+        });
+        Value::lost()
     }
 
     /// What comes out of a node, or why nothing is known of it.
@@ -120,19 +145,21 @@ impl Walk<'_> {
         scope: &Scope<'_, 'g>,
         findings: &mut Findings,
     ) -> Result<Vec<Value>, Why> {
+        // ONNX Runtime puts nodes in order; this doesn't.
         let input = |&name: &&str| match name {
-            "" => None,
-            name => Some(scope.find(name).cloned().unwrap_or_else(Value::lost)),
+            "" => Ok(None),
+            name => scope.find(name).cloned().map(Some).ok_or("one of its inputs isn't made by a node before it"),
         };
-        let inputs: Vec<_> = node.inputs.iter().map(input).collect();
+        let inputs: Vec<_> = node.inputs.iter().map(input).collect::<Result<_, _>>()?;
         // Why they are lost has been told.
         if inputs.iter().flatten().any(Value::is_lost) {
             return Ok(Vec::new());
         }
         let number = self.main.then_some(number);
         let call = Call { node, inputs, opset: self.opset, number };
-        let Some(entry) = table::entry(node.operator).filter(|_| node.domain.is_empty()) else {
-            return unknown(&call);
+        let is_standard = node.domain.is_empty() && !self.functions.contains(&node.operator);
+        let Some(entry) = table::entry(node.operator).filter(|_| is_standard) else {
+            return unknown(&call, is_standard);
         };
         if entry.rule == Rule::If {
             return self.branches(&call, scope, findings);
@@ -223,13 +250,13 @@ fn either(one: Value, other: &Value) -> Result<Value, Why> {
 }
 
 /// An operator that wasn't tested is no danger where all rows share what it computes.
-fn unknown(call: &Call<'_, '_>) -> Result<Vec<Value>, Why> {
+fn unknown(call: &Call<'_, '_>, is_standard: bool) -> Result<Vec<Value>, Why> {
     let has_graphs = call.node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
     let shared = call.inputs.iter().flatten().all(|value| !value.is_batched() && value.origin <= Origin::Shared);
     if has_graphs {
         return Err("it is control flow".into());
     }
-    if !shared || !call.node.domain.is_empty() {
+    if !shared || !is_standard {
         return Err("it isn't among the operators that were tested".into());
     }
     let origin = call.inputs.iter().flatten().map(|value| value.origin).max().unwrap_or(Origin::Constant);

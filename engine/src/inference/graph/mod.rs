@@ -22,6 +22,8 @@ mod rules;
 mod shapes;
 mod steady;
 mod table;
+#[cfg(test)]
+mod tests;
 mod value;
 mod wire;
 

@@ -17,6 +17,11 @@ impl Orders {
     /// Any order.
     pub(super) const UNKNOWN: Self = Self(None);
 
+    /// How many they are, its own included.
+    pub(super) fn count(&self) -> usize {
+        1 + self.0.as_ref().map_or(0, Vec::len)
+    }
+
     pub(super) fn is_own(&self) -> bool {
         *self == Self::OWN
     }

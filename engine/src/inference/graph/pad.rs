@@ -5,6 +5,8 @@
 //! a width that is a multiple of 4, each row begins alike. What is added changes no result in exact arithmetic: -0 in sums, and
 //! infinities where the greatest or least is sought. Everything else in the file is copied as it is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::read::{Graph, Node};
 use super::wire::{Fields, Malformed, put_bytes, put_integer};
 
@@ -67,16 +69,17 @@ pub(super) fn apply(content: &[u8], graph: &Graph<'_>, opset: i64, paddings: &[P
 
 /// A beginning that no name in the graph has.
 fn unused_prefix(graph: &Graph<'_>) -> String {
-    let mut prefix = "wasm-engine/padded".to_owned();
-    let taken = |prefix: &str| {
-        let of_nodes = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs)).copied();
-        let constants = graph.constants.iter().map(|constant| constant.name);
-        of_nodes.chain(constants).chain(graph.inputs.iter().copied()).any(|name| name.starts_with(prefix))
-    };
-    while taken(&prefix) {
-        prefix.push('_');
-    }
-    prefix
+    const BEGINNING: &str = "wasm-engine/padded-";
+    let of_nodes = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs)).copied();
+    let constants = graph.constants.iter().map(|constant| constant.name);
+    let numbers = of_nodes.chain(constants).chain(graph.inputs.iter().copied()).filter_map(|name| {
+        let (number, _) = name.strip_prefix(BEGINNING)?.split_once('/')?;
+        number.parse().ok()
+    });
+    let taken: BTreeSet<usize> = numbers.collect();
+    // There are more numbers than names.
+    let free = (0..).find(|number| !taken.contains(number)).unwrap_or(usize::MAX);
+    format!("{BEGINNING}{free}")
 }
 
 fn rewrite(
@@ -87,6 +90,7 @@ fn rewrite(
     prefix: &str,
 ) -> Result<Vec<u8>, Malformed> {
     let mut out = Vec::with_capacity(message.len() + 512 * paddings.len());
+    let of_nodes: BTreeMap<usize, &Padding> = paddings.iter().map(|padding| (padding.node, padding)).collect();
     let mut number = 0;
     for part in Fields::new(message) {
         let part = part?;
@@ -94,7 +98,7 @@ fn rewrite(
             out.extend_from_slice(part.whole);
             continue;
         }
-        match paddings.iter().find(|padding| padding.node == number) {
+        match of_nodes.get(&number) {
             None => out.extend_from_slice(part.whole),
             Some(padding) => {
                 let node = graph.nodes.get(number).ok_or(Malformed)?;

@@ -13,6 +13,12 @@ const NODES_MAX: usize = 1 << 18;
 const PARTS_MAX: usize = 1 << 21;
 /// Deepest nesting of subgraphs.
 const DEPTH_MAX: usize = 12;
+/// Most inputs, or outputs, of a node.
+const NAMES_MAX: usize = 4_096;
+/// How many names an attribute or a constant counts for: they take so much more memory.
+const LARGE_PART: usize = 8;
+/// Most dimensions of a constant.
+const RANK_MAX: usize = 64;
 /// Most integers that are kept of one constant or attribute. Shapes, axes and pads are shorter.
 const INTEGERS_MAX: usize = 256;
 
@@ -50,8 +56,11 @@ impl<'a> Model<'a> {
 }
 
 /// A function that the model defines, and calls like an operator.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Function<'a> {
+    pub name: &'a str,
+    /// `""` is the standard domain.
+    pub domain: &'a str,
     pub nodes: Vec<Node<'a>>,
 }
 
@@ -143,7 +152,11 @@ impl Left {
     }
 
     fn part(&mut self) -> Result<(), Unreadable> {
-        self.parts = self.parts.checked_sub(1).ok_or(Unreadable::TooLarge)?;
+        self.many(1)
+    }
+
+    fn many(&mut self, parts: usize) -> Result<(), Unreadable> {
+        self.parts = self.parts.checked_sub(parts).ok_or(Unreadable::TooLarge)?;
         Ok(())
     }
 }
@@ -199,14 +212,17 @@ fn standard(domain: &str) -> &str {
 }
 
 fn function<'a>(message: &'a [u8], left: &mut Left) -> Result<Function<'a>, Unreadable> {
-    let mut nodes = Vec::new();
+    let mut function = Function::default();
     for field in Fields::new(message) {
         let field = field?;
-        if field.number == 7 {
-            nodes.push(node(field.bytes()?, left, 0)?);
+        match field.number {
+            1 => function.name = field.text()?,
+            7 => function.nodes.push(node(field.bytes()?, left, 0)?),
+            10 => function.domain = standard(field.text()?),
+            _ => {}
         }
     }
-    Ok(Function { nodes })
+    Ok(function)
 }
 
 fn graph<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Graph<'a>, Unreadable> {
@@ -220,11 +236,11 @@ fn graph<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Graph<'
             1 => graph.nodes.push(node(field.bytes()?, left, depth)?),
             5 => {
                 left.part()?;
-                graph.constants.push(tensor(field.bytes()?)?);
+                graph.constants.push(tensor(field.bytes()?, left)?);
             }
             15 => {
                 left.part()?;
-                graph.constants.push(sparse(field.bytes()?)?);
+                graph.constants.push(sparse(field.bytes()?, left)?);
             }
             11 | 12 => {
                 left.part()?;
@@ -258,6 +274,9 @@ fn node<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Node<'a>
             1 | 2 => {
                 left.part()?;
                 let names = if field.number == 1 { &mut node.inputs } else { &mut node.outputs };
+                if names.len() == NAMES_MAX {
+                    return Err(Unreadable::TooLarge);
+                }
                 names.push(field.text()?);
             }
             3 => node.name = field.text()?,
@@ -274,6 +293,7 @@ fn node<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Node<'a>
 }
 
 fn attribute<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Attribute<'a>, Unreadable> {
+    left.many(LARGE_PART)?;
     let mut attribute = Attribute::default();
     for field in Fields::new(message) {
         let field = field?;
@@ -282,7 +302,7 @@ fn attribute<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Att
             (2, Content::Fixed32(bits)) => attribute.float = f32::from_bits(bits),
             (3, _) => attribute.integer = field.integer()?,
             (4, _) => attribute.text = field.bytes()?,
-            (5, _) => attribute.tensor = Some(tensor(field.bytes()?)?),
+            (5, _) => attribute.tensor = Some(tensor(field.bytes()?, left)?),
             (6 | 11, _) => {
                 left.part()?;
                 attribute.graphs.push(graph(field.bytes()?, left, depth + 1)?);
@@ -292,6 +312,7 @@ fn attribute<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Att
             _ => {}
         }
     }
+    left.many(attribute.integers.len())?;
     Ok(attribute)
 }
 
@@ -315,30 +336,31 @@ fn keep_floats(field: Field<'_>, floats: &mut Vec<f32>) {
 }
 
 /// A sparse constant: only its name and type are of use.
-fn sparse(message: &[u8]) -> Result<Tensor<'_>, Unreadable> {
+fn sparse<'a>(message: &'a [u8], left: &mut Left) -> Result<Tensor<'a>, Unreadable> {
     let mut constant = Tensor::default();
     for field in Fields::new(message) {
         let field = field?;
         match field.number {
             1 => {
-                let values = tensor(field.bytes()?)?;
+                let values = tensor(field.bytes()?, left)?;
                 (constant.name, constant.dtype) = (values.name, values.dtype);
             }
-            3 => field.integers(&mut constant.dims, INTEGERS_MAX)?,
+            3 => field.integers(&mut constant.dims, RANK_MAX)?,
             _ => {}
         }
     }
     Ok(constant)
 }
 
-fn tensor(message: &[u8]) -> Result<Tensor<'_>, Unreadable> {
+fn tensor<'a>(message: &'a [u8], left: &mut Left) -> Result<Tensor<'a>, Unreadable> {
+    left.many(LARGE_PART)?;
     let mut tensor = Tensor::default();
     let (mut integers, mut cut, mut raw) = (Vec::new(), false, None);
     let mut floats = Vec::new();
     for field in Fields::new(message) {
         let field = field?;
         match field.number {
-            1 => field.integers(&mut tensor.dims, INTEGERS_MAX)?,
+            1 => field.integers(&mut tensor.dims, RANK_MAX)?,
             2 => tensor.dtype = field.integer()?,
             4 => keep_floats(field, &mut floats),
             5 | 7 => keep(field, &mut integers, &mut cut),
@@ -353,6 +375,7 @@ fn tensor(message: &[u8]) -> Result<Tensor<'_>, Unreadable> {
         }
         (integers, cut) = raw_integers(tensor.dtype, raw).map_or((Vec::new(), true), |integers| (integers, false));
     }
+    left.many(tensor.dims.len() + integers.len() + floats.len())?;
     let elements = tensor.dims.iter().try_fold(1_i64, |product, &dim| product.checked_mul(dim));
     let is_integer = matches!(tensor.dtype, dtype::U8 | dtype::I8 | dtype::I32 | dtype::I64 | dtype::BOOL);
     let elements = elements.and_then(|count| usize::try_from(count).ok());

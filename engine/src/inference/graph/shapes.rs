@@ -28,9 +28,10 @@ const SIZED: [(&str, &[usize]); 11] = [
 pub(super) fn find<'g, 'a>(graph: &'g Graph<'a>, output: &str) -> Option<&'g Node<'a>> {
     let producers: BTreeMap<&str, &Node<'_>> =
         graph.nodes.iter().flat_map(|node| node.outputs.iter().map(move |name| (*name, node))).collect();
+    let constants: BTreeSet<&str> = graph.constants.iter().map(|constant| constant.name).collect();
     let is_constant = |name: &str| {
         name.is_empty()
-            || graph.constants.iter().any(|constant| constant.name == name)
+            || constants.contains(name)
             || producers.get(name).is_some_and(|node| node.operator == "Constant")
     };
     let takes_size = |node: &Node<'_>| {

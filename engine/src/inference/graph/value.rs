@@ -119,7 +119,9 @@ impl Value {
 
     /// A constant of the model.
     pub(super) fn constant(tensor: &Tensor<'_>) -> Self {
-        let shape = tensor.dims.iter().map(|&size| Size::Known(size)).collect();
+        // A file may say anything.
+        let size = |&size: &i64| if size < 0 { Size::Unknown } else { Size::Known(size) };
+        let shape = tensor.dims.iter().map(size).collect();
         let integers = tensor.integers.as_ref().map(|all| all.iter().map(|&n| Size::Known(n)).collect());
         Self {
             integers,
@@ -141,6 +143,13 @@ impl Value {
     /// The dimension that holds the rows.
     pub(super) fn axis(&self) -> Option<usize> {
         self.shape.as_ref()?.iter().position(|size| matches!(size, Size::Rows(_)))
+    }
+
+    /// About how much is kept of it, in elements of some 16 bytes.
+    pub(super) fn weight(&self) -> usize {
+        let rank = self.shape.as_ref().map_or(0, Vec::len);
+        let elements = self.integers.as_ref().map_or(0, Vec::len) + self.floats.as_ref().map_or(0, Vec::len);
+        1 + rank * self.orders.count() + elements
     }
 
     /// Whether it has something of each row.

@@ -32,15 +32,20 @@ pub(super) fn rearranged(
 pub(super) fn joined(values: &[&Value], axis: usize) -> Option<Vec<Size>> {
     let shapes: Option<Vec<Vec<usize>>> = values.iter().map(|value| known(value.shape.as_deref()?)).collect();
     let shapes = shapes?;
-    let before: usize = shapes.first()?.get(..axis)?.iter().product();
     let mut found = Vec::new();
+    let before = elements(shapes.first()?.get(..axis)?)?;
     for piece in 0..before {
         for (value, shape) in values.iter().zip(&shapes) {
-            let length: usize = shape.get(axis..)?.iter().product();
+            let length = elements(shape.get(axis..)?)?;
             found.extend_from_slice(value.integers.as_ref()?.get(piece * length..(piece + 1) * length)?);
         }
     }
     Some(found)
+}
+
+/// So many elements, where they are few.
+fn elements(sizes: &[usize]) -> Option<usize> {
+    sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size)).filter(|&count| count <= 256)
 }
 
 /// The sizes, where all are known and small.

@@ -181,6 +181,9 @@ fn bounds(call: &Call<'_, '_>) -> Option<[Vec<i64>; 4]> {
 
 /// The first position of a slice and the number of positions, of a dimension of this size.
 fn sliced(size: i64, start: i64, end: i64, step: i64) -> Option<(i64, i64)> {
+    if size < 0 {
+        return None;
+    }
     let from_start = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
     if step > 0 {
         let (start, end) = (from_start(start).clamp(0, size), from_start(end).clamp(0, size));

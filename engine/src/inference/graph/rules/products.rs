@@ -110,7 +110,7 @@ impl<'c> Window<'c> {
             if room < 0 || (self.upwards && room % stride != 0) {
                 return None;
             }
-            Some(room / stride + 1)
+            (room / stride).checked_add(1)
         };
         computed().map_or(Size::Unknown, Size::Known)
     }
@@ -222,6 +222,10 @@ pub(super) fn einsum(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
         return Err(UNTESTED_USE.into());
     }
     for (at, term) in terms.iter().enumerate() {
+        // As many letters as there are.
+        if sizes.len() > 52 {
+            return Err(UNTESTED_USE.into());
+        }
         let shape = call.shape(at)?;
         if term.chars().count() != shape.len() {
             return Err(UNTESTED_USE.into());

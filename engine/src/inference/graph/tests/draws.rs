@@ -1,0 +1,58 @@
+//! Operators that draw are found wherever they are.
+
+use super::super::random;
+use super::super::read::{Function, Graph, Model, Node};
+use super::{graphs, node, numbers, with};
+
+fn model(nodes: Vec<Node<'static>>) -> Model<'static> {
+    Model { graph: Graph { nodes, ..Graph::default() }, ..Model::default() }
+}
+
+fn found(model: &Model<'_>) -> Option<String> {
+    random::find(model).map(|found| format!("{} {}", found.operator, found.node))
+}
+
+#[test]
+fn each_operator_that_draws_is_named() {
+    let all = ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
+    for operator in all {
+        let said = Some(format!("{operator} r"));
+        assert_eq!(found(&model(vec![node("Exp", "x", "e"), node(operator, "e", "r")])), said);
+        let inner = || Graph { nodes: vec![node(operator, "x", "r")], ..Graph::default() };
+        // In a branch, in a loop in a branch, and in a function.
+        let branch = with(node("If", "c", "y"), graphs("then_branch", inner()));
+        assert_eq!(found(&model(vec![branch])), said);
+        let body = Graph { nodes: vec![with(node("Loop", "n", "z"), graphs("body", inner()))], ..Graph::default() };
+        assert_eq!(found(&model(vec![with(node("If", "c", "y"), graphs("else_branch", body))])), said);
+        let functions = vec![Function { name: "f", domain: "own", nodes: vec![node(operator, "x", "r")] }];
+        assert_eq!(found(&Model { functions, ..model(vec![node("Exp", "x", "y")]) }), said);
+        let functions = vec![Function {
+            name: "f",
+            domain: "own",
+            nodes: vec![with(node("If", "c", "y"), graphs("then_branch", inner()))],
+        }];
+        assert_eq!(found(&Model { functions, ..Model::default() }), said);
+    }
+    assert_eq!(found(&model(vec![node("Exp", "x", "y")])), None);
+}
+
+#[test]
+fn a_dropout_draws_where_it_may_be_trained() {
+    let trained = |inputs, known: &[i64]| {
+        let mut model = model(vec![node("Dropout", inputs, "y")]);
+        model.graph.constants.push(numbers("t", known));
+        found(&model).is_some()
+    };
+    assert!(!trained("x", &[]), "it is never trained unless that is said");
+    assert!(!trained("x ratio", &[]) && !trained("x - -", &[]));
+    assert!(!trained("x - t", &[0]));
+    assert!(trained("x - t", &[1]) && trained("x - t", &[]) && trained("x - other", &[0]));
+    // Whoever runs the model may give another.
+    let mut given = model(vec![node("Dropout", "x - t", "y")]);
+    given.graph.constants.push(numbers("t", &[0]));
+    given.graph.inputs.push("t");
+    assert!(found(&given).is_some());
+    // What a function or an outer graph says isn't known where the node is.
+    let functions = vec![Function { name: "f", domain: "own", nodes: vec![node("Dropout", "x - t", "y")] }];
+    assert!(found(&Model { functions, ..Model::default() }).is_some());
+}
