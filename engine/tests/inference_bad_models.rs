@@ -71,6 +71,15 @@ fn a_model_that_nobody_can_replay() {
     );
 }
 
+/// The least whole number divided by -1 would end the process, which no agent's row may do.
+#[test]
+fn a_division_that_would_end_the_process() {
+    check(
+        entry("divides"),
+        &["divides whole numbers in the node `ratio` (Div)", "divide by a constant, or cast to floats before"],
+    );
+}
+
 #[test]
 fn types_that_agents_cant_exchange() {
     check(entry("float16"), &["the input `x` of type f16", "f32, f64, i64, i32, u8, i8 and bool"]);

@@ -1,6 +1,6 @@
 //! Whole runs with models whose rows depended on who shared a batch: an agent that asks alone, and one that asks beside others, end in
 //! the same state, at any number of threads, after a stop, and when the models are asked again in a replay.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_wrap, clippy::cast_possible_truncation, reason = "tests")]
 
 mod common;
 
@@ -85,11 +85,12 @@ fn check(model: &str, row: &dyn Fn(u64, u32) -> Vec<u8>) {
 fn floats(frame: u64, agent: u32, count: u32, scale: f32) -> Vec<u8> {
     // Numbers that aren't short in binary. The others' are of other magnitudes, and not all are numbers.
     let hostile = [f32::NAN, f32::INFINITY, -1e38, 1e-41];
-    let number = |at: u32| match (agent, at % 5) {
+    let number = |n: u32| (n * 7_919 % 2_003) as f32 / 997.0 - 1.0;
+    let element = |at: u32| match (agent, at % 5) {
         (1.., 4) => hostile[(agent as usize + at as usize) % hostile.len()],
-        _ => ((frame as f32 + 1.0) * 12.9898 + (agent * 37 + at) as f32 * 78.233).sin() * scale * (agent + 1) as f32,
+        _ => number(frame as u32 * 1_009 + agent * 37 + at) * scale * (agent + 1) as f32,
     };
-    (0..count).flat_map(|at| number(at).to_le_bytes()).collect()
+    (0..count).flat_map(|at| element(at).to_le_bytes()).collect()
 }
 
 /// Its rows of 37 elements end in a vector loop's last elements.

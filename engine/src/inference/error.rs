@@ -237,6 +237,19 @@ pub enum ModelProblem {
         /// The node's name, or where it has none, that of its first output.
         node: String,
     },
+    /// One of its nodes may divide the least whole number by -1.
+    #[error(
+        "divides whole numbers in the node `{}` ({}) by numbers that may be -1: the least number divided by -1 would end the \
+         process: divide by a constant, or cast to floats before",
+        shown(node),
+        shown(operator)
+    )]
+    Divides {
+        /// The operator.
+        operator: String,
+        /// The node's name, or where it has none, that of its first output.
+        node: String,
+    },
     /// The same row gives other results.
     #[error(
         "gives other results when it is run again on the same row, so that no run could be repeated: take its random \

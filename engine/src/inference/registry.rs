@@ -272,6 +272,9 @@ impl OpenJob {
         if let Some(random) = graph.as_ref().and_then(ModelGraph::random_node) {
             return Err(ModelProblem::Random { operator: random.operator, node: random.node });
         }
+        if let Some(dividing) = graph.as_ref().and_then(ModelGraph::dividing_node) {
+            return Err(ModelProblem::Divides { operator: dividing.operator, node: dividing.node });
+        }
         let said = Said { dims: &entry.dims, batch_axes: &entry.batch_axes };
         let model = session::open(runtime, content, said, *time).map_err(|problem| match problem {
             ModelProblem::ShapeOfData { tensor, shapes, node: None } => {

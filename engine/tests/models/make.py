@@ -315,3 +315,11 @@ model(
     [info("x", T.FLOAT, [8])],
     [info("y", T.INT64, [1, "k"])],
 )
+
+# Whole numbers divided by each other: the least one divided by -1 ends a process.
+model(
+    "divides",
+    [node("Div", "a b", "ratio"), node("Mod", "a b", "y")],
+    [info("a", T.INT32, ["batch", 2]), info("b", T.INT32, ["batch", 2])],
+    [info("y", T.INT32, ["batch", 2])],
+)

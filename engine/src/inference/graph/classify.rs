@@ -52,14 +52,15 @@ pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[Gra
     let opset = model.opsets.get("").copied().unwrap_or(1);
     let functions = model.functions.iter().filter(|function| function.domain.is_empty());
     let functions = functions.map(|function| function.name).collect();
-    let walk = Walk { opset, main: true, inputs: model.overridable_inputs(), functions: &functions };
+    let walk = Walk { opset, main: true, inputs: &model.overridable_inputs(), functions: &functions };
     walk.graph(&model.graph, &mut scope, &mut findings);
     for output in outputs {
         let value = scope.find(&output.name);
         let reason = match value {
             None => "it isn't made by any node",
             // Whatever it was lost in has been told.
-            Some(value) if value.is_lost() => continue,
+            Some(value) if value.is_lost() && findings.form.is_some() => continue,
+            Some(value) if value.is_lost() => "what comes out of a node before it isn't known",
             Some(value) if value.origin == Origin::Count => rules::COUNTS,
             Some(value) if value.axis() == output.axis() => continue,
             Some(_) => "its rows aren't where the runs show them",
@@ -91,7 +92,7 @@ struct Walk<'w> {
     /// Whether it is the model's main graph, whose nodes can be rewritten.
     main: bool,
     /// Names that are inputs. Constants of these names aren't prepared, because a caller may give others.
-    inputs: &'w [&'w str],
+    inputs: &'w BTreeSet<&'w str>,
     /// Functions of the model that take the place of operators of the standard domain.
     functions: &'w BTreeSet<&'w str>,
 }
@@ -100,7 +101,7 @@ impl Walk<'_> {
     fn graph<'g>(self, graph: &'g Graph<'g>, scope: &mut Scope<'_, 'g>, findings: &mut Findings) {
         for constant in &graph.constants {
             let mut value = Value::constant(constant);
-            value.prepared = !self.inputs.contains(&constant.name);
+            value.prepared = !self.inputs.contains(constant.name);
             scope.values.insert(constant.name, value);
         }
         for (number, node) in graph.nodes.iter().enumerate() {
@@ -114,9 +115,9 @@ impl Walk<'_> {
                 });
                 Vec::new()
             });
-            let mut outputs = outputs.into_iter();
-            for &name in node.outputs.iter().filter(|name| !name.is_empty()) {
-                let value = outputs.next().unwrap_or_else(Value::lost);
+            let outputs = outputs.into_iter().chain(std::iter::repeat_with(Value::lost));
+            // One without a name isn't asked for; those after it keep their places.
+            for (&name, value) in node.outputs.iter().zip(outputs).filter(|(name, _)| !name.is_empty()) {
                 findings.weight += value.weight();
                 // A graph that is larger than any was made to do harm.
                 let kept = if findings.weight > WEIGHT_MAX { self.dropped(node, findings) } else { value };
@@ -214,7 +215,7 @@ impl Walk<'_> {
             }
             let graph = branch(name).and_then(|attribute| attribute.graphs.first()).ok_or("it lacks a branch")?;
             let mut inner = Scope { values: BTreeMap::new(), outer: Some(scope) };
-            Walk { main: false, inputs: &[], ..self }.graph(graph, &mut inner, findings);
+            Walk { main: false, inputs: &BTreeSet::new(), ..self }.graph(graph, &mut inner, findings);
             let value = |name: &&str| inner.find(name).cloned().unwrap_or_else(Value::lost);
             let outputs: Vec<Value> = graph.outputs.iter().map(value).collect();
             taken = Some(match taken {

@@ -6,6 +6,7 @@
 //!                      │ table   what was tested of each operator
 //!                      │ rules   how operators move rows ── value ── orders
 //!                      └ pad     reductions are padded inside the graph
+//!           ├─────> traps        divisions that may end the process are refused by name
 //!           └─────> shapes       operators because of which an output's shape depends on what the inputs hold
 //!           └─────> steady       whether a run's time follows from its number of rows
 //! ```
@@ -24,6 +25,7 @@ mod steady;
 mod table;
 #[cfg(test)]
 mod tests;
+mod traps;
 mod value;
 mod wire;
 
@@ -34,6 +36,7 @@ use super::layout::TensorPlan;
 use value::Size;
 
 pub(crate) use random::RandomNode;
+pub(crate) use traps::DividingNode;
 
 /// What is known of a model's graph.
 pub(crate) struct ModelGraph<'a> {
@@ -105,6 +108,11 @@ impl ModelGraph<'_> {
     /// The first node that draws random numbers.
     pub(crate) fn random_node(&self) -> Option<RandomNode> {
         random::find(&self.model)
+    }
+
+    /// The first node that may divide the least whole number by -1, which would end the process.
+    pub(crate) fn dividing_node(&self) -> Option<DividingNode> {
+        traps::find(&self.model)
     }
 
     /// The node that gives an output a shape of data: its name and operator.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::{Graph, Model, Node, Tensor};
+use super::read::{Function, Graph, Model, Node, Tensor};
 
 /// Operators that draw, of any domain: the standard one's and those that ONNX Runtime adds.
 const DRAWING: [&str; 10] = [
@@ -28,53 +28,71 @@ pub(crate) struct RandomNode {
     pub node: String,
 }
 
-/// Finds the first node that draws, in subgraphs and functions, too.
-pub(super) fn find(model: &Model<'_>) -> Option<RandomNode> {
-    let functions = model.functions.iter().find_map(|function| in_nodes(&function.nodes, None));
-    in_graph(&model.graph).or(functions)
+/// What is known where a node stands: constants that are `false`, of this graph and those around it.
+struct Place<'p, 'a> {
+    falsehoods: BTreeMap<&'a str, bool>,
+    outer: Option<&'p Place<'p, 'a>>,
 }
 
-fn in_graph(graph: &Graph<'_>) -> Option<RandomNode> {
-    in_nodes(&graph.nodes, Some(graph))
+impl Place<'_, '_> {
+    fn is_false(&self, name: &str) -> bool {
+        match (self.falsehoods.get(name), self.outer) {
+            (Some(&holds), _) => holds,
+            (None, outer) => outer.is_some_and(|outer| outer.is_false(name)),
+        }
+    }
+}
+
+/// Finds the first node that draws, in subgraphs and functions, too.
+pub(super) fn find(model: &Model<'_>) -> Option<RandomNode> {
+    let own: BTreeSet<_> = model.functions.iter().map(|function| (function.domain, function.name)).collect();
+    let in_function = |function: &Function<'_>| {
+        let place = Place { falsehoods: falsehoods(&[], &function.nodes, &function.inputs), outer: None };
+        in_nodes(&function.nodes, &place, &own)
+    };
+    in_graph(&model.graph, None, &own).or_else(|| model.functions.iter().find_map(in_function))
+}
+
+fn in_graph<'a>(graph: &Graph<'a>, outer: Option<&Place<'_, 'a>>, own: &BTreeSet<(&str, &str)>) -> Option<RandomNode> {
+    let place = Place { falsehoods: falsehoods(&graph.constants, &graph.nodes, &graph.inputs), outer };
+    in_nodes(&graph.nodes, &place, own)
 }
 
 /// The depth is bounded by the reader.
-fn in_nodes(nodes: &[Node<'_>], graph: Option<&Graph<'_>>) -> Option<RandomNode> {
-    let mut constants = None;
+fn in_nodes<'a>(nodes: &[Node<'a>], place: &Place<'_, 'a>, own: &BTreeSet<(&str, &str)>) -> Option<RandomNode> {
     nodes.iter().find_map(|node| {
-        if draws(node, || constants.get_or_insert_with(|| graph.map(falsehoods).unwrap_or_default())) {
+        // A function of the model is looked at itself.
+        if !own.contains(&(node.domain, node.operator)) && draws(node, place) {
             return Some(RandomNode { operator: node.operator.into(), node: super::label(node) });
         }
-        node.attributes.iter().flat_map(|attribute| &attribute.graphs).find_map(in_graph)
+        let mut graphs = node.attributes.iter().flat_map(|attribute| &attribute.graphs);
+        graphs.find_map(|graph| in_graph(graph, Some(place), own))
     })
 }
 
-fn draws<'a, 'c>(node: &Node<'_>, falsehoods: impl FnOnce() -> &'c mut BTreeSet<&'a str>) -> bool
-where
-    'a: 'c,
-{
+fn draws(node: &Node<'_>, place: &Place<'_, '_>) -> bool {
     if DRAWING.contains(&node.operator) {
         return true;
     }
     let Some(training) = node.inputs.get(2).filter(|name| !name.is_empty()) else { return false };
     // A third input says whether it is trained. What isn't a constant `false` may be true.
-    DRAWING_IN_TRAINING.contains(&node.operator) && !falsehoods().contains(training)
+    DRAWING_IN_TRAINING.contains(&node.operator) && !place.is_false(training)
 }
 
-/// The names of a graph's constants that are `false`. What has a name twice is none.
-fn falsehoods<'a>(graph: &Graph<'a>) -> BTreeSet<&'a str> {
+/// Names that are made here, and which of them are constants that are `false`. What has a name twice is none.
+fn falsehoods<'a>(constants: &[Tensor<'a>], nodes: &[Node<'a>], inputs: &[&'a str]) -> BTreeMap<&'a str, bool> {
     let is_false = |tensor: &Tensor<'_>| tensor.integers.as_deref() == Some(&[0]);
     let mut found = BTreeMap::new();
     let mut see = |name, holds: bool| {
         found.entry(name).and_modify(|known| *known = false).or_insert(holds);
     };
-    graph.constants.iter().for_each(|constant| see(constant.name, is_false(constant)));
-    for node in &graph.nodes {
+    constants.iter().for_each(|constant| see(constant.name, is_false(constant)));
+    for node in nodes {
         let made = node.attribute("value").and_then(|attribute| attribute.tensor.as_ref());
         let holds = node.operator == "Constant" && made.is_some_and(is_false);
         node.outputs.iter().for_each(|name| see(*name, holds));
     }
     // An input takes the place of a constant that has its name, where the caller gives one.
-    graph.inputs.iter().for_each(|name| see(*name, false));
-    found.into_iter().filter_map(|(name, holds)| holds.then_some(name)).collect()
+    inputs.iter().for_each(|name| see(*name, false));
+    found
 }

@@ -3,7 +3,7 @@
 //! Only what decides how rows may share runs is kept, and it borrows from the file. A file that was made to do harm is an error at
 //! worst: depth, counts and sizes have limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::wire::{Content, Field, Fields, Malformed};
 
@@ -50,8 +50,8 @@ pub(super) struct Model<'a> {
 
 impl<'a> Model<'a> {
     /// Inputs that may be constants, too: since version 4, a caller may give others in the place of such constants.
-    pub(super) fn overridable_inputs(&self) -> &[&'a str] {
-        if self.version < 4 { &[] } else { &self.graph.inputs }
+    pub(super) fn overridable_inputs(&self) -> BTreeSet<&'a str> {
+        if self.version < 4 { BTreeSet::new() } else { self.graph.inputs.iter().copied().collect() }
     }
 }
 
@@ -61,21 +61,25 @@ pub(super) struct Function<'a> {
     pub name: &'a str,
     /// `""` is the standard domain.
     pub domain: &'a str,
+    pub inputs: Vec<&'a str>,
+    pub outputs: Vec<&'a str>,
     pub nodes: Vec<Node<'a>>,
 }
 
 /// A graph, or the body of a loop or a branch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Graph<'a> {
     pub nodes: Vec<Node<'a>>,
     pub constants: Vec<Tensor<'a>>,
     /// Names of all inputs; in old models constants are among them.
     pub inputs: Vec<&'a str>,
+    /// ONNX's numbers of the inputs' element types; 0 where none is said.
+    pub input_types: Vec<i64>,
     pub outputs: Vec<&'a str>,
 }
 
 /// A node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Node<'a> {
     pub name: &'a str,
     pub operator: &'a str,
@@ -87,7 +91,7 @@ pub(super) struct Node<'a> {
 }
 
 /// An attribute of a node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Attribute<'a> {
     pub name: &'a str,
     pub integer: i64,
@@ -217,6 +221,11 @@ fn function<'a>(message: &'a [u8], left: &mut Left) -> Result<Function<'a>, Unre
         let field = field?;
         match field.number {
             1 => function.name = field.text()?,
+            4 | 5 => {
+                left.part()?;
+                let names = if field.number == 4 { &mut function.inputs } else { &mut function.outputs };
+                names.push(field.text()?);
+            }
             7 => function.nodes.push(node(field.bytes()?, left, 0)?),
             10 => function.domain = standard(field.text()?),
             _ => {}
@@ -244,8 +253,13 @@ fn graph<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Graph<'
             }
             11 | 12 => {
                 left.part()?;
-                let name = first_text(field.bytes()?)?;
-                if field.number == 11 { graph.inputs.push(name) } else { graph.outputs.push(name) }
+                let (name, of) = value(field.bytes()?)?;
+                if field.number == 11 {
+                    graph.inputs.push(name);
+                    graph.input_types.push(of);
+                } else {
+                    graph.outputs.push(name);
+                }
             }
             _ => {}
         }
@@ -253,16 +267,34 @@ fn graph<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Graph<'
     Ok(graph)
 }
 
-/// The name of an input or output: the text of field 1.
-fn first_text(message: &[u8]) -> Result<&str, Unreadable> {
-    let mut name = "";
+/// The name of an input or output, and the type of its elements; 0 where none is said.
+fn value(message: &[u8]) -> Result<(&str, i64), Unreadable> {
+    let (mut name, mut of) = ("", 0);
+    for field in Fields::new(message) {
+        let field = field?;
+        match field.number {
+            1 => name = field.text()?,
+            2 => of = element_type(field.bytes()?)?,
+            _ => {}
+        }
+    }
+    Ok((name, of))
+}
+
+/// The type of a tensor's elements: field 1 of field 1.
+fn element_type(message: &[u8]) -> Result<i64, Unreadable> {
     for field in Fields::new(message) {
         let field = field?;
         if field.number == 1 {
-            name = field.text()?;
+            for field in Fields::new(field.bytes()?) {
+                let field = field?;
+                if field.number == 1 {
+                    return Ok(field.integer()?);
+                }
+            }
         }
     }
-    Ok(name)
+    Ok(0)
 }
 
 fn node<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Node<'a>, Unreadable> {

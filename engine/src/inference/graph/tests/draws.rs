@@ -1,11 +1,15 @@
 //! Operators that draw are found wherever they are.
 
 use super::super::random;
-use super::super::read::{Function, Graph, Model, Node};
+use super::super::read::{Attribute, Function, Graph, Model, Node};
 use super::{graphs, node, numbers, with};
 
 fn model(nodes: Vec<Node<'static>>) -> Model<'static> {
     Model { graph: Graph { nodes, ..Graph::default() }, ..Model::default() }
+}
+
+fn function(nodes: Vec<Node<'static>>) -> Function<'static> {
+    Function { name: "f", domain: "own", nodes, ..Function::default() }
 }
 
 fn found(model: &Model<'_>) -> Option<String> {
@@ -24,13 +28,9 @@ fn each_operator_that_draws_is_named() {
         assert_eq!(found(&model(vec![branch])), said);
         let body = Graph { nodes: vec![with(node("Loop", "n", "z"), graphs("body", inner()))], ..Graph::default() };
         assert_eq!(found(&model(vec![with(node("If", "c", "y"), graphs("else_branch", body))])), said);
-        let functions = vec![Function { name: "f", domain: "own", nodes: vec![node(operator, "x", "r")] }];
+        let functions = vec![function(vec![node(operator, "x", "r")])];
         assert_eq!(found(&Model { functions, ..model(vec![node("Exp", "x", "y")]) }), said);
-        let functions = vec![Function {
-            name: "f",
-            domain: "own",
-            nodes: vec![with(node("If", "c", "y"), graphs("then_branch", inner()))],
-        }];
+        let functions = vec![function(vec![with(node("If", "c", "y"), graphs("then_branch", inner()))])];
         assert_eq!(found(&Model { functions, ..Model::default() }), said);
     }
     assert_eq!(found(&model(vec![node("Exp", "x", "y")])), None);
@@ -52,7 +52,21 @@ fn a_dropout_draws_where_it_may_be_trained() {
     given.graph.constants.push(numbers("t", &[0]));
     given.graph.inputs.push("t");
     assert!(found(&given).is_some());
-    // What a function or an outer graph says isn't known where the node is.
-    let functions = vec![Function { name: "f", domain: "own", nodes: vec![node("Dropout", "x - t", "y")] }];
+    // A branch sees the constants around it, and a function has its own.
+    let branch = Graph { nodes: vec![node("Dropout", "x - t", "y")], ..Graph::default() };
+    let mut outer = model(vec![with(node("If", "c", "y"), graphs("then_branch", branch))]);
+    assert!(found(&outer).is_some());
+    outer.graph.constants.push(numbers("t", &[0]));
+    assert!(found(&outer).is_none());
+    let value = Attribute { name: "value", tensor: Some(numbers("", &[0])), ..Attribute::default() };
+    let body = vec![with(node("Constant", "", "t"), value), node("Dropout", "x - t", "y")];
+    assert!(found(&Model { functions: vec![function(body)], ..Model::default() }).is_none());
+    // A function may be called like an operator that draws, and doesn't.
+    let mut sampling = node("Sampling", "x", "y");
+    sampling.domain = "own";
+    let own = Function { name: "Sampling", ..function(vec![node("Exp", "a", "b")]) };
+    assert!(found(&Model { functions: vec![own], ..model(vec![sampling]) }).is_none());
+    // What a function says isn't known where it has no constant.
+    let functions = vec![function(vec![node("Dropout", "x - t", "y")])];
     assert!(found(&Model { functions, ..Model::default() }).is_some());
 }

@@ -38,7 +38,7 @@ fn model(graph: &[u8]) -> Vec<u8> {
 fn look(content: &[u8]) -> Option<BatchForm> {
     let read = read_graph(content)?;
     let ModelGraph { model, .. } = &read;
-    let _ = (read.random_node(), read.has_loops(), read.shaping_node("y"));
+    let _ = (read.random_node(), read.dividing_node(), read.has_loops(), read.shaping_node("y"));
     let mut form = BatchForm::Any;
     for (shape, of) in [(&[-1, 5][..], dtype::F32), (&[-1, 3, 4], dtype::I64), (&[2, -1, 6], dtype::F32)] {
         let mut names = vec!["x"];

@@ -3,6 +3,7 @@
 mod draws;
 mod hostile;
 mod real_rules;
+mod traps;
 
 use super::read::{Attribute, Graph, Model, Node, Tensor, dtype};
 use super::value::Size;

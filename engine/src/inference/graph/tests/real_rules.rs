@@ -251,6 +251,21 @@ fn parts_of_rows_are_taken_and_parts_of_the_batch_are_not() {
     Case::of_f32(computed, &[-1, 8]).with(known()).with([numbers("p", &[1, 3, 0, 0])]).is(Any, "");
 }
 
+/// Outputs that nobody asks for have no names: the others keep their places.
+#[test]
+fn outputs_without_a_name_move_no_other() {
+    let mut cell = with(node("GRU", "x w r b", "- y"), integer("hidden_size", 6));
+    let known = || [weights("w", F32, &[1, 18, 3]), weights("r", F32, &[1, 18, 6]), weights("b", F32, &[1, 36])];
+    let state = |nodes| Case::new(nodes, vec![tensor("x", F32, &[4, -1, 3])]).with(known()).with_rows_in(1);
+    state(vec![cell.clone()]).is(Any, "");
+    // Along its dimension 1 are the rows, and not the directions.
+    cell.outputs[1] = "h";
+    state(vec![cell, with(node("Softmax", "h", "y"), integer("axis", 1))]).is(Alone, COUPLED);
+    let indices =
+        vec![node("TopK", "x k", "- i"), with(node("Cast", "i", "f"), integer("to", F32)), node("Sin", "f", "y")];
+    Case::of_f32(indices, &[-1, 5]).with([numbers("k", &[4])]).is(Any, "");
+}
+
 #[test]
 fn operators_of_others_are_run_row_by_row() {
     for domain in ["com.microsoft", "ai.onnx.ml", "com.example"] {
@@ -262,6 +277,6 @@ fn operators_of_others_are_run_row_by_row() {
     let mut case = Case::of_f32(vec![node("Exp", "x", "y")], &[-1, 8]);
     case.is(Any, "");
     let body = vec![node("ReduceSum", "a", "b")];
-    case.model.functions.push(Function { name: "Exp", domain: "", nodes: body });
+    case.model.functions.push(Function { name: "Exp", nodes: body, ..Function::default() });
     case.is(Alone, "isn't among the operators that were tested");
 }

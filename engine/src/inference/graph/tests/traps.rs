@@ -1,0 +1,98 @@
+//! Divisions that would end the process are found wherever they are, and others are let be.
+
+use super::super::read::{Function, Graph, Model, Node, Tensor, dtype};
+use super::super::traps;
+use super::{graphs, integer, node, numbers, with};
+
+/// A model of inputs `a` and `b` of one type.
+fn model(of: i64, nodes: Vec<Node<'static>>) -> Model<'static> {
+    let graph = Graph { nodes, inputs: vec!["a", "b"], input_types: vec![of, of], ..Graph::default() };
+    Model { graph, ..Model::default() }
+}
+
+fn found(model: &Model<'_>) -> Option<String> {
+    traps::find(model).map(|found| format!("{} {}", found.operator, found.node))
+}
+
+#[test]
+fn rows_divided_by_rows_are_refused_where_they_are_whole() {
+    for operator in ["Div", "Mod"] {
+        for of in [dtype::I32, dtype::I64] {
+            let said = Some(format!("{operator} y"));
+            assert_eq!(found(&model(of, vec![node(operator, "a b", "y")])), said);
+            // In a branch, in a loop, in a function, and before the node that makes the divisor.
+            let inner = || Graph { nodes: vec![node(operator, "a b", "y")], outputs: vec!["y"], ..Graph::default() };
+            assert_eq!(found(&model(of, vec![with(node("If", "c", "z"), graphs("else_branch", inner()))])), said);
+            let carried = Graph { inputs: vec!["i", "c", "a"], input_types: vec![0; 3], ..inner() };
+            assert_eq!(found(&model(of, vec![with(node("Loop", "n c a", "z"), graphs("body", carried))])), said);
+            let mut called = node("Ratio", "a b", "z");
+            called.domain = "own";
+            let function = Function {
+                name: "Ratio",
+                domain: "own",
+                inputs: vec!["p", "q"],
+                outputs: vec!["y"],
+                nodes: vec![node(operator, "p q", "y")],
+            };
+            assert_eq!(found(&Model { functions: vec![function], ..model(of, vec![called]) }), said);
+            let backwards = vec![node(operator, "a c", "y"), node("Neg", "b", "c")];
+            assert_eq!(found(&model(of, backwards)), said);
+            let cast = vec![with(node("Cast", "b", "c"), integer("to", of)), node(operator, "c c", "y")];
+            assert_eq!(found(&model(dtype::F32, cast)), said, "a float may be cast to anything");
+        }
+        for of in [dtype::F32, dtype::F64, dtype::U8, dtype::I8] {
+            assert_eq!(found(&model(of, vec![node(operator, "a b", "y")])), None);
+        }
+    }
+    let mut remainder = node("Mod", "a b", "y");
+    assert!(found(&model(dtype::I64, vec![remainder.clone()])).is_some());
+    remainder.attributes.push(integer("fmod", 1));
+    assert_eq!(found(&model(dtype::I64, vec![remainder])), None, "it is computed with floats");
+    // Nobody knows what another one's operator gives.
+    let mut other = node("Other", "a", "c");
+    other.domain = "com.example";
+    assert!(found(&model(dtype::F32, vec![other.clone(), node("Div", "c c", "y")])).is_some());
+    assert_eq!(found(&model(dtype::F32, vec![other, node("Div", "c b", "y")])), None);
+}
+
+#[test]
+fn sizes_and_constants_divide_and_are_divided() {
+    let by = |values: &[i64]| {
+        let mut by = model(dtype::I64, vec![node("Div", "a k", "y")]);
+        by.graph.constants.push(numbers("k", values));
+        found(&by)
+    };
+    assert_eq!((by(&[7]), by(&[2, -2]), by(&[0])), (None, None, None));
+    assert!(by(&[3, -1]).is_some());
+    // A constant of which not all is kept.
+    let mut large = model(dtype::I64, vec![node("Div", "a k", "y")]);
+    large.graph.constants.push(Tensor { name: "k", dtype: dtype::I64, dims: vec![1000], ..Tensor::default() });
+    assert!(found(&large).is_some());
+    let sizes =
+        vec![node("Shape", "a", "s"), node("Gather", "s s", "n"), node("Div", "b n", "c"), node("Div", "s b", "y")];
+    assert_eq!(found(&model(dtype::I64, sizes)), None);
+    let summed = vec![node("Shape", "a", "s"), node("Sub", "s s", "n"), node("Div", "b n", "y")];
+    assert!(found(&model(dtype::I64, summed)).is_some());
+}
+
+/// Functions that call each other, and more calls than anybody makes.
+#[test]
+fn calls_end() {
+    let body = |name: &'static str| Function {
+        name,
+        domain: "own",
+        inputs: vec!["x"],
+        outputs: vec!["y"],
+        nodes: ["f x", "g x", "f x", "g x"]
+            .map(|call| {
+                let mut called = node(if call == "f x" { "f" } else { "g" }, "x", "y");
+                called.domain = "own";
+                called
+            })
+            .into(),
+    };
+    let mut called = node("f", "a", "y");
+    called.domain = "own";
+    let all = Model { functions: vec![body("f"), body("g")], ..model(dtype::F32, vec![called]) };
+    assert!(found(&all).is_some(), "nobody knows what is in it");
+}

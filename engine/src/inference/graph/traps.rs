@@ -1,0 +1,259 @@
+//! Whole numbers that are divided by numbers that may be -1. The least number divided by -1 has no result, and ends the process: ONNX
+//! Runtime doesn't look. Called by [`super::ModelGraph`]; such a model is refused.
+//!
+//! All graphs and functions are gone through, also those that the walk for classes doesn't enter. It is enough to know the types of
+//! elements, and which numbers are sizes or constants.
+
+use std::collections::BTreeMap;
+
+use super::read::{Function, Graph, Model, Node, Tensor, dtype};
+use super::table;
+
+/// Most nodes that are looked at, those of functions once for each call.
+const LOOKS_MAX: usize = 1 << 20;
+/// Deepest calls of functions.
+const CALLS_MAX: usize = 32;
+/// How often a graph whose nodes are in no order is gone through.
+const PASSES_MAX: usize = 4;
+
+/// A node that divides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DividingNode {
+    pub operator: String,
+    /// The node's name, or where it has none, that of its first output.
+    pub node: String,
+}
+
+/// What is known of a tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Kind {
+    /// ONNX's number of the element type; 0 if it isn't known.
+    dtype: i64,
+    /// Whether all elements are sizes, positions or constants, none of them negative.
+    small: bool,
+    /// Whether no element is -1.
+    divides: bool,
+}
+
+impl Kind {
+    const SIZE: Self = Self { dtype: dtype::I64, small: true, divides: true };
+
+    const fn of(dtype: i64) -> Self {
+        Self { dtype, small: false, divides: false }
+    }
+
+    fn constant(tensor: &Tensor<'_>) -> Self {
+        let all = |holds: fn(&i64) -> bool| tensor.integers.as_ref().is_some_and(|all| all.iter().all(holds));
+        let (small, divides) = (all(|n| (0..=i64::from(i32::MAX)).contains(n)), all(|&n| n != -1));
+        Self { dtype: tensor.dtype, small, divides }
+    }
+
+    /// What holds of either of two.
+    fn either(self, other: Self) -> Self {
+        let dtype = if self.dtype == other.dtype { self.dtype } else { 0 };
+        Self { dtype, small: self.small && other.small, divides: self.divides && other.divides }
+    }
+}
+
+/// What is known of tensors by name, those of the surrounding graphs included.
+struct Scope<'s, 'g> {
+    kinds: BTreeMap<&'g str, Kind>,
+    outer: Option<&'s Scope<'s, 'g>>,
+}
+
+impl<'g> Scope<'_, 'g> {
+    fn find(&self, name: &str) -> Option<Kind> {
+        self.kinds.get(name).copied().or_else(|| self.outer?.find(name))
+    }
+
+    fn known(&self, name: &str) -> Kind {
+        self.find(name).unwrap_or_default()
+    }
+}
+
+struct Walk<'g> {
+    functions: BTreeMap<(&'g str, &'g str), &'g Function<'g>>,
+    looks: usize,
+    found: Option<DividingNode>,
+}
+
+/// Finds the first node that may divide the least number by -1.
+pub(super) fn find(model: &Model<'_>) -> Option<DividingNode> {
+    let functions = model.functions.iter().map(|function| ((function.domain, function.name), function)).collect();
+    let mut walk = Walk { functions, looks: 0, found: None };
+    walk.graph(&model.graph, &[], None, 0);
+    // What nobody calls isn't computed.
+    walk.found
+}
+
+impl<'g> Walk<'g> {
+    /// Goes through a graph whose inputs are so. Returns what is known of its outputs.
+    fn graph(
+        &mut self,
+        graph: &'g Graph<'g>,
+        given: &[Kind],
+        outer: Option<&Scope<'_, 'g>>,
+        depth: usize,
+    ) -> Vec<Kind> {
+        let mut scope = Scope { kinds: BTreeMap::new(), outer };
+        for (at, (&name, &declared)) in graph.inputs.iter().zip(&graph.input_types).enumerate() {
+            let given = given.get(at).copied().unwrap_or_default();
+            scope.kinds.insert(name, if given.dtype == 0 { Kind::of(declared) } else { given });
+        }
+        for constant in &graph.constants {
+            scope.kinds.insert(constant.name, Kind::constant(constant));
+        }
+        self.nodes(&graph.nodes, &mut scope, depth);
+        graph.outputs.iter().map(|name| scope.known(name)).collect()
+    }
+
+    fn nodes(&mut self, nodes: &'g [Node<'g>], scope: &mut Scope<'_, 'g>, depth: usize) {
+        // ONNX Runtime puts nodes in order. Where they aren't, types come to be known by and by.
+        for pass in 0..PASSES_MAX {
+            let is_last = pass + 1 == PASSES_MAX;
+            let mut is_ordered = true;
+            for node in nodes {
+                is_ordered &= node.inputs.iter().all(|name| name.is_empty() || scope.find(name).is_some());
+                if self.looks == LOOKS_MAX {
+                    self.give_up(node);
+                }
+                if self.found.is_some() {
+                    return;
+                }
+                self.looks += 1;
+                let kinds = self.node(node, scope, depth);
+                for (&name, kind) in
+                    node.outputs.iter().zip(kinds.into_iter().chain(std::iter::repeat(Kind::default())))
+                {
+                    // One that isn't given is nothing that anybody knows.
+                    if !name.is_empty() {
+                        scope.kinds.insert(name, kind);
+                    }
+                }
+            }
+            if is_ordered || is_last {
+                break;
+            }
+        }
+        let found = nodes.iter().find(|node| self.is_operator(node) && may_trap(node, scope));
+        if let Some(node) = found {
+            self.give_up(node);
+        }
+    }
+
+    /// A node that divides so, or beyond which nobody looks.
+    fn give_up(&mut self, node: &Node<'_>) {
+        let found = || DividingNode { operator: node.operator.into(), node: super::label(node) };
+        self.found.get_or_insert_with(found);
+    }
+
+    /// Whether it is an operator of the standard domain, which no function takes the place of.
+    fn is_operator(&self, node: &Node<'_>) -> bool {
+        node.domain.is_empty() && !self.functions.contains_key(&("", node.operator))
+    }
+
+    /// What comes out of a node. The graphs in it are gone through.
+    fn node(&mut self, node: &'g Node<'g>, scope: &Scope<'_, 'g>, depth: usize) -> Vec<Kind> {
+        let inputs: Vec<Kind> = node.inputs.iter().map(|name| scope.known(name)).collect();
+        if let Some(&function) = self.functions.get(&(node.domain, node.operator)) {
+            if depth < CALLS_MAX {
+                return self.call(function, &inputs, depth);
+            }
+            self.give_up(node);
+            return Vec::new();
+        }
+        let graphs: Vec<&'g Graph<'g>> = node.attributes.iter().flat_map(|attribute| &attribute.graphs).collect();
+        if graphs.is_empty() {
+            return if node.domain.is_empty() { outputs(node, &inputs) } else { Vec::new() };
+        }
+        // What a loop carries on may become anything of its type.
+        let typed = |kinds: &[Kind]| kinds.iter().map(|kind| Kind::of(kind.dtype)).collect::<Vec<_>>();
+        let (given, skipped) = match node.operator {
+            "Loop" => {
+                let carried = typed(inputs.get(2..).unwrap_or_default());
+                ([&[Kind::SIZE, Kind::of(dtype::BOOL)][..], &carried].concat(), 1)
+            }
+            "Scan" => (typed(&inputs), 0),
+            _ => (Vec::new(), 0),
+        };
+        let mut results = graphs.into_iter().map(|graph| self.graph(graph, &given, Some(scope), depth));
+        let first = results.next().unwrap_or_default();
+        let merged = results.fold(first, |one, other| one.into_iter().zip(other).map(|(a, b)| a.either(b)).collect());
+        merged.into_iter().skip(skipped).collect()
+    }
+
+    fn call(&mut self, function: &'g Function<'g>, inputs: &[Kind], depth: usize) -> Vec<Kind> {
+        let kinds = inputs.iter().copied().chain(std::iter::repeat(Kind::default()));
+        let kinds = function.inputs.iter().copied().zip(kinds).collect();
+        let mut scope = Scope { kinds, outer: None };
+        self.nodes(&function.nodes, &mut scope, depth + 1);
+        function.outputs.iter().map(|name| scope.known(name)).collect()
+    }
+}
+
+/// Whether a division may be of the least number by -1.
+fn may_trap(node: &Node<'_>, scope: &Scope<'_, '_>) -> bool {
+    let is_division = node.operator == "Div" || node.operator == "Mod" && node.integer("fmod", 0) == 0;
+    let [number, divisor] = [0, 1].map(|at| node.inputs.get(at).map(|name| scope.known(name)).unwrap_or_default());
+    let of = if number.dtype == 0 { divisor.dtype } else { number.dtype };
+    // Narrower ones are computed as wider ones, and others are no whole numbers, or have no -1.
+    is_division && [0, dtype::I32, dtype::I64].contains(&of) && !number.small && !divisor.divides
+}
+
+/// What comes out of an operator of the standard domain.
+fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
+    let input = |at: usize| inputs.get(at).copied().unwrap_or_default();
+    let typed = |at: usize| Kind::of(input(at).dtype);
+    let one = match node.operator {
+        "Constant" => constant(node),
+        "ConstantOfShape" => match node.attribute("value").and_then(|attribute| attribute.tensor.as_ref()) {
+            Some(tensor) => Kind::constant(tensor),
+            None => Kind::of(dtype::F32),
+        },
+        "Shape" | "Size" | "NonZero" | "ArgMax" | "ArgMin" => Kind::SIZE,
+        "TopK" | "MaxPool" => return vec![typed(0), Kind::SIZE],
+        "Unique" => return vec![typed(0), Kind::SIZE, Kind::SIZE, Kind::SIZE],
+        "Cast" => {
+            let to = node.integer("to", 0);
+            let (small, divides) = (input(0).small, input(0).small);
+            Kind { dtype: to, small, divides }
+        }
+        "CastLike" => typed(1),
+        "And" | "Equal" | "Greater" | "GreaterOrEqual" | "IsInf" | "IsNaN" | "Less" | "LessOrEqual" | "Not" | "Or"
+        | "Xor" => Kind::of(dtype::BOOL),
+        "Where" => input(1).either(input(2)),
+        "OneHot" => typed(2),
+        "DequantizeLinear" => typed(1),
+        "DynamicQuantizeLinear" => return vec![Kind::of(dtype::U8), Kind::of(dtype::F32), Kind::of(dtype::U8)],
+        "QuantizeLinear" if node.inputs.len() > 2 => typed(2),
+        "QuantizeLinear" => Kind::of(dtype::U8),
+        "MatMulInteger" | "ConvInteger" => Kind::of(dtype::I32),
+        "Dropout" => return vec![typed(0), Kind::of(dtype::BOOL)],
+        "Concat" => inputs.iter().copied().reduce(Kind::either).unwrap_or_default(),
+        "Expand" | "Flatten" | "Gather" | "Identity" | "Reshape" | "Slice" | "Squeeze" | "Tile" | "Transpose"
+        | "Unsqueeze" => input(0),
+        "Split" => return vec![input(0); node.outputs.len()],
+        operator if table::entry(operator).is_some() => {
+            let first = if input(0).dtype == 0 { typed(1) } else { typed(0) };
+            return vec![first; node.outputs.len()];
+        }
+        _ => return Vec::new(),
+    };
+    vec![one]
+}
+
+fn constant(node: &Node<'_>) -> Kind {
+    if let Some(tensor) = node.attribute("value").and_then(|attribute| attribute.tensor.as_ref()) {
+        return Kind::constant(tensor);
+    }
+    let of = |values: &[i64]| Tensor { dtype: dtype::I64, integers: Some(values.to_vec()), ..Tensor::default() };
+    if let Some(attribute) = node.attribute("value_int") {
+        Kind::constant(&of(&[attribute.integer]))
+    } else if let Some(attribute) = node.attribute("value_ints").filter(|attribute| !attribute.integers_cut) {
+        Kind::constant(&of(&attribute.integers))
+    } else if node.attribute("value_float").or_else(|| node.attribute("value_floats")).is_some() {
+        Kind::of(dtype::F32)
+    } else {
+        Kind::default()
+    }
+}
