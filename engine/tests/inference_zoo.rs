@@ -104,7 +104,9 @@ fn entry(path: &Path) -> ModelEntry {
 
 fn models(folder: &Path) -> Vec<ModelEntry> {
     let mut all: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-    all.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
+    // How long runs of these take is what their rows say, and that is all that they are for.
+    let is_wanted = |path: &PathBuf| path.file_stem().is_some_and(|name| name != "operator" && name != "endless");
+    all.retain(|path| path.extension().is_some_and(|extension| extension == "onnx") && is_wanted(path));
     all.sort();
     all.iter().map(|path| entry(path)).collect()
 }
