@@ -15,7 +15,7 @@ use wasm_engine_components::limits::MODEL_GRACE_MS;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, RowResult};
 
 use super::binding::{BoundModel, next_bucket};
-use super::crew;
+use super::crew::{self, Hands};
 use super::form::BatchForm;
 use super::watchdog::{Halt, Patience, bounded};
 
@@ -253,7 +253,7 @@ fn execute(model: &BoundModel, patience: &Patience, bucket: usize, rows: &[&[u8]
     ran
 }
 
-/// Does the runs, and returns what each gave, in order: on this thread where they are few and sure to be quick, else on `threads` others.
+/// Does the runs, and returns what each gave, in order: on this thread where they are few and sure to be quick, else on `threads`.
 /// An error is a limit of time that a run didn't keep, so that its thread was left behind.
 pub(crate) fn run_all(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Duration>> {
     let times = units.iter().map(|unit| unit.model.quick_run(unit.bucket));
@@ -264,14 +264,15 @@ pub(crate) fn run_all(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Dur
             .map(|unit| Ok(execute(unit.model, &unit.patience, unit.bucket, &unit.rows, true)))
             .collect();
     }
-    let mut ran = hand_over(units.iter().collect(), threads);
+    // This thread is one of them where nothing can keep it.
+    let mut ran = hand_over(units.iter().collect(), Hands { threads, joins: time.is_some() });
     if threads > 1 && units.len() > 1 {
         // Runs of a model that go on side by side share its memory. Whether a row fails isn't to depend on that: what lacked memory is run
         // again, one after the other.
         let failed = |ran: &Result<Ran, Duration>| ran.as_ref().is_ok_and(Ran::lacked_memory);
         let again: Vec<usize> = (0..units.len()).filter(|&at| failed(&ran[at])).collect();
         again.iter().for_each(|&at| units[at].patience.expect(units[at].rows.len()));
-        let ran_again = hand_over(again.iter().map(|&at| &units[at]).collect(), 1);
+        let ran_again = hand_over(again.iter().map(|&at| &units[at]).collect(), Hands { threads: 1, joins: false });
         again.into_iter().zip(ran_again).for_each(|(at, new)| ran[at] = new);
     }
     ran
@@ -299,10 +300,10 @@ impl Owned {
     }
 }
 
-fn hand_over(units: Vec<&Unit<'_>>, threads: usize) -> Vec<Result<Ran, Duration>> {
+fn hand_over(units: Vec<&Unit<'_>>, hands: Hands) -> Vec<Result<Ran, Duration>> {
     let owned: Vec<Owned> = units.iter().map(|unit| Owned::of(unit)).collect();
-    let alone = threads == 1 || owned.len() == 1;
-    crew::each(owned.len(), threads, move |at| owned[at].execute(alone), |at| units[at].model.give_up())
+    let alone = hands.threads == 1 || owned.len() == 1;
+    crew::each(owned.len(), hands, move |at| owned[at].execute(alone), |at| units[at].model.give_up())
 }
 
 fn is_ok(result: &RowResult) -> bool {

@@ -10,7 +10,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -88,7 +87,7 @@ pub(crate) fn within<T>(deadline: Deadline, call: impl FnOnce() -> T) -> T {
 pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Duration> {
     let work = Mutex::new(Some(work));
     let once = move |_| work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work());
-    let mut done = each(1, 1, once, |_| ());
+    let mut done = each(1, Hands { threads: 1, joins: false }, once, |_| ());
     match done.pop() {
         Some(Ok(Some(done))) => Ok(done),
         Some(Err(limit)) => Err(limit),
@@ -96,61 +95,91 @@ pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     }
 }
 
-/// Does pieces of work number 0 to `count`, at most `threads` at a time, and returns what each gave, in order. An error is a limit of
-/// time that a piece didn't keep although it was told to end: its thread is left behind. `left` is told of it at once.
+/// Who does pieces of work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hands {
+    /// How many threads at a time.
+    pub threads: usize,
+    /// Whether the thread that waits is one of them. Nobody can leave that one behind, so that each piece has to be sure to end.
+    pub joins: bool,
+}
+
+/// Does pieces of work number 0 to `count`, and returns what each gave, in order. An error is a limit of time that a piece didn't keep
+/// although it was told to end: its thread is left behind. `left` is told of it at once.
 pub(crate) fn each<T: Send + 'static>(
     count: usize,
-    threads: usize,
+    hands: Hands,
     work: impl Fn(usize) -> T + Send + Sync + 'static,
     mut left: impl FnMut(usize),
 ) -> Vec<Result<T, Duration>> {
-    let (sender, done) = channel();
-    let round = Arc::new(Round { count, next: AtomicUsize::new(0), work });
+    let done = Mutex::new(Done { results: (0..count).map(|_| None).collect(), missing: count });
+    let round = Arc::new(Round { count, next: AtomicUsize::new(0), work, done, all_done: Condvar::new() });
     let mut workers: Vec<Arc<Beat>> = Vec::new();
     let add = |workers: &mut Vec<Arc<Beat>>| {
         let beat = Arc::<Beat>::default();
-        let (round, sender) = (Arc::clone(&round), sender.clone());
+        let round = Arc::clone(&round);
         workers.push(Arc::clone(&beat));
-        submit(Box::new(move || round.take_part(&beat, &sender)));
+        submit(Box::new(move || round.take_part(&beat)));
     };
-    (0..threads.clamp(1, count.max(1))).for_each(|_| add(&mut workers));
-    let mut results: Vec<Option<Result<T, Duration>>> = (0..count).map(|_| None).collect();
-    let mut missing = count;
-    while missing > 0 {
-        match done.recv_timeout(LOOK_PERIOD) {
-            Ok((piece, Ok(result))) => {
-                results[piece] = Some(Ok(result));
-                missing -= 1;
+    let threads = hands.threads.clamp(1, count.max(1));
+    (usize::from(hands.joins)..threads).for_each(|_| add(&mut workers));
+    if hands.joins {
+        round.take_part(&Arc::default());
+    }
+    let mut done = round.done();
+    while done.missing > 0 {
+        let (guard, waited) = round.all_done.wait_timeout(done, LOOK_PERIOD).unwrap_or_else(PoisonError::into_inner);
+        done = guard;
+        if waited.timed_out() {
+            let now = Instant::now();
+            let overdue: Vec<_> = workers.iter().filter_map(|beat| beat.leave_if_overdue(now)).collect();
+            overdue.iter().for_each(|&(piece, limit)| done.put(piece, Ok(Err(limit))));
+            // Where no thread can be started, this one does what is left.
+            drop(done);
+            for (piece, _) in overdue {
+                left(piece);
+                add(&mut workers);
             }
-            Ok((_, Err(panic))) => resume_unwind(panic),
-            Err(RecvTimeoutError::Timeout) => {
-                let now = Instant::now();
-                let overdue: Vec<_> = workers.iter().filter_map(|beat| beat.leave_if_overdue(now)).collect();
-                for (piece, limit) in overdue {
-                    results[piece] = Some(Err(limit));
-                    missing -= 1;
-                    left(piece);
-                    add(&mut workers);
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => unreachable!("this function holds a sender"),
+            done = round.done();
         }
     }
-    results.into_iter().flatten().collect()
+    let results = std::mem::take(&mut done.results);
+    drop(done);
+    results.into_iter().flatten().map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
 }
 
 /// Pieces of work that several threads take one after the other.
-struct Round<W> {
+struct Round<T, W> {
     count: usize,
     next: AtomicUsize,
     work: W,
+    done: Mutex<Done<T>>,
+    all_done: Condvar,
 }
 
-type Outcome<T> = (usize, Result<T, Box<dyn Any + Send>>);
+/// What a piece of work gave, or the limit that it didn't keep, or its panic.
+type Outcome<T> = Result<Result<T, Duration>, Box<dyn Any + Send>>;
 
-impl<T, W: Fn(usize) -> T> Round<W> {
+struct Done<T> {
+    results: Vec<Option<Outcome<T>>>,
+    missing: usize,
+}
+
+impl<T> Done<T> {
+    fn put(&mut self, piece: usize, outcome: Outcome<T>) {
+        self.results[piece] = Some(outcome);
+        self.missing -= 1;
+    }
+}
+
+impl<T, W: Fn(usize) -> T> Round<T, W> {
+    fn done(&self) -> MutexGuard<'_, Done<T>> {
+        // Nobody panics while holding it with something half done.
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does pieces until there are none, or until the thread was left behind.
-    fn take_part(&self, beat: &Arc<Beat>, done: &Sender<Outcome<T>>) {
+    fn take_part(&self, beat: &Arc<Beat>) {
         BEAT.with_borrow_mut(|own| *own = Some(Arc::clone(beat)));
         loop {
             let piece = self.next.fetch_add(1, Ordering::Relaxed);
@@ -160,8 +189,14 @@ impl<T, W: Fn(usize) -> T> Round<W> {
             beat.pulse().piece = piece;
             let result = catch_unwind(AssertUnwindSafe(|| (self.work)(piece)));
             // Somebody else has the place of a thread that was left behind, and nobody waits for its result.
-            if beat.pulse().is_left || done.send((piece, result)).is_err() {
+            if beat.pulse().is_left {
                 break;
+            }
+            let mut done = self.done();
+            done.put(piece, result.map(Ok));
+            // Whoever waits is woken once: to wake it for each piece takes longer than small ones do.
+            if done.missing == 0 {
+                self.all_done.notify_one();
             }
         }
         BEAT.with_borrow_mut(|own| *own = None);
@@ -232,12 +267,13 @@ impl Crew {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
+    use std::sync::mpsc::channel;
 
     use super::*;
 
     #[test]
     fn results_come_in_order_whoever_was_first() {
-        for threads in [1, 2, 4, 100] {
+        for (threads, joins) in [(1, false), (2, false), (4, false), (100, false), (1, true), (2, true), (4, true)] {
             let busy = Arc::new(AtomicU32::new(0));
             let (seen, most) = (Arc::clone(&busy), Arc::new(AtomicU32::new(0)));
             let greatest = Arc::clone(&most);
@@ -247,11 +283,11 @@ mod tests {
                 seen.fetch_sub(1, Ordering::SeqCst);
                 piece * 10
             };
-            let done = each(20, threads, work, |_| panic!("nobody is overdue"));
+            let done = each(20, Hands { threads, joins }, work, |_| panic!("nobody is overdue"));
             assert!(done.into_iter().map(Result::unwrap).eq((0..20).map(|piece| piece * 10)));
             assert!(most.load(Ordering::SeqCst) as usize <= threads.min(20));
         }
-        assert!(each(0, 3, |piece| piece, |_| ()).is_empty());
+        assert!(each(0, Hands { threads: 3, joins: true }, |piece| piece, |_| ()).is_empty());
         assert_eq!(apart(|| 7), Ok(7));
     }
 
@@ -269,7 +305,7 @@ mod tests {
             piece
         };
         let mut told = Vec::new();
-        let done = each(4, 1, work, |piece| told.push(piece));
+        let done = each(4, Hands { threads: 1, joins: false }, work, |piece| told.push(piece));
         assert_eq!(done, [Ok(0), Err(limit), Ok(2), Ok(3)]);
         assert_eq!(told, [1]);
         assert!(is_left_behind());
@@ -284,7 +320,8 @@ mod tests {
             std::thread::sleep(LOOK_PERIOD * 3);
             1
         };
-        assert_eq!(each(1, 1, slow, |_| panic!("nobody is overdue")), [Ok(1)]);
+        let hands = Hands { threads: 1, joins: false };
+        assert_eq!(each(1, hands, slow, |_| panic!("nobody is overdue")), [Ok(1)]);
     }
 
     #[test]
