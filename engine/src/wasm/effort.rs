@@ -26,6 +26,12 @@ const SIGNATURE_VALUE_NS: u64 = 50_000;
 const OPERAND_NS: u64 = 7_000;
 /// A loop around a loop.
 const LOOP_AROUND_NS: u64 = 3_200;
+/// A value that a loop takes along, for each loop around it and itself: so much memory, above all.
+const LOOP_VALUE_NS: u64 = 300;
+/// A type: code that leads out of functions of the type is made for each, whether there are any or not.
+const TYPE_NS: u64 = 50_000;
+/// A parameter or result of a type.
+const TYPE_VALUE_NS: u64 = 15_000;
 /// A segment: code of the module's start places it.
 pub(super) const SEGMENT_NS: u64 = 150_000;
 
@@ -39,6 +45,11 @@ pub(super) struct Arity {
 impl Arity {
     const fn values(self) -> u64 {
         self.params as u64 + self.results as u64
+    }
+
+    /// What a type with this arity takes by itself, in nanoseconds.
+    pub(super) const fn type_ns(self) -> u64 {
+        TYPE_NS + self.values() * TYPE_VALUE_NS
     }
 }
 
@@ -102,6 +113,8 @@ struct Frame {
     met: Locals,
     /// Whether there is such a block.
     meets: bool,
+    /// The most values that are kept at one time for an `else` inside that is still to come.
+    kept: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,7 +129,14 @@ impl Frame {
     fn new(kind: FrameKind, arity: Arity) -> Self {
         // The path around an `if` without `else`.
         let branches = u64::from(kind == FrameKind::If);
-        Self { kind, arity, branches, written: Locals::default(), met: Locals::default(), meets: false }
+        Self { kind, arity, branches, written: Locals::default(), met: Locals::default(), meets: false, kept: 0 }
+    }
+
+    /// The values that were kept for its `else`, which begins now: what it takes, the fuel, and each local that the other way writes.
+    fn begin_else(&mut self) {
+        let mut changed = self.written;
+        changed.join(&self.met);
+        self.kept += u64::from(self.arity.params) + 1 + changed.count();
     }
 
     /// How many values a branch to its label takes along.
@@ -142,9 +162,13 @@ pub(super) struct FunctionEffort<'a> {
     /// Loops that are open.
     loop_depth: u64,
     traps: u64,
+    /// Instructions that take a part of a number.
+    parts: u64,
     calls: u64,
     /// Values that meet where values met inside.
     meetings: u64,
+    /// The most values that are kept at one time for an `else`.
+    kept: u64,
 }
 
 impl<'a> FunctionEffort<'a> {
@@ -168,8 +192,10 @@ impl<'a> FunctionEffort<'a> {
             loops: 0,
             loop_depth: 0,
             traps: 0,
+            parts: 0,
             calls: 0,
             meetings: 0,
+            kept: 0,
         };
         own.at_most(FunctionLimit::Bytes, body_bytes as u64, limits.function_bytes_max)?;
         Ok(own)
@@ -179,18 +205,21 @@ impl<'a> FunctionEffort<'a> {
     pub(super) fn operator(&mut self, operator: &Operator<'_>, reachable: bool) -> Result<(), ModuleProblem> {
         self.nanoseconds += weight(operator);
         self.traps += traps(operator);
+        self.parts += u64::from(takes_part(operator));
         match *operator {
             Operator::Block { blockty } => self.open(FrameKind::Block, blockty),
             Operator::Loop { blockty } => {
                 self.loops += 1;
                 self.loop_depth += 1;
-                self.nanoseconds += self.loop_depth * LOOP_AROUND_NS;
+                let values = self.signatures.of_block(blockty).values();
+                self.nanoseconds += self.loop_depth * (LOOP_AROUND_NS + values * LOOP_VALUE_NS);
                 self.open(FrameKind::Loop, blockty);
             }
             Operator::If { blockty } => self.open(FrameKind::If, blockty),
             Operator::Else => {
                 if let Some(frame) = self.frames.last_mut() {
                     frame.kind = FrameKind::Else;
+                    frame.begin_else();
                     frame.branches = (frame.branches - 1) + u64::from(reachable);
                 }
             }
@@ -220,7 +249,13 @@ impl<'a> FunctionEffort<'a> {
         self.at_most(FunctionLimit::Cost, self.nanoseconds / MICROSECOND, limits.function_cost_max)
     }
 
-    /// What the function costs, in nanoseconds. `slots` are its locals and operands.
+    /// The most values that the function keeps at one time besides its locals and operands: what an `else` is to find as it was before
+    /// the other way.
+    pub(super) const fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// What the function costs, in nanoseconds. `slots` are the values that it keeps at one time.
     pub(super) fn finish(&self, slots: u64) -> Result<u64, ModuleProblem> {
         let square = |number: u64, nanoseconds: u64| number.saturating_mul(number).saturating_mul(nanoseconds);
         let borders = 2 * self.blocks + self.traps + self.calls;
@@ -228,8 +263,9 @@ impl<'a> FunctionEffort<'a> {
             .nanoseconds
             .saturating_add(borders.saturating_mul(slots).saturating_mul(200))
             .saturating_add(square(self.loops, 140))
-            .saturating_add(square(self.meetings, 4))
-            .saturating_add(square(self.traps, 2));
+            .saturating_add(square(self.meetings, 8))
+            .saturating_add(square(self.traps, 2))
+            .saturating_add(square(self.parts, 130));
         self.at_most(FunctionLimit::Cost, sum / MICROSECOND, self.limits.function_cost_max)?;
         Ok(sum)
     }
@@ -251,11 +287,15 @@ impl<'a> FunctionEffort<'a> {
         if meets {
             // The fuel is a value, too.
             let values = all.count() + 1 + frame.label_values();
-            self.meetings += frame.met.count() + u64::from(frame.meets);
+            self.meetings += frame.met.count() + u64::from(frame.meets) * (1 + frame.label_values());
             let merged = values.saturating_mul(paths).saturating_mul(paths).saturating_mul(8);
             self.nanoseconds = self.nanoseconds.saturating_add(merged).saturating_add(2_000 * values);
         }
-        let Some(outer) = self.frames.last_mut() else { return };
+        let Some(outer) = self.frames.last_mut() else {
+            self.kept = frame.kept;
+            return;
+        };
+        outer.kept = outer.kept.max(frame.kept);
         outer.meets |= meets || frame.meets;
         if meets {
             outer.met.join(&all);
@@ -303,6 +343,24 @@ fn weight(operator: &Operator<'_>) -> u64 {
         Operator::LocalGet { .. } | Operator::LocalSet { .. } | Operator::LocalTee { .. } | Operator::End => 500,
         _ => traps(operator) * 45_000 + 4_000,
     }
+}
+
+/// Whether an instruction takes the lower bits of a number. The compiler looks for sums that can be made of fewer bits: in a chain of sums, each
+/// such instruction goes back through all before it.
+const fn takes_part(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::I32WrapI64
+            | Operator::I32Extend8S
+            | Operator::I32Extend16S
+            | Operator::I64Extend8S
+            | Operator::I64Extend16S
+            | Operator::I64Extend32S
+            | Operator::I8x16Splat
+            | Operator::I16x8Splat
+            | Operator::I8x16ReplaceLane { .. }
+            | Operator::I16x8ReplaceLane { .. }
+    )
 }
 
 /// In how many ways an instruction may trap: each is a block and a call of its own.

@@ -157,6 +157,8 @@ impl<'a> Reader<'a> {
             Payload::TypeSection(section) => {
                 self.vectors = returns_vectors(section.clone())?;
                 self.signatures.types = arities(section)?;
+                self.nanoseconds += self.signatures.types.iter().map(|arity| arity.type_ns()).sum::<u64>();
+                self.check_cost()?;
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
@@ -168,6 +170,8 @@ impl<'a> Reader<'a> {
                     if let TypeRef::Func(ty) = import.ty {
                         self.signatures.functions.push(ty);
                     }
+                    // The same one as often as it likes.
+                    self.facts.instance_bytes += FUNCTION_REFERENCE_BYTES;
                     self.facts.imports[at] = true;
                 }
             }
@@ -232,7 +236,7 @@ impl<'a> Reader<'a> {
 
 /// Bytes of an element of a table, in each instance.
 const TABLE_ELEMENT_BYTES: u64 = 8;
-/// Bytes of what an instance holds of a function that a table or an export refers to.
+/// Bytes of what an instance holds of a function that is imported, or that a table or an export refers to.
 const FUNCTION_REFERENCE_BYTES: u64 = 32;
 
 /// How many values each type takes and gives.
@@ -372,7 +376,7 @@ fn check_function<T: wasmparser::WasmModuleResources>(
     }
     operators.finish().map_err(invalid)?;
     // Operands aren't told apart: where vectors occur, each is taken for one.
-    slots += u64::from(height_max) << u32::from(vectors);
+    slots += (u64::from(height_max) + effort.kept()) << u32::from(vectors);
     if slots > u64::from(FUNCTION_SLOTS_MAX) {
         return Err(ModuleProblem::TooManyLocals { function: index, slots, slots_max: FUNCTION_SLOTS_MAX });
     }
