@@ -84,7 +84,11 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let metadata = std::fs::metadata(path)?;
     if metadata.is_file() {
-        return File::open(path);
+        let mut options = std::fs::OpenOptions::new();
+        // Somebody may have put a pipe there meanwhile, and nobody waits for who writes into it.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+        return options.read(true).open(path);
     }
     let found = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {found}, a file is needed")))

@@ -5,6 +5,7 @@
 // They panic where nobody can be told, as where the disk behind standard error is full: `cli::say` and `cli::print_result` don't.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
+mod cache_file;
 pub mod cli;
 pub mod cpu;
 pub mod events;

@@ -34,6 +34,13 @@ fn entry(cache: &Path) -> PathBuf {
     files[0].clone()
 }
 
+/// The status of `doctor` with this cache, and what it says.
+fn doctor(cache: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = wasm_engine(&common::root());
+    let output = command.env("WASM_ENGINE_CACHE_DIR", cache).arg("doctor").args(args).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
 /// Damages an entry again and again: in a third of the trials a sector is overwritten, in the others a bit is flipped. Each must be seen,
 /// said and mended.
 fn damage_is_seen(trials: u64) {
@@ -106,6 +113,116 @@ fn an_entry_of_another_length_or_module_is_compiled_anew() {
     std::fs::copy(entry(there.path()), &path).unwrap();
     assert_eq!(run(&scenario, Some(folder.path())).0, right);
     assert!(std::fs::read(&path).unwrap() == good);
+}
+
+/// What may lie where an entry should: none of it is waited for or read without end.
+#[test]
+#[cfg(unix)]
+fn what_is_no_file_costs_time_only() {
+    let (folder, scenario) = (tempfile::tempdir().unwrap(), ring());
+    let right = run(&scenario, Some(folder.path())).0;
+    let path = entry(folder.path());
+    let good = std::fs::read(&path).unwrap();
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::write(&elsewhere, "not an entry").unwrap();
+    let link = |to: &Path| std::os::unix::fs::symlink(to, &path).unwrap();
+    let strange: [(&str, &dyn Fn()); 8] = [
+        ("a pipe", &|| common::pipe(&path)),
+        ("a socket", &|| drop(std::os::unix::net::UnixListener::bind(&path).unwrap())),
+        ("a link to a device", &|| link(Path::new("/dev/zero"))),
+        ("a link to nothing", &|| link(&folder.path().join("nothing"))),
+        ("a link to itself", &|| link(&path)),
+        ("a link to another file", &|| link(&elsewhere)),
+        ("a sparse file", &|| std::fs::File::create(&path).unwrap().set_len(10 << 30).unwrap()),
+        ("a sparse file that begins well", &|| {
+            std::fs::write(&path, &good).unwrap();
+            std::fs::File::options().write(true).open(&path).unwrap().set_len(10 << 30).unwrap();
+        }),
+    ];
+    for (what, put) in strange {
+        std::fs::remove_file(&path).unwrap();
+        put();
+        let (status, text) = doctor(folder.path(), &["--verify"]);
+        assert!(status == Some(3) && text.contains("0 whole, 0 of other versions, 1 damaged"), "{what}: {text}");
+        let (digest, said) = run(&scenario, Some(folder.path()));
+        assert!(digest == right && said.len() <= 1, "{what}: {said:?}");
+        assert!(std::fs::symlink_metadata(&path).unwrap().is_file(), "{what} stands where the entry was");
+        assert!(std::fs::read(&path).unwrap() == good, "{what}");
+        assert_eq!(run(&scenario, Some(folder.path())), (right, Vec::new()), "{what}");
+    }
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), b"not an entry", "a link isn't written through");
+    // A folder stays where it is, and is said.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let (digest, said) = run(&scenario, Some(folder.path()));
+    assert!(digest == right && said.len() == 1 && said[0].contains("can't be written"), "{said:?}");
+    assert_eq!(doctor(folder.path(), &["--verify", "--remove-damaged"]).0, Some(3));
+    assert_eq!(std::fs::read_dir(folder.path().join("code")).unwrap().count(), 1, "nothing else is left there");
+}
+
+/// A cache that isn't one: the run goes on, and says so once.
+#[test]
+fn a_cache_that_can_not_be_made_costs_time_only() {
+    let (folder, scenario) = (tempfile::tempdir().unwrap(), ring());
+    let right = run(&scenario, None).0;
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let code_is_a_file = folder.path().join("cache");
+    std::fs::create_dir(&code_is_a_file).unwrap();
+    std::fs::write(code_is_a_file.join("code"), "").unwrap();
+    let mut paths = vec![file.clone(), file.join("below"), code_is_a_file];
+    if cfg!(target_os = "linux") {
+        paths.push(PathBuf::from("/proc/a-cache"));
+    }
+    for path in paths {
+        let (digest, said) = run(&scenario, Some(&path));
+        assert_eq!((digest, said.len()), (right, 1), "{}: {said:?}", path.display());
+        assert!(
+            said[0].starts_with("warning: compiled modules aren't kept for the next run: the code cache "),
+            "{said:?}"
+        );
+        assert!(said[0].contains(" can't be used: "), "{said:?}");
+        // Nothing to verify, or said what is wrong, and never a hang.
+        assert!(matches!(doctor(&path, &["--verify"]).0, Some(0 | 3)), "{}", path.display());
+    }
+}
+
+/// A folder that may be read and not written: what is there is used, and what isn't is said once.
+#[test]
+#[cfg(unix)]
+fn a_cache_that_can_only_be_read_is_read() {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::process::CommandExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    run(&ring(), Some(folder.path()));
+    let (path, code) = (entry(folder.path()), folder.path().join("code"));
+    let is_root = std::fs::metadata(&path).unwrap().uid() == 0;
+    // Anybody's, so that the run has somewhere to write.
+    set_mode(folder.path(), 0o1777);
+    set_mode(&code, 0o555);
+    let run = |mode: u32| {
+        set_mode(&path, mode);
+        let mut command = wasm_engine(&common::root());
+        if is_root {
+            // Nothing is closed to root.
+            command.uid(65_534).gid(65_534);
+        }
+        command.env("WASM_ENGINE_CACHE_DIR", folder.path());
+        let output = command
+            .args(["run", common::RING, "--frames", "5", "--summary", "json", "--quiet", "--no-record", "--out"])
+            .arg(folder.path().join(format!("run{mode}")))
+            .output();
+        output.ok().map(|output| (output.status.code(), stderr(&output).to_owned()))
+    };
+    // Where the engine's folder is closed to others, there is nobody to run it as.
+    let Some(closed) = run(0o000) else { return };
+    assert_eq!(closed.0, Some(0), "{}", closed.1);
+    assert!(closed.1.starts_with("warning: compiled modules aren't kept for the next run: "), "{}", closed.1);
+    assert_eq!(closed.1.lines().count(), 1, "{}", closed.1);
+    assert_eq!(run(0o444), Some((Some(0), String::new())));
+    set_mode(&code, 0o755);
+    entry(folder.path());
 }
 
 #[cfg(unix)]
@@ -204,11 +321,7 @@ fn doctor_says_what_is_damaged_and_removes_it_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     run(&ring(), Some(folder.path()));
     let path = entry(folder.path());
-    let doctor = |args: &[&str]| {
-        let mut command = wasm_engine(folder.path());
-        let output = command.env("WASM_ENGINE_CACHE_DIR", folder.path()).arg("doctor").args(args).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
-    };
+    let doctor = |args: &[&str]| doctor(folder.path(), args);
     let (status, text) = doctor(&["--verify"]);
     assert!(status == Some(0) && text.contains(": 1 whole, 0 of other versions, 0 damaged"), "{text}");
     let mut bytes = std::fs::read(&path).unwrap();

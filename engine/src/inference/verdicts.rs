@@ -2,23 +2,24 @@
 //! [`super::registry`].
 //!
 //! It only ever saves time: a file that isn't exactly what was written is a miss, and is written anew; one that can't be written is
-//! probed again next time. A file is a line of JSON and a line with its checksum, written under a temporary name, synced and renamed.
+//! probed again next time. A file is JSON in the form of [`crate::cache_file`].
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::admission::PROBE_VERSION;
 use super::form::BatchForm;
 use super::layout::Said;
+use crate::cache_file::{self, CacheFolder, FileKey, Form};
 use crate::cpu;
-use crate::files::{self, hex, sha256};
+use crate::files::hex;
 
 /// The name of the folder of verdicts in the engine's cache folder.
 const FOLDER: &str = "verdicts";
+/// The form of its files.
+const VERDICT: Form = Form { magic: *b"weverd\r\n", version: 1, suffix: ".verdict", bytes_max: SCENARIO_BYTES_MAX };
 
 /// A folder of verdicts, or nothing that is kept.
 #[derive(Clone, Debug)]
@@ -80,9 +81,9 @@ impl VerdictKey {
         }
     }
 
-    fn file_name(&self) -> String {
-        let key = serde_json::to_string(self).unwrap_or_default();
-        hex(&sha256(key.as_bytes())[..16]) + ".verdict"
+    fn file_key(&self) -> FileKey {
+        let environment = cache_file::environment((&self.engine, self.probe, &self.onnx_runtime, &self.cpu));
+        FileKey::new(environment, &serde_json::to_vec(self).unwrap_or_default())
     }
 }
 
@@ -99,14 +100,9 @@ impl Verdicts {
 
     /// What was kept.
     pub(crate) fn find(&self, key: &VerdictKey) -> Option<Kept> {
-        let path = self.folder.as_ref()?.join(key.file_name());
-        let bytes = files::read_at_most(&path, SCENARIO_BYTES_MAX).ok()?;
-        let text = std::str::from_utf8(&bytes).ok()?;
-        let (line, rest) = text.split_once('\n')?;
-        if rest != checksum(line) {
-            return None;
-        }
-        let entry: Entry = serde_json::from_str(line).ok()?;
+        let folder = CacheFolder::existing(self.folder.as_ref()?, VERDICT).ok()??;
+        let file = folder.find(&key.file_key()).ok()??;
+        let entry: Entry = serde_json::from_slice(file.content()).ok()?;
         (entry.key == *key).then_some(entry.kept)
     }
 
@@ -114,23 +110,14 @@ impl Verdicts {
     pub(crate) fn keep(&self, key: VerdictKey, kept: Kept) {
         if let Some(folder) = &self.folder {
             // Without it, the model is probed again: that is all.
-            let _ = write(folder, Entry { key, kept });
+            let _ = write(folder, &Entry { key, kept });
         }
     }
 }
 
-fn checksum(line: &str) -> String {
-    format!("checksum xxh3-128 {:032x}\n", xxh3_128(line.as_bytes()))
-}
-
-fn write(folder: &Path, entry: Entry) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let line = serde_json::to_string(&entry)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(format!("{line}\n{}", checksum(&line)).as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(folder.join(entry.key.file_name()))?;
-    Ok(())
+fn write(folder: &Path, entry: &Entry) -> Result<(), String> {
+    let content = serde_json::to_vec(entry).map_err(|error| error.to_string())?;
+    CacheFolder::open(folder, VERDICT)?.keep(&entry.key.file_key(), &content)
 }
 
 #[cfg(test)]
@@ -143,6 +130,10 @@ mod tests {
 
     fn key() -> VerdictKey {
         VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1", None)
+    }
+
+    fn file_name(key: &VerdictKey) -> String {
+        VERDICT.file_name(&key.file_key())
     }
 
     fn kept() -> Kept {
@@ -185,7 +176,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let verdicts = Verdicts::new(Some(folder.path()));
         verdicts.keep(key(), kept());
-        let path = folder.path().join(FOLDER).join(key().file_name());
+        let path = folder.path().join(FOLDER).join(file_name(&key()));
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
@@ -197,7 +188,7 @@ mod tests {
         }
         // The entry of another key under this one's name.
         verdicts.keep(VerdictKey { probe: 0, ..key() }, kept());
-        std::fs::rename(folder.path().join(FOLDER).join(VerdictKey { probe: 0, ..key() }.file_name()), &path).unwrap();
+        std::fs::rename(folder.path().join(FOLDER).join(file_name(&VerdictKey { probe: 0, ..key() })), &path).unwrap();
         assert_eq!(verdicts.find(&key()), None);
         verdicts.keep(key(), kept());
         assert_eq!(verdicts.find(&key()), Some(kept()));
@@ -213,7 +204,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/gemm.onnx");
-        let sha256 = sha256(&std::fs::read(&path).unwrap());
+        let sha256 = crate::files::sha256(&std::fs::read(&path).unwrap());
         let entry = ModelEntry {
             name: "gemm".into(),
             id: wasm_engine_components::ModelId(1),
@@ -243,7 +234,7 @@ mod tests {
         Verdicts::new(Some(folder.path())).keep(key.clone(), other);
         let kept = load(Some(folder.path())).1;
         assert_eq!((kept.form, kept.reasons.last().unwrap().as_str()), (BatchForm::Alone, "somebody said so"));
-        let file = folder.path().join(FOLDER).join(key.file_name());
+        let file = folder.path().join(FOLDER).join(file_name(&key));
         std::fs::write(&file, "damaged").unwrap();
         assert_eq!(load(Some(folder.path())).1, plain);
         assert!(Verdicts::new(Some(folder.path())).find(&key).is_some());

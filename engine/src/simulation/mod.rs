@@ -100,7 +100,9 @@ impl SimulationError {
         match self {
             Self::Lost(lost) => RunError::Input(lost.problem),
             Self::Threads(_) | Self::State(_) => RunError::Failed(problem),
-            Self::Module(ModuleError::AddressSpace { .. } | ModuleError::Engine { .. }) => RunError::Failed(problem),
+            Self::Module(
+                ModuleError::AddressSpace { .. } | ModuleError::Threads { .. } | ModuleError::Engine { .. },
+            ) => RunError::Failed(problem),
             Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => RunError::Failed(problem),
             Self::File(_) | Self::Module(_) | Self::Inference(_) => RunError::Input(problem.file(path)),
         }

@@ -1,15 +1,14 @@
 //! A look at the whole code cache, for `wasm-engine doctor --verify`.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
     arena::SlotCreator,
-    cache::{read_entry, trusts_others},
-    cache_entry::{self, ENTRY_SUFFIX, EntryProblem},
+    cache::{CODE, environment},
     compile::engine,
 };
+use crate::cache_file::{CacheFolder, FileProblem};
 
 /// What is in a code cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,27 +29,14 @@ pub struct CacheSurvey {
 /// The folder can't be read or isn't used, and why.
 pub fn survey_code_cache(folder: &Path) -> Result<CacheSurvey, String> {
     let mut survey = CacheSurvey::default();
-    let files = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(survey),
-        files => files.map_err(|error| error.to_string())?,
-    };
-    if let Some(who) = std::fs::metadata(folder).ok().as_ref().and_then(trusts_others) {
-        return Err(format!("{who} may write it, so it isn't used"));
-    }
-    let engine = engine(Arc::new(SlotCreator));
-    let environment = cache_entry::environment(&engine.map_err(|error| error.to_string())?);
-    for file in files {
-        let file = file.map_err(|error| error.to_string())?;
-        let name = file.file_name().to_string_lossy().into_owned();
-        if !name.ends_with(ENTRY_SUFFIX) {
-            survey.others += 1;
-            continue;
-        }
-        let entry = read_entry(&file.path(), false).ok().flatten();
-        match entry.map(|entry| cache_entry::inspect(&entry, environment, &name)) {
+    let Some(folder) = CacheFolder::existing(folder, CODE)? else { return Ok(survey) };
+    let engine = engine(Arc::new(SlotCreator)).map_err(|error| error.to_string())?;
+    for (path, checked) in folder.survey(environment(&engine)).map_err(|error| error.to_string())? {
+        match checked {
+            None => survey.others += 1,
             Some(Ok(())) => survey.whole += 1,
-            Some(Err(EntryProblem::Outdated)) => survey.outdated += 1,
-            _ => survey.damaged.push(file.path()),
+            Some(Err(FileProblem::Outdated)) => survey.outdated += 1,
+            Some(Err(_)) => survey.damaged.push(path),
         }
     }
     survey.damaged.sort();

@@ -40,6 +40,12 @@ pub enum ModuleError {
         /// What the machine said.
         reason: String,
     },
+    /// There are no threads with stacks deep enough for agents.
+    #[error("can't start threads with stacks deep enough for agents: {}", shown(reason))]
+    Threads {
+        /// What the machine said.
+        reason: String,
+    },
     /// wasmtime doesn't work on this machine.
     #[error("the WebAssembly compiler can't be set up on this machine: {}", shown(reason))]
     Engine {

@@ -15,7 +15,6 @@ mod arena;
 mod awake;
 mod bare;
 mod cache;
-mod cache_entry;
 mod cache_survey;
 mod capture;
 mod compile;

@@ -24,7 +24,7 @@ use super::{
     regions::Readable,
     shard::{Program, Recipe, SHARD_AGENTS, Shard, ShardPlan},
     spread::spread,
-    stack::on_deep_stack,
+    stack::{find_deep_stack, on_deep_stack},
     step::{FrameCalls, PREFETCH_FROM_AGENTS},
     swap::swap_group,
     units::{assign, split},
@@ -139,6 +139,7 @@ impl WasmRuntime {
         groups: &[GroupProgram<'_>],
         swaps: &[ModuleSwap],
     ) -> Result<Self, ModuleError> {
+        find_deep_stack().map_err(|reason| ModuleError::Threads { reason })?;
         on_deep_stack(|| load(options, modules, groups, swaps))
     }
 

@@ -4,7 +4,7 @@
 use core::cell::Cell;
 use std::sync::OnceLock;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use wasm_engine_components::limits::{THREAD_STACK_BYTES, WASM_STACK_BYTES_MAX};
 
 /// What the host's own frames below and above a guest's may need, in bytes.
@@ -15,22 +15,38 @@ thread_local! {
     static STACK_LOW: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Threads for whoever comes with a small stack; made when the first does.
+static POOL: OnceLock<ThreadPool> = OnceLock::new();
+
+/// Sees to it that [`on_deep_stack`] has where to run, on this thread and on others that are made like it.
+pub(super) fn find_deep_stack() -> Result<(), String> {
+    if !is_deep() && POOL.get().is_none() {
+        // Another thread may have been faster.
+        let _ = POOL.set(pool(THREAD_STACK_BYTES).map_err(|error| error.to_string())?);
+    }
+    Ok(())
+}
+
 /// Runs `work` where the native stack is deep enough for guests: here, or in a pool of the engine's own.
+///
+/// # Panics
+/// This thread's stack is small, that of the thread that loaded the runtime wasn't, and the machine has no room for more threads. The
+/// engine's own commands do all of it in one pool.
 pub(super) fn on_deep_stack<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    static POOL: OnceLock<ThreadPool> = OnceLock::new();
     if is_deep() {
         return work();
     }
-    let pool = POOL.get_or_init(|| {
-        ThreadPoolBuilder::new()
-            .stack_size(THREAD_STACK_BYTES)
-            .num_threads(rayon::current_num_threads())
-            .thread_name(|number| format!("wasm-engine-guest-{number}"))
-            .start_handler(|_| STACK_LOW.set(1))
-            .build()
-            .expect("the machine has no room for threads with stacks deep enough for agents")
-    });
+    let pool = POOL.get_or_init(|| pool(THREAD_STACK_BYTES).expect("there is room for threads as there was at load"));
     pool.install(work)
+}
+
+fn pool(stack_bytes: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    ThreadPoolBuilder::new()
+        .stack_size(stack_bytes)
+        .num_threads(rayon::current_num_threads())
+        .thread_name(|number| format!("wasm-engine-guest-{number}"))
+        .start_handler(|_| STACK_LOW.set(1))
+        .build()
 }
 
 #[inline]
@@ -74,4 +90,16 @@ fn find_low() -> usize {
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 fn find_low() -> usize {
     usize::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_cannot_be_had_are_an_error() {
+        assert!(pool(usize::MAX / 4).is_err());
+        assert_eq!(find_deep_stack(), Ok(()));
+        assert!(pool(THREAD_STACK_BYTES).expect("threads").install(is_deep));
+    }
 }
