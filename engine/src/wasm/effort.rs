@@ -164,6 +164,8 @@ pub(super) struct FunctionEffort<'a> {
     traps: u64,
     /// Instructions that take a part of a number.
     parts: u64,
+    /// Whether the instruction before was a constant.
+    after_constant: bool,
     calls: u64,
     /// Values that meet where values met inside.
     meetings: u64,
@@ -193,6 +195,7 @@ impl<'a> FunctionEffort<'a> {
             loop_depth: 0,
             traps: 0,
             parts: 0,
+            after_constant: false,
             calls: 0,
             meetings: 0,
             kept: 0,
@@ -203,7 +206,8 @@ impl<'a> FunctionEffort<'a> {
 
     /// Counts an instruction. `reachable` says whether it can be reached.
     pub(super) fn operator(&mut self, operator: &Operator<'_>, reachable: bool) -> Result<(), ModuleProblem> {
-        self.nanoseconds += weight(operator);
+        self.nanoseconds += weight(operator, self.after_constant);
+        self.after_constant = matches!(operator, Operator::I32Const { .. } | Operator::I64Const { .. });
         self.traps += traps(operator);
         self.parts += u64::from(takes_part(operator));
         match *operator {
@@ -333,16 +337,64 @@ impl<'a> FunctionEffort<'a> {
 }
 
 /// What an instruction takes by itself, in nanoseconds.
-fn weight(operator: &Operator<'_>) -> u64 {
+fn weight(operator: &Operator<'_>, after_constant: bool) -> u64 {
     match operator {
-        Operator::CallIndirect { .. } => 150_000,
+        Operator::CallIndirect { .. } => 180_000,
         Operator::MemoryCopy { .. } | Operator::MemoryFill { .. } => 100_000,
         Operator::Call { .. } | Operator::MemoryGrow { .. } | Operator::MemorySize { .. } => 12_000,
         Operator::If { .. } | Operator::Loop { .. } | Operator::Else | Operator::BrIf { .. } => 25_000,
         Operator::Block { .. } | Operator::BrTable { .. } | Operator::Br { .. } | Operator::Return => 6_000,
         Operator::LocalGet { .. } | Operator::LocalSet { .. } | Operator::LocalTee { .. } | Operator::End => 500,
-        _ => traps(operator) * 45_000 + 4_000,
+        Operator::I32Const { .. }
+        | Operator::I64Const { .. }
+        | Operator::F32Const { .. }
+        | Operator::F64Const { .. } => 4_000,
+        _ => traps(operator) * 45_000 + computation(operator, after_constant),
     }
+}
+
+/// What an instruction that computes takes, in nanoseconds. Memory counts, too: 5 us for each kilobyte.
+fn computation(operator: &Operator<'_>, after_constant: bool) -> u64 {
+    use Operator as Op;
+
+    match operator {
+        // A sum with a constant is looked for in sums with constants.
+        Op::I32Add | Op::I32Sub | Op::I32Mul | Op::I32And | Op::I32Or | Op::I32Xor if after_constant => 50_000,
+        Op::I64Add | Op::I64Sub | Op::I64Mul | Op::I64And | Op::I64Or | Op::I64Xor if after_constant => 50_000,
+        Op::I32Shl | Op::I32ShrS | Op::I32ShrU | Op::I64Shl | Op::I64ShrS | Op::I64ShrU if after_constant => 50_000,
+        Op::I32Rotl | Op::I32Rotr | Op::I64Rotl | Op::I64Rotr => 50_000,
+        // NaNs are made canonical after each.
+        Op::F32Add | Op::F32Sub | Op::F32Mul | Op::F32Div | Op::F32Min | Op::F32Max | Op::F32Sqrt => 30_000,
+        Op::F64Add | Op::F64Sub | Op::F64Mul | Op::F64Div | Op::F64Min | Op::F64Max | Op::F64Sqrt => 30_000,
+        Op::F32Ceil | Op::F32Floor | Op::F32Trunc | Op::F32Nearest | Op::F32DemoteF64 => 30_000,
+        Op::F64Ceil | Op::F64Floor | Op::F64Trunc | Op::F64Nearest | Op::F64PromoteF32 => 30_000,
+        Op::I32TruncSatF32S | Op::I32TruncSatF32U | Op::I32TruncSatF64S | Op::I32TruncSatF64U => 40_000,
+        Op::I64TruncSatF32S | Op::I64TruncSatF32U | Op::I64TruncSatF64S | Op::I64TruncSatF64U => 40_000,
+        Op::F32ConvertI64U | Op::F64ConvertI64U => 30_000,
+        operator if is_vector(operator) => 45_000,
+        _ => 4_000,
+    }
+}
+
+/// Whether an instruction is one of vectors.
+fn is_vector(operator: &Operator<'_>) -> bool {
+    macro_rules! is_of_vectors {
+        (simd) => {
+            true
+        };
+        ($other:ident) => {
+            false
+        };
+    }
+    macro_rules! find {
+        ($( @$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
+            match operator {
+                $( Operator::$op $({ $($arg: _),* })? => is_of_vectors!($proposal), )*
+                _ => false,
+            }
+        };
+    }
+    wasmparser::for_each_operator!(find)
 }
 
 /// Whether an instruction takes the lower bits of a number. The compiler looks for sums that can be made of fewer bits: in a chain of sums, each
