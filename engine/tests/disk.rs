@@ -105,6 +105,11 @@ fn a_run_ends_in_order_before_its_folder_has_more_than_disk_max_and_goes_on() {
         let size = bytes(&folder.path().join("run"));
         assert!(size <= max && size > max - 1_000_000, "{size} of {max}");
         assert!(!folder.path().join("run/summary.json").exists(), "it isn't at its end");
+        // The frame that had no room is no part of the run, nor of what is told of it.
+        let frames = fs::read_to_string(folder.path().join("run/frames.jsonl")).unwrap();
+        let last: Value = serde_json::from_str(frames.lines().last().unwrap()).unwrap();
+        let told = common::summary(&output);
+        assert_eq!((&told["frames"], &told["digest"]), (&frames.lines().count().into(), &last["digest"]), "{told}");
         ended.push(stderr);
         output = common::engine(folder.path(), &["resume", "run", "--summary", "json", "--disk-max", "6MB"]);
         if max == 6_000_000 {

@@ -33,12 +33,16 @@ fn output(scenario: &Scenario, group: usize, ordinal: usize, name: &str, value: 
 
 /// The summary of a run that went on from a snapshot after each record.
 fn summary(scenario: &Scenario, frames: impl IntoIterator<Item = Vec<NamedOutput>>) -> Summary {
-    let mut collector = Collector::of(scenario);
+    let (mut collector, mut bytes_max) = (Collector::of(scenario), 0);
     for outputs in frames {
-        collector.add(&FrameRecord { outputs, ..FrameRecord::default() });
+        let record = FrameRecord { outputs, ..FrameRecord::default() };
+        bytes_max = collector.json_bytes_max_with(&record);
+        collector.add(&record);
+        let after = collector.json_bytes_max_with(&FrameRecord::default());
+        assert!(after <= bytes_max, "{after} is more than {bytes_max}");
         collector = Collector::load(&collector.save(&Default::default())).unwrap().0;
     }
-    let bytes_max = collector.json_bytes_max();
+    bytes_max = bytes_max.min(collector.json_bytes_max_with(&FrameRecord::default()));
     let summary = collector.summary(scenario, &RunFacts { frames_expected: 1, ..RunFacts::default() });
     assert!(summary.json().len() as u64 <= bytes_max + (64 << 10), "{bytes_max}");
     summary
@@ -66,6 +70,9 @@ fn a_group_that_records_names_without_end_leaves_another_ones_room() {
     );
     let names: Vec<_> = summary.outputs.0.iter().map(|(group, outputs)| (group.as_str(), outputs.0.len())).collect();
     assert_eq!(names, [("good", 2), ("bad", SUMMARY_OUTPUTS_MAX / 2 + 1)], "half of the room, and what is expected");
+    let text = summary.text().to_string();
+    assert!(text.contains("\n4,981 more names of bad are in the JSON summary\n"), "{text}");
+    assert!(text.lines().count() < 40, "{text}");
     assert_eq!(summary.outputs_left_out, (2 * SUMMARY_OUTPUTS_MAX - SUMMARY_OUTPUTS_MAX / 2) as u64);
 }
 

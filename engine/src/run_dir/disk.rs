@@ -160,7 +160,11 @@ impl Disk {
             (DiskMax::LeavesFree, _) => "make room, or say with --disk-max SIZE how much the folder may have",
         };
         let then = if recorded { "`wasm-engine resume` goes on from there" } else { "run it again" };
-        let what = format!("the run ended before frame {}: its folder has {used} bytes, and {why}", thousands(frame));
+        let end = thousands(books.end);
+        let what = format!(
+            "the run ended before frame {}: its folder has {used} bytes, {end} are kept for the summary, and {why}",
+            thousands(frame)
+        );
         RunError::Failed(Problem::new(what).file(folder).help(format!("{how}; {then}")))
     }
 }
@@ -253,7 +257,10 @@ mod tests {
         assert!(disk.take(51).is_err(), "nothing is left of it");
         assert!(disk.is_full() && !disk.take_for_frame(1), "and the run ends");
         let told = disk.error(7, true).problem().to_string();
-        assert!(told.contains("the run ended before frame 7: its folder has 1,450 bytes"), "{told}");
+        assert!(
+            told.contains("the run ended before frame 7: its folder has 1,450 bytes, 65,536 are kept for the summary"),
+            "{told}"
+        );
         assert!(told.ends_with("give it more with --disk-max SIZE; `wasm-engine resume` goes on from there"), "{told}");
     }
 

@@ -272,12 +272,23 @@ impl RunDir {
     ///
     /// # Errors
     /// A file can't be written: this one's, or an earlier frame's. Or the disk has no room for the frame: those before are written.
-    pub fn append(&mut self, mut entry: Entry) -> Result<(), RunError> {
+    pub fn append(&mut self, entry: Entry) -> Result<(), RunError> {
+        self.append_with(entry, |_| ())
+    }
+
+    /// As [`append`](Self::append); `accepted` takes the record if the frame has room.
+    fn append_with(
+        &mut self,
+        mut entry: Entry,
+        accepted: impl FnOnce(&wasm_engine_components::FrameRecord),
+    ) -> Result<(), RunError> {
         let full = self.take_room(&mut entry)?;
-        if let Some(error) = full {
-            return if self.streams { self.put(entry).and(Err(error)) } else { Err(error) };
+        match full {
+            Some(error) if !self.streams => return Err(error),
+            _ => accepted(&entry.record),
         }
-        self.put(entry)
+        self.put(entry)?;
+        full.map_or(Ok(()), Err)
     }
 
     fn put(&mut self, entry: Entry) -> Result<(), RunError> {

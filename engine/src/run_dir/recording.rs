@@ -128,16 +128,17 @@ impl Recording {
     /// # Errors
     /// A file can't be written.
     pub fn append_again(&mut self, record: FrameRecord, simulation: &Simulation) -> Result<(), RunError> {
-        self.collect(&record);
         // The journal has these, too.
         simulation.inference().take();
         self.take_inputs();
-        self.run_dir.append(Entry { record, journaled: true, ..Entry::default() })
+        self.put(Entry { record, journaled: true, ..Entry::default() })
     }
 
-    fn collect(&mut self, record: &FrameRecord) {
-        self.collector.add(record);
-        self.run_dir.keep_for_end(self.collector.json_bytes_max());
+    /// A frame that has no room is no part of the run, nor of its summary.
+    fn put(&mut self, entry: Entry) -> Result<(), RunError> {
+        let Self { run_dir, collector, .. } = self;
+        run_dir.keep_for_end(collector.json_bytes_max_with(&entry.record));
+        run_dir.append_with(entry, |record| collector.add(record))
     }
 
     fn take_inputs(&self) -> (FrameInputs, EventCounts) {
@@ -219,12 +220,11 @@ impl FrameSink for Recording {
     type Error = RunError;
 
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), RunError> {
-        self.collect(&record);
         let is_busy = self.run_dir.is_busy();
         let next = record.frame + 1;
         let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(next, is_busy));
         let ((inputs, counts), (inference, notices)) = (self.take_inputs(), simulation.inference().take());
-        self.run_dir.append(Entry { inputs, counts, inference, notices, record, ..Entry::default() })?;
+        self.put(Entry { inputs, counts, inference, notices, record, ..Entry::default() })?;
         if is_due {
             return self.take_snapshot(simulation);
         }

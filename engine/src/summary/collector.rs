@@ -114,9 +114,9 @@ impl Collector {
         &self.counts
     }
 
-    /// Most bytes that the summary has as JSON, but for what it has in any case.
-    pub fn json_bytes_max(&self) -> u64 {
-        self.groups.len() as u64 * GROUP_BYTES + self.outputs.json_bytes_max()
+    /// Most bytes that the summary has as JSON after one more frame, but for what it has in any case.
+    pub fn json_bytes_max_with(&self, record: &FrameRecord) -> u64 {
+        record.groups.len() as u64 * GROUP_BYTES + self.outputs.json_bytes_max_with(&record.outputs)
     }
 
     /// The summary of a run of `scenario` that ended here.

@@ -15,7 +15,7 @@ use wasm_engine_components::{AgentId, GroupId, NamedOutput, OutputValue};
 use crate::scenario::{ExpectedValue, Scenario};
 
 /// Most bytes of JSON for the last value, the sum and the count of one name, without the name and texts.
-const ROW_BYTES: u64 = 192;
+const ROW_BYTES: u64 = 128;
 
 /// A number that stays whole as long as it can.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,8 +90,8 @@ struct Cell {
     agents: BTreeMap<AgentId, Option<Number>>,
     /// Whether the value of some agent had no room.
     incomplete: bool,
-    /// Bytes of the longest text that was its last value.
-    text_bytes: usize,
+    /// Bytes of the longest text that was its last value, as JSON.
+    text_bytes: u64,
 }
 
 /// A value as a snapshot has it: in full, and not as JSON shows it.
@@ -162,6 +162,8 @@ mod saved_numbers {
 pub(super) struct Outputs {
     groups: BTreeMap<u32, GroupOutputs>,
     room: Room,
+    /// Most bytes that they have as JSON.
+    json_bytes: u64,
     /// Outputs for which there was no room.
     pub left_out: u64,
 }
@@ -217,7 +219,7 @@ impl Outputs {
     /// Takes one output.
     pub fn add(&mut self, output: &NamedOutput) {
         let group = self.groups.entry(output.agent.group().0).or_default();
-        if !group.add(output, self.room) {
+        if !group.add(output, self.room, &mut self.json_bytes) {
             self.left_out += 1;
         }
     }
@@ -242,17 +244,24 @@ impl Outputs {
         }
     }
 
-    /// Most bytes that they have as JSON.
-    pub fn json_bytes_max(&self) -> u64 {
-        let cells = self.groups.values().flat_map(|group| &group.names);
-        // JSON has six bytes at most for one.
-        cells.map(|(name, cell)| 6 * (name.len() + cell.text_bytes) as u64 + ROW_BYTES).sum()
+    /// Most bytes that they have as JSON, with some more.
+    pub fn json_bytes_max_with(&self, more: &[NamedOutput]) -> u64 {
+        let added = |output: &NamedOutput| {
+            let name = key(&output.name);
+            let cell = self.groups.get(&output.agent.group().0).and_then(|group| group.names.get(&name));
+            let text_bytes = text_bytes(&shown(&output.value));
+            match cell {
+                Some(cell) => text_bytes.saturating_sub(cell.text_bytes),
+                None => ROW_BYTES + escaped_bytes(&name) + text_bytes,
+            }
+        };
+        self.json_bytes + more.iter().map(added).sum::<u64>()
     }
 }
 
 impl GroupOutputs {
     /// Takes one output; `false` where there is no room for all of it.
-    fn add(&mut self, output: &NamedOutput, room: Room) -> bool {
+    fn add(&mut self, output: &NamedOutput, room: Room, json_bytes: &mut u64) -> bool {
         let name = key(&output.name);
         let is_expected = self.expected.contains(&*name);
         let last = shown(&output.value);
@@ -263,6 +272,7 @@ impl GroupOutputs {
             }
             self.others += usize::from(!is_expected);
             let cell = Cell { last: last.clone(), agents: BTreeMap::new(), incomplete: false, text_bytes: 0 };
+            *json_bytes += ROW_BYTES + escaped_bytes(&name);
             self.names.insert(name.clone(), cell);
         }
         let Some(cell) = self.names.get_mut(&*name) else { return false };
@@ -270,9 +280,9 @@ impl GroupOutputs {
             (OutputValue::I64(_) | OutputValue::F64(_), OutputValueSummary::Number(number)) => Some(*number),
             _ => None,
         };
-        if let OutputValueSummary::Text(text) = &last {
-            cell.text_bytes = cell.text_bytes.max(text.len());
-        }
+        let text_bytes = text_bytes(&last).max(cell.text_bytes);
+        *json_bytes += text_bytes - cell.text_bytes;
+        cell.text_bytes = text_bytes;
         cell.last = last;
         let has_room = match is_expected {
             true => cell.agents.len() < SUMMARY_VALUES_MAX,
@@ -311,6 +321,19 @@ fn key(name: &str) -> String {
     }
     let cut = name.floor_char_boundary(SUMMARY_TEXT_BYTES_MAX);
     format!("{}…{:032x}", &name[..cut], xxhash_rust::xxh3::xxh3_128(name.as_bytes()))
+}
+
+fn text_bytes(value: &OutputValueSummary) -> u64 {
+    match value {
+        OutputValueSummary::Number(_) => 0,
+        OutputValueSummary::Text(text) => escaped_bytes(text),
+    }
+}
+
+/// Most bytes of a text as JSON: what isn't plain may be written by number.
+fn escaped_bytes(text: &str) -> u64 {
+    let bytes = |c: char| if c.is_alphanumeric() || c == ' ' || c == '_' { c.len_utf8() } else { 6 * c.len_utf16() };
+    text.chars().map(|c| bytes(c) as u64).sum()
 }
 
 fn shown(value: &OutputValue) -> OutputValueSummary {

@@ -11,6 +11,8 @@ const DIGEST_SHOWN: usize = 12;
 /// How many characters of a text output a table shows, and of an output's name.
 const TEXT_CHARS_MAX: usize = 60;
 const NAME_CHARS_MAX: usize = 60;
+/// Most outputs of one group that are shown.
+const OUTPUTS_SHOWN_MAX: usize = 20;
 
 /// The whole text, ending with where the results are.
 pub(super) fn text(summary: &Summary) -> Lines {
@@ -139,7 +141,7 @@ fn outputs(summary: &Summary) -> Lines {
     }
     let mut table = Table::new(["output", "agents", "sum", "last"]);
     for (group, outputs) in &summary.outputs.0 {
-        for (name, output) in &outputs.0 {
+        for (name, output) in outputs.0.iter().take(OUTPUTS_SHOWN_MAX) {
             let last = match &output.last {
                 OutputValueSummary::Number(value) => number(*value),
                 OutputValueSummary::Text(text) => format!("\"{}\"", shown(text).at_most(TEXT_CHARS_MAX)),
@@ -159,6 +161,12 @@ fn outputs(summary: &Summary) -> Lines {
     }
     text.blank();
     text.append(&table.lines());
+    for (group, outputs) in &summary.outputs.0 {
+        let more = outputs.0.len().saturating_sub(OUTPUTS_SHOWN_MAX);
+        if more > 0 {
+            text.line(format_args!("{more} more names of {group} are in the JSON summary", more = thousands(more)));
+        }
+    }
     if summary.outputs_left_out > 0 {
         text.line(format_args!("{} more outputs are in outputs.jsonl only", thousands(summary.outputs_left_out)));
     }
