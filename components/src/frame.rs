@@ -100,7 +100,7 @@ pub struct FrameCounts {
     pub commands: u64,
     /// Commands that weren't: what they name isn't there, doesn't fit, or isn't allowed.
     pub commands_refused: u64,
-    /// External events for which there was no recipient. They are among the dropped messages, too.
+    /// External events for which there was no recipient, or too few deliveries in their frame. They are among the dropped messages, too.
     pub events_lost: u64,
     /// Log lines that were beyond what a step, a group or a tenant may write, and aren't kept.
     pub log_lines_dropped: u64,

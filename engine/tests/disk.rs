@@ -149,6 +149,18 @@ fn snapshots_and_branches_count_and_so_does_a_run_without_a_journal() {
 
     let branched = common::engine(folder.path(), &["branch", "a", "--at", "50", "--out", "b", "--disk-max", "70kB"]);
     assert_eq!(branched.status.code(), Some(3), "{}", common::stderr(&branched));
+    let branch =
+        |max: &str| common::engine(folder.path(), &["branch", "a", "--at", "50", "--out", "d", "--disk-max", max]);
+    let branched = branch("66kB");
+    let told = common::stderr(&branched);
+    assert_eq!(branched.status.code(), Some(3), "{told}");
+    let why = "the snapshot with which the branch begins has no room, and nothing was run: more would be beyond --disk-max, 66,000 bytes";
+    assert!(
+        told.contains(why) && told.contains("help: give it more with --disk-max SIZE; then branch again"),
+        "{told}"
+    );
+    let branched = branch("1GB");
+    assert!(branched.status.success(), "{}", common::stderr(&branched));
     let output = run(folder.path(), "logs", &["--no-record", "--out", "c", "--disk-max", "100kB"]);
     assert_eq!(output.status.code(), Some(3), "{}", common::stderr(&output));
     assert!(common::stderr(&output).contains("; run it again"), "{}", common::stderr(&output));

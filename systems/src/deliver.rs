@@ -22,7 +22,7 @@ use crate::inboxes::Inboxes;
 use crate::mailroom::{Mailroom, Outputs};
 use crate::overflow::{Mailboxes, Overflow, is_to_many};
 use crate::ports::Delivery;
-use crate::recipients::{Audiences, Part, Sent};
+use crate::recipients::{Audiences, Edge, Part, Sent};
 use crate::request::Requests;
 use crate::schedule::Calls;
 
@@ -76,11 +76,13 @@ pub fn gather_messages(
 /// Sorts the messages into lists by recipient, within what each mailbox holds and the frame's deliveries.
 pub fn sort_messages(mut router: Router, mut outputs: ResMut<Outputs>) {
     router.mailroom.inboxes.clear();
-    let Router { clock, directory, report, mailroom, waiting, requests, budgets, members, mailboxes } = &mut router;
+    let Router { clock, directory, report, mailroom, waiting, requests, budgets, audiences, members, mailboxes } =
+        &mut router;
+    audiences.clear();
     let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
     let sent = Sent { directory, members, chunks: &outputs.before.chunks, current: &[], host };
     let overflow = Overflow::new(mailboxes, waiting, requests);
-    let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets);
+    let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets, audiences);
     sorter.sort();
     let Sorter { overflow, dropped, .. } = sorter;
     overflow.settle(&sent, inboxes, bounces, report, clock.frame);
@@ -104,6 +106,7 @@ pub struct Router<'w, 's> {
     pub(crate) waiting: ResMut<'w, WaitingMailboxes>,
     pub(crate) requests: ResMut<'w, Requests>,
     budgets: ResMut<'w, DeliveryBudgets>,
+    audiences: ResMut<'w, Audiences>,
     members: Query<'w, 's, &'static Members>,
     mailboxes: Mailboxes<'w, 's>,
 }
@@ -111,12 +114,13 @@ pub struct Router<'w, 's> {
 impl Router<'_, '_> {
     /// Brings what was sent in this frame's earlier waves to the groups of `wave` that come after the senders'.
     pub(crate) fn deliver_edges(&mut self, outputs: &Outputs, wave: u32) {
-        let Self { clock, directory, report, mailroom, waiting, requests, budgets, members, mailboxes } = self;
+        let Self { clock, directory, report, mailroom, waiting, requests, budgets, audiences, members, mailboxes } =
+            self;
         let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
         let (chunks, current) = (&outputs.before.chunks, &outputs.now.chunks);
         let sent = Sent { directory, members, chunks, current, host };
         let overflow = Overflow::new(mailboxes, waiting, requests);
-        let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets);
+        let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets, audiences);
         sorter.sort_edges(wave);
         let Sorter { overflow, .. } = sorter;
         overflow.settle(&sent, inboxes, bounces, report, clock.frame);
@@ -236,7 +240,7 @@ struct Sorter<'p, 'o, 'a, 'w, 's> {
     inboxes: &'p mut Inboxes,
     overflow: Overflow<'o, 'w, 's>,
     budgets: &'p mut DeliveryBudgets,
-    audiences: Audiences,
+    audiences: &'p mut Audiences,
     /// Addresses of messages that were over a budget: chunk, and position among its addresses.
     dropped: Vec<(u32, usize)>,
 }
@@ -247,9 +251,11 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         inboxes: &'p mut Inboxes,
         overflow: Overflow<'o, 'w, 's>,
         budgets: &'p mut DeliveryBudgets,
+        audiences: &'p mut Audiences,
     ) -> Self {
         budgets.begin();
-        Self { sent, inboxes, overflow, budgets, audiences: Audiences::default(), dropped: Vec::new() }
+        audiences.begin();
+        Self { sent, inboxes, overflow, budgets, audiences, dropped: Vec::new() }
     }
 
     /// Brings all messages to their recipients, in canonical order.
@@ -277,16 +283,18 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
     /// Brings what was sent in this frame to its recipients in a wave.
     fn sort_edges(&mut self, wave: u32) {
         let (sent, part) = (self.sent, Part::Wave(wave));
-        sent.each_edge(|address, at| match address.recipient() {
-            Recipient::Agent(index) => {
-                let from = AgentId(sent.message(at).sender).group();
-                if sent.is_in(part, from, sent.directory.group_at(index)) {
-                    self.overflow.put(sent, self.inboxes, (index, address.bytes, at));
+        for Edge { address, at } in self.audiences.take_edges(sent, wave) {
+            match address.recipient() {
+                Recipient::Agent(index) => {
+                    let from = AgentId(sent.message(at).sender).group();
+                    if sent.is_in(part, from, sent.directory.group_at(index)) {
+                        self.overflow.put(sent, self.inboxes, (index, address.bytes, at));
+                    }
                 }
+                Recipient::Nobody => {}
+                Recipient::Topic(_) | Recipient::Group(_) => _ = self.put_to_many(&address, at, part),
             }
-            Recipient::Nobody => {}
-            Recipient::Topic(_) | Recipient::Group(_) => _ = self.put_to_many(address, at, part),
-        });
+        }
     }
 
     /// Brings one message to all its recipients of a part; to none, and `false`, if the frame has too few deliveries left.
@@ -301,12 +309,12 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         if !budgets.take(sent.directory, header, count * delivery_units(address.bytes)) {
             let group = |at: u32| sent.directory.groups[at as usize].id.0.into();
             let meant_for = if let Recipient::Group(at) = to { group(at) } else { header.topic };
-            overflow.drop_over_budget(header, meant_for);
+            // A message to many waves may be dropped in each of them.
+            let is_told = part != Part::Later && !budgets.tell(header);
+            overflow.drop_over_budget(header, (!is_told).then_some(meant_for));
             return false;
         }
-        for &index in audiences.find(sent, to, from, part) {
-            overflow.put(sent, inboxes, (index, address.bytes, at));
-        }
+        audiences.each(sent, to, (from, part), |index| overflow.put(sent, inboxes, (index, address.bytes, at)));
         true
     }
 }

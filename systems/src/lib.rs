@@ -90,6 +90,7 @@ fn add_resources(app: &mut App) {
         .init_resource::<mailroom::Outputs>()
         .init_resource::<hold::WaitingMailboxes>()
         .init_resource::<fanout::DeliveryBudgets>()
+        .init_resource::<recipients::Audiences>()
         .init_resource::<schedule::Calls>()
         .init_resource::<schedule::Scheduler>()
         .init_resource::<command::PendingCommands>()

@@ -68,6 +68,8 @@ pub(crate) struct Overflow<'a, 'w, 's> {
     unheld: Vec<MessageHeader>,
     /// Those to many that were over a budget, and for whom they were meant: in canonical order.
     over_budget: Vec<(MessageHeader, u64)>,
+    /// Events among those.
+    events_lost: u64,
     /// Mailboxes that didn't take messages, or dropped some.
     dropping: PositionSet,
     /// Of those, the ones that are full, and may not be.
@@ -89,6 +91,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             refusals: Vec::new(),
             unheld: Vec::new(),
             over_budget: Vec::new(),
+            events_lost: 0,
             dropping: PositionSet::default(),
             overflowed: PositionSet::default(),
             scratch: Vec::new(),
@@ -104,11 +107,14 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         }
     }
 
-    /// A message to many doesn't fit into the budgets of its sender.
+    /// A message to many doesn't fit into the budgets of its sender, who is told for whom it was meant, unless it was told before.
     #[cold]
-    pub fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: u64) {
+    pub fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: Option<u64>) {
         self.counts[BounceReason::OverBudget as usize - 1] += 1;
-        self.over_budget.push((*header, meant_for));
+        self.events_lost += u64::from(header.sender == sender::EXTERNAL);
+        if let Some(meant_for) = meant_for.filter(|_| header.sender > sender::NATIVE) {
+            self.over_budget.push((*header, meant_for));
+        }
     }
 
     /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
@@ -207,10 +213,9 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         for (reason, count) in BounceReason::ALL.into_iter().zip(self.counts) {
             report.counts.drop_messages(reason, count);
         }
+        report.counts.events_lost += self.events_lost;
         for (header, meant_for) in &self.over_budget {
-            if header.sender > sender::NATIVE
-                && let Some(to) = sent.directory.alive(AgentId(header.sender))
-            {
+            if let Some(to) = sent.directory.alive(AgentId(header.sender)) {
                 bounces.bounce(header, *meant_for, to, BounceReason::OverBudget, frame);
             }
         }

@@ -2,7 +2,9 @@
 //! the sender's are passed over at once, however many agents they have.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use bevy_ecs::resource::Resource;
 use bevy_ecs::system::Query;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{Address, AgentId, GroupId, Members, Recipient};
@@ -29,18 +31,6 @@ pub(crate) enum Part {
 }
 
 impl<'a> Sent<'a, '_, '_> {
-    /// Calls `visit` with each message that was sent in this frame to agents of a later wave, in canonical order.
-    pub fn each_edge(&self, mut visit: impl FnMut(&Address, Delivery)) {
-        let mut chunks: Vec<_> = (0..).zip(self.current).filter(|(_, chunk)| !chunk.edges.is_empty()).collect();
-        // The waves' chunks come one after another.
-        chunks.sort_by_key(|(number, chunk)| (chunk.group, *number));
-        for (number, chunk) in chunks {
-            for address in &chunk.edges {
-                visit(address, Delivery { chunk: number | Delivery::CURRENT, at: address.at });
-            }
-        }
-    }
-
     /// Whether an agent of a group is among those recipients of a message of `from`.
     pub fn is_in(&self, part: Part, from: GroupId, group: &GroupRange) -> bool {
         match part {
@@ -58,87 +48,179 @@ impl<'a> Sent<'a, '_, '_> {
         group.takes_from(from) && self.is_in(part, from.group(), group)
     }
 
-    /// The members of a topic, group by group, where those take messages from the sender.
-    fn runs(&self, topic: u32, from: AgentId, part: Part) -> impl Iterator<Item = (&'a GroupRange, &'a [AgentId])> {
-        let directory = self.directory;
-        let (_, entity) = directory.topics[topic as usize];
-        let mut rest: &'a [AgentId] = self.members.get(entity).map_or(&[], |members| &members.0);
-        let runs = core::iter::from_fn(move || {
-            let group = rest.first()?.group();
-            let (run, others) = rest.split_at(rest.partition_point(|member| member.group() == group));
-            rest = others;
-            Some((group, run))
-        });
-        let runs = runs.filter_map(move |(group, run)| Some((directory.group(group)?, run)));
-        runs.filter(move |(group, _)| self.takes(group, from, part))
+    fn members(&self, topic: u32) -> &'a [AgentId] {
+        let (_, entity) = self.directory.topics[topic as usize];
+        self.members.get(entity).map_or(&[], |members| &members.0)
+    }
+}
+
+/// A message that was sent in this frame to agents of a later wave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Edge {
+    pub address: Address,
+    pub at: Delivery,
+}
+
+/// Members of a topic that are of one group.
+#[derive(Debug)]
+struct Run {
+    /// The group's position.
+    group: u32,
+    /// Where they are in the topic's list.
+    members: Range<usize>,
+    /// Their positions, once somebody sends to them.
+    positions: Option<Vec<u32>>,
+}
+
+/// The members of a topic, group by group, and which of those runs are in each wave.
+#[derive(Debug, Default)]
+struct TopicRuns {
+    runs: Vec<Run>,
+    by_wave: BTreeMap<u32, Vec<u32>>,
+}
+
+impl TopicRuns {
+    fn of(sent: &Sent<'_, '_, '_>, topic: u32) -> Self {
+        let all = sent.members(topic);
+        let (mut found, mut start) = (Self::default(), 0);
+        while let Some(first) = all.get(start) {
+            let group = first.group();
+            let end = start + all[start..].partition_point(|member| member.group() == group);
+            if let Some(at) = sent.directory.group_position(group) {
+                let wave = sent.directory.groups[at].wave;
+                // Groups are far fewer than 2^32.
+                found.by_wave.entry(wave).or_default().push(found.runs.len() as u32);
+                found.runs.push(Run { group: at as u32, members: start..end, positions: None });
+            }
+            start = end;
+        }
+        found
+    }
+}
+
+/// The recipients of a frame's messages to many, and the messages to later waves. Transient: each list is made once in a frame, when the first message
+/// asks for it, so that a message costs what its recipients do.
+#[derive(Resource, Debug, Default)]
+pub struct Audiences {
+    topics: BTreeMap<u32, TopicRuns>,
+    /// The positions of the agents of a group that haven't ended, by the group's position.
+    living: BTreeMap<u32, Vec<u32>>,
+    /// Of one sorting: which runs of a topic get messages of a group, and how much a message to them counts.
+    chosen: BTreeMap<(u32, GroupId, Part), (u64, Vec<u32>)>,
+    /// What was sent in this frame to each later wave.
+    edges: BTreeMap<u32, Vec<Edge>>,
+    /// How many of this frame's chunks are among those.
+    indexed: usize,
+}
+
+impl Audiences {
+    /// Begins a frame: who is a member and who lives doesn't change until its messages are delivered.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Begins to deliver to a part of the frame's agents.
+    pub(crate) fn begin(&mut self) {
+        self.chosen.clear();
+    }
+
+    /// The messages that were sent in this frame to agents of a wave, in canonical order. Each is looked at for the waves that it is for, and
+    /// not in every one.
+    pub(crate) fn take_edges(&mut self, sent: &Sent<'_, '_, '_>, wave: u32) -> Vec<Edge> {
+        for (number, chunk) in (0..).zip(sent.current).skip(self.indexed) {
+            for &address in &chunk.edges {
+                let edge = Edge { address, at: Delivery { chunk: number | Delivery::CURRENT, at: address.at } };
+                let mut add = |wave| self.edges.entry(wave).or_default().push(edge);
+                match address.recipient() {
+                    Recipient::Agent(index) => add(sent.directory.group_at(index).wave),
+                    Recipient::Group(group) => add(sent.directory.groups[group as usize].wave),
+                    Recipient::Topic(topic) => {
+                        let runs = self.topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
+                        runs.by_wave.keys().copied().for_each(add);
+                    }
+                    Recipient::Nobody => {}
+                }
+            }
+        }
+        self.indexed = sent.current.len();
+        let mut edges = self.edges.remove(&wave).unwrap_or_default();
+        // The waves' chunks come one after another. The sort is stable: those of a chunk stay in their order.
+        let chunk = |edge: &Edge| edge.at.chunk & !Delivery::CURRENT;
+        edges.sort_by_key(|edge| (sent.current[chunk(edge) as usize].group, chunk(edge)));
+        edges
     }
 
     /// How many recipients a message has, as budgets count them.
-    fn count(&self, to: Recipient, from: AgentId, part: Part) -> u64 {
+    pub(crate) fn count(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, part: Part) -> u64 {
         match to {
             Recipient::Topic(topic) => {
-                self.runs(topic, from, part).map(|(group, run)| run.len() as u64 * group.delivery_weight()).sum()
+                self.choose(sent, topic, from, part);
+                self.chosen[&(topic, from.group(), part)].0
             }
             Recipient::Group(group) => {
-                let group = &self.directory.groups[group as usize];
-                let is_own = from.group() == group.id && self.directory.alive(from).is_some();
+                let group = &sent.directory.groups[group as usize];
+                let is_own = from.group() == group.id && sent.directory.alive(from).is_some();
                 let others = u64::from(group.alive) - u64::from(is_own);
-                if self.takes(group, from, part) { others * group.delivery_weight() } else { 0 }
+                if sent.takes(group, from, part) { others * group.delivery_weight() } else { 0 }
             }
             Recipient::Agent(_) | Recipient::Nobody => 0,
         }
     }
 
-    fn find(&self, to: Recipient, from: AgentId, part: Part, found: &mut Vec<u32>) {
-        found.clear();
+    /// Calls `visit` with the position of each recipient, ascending within a group.
+    pub(crate) fn each(
+        &mut self,
+        sent: &Sent<'_, '_, '_>,
+        to: Recipient,
+        (from, part): (AgentId, Part),
+        mut visit: impl FnMut(u32),
+    ) {
         match to {
             Recipient::Topic(topic) => {
-                let members = self.runs(topic, from, part).flat_map(|(_, run)| run);
-                found.extend(members.filter_map(|&member| self.directory.index(member)));
+                self.choose(sent, topic, from, part);
+                let (Some(all), (_, runs)) = (self.topics.get_mut(&topic), &self.chosen[&(topic, from.group(), part)])
+                else {
+                    return;
+                };
+                for &run in runs {
+                    let Run { members, positions, .. } = &mut all.runs[run as usize];
+                    let find = || {
+                        let members = &sent.members(topic)[members.clone()];
+                        members.iter().filter_map(|&member| sent.directory.index(member)).collect()
+                    };
+                    positions.get_or_insert_with(find).iter().copied().for_each(&mut visit);
+                }
             }
-            Recipient::Group(group) => {
-                let group = &self.directory.groups[group as usize];
-                if !self.takes(group, from, part) {
+            Recipient::Group(at) => {
+                let group = &sent.directory.groups[at as usize];
+                if !sent.takes(group, from, part) {
                     return;
                 }
-                let lives = |&index: &u32| {
-                    let at = index as usize;
-                    self.directory.lifecycles[at].is_alive() && self.directory.ids[at] != from
-                };
-                found.extend(group.positions().filter(lives));
+                let lives = |&index: &u32| sent.directory.lifecycles[index as usize].is_alive();
+                let living = self.living.entry(at).or_insert_with(|| group.positions().filter(lives).collect());
+                living.iter().copied().filter(|&index| sent.directory.ids[index as usize] != from).for_each(visit);
             }
             Recipient::Agent(_) | Recipient::Nobody => {}
         }
     }
-}
 
-/// The recipients of messages to many, of one sorting. Who sends to many mostly sends to the same again.
-#[derive(Debug, Default)]
-pub(crate) struct Audiences {
-    counts: BTreeMap<(u32, GroupId, Part), u64>,
-    last: Option<(Recipient, AgentId, Part)>,
-    recipients: Vec<u32>,
-}
-
-impl Audiences {
-    /// How many recipients a message has, as budgets count them.
-    pub fn count(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, part: Part) -> u64 {
-        match to {
-            Recipient::Topic(topic) => {
-                let count = || sent.count(to, from, part);
-                *self.counts.entry((topic, from.group(), part)).or_insert_with(count)
-            }
-            _ => sent.count(to, from, part),
-        }
-    }
-
-    /// The positions of the recipients, ascending.
-    pub fn find(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, part: Part) -> &[u32] {
-        let key = Some((to, from, part));
-        if self.last != key {
-            self.last = key;
-            sent.find(to, from, part, &mut self.recipients);
-        }
-        &self.recipients
+    /// Finds the runs of a topic that get messages of a group.
+    fn choose(&mut self, sent: &Sent<'_, '_, '_>, topic: u32, from: AgentId, part: Part) {
+        let Self { topics, chosen, .. } = self;
+        chosen.entry((topic, from.group(), part)).or_insert_with(|| {
+            let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
+            let group = |run: &Run| &sent.directory.groups[run.group as usize];
+            let takes = |at: &u32| sent.takes(group(&all.runs[*at as usize]), from, part);
+            let runs: Vec<u32> = match part {
+                // Runs are as few as groups.
+                Part::Later => (0..all.runs.len() as u32).filter(takes).collect(),
+                Part::Wave(wave) => all.by_wave.get(&wave).into_iter().flatten().copied().filter(takes).collect(),
+            };
+            let count = runs.iter().map(|&at| {
+                let run = &all.runs[at as usize];
+                run.members.len() as u64 * group(run).delivery_weight()
+            });
+            (count.sum(), runs)
+        });
     }
 }

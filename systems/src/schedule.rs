@@ -72,7 +72,7 @@ struct Left {
     fuel: u64,
     groups: Vec<u64>,
     tenants: Vec<u64>,
-    /// What a call of each group is expected to cost: the mean so far, or its limit.
+    /// What a call of each group is expected to cost: the mean so far, before its first step what it used so far, and before its first call its limit.
     costs: Vec<u64>,
 }
 
@@ -188,6 +188,8 @@ impl Scheduler {
         left.tenants = tenants.map(|(tenant, debt)| tenant.fuel_per_frame_max.saturating_sub(*debt)).collect();
         let cost = |group: &GroupRange| match counters.get(group.entity) {
             Ok(counters) if counters.0.steps > 0 => (counters.0.fuel / counters.0.steps).max(1),
+            // What its first calls took together is no less than what one of them takes.
+            Ok(counters) if counters.0.fuel > 0 => counters.0.fuel.min(group.limits.fuel_per_step_max),
             _ => group.limits.fuel_per_step_max,
         };
         left.costs = directory.groups.iter().map(cost).collect();

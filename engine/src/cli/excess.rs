@@ -1,7 +1,8 @@
-//! Tells, once for each group and table, that not all of what its agents write is kept.
+//! Tells, once for each group and table, that not all of what its agents write is kept; and once that events were over their budget.
 
 use std::collections::BTreeSet;
 
+use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Excess, FrameRecord, GroupId, GroupLimits, RunTable, TableBudget, Unkept};
 
 use crate::problem::thousands;
@@ -11,17 +12,33 @@ use crate::scenario::Scenario;
 pub(super) struct ExcessWarnings<'a> {
     scenario: &'a Scenario,
     told: BTreeSet<(GroupId, RunTable)>,
+    /// Whether it was told that events weren't delivered.
+    told_events: bool,
 }
 
 impl<'a> ExcessWarnings<'a> {
     /// Nothing.
     pub const fn of(scenario: &'a Scenario) -> Self {
-        Self { scenario, told: BTreeSet::new() }
+        Self { scenario, told: BTreeSet::new(), told_events: false }
     }
 
     /// What is new in a frame's record: a line each.
     pub fn take(&mut self, record: &FrameRecord) -> Vec<String> {
         let mut lines = Vec::new();
+        let over_budget = record.counts.dropped_by_reason[BounceReason::OverBudget as usize - 1] > 0;
+        if over_budget && record.counts.events_lost > 0 && !self.told_events {
+            self.told_events = true;
+            lines.push(format!(
+                "warning: {} events of frame {} reached nobody, and messages were over a budget of deliveries: what events to topics and groups may \
+                 cost in one frame is scheduler.host_deliveries_per_frame_max{}; the summary counts all of them (`events.lost`), and no more is said of it",
+                thousands(record.counts.events_lost),
+                thousands(record.frame),
+                match self.scenario.scheduler.host_deliveries_per_frame_max {
+                    GroupLimits::BY_AGENTS => String::new(),
+                    max => format!(" = {}", thousands(max)),
+                }
+            ));
+        }
         for Excess { group, logs, outputs } in &record.excess {
             for (table, unkept) in [(RunTable::Logs, logs), (RunTable::Outputs, outputs)] {
                 if let Some(budget) = unkept.budget

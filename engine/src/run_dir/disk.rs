@@ -145,20 +145,18 @@ impl Disk {
         self.books().snapshots_max
     }
 
+    /// Why a branch doesn't begin.
+    pub fn first_error(&self) -> RunError {
+        let books = self.books();
+        let (why, how) = books.full();
+        let what = format!("the snapshot with which the branch begins has no room, and nothing was run: {why}");
+        RunError::Failed(Problem::new(what).file(&books.folder).help(format!("{how}; then branch again")))
+    }
+
     /// Why a run ends before the frame `frame`. Without a journal, it can't go on.
     pub fn error(&self, frame: u64, recorded: bool) -> RunError {
         let books = self.books();
-        let (used, folder) = (thousands(books.used), &books.folder);
-        let why = match books.max {
-            DiskMax::Bytes(max) => format!("more would be beyond --disk-max, {} bytes", thousands(max)),
-            DiskMax::LeavesFree => {
-                format!("more would leave less than {} bytes of the disk free", thousands(books.free))
-            }
-        };
-        let how = match (books.max, recorded) {
-            (DiskMax::Bytes(_), _) => "give it more with --disk-max SIZE",
-            (DiskMax::LeavesFree, _) => "make room, or say with --disk-max SIZE how much the folder may have",
-        };
+        let (used, folder, (why, how)) = (thousands(books.used), &books.folder, books.full());
         let then = if recorded { "`wasm-engine resume` goes on from there" } else { "run it again" };
         let end = thousands(books.end);
         let what = format!(
@@ -170,6 +168,20 @@ impl Disk {
 }
 
 impl Books {
+    /// Why there is no room for more, and what to do.
+    fn full(&self) -> (String, &'static str) {
+        match self.max {
+            DiskMax::Bytes(max) => {
+                let why = format!("more would be beyond --disk-max, {} bytes", thousands(max));
+                (why, "give it more with --disk-max SIZE")
+            }
+            DiskMax::LeavesFree => {
+                let why = format!("more would leave less than {} bytes of the disk free", thousands(self.free));
+                (why, "make room, or say with --disk-max SIZE how much the folder may have")
+            }
+        }
+    }
+
     fn take(&mut self, bytes: u64) -> bool {
         let wanted = self.used.saturating_add(bytes).saturating_add(self.end);
         let fits = !self.full && (wanted <= self.room || self.extend(wanted));

@@ -136,7 +136,7 @@ impl RunDir {
             let (folder, disk) = (path.join(SNAPSHOTS), Disk::open(path, options.disk_max));
             let written = snapshot::write_counted(&folder, &snapshot, &mut |bytes| disk.take(bytes));
             written.map(drop).map_err(|error| match disk.is_full() {
-                true => disk.error(snapshot.frame, false),
+                true => disk.first_error(),
                 false => failed(&folder, &error),
             })
         })
@@ -149,7 +149,8 @@ impl RunDir {
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
         Self::make_in(place, scenario, options, begin).map_err(|error| match error {
-            RunError::Failed(problem) => RunError::Failed(problem.help(NOTHING_RUN)),
+            RunError::Failed(problem) if problem.help_text().is_none() => RunError::Failed(problem.help(NOTHING_RUN)),
+            told @ RunError::Failed(_) => told,
             input @ RunError::Input(_) => input,
         })
     }

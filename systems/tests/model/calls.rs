@@ -64,6 +64,7 @@ impl Clock {
         self.bytes.extend(groups().map(|group| (group.id, group.limits.message_bytes_per_frame_max)));
         self.costs.extend(groups().map(|group| match self.calls.get(&group.id) {
             Some(&(calls, steps)) if steps > 0 => (group.id, (calls * FUEL / steps).max(1)),
+            Some(&(calls, _)) if calls > 0 => (group.id, (calls * FUEL).min(group.limits.fuel_per_step_max)),
             _ => (group.id, group.limits.fuel_per_step_max),
         }));
     }

@@ -47,6 +47,8 @@ pub struct Post {
     pub now: Vec<Mail>,
     /// Deliveries of messages to many that are left to this frame.
     deliveries: BTreeMap<Payer, u64>,
+    /// Messages of this frame that were over a budget in one of its waves.
+    told: BTreeSet<(u64, u32)>,
     /// Messages of this frame that aren't taken.
     refused: Vec<(AgentId, MessageHeader, u64, BounceReason)>,
 }
@@ -91,6 +93,7 @@ impl Model {
     }
 
     fn open_deliveries(&mut self) {
+        self.post.told.clear();
         let population = &self.program.population;
         let groups = population.groups.iter().map(|seed| &seed.group);
         let mut limits: Vec<_> =
@@ -137,11 +140,14 @@ impl Model {
     }
 
     /// A message to many is dropped as a whole, and its sender is told.
-    fn drop_over_budget(&mut self, mail: &Mail) {
+    fn drop_over_budget(&mut self, mail: &Mail, wave: Option<u32>) {
         let (from, reason) = (AgentId(mail.header.sender), BounceReason::OverBudget);
         self.counts.drop_messages(reason, 1);
         let meant_for = if let To::Group(group) = mail.to { group.0.into() } else { mail.header.topic };
-        if from.0 > sender::NATIVE && self.alive(from) {
+        self.counts.events_lost += u64::from(from.0 == sender::EXTERNAL);
+        // A message to several waves of the frame in which it is sent is told of once.
+        let is_told = wave.is_some() && !self.post.told.insert((from.0, mail.header.sequence));
+        if from.0 > sender::NATIVE && !is_told && self.alive(from) {
             self.post.bounce(from, &mail.header, meant_for, reason, self.frame);
         }
     }
@@ -172,7 +178,7 @@ impl Model {
             let recipients = self.recipients(mail, wave);
             let is_to_many = !matches!(mail.to, To::Agent(_)) && !recipients.is_empty();
             if is_to_many && !self.take_deliveries(mail, &recipients, &mut steps) {
-                self.drop_over_budget(mail);
+                self.drop_over_budget(mail, wave);
                 continue;
             }
             for to in recipients {
