@@ -49,7 +49,7 @@ pub fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pe
     change_memberships(directory, topics, &mut joining.0);
 }
 
-/// Who is spawned in this frame and joins a topic at its position, as [`change_memberships`] takes it. Transient.
+/// Who is spawned in this frame and joins a topic at its position, as `change_memberships` takes it. Transient.
 #[derive(Resource, Debug, Default)]
 pub struct Joining(Vec<(AgentId, u32, bool)>);
 
