@@ -81,7 +81,7 @@ pub(super) fn text(summary: &Summary) -> Lines {
     if events.delivered + events.lost + events.disabled + events.late > 0 {
         let mut parts = vec![format!("{} delivered", thousands(events.delivered))];
         if events.lost > 0 {
-            parts.push(format!("{} lost, for want of a recipient", thousands(events.lost)));
+            parts.push(format!("{} lost, for want of a recipient or beyond a budget", thousands(events.lost)));
         }
         if events.disabled > 0 {
             parts.push(format!("{} for groups that aren't enabled", thousands(events.disabled)));
