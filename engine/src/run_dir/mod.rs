@@ -132,14 +132,15 @@ impl RunDir {
         extras: Vec<(String, Vec<u8>)>,
     ) -> Result<Self, RunError> {
         let snapshot = snapshot_of(state, extras);
-        Self::make(place, scenario, options, |path| {
+        let mut no_room = None;
+        let made = Self::make(place, scenario, options, |path| {
             let (folder, disk) = (path.join(SNAPSHOTS), Disk::open(path, options.disk_max));
             let written = snapshot::write_counted(&folder, &snapshot, &mut |bytes| disk.take(bytes));
-            written.map(drop).map_err(|error| match disk.is_full() {
-                true => disk.first_error(),
-                false => failed(&folder, &error),
-            })
-        })
+            no_room = disk.is_full().then(|| disk.first_error());
+            written.map(drop).map_err(|error| failed(&folder, &error))
+        });
+        // What may be written isn't what the disk has room for: another help.
+        made.map_err(|error| no_room.unwrap_or(error))
     }
 
     fn make(
@@ -149,8 +150,7 @@ impl RunDir {
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
         Self::make_in(place, scenario, options, begin).map_err(|error| match error {
-            RunError::Failed(problem) if problem.help_text().is_none() => RunError::Failed(problem.help(NOTHING_RUN)),
-            told @ RunError::Failed(_) => told,
+            RunError::Failed(problem) => RunError::Failed(problem.help(NOTHING_RUN)),
             input @ RunError::Input(_) => input,
         })
     }

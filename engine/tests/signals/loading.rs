@@ -20,7 +20,7 @@ fn heavy_module(number: u32) -> Vec<u8> {
   (func (export "agent_init") (param i32) (result i32) i32.const 0)
   (func (export "agent_step") (param i32) (result i32) i32.const 0)"#,
     );
-    for function in 0..300 {
+    for function in 0..200 {
         let _ = write!(text, "\n  (func (param $x i64) (result i64) (local.get $x)");
         for at in 0..150 {
             let _ = write!(text, "(i64.const {}) (i64.xor) (local.get $x) (i64.mul)", at * 7_919 + function + number);
