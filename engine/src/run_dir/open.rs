@@ -247,8 +247,6 @@ impl OpenRun {
     }
 }
 
-/// Opens the journal. Who goes on with a run that was cut off may lose what comes after a broken record: those frames are run
-/// again and come out the same, unless something came from where nobody can read it again.
 /// Refuses symbolic links in a folder that may be somebody else's: whatever is written into it, be it who has the lock, would be written where they lead.
 fn refuse_links(path: &Path) -> Result<(), Problem> {
     for folder in [path.to_path_buf(), path.join(JOURNAL), path.join(SNAPSHOTS)] {
@@ -263,6 +261,8 @@ fn refuse_links(path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Opens the journal. Who goes on with a run that was cut off may lose what comes after a broken record: those frames are run
+/// again and come out the same, unless something came from where nobody can read it again.
 fn open_journal(
     path: &Path,
     access: Access,
