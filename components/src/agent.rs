@@ -16,7 +16,8 @@ pub enum Lifecycle {
     Active,
     /// Not stepped; its messages wait in its mailbox.
     Paused,
-    /// It faulted, and is initialised again in the frame that its [`FaultHistory`] names. Its messages wait.
+    /// It faulted, and is initialised again in the frame that its [`FaultHistory`] names or, where its group's policy is
+    /// [`Escalate`](crate::FaultPolicy::Escalate), when its supervisor says so. Its messages wait.
     Faulted,
     /// It ended. Messages to it bounce.
     Terminated,
@@ -55,7 +56,7 @@ pub struct FaultHistory {
     pub faults: u32,
     /// Number of restarts after a fault.
     pub restarts: u32,
-    /// The frame in which it starts again, while it is [`Lifecycle::Faulted`].
+    /// The frame in which it starts again, while it is [`Lifecycle::Faulted`] and isn't up to its supervisor.
     pub restart_frame: u64,
     /// Whether its last initialisation faulted: then it is initialised before it is stepped again.
     pub uninitialised: bool,

@@ -117,8 +117,8 @@ impl FaultCounts {
 /// What happens to an agent of a group after a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FaultPolicy {
-    /// Start again from the initial image, `backoff_frames` later (doubled by each restart), at most `restarts_max` times;
-    /// then terminate.
+    /// Start again from the initial image, `backoff_frames` later (doubled by each of the first 20 restarts), at most `restarts_max`
+    /// times; then terminate.
     Restart {
         /// How often. Default 3.
         restarts_max: u32,

@@ -102,17 +102,17 @@ pub struct FrameCounts {
     pub commands_refused: u64,
     /// External events for which there was no recipient, or too few deliveries in their frame. They are among the dropped messages, too.
     pub events_lost: u64,
-    /// Log lines that were beyond what a step, a group or a tenant may write, and aren't kept.
+    /// Log lines that were beyond what a step, a group, a tenant or all groups together may write, and aren't kept.
     pub log_lines_dropped: u64,
     /// What those count for, in bytes.
     pub log_bytes_dropped: u64,
-    /// Named outputs that were beyond what a step, a group or a tenant may write, and aren't kept.
+    /// Named outputs that were beyond what a step, a group, a tenant or all groups together may write, and aren't kept.
     pub outputs_dropped: u64,
     /// What those count for, in bytes.
     pub output_bytes_dropped: u64,
     /// Agents that were due and weren't stepped for want of budget.
     pub deferred: u64,
-    /// Inference jobs that were dispatched to a model.
+    /// Inference jobs for a model, whether it still answers or was given up; those that were refused at once don't count.
     pub inference_jobs: u64,
     /// Batches in which they were dispatched.
     pub inference_batches: u64,

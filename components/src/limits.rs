@@ -105,7 +105,7 @@ pub const LATENCY_FRAMES_MAX: u32 = 1_000_000;
 pub const MODEL_DIM_MAX: u32 = 1 << 24;
 /// Last dimension of a model's tensor that may hold the rows.
 pub const MODEL_AXIS_MAX: u32 = 15;
-/// Longest name of a scenario, group, module, model, topic or region, in bytes.
+/// Longest name of a scenario, group, module, model, topic, region or tenant, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Most restarts that a group's fault policy may allow an agent.
 pub const RESTARTS_MAX: u32 = 1_000_000;
@@ -186,9 +186,10 @@ const _: () = assert!(
 /// What bounds one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupLimits {
-    /// Fuel of one call: roughly, WebAssembly instructions.
+    /// Fuel of an agent's calls in one frame, those of `agent_receive` included: roughly, WebAssembly instructions.
     pub fuel_per_step_max: u64,
-    /// Linear memory in bytes; a growth beyond it fails in the guest.
+    /// Bytes of an agent's memory, and of its tables, functions and globals where those take more than [`INSTANCE_BYTES_FREE`]. A growth
+    /// of the memory beyond it fails in the guest.
     pub memory_bytes_max: u64,
     /// Outbox records of one step.
     pub records_per_step_max: u32,

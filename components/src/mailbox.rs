@@ -33,12 +33,12 @@ pub struct Mailbox {
 /// What happens to a message for which a mailbox has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OverflowPolicy {
-    /// It is dropped, and its sender is told by a bounce.
+    /// It is dropped, and its sender is told by a bounce, unless it was published or broadcast.
     #[default]
     Reject,
-    /// The oldest messages are dropped to make room.
+    /// The oldest messages that aren't the engine's own are dropped to make room, and their senders told likewise.
     DropOldest,
-    /// It is dropped, and the mailbox's owner faults.
+    /// It is dropped likewise, and the mailbox's owner faults, if it could have read what was there before.
     Fault,
 }
 

@@ -99,7 +99,7 @@ pub struct Tenant {
     pub name: String,
     /// Agents that haven't ended. Default: no bound, as for the others.
     pub agents_max: u64,
-    /// Linear memory of those, by what their groups' limits allow each, in bytes.
+    /// Memory of those, tables included, by what their groups' limits allow each, in bytes.
     pub memory_bytes_max: u64,
     /// Fuel in one frame.
     pub fuel_per_frame_max: u64,

@@ -29,7 +29,7 @@ pub enum Lane {
     HostMessages,
     /// Members of topics.
     Topics,
-    /// Inference jobs and results in flight, and the number of the next job.
+    /// Inference jobs and results in flight, the number of the next job, and models that failed an audit or were given up.
     Inference,
     /// Groups' counters: steps, fuel, messages, faults.
     Groups,
@@ -41,7 +41,7 @@ pub enum Lane {
     Faults,
     /// Log lines of this frame that agents wrote by import, those of faulted calls among them. Others are in outboxes.
     Logs,
-    /// Commands that take effect in the next frame.
+    /// Commands, and swaps that native systems asked for, that take effect in the next frame.
     Commands,
     /// Agents' timers, what was deferred, cursors and budgets.
     Schedule,

@@ -12,11 +12,19 @@ use std::sync::Arc;
 use wasm_engine::events::open;
 use wasm_engine::problem::thousands;
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
+use wasm_engine_abi::Capability;
 use wasm_engine_components::limits::{
-    AGEING_FRAMES_MAX, AGENTS_MAX, DELIVERIES_LEAST, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, GROUP_AGENTS_MAX,
-    PERIOD_FRAMES_MAX, PRIORITY_MAX, TABLE_BYTES_PER_AGENT, TENANTS_MAX,
+    AGEING_FRAMES_MAX, AGENTS_MAX, BACKOFF_FRAMES_MAX, BATCH_ROWS_MAX, DELIVERIES_LEAST, DELIVERY_BYTES,
+    EVENT_BYTES_PER_FRAME_MAX, EVENT_LINE_BYTES_MAX, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, EVENTS_PER_FRAME_MAX,
+    FRAMES_MAX, GLOBALS_MAX, GROUP_AGENTS_MAX, GROUP_REGIONS_BYTES_MAX, GROUPS_MAX, INSTANCE_BYTES_FREE,
+    LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_BYTES_MAX, MODEL_DIM_MAX, MODEL_MEMORY_BYTES_MAX, MODEL_MEMORY_BYTES_MIN,
+    MODEL_MS_MAX, MODELS_MAX, MODULE_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, PERIOD_FRAMES_MAX, PRIORITY_MAX,
+    REGION_BYTES_MAX, REGIONS_BYTES_MAX, REGIONS_MAX, RESTARTS_MAX, SUMMARY_VALUES_MAX, SWAPS_MAX,
+    TABLE_BYTES_PER_AGENT, TABLE_ELEMENTS_MAX, TABLE_ROW_BYTES, TABLES_MAX, TENANTS_MAX, TOPICS_MAX,
 };
-use wasm_engine_components::{GroupLimits, ModuleLimits, Schedule, SchedulerMode, SchedulerSettings, Trigger};
+use wasm_engine_components::{
+    FaultPolicy, GroupLimits, ModuleLimits, OverflowPolicy, Schedule, SchedulerMode, SchedulerSettings, Trigger,
+};
 
 fn reference() -> String {
     document("docs/SCENARIO.md")
@@ -229,14 +237,29 @@ fn row<'a>(document: &'a str, section: &str, key: &str) -> &'a str {
     section.lines().find(|line| line.starts_with(&format!("| `{key}` |"))).unwrap_or_else(|| panic!("no row {key}"))
 }
 
+/// A number as the document writes it: large powers of two as such.
+fn written(n: u64) -> String {
+    match n {
+        GroupLimits::UNBOUNDED => "2^63 - 1".to_owned(),
+        u64::MAX => "2^64 - 1".to_owned(),
+        n if n >= u64::from(u32::MAX >> 1) && (n + 1).is_power_of_two() => format!("2^{} - 1", n.trailing_ones()),
+        n if n >= 1 << 41 && n.is_power_of_two() => format!("2^{}", n.trailing_zeros()),
+        n => thousands(n),
+    }
+}
+
+/// The row of a whole number says its bounds and its default.
+fn check_row(document: &str, section: &str, key: &str, (min, max): (u64, u64), default: &str) {
+    let row = row(document, section, key);
+    let start = format!("| `{key}` | integer, {} to {} | {default} | ", written(min), written(max));
+    assert!(row.starts_with(&start), "{row}\nbegins otherwise than\n{start}");
+}
+
 #[test]
 fn schedules_scheduler_and_tenants_have_the_bounds_and_defaults_of_the_engine() {
     let document = reference();
-    let bound = |n: u64| if n == GroupLimits::UNBOUNDED { "2^63 - 1".to_owned() } else { thousands(n) };
     let check = |section: &str, key: &str, min: u64, max: u64, default: &str| {
-        let row = row(&document, section, key);
-        let start = format!("| `{key}` | integer, {} to {} | {default} | ", bound(min), bound(max));
-        assert!(row.starts_with(&start), "{row}\nbegins otherwise than\n{start}");
+        check_row(&document, section, key, (min, max), default);
     };
     let (group, none) = (GroupLimits::MIN, GroupLimits::UNBOUNDED);
     check("## Groups", "agents", 1, GROUP_AGENTS_MAX.into(), "required");
@@ -272,4 +295,116 @@ fn schedules_scheduler_and_tenants_have_the_bounds_and_defaults_of_the_engine() 
     assert!(document.contains(&format!("at most {} bytes", thousands(EVENT_SPAWN_BYTES_MAX))));
     let tenants = format!("by name: groups that share totals. At most {}. |", thousands(TENANTS_MAX));
     assert!(document.contains(&tenants));
+}
+
+/// What a scenario has that says as little as it may, and its events: each default that the tables name.
+#[test]
+fn what_holds_where_a_scenario_says_nothing_is_what_the_tables_name() {
+    let document = reference();
+    let folder = tempfile::tempdir().unwrap();
+    let text = "frames = 1\nmodules.reader.path = \"reader.wasm\"\nmodels.m.path = \"speech.onnx\"\n\
+                [[groups]]\nname = \"g\"\nmodule = \"reader\"\nagents = 1\n\
+                [[groups]]\nname = \"h\"\nmodule = \"reader\"\nagents = 1\non_fault = { policy = \"restart\" }\n";
+    let scenario = read(folder.path(), text, &[]).unwrap();
+    assert_eq!(scenario.name, "office", "the file's stem");
+    let check = |section: &str, key: &str, bounds: (u64, u64), default: u64| {
+        check_row(&document, section, key, bounds, &thousands(default));
+    };
+    check("## The scenario", "seed", (0, u64::MAX), scenario.seed);
+    check("## The scenario", "frame_period_us", (0, u32::MAX.into()), scenario.frame_period_us.into());
+    check_row(&document, "## The scenario", "frames", (1, FRAMES_MAX), "required");
+    assert_eq!((scenario.input, scenario.topics.len(), scenario.swaps.len(), scenario.expect.len()), (None, 0, 0, 0));
+
+    let model = &scenario.models[0];
+    check("## Models", "batch_rows_max", (1, BATCH_ROWS_MAX.into()), model.batch_rows_max.into());
+    check("## Models", "latency_frames", (1, LATENCY_FRAMES_MAX.into()), model.latency_frames.into());
+    check("## Models", "run_ms_max", (1, MODEL_MS_MAX.into()), model.run_ms_max.into());
+    check("## Models", "load_ms_max", (1, MODEL_MS_MAX.into()), model.load_ms_max.into());
+    let memory = (MODEL_MEMORY_BYTES_MIN, MODEL_MEMORY_BYTES_MAX);
+    check("## Models", "run_memory_bytes_max", memory, model.run_memory_bytes_max);
+    let starts = |section: &str, start: &str| {
+        let key = start.split('`').nth(1).unwrap();
+        assert!(row(&document, section, key).starts_with(start), "{key} is described otherwise than {start}");
+    };
+    starts("## Models", &format!("| `refuse_non_finite` | boolean | `{}` | ", model.refuse_non_finite));
+    starts("## Models", &format!("| `dims` | table of integers, 1 to {} | none | ", thousands(MODEL_DIM_MAX)));
+    starts("## Models", &format!("| `batch_axes` | table of integers, 0 to {MODEL_AXIS_MAX} | found | "));
+
+    for group in &scenario.groups {
+        let FaultPolicy::Restart { restarts_max, backoff_frames } = group.on_fault else { panic!("a restart") };
+        check("## Groups", "restarts_max", (0, RESTARTS_MAX.into()), restarts_max.into());
+        check("## Groups", "backoff_frames", (1, BACKOFF_FRAMES_MAX.into()), backoff_frames.into());
+    }
+    let group = &scenario.groups[0];
+    assert_eq!((group.overflow, group.agents_max), (OverflowPolicy::Reject, group.agents));
+    let nothing = group.accepts.is_none() && group.supervisor.is_none() && group.tenant.is_none();
+    assert!(nothing && [&group.after, &group.controls].iter().all(|groups| groups.is_empty()));
+    assert!(group.params.is_empty() && group.subscribe.is_empty());
+    starts("## Groups", "| `overflow` | string | `\"reject\"` | ");
+    starts("## Groups", "| `on_fault` | string, or table | `\"restart\"` | ");
+    starts("## Groups", &format!("| `enabled` | boolean | `{}` | ", group.enabled));
+    starts("## Groups", "| `accepts` | array of strings | all | ");
+    assert!(Capability::ALL.iter().all(|&capability| group.capabilities.has(capability)));
+    let names = Capability::ALL.map(|capability| format!("`{}`", capability.name())).join(", ");
+    starts("## Groups", &format!("| `capabilities` | array of strings | all | What the agents may do: {names}. |"));
+
+    check_row(&document, "## Shared regions", "bytes", (1, REGION_BYTES_MAX.into()), "required");
+    check_row(&document, "## Hot swaps", "frame", (0, FRAMES_MAX - 1), "none");
+    check_row(&document, "## External events", "frame", (0, FRAMES_MAX - 1), "required");
+    check("## External events", "kind", (0, u64::from(wasm_engine_abi::kind::RESERVED) - 1), 0);
+    check("## External events", "correlation", (0, u64::MAX), 0);
+}
+
+/// The numbers that the text says beside the tables' own columns.
+#[test]
+fn the_bounds_in_its_text_are_those_of_the_engine() {
+    let text = reference().split_whitespace().collect::<Vec<_>>().join(" ");
+    let delivery = u64::from(DELIVERY_BYTES);
+    let header = u64::from(wasm_engine_abi::MessageHeader::BYTES);
+    for said in [
+        format!("Names of groups and of the scenario are up to {NAME_BYTES_MAX} letters"),
+        format!("tenants are up to {NAME_BYTES_MAX} bytes without control characters"),
+        format!("publish and subscribe. At most {}.", thousands(TOPICS_MAX)),
+        format!("[Models](#models) by name. At most {}.", thousands(MODELS_MAX)),
+        format!("[Shared regions](#shared-regions) by name. At most {}.", thousands(REGIONS_MAX)),
+        format!("[Groups](#groups) of agents, 1 to {}.", thousands(GROUPS_MAX)),
+        format!("have at most {} agents at one time", thousands(AGENTS_MAX)),
+        format!("[Hot swaps](#hot-swaps). At most {}.", thousands(SWAPS_MAX)),
+        format!(
+            "The `.wasm` file, at most {} MiB; {} MiB unless",
+            MODULE_BYTES_MAX >> 20,
+            ModuleLimits::DEFAULT.module_bytes_max >> 20
+        ),
+        format!("The `.onnx` file, less than {} GiB", (MODEL_BYTES_MAX + 1) >> 30),
+        format!("What `agent_init` is given; see below. At most {} bytes.", thousands(PAYLOAD_BYTES_MAX)),
+        format!("functions and globals where those take more than {}", thousands(INSTANCE_BYTES_FREE)),
+        format!("bytes in a mailbox, {header} for each header included"),
+        format!("counts for about what it takes in its table: {TABLE_ROW_BYTES} bytes"),
+        format!("each {delivery} bytes that are begun of the message, of which its header is {header}."),
+        format!("reach everybody once with up to {} bytes", delivery - header),
+        format!(
+            "Fixed are {TABLES_MAX} tables with {} elements together, {} globals",
+            thousands(TABLE_ELEMENTS_MAX),
+            thousands(GLOBALS_MAX)
+        ),
+        format!("an equal one of {} deliveries", thousands(DELIVERIES_LEAST)),
+        format!(
+            "and of {} bytes; and of bytes at least {} for each agent",
+            thousands(GroupLimits::DEFAULT.log_bytes_per_frame_max),
+            thousands(TABLE_BYTES_PER_AGENT)
+        ),
+        format!("All regions together have at most {} bytes", thousands(REGIONS_BYTES_MAX)),
+        format!("that the group reads. Those are at most {} bytes", thousands(GROUP_REGIONS_BYTES_MAX)),
+        format!("of more than {} agents that recorded it", thousands(SUMMARY_VALUES_MAX)),
+        format!(
+            "less a header of {header} bytes, in multiples of {}), for a topic {} bytes",
+            wasm_engine_abi::RECORD_ALIGN,
+            thousands(PAYLOAD_BYTES_MAX)
+        ),
+        format!("A line has at most {} bytes", thousands(EVENT_LINE_BYTES_MAX)),
+        format!("One frame is given at most {} messages and commands", thousands(EVENTS_PER_FRAME_MAX)),
+        format!("is one, and {} bytes of payloads", thousands(EVENT_BYTES_PER_FRAME_MAX)),
+    ] {
+        assert!(text.contains(&said), "docs/SCENARIO.md doesn't say `{said}`");
+    }
 }

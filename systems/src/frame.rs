@@ -17,8 +17,8 @@ pub struct Frame;
 /// ├── Ingest     the frame's inputs are taken in: the only door into the world
 /// ├── Deliver    messages of the last frame, results that are due and events reach mailboxes
 /// │   └── AuthorSystems::Sense
-/// ├── Schedule   the frame's budgets are opened, and it is known who is due
-/// ├── Step       wave after wave, who fits into the budgets is called, in parallel, behind the port
+/// ├── Schedule   the frame's budgets are opened
+/// ├── Step       wave after wave, who is due and fits into the budgets is called, in parallel, behind the port
 /// ├── Collect    what they asked for, in the order of their ids
 /// ├── Infer      jobs are batched and dispatched
 /// ├── Commit     lifecycles and memberships change
@@ -31,8 +31,8 @@ pub enum FrameStage {
     Ingest,
     /// Messages reach mailboxes.
     Deliver,
-    /// The frame's budgets are opened, and it is known who is due. Who of them is called is decided in each wave of [`Step`](Self::Step): a
-    /// message along `after` may wake an agent in the same frame.
+    /// The frame's budgets are opened. Who is due, and who of them is called, is decided in the waves of [`Step`](Self::Step): a message
+    /// along `after` may wake an agent in the same frame.
     Schedule,
     /// Agents run, wave after wave.
     Step,

@@ -1,5 +1,6 @@
-//! Stage `Schedule`: who is called in this frame, and what the frame may cost. The agents that are due are put in order; those that
-//! no longer fit into the frame's budgets are deferred, and due again in the next one.
+//! Stages `Schedule` and `Step`: what the frame may cost, which is opened in the first, and who is called, which is decided in the waves of
+//! the second. The agents that are due are put in order; those that no longer fit into the frame's budgets are deferred, and due again in
+//! the next one.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

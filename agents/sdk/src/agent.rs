@@ -7,7 +7,7 @@ use crate::{Context, Failure, Inbox, Message, Params};
 /// A frame is: [`receive`](Self::receive) for each message, then [`step`](Self::step). An error ends the frame's call; what
 /// the agent asked for in that frame is dropped then, and the engine treats it as the group's fault policy says.
 pub trait Agent {
-    /// Called once before the first frame in which the agent is stepped, and again after a restart.
+    /// Called once before the first frame in which the agent is stepped, again after a restart, and by the new module after a swap.
     ///
     /// # Errors
     /// Any [`Failure`]; `?` makes one of a missing parameter and of a full outbox.
@@ -25,7 +25,7 @@ pub trait Agent {
         Ok(())
     }
 
-    /// Called once in each frame, after the messages.
+    /// Called once in each frame in which the group's schedule steps the agent, after the messages.
     ///
     /// # Errors
     /// Any [`Failure`].

@@ -46,7 +46,8 @@ impl<'a> Message<'a> {
         if self.header.topic == 0 || self.is_engine_s() { None } else { Some(TopicId(self.header.topic)) }
     }
 
-    /// The number of an [`InferenceStatus`] in a result, of a [`BounceReason`] in a bounce, 1 in a request, 2 in a reply, else 0.
+    /// The number of an [`InferenceStatus`] in a result, of a [`BounceReason`] in a bounce, 1 in a request, 2 in a reply, 3 in a message to all
+    /// agents of a group, else 0.
     pub const fn status(&self) -> u32 {
         self.header.status
     }
@@ -128,12 +129,13 @@ impl<'a> Message<'a> {
         self.read::<FaultNotice>().map(Notice::from)
     }
 
-    /// Whether it says that a message of this agent couldn't be delivered.
+    /// Whether it says that a message of this agent couldn't be delivered, or that a command, a join or a leave of it can't be carried out.
     pub const fn is_bounce(&self) -> bool {
         self.header.kind == kind::BOUNCE
     }
 
-    /// Why a message of this agent came back, or a command of it can't be done, if this is a bounce. Its [`correlation`](Self::correlation) is the message's.
+    /// Why a message of this agent came back, or something that it asked for can't be done, if this is a bounce. Its
+    /// [`correlation`](Self::correlation) is that of the message or command.
     pub const fn bounce(&self) -> Option<BounceReason> {
         if !self.is_bounce() {
             return None;

@@ -19,9 +19,9 @@ pub enum Capability {
     Record = 1 << 5,
     /// Draw counter-based random numbers by the import `random`.
     Random = 1 << 6,
-    /// Spawn agents in the groups that its own may control.
+    /// Spawn agents in the groups that its own controls or supervises.
     Spawn = 1 << 7,
-    /// Pause, resume, terminate and restart agents of those groups.
+    /// Pause, resume, terminate and restart agents of those groups, and itself.
     Control = 1 << 8,
     /// Ask to be woken in a frame.
     Wake = 1 << 9,

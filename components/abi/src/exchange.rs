@@ -73,7 +73,7 @@ pub struct FrameContext {
     /// Messages that the agent may send in this call before its group or its tenant is over its budget, at most;
     /// `u32::MAX` where there is no bound.
     pub credits: u32,
-    /// Messages of the agent that weren't taken since its last call.
+    /// Bounces in the inbox: of messages that weren't taken and of commands that couldn't be carried out since the agent's last call.
     pub refused: u32,
     /// Set by the guest: number of records in the outbox. The host sets it to zero before the frame's first call.
     pub outbox_records: u32,

@@ -10,7 +10,7 @@ use crate::padded;
 pub struct MessageHeader {
     /// The agent that sent it; [`sender::ENGINE`], [`sender::EXTERNAL`] or a native system's number otherwise.
     pub sender: u64,
-    /// The topic it was published to ([`crate::name_id`] of its name), or 0. In a bounce: the recipient or topic that was meant.
+    /// The topic it was published to ([`crate::name_id`] of its name), or 0. In a bounce: the agent, group or topic that was meant.
     /// In a result: the model. In the engine's other messages: the agent that they are about.
     pub topic: u64,
     /// Chosen by the sender. A result or a bounce carries the one of its request.
@@ -21,7 +21,7 @@ pub struct MessageHeader {
     pub sequence: u32,
     /// Meaning of the payload: the sender's own below [`kind::RESERVED`], one of [`kind`] from there on.
     pub kind: u32,
-    /// An [`InferenceStatus`] in a result, a [`BounceReason`] in a bounce, one of [`status`] in an agent's message, else 0.
+    /// An [`InferenceStatus`] in a result, a [`BounceReason`] in a bounce, one of [`status`] in a message that isn't the engine's, else 0.
     pub status: u32,
     /// Length of the payload in bytes, without padding.
     pub payload_bytes: u32,
@@ -50,7 +50,8 @@ pub mod kind {
     pub const RESERVED: u32 = 0x8000_0000;
     /// The result of an inference job: `status` says how it went, the payload is the model's outputs, concatenated.
     pub const INFERENCE: u32 = 0x8000_0001;
-    /// A message that couldn't be delivered: `status` says why, `topic` for whom it was meant, `correlation` is the message's.
+    /// A message that couldn't be delivered, or a command, a join or a leave that couldn't be carried out: `status` says why, `topic` for
+    /// what it was meant, `correlation` is that of the record.
     pub const BOUNCE: u32 = 0x8000_0002;
     /// The parameters of the agent's group, in the inbox of `agent_init`.
     pub const PARAMS: u32 = 0x8000_0003;
@@ -64,9 +65,9 @@ pub mod kind {
     pub const STATE: u32 = 0x8000_0007;
 }
 
-/// What an agent's message is: its `status`, set by the engine.
+/// What a message of an agent, of a native system or from outside is: its `status`, set by the engine.
 pub mod status {
-    /// Neither of the others.
+    /// None of the others.
     pub const PLAIN: u32 = 0;
     /// A request: its sender waits for a reply with the same `correlation`.
     pub const REQUEST: u32 = 1;
@@ -98,9 +99,9 @@ pub enum InferenceStatus {
     WrongSize = 2,
     /// An input isn't a finite number, and the model's entry refuses such.
     NonFinite = 3,
-    /// The agent asked for more jobs in one step than its group may.
+    /// The agent asked for more jobs than it may in one step, or its group or its tenant in one frame.
     TooMany = 4,
-    /// The model failed on this job, on the CPU too.
+    /// The model failed on this job.
     Failed = 5,
     /// The model took longer than its entry's `run_ms_max`.
     TimedOut = 6,
@@ -116,24 +117,26 @@ impl InferenceStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum BounceReason {
-    /// There is no such agent.
+    /// There is no such agent; of a spawn or a broadcast: no such group.
     UnknownRecipient = 1,
     /// There is no such topic.
     UnknownTopic = 2,
     /// The recipient's mailbox had no room for it, whatever its policy.
     MailboxFull = 3,
-    /// The recipient has ended.
+    /// The recipient, or the agent that a command is for, has ended.
     Terminated = 4,
     /// The recipient's inbox area is smaller than the message.
     TooLarge = 5,
-    /// The recipient's group doesn't take messages from the sender's; or the sender's may not control the agent that a
-    /// command is for.
+    /// The recipient's group doesn't take messages from the sender's; or the sender may not control the agent or the group that it wants
+    /// to.
     Refused = 6,
     /// A spawn found no free place in the group, or none in the tenant's total.
     GroupFull = 7,
-    /// A command doesn't fit the agent's state: only a paused agent can be resumed, say.
+    /// A command doesn't fit the agent's state: only a paused agent can be resumed, say. Or a request has the correlation of one that still
+    /// waits.
     WrongState = 8,
-    /// The group or its tenant has sent as much in this frame as it may.
+    /// The group or its tenant has sent as much in this frame as it may; a message to many doesn't fit into what the sender's step, its
+    /// group, its tenant or the run may deliver; or a request is one more than may wait.
     OverBudget = 9,
     /// A reply to a request that the recipient didn't make, or that was answered or has timed out.
     NoRequest = 10,

@@ -1,4 +1,4 @@
-//! Topics and models have names in a scenario and numbers in the ABI.
+//! Topics, models and shared regions have names in a scenario and numbers in the ABI.
 
 /// The number of a name: FNV-1a, 64 bits. Guests compute it at compile time; the engine refuses a scenario in which two
 /// names have one number.

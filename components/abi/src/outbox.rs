@@ -8,9 +8,10 @@ use crate::{Capability, RECORD_ALIGN, kind, padded};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct OutboxHeader {
-    /// The recipient's id, the topic's or the model's number; the value's bits or the name's length in a record of a named output.
+    /// The recipient's id, or the number of the topic, model, group, region or frame, as [`Op`] says; the value's bits or the name's length in a
+    /// record of a named output.
     pub target: u64,
-    /// Comes back in the result or the bounce; carried along to the recipient.
+    /// Comes back in the result or the bounce; carried along to the recipient. In a write to a region: the first byte to write.
     pub correlation: u64,
     /// What is asked for: an [`Op`].
     pub op: u32,
@@ -78,7 +79,7 @@ pub enum Op {
     Pause = 9,
     /// Step the paused agent `target` again.
     Resume = 10,
-    /// End the agent `target`, after a call of its `agent_shutdown`.
+    /// End the agent `target`, after a call of its `agent_shutdown` if it is active or paused.
     Terminate = 11,
     /// Initialise the agent `target` anew.
     Restart = 12,

@@ -85,7 +85,7 @@ struct Name {
     refuse_non_finite: bool,
 }
 
-/// How models are loaded on this machine. None of it changes a result.
+/// How models are loaded on this machine. None of it changes a result, but for `forms`.
 #[derive(Clone, Debug, Default)]
 pub struct ModelLoadOptions {
     /// The engine's cache folder, where the probe's verdicts are kept. Default: they aren't.

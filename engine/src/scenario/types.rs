@@ -177,7 +177,7 @@ pub struct GroupEntry {
     pub after: Vec<GroupId>,
     /// In which groups its agents may spawn agents and give them commands, sorted.
     pub controls: Vec<GroupId>,
-    /// The group whose agents are told of its faults, and may give its agents commands.
+    /// The group whose agents are told of its faults, and may do in it what those of a group that controls it may.
     pub supervisor: Option<GroupId>,
     /// Whose totals it counts towards.
     pub tenant: Option<TenantId>,

@@ -31,7 +31,7 @@ use crate::wasm::{CODE_FOLDER, CopyMark, GroupProgram, ModuleError, ModuleSource
 pub use kept::{KeptFile, KeptFiles, LostFile};
 pub use state::{RestoreError, SavedState, StateCopy};
 
-/// How to run a scenario on this machine. None of it changes a digest, but for the seed and `digest_memories`.
+/// How to run a scenario on this machine. None of it changes a digest, but for the seed, `digest_memories` and `recorded_forms`.
 #[derive(Clone, Debug, Default)]
 pub struct SimulationOptions {
     /// Instead of the scenario's seed.

@@ -48,11 +48,12 @@ pub struct Summary {
     pub commands: u64,
     /// Commands that weren't: what they name isn't there, doesn't fit, or isn't allowed.
     pub commands_refused: u64,
-    /// Log lines that were beyond what a step, a group or a tenant may write, and aren't in `logs.jsonl`.
+    /// Log lines that were beyond what a step, a group, a tenant or all groups together may write, and aren't in `logs.jsonl`.
     pub log_lines_dropped: u64,
     /// What those count for, in bytes.
     pub log_bytes_dropped: u64,
-    /// Named outputs that were beyond what a step, a group or a tenant may write: neither in `outputs.jsonl` nor in `outputs`.
+    /// Named outputs that were beyond what a step, a group, a tenant or all groups together may write: neither in `outputs.jsonl` nor in
+    /// `outputs`.
     pub outputs_dropped: u64,
     /// What those count for, in bytes.
     pub output_bytes_dropped: u64,
@@ -60,11 +61,11 @@ pub struct Summary {
     pub deferred: u64,
     /// What became of swaps.
     pub swaps: SwapSummary,
-    /// Inference jobs that were given to a model.
+    /// Inference jobs for a model, whether it still answered or was given up.
     pub inference_jobs: u64,
     /// Jobs per batch on average; 0 without any.
     pub inference_rows_per_batch: f64,
-    /// Models of which there is something to tell: rows that failed or took too long, audits that failed.
+    /// Models of which there is something to tell: rows that failed or took too long, audits that failed, models that were given up.
     pub models: Named<ModelSummary>,
     /// Digest of the last frame, 32 hexadecimal digits.
     pub digest: String,
@@ -132,7 +133,7 @@ pub struct EventSummary {
     /// Commands that were given to a frame, and messages for an agent, a topic or a group that there was. Whether a mailbox had room for
     /// them, `dropped` says.
     pub delivered: u64,
-    /// Messages for an agent that wasn't there yet or had ended.
+    /// Messages for an agent that wasn't there yet or had ended, and those to many that were beyond `host_deliveries_per_frame_max`.
     pub lost: u64,
     /// For a group that doesn't take part.
     pub disabled: u64,

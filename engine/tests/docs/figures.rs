@@ -1,0 +1,80 @@
+//! Figures in the documents are those of the engine. What `docs/SCENARIO.md` says of keys has a test of its own, `scenario_reference`.
+
+use wasm_engine::time_travel::DIFFERENCES_MAX;
+use wasm_engine_components::limits::{
+    AUDIT_BATCHES, CALL_DEPTH_MAX, CODE_CACHE_BYTES_MAX, DELIVERIES_LEAST, DISK_BYTES_FREE, JOURNAL_KEYFRAME_FRAMES,
+    JOURNAL_RECORD_BYTES_MAX, JOURNAL_SEGMENT_BYTES_MAX, MODEL_BYTES_MAX, MODEL_COPY_BYTES_MAX, MODEL_GRACE_MS,
+    MODEL_LOAD_MS_DEFAULT, MODEL_MEMORY_BYTES_DEFAULT, MODEL_REASON_BYTES_MAX, MODEL_RUN_MS_DEFAULT, PAYLOAD_BYTES_MAX,
+};
+use wasm_engine_components::{AgentId, GroupLimits};
+
+use crate::tree;
+
+/// A number with commas, as documents write it.
+fn commas(number: u64) -> String {
+    wasm_engine::problem::thousands(number)
+}
+
+/// A number of bytes in the unit in which it is whole.
+fn bytes(number: u64) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if number >> shift > 0 && number.is_multiple_of(1 << shift) {
+            return format!("{} {unit}", number >> shift);
+        }
+    }
+    format!("{number} bytes")
+}
+
+/// What documents say, with the engine's figures in it.
+fn said() -> Vec<(&'static str, String)> {
+    let limits = GroupLimits::DEFAULT;
+    vec![
+        ("docs/ABI.md", format!("calls nested deeper than {}", commas(CALL_DEPTH_MAX.into()))),
+        ("docs/ABI.md", format!("An ordinal has {} holders at most", commas(u64::from(AgentId::GENERATION_MAX) + 1))),
+        ("docs/CLI.md", format!("in the user's), up to {}:", bytes(CODE_CACHE_BYTES_MAX))),
+        ("docs/CLI.md", format!("a run ends while {} of the disk is still free", bytes(DISK_BYTES_FREE))),
+        ("docs/INFERENCE.md", format!("| the file | less than {}, ", bytes(MODEL_BYTES_MAX + 1))),
+        ("docs/INFERENCE.md", "by default ten minutes".to_owned()),
+        ("docs/INFERENCE.md", "by default a minute".to_owned()),
+        ("docs/INFERENCE.md", format!("by default {} |", bytes(MODEL_MEMORY_BYTES_DEFAULT))),
+        ("docs/INFERENCE.md", format!("a row of outputs | {} each", bytes(PAYLOAD_BYTES_MAX.into()))),
+        ("docs/INFERENCE.md", format!("told to end | {} seconds more", MODEL_GRACE_MS / 1_000)),
+        ("docs/INFERENCE.md", format!("didn't within {} seconds is left behind", MODEL_GRACE_MS / 1_000)),
+        ("docs/INFERENCE.md", format!("one line of at most {MODEL_REASON_BYTES_MAX} bytes")),
+        ("docs/INFERENCE.md", format!("of {AUDIT_BATCHES} batches of a model one is audited")),
+        ("docs/RUN_FORMAT.md", format!("more than {} (`MODEL_COPY_BYTES_MAX`)", bytes(MODEL_COPY_BYTES_MAX))),
+        (
+            "docs/RUN_FORMAT.md",
+            format!("at most {} long (`JOURNAL_SEGMENT_BYTES_MAX`)", bytes(JOURNAL_SEGMENT_BYTES_MAX.into())),
+        ),
+        (
+            "docs/RUN_FORMAT.md",
+            format!("at most {} (`JOURNAL_RECORD_BYTES_MAX`)", bytes(JOURNAL_RECORD_BYTES_MAX.into())),
+        ),
+        ("docs/RUN_FORMAT.md", format!("a multiple of {JOURNAL_KEYFRAME_FRAMES} (`JOURNAL_KEYFRAME_FRAMES`)")),
+        ("docs/RUN_FORMAT.md", format!("version of the format: {}.", wasm_engine::snapshot::VERSION)),
+        (
+            "docs/decisions/0017-what-a-run-writes-is-bounded.md",
+            format!(
+                "of a step ({} and {})",
+                bytes(limits.log_bytes_per_step_max.into()),
+                bytes(limits.output_bytes_per_step_max.into())
+            ),
+        ),
+        ("docs/how-to/schedule-and-supervise.md", format!("{} times in a small run", commas(DELIVERIES_LEAST))),
+        ("docs/how-to/travel-in-time.md", format!("At most {DIFFERENCES_MAX} differences of the world's state")),
+    ]
+}
+
+#[test]
+fn figures_are_those_of_the_engine() {
+    let text = |path: &str| {
+        let text = std::fs::read_to_string(tree::root().join(path)).expect("the document is there");
+        // Lines are broken anywhere.
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let missing: Vec<_> = said().into_iter().filter(|(path, said)| !text(path).contains(said)).collect();
+    assert!(missing.is_empty(), "not said: {missing:#?}");
+    // What is said in words.
+    assert_eq!((MODEL_LOAD_MS_DEFAULT, MODEL_RUN_MS_DEFAULT), (10 * 60_000, 60_000));
+}
