@@ -84,13 +84,19 @@ impl FaultKind {
 /// One fault, as it stands on the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AgentFault {
-    /// Who.
+    /// The agent that faulted.
     pub agent: AgentId,
-    /// What.
+    /// What it did.
     pub kind: FaultKind,
-    /// The returned status of [`FaultKind::Reported`]; the limit that was passed in [`FaultKind::OverLimit`]; the rule that was
-    /// broken in [`FaultKind::BadRegionWrite`]; else 0.
+    /// The returned status of [`FaultKind::Reported`]; which limit was passed in [`FaultKind::OverLimit`] and
+    /// [`FaultKind::MailboxFull`]; the rule that was broken in [`FaultKind::BadRegionWrite`] and [`FaultKind::BadOutbox`]; the
+    /// capability that lacked in [`FaultKind::Denied`]; else 0.
     pub detail: u32,
+    /// How much was counted against the limit when the agent was stopped, what it was refused among it: 300 for an outbox of 300 records, one
+    /// more than the limit for the call of `log` that is one too many. 0 where the fault is about no limit.
+    pub reached: u64,
+    /// What the limit allowed in that frame. 0 where the fault is about no limit.
+    pub allowed: u64,
 }
 
 /// Number of faults of each kind.

@@ -138,7 +138,8 @@ fn records() -> [FrameRecord; 2] {
     ];
     // The third agent that has the number 2.
     let third = AgentId::of_generation(GroupId(3), 2, 2);
-    second.faults = vec![AgentFault { agent: third, kind: FaultKind::OutOfFuel, detail: 0 }];
+    second.faults =
+        vec![AgentFault { agent: third, kind: FaultKind::OutOfFuel, detail: 0, reached: 20_000, allowed: 20_000 }];
     second.logs = vec![LogLine { agent: third, level: 1, text: "again".to_owned() }];
     second.outputs = vec![
         output(1, 0, "sum", OutputValue::I64(2)),

@@ -121,11 +121,15 @@ fn digests_are_the_same_on_any_number_of_threads() {
         agent: AgentId::new(GroupId(1), 7),
         kind: FaultKind::BadRegionWrite,
         detail: BadRegionWrite::OutOfBounds as u32,
+        reached: 9,
+        allowed: 8,
     };
     let reader = AgentFault {
         agent: AgentId::new(GroupId(2), 0),
         kind: FaultKind::BadRegionWrite,
         detail: BadRegionWrite::NotOwner as u32,
+        reached: 0,
+        allowed: 0,
     };
     assert_eq!((&reference[0].faults[..], &reference[1].faults[..]), (&[][..], &[reader][..]));
     assert_eq!(reference[10].faults, [writer]);

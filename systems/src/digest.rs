@@ -57,8 +57,13 @@ pub fn outbox_digest(agent: AgentId, bytes: &[u8]) -> u128 {
 
 /// The digest of a fault, as it is summed in the lane of faults.
 pub(crate) fn fault_digest(fault: &AgentFault) -> u128 {
-    let [a, b, c, d] = fault.detail.to_le_bytes();
-    part_digest(Lane::Faults, fault.agent.0, &[fault.kind as u8, a, b, c, d])
+    let AgentFault { agent, kind, detail, reached, allowed } = *fault;
+    let mut bytes = [0; 21];
+    bytes[0] = kind as u8;
+    bytes[1..5].copy_from_slice(&detail.to_le_bytes());
+    bytes[5..13].copy_from_slice(&reached.to_le_bytes());
+    bytes[13..].copy_from_slice(&allowed.to_le_bytes());
+    part_digest(Lane::Faults, agent.0, &bytes)
 }
 
 /// The digest of an agent's linear memory, as it is summed in the lane of memories. All of the memory counts, and its size.

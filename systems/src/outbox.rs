@@ -6,7 +6,9 @@ use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
     BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, kind, padded,
 };
-use wasm_engine_components::{Address, AgentId, Excess, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
+use wasm_engine_components::{
+    Address, AgentFault, AgentId, Excess, FaultKind, GroupId, GroupLimits, Recipient, TopicId,
+};
 
 use crate::digest::outbox_digest;
 use crate::directory::Directory;
@@ -28,8 +30,51 @@ pub enum OverLimit {
     StateBytes = 4,
 }
 
-/// A fault, and its detail.
-pub type Fault = (FaultKind, u32);
+/// Which limit a fault of kind [`FaultKind::MailboxFull`] is about: its detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum MailboxLimit {
+    /// `mailbox_messages_max`.
+    Messages = 1,
+    /// `mailbox_bytes_max`, or the module's inbox area where that is smaller.
+    Bytes = 2,
+}
+
+/// What an agent did wrong, before it is on the record under the agent's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What it did.
+    pub kind: FaultKind,
+    /// See [`AgentFault::detail`].
+    pub detail: u32,
+    /// See [`AgentFault::reached`].
+    pub reached: u64,
+    /// See [`AgentFault::allowed`].
+    pub allowed: u64,
+}
+
+impl Fault {
+    /// A fault that is about no limit.
+    pub const fn new(kind: FaultKind, detail: u32) -> Self {
+        Self::past(kind, detail, 0, 0)
+    }
+
+    /// A fault that is about a limit: `reached` is what was counted against what is `allowed`.
+    pub const fn past(kind: FaultKind, detail: u32, reached: u64, allowed: u64) -> Self {
+        Self { kind, detail, reached, allowed }
+    }
+
+    /// A fault of kind [`FaultKind::OverLimit`].
+    pub const fn over(limit: OverLimit, reached: u32, allowed: u32) -> Self {
+        Self::past(FaultKind::OverLimit, limit as u32, reached as u64, allowed as u64)
+    }
+
+    /// The fault as it stands on the record.
+    pub const fn of(self, agent: AgentId) -> AgentFault {
+        let Self { kind, detail, reached, allowed } = self;
+        AgentFault { agent, kind, detail, reached, allowed }
+    }
+}
 
 /// What a call left: all of it comes from the guest, but for `log_lines` and `log_bytes`.
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +142,9 @@ impl Desk<'_> {
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
     ) -> Result<(), Fault> {
-        if outbox.records > rules.limits.records_per_step_max {
-            return Err((FaultKind::OverLimit, OverLimit::Records as u32));
+        let records_max = rules.limits.records_per_step_max;
+        if outbox.records > records_max {
+            return Err(Fault::over(OverLimit::Records, outbox.records, records_max));
         }
         let mark = Mark::of(chunk);
         let taken = self.put_records(request, outbox, rules, chunk);
@@ -125,8 +171,9 @@ impl Desk<'_> {
                 self.put(request, &record, sequence, chunk);
             }
         }
-        if lines > rules.limits.log_lines_per_step_max {
-            return Err((FaultKind::OverLimit, OverLimit::LogLines as u32));
+        let lines_max = rules.limits.log_lines_per_step_max;
+        if lines > lines_max {
+            return Err(Fault::over(OverLimit::LogLines, lines, lines_max));
         }
         Ok(())
     }
@@ -134,10 +181,11 @@ impl Desk<'_> {
     /// What a record is held to by itself.
     fn check(&self, request: &StepRequest, record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), Fault> {
         if !rules.capabilities.has(record.op.capability()) {
-            return Err((FaultKind::Denied, record.op.capability() as u32));
+            return Err(Fault::new(FaultKind::Denied, record.op.capability() as u32));
         }
-        if record.header.payload_bytes > rules.limits.payload_bytes_max {
-            return Err((FaultKind::OverLimit, OverLimit::PayloadBytes as u32));
+        let (bytes, bytes_max) = (record.header.payload_bytes, rules.limits.payload_bytes_max);
+        if bytes > bytes_max {
+            return Err(Fault::over(OverLimit::PayloadBytes, bytes, bytes_max));
         }
         // A write to a shared region must be its owner's, and inside of it.
         if record.op == Op::WriteRegion { check_record(self.directory, request.agent.group(), record) } else { Ok(()) }
@@ -306,7 +354,7 @@ fn only_message<'a>(outbox: Outbox<'a>, rules: &OutboxRules) -> Option<(OutboxHe
 }
 
 fn bad(error: OutboxError) -> Fault {
-    (FaultKind::BadOutbox, error as u32)
+    Fault::new(FaultKind::BadOutbox, error as u32)
 }
 
 /// Puts a message into a chunk. Gives the place of its address.

@@ -3,15 +3,14 @@
 use bevy_ecs::system::Query;
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
-use wasm_engine_components::{
-    AgentFault, AgentId, Backlog, FaultKind, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
-};
+use wasm_engine_components::{AgentId, Backlog, FaultKind, Lifecycle, MailboxCounters, OverflowPolicy, Trigger};
 
 use crate::directory::Directory;
 use crate::frame::FrameReport;
 use crate::hold::WaitingMailboxes;
-use crate::inboxes::Inboxes;
+use crate::inboxes::{Inboxes, Load};
 use crate::mailroom::HostMessages;
+use crate::outbox::{Fault, MailboxLimit};
 use crate::packed::record_bytes;
 use crate::ports::Delivery;
 use crate::positions::PositionSet;
@@ -74,6 +73,8 @@ pub(crate) struct Overflow<'a, 'w, 's> {
     dropping: PositionSet,
     /// Of those, the ones that are full, and may not be.
     overflowed: PositionSet,
+    /// Which limit each of those passed, by the first message that it didn't take.
+    faults: Vec<(u32, Fault)>,
     scratch: Vec<Delivery>,
 }
 
@@ -94,6 +95,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             events_lost: 0,
             dropping: PositionSet::default(),
             overflowed: PositionSet::default(),
+            faults: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -125,13 +127,14 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         message: (u32, u32, Delivery),
         reason: BounceReason,
     ) {
-        let (index, _, at) = message;
+        let (index, bytes, at) = message;
         let overflow = sent.directory.group_at(index).mailbox.overflow;
         if overflow == OverflowPolicy::DropOldest && reason == BounceReason::MailboxFull {
             return self.make_room(sent, inboxes, message);
         }
-        if overflow == OverflowPolicy::Fault && reason == BounceReason::MailboxFull {
-            self.overflowed.insert(index);
+        let is_fault = overflow == OverflowPolicy::Fault && reason == BounceReason::MailboxFull;
+        if is_fault && self.overflowed.insert(index) {
+            self.faults.push((index, passed(&inboxes.loads[index as usize], bytes)));
         }
         self.refuse(inboxes, index, Some(at), sent.message(at), reason);
     }
@@ -250,16 +253,27 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         }
     }
 
-    fn fault_overflowed(&self, directory: &Directory, report: &mut FrameReport) {
-        for index in self.overflowed.iter() {
+    fn fault_overflowed(&mut self, directory: &Directory, report: &mut FrameReport) {
+        self.faults.sort_unstable_by_key(|(index, _)| *index);
+        for &(index, fault) in &self.faults {
             // An agent that isn't called for its messages, or wasn't, can't help it: its mailbox just takes no more.
             let group = directory.group_at(index);
             let reads = group.is_steady() || group.schedule.trigger == Trigger::Message;
             let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
             if is_called && !self.waiting.holding.contains(index) {
-                let agent = directory.ids[index as usize];
-                report.faults.push(AgentFault { agent, kind: FaultKind::MailboxFull, detail: 0 });
+                report.faults.push(fault.of(directory.ids[index as usize]));
             }
         }
     }
+}
+
+/// The limit of a mailbox that a message of so many bytes would pass, and how far.
+fn passed(load: &Load, bytes: u32) -> Fault {
+    let messages = u64::from(load.messages) + 1;
+    let (limit, reached, max) = if messages > u64::from(load.messages_max) {
+        (MailboxLimit::Messages, messages, load.messages_max)
+    } else {
+        (MailboxLimit::Bytes, u64::from(load.bytes) + u64::from(bytes), load.bytes_max)
+    };
+    Fault::past(FaultKind::MailboxFull, limit as u32, reached, max.into())
 }

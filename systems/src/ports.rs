@@ -10,7 +10,7 @@ use wasm_engine_components::{
     RegionState, Unkept,
 };
 
-use crate::outbox::{Desk, Route};
+use crate::outbox::{Desk, Fault, Route};
 use crate::packed::{PackedMessages, record_bytes, split};
 
 /// Steps agents. `Any`, so that whoever plugged a runtime in finds it again behind the port.
@@ -350,14 +350,14 @@ impl OutputChunk {
         self.route = Route::default();
     }
 
-    /// Counts a call, and puts its fault on the record. To be called for each request, in order.
+    /// Counts a call, puts its fault on the record, and gives its outcome. To be called for each request, in order.
     #[inline]
-    pub fn count(&mut self, request: &StepRequest, outcome: &StepOutcome) {
+    pub fn count(&mut self, request: &StepRequest, fuel: u64, fault: Option<Fault>) -> StepOutcome {
         self.steps += u64::from(request.call == CallKind::Step);
-        self.fuel = self.fuel.wrapping_add(outcome.fuel);
-        if let Some(kind) = outcome.fault {
-            self.faults.push(AgentFault { agent: request.agent, kind, detail: outcome.detail });
-        }
+        self.fuel = self.fuel.wrapping_add(fuel);
+        let Some(fault) = fault else { return StepOutcome { fuel, ..StepOutcome::default() } };
+        self.faults.push(fault.of(request.agent));
+        StepOutcome { fuel, detail: fault.detail, fault: Some(fault.kind) }
     }
 }
 

@@ -72,7 +72,15 @@ impl Directory {
 pub(crate) fn check_record(directory: &Directory, group: GroupId, record: &OutboxRecord<'_>) -> Result<(), Fault> {
     let (region, start) = (RegionId(record.header.target), record.header.correlation);
     let checked = directory.check_write(RegionOwner::Group(group), region, start, record.payload.len());
-    checked.map(drop).map_err(|rule| (FaultKind::BadRegionWrite, rule as u32))
+    checked.map(drop).map_err(|rule| {
+        let (reached, allowed) = match directory.region_position(region) {
+            Some(at) if rule == BadRegionWrite::OutOfBounds => {
+                (start.saturating_add(record.payload.len() as u64), directory.regions[at].bytes.into())
+            }
+            _ => (0, 0),
+        };
+        Fault::past(FaultKind::BadRegionWrite, rule as u32, reached, allowed)
+    })
 }
 
 /// Spawns regions, all zeros. Gives what they are in their lane.

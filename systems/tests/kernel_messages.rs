@@ -221,7 +221,10 @@ fn supervisors_are_told_of_faults_and_end_an_escalation() {
         }
     });
     let records = frames(&mut app, 7);
-    assert_eq!(records[1].faults, [AgentFault { agent: id(2, 0), kind: FaultKind::Trap, detail: 0 }]);
+    assert_eq!(
+        records[1].faults,
+        [AgentFault { agent: id(2, 0), kind: FaultKind::Trap, detail: 0, reached: 0, allowed: 0 }]
+    );
     for supervisor in [id(1, 0), id(1, 1)] {
         let (frame, header, payload) = seen(&log, supervisor).pop().unwrap();
         assert_eq!((frame, header.kind, header.topic), (2, kind::NOTICE, id(2, 0).0));

@@ -203,7 +203,8 @@ fn a_fault_of_a_swap_is_on_the_record_and_the_policy_has_no_say() {
     };
     let mut app = swapping_app(Population { groups, ..Population::default() }, step, |batch, results| {
         results.carried.extend([true, false, true]);
-        results.faults = vec![AgentFault { agent: id(1, 1), kind: FaultKind::OutOfFuel, detail: 0 }];
+        results.faults =
+            vec![AgentFault { agent: id(1, 1), kind: FaultKind::OutOfFuel, detail: 0, reached: 0, allowed: 0 }];
         results.log_lines = vec![ImportedLine { agent: batch.requests[0].agent, level: 1, text: "swap".into() }];
         results.fuel = 1_000;
         results.memory_sum = 5;
@@ -211,7 +212,10 @@ fn a_fault_of_a_swap_is_on_the_record_and_the_policy_has_no_say() {
     (0..2).for_each(|_| drop(frame(&mut app, &[])));
     let before = frame(&mut app, &[]);
     let record = frame(&mut app, &[to_module(1, 1)]);
-    assert_eq!(record.faults, [AgentFault { agent: id(1, 1), kind: FaultKind::OutOfFuel, detail: 0 }]);
+    assert_eq!(
+        record.faults,
+        [AgentFault { agent: id(1, 1), kind: FaultKind::OutOfFuel, detail: 0, reached: 0, allowed: 0 }]
+    );
     assert_eq!((record.counts.faults, record.groups[0].faults().total()), (1, 1));
     assert_ne!(record.lanes[Lane::Faults], Digest(0));
     assert_ne!(record.lanes[Lane::Logs], before.lanes[Lane::Logs]);

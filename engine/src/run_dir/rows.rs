@@ -70,11 +70,14 @@ pub(super) struct FaultRow {
     agent: String,
     kind: &'static str,
     detail: u32,
+    reached: u64,
+    allowed: u64,
 }
 
 impl FaultRow {
     pub fn new(frame: u64, fault: &AgentFault, names: &AgentNames) -> Self {
-        Self { frame, agent: names.of(fault.agent), kind: fault.kind.name(), detail: fault.detail }
+        let AgentFault { agent, kind, detail, reached, allowed } = *fault;
+        Self { frame, agent: names.of(agent), kind: kind.name(), detail, reached, allowed }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::problem::Problem;
 use crate::wasm::GuestCapture;
 
 /// The version of the format that is written, and the only one that is read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// All state between two frames, or, where it has a base, what has changed of the guests since.
 #[derive(Clone, Debug, PartialEq, Eq)]

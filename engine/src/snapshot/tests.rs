@@ -101,6 +101,14 @@ fn the_golden_files_are_read_and_written_the_same() {
 }
 
 #[test]
+fn a_snapshot_of_an_older_format_is_refused() {
+    let old = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/run_format/snapshots-v2");
+    let problem = read(&old, 5).unwrap_err().to_string();
+    let told = "version 2 of the format, at byte 8, and this engine reads version 3: use the engine that wrote it";
+    assert!(problem.contains(told), "{problem}");
+}
+
+#[test]
 fn no_bit_can_be_flipped() {
     let folder = folder();
     write(folder.path(), &full()).unwrap();
@@ -147,7 +155,7 @@ fn the_place_of_the_damage_is_said() {
         refusal(folder.path(), &bytes)
     };
     assert!(flip(0).contains("it isn't a snapshot"));
-    assert!(flip(8).contains("version 3 of the format, at byte 8, and this engine reads version 2"));
+    assert!(flip(8).contains("version 2 of the format, at byte 8, and this engine reads version 3"));
     assert!(flip(20).contains("its header, at byte 0"));
     assert!(flip(80 + 17).contains("block 0, at byte 80, doesn't have its checksum"), "{}", flip(97));
     assert!(flip(80 + BLOCK_HEADER_BYTES).contains("block 0, at byte 80, doesn't have its checksum"));

@@ -5,6 +5,7 @@
 
 mod collector;
 mod expectations;
+mod faults;
 mod models;
 mod notices;
 mod outputs;
@@ -15,8 +16,9 @@ use wasm_engine_components::text::Lines;
 
 pub use collector::{Collector, RunFacts};
 pub use expectations::ExpectationResult;
+pub use faults::{PassedLimit, fault_reason};
 pub use models::{ModelNoticeSummary, ModelSummary};
-pub use notices::{ErrorLine, ErrorLines, FirstFault, PassedLimit};
+pub use notices::{ErrorLine, ErrorLines, FirstFault};
 pub use outputs::{Number, OutputSummary, OutputValueSummary};
 
 /// The end of a run. Field names are those of the JSON.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wasm_engine_components::limits::{CALL_DEPTH_MAX, SUMMARY_TEXT_BYTES_MAX};
-use wasm_engine_components::{AgentFault, AgentId, FaultKind, FaultPolicy, FrameRecord, GroupId};
-use wasm_engine_systems::outbox::OverLimit;
+use wasm_engine_components::limits::SUMMARY_TEXT_BYTES_MAX;
+use wasm_engine_components::{AgentFault, AgentId, FaultPolicy, FrameRecord, GroupId};
 
+use super::faults::{PassedLimit, reason};
 use crate::problem::thousands;
 use crate::scenario::{GroupEntry, Scenario};
 
@@ -35,15 +35,6 @@ pub struct FirstFault {
     pub limit: Option<PassedLimit>,
     /// All of it in one sentence.
     pub text: String,
-}
-
-/// A limit of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PassedLimit {
-    /// Its key in the scenario.
-    pub key: &'static str,
-    /// Its value.
-    pub value: u64,
 }
 
 /// Lines of the level `error` that agents logged.
@@ -104,7 +95,7 @@ impl Notices {
     pub fn first_fault(&self, group: &GroupEntry, scenario: &Scenario) -> Option<FirstFault> {
         let (frame, fault) = self.first_faults.get(&group.id)?;
         let agent = scenario.agent_name(fault.agent);
-        let (limit, why) = reason(fault, group);
+        let (limit, why) = reason(fault, &group.limits);
         let became = match group.on_fault {
             FaultPolicy::Terminate => "ended",
             FaultPolicy::Pause => "was paused",
@@ -112,38 +103,5 @@ impl Notices {
         };
         let text = format!("{agent} {became} in frame {}: {why}", thousands(frame));
         Some(FirstFault { frame: *frame, agent, kind: fault.kind.name().to_owned(), limit, text })
-    }
-}
-
-/// Why an agent faulted: in words, and the limit that it passed.
-fn reason(fault: &AgentFault, group: &GroupEntry) -> (Option<PassedLimit>, String) {
-    let limits = &group.limits;
-    let passed = |what: &str, key: &'static str, value: u64| {
-        let text = format!("more {what} than limits.{key} = {}", thousands(value));
-        (Some(PassedLimit { key, value }), text)
-    };
-    let records = OverLimit::Records as u32;
-    let (payload, log_lines) = (OverLimit::PayloadBytes as u32, OverLimit::LogLines as u32);
-    match (fault.kind, fault.detail) {
-        (FaultKind::OutOfFuel, _) => passed("fuel in a call", "fuel_per_step_max", limits.fuel_per_step_max),
-        (FaultKind::OverLimit, detail) if detail == records => {
-            passed("records in a step", "records_per_step_max", limits.records_per_step_max.into())
-        }
-        (FaultKind::OverLimit, detail) if detail == payload => {
-            passed("bytes in a payload", "payload_bytes_max", limits.payload_bytes_max.into())
-        }
-        (FaultKind::OverLimit, detail) if detail == log_lines => {
-            passed("log lines in a step", "log_lines_per_step_max", limits.log_lines_per_step_max.into())
-        }
-        (FaultKind::MailboxFull, _) => {
-            let (messages, bytes) = (limits.mailbox_messages_max, limits.mailbox_bytes_max);
-            let keys = "limits.mailbox_messages_max = {} or limits.mailbox_bytes_max = {}";
-            let keys = keys.replacen("{}", &thousands(messages), 1).replacen("{}", &thousands(bytes), 1);
-            (None, format!("its mailbox held more than {keys}"))
-        }
-        (FaultKind::CallDepth, _) => (None, format!("calls nested deeper than {}", thousands(CALL_DEPTH_MAX))),
-        (FaultKind::Reported, status) => (None, format!("it returned the status {}", status.cast_signed())),
-        (kind, 0) => (None, kind.name().to_owned()),
-        (kind, detail) => (None, format!("{}, detail {detail}", kind.name())),
     }
 }

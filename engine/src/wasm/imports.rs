@@ -1,8 +1,11 @@
 //! What agents may import: few functions, each with its capability. A step's calls are counted here.
 
 use wasm_engine_abi::{Capability, IMPORT_MODULE, random_u64};
-use wasm_engine_components::{AgentId, FaultKind, TableBudget, Unkept, text_row_bytes};
-use wasm_engine_systems::{outbox::OverLimit, ports::ImportedLine};
+use wasm_engine_components::{AgentId, TableBudget, Unkept, text_row_bytes};
+use wasm_engine_systems::{
+    outbox::{Fault, OverLimit},
+    ports::ImportedLine,
+};
 use wasmparser::ValType;
 use wasmtime::{Caller, Engine, Linker, Trap};
 
@@ -69,8 +72,8 @@ pub(super) struct Running {
     pub bytes_max: u32,
     /// What those that are kept count for.
     pub bytes: u32,
-    /// Set where an import ended the call: the fault and its detail.
-    pub fault: Option<(FaultKind, u32)>,
+    /// The fault with which an import ended the call.
+    pub fault: Option<Fault>,
 }
 
 /// The imports, ready to be linked.
@@ -96,7 +99,8 @@ fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32)
     let state = caller.data_mut();
     let running = state.running.as_mut().ok_or_else(in_start)?;
     if running.lines >= running.lines_max {
-        running.fault = Some((FaultKind::OverLimit, OverLimit::LogLines as u32));
+        // This line is the one that was too many.
+        running.fault = Some(Fault::over(OverLimit::LogLines, running.lines.saturating_add(1), running.lines_max));
         return Err(Trap::Interrupt.into());
     }
     // SAFETY: the guest waits for this import, nobody else writes to its memory, and the slice ends with this function.

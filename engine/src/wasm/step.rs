@@ -8,7 +8,7 @@ use wasm_engine_abi::{
     CallKind, FrameContext, MessageHeader, OutboxError, agent_key,
     message::{kind, sender},
 };
-use wasm_engine_components::{FaultKind, GroupLimits};
+use wasm_engine_components::{FaultKind, GroupLimits, limits::CALL_DEPTH_MAX};
 use wasm_engine_systems::{
     digest::memory_digest,
     outbox::{Desk, Fault, Outbox},
@@ -84,10 +84,9 @@ impl Shard {
             };
             // In one place for all kinds of calls, so that it is compiled into the loop.
             *outcome = match called.and_then(|fuel| caller.take_outbox(request, at, chunk).map(|()| fuel)) {
-                Ok(fuel) => StepOutcome { fuel, ..StepOutcome::default() },
-                Err((fault, detail)) => StepOutcome { fuel: caller.fuel_used(), detail, fault: Some(fault) },
+                Ok(fuel) => chunk.count(request, fuel, None),
+                Err(fault) => chunk.count(request, caller.fuel_used(), Some(fault)),
             };
-            chunk.count(request, outcome);
             if calls.digest_memories {
                 caller.digest_memory(request, at, chunk);
             }
@@ -279,7 +278,7 @@ impl Caller<'_> {
         match called {
             Ok(()) => match values[0].get_u32() {
                 0 => Ok(()),
-                status => Err((FaultKind::Reported, status)),
+                status => Err(Fault::new(FaultKind::Reported, status)),
             },
             Err(error) => Err(self.fault(callee.at, &error)),
         }
@@ -292,10 +291,17 @@ impl Caller<'_> {
         if let Some(fault) = self.store.data_mut().running.as_mut().and_then(|running| running.fault.take()) {
             return fault;
         }
-        if depth > wasm_engine_components::limits::CALL_DEPTH_MAX {
-            return (FaultKind::CallDepth, 0);
+        if depth > CALL_DEPTH_MAX {
+            return Fault::past(FaultKind::CallDepth, 0, depth.into(), CALL_DEPTH_MAX.into());
         }
-        (fault_of(error), 0)
+        match fault_of(error) {
+            kind @ FaultKind::OutOfFuel => {
+                // What comes next isn't carried out, and how much it would have taken isn't counted.
+                let fuel = self.program.recipe.limits.fuel_per_step_max;
+                Fault::past(kind, 0, fuel, fuel)
+            }
+            kind => Fault::new(kind, 0),
+        }
     }
 
     #[inline]
@@ -347,7 +353,7 @@ impl Caller<'_> {
             return Ok(());
         }
         if bytes > layout.outbox_bytes_max {
-            return Err((FaultKind::BadOutbox, OutboxError::Truncated as u32));
+            return Err(beyond_area(bytes, layout.outbox_bytes_max));
         }
         // SAFETY: the outbox area lies inside the memory, see the module's head, and the length was checked above.
         let bytes = unsafe { core::slice::from_raw_parts(slot.base().add(layout.outbox as usize), bytes as usize) };
@@ -355,6 +361,12 @@ impl Caller<'_> {
         let (log_lines, log_bytes) = running.map_or((0, 0), |running| (running.lines, running.bytes));
         self.calls.desk.take(request, Outbox { bytes, records, log_lines, log_bytes }, &self.program.rules, chunk)
     }
+}
+
+/// The guest says that its outbox has more bytes than its area.
+#[cold]
+pub(super) fn beyond_area(bytes: u32, bytes_max: u32) -> Fault {
+    Fault::past(FaultKind::BadOutbox, OutboxError::Truncated as u32, bytes.into(), bytes_max.into())
 }
 
 /// Packs records into an agent's inbox area.

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxError, kind, padded};
-use wasm_engine_components::{AgentFault, FaultKind};
+use wasm_engine_components::FaultKind;
 use wasm_engine_systems::{
     digest::memory_digest,
     directory::Directory,
@@ -26,7 +26,7 @@ use super::{
     shard::{Program, Shard, function},
     spread::spread,
     stack::on_deep_stack,
-    step::{Callee, Caller, FrameCalls, Written},
+    step::{Callee, Caller, FrameCalls, Written, beyond_area},
 };
 
 /// All that one shard does in a swap.
@@ -187,14 +187,14 @@ impl ShardCaller<'_> {
         let context = unsafe { &*callee.slot.base().add(layout.context as usize).cast::<FrameContext>() };
         let bytes = context.outbox_bytes;
         if context.outbox_records != 0 {
-            return Err((FaultKind::BadOutbox, OutboxError::Malformed as u32));
+            return Err(Fault::new(FaultKind::BadOutbox, OutboxError::Malformed as u32));
         }
         if bytes > layout.outbox_bytes_max {
-            return Err((FaultKind::BadOutbox, OutboxError::Truncated as u32));
+            return Err(beyond_area(bytes, layout.outbox_bytes_max));
         }
-        let record = padded(bytes).and_then(|payload| payload.checked_add(MessageHeader::BYTES));
-        if record.is_none_or(|record| record > room) {
-            return Err((FaultKind::OverLimit, OverLimit::StateBytes as u32));
+        let record = padded(bytes).and_then(|payload| payload.checked_add(MessageHeader::BYTES)).unwrap_or(u32::MAX);
+        if record > room {
+            return Err(Fault::over(OverLimit::StateBytes, record, room));
         }
         // SAFETY: the outbox area lies inside the memory, and the length was checked above.
         let state =
@@ -255,8 +255,8 @@ impl ShardCaller<'_> {
         results.fuel = results.fuel.wrapping_add(self.caller.fuel_used());
         match outcome {
             Ok(value) => Some(value),
-            Err((kind, detail)) => {
-                results.faults.push(AgentFault { agent: request.agent, kind, detail });
+            Err(fault) => {
+                results.faults.push(fault.of(request.agent));
                 None
             }
         }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_engine_abi::CallKind;
-use wasm_engine_components::{AgentId, FaultKind, GroupId, GroupLimits, Lifecycle, SchedulerMode, Trigger};
+use wasm_engine_components::{AgentFault, AgentId, FaultKind, GroupId, GroupLimits, Lifecycle, SchedulerMode, Trigger};
 use wasm_engine_systems::Population;
 
 use super::{Called, Model};
@@ -231,7 +231,7 @@ impl Model {
         self.counts.steps += u64::from(call == CallKind::Step);
         let records = self.program.act(id, self.frame, call, &inbox);
         if records.is_none() {
-            self.faults.push((id, FaultKind::Trap));
+            self.faults.push(AgentFault { agent: id, kind: FaultKind::Trap, detail: 0, reached: 0, allowed: 0 });
             self.faulted.insert(id);
         }
         let (calls, steps) = self.clock.calls.entry(id.group()).or_default();

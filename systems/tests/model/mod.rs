@@ -13,7 +13,7 @@ use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader, Op};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    Action, AgentId, FaultKind, FaultPolicy, FrameCounts, GroupId, Lifecycle, Order, TenantId, TopicId,
+    Action, AgentFault, AgentId, FaultPolicy, FrameCounts, GroupId, Lifecycle, Order, TenantId, TopicId,
 };
 use wasm_engine_systems::GroupSeed;
 
@@ -69,7 +69,7 @@ pub struct Model {
     commands: Vec<Command>,
     pub clock: calls::Clock,
     pub counts: FrameCounts,
-    pub faults: Vec<(AgentId, FaultKind)>,
+    pub faults: Vec<AgentFault>,
     pub called: Vec<Called>,
     /// What called agents asked for: by the agent.
     asked: BTreeMap<AgentId, Vec<Record>>,
@@ -370,9 +370,9 @@ impl Model {
                 _ => {}
             }
         }
-        self.faults.sort_by_key(|&(agent, _)| agent);
-        for (agent, kind) in self.faults.clone() {
-            self.commit_fault(agent, kind);
+        self.faults.sort_by_key(|fault| fault.agent);
+        for fault in self.faults.clone() {
+            self.commit_fault(fault);
         }
         let ended: Vec<_> = self.agents.iter().filter(|(_, agent)| agent.ended == Some(self.frame)).collect();
         let ended: Vec<_> = ended.into_iter().map(|(id, _)| *id).collect();
@@ -393,7 +393,8 @@ impl Model {
         }
     }
 
-    fn commit_fault(&mut self, id: AgentId, kind: FaultKind) {
+    fn commit_fault(&mut self, fault: AgentFault) {
+        let AgentFault { agent: id, kind, detail, .. } = fault;
         let frame = self.frame;
         let group = self.seed(id.group()).unwrap().group.clone();
         let agent = self.agents.get_mut(&id).unwrap();
@@ -401,7 +402,7 @@ impl Model {
         if let Some(supervisor) = group.supervisor.filter(|id| id.0 <= self.program.population.groups.len() as u32) {
             let escalated = u32::from(group.on_fault == FaultPolicy::Escalate && !agent.life.is_ending());
             let (fault, faults) = (kind as u32, agent.faults);
-            let notice = FaultNotice { agent: id.0, frame, fault, detail: 0, faults, escalated };
+            let notice = FaultNotice { agent: id.0, frame, fault, detail, faults, escalated };
             let header = MessageHeader { topic: id.0, frame, kind: kind::NOTICE, ..MessageHeader::default() };
             let payload = bytemuck::bytes_of(&notice).to_vec();
             self.post.engine.push(Mail::new(post::To::Group(supervisor), header, payload));

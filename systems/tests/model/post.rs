@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, Op};
-use wasm_engine_components::{AgentId, FaultKind, GroupId, GroupLimits, Lifecycle, OverflowPolicy, Trigger};
+use wasm_engine_components::{
+    AgentFault, AgentId, FaultKind, GroupId, GroupLimits, Lifecycle, OverflowPolicy, Trigger,
+};
 
 use super::program::{KIND, Record};
 use super::{Model, Pending};
@@ -173,7 +175,7 @@ impl Model {
     }
 
     fn bring(&mut self, all: &[Mail], wave: Option<u32>) {
-        let (mut refusals, mut steps) = (Vec::new(), BTreeMap::new());
+        let (mut refusals, mut overflowed, mut steps) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for mail in all {
             let recipients = self.recipients(mail, wave);
             let is_to_many = !matches!(mail.to, To::Agent(_)) && !recipients.is_empty();
@@ -182,24 +184,19 @@ impl Model {
                 continue;
             }
             for to in recipients {
-                self.put(to, mail, &mut refusals);
+                self.put(to, mail, &mut refusals, &mut overflowed);
             }
         }
         refusals.sort_by_key(|(to, mail, _)| (mail.place, *to));
-        let mut overflowed = BTreeSet::new();
         for (to, mail, reason) in refusals {
             self.refuse(to, &mail.header, reason);
-            let overflow = self.seed(to.group()).unwrap().overflow;
-            if reason == BounceReason::MailboxFull && overflow == OverflowPolicy::Fault {
-                overflowed.insert(to);
-            }
         }
-        for id in overflowed {
+        for (id, fault) in overflowed {
             let agent = &self.agents[&id];
             let trigger = self.seed(id.group()).unwrap().group.schedule.trigger;
             let reads = trigger == Trigger::default() || trigger == Trigger::Message;
             if reads && agent.life == Lifecycle::Active && agent.backlog.is_empty() {
-                self.faults.push((id, FaultKind::MailboxFull));
+                self.faults.push(fault);
             }
         }
     }
@@ -229,7 +226,13 @@ impl Model {
     }
 
     /// Puts a message into a mailbox, as its policy says.
-    fn put(&mut self, to: AgentId, mail: &Mail, refusals: &mut Vec<(AgentId, Mail, BounceReason)>) {
+    fn put(
+        &mut self,
+        to: AgentId,
+        mail: &Mail,
+        refusals: &mut Vec<(AgentId, Mail, BounceReason)>,
+        overflowed: &mut BTreeMap<AgentId, AgentFault>,
+    ) {
         let seed = self.seed(to.group()).unwrap().clone();
         let agent = self.agents.get_mut(&to).unwrap();
         if !agent.life.is_alive() {
@@ -242,8 +245,19 @@ impl Model {
         loop {
             let all = || agent.backlog.iter().chain(&agent.inbox);
             let bytes: usize = all().map(Mail::bytes).sum();
-            if all().count() < seed.group.limits.mailbox_messages_max as usize && bytes + mail.bytes() <= bytes_max {
+            let (messages, messages_max) = (all().count(), seed.group.limits.mailbox_messages_max as usize);
+            if messages < messages_max && bytes + mail.bytes() <= bytes_max {
                 return agent.inbox.push(mail.clone());
+            }
+            if seed.overflow == OverflowPolicy::Fault {
+                // 1 says that it was messages that were too many, 2 that it was bytes.
+                let (detail, reached, allowed) = match messages < messages_max {
+                    true => (2, bytes + mail.bytes(), bytes_max),
+                    false => (1, messages + 1, messages_max),
+                };
+                let (reached, allowed) = (reached as u64, allowed as u64);
+                let fault = AgentFault { agent: to, kind: FaultKind::MailboxFull, detail, reached, allowed };
+                overflowed.entry(to).or_insert(fault);
             }
             if seed.overflow != OverflowPolicy::DropOldest {
                 return refusals.push((to, mail.clone(), BounceReason::MailboxFull));

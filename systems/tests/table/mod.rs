@@ -7,10 +7,10 @@ use wasm_engine_abi::{CallKind, Capabilities, InferenceStatus, MessageHeader, Op
 use wasm_engine_components::{
     AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, ModelNoticeKind, OverflowPolicy,
 };
-use wasm_engine_systems::outbox::{Outbox, OutboxRules};
+use wasm_engine_systems::outbox::{Fault, Outbox, OutboxRules};
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, SharedRegion,
-    StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults,
+    StepBatch, StepResults, SwapBatch, SwapResults,
 };
 use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate};
 
@@ -91,13 +91,10 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
             let rules = OutboxRules { limits, capabilities: Capabilities::ALL };
             let outbox = Outbox { bytes: &out.bytes, records: out.records, log_lines: 0, log_bytes: 0 };
             let fault = match out.fault {
-                Some(kind) => Some((kind, 0)),
+                Some(kind) => Some(Fault::new(kind, 0)),
                 None => batch.desk.take(request, outbox, &rules, chunk).err(),
             };
-            let outcome =
-                StepOutcome { fuel: 10, detail: fault.map_or(0, |fault| fault.1), fault: fault.map(|fault| fault.0) };
-            chunk.count(request, &outcome);
-            results.outcomes.push(outcome);
+            results.outcomes.push(chunk.count(request, 10, fault));
         }
     }
 

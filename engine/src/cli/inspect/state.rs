@@ -10,6 +10,7 @@ use super::{View, head};
 use crate::problem::thousands;
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
+use crate::summary::fault_reason;
 
 /// The states of a life, in the order of the columns.
 const STATES: [Lifecycle; 6] = [
@@ -54,6 +55,10 @@ struct FaultJson {
     agent: String,
     kind: &'static str,
     detail: u32,
+    reached: u64,
+    allowed: u64,
+    /// Why, in words.
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -87,6 +92,9 @@ impl StateJson {
             agent: scenario.agent_name(fault.agent),
             kind: FaultKind::name(fault.kind),
             detail: fault.detail,
+            reached: fault.reached,
+            allowed: fault.allowed,
+            reason: fault_reason(fault, scenario),
         });
         let world = simulation.world_mut();
         let mut regions: Vec<_> = world
@@ -148,8 +156,8 @@ impl View for StateJson {
             text.line(format_args!("component {name}: {digest}"));
         }
         for fault in &self.faults {
-            let detail = if fault.detail == 0 { String::new() } else { format!(" ({})", fault.detail) };
-            text.line(format_args!("fault of {}: {}{detail}", fault.agent, fault.kind));
+            let reason = if fault.reason == fault.kind { String::new() } else { format!(": {}", fault.reason) };
+            text.line(format_args!("fault of {}: {}{reason}", fault.agent, fault.kind));
         }
         text
     }

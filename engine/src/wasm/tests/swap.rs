@@ -201,6 +201,7 @@ fn a_state_that_is_too_large_is_a_fresh_start() {
         if !fits {
             let fault = results.faults[0];
             assert_eq!((fault.kind, fault.detail), (FaultKind::OverLimit, OverLimit::StateBytes as u32));
+            assert_eq!((fault.reached, fault.allowed), (48 + u64::from(bytes.next_multiple_of(8)), 64));
         }
         // Of an empty state, it finds what lies where a payload would be: the parameters.
         let found = if bytes == 0 { u32::from_le_bytes(*b"p=1\0") } else { u32::from(fits) };
