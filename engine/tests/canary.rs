@@ -107,5 +107,9 @@ fn an_impure_system_is_found_by_its_component() {
         assert_eq!(difference.component, "wind");
         assert_eq!(difference.entity, StateEntity::Native(StableId(2)));
         assert_ne!(difference.bytes.left, difference.bytes.right);
+        // It has one number and no names: its field is the value.
+        let [field] = &difference.fields[..] else { panic!("{difference:?}") };
+        assert_eq!((difference.field.as_deref(), field.name.as_str()), (Some("value"), "value"));
+        assert_ne!(field.left, field.right);
     }
 }

@@ -21,7 +21,7 @@ use wasm_engine_components::{
     Topic,
 };
 use wasm_engine_systems::directory::Directory;
-use wasm_engine_systems::state::{load_state, save_state};
+use wasm_engine_systems::state::{Layouts, load_state, save_state};
 use wasm_engine_systems::{Frame, run_frame};
 
 /// Frames of a program: some more than it has inputs.
@@ -133,7 +133,11 @@ fn compare(program: &Program, restores: impl Fn(usize) -> bool) -> Vec<FrameReco
             (app, log) = kernel(program, 3);
             load_state(app.world_mut(), &state).unwrap_or_else(|error| panic!("frame {frame}: {error}"));
             let again = save_state(app.world_mut());
-            assert_eq!(state.differences(&again, 5), [], "what was loaded before frame {frame} is what was saved");
+            assert_eq!(
+                state.differences(&again, &Layouts::default(), 5),
+                [],
+                "what was loaded before frame {frame} is what was saved"
+            );
             assert!(again == state, "in the same form");
         }
         let record = run_frame(app.world_mut(), inputs(program, frame));

@@ -11,7 +11,7 @@ use bevy_ecs::component::Component;
 use busy::{app, app_after, frames, id, population};
 use wasm_engine_components::{AgentId, FrameRecord};
 use wasm_engine_systems::RegisterState;
-use wasm_engine_systems::state::{Section, StateError, WorldState, load_state, save_state};
+use wasm_engine_systems::state::{Layouts, Section, StateError, WorldState, load_state, save_state};
 
 /// A frame in which something of every kind is under way.
 const BUSY: u64 = 9;
@@ -217,7 +217,10 @@ fn bytes_that_were_changed_are_a_state_or_an_error_and_never_a_panic() {
         }
         let Ok(state) = postcard::from_bytes::<WorldState>(&bytes) else { continue };
         let looked_at = [state.agents().count(), state.messages().count(), state.backlog(id(3, 0)).count()];
-        assert!(state.differences(&good, 10).len() <= 10 && looked_at.iter().all(|count| *count <= good.bytes()));
+        assert!(
+            state.differences(&good, &Layouts::default(), 10).len() <= 10
+                && looked_at.iter().all(|count| *count <= good.bytes())
+        );
         let mut app = app();
         match load_state(app.world_mut(), &state) {
             Ok(()) => loaded += 1,

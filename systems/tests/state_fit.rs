@@ -20,7 +20,8 @@ use wasm_engine_components::{
 };
 use wasm_engine_systems::hold::held_message;
 use wasm_engine_systems::state::{
-    IncompleteState, StateDifference, StateEntity, StateError, WorldState, check_components, load_state, save_state,
+    FieldValue, IncompleteState, Layouts, StateDifference, StateEntity, StateError, WorldState, check_components,
+    load_state, save_state,
 };
 use wasm_engine_systems::{AuthorSystems, Frame, FrameStage, Population, RegisterState};
 
@@ -123,12 +124,13 @@ fn a_state_is_looked_at_without_a_world() {
 #[test]
 fn a_difference_is_named_with_lane_stage_component_entity_and_byte() {
     let state = busy_state(9);
-    assert_eq!(state.differences(&state, 10), []);
+    assert_eq!(state.differences(&state, &Layouts::default(), 10), []);
     let differ = |change: &dyn Fn(&mut App)| {
         let mut app = app();
         frames(&mut app, 9);
         change(&mut app);
-        state.differences(&save_state(app.world_mut()), 10)
+        let changed = save_state(app.world_mut());
+        state.differences(&changed, &Layouts::of(app.world()), 10)
     };
     let found = differ(&|app| {
         let world = app.world_mut();
@@ -171,6 +173,19 @@ fn a_difference_is_named_with_lane_stage_component_entity_and_byte() {
     let found = differ(&|app| app.world_mut().resource_mut::<Weather>().0 = 0);
     let shown: Vec<_> = found.iter().map(|one| (one.component.as_str(), one.entity, one.bytes.offset)).collect();
     assert_eq!(shown, [("weather", StateEntity::World, 0)]);
+    assert_eq!((found[0].field.as_deref(), found[0].fields.len()), (Some("value"), 1));
+    assert_eq!(found[0].fields[0].right, Some(FieldValue::Number(0)));
+    let found = differ(&|app| {
+        let world = app.world_mut();
+        world
+            .query::<&mut Width>()
+            .iter_mut(world)
+            .for_each(|mut width| width.0.iter_mut().skip(1).take(1).for_each(|width| *width = 300));
+    });
+    let [width, ..] = &found[..] else { panic!("{found:?}") };
+    let [one] = &width.fields[..] else { panic!("{width:?}") };
+    assert_eq!((width.field.as_deref(), one.name.as_str()), (Some("[1]"), "[1]"));
+    assert_eq!((&one.left, &one.right), (&Some(FieldValue::Number(2)), &Some(FieldValue::Number(300))));
     let gone = differ(&|app| {
         let world = app.world_mut();
         let entity =
@@ -180,18 +195,21 @@ fn a_difference_is_named_with_lane_stage_component_entity_and_byte() {
     assert_eq!((gone.len(), gone[0].entity, gone[0].bytes.right.as_ref()), (1, StateEntity::Native(StableId(2)), None));
 }
 
-/// The table of layouts is held against a world in which everything is under way: a section that is saved in fields has a name for each byte.
+/// Layouts are held against a world in which everything is under way: all that is saved has names for its bytes, authors' components among it.
 #[test]
-fn each_value_that_is_saved_in_fields_has_a_name_for_each_of_its_bytes() {
-    let state = busy_state(9);
-    // These are in their serde form, or stand in the place of another.
-    let without = ["JobData", "AgentCommands", "NativeCommands", "RequestedSwaps", "HeldMessages", "DigestChain"];
+fn each_value_that_is_saved_has_names_for_its_bytes() {
+    let mut app = app();
+    frames(&mut app, 9);
+    let state = save_state(app.world_mut());
+    let authors = Layouts::of(app.world());
+    // These are digests, or stand in the place of another.
+    let without = ["HeldMessages", "DigestChain"];
     let mut named = std::collections::BTreeSet::new();
-    for section in state.sections.iter().filter(|section| section.lane != Lane::Native) {
+    for section in &state.sections {
         let mut one = WorldState { sections: vec![section.clone()] };
         // What a message that waits has in the place of a payload is found there.
         one.sections.extend(state.section("HeldMessages").filter(|_| section.component == "Backlog").cloned());
-        for found in one.differences(&WorldState::default(), 1_000) {
+        for found in one.differences(&WorldState::default(), &authors, 1_000) {
             let is_named = found.field.is_some() && !found.fields.is_empty();
             assert!(is_named != without.contains(&found.component.as_str()) || found.bytes.count == 0, "{found:?}");
             if is_named {
@@ -199,23 +217,25 @@ fn each_value_that_is_saved_in_fields_has_a_name_for_each_of_its_bytes() {
             }
         }
     }
-    assert!(named.len() > 12, "{named:?}");
+    let serde = ["JobData", "NativeCommands", "RequestedSwaps", "height", "width", "weather"];
+    assert!(named.len() > 12 && serde.iter().all(|name| named.contains(*name)), "{named:?}");
 }
 
 #[test]
 fn differences_are_bounded_and_each_component_has_its_share() {
     let (one, other) = (busy_state(9), busy_state(10));
-    let all = one.differences(&other, 10_000);
+    let none = Layouts::default();
+    let all = one.differences(&other, &none, 10_000);
     assert!(all.is_sorted_by_key(|one| (one.component == "DigestChain", one.stage)));
     let components =
         |of: &[StateDifference]| of.iter().map(|one| one.component.clone()).collect::<std::collections::BTreeSet<_>>();
     assert!(components(&all).len() > 20);
     for max in [0, 1, 40] {
-        let some = one.differences(&other, max);
+        let some = one.differences(&other, &none, max);
         assert_eq!(some.len(), max);
         assert_eq!(components(&some).len(), max.min(components(&all).len()));
     }
-    let mirrored = other.differences(&one, 10_000);
+    let mirrored = other.differences(&one, &none, 10_000);
     assert!(mirrored.iter().zip(&all).all(|(a, b)| {
         (&a.bytes.left, &a.bytes.right, a.bytes.offset) == (&b.bytes.right, &b.bytes.left, b.bytes.offset)
     }));

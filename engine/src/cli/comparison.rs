@@ -186,6 +186,13 @@ impl FieldView {
         let value = |value: &Option<FieldValue>| match value {
             None => Value::Null,
             Some(FieldValue::Number(number)) => (*number).into(),
+            Some(FieldValue::Signed(number)) => (*number).into(),
+            Some(FieldValue::Bool(value)) => (*value).into(),
+            // JSON has no name for what isn't finite.
+            Some(FieldValue::Float(text)) => match text.parse::<f64>() {
+                Ok(number) if number.is_finite() => number.into(),
+                _ => text.as_str().into(),
+            },
             Some(FieldValue::Agent(u64::MAX)) => "nobody".into(),
             Some(FieldValue::Agent(sender)) => sender_name(scenario, *sender).into(),
             Some(FieldValue::Name(0)) => "none".into(),

@@ -3,7 +3,7 @@
 use wasm_engine_components::{AgentId, Lane, Lanes};
 use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::state::{
-    ByteDifference, FieldDifference, FieldValue, StateDifference, StateEntity, save_state, stage_of,
+    ByteDifference, FieldDifference, FieldValue, Layouts, StateDifference, StateEntity, save_state, stage_of,
 };
 
 use crate::simulation::Simulation;
@@ -38,7 +38,7 @@ impl Comparison {
 /// Compares two simulations of one run between two frames.
 pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
     let states = [save_state(left.world_mut()), save_state(right.world_mut())];
-    let mut state = states[0].differences(&states[1], DIFFERENCES_MAX);
+    let mut state = states[0].differences(&states[1], &Layouts::of(left.world()), DIFFERENCES_MAX);
     let state_cut = state.len() >= DIFFERENCES_MAX;
     // The chain of digests differs wherever anything does: it is no news.
     state.retain(|difference| difference.component != CHAIN);

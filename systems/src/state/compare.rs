@@ -4,7 +4,7 @@ use wasm_engine_components::{AgentId, Lane};
 
 use super::entity::StateEntity;
 use super::excerpt::ByteDifference;
-use super::layout::{self, FieldDifference};
+use super::layout::{self, FieldDifference, Layouts};
 use super::message::decode_places;
 use super::parts::CHAIN;
 use super::section::{Section, WorldState};
@@ -50,7 +50,9 @@ pub const fn stage_of(lane: Lane) -> FrameStage {
 impl WorldState {
     /// What the two states differ in, at most `max` values: in the order of the stages, and of ids within a component. Where there are
     /// more, each component that differs has its share of them. Digests, which differ wherever anything did, come last.
-    pub fn differences(&self, other: &Self, max: usize) -> Vec<StateDifference> {
+    ///
+    /// What authors registered has fields where `authors` knows their layouts.
+    pub fn differences(&self, other: &Self, authors: &Layouts, max: usize) -> Vec<StateDifference> {
         let names =
             self.sections.iter().chain(&other.sections).map(|section| (section.lane, section.component.as_str()));
         let mut names: Vec<_> = names.collect();
@@ -59,8 +61,8 @@ impl WorldState {
         let mut seen = std::collections::BTreeSet::new();
         // What waits is shown in the mailboxes in which it does.
         names.retain(|&name| name != HELD && seen.insert(name));
-        let differ: Vec<_> =
-            names.into_iter().map(|name| compare(Side::new(self, name), Side::new(other, name), max)).collect();
+        let sides = |name| (Side::new(self, name), Side::new(other, name));
+        let differ: Vec<_> = names.into_iter().map(|name| compare(sides(name), authors, max)).collect();
         let mut shares = vec![0_usize; differ.len()];
         let mut left = max;
         while left > 0 && shares.iter().zip(&differ).any(|(share, all)| *share < all.len()) {
@@ -132,7 +134,7 @@ impl<'a> Side<'a> {
 }
 
 /// The first `max` differences of one component.
-fn compare(left: Side<'_>, right: Side<'_>, max: usize) -> Vec<StateDifference> {
+fn compare((left, right): (Side<'_>, Side<'_>), authors: &Layouts, max: usize) -> Vec<StateDifference> {
     let mut found = Vec::new();
     if left.section == right.section && left.held == right.held {
         return found;
@@ -144,20 +146,22 @@ fn compare(left: Side<'_>, right: Side<'_>, max: usize) -> Vec<StateDifference> 
         let Some(next) = a.peek().map(key).into_iter().chain(b.peek().map(key)).min() else { break };
         let one = a.next_if(|one| key(one) == next).and_then(|(.., at)| left.value(at));
         let other = b.next_if(|one| key(one) == next).and_then(|(.., at)| right.value(at));
-        found.extend(difference(one, other));
+        found.extend(difference(one, other, authors));
     }
     found
 }
 
 type Value<'a> = Option<(&'a Section, u64, &'a [u8])>;
 
-fn difference(left: Value<'_>, right: Value<'_>) -> Option<StateDifference> {
+fn difference(left: Value<'_>, right: Value<'_>, authors: &Layouts) -> Option<StateDifference> {
     let [a, b] = [left, right].map(|value| value.map(|(.., bytes)| bytes));
     let bytes = ByteDifference::of(a, b)?;
     let (section, id, value) = left.as_ref().or(right.as_ref())?;
     let entity = StateEntity::of(section, *id, value);
     let (lane, component) = (section.lane, section.component.clone());
-    let [of_a, of_b] = [a, b].map(|value| layout::fields(&component, lane, value.unwrap_or_default()));
+    let of = (component.as_str(), lane);
+    let [of_a, of_b] =
+        [a, b].map(|value| value.map_or_else(Vec::new, |value| layout::fields(of, value, bytes.offset, authors)));
     let field = layout::name_at(&of_a, bytes.offset).or_else(|| layout::name_at(&of_b, bytes.offset));
     let fields = layout::differing((&of_a, a), (&of_b, b), StateDifference::FIELDS_MAX);
     Some(StateDifference { lane, stage: stage_of(lane), component, entity, bytes, field, fields })
@@ -193,7 +197,7 @@ mod tests {
         for (at, name) in
             [(0, "steps".to_owned()), (1, "fuel".to_owned()), (last, format!("faults.{}", kinds[last - 4]))]
         {
-            let found = before.differences(&counters((at, 0x0107)), 9);
+            let found = before.differences(&counters((at, 0x0107)), &Layouts::default(), 9);
             let [one] = &found[..] else { panic!("{found:?}") };
             assert_eq!(one.field.as_deref(), Some(name.as_str()));
             // The lowest bytes of both are 7: it is the second one that differs.
@@ -209,26 +213,26 @@ mod tests {
             ordinals.iter().flat_map(|&ordinal| AgentId::new(GroupId(1), ordinal).0.to_le_bytes()).collect()
         };
         let topic = |members: &[u32]| section("Members", EntityKind::Topic, Lane::Topics, 1, &agents(members));
-        let found = topic(&[1, 2]).differences(&topic(&[1, 2, 5]), 9);
+        let found = topic(&[1, 2]).differences(&topic(&[1, 2, 5]), &Layouts::default(), 9);
         assert_eq!(found[0].field.as_deref(), Some("members[2]"));
         assert_eq!((found[0].bytes.offset, found[0].bytes.count, found[0].fields[0].left.as_ref()), (16, 8, None));
         let region = |bytes: &[u8]| {
             let value = [&9_u64.to_le_bytes(), &4_u64.to_le_bytes(), bytes].concat();
             section("RegionState", EntityKind::Region, Lane::Regions, 1, &value)
         };
-        let found = region(b"abcdef").differences(&region(b"abcXef"), 9);
+        let found = region(b"abcdef").differences(&region(b"abcXef"), &Layouts::default(), 9);
         assert_eq!((found[0].field.as_deref(), found[0].bytes.offset), (Some("bytes[3]"), 19));
-        let gone = region(b"abc").differences(&WorldState::default(), 9);
+        let gone = region(b"abc").differences(&WorldState::default(), &Layouts::default(), 9);
         assert_eq!((gone[0].bytes.right.as_ref(), gone[0].fields.len(), gone[0].bytes.count), (None, 3, 19));
     }
 
     #[test]
     fn what_does_not_fit_its_layout_or_is_an_authors_has_no_fields() {
         let short = |value: &[u8]| section("FrameClock", EntityKind::World, Lane::Inputs, 0, value);
-        let found = short(b"abc").differences(&short(b"abd"), 9);
+        let found = short(b"abc").differences(&short(b"abd"), &Layouts::default(), 9);
         assert_eq!((found[0].field.as_ref(), found[0].fields.len(), found[0].bytes.offset), (None, 0, 2));
         let native = |value: &[u8; 8]| section("Timers", EntityKind::Native, Lane::Native, 1, value);
-        let found = native(&[0; 8]).differences(&native(&[1; 8]), 9);
+        let found = native(&[0; 8]).differences(&native(&[1; 8]), &Layouts::default(), 9);
         assert_eq!((found[0].field.as_ref(), found[0].bytes.count), (None, 8));
     }
 }

@@ -1,16 +1,21 @@
-//! What the bytes of saved values are called, for whoever tells two of them apart. A component that isn't here is saved in its serde form, whose bytes
-//! have no fixed places. A test holds the table against a world in which everything is under way.
+//! What the bytes of saved values are called, for whoever tells two of them apart. Where they have fixed places, a table says it, and a test holds it
+//! against a world in which everything is under way; what is saved in its serde form is walked through.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
-use wasm_engine_components::{FaultKind, Lane, Lifecycle};
+use bevy_ecs::world::World;
+use wasm_engine_components::{Action, Command, FaultKind, JobData, Lane, Lifecycle, Swap};
 
 use super::agents::lifecycle;
+use super::native::StateRegistry;
 use super::section::Reader;
+use super::walk::{Walk, own_fields};
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A number of so many bytes.
     Number(usize),
     Agent,
@@ -92,6 +97,30 @@ const fn layout(component: &str) -> Option<(&'static [Field], &'static [Field])>
     })
 }
 
+/// The engine's own components that are saved in their serde form.
+fn walk(component: &str) -> Option<Walk> {
+    Some(match component {
+        "JobData" => own_fields::<JobData>,
+        "AgentCommands" => own_fields::<Command>,
+        "NativeCommands" => own_fields::<Action>,
+        "RequestedSwaps" => own_fields::<Swap>,
+        _ => return None,
+    })
+}
+
+/// What authors registered as state, by name: how its fields are found.
+#[derive(Clone, Debug, Default)]
+pub struct Layouts(BTreeMap<&'static str, Walk>);
+
+impl Layouts {
+    /// The layouts of what was registered in a world.
+    pub fn of(world: &World) -> Self {
+        let registry = world.get_resource::<StateRegistry>();
+        let parts = registry.into_iter().flat_map(|registry| &registry.parts);
+        Self(parts.map(|(&name, part)| (name, part.walk)).collect())
+    }
+}
+
 /// Groups' counts of faults: one for each kind.
 const FAULTS: &str = "faults";
 
@@ -113,6 +142,12 @@ pub struct FieldDifference {
 pub enum FieldValue {
     /// A number.
     Number(u64),
+    /// A number that may be negative.
+    Signed(i64),
+    /// A number with a fraction: the shortest text that tells it from others.
+    Float(String),
+    /// Yes or no.
+    Bool(bool),
     /// An agent, or another sender of a message.
     Agent(u64),
     /// The number of a topic's, region's or model's name.
@@ -123,17 +158,48 @@ pub enum FieldValue {
     Bytes(usize),
 }
 
+impl fmt::Display for FieldValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) | Self::Agent(number) | Self::Name(number) => number.fmt(f),
+            Self::Signed(number) => number.fmt(f),
+            Self::Float(text) | Self::Text(text) => f.write_str(text),
+            Self::Bool(value) => value.fmt(f),
+            Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
 /// A field at its place.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
-    name: String,
-    range: Range<usize>,
-    kind: Kind,
+    pub name: String,
+    pub range: Range<usize>,
+    pub held: Held,
 }
 
-/// The fields of a value. None where its layout isn't known, or doesn't fit.
-pub(super) fn fields(component: &str, lane: Lane, value: &[u8]) -> Vec<Placed> {
-    let Some((once, again)) = layout(component).filter(|_| lane != Lane::Native) else { return Vec::new() };
+/// What is known of what a field holds.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    /// How its bytes are to be read.
+    Kind(Kind),
+    /// What it is, and whether each of its bytes has a number.
+    Value { value: FieldValue, is_indexed: bool },
+}
+
+/// The fields of a value; of one in its serde form, those that don't end before the byte `from`. None where its layout isn't known, or doesn't
+/// fit.
+pub(super) fn fields((component, lane): (&str, Lane), value: &[u8], from: usize, authors: &Layouts) -> Vec<Placed> {
+    let walk = if lane == Lane::Native { authors.0.get(component).copied() } else { walk(component) };
+    match (walk, layout(component)) {
+        (Some(walk), _) => walk(value, from),
+        (None, Some((once, again))) if lane != Lane::Native => at_fixed_places(once, again, value),
+        _ => Vec::new(),
+    }
+}
+
+/// The fields of a value: those that come once, and those that come again and again until its end.
+fn at_fixed_places(once: &[Field], again: &[Field], value: &[u8]) -> Vec<Placed> {
     let (mut placed, mut at) = (Vec::new(), 0);
     let mut place = |name: String, kind: Kind, at: &mut usize| {
         let bytes = match kind {
@@ -144,7 +210,7 @@ pub(super) fn fields(component: &str, lane: Lane, value: &[u8]) -> Vec<Placed> {
         };
         let fits = *at + bytes <= value.len();
         if fits {
-            placed.push(Placed { name, range: *at..*at + bytes, kind });
+            placed.push(Placed { name, range: *at..*at + bytes, held: Held::Kind(kind) });
             *at += bytes;
         }
         fits
@@ -184,7 +250,11 @@ impl Placed {
             wide[..bytes.len()].copy_from_slice(bytes);
             u64::from_le_bytes(*wide)
         };
-        Some(match self.kind {
+        let kind = match &self.held {
+            Held::Value { value, .. } => return Some(value.clone()),
+            Held::Kind(kind) => kind,
+        };
+        Some(match kind {
             Kind::Number(_) => FieldValue::Number(number(&mut wide)),
             Kind::Agent => FieldValue::Agent(number(&mut wide)),
             Kind::Name => FieldValue::Name(number(&mut wide)),
@@ -201,30 +271,40 @@ impl Placed {
 /// The name of the byte at an offset, for values with known fields: that of its field, and its place in it where that is a text or bytes.
 pub(super) fn name_at(fields: &[Placed], offset: usize) -> Option<String> {
     let field = fields.iter().find(|field| field.range.contains(&offset))?;
-    Some(match field.kind {
-        Kind::Text | Kind::Bytes => format!("{}[{}]", field.name, offset - field.range.start),
-        _ => field.name.clone(),
-    })
+    let is_indexed = matches!(field.held, Held::Kind(Kind::Text | Kind::Bytes) | Held::Value { is_indexed: true, .. });
+    let name = field.name.clone();
+    Some(if is_indexed { format!("{name}[{}]", offset - field.range.start) } else { name })
 }
 
-/// The fields in which two values differ, at most `max` of them: of one that is alone, all.
+/// The fields in which two values differ, at most `max` of them: of one that is alone, all. A field is that of the same name in the other value,
+/// wherever it lies there.
 pub(super) fn differing(
     (a, left): (&[Placed], Option<&[u8]>),
     (b, right): (&[Placed], Option<&[u8]>),
     max: usize,
 ) -> Vec<FieldDifference> {
-    let bytes = |value: Option<&[u8]>, field: Option<&Placed>| {
+    let mut pairs: BTreeMap<(&str, usize), [Option<&Placed>; 2]> = BTreeMap::new();
+    for (side, fields) in [a, b].into_iter().enumerate() {
+        let mut seen = BTreeMap::new();
+        for field in fields {
+            let times = seen.entry(field.name.as_str()).or_insert(0);
+            pairs.entry((&field.name, *times)).or_default()[side] = Some(field);
+            *times += 1;
+        }
+    }
+    let bytes_of = |value: Option<&[u8]>, field: Option<&Placed>| {
         field.and_then(|field| value?.get(field.range.clone())).map(<[u8]>::to_vec)
     };
-    let differing = (0..a.len().max(b.len())).filter_map(|at| {
-        let (one, other) = (a.get(at), b.get(at));
-        if bytes(left, one) == bytes(right, other) {
-            return None;
-        }
+    let mut differ: Vec<_> =
+        pairs.into_values().filter(|[one, other]| bytes_of(left, *one) != bytes_of(right, *other)).collect();
+    let start = |[one, other]: &[Option<&Placed>; 2]| one.or(*other).map_or(0, |field| field.range.start);
+    // What begins later in both may be elsewhere in each: the left one's order counts.
+    differ.sort_by_key(start);
+    let found = differ.into_iter().take(max).filter_map(|[one, other]| {
         let field = one.or(other)?;
         let value = |field: Option<&Placed>, value: Option<&[u8]>| field.and_then(|field| field.value(value?));
         let (left, right) = (value(one, left), value(other, right));
         Some(FieldDifference { name: field.name.clone(), offset: field.range.start, left, right })
     });
-    differing.take(max).collect()
+    found.collect()
 }

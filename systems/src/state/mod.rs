@@ -26,13 +26,14 @@ mod parts;
 mod section;
 mod time;
 mod view;
+mod walk;
 mod work;
 
 pub use compare::{StateDifference, stage_of};
 pub use complete::{IncompleteState, check_components};
 pub use entity::{StateEntity, StateError};
 pub use excerpt::{ByteDifference, Excerpt};
-pub use layout::{FieldDifference, FieldValue};
+pub use layout::{FieldDifference, FieldValue, Layouts};
 pub use message::SavedMessage;
 pub use section::{EntityKind, Section, WorldState};
 

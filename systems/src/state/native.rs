@@ -14,6 +14,7 @@ use super::complete::{IncompleteState, check_ids};
 use super::entity::StateError;
 use super::parts::only;
 use super::section::{EntityKind, Reader, Section, WorldState, write_serde};
+use super::walk::{Walk, fields};
 
 /// What authors registered. Fixed once the world has run a frame.
 #[derive(Resource, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct NativePart {
     /// Which.
     pub component: ComponentId,
     of: EntityKind,
+    /// Finds the fields of its values.
+    pub(super) walk: Walk,
     save: fn(&mut World, &mut Section),
     load: fn(&mut World, &Section, &mut Entities) -> Result<(), StateError>,
 }
@@ -40,13 +43,15 @@ impl NativePart {
     /// A component of entities.
     pub(crate) fn component<T: Component + Serialize + DeserializeOwned>(world: &mut World) -> Self {
         let component = world.register_component::<T>();
-        Self { component, of: EntityKind::Native, save: save_component::<T>, load: load_component::<T> }
+        let walk = fields::<T>;
+        Self { component, of: EntityKind::Native, walk, save: save_component::<T>, load: load_component::<T> }
     }
 
     /// A resource.
     pub(crate) fn resource<R: Resource + Serialize + DeserializeOwned>(world: &mut World) -> Self {
         let component = world.register_component::<R>();
-        Self { component, of: EntityKind::World, save: save_resource::<R>, load: load_resource::<R> }
+        let walk = fields::<R>;
+        Self { component, of: EntityKind::World, walk, save: save_resource::<R>, load: load_resource::<R> }
     }
 }
 
