@@ -17,6 +17,7 @@ pub mod problem;
 pub mod run_dir;
 pub mod scenario;
 pub mod simulation;
+mod sizes;
 pub mod snapshot;
 pub mod summary;
 mod swaps;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::run_dir::DiskMax;
+use crate::sizes;
 
 /// How much of the disk.
 #[derive(Debug, Args)]
@@ -19,42 +20,9 @@ impl DiskArgs {
     }
 }
 
-/// Units, and their bytes.
-const UNITS: [(&str, u64); 9] = [
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-    ("kB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("", 1),
-];
-
-/// A size: a whole number, and perhaps a unit.
+/// A size that isn't nothing.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()));
-    let bytes = unit.and_then(|(_, bytes)| number.parse::<u64>().ok()?.checked_mul(*bytes));
-    bytes
+    sizes::parse_size(text)
         .filter(|&bytes| bytes > 0)
         .ok_or_else(|| "write a whole number of bytes, or of kB, MB, GB, TB, KiB, MiB, GiB or TiB".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        let sizes = [("1", 1), ("64KiB", 65_536), ("10 MB", 10_000_000), ("2gib", 2 << 30), ("1TB", 1_000_000_000_000)];
-        for (text, bytes) in sizes {
-            assert_eq!(parse_size(text), Ok(bytes), "{text}");
-        }
-        for bad in ["", "0", "MB", "-1", "1.5GB", "1 parsec", "99999999999TB", "٣"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-    }
 }

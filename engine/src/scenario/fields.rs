@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use wasm_engine_components::text::shown_path;
 
+use super::form::Needed;
 use super::node::{Entry, Kind, Node, join, path_key};
 use crate::files::parse_sha256;
 use crate::problem::{Problem, nearest_name, thousands};
@@ -28,13 +29,14 @@ impl Context {
     }
 
     /// Reports that `node` is of another type than `needed`, unless it was reported already.
-    pub fn wrong_type(&mut self, node: &Node, path: &str, needed: &str) {
+    pub fn wrong_type(&mut self, node: &Node, path: &str, needed: &Needed) {
         if node.kind != Kind::Broken {
-            self.report(
-                node.at,
-                path,
-                Problem::new(format!("is {}{}, {needed} is needed", node.kind.type_name(), origin(node))),
-            );
+            let what = format!("is {}{}, {} is needed", node.kind.type_name(), origin(node), needed.name());
+            let help = match &node.param {
+                Some(name) => format!("give the parameter such a value, in [params] or by --set {name}=VALUE"),
+                None => needed.help(&node.kind, path),
+            };
+            self.report(node.at, path, Problem::new(what).help(help));
         }
     }
 
@@ -62,7 +64,7 @@ impl<'a> Fields<'a> {
     /// Opens `node` as a table with the keys `known`; any other key is a problem.
     pub fn open(cx: &mut Context, node: &'a Node, path: &str, known: &[&str]) -> Option<Self> {
         let Kind::Table(entries) = &node.kind else {
-            cx.wrong_type(node, path, "a table");
+            cx.wrong_type(node, path, &Needed::Table);
             return None;
         };
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
@@ -110,7 +112,7 @@ impl<'a> Fields<'a> {
         match self.get(key) {
             Some(Node { kind: Kind::Boolean(value), .. }) => *value,
             Some(node) => {
-                cx.wrong_type(node, &self.path(key), "a boolean");
+                cx.wrong_type(node, &self.path(key), &Needed::Boolean);
                 default
             }
             None => default,
@@ -129,7 +131,7 @@ impl<'a> Fields<'a> {
         match &node.kind {
             Kind::Array(items) => Some(items),
             _ => {
-                cx.wrong_type(node, &self.path(key), "an array");
+                cx.wrong_type(node, &self.path(key), &Needed::Array);
                 None
             }
         }
@@ -140,7 +142,7 @@ impl<'a> Fields<'a> {
         match self.get(key) {
             Some(Node { kind: Kind::Table(entries), .. }) => entries,
             Some(node) => {
-                cx.wrong_type(node, &self.path(key), "a table");
+                cx.wrong_type(node, &self.path(key), &Needed::Table);
                 &[]
             }
             None => &[],
@@ -191,7 +193,7 @@ impl<'a> Fields<'a> {
 /// A whole number in a range.
 pub(super) fn integer(cx: &mut Context, node: &Node, path: &str, range: RangeInclusive<u64>) -> Option<u64> {
     let Kind::Integer(value) = node.kind else {
-        cx.wrong_type(node, path, "an integer");
+        cx.wrong_type(node, path, &Needed::Integer(range));
         return None;
     };
     if let Some(value) = u64::try_from(value).ok().filter(|value| range.contains(value)) {
@@ -211,7 +213,7 @@ pub(super) fn text<'a>(cx: &mut Context, node: &'a Node, path: &str) -> Option<&
         }
         Kind::Text(text) => Some(text),
         _ => {
-            cx.wrong_type(node, path, "a string");
+            cx.wrong_type(node, path, &Needed::Text);
             None
         }
     }
@@ -224,11 +226,12 @@ pub(super) fn number(cx: &mut Context, node: &Node, path: &str) -> Option<f64> {
         Kind::Integer(value) => Some(value as f64),
         Kind::Float(value) if value.is_finite() => Some(value),
         Kind::Float(_) => {
-            cx.report(node.at, path, Problem::new("isn't a finite number"));
+            let help = "nothing that is recorded is equal to it or beyond it: leave it out, or write a number";
+            cx.report(node.at, path, Problem::new("isn't a finite number").help(help));
             None
         }
         _ => {
-            cx.wrong_type(node, path, "a number");
+            cx.wrong_type(node, path, &Needed::Number);
             None
         }
     }

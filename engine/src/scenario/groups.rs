@@ -12,6 +12,7 @@ use wasm_engine_components::{
 
 use super::canonical;
 use super::fields::{Context, Fields, origin, text};
+use super::form::Needed;
 use super::node::{Kind, Node};
 use super::order;
 use super::resources::too_many;
@@ -221,7 +222,7 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
             Kind::Text(text) => text.clone().into_bytes(),
             Kind::Table(entries) => canonical::lines(entries).into_bytes(),
             _ => {
-                cx.wrong_type(node, &path, "a table or a string");
+                cx.wrong_type(node, &path, &Needed::TableOrText);
                 Vec::new()
             }
         },

@@ -7,6 +7,7 @@
 mod canonical;
 mod expect;
 mod fields;
+mod form;
 mod groups;
 mod load;
 mod node;
