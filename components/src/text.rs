@@ -3,7 +3,7 @@
 //! table, and megabytes. This is the only place where it is made harmless.
 //!
 //! [`shown`] and [`shown_path`] are for a piece of such text within a sentence; [`Lines`] is for whatever is printed, and lets nothing else
-//! through, whoever put the text together; [`harmless_json`] is for JSON, which keeps the true text.
+//! through, whoever put the text together; [`harmless_json`] and [`harmless_toml`] are for files and lines that keep the true text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -122,24 +122,37 @@ impl Table {
 /// Returns JSON in which every character that a terminal might take for more than a character is written as its number: the same JSON, whoever
 /// reads it. `json` must be JSON without line breaks between its tokens.
 pub fn harmless_json(json: &str) -> Cow<'_, str> {
-    if json.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Cow::Borrowed(json);
-    }
-    let mut text = String::with_capacity(json.len());
-    let mut seen = Seen::default();
-    let mut chars = json.chars().peekable();
-    while let Some(c) = chars.next() {
-        if seen.is_plain(c, chars.peek().copied()) {
-            text.push(c);
-        } else {
-            // Outside of strings, JSON without line breaks has none of them.
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
+    // Outside of strings, JSON without line breaks has none of them.
+    harmless(json, |c, text| {
+        let mut units = [0; 2];
+        for unit in c.encode_utf16(&mut units) {
+            text.push_str(&format!("\\u{unit:04x}"));
         }
+    })
+}
+
+/// Returns TOML in which every character that a terminal might take for more than a character is written as its number: the same TOML, whoever
+/// reads it. All its strings, and keys that aren't bare, must be in double quotes, and its line breaks those between its lines.
+pub fn harmless_toml(toml: &str) -> Cow<'_, str> {
+    harmless(toml, |c, text| match u32::from(c) {
+        0x0a => text.push(c),
+        number @ ..=0xffff => text.push_str(&format!("\\u{number:04X}")),
+        number => text.push_str(&format!("\\U{number:08X}")),
+    })
+}
+
+/// The text, in which `escape` writes what a terminal might take for more than a character.
+fn harmless(text: &str, mut escape: impl FnMut(char, &mut String)) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
     }
-    Cow::Owned(text)
+    let mut out = String::with_capacity(text.len());
+    let mut seen = Seen::default();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if seen.is_plain(c, chars.peek().copied()) { out.push(c) } else { escape(c, &mut out) }
+    }
+    Cow::Owned(out)
 }
 
 /// The text, escaped, and cut in the middle to at most `chars_max` characters.
@@ -406,6 +419,12 @@ mod tests {
         let json = "{\"a\u{9b}\u{202e}\u{7f}\u{e0041}\":\"\u{2028}ü👍\"}";
         let out = harmless_json(json);
         assert_eq!(out, "{\"a\\u009b\\u202e\\u007f\\udb40\\udc41\":\"\\u2028ü👍\"}");
+    }
+
+    #[test]
+    fn toml_keeps_its_lines() {
+        let toml = "\"a\u{202e}\" = 1\n[b]\nc = \"\u{9b}\u{e0041}ü👍\"\n";
+        assert_eq!(harmless_toml(toml), "\"a\\u202E\" = 1\n[b]\nc = \"\\u009B\\U000E0041ü👍\"\n");
     }
 
     #[test]

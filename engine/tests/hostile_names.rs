@@ -120,6 +120,7 @@ fn every_command_shows_hostile_names_as_text() {
     assert!(table.contains("\\u{1b}[2J") && table.contains("error: forged"), "{table}");
     assert!(told.contains("expected, but not so: g: \\u{1b}[2J"), "{told}");
     run(&folder, &["run", "s.toml", "--out", &b, "--set", &format!("word={}", toml::Value::from(EVIL))]);
+    manifest_is_text(&folder.join(&b));
 
     // JSON keeps the true text.
     let (json, ..) = run(&folder, &["run", "s.toml", "--no-record", "--summary", "json"]);
@@ -151,6 +152,15 @@ fn every_command_shows_hostile_names_as_text() {
     let mut doctor = common::wasm_engine(&folder);
     doctor.arg("doctor").env("WASM_ENGINE_CACHE_DIR", folder.join(EVIL)).env("ORT_DYLIB_PATH", EVIL);
     check("doctor", &doctor.output().unwrap());
+}
+
+/// Whoever looks at a manifest in a terminal sees text; whoever reads it has the paths and values as they were.
+fn manifest_is_text(run: &Path) {
+    let text = std::fs::read_to_string(run.join("manifest.toml")).unwrap();
+    assert!(!text.contains(is_harmful), "{text:?}");
+    let read: toml::Table = text.parse().unwrap();
+    let module = PathBuf::from(read["modules"]["a"]["path"].as_str().unwrap());
+    assert_eq!((read["params"]["word"].as_str(), module), (Some(EVIL), run.parent().unwrap().join("a.wasm")));
 }
 
 /// Whoever looks at a table or a summary in a terminal sees text; whoever reads it has what the agents wrote.

@@ -105,10 +105,32 @@ fn every_way_to_end_has_the_status_that_the_documents_say() {
         assert!(is_told, "{what}: {args:?}: {said}");
     }
     machine(folder);
+    library(folder);
     // A replay of what isn't as it was run: one byte of the recorded scenario's seed.
     let manifest = folder.join("same/manifest.toml");
     fs::write(&manifest, fs::read_to_string(&manifest).unwrap() + "#").unwrap();
     assert_eq!(status(folder, &["replay", "same"]).0, 2, "a manifest that was changed");
+}
+
+/// A library that the user names, and that is none, is bad input: the machine may have another one, which isn't taken in its place.
+fn library(folder: &Path) {
+    let model = path("engine/tests/models/gemm.onnx");
+    let text = fs::read_to_string(folder.join("died.toml")).unwrap();
+    fs::write(folder.join("model.toml"), format!("models.m.path = '{model}'\n{text}")).unwrap();
+    for (library, told) in [("/no/such/library.so", "doesn't exist"), ("trash.onnx", "can't be loaded as ONNX Runtime")]
+    {
+        for args in [&["model", "check", &model][..], &["run", "model.toml", "--out", "model"]] {
+            let mut command = wasm_engine(folder);
+            let output = command.args(args).env("ORT_DYLIB_PATH", library).output().unwrap();
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{library}: {said}");
+            assert!(
+                said.contains("error: ") && said.contains("ORT_DYLIB_PATH") && said.contains(told),
+                "{library}: {said}"
+            );
+            assert!(!folder.join("model").exists());
+        }
+    }
 }
 
 /// A disk that is full, wherever the result goes.

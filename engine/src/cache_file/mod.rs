@@ -18,7 +18,7 @@ use wasm_engine_components::text::shown_path;
 
 pub(crate) use self::form::{FRAME_BYTES, FileKey, FileProblem, Form, environment};
 use crate::files;
-use crate::unfinished::Unfinished;
+use crate::unfinished::{Unfinished, making};
 
 /// How the names of files begin that are being written.
 const UNFINISHED_PREFIX: &str = ".new-";
@@ -118,12 +118,12 @@ impl CacheFolder {
         let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.subsec_nanos());
         let temporary = self.path.join(format!("{UNFINISHED_PREFIX}{}-{number}-{now}", std::process::id()));
         let _unfinished = Unfinished::file(&temporary);
-        let written = create(&temporary).and_then(|mut file| {
+        let written = making(|| create(&temporary)).and_then(|mut file| {
             // Where there are no locks, others wait for longer before they take it for abandoned.
             let _ = file.try_lock();
             file.write_all(bytes)?;
             file.sync_all()?;
-            std::fs::rename(&temporary, path)?;
+            making(|| std::fs::rename(&temporary, path))?;
             files::sync_folder(&self.path)
         });
         if written.is_err() {

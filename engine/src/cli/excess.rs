@@ -29,9 +29,10 @@ impl<'a> ExcessWarnings<'a> {
         if over_budget && record.counts.events_lost > 0 && !self.told_events {
             self.told_events = true;
             lines.push(format!(
-                "warning: {} events of frame {} reached nobody, and messages were over a budget of deliveries: what events to topics and groups may \
+                "warning: {} event{} of frame {} reached nobody, and messages were over a budget of deliveries: what events to topics and groups may \
                  cost in one frame is scheduler.host_deliveries_per_frame_max{}; the summary counts all of them (`events.lost`), and no more is said of it",
                 thousands(record.counts.events_lost),
+                if record.counts.events_lost == 1 { "" } else { "s" },
                 thousands(record.frame),
                 match self.scenario.scheduler.host_deliveries_per_frame_max {
                     GroupLimits::BY_AGENTS => String::new(),
@@ -91,5 +92,41 @@ impl<'a> ExcessWarnings<'a> {
             _ => "limits".to_owned(),
         };
         (&group.name, format!("{owner}.{key} = {}", thousands(value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::{LoadOptions, parse};
+
+    #[test]
+    fn events_over_their_budget_are_told_of_once_with_the_limit() {
+        let text = |more: &str| {
+            format!(
+                "frames = 1\nmodules.a.path = \"a.wasm\"\n[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 2\n{more}"
+            )
+        };
+        let options = LoadOptions { recorded: true, ..LoadOptions::default() };
+        let scenario = |more: &str| parse(text(more), Path::new("s.toml"), &options).unwrap();
+        let mut record = FrameRecord { frame: 1_200, ..FrameRecord::default() };
+        let limit = "what events to topics and groups may cost in one frame is scheduler.host_deliveries_per_frame_max";
+        let end = "; the summary counts all of them (`events.lost`), and no more is said of it";
+        for (more, value) in [("", ""), ("[scheduler]\nhost_deliveries_per_frame_max = 5000\n", " = 5,000")] {
+            let scenario = scenario(more);
+            let mut warnings = ExcessWarnings::of(&scenario);
+            record.counts = Default::default();
+            assert_eq!(warnings.take(&record), [""; 0]);
+            // One for an agent that isn't there is no matter of a budget.
+            record.counts.events_lost = 1;
+            assert_eq!(warnings.take(&record), [""; 0]);
+            record.counts.drop_messages(BounceReason::OverBudget, 1);
+            let told =
+                "warning: 1 event of frame 1,200 reached nobody, and messages were over a budget of deliveries: ";
+            assert_eq!(warnings.take(&record), [format!("{told}{limit}{value}{end}")]);
+            assert_eq!(warnings.take(&record), [""; 0]);
+        }
     }
 }

@@ -398,3 +398,6 @@ fn decide(
     };
     Ok((model, Decided { form, reasons, deciders: classes.deciders, padded: padded_hash }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 use wasm_engine_components::Digest;
+use wasm_engine_components::text::harmless_toml;
 
 use super::checked::{PUT_BACK, open_text, seal_text};
 use super::disk::DiskMax;
@@ -363,7 +364,7 @@ pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128, even
         let _ = writeln!(text, "\n[branch]\nrun = {run}\nid = \"{id:032x}\"\nframe = {frame}\ndigest = {digest}");
         let _ = writeln!(text, "set = [{}]", set.join(", "));
     }
-    seal_text(&text)
+    seal_text(&harmless_toml(&text))
 }
 
 /// The keys before the first table.

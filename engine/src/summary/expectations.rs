@@ -19,9 +19,9 @@ pub struct ExpectationResult {
     /// Whether more agents recorded it than a summary keeps. Its sum isn't known then, and the expectation isn't met.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub incomplete: bool,
-    /// Whether it holds.
+    /// Whether it holds: at the end of a run that isn't due, so far.
     pub met: bool,
-    /// Whether it counts: a run that ended before the scenario's last frame fails no expectation.
+    /// Whether it counts: a run that ended before the scenario's last frame fails no expectation, and meets none.
     pub due: bool,
     /// Line of the scenario.
     pub line: usize,

@@ -56,6 +56,44 @@ fn modules_that_are_being_compiled_are_left() {
     }
 }
 
+/// The cache has whole files and no others, though the signal comes while one is written.
+#[test]
+fn files_of_the_cache_that_are_being_written_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut scenario = String::from("frames = 2\n");
+    for number in 0..12 {
+        fs::write(folder.join(format!("m{number}.wasm")), heavy_module(number)).unwrap();
+        let _ = writeln!(scenario, "modules.m{number}.path = \"m{number}.wasm\"");
+    }
+    for number in 0..12 {
+        let _ = writeln!(scenario, "[[groups]]\nname = \"g{number}\"\nmodule = \"m{number}\"\nagents = 1");
+    }
+    fs::write(folder.join("s.toml"), scenario).unwrap();
+    let new_files = |cache: &Path| walk(cache).into_iter().filter(|path| path.contains("/.new-")).collect::<Vec<_>>();
+    let mut caught = 0;
+    for turn in 0..12 {
+        if caught == 3 {
+            break;
+        }
+        let cache = folder.join(format!("cache-{turn}"));
+        let mut command = wasm_engine(folder);
+        command.env("WASM_ENGINE_CACHE_DIR", &cache).args(["run", "s.toml", "--out", "out"]);
+        let mut child = start_of(&mut command);
+        // Without a pause: such a file is there for a few milliseconds.
+        while child.try_wait().unwrap().is_none() && new_files(&cache).is_empty() {}
+        if child.try_wait().unwrap().is_some() {
+            fs::remove_dir_all(folder.join("out")).unwrap();
+            continue;
+        }
+        let (output, _) = signalled(child, libc::SIGTERM);
+        assert_eq!((output.status.code(), stderr(&output)), (Some(143), NOTHING));
+        assert_eq!(new_files(&cache), [""; 0]);
+        caught += 1;
+    }
+    assert!(caught > 0, "no file was seen while it was written");
+}
+
 /// A scenario of a ring with a model.
 fn with_model(folder: &Path, model: &Path) {
     fs::copy(root().join("agents/samples/wasm/ring.wasm"), folder.join("ring.wasm")).unwrap();

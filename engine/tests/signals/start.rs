@@ -78,6 +78,53 @@ fn what_a_dead_start_has_left_is_taken_over_by_the_same_command_and_nothing_else
     assert_eq!(engine(folder, &["replay", "run"]).status.code(), Some(0));
 }
 
+/// The command `engine` in a folder, for another user, who may have so many threads.
+#[cfg(target_os = "linux")]
+fn with_threads(folder: &Path, threads: u32) -> Command {
+    let nproc = format!("--nproc={threads}");
+    let mut command = Command::new("setpriv");
+    command.current_dir(folder);
+    command.args(["--reuid=54321", "--regid=54321", "--clear-groups", "prlimit", &nproc, "./engine"]);
+    command.env("WASM_ENGINE_CACHE_DIR", folder.join("cache")).stdin(std::process::Stdio::null());
+    command
+}
+
+/// Without the thread that ends what models do, they would have no limits of time: they aren't loaded then.
+#[test]
+#[cfg(target_os = "linux")]
+fn models_are_not_loaded_where_nobody_could_end_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_wasm-engine"), folder.join("engine")).unwrap();
+    fs::copy(path("engine/tests/models/gemm.onnx"), folder.join("m.onnx")).unwrap();
+    let told = "the thread that ends what models do when it takes too long can't be started";
+    let (mut refused, mut later) = (0, 0);
+    for threads in 1..=8 {
+        let mut command = with_threads(folder, threads);
+        // Who gets past the thread finds no library, and doesn't fetch one.
+        command.args(["model", "check", "m.onnx"]).env("ORT_DYLIB_PATH", "/no/such/library.so");
+        let Ok(output) = command.output() else { return };
+        let said = stderr(&output);
+        if said.starts_with("setpriv") || said.starts_with("prlimit") {
+            println!("no other user to be had here: {said}");
+            return;
+        }
+        let code = output.status.code();
+        if said.contains(told) {
+            assert_eq!(code, Some(3), "{threads}: {said}");
+            assert!(said.contains("raise the limit of threads (ulimit -u)"), "{said}");
+            refused += 1;
+        } else {
+            assert!(matches!(code, Some(2 | 3)) && said.contains("error: "), "{threads}: {code:?}: {said}");
+            later += u32::from(code == Some(2));
+        }
+    }
+    assert!(refused > 0 && later > 0, "{refused} {later}");
+}
+
 /// A process that may start no more threads is told so, at whichever thread it is.
 #[test]
 #[cfg(target_os = "linux")]
@@ -99,16 +146,7 @@ fn threads_that_cannot_be_started_are_an_error_and_no_panic() {
     let mut seen = [0; 4];
     for threads in 1..=12 {
         let out = format!("run-{threads}");
-        let nproc = format!("--nproc={threads}");
-        let mut command = Command::new("setpriv");
-        command.current_dir(folder).args([
-            "--reuid=54321",
-            "--regid=54321",
-            "--clear-groups",
-            "prlimit",
-            &nproc,
-            "./engine",
-        ]);
+        let mut command = with_threads(folder, threads);
         command.args([
             "run",
             "s.toml",
@@ -122,7 +160,6 @@ fn threads_that_cannot_be_started_are_an_error_and_no_panic() {
             "--out",
             &out,
         ]);
-        command.env("WASM_ENGINE_CACHE_DIR", folder.join("cache")).stdin(std::process::Stdio::null());
         let Ok(output) = command.output() else { return };
         let said = stderr(&output);
         if said.starts_with("setpriv") || said.starts_with("prlimit") {
