@@ -165,6 +165,39 @@ fn a_model_that_is_given_up_is_not_run_any_more() {
     assert_eq!(digests(&mut restored), digests(&mut app));
 }
 
+/// Models that failed an audit, in frame 0 of these, and that were given up, in the frame after.
+struct Told([Vec<ModelId>; 2]);
+
+impl ModelRuntime for Told {
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        Doubler::default().infer(batches, results);
+        for (kind, models) in [ModelNoticeKind::AuditFailed, ModelNoticeKind::GivenUp].into_iter().zip(&mut self.0) {
+            models.drain(..).for_each(|model| results.notice(model, kind, 1, String::new));
+        }
+    }
+}
+
+/// Whichever of two models failed an audit, and whichever was given up.
+#[test]
+fn any_two_models_that_failed_or_were_given_up_are_saved_and_loaded() {
+    let sets = [vec![], vec![GOOD], vec![BAD], vec![GOOD, BAD]];
+    for (alone, given_up) in sets.iter().flat_map(|alone| sets.iter().map(move |given_up| (alone, given_up))) {
+        let mut app = world();
+        app.insert_resource(ModelPort(Box::new(Told([alone.clone(), given_up.clone()]))));
+        (0..3).for_each(|_| drop(frame(&mut app)));
+        let state = save_state(app.world_mut());
+        let mut restored = world();
+        load_state(restored.world_mut(), &state).unwrap();
+        let found = |app: &App| {
+            let models = app.world().resource::<Models>();
+            [GOOD, BAD].map(|model| (models.is_alone(model), models.given_up(model)))
+        };
+        let expected = [GOOD, BAD].map(|model| (alone.contains(&model), given_up.contains(&model).then_some(1)));
+        assert_eq!((found(&app), found(&restored)), (expected, expected));
+        assert_eq!(save_state(restored.world_mut()), state);
+    }
+}
+
 #[test]
 fn a_failed_audit_is_saved_and_loaded() {
     let (mut app, port) = audited();

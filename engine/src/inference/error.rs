@@ -63,6 +63,28 @@ pub enum ModelProblem {
         /// What it says.
         reason: String,
     },
+    /// Its graph can't be read, so that nobody knows what its rows may do.
+    #[error(
+        "has a graph that the engine can't read: {reason}; if the file was copied, is it whole? Else save it anew (in Python: \
+         onnx.save(onnx.load(path), path)), or make it simpler"
+    )]
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+    /// One of its functions may have the name of an operator of ONNX Runtime's own, which would be run in its place.
+    #[error(
+        "has a function `{}` of its own in the domain `{}`, in which ONNX Runtime has operators of its own and runs those: give the \
+         function a domain of yours",
+        shown(name),
+        shown(domain)
+    )]
+    TakenFunction {
+        /// The domain.
+        domain: String,
+        /// The function's name.
+        name: String,
+    },
     /// The weights lie in other files, which no hash covers.
     #[error(
         "keeps weights in other files, which its sha256 doesn't cover: save it as one file (in Python: onnx.save(model, path) \

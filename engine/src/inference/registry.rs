@@ -268,22 +268,18 @@ struct OpenJob {
 impl OpenJob {
     fn open(&self) -> Result<(Batcher, ModelInfo), ModelProblem> {
         let Self { runtime, entry, content, batch_rows_max, time, .. } = self;
-        let graph = graph::read_graph(content);
-        if let Some(random) = graph.as_ref().and_then(ModelGraph::random_node) {
-            return Err(ModelProblem::Random { operator: random.operator, node: random.node });
-        }
-        if let Some(dividing) = graph.as_ref().and_then(ModelGraph::dividing_node) {
-            return Err(ModelProblem::Divides { operator: dividing.operator, node: dividing.node });
-        }
+        let graph =
+            graph::read_graph(content).map_err(|reason| ModelProblem::Unreadable { reason: reason.to_string() })?;
+        refuse_unfit(&graph)?;
         let said = Said { dims: &entry.dims, batch_axes: &entry.batch_axes };
         let model = session::open(runtime, content, said, *time).map_err(|problem| match problem {
             ModelProblem::ShapeOfData { tensor, shapes, node: None } => {
-                let node = graph.as_ref().and_then(|graph| graph.shaping_node(&tensor));
+                let node = graph.shaping_node(&tensor);
                 ModelProblem::ShapeOfData { tensor, shapes, node }
             }
             problem => problem,
         })?;
-        let (mut model, decided) = decide(runtime, graph.as_ref(), model, said, *time)?;
+        let (mut model, decided) = decide(runtime, &graph, model, said, *time)?;
         let plans = |plans: &[super::layout::TensorPlan]| plans.iter().map(|plan| plan.info.clone()).collect();
         let (inputs, outputs) = (plans(&model.inputs), plans(&model.outputs));
         let (row_bytes, output_bytes) = (model.row_bytes, model.output_bytes);
@@ -296,10 +292,8 @@ impl OpenJob {
             form = recorded;
             reasons.push("the run that goes on had this form".into());
         }
-        let steady = graph.as_ref().is_some_and(ModelGraph::is_steady);
-        let mut bound = BoundModel::new(model, form, *batch_rows_max, steady);
-        let bounded = graph.as_ref().is_none_or(ModelGraph::has_loops);
-        reasons.extend(self.settle(&mut bound, said, padded, bounded)?);
+        let mut bound = BoundModel::new(model, form, *batch_rows_max, graph.is_steady());
+        reasons.extend(self.settle(&mut bound, said, padded, graph.has_loops())?);
         let tidied = bound.tidy_up(time.load.within(time.run));
         tidied.map_err(|halt| ModelProblem::of_halt(halt, *time, ModelProblem::Broken))?;
         let info = ModelInfo {
@@ -348,6 +342,20 @@ impl OpenJob {
     }
 }
 
+/// Refuses what no row may be given to.
+fn refuse_unfit(graph: &ModelGraph<'_>) -> Result<(), ModelProblem> {
+    if let Some((domain, name)) = graph.taken_function() {
+        return Err(ModelProblem::TakenFunction { domain: domain.into(), name: name.into() });
+    }
+    if let Some(random) = graph.random_node() {
+        return Err(ModelProblem::Random { operator: random.operator, node: random.node });
+    }
+    if let Some(dividing) = graph.dividing_node() {
+        return Err(ModelProblem::Divides { operator: dividing.operator, node: dividing.node });
+    }
+    Ok(())
+}
+
 /// The form that a model's graph asks for, and why.
 struct Decided {
     form: BatchForm,
@@ -360,18 +368,15 @@ struct Decided {
 /// Finds the form of a model's runs in its graph. Where reductions are padded, the model is opened anew.
 fn decide(
     runtime: &Runtime,
-    graph: Option<&ModelGraph<'_>>,
+    graph: &ModelGraph<'_>,
     model: OpenModel,
     said: Said<'_>,
     time: ModelLimits,
 ) -> Result<(OpenModel, Decided), ModelProblem> {
-    let without = |form, reasons| Decided { form, reasons, deciders: Vec::new(), padded: None };
     if model.slots == Slots::One {
-        return Ok((model, without(BatchForm::Fixed(1), Vec::new())));
+        let form = BatchForm::Fixed(1);
+        return Ok((model, Decided { form, reasons: Vec::new(), deciders: Vec::new(), padded: None }));
     }
-    let Some(graph) = graph else {
-        return Ok((model, without(BatchForm::Alone, vec!["its graph can't be read".into()])));
-    };
     let mut classes = graph.classes(&model.inputs, &model.outputs);
     let mut reasons: Vec<String> =
         classes.deciders.iter().filter(|decider| !decider.is_padded).map(ToString::to_string).collect();

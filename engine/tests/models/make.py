@@ -323,3 +323,41 @@ model(
     [info("a", T.INT32, ["batch", 2]), info("b", T.INT32, ["batch", 2])],
     [info("y", T.INT32, ["batch", 2])],
 )
+
+# Results that need runs of 16 rows, and 0.5 MB for each of them.
+model(
+    "waves",
+    [node("Expand", "x shape", "wide"), node("Sin", "wide", "waves"), node("Slice", "waves start end axis", "y")],
+    [info("x", T.FLOAT, ["batch", 1])],
+    [info("y", T.FLOAT, ["batch", 1])],
+    [
+        constant("shape", [1, 65_533], np.int64),
+        constant("start", [65_532], np.int64),
+        constant("end", [65_533], np.int64),
+        constant("axis", [1], np.int64),
+    ],
+)
+
+
+def of_functions(name, called):
+    """A model that calls one of two functions of the same name: `whole` divides, `half` halves."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+
+    def function(overload, *nodes):
+        return helper.make_function("own", "ratio", ["a", "b"], ["c"], nodes, opsets[:1], overload=overload)
+
+    half = node("Constant", "", "two", value=constant("", [2], np.int32))
+    functions = [
+        function("whole", node("Div", "a b", "c")),
+        function("half", half, node("Div", "a two", "c")),
+    ]
+    call = helper.make_node("ratio", ["a", "b"], ["y"], domain="own", overload=called)
+    tensors = {tensor: info(tensor, T.INT32, ["batch", 2]) for tensor in "aby"}
+    graph = helper.make_graph([call], name, [tensors["a"], tensors["b"]], [tensors["y"]])
+    made = helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=10)
+    onnx.checker.check_model(made)
+    (HERE / f"{name}.onnx").write_bytes(made.SerializeToString(deterministic=True))
+
+
+of_functions("function", "half")
+of_functions("function-divides", "whole")

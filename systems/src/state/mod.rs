@@ -57,6 +57,8 @@ pub fn save_state(world: &mut World) -> WorldState {
     let sections = PARTS.iter().map(|part| {
         let mut section = Section::new(part.component, part.lane, part.of);
         (part.save)(&mut saving, &mut section);
+        // Nobody could load it.
+        debug_assert!(section.is_ordered(part.repeated), "the entries of {} are out of order", part.component);
         section
     });
     let mut state = WorldState { sections: sections.collect() };

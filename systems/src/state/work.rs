@@ -1,5 +1,7 @@
 //! What agents are given to work with: modules, models and their jobs, topics, shared regions.
 
+use std::collections::BTreeSet;
+
 use wasm_engine_components::{
     AgentId, InferenceJob, JobData, JobId, Members, ModelId, Region, RegionState, Topic, TopicId,
 };
@@ -61,13 +63,13 @@ pub(super) fn load_answers(loading: &mut Loading<'_>, section: &Section) -> Resu
 /// Models that failed an audit, and those that were given up. That the former are here says all; the latter have the frame.
 pub(super) fn save_alone(saving: &mut Saving<'_>, section: &mut Section) {
     let models = saving.world.resource::<Models>();
-    for model in models.alone.iter().filter(|model| models.given_up(**model).is_none()) {
-        section.push(model.0, |_| {});
-    }
-    for (model, frame) in &models.given_up {
+    let all: BTreeSet<ModelId> = models.alone.iter().chain(models.given_up.keys()).copied().collect();
+    for model in all {
         section.push(model.0, |bytes| {
-            bytes.extend_from_slice(&frame.to_le_bytes());
-            bytes.push(u8::from(models.is_alone(*model)));
+            if let Some(frame) = models.given_up(model) {
+                bytes.extend_from_slice(&frame.to_le_bytes());
+                bytes.push(u8::from(models.is_alone(model)));
+            }
         });
     }
 }

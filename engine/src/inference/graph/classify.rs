@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::form::BatchForm;
+use super::model::{Graph, Model, Node};
 use super::orders::Orders;
 use super::pad::Padding;
-use super::read::{Graph, Model, Node};
 use super::rules::{self, Call, Needs, Why};
 use super::table::{self, Rule};
 use super::value::{Origin, Size, Value};
@@ -50,9 +50,7 @@ pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[Gra
         scope.values.insert(input.name.as_str(), Value::new(input.dtype, Some(input.shape.clone()), origin));
     }
     let opset = model.opsets.get("").copied().unwrap_or(1);
-    let functions = model.functions.iter().filter(|function| function.domain.is_empty());
-    let functions = functions.map(|function| function.name).collect();
-    let walk = Walk { opset, main: true, inputs: &model.overridable_inputs(), functions: &functions };
+    let walk = Walk { opset, main: true, inputs: &model.overridable_inputs() };
     walk.graph(&model.graph, &mut scope, &mut findings);
     for output in outputs {
         let value = scope.find(&output.name);
@@ -93,8 +91,6 @@ struct Walk<'w> {
     main: bool,
     /// Names that are inputs. Constants of these names aren't prepared, because a caller may give others.
     inputs: &'w BTreeSet<&'w str>,
-    /// Functions of the model that take the place of operators of the standard domain.
-    functions: &'w BTreeSet<&'w str>,
 }
 
 impl Walk<'_> {
@@ -158,7 +154,7 @@ impl Walk<'_> {
         }
         let number = self.main.then_some(number);
         let call = Call { node, inputs, opset: self.opset, number };
-        let is_standard = node.domain.is_empty() && !self.functions.contains(&node.operator);
+        let is_standard = node.domain.is_empty();
         let Some(entry) = table::entry(node.operator).filter(|_| is_standard) else {
             return unknown(&call, is_standard);
         };

@@ -11,10 +11,11 @@
 //!           └─────> steady       whether a run's time follows from its number of rows
 //! ```
 //!
-//! `wire` and `read` take whatever bytes there are. `classify` believes nothing that a file says about shapes but of its constants:
+//! `wire` and `read` take whatever bytes there are, and leave a [`model`]. A file that they can't read is refused: ONNX Runtime might read it. `classify` believes nothing that a file says about shapes but of its constants:
 //! shapes are followed from the inputs. What it doesn't understand runs alone.
 
 mod classify;
+mod model;
 mod orders;
 mod pad;
 mod random;
@@ -36,17 +37,21 @@ use super::layout::TensorPlan;
 use value::Size;
 
 pub(crate) use random::RandomNode;
+pub(crate) use read::Unreadable;
 pub(crate) use traps::DividingNode;
 
 /// What is known of a model's graph.
 pub(crate) struct ModelGraph<'a> {
     content: &'a [u8],
-    model: read::Model<'a>,
+    model: model::Model<'a>,
 }
 
-/// Reads a model's graph. `None` where it can't be read, so that nothing is known about it.
-pub(crate) fn read_graph(content: &[u8]) -> Option<ModelGraph<'_>> {
-    Some(ModelGraph { content, model: read::read(content).ok()? })
+/// Reads a model's graph.
+///
+/// # Errors
+/// It can't be read. Such a model isn't to be opened: nobody looked for what makes a model unfit.
+pub(crate) fn read_graph(content: &[u8]) -> Result<ModelGraph<'_>, Unreadable> {
+    Ok(ModelGraph { content, model: read::read(content)? })
 }
 
 /// An input or output of the model.
@@ -105,6 +110,11 @@ pub(crate) struct Classes {
 }
 
 impl ModelGraph<'_> {
+    /// The first function that may have the name of an operator of ONNX Runtime's own, which is run in its place: domain and name.
+    pub(crate) fn taken_function(&self) -> Option<(&str, &str)> {
+        self.model.taken_function()
+    }
+
     /// The first node that draws random numbers.
     pub(crate) fn random_node(&self) -> Option<RandomNode> {
         random::find(&self.model)
@@ -123,7 +133,7 @@ impl ModelGraph<'_> {
 
     /// Whether there may be loops, whose rounds an input counts.
     pub(crate) fn has_loops(&self) -> bool {
-        let has_body = |node: &read::Node<'_>| node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
+        let has_body = |node: &model::Node<'_>| node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
         let functions = self.model.functions.iter().flat_map(|function| &function.nodes);
         self.model.graph.nodes.iter().chain(functions).any(has_body)
     }
@@ -152,7 +162,7 @@ impl ModelGraph<'_> {
 }
 
 /// How a node is named to a person: by its name, or where it has none, by its first output.
-fn label(node: &read::Node<'_>) -> String {
+fn label(node: &model::Node<'_>) -> String {
     let name = if node.name.is_empty() { node.outputs.first().copied().unwrap_or_default() } else { node.name };
     name.into()
 }

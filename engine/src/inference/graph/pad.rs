@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::{Graph, Node};
+use super::model::{Graph, Node};
 use super::wire::{Fields, Malformed, put_bytes, put_integer};
 
 /// What a reduction computes.
@@ -195,7 +195,7 @@ fn new_node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
 fn integers(name: &str, values: &[i64]) -> Vec<u8> {
     let mut tensor = Vec::new();
     put_integer(&mut tensor, field::TENSOR_DIMENSION, i64::try_from(values.len()).unwrap_or(i64::MAX));
-    put_integer(&mut tensor, field::TENSOR_TYPE, super::read::dtype::I64);
+    put_integer(&mut tensor, field::TENSOR_TYPE, super::model::dtype::I64);
     put_bytes(&mut tensor, field::TENSOR_NAME, name.as_bytes());
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     put_bytes(&mut tensor, field::TENSOR_BYTES, &bytes);
@@ -204,7 +204,7 @@ fn integers(name: &str, values: &[i64]) -> Vec<u8> {
 
 fn scalar(name: &str, value: f32) -> Vec<u8> {
     let mut tensor = Vec::new();
-    put_integer(&mut tensor, field::TENSOR_TYPE, super::read::dtype::F32);
+    put_integer(&mut tensor, field::TENSOR_TYPE, super::model::dtype::F32);
     put_bytes(&mut tensor, field::TENSOR_NAME, name.as_bytes());
     put_bytes(&mut tensor, field::TENSOR_BYTES, &value.to_le_bytes());
     tensor

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::{Function, Graph, Model, Node, Tensor};
+use super::model::{Function, Graph, Model, Node, Tensor};
 
 /// Operators that draw, of any domain: the standard one's and those that ONNX Runtime adds.
 const DRAWING: [&str; 10] = [
@@ -45,7 +45,7 @@ impl Place<'_, '_> {
 
 /// Finds the first node that draws, in subgraphs and functions, too.
 pub(super) fn find(model: &Model<'_>) -> Option<RandomNode> {
-    let own: BTreeSet<_> = model.functions.iter().map(|function| (function.domain, function.name)).collect();
+    let own: BTreeSet<String> = model.functions.iter().map(Function::identifier).collect();
     let in_function = |function: &Function<'_>| {
         let place = Place { falsehoods: falsehoods(&[], &function.nodes, &function.inputs), outer: None };
         in_nodes(&function.nodes, &place, &own)
@@ -53,16 +53,16 @@ pub(super) fn find(model: &Model<'_>) -> Option<RandomNode> {
     in_graph(&model.graph, None, &own).or_else(|| model.functions.iter().find_map(in_function))
 }
 
-fn in_graph<'a>(graph: &Graph<'a>, outer: Option<&Place<'_, 'a>>, own: &BTreeSet<(&str, &str)>) -> Option<RandomNode> {
+fn in_graph<'a>(graph: &Graph<'a>, outer: Option<&Place<'_, 'a>>, own: &BTreeSet<String>) -> Option<RandomNode> {
     let place = Place { falsehoods: falsehoods(&graph.constants, &graph.nodes, &graph.inputs), outer };
     in_nodes(&graph.nodes, &place, own)
 }
 
 /// The depth is bounded by the reader.
-fn in_nodes<'a>(nodes: &[Node<'a>], place: &Place<'_, 'a>, own: &BTreeSet<(&str, &str)>) -> Option<RandomNode> {
+fn in_nodes<'a>(nodes: &[Node<'a>], place: &Place<'_, 'a>, own: &BTreeSet<String>) -> Option<RandomNode> {
     nodes.iter().find_map(|node| {
         // A function of the model is looked at itself.
-        if !own.contains(&(node.domain, node.operator)) && draws(node, place) {
+        if draws(node, place) && !own.contains(&node.identifier()) {
             return Some(RandomNode { operator: node.operator.into(), node: super::label(node) });
         }
         let mut graphs = node.attributes.iter().flat_map(|attribute| &attribute.graphs);
@@ -89,7 +89,7 @@ fn falsehoods<'a>(constants: &[Tensor<'a>], nodes: &[Node<'a>], inputs: &[&'a st
     constants.iter().for_each(|constant| see(constant.name, is_false(constant)));
     for node in nodes {
         let made = node.attribute("value").and_then(|attribute| attribute.tensor.as_ref());
-        let holds = node.operator == "Constant" && made.is_some_and(is_false);
+        let holds = node.operator == "Constant" && node.attributes.len() == 1 && made.is_some_and(is_false);
         node.outputs.iter().for_each(|name| see(*name, holds));
     }
     // An input takes the place of a constant that has its name, where the caller gives one.

@@ -3,8 +3,9 @@
 //! Only what decides how rows may share runs is kept, and it borrows from the file. A file that was made to do harm is an error at
 //! worst: depth, counts and sizes have limits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::model::{Attribute, Function, Graph, Model, Node, Tensor, dtype};
 use super::wire::{Content, Field, Fields, Malformed};
 
 /// Most nodes of a model, subgraphs and functions included.
@@ -22,13 +23,21 @@ const RANK_MAX: usize = 64;
 /// Most integers that are kept of one constant or attribute. Shapes, axes and pads are shorter.
 const INTEGERS_MAX: usize = 256;
 
-/// Why a model's graph isn't known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    /// It isn't a model.
+/// Why a model's graph can't be read: it isn't a model, is larger than this reader takes, or says something twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// It isn't a message of protocol buffers, or one with other fields than a model's.
+    #[error("it isn't a model of ONNX, or a part of it is missing or damaged")]
     Malformed,
+    /// It has no graph.
+    #[error("it has no graph")]
+    NoGraph,
+    /// A part of which there may be one is there twice, and programs disagree about which of them counts.
+    #[error("it has {0} twice where there may be one")]
+    Twice(&'static str),
     /// It is larger than this reader takes.
-    TooLarge,
+    #[error("it has {0}")]
+    TooLarge(&'static str),
 }
 
 impl From<Malformed> for Unreadable {
@@ -37,121 +46,17 @@ impl From<Malformed> for Unreadable {
     }
 }
 
-/// A model.
-#[derive(Debug, Default)]
-pub(super) struct Model<'a> {
-    /// Version of the format.
-    pub version: i64,
-    pub graph: Graph<'a>,
-    /// Version of the operators of each domain. The standard one is written `""`, or `ai.onnx`.
-    pub opsets: BTreeMap<&'a str, i64>,
-    pub functions: Vec<Function<'a>>,
-}
-
-impl<'a> Model<'a> {
-    /// Inputs that may be constants, too: since version 4, a caller may give others in the place of such constants.
-    pub(super) fn overridable_inputs(&self) -> BTreeSet<&'a str> {
-        if self.version < 4 { BTreeSet::new() } else { self.graph.inputs.iter().copied().collect() }
-    }
-}
-
-/// A function that the model defines, and calls like an operator.
-#[derive(Debug, Default)]
-pub(super) struct Function<'a> {
-    pub name: &'a str,
-    /// `""` is the standard domain.
-    pub domain: &'a str,
-    pub inputs: Vec<&'a str>,
-    pub outputs: Vec<&'a str>,
-    pub nodes: Vec<Node<'a>>,
-}
-
-/// A graph, or the body of a loop or a branch.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Graph<'a> {
-    pub nodes: Vec<Node<'a>>,
-    pub constants: Vec<Tensor<'a>>,
-    /// Names of all inputs; in old models constants are among them.
-    pub inputs: Vec<&'a str>,
-    /// ONNX's numbers of the inputs' element types; 0 where none is said.
-    pub input_types: Vec<i64>,
-    pub outputs: Vec<&'a str>,
-}
-
-/// A node.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Node<'a> {
-    pub name: &'a str,
-    pub operator: &'a str,
-    /// `""` is the standard domain.
-    pub domain: &'a str,
-    pub inputs: Vec<&'a str>,
-    pub outputs: Vec<&'a str>,
-    pub attributes: Vec<Attribute<'a>>,
-}
-
-/// An attribute of a node.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attribute<'a> {
-    pub name: &'a str,
-    pub integer: i64,
-    pub float: f32,
-    pub text: &'a [u8],
-    pub integers: Vec<i64>,
-    /// Whether there are more integers than were kept.
-    pub integers_cut: bool,
-    pub tensor: Option<Tensor<'a>>,
-    pub graphs: Vec<Graph<'a>>,
-    /// Whether its value comes from who calls the function that it is in.
-    pub by_reference: bool,
-}
-
-/// A constant.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tensor<'a> {
-    pub name: &'a str,
-    /// ONNX's number of its element type.
-    pub dtype: i64,
-    pub dims: Vec<i64>,
-    /// Its elements, where they are few integers or booleans.
-    pub integers: Option<Vec<i64>>,
-    /// Its elements, where they are few floats.
-    pub floats: Option<Vec<f32>>,
-}
-
-/// ONNX's numbers of element types.
-pub(super) mod dtype {
-    pub(in super::super) const F32: i64 = 1;
-    pub(in super::super) const U8: i64 = 2;
-    pub(in super::super) const I8: i64 = 3;
-    pub(in super::super) const I32: i64 = 6;
-    pub(in super::super) const I64: i64 = 7;
-    pub(in super::super) const BOOL: i64 = 9;
-    pub(in super::super) const F16: i64 = 10;
-    pub(in super::super) const F64: i64 = 11;
-}
-
-impl Node<'_> {
-    /// An attribute by its name.
-    pub(super) fn attribute(&self, name: &str) -> Option<&Attribute<'_>> {
-        self.attributes.iter().find(|attribute| attribute.name == name)
-    }
-
-    /// An integer attribute, or what it is where it isn't given.
-    pub(super) fn integer(&self, name: &str, default: i64) -> i64 {
-        self.attribute(name).map_or(default, |attribute| attribute.integer)
-    }
-}
-
 /// What may still be kept.
 struct Left {
     nodes: usize,
     parts: usize,
+    /// Whether it is a function that is read, whose attributes may come from who calls it.
+    in_function: bool,
 }
 
 impl Left {
     fn node(&mut self) -> Result<(), Unreadable> {
-        self.nodes = self.nodes.checked_sub(1).ok_or(Unreadable::TooLarge)?;
+        self.nodes = self.nodes.checked_sub(1).ok_or(Unreadable::TooLarge("more than 262,144 nodes"))?;
         Ok(())
     }
 
@@ -160,26 +65,24 @@ impl Left {
     }
 
     fn many(&mut self, parts: usize) -> Result<(), Unreadable> {
-        self.parts = self.parts.checked_sub(parts).ok_or(Unreadable::TooLarge)?;
+        const SAID: &str =
+            "more than 2,097,152 names, attributes and constants, of which the latter two count for eight";
+        self.parts = self.parts.checked_sub(parts).ok_or(Unreadable::TooLarge(SAID))?;
         Ok(())
     }
 }
 
 /// Reads a model.
 pub(super) fn read(content: &[u8]) -> Result<Model<'_>, Unreadable> {
-    let mut left = Left { nodes: NODES_MAX, parts: PARTS_MAX };
+    let mut left = Left { nodes: NODES_MAX, parts: PARTS_MAX, in_function: false };
     let mut model = Model::default();
-    let mut graphs = 0;
+    let mut has_graph = false;
     for field in Fields::new(content) {
         let field = field?;
         match field.number {
             1 => model.version = field.integer()?,
             7 => {
-                // A message that is given twice is merged. Nobody writes models so.
-                graphs += 1;
-                if graphs > 1 {
-                    return Err(Unreadable::Malformed);
-                }
+                once(&mut has_graph, "a graph")?;
                 model.graph = graph(field.bytes()?, &mut left, 0)?;
             }
             8 => {
@@ -189,12 +92,28 @@ pub(super) fn read(content: &[u8]) -> Result<Model<'_>, Unreadable> {
             }
             25 => {
                 left.part()?;
+                left.in_function = true;
                 model.functions.push(function(field.bytes()?, &mut left)?);
+                left.in_function = false;
             }
             _ => {}
         }
     }
-    if graphs == 0 { Err(Unreadable::Malformed) } else { Ok(model) }
+    let mut identifiers = BTreeSet::new();
+    if !model.functions.iter().all(|function| identifiers.insert(function.identifier())) {
+        return Err(Unreadable::Twice("a function"));
+    }
+    if has_graph { Ok(model) } else { Err(Unreadable::NoGraph) }
+}
+
+/// Notes that a part was seen of which there may be one. Where a message is given twice, readers of protocol buffers merge the two:
+/// nobody writes models so, but for those that are to be read in two ways.
+const fn once(seen: &mut bool, part: &'static str) -> Result<(), Unreadable> {
+    if *seen {
+        return Err(Unreadable::Twice(part));
+    }
+    *seen = true;
+    Ok(())
 }
 
 fn opset(message: &[u8]) -> Result<(&str, i64), Unreadable> {
@@ -228,6 +147,7 @@ fn function<'a>(message: &'a [u8], left: &mut Left) -> Result<Function<'a>, Unre
             }
             7 => function.nodes.push(node(field.bytes()?, left, 0)?),
             10 => function.domain = standard(field.text()?),
+            13 => function.overload = field.text()?,
             _ => {}
         }
     }
@@ -236,7 +156,7 @@ fn function<'a>(message: &'a [u8], left: &mut Left) -> Result<Function<'a>, Unre
 
 fn graph<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Graph<'a>, Unreadable> {
     if depth > DEPTH_MAX {
-        return Err(Unreadable::TooLarge);
+        return Err(Unreadable::TooLarge("graphs that are nested more than 12 deep"));
     }
     let mut graph = Graph::default();
     for field in Fields::new(message) {
@@ -269,12 +189,15 @@ fn graph<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Graph<'
 
 /// The name of an input or output, and the type of its elements; 0 where none is said.
 fn value(message: &[u8]) -> Result<(&str, i64), Unreadable> {
-    let (mut name, mut of) = ("", 0);
+    let (mut name, mut of, mut has_type) = ("", 0, false);
     for field in Fields::new(message) {
         let field = field?;
         match field.number {
             1 => name = field.text()?,
-            2 => of = element_type(field.bytes()?)?,
+            2 => {
+                once(&mut has_type, "a type")?;
+                of = element_type(field.bytes()?)?;
+            }
             _ => {}
         }
     }
@@ -283,18 +206,20 @@ fn value(message: &[u8]) -> Result<(&str, i64), Unreadable> {
 
 /// The type of a tensor's elements: field 1 of field 1.
 fn element_type(message: &[u8]) -> Result<i64, Unreadable> {
+    let (mut of, mut has_tensor) = (0, false);
     for field in Fields::new(message) {
         let field = field?;
         if field.number == 1 {
+            once(&mut has_tensor, "a type")?;
             for field in Fields::new(field.bytes()?) {
                 let field = field?;
                 if field.number == 1 {
-                    return Ok(field.integer()?);
+                    of = field.integer()?;
                 }
             }
         }
     }
-    Ok(0)
+    Ok(of)
 }
 
 fn node<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Node<'a>, Unreadable> {
@@ -307,7 +232,7 @@ fn node<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Node<'a>
                 left.part()?;
                 let names = if field.number == 1 { &mut node.inputs } else { &mut node.outputs };
                 if names.len() == NAMES_MAX {
-                    return Err(Unreadable::TooLarge);
+                    return Err(Unreadable::TooLarge("a node with more than 4,096 inputs or outputs"));
                 }
                 names.push(field.text()?);
             }
@@ -318,8 +243,13 @@ fn node<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Node<'a>
                 node.attributes.push(attribute(field.bytes()?, left, depth)?);
             }
             7 => node.domain = standard(field.text()?),
+            8 => node.overload = field.text()?,
             _ => {}
         }
+    }
+    let mut names = BTreeSet::new();
+    if !node.attributes.iter().all(|attribute| names.insert(attribute.name)) {
+        return Err(Unreadable::Twice("an attribute of a node"));
     }
     Ok(node)
 }
@@ -327,6 +257,7 @@ fn node<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Node<'a>
 fn attribute<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Attribute<'a>, Unreadable> {
     left.many(LARGE_PART)?;
     let mut attribute = Attribute::default();
+    let (mut has_tensor, mut has_graph) = (false, false);
     for field in Fields::new(message) {
         let field = field?;
         match (field.number, field.content) {
@@ -334,8 +265,14 @@ fn attribute<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Att
             (2, Content::Fixed32(bits)) => attribute.float = f32::from_bits(bits),
             (3, _) => attribute.integer = field.integer()?,
             (4, _) => attribute.text = field.bytes()?,
-            (5, _) => attribute.tensor = Some(tensor(field.bytes()?, left)?),
+            (5, _) => {
+                once(&mut has_tensor, "a constant of an attribute")?;
+                attribute.tensor = Some(tensor(field.bytes()?, left)?);
+            }
             (6 | 11, _) => {
+                if field.number == 6 {
+                    once(&mut has_graph, "a graph of an attribute")?;
+                }
                 left.part()?;
                 attribute.graphs.push(graph(field.bytes()?, left, depth + 1)?);
             }
@@ -345,6 +282,14 @@ fn attribute<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Att
         }
     }
     left.many(attribute.integers.len())?;
+    if attribute.by_reference {
+        if !left.in_function {
+            return Err(Unreadable::Malformed);
+        }
+        // What it holds by itself doesn't count.
+        let Attribute { name, graphs, .. } = attribute;
+        attribute = Attribute { name, graphs, by_reference: true, ..Attribute::default() };
+    }
     Ok(attribute)
 }
 
@@ -367,17 +312,25 @@ fn keep_floats(field: Field<'_>, floats: &mut Vec<f32>) {
     }
 }
 
+/// Adds to the dimensions of a constant.
+fn dimension(field: Field<'_>, dims: &mut Vec<i64>) -> Result<(), Unreadable> {
+    let is_number = matches!(field.content, Content::Varint(_) | Content::Bytes(_));
+    let many = Unreadable::TooLarge("a constant with more than 64 dimensions");
+    field.integers(dims, RANK_MAX).map_err(|error| if is_number && dims.len() > RANK_MAX { many } else { error.into() })
+}
+
 /// A sparse constant: only its name and type are of use.
 fn sparse<'a>(message: &'a [u8], left: &mut Left) -> Result<Tensor<'a>, Unreadable> {
-    let mut constant = Tensor::default();
+    let (mut constant, mut has_values) = (Tensor::default(), false);
     for field in Fields::new(message) {
         let field = field?;
         match field.number {
             1 => {
+                once(&mut has_values, "the values of a sparse constant")?;
                 let values = tensor(field.bytes()?, left)?;
                 (constant.name, constant.dtype) = (values.name, values.dtype);
             }
-            3 => field.integers(&mut constant.dims, RANK_MAX)?,
+            3 => dimension(field, &mut constant.dims)?,
             _ => {}
         }
     }
@@ -392,7 +345,7 @@ fn tensor<'a>(message: &'a [u8], left: &mut Left) -> Result<Tensor<'a>, Unreadab
     for field in Fields::new(message) {
         let field = field?;
         match field.number {
-            1 => field.integers(&mut tensor.dims, RANK_MAX)?,
+            1 => dimension(field, &mut tensor.dims)?,
             2 => tensor.dtype = field.integer()?,
             4 => keep_floats(field, &mut floats),
             5 | 7 => keep(field, &mut integers, &mut cut),
@@ -407,6 +360,7 @@ fn tensor<'a>(message: &'a [u8], left: &mut Left) -> Result<Tensor<'a>, Unreadab
         }
         (integers, cut) = raw_integers(tensor.dtype, raw).map_or((Vec::new(), true), |integers| (integers, false));
     }
+    integers.iter_mut().for_each(|number| *number = of_type(tensor.dtype, *number));
     left.many(tensor.dims.len() + integers.len() + floats.len())?;
     let elements = tensor.dims.iter().try_fold(1_i64, |product, &dim| product.checked_mul(dim));
     let is_integer = matches!(tensor.dtype, dtype::U8 | dtype::I8 | dtype::I32 | dtype::I64 | dtype::BOOL);
@@ -414,6 +368,17 @@ fn tensor<'a>(message: &'a [u8], left: &mut Left) -> Result<Tensor<'a>, Unreadab
     tensor.integers = (is_integer && !cut && elements == Some(integers.len())).then_some(integers);
     tensor.floats = (tensor.dtype == dtype::F32 && elements == Some(floats.len())).then_some(floats);
     Ok(tensor)
+}
+
+/// A number as the constant's type holds it, which may be written with more bits than that has.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what has no room is left out everywhere")]
+const fn of_type(of: i64, number: i64) -> i64 {
+    match of {
+        dtype::I32 => number as i32 as i64,
+        dtype::I8 => number as i8 as i64,
+        dtype::U8 => number as u8 as i64,
+        _ => number,
+    }
 }
 
 /// The integers of a constant that is stored as bytes, where they are few.

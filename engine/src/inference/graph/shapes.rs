@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::read::{Graph, Node};
+use super::model::{Graph, Node};
 
 /// Operators that give as many elements as they find.
 const FINDING: [&str; 4] = ["Compress", "NonMaxSuppression", "NonZero", "Unique"];
@@ -61,7 +61,7 @@ pub(super) fn find<'g, 'a>(graph: &'g Graph<'a>, output: &str) -> Option<&'g Nod
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::Tensor;
+    use super::super::model::Tensor;
     use super::*;
 
     fn node<'a>(operator: &'a str, inputs: &[&'a str], output: &'a str) -> Node<'a> {

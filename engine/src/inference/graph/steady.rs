@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::read::{Model, Node};
+use super::model::{Model, Node};
 
 /// Operators of the standard domain whose number of rounds, or whose outputs' size, follows from all that they are given.
 const OF_DATA: [&str; 9] =

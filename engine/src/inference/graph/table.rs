@@ -5,7 +5,7 @@
 //! on some 2,600 generated models with hostile neighbours (`engine/tests/zoo`, run by `.ci/parts/zoo`).
 //! An operator, or a type of its elements, that isn't here runs each row alone.
 
-use super::read::dtype;
+use super::model::dtype;
 
 /// How an operator's result for a row depends on the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

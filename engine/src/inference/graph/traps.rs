@@ -4,9 +4,9 @@
 //! All graphs and functions are gone through, also those that the walk for classes doesn't enter. It is enough to know the types of
 //! elements, and which numbers are sizes or constants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::{Function, Graph, Model, Node, Tensor, dtype};
+use super::model::{Function, Graph, Model, Node, Tensor, dtype};
 use super::table;
 
 /// Most nodes that are looked at, those of functions once for each call.
@@ -58,10 +58,35 @@ impl Kind {
 /// What is known of tensors by name, those of the surrounding graphs included.
 struct Scope<'s, 'g> {
     kinds: BTreeMap<&'g str, Kind>,
+    /// Names that two things have, of which nobody knows anything.
+    twice: BTreeSet<&'g str>,
     outer: Option<&'s Scope<'s, 'g>>,
 }
 
-impl<'g> Scope<'_, 'g> {
+impl<'s, 'g> Scope<'s, 'g> {
+    /// A scope in which nothing is known yet. A constant may be an input, too.
+    fn new(
+        inputs: &[&'g str],
+        constants: &[Tensor<'g>],
+        nodes: &'g [Node<'g>],
+        outer: Option<&'s Scope<'s, 'g>>,
+    ) -> Self {
+        let (mut seen, mut seen_as_input, mut twice) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let outputs = nodes.iter().flat_map(|node| &node.outputs).copied();
+        for name in constants.iter().map(|constant| constant.name).chain(outputs) {
+            if !seen.insert(name) {
+                twice.insert(name);
+            }
+        }
+        twice.extend(inputs.iter().copied().filter(|name| !seen_as_input.insert(*name)));
+        Self { kinds: BTreeMap::new(), twice, outer }
+    }
+
+    fn set(&mut self, name: &'g str, kind: Kind) {
+        let kind = if self.twice.contains(name) { Kind::default() } else { kind };
+        self.kinds.insert(name, kind);
+    }
+
     fn find(&self, name: &str) -> Option<Kind> {
         self.kinds.get(name).copied().or_else(|| self.outer?.find(name))
     }
@@ -72,14 +97,15 @@ impl<'g> Scope<'_, 'g> {
 }
 
 struct Walk<'g> {
-    functions: BTreeMap<(&'g str, &'g str), &'g Function<'g>>,
+    /// The model's own functions, by what nodes call them. None has the name of a standard operator.
+    functions: BTreeMap<String, &'g Function<'g>>,
     looks: usize,
     found: Option<DividingNode>,
 }
 
 /// Finds the first node that may divide the least number by -1.
 pub(super) fn find(model: &Model<'_>) -> Option<DividingNode> {
-    let functions = model.functions.iter().map(|function| ((function.domain, function.name), function)).collect();
+    let functions = model.functions.iter().map(|function| (function.identifier(), function)).collect();
     let mut walk = Walk { functions, looks: 0, found: None };
     walk.graph(&model.graph, &[], None, 0);
     // What nobody calls isn't computed.
@@ -95,13 +121,13 @@ impl<'g> Walk<'g> {
         outer: Option<&Scope<'_, 'g>>,
         depth: usize,
     ) -> Vec<Kind> {
-        let mut scope = Scope { kinds: BTreeMap::new(), outer };
+        let mut scope = Scope::new(&graph.inputs, &graph.constants, &graph.nodes, outer);
         for (at, (&name, &declared)) in graph.inputs.iter().zip(&graph.input_types).enumerate() {
             let given = given.get(at).copied().unwrap_or_default();
-            scope.kinds.insert(name, if given.dtype == 0 { Kind::of(declared) } else { given });
+            scope.set(name, if given.dtype == 0 { Kind::of(declared) } else { given });
         }
         for constant in &graph.constants {
-            scope.kinds.insert(constant.name, Kind::constant(constant));
+            scope.set(constant.name, Kind::constant(constant));
         }
         self.nodes(&graph.nodes, &mut scope, depth);
         graph.outputs.iter().map(|name| scope.known(name)).collect()
@@ -127,7 +153,7 @@ impl<'g> Walk<'g> {
                 {
                     // One that isn't given is nothing that anybody knows.
                     if !name.is_empty() {
-                        scope.kinds.insert(name, kind);
+                        scope.set(name, kind);
                     }
                 }
             }
@@ -135,7 +161,7 @@ impl<'g> Walk<'g> {
                 break;
             }
         }
-        let found = nodes.iter().find(|node| self.is_operator(node) && may_trap(node, scope));
+        let found = nodes.iter().find(|node| node.domain.is_empty() && may_trap(node, scope));
         if let Some(node) = found {
             self.give_up(node);
         }
@@ -147,15 +173,12 @@ impl<'g> Walk<'g> {
         self.found.get_or_insert_with(found);
     }
 
-    /// Whether it is an operator of the standard domain, which no function takes the place of.
-    fn is_operator(&self, node: &Node<'_>) -> bool {
-        node.domain.is_empty() && !self.functions.contains_key(&("", node.operator))
-    }
-
     /// What comes out of a node. The graphs in it are gone through.
     fn node(&mut self, node: &'g Node<'g>, scope: &Scope<'_, 'g>, depth: usize) -> Vec<Kind> {
         let inputs: Vec<Kind> = node.inputs.iter().map(|name| scope.known(name)).collect();
-        if let Some(&function) = self.functions.get(&(node.domain, node.operator)) {
+        if !node.domain.is_empty()
+            && let Some(&function) = self.functions.get(&node.identifier())
+        {
             if depth < CALLS_MAX {
                 return self.call(function, &inputs, depth);
             }
@@ -184,8 +207,8 @@ impl<'g> Walk<'g> {
 
     fn call(&mut self, function: &'g Function<'g>, inputs: &[Kind], depth: usize) -> Vec<Kind> {
         let kinds = inputs.iter().copied().chain(std::iter::repeat(Kind::default()));
-        let kinds = function.inputs.iter().copied().zip(kinds).collect();
-        let mut scope = Scope { kinds, outer: None };
+        let mut scope = Scope::new(&function.inputs, &[], &function.nodes, None);
+        function.inputs.iter().zip(kinds).for_each(|(name, kind)| scope.set(name, kind));
         self.nodes(&function.nodes, &mut scope, depth + 1);
         function.outputs.iter().map(|name| scope.known(name)).collect()
     }
@@ -215,8 +238,9 @@ fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
         "Unique" => return vec![typed(0), Kind::SIZE, Kind::SIZE, Kind::SIZE],
         "Cast" => {
             let to = node.integer("to", 0);
-            let (small, divides) = (input(0).small, input(0).small);
-            Kind { dtype: to, small, divides }
+            // In few bits, a large number may become any.
+            let kept = input(0).small && [dtype::I64, dtype::F32, dtype::F64].contains(&to);
+            Kind { dtype: to, small: kept, divides: kept }
         }
         "CastLike" => typed(1),
         "And" | "Equal" | "Greater" | "GreaterOrEqual" | "IsInf" | "IsNaN" | "Less" | "LessOrEqual" | "Not" | "Or"
@@ -243,6 +267,10 @@ fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
 }
 
 fn constant(node: &Node<'_>) -> Kind {
+    // One of which its caller decides isn't known, and of two, nobody knows which counts.
+    if node.attributes.len() != 1 || node.attributes[0].by_reference {
+        return Kind::default();
+    }
     if let Some(tensor) = node.attribute("value").and_then(|attribute| attribute.tensor.as_ref()) {
         return Kind::constant(tensor);
     }

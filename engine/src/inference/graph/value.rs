@@ -1,8 +1,8 @@
 //! What is known of a tensor in a graph before it runs: its shape, which dimension holds the rows, and where it comes from. Called by
 //! the rules of [`super::classify`].
 
+use super::model::{Tensor, dtype};
 use super::orders::Orders;
-use super::read::{Tensor, dtype};
 
 /// A dimension, or an element of a small tensor of integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Operators that compute each element by itself.
 
-use super::super::read::dtype;
+use super::super::model::dtype;
 use super::super::table::Class;
 use super::super::value::{Origin, Size, Value, broadcast, product};
 use super::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};

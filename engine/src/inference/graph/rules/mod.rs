@@ -11,9 +11,9 @@ mod products;
 mod sizes;
 mod sums;
 
+use super::model::{Node, dtype};
 use super::orders::Orders;
 use super::pad::Padding;
-use super::read::{Node, dtype};
 use super::table::{Class, Entry, Rule};
 use super::value::{Origin, Size, Value};
 

@@ -2,7 +2,7 @@
 
 use wasm_engine_components::limits::BATCH_ROWS_MAX;
 
-use super::super::read::dtype;
+use super::super::model::dtype;
 use super::super::value::{Size, Value, broadcast, one_batch, position, product, reshape as reshaped};
 use super::{BOOL, COUPLED, Call, Found, LOST, Needs, UNKNOWN_SHAPE, UNTESTED_USE, Why, fold};
 

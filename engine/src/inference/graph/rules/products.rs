@@ -1,6 +1,6 @@
 //! Products with weights: matrices, convolutions, pools, recurrent layers, attention.
 
-use super::super::read::dtype;
+use super::super::model::dtype;
 use super::super::table::Class;
 use super::super::value::{Origin, Size, Value, broadcast};
 use super::{COUPLED, Call, Found, Needs, UNTESTED_USE, Why, needs};

@@ -1,6 +1,6 @@
 //! Constants, and what a graph knows about sizes.
 
-use super::super::read::dtype;
+use super::super::model::dtype;
 use super::super::value::{Origin, Size, Value, one_batch, product};
 use super::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};
 

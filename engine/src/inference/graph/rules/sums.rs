@@ -1,7 +1,7 @@
 //! Reductions, norms, and what goes along a dimension. None may go along the rows.
 
+use super::super::model::dtype;
 use super::super::pad::{Padding, Reduction};
-use super::super::read::dtype;
 use super::super::table::Class;
 use super::super::value::{Size, Value, position, product};
 use super::{COUPLED, Call, Found, LOST, Needs, UNTESTED_USE, Why, needs, or_type};

@@ -1,7 +1,7 @@
 //! Operators that draw are found wherever they are.
 
+use super::super::model::{Attribute, Function, Graph, Model, Node};
 use super::super::random;
-use super::super::read::{Attribute, Function, Graph, Model, Node};
 use super::{graphs, node, numbers, with};
 
 fn model(nodes: Vec<Node<'static>>) -> Model<'static> {

@@ -5,7 +5,7 @@ mod hostile;
 mod real_rules;
 mod traps;
 
-use super::read::{Attribute, Graph, Model, Node, Tensor, dtype};
+use super::model::{Attribute, Graph, Model, Node, Tensor, dtype};
 use super::value::Size;
 use super::{GraphTensor, classify};
 use crate::inference::form::BatchForm;

@@ -1,7 +1,7 @@
 //! Single rules of the table, as models use them.
 
+use super::super::model::{Attribute, Graph, Node, dtype};
 use super::super::pad::Reduction;
-use super::super::read::{Attribute, Function, Graph, Node, dtype};
 use super::super::rules::COUPLED;
 use super::{Case, graphs, integer, integers, node, numbers, tensor, weights, with};
 use crate::inference::form::BatchForm::{Alone, Any, Multiple};
@@ -273,10 +273,4 @@ fn operators_of_others_are_run_row_by_row() {
         fused.domain = domain;
         Case::of_f32(vec![fused], &[-1, 8]).is(Alone, "isn't among the operators that were tested");
     }
-    // A function of the model may take the place of an operator.
-    let mut case = Case::of_f32(vec![node("Exp", "x", "y")], &[-1, 8]);
-    case.is(Any, "");
-    let body = vec![node("ReduceSum", "a", "b")];
-    case.model.functions.push(Function { name: "Exp", nodes: body, ..Function::default() });
-    case.is(Alone, "isn't among the operators that were tested");
 }

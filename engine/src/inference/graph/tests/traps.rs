@@ -1,6 +1,6 @@
 //! Divisions that would end the process are found wherever they are, and others are let be.
 
-use super::super::read::{Function, Graph, Model, Node, Tensor, dtype};
+use super::super::model::{Function, Graph, Model, Node, Tensor, dtype};
 use super::super::traps;
 use super::{graphs, integer, node, numbers, with};
 
@@ -30,6 +30,7 @@ fn rows_divided_by_rows_are_refused_where_they_are_whole() {
             let function = Function {
                 name: "Ratio",
                 domain: "own",
+                overload: "",
                 inputs: vec!["p", "q"],
                 outputs: vec!["y"],
                 nodes: vec![node(operator, "p q", "y")],
@@ -81,6 +82,7 @@ fn calls_end() {
     let body = |name: &'static str| Function {
         name,
         domain: "own",
+        overload: "",
         inputs: vec!["x"],
         outputs: vec!["y"],
         nodes: ["f x", "g x", "f x", "g x"]
@@ -95,4 +97,60 @@ fn calls_end() {
     called.domain = "own";
     let all = Model { functions: vec![body("f"), body("g")], ..model(dtype::F32, vec![called]) };
     assert!(found(&all).is_some(), "nobody knows what is in it");
+}
+
+/// Of the functions of one name, the one that is called counts, and a function takes no standard operator's place.
+#[test]
+fn functions_are_told_apart_as_onnx_runtime_does() {
+    let function = |domain, name, overload, nodes| Function {
+        name,
+        domain,
+        overload,
+        inputs: vec!["p", "q"],
+        outputs: vec!["r"],
+        nodes,
+    };
+    let functions = || {
+        let divides = function("own", "f", "a", vec![node("Div", "p q", "r")]);
+        vec![divides, function("own", "f", "b", vec![node("Add", "p q", "r")])]
+    };
+    for (overload, is_refused) in [("a", true), ("b", false)] {
+        let call = Node { domain: "own", overload, ..node("f", "a b", "y") };
+        let called = Model { functions: functions(), ..model(dtype::I32, vec![call]) };
+        assert_eq!(found(&called).is_some(), is_refused, "{overload}");
+    }
+    for domain in ["", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"] {
+        let hides = function(domain, "Div", "", vec![node("Add", "p q", "r")]);
+        let model = Model { functions: vec![hides], ..model(dtype::I32, vec![node("Div", "a b", "y")]) };
+        assert_eq!(found(&model), Some("Div y".into()), "{domain}");
+        assert_eq!(model.taken_function().map(|(_, name)| name), Some("Div"), "{domain}");
+    }
+    for domain in ["own", "pkg.onnxscript.torch_lib", "this", "com.microsofter", "ai.onnxruntime"] {
+        let model = Model { functions: vec![function(domain, "Div", "", vec![])], ..Model::default() };
+        assert_eq!(model.taken_function(), None, "{domain}");
+    }
+}
+
+/// What may be read in two ways isn't known.
+#[test]
+fn constants_that_two_things_may_be_do_not_divide() {
+    let mut by = model(dtype::I64, vec![node("Div", "a k", "y")]);
+    by.graph.constants = vec![numbers("k", &[-1]), numbers("k", &[2])];
+    assert!(found(&by).is_some());
+    let value = |value| with(node("Constant", "", "k"), integer("value_int", value));
+    let mut by = model(dtype::I64, vec![value(2), node("Div", "a k", "y")]);
+    assert_eq!(found(&by), None);
+    by.graph.constants = vec![numbers("k", &[-1])];
+    assert!(found(&by).is_some());
+    let both = with(value(2), integer("value_ints", -1));
+    assert!(found(&model(dtype::I64, vec![both, node("Div", "a k", "y")])).is_some());
+    // 255 is -1 in eight bits, and stays so when it has more of them again.
+    for (of, is_refused) in [(dtype::I8, true), (dtype::I32, true), (dtype::I64, false), (dtype::F32, false)] {
+        let mut cast = model(dtype::I64, vec![]);
+        let casts = [("k", "m", of), ("m", "n", dtype::I64)];
+        cast.graph.nodes = casts.map(|(from, to, of)| with(node("Cast", from, to), integer("to", of))).into();
+        cast.graph.nodes.push(node("Div", "a n", "y"));
+        cast.graph.constants = vec![numbers("k", &[255])];
+        assert_eq!(found(&cast).is_some(), is_refused, "{of}");
+    }
 }
