@@ -440,4 +440,32 @@ mod tests {
             text(Some(&long[..99]), Some(&long)).contains("a: 99 bytes, from 88:  07070707 07070707 070707 (its end)")
         );
     }
+
+    #[test]
+    fn fields_of_each_sort_are_the_same_in_text_and_json() {
+        let field = |name: &str, left, right| FieldDifference { name: name.to_owned(), offset: 0, left, right };
+        let fields = vec![
+            field("stock[pears]", Some(FieldValue::Signed(-3)), Some(FieldValue::Signed(400))),
+            field("open", Some(FieldValue::Bool(true)), Some(FieldValue::Bool(false))),
+            field("prices[0]", Some(FieldValue::Float("0.1".to_owned())), Some(FieldValue::Float("NaN".to_owned()))),
+            field("mood", Some(FieldValue::Text("Angry".to_owned())), None),
+        ];
+        let found = StateDifference { fields, field: Some("open".to_owned()), ..difference(Some(b"a"), Some(b"b")) };
+        let comparison = Comparison { state: vec![found], ..Comparison::default() };
+        let view = ComparisonView::new(&comparison, &scenario(), ["recorded", "now"]);
+        let mut text = Lines::default();
+        view.add_to(&mut text);
+        let lines = "    stock[pears]: recorded -3, now 400\n    open: recorded true, now false\n    \
+                     prices[0]: recorded 0.1, now NaN\n    mood: recorded Angry, now -\n";
+        assert!(text.to_string().contains("(open) on: 1 byte differs\n") && text.to_string().contains(lines), "{text}");
+        let json = serde_json::to_value(&view).unwrap();
+        let values = |at: usize| json["differences"][0]["fields"][at].clone();
+        let expected = [
+            serde_json::json!({ "name": "stock[pears]", "byte": 0, "recorded": -3, "now": 400 }),
+            serde_json::json!({ "name": "open", "byte": 0, "recorded": true, "now": false }),
+            serde_json::json!({ "name": "prices[0]", "byte": 0, "recorded": 0.1, "now": "NaN" }),
+            serde_json::json!({ "name": "mood", "byte": 0, "recorded": "Angry", "now": null }),
+        ];
+        assert_eq!([0, 1, 2, 3].map(values), expected);
+    }
 }
