@@ -101,16 +101,34 @@ impl Excess {
     }
 }
 
-/// What a row with this text counts for, in bytes: about what it takes as a line of JSON.
-pub fn text_row_bytes(text: &[u8]) -> u64 {
-    // By bytes and without looking at characters: this is counted of everything that is written, kept or not. So a character of more than one byte
-    // counts for those, though one that nobody sees is written by its number, in three times as many at most.
+/// How many bytes a character beyond ASCII counts for in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeyondAscii {
+    /// As many as it has in UTF-8, which is what most are written as.
+    AsItIs,
+    /// As many as it has where it is written by its number, as one that nobody sees is: three times as many at most.
+    ByNumber,
+}
+
+/// Returns how many bytes a text takes in JSON, without the quotes around it: exactly, but for characters beyond ASCII, which are counted as
+/// `beyond_ascii` says. They are counted by their bytes: this is asked of everything that agents write, kept or not.
+pub fn json_text_bytes(text: &[u8], beyond_ascii: BeyondAscii) -> u64 {
+    let beyond = match beyond_ascii {
+        BeyondAscii::AsItIs => 1,
+        BeyondAscii::ByNumber => 3,
+    };
     let escaped = |&byte: &u8| match byte {
         b'"' | b'\\' => 2_u64,
         0..0x20 | 0x7f => 6,
+        0x80.. => beyond,
         _ => 1,
     };
-    u64::from(TABLE_ROW_BYTES) + text.iter().map(escaped).sum::<u64>()
+    text.iter().map(escaped).sum()
+}
+
+/// What a row with this text counts for, in bytes: about what it takes as a line of JSON.
+pub fn text_row_bytes(text: &[u8]) -> u64 {
+    u64::from(TABLE_ROW_BYTES) + json_text_bytes(text, BeyondAscii::AsItIs)
 }
 
 /// What a row with a name and so many bytes counts for: in base64.
@@ -130,6 +148,19 @@ mod tests {
             assert_eq!(text_row_bytes(text.as_bytes()), u64::from(TABLE_ROW_BYTES) + escaped, "{text:?}");
         }
         assert_eq!(bytes_row_bytes(b"x", 4), u64::from(TABLE_ROW_BYTES) + 1 + 8);
+    }
+
+    /// Characters that JSON writes by their numbers take no more than what they are counted for then, whatever they are.
+    #[test]
+    fn characters_by_number_are_a_bound() {
+        for character in '\0'..=char::MAX {
+            let mut bytes = [0; 4];
+            let text = character.encode_utf8(&mut bytes).as_bytes();
+            let most = json_text_bytes(text, BeyondAscii::ByNumber);
+            let by_number = 6 * character.len_utf16() as u64;
+            let written = if character.is_ascii() { json_text_bytes(text, BeyondAscii::AsItIs) } else { by_number };
+            assert!(written <= most && most <= by_number + 3, "{character:?}: {written}, {most}");
+        }
     }
 
     #[test]

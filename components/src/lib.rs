@@ -24,7 +24,9 @@ pub mod topic;
 
 pub use agent::{FaultHistory, Lifecycle};
 pub use command::{Action, Command, Issuer, Order};
-pub use excess::{Excess, RunTable, TableBudget, Unkept, bytes_row_bytes, text_row_bytes};
+pub use excess::{
+    BeyondAscii, Excess, RunTable, TableBudget, Unkept, bytes_row_bytes, json_text_bytes, text_row_bytes,
+};
 pub use fault::{AgentFault, FaultCounts, FaultKind, FaultPolicy};
 pub use frame::{
     EventTarget, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput, OutputValue,

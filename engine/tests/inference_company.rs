@@ -6,9 +6,8 @@ mod common;
 
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use common::{engine, path, stderr, told};
+use common::asking::Asking;
+use common::{engine, stderr, told};
 use serde_json::Value;
 
 /// The frames in which everybody asks.
@@ -16,31 +15,14 @@ const ASKING: [u64; 3] = [1, 3, 5];
 
 /// A group `first` of one agent and a group `others` of six, which ask a model what events tell them to ask.
 fn write_scenario(folder: &Path, model: &str, others: bool, row: &dyn Fn(u64, u32) -> Vec<u8>) {
-    let group = |name: &str, agents: u32| {
-        format!(
-            "[[groups]]\nname = \"{name}\"\nmodule = \"ask\"\nagents = {agents}\nparams = {{ model = \"m\" }}\n\
-             limits = {{ memory_bytes_max = 2097152 }}\n"
-        )
+    let models = [(model, "refuse_non_finite = false")];
+    let asking = Asking { frames: 8, models: &models, groups: &[("first", 1), ("others", 6)] };
+    let agents = || std::iter::once("first/0".to_owned()).chain((0..6).map(|agent| format!("others/{agent}")));
+    let of_frame = |frame: u64| {
+        let asking = agents().zip(0..).take(if others { 7 } else { 1 });
+        asking.map(move |(to, number)| (frame, to, row(frame, number)))
     };
-    let text = format!(
-        "name = \"company\"\nframes = 8\ninput = \"events.jsonl\"\n[models.m]\npath = {:?}\nrefuse_non_finite = false\n[modules.ask]\n\
-         path = {:?}\n{}{}",
-        path(&format!("engine/tests/models/{model}.onnx")),
-        path("engine/tests/data/inference/ask.wasm"),
-        group("first", 1),
-        group("others", 6),
-    );
-    std::fs::write(folder.join("s.toml"), text).unwrap();
-    let mut events = String::new();
-    for frame in ASKING {
-        let places = std::iter::once("first/0".to_owned()).chain((0..6).map(|agent| format!("others/{agent}")));
-        let asking = places.zip(0..).take(if others { 7 } else { 1 });
-        for (to, number) in asking {
-            let row = STANDARD.encode(row(frame, number));
-            events.push_str(&format!("{{\"frame\": {frame}, \"to\": \"{to}\", \"base64\": \"{row}\"}}\n"));
-        }
-    }
-    std::fs::write(folder.join("events.jsonl"), events).unwrap();
+    asking.write(folder, ASKING.into_iter().flat_map(of_frame));
 }
 
 /// Runs the scenario and returns its summary.
@@ -121,7 +103,7 @@ fn a_policy_that_samples_is_refused_by_its_node() {
     write_scenario(folder.path(), "policy", true, &|frame, agent| floats(frame, agent, 16, 4.0));
     let refused = engine(folder.path(), &["run", "s.toml", "--out", "run"]);
     assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
-    for part in ["the model `m`", "draws random numbers in the node", "(Multinomial)"] {
+    for part in ["the model `policy`", "draws random numbers in the node", "(Multinomial)"] {
         assert!(stderr(&refused).contains(part), "{part} isn't in: {}", stderr(&refused));
     }
     assert!(!folder.path().join("run").exists(), "nothing is left");

@@ -8,22 +8,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use common::{engine, stderr, summary};
+use common::{counting_module, engine, stderr, summary};
 
-/// Agents that loop for ever in their second step.
-const MODULE: &str = r#"(module
-  (memory (export "memory") 1)
-  (global (export "agent_exchange") i32 (i32.const 1024))
-  (data (i32.const 1024) "WAGT\01\00\00\00\80\00\00\00\00\01\00\00\00\02\00\00\00\01\00\00")
-  (global $n (mut i32) (i32.const 0))
-  (func (export "agent_init") (param i32) (result i32) i32.const 0)
-  (func (export "agent_step") (param i32) (result i32)
-    (global.set $n (i32.add (global.get $n) (i32.const 1)))
-    (if (i32.ge_u (global.get $n) (i32.const 2)) (then (loop $l (br $l))))
-    i32.const 0))"#;
+/// What agents do that loop for ever in their second step.
+const LOOPING: &str = "(if (i32.ge_u (global.get $n) (i32.const 2)) (then (loop $l (br $l))))";
 
 fn run(folder: &Path, expect: &str, more: &[&str]) -> Output {
-    fs::write(folder.join("a.wasm"), wat::parse_str(MODULE).unwrap()).unwrap();
+    fs::write(folder.join("a.wasm"), counting_module(LOOPING)).unwrap();
     let text = format!(
         "frames = 6\nmodules.a.path = \"a.wasm\"\n[[groups]]\nname = \"market\"\nmodule = \"a\"\nagents = 2\n\
          on_fault = \"terminate\"\nlimits = {{ fuel_per_step_max = 20000 }}\n{expect}"
@@ -89,7 +80,7 @@ fn a_run_whose_agents_all_died_fails_where_that_is_not_expected() {
 fn events_over_their_budget_are_told_of_once_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    fs::write(folder.join("a.wasm"), wat::parse_str(MODULE.replace("(loop $l (br $l))", "(nop)")).unwrap()).unwrap();
+    fs::write(folder.join("a.wasm"), counting_module("(nop)")).unwrap();
     let text = "frames = 6\ninput = \"events.jsonl\"\ntopics = [\"news\"]\nmodules.a.path = \"a.wasm\"\n\
                 [scheduler]\nhost_deliveries_per_frame_max = 7\n[[groups]]\nname = \"market\"\nmodule = \"a\"\nagents = 5\n\
                 subscribe = [\"news\"]\n";

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{engine, stderr, summary, wasm_engine};
+use common::{counting_module, engine, stderr, summary, wasm_engine};
 use wasm_engine::frame_loop;
 use wasm_engine::inference::Inference;
 use wasm_engine::problem::RunError;
@@ -18,24 +18,15 @@ use wasm_engine::simulation::SimulationOptions;
 use wasm_engine::snapshot;
 use wasm_engine::time_travel::{ReplayOptions, Stop, Traveller, replay, resume};
 
-/// Counts its steps and sends the count to itself.
-const MODULE: &str = r#"(module
-  (memory (export "memory") 1)
-  (global (export "agent_exchange") i32 (i32.const 1024))
-  (data (i32.const 1024) "WAGT\01\00\00\00\80\00\00\00\00\01\00\00\00\02\00\00\00\01\00\00")
-  (global $n (mut i32) (i32.const 0))
-  (func (export "agent_init") (param i32) (result i32) i32.const 0)
-  (func (export "agent_step") (param $ctx i32) (result i32)
-    (global.set $n (i32.add (global.get $n) (i32.const 1)))
-    (i32.store (i32.const 60000) (global.get $n))
-    i32.const 0))"#;
+/// What agents do that keep the number of their steps in their memory.
+const KEEPING: &str = "(i32.store (i32.const 60000) (global.get $n))";
 
 const SCENARIO: &str =
     "frames = 6\nmodules.a.path = \"a.wasm\"\n[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 2\n";
 
 /// A small run with snapshots, in `run`.
 fn small_run(folder: &Path) -> String {
-    fs::write(folder.join("a.wasm"), wat::parse_str(MODULE).unwrap()).unwrap();
+    fs::write(folder.join("a.wasm"), counting_module(KEEPING)).unwrap();
     fs::write(folder.join("s.toml"), SCENARIO).unwrap();
     let output = engine(folder, &["run", "s.toml", "--out", "run", "--snapshot-every", "2", "--summary", "json"]);
     assert!(output.status.success(), "{}", stderr(&output));

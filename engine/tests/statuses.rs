@@ -9,22 +9,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{RING, path, root, stderr, wasm_engine};
+use common::{RING, counting_module, path, root, stderr, wasm_engine};
 
-/// A module whose agents end by a fault in frame 2.
-const DYING: &str = r#"(module
-  (memory (export "memory") 1)
-  (global (export "agent_exchange") i32 (i32.const 1024))
-  (data (i32.const 1024) "WAGT\01\00\00\00\80\00\00\00\00\01\00\00\00\02\00\00\00\01\00\00")
-  (global $n (mut i32) (i32.const 0))
-  (func (export "agent_init") (param i32) (result i32) i32.const 0)
-  (func (export "agent_step") (param $ctx i32) (result i32)
-    (global.set $n (i32.add (global.get $n) (i32.const 1)))
-    (if (i32.eq (global.get $n) (i32.const 3)) (then unreachable))
-    i32.const 0))"#;
+/// What agents do that end by a fault in frame 3: each step but the third is a good one.
+const DYING: &str = "(if (i32.eq (global.get $n) (i32.const 3)) (then unreachable))";
 
 fn prepare(folder: &Path) {
-    fs::write(folder.join("dying.wasm"), wat::parse_str(DYING).unwrap()).unwrap();
+    fs::write(folder.join("dying.wasm"), counting_module(DYING)).unwrap();
     let text = "frames = 6\nmodules.a.path = \"dying.wasm\"\n[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 3\n\
                 on_fault = \"terminate\"\n";
     fs::write(folder.join("died.toml"), text).unwrap();

@@ -1,17 +1,19 @@
 //! What forty modules of strangers cost two good groups: the frame alone and beside them, samples in turns, medians.
 
-use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Instant;
 
 use clap::Parser;
-use wasm_engine::scenario::{LoadOptions, parse};
+use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::Simulation;
 use wasm_engine_bench::{median, scenarios, simulation};
 use wasm_engine_components::FrameInputs;
 
 #[path = "../../../engine/tests/strangers/modules.rs"]
 mod modules;
+#[path = "../../../engine/tests/strangers/scenario.rs"]
+mod scenario;
+
+use scenario::Sizes;
 
 /// Compares frames of two good groups alone with frames in which forty strangers are beside them
 #[derive(Parser)]
@@ -54,7 +56,7 @@ fn main() {
         let mut worlds = sides.map(|beside| world(&args, threads, beside));
         let mut times: [Vec<f64>; 3] = Default::default();
         for _ in 0..args.samples {
-            for ((world, _), times) in worlds.iter_mut().zip(&mut times) {
+            for (world, times) in worlds.iter_mut().zip(&mut times) {
                 times.push(frame(world));
             }
         }
@@ -71,70 +73,19 @@ fn frame(world: &mut Simulation) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
 }
 
-/// A world after its first frames, and the folder of its modules.
-fn world(args: &Args, threads: usize, beside: Beside) -> (Simulation, tempfile::TempDir) {
+/// A world after its first frames.
+fn world(args: &Args, threads: usize, beside: Beside) -> Simulation {
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-    let text = scenario(args, beside, folder.path());
-    let scenario = parse(text, &folder.path().join("strangers.toml"), &LoadOptions::default())
+    let tenant = matches!(beside, Beside::Tenant);
+    let sizes = Sizes { frames: 1, ring: args.agents, audit_every: 0, tenant, fuel: args.fuel };
+    let samples = scenarios().join("../samples/wasm");
+    scenario::write(folder.path(), &samples, &modules::strangers(), &sizes);
+    let set = vec![format!("strangers={}", !matches!(beside, Beside::Nobody))];
+    let scenario = load(&folder.path().join("strangers.toml"), &LoadOptions { set, ..LoadOptions::default() })
         .unwrap_or_else(|problems| panic!("{problems}"));
     let mut world = simulation(&scenario, threads);
     for _ in 0..20 {
         frame(&mut world);
     }
-    (world, folder)
-}
-
-fn scenario(args: &Args, beside: Beside, folder: &Path) -> String {
-    let sample = |name: &str| scenarios().join(format!("../samples/wasm/{name}.wasm"));
-    let agents = args.agents;
-    let mut text = format!(
-        r#"frames = 1
-topics = ["ticks"]
-[modules]
-counter.path = {counter:?}
-ring.path = {ring:?}
-[tenants.strangers]
-fuel_per_frame_max = {fuel}
-[[groups]]
-name = "counters"
-module = "counter"
-agents = 4
-params = {{ every = 1 }}
-subscribe = ["ticks"]
-accepts = ["counters"]
-[[groups]]
-name = "ring"
-module = "ring"
-agents = {agents}
-params = {{ agents = {agents}, tokens = {agents}, audit_every = 0 }}
-accepts = ["ring"]
-"#,
-        counter = sample("counter"),
-        ring = sample("ring"),
-        fuel = args.fuel,
-    );
-    if matches!(beside, Beside::Nobody) {
-        return text;
-    }
-    for modules::Stranger { name, text: module, .. } in modules::strangers() {
-        let bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let path = folder.join(format!("{name}.wasm"));
-        std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let tenant = if matches!(beside, Beside::Tenant) { "tenant = \"strangers\"" } else { "" };
-        let _ = write!(
-            text,
-            r#"[modules.{name}]
-path = "{name}.wasm"
-[[groups]]
-name = "{name}"
-module = "{name}"
-agents = 2
-agents_max = 8
-subscribe = ["ticks"]
-on_fault = {{ policy = "restart", restarts_max = 1000, backoff_frames = 1 }}
-{tenant}
-"#
-        );
-    }
-    text
+    world
 }

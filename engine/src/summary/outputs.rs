@@ -3,6 +3,7 @@
 //! There is room for so many names and values, and each group has its own: what one group records takes nothing from another. Outputs
 //! that the scenario expects something of are kept whatever else there is.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -10,7 +11,7 @@ use wasm_engine_components::limits::{
     SUMMARY_GROUP_OUTPUTS_MIN, SUMMARY_GROUP_VALUES_MIN, SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX,
     SUMMARY_VALUES_MAX,
 };
-use wasm_engine_components::{AgentId, GroupId, NamedOutput, OutputValue};
+use wasm_engine_components::{AgentId, BeyondAscii, GroupId, NamedOutput, OutputValue, json_text_bytes};
 
 use crate::scenario::{ExpectedValue, Scenario};
 
@@ -209,9 +210,9 @@ impl Outputs {
         for expectation in &scenario.expect {
             let (None, Some(group)) = (expectation.count, expectation.group) else { continue };
             let known = &mut self.groups.entry(group.0).or_default().expected;
-            known.insert(key(&expectation.output));
+            known.insert(key(&expectation.output).into_owned());
             if let ExpectedValue::EqualsOutput(other) = &expectation.value {
-                known.insert(key(other));
+                known.insert(key(other).into_owned());
             }
         }
     }
@@ -236,7 +237,7 @@ impl Outputs {
     /// It isn't known.
     pub fn sum(&self, group: GroupId, name: &str) -> Result<Option<Number>, Incomplete> {
         let Some(group) = self.groups.get(&group.0) else { return Ok(None) };
-        match group.names.get(&key(name)) {
+        match group.names.get(&*key(name)) {
             Some(cell) if cell.incomplete => Err(Incomplete),
             Some(cell) => Ok(cell.sum()),
             None if group.incomplete => Err(Incomplete),
@@ -248,7 +249,7 @@ impl Outputs {
     pub fn json_bytes_max_with(&self, more: &[NamedOutput]) -> u64 {
         let added = |output: &NamedOutput| {
             let name = key(&output.name);
-            let cell = self.groups.get(&output.agent.group().0).and_then(|group| group.names.get(&name));
+            let cell = self.groups.get(&output.agent.group().0).and_then(|group| group.names.get(&*name));
             let text_bytes = text_bytes(&shown(&output.value));
             match cell {
                 Some(cell) => text_bytes.saturating_sub(cell.text_bytes),
@@ -265,17 +266,19 @@ impl GroupOutputs {
         let name = key(&output.name);
         let is_expected = self.expected.contains(&*name);
         let last = shown(&output.value);
-        if !self.names.contains_key(&*name) {
-            if !is_expected && self.others == room.names {
+        let cell = match self.names.get_mut(&*name) {
+            Some(cell) => cell,
+            None if !is_expected && self.others == room.names => {
                 self.incomplete = true;
                 return false;
             }
-            self.others += usize::from(!is_expected);
-            let cell = Cell { last: last.clone(), agents: BTreeMap::new(), incomplete: false, text_bytes: 0 };
-            *json_bytes += ROW_BYTES + escaped_bytes(&name);
-            self.names.insert(name.clone(), cell);
-        }
-        let Some(cell) = self.names.get_mut(&*name) else { return false };
+            None => {
+                self.others += usize::from(!is_expected);
+                *json_bytes += ROW_BYTES + escaped_bytes(&name);
+                let cell = Cell { last: last.clone(), agents: BTreeMap::new(), incomplete: false, text_bytes: 0 };
+                self.names.entry(name.into_owned()).or_insert(cell)
+            }
+        };
         let number = match (&output.value, &last) {
             (OutputValue::I64(_) | OutputValue::F64(_), OutputValueSummary::Number(number)) => Some(*number),
             _ => None,
@@ -315,12 +318,12 @@ impl Cell {
 }
 
 /// The name under which an output is kept: its own, unless that is long. Then it is cut, and the hash of all of it tells it from others.
-fn key(name: &str) -> String {
+fn key(name: &str) -> Cow<'_, str> {
     if name.len() <= SUMMARY_TEXT_BYTES_MAX {
-        return name.to_owned();
+        return Cow::Borrowed(name);
     }
     let cut = name.floor_char_boundary(SUMMARY_TEXT_BYTES_MAX);
-    format!("{}…{:032x}", &name[..cut], xxhash_rust::xxh3::xxh3_128(name.as_bytes()))
+    Cow::Owned(format!("{}…{:032x}", &name[..cut], xxhash_rust::xxh3::xxh3_128(name.as_bytes())))
 }
 
 fn text_bytes(value: &OutputValueSummary) -> u64 {
@@ -330,10 +333,9 @@ fn text_bytes(value: &OutputValueSummary) -> u64 {
     }
 }
 
-/// Most bytes of a text as JSON: what isn't plain may be written by number.
+/// Most bytes of a text as JSON.
 fn escaped_bytes(text: &str) -> u64 {
-    let bytes = |c: char| if c.is_alphanumeric() || c == ' ' || c == '_' { c.len_utf8() } else { 6 * c.len_utf16() };
-    text.chars().map(|c| bytes(c) as u64).sum()
+    json_text_bytes(text.as_bytes(), BeyondAscii::ByNumber)
 }
 
 fn shown(value: &OutputValue) -> OutputValueSummary {

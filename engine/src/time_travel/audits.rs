@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use asking::Asking;
 use serde_json::{Value, json};
 use wasm_engine_components::FrameInputs;
 
@@ -18,41 +19,20 @@ use crate::scenario::{LoadOptions, load};
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::summary::{Collector, RunFacts, Summary};
 
+#[path = "../../tests/common/asking.rs"]
+mod asking;
+
 const FRAMES: u64 = 500;
 
 /// In each frame three agents ask a model that adds what is above a million in any row to each row. The third one's row is huge.
 fn scenario(folder: &Path) {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let text = format!(
-        r#"
-frames = {FRAMES}
-input = "events.jsonl"
-[models.rare]
-path = {:?}
-[modules.ask]
-path = {:?}
-[[groups]]
-name = "a"
-module = "ask"
-agents = 3
-params = {{ model = "rare" }}
-[groups.limits]
-fuel_per_step_max = 1000000000
-memory_bytes_max = 2097152
-"#,
-        tests.join("models/rare.onnx"),
-        tests.join("data/inference/ask.wasm"),
-    );
-    fs::write(folder.join("s.toml"), text).unwrap();
-    let mut lines = String::new();
-    for frame in 1..FRAMES {
-        for (agent, row) in [[1.0_f32, 2.0], [3.0, 4.0], [2e6, 4.0]].into_iter().enumerate() {
-            let bytes: Vec<u8> = row.into_iter().flat_map(f32::to_le_bytes).collect();
-            let event = json!({ "frame": frame, "to": format!("a/{agent}"), "numbers": bytes, "type": "u8" });
-            lines.push_str(&(event.to_string() + "\n"));
-        }
-    }
-    fs::write(folder.join("events.jsonl"), lines).unwrap();
+    let row = |floats: [f32; 2]| floats.into_iter().flat_map(f32::to_le_bytes).collect();
+    let of_frame = |frame| {
+        let rows = [[1.0, 2.0], [3.0, 4.0], [2e6, 4.0]].into_iter().enumerate();
+        rows.map(move |(agent, floats)| (frame, format!("a/{agent}"), row(floats)))
+    };
+    let asking = Asking { frames: FRAMES, models: &[("rare", "")], groups: &[("a", 3)] };
+    asking.write(folder, (1..FRAMES).flat_map(of_frame));
 }
 
 fn options(threads: usize) -> SimulationOptions {

@@ -1,12 +1,14 @@
 //! What tests of the whole engine share: where the repository lies, the binary, and its results.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod asking;
 #[cfg(unix)]
 pub mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use asking::Asking;
 use serde_json::Value;
 
 pub const POSTROOM: &str = "agents/scenarios/postroom.toml";
@@ -56,22 +58,30 @@ pub fn summary(output: &Output) -> Value {
 /// Writes the scenario `s.toml` of six frames and three agents, each of which asks for a row of a model when an event tells it to. How long that row
 /// takes follows from a number in it, of rounds. `rows` are frames, agents and rounds.
 pub fn loop_scenario(folder: &Path, run_ms_max: u32, rows: &[(u64, u32, i64)]) {
-    let text = format!(
-        "frames = 6\ninput = \"events.jsonl\"\n[models.loop]\npath = {:?}\nrun_ms_max = {run_ms_max}\n[modules.ask]\npath = {:?}\n\
-         [[groups]]\nname = \"a\"\nmodule = \"ask\"\nagents = 3\nparams = {{ model = \"loop\" }}\n\
-         limits = {{ fuel_per_step_max = 1000000000, memory_bytes_max = 2097152 }}\n",
-        path("engine/tests/models/loop.onnx"),
-        path("engine/tests/data/inference/ask.wasm"),
-    );
-    std::fs::write(folder.join("s.toml"), text).expect("the folder can be written");
-    let event = |&(frame, agent, rounds): &(u64, u32, i64)| {
+    let entry = format!("run_ms_max = {run_ms_max}");
+    let asking = Asking { frames: 6, models: &[("loop", &entry)], groups: &[("a", 3)] };
+    let row = |&(frame, agent, rounds): &(u64, u32, i64)| {
         let floats = [1.0_f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
-        let bytes = [floats, rounds.to_le_bytes().to_vec()].concat();
-        serde_json::json!({ "frame": frame, "to": format!("a/{agent}"), "numbers": bytes, "type": "u8" }).to_string()
-            + "\n"
+        (frame, format!("a/{agent}"), [floats, rounds.to_le_bytes().to_vec()].concat())
     };
-    std::fs::write(folder.join("events.jsonl"), rows.iter().map(event).collect::<String>())
-        .expect("the folder can be written");
+    asking.write(folder, rows.iter().map(row));
+}
+
+/// A module of agents that count their steps in `$n`, the one in hand included, and then do `rest`. They send nothing.
+pub fn counting_module(rest: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+  (memory (export "memory") 1)
+  (global (export "agent_exchange") i32 (i32.const 1024))
+  (data (i32.const 1024) "WAGT\01\00\00\00\80\00\00\00\00\01\00\00\00\02\00\00\00\01\00\00")
+  (global $n (mut i32) (i32.const 0))
+  (func (export "agent_init") (param i32) (result i32) i32.const 0)
+  (func (export "agent_step") (param i32) (result i32) (local $i i64)
+    (global.set $n (i32.add (global.get $n) (i32.const 1)))
+    {rest}
+    i32.const 0))"#
+    );
+    wat::parse_str(text).expect("a module as text")
 }
 
 /// A pipe with a name, which nobody has opened yet.

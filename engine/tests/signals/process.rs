@@ -50,25 +50,15 @@ pub fn signalled(mut child: Child, number: libc::c_int) -> (Output, Duration) {
 
 /// A module that counts its steps, and loops so many times in the one of number `at`, from 1.
 pub fn looping(at: u32, loops: u64) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-  (memory (export "memory") 1)
-  (global (export "agent_exchange") i32 (i32.const 1024))
-  (data (i32.const 1024) "WAGT\01\00\00\00\80\00\00\00\00\01\00\00\00\02\00\00\00\01\00\00")
-  (global $n (mut i32) (i32.const 0))
-  (func (export "agent_init") (param i32) (result i32) i32.const 0)
-  (func (export "agent_step") (param $ctx i32) (result i32) (local $i i64)
-    (global.set $n (i32.add (global.get $n) (i32.const 1)))
-    (if (i32.eq (global.get $n) (i32.const {at}))
+    common::counting_module(&format!(
+        "(if (i32.eq (global.get $n) (i32.const {at}))
       (then
         (local.set $i (i64.const {loops}))
         (loop $l
           (local.set $i (i64.sub (local.get $i) (i64.const 1)))
           (br_if $l (i64.ne (local.get $i) (i64.const 0))))))
-    (i32.store (i32.const 60000) (global.get $n))
-    i32.const 0))"#
-    );
-    wat::parse_str(text).unwrap()
+    (i32.store (i32.const 60000) (global.get $n))"
+    ))
 }
 
 /// Writes a scenario of one agent that loops in frame 11.

@@ -4,12 +4,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod modules;
+mod scenario;
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use common::{engine, stderr, summary};
 use modules::{Stranger, strangers};
+use scenario::Sizes;
 use serde_json::Value;
 
 /// Frames of a run.
@@ -19,59 +20,11 @@ const FOLDER_BYTES_MAX: u64 = 10_000_000;
 /// The groups that a person would run.
 const GOOD: [&str; 2] = ["counters", "ring"];
 
-/// Writes the modules and the scenario `strangers.toml` into a folder. `--set strangers=false` leaves all of them out.
+/// Writes the scenario, with the strangers under a tenant or not.
 fn write(folder: &Path, strangers: &[Stranger], tenant: bool) {
-    let mut text = format!(
-        r#"name = "strangers"
-frames = {FRAMES}
-topics = ["ticks"]
-[params]
-strangers = true
-[modules.counter]
-path = "{counter}"
-[modules.ring]
-path = "{ring}"
-[tenants.strangers]
-fuel_per_frame_max = 40_000_000
-[[groups]]
-name = "counters"
-module = "counter"
-agents = 4
-params = {{ every = 1 }}
-subscribe = ["ticks"]
-accepts = ["counters"]
-[[groups]]
-name = "ring"
-module = "ring"
-agents = 32
-params = {{ agents = 32, tokens = 32, audit_every = 10 }}
-accepts = ["ring"]
-"#,
-        counter = common::path("agents/samples/wasm/counter.wasm"),
-        ring = common::path("agents/samples/wasm/ring.wasm"),
-    );
-    let tenant = if tenant { "tenant = \"strangers\"" } else { "" };
-    for Stranger { name, text: module, .. } in strangers {
-        let bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{name}: {error}"));
-        std::fs::write(folder.join(format!("{name}.wasm")), bytes).unwrap();
-        write!(
-            text,
-            r#"[modules.{name}]
-path = "{name}.wasm"
-[[groups]]
-name = "{name}"
-module = "{name}"
-agents = 2
-agents_max = 8
-enabled = "$strangers"
-{tenant}
-subscribe = ["ticks"]
-on_fault = {{ policy = "restart", restarts_max = 1000, backoff_frames = 1 }}
-"#
-        )
-        .unwrap();
-    }
-    std::fs::write(folder.join("strangers.toml"), text).unwrap();
+    let samples = common::root().join("agents/samples/wasm");
+    let sizes = Sizes { frames: FRAMES, ring: 32, audit_every: 10, tenant, fuel: 40_000_000 };
+    scenario::write(folder, &samples, strangers, &sizes);
 }
 
 /// Runs the scenario into the folder `out`, and gives the summary.
