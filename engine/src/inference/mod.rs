@@ -6,6 +6,7 @@
 //!    └─ infer ─> batch ──────> binding        rows into buffers, one run, outputs out ── tensor, concurrent
 //! runtime ── library (pin, fetch), memory     the process's one ONNX Runtime, found or fetched
 //! watchdog, crew                              ends loads and runs that take too long; leaves behind what doesn't end
+//! bare                                        a model without all that, for a benchmark
 //! ```
 //!
 //! Invariants: a row's result depends on the row and the model alone, never on who shares its batch. Nothing here panics for
@@ -14,6 +15,7 @@
 //! code but in `runtime`, where the library is loaded, in `memory`, and in `concurrent`, where it is called.
 
 mod admission;
+mod bare;
 mod batch;
 mod binding;
 mod concurrent;
@@ -30,11 +32,10 @@ mod runtime;
 mod session;
 mod tap;
 mod tensor;
-#[cfg(test)]
-mod tests;
 mod verdicts;
 mod watchdog;
 
+pub use bare::BareModel;
 pub use error::{InferenceError, ModelProblem};
 pub use form::BatchForm;
 pub use graph::Decider;
