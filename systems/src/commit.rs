@@ -45,6 +45,8 @@ pub(crate) fn change_memberships(
         let Ok(mut members) = topics.get_mut(entity) else { continue };
         // Only a change that is one marks the topic as changed.
         let list = members.bypass_change_detection();
+        #[cfg(test)]
+        crate::costs::look(list.0.len() + changes.len());
         if list.change(changes.iter().map(|&(agent, _, joins)| (agent, joins))) {
             members.set_changed();
         }

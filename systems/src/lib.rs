@@ -45,6 +45,13 @@ pub mod look;
 pub mod populate;
 pub mod state;
 
+#[cfg(test)]
+mod costs;
+
+// The tables of tests name this crate as other crates do.
+#[cfg(test)]
+extern crate self as wasm_engine_systems;
+
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
 pub use native::{Census, Control, Mail, Post, PostError, RegisterState};
 pub use populate::{GroupSeed, Population, populate};

@@ -130,7 +130,11 @@ impl Audiences {
         for (number, chunk) in (0..).zip(sent.current).skip(self.indexed) {
             for &address in &chunk.edges {
                 let edge = Edge { address, at: Delivery { chunk: number | Delivery::CURRENT, at: address.at } };
-                let mut add = |wave| self.edges.entry(wave).or_default().push(edge);
+                let mut add = |wave| {
+                    #[cfg(test)]
+                    crate::costs::look(1);
+                    self.edges.entry(wave).or_default().push(edge);
+                };
                 match address.recipient() {
                     Recipient::Agent(index) => add(sent.directory.group_at(index).wave),
                     Recipient::Group(group) => add(sent.directory.groups[group as usize].wave),
@@ -186,9 +190,14 @@ impl Audiences {
                     let Run { members, positions, .. } = &mut all.runs[run as usize];
                     let find = || {
                         let members = &sent.members(topic)[members.clone()];
+                        #[cfg(test)]
+                        crate::costs::look(members.len());
                         members.iter().filter_map(|&member| sent.directory.index(member)).collect()
                     };
-                    positions.get_or_insert_with(find).iter().copied().for_each(&mut visit);
+                    let positions = positions.get_or_insert_with(find);
+                    #[cfg(test)]
+                    crate::costs::look(positions.len());
+                    positions.iter().copied().for_each(&mut visit);
                 }
             }
             Recipient::Group(at) => {
@@ -197,7 +206,13 @@ impl Audiences {
                     return;
                 }
                 let lives = |&index: &u32| sent.directory.lifecycles[index as usize].is_alive();
-                let living = self.living.entry(at).or_insert_with(|| group.positions().filter(lives).collect());
+                let living = self.living.entry(at).or_insert_with(|| {
+                    #[cfg(test)]
+                    crate::costs::look(group.positions().len());
+                    group.positions().filter(lives).collect()
+                });
+                #[cfg(test)]
+                crate::costs::look(living.len());
                 living.iter().copied().filter(|&index| sent.directory.ids[index as usize] != from).for_each(visit);
             }
             Recipient::Agent(_) | Recipient::Nobody => {}
@@ -210,7 +225,11 @@ impl Audiences {
         chosen.entry((topic, from.group(), part)).or_insert_with(|| {
             let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
             let group = |run: &Run| &sent.directory.groups[run.group as usize];
-            let takes = |at: &u32| sent.takes(group(&all.runs[*at as usize]), from, part);
+            let takes = |at: &u32| {
+                #[cfg(test)]
+                crate::costs::look(1);
+                sent.takes(group(&all.runs[*at as usize]), from, part)
+            };
             let runs: Vec<u32> = match part {
                 // Runs are as few as groups.
                 Part::Later => (0..all.runs.len() as u32).filter(takes).collect(),

@@ -1,0 +1,114 @@
+//! What a frame costs follows from what it delivers and changes, and not from how many agents or waves there are beside it. What is looked at
+//! is counted where that is done, in the builds of these tests alone: a count is the same on every machine, and each was a hundred times as
+//! much and more.
+
+use std::cell::Cell;
+
+use wasm_engine_abi::{CallKind, Op, name_id};
+use wasm_engine_components::{Action, AgentId, FrameInputs, GroupId, Order, Topic, TopicId};
+
+use crate::{Population, run_frame};
+
+#[path = "../tests/table/mod.rs"]
+mod table;
+
+use table::{Call, app, group};
+
+thread_local! {
+    static LOOKS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts so many looks at agents, members, runs of them or messages. A frame's systems run on one thread.
+pub(crate) fn look(times: usize) {
+    LOOKS.set(LOOKS.get() + times as u64);
+}
+
+/// Runs a frame, and returns how much it looked at and how many messages it delivered.
+fn looked(app: &mut bevy_app::App, inputs: FrameInputs) -> (u64, u64) {
+    LOOKS.set(0);
+    let record = run_frame(app.world_mut(), inputs);
+    (LOOKS.get(), record.counts.delivered)
+}
+
+/// The same of a frame like any other, after the first ones.
+fn of_a_frame(app: &mut bevy_app::App) -> (u64, u64) {
+    for _ in 0..4 {
+        looked(app, FrameInputs::default());
+    }
+    looked(app, FrameInputs::default())
+}
+
+fn topics() -> Vec<Topic> {
+    vec![Topic { id: TopicId(name_id("news")), name: "news".into() }]
+}
+
+/// A message to a group costs what its living agents do. Its places are looked at once in a frame.
+#[test]
+fn a_broadcast_to_a_group_that_has_ended_costs_what_is_left_of_it() {
+    for places in [2_u32, 50_000] {
+        let mut ending = group(1, places);
+        ending.inbox_bytes_max = 1 << 20;
+        let population = Population { groups: vec![ending, group(2, 1_000)], ..Population::default() };
+        let mut app = app(population, |call: Call<'_>| {
+            if call.call == CallKind::Step && call.agent.group() == GroupId(2) {
+                call.out.push(Op::Broadcast, 1, 0, 0, &[]);
+            }
+        });
+        looked(&mut app, FrameInputs::default());
+        let ended = (1..places).map(|ordinal| Action::Agent(AgentId::new(GroupId(1), ordinal), Order::Terminate));
+        looked(&mut app, FrameInputs { commands: ended.collect(), ..FrameInputs::default() });
+        let (looks, delivered) = of_a_frame(&mut app);
+        assert_eq!(delivered, 1_000);
+        assert_eq!(looks, u64::from(places) + delivered, "{places} places");
+    }
+}
+
+/// A publication along edges costs what its recipients do, and one look for each wave that it is for.
+#[test]
+fn a_publication_along_many_waves_costs_what_one_along_few_does() {
+    const SENDERS: u32 = 40;
+    const MEMBERS: u32 = 1_200;
+    for waves in [3_u32, 300] {
+        let mut groups = vec![group(1, SENDERS)];
+        for id in 2..2 + waves {
+            let mut next = group(id, MEMBERS / waves);
+            next.subscribe = vec![TopicId(name_id("news"))];
+            next.group.after = vec![GroupId(id - 1), GroupId(1)];
+            next.group.after.dedup();
+            next.group.after.sort_unstable();
+            groups.push(next);
+        }
+        let population = Population { groups, topics: topics(), ..Population::default() };
+        let mut app = app(population, |call: Call<'_>| {
+            if call.call == CallKind::Step && call.agent.group() == GroupId(1) {
+                call.out.push(Op::Publish, name_id("news"), 0, 0, &[]);
+            }
+        });
+        let (looks, delivered) = of_a_frame(&mut app);
+        assert_eq!(delivered, u64::from(SENDERS * MEMBERS));
+        // Members are found once, and so are the runs of a wave; those of the frame after, of which there are none, are looked for once more.
+        let most = delivered + u64::from(SENDERS * waves) + u64::from(MEMBERS) + 2 * u64::from(waves);
+        assert!((delivered..=most).contains(&looks), "{looks} looks, at most {most}, in {waves} waves");
+    }
+}
+
+/// What agents join and leave in a frame changes a topic once: its members are looked at once.
+#[test]
+fn to_join_and_leave_in_turns_costs_what_to_join_once_does() {
+    const MEMBERS: u32 = 50_000;
+    for turns in [0_u32, 250] {
+        let mut members = group(1, MEMBERS);
+        members.subscribe = vec![TopicId(name_id("news"))];
+        let population = Population { groups: vec![members], topics: topics(), ..Population::default() };
+        let mut app = app(population, move |call: Call<'_>| {
+            if call.call == CallKind::Step && call.agent.ordinal().is_multiple_of(500) {
+                for turn in 0..=turns {
+                    let op = if (turn + turns).is_multiple_of(2) { Op::Join } else { Op::Leave };
+                    call.out.push(op, name_id("news"), 0, 0, &[]);
+                }
+            }
+        });
+        let (looks, _) = of_a_frame(&mut app);
+        assert_eq!(looks, u64::from(MEMBERS + MEMBERS / 500 * (turns + 1)), "{turns} turns");
+    }
+}
