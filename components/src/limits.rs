@@ -26,6 +26,8 @@ pub const TOPICS_MAX: u32 = 100_000;
 pub const MODELS_MAX: u32 = 1_000;
 /// Most swaps that a scenario may have.
 pub const SWAPS_MAX: u32 = 10_000;
+/// Most expectations that a scenario may have.
+pub const EXPECTATIONS_MAX: u32 = 4_096;
 /// Most shared regions that a scenario may have.
 pub const REGIONS_MAX: u32 = 1_000;
 /// Largest shared region, in bytes.

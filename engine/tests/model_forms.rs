@@ -8,6 +8,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use common::asking::Asking;
 use common::{engine, path, stderr};
 use serde_json::{Value, json};
 
@@ -84,38 +85,12 @@ fn model_check_tells_programs_the_same() {
     }
 }
 
-/// One agent that asks a model with a form in each of its kinds.
+/// One agent that asks a model, beside which there are models with other forms.
 fn scenario(folder: &Path) {
-    let text = format!(
-        r#"
-frames = 4
-input = "events.jsonl"
-[models.sine]
-path = {:?}
-[models.gemm]
-path = {:?}
-[models.alone]
-path = {:?}
-[modules.ask]
-path = {:?}
-[[groups]]
-name = "a"
-module = "ask"
-agents = 1
-params = {{ model = "gemm" }}
-[groups.limits]
-fuel_per_step_max = 1000000000
-memory_bytes_max = 2097152
-"#,
-        model("sine"),
-        model("gemm"),
-        model("rare"),
-        path("engine/tests/data/inference/ask.wasm"),
-    );
-    fs::write(folder.join("s.toml"), text).unwrap();
+    let models = [("gemm", ""), ("sine", ""), ("rare", "")];
     let row: Vec<u8> = (0..24).flat_map(|n| (n as f32).to_le_bytes()).collect();
-    let event = |frame: u64| json!({ "frame": frame, "to": "a/0", "numbers": row, "type": "u8" }).to_string();
-    fs::write(folder.join("events.jsonl"), event(1) + "\n" + &event(3) + "\n").unwrap();
+    let rows = [1, 3].map(|frame| (frame, "a/0".to_owned(), row.clone()));
+    Asking { frames: 4, models: &models, groups: &[("a", 1)] }.write(folder, rows);
 }
 
 /// Writes another form into a run's manifest, as if it had been recorded on another machine.
@@ -150,20 +125,59 @@ fn the_manifest_has_each_models_form_and_who_goes_on_in_another_is_told() {
     scenario(folder);
     let ran = engine(folder, &["run", "s.toml", "--out", "run", "--frames", "2"]);
     assert!(ran.status.success(), "{}", stderr(&ran));
-    assert_eq!(forms(&folder.join("run")), json!({ "sine": "multiple of 16", "gemm": "any", "alone": "alone" }));
+    assert_eq!(forms(&folder.join("run")), json!({ "sine": "multiple of 16", "gemm": "any", "rare": "alone" }));
 
     // A machine that finds a stricter form than the one that was recorded says so, and names both.
-    set_form(&folder.join("run"), "alone", "any");
+    set_form(&folder.join("run"), "rare", "any");
     let told =
-        "warning: the model `alone` has the form `alone` on this machine, and had `any` where the run was recorded";
+        "warning: the model `rare` has the form `alone` on this machine, and had `any` where the run was recorded";
     let recomputed = engine(folder, &["replay", "run", "--inference", "recompute"]);
     assert!(stderr(&recomputed).contains(told), "{}", stderr(&recomputed));
     let replayed = engine(folder, &["replay", "run"]);
     assert!(!stderr(&replayed).contains("has the form"), "nothing is computed: {}", stderr(&replayed));
     let branched = engine(folder, &["branch", "run", "--at", "2", "--out", "branch", "--frames", "4"]);
     assert!(stderr(&branched).contains(told), "{}", stderr(&branched));
-    let resumed = engine(folder, &["resume", "run", "--frames", "4"]);
+    let resumed = engine(folder, &["resume", "run", "--frames", "3"]);
     assert!(resumed.status.success() && stderr(&resumed).contains(told), "{}", stderr(&resumed));
+
+    // The run has the stricter form from there on, whoever goes on with it, and says which it had before.
+    assert_eq!(forms(&folder.join("run"))["rare"], "alone");
+    let manifest = fs::read_to_string(folder.join("run/manifest.toml")).unwrap();
+    assert!(manifest.contains("earlier_forms = [{ form = \"any\", before_frame = 2 }]\n"), "{manifest}");
+    let resumed = engine(folder, &["resume", "run", "--frames", "4"]);
+    assert!(resumed.status.success() && !stderr(&resumed).contains("form"), "{}", stderr(&resumed));
+    let earlier =
+        "warning: the model `rare` had the form `any` before frame 2 of this run, and has `alone` since it went on";
+    for (args, is_told) in [
+        (&["replay", "run"][..], false),
+        (&["replay", "run", "--inference", "recompute"], true),
+        (&["branch", "run", "--at", "1", "--out", "before"], true),
+        (&["branch", "run", "--at", "3", "--out", "after"], false),
+    ] {
+        let output = engine(folder, args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).contains(earlier), is_told, "{args:?}: {}", stderr(&output));
+    }
+
+    // A manifest that somebody else wrote can't ask for runs of any number of rows.
+    for (form, told) in [
+        (
+            "multiple of 4294967295",
+            "models.gemm.form: `multiple of 4294967295` isn't a form that the runs of a model can have",
+        ),
+        (
+            "fixed 4294967295",
+            "can't have had the form `fixed 4294967295` that the run's manifest says: its form is `any`",
+        ),
+    ] {
+        let ran = engine(folder, &["run", "s.toml", "--out", "foreign", "--frames", "2"]);
+        assert!(ran.status.success(), "{}", stderr(&ran));
+        set_form(&folder.join("foreign"), "gemm", form);
+        let resumed = engine(folder, &["resume", "foreign", "--frames", "4"]);
+        assert_eq!(resumed.status.code(), Some(2), "{}", stderr(&resumed));
+        assert!(stderr(&resumed).contains(told), "{}", stderr(&resumed));
+        fs::remove_dir_all(folder.join("foreign")).unwrap();
+    }
 
     // One that finds a looser form runs the model in the recorded one.
     let ran = engine(folder, &["run", "s.toml", "--out", "strict", "--frames", "2"]);

@@ -40,7 +40,7 @@ fn summary(scenario: &Scenario, frames: impl IntoIterator<Item = Vec<NamedOutput
         collector.add(&record);
         let after = collector.json_bytes_max_with(&FrameRecord::default());
         assert!(after <= bytes_max, "{after} is more than {bytes_max}");
-        collector = Collector::load(&collector.save(&Default::default())).unwrap().0;
+        collector = Collector::load(&collector.save(&Default::default()), scenario).unwrap().0;
     }
     bytes_max = bytes_max.min(collector.json_bytes_max_with(&FrameRecord::default()));
     let summary = collector.summary(scenario, &RunFacts { frames_expected: 1, ..RunFacts::default() });

@@ -16,11 +16,12 @@ use wasm_engine_abi::Capability;
 use wasm_engine_components::limits::{
     AGEING_FRAMES_MAX, AGENTS_MAX, BACKOFF_FRAMES_MAX, BATCH_ROWS_MAX, DELIVERIES_LEAST, DELIVERY_BYTES,
     EVENT_BYTES_PER_FRAME_MAX, EVENT_LINE_BYTES_MAX, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, EVENTS_PER_FRAME_MAX,
-    FRAMES_MAX, GLOBALS_MAX, GROUP_AGENTS_MAX, GROUP_REGIONS_BYTES_MAX, GROUPS_MAX, INSTANCE_BYTES_FREE,
-    LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_BYTES_MAX, MODEL_DIM_MAX, MODEL_MEMORY_BYTES_MAX, MODEL_MEMORY_BYTES_MIN,
-    MODEL_MS_MAX, MODELS_MAX, MODULE_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, PERIOD_FRAMES_MAX, PRIORITY_MAX,
-    REGION_BYTES_MAX, REGIONS_BYTES_MAX, REGIONS_MAX, RESTARTS_MAX, SUMMARY_VALUES_MAX, SWAPS_MAX,
-    TABLE_BYTES_PER_AGENT, TABLE_ELEMENTS_MAX, TABLE_ROW_BYTES, TABLES_MAX, TENANTS_MAX, TOPICS_MAX,
+    EXPECTATIONS_MAX, FRAMES_MAX, GLOBALS_MAX, GROUP_AGENTS_MAX, GROUP_REGIONS_BYTES_MAX, GROUPS_MAX,
+    INSTANCE_BYTES_FREE, LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_BYTES_MAX, MODEL_DIM_MAX, MODEL_MEMORY_BYTES_MAX,
+    MODEL_MEMORY_BYTES_MIN, MODEL_MS_MAX, MODELS_MAX, MODULE_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX,
+    PERIOD_FRAMES_MAX, PRIORITY_MAX, REGION_BYTES_MAX, REGIONS_BYTES_MAX, REGIONS_MAX, RESTARTS_MAX,
+    SUMMARY_VALUES_MAX, SWAPS_MAX, TABLE_BYTES_PER_AGENT, TABLE_ELEMENTS_MAX, TABLE_ROW_BYTES, TABLES_MAX, TENANTS_MAX,
+    TOPICS_MAX,
 };
 use wasm_engine_components::{
     FaultPolicy, GroupLimits, ModuleLimits, OverflowPolicy, Schedule, SchedulerMode, SchedulerSettings, Trigger,
@@ -370,6 +371,7 @@ fn the_bounds_in_its_text_are_those_of_the_engine() {
         format!("[Groups](#groups) of agents, 1 to {}.", thousands(GROUPS_MAX)),
         format!("have at most {} agents at one time", thousands(AGENTS_MAX)),
         format!("[Hot swaps](#hot-swaps). At most {}.", thousands(SWAPS_MAX)),
+        format!("[Expectations](#expectations). At most {}.", thousands(EXPECTATIONS_MAX)),
         format!(
             "The `.wasm` file, at most {} MiB; {} MiB unless",
             MODULE_BYTES_MAX >> 20,
@@ -407,4 +409,18 @@ fn the_bounds_in_its_text_are_those_of_the_engine() {
     ] {
         assert!(text.contains(&said), "docs/SCENARIO.md doesn't say `{said}`");
     }
+}
+
+#[test]
+fn a_scenario_expects_no_more_than_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = "[[expect]]\ncount = \"agents\"\nat_least = 1\n";
+    let text = |count: u32| {
+        "frames = 1\nmodules.reader.path = \"reader.wasm\"\n[[groups]]\nname = \"g\"\nmodule = \"reader\"\nagents = 1\n"
+            .to_owned()
+            + &one.repeat(count as usize)
+    };
+    assert_eq!(read(folder.path(), &text(EXPECTATIONS_MAX), &[]).unwrap().expect.len(), EXPECTATIONS_MAX as usize);
+    let told = read(folder.path(), &text(EXPECTATIONS_MAX + 1), &[]).unwrap_err();
+    assert!(told.contains("expect: there are 4,097, more than the limit; help: use at most 4,096"), "{told}");
 }

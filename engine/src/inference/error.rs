@@ -85,6 +85,16 @@ pub enum ModelProblem {
         /// The function's name.
         name: String,
     },
+    /// A run's manifest says that it had a form that it can't have had.
+    #[error(
+        "can't have had the form `{recorded}` that the run's manifest says: its form is `{form}`. The manifest was changed: put it back"
+    )]
+    ForeignForm {
+        /// What the manifest says.
+        recorded: String,
+        /// What the model has.
+        form: String,
+    },
     /// The weights lie in other files, which no hash covers.
     #[error(
         "keeps weights in other files, which its sha256 doesn't cover: save it as one file (in Python: onnx.save(model, path) \

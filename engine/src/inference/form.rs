@@ -8,6 +8,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Every vector loop is a whole number of times through with so many rows, whatever it takes at once.
+const CANONICAL: u32 = 16;
+
 /// How rows share runs of a model. From top to bottom, the forms are ever more restrictive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BatchForm {
@@ -35,8 +38,6 @@ impl BatchForm {
 
     /// The next form for a model for which this one doesn't hold.
     pub(crate) const fn safer(self) -> Option<Self> {
-        /// Every vector loop is a whole number of times through, whatever it takes at once.
-        const CANONICAL: u32 = 16;
         match self {
             Self::Any => Some(Self::Multiple(CANONICAL)),
             Self::Multiple(rows) if rows < CANONICAL => Some(Self::Multiple(CANONICAL)),
@@ -69,14 +70,14 @@ impl BatchForm {
         }
     }
 
-    /// The form of a name in a manifest, if it is one.
+    /// The form of a name in a manifest, if it is one that a model can have. A manifest may be somebody else's.
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         let number = |rest: &str| rest.parse().ok().filter(|&rows| rows > 0);
         match name {
             "any" => Some(Self::Any),
             "alone" => Some(Self::Alone),
             _ => match name.strip_prefix("multiple of ") {
-                Some(rest) => number(rest).map(Self::Multiple),
+                Some(rest) => number(rest).filter(|&rows| rows <= CANONICAL).map(Self::Multiple),
                 None => number(name.strip_prefix("fixed ")?).map(Self::Fixed),
             },
         }
@@ -126,7 +127,16 @@ mod tests {
         for form in [Any, Multiple(4), Multiple(16), Fixed(1), Fixed(24), Alone] {
             assert_eq!(super::BatchForm::of_name(&form.name()), Some(form));
         }
-        for other in ["", "multiple of 0", "multiple of", "fixed -1", "fixed x", "all"] {
+        for other in [
+            "",
+            "multiple of 0",
+            "multiple of 17",
+            "multiple of 4294967295",
+            "multiple of",
+            "fixed -1",
+            "fixed x",
+            "all",
+        ] {
             assert_eq!(super::BatchForm::of_name(other), None, "{other}");
         }
     }

@@ -289,6 +289,10 @@ impl OpenJob {
             reasons.insert(0, reason);
         }
         if let Some(recorded) = self.recorded.filter(|recorded| form.strictest(*recorded) != form) {
+            // A number of rows of its own is the model's, and doesn't follow from the machine.
+            if let BatchForm::Fixed(_) = recorded {
+                return Err(ModelProblem::ForeignForm { recorded: recorded.name(), form: form.name() });
+            }
             form = recorded;
             reasons.push("the run that goes on had this form".into());
         }

@@ -162,6 +162,19 @@ pub struct ModelFacts {
     /// The form of its runs.
     #[serde(default)]
     pub form: Option<String>,
+    /// The forms that its runs had in earlier frames, in their order: the run went on where a stricter one was needed.
+    #[serde(default)]
+    pub earlier_forms: Vec<EarlierForm>,
+}
+
+/// A form that a model's runs had in the earlier frames of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierForm {
+    /// The form.
+    pub form: String,
+    /// The first frame whose runs have another one.
+    pub before_frame: u64,
 }
 
 /// Where a branch comes from.
@@ -224,20 +237,14 @@ impl Manifest {
         toml::from_str(body).map_err(|error| Problem::new(no_manifest(error)).file(&path).help(PUT_BACK))
     }
 
-    /// Says another number of frames in the manifest of a run that goes on.
-    pub(super) fn rewrite_frames(folder: &Path, frames: u64) -> Result<(), RunError> {
+    /// Says in the manifest of a run that goes on how many frames it is to have, and which of its models have another form from here on, with
+    /// all forms that they had before.
+    pub(super) fn rewrite(folder: &Path, frames: u64, models: &BTreeMap<String, ModelFacts>) -> Result<(), RunError> {
         let path = folder.join(NAME);
         let unreadable = |error| RunError::Input(Problem::new(format!("can't be read: {error}")).file(&path));
         let text = std::fs::read_to_string(&path).map_err(unreadable)?;
         let body = open_text(&path, &text).map_err(RunError::Input)?;
-        let line = |line: &str| match line.starts_with("frames = ") {
-            true => format!("frames = {frames}\n"),
-            false => format!("{line}\n"),
-        };
-        // The key stands before the first table.
-        let (head, tables) = body.split_once("\n[").unwrap_or((body, ""));
-        let head: String = head.lines().map(line).collect();
-        replace_file(&path, seal_text(&format!("{head}\n[{tables}")).as_bytes())
+        replace_file(&path, seal_text(&rewritten(body, frames, models)).as_bytes())
     }
 
     /// The parameters as `NAME=VALUE`.
@@ -253,6 +260,44 @@ impl Manifest {
     /// The first frame that the run directory has: that of the branch, or 0.
     pub fn first_frame(&self) -> u64 {
         self.branch.as_ref().map_or(0, |branch| branch.frame)
+    }
+}
+
+/// A manifest's text with another number of frames and other forms of models. Each value is on its own line.
+fn rewritten(body: &str, frames: u64, models: &BTreeMap<String, ModelFacts>) -> String {
+    let headings: BTreeMap<String, &ModelFacts> =
+        models.iter().map(|(name, facts)| (format!("[models.{}]", toml_key(name)), facts)).collect();
+    let (mut text, mut table) = (String::with_capacity(body.len()), "");
+    for line in body.lines() {
+        if line.starts_with('[') {
+            table = line;
+        }
+        match headings.get(table) {
+            None if table.is_empty() && line.starts_with("frames = ") => {
+                let _ = writeln!(text, "frames = {frames}");
+            }
+            Some(facts) if line.starts_with("form = ") => forms(&mut text, facts.form.as_deref(), &facts.earlier_forms),
+            Some(_) if line.starts_with("earlier_forms = ") => {}
+            _ => {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+    }
+    text
+}
+
+/// The keys of a model's forms.
+fn forms(text: &mut String, form: Option<&str>, earlier: &[EarlierForm]) {
+    let Some(form) = form else { return };
+    let _ = writeln!(text, "form = {}", toml_string(form));
+    let earlier: Vec<String> = earlier
+        .iter()
+        .map(|EarlierForm { form, before_frame }| {
+            format!("{{ form = {}, before_frame = {before_frame} }}", toml_string(form))
+        })
+        .collect();
+    if !earlier.is_empty() {
+        let _ = writeln!(text, "earlier_forms = [{}]", earlier.join(", "));
     }
 }
 
@@ -342,9 +387,7 @@ pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128, even
         let (key, hash) = (toml_key(&model.name), toml_string(&hex(&model.sha256)));
         let (path, rows) = (path_text(path), model.row_bytes);
         let _ = writeln!(text, "\n[models.{key}]\npath = {path}\nsha256 = {hash}\nrow_bytes = {rows}");
-        if let Some(form) = &model.form {
-            let _ = writeln!(text, "form = {}", toml_string(form));
-        }
+        forms(&mut text, model.form.as_deref(), &[]);
     }
     for RefusedSwap { model, with, reason } in &options.refused_swaps {
         let [model, with, reason] = [model, with, reason].map(|text| toml_string(text));
@@ -420,6 +463,29 @@ mod tests {
             let again: toml::Table = format!("x = {text}").parse().unwrap();
             assert_eq!(&again["x"], value);
         }
+    }
+
+    #[test]
+    fn what_changes_of_a_run_that_goes_on_is_rewritten_and_nothing_else() {
+        let body = "format = 2\nframes = 5\n\n[params]\nform = 7\nframes = 8\n\n[models.a]\nform = \"any\"\n\n[models.\"b c\"]\nrow_bytes = 1\n\
+                    form = \"any\"\nearlier_forms = [{ form = \"x\", before_frame = 1 }]\n\n[environment]\nform = \"any\"\n";
+        let earlier = |form: &str, before_frame| EarlierForm { form: form.to_owned(), before_frame };
+        let facts = ModelFacts {
+            path: PathBuf::new(),
+            sha256: String::new(),
+            row_bytes: 1,
+            form: Some("alone".to_owned()),
+            earlier_forms: vec![earlier("any", 3), earlier("multiple of 16", 9)],
+        };
+        let text = rewritten(body, 12, &BTreeMap::from([("b c".to_owned(), facts)]));
+        let expected = body
+            .replacen("frames = 5", "frames = 12", 1)
+            .replace("row_bytes = 1\nform = \"any\"", "row_bytes = 1\nform = \"alone\"")
+            .replace(
+                "[{ form = \"x\", before_frame = 1 }]",
+                "[{ form = \"any\", before_frame = 3 }, { form = \"multiple of 16\", before_frame = 9 }]",
+            );
+        assert_eq!(text, expected);
     }
 
     #[test]

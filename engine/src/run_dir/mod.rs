@@ -63,7 +63,7 @@ use self::writer::{Item, Pending, SnapshotWriter, Writer, WriterThread};
 use crate::journal::{JournalOptions, JournalWriter};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
-use crate::simulation::{SavedState, StateCopy};
+use crate::simulation::{SavedState, Simulation, StateCopy};
 use crate::snapshot::{self, Snapshot};
 use crate::summary::Summary;
 use crate::unfinished::making;
@@ -190,12 +190,12 @@ impl RunDir {
         Self::start(path, Some(lock), journal, tables, (before, disk), (thin, first_frame, options.streams))
     }
 
-    /// Opens the directory of a run that is to go on, which has the digest `digest` after its last whole frame. What was written
-    /// after that goes; tables go on at `positions`, or from their beginning.
+    /// Opens the directory of a run that is to go on with `simulation`, in the state from which it does. What was written after its last whole
+    /// frame goes; tables go on at the positions that `tables` says, or from their beginning.
     ///
     /// # Errors
     /// A file is damaged, or can't be written.
-    pub(crate) fn reopen(run: &OpenRun, tables: Option<&[u8]>, digest: Digest) -> Result<Self, RunError> {
+    pub(crate) fn reopen(run: &OpenRun, tables: Option<&[u8]>, simulation: &Simulation) -> Result<Self, RunError> {
         let OpenRun { path, scenario, journal, .. } = run;
         let positions = tables.map(postcard::from_bytes).transpose();
         let positions = positions.map_err(|_| {
@@ -208,8 +208,9 @@ impl RunDir {
             _ => sync_folder(path)?,
         }
         // One that is asked to stop earlier this time is still to have as many as before.
-        if scenario.frames > run.manifest.frames {
-            Manifest::rewrite_frames(path, scenario.frames)?;
+        let (frames, forms) = (scenario.frames.max(run.manifest.frames), run.other_forms(simulation.models()));
+        if frames > run.manifest.frames || !forms.is_empty() {
+            Manifest::rewrite(path, frames, &forms)?;
         }
         // A crash may have left nothing of a branch's journal that says where it begins.
         let options = JournalOptions { first_frame: run.first_frame(), ..JournalOptions::default() };
@@ -230,7 +231,7 @@ impl RunDir {
             None,
             Some(journal),
             tables,
-            (digest, Disk::open(path, run.disk_max)),
+            (simulation.digest(), Disk::open(path, run.disk_max)),
             (thin, run.first_frame(), !run.manifest.events_repeat()),
         )
     }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
 use wasm_engine_components::text::{shown, shown_path};
 
+use super::checked::PUT_BACK;
 use super::disk::DiskMax;
 use super::lock::RunLock;
-use super::manifest::{Manifest, ModelFacts};
+use super::manifest::{self, EarlierForm, Manifest, ModelFacts};
 use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, kept, not_recorded};
 use super::{table, tables};
 use crate::files::{self, hex, parse_sha256, sha256};
@@ -67,6 +68,7 @@ impl OpenRun {
         if !manifest.recorded {
             return Err(not_recorded(path).into());
         }
+        check_forms(path, &manifest)?;
         let mut scenario = recorded_scenario(path, &manifest, &[])?;
         let frames_expected = scenario.frames;
         scenario.seed = manifest.seed;
@@ -203,21 +205,46 @@ impl OpenRun {
         self.manifest.models.iter().filter_map(form).collect()
     }
 
-    /// What a person should know of models that have another form on this machine than they had in this run: their rows may have other
-    /// results from here on.
-    pub fn other_forms(&self, models: &[LoadedModel]) -> Vec<String> {
+    /// What the manifest is to say of models that have another form on this machine than they had in this run, if it goes on here: the forms that
+    /// they had are those of the frames that are recorded.
+    pub(crate) fn other_forms(&self, models: &[LoadedModel]) -> BTreeMap<String, ModelFacts> {
         let recorded = self.recorded_forms();
         let other = |model: &LoadedModel| {
-            let (before, here) = (recorded.get(&(model.name.clone(), model.sha256))?.name(), model.form.as_deref()?);
-            (before != here).then(|| {
-                let name = shown(&model.name);
-                format!(
-                    "the model `{name}` has the form `{here}` on this machine, and had `{before}` where the run was recorded: rows \
-                     that are computed from here on may differ in their last bits from what they would have been there"
-                )
-            })
+            let before = recorded.get(&(model.name.clone(), model.sha256))?.name();
+            let facts = self.manifest.models.get(&model.name)?;
+            let here = model.form.clone().filter(|here| *here != before)?;
+            let mut earlier_forms = facts.earlier_forms.clone();
+            earlier_forms.push(EarlierForm { form: before, before_frame: self.end_frame() });
+            Some((model.name.clone(), ModelFacts { form: Some(here), earlier_forms, ..facts.clone() }))
         };
         models.iter().filter_map(other).collect()
+    }
+
+    /// What a person should know of models that have another form on this machine than they had in this run: their rows may have other
+    /// results from here on.
+    pub(crate) fn warn_of_other_forms(&self, models: &[LoadedModel]) -> Vec<String> {
+        let warning = |(name, facts): (String, ModelFacts)| {
+            let (name, before, here) = (shown(&name), &facts.earlier_forms.last()?.form, facts.form.as_deref()?);
+            Some(format!(
+                "the model `{name}` has the form `{here}` on this machine, and had `{before}` where the run was recorded: rows \
+                 that are computed from here on may differ in their last bits from what they would have been there"
+            ))
+        };
+        self.other_forms(models).into_iter().filter_map(warning).collect()
+    }
+
+    /// What a person should know of models that had another form in frames of this run from `from` on, where those are computed again.
+    pub(crate) fn warn_of_earlier_forms(&self, from: u64) -> Vec<String> {
+        let warning = |(name, facts): (&String, &ModelFacts)| {
+            let (name, now) = (shown(name), facts.form.as_deref()?);
+            let EarlierForm { form, before_frame } =
+                facts.earlier_forms.iter().find(|form| form.before_frame > from)?;
+            Some(format!(
+                "the model `{name}` had the form `{form}` before frame {before_frame} of this run, and has `{now}` since it went on: rows of \
+                 earlier frames may differ in their last bits where they are computed again"
+            ))
+        };
+        self.manifest.models.iter().filter_map(warning).collect()
     }
 
     /// How its simulation is built. What isn't said here is the caller's.
@@ -245,6 +272,19 @@ impl OpenRun {
             ..options
         }
     }
+}
+
+/// Refuses forms that no model has: a manifest may be somebody else's, and a form says how many rows a run has.
+fn check_forms(path: &Path, manifest: &Manifest) -> Result<(), Problem> {
+    for (name, facts) in &manifest.models {
+        let earlier = facts.earlier_forms.iter().map(|earlier| &earlier.form);
+        if let Some(form) = facts.form.iter().chain(earlier).find(|form| BatchForm::of_name(form).is_none()) {
+            let what = format!("`{}` isn't a form that the runs of a model can have", shown(form));
+            let key = format!("models.{}.form", shown(name));
+            return Err(Problem::new(what).file(&path.join(manifest::NAME)).key(key).help(PUT_BACK));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses symbolic links in a folder that may be somebody else's: whatever is written into it, be it who has the lock, would be written where they lead.

@@ -1,7 +1,10 @@
 //! Expectations: the entries `[[expect]]` of a scenario.
 
+use wasm_engine_components::limits::EXPECTATIONS_MAX;
+
 use super::fields::{Context, Fields, number, origin, text};
 use super::node::Node;
+use super::resources::too_many;
 use super::types::{Counted, Expectation, ExpectedValue, GroupEntry};
 use crate::problem::{Problem, nearest_name};
 
@@ -15,7 +18,9 @@ pub(super) fn expect(
     line_of: impl Fn(usize) -> usize,
 ) -> Vec<Expectation> {
     let mut expectations = Vec::new();
-    for (i, item) in top.array(cx, "expect").unwrap_or_default().iter().enumerate() {
+    let items = top.array(cx, "expect").unwrap_or_default();
+    too_many(cx, items.len(), EXPECTATIONS_MAX, top.get("expect"), "expect");
+    for (i, item) in items.iter().enumerate() {
         let known = ["group", "output", "count", VALUES[0], VALUES[1], VALUES[2], VALUES[3]];
         let Some(fields) = Fields::open(cx, item, &format!("expect[{i}]"), &known) else { continue };
         let is_count = fields.get("count").is_some();

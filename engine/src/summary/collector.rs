@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
-use wasm_engine_components::{Digest, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome};
+use wasm_engine_components::{
+    BeyondAscii, Digest, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome, json_text_bytes,
+};
 
 use super::models::ModelNotices;
 use super::notices::Notices;
 use super::outputs::Outputs;
 use super::{EventSummary, ExpectationResult, GroupSummary, Named, Summary, SwapSummary, expectations};
 use crate::events::EventCounts;
-use crate::scenario::{Counted, Expectation, GroupEntry, Scenario};
+use crate::scenario::{Counted, Expectation, ExpectedValue, GroupEntry, Scenario};
 
-/// Most bytes of JSON for one group: its name, its counts, its first fault, and what is expected of it.
+/// Most bytes of JSON for one group: its name, its counts and its first fault.
 const GROUP_BYTES: u64 = 4 << 10;
+/// Most bytes of JSON for one expectation, without its names.
+const EXPECTATION_BYTES: u64 = 512;
 
 /// Sums over the frames of a run.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +32,9 @@ pub struct Collector {
     swaps: SwapSummary,
     models: ModelNotices,
     notices: Notices,
+    /// Most bytes of JSON for what the scenario expects. Made from the scenario.
+    #[serde(skip)]
+    expected_bytes: u64,
 }
 
 /// What a summary says besides what the frames' records say.
@@ -61,6 +68,7 @@ impl Collector {
     #[must_use]
     pub fn watching(mut self, scenario: &Scenario) -> Self {
         self.outputs.watch(scenario);
+        self.expected_bytes = scenario.expect.iter().map(|one| expected_bytes(scenario, one)).sum();
         self
     }
 
@@ -104,9 +112,10 @@ impl Collector {
         postcard::to_allocvec(&(self, events)).unwrap_or_default()
     }
 
-    /// What was saved; `None` for bytes that it never made.
-    pub fn load(bytes: &[u8]) -> Option<(Self, EventCounts)> {
-        postcard::from_bytes(bytes).ok()
+    /// What was saved of a run of `scenario`; `None` for bytes that it never made.
+    pub fn load(bytes: &[u8], scenario: &Scenario) -> Option<(Self, EventCounts)> {
+        let (collector, events) = postcard::from_bytes::<(Self, EventCounts)>(bytes).ok()?;
+        Some((collector.watching(scenario), events))
     }
 
     /// Sums so far; `agents` is that of the last frame.
@@ -116,7 +125,9 @@ impl Collector {
 
     /// Most bytes that the summary has as JSON after one more frame, but for what it has in any case.
     pub fn json_bytes_max_with(&self, record: &FrameRecord) -> u64 {
-        record.groups.len() as u64 * GROUP_BYTES + self.outputs.json_bytes_max_with(&record.outputs)
+        record.groups.len() as u64 * GROUP_BYTES
+            + self.expected_bytes
+            + self.outputs.json_bytes_max_with(&record.outputs)
     }
 
     /// The summary of a run of `scenario` that ended here.
@@ -223,4 +234,16 @@ impl Collector {
         let groups = scenario.groups.iter().map(|group| (group.name.clone(), of_group(group.id)));
         Named(groups.filter(|(_, outputs)| !outputs.0.is_empty()).collect())
     }
+}
+
+/// Most bytes of JSON for an expectation.
+fn expected_bytes(scenario: &Scenario, expectation: &Expectation) -> u64 {
+    let group = expectation.group.and_then(|id| scenario.group(id)).map_or("", |group| group.name.as_str());
+    let other = match &expectation.value {
+        ExpectedValue::EqualsOutput(name) => name.as_str(),
+        ExpectedValue::Equals(_) | ExpectedValue::AtLeast(_) | ExpectedValue::AtMost(_) => "",
+    };
+    let names = [group, &expectation.output, other];
+    let bytes = names.map(|name| json_text_bytes(name.as_bytes(), BeyondAscii::ByNumber));
+    EXPECTATION_BYTES + bytes.into_iter().sum::<u64>()
 }

@@ -81,7 +81,9 @@ pub fn branch(
     let state = arrival.simulation.save();
     check_modules(run, &scenario)?;
     let simulation = take_up(traveller, &scenario, files, &state, say)?;
-    warnings.extend(run.other_forms(simulation.models()));
+    warnings.extend(run.warn_of_other_forms(simulation.models()));
+    // It computes anew what the run had from there on.
+    warnings.extend(run.warn_of_earlier_forms(options.at));
 
     let is_same_input = scenario.input == run.scenario.input;
     let kept = if is_same_input { kept_from(run, options.at)? } else { None };

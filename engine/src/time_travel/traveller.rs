@@ -80,7 +80,7 @@ impl Traveller<'_> {
             return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
         }
         let (simulation, mut warnings): (_, Vec<String>) = (self.build()?, instead(passed, "the run's beginning"));
-        warnings.extend(self.run.other_forms(simulation.models()));
+        warnings.extend(self.warn_of_forms(&simulation));
         let (collector, events) = self.nothing_yet();
         Ok(Arrival { simulation, collector, events, tables: None, warnings })
     }
@@ -104,14 +104,23 @@ impl Traveller<'_> {
             return Ok(Err(Problem::new(what).file(&folder)));
         }
         let extra = |name: &str| last.extras.iter().find(|(known, _)| known == name).map(|(_, bytes)| bytes.clone());
-        let collected = extra(COLLECTED).map(|bytes| Collector::load(&bytes));
+        let collected = extra(COLLECTED).map(|bytes| Collector::load(&bytes, &self.run.scenario));
         let Some((collector, events)) = collected.unwrap_or_else(|| Some(self.nothing_yet())) else {
             let what = format!("the sums in the snapshot before frame {frame} can't be read");
             return Ok(Err(Problem::new(what).file(&folder)));
         };
         let tables = extra(crate::run_dir::TABLES);
-        let warnings = self.run.other_forms(simulation.models());
+        let warnings = self.warn_of_forms(&simulation);
         Ok(Ok(Arrival { simulation, collector, events, tables, warnings }))
+    }
+
+    /// What a person should know of the forms of models.
+    fn warn_of_forms(&self, simulation: &Simulation) -> Vec<String> {
+        let mut warnings = self.run.warn_of_other_forms(simulation.models());
+        if self.inference == Inference::Recompute {
+            warnings.extend(self.run.warn_of_earlier_forms(simulation.next_frame()));
+        }
+        warnings
     }
 
     /// The sums before the first frame.
