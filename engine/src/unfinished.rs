@@ -7,6 +7,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +19,11 @@ type Remove = Box<dyn FnOnce() + Send>;
 /// How often a folder is tried again in which a process that was just killed may still make a file, and the time between.
 const REMOVE_TRIES: (u32, Duration) = (20, Duration::from_millis(5));
 
-/// All that is half made now, by number, the latest last.
-static ALL: Mutex<(u64, Vec<(u64, Remove)>)> = Mutex::new((0, Vec::new()));
+/// All that is half made now.
+static ALL: Registry = Registry(Mutex::new((0, Vec::new())));
+
+/// Things that are half made, by number, the latest last.
+struct Registry(Mutex<(u64, Vec<(u64, Remove)>)>);
 
 /// Something that is half made, until this is dropped.
 #[derive(Debug)]
@@ -101,18 +105,42 @@ pub fn making<T>(make: impl FnOnce() -> T) -> T {
     make()
 }
 
-/// Takes away what is half made, the latest first. From then on nobody gets to make or to end such a thing: who tries waits for the
-/// end of the process, which the caller sees to.
-pub fn remove_all() {
-    let mut all = all();
-    while let Some((_, remove)) = all.1.pop() {
-        remove();
-    }
-    std::mem::forget(all);
+/// Takes away what is half made, the latest first, and comes back once that is done, or after `patience`: a file system that doesn't
+/// answer may keep whoever makes something at this moment, or this. From then on nobody gets to make or to end such a thing: who tries waits for
+/// the end of the process, which the caller sees to.
+pub fn remove_all(patience: Duration) {
+    ALL.remove_all(patience);
 }
 
 fn all() -> MutexGuard<'static, (u64, Vec<(u64, Remove)>)> {
-    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+    ALL.lock()
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, (u64, Vec<(u64, Remove)>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove_all(&'static self, patience: Duration) {
+        let remove = |mut all: MutexGuard<'static, (u64, Vec<(u64, Remove)>)>| {
+            while let Some((_, remove)) = all.1.pop() {
+                remove();
+            }
+            std::mem::forget(all);
+        };
+        let (done, is_done) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("cleanup".to_owned()).spawn(move || {
+            remove(self.lock());
+            // Nobody waits any more after the patience.
+            let _ = done.send(());
+        });
+        match thread {
+            // An error means that it took too long, or that a removal panicked: the process ends either way.
+            Ok(_) => _ = is_done.recv_timeout(patience),
+            // Without a thread, only what can't wait is done.
+            Err(_) => _ = self.0.try_lock().map(remove),
+        }
+    }
 }
 
 fn remove_folder(path: &Path) {
@@ -138,6 +166,28 @@ fn end_group(_: u32) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_ends_the_process_waits_for_no_maker() {
+        let all: &'static Registry = Box::leak(Box::new(Registry(Mutex::new((0, Vec::new())))));
+        let (begun, wait) = sync_channel(1);
+        let (end, is_ended) = sync_channel::<()>(1);
+        let maker = std::thread::spawn(move || {
+            let mut all = all.lock();
+            let unfinished = Unfinished::add(&mut all, Box::new(move || drop(end.send(()))));
+            begun.send(()).unwrap();
+            // As a file system that answers late.
+            std::thread::sleep(Duration::from_secs(2));
+            std::mem::forget(unfinished);
+        });
+        wait.recv().unwrap();
+        let started = std::time::Instant::now();
+        all.remove_all(Duration::from_millis(50));
+        assert!(started.elapsed() < Duration::from_millis(1_500), "it didn't wait for the maker");
+        maker.join().unwrap();
+        is_ended.recv().unwrap();
+        assert!(all.0.try_lock().is_err(), "nothing is made any more");
+    }
 
     #[test]
     fn what_is_dropped_is_left_alone() {

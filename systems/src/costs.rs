@@ -7,7 +7,7 @@ use std::cell::Cell;
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{Action, AgentId, FrameInputs, GroupId, Order, Topic, TopicId};
 
-use crate::{Population, run_frame};
+use crate::{GroupSeed, Population, run_frame};
 
 #[path = "../tests/table/mod.rs"]
 mod table;
@@ -63,22 +63,45 @@ fn a_broadcast_to_a_group_that_has_ended_costs_what_is_left_of_it() {
     }
 }
 
+/// A group that sends, and groups that come after it, each in a wave of its own, with so many members of a topic together.
+fn along(waves: u32, senders: GroupSeed, members: u32) -> Population {
+    let mut groups = vec![senders];
+    for id in 2..2 + waves {
+        let mut next = group(id, members / waves);
+        next.subscribe = vec![TopicId(name_id("news"))];
+        next.group.after = vec![GroupId(id - 1), GroupId(1)];
+        next.group.after.dedup();
+        next.group.after.sort_unstable();
+        groups.push(next);
+    }
+    Population { groups, topics: topics(), ..Population::default() }
+}
+
+/// A publication that is over a budget costs one look, however many waves it would reach.
+#[test]
+fn publications_along_edges_that_are_over_a_budget_cost_a_look_each() {
+    const WAVES: u32 = 300;
+    let mut senders = group(1, 10);
+    senders.group.limits.deliveries_per_frame_max = 2 * u64::from(WAVES);
+    let mut app = app(along(WAVES, senders, WAVES), |call: Call<'_>| {
+        if call.call == CallKind::Step && call.agent.group() == GroupId(1) {
+            (0..100).for_each(|_| call.out.push(Op::Publish, name_id("news"), 0, 0, &[]));
+        }
+    });
+    let (looks, delivered) = of_a_frame(&mut app);
+    // 1,000 messages, of which two fit. Each sender hears of the others that were its own.
+    assert_eq!(delivered, u64::from(2 * WAVES) + 998);
+    let most = 1_000 + 2 * u64::from(2 * WAVES) + 4 * u64::from(WAVES) + 1_000;
+    assert!(looks <= most, "{looks} looks, at most {most}");
+}
+
 /// A publication along edges costs what its recipients do, and one look for each wave that it is for.
 #[test]
 fn a_publication_along_many_waves_costs_what_one_along_few_does() {
     const SENDERS: u32 = 40;
     const MEMBERS: u32 = 1_200;
     for waves in [3_u32, 300] {
-        let mut groups = vec![group(1, SENDERS)];
-        for id in 2..2 + waves {
-            let mut next = group(id, MEMBERS / waves);
-            next.subscribe = vec![TopicId(name_id("news"))];
-            next.group.after = vec![GroupId(id - 1), GroupId(1)];
-            next.group.after.dedup();
-            next.group.after.sort_unstable();
-            groups.push(next);
-        }
-        let population = Population { groups, topics: topics(), ..Population::default() };
+        let population = along(waves, group(1, SENDERS), MEMBERS);
         let mut app = app(population, |call: Call<'_>| {
             if call.call == CallKind::Step && call.agent.group() == GroupId(1) {
                 call.out.push(Op::Publish, name_id("news"), 0, 0, &[]);
@@ -86,8 +109,8 @@ fn a_publication_along_many_waves_costs_what_one_along_few_does() {
         });
         let (looks, delivered) = of_a_frame(&mut app);
         assert_eq!(delivered, u64::from(SENDERS * MEMBERS));
-        // Members are found once, and so are the runs of a wave; those of the frame after, of which there are none, are looked for once more.
-        let most = delivered + u64::from(SENDERS * waves) + u64::from(MEMBERS) + 2 * u64::from(waves);
+        // Members are found once, and the runs of a wave with what reaches them; those of the frame after, of which there are none, are looked for once more.
+        let most = delivered + u64::from(SENDERS * (waves + 1)) + u64::from(MEMBERS) + 3 * u64::from(waves);
         assert!((delivered..=most).contains(&looks), "{looks} looks, at most {most}, in {waves} waves");
     }
 }

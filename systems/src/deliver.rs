@@ -153,26 +153,45 @@ impl Router<'_, '_> {
     /// Puts what wasn't handed over in this frame into the mailboxes' backlogs. What is for many is kept once.
     pub(crate) fn hold(&mut self, outputs: &Outputs, calls: &Calls) {
         let Self { clock, directory, report, mailroom, waiting, mailboxes, .. } = self;
+        let (mailroom, waiting) = (mailroom.as_mut(), waiting.as_mut());
         let is_called = |index| calls.was_handed(directory, index, clock.frame);
         let waits: Vec<u32> = mailroom.inboxes.touched.iter().copied().filter(|&index| !is_called(index)).collect();
+        let view = mailroom.view(&outputs.before, &outputs.now.chunks);
         let mut shared = Shared::<(u32, u32), Stock>::default();
-        for index in waits {
-            let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
-            let before = backlog.len();
-            let view = mailroom.view(&outputs.before, &outputs.now.chunks);
-            for (at, nth) in view.deliveries(index).zip(0..) {
-                let (header, payload) = view.message(at);
-                let hold = || Arc::new(held_message(*header, payload));
-                backlog.push(match is_to_many(header) {
-                    true => shared.get(nth, at.place(), || Stock::new(hold())).take(),
-                    false => hold(),
-                });
+        let mut held = 0;
+        for some in waits.chunks(FETCHED_AT_ONCE) {
+            fetch(mailboxes, some.iter().map(|&index| directory.mailboxes[index as usize]));
+            for &index in some {
+                let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
+                let backlog = backlog.as_mut();
+                let before = backlog.len();
+                for (at, nth) in view.deliveries(index).zip(0..) {
+                    let (header, payload) = view.message(at);
+                    let hold = || Arc::new(held_message(*header, payload));
+                    backlog.push(match is_to_many(header) {
+                        true => shared.get(nth, at.place(), || Stock::new(hold())).take(),
+                        false => hold(),
+                    });
+                }
+                held += (backlog.len() - before) as u64;
             }
-            report.counts.delivered -= (backlog.len() - before) as u64;
+        }
+        report.counts.delivered -= held;
+        for &index in &waits {
             mailroom.inboxes.hold(index);
             waiting.hold(index, directory.group_at(index).schedule.trigger == Trigger::Message);
         }
     }
+}
+
+/// How many backlogs are fetched before they are written to.
+const FETCHED_AT_ONCE: usize = 64;
+
+/// Reads where backlogs end, so that it is in the cache when they are written to. The processor waits for many reads at a time, but its
+/// writes leave in their order: one that waits for memory holds up all that come after it.
+fn fetch(mailboxes: &Mailboxes<'_, '_>, some: impl Iterator<Item = Entity>) {
+    let newest = |entity| Some(Arc::as_ptr(mailboxes.get(entity).ok()?.1.iter().next_back()?).addr());
+    core::hint::black_box(some.filter_map(newest).fold(0, core::ops::BitXor::bitxor));
 }
 
 /// What was made for one mailbox, and serves others. Mostly the next one wants the same at the same place of its list.
@@ -271,7 +290,7 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
                     Recipient::Agent(index) => self.overflow.put(sent, self.inboxes, (index, address.bytes, at)),
                     Recipient::Nobody => {}
                     Recipient::Topic(_) | Recipient::Group(_) => {
-                        if !self.put_to_many(address, at, Part::Later) {
+                        if !self.put_to_many(address, at) {
                             self.dropped.push((chunk, position));
                         }
                     }
@@ -282,39 +301,54 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
 
     /// Brings what was sent in this frame to its recipients in a wave.
     fn sort_edges(&mut self, wave: u32) {
-        let (sent, part) = (self.sent, Part::Wave(wave));
-        for Edge { address, at } in self.audiences.take_edges(sent, wave) {
+        let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
+        audiences.index_edges(sent, |address, header, count| {
+            let fits = budgets.take(sent.directory, header, count * delivery_units(address.bytes));
+            if !fits {
+                overflow.drop_over_budget(header, meant_for(sent, address, header));
+            }
+            fits
+        });
+        let part = Part::Wave(wave);
+        for Edge { address, at } in audiences.take_edges(sent, wave) {
+            let from = AgentId(sent.message(at).sender);
             match address.recipient() {
                 Recipient::Agent(index) => {
-                    let from = AgentId(sent.message(at).sender).group();
-                    if sent.is_in(part, from, sent.directory.group_at(index)) {
-                        self.overflow.put(sent, self.inboxes, (index, address.bytes, at));
+                    if sent.is_in(part, from.group(), sent.directory.group_at(index)) {
+                        overflow.put(sent, inboxes, (index, address.bytes, at));
                     }
                 }
                 Recipient::Nobody => {}
-                Recipient::Topic(_) | Recipient::Group(_) => _ = self.put_to_many(&address, at, part),
+                to @ (Recipient::Topic(_) | Recipient::Group(_)) => {
+                    let put = |index| overflow.put(sent, inboxes, (index, address.bytes, at));
+                    audiences.each(sent, to, (from, part), put);
+                }
             }
         }
     }
 
-    /// Brings one message to all its recipients of a part; to none, and `false`, if the frame has too few deliveries left.
-    fn put_to_many(&mut self, address: &Address, at: Delivery, part: Part) -> bool {
+    /// Brings one message to all its recipients that get it in the frame after; to none, and `false`, if the frame has too few deliveries left.
+    fn put_to_many(&mut self, address: &Address, at: Delivery) -> bool {
         let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
-        let (to, header) = (address.recipient(), sent.message(at));
+        let (to, header, part) = (address.recipient(), sent.message(at), Part::Later);
         let from = AgentId(header.sender);
         let count = audiences.count(sent, to, from, part);
         if count == 0 {
             return true;
         }
         if !budgets.take(sent.directory, header, count * delivery_units(address.bytes)) {
-            let group = |at: u32| sent.directory.groups[at as usize].id.0.into();
-            let meant_for = if let Recipient::Group(at) = to { group(at) } else { header.topic };
-            // A message to many waves may be dropped in each of them.
-            let is_told = part != Part::Later && !budgets.tell(header);
-            overflow.drop_over_budget(header, (!is_told).then_some(meant_for));
+            overflow.drop_over_budget(header, meant_for(sent, address, header));
             return false;
         }
         audiences.each(sent, to, (from, part), |index| overflow.put(sent, inboxes, (index, address.bytes, at)));
         true
+    }
+}
+
+/// For whom a message to many is meant: the group, or the topic.
+fn meant_for(sent: &Sent<'_, '_, '_>, address: &Address, header: &MessageHeader) -> u64 {
+    match address.recipient() {
+        Recipient::Group(at) => sent.directory.groups[at as usize].id.0.into(),
+        _ => header.topic,
     }
 }

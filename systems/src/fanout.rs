@@ -1,8 +1,6 @@
 //! What messages to many may cost a frame. A publication or a broadcast takes one record of its sender, and one delivery for each of
 //! its recipients: so deliveries are metered by themselves, where they are made. What doesn't fit is dropped as a whole.
 
-use std::collections::BTreeSet;
-
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Res, ResMut};
 use wasm_engine_abi::MessageHeader;
@@ -27,8 +25,6 @@ pub struct DeliveryBudgets {
     tenants: Vec<u64>,
     /// Who sent last, and what is left of its step.
     step: Option<(u64, u64)>,
-    /// Messages of this frame, by sender and sequence, of which their senders hear that they were over a budget in one of its waves.
-    told: BTreeSet<(u64, u32)>,
 }
 
 /// Opens a frame's budgets.
@@ -50,7 +46,6 @@ pub fn open_delivery_budgets(
         bound => budgets.all.open_bound(&directory, tenants.len(), bound),
     }
     budgets.host = of(scheduler.settings.host_deliveries_per_frame_max);
-    budgets.told.clear();
     budgets.groups.clear();
     let limits = directory.groups.iter().map(|group| &group.limits);
     budgets
@@ -64,11 +59,6 @@ impl DeliveryBudgets {
     /// Begins to deliver: messages of one step come one after another from here on.
     pub(crate) const fn begin(&mut self) {
         self.step = None;
-    }
-
-    /// Notes that the sender of a message of this frame is told that it was over a budget; `false` if it was noted before.
-    pub(crate) fn tell(&mut self, header: &MessageHeader) -> bool {
-        self.told.insert((header.sender, header.sequence))
     }
 
     /// Takes the deliveries of one message to many, if the budgets have as many left.

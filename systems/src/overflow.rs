@@ -109,12 +109,12 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         }
     }
 
-    /// A message to many doesn't fit into the budgets of its sender, who is told for whom it was meant, unless it was told before.
+    /// A message to many doesn't fit into the budgets of its sender, who is told for whom it was meant.
     #[cold]
-    pub fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: Option<u64>) {
+    pub fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: u64) {
         self.counts[BounceReason::OverBudget as usize - 1] += 1;
         self.events_lost += u64::from(header.sender == sender::EXTERNAL);
-        if let Some(meant_for) = meant_for.filter(|_| header.sender > sender::NATIVE) {
+        if header.sender > sender::NATIVE {
             self.over_budget.push((*header, meant_for));
         }
     }

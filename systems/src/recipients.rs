@@ -107,6 +107,8 @@ pub struct Audiences {
     living: BTreeMap<u32, Vec<u32>>,
     /// Of one sorting: which runs of a topic get messages of a group, and how much a message to them counts.
     chosen: BTreeMap<(u32, GroupId, Part), (u64, Vec<u32>)>,
+    /// How much a message of a group to a topic counts in the frame in which it is sent, and in which waves it arrives.
+    reached: BTreeMap<(u32, GroupId), (u64, Vec<u32>)>,
     /// What was sent in this frame to each later wave.
     edges: BTreeMap<u32, Vec<Edge>>,
     /// How many of this frame's chunks are among those.
@@ -124,29 +126,71 @@ impl Audiences {
         self.chosen.clear();
     }
 
-    /// The messages that were sent in this frame to agents of a wave, in canonical order. Each is looked at for the waves that it is for, and
-    /// not in every one.
-    pub(crate) fn take_edges(&mut self, sent: &Sent<'_, '_, '_>, wave: u32) -> Vec<Edge> {
-        for (number, chunk) in (0..).zip(sent.current).skip(self.indexed) {
-            for &address in &chunk.edges {
-                let edge = Edge { address, at: Delivery { chunk: number | Delivery::CURRENT, at: address.at } };
-                let mut add = |wave| {
-                    #[cfg(test)]
-                    crate::costs::look(1);
-                    self.edges.entry(wave).or_default().push(edge);
-                };
+    /// Puts what was sent in the last wave into the lists of the waves in which it arrives. `take` says whether the budgets have room for so many
+    /// deliveries of a message to many, in all those waves together: so the lists are no longer than the budgets allow.
+    pub(crate) fn index_edges(
+        &mut self,
+        sent: &Sent<'_, '_, '_>,
+        mut take: impl FnMut(&Address, &MessageHeader, u64) -> bool,
+    ) {
+        let mut new: Vec<u32> = (self.indexed as u32..sent.current.len() as u32).collect();
+        new.sort_by_key(|&chunk| sent.current[chunk as usize].group);
+        self.indexed = sent.current.len();
+        for chunk in new {
+            for &address in &sent.current[chunk as usize].edges {
+                let edge = Edge { address, at: Delivery { chunk: chunk | Delivery::CURRENT, at: address.at } };
                 match address.recipient() {
-                    Recipient::Agent(index) => add(sent.directory.group_at(index).wave),
-                    Recipient::Group(group) => add(sent.directory.groups[group as usize].wave),
-                    Recipient::Topic(topic) => {
-                        let runs = self.topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
-                        runs.by_wave.keys().copied().for_each(add);
+                    Recipient::Agent(index) => {
+                        self.edges.entry(sent.directory.group_at(index).wave).or_default().push(edge);
                     }
                     Recipient::Nobody => {}
+                    to @ (Recipient::Group(_) | Recipient::Topic(_)) => {
+                        let header = sent.message(edge.at);
+                        let (count, waves) = self.reach(sent, to, AgentId(header.sender));
+                        #[cfg(test)]
+                        crate::costs::look(1);
+                        if count > 0 && take(&address, header, count) {
+                            #[cfg(test)]
+                            crate::costs::look(waves.len());
+                            waves.into_iter().for_each(|wave| self.edges.entry(wave).or_default().push(edge));
+                        }
+                    }
                 }
             }
         }
-        self.indexed = sent.current.len();
+    }
+
+    /// How much a message to many counts in the frame in which it is sent, and the waves in which it arrives.
+    fn reach(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId) -> (u64, Vec<u32>) {
+        let Recipient::Topic(topic) = to else {
+            let Recipient::Group(group) = to else { return (0, Vec::new()) };
+            let wave = sent.directory.groups[group as usize].wave;
+            return (self.count(sent, to, from, Part::Wave(wave)), vec![wave]);
+        };
+        let Self { topics, reached, .. } = self;
+        reached
+            .entry((topic, from.group()))
+            .or_insert_with(|| {
+                let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
+                let (mut count, mut waves) = (0, Vec::new());
+                #[cfg(test)]
+            crate::costs::look(all.runs.len());
+            for run in &all.runs {
+                    let group = &sent.directory.groups[run.group as usize];
+                    if sent.takes(group, from, Part::Wave(group.wave)) {
+                        count += run.members.len() as u64 * group.delivery_weight();
+                        waves.push(group.wave);
+                    }
+                }
+                waves.sort_unstable();
+                waves.dedup();
+                (count, waves)
+            })
+            .clone()
+    }
+
+    /// The messages that were sent in this frame to agents of a wave, in canonical order.
+    pub(crate) fn take_edges(&mut self, sent: &Sent<'_, '_, '_>, wave: u32) -> Vec<Edge> {
         let mut edges = self.edges.remove(&wave).unwrap_or_default();
         // The waves' chunks come one after another. The sort is stable: those of a chunk stay in their order.
         let chunk = |edge: &Edge| edge.at.chunk & !Delivery::CURRENT;

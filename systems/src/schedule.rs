@@ -196,27 +196,25 @@ impl Scheduler {
         left.costs = directory.groups.iter().map(cost).collect();
     }
 
-    /// Books what the frame's calls have cost, group by group.
+    /// Books what the frame's calls have cost, group by group. What a group takes beyond its own budget it owes by itself: of its tenant's and of
+    /// everybody's budget it has taken no more than that, so nobody else waits for it to be made up for. So with a tenant.
     pub(crate) fn book(&mut self, directory: &Directory, fuel: &[u64]) {
         if !self.bounded {
             return;
         }
         let owe = |debt: &mut u64, used: u64, budget: u64| *debt = debt.saturating_add(used).saturating_sub(budget);
-        owe(
-            &mut self.debt,
-            fuel.iter().fold(0, |sum, fuel| sum.saturating_add(*fuel)),
-            self.settings.fuel_per_frame_max,
-        );
-        let mut tenants = vec![0_u64; self.tenants.len()];
+        let (mut tenants, mut all) = (vec![0_u64; self.tenants.len()], 0_u64);
         for ((group, debt), &used) in directory.groups.iter().zip(&mut self.group_debts).zip(fuel) {
-            owe(debt, used, group.limits.fuel_per_frame_max);
-            if let Some(tenant) = group.tenant {
-                tenants[tenant.0 as usize] = tenants[tenant.0 as usize].saturating_add(used);
-            }
+            let budget = group.limits.fuel_per_frame_max;
+            owe(debt, used, budget);
+            let payer = group.tenant.map_or(&mut all, |tenant| &mut tenants[tenant.0 as usize]);
+            *payer = payer.saturating_add(used.min(budget));
         }
         for ((tenant, debt), used) in self.tenants.iter().zip(&mut self.tenant_debts).zip(tenants) {
             owe(debt, used, tenant.fuel_per_frame_max);
+            all = all.saturating_add(used.min(tenant.fuel_per_frame_max));
         }
+        owe(&mut self.debt, all, self.settings.fuel_per_frame_max);
     }
 
     /// Notes that an agent is to be woken in a frame; `None` forgets it.

@@ -187,6 +187,26 @@ fn along_an_edge_a_frame_pays_for_what_it_delivers_itself() {
 }
 
 #[test]
+fn along_edges_a_message_is_paid_for_once_and_reaches_all_its_waves_or_none() {
+    let mut groups = vec![limited(1, 1, |limits| limits.deliveries_per_step_max = 13)];
+    for wave in 2..5 {
+        let mut next = group(wave, 2);
+        next.group.after = (1..wave).map(GroupId).collect();
+        next.subscribe = vec![TopicId(NEWS)];
+        groups.push(next);
+    }
+    let population = Population { groups, topics: topic(), ..Population::default() };
+    let publish = |out: &mut table::Out| (0..4).for_each(|n| out.push(Op::Publish, NEWS, 0, n, &[]));
+    let (mut app, log) = run(population, once(id(1, 0), publish));
+    let records = frames(&mut app, 4);
+    assert_eq!((records[1].counts.delivered, over_budget(&records[1]), over_budget(&records[2])), (12, 2, 0));
+    for member in (2..5).flat_map(|wave| [id(wave, 0), id(wave, 1)]) {
+        assert_eq!(numbers(&log, member), [(1, 0), (1, 1)], "{member}: each takes 6 of 13");
+    }
+    assert_eq!(bounces(&log, id(1, 0)), [(2, 2, OVER), (2, 3, OVER)], "one for each message");
+}
+
+#[test]
 fn events_and_native_systems_have_a_budget_and_nobody_sees_what_nobody_gets() {
     #[derive(bevy_ecs::resource::Resource, Default)]
     struct Heard(Vec<u64>);

@@ -166,6 +166,22 @@ fn round_robin_goes_on_where_it_stopped() {
     assert_eq!(order, expected);
 }
 
+/// A tenant without limits.
+fn unbounded() -> Tenant {
+    let max = u64::MAX;
+    Tenant {
+        name: "t".into(),
+        agents_max: max,
+        memory_bytes_max: max,
+        fuel_per_frame_max: max,
+        messages_per_frame_max: max,
+        jobs_per_frame_max: max,
+        deliveries_per_frame_max: max,
+        log_bytes_per_frame_max: max,
+        output_bytes_per_frame_max: max,
+    }
+}
+
 #[test]
 fn fuel_budgets_hold_on_average_for_groups_tenants_and_all() {
     // A call of the table costs 10.
@@ -173,18 +189,7 @@ fn fuel_budgets_hold_on_average_for_groups_tenants_and_all() {
         let mut seed = on(every(1, 0), 0, 1, 4);
         seed.group.limits.fuel_per_frame_max = group;
         seed.group.tenant = Some(TenantId(0));
-        let max = u64::MAX;
-        let tenant = Tenant {
-            name: "t".into(),
-            agents_max: max,
-            memory_bytes_max: max,
-            fuel_per_frame_max: tenant,
-            messages_per_frame_max: max,
-            jobs_per_frame_max: max,
-            deliveries_per_frame_max: max,
-            log_bytes_per_frame_max: max,
-            output_bytes_per_frame_max: max,
-        };
+        let tenant = Tenant { fuel_per_frame_max: tenant, ..unbounded() };
         let scheduler = SchedulerSettings { fuel_per_frame_max: all, ..SchedulerSettings::default() };
         let population = Population { groups: vec![seed], tenants: vec![tenant], scheduler, ..Population::default() };
         let (mut app, _) = record_steps(population, |_| {});
@@ -196,6 +201,36 @@ fn fuel_budgets_hold_on_average_for_groups_tenants_and_all() {
     for (group, tenant, all) in [(25, max, max), (max, 25, max), (max, max, 25)] {
         let steps = steps(group, tenant, all);
         assert!((248..=252).contains(&steps), "{steps} steps of 10 in 100 frames with 25 each");
+    }
+}
+
+/// A mean is wrong once: each of a group's agents takes a hundred times what they took before.
+#[test]
+fn what_a_group_takes_beyond_its_own_budget_nobody_else_pays_for() {
+    let max = u64::MAX;
+    // The greedy group's steps from that frame on, and those of the others. 1,000 of each 4,040 that it takes at once are its own.
+    for (group, tenant, all) in [(1_000, max, 1_200), (1_000, 1_100, max), (max, 1_000, 1_200)] {
+        let mut greedy = on(every(1, 0), 0, 1, 4);
+        (greedy.group.limits.fuel_per_frame_max, greedy.group.tenant) = (group, Some(TenantId(0)));
+        let mut others = on(every(1, 0), 0, 2, 4);
+        others.group.tenant = (group < max).then_some(TenantId(0));
+        let tenant = Tenant { fuel_per_frame_max: tenant, ..unbounded() };
+        let scheduler = SchedulerSettings { fuel_per_frame_max: all, ..SchedulerSettings::default() };
+        let population =
+            Population { groups: vec![greedy, others], tenants: vec![tenant], scheduler, ..Population::default() };
+        let (mut app, steps) = record_steps(population, |call| {
+            if call.agent.group() == GroupId(1) && call.frame == 10 {
+                call.out.more_fuel = 1_000;
+            }
+        });
+        frames(&mut app, 15);
+        let steps = steps.lock().unwrap();
+        let of = |group: u32, frame: u64| {
+            steps.iter().filter(|step| step.0 == frame && step.1.group() == GroupId(group)).count()
+        };
+        let of_frames = |group| (10..15).map(|frame| of(group, frame)).collect::<Vec<_>>();
+        assert_eq!(of_frames(1)[..4], [4, 0, 0, 0], "it makes up for what it took");
+        assert_eq!(of_frames(2), [4; 5], "the others go on");
     }
 }
 

@@ -26,6 +26,8 @@ use crate::unfinished;
 const GRACE: Duration = Duration::from_millis(650);
 /// How long writing what has been run may take then.
 const CLOSE: Duration = Duration::from_millis(250);
+/// How long taking away what is half made may take: where no frame is run, and after what has been run was written.
+const REMOVE: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(80));
 
 /// What signals did and are to say.
 #[derive(Clone)]
@@ -124,7 +126,7 @@ impl Interrupt {
             let phase = self.phase();
             match &*phase {
                 Phase::Before(meaning) => {
-                    unfinished::remove_all();
+                    unfinished::remove_all(REMOVE.0);
                     say_now(&lines(&[meaning]));
                     exit_now(status);
                 }
@@ -143,7 +145,7 @@ impl Interrupt {
         let phase = self.phase();
         if let Phase::Frames { closer, again } = &*phase {
             let closed = closer.close(CLOSE);
-            unfinished::remove_all();
+            unfinished::remove_all(REMOVE.1);
             say_now(&meaning_of(closer, *again, &closed));
         }
         exit_now(status);

@@ -21,6 +21,8 @@ pub struct Clock {
     /// Who is called in this frame, by wave.
     chosen: BTreeMap<u32, Vec<AgentId>>,
     debts: BTreeMap<Payer, u64>,
+    /// What each group's calls took in the frame.
+    used: BTreeMap<GroupId, u64>,
     left: BTreeMap<Payer, u64>,
     steps_left: u64,
     messages: BTreeMap<Payer, u64>,
@@ -51,8 +53,22 @@ impl Clock {
         let mut fuel = BTreeMap::from([(Payer::All, population.scheduler.fuel_per_frame_max)]);
         fuel.extend(groups().map(|group| (Payer::Group(group.id), group.limits.fuel_per_frame_max)));
         fuel.extend(tenants().map(|(at, tenant)| (Payer::Tenant(at), tenant.fuel_per_frame_max)));
+        let mut shared = BTreeMap::<Payer, u64>::new();
+        // What the frame before used is owed, by each no more than its own budget but by itself.
+        for (group, used) in std::mem::take(&mut self.used) {
+            *self.debts.entry(Payer::Group(group)).or_default() += used;
+            let of_group = used.min(fuel[&Payer::Group(group)]);
+            let tenant = payers(population, group).into_iter().find(|payer| matches!(payer, Payer::Tenant(_)));
+            *shared.entry(tenant.unwrap_or(Payer::All)).or_default() += of_group;
+        }
+        for at in 0..population.tenants.len() as u32 {
+            let used = shared.get(&Payer::Tenant(at)).copied().unwrap_or(0);
+            *shared.entry(Payer::All).or_default() += used.min(fuel[&Payer::Tenant(at)]);
+        }
+        for (payer, used) in shared {
+            *self.debts.entry(payer).or_default() += used;
+        }
         for (payer, budget) in &fuel {
-            // What the frame before used was added to what was owed then.
             let debt = self.debts.entry(*payer).or_default();
             *debt = debt.saturating_sub(*budget);
             self.left.insert(*payer, budget.saturating_sub(*debt));
@@ -236,9 +252,7 @@ impl Model {
         }
         let (calls, steps) = self.clock.calls.entry(id.group()).or_default();
         (*calls, *steps) = (*calls + 1, *steps + u64::from(call == CallKind::Step));
-        for payer in payers(&self.program.population, id.group()) {
-            *self.clock.debts.entry(payer).or_default() += FUEL;
-        }
+        *self.clock.used.entry(id.group()).or_default() += FUEL;
         self.called.push(Called { agent: id, call, inbox });
         records
     }

@@ -49,8 +49,8 @@ pub struct Post {
     pub now: Vec<Mail>,
     /// Deliveries of messages to many that are left to this frame.
     deliveries: BTreeMap<Payer, u64>,
-    /// Messages of this frame that were over a budget in one of its waves.
-    told: BTreeSet<(u64, u32)>,
+    /// Messages of this frame to many, by sender and sequence, that the budgets were asked for: whether there was room.
+    metered: BTreeMap<(u64, u32), bool>,
     /// Messages of this frame that aren't taken.
     refused: Vec<(AgentId, MessageHeader, u64, BounceReason)>,
 }
@@ -95,7 +95,7 @@ impl Model {
     }
 
     fn open_deliveries(&mut self) {
-        self.post.told.clear();
+        self.post.metered.clear();
         let population = &self.program.population;
         let groups = population.groups.iter().map(|seed| &seed.group);
         let mut limits: Vec<_> =
@@ -142,14 +142,12 @@ impl Model {
     }
 
     /// A message to many is dropped as a whole, and its sender is told.
-    fn drop_over_budget(&mut self, mail: &Mail, wave: Option<u32>) {
+    fn drop_over_budget(&mut self, mail: &Mail) {
         let (from, reason) = (AgentId(mail.header.sender), BounceReason::OverBudget);
         self.counts.drop_messages(reason, 1);
         let meant_for = if let To::Group(group) = mail.to { group.0.into() } else { mail.header.topic };
         self.counts.events_lost += u64::from(from.0 == sender::EXTERNAL);
-        // A message to several waves of the frame in which it is sent is told of once.
-        let is_told = wave.is_some() && !self.post.told.insert((from.0, mail.header.sequence));
-        if from.0 > sender::NATIVE && !is_told && self.alive(from) {
+        if from.0 > sender::NATIVE && self.alive(from) {
             self.post.bounce(from, &mail.header, meant_for, reason, self.frame);
         }
     }
@@ -171,6 +169,24 @@ impl Model {
         let now = self.post.now.iter().cloned().enumerate();
         let mut now: Vec<_> = now.map(|(at, mail)| Mail { place: (2, at), ..mail }).collect();
         now.sort_by_key(|mail| (AgentId(mail.header.sender), mail.header.sequence));
+        // A message to many is paid for at once, for all the waves in which it arrives.
+        let mut steps = BTreeMap::new();
+        for mail in now.iter().filter(|mail| !matches!(mail.to, To::Agent(_))) {
+            let key = (mail.header.sender, mail.header.sequence);
+            let waves = || self.program.population.groups.iter().map(|seed| self.wave(seed.group.id));
+            let waves: BTreeSet<u32> = waves().collect();
+            let all: Vec<_> = waves.into_iter().flat_map(|wave| self.recipients(mail, Some(wave))).collect();
+            if all.is_empty() || self.post.metered.contains_key(&key) {
+                continue;
+            }
+            let fits = self.take_deliveries(mail, &all, &mut steps);
+            self.post.metered.insert(key, fits);
+            if !fits {
+                self.drop_over_budget(mail);
+            }
+        }
+        let metered = &self.post.metered;
+        now.retain(|mail| metered.get(&(mail.header.sender, mail.header.sequence)) != Some(&false));
         self.bring(&now, Some(wave));
     }
 
@@ -179,8 +195,8 @@ impl Model {
         for mail in all {
             let recipients = self.recipients(mail, wave);
             let is_to_many = !matches!(mail.to, To::Agent(_)) && !recipients.is_empty();
-            if is_to_many && !self.take_deliveries(mail, &recipients, &mut steps) {
-                self.drop_over_budget(mail, wave);
+            if wave.is_none() && is_to_many && !self.take_deliveries(mail, &recipients, &mut steps) {
+                self.drop_over_budget(mail);
                 continue;
             }
             for to in recipients {

@@ -31,6 +31,8 @@ pub struct Out {
     pub bytes: Vec<u8>,
     pub records: u32,
     pub fault: Option<FaultKind>,
+    /// What the call takes beyond the fuel that each call takes.
+    pub more_fuel: u64,
 }
 
 impl Out {
@@ -94,7 +96,7 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
                 Some(kind) => Some(Fault::new(kind, 0)),
                 None => batch.desk.take(request, outbox, &rules, chunk).err(),
             };
-            results.outcomes.push(chunk.count(request, 10, fault));
+            results.outcomes.push(chunk.count(request, 10 + out.more_fuel, fault));
         }
     }
 
