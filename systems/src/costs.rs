@@ -82,6 +82,7 @@ fn along(waves: u32, senders: GroupSeed, members: u32) -> Population {
 fn publications_along_edges_that_are_over_a_budget_cost_a_look_each() {
     const WAVES: u32 = 300;
     let mut senders = group(1, 10);
+    senders.inbox_bytes_max = 1 << 20;
     senders.group.limits.deliveries_per_frame_max = 2 * u64::from(WAVES);
     let mut app = app(along(WAVES, senders, WAVES), |call: Call<'_>| {
         if call.call == CallKind::Step && call.agent.group() == GroupId(1) {

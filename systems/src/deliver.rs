@@ -162,7 +162,8 @@ impl Router<'_, '_> {
         for some in waits.chunks(FETCHED_AT_ONCE) {
             fetch(mailboxes, some.iter().map(|&index| directory.mailboxes[index as usize]));
             for &index in some {
-                let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
+                let found = mailboxes.get_mut(directory.mailboxes[index as usize]);
+                let Ok((counters, mut backlog)) = found else { continue };
                 let backlog = backlog.as_mut();
                 let before = backlog.len();
                 for (at, nth) in view.deliveries(index).zip(0..) {
@@ -174,6 +175,7 @@ impl Router<'_, '_> {
                     });
                 }
                 held += (backlog.len() - before) as u64;
+                waiting.digest(index, directory.ids[index as usize], (backlog, &counters));
             }
         }
         report.counts.delivered -= held;

@@ -22,6 +22,8 @@ pub struct WaitingMailboxes {
     known: PositionSet,
     /// What those contribute to their lane, by position.
     digests: Vec<u128>,
+    /// What is to be added to the lane for those whose digest was taken in this frame.
+    lane_change: u128,
 }
 
 /// Keeps the lane of mailboxes up to date with those that changed.
@@ -33,10 +35,9 @@ pub fn digest_mailboxes(
 ) {
     for index in waiting.changed.drain() {
         let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };
-        let after = mailbox_digest(directory.ids[index as usize], mailbox);
-        let before = waiting.note(index, after);
-        lanes.mailboxes = lanes.mailboxes.wrapping_sub(before).wrapping_add(after);
+        waiting.digest(index, directory.ids[index as usize], mailbox);
     }
+    lanes.mailboxes = lanes.mailboxes.wrapping_add(core::mem::take(&mut waiting.lane_change));
 }
 
 /// What a mailbox is in its lane. The messages stand for themselves by their digests, which were made once for all mailboxes that
@@ -64,13 +65,19 @@ pub fn held_message(header: MessageHeader, payload: impl Into<Box<[u8]>>) -> Hel
 }
 
 impl WaitingMailboxes {
-    /// A mailbox holds something back.
+    /// A mailbox holds something back, and its digest was taken since.
     pub(crate) fn hold(&mut self, index: u32, wakes: bool) {
         self.holding.insert(index);
-        self.changed.insert(index);
         if wakes {
             self.waking.insert(index);
         }
+    }
+
+    /// Takes the digest of a mailbox that changed.
+    pub(crate) fn digest(&mut self, index: u32, of: AgentId, mailbox: (&Backlog, &MailboxCounters)) {
+        let after = mailbox_digest(of, mailbox);
+        let before = self.note(index, after);
+        self.lane_change = self.lane_change.wrapping_sub(before).wrapping_add(after);
     }
 
     /// A mailbox holds nothing back any more; `false` if it didn't before.

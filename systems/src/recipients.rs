@@ -174,8 +174,8 @@ impl Audiences {
                 let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
                 let (mut count, mut waves) = (0, Vec::new());
                 #[cfg(test)]
-            crate::costs::look(all.runs.len());
-            for run in &all.runs {
+                crate::costs::look(all.runs.len());
+                for run in &all.runs {
                     let group = &sent.directory.groups[run.group as usize];
                     if sent.takes(group, from, Part::Wave(group.wave)) {
                         count += run.members.len() as u64 * group.delivery_weight();
