@@ -41,7 +41,7 @@ fn a_loop_that_an_input_counts_is_loaded_and_ended_in_time() {
     assert_eq!((notices[0].kind, notices[0].rows), (ModelNoticeKind::TimedOut, 1));
     assert_eq!(notices[0].reason, "it took longer than 300 ms");
     assert_eq!(run(&mut runtime, &info, &[short]), (vec![expected], vec![]), "the session is as it was");
-    // However many there are, the batch has its limit twice.
+    // However many there are, the batch has its limit ten times.
     let (found, notices) = run(&mut runtime, &info, &vec![endless; 50]);
     assert_eq!((found, notices[0].rows), (vec![Err(TimedOut); 50], 50));
     assert!(started.elapsed() < PATIENCE);
@@ -50,7 +50,7 @@ fn a_loop_that_an_input_counts_is_loaded_and_ended_in_time() {
 /// Whoever asked first: rows that don't end take no other row's time.
 #[test]
 fn slow_rows_leave_those_after_them_their_time() {
-    let (mut runtime, info) = load(&ModelEntry { run_ms_max: 1_000, batch_rows_max: 2, ..entry("loop") });
+    let (mut runtime, info) = load(&ModelEntry { run_ms_max: 300, batch_rows_max: 2, ..entry("loop") });
     let quick = |value: f32| row(&[value; 4], 1);
     let endless = row(&[1.0; 4], 1 << 62);
     let rows = [vec![endless.clone(), endless.clone()], vec![endless, quick(2.0)], vec![quick(4.0), quick(6.0)]];
@@ -64,6 +64,32 @@ fn slow_rows_leave_those_after_them_their_time() {
         let late = || Err(TimedOut);
         assert_eq!(outcomes(&results), [late(), late(), late(), scaled(2.0), scaled(4.0), scaled(6.0)], "{threads}");
     }
+}
+
+/// Slow rows have results beside one that never ends and asked first, although together they take far longer than one run may.
+#[test]
+fn a_row_that_never_ends_takes_no_time_from_slow_ones() {
+    const ROWS: u32 = 200;
+    let slow = row(&[1.0; 4], 2_500);
+    // As long as one takes on this machine, as busy as it is.
+    let (mut runtime, info) = load(&entry("loop"));
+    let took = (0..5).map(|_| {
+        let started = Instant::now();
+        assert!(run(&mut runtime, &info, std::slice::from_ref(&slow)).0[0].is_ok());
+        started.elapsed()
+    });
+    let limit = u32::try_from((took.max().unwrap() * ROWS / 2).as_millis()).unwrap().max(50);
+    let (mut runtime, info) = load(&ModelEntry { run_ms_max: limit, batch_rows_max: ROWS + 1, ..entry("loop") });
+    let mut rows = vec![row(&[1.0; 4], 1 << 62)];
+    rows.resize(ROWS as usize + 1, slow);
+    let (found, notices) = run(&mut runtime, &info, &rows);
+    assert_eq!(found[0], Err(TimedOut));
+    assert!(found[1..].iter().all(Result::is_ok), "{limit} ms: {found:?}");
+    // The reason tells the time that it had, which is a part of the limit if others were late beside it.
+    let reason = &notices[0].reason;
+    assert_eq!((notices.len(), notices[0].rows), (1, 1));
+    let is_whole = *reason == format!("it took longer than {limit} ms");
+    assert!(is_whole || reason.ends_with(" ms, its part of the time that the model has in a frame"), "{reason}");
 }
 
 #[test]

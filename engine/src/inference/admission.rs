@@ -14,7 +14,7 @@ use super::tensor::ElementType;
 use super::watchdog::{Deadline, Halt};
 
 /// Version of what is probed. A verdict of another version counts for nothing.
-pub(crate) const PROBE_VERSION: u32 = 2;
+pub(crate) const PROBE_VERSION: u32 = 3;
 /// Rows that are probed of each kind.
 const PROBE_ROWS: usize = 16;
 /// Largest run in which all kinds of rows are probed. Larger ones are probed with rows of many magnitudes alone.
@@ -52,7 +52,7 @@ enum Verdict {
 
 /// Probes a model in the form that it has. `bounded` leaves extremes out: a float may become the number of rounds of a loop.
 fn probe(model: &BoundModel, bounded: bool) -> Result<Verdict, Halt> {
-    let mut refused = None;
+    let (mut refused, mut lacked) = (None, None);
     let mut probed = false;
     for values in Values::ALL.into_iter().filter(|values| !bounded || *values != Values::Extremes) {
         let rows: Vec<Vec<u8>> = (0..PROBE_ROWS).map(|row| random_row(model.inputs(), row, values)).collect();
@@ -61,6 +61,7 @@ fn probe(model: &BoundModel, bounded: bool) -> Result<Verdict, Halt> {
         for row in &rows {
             match run_alone(model, row) {
                 Ok(result) => good.push((row, result)),
+                Err(halt) if halt.is_of_memory() => lacked = lacked.or(Some(halt)),
                 Err(Halt::Failed(reason)) => refused = refused.or(Some(reason)),
                 Err(halt) => return Err(halt),
             }
@@ -68,6 +69,7 @@ fn probe(model: &BoundModel, bounded: bool) -> Result<Verdict, Halt> {
         for (row, result) in &good {
             match run_alone(model, row) {
                 Ok(again) if again == *result => {}
+                Err(halt) if halt.is_of_memory() => return Err(halt),
                 Ok(_) | Err(Halt::Failed(_)) => return Ok(Verdict::Unrepeatable),
                 Err(halt) => return Err(halt),
             }
@@ -82,6 +84,10 @@ fn probe(model: &BoundModel, bounded: bool) -> Result<Verdict, Halt> {
     }
     if probed {
         return Ok(Verdict::Holds);
+    }
+    // A form doesn't follow from how much memory there is.
+    if let Some(lacked) = lacked {
+        return Err(lacked);
     }
     let reason = refused.unwrap_or_default();
     Ok(Verdict::Fails(format!("it fails on random inputs, so that it couldn't be probed: {reason}")))
@@ -136,6 +142,7 @@ fn compare(model: &BoundModel, rows: &[(&[u8], Vec<u8>)], values: Values) -> Res
                 match model.run_alone(bucket, &batched, &mut out, deadline(model)) {
                     Ok(()) => {}
                     Err(halt) if halt.is_of_memory() && bucket > 0 => return Ok(Some(Verdict::TooLarge(bucket))),
+                    Err(halt) if halt.is_of_memory() => return Err(halt),
                     Err(Halt::Failed(said)) => {
                         let reason = format!("it takes each row alone, but fails on a batch of {size}: {said}");
                         return Ok(Some(Verdict::Fails(reason)));

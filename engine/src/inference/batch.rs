@@ -4,7 +4,7 @@
 //!
 //! How the runs of a frame are made follows from its rows. On which threads they are done doesn't show in any result.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,11 @@ use wasm_engine_systems::ports::{ModelBatch, ModelResults, RowResult};
 use super::binding::{BoundModel, next_bucket};
 use super::crew::{self, Hands};
 use super::form::BatchForm;
-use super::watchdog::{Halt, Patience, bounded};
+use super::patience::{Chance, Patience};
+use super::watchdog::{Halt, bounded};
+
+#[cfg(test)]
+mod tests;
 
 /// Time of all runs of a frame together below which they are done one after the other by the thread that waits for them: to hand them to
 /// others takes longer.
@@ -56,6 +60,15 @@ impl Batcher {
     pub(crate) fn new(model: BoundModel) -> Self {
         let row_bytes = model.inputs().last().map_or(0, |input| input.part.end);
         Self { sizes: model.sizes(), row_bytes, shared: model.shared(), model: Arc::new(model) }
+    }
+
+    /// Why the model isn't run any more, if it isn't.
+    pub(crate) fn given_up(&self) -> Option<String> {
+        let limit = self.model.run_limit().as_millis();
+        let reason = || {
+            format!("a run took longer than {limit} ms, was told to end, and didn't within {MODEL_GRACE_MS} ms more")
+        };
+        self.model.is_given_up().then(reason)
     }
 
     /// The time that the model has in a frame.
@@ -173,24 +186,9 @@ impl Unit<'_> {
         });
     }
 
-    /// Tells if a run of the model was left behind: this one, which was told to end after such a time, or another one.
-    pub(crate) fn tell_given_up(&self, left_behind: Option<Duration>, results: &mut ModelResults) {
-        if self.model.is_given_up() {
-            let limit = left_behind.unwrap_or_else(|| self.model.run_limit()).as_millis();
-            let reason =
-                || format!("a run was told to end after {limit} ms and didn't within {MODEL_GRACE_MS} ms more");
-            results.notice(self.batch.model, ModelNoticeKind::GivenUp, u32::from(left_behind.is_some()), reason);
-        }
-    }
-
     /// Puts what the rows gave in their places, and tells of those that gave nothing.
     pub(crate) fn place(&self, ran: Result<Ran, Duration>, results: &mut ModelResults) {
-        let mut left_behind = None;
-        let ran = ran.unwrap_or_else(|limit| {
-            left_behind = Some(limit);
-            Ran::halted(self.rows.len(), &Halt::TimedOut(limit))
-        });
-        self.tell_given_up(left_behind, results);
+        let ran = ran.unwrap_or_else(|limit| Ran::halted(self.rows.len(), &Halt::TimedOut(limit)));
         let (row_bytes, mut offset) = (self.model.output_bytes(), results.bytes.len());
         results.bytes.extend_from_slice(&ran.bytes);
         let mut halted = ran.halted.iter().peekable();
@@ -205,10 +203,22 @@ impl Unit<'_> {
                         Halt::Failed(_) => (ModelNoticeKind::Failed, InferenceStatus::Failed),
                         Halt::TimedOut(_) => (ModelNoticeKind::TimedOut, InferenceStatus::TimedOut),
                     };
-                    results.notice(self.batch.model, kind, 1, || halt.to_string());
+                    results.notice(self.batch.model, kind, 1, || self.reason(halt));
                     RowResult { status, offset: 0, bytes: 0 }
                 }
             };
+        }
+    }
+}
+
+impl Unit<'_> {
+    /// Why a row has no result.
+    fn reason(&self, halt: &Halt) -> String {
+        match halt {
+            Halt::TimedOut(had) if *had < self.model.run_limit() => {
+                format!("{halt}, its part of the time that the model has in a frame")
+            }
+            _ => halt.to_string(),
         }
     }
 }
@@ -218,6 +228,33 @@ impl Ran {
         Self { bytes: Vec::new(), halted: (0..rows).map(|row| (row, halt.clone())).collect() }
     }
 
+    /// The rows that weren't done in the time that they had, which was less than `limit`.
+    fn late(&self, limit: Duration) -> impl Iterator<Item = (usize, Duration)> {
+        self.halted.iter().filter_map(move |(row, halt)| match halt {
+            Halt::TimedOut(had) if *had < limit => Some((*row, *had)),
+            _ => None,
+        })
+    }
+
+    /// Puts in what rows gave that had given nothing: by number within the unit, ascending. A row has so many bytes.
+    fn put(&mut self, row_bytes: usize, again: Vec<(usize, Self)>) {
+        let old = std::mem::take(self);
+        let (mut again, mut from) = (again.into_iter().peekable(), 0);
+        for (without, (row, halt)) in old.halted.into_iter().enumerate() {
+            let end = (row - without) * row_bytes;
+            self.bytes.extend_from_slice(&old.bytes[from..end]);
+            from = end;
+            match again.next_if(|(at, _)| *at == row) {
+                Some((_, mut ran)) => {
+                    self.bytes.extend_from_slice(&ran.bytes);
+                    self.halted.extend(ran.halted.pop().map(|(_, halt)| (row, halt)));
+                }
+                None => self.halted.push((row, halt)),
+            }
+        }
+        self.bytes.extend_from_slice(&old.bytes[from..]);
+    }
+
     /// Whether a row failed for want of memory.
     fn lacked_memory(&self) -> bool {
         self.halted.iter().any(|(_, halt)| halt.is_of_memory())
@@ -225,13 +262,22 @@ impl Ran {
 }
 
 /// Runs rows together. If that fails, one bad row may be why: each gets a run of its own, so that only the bad one fails.
-/// `alone` says that no other run goes on.
-fn execute(model: &BoundModel, patience: &Patience, bucket: usize, rows: &[&[u8]], alone: bool) -> Ran {
+/// `alone` says that no other run goes on, and `had` what time a row had that wasn't done in it.
+fn execute(
+    model: &BoundModel,
+    patience: &Patience,
+    bucket: usize,
+    rows: &[&[u8]],
+    alone: bool,
+    had: Option<Duration>,
+) -> Ran {
     let mut ran = Ran::default();
     let run = |bucket, rows: &[&[u8]], bytes: &mut Vec<u8>| {
         let turn = model.turn().filter(|_| !model.is_given_up());
         let Some(_turn) = turn else { return Err(Halt::TimedOut(model.run_limit())) };
-        patience.spend(rows.len(), |deadline| match alone {
+        let first = || Chance::First { least: model.least_time(bucket) };
+        let chance = had.map_or_else(first, |had| Chance::Second { had });
+        patience.spend(rows.len(), chance, |deadline| match alone {
             true => model.run_alone(bucket, rows, bytes, deadline),
             false => model.run(bucket, rows, bytes, deadline),
         })
@@ -253,29 +299,61 @@ fn execute(model: &BoundModel, patience: &Patience, bucket: usize, rows: &[&[u8]
     ran
 }
 
-/// Does the runs, and returns what each gave, in order: on this thread where they are few and sure to be quick, else on `threads`.
-/// An error is a limit of time that a run didn't keep, so that its thread was left behind.
+/// Does the runs, and returns what each gave, in order. An error is a limit of time that a run didn't keep, so that its thread was left
+/// behind.
 pub(crate) fn run_all(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Duration>> {
+    let mut ran = run_each(units, threads);
+    run_late(units, &mut ran);
+    ran
+}
+
+/// Does the runs: on this thread where they are few and sure to be quick, else on `threads`.
+fn run_each(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Duration>> {
     let times = units.iter().map(|unit| unit.model.quick_run(unit.bucket));
     let time = times.sum::<Option<Duration>>();
     if time.is_some_and(|time| threads == 1 || units.len() == 1 || time < HANDED_OVER_FROM) {
         return units
             .iter()
-            .map(|unit| Ok(execute(unit.model, &unit.patience, unit.bucket, &unit.rows, true)))
+            .map(|unit| Ok(execute(unit.model, &unit.patience, unit.bucket, &unit.rows, true, None)))
             .collect();
     }
     // This thread is one of them where nothing can keep it.
-    let mut ran = hand_over(units.iter().collect(), Hands { threads, joins: time.is_some() });
+    let whole = |unit| Owned::of(unit, 0..unit.rows.len(), unit.bucket, None);
+    let mut ran = hand_over(units, units.iter().map(whole).collect(), Hands { threads, joins: time.is_some() });
     if threads > 1 && units.len() > 1 {
         // Runs of a model that go on side by side share its memory. Whether a row fails isn't to depend on that: what lacked memory is run
         // again, one after the other.
         let failed = |ran: &Result<Ran, Duration>| ran.as_ref().is_ok_and(Ran::lacked_memory);
         let again: Vec<usize> = (0..units.len()).filter(|&at| failed(&ran[at])).collect();
         again.iter().for_each(|&at| units[at].patience.expect(units[at].rows.len()));
-        let ran_again = hand_over(again.iter().map(|&at| &units[at]).collect(), Hands { threads: 1, joins: false });
+        let owned = again.iter().map(|&at| whole(&units[at])).collect();
+        let ran_again = hand_over(&again.iter().map(|&at| &units[at]).collect::<Vec<_>>(), owned, ONE_BY_ONE);
         again.into_iter().zip(ran_again).for_each(|(at, new)| ran[at] = new);
     }
     ran
+}
+
+/// Runs rows that weren't done in their part of the time once more, after all others.
+fn run_late(units: &[Unit<'_>], ran: &mut [Result<Ran, Duration>]) {
+    let mut late = Vec::new();
+    for (at, ran) in ran.iter().enumerate().filter_map(|(at, ran)| Some((at, ran.as_ref().ok()?))) {
+        late.extend(ran.late(units[at].model.run_limit()).map(|(row, had)| (at, row, had)));
+    }
+    if late.is_empty() {
+        return;
+    }
+    late.iter().for_each(|&(at, ..)| units[at].patience.expect(1));
+    let owned = late.iter().map(|&(at, row, had)| Owned::of(&units[at], row..row + 1, 0, Some(had))).collect();
+    let owners: Vec<&Unit<'_>> = late.iter().map(|&(at, ..)| &units[at]).collect();
+    let mut again = hand_over(&owners, owned, ONE_BY_ONE).into_iter();
+    for of_unit in late.chunk_by(|one, other| one.0 == other.0) {
+        let at = of_unit[0].0;
+        let gave = |ran: Result<Ran, Duration>| ran.unwrap_or_else(|limit| Ran::halted(1, &Halt::TimedOut(limit)));
+        let rows = of_unit.iter().map(|&(_, row, _)| row).zip(again.by_ref().map(gave)).collect();
+        if let Ok(ran) = &mut ran[at] {
+            ran.put(units[at].model.output_bytes(), rows);
+        }
+    }
 }
 
 /// A run that another thread can do: nothing of it is borrowed.
@@ -285,142 +363,36 @@ struct Owned {
     bucket: usize,
     rows: usize,
     bytes: Vec<u8>,
+    /// The time that the row had that wasn't done in it.
+    had: Option<Duration>,
 }
 
+/// Nothing else goes on beside a run.
+const ONE_BY_ONE: Hands = Hands { threads: 1, joins: false };
+
 impl Owned {
-    fn of(unit: &Unit<'_>) -> Self {
+    fn of(unit: &Unit<'_>, rows: Range<usize>, bucket: usize, had: Option<Duration>) -> Self {
         let (model, patience) = (Arc::clone(unit.model), Arc::clone(&unit.patience));
-        Self { model, patience, bucket: unit.bucket, rows: unit.rows.len(), bytes: unit.rows.concat() }
+        Self { model, patience, bucket, rows: rows.len(), bytes: unit.rows[rows].concat(), had }
     }
 
     fn execute(&self, alone: bool) -> Ran {
         let row_bytes = self.bytes.len() / self.rows;
         let rows: Vec<&[u8]> = (0..self.rows).map(|row| &self.bytes[row * row_bytes..][..row_bytes]).collect();
-        execute(&self.model, &self.patience, self.bucket, &rows, alone)
+        execute(&self.model, &self.patience, self.bucket, &rows, alone, self.had)
     }
 }
 
-fn hand_over(units: Vec<&Unit<'_>>, hands: Hands) -> Vec<Result<Ran, Duration>> {
-    let owned: Vec<Owned> = units.iter().map(|unit| Owned::of(unit)).collect();
+/// Has the crew do runs, each of which is of the unit in the same place.
+fn hand_over<'u, 'r: 'u>(
+    units: &[impl Borrow<Unit<'r>>],
+    owned: Vec<Owned>,
+    hands: Hands,
+) -> Vec<Result<Ran, Duration>> {
     let alone = hands.threads == 1 || owned.len() == 1;
-    crew::each(owned.len(), hands, move |at| owned[at].execute(alone), |at| units[at].model.give_up())
+    crew::each(owned.len(), hands, move |at| owned[at].execute(alone), |at| units[at].borrow().model.give_up())
 }
 
 fn is_ok(result: &RowResult) -> bool {
     result.status == InferenceStatus::Ok
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::time::Duration;
-
-    use wasm_engine_components::ModelId;
-
-    use super::super::layout::Said;
-    use super::super::runtime;
-    use super::super::session::{self, ModelLimits};
-    use super::super::watchdog::Deadline;
-    use super::*;
-
-    /// A model of the tests, in a form that needn't be the right one for it. Its runs may go on side by side.
-    fn batcher(name: &str, form: BatchForm) -> Batcher {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name);
-        let minute = Duration::from_secs(60);
-        let time = ModelLimits { load: Deadline::after(minute), run: minute, memory_bytes: 1 << 30 };
-        let runtime = runtime::start(&mut |line| eprintln!("{line}")).unwrap();
-        let model = session::open(runtime, &std::fs::read(path).unwrap(), Said::default(), time).unwrap();
-        Batcher::new(BoundModel::new(model, form, 64, true))
-    }
-
-    fn run(batcher: &Batcher, rows: &[[f32; 2]], alone: bool, audit: Option<u32>) -> (Vec<[f32; 2]>, usize) {
-        let rows: Vec<Vec<u8>> = rows.iter().map(|row| bytemuck::cast_slice(row).to_vec()).collect();
-        let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-        let mut results = ModelResults::default();
-        let (batch, mut units) = (ModelBatch { alone, audit, ..ModelBatch::new(ModelId(1), &rows) }, Vec::new());
-        batcher.plan(&batch, true, &batcher.patience(), &mut results, &mut units);
-        run_all(&units, 2).into_iter().zip(&units).for_each(|(ran, unit)| unit.place(ran, &mut results));
-        if let Some(unit) = batcher.audit(&batch, 0, &results) {
-            let ran = run_all(std::slice::from_ref(&unit), 2).pop().unwrap().unwrap();
-            if let Some(problem) = unit.audited(&ran, &results) {
-                unit.tell_audit(&problem, &mut results);
-            }
-        }
-        let outputs = results.rows.iter().map(|row| bytemuck::pod_read_unaligned(results.output(row)));
-        let audits = results.notices.iter().filter(|notice| notice.kind == ModelNoticeKind::AuditFailed);
-        for notice in audits.clone() {
-            assert_eq!(notice.reason, "row 0 of a batch of 3 was run again without the others and had another result");
-        }
-        (outputs.collect(), audits.count())
-    }
-
-    /// The model adds what is above a million in any row to each row. Nobody is to give it a batch; here somebody did.
-    #[test]
-    fn an_audit_finds_that_a_form_is_the_wrong_one_for_a_model() {
-        let wrong = &batcher("rare.onnx", BatchForm::Any);
-        let plain = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
-        let huge = [[1.0, 2.0], [2e6, 4.0], [5.0, 6.0]];
-        assert_eq!(run(wrong, &plain, false, Some(0)), (plain.to_vec(), 0), "nothing shows");
-        let mixed = vec![[2_000_001.0, 2.0], [4e6, 4.0], [2_000_005.0, 6.0]];
-        assert_eq!(run(wrong, &huge, false, None), (mixed.clone(), 0), "nobody looked");
-        assert_eq!(run(wrong, &huge, false, Some(0)), (mixed, 1));
-        // Without company each row is what it is, and audits find so.
-        let right = vec![[1.0, 2.0], [4e6, 4.0], [5.0, 6.0]];
-        for row in 0..3 {
-            assert_eq!(run(wrong, &huge, true, Some(row)), (right.clone(), 0));
-        }
-        assert_eq!(run(&batcher("rare.onnx", BatchForm::Alone), &huge, false, Some(0)), (right, 0));
-    }
-
-    /// Rows that don't end are run on as many threads as there may be, one session among them; and on one, one after the other.
-    #[test]
-    fn runs_of_one_model_go_side_by_side() {
-        for threads in [1, 4] {
-            let mut batcher = batcher("loop.onnx", BatchForm::Alone);
-            Arc::get_mut(&mut batcher.model).unwrap().set_run_limit(Duration::from_millis(400));
-            let row =
-                |rounds: i64| [[1.0_f32; 4].map(f32::to_le_bytes).concat(), rounds.to_le_bytes().to_vec()].concat();
-            let rows = [row(1 << 62), row(1 << 62), row(1 << 62), row(1 << 62), row(1)];
-            let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-            let (batch, mut units, mut results) =
-                (ModelBatch::new(ModelId(1), &rows), Vec::new(), ModelResults::default());
-            batcher.plan(&batch, true, &batcher.patience(), &mut results, &mut units);
-            run_all(&units, threads).into_iter().zip(&units).for_each(|(ran, unit)| unit.place(ran, &mut results));
-            let statuses: Vec<InferenceStatus> = results.rows.iter().map(|row| row.status).collect();
-            let (late, ok) = (InferenceStatus::TimedOut, InferenceStatus::Ok);
-            assert_eq!(statuses, [late, late, late, late, ok], "{threads} threads");
-            assert_eq!(batcher.model.lanes_made(), threads, "each thread has buffers of its own");
-        }
-    }
-
-    /// Each buffer of each size, in models of all types and of rows of odd widths.
-    #[test]
-    fn buffers_begin_at_multiples_of_64_bytes() {
-        for name in ["types.onnx", "two.onnx", "gemm.onnx", "rare.onnx", "state.onnx", "fixed4.onnx"] {
-            let batcher = batcher(name, BatchForm::Any);
-            let row = vec![1; batcher.row_bytes];
-            for (bucket, &size) in batcher.sizes.iter().enumerate() {
-                let rows = vec![row.as_slice(); size];
-                let ran = execute(&batcher.model, &batcher.patience(), bucket, &rows, true);
-                assert_eq!(ran.halted, [], "{name}");
-            }
-            let places = batcher.model.buffer_places();
-            assert!(places.len() >= 2 * batcher.sizes.len(), "{name}: {}", places.len());
-            assert!(
-                places.iter().all(|place| place % super::super::tensor::BUFFER_ALIGNMENT == 0),
-                "{name}: {places:?}"
-            );
-        }
-    }
-
-    /// A row that comes alone is run again among copies of itself.
-    #[test]
-    fn rows_of_an_invariant_model_pass_their_audits() {
-        let good = &batcher("rare.onnx", BatchForm::Multiple(4));
-        assert_eq!(run(good, &[[1.0, 2.0]], false, Some(0)), (vec![[1.0, 2.0]], 0));
-        let rows: Vec<[f32; 2]> = (0..64).map(|n| [n as f32, -0.5]).collect();
-        for row in [0, 1, 40, 63, 64] {
-            assert_eq!(run(good, &rows, false, Some(row)), (rows.clone(), 0));
-        }
-    }
 }

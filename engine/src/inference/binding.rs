@@ -15,6 +15,7 @@ use ort::value::DynTensor;
 
 use super::concurrent;
 use super::form::BatchForm;
+use super::graph::Steadiness;
 use super::layout::{Slots, TensorPlan};
 use super::session::{ModelLimits, OpenModel};
 use super::watchdog::{self, Deadline, Halt, Work};
@@ -36,8 +37,10 @@ pub(crate) struct BoundModel {
     sizes: Vec<u32>,
     /// Those that nobody runs on.
     lanes: Mutex<Vec<Lane>>,
-    /// Whether how long a run takes, and how much memory, follows from its size, and not from what rows hold.
+    /// Whether how much memory a run takes follows from its size, and not from what rows hold.
     steady: bool,
+    /// Whether how long a run takes does, too.
+    in_time: bool,
     /// Whether a run goes on of a model that isn't steady.
     is_taken: Mutex<bool>,
     is_free: Condvar,
@@ -63,7 +66,7 @@ struct Buffers {
 
 impl BoundModel {
     /// Binds a model whose runs have this form, and at most `batch_rows_max` rows where the form allows.
-    pub(crate) fn new(model: OpenModel, form: BatchForm, batch_rows_max: u32, steady: bool) -> Self {
+    pub(crate) fn new(model: OpenModel, form: BatchForm, batch_rows_max: u32, steadiness: Steadiness) -> Self {
         let row_bytes = u64::from(model.row_bytes.max(model.output_bytes).max(1));
         let rows_max = u64::from(batch_rows_max).min(BATCH_BYTES_MAX / row_bytes).max(1);
         let mut bound = Self {
@@ -78,7 +81,8 @@ impl BoundModel {
             output_bytes: model.output_bytes as usize,
             sizes: Vec::new(),
             lanes: Mutex::default(),
-            steady,
+            steady: steadiness != Steadiness::None,
+            in_time: steadiness == Steadiness::MemoryAndTime,
             is_taken: Mutex::new(false),
             is_free: Condvar::new(),
             quickest_ns: Vec::new(),
@@ -160,7 +164,17 @@ impl BoundModel {
         /// Numbers that are hardly above zero take a hundred times as long as others.
         const SURELY: u32 = 1_000;
         let quickest = Duration::from_nanos(self.quickest_ns[bucket].load(Ordering::Relaxed));
-        (self.steady && !quickest.is_zero() && quickest * SURELY <= self.time.run).then_some(quickest)
+        (self.in_time && !quickest.is_zero() && quickest * SURELY <= self.time.run).then_some(quickest)
+    }
+
+    /// The time that a run of such a size has at least: some times what the shortest one took.
+    pub(crate) fn least_time(&self, bucket: usize) -> Duration {
+        const TIMES: u32 = 10;
+        let shortest = |bucket: usize| Duration::from_nanos(self.quickest_ns[bucket].load(Ordering::Relaxed));
+        let own = shortest(bucket);
+        // Before the first one of that size, that of the smallest says something.
+        let known = if own.is_zero() { shortest(0) * (self.sizes[bucket] / self.sizes[0].max(1)) } else { own };
+        known * TIMES
     }
 
     /// Waits until a run may begin. Runs whose memory follows from what rows hold are done one at a time, so that whether one fits doesn't
@@ -182,11 +196,9 @@ impl BoundModel {
         Some(Turn(Some(self)))
     }
 
-    /// Leaves the arena as it is before each run of a model that isn't steady, whatever was done to load it.
+    /// Leaves the arena as it is before each run of a model that isn't steady, whatever was done to load it. Of each model, one run
+    /// shows what the shortest takes.
     pub(crate) fn tidy_up(&self, deadline: Deadline) -> Result<(), Halt> {
-        if self.steady {
-            return Ok(());
-        }
         let zeros = vec![0; self.inputs.last().map_or(0, |input| input.part.end)];
         match self.run(0, &[&zeros], &mut Vec::new(), deadline) {
             // A run that fails gives everything back, too.

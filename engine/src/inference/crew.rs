@@ -18,7 +18,11 @@ use wasm_engine_components::limits::MODEL_GRACE_MS;
 use super::watchdog::Deadline;
 
 /// How often somebody who waits looks whether a thread is overdue.
-const LOOK_PERIOD: Duration = Duration::from_millis(50);
+const LOOK_PERIOD: Duration = Duration::from_millis(LOOK_MS);
+const LOOK_MS: u64 = 50;
+/// How many looks an overdue thread has until it is left behind. It is looks that are counted, and not the clock: a process that was stopped had no
+/// time in which to end anything.
+const GRACE_LOOKS: u64 = MODEL_GRACE_MS / LOOK_MS;
 /// Stack of a thread of the crew, in bytes: as much as a program's first thread has.
 const STACK_BYTES: usize = 8 << 20;
 
@@ -41,6 +45,8 @@ struct Pulse {
     piece: usize,
     /// When what it waits for in ONNX Runtime must be done.
     until: Option<Deadline>,
+    /// How often somebody has seen that it is overdue.
+    looks: u64,
     /// Nobody waits for it any more.
     is_left: bool,
 }
@@ -59,8 +65,11 @@ impl Beat {
     /// Leaves the thread behind if it is overdue. Returns its piece of work, and the limit that it had.
     fn leave_if_overdue(&self, now: Instant) -> Option<(usize, Duration)> {
         let mut pulse = self.pulse();
-        let overdue = pulse.until.filter(|deadline| deadline.is_passed(now, Duration::from_millis(MODEL_GRACE_MS)));
-        let limit = overdue.filter(|_| !pulse.is_left)?.limit();
+        let limit = pulse.until.filter(|_| !pulse.is_left)?.overdue(now)?;
+        pulse.looks += 1;
+        if pulse.looks <= GRACE_LOOKS {
+            return None;
+        }
         pulse.is_left = true;
         LEFT_BEHIND.store(true, Ordering::Relaxed);
         Some((pulse.piece, limit))
@@ -72,7 +81,8 @@ pub(crate) fn within<T>(deadline: Deadline, call: impl FnOnce() -> T) -> T {
     let set = |until| {
         BEAT.with_borrow(|beat| {
             if let Some(beat) = beat {
-                beat.pulse().until = until;
+                let mut pulse = beat.pulse();
+                (pulse.until, pulse.looks) = (until, 0);
             }
         });
     };
@@ -322,6 +332,23 @@ mod tests {
         };
         let hands = Hands { threads: 1, joins: false };
         assert_eq!(each(1, hands, slow, |_| panic!("nobody is overdue")), [Ok(1)]);
+    }
+
+    /// A process that was stopped for hours had no time in which to end a run.
+    #[test]
+    fn nobody_is_left_behind_because_the_clock_went_on() {
+        let beat = Beat::default();
+        beat.pulse().until = Some(Deadline::after(Duration::from_secs(1)));
+        let hours = Instant::now() + Duration::from_secs(36_000);
+        assert_eq!(beat.leave_if_overdue(Instant::now()), None);
+        assert!((0..GRACE_LOOKS).all(|_| beat.leave_if_overdue(hours).is_none()));
+        assert_eq!(beat.leave_if_overdue(hours), Some((0, Duration::from_secs(1))));
+        assert_eq!(beat.leave_if_overdue(hours), None, "once");
+        // One that was told to end before the limit of a run has the limit all the same.
+        let beat = Beat::default();
+        beat.pulse().until = Some(Deadline::part(Duration::ZERO, Duration::from_secs(3_600)));
+        let soon = Instant::now() + Duration::from_secs(1_800);
+        assert!((0..2 * GRACE_LOOKS).all(|_| beat.leave_if_overdue(soon).is_none()));
     }
 
     #[test]

@@ -249,7 +249,7 @@ pub enum ModelProblem {
         /// What ONNX Runtime says.
         reason: String,
     },
-    /// Its weights, or the intermediate results of one row, don't fit.
+    /// Its weights, or the intermediate results of its smallest run, don't fit.
     #[error(
         "needs more than {bytes_max} bytes of memory for what it computes: raise `run_memory_bytes_max` of its entry, or use a smaller \
          model"
@@ -308,6 +308,7 @@ impl ModelProblem {
         match halt {
             Halt::TimedOut(limit) if limit == time.load.limit() => Self::SlowLoad { ms_max: ms(limit) },
             Halt::TimedOut(limit) => Self::SlowRun { ms_max: ms(limit) },
+            halt if halt.is_of_memory() => Self::TooMuchMemory { bytes_max: time.memory_bytes },
             Halt::Failed(reason) => failed(reason),
         }
     }

@@ -44,7 +44,7 @@ fn lock_until(deadline: Deadline) -> Result<MutexGuard<'static, ()>, Halt> {
             Ok(guard) => return Ok(guard),
             // Nothing is half done: the next arena takes the place of the last one.
             Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) if deadline.is_passed(Instant::now(), Duration::ZERO) => {
+            Err(TryLockError::WouldBlock) if deadline.is_passed(Instant::now()) => {
                 return Err(Halt::TimedOut(deadline.limit()));
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),

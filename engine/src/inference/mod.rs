@@ -26,6 +26,7 @@ mod graph;
 mod layout;
 mod library;
 mod memory;
+mod patience;
 mod progress;
 mod registry;
 mod runtime;

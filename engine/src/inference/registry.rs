@@ -1,16 +1,16 @@
 //! The models of a run: read, checked, opened and probed at load, then asked in each frame through the port
 //! `ModelRuntime`. A model is addressed by the sha256 of its file: two names for one file share a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasm_engine_abi::InferenceStatus;
-use wasm_engine_components::ModelId;
 use wasm_engine_components::limits::MODEL_BYTES_MAX;
 use wasm_engine_components::text::shown;
+use wasm_engine_components::{ModelId, ModelNoticeKind};
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
 
 use super::admission;
@@ -21,11 +21,12 @@ use super::error::{InferenceError, ModelProblem};
 use super::form::BatchForm;
 use super::graph::{self, Decider, ModelGraph};
 use super::layout::{Said, Slots, TensorInfo};
+use super::patience::Patience;
 use super::progress::LoadProgress;
 use super::runtime::{self, Runtime};
 use super::session::{self, ModelLimits, OpenModel};
 use super::verdicts::{Kept, VerdictKey, Verdicts};
-use super::watchdog::{Deadline, Halt, Patience};
+use super::watchdog::{Deadline, Halt};
 use crate::files;
 use crate::scenario::ModelEntry;
 
@@ -214,19 +215,26 @@ impl ModelRuntime for OnnxRuntime {
         let audit = |(batch, first): (_, usize)| self.model(batch)?.audit(batch, first, results);
         let audits: Vec<Unit<'_>> = batches.iter().zip(firsts).filter_map(audit).collect();
         for (unit, ran) in audits.iter().zip(batch::run_all(&audits, threads)) {
-            match ran {
-                Ok(ran) => {
-                    if let Some(problem) = unit.audited(&ran, results) {
-                        unit.tell_audit(&problem, results);
-                    }
-                }
-                Err(limit) => unit.tell_given_up(Some(limit), results),
+            if let Some(problem) = ran.ok().and_then(|ran| unit.audited(&ran, results)) {
+                unit.tell_audit(&problem, results);
             }
         }
+        self.tell_given_up(batches, results);
     }
 }
 
 impl OnnxRuntime {
+    /// Tells of the models of these batches of which a run was left behind, under each of their names: none of them is run any more.
+    fn tell_given_up(&self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        let of_batch = |batch: &ModelBatch<'_>| self.names.get(&batch.model).map(|name| name.model);
+        let asked: BTreeSet<usize> = batches.iter().filter_map(of_batch).collect();
+        for (id, name) in self.names.iter().filter(|(_, name)| asked.contains(&name.model)) {
+            if let Some(reason) = self.models[name.model].given_up() {
+                results.notice(*id, ModelNoticeKind::GivenUp, 1, || reason);
+            }
+        }
+    }
+
     /// The model of a batch.
     fn model(&self, batch: &ModelBatch<'_>) -> Option<&Batcher> {
         self.models.get(self.names.get(&batch.model)?.model)
@@ -296,7 +304,7 @@ impl OpenJob {
             form = recorded;
             reasons.push("the run that goes on had this form".into());
         }
-        let mut bound = BoundModel::new(model, form, *batch_rows_max, graph.is_steady());
+        let mut bound = BoundModel::new(model, form, *batch_rows_max, graph.steadiness());
         reasons.extend(self.settle(&mut bound, said, padded, graph.has_loops())?);
         let tidied = bound.tidy_up(time.load.within(time.run));
         tidied.map_err(|halt| ModelProblem::of_halt(halt, *time, ModelProblem::Broken))?;
@@ -332,16 +340,18 @@ impl OpenJob {
         let form = bound.form();
         // Where nothing is kept, nobody asks which library it is.
         let library = if self.verdicts.are_kept() { self.runtime.identity() } else { "" };
-        let key = VerdictKey::new(self.sha256, said, form, self.batch_rows_max, library, padded);
+        let key =
+            VerdictKey::new(self.sha256, said, form, (self.batch_rows_max, self.time.memory_bytes), library, padded);
         // A verdict only ever makes a form safer.
         if let Some(kept) = self.verdicts.find(&key).filter(|kept| form.strictest(kept.form) == kept.form) {
             bound.set_form(kept.form);
+            bound.use_sizes(kept.sizes);
             return Ok(kept.reasons);
         }
         let settled = admission::settle(bound, bounded);
         let settled = settled.map_err(|halt| ModelProblem::of_halt(halt, self.time, ModelProblem::Broken))?;
         let found = settled.ok_or(ModelProblem::Unrepeatable)?;
-        self.verdicts.keep(key, Kept { form: bound.form(), reasons: found.clone() });
+        self.verdicts.keep(key, Kept { form: bound.form(), sizes: bound.sizes().len(), reasons: found.clone() });
         Ok(found)
     }
 }

@@ -57,9 +57,6 @@ pub(crate) fn open(
         if reason.to_lowercase().contains("external data") || reason.contains(NO_FOLDER) {
             return ModelProblem::ExternalData;
         }
-        if Halt::Failed(reason.clone()).is_of_memory() {
-            return ModelProblem::TooMuchMemory { bytes_max: time.memory_bytes };
-        }
         ModelProblem::NotLoadable { version: runtime.version.clone(), reason }
     };
     let session = start(runtime, content, time).map_err(|halt| ModelProblem::of_halt(halt, time, not_loadable))?;
@@ -155,10 +152,9 @@ impl OpenModel {
     fn watch_outputs(&mut self, declared: &[Declared], said: Said<'_>) -> Result<Vec<TensorInfo>, ModelProblem> {
         let alone = match self.output_shapes(1, Fill::Zeros) {
             Ok(shapes) => shapes,
-            Err(halt) if halt.is_of_memory() => {
-                return Err(ModelProblem::TooMuchMemory { bytes_max: self.time.memory_bytes });
+            Err(Halt::Failed(reason)) if !Halt::Failed(reason.clone()).is_of_memory() => {
+                return self.trust_outputs(declared, said, &reason);
             }
-            Err(Halt::Failed(reason)) => return self.trust_outputs(declared, said, &reason),
             Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
         };
         self.refuse_shapes_of_data(declared, &alone)?;
@@ -174,7 +170,8 @@ impl OpenModel {
             Slots::Any => {
                 let pair = match self.output_shapes(2, Fill::Zeros) {
                     Ok(shapes) => shapes,
-                    Err(Halt::Failed(_)) => Vec::new(),
+                    // Where two rows have no room, nobody knows whether they may share a run.
+                    Err(halt @ Halt::Failed(_)) if !halt.is_of_memory() => Vec::new(),
                     Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
                 };
                 let axis =

@@ -35,6 +35,8 @@ pub(crate) struct VerdictKey {
     batch_axes: Vec<(String, u32)>,
     form: BatchForm,
     batch_rows_max: u32,
+    /// Most memory of a run: rows that have no room in it aren't probed.
+    memory_bytes: u64,
     /// The library, by version and hash.
     onnx_runtime: String,
     /// What the padded model hashes to, if it was padded.
@@ -48,6 +50,8 @@ pub(crate) struct VerdictKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub form: BatchForm,
+    /// How many of the form's sizes of a run have room in the memory, from the smallest on.
+    pub sizes: usize,
     pub reasons: Vec<String>,
 }
 
@@ -63,7 +67,7 @@ impl VerdictKey {
         sha256: [u8; 32],
         said: Said<'_>,
         form: BatchForm,
-        batch_rows_max: u32,
+        (batch_rows_max, memory_bytes): (u32, u64),
         onnx_runtime: &str,
         padded: Option<String>,
     ) -> Self {
@@ -73,6 +77,7 @@ impl VerdictKey {
             batch_axes: said.batch_axes.to_vec(),
             form,
             batch_rows_max,
+            memory_bytes,
             onnx_runtime: onnx_runtime.to_owned(),
             padded,
             cpu: cpu::class().to_owned(),
@@ -122,14 +127,20 @@ fn write(folder: &Path, entry: &Entry) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{InferenceError, ModelInfo, ModelLoadOptions, OnnxRuntime};
     use super::*;
+    use crate::scenario::ModelEntry;
 
     fn seq(size: u32) -> [(String, u32); 1] {
         [("seq".into(), size)]
     }
 
     fn key() -> VerdictKey {
-        VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1", None)
+        of([7; 32], 3, BatchForm::Any, (64, 1 << 30), "1.31.1")
+    }
+
+    fn of(model: [u8; 32], size: u32, form: BatchForm, limits: (u32, u64), library: &str) -> VerdictKey {
+        VerdictKey::new(model, Said { dims: &seq(size), batch_axes: &[] }, form, limits, library, None)
     }
 
     fn file_name(key: &VerdictKey) -> String {
@@ -137,7 +148,7 @@ mod tests {
     }
 
     fn kept() -> Kept {
-        Kept { form: BatchForm::Multiple(16), reasons: vec!["a \"row\"\n".into()] }
+        Kept { form: BatchForm::Multiple(16), sizes: 3, reasons: vec!["a \"row\"\n".into()] }
     }
 
     #[test]
@@ -148,18 +159,12 @@ mod tests {
         verdicts.keep(key(), kept());
         assert_eq!(verdicts.find(&key()), Some(kept()));
         for other in [
-            VerdictKey::new([8; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1", None),
-            VerdictKey::new([7; 32], Said { dims: &seq(4), batch_axes: &[] }, BatchForm::Any, 64, "1.31.1", None),
-            VerdictKey::new(
-                [7; 32],
-                Said { dims: &seq(3), batch_axes: &[] },
-                BatchForm::Multiple(16),
-                64,
-                "1.31.1",
-                None,
-            ),
-            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 65, "1.31.1", None),
-            VerdictKey::new([7; 32], Said { dims: &seq(3), batch_axes: &[] }, BatchForm::Any, 64, "1.31.2", None),
+            of([8; 32], 3, BatchForm::Any, (64, 1 << 30), "1.31.1"),
+            of([7; 32], 4, BatchForm::Any, (64, 1 << 30), "1.31.1"),
+            of([7; 32], 3, BatchForm::Multiple(16), (64, 1 << 30), "1.31.1"),
+            of([7; 32], 3, BatchForm::Any, (65, 1 << 30), "1.31.1"),
+            of([7; 32], 3, BatchForm::Any, (64, 1 << 29), "1.31.1"),
+            of([7; 32], 3, BatchForm::Any, (64, 1 << 30), "1.31.2"),
             VerdictKey { padded: Some("another".into()), ..key() },
             VerdictKey { cpu: "another".into(), ..key() },
             VerdictKey { probe: PROBE_VERSION + 1, ..key() },
@@ -199,14 +204,68 @@ mod tests {
     /// A model isn't probed again where a verdict is kept, and a damaged one is put right.
     #[test]
     fn a_load_takes_what_was_kept() {
-        use super::super::{ModelLoadOptions, OnnxRuntime};
-        use crate::scenario::ModelEntry;
-
         let folder = tempfile::tempdir().unwrap();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/gemm.onnx");
-        let sha256 = crate::files::sha256(&std::fs::read(&path).unwrap());
-        let entry = ModelEntry {
-            name: "gemm".into(),
+        let entry = entry("gemm");
+        let sha256 = crate::files::sha256(&std::fs::read(&entry.path).unwrap());
+        let load = |cache: Option<&Path>| {
+            let (runtime, info) = load(&entry, cache).unwrap();
+            (runtime.version().unwrap().to_owned(), info)
+        };
+        let (_, plain) = load(None);
+        assert_eq!(load(Some(folder.path())).1, plain);
+        let library = super::super::runtime::start(&mut |_| ()).unwrap().identity();
+        let key = VerdictKey::new(sha256, Said::default(), plain.form, (64, 1 << 30), library, None);
+        assert_eq!(Verdicts::new(Some(folder.path())).find(&key).unwrap().form, plain.form);
+        // Another verdict shows that it is taken.
+        let other = Kept { form: BatchForm::Alone, sizes: 1, reasons: vec!["somebody said so".into()] };
+        Verdicts::new(Some(folder.path())).keep(key.clone(), other);
+        let kept = load(Some(folder.path())).1;
+        assert_eq!((kept.form, kept.reasons.last().unwrap().as_str()), (BatchForm::Alone, "somebody said so"));
+        let file = folder.path().join(FOLDER).join(file_name(&key));
+        std::fs::write(&file, "damaged").unwrap();
+        assert_eq!(load(Some(folder.path())).1, plain);
+        assert!(Verdicts::new(Some(folder.path())).find(&key).is_some());
+    }
+
+    /// How much memory there is makes no form safer, and what was found with less of it isn't taken for more.
+    #[test]
+    fn a_form_follows_from_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |megabytes: u64| {
+            let loaded =
+                load(&ModelEntry { run_memory_bytes_max: megabytes << 20, ..entry("waves") }, Some(folder.path()));
+            loaded.map(|(_, info)| (info.form, info.reasons.len())).map_err(|error| error.to_string())
+        };
+        let plenty = load(1 << 10);
+        assert_eq!(plenty.as_ref().unwrap().0, BatchForm::Multiple(16));
+        // A run of 16 rows has no room, though one of a row has.
+        let refused = load(3).unwrap_err();
+        assert!(refused.contains("needs more than 3145728 bytes of memory for what it computes"), "{refused}");
+        assert!(refused.contains("`run_memory_bytes_max`"), "{refused}");
+        // With room for 16, and not for 64. The second time, that is kept.
+        assert_eq!((load(12), load(12), load(1 << 10)), (plenty.clone(), plenty.clone(), plenty));
+        let files = std::fs::read_dir(folder.path().join(FOLDER)).unwrap();
+        let mut sizes: Vec<usize> = files
+            .map(|file| {
+                let found = std::fs::read(file.unwrap().path()).unwrap();
+                let text = String::from_utf8_lossy(&found).into_owned();
+                text.split_once("\"sizes\":").unwrap().1[..1].parse().unwrap()
+            })
+            .collect();
+        sizes.sort_unstable();
+        assert!(sizes.len() == 2 && sizes[0] < sizes[1] && sizes[1] == 3, "{sizes:?}");
+    }
+
+    fn load(entry: &ModelEntry, cache: Option<&Path>) -> Result<(OnnxRuntime, ModelInfo), InferenceError> {
+        let options = ModelLoadOptions { cache_dir: cache.map(Path::to_path_buf), ..ModelLoadOptions::default() };
+        let (runtime, mut infos) = OnnxRuntime::load(std::slice::from_ref(entry), &options, &mut |_| ())?;
+        Ok((runtime, infos.remove(0)))
+    }
+
+    fn entry(name: &str) -> ModelEntry {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/models/{name}.onnx"));
+        ModelEntry {
+            name: name.into(),
             id: wasm_engine_components::ModelId(1),
             path,
             sha256: None,
@@ -218,25 +277,6 @@ mod tests {
             run_ms_max: 60_000,
             run_memory_bytes_max: 1 << 30,
             load_ms_max: 60_000,
-        };
-        let load = |cache: Option<&Path>| {
-            let options = ModelLoadOptions { cache_dir: cache.map(Path::to_path_buf), ..ModelLoadOptions::default() };
-            let (runtime, mut infos) = OnnxRuntime::load(std::slice::from_ref(&entry), &options, &mut |_| ()).unwrap();
-            (runtime.version().unwrap().to_owned(), infos.remove(0))
-        };
-        let (_, plain) = load(None);
-        assert_eq!(load(Some(folder.path())).1, plain);
-        let library = super::super::runtime::start(&mut |_| ()).unwrap().identity();
-        let key = VerdictKey::new(sha256, Said::default(), plain.form, 64, library, None);
-        assert_eq!(Verdicts::new(Some(folder.path())).find(&key).unwrap().form, plain.form);
-        // Another verdict shows that it is taken.
-        let other = Kept { form: BatchForm::Alone, reasons: vec!["somebody said so".into()] };
-        Verdicts::new(Some(folder.path())).keep(key.clone(), other);
-        let kept = load(Some(folder.path())).1;
-        assert_eq!((kept.form, kept.reasons.last().unwrap().as_str()), (BatchForm::Alone, "somebody said so"));
-        let file = folder.path().join(FOLDER).join(file_name(&key));
-        std::fs::write(&file, "damaged").unwrap();
-        assert_eq!(load(Some(folder.path())).1, plain);
-        assert!(Verdicts::new(Some(folder.path())).find(&key).is_some());
+        }
     }
 }

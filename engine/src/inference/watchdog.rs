@@ -5,8 +5,7 @@
 //! that takes long, say the product of two huge matrices, ends only when it is done: [`super::crew`] says what happens then.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ort::session::RunOptions;
@@ -19,7 +18,7 @@ use super::crew;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Halt {
     /// It took too long.
-    #[error("it took longer than {} ms", .0.as_millis())]
+    #[error("it took longer than {} ms", (.0.as_secs_f64() * 1e4).round() / 10.0)]
     TimedOut(Duration),
     /// ONNX Runtime says why. The text is bounded, and on one line.
     #[error("{0}")]
@@ -74,14 +73,25 @@ impl Work {
 /// A time by which something must be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
-    at: Instant,
+    begun: Instant,
     limit: Duration,
+    /// How long it may take to notice that it is to end, from its beginning. What is overdue then is left behind.
+    whole: Duration,
 }
 
 impl Deadline {
     /// From now on, this long.
     pub(crate) fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, limit }
+        Self::part(limit, limit)
+    }
+
+    /// From now on, this long, which is a part of the time that such work may take.
+    pub(crate) fn part(limit: Duration, whole: Duration) -> Self {
+        Self { begun: Instant::now(), limit, whole }
+    }
+
+    fn at(self) -> Instant {
+        self.begun + self.limit
     }
 
     /// How long it was from its beginning.
@@ -89,75 +99,33 @@ impl Deadline {
         self.limit
     }
 
-    /// Whether it is passed by more than `grace`.
-    pub(crate) fn is_passed(self, now: Instant, grace: Duration) -> bool {
-        now.saturating_duration_since(self.at) > grace
+    /// Whether it is passed.
+    pub(crate) fn is_passed(self, now: Instant) -> bool {
+        now > self.at()
+    }
+
+    /// How long the work may take, if it has taken longer, so that from now on nobody has to wait for it.
+    pub(crate) fn overdue(self, now: Instant) -> Option<Duration> {
+        (now > self.begun + self.whole).then_some(self.whole)
     }
 
     /// The earlier one of this and `limit` from now on.
     pub(crate) fn within(self, limit: Duration) -> Self {
         let sooner = Self::after(limit);
-        if sooner.at < self.at { sooner } else { self }
-    }
-}
-
-/// The time that a model has in a frame. Each run has the limit for itself. Once a run was ended, the rows that are left share another
-/// limit, each an equal part of what is left of it: so a frame ends in time whatever its rows are, and a row that is quick has its result
-/// beside slow ones, whoever asked first.
-pub(crate) struct Patience {
-    limit: Duration,
-    rest: OnceLock<Deadline>,
-    rows_left: AtomicUsize,
-}
-
-impl Patience {
-    pub(crate) const fn new(limit: Duration) -> Self {
-        Self { limit, rest: OnceLock::new(), rows_left: AtomicUsize::new(0) }
-    }
-
-    /// So many more rows are to be run.
-    pub(crate) fn expect(&self, rows: usize) {
-        self.rows_left.fetch_add(rows, Ordering::Relaxed);
-    }
-
-    /// So many rows have a result, or won't get one.
-    pub(crate) fn done(&self, rows: usize) {
-        self.rows_left.fetch_sub(rows, Ordering::Relaxed);
-    }
-
-    /// Does a run of so many rows, if there is time.
-    pub(crate) fn spend(&self, rows: usize, run: impl FnOnce(Deadline) -> Result<(), Halt>) -> Result<(), Halt> {
-        let deadline = match self.rest.get() {
-            Some(rest) => {
-                let left = rest.at.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(Halt::TimedOut(self.limit));
-                }
-                // At most all of it: a row may be counted as done while another thread still asks.
-                let parts = self.rows_left.load(Ordering::Relaxed).max(rows).max(1);
-                let part = left.mul_f64(rows as f64 / parts as f64);
-                Deadline { limit: self.limit, ..Deadline::after(part) }
-            }
-            None => Deadline::after(self.limit),
-        };
-        let ran = run(deadline);
-        if matches!(ran, Err(Halt::TimedOut(_))) {
-            self.rest.get_or_init(|| Deadline::after(self.limit));
-        }
-        ran
+        if sooner.at() < self.at() { sooner } else { self }
     }
 }
 
 /// Does `work` if there is time left, and ends it if it isn't done by the deadline.
 pub(crate) fn until<T>(deadline: Deadline, work: Work, run: impl FnOnce() -> ort::Result<T>) -> Result<T, Halt> {
-    if Instant::now() >= deadline.at {
+    if Instant::now() >= deadline.at() {
         return Err(Halt::TimedOut(deadline.limit));
     }
     let run_options = match &work {
         Work::Run(options) => Some(Arc::clone(options)),
         Work::Load(_) => None,
     };
-    let id = WATCHDOG.add(deadline.at, work);
+    let id = WATCHDOG.add(deadline.at(), work);
     let done = crew::within(deadline, run);
     let ended = WATCHDOG.remove(id);
     if ended && let Some(options) = run_options {
@@ -267,45 +235,6 @@ mod tests {
         assert_eq!(bounded("a\n  b\t\u{1b}[31mc "), "a b [31mc");
         let long = bounded(&"ä".repeat(1_000));
         assert!(long.len() <= MODEL_REASON_BYTES_MAX && long.ends_with('…'), "{long}");
-    }
-
-    #[test]
-    fn a_frame_has_the_limit_once_more_after_it_was_reached() {
-        let limit = Duration::from_millis(20);
-        let patience = Patience::new(limit);
-        let slow = |_| {
-            std::thread::sleep(limit);
-            Err(Halt::TimedOut(limit))
-        };
-        patience.expect(4);
-        assert_eq!(patience.spend(1, |_| Ok(())), Ok(()));
-        assert_eq!(patience.spend(1, slow), Err(Halt::TimedOut(limit)));
-        assert_eq!(patience.spend(1, |_| Err(Halt::Failed("why".into()))), Err(Halt::Failed("why".into())));
-        assert_eq!(patience.spend(1, slow), Err(Halt::TimedOut(limit)));
-        assert_eq!(patience.spend(1, |_| panic!("there is no time left")), Err(Halt::TimedOut(limit)));
-    }
-
-    /// Whoever asked first: a slow row takes no other's time.
-    #[test]
-    fn rows_that_are_left_share_what_is_left_of_the_time() {
-        let limit = Duration::from_secs(60);
-        let patience = Patience::new(limit);
-        patience.expect(5);
-        assert_eq!(patience.spend(1, |_| Err(Halt::TimedOut(limit))), Err(Halt::TimedOut(limit)));
-        patience.done(1);
-        let part = |of: u32| {
-            let part = std::cell::Cell::new(Duration::ZERO);
-            let run = |deadline: Deadline| {
-                part.set(deadline.at.saturating_duration_since(Instant::now()));
-                Ok(())
-            };
-            assert_eq!(patience.spend(1, run), Ok(()));
-            patience.done(1);
-            assert!(part.get() <= limit / of, "{:?}, {of}", part.get());
-            assert!(part.get() * 2 > limit / of, "{:?}, {of}", part.get());
-        };
-        // Nobody used anything of it: so each has more than the one before.
-        [4, 3, 2, 1].into_iter().for_each(part);
     }
 
     #[test]

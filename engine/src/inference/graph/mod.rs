@@ -8,7 +8,7 @@
 //!                      └ pad     reductions are padded inside the graph
 //!           ├─────> traps        divisions that may end the process are refused by name
 //!           └─────> shapes       operators because of which an output's shape depends on what the inputs hold
-//!           └─────> steady       whether a run's time follows from its number of rows
+//!           └─────> steady       whether a run's time and memory follow from its number of rows
 //! ```
 //!
 //! `wire` and `read` take whatever bytes there are, and leave a [`model`]. A file that they can't read is refused: ONNX Runtime might read it. `classify` believes nothing that a file says about shapes but of its constants:
@@ -38,6 +38,7 @@ use value::Size;
 
 pub(crate) use random::RandomNode;
 pub(crate) use read::Unreadable;
+pub(crate) use steady::Steadiness;
 pub(crate) use traps::DividingNode;
 
 /// What is known of a model's graph.
@@ -138,9 +139,9 @@ impl ModelGraph<'_> {
         self.model.graph.nodes.iter().chain(functions).any(has_body)
     }
 
-    /// Whether how long a run takes follows from its number of rows, and not from what they hold.
-    pub(crate) fn is_steady(&self) -> bool {
-        steady::is_steady(&self.model)
+    /// What of a run follows from its number of rows, and not from what they hold.
+    pub(crate) fn steadiness(&self) -> Steadiness {
+        steady::steadiness(&self.model)
     }
 
     /// What the nodes need, for rows that are laid out so.

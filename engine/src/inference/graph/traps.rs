@@ -29,29 +29,39 @@ pub(crate) struct DividingNode {
 struct Kind {
     /// ONNX's number of the element type; 0 if it isn't known.
     dtype: i64,
-    /// Whether all elements are sizes, positions or constants, none of them negative.
-    small: bool,
+    /// The greatest that any element may be, where none is negative: of sizes, positions, constants, and what is computed from them.
+    most: Option<i64>,
     /// Whether no element is -1.
     divides: bool,
 }
 
 impl Kind {
-    const SIZE: Self = Self { dtype: dtype::I64, small: true, divides: true };
+    // Of a tensor without elements, a row may say any size.
+    const SIZE: Self = Self { dtype: dtype::I64, most: Some(i64::MAX), divides: true };
 
     const fn of(dtype: i64) -> Self {
-        Self { dtype, small: false, divides: false }
+        Self { dtype, most: None, divides: false }
+    }
+
+    /// Numbers from 0 to `most`, where their type has room for them.
+    fn up_to(of: i64, most: Option<i64>) -> Self {
+        let most_of_type = if of == dtype::I32 { i32::MAX.into() } else { i64::MAX };
+        let most = most.filter(|most| [dtype::I32, dtype::I64].contains(&of) && *most <= most_of_type);
+        Self { dtype: of, most, divides: most.is_some() }
     }
 
     fn constant(tensor: &Tensor<'_>) -> Self {
-        let all = |holds: fn(&i64) -> bool| tensor.integers.as_ref().is_some_and(|all| all.iter().all(holds));
-        let (small, divides) = (all(|n| (0..=i64::from(i32::MAX)).contains(n)), all(|&n| n != -1));
-        Self { dtype: tensor.dtype, small, divides }
+        let Some(all) = &tensor.integers else { return Self::of(tensor.dtype) };
+        let most = all.iter().copied().max().unwrap_or(0);
+        let most = all.iter().all(|&number| number >= 0).then_some(most);
+        Self { dtype: tensor.dtype, most, divides: !all.contains(&-1) }
     }
 
     /// What holds of either of two.
     fn either(self, other: Self) -> Self {
         let dtype = if self.dtype == other.dtype { self.dtype } else { 0 };
-        Self { dtype, small: self.small && other.small, divides: self.divides && other.divides }
+        let most = self.most.zip(other.most).map(|(one, other)| one.max(other));
+        Self { dtype, most, divides: self.divides && other.divides }
     }
 }
 
@@ -220,7 +230,7 @@ fn may_trap(node: &Node<'_>, scope: &Scope<'_, '_>) -> bool {
     let [number, divisor] = [0, 1].map(|at| node.inputs.get(at).map(|name| scope.known(name)).unwrap_or_default());
     let of = if number.dtype == 0 { divisor.dtype } else { number.dtype };
     // Narrower ones are computed as wider ones, and others are no whole numbers, or have no -1.
-    is_division && [0, dtype::I32, dtype::I64].contains(&of) && !number.small && !divisor.divides
+    is_division && [0, dtype::I32, dtype::I64].contains(&of) && number.most.is_none() && !divisor.divides
 }
 
 /// What comes out of an operator of the standard domain.
@@ -239,8 +249,13 @@ fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
         "Cast" => {
             let to = node.integer("to", 0);
             // In few bits, a large number may become any.
-            let kept = input(0).small && [dtype::I64, dtype::F32, dtype::F64].contains(&to);
-            Kind { dtype: to, small: kept, divides: kept }
+            let most = input(0).most.filter(|most| match to {
+                dtype::I64 => true,
+                // Beyond, floats leave bits out.
+                dtype::F32 | dtype::F64 => *most <= i32::MAX.into(),
+                _ => false,
+            });
+            Kind { dtype: to, most, divides: most.is_some() }
         }
         "CastLike" => typed(1),
         "And" | "Equal" | "Greater" | "GreaterOrEqual" | "IsInf" | "IsNaN" | "Less" | "LessOrEqual" | "Not" | "Or"
@@ -253,6 +268,7 @@ fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
         "QuantizeLinear" => Kind::of(dtype::U8),
         "MatMulInteger" | "ConvInteger" => Kind::of(dtype::I32),
         "Dropout" => return vec![typed(0), Kind::of(dtype::BOOL)],
+        "Add" | "Div" | "Max" | "Min" | "Mod" | "Mul" => arithmetic(node.operator, inputs),
         "Concat" => inputs.iter().copied().reduce(Kind::either).unwrap_or_default(),
         "Expand" | "Flatten" | "Gather" | "Identity" | "Reshape" | "Slice" | "Squeeze" | "Tile" | "Transpose"
         | "Unsqueeze" => input(0),
@@ -264,6 +280,21 @@ fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
         _ => return Vec::new(),
     };
     vec![one]
+}
+
+/// What is computed from two numbers, or more: where none is negative, exporters compute sizes so.
+fn arithmetic(operator: &str, inputs: &[Kind]) -> Kind {
+    let of = inputs.iter().map(|input| input.dtype).find(|of| *of != 0).unwrap_or_default();
+    let two = |(one, other): (i64, i64)| match operator {
+        "Add" => one.checked_add(other),
+        "Mul" => one.checked_mul(other),
+        // What is divided becomes no more.
+        "Div" | "Mod" => Some(one),
+        _ => Some(one.max(other)),
+    };
+    let all = inputs.iter().map(|input| input.most);
+    let most = all.reduce(|one, other| one.zip(other).and_then(two)).flatten();
+    Kind::up_to(of, most)
 }
 
 fn constant(node: &Node<'_>) -> Kind {

@@ -76,6 +76,31 @@ fn sizes_and_constants_divide_and_are_divided() {
     assert!(found(&model(dtype::I64, summed)).is_some());
 }
 
+/// As exporters compute windows and views. Two sizes of a tensor without elements may have the product 2^64 - 1, which is -1.
+#[test]
+fn what_is_computed_from_sizes_divides_unless_it_may_become_negative() {
+    let by = |nodes: &[(&'static str, &'static str, &'static str)], of: i64| {
+        let mut by = model(of, vec![node("Shape", "a", "s")]);
+        by.graph.nodes.extend(nodes.iter().map(|&(operator, inputs, output)| node(operator, inputs, output)));
+        let number = |name, number| Tensor { dtype: of, ..numbers(name, &[number]) };
+        by.graph.constants = vec![number("seven", 7), number("large", i64::from(i32::MAX))];
+        by.graph.nodes.push(node("Div", "b n", "y"));
+        found(&by).is_none()
+    };
+    let (wide, narrow) = (dtype::I64, dtype::I32);
+    assert!(by(&[("Mul", "seven seven", "n")], wide) && by(&[("Mul", "seven seven", "n")], narrow));
+    assert!(by(&[("Mul", "large seven", "n")], wide) && !by(&[("Mul", "large seven", "n")], narrow));
+    assert!(by(&[("Mul", "large large", "l"), ("Div", "l seven", "n")], wide));
+    assert!(!by(&[("Mul", "large large", "l"), ("Mul", "l large", "n")], wide));
+    for operator in ["Div", "Mod", "Max", "Min"] {
+        assert!(by(&[(operator, "s seven", "n")], wide), "{operator}");
+    }
+    for operator in ["Mul", "Add", "Sub"] {
+        assert!(!by(&[(operator, "s s", "n")], wide), "{operator}");
+    }
+    assert!(!by(&[("Add", "b seven", "n")], wide) && !by(&[("Max", "b seven", "n")], wide));
+}
+
 /// Functions that call each other, and more calls than anybody makes.
 #[test]
 fn calls_end() {

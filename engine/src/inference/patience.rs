@@ -1,0 +1,174 @@
+//! The time that a model has in a frame, and what each of its rows has of it. Called by [`super::batch`].
+//!
+//! Time is that of runs, added up over all threads: so what a row has doesn't follow from their number, nor from other models.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::watchdog::{Deadline, Halt};
+
+/// How many times the limit of one run all runs of a model may take in a frame.
+const FRAME_RUNS: u32 = 10;
+/// How many of these are for the first run of each row; the rest is for those that weren't done in that.
+const FIRST_RUNS: u32 = 5;
+
+/// Which run of a row it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chance {
+    /// The first one, which has at least this time, whatever other rows took.
+    First {
+        /// The time.
+        least: Duration,
+    },
+    /// One more, after the first runs of all others.
+    Second {
+        /// The time that the first one had.
+        had: Duration,
+    },
+}
+
+/// The time that a model has in a frame: ten times the limit of a run. First, the rows share half of it, each an equal part of what is left,
+/// at most the limit, and at least what its caller says. Those that weren't done in that share the rest, after all others,
+/// as long as each has twice what it had. So a row that takes its time takes none from those that are quick, whoever asked first.
+pub(crate) struct Patience {
+    limit: Duration,
+    spent_ns: AtomicU64,
+    rows_left: AtomicUsize,
+}
+
+impl Patience {
+    pub(crate) const fn new(limit: Duration) -> Self {
+        Self { limit, spent_ns: AtomicU64::new(0), rows_left: AtomicUsize::new(0) }
+    }
+
+    /// So many more rows are to be run.
+    pub(crate) fn expect(&self, rows: usize) {
+        self.rows_left.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// So many rows have a result, or won't get one for now.
+    pub(crate) fn done(&self, rows: usize) {
+        self.rows_left.fetch_sub(rows, Ordering::Relaxed);
+    }
+
+    /// Does a run of so many rows, if there is time.
+    pub(crate) fn spend(
+        &self,
+        rows: usize,
+        chance: Chance,
+        run: impl FnOnce(Deadline) -> Result<(), Halt>,
+    ) -> Result<(), Halt> {
+        let part = match chance {
+            Chance::First { least } => self.part(rows, FIRST_RUNS).max(least).min(self.limit),
+            Chance::Second { had } => {
+                let part = self.part(rows, FRAME_RUNS).min(self.limit);
+                if part < (had * 2).min(self.limit) {
+                    return Err(Halt::TimedOut(had));
+                }
+                part
+            }
+        };
+        let started = Instant::now();
+        let ran = run(Deadline::part(part, self.limit));
+        // A run that is ended late, because the process was stopped or the machine is busy, takes no other's time.
+        let took = if matches!(ran, Err(Halt::TimedOut(_))) { part } else { started.elapsed().min(part) };
+        self.spent_ns.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        ran
+    }
+
+    /// What so many rows have of what is left of so many times the limit.
+    fn part(&self, rows: usize, runs: u32) -> Duration {
+        let spent = Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed));
+        // At most all of it: a row may be counted as done while another thread still asks.
+        let parts = self.rows_left.load(Ordering::Relaxed).max(rows).max(1);
+        (self.limit * runs).saturating_sub(spent).mul_f64(rows as f64 / parts as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+    const FIRST: Chance = Chance::First { least: Duration::ZERO };
+
+    /// A run that takes all of its time. Returns that.
+    fn endless(patience: &Patience, chance: Chance) -> Duration {
+        let mut had = Duration::ZERO;
+        let run = |deadline: Deadline| {
+            had = deadline.limit();
+            Err(Halt::TimedOut(had))
+        };
+        let ran = patience.spend(1, chance, run);
+        patience.done(1);
+        assert!(matches!(ran, Err(Halt::TimedOut(_))));
+        had
+    }
+
+    /// A run that takes no time. Returns what it had.
+    fn quick(patience: &Patience, chance: Chance) -> Duration {
+        let mut had = Duration::ZERO;
+        let ran = patience.spend(1, chance, |deadline| {
+            had = deadline.limit();
+            Ok(())
+        });
+        patience.done(1);
+        assert_eq!(ran, Ok(()));
+        had
+    }
+
+    #[test]
+    fn few_rows_have_the_limit_each() {
+        let patience = Patience::new(LIMIT);
+        patience.expect(5);
+        assert_eq!([FIRST; 5].map(|chance| endless(&patience, chance)), [LIMIT; 5]);
+    }
+
+    /// Whoever asked first: rows that never end leave the others their parts.
+    #[test]
+    fn slow_rows_take_no_time_from_quick_ones() {
+        let patience = Patience::new(LIMIT);
+        patience.expect(1_000);
+        let equal = LIMIT * 5 / 1_000;
+        let same = |had: Duration| (had.as_secs_f64() / equal.as_secs_f64() - 1.0).abs() < 0.01;
+        assert!((0..400).all(|_| same(endless(&patience, FIRST))));
+        assert!(same(quick(&patience, FIRST)));
+        // What quick ones don't need is there for those after them.
+        let quickly: Duration = (0..400).map(|_| quick(&patience, FIRST)).sum();
+        assert!(quickly > equal * 400);
+        assert!(quick(&patience, FIRST) > equal * 2);
+    }
+
+    #[test]
+    fn a_frame_has_an_end_and_each_row_its_least_time() {
+        let patience = Patience::new(LIMIT);
+        let rows = 1_000;
+        patience.expect(rows);
+        let had: Vec<Duration> = (0..rows).map(|_| endless(&patience, FIRST)).collect();
+        assert!(had.iter().sum::<Duration>() <= LIMIT * 5);
+        patience.expect(rows);
+        let again = had.iter().map(|&had| endless(&patience, Chance::Second { had }));
+        let again: Duration = again.sum();
+        assert!(again > LIMIT && again <= LIMIT * 5, "{again:?}");
+        // Nothing is left, but for who has a least time.
+        patience.expect(3);
+        assert!(endless(&patience, FIRST) < LIMIT / 100);
+        let least = Duration::from_secs(3);
+        assert_eq!(quick(&patience, Chance::First { least }), least);
+        assert_eq!(quick(&patience, Chance::First { least: LIMIT * 2 }), LIMIT);
+    }
+
+    /// A row that is slow, and ends, is done beside quick ones.
+    #[test]
+    fn who_was_not_done_has_another_chance_with_more_time() {
+        let patience = Patience::new(LIMIT);
+        patience.expect(100);
+        let had = endless(&patience, FIRST);
+        assert!(had < LIMIT / 10);
+        assert!((0..99).all(|_| quick(&patience, FIRST) >= had));
+        patience.expect(1);
+        assert_eq!(quick(&patience, Chance::Second { had }), LIMIT);
+        let stopped = patience.spend(1, FIRST, |_| Err(Halt::Failed("why".into())));
+        assert_eq!(stopped, Err(Halt::Failed("why".into())));
+    }
+}
