@@ -174,7 +174,7 @@ mod tests {
         let (end, is_ended) = sync_channel::<()>(1);
         let maker = std::thread::spawn(move || {
             let mut all = all.lock();
-            let unfinished = Unfinished::add(&mut all, Box::new(move || drop(end.send(()))));
+            let unfinished = Unfinished::add(&mut all, Box::new(move || end.send(()).unwrap_or_default()));
             begun.send(()).unwrap();
             // As a file system that answers late.
             std::thread::sleep(Duration::from_secs(2));
