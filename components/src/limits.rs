@@ -86,6 +86,8 @@ pub const TABLES_MAX: u64 = 16;
 pub const TABLE_ELEMENTS_MAX: u64 = 65_536;
 /// Most globals of a module. Each instance has its own.
 pub const GLOBALS_MAX: u64 = 1_000;
+/// Most parts (instructions) of one constant expression of a module. All of them together are bounded by `module_constants_max`.
+pub const CONSTANT_PARTS_MAX: u64 = 1_000;
 /// Bytes that an agent's tables, functions and globals may take, outside its memory, without being counted. What goes beyond counts
 /// towards `memory_bytes_max`: so an ordinary module's memory may have all of that.
 pub const INSTANCE_BYTES_FREE: u64 = 16 << 10;
@@ -144,6 +146,10 @@ pub const TABLE_ROW_BYTES: u32 = 64;
 pub const TABLE_BYTES_PER_AGENT: u64 = 1 << 10;
 /// Of a disk, what a run leaves free where nobody says how much its folder may have, in bytes; of a small disk, a tenth.
 pub const DISK_BYTES_FREE: u64 = 1 << 30;
+/// Fuel of a `memory.grow`, whether it is granted or refused: it takes about as long as so many other instructions.
+pub const MEMORY_GROW_FUEL: u8 = 255;
+/// Fuel of a call of an import, besides that of the instruction: it takes about as long as so many others.
+pub const IMPORT_FUEL: u64 = 40;
 /// Size of a page of WebAssembly memory, in bytes.
 pub const WASM_PAGE_BYTES: u64 = 64 << 10;
 /// Size of a segment of a run's journal, in bytes, unless one record alone is larger. So a reader looks for what follows a
@@ -353,6 +359,8 @@ pub struct ModuleLimits {
     pub module_segment_bytes_max: u64,
     /// Bytes of the names of imports and exports.
     pub module_names_bytes_max: u64,
+    /// Parts (instructions) of all constant expressions: the values of globals and of elements, and where segments lie.
+    pub module_constants_max: u64,
     /// Estimated compilation of the whole module, in microseconds of one core.
     pub module_cost_max: u64,
     /// Code of one function, in bytes.
@@ -376,6 +384,7 @@ impl ModuleLimits {
         module_segments_max: 1_000,
         module_segment_bytes_max: 4 << 20,
         module_names_bytes_max: 64 << 10,
+        module_constants_max: 100_000,
         module_cost_max: 2_500_000,
         function_bytes_max: 128 << 10,
         function_blocks_max: 4_000,
@@ -391,6 +400,7 @@ impl ModuleLimits {
         module_segments_max: 0,
         module_segment_bytes_max: 0,
         module_names_bytes_max: 0,
+        module_constants_max: 0,
         module_cost_max: 1,
         function_bytes_max: 2,
         function_blocks_max: 0,
@@ -406,6 +416,7 @@ impl ModuleLimits {
         module_segments_max: 100_000,
         module_segment_bytes_max: MODULE_BYTES_MAX,
         module_names_bytes_max: MODULE_BYTES_MAX,
+        module_constants_max: MODULE_BYTES_MAX,
         module_cost_max: 1 << 40,
         function_bytes_max: MODULE_BYTES_MAX,
         function_blocks_max: 1 << 20,
@@ -424,6 +435,7 @@ impl ModuleLimits {
             module_segments_max: self.module_segments_max.min(other.module_segments_max),
             module_segment_bytes_max: self.module_segment_bytes_max.min(other.module_segment_bytes_max),
             module_names_bytes_max: self.module_names_bytes_max.min(other.module_names_bytes_max),
+            module_constants_max: self.module_constants_max.min(other.module_constants_max),
             module_cost_max: self.module_cost_max.min(other.module_cost_max),
             function_bytes_max: self.function_bytes_max.min(other.function_bytes_max),
             function_blocks_max: self.function_blocks_max.min(other.function_blocks_max),

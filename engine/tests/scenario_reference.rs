@@ -177,7 +177,7 @@ fn every_key_is_in_it() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 15 + 2 + 10 + 3 + 19 + 32 + 3 + 4 + 8 + 8 + 5 + 7);
+    assert_eq!(keys, 15 + 2 + 10 + 3 + 19 + 33 + 3 + 4 + 8 + 8 + 5 + 7);
 }
 
 /// The same for the keys of events.
@@ -220,7 +220,7 @@ fn the_limits_are_those_of_the_engine() {
     check!(GroupLimits: messages_per_frame_max, message_bytes_per_frame_max, jobs_per_frame_max, log_lines_per_frame_max);
     check!(ModuleLimits: module_bytes_max, module_functions_max, module_types_max, module_segments_max, module_segment_bytes_max);
     check!(ModuleLimits: module_names_bytes_max, module_cost_max, function_bytes_max, function_blocks_max, function_branches_max);
-    check!(ModuleLimits: function_operands_max, function_cost_max);
+    check!(ModuleLimits: function_operands_max, function_cost_max, module_constants_max);
     check!(GroupLimits: deliveries_per_step_max, deliveries_per_frame_max);
     check!(GroupLimits: log_bytes_per_step_max, output_bytes_per_step_max, log_bytes_per_frame_max, output_bytes_per_frame_max);
     let more = format!("or {} for each agent of `agents_max` where that is more", thousands(TABLE_BYTES_PER_AGENT));

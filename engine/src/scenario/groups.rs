@@ -397,6 +397,7 @@ fn limits(cx: &mut Context, fields: &Fields<'_>, agents_max: u32) -> (GroupLimit
         "module_segments_max",
         "module_segment_bytes_max",
         "module_names_bytes_max",
+        "module_constants_max",
         "module_cost_max",
         "function_bytes_max",
         "function_blocks_max",
@@ -445,7 +446,7 @@ fn module_limits(cx: &mut Context, table: &Fields<'_>) -> ModuleLimits {
     }
     limits! {
         module_bytes_max, module_functions_max, module_types_max, module_segments_max, module_segment_bytes_max,
-        module_names_bytes_max, module_cost_max, function_bytes_max, function_blocks_max, function_branches_max,
-        function_operands_max, function_cost_max
+        module_names_bytes_max, module_constants_max, module_cost_max, function_bytes_max, function_blocks_max,
+        function_branches_max, function_operands_max, function_cost_max
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use wasm_engine_components::limits::WASM_STACK_BYTES_MAX;
-use wasmtime::{Config, Engine, MemoryCreator, Module, OptLevel, Strategy, WasmFeatures};
+use wasm_engine_components::limits::{MEMORY_GROW_FUEL, WASM_STACK_BYTES_MAX};
+use wasmtime::{Config, Engine, MemoryCreator, Module, OperatorCost, OptLevel, Strategy, WasmFeatures};
 
 use super::cache::CodeCache;
 use super::error::{ModuleError, ModuleProblem};
@@ -13,7 +13,7 @@ pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleErr
     let mut config = Config::new();
     // Determinism: fuel and not epochs, canonical NaNs. Never Winch: it charges other fuel.
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
-    config.consume_fuel(true).epoch_interruption(false).cranelift_nan_canonicalization(true);
+    config.consume_fuel(true).operator_cost(fuel()).epoch_interruption(false).cranelift_nan_canonicalization(true);
     // Nothing is async, but the one may not exceed the other.
     config.async_stack_size(WASM_STACK_BYTES_MAX as usize).max_wasm_stack(WASM_STACK_BYTES_MAX as usize);
     // The same features that `validate` lets through.
@@ -40,6 +40,12 @@ pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleErr
     // Backtraces cost more than the traps that they explain, and faults are counted by kind.
     config.wasm_backtrace_max_frames(None).generate_address_map(false).native_unwind_info(cfg!(windows));
     Engine::new(&config).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })
+}
+
+/// What instructions cost in fuel: what wasmtime asks, which is one for most, and one more for each byte of those that fill and copy; but
+/// for a growth, which asks the host and takes as long as hundreds of others.
+fn fuel() -> OperatorCost {
+    OperatorCost { MemoryGrow: MEMORY_GROW_FUEL, ..OperatorCost::new() }
 }
 
 /// The version of wasmtime that the workspace pins: on it depends what instructions cost in fuel.

@@ -164,8 +164,10 @@ pub(super) struct FunctionEffort<'a> {
     traps: u64,
     /// Instructions that take a part of a number.
     parts: u64,
-    /// Whether the instruction before was a constant.
+    /// Whether one of the two values at the top of the stack is a constant, as far as the last two instructions show.
     after_constant: bool,
+    /// Whether the instruction before was one.
+    was_constant: bool,
     calls: u64,
     /// Values that meet where values met inside.
     meetings: u64,
@@ -196,6 +198,7 @@ impl<'a> FunctionEffort<'a> {
             traps: 0,
             parts: 0,
             after_constant: false,
+            was_constant: false,
             calls: 0,
             meetings: 0,
             kept: 0,
@@ -207,7 +210,9 @@ impl<'a> FunctionEffort<'a> {
     /// Counts an instruction. `reachable` says whether it can be reached.
     pub(super) fn operator(&mut self, operator: &Operator<'_>, reachable: bool) -> Result<(), ModuleProblem> {
         self.nanoseconds += weight(operator, self.after_constant);
-        self.after_constant = matches!(operator, Operator::I32Const { .. } | Operator::I64Const { .. });
+        let is_constant = matches!(operator, Operator::I32Const { .. } | Operator::I64Const { .. });
+        self.after_constant = is_constant || self.was_constant && matches!(operator, Operator::LocalGet { .. });
+        self.was_constant = is_constant;
         self.traps += traps(operator);
         self.parts += u64::from(takes_part(operator));
         match *operator {
@@ -349,6 +354,8 @@ fn weight(operator: &Operator<'_>, after_constant: bool) -> u64 {
         | Operator::I64Const { .. }
         | Operator::F32Const { .. }
         | Operator::F64Const { .. } => 4_000,
+        // So much memory, above all.
+        Operator::GlobalGet { .. } | Operator::GlobalSet { .. } => 8_000,
         _ => traps(operator) * 45_000 + computation(operator, after_constant),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use wasm_engine_abi::LayoutError;
 use wasm_engine_components::text::{shown, shown_path};
+use wasmparser::BinaryReaderError;
 
 /// Why [`super::WasmRuntime::load`] failed.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +123,18 @@ pub enum ModuleProblem {
         found: u64,
         /// The limit.
         max: u64,
+    },
+    /// A constant expression is too long.
+    #[error("the {what} {index} has {parts} parts, and a constant expression may have {parts_max}; shorten it")]
+    LongConstant {
+        /// Of what it is the value.
+        what: &'static str,
+        /// The number of that among its kind.
+        index: u32,
+        /// How many instructions it has.
+        parts: u64,
+        /// The limit.
+        parts_max: u64,
     },
     /// It has more of something than its groups allow.
     #[error(
@@ -289,6 +302,17 @@ pub enum ModuleProblem {
         /// Why.
         reason: String,
     },
+}
+
+impl From<BinaryReaderError> for ModuleProblem {
+    fn from(error: BinaryReaderError) -> Self {
+        let offset = error.offset() as u64;
+        // The parser has no other public mark for an early end.
+        if error.message().contains("unexpected end") {
+            return Self::Truncated { offset };
+        }
+        Self::Invalid { message: error.message().to_owned(), offset }
+    }
 }
 
 /// What is bounded of one function: see `ModuleLimits`.

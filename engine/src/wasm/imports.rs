@@ -1,6 +1,7 @@
 //! What agents may import: few functions, each with its capability. A step's calls are counted here.
 
 use wasm_engine_abi::{Capability, IMPORT_MODULE, random_u64};
+use wasm_engine_components::limits::IMPORT_FUEL;
 use wasm_engine_components::{AgentId, TableBudget, Unkept, text_row_bytes};
 use wasm_engine_systems::{
     outbox::{Fault, OverLimit},
@@ -89,13 +90,24 @@ fn in_start() -> wasmtime::Error {
     wasmtime::Error::msg("the start function calls an import")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the linker hands the caller over")]
-fn random(caller: Caller<'_, CallState>, stream: u32, index: u32) -> wasmtime::Result<u64> {
+/// Takes fuel for what an import does: it ends the call where there is too little.
+fn charge(caller: &mut Caller<'_, CallState>, fuel: u64) -> wasmtime::Result<()> {
+    let left = caller.get_fuel()?.checked_sub(fuel);
+    caller.set_fuel(left.unwrap_or(0))?;
+    left.map(|_| ()).ok_or_else(|| Trap::OutOfFuel.into())
+}
+
+fn random(mut caller: Caller<'_, CallState>, stream: u32, index: u32) -> wasmtime::Result<u64> {
+    charge(&mut caller, IMPORT_FUEL)?;
     let running = caller.data().running.as_ref().ok_or_else(in_start)?;
     Ok(random_u64(running.key, running.frame, stream, index))
 }
 
 fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32) -> wasmtime::Result<()> {
+    let left = caller.data().running.as_ref().map_or(0, |running| running.bytes_max - running.bytes);
+    // Each byte counts for one at least: so what can't fit isn't copied.
+    let fits = length <= left;
+    charge(&mut caller, IMPORT_FUEL + if fits { u64::from(length) } else { 0 })?;
     let state = caller.data_mut();
     let running = state.running.as_mut().ok_or_else(in_start)?;
     if running.lines >= running.lines_max {
@@ -110,9 +122,7 @@ fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32)
         return Err(Trap::MemoryOutOfBounds.into());
     }
     running.lines += 1;
-    // Each byte counts for one at least: so what can't fit isn't copied.
-    let left = running.bytes_max - running.bytes;
-    let text = (length <= left).then(|| String::from_utf8_lossy(&memory[address as usize..][..length as usize]));
+    let text = fits.then(|| String::from_utf8_lossy(&memory[address as usize..][..length as usize]));
     let bytes =
         text.as_ref().map_or_else(|| text_row_bytes(&[]) + u64::from(length), |text| text_row_bytes(text.as_bytes()));
     match (text, u32::try_from(bytes)) {

@@ -18,6 +18,7 @@ mod cache;
 mod cache_survey;
 mod capture;
 mod compile;
+mod constants;
 mod copy;
 mod effort;
 mod error;

@@ -11,6 +11,7 @@ use wasmparser::{
 };
 
 use super::{
+    constants,
     effort::{Arity, FunctionEffort, SEGMENT_NS, Signatures},
     error::{FunctionLimit, ModuleProblem},
     imports::IMPORTS,
@@ -66,6 +67,8 @@ struct Reader<'a> {
     name_bytes: u64,
     segments: u64,
     segment_bytes: u64,
+    /// Parts of all constant expressions.
+    constant_parts: u64,
     /// What compiling what was read so far takes.
     nanoseconds: u64,
 }
@@ -82,6 +85,7 @@ impl<'a> Reader<'a> {
             name_bytes: 0,
             segments: 0,
             segment_bytes: 0,
+            constant_parts: 0,
             nanoseconds: 0,
         }
     }
@@ -92,9 +96,9 @@ impl<'a> Reader<'a> {
         let mut parser = Parser::new(0);
         parser.set_features(FEATURES);
         for payload in parser.parse_all(bytes) {
-            let payload = payload.map_err(invalid)?;
+            let payload = payload?;
             self.count(&payload)?;
-            match validator.payload(&payload).map_err(invalid)? {
+            match validator.payload(&payload)? {
                 ValidPayload::Func(function, body) => {
                     let (index, mut function) = (function.index, function.into_validator(allocations));
                     let effort = FunctionEffort::new(&self.signatures, self.limits, index, body.range().len())?;
@@ -105,6 +109,7 @@ impl<'a> Reader<'a> {
                 ValidPayload::End(types) => check_exports(&self.exports, &types, &self.globals, &mut self.facts)?,
                 ValidPayload::Ok | ValidPayload::Parser(_) => {}
             }
+            self.count_constants(&payload)?;
             self.section(payload, &validator)?;
         }
         self.facts.instance_bytes += 16 * self.globals.0.len() as u64;
@@ -148,6 +153,15 @@ impl<'a> Reader<'a> {
         over(what, self.name_bytes, self.limits.module_names_bytes_max, "module_names_bytes_max")
     }
 
+    fn count_constants(&mut self, section: &Payload<'_>) -> Result<(), ModuleProblem> {
+        let parts = constants::count_parts(section)?;
+        self.constant_parts += parts;
+        self.nanoseconds += parts * constants::PART_NS;
+        let what = "parts of constant expressions";
+        over(what, self.constant_parts, self.limits.module_constants_max, "module_constants_max")?;
+        self.check_cost()
+    }
+
     fn check_cost(&self) -> Result<(), ModuleProblem> {
         over(FunctionLimit::Cost.what(), self.nanoseconds / 1_000, self.limits.module_cost_max, "module_cost_max")
     }
@@ -162,7 +176,7 @@ impl<'a> Reader<'a> {
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
-                    let import = import.map_err(invalid)?;
+                    let import = import?;
                     self.count_name(import.module)?;
                     self.count_name(import.name)?;
                     let at = known_import(import.module, import.name)?;
@@ -177,13 +191,13 @@ impl<'a> Reader<'a> {
             }
             Payload::FunctionSection(section) => {
                 for ty in section {
-                    self.signatures.functions.push(ty.map_err(invalid)?);
+                    self.signatures.functions.push(ty?);
                 }
             }
             Payload::TableSection(section) => {
                 let mut elements = 0_u64;
                 for table in section {
-                    elements = elements.saturating_add(table.map_err(invalid)?.ty.initial);
+                    elements = elements.saturating_add(table?.ty.initial);
                 }
                 at_most("table elements", elements, TABLE_ELEMENTS_MAX)?;
                 self.facts.instance_bytes += TABLE_ELEMENT_BYTES * elements;
@@ -192,7 +206,7 @@ impl<'a> Reader<'a> {
             Payload::ElementSection(section) => self.elements(section)?,
             Payload::DataSection(section) => {
                 for (index, data) in (0_u32..).zip(section) {
-                    let data = data.map_err(invalid)?;
+                    let data = data?;
                     if matches!(data.kind, DataKind::Passive) {
                         return Err(ModuleProblem::PassiveSegment { what: "data", index });
                     }
@@ -201,7 +215,7 @@ impl<'a> Reader<'a> {
             }
             Payload::ExportSection(section) => {
                 for export in section {
-                    let export = export.map_err(invalid)?;
+                    let export = export?;
                     self.count_name(export.name)?;
                     if export.name.starts_with(RESERVED_PREFIX) {
                         return Err(ModuleProblem::ReservedExport { export: export.name.to_owned() });
@@ -217,7 +231,7 @@ impl<'a> Reader<'a> {
 
     fn elements(&mut self, section: wasmparser::ElementSectionReader<'_>) -> Result<(), ModuleProblem> {
         for (index, element) in (0_u32..).zip(section) {
-            let Element { kind, items, .. } = element.map_err(invalid)?;
+            let Element { kind, items, .. } = element?;
             if matches!(kind, ElementKind::Passive) {
                 return Err(ModuleProblem::PassiveSegment { what: "element", index });
             }
@@ -241,8 +255,8 @@ const FUNCTION_REFERENCE_BYTES: u64 = 32;
 
 /// How many values each type takes and gives.
 fn arities(section: wasmparser::TypeSectionReader<'_>) -> Result<Vec<Arity>, ModuleProblem> {
-    let arity = |ty: Result<wasmparser::FuncType, BinaryReaderError>| {
-        let ty = ty.map_err(invalid)?;
+    let arity = |ty: Result<wasmparser::FuncType, BinaryReaderError>| -> Result<Arity, ModuleProblem> {
+        let ty = ty?;
         Ok(Arity { params: ty.params().len() as u32, results: ty.results().len() as u32 })
     };
     section.into_iter_err_on_gc_types().map(arity).collect()
@@ -295,16 +309,6 @@ const fn over(what: &'static str, found: u64, max: u64, key: &'static str) -> Re
     if found > max { Err(ModuleProblem::OverLimit { what, found, max, key }) } else { Ok(()) }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
-fn invalid(error: BinaryReaderError) -> ModuleProblem {
-    let offset = error.offset() as u64;
-    // The parser has no other public mark for an early end.
-    if error.message().contains("unexpected end") {
-        return ModuleProblem::Truncated { offset };
-    }
-    ModuleProblem::Invalid { message: error.message().to_owned(), offset }
-}
-
 const fn at_most(what: &'static str, found: u64, max: u64) -> Result<(), ModuleProblem> {
     if found > max { Err(ModuleProblem::TooMany { what, found, max }) } else { Ok(()) }
 }
@@ -316,17 +320,17 @@ pub(super) struct GlobalValues(pub Vec<Option<i32>>);
 impl GlobalValues {
     fn read(&mut self, section: wasmparser::GlobalSectionReader<'_>) -> Result<(), ModuleProblem> {
         for (index, global) in (0_u32..).zip(section) {
-            let global = global.map_err(invalid)?;
+            let global = global?;
             if matches!(global.ty.content_type, ValType::Ref(_)) {
                 return Err(ModuleProblem::ReferenceGlobal { index });
             }
             let mut init = global.init_expr.get_operators_reader();
-            let constant = match init.read().map_err(invalid)? {
+            let constant = match init.read()? {
                 Operator::I32Const { value } if !global.ty.mutable => Some(value),
                 _ => None,
             };
             // A longer expression isn't a plain address.
-            let plain = matches!(init.read().map_err(invalid)?, Operator::End);
+            let plain = matches!(init.read()?, Operator::End);
             self.0.push(constant.filter(|_| plain));
         }
         Ok(())
@@ -336,7 +340,7 @@ impl GlobalValues {
 /// Whether a call or a block may leave vectors below the top of the operand stack. Other vectors pass through the top.
 fn returns_vectors(section: wasmparser::TypeSectionReader<'_>) -> Result<bool, ModuleProblem> {
     for ty in section.into_iter_err_on_gc_types() {
-        if ty.map_err(invalid)?.results().contains(&ValType::V128) {
+        if ty?.results().contains(&ValType::V128) {
             return Ok(true);
         }
     }
@@ -353,7 +357,7 @@ fn check_function<T: wasmparser::WasmModuleResources>(
     mut effort: FunctionEffort<'_>,
 ) -> Result<u64, ModuleProblem> {
     let mut reader = body.get_binary_reader();
-    validator.read_locals(&mut reader).map_err(invalid)?;
+    validator.read_locals(&mut reader)?;
     // The number is bounded by the validator, to 50,000.
     let mut slots = 0_u64;
     for local in 0..validator.len_locals() {
@@ -364,17 +368,17 @@ fn check_function<T: wasmparser::WasmModuleResources>(
     let mut height_max = 0;
     let mut operators = wasmparser::OperatorsReader::new(reader);
     while !operators.eof() {
-        let (operator, offset) = operators.read_with_offset().map_err(invalid)?;
+        let (operator, offset) = operators.read_with_offset()?;
         if let Some(instruction) = refused(&operator) {
             return Err(ModuleProblem::Instruction { instruction: instruction.to_owned(), offset: offset as u64 });
         }
         let reachable = validator.get_control_frame(0).is_some_and(|frame| !frame.unreachable);
-        validator.op(offset, &operator).map_err(invalid)?;
+        validator.op(offset, &operator)?;
         effort.operator(&operator, reachable)?;
         height_max = height_max.max(validator.operand_stack_height());
         vectors = vectors || matches!(validator.get_operand_type(0), Some(Some(ValType::V128)));
     }
-    operators.finish().map_err(invalid)?;
+    operators.finish()?;
     // Operands aren't told apart: where vectors occur, each is taken for one.
     slots += (u64::from(height_max) + effort.kept()) << u32::from(vectors);
     if slots > u64::from(FUNCTION_SLOTS_MAX) {

@@ -9,7 +9,7 @@ use wasm_engine_components::ModuleLimits;
 use wasm_engine_components::limits::TABLE_ELEMENTS_MAX;
 
 use self::families::{FAMILIES, loads, nested_loops, segments};
-use self::make::{BOMB, Bomb};
+use self::make::{ADDITIONS_OF_GLOBAL, BOMB, Bomb};
 use self::search::largest;
 use super::*;
 use crate::wasm::validate::validate;
@@ -22,7 +22,7 @@ fn refused(bytes: &[u8]) -> Option<ModuleProblem> {
 fn each_family_is_refused_with_the_limit_to_raise() {
     for family in FAMILIES {
         for width in [1, 30, 100, 300, 900] {
-            let within = largest(family.1, width);
+            let within = largest(family.1, width).unwrap_or(0);
             match refused(&family.1(2 * within + 2, width).module()) {
                 Some(ModuleProblem::FunctionOverLimit { max, found, function, .. }) => {
                     assert!(found > max && function >= BOMB, "{}", family.0);
@@ -53,6 +53,40 @@ fn the_error_names_function_size_limit_and_key() {
         told.starts_with("it has 1002 segments, and its groups allow 1000 (`limits.module_segments_max`)"),
         "{told}"
     );
+}
+
+#[test]
+fn constant_expressions_are_bounded_each_and_together() {
+    let sum = |additions: u32| format!("(i32.const 0) {}", "(i32.const 0) (i32.add)".repeat(additions as usize));
+    let refused_with =
+        |rest: &str| refused(&source(&agent("i32.const 0", rest)).bytes).map(|problem| problem.to_string());
+    for (rest, what) in [
+        ("(global i32 SUM)", "the value of its global 1 has"),
+        ("(data (offset SUM) \"x\")", "the place of its data segment 1 has"),
+        ("(table 1 funcref) (elem (offset SUM) func)", "the place of its element segment 0 has"),
+    ] {
+        assert_eq!(refused_with(&rest.replace("SUM", &sum(ADDITIONS_OF_GLOBAL))), None, "{rest}");
+        let told = refused_with(&rest.replace("SUM", &sum(ADDITIONS_OF_GLOBAL + 1))).unwrap();
+        assert!(
+            told.starts_with(what) && told.contains("1001 parts, and a constant expression may have 1000"),
+            "{told}"
+        );
+    }
+    let bomb = Bomb { additions: 50_000, ..Bomb::default() };
+    let told = refused(&bomb.module()).unwrap().to_string();
+    assert!(
+        told.starts_with(
+            "it has 100102 parts of constant expressions, and its groups allow 100000 (`limits.module_constants_max`)"
+        ),
+        "{told}"
+    );
+    // The values of a table's elements are constant expressions, too.
+    let elements = "(ref.func 0) ".repeat(60_000);
+    let rest = format!(
+        "(table 60000 funcref) (elem (i32.const 0) funcref {elements}) (elem (i32.const 0) funcref {elements})"
+    );
+    let told = refused_with(&rest).unwrap();
+    assert!(told.starts_with("it has 120003 parts of constant expressions"), "{told}");
 }
 
 #[test]

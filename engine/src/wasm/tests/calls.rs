@@ -131,8 +131,8 @@ fn shutdown_is_optional() {
     assert_eq!((rig.results.outcomes[0].fault, rig.results.outcomes[0].detail), (Some(FaultKind::Reported), 3));
 }
 
-const LOG: &str = "(import \"wasm_engine\" \"log\" (func $log (param i32 i32 i32)))";
-const RANDOM: &str = "(import \"wasm_engine\" \"random\" (func $random (param i32 i32) (result i64)))";
+pub const LOG: &str = "(import \"wasm_engine\" \"log\" (func $log (param i32 i32 i32)))";
+pub const RANDOM: &str = "(import \"wasm_engine\" \"random\" (func $random (param i32 i32) (result i64)))";
 
 #[test]
 fn log_lines_survive_a_trap() {

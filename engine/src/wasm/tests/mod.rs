@@ -6,6 +6,7 @@ mod calls;
 mod capture;
 mod depth;
 mod faults;
+mod fuel;
 mod fuzz;
 mod hostile;
 mod modules;

@@ -287,7 +287,14 @@ fn exports(number: u32, _: u32) -> Bomb {
     Bomb { exports: number, ..Bomb::default() }
 }
 
-/// A global whose value is a long sum.
+/// A chain of sums with constants to the left of them.
+fn left_constants(number: u32, _: u32) -> Bomb {
+    with_locals(1, |code| {
+        (0..number).for_each(|at| _ = code.i64_const(i64::from(at) + 3).local_get(0).i64_add().local_set(0));
+    })
+}
+
+/// Globals whose values are long sums.
 fn long_constants(number: u32, _: u32) -> Bomb {
     Bomb { additions: number, ..Bomb::default() }
 }
@@ -295,7 +302,7 @@ fn long_constants(number: u32, _: u32) -> Bomb {
 /// A family of modules: its name, how it is made from a number and a width, and the keys of the limits that may refuse it.
 pub type Family = (&'static str, fn(u32, u32) -> Bomb);
 
-pub const FAMILIES: [Family; 24] = [
+pub const FAMILIES: [Family; 25] = [
     ("nested loops", nested_loops),
     ("nested blocks", nested_blocks),
     ("one label", one_label),
@@ -320,4 +327,5 @@ pub const FAMILIES: [Family; 24] = [
     ("types", types),
     ("exports", exports),
     ("long constants", long_constants),
+    ("left constants", left_constants),
 ];

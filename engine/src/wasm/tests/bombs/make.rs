@@ -6,11 +6,15 @@ use wasm_encoder::{
     NameSection, RefType, TableSection, TableType, TypeSection, ValType,
 };
 use wasm_engine_abi::MAGIC;
+use wasm_engine_components::limits::CONSTANT_PARTS_MAX;
 
 /// Type of a function that takes and gives nothing.
 pub const VOID: u32 = 1;
 /// Number of the function of a bomb: the first two are those that an agent exports.
 pub const BOMB: u32 = 2;
+
+/// As many as a constant expression may have.
+pub const ADDITIONS_OF_GLOBAL: u32 = (CONSTANT_PARTS_MAX as u32 - 1) / 2;
 
 /// An agent whose third function is a bomb, and what else it has.
 #[derive(Clone, Default)]
@@ -33,7 +37,7 @@ pub struct Bomb {
     pub segments: u32,
     /// More exports.
     pub exports: u32,
-    /// How many additions the value of a global is given by.
+    /// How many additions the values of globals are given by, [`ADDITIONS_OF_GLOBAL`] each.
     pub additions: u32,
 }
 
@@ -94,12 +98,18 @@ impl Bomb {
         let mut globals = GlobalSection::new();
         let plain = |mutable| GlobalType { val_type: ValType::I32, mutable, shared: false };
         globals.global(plain(false), &ConstExpr::i32_const(64));
-        let mut long = ConstExpr::i32_const(1);
-        for _ in 0..self.additions {
-            long = long.with_i32_const(1).with_i32_add();
+        let mut left = self.additions;
+        loop {
+            let (mut value, some) = (ConstExpr::i32_const(1), left.min(ADDITIONS_OF_GLOBAL));
+            for _ in 0..some {
+                value = value.with_i32_const(1).with_i32_add();
+            }
+            globals.global(plain(true), &value);
+            left -= some;
+            if left == 0 {
+                return globals;
+            }
         }
-        globals.global(plain(true), &long);
-        globals
     }
 
     fn exports(&self) -> ExportSection {

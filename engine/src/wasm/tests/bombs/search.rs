@@ -8,15 +8,18 @@ use super::make::{Bomb, VOID};
 use super::refused;
 use crate::wasm::tests::*;
 
-/// About the largest number for which a module is within the limits: no more than a fiftieth below it.
-pub fn largest(make: impl Fn(u32, u32) -> Bomb, width: u32) -> u32 {
+/// About the largest number for which a module is within the limits: no more than a fiftieth below it. `None` where there is none.
+pub fn largest(make: impl Fn(u32, u32) -> Bomb, width: u32) -> Option<u32> {
     let fits = |number: u32| refused(&make(number, width).module()).is_none();
+    if !fits(0) {
+        return None;
+    }
     let mut over = 1;
     while fits(over) {
         over *= 2;
         if over == 1 << 21 {
             // Only the file's size bounds it, and 4 MiB of it are quick.
-            return over / 2;
+            return Some(over / 2);
         }
     }
     let mut within = over / 2;
@@ -24,7 +27,35 @@ pub fn largest(make: impl Fn(u32, u32) -> Bomb, width: u32) -> u32 {
         let middle = within.midpoint(over);
         if fits(middle) { within = middle } else { over = middle }
     }
-    within
+    Some(within)
+}
+
+/// The folder for what a search finds.
+struct Found(PathBuf);
+
+impl Found {
+    fn folder() -> Self {
+        Self(PathBuf::from(std::env::var_os("WASM_ENGINE_BOMBS").expect("WASM_ENGINE_BOMBS names a folder")))
+    }
+
+    /// Writes a module that is within the limits.
+    fn write(&self, name: &str, bomb: &Bomb) {
+        assert_eq!(refused(&bomb.module()), None, "{name}");
+        self.write_any(name, bomb);
+    }
+
+    fn write_any(&self, name: &str, bomb: &Bomb) {
+        std::fs::write(self.0.join(name).with_extension("wasm"), bomb.module()).unwrap();
+    }
+
+    /// Writes a bomb in as many functions as a module may have, if that is more than one.
+    fn write_copies(&self, name: &str, bomb: &Bomb) {
+        let with = |copies: u32, _: u32| Bomb { copies, ..bomb.clone() };
+        match largest(with, 0) {
+            Some(copies) if copies > 0 => self.write(&format!("{name}-copies-{copies}"), &with(copies, 0)),
+            _ => {}
+        }
+    }
 }
 
 /// Writes what the search finds to the folder that `WASM_ENGINE_BOMBS` names: modules within the limits, each family at its largest, alone and
@@ -32,29 +63,22 @@ pub fn largest(make: impl Fn(u32, u32) -> Bomb, width: u32) -> u32 {
 #[test]
 #[ignore = "writes files for .ci/parts/compile-bounds"]
 fn write_bombs() {
-    let folder = PathBuf::from(std::env::var_os("WASM_ENGINE_BOMBS").expect("WASM_ENGINE_BOMBS names a folder"));
-    let write = |name: String, bomb: &Bomb| std::fs::write(folder.join(name + ".wasm"), bomb.module()).unwrap();
+    let found = Found::folder();
     for (name, make) in FAMILIES {
-        let name = name.replace(' ', "-");
         for width in [1, 17, 60, 200, 450, 900] {
-            let number = largest(make, width);
-            if number == 0 {
-                continue;
-            }
-            let bomb = make(number, width);
-            write(format!("{name}-{width}-{number}"), &bomb);
-            let copies = largest(|copies, _| Bomb { copies, ..bomb.clone() }, 0);
-            if copies > 0 && !bomb.code.is_empty() {
-                write(format!("{name}-{width}-{number}-copies-{copies}"), &Bomb { copies, ..bomb });
+            let Some(number) = largest(make, width).filter(|number| *number > 0) else { continue };
+            let (bomb, name) = (make(number, width), format!("{}-{width}-{number}", name.replace(' ', "-")));
+            found.write(&name, &bomb);
+            if !bomb.code.is_empty() {
+                found.write_copies(&name, &bomb);
             }
         }
     }
     let seeds = std::env::var("WASM_ENGINE_BOMB_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(24_u64);
     for seed in 0..seeds {
-        let number = largest(|number, _| random_code(seed, number), 0);
-        let bomb = random_code(seed, number);
-        let copies = largest(|copies, _| Bomb { copies, ..bomb.clone() }, 0);
-        write(format!("random-{seed}-{number}-copies-{copies}"), &Bomb { copies, ..bomb });
+        // Some seeds have so many locals that these alone are too much.
+        let Some(number) = largest(|number, _| random_code(seed, number), 0) else { continue };
+        found.write_copies(&format!("random-{seed}-{number}"), &random_code(seed, number));
     }
 }
 
@@ -224,32 +248,31 @@ fn place(ty: ValType) -> u32 {
 #[test]
 #[ignore = "writes files for .ci/parts/compile-bounds"]
 fn write_instructions() {
-    let folder = PathBuf::from(std::env::var_os("WASM_ENGINE_BOMBS").expect("WASM_ENGINE_BOMBS names a folder"));
-    let write = |name: String, bomb: &Bomb| std::fs::write(folder.join(name + ".wasm"), bomb.module()).unwrap();
+    let found = Found::folder();
     let all = plain_instructions();
     assert!(all.len() > 300, "{}", all.len());
     let name = |plain: &Plain| plain.code.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     if let Some(length) = std::env::var("WASM_ENGINE_BOMB_LENGTH").ok().and_then(|text| text.parse().ok()) {
         for plain in &all {
-            write(format!("code-{}", name(plain)), &plain.bomb(length));
+            found.write_any(&format!("code-{}", name(plain)), &plain.bomb(length));
             if plain.takes.len() > 1 {
-                write(format!("constants-{}", name(plain)), &plain.with_constants(length));
+                found.write_any(&format!("constants-{}", name(plain)), &plain.with_constants(length));
             }
         }
         return;
     }
     for some in all.chunks(7) {
         let codes = |make: fn(&Plain, u32) -> Bomb| {
-            let bombs = some.iter().map(|plain| make(plain, largest(|number, _| make(plain, number), 0)));
+            let bombs = some.iter().map(|plain| make(plain, largest(|number, _| make(plain, number), 0).unwrap()));
             let mut bombs: Vec<Bomb> = bombs.collect();
             let first = bombs.remove(0);
             let make = |number: u32, _: u32| {
                 let codes = bombs.iter().cycle().take(number as usize).map(|bomb| bomb.code.clone()).collect();
                 Bomb { codes, ..first.clone() }
             };
-            make(largest(make, 0), 0)
+            make(largest(make, 0).unwrap(), 0)
         };
-        write(format!("instructions-{}", name(&some[0])), &codes(Plain::bomb));
-        write(format!("constants-{}", name(&some[0])), &codes(Plain::with_constants));
+        found.write(&format!("instructions-{}", name(&some[0])), &codes(Plain::bomb));
+        found.write(&format!("constants-{}", name(&some[0])), &codes(Plain::with_constants));
     }
 }
