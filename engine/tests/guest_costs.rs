@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{engine, stderr, told};
 use serde_json::Value;
-use wasm_engine_abi::MAGIC;
+use wasm_engine_abi::{MAGIC, Op};
 
 /// An agent whose step is `step`, written to a file.
 fn write_agent(file: &Path, step: &str, rest: &str) {
@@ -46,6 +46,11 @@ module = "good"
 agents = 2
 tenant = "t"
 "#;
+    run(folder, text, threads)
+}
+
+/// Runs a scenario, and replays it.
+fn run(folder: &Path, text: &str, threads: &str) -> Value {
     std::fs::write(folder.join("t.toml"), text).unwrap();
     let out = tempfile::tempdir_in(folder).unwrap();
     let out = out.path().to_str().unwrap();
@@ -74,4 +79,71 @@ fn traps_of_one_group_never_cost_another_of_its_tenant_a_step() {
         assert_eq!(beside["groups"]["good"], alone["groups"]["good"], "{step}");
         assert_eq!(run_tenant(folder.path(), step, "2")["digest"], beside["digest"], "{step}");
     }
+}
+
+/// The step of an agent that spawns so many agents of the second group.
+fn spawning(records: u32) -> String {
+    let (op, bytes) = (Op::Spawn as u32, records * 32);
+    format!(
+        "(local $n i32) (local $at i32) (local.set $at (i32.const 1216))
+         (loop $l
+           (i64.store (local.get $at) (i64.const 2))
+           (i32.store offset=16 (local.get $at) (i32.const {op}))
+           (local.set $at (i32.add (local.get $at) (i32.const 32)))
+           (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {records}))))
+         (i32.store offset=56 (local.get 0) (i32.const {records})) (i32.store offset=60 (local.get 0) (i32.const {bytes}))
+         i32.const 0"
+    )
+}
+
+/// Each agent that is spawned may use the fuel of a step before it traps, of which nothing is charged.
+#[test]
+fn who_spawns_agents_that_trap_waits_for_what_they_may_have_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_agent(&folder.join("good.wasm"), "i32.const 0", "");
+    write_agent(&folder.join("spawner.wasm"), &spawning(16), "");
+    let trapping = "(local $n i32) (loop $l (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+        (i32.const 10000)))) (i32.load (i32.const -1))";
+    write_agent(&folder.join("bad.wasm"), trapping, "");
+    let of = |spawners: u32| {
+        format!(
+            r#"
+frames = 60
+modules.bad.path = "bad.wasm"
+modules.good.path = "good.wasm"
+modules.spawner.path = "spawner.wasm"
+tenants.t.fuel_per_frame_max = 200_000
+[[groups]]
+name = "good"
+module = "good"
+agents = 2
+tenant = "t"
+[[groups]]
+name = "bad"
+module = "bad"
+agents = 0
+agents_max = 300
+tenant = "t"
+on_fault = {{ policy = "terminate" }}
+[[groups]]
+name = "spawner"
+module = "spawner"
+agents = 1
+enabled = {}
+tenant = "t"
+controls = ["bad"]
+"#,
+            spawners > 0
+        )
+    };
+    let alone = run(folder, &of(0), "1");
+    let beside = run(folder, &of(1), "1");
+    let faults = beside["groups"]["bad"]["faults"]["memory_out_of_bounds"].as_u64().unwrap();
+    // The first ones, before the group owes anything; and then one for each million of the tenant's fuel.
+    assert!((16..16 * 3 + 60 / 5).contains(&faults), "{beside}");
+    assert!(beside["groups"]["spawner"]["steps"].as_u64() > Some(50), "{beside}");
+    let steps = |summary: &Value| summary["groups"]["good"]["steps"].as_u64().unwrap();
+    assert!(steps(&beside) + 8 >= steps(&alone), "{beside} {alone}");
+    assert_eq!(run(folder, &of(1), "2")["digest"], beside["digest"]);
 }

@@ -18,7 +18,7 @@ use crate::infer::Models;
 use crate::mailroom::{Mailroom, Outputs};
 use crate::outbox::Desk;
 use crate::ports::{ImportedLine, OtherRecord, OutputChunk};
-use crate::schedule::Scheduler;
+use crate::schedule::{FrameFuel, Scheduler};
 use crate::tables::{TableBudgets, note, row_of};
 
 /// What agents asked for that becomes state later in the frame. Transient.
@@ -67,7 +67,7 @@ pub fn collect_outputs(
         commands: &mut commands,
         tables: &mut tables,
     };
-    let mut fuel = vec![0_u64; directory.groups.len()];
+    let mut fuel = vec![FrameFuel::default(); directory.groups.len()];
     let mut chunks: Vec<&OutputChunk> = outputs.now.chunks.iter().collect();
     // They lie as the waves came, and inboxes of this frame name them so.
     chunks.sort_by_key(|chunk| chunk.group);
@@ -80,7 +80,7 @@ pub fn collect_outputs(
             lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
         }
         let inference_jobs = collector.collect(at, group, chunk);
-        fuel[at] = fuel[at].saturating_add(chunk.fuel);
+        fuel[at].add(chunk);
         collector.report.counts.steps += chunk.steps;
         collector.report.counts.messages += chunk.sent;
         if let Ok(mut counters) = counters.get_mut(group.entity) {

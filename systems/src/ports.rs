@@ -262,6 +262,8 @@ pub struct OutputChunk {
     pub steps: u64,
     /// Fuel of all calls.
     pub fuel: u64,
+    /// Fuel that calls may have used beyond that, which ended in an instruction before which nothing is written down. The group waits for it.
+    pub uncounted: u64,
     /// Sum of [`crate::digest::outbox_digest`] over the outboxes that aren't empty.
     pub outbox_sum: u128,
     /// Sum of [`crate::digest::memory_digest`] over the agents that were called; 0 unless it was asked for.
@@ -324,6 +326,7 @@ impl OutputChunk {
             sent: 0,
             steps: 0,
             fuel: 0,
+            uncounted: 0,
             outbox_sum: 0,
             memory_sum: 0,
             log_lines: Vec::new(),
@@ -342,7 +345,7 @@ impl OutputChunk {
         self.others.clear();
         self.other_bytes.clear();
         self.faults.clear();
-        (self.sent, self.steps, self.fuel) = (0, 0, 0);
+        (self.sent, self.steps, self.fuel, self.uncounted) = (0, 0, 0, 0);
         (self.outbox_sum, self.memory_sum) = (0, 0);
         self.log_lines.clear();
         self.excess = Excess::of(group);

@@ -17,7 +17,7 @@ use crate::directory::{Directory, GroupRange};
 use crate::frame::FrameClock;
 use crate::hold::WaitingMailboxes;
 use crate::inboxes::Inboxes;
-use crate::ports::StepRequest;
+use crate::ports::{OutputChunk, StepRequest};
 
 /// The calls of this frame. Transient.
 #[derive(Resource, Debug, Default)]
@@ -75,6 +75,22 @@ struct Left {
     tenants: Vec<u64>,
     /// What a call of each group is expected to cost: the mean so far, before its first step what it used so far, and before its first call its limit.
     costs: Vec<u64>,
+}
+
+/// What the calls of a group have cost in a frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FrameFuel {
+    /// What was counted.
+    used: u64,
+    /// What may have been used beyond that.
+    uncounted: u64,
+}
+
+impl FrameFuel {
+    pub(crate) fn add(&mut self, chunk: &OutputChunk) {
+        self.used = self.used.saturating_add(chunk.fuel);
+        self.uncounted = self.uncounted.saturating_add(chunk.uncounted);
+    }
 }
 
 const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
@@ -180,11 +196,12 @@ impl Scheduler {
     }
 
     fn open(&mut self, directory: &Directory, counters: &Query<&GroupCounters>) {
+        let groups = directory.groups.iter().zip(&self.group_debts);
+        let groups = groups.map(|(group, debt)| self.budget(group).saturating_sub(*debt)).collect();
         let left = &mut self.left;
+        left.groups = groups;
         left.steps = self.settings.steps_per_frame_max;
         left.fuel = self.settings.fuel_per_frame_max.saturating_sub(self.debt);
-        let groups = directory.groups.iter().zip(&self.group_debts);
-        left.groups = groups.map(|(group, debt)| group.limits.fuel_per_frame_max.saturating_sub(*debt)).collect();
         let tenants = self.tenants.iter().zip(&self.tenant_debts);
         left.tenants = tenants.map(|(tenant, debt)| tenant.fuel_per_frame_max.saturating_sub(*debt)).collect();
         let cost = |group: &GroupRange| match counters.get(group.entity) {
@@ -196,19 +213,29 @@ impl Scheduler {
         left.costs = directory.groups.iter().map(cost).collect();
     }
 
+    /// Fuel that a group may use in a frame: its own bound, or else what its tenant and all others leave where nobody else uses any.
+    fn budget(&self, group: &GroupRange) -> u64 {
+        let own = group.limits.fuel_per_frame_max;
+        let tenant = group.tenant.map_or(UNBOUNDED, |tenant| self.tenants[tenant.0 as usize].fuel_per_frame_max);
+        if own < UNBOUNDED { own } else { tenant.min(self.settings.fuel_per_frame_max) }
+    }
+
     /// Books what the frame's calls have cost, group by group. What a group takes beyond its own budget it owes by itself: of its tenant's and of
-    /// everybody's budget it has taken no more than that, so nobody else waits for it to be made up for. So with a tenant.
-    pub(crate) fn book(&mut self, directory: &Directory, fuel: &[u64]) {
+    /// everybody's budget it has taken no more than that, so nobody else waits for it to be made up for. So with a tenant. And so with what may
+    /// have been used and wasn't counted: the group alone waits for it.
+    pub(crate) fn book(&mut self, directory: &Directory, fuel: &[FrameFuel]) {
         if !self.bounded {
             return;
         }
         let owe = |debt: &mut u64, used: u64, budget: u64| *debt = debt.saturating_add(used).saturating_sub(budget);
         let (mut tenants, mut all) = (vec![0_u64; self.tenants.len()], 0_u64);
-        for ((group, debt), &used) in directory.groups.iter().zip(&mut self.group_debts).zip(fuel) {
-            let budget = group.limits.fuel_per_frame_max;
-            owe(debt, used, budget);
+        for (at, (group, fuel)) in directory.groups.iter().zip(fuel).enumerate() {
+            let own = group.limits.fuel_per_frame_max;
+            let counted = if own < UNBOUNDED { fuel.used } else { 0 };
+            let budget = self.budget(group);
+            owe(&mut self.group_debts[at], counted.saturating_add(fuel.uncounted), budget);
             let payer = group.tenant.map_or(&mut all, |tenant| &mut tenants[tenant.0 as usize]);
-            *payer = payer.saturating_add(used.min(budget));
+            *payer = payer.saturating_add(fuel.used.min(own));
         }
         for ((tenant, debt), used) in self.tenants.iter().zip(&mut self.tenant_debts).zip(tenants) {
             owe(debt, used, tenant.fuel_per_frame_max);

@@ -21,7 +21,7 @@ use super::{
     arena::{Arena, Slot},
     imports::{CallState, Running},
     shard::{Cold, Hot, Program, Shard, function},
-    trap::fault_of,
+    trap::{counts_fuel, fault_of},
 };
 
 /// How many agents ahead memory is fetched.
@@ -85,7 +85,7 @@ impl Shard {
             // In one place for all kinds of calls, so that it is compiled into the loop.
             *outcome = match called.and_then(|fuel| caller.take_outbox(request, at, chunk).map(|()| fuel)) {
                 Ok(fuel) => chunk.count(request, fuel, None),
-                Err(fault) => chunk.count(request, caller.fuel_used(), Some(fault)),
+                Err(fault) => caller.faulted(request, fault, chunk),
             };
             if calls.digest_memories {
                 caller.digest_memory(request, at, chunk);
@@ -261,6 +261,17 @@ impl Caller<'_> {
     #[inline]
     pub(super) fn fuel_used(&self) -> u64 {
         self.program.recipe.limits.fuel_per_step_max - self.store.get_fuel().expect("fuel is on")
+    }
+
+    /// Counts a call that ended in a fault, and what it may have used beyond what is known.
+    #[cold]
+    fn faulted(&self, request: &StepRequest, fault: Fault, chunk: &mut OutputChunk) -> StepOutcome {
+        let fuel = self.fuel_used();
+        if !counts_fuel(fault.kind) {
+            let more = self.program.recipe.limits.fuel_per_step_max - fuel;
+            chunk.uncounted = chunk.uncounted.saturating_add(more);
+        }
+        chunk.count(request, fuel, Some(fault))
     }
 
     #[inline]

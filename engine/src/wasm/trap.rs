@@ -23,6 +23,14 @@ pub(super) fn fault_of(error: &wasmtime::Error) -> FaultKind {
     }
 }
 
+/// Whether the fuel is written down before what leads to a fault: see `Caller::fuel_used`.
+pub(super) const fn counts_fuel(fault: FaultKind) -> bool {
+    !matches!(
+        fault,
+        FaultKind::MemoryOutOfBounds | FaultKind::TableOutOfBounds | FaultKind::Arithmetic | FaultKind::Trap
+    )
+}
+
 /// What a failed instantiation means.
 pub(super) fn start_failure(error: &wasmtime::Error) -> ModuleProblem {
     let reason = match error.downcast_ref::<Trap>() {

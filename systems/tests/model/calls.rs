@@ -9,8 +9,9 @@ use wasm_engine_systems::Population;
 
 use super::{Called, Model};
 
-/// What a call costs: the table's constant.
+/// What a call costs, and what one that faults may have cost beyond that: the table's constants.
 const FUEL: u64 = 10;
+const UNCOUNTED: u64 = 35;
 
 /// What is left of the frame's budgets, and what frames so far owe. Budgets are keyed by whose they are.
 #[derive(Default)]
@@ -46,18 +47,35 @@ fn payers(population: &Population, group: GroupId) -> Vec<Payer> {
     [Payer::All, Payer::Group(group)].into_iter().chain(tenant).collect()
 }
 
+/// What a payer may use in a frame by itself.
+fn bound(population: &Population, payer: Payer) -> u64 {
+    match payer {
+        Payer::All => population.scheduler.fuel_per_frame_max,
+        Payer::Tenant(at) => population.tenants[at as usize].fuel_per_frame_max,
+        Payer::Group(id) => {
+            population.groups.iter().find(|seed| seed.group.id == id).unwrap().group.limits.fuel_per_frame_max
+        }
+    }
+}
+
 impl Clock {
     fn open(&mut self, population: &Population) {
         let groups = || population.groups.iter().map(|seed| &seed.group);
         let tenants = || (0..).zip(&population.tenants);
         let mut fuel = BTreeMap::from([(Payer::All, population.scheduler.fuel_per_frame_max)]);
-        fuel.extend(groups().map(|group| (Payer::Group(group.id), group.limits.fuel_per_frame_max)));
+        // A group without a bound of its own may use what its tenant's and that of all leave it, and waits alone for what wasn't counted.
+        fuel.extend(groups().map(|group| {
+            let all = payers(population, group.id).into_iter().map(|payer| bound(population, payer)).min().unwrap();
+            let own = group.limits.fuel_per_frame_max;
+            (Payer::Group(group.id), if own < GroupLimits::UNBOUNDED { own } else { all })
+        }));
         fuel.extend(tenants().map(|(at, tenant)| (Payer::Tenant(at), tenant.fuel_per_frame_max)));
         let mut shared = BTreeMap::<Payer, u64>::new();
         // What the frame before used is owed, by each no more than its own budget but by itself.
         for (group, used) in std::mem::take(&mut self.used) {
-            *self.debts.entry(Payer::Group(group)).or_default() += used;
-            let of_group = used.min(fuel[&Payer::Group(group)]);
+            let own = bound(population, Payer::Group(group));
+            *self.debts.entry(Payer::Group(group)).or_default() += if own < GroupLimits::UNBOUNDED { used } else { 0 };
+            let of_group = used.min(own);
             let tenant = payers(population, group).into_iter().find(|payer| matches!(payer, Payer::Tenant(_)));
             *shared.entry(tenant.unwrap_or(Payer::All)).or_default() += of_group;
         }
@@ -253,6 +271,9 @@ impl Model {
         let (calls, steps) = self.clock.calls.entry(id.group()).or_default();
         (*calls, *steps) = (*calls + 1, *steps + u64::from(call == CallKind::Step));
         *self.clock.used.entry(id.group()).or_default() += FUEL;
+        if records.is_none() {
+            *self.clock.debts.entry(Payer::Group(id.group())).or_default() += UNCOUNTED;
+        }
         self.called.push(Called { agent: id, call, inbox });
         records
     }

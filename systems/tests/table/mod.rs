@@ -14,6 +14,11 @@ use wasm_engine_systems::ports::{
 };
 use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate};
 
+/// What a call costs.
+pub const FUEL: u64 = 10;
+/// What a call that ends in a trap may have cost beyond that.
+pub const UNCOUNTED: u64 = 35;
+
 /// What a table's agent is shown of a call.
 #[allow(dead_code, reason = "each test that has this table looks at some of it")]
 pub struct Call<'a> {
@@ -96,7 +101,10 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
                 Some(kind) => Some(Fault::new(kind, 0)),
                 None => batch.desk.take(request, outbox, &rules, chunk).err(),
             };
-            results.outcomes.push(chunk.count(request, 10 + out.more_fuel, fault));
+            if fault.is_some_and(|fault| fault.kind == FaultKind::Trap) {
+                chunk.uncounted += UNCOUNTED;
+            }
+            results.outcomes.push(chunk.count(request, FUEL + out.more_fuel, fault));
         }
     }
 
