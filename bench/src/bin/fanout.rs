@@ -43,6 +43,9 @@ const CASES: &[Case] = &[
     Case { name: "to those with full mailboxes", victims: FULL, aside: true, ..ONE },
     Case { name: "100 agents, 256 broadcasts each", hostile: 100, ..ONE },
     Case { name: "40 groups, 256 broadcasts each", groups: 40, ..ONE },
+    Case { name: "256 publications along 900 waves", target: Target::Topic, waves: 900, ..ONE },
+    Case { name: "200 agents, along 900 waves", target: Target::Topic, waves: 900, hostile: 200, ..ONE },
+    Case { name: "1,000 that join and leave", target: Target::Membership, hostile: 1_000, ..ONE },
     Case { name: "256 events to all", events: 256, ..Case::HONEST },
 ];
 const ONE: Case = Case { hostile: 1, records: 256, ..Case::HONEST };

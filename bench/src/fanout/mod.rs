@@ -29,6 +29,8 @@ pub struct Case {
     pub victims: &'static str,
     /// Whether that group is another than the honest one, of as many agents.
     pub aside: bool,
+    /// Into how many groups the honest agents are divided, each after the one before it and after the hostile ones; 1 without any order.
+    pub waves: u32,
     /// Events to the group, which come from outside, in each frame.
     pub events: u32,
 }
@@ -40,6 +42,8 @@ pub enum Target {
     Group,
     /// To a topic, whose members that group's agents are.
     Topic,
+    /// To nobody: they join that topic and leave it in turns.
+    Membership,
 }
 
 impl Case {
@@ -53,6 +57,7 @@ impl Case {
         target: Target::Group,
         victims: "",
         aside: false,
+        waves: 1,
         events: 0,
     };
 
@@ -65,9 +70,13 @@ impl Case {
             let path = folder.join(name);
             std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         };
-        write("honest.wat", honest(agents));
+        write("honest.wat", honest(agents / self.waves));
         let group = if self.aside { 3 } else { 1 };
-        let (op, target) = if self.target == Target::Group { (16, group) } else { (2, name_id("all")) };
+        let (op, target) = match self.target {
+            Target::Group => ("(i32.const 16)", group),
+            Target::Topic => ("(i32.const 2)", name_id("all")),
+            Target::Membership => ("(i32.add (i32.const 3) (i32.and (local.get $left) (i32.const 1)))", name_id("all")),
+        };
         write("hostile.wat", hostile(self.records, self.payload_bytes, op, target));
         let mut text = "frames = 1\ntopics = [\"all\"]\n[modules]\n".to_owned();
         for module in ["honest", "hostile"] {
@@ -80,11 +89,21 @@ impl Case {
             let _ = write!(text, "[[groups]]\nname = {name:?}\nmodule = {module:?}\nagents = {agents}\n{more}\n");
         };
         let victims = format!("subscribe = [\"all\"]\nlimits.memory_bytes_max = 65536\n{}", self.victims);
-        group("honest", "honest", agents, if self.aside { "limits.memory_bytes_max = 65536" } else { &victims });
+        group(
+            "honest",
+            "honest",
+            agents / self.waves,
+            if self.aside { "limits.memory_bytes_max = 65536" } else { &victims },
+        );
         let limits = format!("limits = {{ records_per_step_max = {} }}\naccepts = []", self.records.max(256));
         group("hostile", "hostile", self.hostile.max(1), &limits);
         if self.aside {
             group("victims", "honest", agents, &victims);
+        }
+        for wave in 1..self.waves {
+            let before = if wave == 1 { "honest".to_owned() } else { format!("honest-{}", wave - 1) };
+            let victims = format!("after = [\"hostile\", {before:?}]\n{victims}");
+            group(&format!("honest-{wave}"), "honest", agents / self.waves, &victims);
         }
         for more in 1..self.groups {
             group(&format!("hostile-{more}"), "hostile", self.hostile.max(1), &limits);
@@ -116,13 +135,12 @@ fn agent(outbox_bytes: u32, step: &str) -> String {
     )
 }
 
-/// One that sends its frame's number to its neighbour.
+/// One that sends its frame's number to its neighbour, in a group of so many.
 fn honest(agents: u32) -> String {
-    let group = u64::from(GroupId(1).0) << 32;
     agent(
         4096,
         &format!(
-            "(i64.store (local.get $at) (i64.or (i64.const {group})
+            "(i64.store (local.get $at) (i64.or (i64.shl (i64.load32_u offset=24 (local.get $ctx)) (i64.const 32))
                (i64.extend_i32_u (i32.rem_u (i32.add (i32.load offset=28 (local.get $ctx)) (i32.const 1)) (i32.const {agents})))))
              (i32.store offset=16 (local.get $at) (i32.const 1))
              (i32.store offset=20 (local.get $at) (i32.const 1))
@@ -134,8 +152,8 @@ fn honest(agents: u32) -> String {
     )
 }
 
-/// One that sends as many records to many.
-fn hostile(records: u32, payload_bytes: u32, op: u32, target: u64) -> String {
+/// One that sends as many records to many; `op` is an expression.
+fn hostile(records: u32, payload_bytes: u32, op: &str, target: u64) -> String {
     let record = 32 + payload_bytes.next_multiple_of(8);
     agent(
         (records * record).max(64),
@@ -144,7 +162,7 @@ fn hostile(records: u32, payload_bytes: u32, op: u32, target: u64) -> String {
              (block $done (loop $next
                (br_if $done (i32.eqz (local.get $left)))
                (i64.store (local.get $at) (i64.const {target}))
-               (i32.store offset=16 (local.get $at) (i32.const {op}))
+               (i32.store offset=16 (local.get $at) {op})
                (i32.store offset=20 (local.get $at) (i32.const 1))
                (i32.store offset=24 (local.get $at) (i32.const {payload_bytes}))
                (local.set $at (i32.add (local.get $at) (i32.const {record})))
