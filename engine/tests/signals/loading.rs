@@ -22,7 +22,7 @@ fn heavy_module(number: u32) -> Vec<u8> {
     );
     for function in 0..200 {
         let _ = write!(text, "\n  (func (param $x i64) (result i64) (local.get $x)");
-        for at in 0..150 {
+        for at in 0..100 {
             let _ = write!(text, "(i64.const {}) (i64.xor) (local.get $x) (i64.mul)", at * 7_919 + function + number);
         }
         text.push(')');

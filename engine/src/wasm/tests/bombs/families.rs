@@ -287,10 +287,35 @@ fn exports(number: u32, _: u32) -> Bomb {
     Bomb { exports: number, ..Bomb::default() }
 }
 
-/// A chain of sums with constants to the left of them.
-fn left_constants(number: u32, _: u32) -> Bomb {
-    with_locals(1, |code| {
-        (0..number).for_each(|at| _ = code.i64_const(i64::from(at) + 3).local_get(0).i64_add().local_set(0));
+/// A chain of sums with what the compiler finds out to be a constant, each way in which it may by another width.
+fn hidden_constants(number: u32, width: u32) -> Bomb {
+    with_locals(3, |code| {
+        code.i64_const(77).local_set(2);
+        if width > 450 {
+            // Only in the second way it is one.
+            unknown(code);
+            code.if_(BlockType::Empty).i32_const(0).i64_load(WORD).local_set(2).else_();
+        } else if width > 200 {
+            // On both ways it is the same.
+            code.block(BlockType::Empty);
+            unknown(code);
+            code.br_if(0).i64_const(5).drop().local_get(2).local_set(2).end();
+        }
+        for at in 0..number {
+            code.local_get(0);
+            match width {
+                ..=1 => code.local_get(2).i64_add(),
+                2..=17 => code.local_set(1).i64_const(i64::from(at) + 3).local_get(1).i64_add(),
+                18..=60 => code.local_get(0).local_get(0).i64_eq().i64_extend_i32_u().i64_add(),
+                61..=200 => code.local_get(1).i64_const(-1).i64_or().i64_add(),
+                201..=450 => code.local_get(2).i64_xor(),
+                _ => code.local_get(2).i64_add(),
+            };
+            code.local_set(0);
+        }
+        if width > 450 {
+            code.end();
+        }
     })
 }
 
@@ -327,5 +352,5 @@ pub const FAMILIES: [Family; 25] = [
     ("types", types),
     ("exports", exports),
     ("long constants", long_constants),
-    ("left constants", left_constants),
+    ("hidden constants", hidden_constants),
 ];
