@@ -7,12 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bevy_ecs::change_detection::Mut;
 use bevy_ecs::entity::Entity;
 use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{InferenceStatus, MessageHeader};
 use wasm_engine_components::limits::delivery_units;
-use wasm_engine_components::{Address, AgentId, HeldMessage, InferenceJob, JobData, Members, Recipient, Trigger};
+use wasm_engine_components::{
+    Address, AgentId, Backlog, HeldMessage, InferenceJob, JobData, MailboxCounters, Members, Recipient, Trigger,
+};
 
 use crate::directory::Directory;
 use crate::fanout::DeliveryBudgets;
@@ -117,6 +120,7 @@ impl Router<'_, '_> {
         let Self { clock, directory, report, mailroom, waiting, requests, budgets, audiences, members, mailboxes } =
             self;
         let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
+        inboxes.begin_wave();
         let (chunks, current) = (&outputs.before.chunks, &outputs.now.chunks);
         let sent = Sent { directory, members, chunks, current, host };
         let overflow = Overflow::new(mailboxes, waiting, requests);
@@ -155,28 +159,35 @@ impl Router<'_, '_> {
         let Self { clock, directory, report, mailroom, waiting, mailboxes, .. } = self;
         let (mailroom, waiting) = (mailroom.as_mut(), waiting.as_mut());
         let is_called = |index| calls.was_handed(directory, index, clock.frame);
-        let waits: Vec<u32> = mailroom.inboxes.touched.iter().copied().filter(|&index| !is_called(index)).collect();
+        let waits: Vec<u32> = mailroom.inboxes.touched().filter(|&index| !is_called(index)).collect();
         let view = mailroom.view(&outputs.before, &outputs.now.chunks);
         let mut shared = Shared::<(u32, u32), Stock>::default();
         let mut held = 0;
-        for some in waits.chunks(FETCHED_AT_ONCE) {
-            fetch(mailboxes, some.iter().map(|&index| directory.mailboxes[index as usize]));
-            for &index in some {
-                let found = mailboxes.get_mut(directory.mailboxes[index as usize]);
-                let Ok((counters, mut backlog)) = found else { continue };
-                let backlog = backlog.as_mut();
-                let before = backlog.len();
-                for (at, nth) in view.deliveries(index).zip(0..) {
-                    let (header, payload) = view.message(at);
-                    let hold = || Arc::new(held_message(*header, payload));
-                    backlog.push(match is_to_many(header) {
-                        true => shared.get(nth, at.place(), || Stock::new(hold())).take(),
-                        false => hold(),
-                    });
-                }
-                held += (backlog.len() - before) as u64;
-                waiting.digest(index, directory.ids[index as usize], (backlog, &counters));
+        let mut add = |index: u32, counters: &MailboxCounters, backlog: &mut Backlog| {
+            let before = backlog.len();
+            for (at, nth) in view.deliveries(index).zip(0..) {
+                let (header, payload) = view.message(at);
+                let hold = || Arc::new(held_message(*header, payload));
+                backlog.push(match is_to_many(header) {
+                    true => shared.get(nth, at.place(), || Stock::new(hold())).take(),
+                    false => hold(),
+                });
             }
+            held += (backlog.len() - before) as u64;
+            waiting.digest(index, directory.ids[index as usize], (backlog, counters));
+        };
+        let entity = |index: u32| directory.mailboxes[index as usize];
+        let (some, rest) = waits.as_chunks::<FETCHED_AT_ONCE>();
+        for some in some {
+            let Ok(mut mailboxes) = mailboxes.get_many_mut(some.map(entity)) else { continue };
+            fetch(&mailboxes);
+            for (&index, (counters, backlog)) in some.iter().zip(&mut mailboxes) {
+                add(index, counters, backlog);
+            }
+        }
+        for &index in rest {
+            let Ok((counters, mut backlog)) = mailboxes.get_mut(entity(index)) else { continue };
+            add(index, &counters, &mut backlog);
         }
         report.counts.delivered -= held;
         for &index in &waits {
@@ -187,13 +198,13 @@ impl Router<'_, '_> {
 }
 
 /// How many backlogs are fetched before they are written to.
-const FETCHED_AT_ONCE: usize = 64;
+const FETCHED_AT_ONCE: usize = 16;
 
 /// Reads where backlogs end, so that it is in the cache when they are written to. The processor waits for many reads at a time, but its
 /// writes leave in their order: one that waits for memory holds up all that come after it.
-fn fetch(mailboxes: &Mailboxes<'_, '_>, some: impl Iterator<Item = Entity>) {
-    let newest = |entity| Some(Arc::as_ptr(mailboxes.get(entity).ok()?.1.iter().next_back()?).addr());
-    core::hint::black_box(some.filter_map(newest).fold(0, core::ops::BitXor::bitxor));
+fn fetch(mailboxes: &[(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)]) {
+    let newest = |mailbox: &(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)| mailbox.1.iter().next_back().map(Arc::as_ptr);
+    core::hint::black_box(mailboxes.iter().filter_map(newest).fold(0, |all, newest| all ^ newest.addr()));
 }
 
 /// What was made for one mailbox, and serves others. Mostly the next one wants the same at the same place of its list.

@@ -5,6 +5,7 @@ use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Address, Recipient};
 
 use crate::ports::{Delivery, Link};
+use crate::positions::PositionSet;
 
 /// The lists. Transient: made in each frame from the messages in flight.
 #[derive(Debug, Default)]
@@ -15,8 +16,12 @@ pub struct Inboxes {
     pub firsts: Vec<u32>,
     /// What is in each list, and what its mailbox holds at most.
     pub loads: Vec<Load>,
-    /// The agents whose lists aren't empty.
-    pub touched: Vec<u32>,
+    /// The agents whose lists aren't empty, and those in `emptied`.
+    touched: Vec<u32>,
+    /// Those whose lists aren't empty no more.
+    emptied: PositionSet,
+    /// Whether it is a later wave that is delivered to, and the agents whose lists were empty before that.
+    wave: Option<Vec<u32>>,
     /// For each mailbox, the link before the oldest message that it may drop, all up to which stay; or [`Link::END`]. Empty until
     /// one drops messages and keeps others.
     kept: Vec<u32>,
@@ -87,6 +92,8 @@ impl Inboxes {
             }
         }
         self.touched.clear();
+        self.emptied.drain();
+        self.wave = None;
         self.links.clear();
         for index in self.keeping.drain(..) {
             self.kept[index as usize] = Link::END;
@@ -97,6 +104,32 @@ impl Inboxes {
     /// Messages in all lists.
     pub fn messages(&self) -> u64 {
         (self.links.len() - self.dropped) as u64
+    }
+
+    /// The agents whose lists aren't empty, each once.
+    pub fn touched(&self) -> impl Iterator<Item = u32> + '_ {
+        self.touched.iter().copied().filter(|&index| self.emptied.is_empty() || !self.emptied.contains(index))
+    }
+
+    /// Begins to deliver to a later wave.
+    pub(crate) fn begin_wave(&mut self) {
+        self.wave.get_or_insert_default().clear();
+    }
+
+    /// The agents whose lists were empty before this wave's messages were delivered, but for those of a frame's first wave: maybe several times.
+    pub(crate) fn touched_in_wave(&self) -> impl Iterator<Item = u32> + '_ {
+        self.wave.iter().flatten().copied().filter(|&index| self.firsts[index as usize] != Link::END)
+    }
+
+    /// Notes that the list of an agent isn't empty any more.
+    #[inline]
+    fn touch(&mut self, index: u32) {
+        if self.emptied.is_empty() || !self.emptied.remove(index) {
+            self.touched.push(index);
+        }
+        if let Some(wave) = &mut self.wave {
+            wave.push(index);
+        }
     }
 
     /// Adds a message that takes `bytes` to the end of a list.
@@ -110,7 +143,7 @@ impl Inboxes {
             return Err(load.refusal(bytes));
         }
         if self.append(index, bytes, at) {
-            self.touched.push(index);
+            self.touch(index);
         }
         Ok(())
     }
@@ -118,7 +151,9 @@ impl Inboxes {
     /// Adds messages that lie in `chunk`, as [`Inboxes::put`] adds each, up to the first one that is to many or that its mailbox
     /// doesn't take. Gives how many were added. The room for all of them is made at once: this is done by one thread alone.
     pub fn put_all(&mut self, addresses: &[Address], chunk: u32) -> usize {
-        let Self { links, firsts, loads, touched, .. } = self;
+        let Self { links, firsts, loads, touched, emptied, .. } = self;
+        // Who was touched before needs a closer look.
+        let addresses = if emptied.is_empty() { addresses } else { &[] };
         let (start, touched_before) = (links.len(), touched.len());
         links.extend(addresses.iter().map(|address| Link { at: Delivery { chunk, at: address.at }, next: Link::END }));
         touched.resize(touched_before + addresses.len(), 0);
@@ -157,17 +192,16 @@ impl Inboxes {
 
     /// Puts what was in the backlog before the rest of the list.
     pub fn release(&mut self, index: u32, held: impl DoubleEndedIterator<Item = Delivery>) {
-        let first = &mut self.firsts[index as usize];
         let load = &mut self.loads[index as usize];
         (load.held_messages, load.held_bytes) = (0, 0);
         for at in held.rev() {
             let link = self.links.len() as u32;
-            self.links.push(Link { at, next: *first });
-            if *first == Link::END {
-                self.touched.push(index);
-                load.last = link;
+            let next = std::mem::replace(&mut self.firsts[index as usize], link);
+            self.links.push(Link { at, next });
+            if next == Link::END {
+                self.loads[index as usize].last = link;
+                self.touch(index);
             }
-            *first = link;
         }
     }
 
@@ -220,9 +254,8 @@ impl Inboxes {
                 continue;
             }
             let Some(oldest) = self.take_oldest(index, &stays) else {
-                // Whose list is empty now isn't touched, lest the next message touches it again.
                 if was_listed && self.firsts[index as usize] == Link::END {
-                    self.touched.retain(|&touched| touched != index);
+                    self.emptied.insert(index);
                 }
                 return Err(BounceReason::MailboxFull);
             };
@@ -232,7 +265,7 @@ impl Inboxes {
         }
         // What was dropped may have been all of the list: then the agent is among the touched already.
         if self.firsts[index as usize] == Link::END && !was_listed {
-            self.touched.push(index);
+            self.touch(index);
         }
         self.append(index, bytes, at);
         Ok(())

@@ -342,7 +342,7 @@ impl Scheduler {
         directory.pending = pending;
         if by_message {
             let wakes = |index: &u32| directory.group_at(*index).schedule.trigger == Trigger::Message;
-            found.extend(inboxes.touched.iter().copied().filter(wakes));
+            found.extend(inboxes.touched().filter(wakes));
             found.extend(waiting.waking.iter());
         }
         found.extend(self.deferred.keys());
@@ -363,11 +363,13 @@ impl Scheduler {
                 && directory.lifecycles[*index as usize] == Lifecycle::Active
                 && !self.deferred.contains_key(index)
         };
-        let mut found: Vec<u32> = inboxes.touched.iter().copied().filter(wakes).collect();
+        // Whom messages woke before was chosen with the first wave.
+        let mut found: Vec<u32> = inboxes.touched_in_wave().filter(wakes).collect();
         if !found.is_empty() {
             let chosen: BTreeSet<u32> = self.chosen[*wave as usize].iter().copied().collect();
             found.retain(|index| !chosen.contains(index));
             found.sort_unstable();
+            found.dedup();
         }
         found
     }
