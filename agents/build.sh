@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the sample agents of agents/samples and keeps the result in agents/samples/wasm.
+# Builds the sample agents of agents/samples and keeps the result in agents/samples/wasm; and the
+# large agent of agents/large in agents/large/wasm.
 #
 #   agents/build.sh                build, copy the .wasm, write wasm/manifest.toml
 #   agents/build.sh --check        rebuild in a temporary folder and compare with the manifest:
@@ -14,10 +15,15 @@ set -euo pipefail
 
 agents=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 repo=$(dirname "$agents")
-samples=$agents/samples
-wasm=$samples/wasm
-manifest=$wasm/manifest.toml
+sets=(samples large)
 target=wasm32-unknown-unknown
+
+# Makes one of the sets the one that is built and compared.
+choose() {
+    sources=$agents/$1
+    wasm=$sources/wasm
+    manifest=$wasm/manifest.toml
+}
 
 say() { printf 'agents: %s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
@@ -116,7 +122,7 @@ build() {
     log=$(mktemp)
     write_wrapper "$work/rustc-wrapper"
     # The folders of this machine, under names that are the same on any. Later ones win.
-    if ! (cd "$samples" && env -u CARGO_BUILD_TARGET -u CARGO_BUILD_RUSTFLAGS -u CARGO_INCREMENTAL \
+    if ! (cd "$sources" && env -u CARGO_BUILD_TARGET -u CARGO_BUILD_RUSTFLAGS -u CARGO_INCREMENTAL \
         RUSTC_WRAPPER="$work/rustc-wrapper" \
         "$GUEST_CARGO" build --release "$@" --target "$target" --target-dir "$target_dir" \
         --message-format json-render-diagnostics \
@@ -135,13 +141,14 @@ build() {
 }
 
 do_build() {
-    find_compiler
-    say "building with $compiler"
-    build "$repo/target/guests" "$work"
-    write_manifest "$work" >"$work/manifest.toml"
+    local built=$work/$1
+    say "building $1 with $compiler"
+    mkdir "$built"
+    build "$repo/target/guests-$1" "$built"
+    write_manifest "$built" >"$built/manifest.toml"
     mkdir -p "$wasm"
     rm -f "$wasm"/*.wasm
-    cp "$work"/*.wasm "$work/manifest.toml" "$wasm/"
+    cp "$built"/*.wasm "$built/manifest.toml" "$wasm/"
     manifest_modules | while read -r name _ size; do say "$name: $size bytes"; done
 }
 
@@ -152,25 +159,31 @@ check_files() {
 
 do_check() {
     check_files
-    find_compiler
     if [ "$compiler" != "$(manifest_key compiler)" ] || [ "$GUEST_LINKER_VERSION" != "$(manifest_key linker)" ]; then
         say "another compiler: here $compiler, $GUEST_LINKER_VERSION;" \
             "in the manifest $(manifest_key compiler), $(manifest_key linker)"
         say 'bytes not compared; the committed files are the manifest'"'"'s'
         return
     fi
-    mkdir "$work/wasm"
-    build "$work/target" "$work/wasm" --locked
-    compare "$work/wasm" rebuilt || fail 'the sources give other modules than are committed: run agents/build.sh'
+    mkdir "$work/$1"
+    build "$work/target-$1" "$work/$1" --locked
+    compare "$work/$1" rebuilt || fail 'the sources give other modules than are committed: run agents/build.sh'
     say "rebuilt $(manifest_modules | wc -l | tr -d ' ') modules: the same bytes as committed"
 }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+each() {
+    for set in "${sets[@]}"; do
+        choose "$set"
+        "$1" "$set"
+    done
+}
+
 case "${1-}" in
-'') do_build ;;
---check) do_check ;;
---check-files) check_files; say 'the committed modules are the manifest'"'"'s' ;;
+'') find_compiler; each do_build ;;
+--check) find_compiler; each do_check ;;
+--check-files) each check_files; say "the committed modules are the manifests'" ;;
 -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" ;;
 *) fail "unknown option $1: see agents/build.sh --help" ;;
 esac

@@ -385,7 +385,7 @@ impl ModuleLimits {
         module_segment_bytes_max: 4 << 20,
         module_names_bytes_max: 64 << 10,
         module_constants_max: 100_000,
-        module_cost_max: 2_500_000,
+        module_cost_max: 3_600_000,
         function_bytes_max: 128 << 10,
         function_blocks_max: 4_000,
         function_branches_max: 16_000,

@@ -335,7 +335,7 @@ impl<'a> FunctionEffort<'a> {
 /// What an instruction takes by itself, in nanoseconds.
 fn weight(operator: &Operator<'_>) -> u64 {
     match operator {
-        Operator::CallIndirect { .. } => 180_000,
+        Operator::CallIndirect { .. } => 240_000,
         Operator::MemoryCopy { .. } | Operator::MemoryFill { .. } => 100_000,
         Operator::Call { .. } | Operator::MemoryGrow { .. } | Operator::MemorySize { .. } => 12_000,
         Operator::If { .. } | Operator::Loop { .. } | Operator::Else | Operator::BrIf { .. } => 25_000,
@@ -346,7 +346,7 @@ fn weight(operator: &Operator<'_>) -> u64 {
         | Operator::F32Const { .. }
         | Operator::F64Const { .. } => 4_000,
         // So much memory, above all.
-        Operator::GlobalGet { .. } | Operator::GlobalSet { .. } => 8_000,
+        Operator::GlobalGet { .. } | Operator::GlobalSet { .. } => 24_000,
         _ => traps(operator) * 45_000 + computation(operator),
     }
 }
@@ -370,6 +370,9 @@ fn computation(operator: &Operator<'_>) -> u64 {
         Op::I32TruncSatF32S | Op::I32TruncSatF32U | Op::I32TruncSatF64S | Op::I32TruncSatF64U => 40_000,
         Op::I64TruncSatF32S | Op::I64TruncSatF32U | Op::I64TruncSatF64S | Op::I64TruncSatF64U => 40_000,
         Op::F32ConvertI64U | Op::F64ConvertI64U => 30_000,
+        // So much memory, above all.
+        Op::I32TruncF32S | Op::I32TruncF32U | Op::I32TruncF64S | Op::I32TruncF64U => 60_000,
+        Op::I64TruncF32S | Op::I64TruncF32U | Op::I64TruncF64S | Op::I64TruncF64U => 60_000,
         operator if is_vector(operator) => 45_000,
         _ => 4_000,
     }

@@ -9,6 +9,7 @@ mod faults;
 mod fuel;
 mod fuzz;
 mod hostile;
+mod large;
 mod modules;
 mod parallel;
 mod regions;
