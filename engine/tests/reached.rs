@@ -205,6 +205,11 @@ fn what_is_about_no_limit_is_told_in_words() {
     let cases = [
         ("unreachable", "", "unreachable"),
         ("(return (i32.const -3))", "", "it returned the status -3"),
+        (
+            "(return (i32.const 0x80000003))",
+            "",
+            "it returned the status 0x80000003 of the SDK: a parameter has another type or range",
+        ),
         (put, "capabilities = [\"log\", \"regions\"]", "its group isn't granted the capability `send`"),
         (&region, "", "a write to a shared region that there isn't"),
         (&unknown, "", "its outbox isn't well formed: an operation that there isn't"),

@@ -69,9 +69,21 @@ pub(super) fn reason(fault: &AgentFault, limits: &GroupLimits) -> (Option<Passed
                 Capability::ALL.into_iter().find(|known| *known as u32 == capability).map_or("?", Capability::name);
             (None, format!("its group isn't granted the capability `{name}`"))
         }
-        (FaultKind::Reported, status) => (None, format!("it returned the status {}", status.cast_signed())),
+        (FaultKind::Reported, status) => (None, format!("it returned the status {}", reported(status))),
         (kind, _) => none(kind.name()),
     }
+}
+
+/// A status that an export returned. Those of the SDK are in words, with the number as the ABI writes it.
+fn reported(status: u32) -> String {
+    let meaning = match status.wrapping_sub(1 << 31) {
+        1 => "its outbox had no room",
+        2 => "a parameter is missing",
+        3 => "a parameter has another type or range",
+        4 => "it was called before `agent_init`",
+        _ => return status.cast_signed().to_string(),
+    };
+    format!("{status:#x} of the SDK: {meaning}")
 }
 
 const RECORDS: u32 = OverLimit::Records as u32;
