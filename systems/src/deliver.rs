@@ -116,7 +116,7 @@ pub struct Router<'w, 's> {
 
 impl Router<'_, '_> {
     /// Brings what was sent in this frame's earlier waves to the groups of `wave` that come after the senders'.
-    pub(crate) fn deliver_edges(&mut self, outputs: &Outputs, wave: u32) {
+    pub(crate) fn deliver_edges(&mut self, outputs: &mut Outputs, wave: u32) {
         let Self { clock, directory, report, mailroom, waiting, requests, budgets, audiences, members, mailboxes } =
             self;
         let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
@@ -126,8 +126,16 @@ impl Router<'_, '_> {
         let overflow = Overflow::new(mailboxes, waiting, requests);
         let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets, audiences);
         sorter.sort_edges(wave);
-        let Sorter { overflow, .. } = sorter;
+        let Sorter { overflow, dropped, .. } = sorter;
         overflow.settle(&sent, inboxes, bounces, report, clock.frame);
+        // What is over a budget reaches nobody in the frame after, either.
+        for (chunk, at) in dropped {
+            let addresses = &mut outputs.now.chunks[chunk as usize].addresses;
+            let position = addresses.partition_point(|address| address.at < at as u32);
+            if let Some(address) = addresses.get_mut(position).filter(|address| address.at == at as u32) {
+                address.take_back();
+            }
+        }
     }
 
     /// What waited in agents' backlogs goes to the heads of their inboxes. What several of them waited with is there once.
@@ -273,7 +281,7 @@ struct Sorter<'p, 'o, 'a, 'w, 's> {
     overflow: Overflow<'o, 'w, 's>,
     budgets: &'p mut DeliveryBudgets,
     audiences: &'p mut Audiences,
-    /// Addresses of messages that were over a budget: chunk, and position among its addresses.
+    /// Messages that were over a budget: chunk, and position among its addresses; of those along edges, among its messages.
     dropped: Vec<(u32, usize)>,
 }
 
@@ -312,13 +320,14 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         }
     }
 
-    /// Brings what was sent in this frame to its recipients in a wave.
+    /// Brings what was sent in this frame to its recipients in a wave. Notes the messages that are over a budget: their chunks, and where they lie.
     fn sort_edges(&mut self, wave: u32) {
-        let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
-        audiences.index_edges(sent, |address, header, count| {
-            let fits = budgets.take(sent.directory, header, count * delivery_units(address.bytes));
+        let Self { sent, inboxes, overflow, budgets, audiences, dropped } = self;
+        audiences.index_edges(sent, |edge, header, count| {
+            let fits = budgets.take(sent.directory, header, count * delivery_units(edge.address.bytes));
             if !fits {
-                overflow.drop_over_budget(header, meant_for(sent, address, header));
+                overflow.drop_over_budget(header, meant_for(sent, &edge.address, header));
+                dropped.push((edge.at.chunk & !Delivery::CURRENT, edge.at.at as usize));
             }
             fits
         });

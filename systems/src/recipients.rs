@@ -68,15 +68,22 @@ struct Run {
     group: u32,
     /// Where they are in the topic's list.
     members: Range<usize>,
+    /// How much a message to all of them counts.
+    weight: u64,
     /// Their positions, once somebody sends to them.
     positions: Option<Vec<u32>>,
 }
 
-/// The members of a topic, group by group, and which of those runs are in each wave.
+/// The members of a topic, group by group.
 #[derive(Debug, Default)]
 struct TopicRuns {
     runs: Vec<Run>,
-    by_wave: BTreeMap<u32, Vec<u32>>,
+    /// How much a message counts to all runs whose groups take messages of everybody.
+    open: u64,
+    /// The other runs.
+    choosy: Vec<u32>,
+    /// The runs of groups that come after a group, each with its wave, by wave.
+    after: BTreeMap<GroupId, Vec<(u32, u32)>>,
 }
 
 impl TopicRuns {
@@ -84,17 +91,75 @@ impl TopicRuns {
         let all = sent.members(topic);
         let (mut found, mut start) = (Self::default(), 0);
         while let Some(first) = all.get(start) {
-            let group = first.group();
-            let end = start + all[start..].partition_point(|member| member.group() == group);
-            if let Some(at) = sent.directory.group_position(group) {
-                let wave = sent.directory.groups[at].wave;
+            let id = first.group();
+            let end = start + all[start..].partition_point(|member| member.group() == id);
+            if let Some(at) = sent.directory.group_position(id) {
+                let group = &sent.directory.groups[at];
                 // Groups are far fewer than 2^32.
-                found.by_wave.entry(wave).or_default().push(found.runs.len() as u32);
-                found.runs.push(Run { group: at as u32, members: start..end, positions: None });
+                let run = found.runs.len() as u32;
+                let weight = (end - start) as u64 * group.delivery_weight();
+                match group.accepts {
+                    None => found.open += weight,
+                    Some(_) => found.choosy.push(run),
+                }
+                for &before in &group.after {
+                    found.after.entry(before).or_default().push((group.wave, run));
+                }
+                found.runs.push(Run { group: at as u32, members: start..end, weight, positions: None });
             }
             start = end;
         }
+        found.after.values_mut().for_each(|runs| runs.sort_unstable());
         found
+    }
+
+    fn group<'a>(&self, sent: &Sent<'a, '_, '_>, run: u32) -> &'a GroupRange {
+        &sent.directory.groups[self.runs[run as usize].group as usize]
+    }
+
+    /// The runs that come after a group and take its messages, each with its wave.
+    fn along(&self, sent: &Sent<'_, '_, '_>, from: AgentId) -> impl Iterator<Item = (u32, u32)> {
+        let after = self.after.get(&from.group()).map_or(&[][..], Vec::as_slice);
+        #[cfg(test)]
+        crate::costs::look(after.len());
+        after.iter().copied().filter(move |&(_, run)| self.group(sent, run).takes_from(from))
+    }
+
+    /// How much a message counts in the frame in which it is sent.
+    fn count_along(&self, sent: &Sent<'_, '_, '_>, from: AgentId) -> u64 {
+        self.along(sent, from).map(|(_, run)| self.runs[run as usize].weight).sum()
+    }
+
+    /// How much a message counts in the frame after. Of those who take all, only the runs that had it already are looked at.
+    fn count_later(&self, sent: &Sent<'_, '_, '_>, from: AgentId) -> u64 {
+        let weight = |run: u32| self.runs[run as usize].weight;
+        let had = self.along(sent, from).filter(|&(_, run)| self.group(sent, run).accepts.is_none());
+        let had: u64 = had.map(|(_, run)| weight(run)).sum();
+        #[cfg(test)]
+        crate::costs::look(self.choosy.len());
+        let choosy = self.choosy.iter().filter(|&&run| sent.takes(self.group(sent, run), from, Part::Later));
+        self.open - had + choosy.map(|&run| weight(run)).sum::<u64>()
+    }
+
+    /// The runs that get a message in a part.
+    fn choose(&self, sent: &Sent<'_, '_, '_>, from: AgentId, part: Part) -> Vec<u32> {
+        match part {
+            Part::Later => {
+                #[cfg(test)]
+                crate::costs::look(self.runs.len());
+                let all = 0..self.runs.len() as u32;
+                all.filter(|&run| sent.takes(self.group(sent, run), from, part)).collect()
+            }
+            Part::Wave(wave) => {
+                let after = self.after.get(&from.group()).map_or(&[][..], Vec::as_slice);
+                let after = &after[after.partition_point(|&(of, _)| of < wave)..];
+                let after = &after[..after.partition_point(|&(of, _)| of == wave)];
+                #[cfg(test)]
+                crate::costs::look(after.len());
+                let taking = after.iter().filter(|&&(_, run)| self.group(sent, run).takes_from(from));
+                taking.map(|&(_, run)| run).collect()
+            }
+        }
     }
 }
 
@@ -105,10 +170,11 @@ pub struct Audiences {
     topics: BTreeMap<u32, TopicRuns>,
     /// The positions of the agents of a group that haven't ended, by the group's position.
     living: BTreeMap<u32, Vec<u32>>,
-    /// Of one sorting: which runs of a topic get messages of a group, and how much a message to them counts.
-    chosen: BTreeMap<(u32, GroupId, Part), (u64, Vec<u32>)>,
-    /// How much a message of a group to a topic counts in the frame in which it is sent, and in which waves it arrives.
-    reached: BTreeMap<(u32, GroupId), (u64, Vec<u32>)>,
+    /// How much a message of a group to a topic counts: in the frame after, or in the one in which it is sent.
+    counts: BTreeMap<(u32, GroupId, bool), u64>,
+    /// Of one sorting: which runs of a topic get messages of a group. There is one for what was paid for alone, so all together are no
+    /// longer than the budgets allow.
+    chosen: BTreeMap<(u32, GroupId, Part), Vec<u32>>,
     /// What was sent in this frame to each later wave.
     edges: BTreeMap<u32, Vec<Edge>>,
     /// How many of this frame's chunks are among those.
@@ -131,7 +197,7 @@ impl Audiences {
     pub(crate) fn index_edges(
         &mut self,
         sent: &Sent<'_, '_, '_>,
-        mut take: impl FnMut(&Address, &MessageHeader, u64) -> bool,
+        mut take: impl FnMut(Edge, &MessageHeader, u64) -> bool,
     ) {
         let mut new: Vec<u32> = (self.indexed as u32..sent.current.len() as u32).collect();
         new.sort_by_key(|&chunk| sent.current[chunk as usize].group);
@@ -146,13 +212,16 @@ impl Audiences {
                     Recipient::Nobody => {}
                     to @ (Recipient::Group(_) | Recipient::Topic(_)) => {
                         let header = sent.message(edge.at);
-                        let (count, waves) = self.reach(sent, to, AgentId(header.sender));
+                        let from = AgentId(header.sender);
+                        let count = self.count_along(sent, to, from);
                         #[cfg(test)]
                         crate::costs::look(1);
-                        if count > 0 && take(&address, header, count) {
-                            #[cfg(test)]
-                            crate::costs::look(waves.len());
-                            waves.into_iter().for_each(|wave| self.edges.entry(wave).or_default().push(edge));
+                        if count > 0 && take(edge, header, count) {
+                            for wave in self.waves(sent, to, from) {
+                                #[cfg(test)]
+                                crate::costs::look(1);
+                                self.edges.entry(wave).or_default().push(edge);
+                            }
                         }
                     }
                 }
@@ -160,33 +229,33 @@ impl Audiences {
         }
     }
 
-    /// How much a message to many counts in the frame in which it is sent, and the waves in which it arrives.
-    fn reach(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId) -> (u64, Vec<u32>) {
-        let Recipient::Topic(topic) = to else {
-            let Recipient::Group(group) = to else { return (0, Vec::new()) };
-            let wave = sent.directory.groups[group as usize].wave;
-            return (self.count(sent, to, from, Part::Wave(wave)), vec![wave]);
-        };
-        let Self { topics, reached, .. } = self;
-        reached
-            .entry((topic, from.group()))
-            .or_insert_with(|| {
+    /// How much a message to many counts in the frame in which it is sent.
+    fn count_along(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId) -> u64 {
+        match to {
+            Recipient::Topic(topic) => {
+                let Self { topics, counts, .. } = self;
                 let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
-                let (mut count, mut waves) = (0, Vec::new());
-                #[cfg(test)]
-                crate::costs::look(all.runs.len());
-                for run in &all.runs {
-                    let group = &sent.directory.groups[run.group as usize];
-                    if sent.takes(group, from, Part::Wave(group.wave)) {
-                        count += run.members.len() as u64 * group.delivery_weight();
-                        waves.push(group.wave);
-                    }
-                }
-                waves.sort_unstable();
+                *counts.entry((topic, from.group(), true)).or_insert_with(|| all.count_along(sent, from))
+            }
+            Recipient::Group(group) => {
+                self.count(sent, to, from, Part::Wave(sent.directory.groups[group as usize].wave))
+            }
+            Recipient::Agent(_) | Recipient::Nobody => 0,
+        }
+    }
+
+    /// The waves in which a message to many arrives, each once.
+    fn waves(&self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId) -> Vec<u32> {
+        match to {
+            Recipient::Topic(topic) => {
+                let along = self.topics.get(&topic).into_iter().flat_map(|all| all.along(sent, from));
+                let mut waves: Vec<u32> = along.map(|(wave, _)| wave).collect();
                 waves.dedup();
-                (count, waves)
-            })
-            .clone()
+                waves
+            }
+            Recipient::Group(group) => vec![sent.directory.groups[group as usize].wave],
+            Recipient::Agent(_) | Recipient::Nobody => Vec::new(),
+        }
     }
 
     /// The messages that were sent in this frame to agents of a wave, in canonical order.
@@ -198,12 +267,13 @@ impl Audiences {
         edges
     }
 
-    /// How many recipients a message has, as budgets count them.
+    /// How many recipients a message has in a part, as budgets count them.
     pub(crate) fn count(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, part: Part) -> u64 {
         match to {
             Recipient::Topic(topic) => {
-                self.choose(sent, topic, from, part);
-                self.chosen[&(topic, from.group(), part)].0
+                let Self { topics, counts, .. } = self;
+                let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
+                *counts.entry((topic, from.group(), false)).or_insert_with(|| all.count_later(sent, from))
             }
             Recipient::Group(group) => {
                 let group = &sent.directory.groups[group as usize];
@@ -225,12 +295,10 @@ impl Audiences {
     ) {
         match to {
             Recipient::Topic(topic) => {
-                self.choose(sent, topic, from, part);
-                let (Some(all), (_, runs)) = (self.topics.get_mut(&topic), &self.chosen[&(topic, from.group(), part)])
-                else {
-                    return;
-                };
-                for &run in runs {
+                let Some(all) = self.topics.get_mut(&topic) else { return };
+                let chosen = self.chosen.entry((topic, from.group(), part));
+                let runs = chosen.or_insert_with(|| all.choose(sent, from, part));
+                for &run in &*runs {
                     let Run { members, positions, .. } = &mut all.runs[run as usize];
                     let find = || {
                         let members = &sent.members(topic)[members.clone()];
@@ -261,29 +329,5 @@ impl Audiences {
             }
             Recipient::Agent(_) | Recipient::Nobody => {}
         }
-    }
-
-    /// Finds the runs of a topic that get messages of a group.
-    fn choose(&mut self, sent: &Sent<'_, '_, '_>, topic: u32, from: AgentId, part: Part) {
-        let Self { topics, chosen, .. } = self;
-        chosen.entry((topic, from.group(), part)).or_insert_with(|| {
-            let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
-            let group = |run: &Run| &sent.directory.groups[run.group as usize];
-            let takes = |at: &u32| {
-                #[cfg(test)]
-                crate::costs::look(1);
-                sent.takes(group(&all.runs[*at as usize]), from, part)
-            };
-            let runs: Vec<u32> = match part {
-                // Runs are as few as groups.
-                Part::Later => (0..all.runs.len() as u32).filter(takes).collect(),
-                Part::Wave(wave) => all.by_wave.get(&wave).into_iter().flatten().copied().filter(takes).collect(),
-            };
-            let count = runs.iter().map(|&at| {
-                let run = &all.runs[at as usize];
-                run.members.len() as u64 * group(run).delivery_weight()
-            });
-            (count.sum(), runs)
-        });
     }
 }

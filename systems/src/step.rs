@@ -33,7 +33,7 @@ pub fn step_agents(
     let mut later = StepResults::default();
     for wave in 0..scheduler.waves {
         if wave > 0 {
-            router.deliver_edges(&outputs, wave);
+            router.deliver_edges(&mut outputs, wave);
         }
         let start = if calls.selects { select(&mut router, &mut calls, &mut scheduler, wave) } else { 0 };
         release(&mut router, &calls, start);

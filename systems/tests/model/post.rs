@@ -186,7 +186,10 @@ impl Model {
             }
         }
         let metered = &self.post.metered;
-        now.retain(|mail| metered.get(&(mail.header.sender, mail.header.sequence)) != Some(&false));
+        let fits = |mail: &Mail| metered.get(&(mail.header.sender, mail.header.sequence)) != Some(&false);
+        now.retain(fits);
+        // What reaches nobody now reaches nobody in the next frame.
+        self.post.now.retain(fits);
         self.bring(&now, Some(wave));
     }
 
