@@ -18,6 +18,8 @@ pub struct WaitingMailboxes {
     pub waking: PositionSet,
     /// Those whose backlog or counters changed.
     pub changed: PositionSet,
+    /// Those whose owners fault in this frame because they are full.
+    pub overflowed: PositionSet,
     /// Those that ever changed.
     known: PositionSet,
     /// What those contribute to their lane, by position.
@@ -37,6 +39,7 @@ pub fn digest_mailboxes(
         let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };
         waiting.digest(index, directory.ids[index as usize], mailbox);
     }
+    waiting.overflowed.drain();
     lanes.mailboxes = lanes.mailboxes.wrapping_add(core::mem::take(&mut waiting.lane_change));
 }
 

@@ -260,7 +260,8 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             let group = directory.group_at(index);
             let reads = group.is_steady() || group.schedule.trigger == Trigger::Message;
             let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
-            if is_called && !self.waiting.holding.contains(index) {
+            // Messages of the frame before may have been too many, and those along edges again: that is one fault.
+            if is_called && !self.waiting.holding.contains(index) && self.waiting.overflowed.insert(index) {
                 report.faults.push(fault.of(directory.ids[index as usize]));
             }
         }

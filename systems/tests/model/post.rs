@@ -214,7 +214,9 @@ impl Model {
             let agent = &self.agents[&id];
             let trigger = self.seed(id.group()).unwrap().group.schedule.trigger;
             let reads = trigger == Trigger::default() || trigger == Trigger::Message;
-            if reads && agent.life == Lifecycle::Active && agent.backlog.is_empty() {
+            // One fault in a frame, in whichever wave.
+            let is_new = !self.faults.iter().any(|known| (known.agent, known.kind) == (id, FaultKind::MailboxFull));
+            if reads && agent.life == Lifecycle::Active && agent.backlog.is_empty() && is_new {
                 self.faults.push(fault);
             }
         }
