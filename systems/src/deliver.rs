@@ -354,7 +354,7 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
         let (to, header, part) = (address.recipient(), sent.message(at), Part::Later);
         let from = AgentId(header.sender);
-        let count = audiences.count(sent, to, from, part);
+        let count = audiences.count(sent, to, from, false);
         if count == 0 {
             return true;
         }

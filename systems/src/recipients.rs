@@ -213,7 +213,7 @@ impl Audiences {
                     to @ (Recipient::Group(_) | Recipient::Topic(_)) => {
                         let header = sent.message(edge.at);
                         let from = AgentId(header.sender);
-                        let count = self.count_along(sent, to, from);
+                        let count = self.count(sent, to, from, true);
                         #[cfg(test)]
                         crate::costs::look(1);
                         if count > 0 && take(edge, header, count) {
@@ -226,21 +226,6 @@ impl Audiences {
                     }
                 }
             }
-        }
-    }
-
-    /// How much a message to many counts in the frame in which it is sent.
-    fn count_along(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId) -> u64 {
-        match to {
-            Recipient::Topic(topic) => {
-                let Self { topics, counts, .. } = self;
-                let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
-                *counts.entry((topic, from.group(), true)).or_insert_with(|| all.count_along(sent, from))
-            }
-            Recipient::Group(group) => {
-                self.count(sent, to, from, Part::Wave(sent.directory.groups[group as usize].wave))
-            }
-            Recipient::Agent(_) | Recipient::Nobody => 0,
         }
     }
 
@@ -267,18 +252,20 @@ impl Audiences {
         edges
     }
 
-    /// How many recipients a message has in a part, as budgets count them.
-    pub(crate) fn count(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, part: Part) -> u64 {
+    /// How much a message counts in the frame after or, `along` edges, in all waves of the frame in which it is sent.
+    pub(crate) fn count(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, along: bool) -> u64 {
         match to {
             Recipient::Topic(topic) => {
                 let Self { topics, counts, .. } = self;
                 let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
-                *counts.entry((topic, from.group(), false)).or_insert_with(|| all.count_later(sent, from))
+                let count = || if along { all.count_along(sent, from) } else { all.count_later(sent, from) };
+                *counts.entry((topic, from.group(), along)).or_insert_with(count)
             }
             Recipient::Group(group) => {
                 let group = &sent.directory.groups[group as usize];
                 let is_own = from.group() == group.id && sent.directory.alive(from).is_some();
                 let others = u64::from(group.alive) - u64::from(is_own);
+                let part = if along { Part::Wave(group.wave) } else { Part::Later };
                 if sent.takes(group, from, part) { others * group.delivery_weight() } else { 0 }
             }
             Recipient::Agent(_) | Recipient::Nobody => 0,
