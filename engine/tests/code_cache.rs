@@ -316,6 +316,36 @@ fn without_a_cache_none_is_read_or_written() {
     assert!(!cache.exists());
 }
 
+/// The line of a check that `doctor` makes.
+fn check_line(text: &str, name: &str) -> String {
+    let line = text.lines().find(|line| line.get(8..).is_some_and(|rest| rest.starts_with(&format!("{name}  "))));
+    line.unwrap_or_else(|| panic!("no check {name}: {text}")).to_owned()
+}
+
+#[test]
+fn doctor_says_of_a_cache_that_is_not_used_why_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let (status, text) = doctor(&file, &[]);
+    let line = check_line(&text, "cache");
+    // Scenarios run without a cache.
+    assert!(status == Some(0) && line.starts_with("unused  cache"), "{text}");
+    assert!(line.ends_with("can't be used: it isn't a folder"), "{text}");
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let code = folder.path().join("cache/code");
+        std::fs::create_dir_all(&code).unwrap();
+        std::fs::set_permissions(&code, PermissionsExt::from_mode(0o777)).unwrap();
+        let (status, text) = doctor(&folder.path().join("cache"), &[]);
+        let line = check_line(&text, "cache");
+        assert!(status == Some(0) && line.starts_with("unused  cache"), "{text}");
+        assert!(line.contains("anybody may write it, and what lies in it would be run or believed"), "{text}");
+    }
+}
+
 #[test]
 fn doctor_says_what_is_damaged_and_removes_it_when_asked() {
     let folder = tempfile::tempdir().unwrap();
@@ -329,7 +359,10 @@ fn doctor_says_what_is_damaged_and_removes_it_when_asked() {
     std::fs::write(&path, &bytes).unwrap();
     let (status, text) = doctor(&["--verify"]);
     assert!(status == Some(3) && text.contains("0 whole, 0 of other versions, 1 damaged"), "{text}");
-    assert!(path.exists() && doctor(&[]).0 == Some(0), "nobody asked");
+    let (status, text) = doctor(&[]);
+    assert!(path.exists() && status == Some(0), "nobody asked");
+    // What nobody looked at isn't said to be whole.
+    assert!(text.contains("1 files, 0 MiB; what is in it wasn't verified: --verify checks compiled modules"), "{text}");
     let (status, text) = doctor(&["--verify", "--remove-damaged"]);
     assert!(status == Some(0) && text.contains("1 damaged, 1 of them removed") && !path.exists(), "{text}");
     assert_eq!(engine(folder.path(), &["doctor", "--remove-damaged"]).status.code(), Some(2));

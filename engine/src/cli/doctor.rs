@@ -12,7 +12,7 @@ use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
 use crate::problem::thousands;
 use crate::unfinished::Unfinished;
-use crate::wasm::{CODE_FOLDER, CacheSurvey, survey_code_cache};
+use crate::wasm::{CODE_FOLDER, CacheSurvey, check_code_cache, survey_code_cache};
 
 /// The lock file of this build: it names the version of wasmtime, which wasmtime itself doesn't say.
 const LOCK: &str = include_str!("../../../Cargo.lock");
@@ -22,6 +22,10 @@ const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 /// The check of the cache of compiled modules.
 const CODE_CACHE: &str = "code cache";
+
+/// What to do without a folder for caches.
+const NO_CACHE: &str =
+    "name a folder of yours with WASM_ENGINE_CACHE_DIR, or set HOME: until then, modules are compiled in each run";
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -97,7 +101,7 @@ fn report(args: &DoctorArgs) -> Report {
         Check::there("cores", std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string())),
         Check::of("memory", memory().ok_or_else(|| "not known".to_owned()), "nothing depends on it"),
         wasm,
-        Check::of("cache", cache(), "set HOME: without it, modules are compiled in each run"),
+        Check::of("cache", cache(args.verify), NO_CACHE),
         Check::of("onnx runtime", machine::onnx_runtime(), "only scenarios with models need it"),
         Check::of(
             "python pip",
@@ -125,6 +129,7 @@ fn text(report: &Report) -> Lines {
         let mark = match (check.ok, check.name) {
             (true, _) => "ok",
             (false, CODE_CACHE) => "damaged",
+            (false, "cache") => "unused",
             (false, _) => "missing",
         };
         text.line(format_args!("{mark:<8}{:<name_width$}  {}", check.name, check.value));
@@ -160,24 +165,27 @@ fn memory() -> Option<String> {
     Some(format!("{} MiB, {} MiB available", thousands(total), thousands(available)))
 }
 
-fn cache() -> Result<String, String> {
+/// Where the cache is and how large. Whether its entries are whole is another check, which takes as long as reading them.
+fn cache(verify: bool) -> Result<String, String> {
     let path = machine::cache_dir().ok_or_else(|| "no home folder".to_owned())?;
     let shown = shown_path(&path);
     if !path.exists() {
         return Ok(format!("{shown} (made by the first run)"));
     }
+    if !path.is_dir() {
+        return Err(format!("{shown} can't be used: it isn't a folder"));
+    }
+    let code = path.join(CODE_FOLDER);
+    check_code_cache(&code).map_err(|why| format!("{} {why}", shown_path(&code)))?;
     let (files, bytes) = folder_size(&path);
-    Ok(format!("{shown}, {} files, {} MiB", thousands(files), thousands(bytes >> 20)))
+    let note = if verify { "" } else { "; what is in it wasn't verified: --verify checks compiled modules" };
+    Ok(format!("{shown}, {} files, {} MiB{note}", thousands(files), thousands(bytes >> 20)))
 }
 
 /// Whether the cache of compiled modules holds what was written there.
 fn code_cache(remove: bool) -> Check {
     let Some(folder) = machine::cache_dir().map(|folder| folder.join(CODE_FOLDER)) else {
-        return Check::of(
-            CODE_CACHE,
-            Err("no home folder".to_owned()),
-            "set HOME: without it, modules are compiled in each run",
-        );
+        return Check::of(CODE_CACHE, Err("no home folder".to_owned()), NO_CACHE);
     };
     let survey = match survey_code_cache(&folder) {
         Ok(survey) => survey,

@@ -23,6 +23,14 @@ pub struct CacheSurvey {
     pub others: u64,
 }
 
+/// Checks that the code cache in a folder would be used. Its entries aren't looked at; a folder that isn't there is made by the first run.
+///
+/// # Errors
+/// It isn't used, and why.
+pub fn check_code_cache(folder: &Path) -> Result<(), String> {
+    CacheFolder::existing(folder, CODE).map(drop)
+}
+
 /// Checks each entry of the code cache in a folder. Nothing is changed; a folder that isn't there has none.
 ///
 /// # Errors

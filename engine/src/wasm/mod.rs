@@ -1,6 +1,6 @@
 //! The agents' sandbox: wasmtime behind the port `AgentRuntime`. The engine's simulation loads one [`WasmRuntime`] and
-//! plugs it into the world, captures its guests for snapshots and restores them; [`BareShard`] is for benchmarks, and nothing else
-//! here is public.
+//! plugs it into the world, captures its guests for snapshots and restores them. What else is public is what captures hold, errors, a look
+//! at one guest or at the code cache, and [`BareShard`], which is for benchmarks.
 //!
 //! ```text
 //! load   validate -> instrument -> compile (or code cache) -> arena -> shards: instantiate, capture the initial image
@@ -47,7 +47,7 @@ mod tests;
 
 pub use bare::BareShard;
 pub use cache::CODE_FOLDER;
-pub use cache_survey::{CacheSurvey, survey_code_cache};
+pub use cache_survey::{CacheSurvey, check_code_cache, survey_code_cache};
 pub use capture::{BLOCK_PAGES, GuestCapture, InstanceColumns, PageBlock};
 pub(crate) use compile::WASMTIME_VERSION;
 pub use copy::{CopyMark, CopyPreparation, GuestCopy, SpareBlocks};
