@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasm_engine_components::text::{shown, shown_path};
 
-use super::library::LibraryError;
+use super::library::{LibraryError, ONNX_RUNTIME_VERSION};
 use super::session::ModelLimits;
 use super::watchdog::Halt;
 use crate::files::FileProblem;
@@ -277,6 +277,19 @@ pub enum ModelProblem {
         shown(operator)
     )]
     Divides {
+        /// The operator.
+        operator: String,
+        /// The node's name, or where it has none, that of its first output.
+        node: String,
+    },
+    /// One of its nodes may divide whole numbers by 0, and this ONNX Runtime isn't known to look for that.
+    #[error(
+        "divides whole numbers in the node `{}` ({}) by numbers that may be 0, which ends the process in versions of ONNX Runtime \
+        that don't look for it, as the one that was found may be: use {ONNX_RUNTIME_VERSION}, or divide by a constant",
+        shown(node),
+        shown(operator)
+    )]
+    DividesByZero {
         /// The operator.
         operator: String,
         /// The node's name, or where it has none, that of its first output.

@@ -19,7 +19,7 @@ use super::binding::BoundModel;
 use super::crew;
 use super::error::{InferenceError, ModelProblem};
 use super::form::BatchForm;
-use super::graph::{self, Decider, ModelGraph};
+use super::graph::{self, Decider, DividingNode, ModelGraph};
 use super::layout::{Said, Slots, TensorInfo};
 use super::patience::Patience;
 use super::progress::LoadProgress;
@@ -278,7 +278,7 @@ impl OpenJob {
         let Self { runtime, entry, content, batch_rows_max, time, .. } = self;
         let graph =
             graph::read_graph(content).map_err(|reason| ModelProblem::Unreadable { reason: reason.to_string() })?;
-        refuse_unfit(&graph)?;
+        refuse_unfit(&graph, runtime)?;
         let said = Said { dims: &entry.dims, batch_axes: &entry.batch_axes };
         let model = session::open(runtime, content, said, *time).map_err(|problem| match problem {
             ModelProblem::ShapeOfData { tensor, shapes, node: None } => {
@@ -357,15 +357,18 @@ impl OpenJob {
 }
 
 /// Refuses what no row may be given to.
-fn refuse_unfit(graph: &ModelGraph<'_>) -> Result<(), ModelProblem> {
+fn refuse_unfit(graph: &ModelGraph<'_>, runtime: &Runtime) -> Result<(), ModelProblem> {
     if let Some((domain, name)) = graph.taken_function() {
         return Err(ModelProblem::TakenFunction { domain: domain.into(), name: name.into() });
     }
     if let Some(random) = graph.random_node() {
         return Err(ModelProblem::Random { operator: random.operator, node: random.node });
     }
-    if let Some(dividing) = graph.dividing_node() {
-        return Err(ModelProblem::Divides { operator: dividing.operator, node: dividing.node });
+    if let Some(DividingNode { operator, node, by_zero }) = graph.dividing_node(runtime.sees_zeros()) {
+        return Err(match by_zero {
+            false => ModelProblem::Divides { operator, node },
+            true => ModelProblem::DividesByZero { operator, node },
+        });
     }
     Ok(())
 }

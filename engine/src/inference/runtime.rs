@@ -128,6 +128,12 @@ impl Runtime {
         })
     }
 
+    /// Whether a division of whole numbers by 0 is an error of the run. It is in the pinned version, and ends the process in the oldest
+    /// ones that are taken.
+    pub(crate) fn sees_zeros(&self) -> bool {
+        sees_zeros(&self.version)
+    }
+
     /// The execution providers that have a device here, each with the kind of device.
     pub(crate) fn providers(&self) -> Vec<String> {
         let mut providers = Vec::new();
@@ -165,6 +171,10 @@ fn version_of(path: &Path) -> Result<String, String> {
     Ok(version)
 }
 
+fn sees_zeros(version: &str) -> bool {
+    minor(version) >= minor(ONNX_RUNTIME_VERSION)
+}
+
 /// The minor version of `1.x.y`.
 fn minor(version: &str) -> Option<u32> {
     version.strip_prefix("1.")?.split('.').next()?.parse().ok()
@@ -180,6 +190,15 @@ mod tests {
         assert_eq!(minor("1.9.0"), Some(9));
         for other in ["2.0.0", "1.", "", "1.x", "31"] {
             assert_eq!(minor(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn older_versions_are_not_known_to_look_for_zeros() {
+        for (version, sees) in
+            [(ONNX_RUNTIME_VERSION, true), ("1.31.0", true), ("1.40.2", true), ("1.30.9", false), ("1.24.1", false)]
+        {
+            assert_eq!(sees_zeros(version), sees, "{version}");
         }
     }
 

@@ -121,9 +121,10 @@ impl ModelGraph<'_> {
         random::find(&self.model)
     }
 
-    /// The first node that may divide the least whole number by -1, which would end the process.
-    pub(crate) fn dividing_node(&self) -> Option<DividingNode> {
-        traps::find(&self.model)
+    /// The first node that may divide the least whole number by -1, which would end the process; or one by 0, unless ONNX Runtime
+    /// `sees_zeros`.
+    pub(crate) fn dividing_node(&self, sees_zeros: bool) -> Option<DividingNode> {
+        traps::find(&self.model, sees_zeros)
     }
 
     /// The node that gives an output a shape of data: its name and operator.

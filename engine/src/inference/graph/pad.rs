@@ -1,5 +1,5 @@
 //! Pads what a reduction takes inside the graph, so that its width is a multiple of 4. Called by [`super::super::registry`] through
-//! [`super::Classes::padded`] before the model is opened.
+//! [`super::ModelGraph::padded`] before the model is opened anew.
 //!
 //! A sum over a row of, say, 5 numbers depends on where in memory the row begins, because vector loops begin at aligned addresses. With
 //! a width that is a multiple of 4, each row begins alike. What is added changes no result in exact arithmetic: -0 in sums, and

@@ -1,4 +1,4 @@
-//! Operators that draw random numbers: a run with one couldn't be repeated. Called by [`super::read_graph`].
+//! Operators that draw random numbers: a run with one couldn't be repeated. Called by [`super::ModelGraph::random_node`].
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Reads the graph of an ONNX model: nodes, constants, inputs. Called by [`super::inspect`].
+//! Reads the graph of an ONNX model: nodes, constants, inputs. Called by [`super::read_graph`].
 //!
 //! Only what decides how rows may share runs is kept, and it borrows from the file. A file that was made to do harm is an error at
 //! worst: depth, counts and sizes have limits.
@@ -390,5 +390,21 @@ fn raw_integers(of: i64, raw: &[u8]) -> Option<Vec<i64>> {
         dtype::I8 if few(1) => Some(raw.iter().map(|&byte| byte.cast_signed().into()).collect()),
         dtype::U8 | dtype::BOOL if few(1) => Some(raw.iter().map(|&byte| byte.into()).collect()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEPTH_MAX, NAMES_MAX, NODES_MAX, RANK_MAX};
+    use crate::problem::thousands;
+
+    #[test]
+    fn the_document_has_these_limits() {
+        let said = format!(
+            "more than {} nodes, {} inputs of a node, {DEPTH_MAX} graphs within each other, or {RANK_MAX} dimensions of a constant",
+            thousands(NODES_MAX),
+            thousands(NAMES_MAX)
+        );
+        assert!(include_str!("../../../../docs/INFERENCE.md").contains(&said), "{said}");
     }
 }

@@ -1,5 +1,6 @@
 //! Whole numbers that are divided by numbers that may be -1. The least number divided by -1 has no result, and ends the process: ONNX
-//! Runtime doesn't look. Called by [`super::ModelGraph`]; such a model is refused.
+//! Runtime doesn't look. So does a division by 0 in older versions of it, which don't look for that either. Called by
+//! [`super::ModelGraph`]; such a model is refused.
 //!
 //! All graphs and functions are gone through, also those that the walk for classes doesn't enter. It is enough to know the types of
 //! elements, and which numbers are sizes or constants.
@@ -22,6 +23,8 @@ pub(crate) struct DividingNode {
     pub operator: String,
     /// The node's name, or where it has none, that of its first output.
     pub node: String,
+    /// Whether it is 0 by which it may divide, and not -1.
+    pub by_zero: bool,
 }
 
 /// What is known of a tensor.
@@ -33,35 +36,38 @@ struct Kind {
     most: Option<i64>,
     /// Whether no element is -1.
     divides: bool,
+    /// Whether no element is 0. It is known of constants alone: sizes may be 0.
+    nonzero: bool,
 }
 
 impl Kind {
     // Of a tensor without elements, a row may say any size.
-    const SIZE: Self = Self { dtype: dtype::I64, most: Some(i64::MAX), divides: true };
+    const SIZE: Self = Self { dtype: dtype::I64, most: Some(i64::MAX), divides: true, nonzero: false };
 
     const fn of(dtype: i64) -> Self {
-        Self { dtype, most: None, divides: false }
+        Self { dtype, most: None, divides: false, nonzero: false }
     }
 
     /// Numbers from 0 to `most`, where their type has room for them.
     fn up_to(of: i64, most: Option<i64>) -> Self {
         let most_of_type = if of == dtype::I32 { i32::MAX.into() } else { i64::MAX };
         let most = most.filter(|most| [dtype::I32, dtype::I64].contains(&of) && *most <= most_of_type);
-        Self { dtype: of, most, divides: most.is_some() }
+        Self { dtype: of, most, divides: most.is_some(), nonzero: false }
     }
 
     fn constant(tensor: &Tensor<'_>) -> Self {
         let Some(all) = &tensor.integers else { return Self::of(tensor.dtype) };
         let most = all.iter().copied().max().unwrap_or(0);
         let most = all.iter().all(|&number| number >= 0).then_some(most);
-        Self { dtype: tensor.dtype, most, divides: !all.contains(&-1) }
+        Self { dtype: tensor.dtype, most, divides: !all.contains(&-1), nonzero: !all.contains(&0) }
     }
 
     /// What holds of either of two.
     fn either(self, other: Self) -> Self {
         let dtype = if self.dtype == other.dtype { self.dtype } else { 0 };
         let most = self.most.zip(other.most).map(|(one, other)| one.max(other));
-        Self { dtype, most, divides: self.divides && other.divides }
+        let nonzero = self.nonzero && other.nonzero;
+        Self { dtype, most, divides: self.divides && other.divides, nonzero }
     }
 }
 
@@ -109,14 +115,16 @@ impl<'s, 'g> Scope<'s, 'g> {
 struct Walk<'g> {
     /// The model's own functions, by what nodes call them. None has the name of a standard operator.
     functions: BTreeMap<String, &'g Function<'g>>,
+    /// Whether ONNX Runtime makes an error of a division by 0.
+    sees_zeros: bool,
     looks: usize,
     found: Option<DividingNode>,
 }
 
-/// Finds the first node that may divide the least number by -1.
-pub(super) fn find(model: &Model<'_>) -> Option<DividingNode> {
+/// Finds the first node that may divide the least number by -1, or, unless ONNX Runtime `sees_zeros`, any number by 0.
+pub(super) fn find(model: &Model<'_>, sees_zeros: bool) -> Option<DividingNode> {
     let functions = model.functions.iter().map(|function| (function.identifier(), function)).collect();
-    let mut walk = Walk { functions, looks: 0, found: None };
+    let mut walk = Walk { functions, sees_zeros, looks: 0, found: None };
     walk.graph(&model.graph, &[], None, 0);
     // What nobody calls isn't computed.
     walk.found
@@ -151,7 +159,7 @@ impl<'g> Walk<'g> {
             for node in nodes {
                 is_ordered &= node.inputs.iter().all(|name| name.is_empty() || scope.find(name).is_some());
                 if self.looks == LOOKS_MAX {
-                    self.give_up(node);
+                    self.give_up(node, false);
                 }
                 if self.found.is_some() {
                     return;
@@ -171,15 +179,18 @@ impl<'g> Walk<'g> {
                 break;
             }
         }
-        let found = nodes.iter().find(|node| node.domain.is_empty() && may_trap(node, scope));
-        if let Some(node) = found {
-            self.give_up(node);
+        for node in nodes.iter().filter(|node| node.domain.is_empty()) {
+            if may_trap(node, scope) {
+                self.give_up(node, false);
+            } else if !self.sees_zeros && may_divide_by_zero(node, scope) {
+                self.give_up(node, true);
+            }
         }
     }
 
-    /// A node that divides so, or beyond which nobody looks.
-    fn give_up(&mut self, node: &Node<'_>) {
-        let found = || DividingNode { operator: node.operator.into(), node: super::label(node) };
+    /// A node that divides so, or beyond which nobody looks. The first one counts.
+    fn give_up(&mut self, node: &Node<'_>, by_zero: bool) {
+        let found = || DividingNode { operator: node.operator.into(), node: super::label(node), by_zero };
         self.found.get_or_insert_with(found);
     }
 
@@ -192,7 +203,7 @@ impl<'g> Walk<'g> {
             if depth < CALLS_MAX {
                 return self.call(function, &inputs, depth);
             }
-            self.give_up(node);
+            self.give_up(node, false);
             return Vec::new();
         }
         let graphs: Vec<&'g Graph<'g>> = node.attributes.iter().flat_map(|attribute| &attribute.graphs).collect();
@@ -224,13 +235,26 @@ impl<'g> Walk<'g> {
     }
 }
 
-/// Whether a division may be of the least number by -1.
-fn may_trap(node: &Node<'_>, scope: &Scope<'_, '_>) -> bool {
+/// What a node divides by what, and the type of their elements; `None` of one that doesn't divide, or divides as floats do.
+fn division(node: &Node<'_>, scope: &Scope<'_, '_>) -> Option<(Kind, Kind, i64)> {
     let is_division = node.operator == "Div" || node.operator == "Mod" && node.integer("fmod", 0) == 0;
     let [number, divisor] = [0, 1].map(|at| node.inputs.get(at).map(|name| scope.known(name)).unwrap_or_default());
     let of = if number.dtype == 0 { divisor.dtype } else { number.dtype };
-    // Narrower ones are computed as wider ones, and others are no whole numbers, or have no -1.
-    is_division && [0, dtype::I32, dtype::I64].contains(&of) && number.most.is_none() && !divisor.divides
+    is_division.then_some((number, divisor, of))
+}
+
+/// Whether a division may be of the least number by -1.
+fn may_trap(node: &Node<'_>, scope: &Scope<'_, '_>) -> bool {
+    division(node, scope).is_some_and(|(number, divisor, of)| {
+        // Narrower ones are computed as wider ones, and others are no whole numbers, or have no -1.
+        [0, dtype::I32, dtype::I64].contains(&of) && number.most.is_none() && !divisor.divides
+    })
+}
+
+/// Whether a division of whole numbers may be by 0.
+fn may_divide_by_zero(node: &Node<'_>, scope: &Scope<'_, '_>) -> bool {
+    let is_float = |of| [dtype::F16, dtype::F32, dtype::F64].contains(&of);
+    division(node, scope).is_some_and(|(_, divisor, of)| !is_float(of) && !divisor.nonzero)
 }
 
 /// What comes out of an operator of the standard domain.
@@ -255,7 +279,7 @@ fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
                 dtype::F32 | dtype::F64 => *most <= i32::MAX.into(),
                 _ => false,
             });
-            Kind { dtype: to, most, divides: most.is_some() }
+            Kind { dtype: to, most, divides: most.is_some(), nonzero: false }
         }
         "CastLike" => typed(1),
         "And" | "Equal" | "Greater" | "GreaterOrEqual" | "IsInf" | "IsNaN" | "Less" | "LessOrEqual" | "Not" | "Or"

@@ -43,7 +43,13 @@ fn is_too_large(content: &[u8]) -> bool {
 fn look(content: &[u8]) -> Option<BatchForm> {
     let read = read_graph(content).ok()?;
     let ModelGraph { model, .. } = &read;
-    let _ = (read.taken_function(), read.random_node(), read.dividing_node(), read.has_loops(), read.shaping_node("y"));
+    let _ = (
+        read.taken_function(),
+        read.random_node(),
+        read.dividing_node(false),
+        read.has_loops(),
+        read.shaping_node("y"),
+    );
     let mut form = BatchForm::Any;
     for (shape, of) in [(&[-1, 5][..], dtype::F32), (&[-1, 3, 4], dtype::I64), (&[2, -1, 6], dtype::F32)] {
         let mut names = vec!["x"];

@@ -11,7 +11,35 @@ fn model(of: i64, nodes: Vec<Node<'static>>) -> Model<'static> {
 }
 
 fn found(model: &Model<'_>) -> Option<String> {
-    traps::find(model).map(|found| format!("{} {}", found.operator, found.node))
+    let found = traps::find(model, true);
+    assert!(found.as_ref().is_none_or(|found| !found.by_zero));
+    found.map(|found| format!("{} {}", found.operator, found.node))
+}
+
+/// Of a library that makes no error of a division by 0, constants without a zero alone may divide whole numbers.
+#[test]
+fn where_zeros_are_not_seen_nothing_divides_that_may_be_one() {
+    let found = |model: &Model<'_>| traps::find(model, false).map(|found| (found.node, found.by_zero));
+    let by = |of: i64, values: &[i64], operator: &'static str| {
+        let mut by = model(of, vec![node("Identity", "k", "n"), node(operator, "a n", "y")]);
+        by.graph.constants.push(Tensor { dtype: of, ..numbers("k", values) });
+        found(&by)
+    };
+    for operator in ["Div", "Mod"] {
+        for of in [dtype::I8, dtype::U8, dtype::I32, dtype::I64] {
+            assert_eq!(by(of, &[7, 2], operator), None);
+            assert_eq!(by(of, &[7, 0], operator), Some(("y".to_owned(), true)));
+        }
+        for of in [dtype::F32, dtype::F64] {
+            assert_eq!(by(of, &[0], operator), None);
+        }
+        // A tensor may have no elements.
+        let sizes = vec![node("Shape", "a", "s"), node(operator, "s s", "y")];
+        assert_eq!(found(&model(dtype::F32, sizes.clone())), Some(("y".to_owned(), true)));
+        assert_eq!(traps::find(&model(dtype::F32, sizes), true), None);
+        assert_eq!(found(&model(dtype::U8, vec![node(operator, "a b", "y")])), Some(("y".to_owned(), true)));
+        assert_eq!(found(&model(dtype::I64, vec![node(operator, "a b", "y")])), Some(("y".to_owned(), false)));
+    }
 }
 
 #[test]
