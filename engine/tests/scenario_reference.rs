@@ -54,8 +54,11 @@ fn blocks(document: &str, info: &str) -> Vec<String> {
     blocks
 }
 
+/// The scenario of a text, whose files are empty ones in `folder`.
 fn read(folder: &Path, text: &str, set: &[&str]) -> Result<Scenario, String> {
-    for file in ["reader.wasm", "ledger.wasm", "digits-s8.onnx", "speech.onnx", "events.jsonl"] {
+    let folders = ["../samples/wasm/", "../models/digits/", "office/"];
+    let text = folders.into_iter().fold(text.to_owned(), |text, folder| text.replace(folder, ""));
+    for file in ["reader.wasm", "clerk.wasm", "ledger.wasm", "digits-s8.onnx", "speech.onnx", "scans.jsonl"] {
         let path = folder.join(file);
         if !path.exists() {
             std::fs::write(path, "").unwrap();
@@ -71,13 +74,15 @@ fn read(folder: &Path, text: &str, set: &[&str]) -> Result<Scenario, String> {
 fn the_examples_can_be_read() {
     let document = reference();
     let [whole] = &blocks(&document, "toml")[..] else { panic!("one whole example") };
+    // It is one of the repository's, whose command in the document is run by the test `docs`.
+    assert_eq!(*whole, self::document("agents/scenarios/office.toml"));
     let folder = tempfile::tempdir().unwrap();
     let events = blocks(&document, "jsonl");
     assert_eq!(events.len(), 2, "messages, and commands");
     let scenario = read(folder.path(), whole, &["readers=5"]).unwrap();
     assert_eq!(scenario.groups[0].agents, 5);
     for events in events {
-        std::fs::write(folder.path().join("events.jsonl"), events).unwrap();
+        std::fs::write(folder.path().join("scans.jsonl"), events).unwrap();
         open(&scenario, Arc::default()).map(|_| ()).unwrap();
     }
 
@@ -95,7 +100,13 @@ fn the_examples_can_be_read() {
         1,
     );
     for part in group {
-        read(folder.path(), &format!("{before_expect}{part}"), &[]).unwrap();
+        // A group has its parameters once.
+        let own = if part.contains("params = ") {
+            before_expect.replace("params = { clerks = 2 }\n", "")
+        } else {
+            before_expect.clone()
+        };
+        read(folder.path(), &format!("{own}{part}"), &[]).unwrap();
     }
 }
 
@@ -186,7 +197,7 @@ fn every_key_of_events_is_in_it() {
     let document = reference();
     let folder = tempfile::tempdir().unwrap();
     let scenario = read(folder.path(), &blocks(&document, "toml").concat(), &[]).unwrap();
-    std::fs::write(folder.path().join("events.jsonl"), "{\"zzzzzzzz\":1}\n").unwrap();
+    std::fs::write(folder.path().join("scans.jsonl"), "{\"zzzzzzzz\":1}\n").unwrap();
     let told = open(&scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
     let known = told.split_once("known: ").unwrap().1;
     assert_eq!(known.split(", ").count(), 16);
