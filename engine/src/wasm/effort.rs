@@ -458,3 +458,40 @@ fn accesses_memory(operator: &Operator<'_>) -> bool {
     }
     wasmparser::for_each_operator!(has_memarg)
 }
+
+#[cfg(test)]
+mod tests {
+    use Operator as Op;
+
+    use super::*;
+
+    /// The end of a row of decision 16's table.
+    fn row(what: &str) -> &'static str {
+        let decision = include_str!("../../../docs/decisions/0016-compilation-is-bounded.md");
+        let row = decision.lines().find(|line| line.starts_with(&format!("| {what} | ")));
+        row.unwrap_or_else(|| panic!("no row {what}")).rsplit(" | ").next().unwrap_or_default()
+    }
+
+    #[test]
+    fn the_decision_has_these_weights() {
+        let us = |nanoseconds: u64| nanoseconds / MICROSECOND;
+        let each = |operator: &Operator<'_>| format!("{} us each |", us(weight(operator)));
+        assert_eq!(row("sums, products and shifts of whole numbers, rotations"), each(&Op::I64Mul));
+        assert_eq!(row("arithmetic of floats"), each(&Op::F32Add));
+        assert_eq!(row("instructions of vectors"), each(&Op::I8x16Add));
+        assert_eq!(row("truncations that saturate"), each(&Op::I32TruncSatF32S));
+        assert_eq!(row("segments"), format!("{} us each |", us(SEGMENT_NS)));
+        assert_eq!(row("operands of calls and branches"), format!("{} us each |", us(OPERAND_NS)));
+        assert_eq!(row("parameters and results of functions"), format!("{} us each |", us(SIGNATURE_VALUE_NS)));
+        assert_eq!(row("parts of constant expressions"), format!("{} us each |", us(super::super::constants::PART_NS)));
+        let global = us(weight(&Op::GlobalGet { global_index: 0 }));
+        assert_eq!(row("globals"), format!("{global} us for each that is read or written |"));
+        let types = format!("{} us, and {} us for each parameter and result |", us(TYPE_NS), us(TYPE_VALUE_NS));
+        assert_eq!(row("types"), types);
+        assert!(row("values that a loop takes along").starts_with(&format!("{LOOP_VALUE_NS} ns for each value")));
+        let (indirect, truncation) =
+            (us(weight(&Op::CallIndirect { type_index: 0, table_index: 0 })), us(weight(&Op::I32TruncF32S)));
+        let traps = format!("{indirect} us for `call_indirect`, {truncation} us for a truncation of a float |");
+        assert!(row("instructions that may trap").ends_with(&traps));
+    }
+}
