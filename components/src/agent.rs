@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// `Initialising -> Active <-> Paused -> Terminating -> Terminated`; a fault leads to `Faulted`, and the group's policy on from there.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Lifecycle {
-    /// `agent_init` is called in the next frame, on a fresh instance.
+    /// `agent_init` is called next, on a fresh instance: in the first frame whose budgets have room for it.
     #[default]
     Initialising,
     /// Stepped when its group's schedule says so.
@@ -21,7 +21,7 @@ pub enum Lifecycle {
     Faulted,
     /// It ended. Messages to it bounce.
     Terminated,
-    /// Its `agent_shutdown` is called in this frame, and it ends with it. Messages to it bounce.
+    /// Its `agent_shutdown` is called next, in the first frame whose budgets have room for it, and it ends with that call.
     Terminating,
 }
 
@@ -38,7 +38,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the agent has ended, or does so in this frame.
+    /// Whether the agent has ended, or is about to.
     pub const fn is_ending(self) -> bool {
         matches!(self, Self::Terminated | Self::Terminating)
     }
@@ -56,7 +56,7 @@ pub struct FaultHistory {
     pub faults: u32,
     /// Number of restarts after a fault.
     pub restarts: u32,
-    /// The frame in which it starts again, while it is [`Lifecycle::Faulted`] and isn't up to its supervisor.
+    /// The frame from which on it is initialised again, while it is [`Lifecycle::Faulted`] and isn't up to its supervisor.
     pub restart_frame: u64,
     /// Whether its last initialisation faulted: then it is initialised before it is stepped again.
     pub uninitialised: bool,

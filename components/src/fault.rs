@@ -20,11 +20,12 @@ pub enum FaultKind {
     Arithmetic,
     /// Its calls nested deeper than the limit.
     CallDepth,
-    /// It used up the fuel of a call.
+    /// It used up the fuel of its calls of a frame.
     OutOfFuel,
     /// Its outbox isn't well formed: lengths that don't fit, an unknown operation, a reserved value.
     BadOutbox,
-    /// It asked for more than a limit of its group allows in one step: records, log lines, or a payload's size.
+    /// It asked for more than a limit of its group allows in one step (records, log lines, or a payload's size), or left more state for a
+    /// hot swap than fits into the new module's inbox area.
     OverLimit,
     /// It asked for something that its group wasn't granted.
     Denied,

@@ -110,7 +110,7 @@ pub struct FrameCounts {
     pub outputs_dropped: u64,
     /// What those count for, in bytes.
     pub output_bytes_dropped: u64,
-    /// Agents that were due and weren't stepped for want of budget.
+    /// Agents that were due and weren't called for want of budget.
     pub deferred: u64,
     /// Inference jobs for a model, whether it still answers or was given up; those that were refused at once don't count.
     pub inference_jobs: u64,

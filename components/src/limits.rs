@@ -156,7 +156,7 @@ pub const WASM_PAGE_BYTES: u64 = 64 << 10;
 /// broken record in about a second, and what is broken in one file leaves the others readable by hand.
 pub const JOURNAL_SEGMENT_BYTES_MAX: u32 = 64 << 20;
 /// Most frames of a journal from one that is written whole to the next: as many are read at most to know any one frame.
-/// Each whole one costs about 200 bytes more, which is 4 bytes a frame.
+/// Each whole one costs about 200 bytes more, which is 3 bytes a frame.
 pub const JOURNAL_KEYFRAME_FRAMES: u64 = 64;
 /// Largest record of a journal, in bytes: what one frame takes in and gets from models, written down. It is held in memory.
 pub const JOURNAL_RECORD_BYTES_MAX: u32 = 1 << 30;

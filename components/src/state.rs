@@ -31,19 +31,19 @@ pub enum Lane {
     Topics,
     /// Inference jobs and results in flight, the number of the next job, and models that failed an audit or were given up.
     Inference,
-    /// Groups' counters: steps, fuel, messages, faults.
+    /// Groups' counters: steps, fuel, messages, jobs, faults.
     Groups,
     /// Registered components of authors' entities.
     Native,
     /// Memories of the agents that stepped in this frame; zero unless the run asks for full digests.
     Memories,
-    /// Faults of this frame: who, what, and its detail.
+    /// Faults of this frame: who, what, its detail, and what was reached of which limit.
     Faults,
     /// Log lines of this frame that agents wrote by import, those of faulted calls among them. Others are in outboxes.
     Logs,
     /// Commands, and swaps that native systems asked for, that take effect in the next frame.
     Commands,
-    /// Agents' timers, what was deferred, cursors and budgets.
+    /// Agents' timers, who was deferred and since when, the cursor of round-robin, and fuel that is owed.
     Schedule,
     /// Requests that wait for a reply.
     Requests,

@@ -2,7 +2,7 @@
 //!
 //! The main loop is [`frame_loop::run`]; the world and its frame are [`simulation::Simulation`].
 
-// They panic where nobody can be told, as where the disk behind standard error is full: `cli::say` and `cli::print_result` don't.
+// They panic where nobody can be told, as where the disk behind standard error is full: the functions of `cli::terminal` don't.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod cache_file;

@@ -16,9 +16,9 @@ use crate::packed::{PackedMessages, record_bytes, split};
 /// Steps agents. `Any`, so that whoever plugged a runtime in finds it again behind the port.
 pub trait AgentRuntime: Any + Send + Sync {
     /// Carries out `batch` and leaves one outcome for each request in `results`, in the order of the requests. Called once in
-    /// each frame, from the stage `Step`.
+    /// each wave of each frame, from the stage `Step`.
     ///
-    /// `results` comes with the buffers of an earlier frame, to be cleared and filled again. What a guest does wrong is an
+    /// `results` may come with the buffers of an earlier frame, to be cleared and filled again. What a guest does wrong is an
     /// outcome. An outbox goes through [`Desk::take`]; that of a faulted call is left out.
     fn step(&mut self, batch: &StepBatch, results: &mut StepResults);
 
@@ -28,7 +28,7 @@ pub trait AgentRuntime: Any + Send + Sync {
     fn swap(&mut self, batch: &SwapBatch<'_>, results: &mut SwapResults);
 }
 
-/// Runs models. Called once in each frame that has jobs, from the stage `Infer`.
+/// Runs models. Called once in each frame that has jobs for models that aren't given up, from the stage `Infer`.
 pub trait ModelRuntime: Send + Sync + 'static {
     /// Carries out `batches` and leaves one result for each row of each batch in `results`, in the same order.
     ///
@@ -46,7 +46,7 @@ pub struct AgentPort(pub Box<dyn AgentRuntime>);
 #[derive(Resource)]
 pub struct ModelPort(pub Box<dyn ModelRuntime>);
 
-/// One frame's calls.
+/// The calls of one wave of a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct StepBatch<'a> {
     /// Number of the frame.
@@ -215,12 +215,12 @@ impl HostInbox {
     }
 }
 
-/// What one frame's calls gave.
+/// What the calls of one wave gave; in the end, those of the whole frame.
 #[derive(Debug, Default)]
 pub struct StepResults {
     /// One for each request, in the same order.
     pub outcomes: Vec<StepOutcome>,
-    /// What the outboxes held. Over all chunks, agents come in the order of their ids. How many of them share a chunk is the
+    /// What the outboxes held. Over all chunks of a wave, agents come in the order of their ids. How many of them share a chunk is the
     /// runtime's business, and no state.
     pub chunks: Vec<OutputChunk>,
 }
@@ -281,7 +281,7 @@ pub struct OutputChunk {
 pub struct Refused {
     /// Position of the sender.
     pub from: u32,
-    /// For which agent or topic it was meant.
+    /// For which agent, group or topic it was meant.
     pub meant_for: u64,
     /// The message.
     pub header: MessageHeader,

@@ -17,7 +17,7 @@
 ///   [shared regions](crate::Context::region). They take 24 bytes for each, 24 more, and their own sizes, each rounded up to a
 ///   multiple of 8.
 /// - `state = EXPRESSION` (optional): a constant to start from, instead of [`Default`]. It is part of the module's initial
-///   image; use it for large states, which otherwise pass over the stack of 8 KiB.
+///   image; use it for large states, which otherwise pass over the stack, of 8.5 KiB in the samples.
 /// - Options, by name, in any order, after the others:
 ///   - `receive_exported`: exports `agent_receive`, so that the host makes a call for each message. By default `agent_step`
 ///     hands out the messages itself, in a single call.

@@ -103,7 +103,8 @@ pub enum InferenceStatus {
     TooMany = 4,
     /// The model failed on this job.
     Failed = 5,
-    /// The model took longer than its entry's `run_ms_max`.
+    /// The model took longer than the time that the row had: at most its entry's `run_ms_max`, or a part of the model's time in a frame. Or it
+    /// isn't run any more, because a run of it didn't end.
     TimedOut = 6,
 }
 
@@ -177,7 +178,8 @@ impl BounceReason {
     }
 }
 
-/// The payload of a message of kind [`kind::NOTICE`]: what a supervisor is told of a fault.
+/// The payload of a message of kind [`kind::NOTICE`]: what a supervisor is told of a fault. It doesn't say what was reached of which limit,
+/// as the run's record of the fault does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FaultNotice {

@@ -1,4 +1,5 @@
-//! Where the command line meets the simulation and the inference port. Called by `run` and `doctor`.
+//! Where the command line meets the simulation and the inference port. Called by the commands that build a simulation, and by `doctor`
+//! and `model`.
 
 use std::path::PathBuf;
 

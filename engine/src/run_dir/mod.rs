@@ -10,7 +10,7 @@
 //! | `frames.jsonl` | a line for each frame: digest, counts, lanes |
 //! | `faults.jsonl`, `logs.jsonl`, `outputs.jsonl` | a line for each fault, log line and named output |
 //! | `swaps.jsonl` | a line for each swap |
-//! | `models.jsonl` | a line for each frame and model in which rows failed or took too long, or an audit failed |
+//! | `models.jsonl` | a line for each frame and model in which rows failed or took too long, an audit failed, or the model was given up |
 //! | `summary.json` | the summary; it is there only once the run has ended |
 //! | `.starting` | that the folder is being made: it is there only until the manifest is (`start`) |
 //! | `lock` | nothing that counts: who uses the folder holds a lock on it ([`RunLock`]) |

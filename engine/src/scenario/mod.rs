@@ -1,6 +1,6 @@
 //! Scenario files: what to run. `docs/SCENARIO.md` is their reference.
 //!
-//! [`load`] reads one. The text becomes a tree of values that know their place (`node`), references to `[params]` are
+//! [`load()`] reads one. The text becomes a tree of values that know their place (`node`), references to `[params]` are
 //! resolved in it, and readers (`fields`, `resources`, `tenants`, `schedule`, `groups`, `order`, `regions`, `swaps`, `expect`) turn it
 //! into a checked [`Scenario`].
 

@@ -1,5 +1,5 @@
 //! The tree that a scenario is read from: TOML with the place of each value, references to parameters resolved.
-//! Made by [`super::load`], read by way of [`super::fields`].
+//! Made by [`super::load()`], read by way of [`super::fields`].
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

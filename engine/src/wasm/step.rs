@@ -283,7 +283,7 @@ impl Caller<'_> {
     #[inline]
     fn invoke_at(&mut self, callee: Callee, function: Func, address: u32) -> Result<(), Fault> {
         let mut values = [ValRaw::u32(address)];
-        // SAFETY: validation saw that all four exports take one i32 and return one, for which `values` has room; the function
+        // SAFETY: validation saw that all exports that are called take one i32 and return one, for which `values` has room; the function
         // is of this store, and no call of the store is running.
         let called = unsafe { function.call_unchecked(&mut *self.store, &raw mut values) };
         match called {

@@ -15,7 +15,7 @@ use crate::frame::FrameStage;
 pub struct StateDifference {
     /// The lane that digests it.
     pub lane: Lane,
-    /// The stage that writes it.
+    /// The stage in which to look first: see [`stage_of`].
     pub stage: FrameStage,
     /// Of which component.
     pub component: String,
@@ -34,7 +34,8 @@ impl StateDifference {
     pub const FIELDS_MAX: usize = 16;
 }
 
-/// The stage in which what a lane digests is written last.
+/// Returns the stage in which to look first where a lane differs: the one in which most of what it digests changes. Some of it changes in
+/// others, too: a mailbox's backlog grows in `Step`, and `Commit` empties that of an agent that ends.
 pub const fn stage_of(lane: Lane) -> FrameStage {
     match lane {
         Lane::Inputs => FrameStage::Ingest,
