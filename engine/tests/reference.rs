@@ -111,3 +111,30 @@ fn ring_passes_all_tokens_on() {
         assert_eq!(digest(threads, &[]), reference, "{threads} threads");
     }
 }
+
+/// What the README shows of the two scenarios is what they print, but for times, folders and what it leaves out.
+#[test]
+fn the_readme_shows_what_scenarios_print() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    for (scenario, starts) in
+        [(POSTROOM, "scenario   postroom,"), ("agents/scenarios/kernel-tour.toml", "scenario   kernel-tour,")]
+    {
+        let shown = readme.split("```text\n").find(|block| block.starts_with(starts)).expect("it is shown");
+        let shown = shown.split("```").next().expect("the block has an end");
+        let out = tempfile::tempdir().expect("a temporary folder");
+        let folder = out.path().join("run");
+        let args = ["run", scenario, "--out", folder.to_str().expect("UTF-8")];
+        let output = wasm_engine(&root()).args(args).output().expect("the binary starts");
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        let passes = |line: &&str| {
+            !["", "..."].contains(line) && !["frames  ", "results in "].iter().any(|start| line.starts_with(start))
+        };
+        let missing: Vec<_> =
+            shown.lines().filter(passes).filter(|line| !printed.lines().any(|printed| printed == *line)).collect();
+        assert!(missing.is_empty(), "{scenario} doesn't print {missing:#?} but\n{printed}");
+        assert!(shown.lines().count() > 8, "{shown}");
+        let digest = printed.lines().find(|line| line.starts_with("digest ")).expect("a digest");
+        let replay = fs::read_to_string(root().join("docs/how-to/travel-in-time.md")).expect("the how-to");
+        assert!(scenario == POSTROOM || replay.contains(digest), "the how-to shows {digest}");
+    }
+}
