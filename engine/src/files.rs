@@ -37,16 +37,26 @@ pub enum FileProblem {
         bytes_max: u64,
     },
     /// It isn't the one that the scenario means.
-    #[error(
-        "has the sha256 {found}, but the scenario says {stated}: put the right file there, or write the new hash into the \
-         scenario if the file was changed on purpose"
-    )]
+    #[error("has the sha256 {found}, but the scenario says {stated}")]
     WrongHash {
         /// What the file hashes to, in hex.
         found: String,
         /// What the scenario says, in hex.
         stated: String,
     },
+}
+
+impl FileProblem {
+    /// What to do about it.
+    pub(crate) const fn help(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "see that it is there, is a file, and may be read",
+            Self::TooLarge { .. } => "use a smaller one: modules are small without debug info",
+            Self::WrongHash { .. } => {
+                "put the right file there, or write the new hash into the scenario if the file was changed on purpose"
+            }
+        }
+    }
 }
 
 /// Lower-case hexadecimal digits.

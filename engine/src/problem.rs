@@ -223,6 +223,13 @@ pub fn thousands(number: impl fmt::Display) -> String {
     text
 }
 
+/// So many of something, whose plural has an `s`: `1 frame`, `2,000 frames`.
+pub fn counted(number: impl fmt::Display, one: &str) -> String {
+    let number = thousands(number);
+    let s = if number == "1" { "" } else { "s" };
+    format!("{number} {one}{s}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +273,14 @@ mod tests {
             assert_eq!(matches!(of(raw), RunError::Failed(_)), is_machine, "{raw}");
         }
         assert!(matches!(of(2), RunError::Input(_)));
+    }
+
+    #[test]
+    fn one_has_no_plural() {
+        assert_eq!(
+            [0, 1, 2_000].map(|number| counted(number, "log line")),
+            ["0 log lines", "1 log line", "2,000 log lines"]
+        );
     }
 
     #[test]

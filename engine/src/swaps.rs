@@ -5,6 +5,7 @@ use wasm_engine_components::{ModelId, Swap};
 use wasm_engine_systems::swap::{SwapCatalog, SwapFile};
 
 use crate::inference::ModelInfo;
+use crate::problem::{counted, thousands};
 use crate::scenario::{Scenario, SwapEntry};
 use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap};
 use crate::wasm::{ModuleSwap, WasmRuntime};
@@ -48,8 +49,10 @@ pub(crate) fn catalog(
             }
         };
         let is_past = frame.is_some_and(|frame| frame < first_frame);
-        if let (Err(reason), false) = (&prepared, is_past) {
-            say(&format!("warning: {}: {reason}", consequence(scenario, frame, swap)));
+        match &prepared {
+            Err(reason) if !is_past => say(&format!("warning: {}: {reason}", consequence(scenario, frame, swap))),
+            Ok(()) if frame.is_some_and(|frame| frame >= scenario.frames) => say(&late(scenario, frame, swap)),
+            _ => {}
         }
         catalog.swaps.insert(swap, prepared);
     }
@@ -92,6 +95,16 @@ fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
             format!("model `{of}` stays as it is{when}, because model `{with}` can't answer for it")
         }
     }
+}
+
+/// A warning of a swap for which the run is too short.
+fn late(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
+    let what = match swap {
+        Swap::Module { group, .. } => format!("group `{}`", scenario.group(group).map_or("?", |group| &group.name)),
+        Swap::Model { model, .. } => format!("model `{}`", model_name(scenario, model)),
+    };
+    let (frame, frames) = (thousands(frame.unwrap_or(0)), counted(scenario.frames, "frame"));
+    format!("warning: the swap of {what} is for frame {frame}, and isn't done: the run has {frames}, from 0 on")
 }
 
 /// Whether agents that ask for one model can be answered by the other: the same types, and the same sizes of a row.

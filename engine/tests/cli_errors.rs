@@ -76,6 +76,74 @@ fn bad_input_ends_with_status_2_before_anything_runs() {
     refused(&["run", "x.toml", "--out", "x.toml/run"], "error: x.toml/run: isn't a folder\n");
 }
 
+/// What is wrong with a module is found as it is loaded, and told as everything else about a scenario is: where it says so, and what to do.
+#[test]
+fn what_is_wrong_with_a_module_is_told_with_its_place_in_the_scenario() {
+    let folder = folder();
+    let path = folder.path();
+    let text = |of_module: &str, of_group: &str| {
+        let group = "[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 1\n";
+        format!("frames = 1\n[modules.a]\npath = \"bad.wasm\"\n{of_module}{group}{of_group}")
+    };
+    let module = |first: &str, pages: u32, last: &str| {
+        let exports = "(global (export \"agent_exchange\") i32 (i32.const 1024))
+            (data (i32.const 1024) \"WAGT\\01\\00\\00\\00\\80\\00\\00\\00\\00\\01\\00\\00\\00\\02\\00\\00\\00\\01\\00\\00\")
+            (func (export \"agent_init\") (param i32) (result i32) i32.const 0)
+            (func (export \"agent_step\") (param i32) (result i32) i32.const 0)";
+        wat::parse_str(format!("(module {first} (memory (export \"memory\") {pages}) {exports} {last})")).unwrap()
+    };
+    let log = module("(import \"wasm_engine\" \"log\" (func (param i32 i32 i32)))", 1, "");
+    let start = module("", 1, "(func $s (loop (br 0))) (start $s)");
+    let (large, plain) = (module("", 17, ""), module("", 1, ""));
+    let params = format!("params = \"{}\"\n", "x".repeat(300));
+    let hash = format!("sha256 = \"{}\"\n", "ab".repeat(32));
+    let cases = [
+        (
+            &log[..],
+            "capabilities = []\n",
+            "m.toml:8:16: groups[0].capabilities: module `a` (bad.wasm): it imports `wasm_engine.log`, and group `g` isn't granted `log`\n  help: add it to the group's capabilities\n",
+        ),
+        (
+            &start,
+            "",
+            "m.toml:4:1: groups[0].limits.fuel_per_step_max: module `a` (bad.wasm): its start used up the fuel of a step, of which group `g` allows 1000000 (`limits.fuel_per_step_max`)\n  help: raise the limit",
+        ),
+        (
+            &start,
+            "limits = { fuel_per_step_max = 5_000 }\n",
+            "m.toml:8:32: groups[0].limits.fuel_per_step_max: module `a` ",
+        ),
+        (
+            &large,
+            "",
+            "m.toml:4:1: groups[0].limits.memory_bytes_max: module `a` (bad.wasm): it starts with 1114112 bytes of memory, and group `g` allows 1048576 ",
+        ),
+        (&plain, &params, "m.toml:8:10: groups[0].params: module `a` (bad.wasm): the parameters of group `g` take "),
+        (b"text", "", "m.toml:3:8: modules.a.path: module `a` (bad.wasm): the file isn't a WebAssembly module"),
+        (&plain, &hash, "m.toml:4:10: modules.a.sha256: the module `a` (bad.wasm) has the sha256 "),
+    ];
+    for (bytes, more, expected) in cases {
+        std::fs::write(path.join("bad.wasm"), bytes).unwrap();
+        let text = if more.starts_with("sha256") { text(more, "") } else { text("", more) };
+        std::fs::write(path.join("m.toml"), text).unwrap();
+        let output = wasm_engine(path, &["run", "m.toml", "--out", "out"]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(
+            stderr.starts_with("error: m.toml:") && stderr.contains(expected) && stderr.contains("\n  help: "),
+            "{stderr}"
+        );
+        assert!(!path.join("out").exists());
+    }
+    // A model's place is told, too.
+    std::fs::write(path.join("bad.wasm"), &plain).unwrap();
+    std::fs::write(path.join("m.onnx"), "no model").unwrap();
+    std::fs::write(path.join("m.toml"), format!("{}[models.m]\npath = \"m.onnx\"\n", text("", ""))).unwrap();
+    let output = wasm_engine(path, &["run", "m.toml", "--out", "out"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("error: m.toml:9:8: models.m.path: the model `m` (m.onnx) "), "{stderr}");
+}
+
 #[test]
 fn a_bad_command_line_ends_with_status_2() {
     refused(&[], "Usage: wasm-engine <COMMAND>");

@@ -362,7 +362,7 @@ fn doctor_says_what_is_damaged_and_removes_it_when_asked() {
     let (status, text) = doctor(&[]);
     assert!(path.exists() && status == Some(0), "nobody asked");
     // What nobody looked at isn't said to be whole.
-    assert!(text.contains("1 files, 0 MiB; what is in it wasn't verified: --verify checks compiled modules"), "{text}");
+    assert!(text.contains("1 file, 0 MiB; what is in it wasn't verified: --verify checks compiled modules"), "{text}");
     let (status, text) = doctor(&["--verify", "--remove-damaged"]);
     assert!(status == Some(0) && text.contains("1 damaged, 1 of them removed") && !path.exists(), "{text}");
     assert_eq!(engine(folder.path(), &["doctor", "--remove-damaged"]).status.code(), Some(2));

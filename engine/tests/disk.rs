@@ -147,14 +147,19 @@ fn snapshots_and_branches_count_and_so_does_a_run_without_a_journal() {
     let resumed = common::engine(folder.path(), &["resume", "a", "--disk-max", "1GB", "--frames", "150"]);
     assert!(resumed.status.success(), "{}", common::stderr(&resumed));
 
-    let branched = common::engine(folder.path(), &["branch", "a", "--at", "50", "--out", "b", "--disk-max", "70kB"]);
-    assert_eq!(branched.status.code(), Some(3), "{}", common::stderr(&branched));
     let branch =
         |max: &str| common::engine(folder.path(), &["branch", "a", "--at", "50", "--out", "d", "--disk-max", max]);
     let branched = branch("66kB");
     let told = common::stderr(&branched);
+    assert_eq!(branched.status.code(), Some(2), "{told}");
+    assert!(told.contains("--disk-max: 66,000 bytes are too few to begin with"), "{told}");
+    // What it is told to give is enough for the copies, and not for the snapshot.
+    let needed = told.split_once("give it more than ").unwrap().1.split_once(" bytes").unwrap().0.replace(',', "");
+    let branched = branch(&needed);
+    let told = common::stderr(&branched);
     assert_eq!(branched.status.code(), Some(3), "{told}");
-    let why = "the snapshot with which the branch begins has no room, and nothing was run: more would be beyond --disk-max, 66,000 bytes";
+    let why =
+        "the snapshot with which the branch begins has no room, and nothing was run: more would be beyond --disk-max";
     assert!(
         told.contains(why) && told.contains("help: give it more with --disk-max SIZE; then branch again"),
         "{told}"
@@ -167,4 +172,37 @@ fn snapshots_and_branches_count_and_so_does_a_run_without_a_journal() {
     assert!(bytes(&folder.path().join("c")) <= 100_000);
     let bad = run(folder.path(), "logs", &["--disk-max", "much"]);
     assert_eq!(bad.status.code(), Some(2));
+}
+
+/// Copies of the scenario, of modules, models and events are written before the first frame, and bounded as everything else is.
+#[test]
+fn a_start_whose_copies_have_no_room_is_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let events = format!("{{\"frame\":0,\"to\":\"a/0\",\"text\":\"{}\"}}\n", "x".repeat(1_000)).repeat(200);
+    fs::write(folder.join("events.jsonl"), &events).unwrap();
+    let comment = format!("# {}\n", "x".repeat(100_000));
+    for (more, args) in [("", &["--input", "events.jsonl"][..]), (&comment, &[][..]), (&comment, &["--no-record"][..])]
+    {
+        flood(folder, "logs", more);
+        for out in [&["--out", "run"][..], &[]] {
+            let output = run(folder, "logs", &[args, out, &["--disk-max", "150kB"]].concat());
+            let told = common::stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{told}");
+            let what = "error: --disk-max: 150,000 bytes are too few to begin with: the run's copies of its scenario, modules, models and events have ";
+            assert!(told.contains(what) && told.contains("\n  help: give it more than "), "{told}");
+            assert!(!folder.join("run").exists() && !folder.join("runs").exists());
+        }
+    }
+    // What it is told to give is enough to begin with.
+    flood(folder, "logs", &comment);
+    let output = run(folder, "logs", &["--disk-max", "150kB", "--out", "run"]);
+    let told = common::stderr(&output);
+    let needed = told.split_once("give it more than ").unwrap().1.split_once(" bytes").unwrap().0.replace(',', "");
+    let output = run(folder, "logs", &["--disk-max", &needed, "--out", "run"]);
+    assert_eq!(output.status.code(), Some(3), "{}", common::stderr(&output));
+    assert!(common::stderr(&output).contains("the run ended before frame 0"), "{}", common::stderr(&output));
+    assert!(bytes(&folder.join("run")) <= needed.parse().unwrap());
+    let resumed = common::engine(folder, &["resume", "run", "--frames", "3"]);
+    assert!(resumed.status.success(), "{}", common::stderr(&resumed));
 }

@@ -87,6 +87,7 @@ fn each_bad_line_is_told_what_is_wrong_where_and_what_to_do() {
         let (title, rest) = text.split_once('\n').unwrap();
         let (lines, _) = rest.split_once("---\n").unwrap();
         let told = case.open(lines.as_bytes()).map_or_else(|told| told, |_| "no error".to_owned());
+        assert!(told == "no error" || told.lines().all(|line| line.contains("; help: ")), "{told}");
         write!(seen, "=== {title}\n{lines}---\n{told}\n\n").unwrap();
     }
     if std::env::var_os("BLESS").is_some() {

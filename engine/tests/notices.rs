@@ -29,7 +29,7 @@ fn a_summary_shows_the_first_fault_of_a_group_with_its_limit() {
     let output = run(folder.path(), "", &[]);
     let text = String::from_utf8(output.stdout).unwrap();
     let first =
-        "market/0 ended in frame 2: 20,000 of fuel in a call, all that limits.fuel_per_step_max = 20,000 allows";
+        "market/0 ended in frame 2: 20,000 of fuel in a step, all that limits.fuel_per_step_max = 20,000 allows";
     assert!(text.contains(&format!("\nfaults of market: out_of_fuel 2\n  first: {first}\n")), "{text}");
     let json = summary(&run(folder.path(), "", &["--summary", "json"]));
     let found = &json["groups"]["market"]["first_fault"];

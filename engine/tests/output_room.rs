@@ -5,10 +5,14 @@
 
 use std::path::Path;
 
-use wasm_engine::scenario::{LoadOptions, Scenario, load};
+use wasm_engine::scenario::{LoadOptions, ModelEntry, Scenario, load};
 use wasm_engine::summary::{Collector, RunFacts, Summary};
-use wasm_engine_components::limits::{SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX, SUMMARY_VALUES_MAX};
-use wasm_engine_components::{AgentId, FrameRecord, GroupId, NamedOutput, OutputValue};
+use wasm_engine_components::limits::{
+    FRAMES_MAX, MODEL_REASON_BYTES_MAX, SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX, SUMMARY_VALUES_MAX,
+};
+use wasm_engine_components::{
+    AgentId, FrameRecord, GroupId, ModelId, ModelNotice, ModelNoticeKind, NamedOutput, OutputValue,
+};
 
 /// Two groups of as many agents as a group may have, and what is expected of them.
 fn scenario(folder: &Path, expect: &str) -> Scenario {
@@ -95,7 +99,7 @@ fn values_without_end_are_no_part_of_a_sum_that_passes() {
     let flood = agents.collect();
     let after = vec![output(&scenario, 0, 0, "errors", 0), output(&scenario, 0, 1, "errors", 100)];
     let summary = summary(&scenario, [flood, after]);
-    let unknown = "more agents recorded it than a summary keeps, so its sum isn't known";
+    let unknown = "a summary has no room for all values of it, so its sum isn't known";
     assert_eq!(
         told(&summary),
         [
@@ -103,9 +107,7 @@ fn values_without_end_are_no_part_of_a_sum_that_passes() {
             (false, format!("bad: errors is at most 0: {unknown}")),
             (
                 false,
-                format!(
-                    "bad: errors equals errors (not known, more agents recorded it than a summary keeps): {unknown}"
-                )
+                format!("bad: errors equals errors (not known, a summary has no room for all values of it): {unknown}")
             ),
             (true, "good: errors equals errors (100): it is 100".to_owned()),
         ]
@@ -127,4 +129,74 @@ fn long_names_are_cut_and_two_stay_two() {
     let (_, outputs) = &summary.outputs.0[0];
     assert_eq!(outputs.0.len(), 2);
     assert!(outputs.0.iter().all(|(name, _)| name.len() < SUMMARY_TEXT_BYTES_MAX + 40), "{:?}", outputs.0);
+}
+
+/// A run goes on as another scenario, as a branch does: with other expectations, or with fewer groups, which have more room each.
+#[test]
+fn what_is_expected_only_later_is_never_met_by_a_part_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = scenario(folder.path(), "");
+    let room = SUMMARY_OUTPUTS_MAX / 2;
+    let names = |from: usize, to: usize| (from..to).map(|i| output(&before, 1, 0, &format!("name {i}"), 5));
+    let mut collector = Collector::of(&before);
+    // The last of them has no room, and another agent's value of a name that has some is kept.
+    let outputs = names(0, room + 1).chain([output(&before, 1, 1, "name 0", 1)]).collect();
+    collector.add(&FrameRecord { outputs, ..FrameRecord::default() });
+
+    let late = format!("name {room}");
+    let wanted = [
+        expect("bad", &late, "at_most = 7"),
+        expect("bad", "name 0", "equals = 6"),
+        expect("bad", "name 0", &format!("equals_output = \"{late}\"")),
+        expect("good", "new", "equals = 2"),
+    ];
+    let after = scenario(folder.path(), &wanted.concat());
+    let mut fewer = after.clone();
+    fewer.groups[0].enabled = false;
+    let saved = collector.save(&Default::default());
+    for other in [&after, &fewer] {
+        let mut collector = Collector::load(&saved, other).unwrap().0;
+        for _ in 0..2 {
+            let outputs = vec![output(&before, 1, 1, &late, 2), output(&before, 0, 0, "new", 2)];
+            collector.add(&FrameRecord { outputs, ..FrameRecord::default() });
+            collector = Collector::load(&collector.save(&Default::default()), other).unwrap().0;
+        }
+        let summary = collector.summary(other, &RunFacts { frames_expected: 1, ..RunFacts::default() });
+        let met: Vec<_> = summary.expectations.iter().map(|one| (one.met, one.incomplete)).collect();
+        assert_eq!(met, [(false, true), (true, false), (false, false), (true, false)], "{:?}", told(&summary));
+        let of_bad = summary.outputs.get("bad").unwrap();
+        assert!(of_bad.get(&late).is_none_or(|output| output.incomplete));
+    }
+}
+
+/// What is kept back for the summary counts what is told of models, too, at its longest: whatever their names and reasons are.
+#[test]
+fn the_reasons_of_models_count_for_what_is_kept_back_for_the_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut scenario = scenario(folder.path(), "");
+    std::fs::write(folder.path().join("m.onnx"), "none").unwrap();
+    let names: Vec<_> = (0..50).map(|at| format!("{}{at:02}", "\"".repeat(126))).collect();
+    let models: String = names.iter().map(|name| format!("models.'{name}'.path = \"m.onnx\"\n")).collect();
+    let file = folder.path().join("models.toml");
+    std::fs::write(&file, models + &scenario.source).unwrap();
+    scenario = load(&file, &LoadOptions::default()).unwrap();
+    let kinds =
+        [ModelNoticeKind::Failed, ModelNoticeKind::TimedOut, ModelNoticeKind::AuditFailed, ModelNoticeKind::GivenUp];
+    let notice = |model: ModelId, kind| ModelNotice {
+        model,
+        kind,
+        rows: u32::MAX,
+        reason: "\u{1}".repeat(MODEL_REASON_BYTES_MAX),
+    };
+    let of_model = |model: &ModelEntry| kinds.map(|kind| notice(model.id, kind));
+    let model_notices = scenario.models.iter().flat_map(of_model).collect();
+    let record = FrameRecord { frame: FRAMES_MAX, model_notices, ..FrameRecord::default() };
+    let mut collector = Collector::of(&scenario);
+    let bytes_max = collector.json_bytes_max_with(&record);
+    collector.add(&record);
+    assert_eq!(collector.json_bytes_max_with(&record), bytes_max, "what is known already isn't counted twice");
+    let without = Collector::of(&scenario).summary(&scenario, &RunFacts::default()).json().len();
+    let summary = collector.summary(&scenario, &RunFacts::default());
+    let bytes = (summary.json().len() - without) as u64;
+    assert!(bytes > 50 * 4 * 6 * MODEL_REASON_BYTES_MAX as u64 && bytes <= bytes_max, "{bytes} of {bytes_max}");
 }

@@ -132,7 +132,7 @@ const CASES: &[Case] = &[
         12,
         (20_000, 20_000),
         Some("fuel_per_step_max"),
-        "20,000 of fuel in a call, all that limits.fuel_per_step_max = 20,000 allows",
+        "20,000 of fuel in a step, all that limits.fuel_per_step_max = 20,000 allows",
     ),
     (
         "(call $put (i32.const 9) (i32.const 1) (i32.const 0) (i32.const 0))",

@@ -206,6 +206,104 @@ fn what_is_no_run_of_this_version_is_refused() {
     assert!(told(&["replay", "run"]).contains("manifest.toml"));
 }
 
+/// A checksum that is right proves nothing: it is no secret.
+#[test]
+fn values_that_no_run_has_are_refused_by_their_key_though_the_checksum_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    small_run(folder);
+    let branched = engine(folder, &["branch", "run", "--at", "3", "--out", "branch"]);
+    assert!(branched.status.success(), "{}", stderr(&branched));
+    let manifest = folder.join("branch/manifest.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let body = text.split_inclusive('\n').filter(|line| !line.starts_with("# checksum ")).collect::<String>();
+    let of_module = "[modules.a]\n";
+    let hash = |table: &str| body.split_once(table).unwrap().1.split_once("sha256 = \"").unwrap().1[..64].to_owned();
+    let digest = body.split_once("[branch]").unwrap().1.split_once("digest = \"").unwrap().1[..32].to_owned();
+    let model = |keys: &str| {
+        format!("\n[models.m]\npath = \"m.onnx\"\nsha256 = \"{}\"\n{keys}\n[environment]\n", "ab".repeat(32))
+    };
+    let cases: [(&str, &str, &str, String); 24] = [
+        ("digest", "isn't `frame` or `full`", "digest = \"frame\"", "digest = \"x\"".to_owned()),
+        ("engine", "isn't a version", "engine = \"0", "engine = \"\\u001b[2J".to_owned()),
+        ("frames", "0 isn't from 1", "frames = 6", "frames = 0".to_owned()),
+        ("frames", "isn't from 1", "frames = 6", "frames = 9_000_000_000_000_000_000".to_owned()),
+        ("", "an id has 32 hexadecimal digits", "id = \"", "id = \"+".to_owned()),
+        ("", "a seed is a whole number", "seed = 0", "seed = \"+5\"".to_owned()),
+        ("snapshot_every", "0 isn't from 1", "snapshot_every = 2", "snapshot_every = 0".to_owned()),
+        (
+            "input_sha256",
+            "is the hash of no file",
+            "recorded = true",
+            format!("recorded = true\ninput_sha256 = \"{}\"", "ab".repeat(32)),
+        ),
+        (
+            "input_sha256",
+            "isn't a SHA-256",
+            "recorded = true",
+            "recorded = true\ninput = \"e\"\ninput_sha256 = \"ab\"".to_owned(),
+        ),
+        ("scenario.name", "isn't the name of a scenario", "name = \"s\"", "name = \"../s\"".to_owned()),
+        ("scenario.sha256", "isn't a SHA-256", &hash("[scenario]"), "x".to_owned()),
+        ("modules.a.sha256", "isn't a SHA-256", &hash(of_module), hash(of_module).to_uppercase()),
+        ("modules.a.sha256", "isn't a SHA-256", &hash(of_module), String::new()),
+        ("modules.a", "is missing, and is in the scenario", "[modules.a]", "[modules.b]".to_owned()),
+        (
+            "modules.\"b c\"",
+            "isn't in the scenario",
+            "\n[environment]\n",
+            format!("\n[modules.\"b c\"]\npath = \"b\"\nsha256 = \"{}\"\n\n[environment]\n", hash(of_module)),
+        ),
+        ("models.m", "isn't in the scenario", "\n[environment]\n", model("row_bytes = 4\n")),
+        (
+            "models.m.row_bytes",
+            "is more than a row can have",
+            "\n[environment]\n",
+            model("row_bytes = 4_000_000_000\n"),
+        ),
+        ("models.m.form", "isn't a form", "\n[environment]\n", model("row_bytes = 4\nform = \"multiple of 0\"\n")),
+        (
+            "models.m.earlier_forms",
+            "beyond the run",
+            "\n[environment]\n",
+            model("row_bytes = 4\nform = \"alone\"\nearlier_forms = [{ form = \"any\", before_frame = 7 }]\n"),
+        ),
+        (
+            "refused_swaps[0].model",
+            "there is no model `m`",
+            "\n[environment]\n",
+            "\n[[refused_swaps]]\nmodel = \"m\"\nwith = \"m\"\nreason = \"\"\n\n[environment]\n".to_owned(),
+        ),
+        (
+            "environment.os",
+            "is an array, and neither a text nor a whole number",
+            "os = \"linux\"",
+            "os = []".to_owned(),
+        ),
+        ("branch.frame", "7 is beyond the run", "frame = 3", "frame = 7".to_owned()),
+        ("branch.digest", "isn't a digest", &digest, "x".to_owned()),
+        ("branch.set", "`a` isn't NAME=VALUE", "set = []", "set = [\"a\"]".to_owned()),
+    ];
+    for (key, what, from, to) in cases {
+        let changed = body.replacen(from, &to, 1);
+        assert_ne!(changed, body, "{key}");
+        fs::write(&manifest, wasm_engine::run_dir::seal_text(&changed)).unwrap();
+        for command in ["replay", "resume"] {
+            let output = engine(folder, &[command, "branch"]);
+            let told = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{key}: {told}");
+            let start = if key.is_empty() {
+                "error: branch/manifest.toml: ".to_owned()
+            } else {
+                format!("error: branch/manifest.toml: {key}: ")
+            };
+            assert!(told.starts_with(&start) && told.contains(what) && told.contains("\n  help: "), "{key}: {told}");
+        }
+    }
+    fs::write(&manifest, &text).unwrap();
+    assert!(engine(folder, &["replay", "branch"]).status.success());
+}
+
 #[test]
 fn a_module_that_was_changed_is_still_the_runs_own() {
     let folder = tempfile::tempdir().unwrap();

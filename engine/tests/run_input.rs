@@ -136,6 +136,8 @@ fn a_run_that_waits_for_input_can_be_interrupted() {
     assert!(matches!(output.status.code(), Some(143)), "{}", stderr(&output));
     let summary = summary(&output);
     assert_eq!((summary["interrupted"].as_bool(), summary["frames"].as_u64()), (Some(true), Some(5)));
+    let help = "ended before frame 5, in order\n  help: `wasm-engine resume out` goes on with the run\n";
+    assert!(stderr(&output).ends_with(help), "{}", stderr(&output));
 }
 
 /// The run loads for as long as it takes to check its events, of which there are many.

@@ -62,6 +62,7 @@ fn check_errors(file: &str) {
             Ok(_) => "no error".to_owned(),
             Err(told) => told,
         };
+        assert!(told == "no error" || told.lines().all(|line| line.contains("; help: ")), "{told}");
         write!(seen, "=== {title}\n{input}---\n{told}\n\n").unwrap();
     }
     if std::env::var_os("BLESS").is_some() {
@@ -87,7 +88,11 @@ fn files_that_are_no_scenario_are_told_so() {
             Some(b"frames = 1\nname = \"caf\xe9\"\n"),
             "latin.toml:2: the file isn't UTF-8: byte 22 is the first that is wrong; help: save it as UTF-8 text",
         ),
-        ("bad.toml", Some(b"frames = = 1\n"), "bad.toml:1:10: isn't TOML: extra `=`, expected nothing"),
+        (
+            "bad.toml",
+            Some(b"frames = = 1\n"),
+            "bad.toml:1:10: isn't TOML: extra `=`, expected nothing; help: write `KEY = VALUE`, texts in quotes and tables as `[NAME]`; https://toml.io/en/v1.0.0 has all of it",
+        ),
     ];
     for (name, bytes, expected) in cases {
         let path = folder.path().join(name);

@@ -42,13 +42,35 @@ fn status(folder: &Path, args: &[&str]) -> (i32, String) {
 }
 
 #[test]
+fn a_run_whose_agents_all_died_is_done_and_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("dying.wasm"), counting_module(DYING)).unwrap();
+    fs::write(folder.join("living.wasm"), counting_module("")).unwrap();
+    let group = |name: &str, module: &str| {
+        format!("[[groups]]\nname = \"{name}\"\nmodule = \"{module}\"\nagents = 3\non_fault = \"terminate\"\n")
+    };
+    let dying: String = (0..12).map(|at| group(&format!("d{at}"), "dying")).collect();
+    let text = format!(
+        "frames = 6\nmodules.dying.path = \"dying.wasm\"\nmodules.living.path = \"living.wasm\"\n{}{dying}",
+        group("living", "living")
+    );
+    fs::write(folder.join("s.toml"), text).unwrap();
+    let (code, told) = status(folder, &["run", "s.toml", "--quiet", "--out", "run"]);
+    assert_eq!(code, 0, "nothing is expected of them");
+    let first = "warning: no agent of group `d0` is left; the first that faulted: d0/0 ended in frame 3: ";
+    assert!(told.starts_with(first) && told.lines().count() == 11, "{told}");
+    assert!(told.ends_with("\nwarning: nor is one of 2 more groups; the summary has all\n"), "{told}");
+}
+
+#[test]
 fn every_way_to_end_has_the_status_that_the_documents_say() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     prepare(folder);
     let ring = path(RING);
     let of_strings = path("engine/tests/models/string.onnx");
-    let cases: [(i32, &str, &[&str]); 29] = [
+    let cases: [(i32, &str, &[&str]); 30] = [
         (0, "a run that does what is expected", &["run", &ring, "--out", "ring"]),
         (0, "a run whose agents all died, where nothing is expected of them", &["run", "died.toml", "--out", "died"]),
         (0, "a replay that is identical", &["replay", "one"]),
@@ -81,7 +103,8 @@ fn every_way_to_end_has_the_status_that_the_documents_say() {
         (2, "a frame that the run doesn't have", &["inspect", "one", "--at", "500"]),
         (2, "an agent that the run doesn't have", &["inspect", "one", "--agent", "ring/900"]),
         (2, "a branch at a frame that the run doesn't have", &["branch", "one", "--at", "500", "--out", "late"]),
-        (3, "more than the folder may have", &["run", &ring, "--out", "full", "--disk-max", "20kB"]),
+        (2, "less than the run's copies take", &["run", &ring, "--out", "copies", "--disk-max", "20kB"]),
+        (3, "more than the folder may have", &["run", &ring, "--out", "full", "--disk-max", "100kB"]),
     ];
     for (expected, what, args) in cases {
         let (found, said) = status(folder, args);

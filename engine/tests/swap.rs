@@ -246,3 +246,25 @@ fn a_file_of_another_hash_is_an_error_and_no_refusal() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("the module `bad` (bad.wasm) has the sha256 "), "{}", stderr(&output));
 }
+
+#[test]
+fn a_swap_that_is_for_a_frame_after_the_last_one_is_warned_of() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let swap =
+        |frame: u64, module: &str| format!("[[swaps]]\nframe = {frame}\ngroup = \"others\"\nmodule = \"{module}\"\n");
+    counters(folder, &[swap(11, "two"), swap(12, "three")].concat());
+    let text = fs::read_to_string(folder.join("counters.toml")).expect("the scenario");
+    fs::write(
+        folder.join("counters.toml"),
+        text.replace("bad.path = \"bad.wasm\"\n", "").replace("equals = 22", "at_least = 0"),
+    )
+    .expect("a file");
+    let (summary, said, _) = run(folder, "counters.toml", "run", &[]);
+    let warning =
+        "warning: the swap of group `others` is for frame 12, and isn't done: the run has 12 frames, from 0 on\n";
+    assert_eq!(said, warning);
+    assert_eq!(summary["swaps"], json!({"done": 1, "refused": 0}));
+    let (_, said, _) = run(folder, "counters.toml", "more", &["--frames", "13"]);
+    assert_eq!(said, "", "it has the frame now");
+}

@@ -141,7 +141,9 @@ fn a_replay_says_what_is_recorded_and_where_it_began() {
     fs::remove_file(folder.join("run/summary.json")).unwrap();
     let text = replay(&[]);
     assert!(
-        text.ends_with("all 10 frames are recorded, but the summary isn't there: `wasm-engine resume` writes it\n")
+        text.ends_with(
+            "the run is whole, with 10 frames, but the summary isn't there: `wasm-engine resume` writes it\n"
+        )
     );
     let json = told(folder, &["replay", "run"], 0);
     assert_eq!((&json["ended"], &json["complete"]), (&json!(false), &json!(true)));
@@ -266,6 +268,31 @@ fn messages_are_shown_or_said_not_to_be() {
 
     said(folder, &["run", &path(RING), "--set", "agents=2", "--frames", "1", "--out", "quiet"], 0);
     assert_eq!(said(folder, &["inspect", "quiet", "--messages"], 0), "no message was sent in frame 0\n");
+}
+
+#[test]
+fn two_runs_that_only_have_other_lengths_are_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (out, frames) in [("short", "2"), ("long", "3"), ("longer", "4")] {
+        said(
+            folder,
+            &["run", &path(RING), "--set", "agents=2", "--set", "tokens=2", "--frames", frames, "--out", out],
+            0,
+        );
+    }
+    let end = "\nno difference in frames 0 to 1, with which the other one ends; b goes on for 1 frame\n";
+    let text = said(folder, &["diff", "short", "long"], 1);
+    assert!(text.ends_with(end), "{text}");
+    let text = said(folder, &["diff", "longer", "short"], 1);
+    assert!(text.ends_with(&end.replace("b goes on for 1 frame", "a goes on for 2 frames")), "{text}");
+    let json = told(folder, &["diff", "short", "long"], 1);
+    assert_eq!(
+        (&json["identical"], &json["frame"], &json["other_lengths"]),
+        (&json!(false), &Value::Null, &json!(true))
+    );
+    let json = told(folder, &["diff", "short", "short"], 0);
+    assert_eq!((&json["identical"], &json["other_lengths"]), (&json!(true), &json!(false)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::names::{entity_name, name_of, sender_name};
 use crate::files::{ascii, hex};
 use crate::inference::RowDifference;
 use crate::journal::RecordedRow;
-use crate::problem::thousands;
+use crate::problem::counted;
 use crate::scenario::Scenario;
 use crate::summary::Named;
 use crate::time_travel::{Compared, Comparison, DIFFERENCES_MAX, Divergence};
@@ -114,10 +114,9 @@ impl DifferenceView {
         let Self { stage, lane, component, entity, byte, bytes_differing, .. } = self;
         let place = if *lane == Lane::Memories.name() { format!("{byte:#x}") } else { byte.to_string() };
         let field = self.field.as_ref().map_or_else(String::new, |field| format!(" ({field})"));
-        let differ = if *bytes_differing == 1 { "byte differs" } else { "bytes differ" };
+        let differ = differing(*bytes_differing);
         text.line(format_args!(
-            "  {stage}, lane {lane}: {component} of {entity}, from byte {place}{field} on: {} {differ}",
-            thousands(bytes_differing)
+            "  {stage}, lane {lane}: {component} of {entity}, from byte {place}{field} on: {differ}"
         ));
         for FieldView { name, values, .. } in &self.fields {
             let values: Vec<_> = values.0.iter().map(|(side, value)| format!("{side} {}", plain(value))).collect();
@@ -141,10 +140,15 @@ fn sides_of(bytes: &ByteDifference, sides: [&str; 2]) -> Named<Option<SideView>>
     Named(sides.map(str::to_owned).into_iter().zip([view(&bytes.left), view(&bytes.right)]).collect())
 }
 
+/// How many bytes differ.
+fn differing(bytes: usize) -> String {
+    format!("{} {}", counted(bytes, "byte"), if bytes == 1 { "differs" } else { "differ" })
+}
+
 /// The bytes of both sides, below each other. `>` stands before the first one that differs.
 fn add_sides(sides: &Named<Option<SideView>>, first: usize, text: &mut Lines) {
     let head = |(name, side): &(String, Option<SideView>)| match side {
-        Some(side) => format!("    {name}: {} bytes, from {}:", thousands(side.length), side.from),
+        Some(side) => format!("    {name}: {}, from {}:", counted(side.length, "byte"), side.from),
         None => format!("    {name}: not there"),
     };
     let width = sides.0.iter().map(|side| head(side).len()).max().unwrap_or(0);
@@ -198,7 +202,7 @@ impl FieldView {
             Some(FieldValue::Name(0)) => "none".into(),
             Some(FieldValue::Name(number)) => name_of(scenario, *number).into(),
             Some(FieldValue::Text(text)) => text.as_str().into(),
-            Some(FieldValue::Bytes(bytes)) => format!("{} bytes", thousands(bytes)).into(),
+            Some(FieldValue::Bytes(bytes)) => counted(bytes, "byte").into(),
         };
         let values = sides.map(str::to_owned).into_iter().zip([value(&field.left), value(&field.right)]).collect();
         Self { name: field.name.clone(), byte: field.offset, values: Named(values) }
@@ -262,7 +266,7 @@ impl RowView {
         });
         let statuses = statuses.collect::<Vec<_>>().join(", ");
         let differ = match self.byte {
-            Some(byte) => format!("; {} bytes differ, from byte {byte} on", thousands(self.bytes_differing)),
+            Some(byte) => format!("; {}, from byte {byte} on", differing(self.bytes_differing)),
             None => String::new(),
         };
         text.line(format_args!("  {:<10} {}: {statuses}{differ}", "model row", self.row));
@@ -409,7 +413,7 @@ mod tests {
             let now = "    now: 16 bytes, from 0:      30313233 34353637 >39313233 34353637  0123456791234567\n";
             assert!(text.contains(head) && text.contains(now.trim_start().split(": ").next().unwrap()), "{text}");
             assert!(text.contains(">39313233 34353637  0123456791234567\n"), "{text}");
-            assert!(text.contains("  model row  3: recorded Ok, now Ok; 1 bytes differ, from byte 5 on\n"), "{text}");
+            assert!(text.contains("  model row  3: recorded Ok, now Ok; 1 byte differs, from byte 5 on\n"), "{text}");
             assert!(text.contains("61626364 65>466768  abcdeFgh\n"), "{text}");
             assert!(text.ends_with("  and more in memories: 16 are shown\n"), "{text}");
         }

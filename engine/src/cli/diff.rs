@@ -1,5 +1,6 @@
 //! `wasm-engine diff`: the first frame in which two runs part, and what differs. Exit status 0 if nothing does, else 1.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,7 +14,7 @@ use super::status::Status;
 use super::terminal::{print, print_json};
 use super::travel::{open, traveller, warn};
 use crate::inference::Inference;
-use crate::problem::thousands;
+use crate::problem::{counted, thousands};
 use crate::run_dir::{Access, OpenRun};
 use crate::time_travel::{Difference, diff};
 
@@ -44,6 +45,8 @@ struct DiffJson<'a> {
     common_frames: u64,
     frame: Option<u64>,
     other_seeds: bool,
+    /// Whether one of them goes on after the frames that both have.
+    other_lengths: bool,
     lanes: Vec<&'static str>,
     #[serde(flatten)]
     comparison: ComparisonView,
@@ -103,7 +106,7 @@ fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> Lines {
         None if difference.other_seeds => {
             text.line(format_args!("no lane differs in {common}; the digests do, because they begin with other seeds"));
         }
-        None => text.line(format_args!("no difference in {common}")),
+        None => text.line(format_args!("no difference in {common}{}", what_goes_on(a, b))),
         Some(frame) => {
             text.line(format_args!("first difference: frame {}, in {}", thousands(frame), what_differs(difference)));
             if difference.other_seeds {
@@ -116,6 +119,17 @@ fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> Lines {
         }
     }
     text
+}
+
+/// Which of two runs goes on after the frames that both have; nothing where they end together.
+fn what_goes_on(a: &OpenRun, b: &OpenRun) -> String {
+    let (shorter, longer, name) = match a.end_frame().cmp(&b.end_frame()) {
+        Ordering::Equal => return String::new(),
+        Ordering::Less => (a, b, SIDES[1]),
+        Ordering::Greater => (b, a, SIDES[0]),
+    };
+    let more = counted(longer.end_frame() - shorter.end_frame(), "frame");
+    format!(", with which the other one ends; {name} goes on for {more}")
 }
 
 /// The lanes that differ, and memories where those do: without a full digest, no lane of a frame tells of them.
@@ -139,6 +153,7 @@ fn json(a: &OpenRun, b: &OpenRun, difference: &Difference) -> String {
         common_frames: end - first,
         frame: difference.frame,
         other_seeds: difference.other_seeds,
+        other_lengths: a.end_frame() != b.end_frame(),
         lanes: difference.lanes.iter().map(|lane| lane.name()).collect(),
         comparison: ComparisonView::new(&difference.comparison, &a.scenario, SIDES),
     };

@@ -10,7 +10,7 @@ use wasm_engine_components::text::{Lines, shown_path};
 use super::machine;
 use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
-use crate::problem::thousands;
+use crate::problem::{counted, thousands};
 use crate::unfinished::Unfinished;
 use crate::wasm::{CODE_FOLDER, CacheSurvey, check_code_cache, survey_code_cache};
 
@@ -179,7 +179,7 @@ fn cache(verify: bool) -> Result<String, String> {
     check_code_cache(&code).map_err(|why| format!("{} {why}", shown_path(&code)))?;
     let (files, bytes) = folder_size(&path);
     let note = if verify { "" } else { "; what is in it wasn't verified: --verify checks compiled modules" };
-    Ok(format!("{shown}, {} files, {} MiB{note}", thousands(files), thousands(bytes >> 20)))
+    Ok(format!("{shown}, {}, {} MiB{note}", counted(files, "file"), thousands(bytes >> 20)))
 }
 
 /// Whether the cache of compiled modules holds what was written there.

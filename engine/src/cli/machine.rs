@@ -16,7 +16,7 @@ pub(super) fn build(
     options: &SimulationOptions,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Simulation, RunError> {
-    Simulation::new(scenario, options, say).map_err(|error| error.of_run(&scenario.path))
+    Simulation::new(scenario, options, say).map_err(|error| error.of_run(scenario, &scenario.path))
 }
 
 /// The engine's folder in the user's cache: compiled modules and ONNX Runtime are kept there between runs.

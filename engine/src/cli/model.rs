@@ -16,7 +16,7 @@ use super::terminal::{print, print_json, say, say_problem};
 use super::{machine, progress};
 use crate::files::hex;
 use crate::inference::{InferenceError, ModelInfo, ModelLoadOptions, OnnxRuntime, TensorInfo};
-use crate::problem::Problem;
+use crate::problem::{Problem, counted};
 use crate::scenario::ModelEntry;
 
 /// Rows of a batch where a scenario says nothing.
@@ -191,7 +191,8 @@ fn text(report: &Report) -> Lines {
             text.line(format_args!("{role:<8}{}", tensor.text()));
         }
     }
-    text.line(format_args!("row     {} bytes in, {} bytes out", report.row_bytes, report.output_bytes));
+    let (given, got) = (counted(report.row_bytes, "byte"), counted(report.output_bytes, "byte"));
+    text.line(format_args!("row     {given} in, {got} out"));
     text.line(format_args!("form    {}: {}", report.form, report.meaning));
     let of_nodes: Vec<String> = report.nodes.iter().map(Node::reason).collect();
     for reason in report.reasons.iter().filter(|reason| !of_nodes.contains(reason)) {

@@ -10,7 +10,7 @@ use wasm_engine_components::text::shown;
 
 use super::terminal;
 use crate::inference::LoadProgress;
-use crate::problem::thousands;
+use crate::problem::{counted, thousands};
 
 /// Least time between two updates.
 const UPDATE_PERIOD: Duration = Duration::from_millis(100);
@@ -68,7 +68,8 @@ impl Progress {
         if now >= self.due {
             self.due = now + UPDATE_PERIOD;
             // The message first: each of the two may draw.
-            bar.set_message(format!(", {} agents, {} messages", thousands(counts.agents), thousands(counts.messages)));
+            let (agents, messages) = (counted(counts.agents, "agent"), counted(counts.messages, "message"));
+            bar.set_message(format!(", {agents}, {messages}"));
             bar.set_position(frame + 1);
         }
     }

@@ -14,7 +14,7 @@ use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
 use super::travel::{open, traveller, warn};
 use crate::inference::Inference;
-use crate::problem::{Problem, thousands};
+use crate::problem::{Problem, counted, thousands};
 use crate::run_dir::{Access, OpenRun};
 use crate::summary::Collector;
 use crate::time_travel::{ReplayOptions, Replayed, replay};
@@ -156,14 +156,16 @@ fn identical(run: &OpenRun, replayed: &Replayed, asked: Option<u64>, wall_s: f64
 
 /// What is said of a run without a summary; nothing of another.
 fn unended(run: &OpenRun, text: &mut Lines) {
-    let (end, wanted) = (thousands(run.end_frame()), thousands(run.scenario.frames));
+    let (end, wanted) = (thousands(run.end_frame()), counted(run.scenario.frames, "frame"));
     match (run.has_ended(), is_complete(run)) {
         (true, _) => {}
         (false, true) => text.line(format_args!(
-            "all {wanted} frames are recorded, but the summary isn't there: `wasm-engine resume` writes it"
+            "the run is whole, with {wanted}, but the summary isn't there: `wasm-engine resume` writes it"
         )),
-        (false, false) => text.line(format_args!(
-            "the run was cut off after {end} of {wanted} frames: `wasm-engine resume` goes on with it"
-        )),
+        (false, false) => {
+            text.line(format_args!(
+                "the run was cut off after {end} of {wanted}: `wasm-engine resume` goes on with it"
+            ));
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::terminal::{print, print_json, say, say_lines};
 use super::travel::{open, traveller, warn};
 use crate::files;
 use crate::inference::Inference;
-use crate::problem::{Problem, RunError, thousands};
+use crate::problem::{Problem, RunError, counted, thousands};
 use crate::run_dir::{Access, OpenRun, SUMMARY};
 use crate::summary::RunFacts;
 use crate::time_travel::{Resumed, Stop, resume};
@@ -53,7 +53,7 @@ fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
     run.disk_max = args.disk.disk_max();
     run.scenario.frames = args.frames.frames.unwrap_or(run.scenario.frames);
     if run.scenario.frames < run.end_frame() {
-        let what = format!("the run has {} frames already", thousands(run.end_frame()));
+        let what = format!("the run has {} already", counted(run.end_frame(), "frame"));
         let help = "ask for more; `wasm-engine branch` goes another way from an earlier frame";
         return Err(RunError::Input(Problem::new(what).key("--frames").help(help)).into());
     }
@@ -77,11 +77,10 @@ fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<Status, NotStarted> {
         SummaryForm::Json => print_json(summary_line(run, end.summary).map_err(RunError::Input)?.trim_end()),
         SummaryForm::Text if args.report.quiet => Ok(()),
         SummaryForm::Text => {
-            let (end, s) = (run.end_frame(), if run.end_frame() == 1 { "" } else { "s" });
             let mut text = Lines::default();
             text.line(format_args!(
-                "complete: {} frame{s}, digest {digest}; nothing to do (--frames N gives it more)",
-                thousands(end)
+                "complete: {}, digest {digest}; nothing to do (--frames N gives it more)",
+                counted(run.end_frame(), "frame")
             ));
             print(&text)
         }

@@ -6,21 +6,25 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use wasm_engine_components::FrameRecord;
 use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
+use wasm_engine_components::text::{Lines, shown, shown_path};
 
 use super::excess::ExcessWarnings;
 use super::interrupt::Interrupt;
 use super::machine;
 use super::progress::{self, Progress};
 use super::status::Status;
-use super::terminal::{print, print_json, say_problem};
+use super::terminal::{print, print_json, say, say_lines, say_problem};
 use super::travel;
 use crate::frame_loop::{self, FrameSink, FrameSource};
-use crate::problem::{Problem, Problems, RunError};
+use crate::problem::{Problem, Problems, RunError, counted, thousands};
 use crate::run_dir::Recording;
 use crate::scenario::Scenario;
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::summary::{RunFacts, Summary};
 use crate::time_travel::{ResumeSink, Stop};
+
+/// Most groups without agents that are named.
+const DEAD_GROUPS_TOLD_MAX: usize = 10;
 
 /// What of the machine is used. None of it changes a result.
 #[derive(Debug, Args)]
@@ -84,6 +88,10 @@ pub(super) struct Outcome {
     pub error: Option<Stop>,
     /// The signal that ended it before its last frame.
     pub signal: Option<u8>,
+    /// Whether there is a journal, by which it can go on.
+    pub recorded: bool,
+    /// What a person should know of groups that have lost their agents.
+    pub warnings: Vec<String>,
 }
 
 /// Why there was no first frame.
@@ -147,6 +155,7 @@ where
         interrupt.ask_for_snapshots(asked);
     }
     let closer = sink.recording().run_dir().closer();
+    let has_journal = closer.is_recorded();
     interrupt.frames_begin(closer, simulation.next_frame() < recorded);
     let (progress, excess) = (Progress::new(scenario.frames, quiet), ExcessWarnings::of(scenario));
     let mut sink = Watched { sink, progress, excess, interrupt, recorded };
@@ -170,8 +179,25 @@ where
         _ => recording.finish(simulation, &summary),
     };
     interrupt.frames_end();
+    let warnings = dead_groups(scenario, &summary);
     let signal = interrupt.signal().filter(|_| summary.interrupted);
-    Outcome { summary, error: error.or(finished.err().map(Stop::Error)), signal }
+    Outcome { summary, error: error.or(finished.err().map(Stop::Error)), signal, recorded: has_journal, warnings }
+}
+
+/// Groups that began with agents and have none left, where some faulted: without an expectation, such a run ends as if nothing were wrong.
+fn dead_groups(scenario: &Scenario, summary: &Summary) -> Vec<String> {
+    let had_agents = |name: &str| scenario.groups.iter().any(|group| group.name == name && group.agents > 0);
+    let groups = summary.groups.0.iter().filter(|(name, group)| group.agents == 0 && had_agents(name));
+    let dead: Vec<_> = groups.filter_map(|(name, group)| Some((name, &group.first_fault.as_ref()?.text))).collect();
+    let (told, more) = dead.split_at(dead.len().min(DEAD_GROUPS_TOLD_MAX));
+    let sentence = |(name, first): &(&String, &String)| {
+        format!("no agent of group `{name}` is left; the first that faulted: {}", shown(first))
+    };
+    let mut warnings: Vec<String> = told.iter().map(sentence).collect();
+    if !more.is_empty() {
+        warnings.push(format!("nor is one of {}; the summary has all", counted(more.len(), "more group")));
+    }
+    warnings
 }
 
 /// A sink with a bar.
@@ -232,7 +258,15 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> S
         SummaryForm::Text if args.quiet && !failed => Ok(()),
         SummaryForm::Text => print(&summary.text()),
     };
+    outcome.warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
     unmet.iter().for_each(say_problem);
+    if outcome.signal.is_some() && outcome.recorded {
+        let run = shown_path(Path::new(&summary.run_dir));
+        let mut lines = Lines::default();
+        lines.line(format_args!("ended before frame {}, in order", thousands(summary.frames)));
+        lines.line(format_args!("  help: `wasm-engine resume {run}` goes on with the run"));
+        say_lines(&lines);
+    }
     match &outcome.error {
         Some(Stop::Error(error)) => say_problem(error.problem()),
         Some(stop) => say_problem(&Problem::new(travel::stop_text(stop))),

@@ -130,11 +130,7 @@ pub(super) fn say_no_memory() {
 
 #[cfg(unix)]
 fn write_now(text: &str) {
-    let mut end = text.len().min(SAID_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let text = &text[..end];
+    let text = &text[..text.floor_char_boundary(SAID_BYTES_MAX)];
     let mut ready = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     // SAFETY: one descriptor, of this function's own; and bytes that live through the call. A write that fails tells nobody, as everywhere.
     unsafe {

@@ -62,7 +62,8 @@ fn write(text: &str) -> Result<(), Problem> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe && !is_closed_terminal(&error) => {
-            Err(Problem::new(format!("standard output can't be written: {error}")))
+            let help = "see that there is room where it goes; what a run has in its folder is whole";
+            Err(Problem::new(format!("standard output can't be written: {error}")).help(help))
         }
         _ => Ok(()),
     }

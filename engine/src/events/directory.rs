@@ -7,7 +7,7 @@ use wasm_engine_components::limits::PAYLOAD_BYTES_MAX;
 use wasm_engine_components::{AgentId, EventTarget, GroupId, GroupLimits, Swap, TopicId};
 
 use super::line::Fault;
-use crate::problem::{nearest_name, thousands};
+use crate::problem::{counted, nearest_name, thousands};
 use crate::scenario::Scenario;
 
 /// Groups and topics by name.
@@ -125,8 +125,8 @@ impl Directory {
                 return Ok((AgentId::new(group.id, 0), group));
             }
             let what = match group.agents == group.agents_max {
-                true => format!("the group `{name}` has {} agents", thousands(group.agents)),
-                false => format!("the group `{name}` may have {} agents", thousands(group.agents_max)),
+                true => format!("the group `{name}` has {}", counted(group.agents, "agent")),
+                false => format!("the group `{name}` may have {}", counted(group.agents_max, "agent")),
             };
             return Err(Fault::new(key, what).help(format!("name one of them: `{name}/0` to `{name}/{last}`")));
         };

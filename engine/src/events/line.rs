@@ -12,7 +12,7 @@ use wasm_engine_components::{Action, ExternalEvent, Swap};
 use super::command::command;
 use super::directory::{Directory, PayloadLimit};
 use super::payload::payload;
-use crate::problem::{nearest_name, thousands};
+use crate::problem::{counted, nearest_name, thousands};
 
 const KEYS: [&str; 16] = [
     "frame",
@@ -199,7 +199,7 @@ pub(super) fn limited(
     if payload.len() <= limit.bytes_max as usize {
         return Ok((key, payload));
     }
-    let what = format!("the payload has {} bytes, more than the limit", thousands(payload.len()));
+    let what = format!("the payload has {}, more than the limit", counted(payload.len(), "byte"));
     let mut help = format!("its recipient takes at most {}", thousands(limit.bytes_max));
     if let Some(key) = limit.key {
         help.push_str(&format!(", because of its group's `{key}`"));
@@ -219,6 +219,9 @@ pub(super) fn whole(key: &'static str, number: Option<&Number>, min: u64, max: u
     }
 }
 
+/// A line as it may be.
+const EXAMPLE: &str = "{\"frame\":0,\"to\":\"readers/0\",\"text\":\"hello\"}";
+
 /// What serde_json says, with its column apart from the text, and without its line, which is always 1.
 fn json_fault(error: &serde_json::Error) -> Fault {
     let text = error.to_string();
@@ -226,6 +229,7 @@ fn json_fault(error: &serde_json::Error) -> Fault {
     let text = text.strip_suffix(&place).unwrap_or(&text);
     let (what, help) = text.split_once("; help: ").map_or((text, None), |(what, help)| (what, Some(help.to_owned())));
     let what = if error.is_data() { what.to_owned() } else { format!("isn't JSON: {what}") };
+    let help = help.or_else(|| Some(format!("write one object on the line, such as {EXAMPLE}")));
     Fault { key: None, column: (error.column() > 0).then(|| error.column()), what, help }
 }
 

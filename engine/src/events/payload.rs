@@ -25,9 +25,9 @@ pub(super) fn payload(raw: RawLine) -> Result<(&'static str, Vec<u8>), Fault> {
     }
     if let Some(text) = raw.base64 {
         let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-        return decoded
-            .map(|bytes| ("base64", bytes))
-            .map_err(|error| Fault::new("base64", format!("isn't base64: {error}")));
+        return decoded.map(|bytes| ("base64", bytes)).map_err(|error| {
+            Fault::new("base64", format!("isn't base64: {error}")).help("write it as `base64 -w0 FILE` prints it")
+        });
     }
     match raw.numbers {
         Some(numbers) => Ok(("numbers", packed(&numbers, raw.number_type.as_deref().unwrap_or("f32"))?)),

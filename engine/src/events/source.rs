@@ -249,10 +249,17 @@ impl EventSource {
 
     fn problem(&self, error: ReadError) -> Problem {
         match error {
-            ReadError::Line(problem) if self.repeats || problem.help_text().is_some() => problem,
-            ReadError::Line(problem) => problem
-                .help("the frames before it are kept: `wasm-engine resume` goes on with them, and with other events"),
-            ReadError::Io(error) => Problem::new(format!("can't be read: {error}")).file(&self.path),
+            ReadError::Line(problem) if self.repeats => problem,
+            ReadError::Line(problem) => {
+                let kept =
+                    "the frames before it are kept: `wasm-engine resume` goes on with them, and with other events";
+                let help = problem.help_text().map_or_else(|| kept.to_owned(), |help| format!("{help}; {kept}"));
+                problem.help(help)
+            }
+            ReadError::Io(error) => {
+                let help = "see that it is there and may be read";
+                Problem::new(format!("can't be read: {error}")).file(&self.path).help(help)
+            }
         }
     }
 

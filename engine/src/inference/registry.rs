@@ -62,6 +62,7 @@ impl fmt::Display for ModelInfo {
         let list = |tensors: &[TensorInfo]| tensors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         write!(f, "{}: {} -> {}; ", self.name, list(&self.inputs), list(&self.outputs))?;
         match self.form {
+            BatchForm::Any if self.batch_rows_max == 1 => write!(f, "each row is a run of its own")?,
             BatchForm::Any => write!(f, "up to {} rows share a run", self.batch_rows_max)?,
             form => write!(f, "{form}")?,
         }

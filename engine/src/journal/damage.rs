@@ -58,7 +58,8 @@ pub(super) fn missing(file: &Path, later: Option<&Path>) -> Problem {
 
 /// What can't be read.
 pub(super) fn unreadable(file: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("can't be read: {error}")).file(file)
+    let help = "see that it is there and may be read: all of the journal is needed";
+    Problem::new(format!("can't be read: {error}")).file(file).help(help)
 }
 
 /// What can't be written.
@@ -77,6 +78,7 @@ pub(super) fn unwritable(file: &Path, error: &io::Error) -> Problem {
 pub(super) fn torn(tail: &TornTail) -> Problem {
     let why = match tail.bytes {
         0 => "it is empty, although the run ended orderly".to_owned(),
+        1 => "the last byte is no whole record, although the run ended orderly".to_owned(),
         bytes => format!("the last {bytes} bytes are no whole record, although the run ended orderly"),
     };
     damaged(&tail.file, tail.offset, &why)

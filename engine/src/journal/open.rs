@@ -9,7 +9,7 @@ use super::content::{self, Before};
 use super::format::{END_BYTES, KIND_END, KIND_FRAME, Place, SEGMENT_HEADER_BYTES, SegmentHeader, at, u64_at};
 use super::scan::{Broken, Opened, Record, SegmentReader};
 use super::{End, Frames, JournalFrame, TornTail, damage, segment_number, segment_path};
-use crate::problem::Problem;
+use crate::problem::{Problem, counted};
 
 /// A journal that was checked as a whole. Clones share what is known of it; frames are read from the files when they are asked
 /// for.
@@ -262,8 +262,9 @@ impl Opening {
                 let end = End { frames, digest, summary };
                 if end.frames != self.contents.frames {
                     return damaged(&format!(
-                        "it ends after {} frames, but {} are there",
-                        end.frames, self.contents.frames
+                        "it ends after {}, but {} are there",
+                        counted(end.frames, "frame"),
+                        self.contents.frames
                     ));
                 }
                 if self.last.is_some_and(|last| last != end.digest) {

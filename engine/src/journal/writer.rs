@@ -17,7 +17,7 @@ use super::format::{
 use super::frames::Position;
 use super::{Journal, JournalFrame, JournalOptions, damage, segment_path};
 use crate::files::{no_link, sync_folder};
-use crate::problem::Problem;
+use crate::problem::{Problem, counted};
 use crate::unfinished::making;
 
 /// A journal that is being written.
@@ -93,7 +93,7 @@ impl JournalWriter {
         let contents = journal.contents();
         let folder = &contents.folder;
         if frames > contents.frames {
-            let what = format!("holds {} frames, {frames} are needed", contents.frames);
+            let what = format!("holds {}, {frames} are needed", counted(contents.frames, "frame"));
             return Err(Problem::new(what).file(folder));
         }
         let first_frame = contents.first_frame.unwrap_or(options.first_frame);

@@ -48,6 +48,27 @@ struct Books {
     full: bool,
 }
 
+/// Refuses a start whose files alone have more bytes than the folder may have. Nothing is made before this.
+///
+/// # Errors
+/// `bytes` of files, with what is kept for the summary, are more than `max`.
+pub(super) fn check_start(max: DiskMax, bytes: u64) -> Result<(), RunError> {
+    let DiskMax::Bytes(max) = max else { return Ok(()) };
+    let needed = bytes.saturating_add(END_BYTES);
+    if needed <= max {
+        return Ok(());
+    }
+    let (max, needed, bytes, end) = (thousands(max), thousands(needed), thousands(bytes), thousands(END_BYTES));
+    let what = format!(
+        "{max} bytes are too few to begin with: the run's copies of its scenario, modules, models and events have {bytes} bytes, and {end} \
+         are kept for the summary; nothing was run"
+    );
+    let help = format!(
+        "give it more than {needed} bytes with --disk-max SIZE; `run` with --no-record copies the scenario alone"
+    );
+    Err(RunError::Input(Problem::new(what).key("--disk-max").help(help)))
+}
+
 impl Disk {
     /// Opens the books of a folder.
     pub fn open(folder: &Path, max: DiskMax) -> Self {
@@ -127,6 +148,23 @@ impl Disk {
         }
         books.full = true;
         Err(std::io::Error::new(std::io::ErrorKind::StorageFull, "the run's folder has as much as it may"))
+    }
+
+    /// Whether the copies with which a run begins have room, where what is free of the disk says how much it may have.
+    ///
+    /// # Errors
+    /// They would leave too little free.
+    pub fn check_copies(&self, bytes: u64) -> Result<(), RunError> {
+        let mut books = self.books();
+        let wanted = books.used.saturating_add(bytes).saturating_add(books.end);
+        if books.max != DiskMax::LeavesFree || books.extend(wanted) {
+            return Ok(());
+        }
+        let ((why, _), bytes) = (books.full(), thousands(bytes));
+        let what = format!(
+            "the run's copies of its scenario, modules, models and events have {bytes} bytes, and no room: {why}"
+        );
+        Err(RunError::Failed(Problem::new(what).file(&books.folder)))
     }
 
     /// What was taken isn't there, or not any more.

@@ -3,6 +3,7 @@
 //!
 //! A copy is one that nobody else changes: no hard link, which would change with a file that is written to in its place.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,44 +18,81 @@ use crate::scenario::Scenario;
 use crate::simulation::{KeptFile, KeptFiles};
 use crate::unfinished::making;
 
+/// A module or a model of which a run keeps a copy.
+struct Kept<'a> {
+    source: &'a Path,
+    /// The copy's name.
+    name: PathBuf,
+    sha256: [u8; 32],
+    is_model: bool,
+}
+
+impl Kept<'_> {
+    /// Bytes of the copy; `None` where there is none, because the file is too large, isn't one, or is gone.
+    fn bytes(&self) -> Option<u64> {
+        let bytes_max = if self.is_model { MODEL_COPY_BYTES_MAX } else { MODULE_BYTES_MAX };
+        copied_bytes(self.source, bytes_max)
+    }
+}
+
+/// Bytes of a file that is copied if it has at most `bytes_max`; `None` where it isn't.
+pub(super) fn copied_bytes(source: &Path, bytes_max: u64) -> Option<u64> {
+    let metadata = source.metadata().ok()?;
+    Some(metadata.len()).filter(|&bytes| metadata.is_file() && bytes <= bytes_max)
+}
+
+/// The modules and models of which a run keeps copies, each once.
+fn all<'a>(scenario: &'a Scenario, options: &'a RunOptions) -> Vec<Kept<'a>> {
+    let mut all: Vec<Kept<'a>> = Vec::new();
+    for (at, loaded) in options.modules.iter().enumerate() {
+        let source = options.module_files.get(at).or(scenario.modules.get(at).map(|module| &module.path));
+        let (name, sha256) = (module_copy(&loaded.sha256), loaded.sha256);
+        all.extend(source.map(|source| Kept { source, name, sha256, is_model: false }));
+    }
+    for (at, loaded) in options.models.iter().enumerate() {
+        let source = options.model_files.get(at).or(scenario.models.get(at).map(|model| &model.path));
+        let (name, sha256) = (model_copy(&loaded.sha256), loaded.sha256);
+        all.extend(source.map(|source| Kept { source, name, sha256, is_model: true }));
+    }
+    let mut seen = BTreeSet::new();
+    all.retain(|kept| seen.insert(kept.name.clone()));
+    all
+}
+
+/// Bytes of the copies of modules and models that a run begins with.
+pub(super) fn bytes_of_copies(scenario: &Scenario, options: &RunOptions) -> u64 {
+    all(scenario, options).iter().filter_map(Kept::bytes).fold(0, u64::saturating_add)
+}
+
 /// Copies modules and models into the run directory.
 pub(super) fn keep_files(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
     let folder = path.join(FILES);
     making(|| std::fs::create_dir(&folder))
         .map_err(|error| RunError::of_io(table::unwritable(&folder, &error), &error))?;
-    for (at, loaded) in options.modules.iter().enumerate() {
-        let source = options.module_files.get(at).or(scenario.modules.get(at).map(|module| &module.path));
-        let (Some(source), copy) = (source, folder.join(module_copy(&loaded.sha256))) else { continue };
-        if copy.exists() {
-            continue;
-        }
+    for kept in all(scenario, options) {
+        let copy = folder.join(&kept.name);
+        if kept.is_model {
+            keep_model(&kept, &copy).map_err(|error| failed(&copy, &error))?;
         // It may have been changed since it was loaded: then the run has no copy of it, and none is better than a wrong one.
-        if let Ok((bytes, _)) = files::read_checked(source, MODULE_BYTES_MAX, Some(loaded.sha256)) {
+        } else if let Ok((bytes, _)) = files::read_checked(kept.source, MODULE_BYTES_MAX, Some(kept.sha256)) {
             write_file(&copy, &bytes)?;
-        }
-    }
-    for (at, loaded) in options.models.iter().enumerate() {
-        let source = options.model_files.get(at).or(scenario.models.get(at).map(|model| &model.path));
-        let (Some(source), copy) = (source, folder.join(model_copy(&loaded.sha256))) else { continue };
-        if !copy.exists() {
-            keep_model(source, &copy, loaded.sha256).map_err(|error| failed(&copy, &error))?;
         }
     }
     sync_folder(&folder)
 }
 
 /// A copy of a model, unless it is very large, or isn't what was loaded any more. It is never in memory as a whole.
-fn keep_model(source: &Path, copy: &Path, sha256: [u8; 32]) -> io::Result<()> {
-    if !source.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MODEL_COPY_BYTES_MAX) {
+fn keep_model(model: &Kept<'_>, copy: &Path) -> io::Result<()> {
+    if model.bytes().is_none() {
         return Ok(());
     }
     let temporary = copy.with_extension("tmp");
-    match table::copy_file(source, &temporary) {
+    match table::copy_file(model.source, &temporary) {
         // It was removed since it was loaded.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !source.exists() => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !model.source.exists() => return Ok(()),
         other => other?,
     }
-    if sha256_of_file(&temporary)? != hex(&sha256) {
+    if sha256_of_file(&temporary)? != hex(&model.sha256) {
         return std::fs::remove_file(&temporary);
     }
     making(|| std::fs::rename(&temporary, copy))

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use wasm_engine_components::Digest;
 use wasm_engine_components::text::harmless_toml;
 
 use super::checked::{PUT_BACK, open_text, seal_text};
 use super::disk::DiskMax;
+use super::manifest_fields::{self, id, parse_digits, seed};
 use super::start;
 use super::table::replace_file;
 use crate::files::{self, hex, sha256, sha256_of_file};
@@ -196,9 +197,9 @@ pub struct Branch {
 }
 
 impl Branch {
-    /// The digest of the frame before its first one. Digits that are none are no digest that a run has.
+    /// The digest of the frame before its first one.
     pub(crate) fn digest_before(&self) -> Digest {
-        Digest(u128::from_str_radix(&self.digest, 16).unwrap_or(0))
+        Digest(parse_digits(&self.digest).unwrap_or(0))
     }
 }
 
@@ -234,7 +235,10 @@ impl Manifest {
         check_format(&path, &text)?;
         let body = open_text(&path, &text)?;
         let no_manifest = |error: toml::de::Error| format!("isn't a manifest: {}", error.message());
-        toml::from_str(body).map_err(|error| Problem::new(no_manifest(error)).file(&path).help(PUT_BACK))
+        let read: Result<Self, _> = toml::from_str(body);
+        let manifest = read.map_err(|error| Problem::new(no_manifest(error)).file(&path).help(PUT_BACK))?;
+        manifest_fields::check(folder, &manifest)?;
+        Ok(manifest)
     }
 
     /// Says in the manifest of a run that goes on how many frames it is to have, and which of its models have another form from here on, with
@@ -345,25 +349,6 @@ fn inline(value: &toml::Value) -> String {
     }
 }
 
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
-    let digits = String::deserialize(deserializer)?;
-    u128::from_str_radix(&digits, 16).map_err(serde::de::Error::custom)
-}
-
-/// TOML's integers end at 2^63: a seed above that is a text.
-fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Seed {
-        Number(u64),
-        Text(String),
-    }
-    match Seed::deserialize(deserializer)? {
-        Seed::Number(seed) => Ok(seed),
-        Seed::Text(seed) => seed.parse().map_err(serde::de::Error::custom),
-    }
-}
-
 /// The text of a run's manifest.
 pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128, events: Option<&str>) -> String {
     let mut text = String::new();
@@ -439,8 +424,11 @@ fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128, 
 
 /// The hash of the events file; `None` where there is none, and where its events can't be read again.
 pub(super) fn events_hash(scenario: &Scenario, options: &RunOptions) -> Result<Option<String>, Problem> {
-    let hash =
-        |file: &Path| sha256_of_file(file).map_err(|error| Problem::new(format!("can't be read: {error}")).file(file));
+    let unreadable = |file: &Path, error: std::io::Error| {
+        let help = "see that the events file is there and may be read";
+        Problem::new(format!("can't be read: {error}")).file(file).help(help)
+    };
+    let hash = |file: &Path| sha256_of_file(file).map_err(|error| unreadable(file, error));
     options.events_to_keep(scenario).map(hash).transpose()
 }
 

@@ -24,6 +24,7 @@ mod handover;
 mod kept;
 mod lock;
 mod manifest;
+mod manifest_fields;
 mod open;
 mod place;
 mod recording;
@@ -35,6 +36,7 @@ mod tables;
 mod thin;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -52,6 +54,7 @@ pub use recording::{Recording, Tee};
 pub use writer::Entry;
 
 pub(crate) use kept::find_files;
+pub(crate) use manifest::ModelFacts;
 pub(crate) use open::recorded_scenario;
 
 use self::disk::Disk;
@@ -77,7 +80,7 @@ const FILES: &str = "files";
 /// The largest events file of which a copy is kept, in bytes.
 const EVENTS_COPY_BYTES_MAX: u64 = 256 << 20;
 /// The scenario's text.
-const SCENARIO: &str = "scenario.toml";
+pub(crate) const SCENARIO: &str = "scenario.toml";
 /// The summary.
 pub(crate) const SUMMARY: &str = "summary.json";
 /// What a snapshot holds of the summary so far.
@@ -161,11 +164,14 @@ impl RunDir {
         options: &RunOptions,
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
-        let (start, lock) = Start::begin(|| place.take())?;
-        let path = start.folder().to_path_buf();
         let id = fresh_id();
         let events = manifest::events_hash(scenario, options).map_err(RunError::Input)?;
         let manifest = manifest::manifest(scenario, options, id, events.as_deref());
+        let bytes = manifest.len() as u64 + bytes_at_start(scenario, options);
+        disk::check_start(options.disk_max, bytes)?;
+        let (start, lock) = Start::begin(|| place.take())?;
+        let path = start.folder().to_path_buf();
+        Disk::open(&path, options.disk_max).check_copies(bytes)?;
         write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
         if options.record {
             kept::keep_files(&path, scenario, options)?;
@@ -191,11 +197,17 @@ impl RunDir {
     }
 
     /// Opens the directory of a run that is to go on with `simulation`, in the state from which it does. What was written after its last whole
-    /// frame goes; tables go on at the positions that `tables` says, or from their beginning.
+    /// frame goes; tables go on at the positions that `tables` says, or from their beginning. `forms` are those of its models that the manifest
+    /// doesn't have, as [`OpenRun::other_forms`] gives them.
     ///
     /// # Errors
     /// A file is damaged, or can't be written.
-    pub(crate) fn reopen(run: &OpenRun, tables: Option<&[u8]>, simulation: &Simulation) -> Result<Self, RunError> {
+    pub(crate) fn reopen(
+        run: &OpenRun,
+        tables: Option<&[u8]>,
+        forms: &BTreeMap<String, ModelFacts>,
+        simulation: &Simulation,
+    ) -> Result<Self, RunError> {
         let OpenRun { path, scenario, journal, .. } = run;
         let positions = tables.map(postcard::from_bytes).transpose();
         let positions = positions.map_err(|_| {
@@ -208,9 +220,9 @@ impl RunDir {
             _ => sync_folder(path)?,
         }
         // One that is asked to stop earlier this time is still to have as many as before.
-        let (frames, forms) = (scenario.frames.max(run.manifest.frames), run.other_forms(simulation.models()));
+        let frames = scenario.frames.max(run.manifest.frames);
         if frames > run.manifest.frames || !forms.is_empty() {
-            Manifest::rewrite(path, frames, &forms)?;
+            Manifest::rewrite(path, frames, forms)?;
         }
         // A crash may have left nothing of a branch's journal that says where it begins.
         let options = JournalOptions { first_frame: run.first_frame(), ..JournalOptions::default() };
@@ -351,10 +363,20 @@ fn snapshot_of(state: SavedState, extras: Vec<(String, Vec<u8>)>) -> Snapshot {
     Snapshot { frame, digest, base: None, world, guests, extras }
 }
 
+/// Bytes of the files that a run begins with, but for its manifest.
+fn bytes_at_start(scenario: &Scenario, options: &RunOptions) -> u64 {
+    let source = scenario.source.len() as u64;
+    if !options.record {
+        return source;
+    }
+    let events = options.events_to_keep(scenario).and_then(|file| kept::copied_bytes(file, EVENTS_COPY_BYTES_MAX));
+    source.saturating_add(events.unwrap_or(0)).saturating_add(kept::bytes_of_copies(scenario, options))
+}
+
 /// A copy of the events file, which has the hash `events`, unless it is very large: the run can't go on without it.
 fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: Option<&str>) -> Result<(), RunError> {
     let (Some(file), Some(sha256)) = (options.events_to_keep(scenario), events) else { return Ok(()) };
-    if !file.metadata().is_ok_and(|metadata| metadata.len() <= EVENTS_COPY_BYTES_MAX) {
+    if kept::copied_bytes(file, EVENTS_COPY_BYTES_MAX).is_none() {
         return Ok(());
     }
     let folder = path.join(FILES);

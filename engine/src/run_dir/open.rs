@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
 use wasm_engine_components::text::{shown, shown_path};
 
-use super::checked::PUT_BACK;
 use super::disk::DiskMax;
 use super::lock::RunLock;
-use super::manifest::{self, EarlierForm, Manifest, ModelFacts};
+use super::manifest::{EarlierForm, Manifest, ModelFacts};
+use super::manifest_fields;
 use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, kept, not_recorded};
 use super::{table, tables};
 use crate::files::{self, hex, parse_sha256, sha256};
 use crate::inference::{BatchForm, Inference};
 use crate::journal::{Journal, JournalFrame};
-use crate::problem::{Problem, Problems, thousands};
+use crate::problem::{Problem, Problems, counted, thousands};
 use crate::scenario::{LoadOptions, Scenario, parse};
 use crate::simulation::{KeptFiles, LoadedModel, RecordedModels, SimulationOptions};
 use crate::snapshot;
@@ -68,8 +68,8 @@ impl OpenRun {
         if !manifest.recorded {
             return Err(not_recorded(path).into());
         }
-        check_forms(path, &manifest)?;
         let mut scenario = recorded_scenario(path, &manifest, &[])?;
+        manifest_fields::check_files(path, &manifest, &scenario)?;
         let frames_expected = scenario.frames;
         scenario.seed = manifest.seed;
         scenario.frames = manifest.frames;
@@ -103,8 +103,8 @@ impl OpenRun {
             return Ok(());
         };
         let what = format!(
-            "has {} frames, and the journal only {}: the journal was cut back since",
-            thousands(ahead),
+            "has {}, and the journal only {}: the journal was cut back since",
+            counted(ahead, "frame"),
             thousands(end)
         );
         if access == Access::Write && !self.manifest.events_repeat() && self.manifest.branch.is_none() {
@@ -220,17 +220,17 @@ impl OpenRun {
         models.iter().filter_map(other).collect()
     }
 
-    /// What a person should know of models that have another form on this machine than they had in this run: their rows may have other
-    /// results from here on.
-    pub(crate) fn warn_of_other_forms(&self, models: &[LoadedModel]) -> Vec<String> {
-        let warning = |(name, facts): (String, ModelFacts)| {
-            let (name, before, here) = (shown(&name), &facts.earlier_forms.last()?.form, facts.form.as_deref()?);
+    /// What a person should know of models that have [another form](Self::other_forms) on this machine than they had in this run: their rows may
+    /// have other results from here on.
+    pub(crate) fn warn_of_other_forms(others: &BTreeMap<String, ModelFacts>) -> Vec<String> {
+        let warning = |(name, facts): (&String, &ModelFacts)| {
+            let (name, before, here) = (shown(name), &facts.earlier_forms.last()?.form, facts.form.as_deref()?);
             Some(format!(
                 "the model `{name}` has the form `{here}` on this machine, and had `{before}` where the run was recorded: rows \
                  that are computed from here on may differ in their last bits from what they would have been there"
             ))
         };
-        self.other_forms(models).into_iter().filter_map(warning).collect()
+        others.iter().filter_map(warning).collect()
     }
 
     /// What a person should know of models that had another form in frames of this run from `from` on, where those are computed again.
@@ -272,19 +272,6 @@ impl OpenRun {
             ..options
         }
     }
-}
-
-/// Refuses forms that no model has: a manifest may be somebody else's, and a form says how many rows a run has.
-fn check_forms(path: &Path, manifest: &Manifest) -> Result<(), Problem> {
-    for (name, facts) in &manifest.models {
-        let earlier = facts.earlier_forms.iter().map(|earlier| &earlier.form);
-        if let Some(form) = facts.form.iter().chain(earlier).find(|form| BatchForm::of_name(form).is_none()) {
-            let what = format!("`{}` isn't a form that the runs of a model can have", shown(form));
-            let key = format!("models.{}.form", shown(name));
-            return Err(Problem::new(what).file(&path.join(manifest::NAME)).key(key).help(PUT_BACK));
-        }
-    }
-    Ok(())
 }
 
 /// Refuses symbolic links in a folder that may be somebody else's: whatever is written into it, be it who has the lock, would be written where they lead.

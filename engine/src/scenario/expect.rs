@@ -73,10 +73,10 @@ pub(super) fn group<'g>(cx: &mut Context, fields: &Fields<'_>, groups: &'g [Grou
     let (name, node) = fields.text(cx, "group")?;
     let found = groups.iter().find(|group| group.name == name);
     if found.is_none() {
-        let mut problem = Problem::new(format!("there is no group `{name}`{}", origin(node)));
-        if let Some(help) = nearest_name(name, groups.iter().map(|group| group.name.as_str())) {
-            problem = problem.help(help);
-        }
+        let known = groups.iter().map(|group| group.name.as_str()).filter(|known| !known.is_empty());
+        let help =
+            nearest_name(name, known).unwrap_or_else(|| "the scenario has no group: add a [[groups]] table".to_owned());
+        let problem = Problem::new(format!("there is no group `{name}`{}", origin(node))).help(help);
         cx.report(node.at, &fields.path("group"), problem);
     }
     found

@@ -151,8 +151,12 @@ impl<'a> Fields<'a> {
 
     /// One of several words.
     pub fn choice<T: Copy>(&self, cx: &mut Context, key: &str, choices: &[(&str, T)], default: T) -> T {
-        let Some((word, node)) = self.text(cx, key) else { return default };
-        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
+        let Some(node) = self.get(key) else { return default };
+        let Kind::Text(word) = &node.kind else {
+            cx.wrong_type(node, &self.path(key), &Needed::Text);
+            return default;
+        };
+        if let Some((_, value)) = choices.iter().find(|(name, _)| name == word) {
             return *value;
         }
         let problem = Problem::new(format!("`{word}`{} isn't one of the choices", origin(node)));
@@ -208,7 +212,8 @@ pub(super) fn integer(cx: &mut Context, node: &Node, path: &str, range: RangeInc
 pub(super) fn text<'a>(cx: &mut Context, node: &'a Node, path: &str) -> Option<&'a str> {
     match &node.kind {
         Kind::Text(text) if text.is_empty() => {
-            cx.report(node.at, path, Problem::new(format!("is empty{}", origin(node))));
+            let help = "write something between the quotes; a key that isn't needed may be left out";
+            cx.report(node.at, path, Problem::new(format!("is empty{}", origin(node))).help(help));
             None
         }
         Kind::Text(text) => Some(text),

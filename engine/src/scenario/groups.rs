@@ -165,7 +165,7 @@ fn own_name(cx: &mut Context, fields: &Fields<'_>, index: usize, group_names: &[
 }
 
 /// Whether a name may be a part of a path and of `group/ordinal`.
-pub(super) fn is_plain_name(name: &str) -> bool {
+pub(crate) fn is_plain_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && !name.starts_with('.')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
@@ -200,7 +200,8 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
         "params_base64" => {
             match text(cx, node, &path).map(|text| base64::engine::general_purpose::STANDARD.decode(text)) {
                 Some(Err(error)) => {
-                    cx.report(node.at, &path, Problem::new(format!("isn't base64: {error}")));
+                    let help = "write it as `base64 -w0 FILE` prints it";
+                    cx.report(node.at, &path, Problem::new(format!("isn't base64: {error}")).help(help));
                     Vec::new()
                 }
                 Some(Ok(bytes)) => bytes,
@@ -213,7 +214,11 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
                 // What doesn't exist or isn't a regular file was reported by `file`.
                 if file.is_file() {
                     let what = format!("`{}` can't be read: {error}", shown_path(&file));
-                    cx.report(node.at, &path, Problem::new(what));
+                    cx.report(
+                        node.at,
+                        &path,
+                        Problem::new(what).help("see that you may read it, or name another file"),
+                    );
                 }
                 Vec::new()
             })
@@ -302,11 +307,10 @@ fn known_name<T>(
     match found {
         Ok(found) => Some(found),
         Err(help) => {
-            let mut problem = Problem::new(format!("there is no {sort} `{name}`{}", origin(node)));
-            if let Some(help) = help {
-                problem = problem.help(help);
-            }
-            cx.report(node.at, path, problem);
+            let problem = Problem::new(format!("there is no {sort} `{name}`{}", origin(node)));
+            let help =
+                help.unwrap_or_else(|| format!("the scenario has none: add a {sort} of that name, or remove this"));
+            cx.report(node.at, path, problem.help(help));
             None
         }
     }

@@ -150,7 +150,8 @@ fn input(cx: &mut Context, top: &Fields<'_>, options: &LoadOptions) -> Option<Pa
 
 /// What the TOML parser says, with its place.
 fn syntax_problem(source: &str, path: &Path, error: &toml::de::Error) -> Problems {
-    let mut problem = Problem::new(format!("isn't TOML: {}", error.message())).file(path);
+    let help = "write `KEY = VALUE`, texts in quotes and tables as `[NAME]`; https://toml.io/en/v1.0.0 has all of it";
+    let mut problem = Problem::new(format!("isn't TOML: {}", error.message())).file(path).help(help);
     if let Some(span) = error.span() {
         let (line, column) = position(source, span.start);
         problem = problem.line(line).column(column);
@@ -172,7 +173,9 @@ fn located(problems: Vec<(usize, Problem)>, source: &str, path: &Path) -> Proble
     let more = located.len().saturating_sub(PROBLEMS_MAX);
     located.truncate(PROBLEMS_MAX);
     if more > 0 {
-        located.push(Problem::new(format!("and {more} more problems")).file(path));
+        let s = if more == 1 { "" } else { "s" };
+        let help = "put these right first";
+        located.push(Problem::new(format!("and {more} more problem{s}")).file(path).help(help));
     }
     Problems(located)
 }

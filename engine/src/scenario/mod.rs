@@ -13,6 +13,7 @@ mod load;
 mod node;
 mod order;
 mod params;
+mod place;
 mod regions;
 mod resources;
 mod schedule;
@@ -28,4 +29,6 @@ pub use types::{
 };
 
 pub(crate) use canonical::{key as toml_key, string as toml_string};
+pub(crate) use groups::is_plain_name;
+pub(crate) use place::Step;
 pub(crate) use types::agent_in_group;

@@ -109,11 +109,17 @@ impl Converter<'_> {
             DeValue::String(text) => return self.text(text, at, path),
             DeValue::Integer(integer) => match i128::from_str_radix(integer.as_str(), integer.radix()) {
                 Ok(integer) => Kind::Integer(integer),
-                Err(_) => self.broken(at, path, Problem::new(format!("{integer} is out of range"))),
+                Err(_) => {
+                    let help = "the largest whole number is 18,446,744,073,709,551,615, and many keys take less";
+                    self.broken(at, path, Problem::new(format!("{integer} is out of range")).help(help))
+                }
             },
             DeValue::Float(float) => match float.as_str().parse::<f64>() {
                 Ok(number) if number.is_finite() || float.as_str().contains(['n', 'N']) => Kind::Float(number),
-                _ => self.broken(at, path, Problem::new(format!("{float} is out of range"))),
+                _ => {
+                    let help = "a number is below 1.8e308, and above -1.8e308; where a whole number or a text is needed, write one";
+                    self.broken(at, path, Problem::new(format!("{float} is out of range")).help(help))
+                }
             },
             DeValue::Boolean(boolean) => Kind::Boolean(*boolean),
             DeValue::Datetime(date) => Kind::Datetime(date.to_string()),

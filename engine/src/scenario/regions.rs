@@ -62,7 +62,7 @@ fn writer(cx: &mut Context, fields: &Fields<'_>, groups: &[GroupEntry]) -> Optio
             let problem = Problem::new(format!("there is no group `{name}`{}", origin(node)));
             match nearest(name, groups) {
                 Some(help) => problem.help(format!("{help}; native systems are `{NATIVE}`")),
-                None => problem,
+                None => problem.help(format!("native systems are `{NATIVE}`; the scenario has no group")),
             }
         }
     };

@@ -15,8 +15,9 @@ use crate::problem::{Problem, thousands};
 pub(super) fn read(path: &Path) -> Result<String, Problem> {
     let problem = |what: String| Problem::new(what).file(path);
     regular_file(path).map_err(|what| Problem::new(what).help("name a scenario file, such as my-scenario.toml"))?;
-    let bytes =
-        read_at_most(path, SCENARIO_BYTES_MAX + 1).map_err(|error| problem(format!("can't be read: {error}")))?;
+    let bytes = read_at_most(path, SCENARIO_BYTES_MAX + 1).map_err(|error| {
+        problem(format!("can't be read: {error}")).help("see that you may read it, or name another file")
+    })?;
     if bytes.len() as u64 > SCENARIO_BYTES_MAX {
         let help = format!("a scenario has at most {} bytes", thousands(SCENARIO_BYTES_MAX));
         return Err(problem("the file is too large".to_owned()).help(help));

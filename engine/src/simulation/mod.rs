@@ -1,11 +1,12 @@
 //! A world with its machine: built from a scenario, advanced frame by frame.
 
+mod error;
 mod kept;
 mod state;
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bevy_app::App;
@@ -14,20 +15,19 @@ use serde::Deserialize;
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::seal::DigestChain;
-use wasm_engine_systems::state::{IncompleteState, check_components};
+use wasm_engine_systems::state::check_components;
 use wasm_engine_systems::swap::SwapCatalog;
 use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
 
 use crate::files::{self, FileError};
 use crate::inference::{
-    BatchForm, InferenceError, InferenceLog, InferenceTap, LoadProgress, ModelInfo, ModelLoadOptions, NoModels,
-    OnnxRuntime,
+    BatchForm, InferenceLog, InferenceTap, LoadProgress, ModelInfo, ModelLoadOptions, NoModels, OnnxRuntime,
 };
-use crate::problem::{Problem, RunError};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
-use crate::wasm::{CODE_FOLDER, CopyMark, GroupProgram, ModuleError, ModuleSource, WasmOptions, WasmRuntime};
+use crate::wasm::{CODE_FOLDER, CopyMark, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
 
+pub use error::SimulationError;
 pub use kept::{KeptFile, KeptFiles, LostFile};
 pub use state::{RestoreError, SavedState, StateCopy};
 
@@ -66,47 +66,6 @@ pub struct RecordedModels {
     pub models: Vec<LoadedModel>,
     /// Swaps of models that were refused before the first frame.
     pub refused_swaps: Vec<RefusedSwap>,
-}
-
-/// Why a simulation couldn't be built. All of it is about the scenario's files, but for [`SimulationError::Threads`] and
-/// [`SimulationError::State`].
-#[derive(Debug, thiserror::Error)]
-pub enum SimulationError {
-    /// A module's or a model's file can't be read, or isn't what the scenario says.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A module was refused.
-    #[error(transparent)]
-    Module(#[from] ModuleError),
-    /// A model was refused, or there is no ONNX Runtime.
-    #[error(transparent)]
-    Inference(#[from] InferenceError),
-    /// A file of a recorded run is nowhere any more.
-    #[error(transparent)]
-    Lost(#[from] LostFile),
-    /// The threads couldn't be started.
-    #[error("can't start the threads that step agents: {0}; try fewer with --threads")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
-    /// A plugin of an author has state that no digest and no snapshot would show.
-    #[error(transparent)]
-    State(#[from] IncompleteState),
-}
-
-impl SimulationError {
-    /// The error of a run whose files are those of the scenario at `path`: what is wrong with a module or a model is bad input. That
-    /// there are no threads, no memory or no ONNX Runtime to be had is the machine's.
-    pub(crate) fn of_run(self, path: &Path) -> RunError {
-        let problem = Problem::new(self.to_string());
-        match self {
-            Self::Lost(lost) => RunError::Input(lost.problem),
-            Self::Threads(_) | Self::State(_) => RunError::Failed(problem),
-            Self::Module(
-                ModuleError::AddressSpace { .. } | ModuleError::Threads { .. } | ModuleError::Engine { .. },
-            ) => RunError::Failed(problem),
-            Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => RunError::Failed(problem),
-            Self::File(_) | Self::Module(_) | Self::Inference(_) => RunError::Input(problem.file(path)),
-        }
-    }
 }
 
 /// A file that the simulation was built from, for the record.

@@ -128,6 +128,7 @@ impl Collector {
         record.groups.len() as u64 * GROUP_BYTES
             + self.expected_bytes
             + self.outputs.json_bytes_max_with(&record.outputs)
+            + self.models.json_bytes_max_with(&record.model_notices)
     }
 
     /// The summary of a run of `scenario` that ended here.

@@ -16,7 +16,7 @@ pub struct ExpectationResult {
     pub expected: String,
     /// What the output is; none if no number was recorded, or it isn't known.
     pub value: Option<Number>,
-    /// Whether more agents recorded it than a summary keeps. Its sum isn't known then, and the expectation isn't met.
+    /// Whether the summary had no room for some value of it. Its sum isn't known then, and the expectation isn't met.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub incomplete: bool,
     /// Whether it holds: at the end of a run that isn't due, so far.
@@ -80,7 +80,7 @@ fn held(expectation: &Expectation, value: Option<Number>, outputs: &Outputs) -> 
             let shown = match other {
                 Ok(Some(other)) => super::text::number(other),
                 Ok(None) => "not recorded".to_owned(),
-                Err(Incomplete) => "not known, more agents recorded it than a summary keeps".to_owned(),
+                Err(Incomplete) => "not known, a summary has no room for all values of it".to_owned(),
             };
             (met, format!("equals {name} ({shown})"))
         }

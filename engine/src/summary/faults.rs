@@ -6,7 +6,7 @@ use wasm_engine_components::{AgentFault, FaultKind, GroupLimits};
 use wasm_engine_systems::outbox::{MailboxLimit, OverLimit};
 use wasm_engine_systems::region::BadRegionWrite;
 
-use crate::problem::thousands;
+use crate::problem::{counted, thousands};
 use crate::scenario::Scenario;
 
 /// A limit that an agent passed.
@@ -32,27 +32,29 @@ pub(super) fn reason(fault: &AgentFault, limits: &GroupLimits) -> (Option<Passed
     let AgentFault { kind, detail, reached, allowed, .. } = *fault;
     let (count, most) = (thousands(reached), thousands(allowed));
     let passed = |key| Some(PassedLimit { key, value: allowed, reached });
-    let more =
-        |what: &str, key: &'static str| (passed(Some(key)), format!("{count} {what}, more than limits.{key} = {most}"));
+    let of = |what: &str| counted(reached, what);
+    let more = |what: &str, place: &str, key: &'static str| {
+        (passed(Some(key)), format!("{} in {place}, more than limits.{key} = {most}", of(what)))
+    };
     let none = |text: &str| (None, text.to_owned());
     match (kind, detail) {
         (FaultKind::OutOfFuel, _) => {
             let key = "fuel_per_step_max";
-            (passed(Some(key)), format!("{count} of fuel in a call, all that limits.{key} = {most} allows"))
+            (passed(Some(key)), format!("{count} of fuel in a step, all that limits.{key} = {most} allows"))
         }
-        (FaultKind::OverLimit, RECORDS) => more("records in a step", "records_per_step_max"),
-        (FaultKind::OverLimit, PAYLOAD_BYTES) => more("bytes in a payload", "payload_bytes_max"),
-        (FaultKind::OverLimit, LOG_LINES) => more("log lines in a step", "log_lines_per_step_max"),
+        (FaultKind::OverLimit, RECORDS) => more("record", "a step", "records_per_step_max"),
+        (FaultKind::OverLimit, PAYLOAD_BYTES) => more("byte", "a payload", "payload_bytes_max"),
+        (FaultKind::OverLimit, LOG_LINES) => more("log line", "a step", "log_lines_per_step_max"),
         (FaultKind::OverLimit, STATE_BYTES) => {
-            (passed(None), format!("{count} bytes of state, more than the {most} of its new module's inbox area"))
+            (passed(None), format!("{} of state, more than the {most} of its new module's inbox area", of("byte")))
         }
-        (FaultKind::MailboxFull, MESSAGES) => more("messages in its mailbox", "mailbox_messages_max"),
+        (FaultKind::MailboxFull, MESSAGES) => more("message", "its mailbox", "mailbox_messages_max"),
         (FaultKind::MailboxFull, _) if allowed == u64::from(limits.mailbox_bytes_max) => {
-            more("bytes in its mailbox", "mailbox_bytes_max")
+            more("byte", "its mailbox", "mailbox_bytes_max")
         }
         (FaultKind::MailboxFull, _) => {
             let area = "limits.mailbox_bytes_max and its module's inbox area";
-            (passed(None), format!("{count} bytes in its mailbox, more than the {most} that {area} have room for"))
+            (passed(None), format!("{} in its mailbox, more than the {most} that {area} have room for", of("byte")))
         }
         (FaultKind::CallDepth, _) => (passed(None), format!("calls nested {count} deep, more than {most}")),
         (FaultKind::BadRegionWrite, OUT_OF_BOUNDS) => {
@@ -61,7 +63,7 @@ pub(super) fn reason(fault: &AgentFault, limits: &GroupLimits) -> (Option<Passed
         (FaultKind::BadRegionWrite, NOT_OWNER) => none("a write to a shared region of another writer"),
         (FaultKind::BadRegionWrite, _) => none("a write to a shared region that there isn't"),
         (FaultKind::BadOutbox, _) if allowed > 0 => {
-            (passed(None), format!("{count} bytes of outbox, more than the {most} of its outbox area"))
+            (passed(None), format!("{} of outbox, more than the {most} of its outbox area", of("byte")))
         }
         (FaultKind::BadOutbox, rule) => (None, format!("its outbox isn't well formed: {}", broken_rule(rule))),
         (FaultKind::Denied, capability) => {

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wasm_engine_components::limits::NAME_BYTES_MAX;
 use wasm_engine_components::text::shown;
-use wasm_engine_components::{FrameRecord, ModelId, ModelNoticeKind};
+use wasm_engine_components::{BeyondAscii, FrameRecord, ModelId, ModelNotice, ModelNoticeKind, json_text_bytes};
 
 use super::Named;
-use crate::problem::thousands;
+use crate::problem::{counted, thousands};
 use crate::scenario::Scenario;
+
+/// Most bytes of JSON for one kind of one model, with the model's name and without the reason.
+const NOTICE_BYTES: u64 = 6 * NAME_BYTES_MAX as u64 + 128;
 
 /// Sums over the frames, by model and kind.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +56,14 @@ impl ModelNotices {
         }
     }
 
+    /// Most bytes that they have as JSON with some more.
+    pub fn json_bytes_max_with(&self, more: &[ModelNotice]) -> u64 {
+        let bytes = |reason: &str| NOTICE_BYTES + json_text_bytes(reason.as_bytes(), BeyondAscii::ByNumber);
+        let known = self.0.values().map(|notice| bytes(&notice.reason)).sum::<u64>();
+        let new = more.iter().filter(|notice| !self.0.contains_key(&(notice.model, notice.kind)));
+        known + new.map(|notice| bytes(&notice.reason)).sum::<u64>()
+    }
+
     /// The models of which there is something to tell, in the scenario's order.
     pub fn summary(&self, scenario: &Scenario) -> Named<ModelSummary> {
         let of = |model, kind| self.0.get(&(model, kind)).cloned();
@@ -79,9 +91,8 @@ impl ModelSummary {
         let given_up = self.given_up.as_ref().map(|notice| ("run", left, notice));
         [failed, timed_out, audit, given_up].into_iter().flatten().map(|(thing, what, notice)| {
             let ModelNoticeSummary { rows, first_frame, reason } = notice;
-            let plural = if *rows == 1 { "" } else { "s" };
-            let (rows, frame) = (thousands(rows), thousands(first_frame));
-            format!("{rows} {thing}{plural} {what} in frame {frame}: {}", shown(reason))
+            let (rows, frame) = (counted(rows, thing), thousands(first_frame));
+            format!("{rows} {what} in frame {frame}: {}", shown(reason))
         })
     }
 }

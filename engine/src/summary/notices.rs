@@ -67,10 +67,7 @@ impl Notices {
         for line in record.logs.iter().filter(|line| line.level == ERROR) {
             self.error_lines += 1;
             if self.first_error.is_none() {
-                let mut end = line.text.len().min(SUMMARY_TEXT_BYTES_MAX);
-                while !line.text.is_char_boundary(end) {
-                    end -= 1;
-                }
+                let end = line.text.floor_char_boundary(SUMMARY_TEXT_BYTES_MAX);
                 self.first_error = Some((record.frame, line.agent, line.text[..end].to_owned()));
             }
         }

@@ -13,6 +13,7 @@ use wasm_engine_components::limits::{
 };
 use wasm_engine_components::{AgentId, BeyondAscii, GroupId, NamedOutput, OutputValue, json_text_bytes};
 
+use crate::problem::counted;
 use crate::scenario::{ExpectedValue, Scenario};
 
 /// Most bytes of JSON for the last value, the sum and the count of one name, without the name and texts.
@@ -77,7 +78,7 @@ pub struct OutputSummary {
     pub sum: Option<Number>,
     /// Agents that recorded it.
     pub agents: u64,
-    /// Whether more agents recorded it than the summary keeps: `sum` and `agents` are without them then.
+    /// Whether the summary had no room for some value of it: `sum` and `agents` are without those then.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub incomplete: bool,
 }
@@ -89,7 +90,7 @@ struct Cell {
     /// By id: the order of a sum of floats is a part of its value.
     #[serde(with = "saved_numbers")]
     agents: BTreeMap<AgentId, Option<Number>>,
-    /// Whether the value of some agent had no room.
+    /// Whether some value had no room.
     incomplete: bool,
     /// Bytes of the longest text that was its last value, as JSON.
     text_bytes: u64,
@@ -200,7 +201,8 @@ struct GroupOutputs {
 pub(super) struct Incomplete;
 
 impl Outputs {
-    /// Has room for each group of a scenario, and for what it expects.
+    /// Has room for each group of a scenario, and for what it expects. A name that is expected only from now on, and may have been recorded
+    /// when there was no room for it, isn't known any more.
     pub fn watch(&mut self, scenario: &Scenario) {
         let groups = scenario.groups.iter().filter(|group| group.enabled).count().max(1);
         self.room = Room {
@@ -209,10 +211,10 @@ impl Outputs {
         };
         for expectation in &scenario.expect {
             let (None, Some(group)) = (expectation.count, expectation.group) else { continue };
-            let known = &mut self.groups.entry(group.0).or_default().expected;
-            known.insert(key(&expectation.output).into_owned());
+            let group = self.groups.entry(group.0).or_default();
+            group.expect(&expectation.output);
             if let ExpectedValue::EqualsOutput(other) = &expectation.value {
-                known.insert(key(other).into_owned());
+                group.expect(other);
             }
         }
     }
@@ -261,6 +263,14 @@ impl Outputs {
 }
 
 impl GroupOutputs {
+    /// Has room for a name in any case, unless values of it may be lost already: a sum of the others would be taken for all of it.
+    fn expect(&mut self, name: &str) {
+        let name = key(name);
+        if !self.incomplete || self.names.contains_key(&*name) {
+            self.expected.insert(name.into_owned());
+        }
+    }
+
     /// Takes one output; `false` where there is no room for all of it.
     fn add(&mut self, output: &NamedOutput, room: Room, json_bytes: &mut u64) -> bool {
         let name = key(&output.name);
@@ -275,7 +285,9 @@ impl GroupOutputs {
             None => {
                 self.others += usize::from(!is_expected);
                 *json_bytes += ROW_BYTES + escaped_bytes(&name);
-                let cell = Cell { last: last.clone(), agents: BTreeMap::new(), incomplete: false, text_bytes: 0 };
+                // There is room again where fewer groups share it: the name may have been recorded before.
+                let incomplete = self.incomplete && !is_expected;
+                let cell = Cell { last: last.clone(), agents: BTreeMap::new(), incomplete, text_bytes: 0 };
                 self.names.entry(name.into_owned()).or_insert(cell)
             }
         };
@@ -347,6 +359,6 @@ fn shown(value: &OutputValue) -> OutputValueSummary {
             let dots = if cut < text.len() { "…" } else { "" };
             OutputValueSummary::Text(format!("{}{dots}", &text[..cut]))
         }
-        OutputValue::Bytes(bytes) => OutputValueSummary::Text(format!("({} bytes)", bytes.len())),
+        OutputValue::Bytes(bytes) => OutputValueSummary::Text(format!("({})", counted(bytes.len(), "byte"))),
     }
 }

@@ -3,7 +3,7 @@
 use wasm_engine_components::text::{Lines, Table, shown};
 
 use super::{ErrorLines, ExpectationResult, Number, OutputValueSummary, Summary};
-use crate::problem::thousands;
+use crate::problem::{counted, thousands};
 
 /// How many hexadecimal digits of a group's digest a table shows.
 const DIGEST_SHOWN: usize = 12;
@@ -27,13 +27,12 @@ pub(super) fn text(summary: &Summary) -> Lines {
     line(
         "frames",
         format!(
-            "{}{} in {:.2} s, {} frames/s, {} {}",
+            "{}{} in {:.2} s, {} frames/s, {}",
             thousands(summary.frames),
             here,
             summary.wall_s,
             rate(summary.frames_per_s),
-            summary.threads,
-            if summary.threads == 1 { "thread" } else { "threads" },
+            counted(summary.threads, "thread"),
         ),
     );
     line("agents", thousands(summary.agents));
@@ -54,19 +53,19 @@ pub(super) fn text(summary: &Summary) -> Lines {
         line("commands", format!("{done} carried out, {refused} refused"));
     }
     if summary.log_lines_dropped > 0 {
-        let (lines, bytes) = (thousands(summary.log_lines_dropped), thousands(summary.log_bytes_dropped));
-        line("log lines", format!("{lines} dropped ({bytes} bytes), for want of budget"));
+        let (lines, bytes) = (thousands(summary.log_lines_dropped), counted(summary.log_bytes_dropped, "byte"));
+        line("log lines", format!("{lines} dropped ({bytes}), for want of budget"));
     }
     if summary.outputs_dropped > 0 {
-        let (outputs, bytes) = (thousands(summary.outputs_dropped), thousands(summary.output_bytes_dropped));
-        line("outputs", format!("{outputs} dropped ({bytes} bytes), for want of budget"));
+        let (outputs, bytes) = (thousands(summary.outputs_dropped), counted(summary.output_bytes_dropped, "byte"));
+        line("outputs", format!("{outputs} dropped ({bytes}), for want of budget"));
     }
     if summary.deferred > 0 {
-        line("deferred", format!("{} steps, for want of budget", thousands(summary.deferred)));
+        line("deferred", format!("{}, for want of budget", counted(summary.deferred, "step")));
     }
     if summary.inference_jobs > 0 {
         let rows = summary.inference_rows_per_batch;
-        line("inference", format!("{} jobs, {rows:.1} rows per batch", thousands(summary.inference_jobs)));
+        line("inference", format!("{}, {rows:.1} rows per batch", counted(summary.inference_jobs, "job")));
     }
     for (name, model) in &summary.models.0 {
         for sentence in model.sentences() {
@@ -126,8 +125,7 @@ fn groups(summary: &Summary) -> Lines {
     let mut lines = table.lines();
     lines.append(&faults);
     if let ErrorLines { count, first: Some(first) } = &summary.error_lines {
-        let s = if *count == 1 { "" } else { "s" };
-        lines.line(format_args!("{} error line{s} in logs.jsonl", thousands(count)));
+        lines.line(format_args!("{} in logs.jsonl", counted(count, "error line")));
         let text = shown(&first.text).at_most(TEXT_CHARS_MAX);
         lines.line(format_args!("  first: {} in frame {}: {text}", first.agent, thousands(first.frame)));
     }
@@ -164,11 +162,13 @@ fn outputs(summary: &Summary) -> Lines {
     for (group, outputs) in &summary.outputs.0 {
         let more = outputs.0.len().saturating_sub(OUTPUTS_SHOWN_MAX);
         if more > 0 {
-            text.line(format_args!("{more} more names of {group} are in the JSON summary", more = thousands(more)));
+            let (more, are) = (counted(more, "more name"), if more == 1 { "is" } else { "are" });
+            text.line(format_args!("{more} of {group} {are} in the JSON summary"));
         }
     }
     if summary.outputs_left_out > 0 {
-        text.line(format_args!("{} more outputs are in outputs.jsonl only", thousands(summary.outputs_left_out)));
+        let are = if summary.outputs_left_out == 1 { "is" } else { "are" };
+        text.line(format_args!("{} {are} in outputs.jsonl only", counted(summary.outputs_left_out, "more output")));
     }
     text
 }
@@ -201,7 +201,7 @@ impl ExpectationResult {
             Some(value) => format!("{group}: {output} {expected}: it is {}", number(value)),
             None if self.incomplete => {
                 format!(
-                    "{group}: {output} {expected}: more agents recorded it than a summary keeps, so its sum isn't known"
+                    "{group}: {output} {expected}: a summary has no room for all values of it, so its sum isn't known"
                 )
             }
             None => format!("{group}: {output} {expected}: no agent recorded a number under that name"),

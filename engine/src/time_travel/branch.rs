@@ -12,9 +12,9 @@ use super::follow::Stop;
 use super::kept::{encoded, kept_from};
 use super::traveller::Traveller;
 use crate::events::{self, EventSource};
-use crate::problem::{Problem, Problems, RunError};
+use crate::problem::{Problem, Problems, RunError, counted};
 use crate::run_dir::{
-    Branch, COLLECTED, DiskMax, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, find_files,
+    Branch, COLLECTED, DiskMax, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, SCENARIO, find_files,
     recorded_scenario,
 };
 use crate::scenario::Scenario;
@@ -81,7 +81,7 @@ pub fn branch(
     let state = arrival.simulation.save();
     check_modules(run, &scenario)?;
     let simulation = take_up(traveller, &scenario, files, &state, say)?;
-    warnings.extend(run.warn_of_other_forms(simulation.models()));
+    warnings.extend(OpenRun::warn_of_other_forms(&run.other_forms(simulation.models())));
     // It computes anew what the run had from there on.
     warnings.extend(run.warn_of_earlier_forms(options.at));
 
@@ -159,11 +159,14 @@ fn scenario_of(run: &OpenRun, options: &BranchOptions) -> Result<(Scenario, u64)
     scenario.frames = options.frames.unwrap_or(scenario.frames);
     if scenario.frames <= options.at {
         let what = format!(
-            "a branch from frame {} on would have no frame of its own, as it is to have {} frames in all",
-            options.at, scenario.frames
+            "a branch from frame {} on would have no frame of its own, as it is to have {} in all",
+            options.at,
+            counted(scenario.frames, "frame")
         );
-        let help =
-            format!("ask for more than {} frames with --frames, or branch from an earlier one with --at", options.at);
+        let help = format!(
+            "ask for more than {} with --frames, or branch from an earlier one with --at",
+            counted(options.at, "frame")
+        );
         return Err(RunError::Input(Problem::new(what).key("--at").help(help)).into());
     }
     Ok((scenario, frames_expected))
@@ -199,7 +202,7 @@ fn take_up(
         ..traveller.options.clone()
     };
     let built = Simulation::with_plugins(scenario, &options, say, |app| (traveller.author)(app));
-    let mut simulation = built.map_err(|error| error.of_run(&scenario.path))?;
+    let mut simulation = built.map_err(|error| error.of_run(scenario, &traveller.run.path.join(SCENARIO)))?;
     let restored = simulation.restore(&state.world, std::slice::from_ref(&state.guests));
     restored.map_err(|error| {
         let what = match &error {

@@ -88,12 +88,12 @@ pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result
 fn reopen(traveller: &Traveller<'_>, frames: u64, warnings: &mut Vec<String>) -> Result<(Arrival, RunDir), RunError> {
     let run = traveller.run;
     let arrival = traveller.start(frames)?;
-    match RunDir::reopen(run, arrival.tables.as_deref(), &arrival.simulation) {
+    match RunDir::reopen(run, arrival.tables.as_deref(), &arrival.other_forms, &arrival.simulation) {
         Ok(run_dir) => Ok((arrival, run_dir)),
         Err(RunError::Input(problem)) if arrival.tables.is_some() => {
             warnings.push(format!("{}; all frames are run again, and the tables written anew", problem.head()));
             let arrival = traveller.start(run.first_frame())?;
-            let run_dir = RunDir::reopen(run, arrival.tables.as_deref(), &arrival.simulation)?;
+            let run_dir = RunDir::reopen(run, arrival.tables.as_deref(), &arrival.other_forms, &arrival.simulation)?;
             Ok((arrival, run_dir))
         }
         Err(error) => Err(error),

@@ -1,5 +1,7 @@
 //! Builds simulations of a recorded run, in the state that it had before any of its frames.
 
+use std::collections::BTreeMap;
+
 use bevy_app::App;
 
 use super::follow::{Follower, Stop, follow};
@@ -7,7 +9,7 @@ use crate::events::EventCounts;
 use crate::frame_loop::{self, FrameSink, FrameSource as _};
 use crate::inference::Inference;
 use crate::problem::{Problem, RunError};
-use crate::run_dir::{COLLECTED, OpenRun};
+use crate::run_dir::{COLLECTED, ModelFacts, OpenRun, SCENARIO};
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::snapshot::{self, Snapshot};
 use crate::summary::Collector;
@@ -34,6 +36,8 @@ pub struct Arrival {
     pub events: EventCounts,
     /// What a snapshot says of how far the tables were written.
     pub(crate) tables: Option<Vec<u8>>,
+    /// The models that have another form on this machine than the manifest says.
+    pub(crate) other_forms: BTreeMap<String, ModelFacts>,
     /// What a person should know: snapshots that are damaged and weren't used.
     pub warnings: Vec<String>,
 }
@@ -46,7 +50,7 @@ impl Traveller<'_> {
     pub fn build(&self) -> Result<Simulation, RunError> {
         let options = self.run.simulation_options(self.inference, self.options.clone());
         let built = Simulation::with_plugins(&self.run.scenario, &options, &mut |_| {}, |app| (self.author)(app));
-        built.map_err(|error| error.of_run(&self.run.path))
+        built.map_err(|error| error.of_run(&self.run.scenario, &self.run.path.join(SCENARIO)))
     }
 
     /// The simulation at the last snapshot before `frame` or at it; where there is none, at the run's beginning. Snapshots
@@ -80,9 +84,10 @@ impl Traveller<'_> {
             return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
         }
         let (simulation, mut warnings): (_, Vec<String>) = (self.build()?, instead(passed, "the run's beginning"));
-        warnings.extend(self.warn_of_forms(&simulation));
+        let (other_forms, of_forms) = self.forms(&simulation);
+        warnings.extend(of_forms);
         let (collector, events) = self.nothing_yet();
-        Ok(Arrival { simulation, collector, events, tables: None, warnings })
+        Ok(Arrival { simulation, collector, events, tables: None, other_forms, warnings })
     }
 
     /// The simulation at a snapshot; or else what is wrong with that one.
@@ -110,17 +115,18 @@ impl Traveller<'_> {
             return Ok(Err(Problem::new(what).file(&folder)));
         };
         let tables = extra(crate::run_dir::TABLES);
-        let warnings = self.warn_of_forms(&simulation);
-        Ok(Ok(Arrival { simulation, collector, events, tables, warnings }))
+        let (other_forms, warnings) = self.forms(&simulation);
+        Ok(Ok(Arrival { simulation, collector, events, tables, other_forms, warnings }))
     }
 
-    /// What a person should know of the forms of models.
-    fn warn_of_forms(&self, simulation: &Simulation) -> Vec<String> {
-        let mut warnings = self.run.warn_of_other_forms(simulation.models());
+    /// The models that have another form here, and what a person should know of the forms of models.
+    fn forms(&self, simulation: &Simulation) -> (BTreeMap<String, ModelFacts>, Vec<String>) {
+        let others = self.run.other_forms(simulation.models());
+        let mut warnings = OpenRun::warn_of_other_forms(&others);
         if self.inference == Inference::Recompute {
             warnings.extend(self.run.warn_of_earlier_forms(simulation.next_frame()));
         }
-        warnings
+        (others, warnings)
     }
 
     /// The sums before the first frame.

@@ -115,7 +115,7 @@ pub enum ModuleProblem {
         index: u32,
     },
     /// It has too many of something.
-    #[error("it has {found} {what}, and a module may have {max}")]
+    #[error("it has {found} {what}, and a module may have {max}; build it with fewer")]
     TooMany {
         /// Of what.
         what: &'static str,
@@ -296,12 +296,44 @@ pub enum ModuleProblem {
         /// How.
         reason: String,
     },
+    /// Its start function, or the placing of its segments, used up the fuel of a step.
+    #[error(
+        "its start used up the fuel of a step, of which group `{group}` allows {fuel_max} (`limits.fuel_per_step_max`); raise the limit, or have the module do less in its start function"
+    )]
+    StartFuel {
+        /// The group.
+        group: String,
+        /// What the group allows.
+        fuel_max: u64,
+    },
     /// The compiler refused it.
-    #[error("it can't be compiled: {}", shown(reason))]
+    #[error("it can't be compiled: {}; build it anew, and if that doesn't help, report it", shown(reason))]
     Compile {
         /// Why.
         reason: String,
     },
+}
+
+impl ModuleProblem {
+    /// What is wrong, and what to do about it. Each message has both, with the last semicolon in between: whatever a module has brought into
+    /// it stands before.
+    pub(crate) fn parts(&self) -> (String, String) {
+        let text = self.to_string();
+        text.rsplit_once("; ").map(|(what, help)| (what.to_owned(), help.to_owned())).unwrap_or((text, String::new()))
+    }
+
+    /// Where in a scenario the cause is: the name of a group and, in its table, the keys of which the first is meant that is there. `None` where it is
+    /// the module itself.
+    pub(crate) fn of_group(&self) -> Option<(&str, &'static [&'static [&'static str]])> {
+        match self {
+            Self::Denied { group, .. } => Some((group, &[&["capabilities"]])),
+            Self::Memory { group, .. } => Some((group, &[&["limits", "memory_bytes_max"]])),
+            Self::StartFuel { group, .. } => Some((group, &[&["limits", "fuel_per_step_max"]])),
+            Self::Params { group, .. } => Some((group, &[&["params"], &["params_base64"], &["params_file"]])),
+            Self::Regions { group, .. } => Some((group, &[&["module"]])),
+            _ => None,
+        }
+    }
 }
 
 impl From<BinaryReaderError> for ModuleProblem {

@@ -394,6 +394,7 @@ fn program(
         exchange: prepared.facts.exchange,
         uses_imports: prepared.facts.imports.contains(&true),
         limits: group.group.limits,
+        group: group.group.name.clone(),
     };
     // SAFETY: the group's shards, which use its slots, aren't made yet, and each group has slots of its own.
     let (layout, image) = unsafe { recipe.probe(machine.engine, machine.arena, machine.arena.slot(machine.range, 0)) }?;

@@ -42,6 +42,8 @@ pub(super) struct Recipe {
     pub exchange: u32,
     pub uses_imports: bool,
     pub limits: GroupLimits,
+    /// The group's name, for errors.
+    pub group: String,
 }
 
 impl Recipe {
@@ -59,8 +61,10 @@ impl Recipe {
 
     /// Makes an instance with its memory in `slot`, which is all zeros.
     fn instantiate(&self, store: &mut Store<CallState>, slot: Slot) -> Result<Instance, ModuleProblem> {
-        store.set_fuel(self.limits.fuel_per_step_max).expect("fuel is on");
-        with_slot(slot, || self.pre.instantiate(&mut *store)).map_err(|error| start_failure(&error))
+        let fuel_max = self.limits.fuel_per_step_max;
+        store.set_fuel(fuel_max).expect("fuel is on");
+        with_slot(slot, || self.pre.instantiate(&mut *store))
+            .map_err(|error| start_failure(&error, &self.group, fuel_max))
     }
 
     /// Makes an instance for a look at it, and gives its slot back as it was.

@@ -31,10 +31,10 @@ pub(super) const fn counts_fuel(fault: FaultKind) -> bool {
     )
 }
 
-/// What a failed instantiation means.
-pub(super) fn start_failure(error: &wasmtime::Error) -> ModuleProblem {
+/// What a failed instantiation in a group with so much fuel means.
+pub(super) fn start_failure(error: &wasmtime::Error, group: &str, fuel_max: u64) -> ModuleProblem {
     let reason = match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => "it used up the fuel of a step".to_owned(),
+        Some(Trap::OutOfFuel) => return ModuleProblem::StartFuel { group: group.to_owned(), fuel_max },
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
     };

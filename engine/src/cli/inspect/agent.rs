@@ -11,7 +11,7 @@ use wasm_engine_systems::look;
 use super::ending::{self, Ending};
 use super::{View, kind_name, sender_name};
 use crate::files::{ascii, hex};
-use crate::problem::{Problem, thousands};
+use crate::problem::{Problem, counted, thousands};
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 
@@ -130,7 +130,7 @@ fn absence(run: &OpenRun, record: &FrameRecord, world: &World, id: AgentId, ende
     let help = match ending::in_place(world, id) {
         Some(there) => format!("it isn't spawned yet: {} has its place", scenario.agent_name(there)),
         None if id.ordinal() < places => "it isn't spawned yet".to_owned(),
-        None => format!("the group has room for {} agents, numbered from 0", thousands(places)),
+        None => format!("the group has room for {}, numbered from 0", counted(places, "agent")),
     };
     problem(what, help)
 }

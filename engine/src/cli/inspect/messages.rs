@@ -8,7 +8,7 @@ use wasm_engine_components::{AgentId, FrameRecord, GroupId, TopicId};
 use wasm_engine_systems::look::{self, SeenMessage, SeenRecipient};
 
 use super::{View, kind_name, sender_name};
-use crate::problem::thousands;
+use crate::problem::counted;
 use crate::scenario::Scenario;
 use crate::simulation::Simulation;
 
@@ -99,10 +99,7 @@ impl View for MessagesJson {
                 text.line(format_args!("in frame {frame}, {agent} sent no message, and nobody sent one to it alone"));
             }
             (agent, false) => {
-                let count = match messages.len() {
-                    1 => "1 message".to_owned(),
-                    many => format!("{} messages", thousands(many)),
-                };
+                let count = counted(messages.len(), "message");
                 let of_whom = agent.as_ref().map(|agent| format!(" by {agent}, or to it alone")).unwrap_or_default();
                 text.line(format_args!("{count} sent in frame {frame}{of_whom}"));
                 text.blank();

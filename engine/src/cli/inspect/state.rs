@@ -7,7 +7,7 @@ use wasm_engine_components::{FaultKind, FrameRecord, InferenceJob, Lifecycle, Re
 use wasm_engine_systems::look;
 
 use super::{View, head};
-use crate::problem::thousands;
+use crate::problem::{counted, thousands};
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 use crate::summary::fault_reason;
@@ -127,9 +127,9 @@ impl View for StateJson {
     fn text(&self) -> Lines {
         let mut text = self.head.clone();
         text.line(format_args!(
-            "in flight  {} messages, {} inference jobs",
-            thousands(self.messages_sent),
-            thousands(self.jobs_in_flight)
+            "in flight  {}, {}",
+            counted(self.messages_sent, "message"),
+            counted(self.jobs_in_flight, "inference job")
         ));
         text.blank();
         // Columns of states in which nobody is are left out.
@@ -149,8 +149,8 @@ impl View for StateJson {
         }
         text.append(&table.lines());
         for region in &self.regions {
-            let (name, bytes, version) = (&region.region, thousands(region.bytes), thousands(region.version));
-            text.line(format_args!("region {name}: {bytes} bytes, version {version}"));
+            let (name, bytes, version) = (&region.region, counted(region.bytes, "byte"), thousands(region.version));
+            text.line(format_args!("region {name}: {bytes}, version {version}"));
         }
         for (name, digest) in &self.components {
             text.line(format_args!("component {name}: {digest}"));
