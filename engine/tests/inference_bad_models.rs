@@ -1,14 +1,15 @@
-//! Models that can't be used: each error names the model, the file, and what to do.
+//! Models that can't be used: each error names the model, the file, and what to do. And rows that a model can't be given.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod inference_common;
 
 use std::process::Command;
 
-use inference_common::{entry, entry_at, try_load, with_dims};
+use inference_common::{entry, entry_at, f32s, load, run, try_load, with_dims};
 use wasm_engine::files::FileProblem;
 use wasm_engine::inference::{InferenceError, LibraryLocation, ModelProblem, cache_folder, probe};
 use wasm_engine::scenario::ModelEntry;
+use wasm_engine_abi::InferenceStatus;
 
 /// Loads a model that can't be used, and looks for these parts in what is said.
 fn check(entry: ModelEntry, parts: &[&str]) {
@@ -94,6 +95,73 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     bytes.push(length as u8);
     bytes.extend_from_slice(content);
     bytes
+}
+
+/// A field that is a number below 128.
+fn number(number: u8, value: u8) -> Vec<u8> {
+    vec![number << 3, value]
+}
+
+/// A node of a graph, with an attribute or none.
+fn node(operator: &str, inputs: &[&str], output: &str, attribute: &[u8]) -> Vec<u8> {
+    let inputs: Vec<_> = inputs.iter().flat_map(|name| field(1, name.as_bytes())).collect();
+    field(1, &[&inputs[..], &field(2, output.as_bytes()), &field(4, operator.as_bytes()), attribute].concat())
+}
+
+/// An input (11) or an output (12) of a graph: four elements of a type in each row.
+fn tensor(put: u8, name: &str, of: u8) -> Vec<u8> {
+    let shape = [field(1, &field(2, b"batch")), field(1, &number(1, 4))].concat();
+    let of = field(1, &[number(1, of), field(2, &shape)].concat());
+    field(put, &[field(1, name.as_bytes()), field(2, &of)].concat())
+}
+
+/// `y = operator(a, b)`, where other parts of the graph say what `b` is.
+fn division(operator: &str, of: u8, parts: &[Vec<u8>]) -> Vec<u8> {
+    let divides = node(operator, &["a", "b"], "y", &[]);
+    let graph = [tensor(11, "a", of), parts.concat(), divides, tensor(12, "y", of)].concat();
+    [number(1, 8), field(8, &number(2, 17)), field(7, &[field(2, b"g"), graph].concat())].concat()
+}
+
+/// The pinned ONNX Runtime looks for zeros, in each of the types that rows may have.
+#[test]
+fn a_whole_number_divided_by_0_fails_its_row_alone() {
+    const F32: u8 = 1;
+    const U8: u8 = 2;
+    const I8: u8 = 3;
+    const I32: u8 = 6;
+    const I64: u8 = 7;
+    let i64s = |values: [i64; 4]| values.map(i64::to_le_bytes).concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("divides.onnx");
+    let write = |operator: &str, of, parts: &[Vec<u8>]| {
+        std::fs::write(&path, division(operator, of, parts)).unwrap();
+        entry_at("divides", path.clone())
+    };
+    let run_both = |entry: ModelEntry, [good, bad]: [Vec<u8>; 2], right: Vec<u8>| {
+        let (mut runtime, info) = load(&entry);
+        for _ in 0..2 {
+            let found = run(&mut runtime, &info, &[good.clone(), bad.clone(), good.clone()]);
+            assert_eq!(found, [Ok(right.clone()), Err(InferenceStatus::Failed), Ok(right.clone())]);
+        }
+    };
+    for (operator, small, said) in
+        [("Div", [3, 4, 0, 9], "Integer division by zero"), ("Mod", [1, 1, 0, 0], "Integer modulo by zero")]
+    {
+        for of in [U8, I8] {
+            let rows = [[7, 9, 0, 9, 2, 2, 5, 1].to_vec(), [7, 9, 0, 9, 2, 0, 5, 1].to_vec()];
+            run_both(write(operator, of, &[tensor(11, "b", of)]), rows, small.to_vec());
+        }
+        // Divided by the place of a row's greatest number, which is 3 or 0.
+        let axis = field(5, &[field(1, b"axis"), number(3, 1), vec![0xa0, 1, 2]].concat());
+        let greatest = [node("ArgMax", &["x"], "b", &axis), tensor(11, "x", F32)];
+        let numbers = [7, 9, 5, 8];
+        let rows = [[0.0, 1.0, 2.0, 3.0], [3.0, 2.0, 1.0, 0.0]].map(|x| [i64s(numbers), f32s(&x)].concat());
+        let right = numbers.map(|n| if operator == "Div" { n / 3 } else { n % 3 });
+        run_both(write(operator, I64, &greatest), rows, i64s(right));
+        // Every row would fail: ONNX Runtime takes no such model.
+        let zero = field(5, &[number(2, I32), field(8, b"b"), field(9, &[0; 4])].concat());
+        check(write(operator, I32, &[zero]), &[said]);
+    }
 }
 
 /// A function of a model, which nobody calls: its domain and name, and a node.
