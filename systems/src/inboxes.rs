@@ -18,7 +18,7 @@ pub struct Inboxes {
     pub loads: Vec<Load>,
     /// The agents whose lists aren't empty, and those in `emptied`.
     touched: Vec<u32>,
-    /// Those whose lists aren't empty no more.
+    /// Agents whose lists have become empty again.
     emptied: PositionSet,
     /// Whether it is a later wave that is delivered to, and the agents whose lists were empty before that.
     wave: Option<Vec<u32>>,
