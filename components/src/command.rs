@@ -2,6 +2,7 @@
 //! input of, one from an agent or a native system in the frame after it was given.
 
 use serde::{Deserialize, Serialize};
+use wasm_engine_abi::BounceReason;
 
 use crate::{AgentId, GroupId};
 
@@ -19,6 +20,34 @@ pub enum Action {
     },
     /// Something that happens to one agent.
     Agent(AgentId, Order),
+}
+
+/// A command from outside that wasn't carried out, for the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedCommand {
+    /// What was to happen.
+    pub target: CommandTarget,
+    /// Why it didn't.
+    pub reason: BounceReason,
+}
+
+/// A command without what it brings along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandTarget {
+    /// A new agent in a group.
+    Spawn(GroupId),
+    /// Something that happens to an agent.
+    Agent(AgentId, Order),
+}
+
+impl Action {
+    /// Returns what it is about.
+    pub const fn target(&self) -> CommandTarget {
+        match self {
+            Self::Spawn { group, .. } => CommandTarget::Spawn(*group),
+            Self::Agent(agent, order) => CommandTarget::Agent(*agent, *order),
+        }
+    }
 }
 
 /// What is to happen to an agent.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 
 use crate::{
-    Action, AgentFault, AgentId, Digest, Excess, FaultCounts, GroupId, GroupTotals, Lanes, ModelNotice, Swap,
-    SwapRecord, TopicId,
+    Action, AgentFault, AgentId, Digest, Excess, FaultCounts, GroupId, GroupTotals, Lanes, ModelNotice, RefusedCommand,
+    Swap, SwapRecord, TopicId,
 };
 
 /// What enters the world in one frame. There is no other door.
@@ -77,6 +77,9 @@ pub struct FrameRecord {
     pub swaps: Vec<SwapRecord>,
     /// What is to be told of models, sorted by model and kind, one of each.
     pub model_notices: Vec<ModelNotice>,
+    /// Commands from outside that weren't carried out, in their order: the first
+    /// [`REFUSED_COMMANDS_TOLD_MAX`](crate::limits::REFUSED_COMMANDS_TOLD_MAX).
+    pub refused_commands: Vec<RefusedCommand>,
 }
 
 /// What happened in one frame.

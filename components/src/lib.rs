@@ -23,7 +23,7 @@ pub mod text;
 pub mod topic;
 
 pub use agent::{FaultHistory, Lifecycle};
-pub use command::{Action, Command, Issuer, Order};
+pub use command::{Action, Command, CommandTarget, Issuer, Order, RefusedCommand};
 pub use excess::{
     BeyondAscii, Excess, RunTable, TableBudget, Unkept, bytes_row_bytes, json_text_bytes, text_row_bytes,
 };

@@ -130,6 +130,8 @@ pub const EVENT_SPAWN_BYTES_MAX: u64 = 64 << 20;
 /// Most output names that a run's summary keeps, those left aside that the scenario expects something of. Each group that takes part has
 /// an equal share of them, and [`SUMMARY_GROUP_OUTPUTS_MIN`] at least.
 pub const SUMMARY_OUTPUTS_MAX: usize = 10_000;
+/// Most commands of one frame that are told as refused, and most of one run. All of them are counted.
+pub const REFUSED_COMMANDS_TOLD_MAX: usize = 8;
 /// A group's least share of [`SUMMARY_OUTPUTS_MAX`].
 pub const SUMMARY_GROUP_OUTPUTS_MIN: usize = 64;
 /// Most last values of outputs, one for each agent and name, that a run's summary keeps. Each group that takes part has an equal share,

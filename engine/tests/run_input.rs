@@ -193,3 +193,36 @@ fn an_event_reaches_an_agent_that_is_spawned_in_its_frame_wherever_the_line_stan
     });
     assert_eq!(told[0], told[1], "the order of the lines of events and commands is no part of the state");
 }
+
+#[test]
+fn commands_that_are_refused_are_named_with_why_the_first_ones() {
+    let folder = folder();
+    let lines = [
+        r#"{"frame":1,"command":"spawn","group":"ring"}"#,
+        r#"{"frame":1,"command":"resume","agent":"ring/0"}"#,
+        r#"{"frame":2,"command":"terminate","agent":"ring/1"}"#,
+        r#"{"frame":5,"command":"pause","agent":"ring/1"}"#,
+        r#"{"frame":7,"command":"spawn","group":"ring","count":1000}"#,
+    ];
+    std::fs::write(folder.path().join("commands.jsonl"), lines.join("\n")).unwrap();
+    let args = ["--input", "commands.jsonl", "--summary", "json", "--quiet"];
+    let output = run(folder.path(), &args, "");
+    let told = stderr(&output);
+    let full = "the group, or its tenant, has no place for one more agent";
+    let expected = [
+        format!("warning: the command `spawn` of frame 1 in group `ring` wasn't carried out: {full}"),
+        "warning: the command `resume` of frame 1 for agent `ring/0` wasn't carried out: it doesn't fit the agent's state: an active agent \
+         can be paused, and a paused one resumed"
+            .to_owned(),
+        "warning: the command `pause` of frame 5 for agent `ring/1` wasn't carried out: the agent has ended".to_owned(),
+    ];
+    let mut lines = told.lines();
+    assert_eq!(lines.by_ref().take(3).collect::<Vec<_>>(), expected, "{told}");
+    let spawn = expected[0].replace("frame 1", "frame 7");
+    assert_eq!(lines.by_ref().take(5).collect::<Vec<_>>(), [spawn.as_str(); 5], "{told}");
+    assert_eq!(lines.next(), Some("warning: no more is said of commands; the summary counts all (`commands_refused`)"));
+    assert_eq!(summary(&output)["commands_refused"], 3 + 999);
+    // Who runs frames again is told nothing twice.
+    let resumed = common::engine(folder.path(), &["resume", "out", "--frames", "21", "--quiet"]);
+    assert!(!stderr(&resumed).contains("the command"), "{}", stderr(&resumed));
+}

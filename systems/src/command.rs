@@ -6,9 +6,10 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_components::limits::REFUSED_COMMANDS_TOLD_MAX;
 use wasm_engine_components::{
-    Action, AgentId, Backlog, Command, FaultHistory, GroupId, Issuer, Lane, Lifecycle, MailboxCounters, MailboxOf,
-    Members, Order, Recipient,
+    Action, AgentId, Backlog, Command, CommandTarget, FaultHistory, GroupId, Issuer, Lane, Lifecycle, MailboxCounters,
+    MailboxOf, Members, Order, Recipient, RefusedCommand,
 };
 
 use crate::commit::change_memberships;
@@ -72,9 +73,10 @@ pub struct Kernel<'w, 's> {
 impl Kernel<'_, '_> {
     fn carry_out(&mut self, command: Command) {
         let issuer = command.issuer;
-        let meant_for = match &command.action {
-            Action::Spawn { group, .. } => u64::from(group.0),
-            Action::Agent(agent, _) => agent.0,
+        let target = command.action.target();
+        let meant_for = match target {
+            CommandTarget::Spawn(group) => u64::from(group.0),
+            CommandTarget::Agent(agent, _) => agent.0,
         };
         let done = match command.action {
             Action::Spawn { group, kind, payload } => self.spawn(issuer, group, kind, payload),
@@ -84,6 +86,10 @@ impl Kernel<'_, '_> {
             Ok(()) => self.report.counts.commands += 1,
             Err(reason) => {
                 self.report.counts.commands_refused += 1;
+                let told = &mut self.report.refused_commands;
+                if issuer == Issuer::External && told.len() < REFUSED_COMMANDS_TOLD_MAX {
+                    told.push(RefusedCommand { target, reason });
+                }
                 self.refuse(issuer, meant_for, reason);
             }
         }

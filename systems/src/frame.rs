@@ -3,7 +3,8 @@
 use bevy_ecs::resource::Resource;
 use bevy_ecs::schedule::{ScheduleLabel, SystemSet};
 use wasm_engine_components::{
-    AgentFault, Excess, FrameCounts, FrameInputs, FrameRecord, LogLine, ModelNotice, NamedOutput, SwapRecord,
+    AgentFault, Excess, FrameCounts, FrameInputs, FrameRecord, LogLine, ModelNotice, NamedOutput, RefusedCommand,
+    SwapRecord,
 };
 
 /// The schedule that runs once for each frame.
@@ -118,6 +119,8 @@ pub struct FrameReport {
     pub swaps: Vec<SwapRecord>,
     /// What is to be told of models.
     pub model_notices: Vec<ModelNotice>,
+    /// Commands from outside that weren't carried out, the first ones.
+    pub refused_commands: Vec<RefusedCommand>,
 }
 
 /// The record of the last frame. Made by `Seal`, taken from outside. Transient.

@@ -154,6 +154,7 @@ pub fn seal_frame(
     record.excess = std::mem::take(&mut report.excess);
     record.swaps = std::mem::take(&mut report.swaps);
     record.model_notices = std::mem::take(&mut report.model_notices);
+    record.refused_commands = std::mem::take(&mut report.refused_commands);
     sealed.0 = record;
     clock.frame += 1;
 }

@@ -16,6 +16,7 @@ mod model;
 mod names;
 mod panics;
 mod progress;
+mod refused;
 mod replay;
 mod resume;
 mod run;

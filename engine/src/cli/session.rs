@@ -12,6 +12,7 @@ use super::excess::ExcessWarnings;
 use super::interrupt::Interrupt;
 use super::machine;
 use super::progress::{self, Progress};
+use super::refused::RefusedCommands;
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_lines, say_problem};
 use super::travel;
@@ -157,8 +158,9 @@ where
     let closer = sink.recording().run_dir().closer();
     let has_journal = closer.is_recorded();
     interrupt.frames_begin(closer, simulation.next_frame() < recorded);
-    let (progress, excess) = (Progress::new(scenario.frames, quiet), ExcessWarnings::of(scenario));
-    let mut sink = Watched { sink, progress, excess, interrupt, recorded };
+    let (excess, refused) = (ExcessWarnings::of(scenario), RefusedCommands::of(scenario));
+    let progress = Progress::new(scenario.frames, quiet);
+    let mut sink = Watched { sink, progress, excess, refused, interrupt, recorded };
     let started = Instant::now();
     // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.
     let result = pool.install(|| frame_loop::run(simulation, source, &mut sink));
@@ -205,6 +207,7 @@ struct Watched<'a, S> {
     sink: &'a mut S,
     progress: Progress,
     excess: ExcessWarnings<'a>,
+    refused: RefusedCommands<'a>,
     interrupt: &'a Interrupt,
     recorded: u64,
 }
@@ -215,6 +218,10 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), S::Error> {
         let frame = record.frame;
         self.excess.take(&record).iter().for_each(|line| self.progress.say(line));
+        // What is run again was told when it was run first.
+        if frame >= self.recorded {
+            self.refused.take(&record).iter().for_each(|line| self.progress.say(line));
+        }
         self.sink.append(record, simulation)?;
         if frame + 1 == self.recorded {
             self.interrupt.new_frames_begin();

@@ -1,7 +1,7 @@
 //! A line that is a command: what changes agents' lives. `spawn` and `swap` name a group, the others one agent.
 
 use wasm_engine_components::limits::{EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX};
-use wasm_engine_components::{Action, Order};
+use wasm_engine_components::{Action, CommandTarget, Order};
 
 use super::directory::Directory;
 use super::line::{Fault, Input, RawLine, kind, limited, whole};
@@ -13,6 +13,14 @@ const ORDERS: [(&str, Order); 4] =
     [("pause", Order::Pause), ("resume", Order::Resume), ("terminate", Order::Terminate), ("restart", Order::Restart)];
 const SPAWN: &str = "spawn";
 const SWAP: &str = "swap";
+
+/// What a command is called in an events file.
+pub(crate) fn word_of(target: CommandTarget) -> &'static str {
+    match target {
+        CommandTarget::Spawn(_) => SPAWN,
+        CommandTarget::Agent(_, order) => ORDERS.iter().find(|(_, known)| *known == order).map_or("", |(word, _)| word),
+    }
+}
 
 /// Reads a line with the key `command`, which is `word`; `None` where its group doesn't take part in this run.
 pub(super) fn command(word: &str, raw: RawLine, directory: &Directory) -> Result<Option<Input>, Fault> {

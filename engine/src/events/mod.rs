@@ -13,5 +13,6 @@ mod reader;
 mod source;
 mod stream;
 
+pub(crate) use command::word_of;
 pub use kept::KeptFrame;
 pub use source::{EventCounts, EventSource, open};
