@@ -203,6 +203,17 @@ mod tests {
     }
 
     #[test]
+    fn the_document_says_which_versions_are_taken() {
+        let document = include_str!("../../../docs/INFERENCE.md");
+        let pinned = minor(ONNX_RUNTIME_VERSION).unwrap();
+        for said in
+            [format!("another one, from 1.{ONNX_RUNTIME_MINOR_MIN} on;"), format!("with a version before 1.{pinned},")]
+        {
+            assert!(document.contains(&said), "{said}");
+        }
+    }
+
+    #[test]
     fn what_is_no_library_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("libonnxruntime.so");
