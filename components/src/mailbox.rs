@@ -51,9 +51,13 @@ pub struct MailboxCounters {
 
 /// Messages that wait because their agent isn't stepped. Oldest first. State, but for what is shared: mailboxes that wait with
 /// the same publication refer to one message.
-#[derive(Component, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Component, Clone, Debug, Default)]
 pub struct Backlog {
-    messages: VecDeque<Arc<HeldMessage>>,
+    /// All but the newest.
+    older: VecDeque<Arc<HeldMessage>>,
+    /// The newest, from the front, without gaps. They lie in the component, because the end of `older` is mostly in no cache: many
+    /// mailboxes that each get a message would wait for memory as many times.
+    newest: [Option<Arc<HeldMessage>>; Self::NEWEST],
     /// The digest of all in their order: kept with each change, because to go through all costs more than the change.
     digest: u128,
 }
@@ -73,22 +77,25 @@ pub struct HeldMessage {
 const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 impl Backlog {
-    /// The messages, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<HeldMessage>> + ExactSizeIterator {
-        self.messages.iter()
+    /// How many messages a backlog takes before it has to move some to memory of its own.
+    pub const NEWEST: usize = 4;
+
+    /// Returns the messages, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<HeldMessage>> {
+        self.older.iter().chain(self.newest.iter().flatten())
     }
 
-    /// Number of messages.
+    /// Returns the number of messages.
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.older.len() + self.newest.iter().flatten().count()
     }
 
-    /// Whether nothing waits.
+    /// Returns whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.newest[0].is_none() && self.older.is_empty()
     }
 
-    /// The digest of all messages in their order: 0 of none.
+    /// Returns the digest of all messages in their order: 0 of none.
     pub const fn digest(&self) -> u128 {
         self.digest
     }
@@ -96,17 +103,34 @@ impl Backlog {
     /// Adds the newest message.
     pub fn push(&mut self, message: Arc<HeldMessage>) {
         self.digest = self.digest.wrapping_mul(FACTOR).wrapping_add(message.digest);
-        self.messages.push_back(message);
+        if self.newest[Self::NEWEST - 1].is_some() {
+            self.store();
+        }
+        if let Some(free) = self.newest.iter_mut().find(|place| place.is_none()) {
+            *free = Some(message);
+        }
+    }
+
+    /// Moves the newest messages to the older ones. Nothing that can be seen of a backlog changes; only the next
+    /// [`Backlog::NEWEST`] messages find room where the component lies.
+    pub fn store(&mut self) {
+        self.older.extend(self.newest.iter_mut().map_while(Option::take));
+    }
+
+    /// Reads the memory in which [`Backlog::store`] will write, so that it is in the cache by then.
+    pub fn fetch(&self) -> usize {
+        self.older.back().map_or(0, |message| Arc::as_ptr(message).addr())
     }
 
     /// Takes out the message at a place, counted from the oldest.
     pub fn remove(&mut self, at: usize) -> Option<Arc<HeldMessage>> {
+        self.store();
         // Those before it lose a factor.
-        let before = self.messages.range(..at.min(self.messages.len()));
+        let before = self.older.range(..at.min(self.older.len()));
         let before = before.fold(0_u128, |sum, message| sum.wrapping_mul(FACTOR).wrapping_add(message.digest));
-        let removed = self.messages.remove(at)?;
+        let removed = self.older.remove(at)?;
         // A mailbox holds less than 2^32 messages.
-        let after = FACTOR.wrapping_pow((self.messages.len() - at) as u32);
+        let after = FACTOR.wrapping_pow((self.older.len() - at) as u32);
         let was = before.wrapping_mul(FACTOR).wrapping_add(removed.digest).wrapping_mul(after);
         self.digest = self.digest.wrapping_sub(was).wrapping_add(before.wrapping_mul(after));
         Some(removed)
@@ -114,10 +138,19 @@ impl Backlog {
 
     /// Takes out all messages.
     pub fn drain(&mut self) -> impl DoubleEndedIterator<Item = Arc<HeldMessage>> + ExactSizeIterator + '_ {
+        self.store();
         self.digest = 0;
-        self.messages.drain(..)
+        self.older.drain(..)
     }
 }
+
+impl PartialEq for Backlog {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Backlog {}
 
 impl FromIterator<Arc<HeldMessage>> for Backlog {
     fn from_iter<T: IntoIterator<Item = Arc<HeldMessage>>>(messages: T) -> Self {
@@ -164,5 +197,33 @@ mod tests {
         assert_ne!(of(&[1]).digest(), of(&[1, 0]).digest());
         assert_eq!(backlog.drain().len(), 6);
         assert_eq!(backlog, Backlog::default());
+    }
+
+    #[test]
+    fn where_the_newest_lie_changes_nothing() {
+        let digests: Vec<u128> = (1..=3 * Backlog::NEWEST as u128 + 1).collect();
+        for stored_at in 0..digests.len() {
+            let (mut backlog, mut pushed) = (Backlog::default(), Backlog::default());
+            for (at, &digest) in digests.iter().enumerate() {
+                if at == stored_at {
+                    backlog.store();
+                }
+                backlog.push(message(digest));
+                pushed.push(message(digest));
+                assert_eq!((backlog.len(), backlog.is_empty()), (at + 1, false));
+                assert_eq!(backlog, pushed, "stored before {stored_at}, {at} pushed");
+            }
+            assert!(backlog.iter().map(|message| message.digest).eq(digests.iter().copied()));
+            assert!(backlog.iter().rev().map(|message| message.digest).eq(digests.iter().rev().copied()));
+            assert_eq!(backlog.remove(stored_at), pushed.remove(stored_at));
+            assert_eq!(backlog, pushed);
+            backlog.push(message(7));
+            assert_ne!(backlog, pushed);
+            let drained: Vec<u128> = backlog.drain().map(|message| message.digest).collect();
+            assert_eq!((drained.len(), drained.last()), (digests.len(), Some(&7)));
+            assert!(backlog.is_empty());
+            backlog.push(message(9));
+            assert_eq!((backlog.len(), backlog.digest()), (1, 9));
+        }
     }
 }

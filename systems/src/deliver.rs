@@ -185,10 +185,12 @@ impl Router<'_, '_> {
             waiting.digest(index, directory.ids[index as usize], (backlog, counters));
         };
         let entity = |index: u32| directory.mailboxes[index as usize];
-        let (some, rest) = waits.as_chunks::<FETCHED_AT_ONCE>();
+        let (some, rest) = waits.as_chunks::<STORED_AT_ONCE>();
         for some in some {
             let Ok(mut mailboxes) = mailboxes.get_many_mut(some.map(entity)) else { continue };
-            fetch(&mailboxes);
+            if store_now(some[0], clock.frame) {
+                store(&mut mailboxes);
+            }
             for (&index, (counters, backlog)) in some.iter().zip(&mut mailboxes) {
                 add(index, counters, backlog);
             }
@@ -205,14 +207,22 @@ impl Router<'_, '_> {
     }
 }
 
-/// How many backlogs are fetched before they are written to.
-const FETCHED_AT_ONCE: usize = 16;
+/// How many backlogs are stored together.
+const STORED_AT_ONCE: usize = 16;
 
-/// Reads where backlogs end, so that it is in the cache when they are written to. The processor waits for many reads at a time, but its
-/// writes leave in their order: one that waits for memory holds up all that come after it.
-fn fetch(mailboxes: &[(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)]) {
-    let newest = |mailbox: &(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)| mailbox.1.iter().next_back().map(Arc::as_ptr);
-    core::hint::black_box(mailboxes.iter().filter_map(newest).fold(0, |all, newest| all ^ newest.addr()));
+/// Whether the backlogs from a position on are stored in a frame. Each is before it is full if it gets a message in each frame; not all are in
+/// the same frame, so that no frame pays for others.
+const fn store_now(position: u32, frame: u64) -> bool {
+    (position as u64 / STORED_AT_ONCE as u64 + frame).is_multiple_of(Backlog::NEWEST as u64)
+}
+
+/// Stores what is newest in some backlogs. Where they end is read of all of them before any is written to: the processor waits for many reads at a
+/// time, but its writes leave in their order, and one that waits for memory holds up all that come after it.
+fn store(mailboxes: &mut [(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)]) {
+    core::hint::black_box(mailboxes.iter().fold(0, |all, (_, backlog)| all ^ backlog.fetch()));
+    for (_, backlog) in mailboxes {
+        backlog.store();
+    }
 }
 
 /// What was made for one mailbox, and serves others. Mostly the next one wants the same at the same place of its list.

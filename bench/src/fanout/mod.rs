@@ -71,6 +71,7 @@ impl Case {
             std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         };
         write("honest.wat", honest(agents / self.waves));
+        write("quiet.wat", agent(64, ""));
         let group = if self.aside { 3 } else { 1 };
         let (op, target) = match self.target {
             Target::Group => ("(i32.const 16)", group),
@@ -79,7 +80,7 @@ impl Case {
         };
         write("hostile.wat", hostile(self.records, self.payload_bytes, op, target));
         let mut text = "frames = 1\ntopics = [\"all\"]\n[modules]\n".to_owned();
-        for module in ["honest", "hostile"] {
+        for module in ["honest", "hostile", "quiet"] {
             let _ = writeln!(text, "{module}.path = {:?}", format!("{module}.wasm"));
             let wat = std::fs::read(folder.join(format!("{module}.wat"))).unwrap_or_default();
             let wasm = wat::parse_bytes(&wat).unwrap_or_else(|error| panic!("{module}: {error}"));
@@ -98,7 +99,8 @@ impl Case {
         let limits = format!("limits = {{ records_per_step_max = {} }}\naccepts = []", self.records.max(256));
         group("hostile", "hostile", self.hostile.max(1), &limits);
         if self.aside {
-            group("victims", "honest", agents, &victims);
+            // What they would send themselves is no part of the attack.
+            group("victims", "quiet", agents, &victims);
         }
         for wave in 1..self.waves {
             let before = if wave == 1 { "honest".to_owned() } else { format!("honest-{}", wave - 1) };
