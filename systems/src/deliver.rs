@@ -90,12 +90,12 @@ pub fn sort_messages(mut router: Router, mut outputs: ResMut<Outputs>) {
     let Sorter { overflow, dropped, .. } = sorter;
     overflow.settle(&sent, inboxes, bounces, report, clock.frame);
     // Whoever looks at what was published in this frame doesn't see what nobody gets.
-    for (chunk, position) in dropped {
-        let addresses = match chunk {
+    for at in dropped {
+        let addresses = match at.chunk {
             Delivery::HOST => &mut host.addresses,
             chunk => &mut outputs.before.chunks[chunk as usize].addresses,
         };
-        addresses[position].take_back();
+        take_back(at.at, addresses);
     }
 }
 
@@ -129,12 +129,8 @@ impl Router<'_, '_> {
         let Sorter { overflow, dropped, .. } = sorter;
         overflow.settle(&sent, inboxes, bounces, report, clock.frame);
         // What is over a budget reaches nobody in the frame after, either.
-        for (chunk, at) in dropped {
-            let addresses = &mut outputs.now.chunks[chunk as usize].addresses;
-            let position = addresses.partition_point(|address| address.at < at as u32);
-            if let Some(address) = addresses.get_mut(position).filter(|address| address.at == at as u32) {
-                address.take_back();
-            }
+        for at in dropped {
+            take_back(at.at, &mut outputs.now.chunks[(at.chunk & !Delivery::CURRENT) as usize].addresses);
         }
     }
 
@@ -187,7 +183,8 @@ impl Router<'_, '_> {
         let entity = |index: u32| directory.mailboxes[index as usize];
         let (some, rest) = waits.as_chunks::<STORED_AT_ONCE>();
         for some in some {
-            let Ok(mut mailboxes) = mailboxes.get_many_mut(some.map(entity)) else { continue };
+            // Each is touched once, and its mailbox ends with the world.
+            let mut mailboxes = mailboxes.get_many_mut(some.map(entity)).expect("each agent has a mailbox of its own");
             if store_now(some[0], clock.frame) {
                 store(&mut mailboxes);
             }
@@ -196,7 +193,8 @@ impl Router<'_, '_> {
             }
         }
         for &index in rest {
-            let Ok((counters, mut backlog)) = mailboxes.get_mut(entity(index)) else { continue };
+            let (counters, mut backlog) =
+                mailboxes.get_mut(entity(index)).expect("each agent has a mailbox of its own");
             add(index, &counters, &mut backlog);
         }
         report.counts.delivered -= held;
@@ -291,8 +289,8 @@ struct Sorter<'p, 'o, 'a, 'w, 's> {
     overflow: Overflow<'o, 'w, 's>,
     budgets: &'p mut DeliveryBudgets,
     audiences: &'p mut Audiences,
-    /// Messages that were over a budget: chunk, and position among its addresses; of those along edges, among its messages.
-    dropped: Vec<(u32, usize)>,
+    /// Messages that were over a budget.
+    dropped: Vec<Delivery>,
 }
 
 impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
@@ -315,14 +313,14 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         for (chunk, addresses) in core::iter::once((Delivery::HOST, &sent.host.addresses)).chain(chunks) {
             // Mostly all of them.
             let added = self.inboxes.put_all(addresses, chunk);
-            for (position, address) in addresses.iter().enumerate().skip(added) {
+            for address in &addresses[added..] {
                 let at = Delivery { chunk, at: address.at };
                 match address.recipient() {
                     Recipient::Agent(index) => self.overflow.put(sent, self.inboxes, (index, address.bytes, at)),
                     Recipient::Nobody => {}
                     Recipient::Topic(_) | Recipient::Group(_) => {
                         if !self.put_to_many(address, at) {
-                            self.dropped.push((chunk, position));
+                            self.dropped.push(at);
                         }
                     }
                 }
@@ -337,7 +335,7 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
             let fits = budgets.take(sent.directory, header, count * delivery_units(edge.address.bytes));
             if !fits {
                 overflow.drop_over_budget(header, meant_for(sent, &edge.address, header));
-                dropped.push((edge.at.chunk & !Delivery::CURRENT, edge.at.at as usize));
+                dropped.push(edge.at);
             }
             fits
         });
@@ -374,6 +372,14 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         }
         audiences.each(sent, to, (from, part), |index| overflow.put(sent, inboxes, (index, address.bytes, at)));
         true
+    }
+}
+
+/// Takes back the address of the message at a place. Addresses ascend by it, and a message that arrives in this frame alone has none.
+fn take_back(at: u32, addresses: &mut [Address]) {
+    let position = addresses.partition_point(|address| address.at < at);
+    if let Some(address) = addresses.get_mut(position).filter(|address| address.at == at) {
+        address.take_back();
     }
 }
 

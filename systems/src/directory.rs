@@ -11,8 +11,8 @@ use wasm_engine_components::{
     AgentId, Group, GroupId, GroupLimits, Lifecycle, Mailbox, OverflowPolicy, Schedule, TenantId, TopicId, Trigger,
 };
 
+use crate::hearers::Hearers;
 use crate::inboxes::Inboxes;
-
 use crate::region::RegionPlace;
 
 /// Where everything is. Transient: made from the components.
@@ -39,6 +39,8 @@ pub struct Directory {
     pub groups: Vec<GroupRange>,
     /// Whether a group comes after another, so that messages may arrive in the frame in which they are sent.
     pub has_edges: bool,
+    /// Which groups take whose messages.
+    pub hearers: Hearers,
     /// The topics, ascending by id.
     pub topics: Vec<(TopicId, Entity)>,
     /// The shared regions, ascending by id.
@@ -77,7 +79,7 @@ pub struct GroupRange {
     pub controls: Vec<GroupId>,
     /// The group whose agents are told of its faults.
     pub supervisor: Option<GroupId>,
-    /// Groups that come before it in a frame.
+    /// Groups that come before it in a frame, ascending.
     pub after: Vec<GroupId>,
     /// In which wave of a frame it is stepped, from 0.
     pub wave: u32,
@@ -97,6 +99,8 @@ pub struct GroupRange {
 impl GroupRange {
     /// The place of a group whose first agent has the position `start`. Its agents aren't alive yet.
     pub fn new(group: &Group, entity: Entity, start: u32, mailbox: Mailbox, subscribe: Vec<TopicId>) -> Self {
+        let mut after = group.after.clone();
+        after.sort_unstable();
         Self {
             id: group.id,
             entity,
@@ -112,7 +116,7 @@ impl GroupRange {
             accepts: group.accepts.clone(),
             controls: group.controls.clone(),
             supervisor: group.supervisor,
-            after: group.after.clone(),
+            after,
             wave: 0,
             tenant: group.tenant,
             schedule: group.schedule,
@@ -134,7 +138,7 @@ impl GroupRange {
     /// Whether messages of that group reach this one in the frame in which they are sent.
     #[inline]
     pub fn comes_after(&self, group: GroupId) -> bool {
-        !self.after.is_empty() && self.after.contains(&group)
+        self.after.binary_search(&group).is_ok()
     }
 
     /// Its positions.

@@ -14,6 +14,7 @@ pub mod swap;
 pub mod deliver;
 pub mod directory;
 pub mod fanout;
+pub mod hearers;
 pub mod inboxes;
 pub mod mailroom;
 mod overflow;

@@ -1,9 +1,13 @@
 //! What becomes of messages for which there is no room: in a mailbox, or in a frame's budgets.
 
+use std::collections::BTreeMap;
+
 use bevy_ecs::system::Query;
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
-use wasm_engine_components::{AgentId, Backlog, FaultKind, Lifecycle, MailboxCounters, OverflowPolicy, Trigger};
+use wasm_engine_components::{
+    AgentId, Backlog, FaultKind, HeldMessage, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
+};
 
 use crate::directory::Directory;
 use crate::frame::FrameReport;
@@ -18,6 +22,13 @@ use crate::recipients::Sent;
 use crate::request::Requests;
 
 pub(crate) type Mailboxes<'w, 's> = Query<'w, 's, (&'static mut MailboxCounters, &'static mut Backlog)>;
+
+/// Whether a message stays in a backlog whose mailbox drops the oldest: results and bounces do, nothing that agents send pushes them out.
+fn stays_held(held: &HeldMessage) -> bool {
+    #[cfg(test)]
+    crate::costs::look(1);
+    held.header.sender == sender::ENGINE
+}
 
 /// Whether a message has more than one recipient.
 pub(crate) const fn is_to_many(header: &MessageHeader) -> bool {
@@ -75,6 +86,8 @@ pub(crate) struct Overflow<'a, 'w, 's> {
     overflowed: PositionSet,
     /// Which limit each of those passed, by the first message that it didn't take.
     faults: Vec<(u32, Fault)>,
+    /// For each mailbox that dropped what waited, how many at the head of its backlog stay: each is looked at once.
+    kept: BTreeMap<u32, usize>,
     scratch: Vec<Delivery>,
 }
 
@@ -96,6 +109,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             dropping: PositionSet::default(),
             overflowed: PositionSet::default(),
             faults: Vec::new(),
+            kept: BTreeMap::new(),
             scratch: Vec::new(),
         }
     }
@@ -176,15 +190,19 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         // Results and bounces stay: nothing that agents send pushes them out.
         let stays = |at| sent.message(at).sender == sender::ENGINE;
         let bytes_of = |at| record_bytes(sent.message(at).payload_bytes);
-        let (mut kept, mut unheld, mut dropped) = (0, Vec::new(), core::mem::take(&mut self.scratch));
+        let kept_before = self.kept.get(&index).copied().unwrap_or(0);
+        let (mut kept, mut unheld, mut dropped) = (kept_before, Vec::new(), core::mem::take(&mut self.scratch));
         let drop_held = || {
             let backlog = backlog.as_mut()?;
-            kept += backlog.iter().skip(kept).position(|held| held.header.sender != sender::ENGINE)?;
+            kept += backlog.iter().skip(kept).take_while(|held| stays_held(held)).count();
             let header = backlog.remove(kept)?.header;
             unheld.push(header);
             Some(record_bytes(header.payload_bytes))
         };
         let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
+        if kept > kept_before {
+            self.kept.insert(index, kept);
+        }
         let is_empty = backlog.is_some_and(|backlog| backlog.is_empty());
         if !unheld.is_empty() {
             self.waiting.changed.insert(index);

@@ -10,6 +10,7 @@ use wasm_engine_components::{
 use crate::digest::{LaneSums, chain};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::RunSeed;
+use crate::hearers::Hearers;
 use crate::inboxes::Load;
 use crate::infer::Models;
 use crate::mailroom::Mailroom;
@@ -68,6 +69,7 @@ pub fn populate(world: &mut World, population: Population) {
         spawn_group(world, seed, &mut directory, &mut mailroom);
     }
     set_waves(&mut directory);
+    directory.hearers = Hearers::of(&directory);
     let groups = population.groups.len();
     // The seed is an input of every frame: two seeds differ from the first digest on.
     chains.world = chain(Digest::default(), population.seed, &[]);

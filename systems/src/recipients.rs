@@ -10,6 +10,7 @@ use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{Address, AgentId, GroupId, Members, Recipient};
 
 use crate::directory::{Directory, GroupRange};
+use crate::hearers::Later;
 use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk};
 
 /// All messages of a frame, and who gets them.
@@ -77,13 +78,10 @@ struct Run {
 /// The members of a topic, group by group.
 #[derive(Debug, Default)]
 struct TopicRuns {
+    /// Ascending by group.
     runs: Vec<Run>,
     /// How much a message counts to all runs whose groups take messages of everybody.
     open: u64,
-    /// The other runs.
-    choosy: Vec<u32>,
-    /// The runs of groups that come after a group, each with its wave, by wave.
-    after: BTreeMap<GroupId, Vec<(u32, u32)>>,
 }
 
 impl TopicRuns {
@@ -91,74 +89,101 @@ impl TopicRuns {
         let all = sent.members(topic);
         let (mut found, mut start) = (Self::default(), 0);
         while let Some(first) = all.get(start) {
+            #[cfg(test)]
+            crate::costs::look(1);
             let id = first.group();
             let end = start + all[start..].partition_point(|member| member.group() == id);
             if let Some(at) = sent.directory.group_position(id) {
                 let group = &sent.directory.groups[at];
-                // Groups are far fewer than 2^32.
-                let run = found.runs.len() as u32;
                 let weight = (end - start) as u64 * group.delivery_weight();
-                match group.accepts {
-                    None => found.open += weight,
-                    Some(_) => found.choosy.push(run),
+                if group.accepts.is_none() {
+                    found.open += weight;
                 }
-                for &before in &group.after {
-                    found.after.entry(before).or_default().push((group.wave, run));
-                }
+                // Groups are far fewer than 2^32.
                 found.runs.push(Run { group: at as u32, members: start..end, weight, positions: None });
             }
             start = end;
         }
-        found.after.values_mut().for_each(|runs| runs.sort_unstable());
         found
     }
 
-    fn group<'a>(&self, sent: &Sent<'a, '_, '_>, run: u32) -> &'a GroupRange {
-        &sent.directory.groups[self.runs[run as usize].group as usize]
-    }
-
-    /// The runs that come after a group and take its messages, each with its wave.
-    fn along(&self, sent: &Sent<'_, '_, '_>, from: AgentId) -> impl Iterator<Item = (u32, u32)> {
-        let after = self.after.get(&from.group()).map_or(&[][..], Vec::as_slice);
+    /// Calls `visit` with each run whose group is among those, ascending. It looks at no more than the fewer of both, or goes through them together.
+    fn each_of(&self, groups: &[u32], mut visit: impl FnMut(u32, &Run)) {
+        /// By how much fewer are searched for one by one.
+        const FEW: usize = 16;
+        if self.runs.len() * FEW < groups.len() {
+            #[cfg(test)]
+            crate::costs::look(self.runs.len());
+            let among = |run: &Run| groups.binary_search(&run.group).is_ok();
+            self.runs.iter().zip(0..).filter(|(run, _)| among(run)).for_each(|(run, at)| visit(at, run));
+            return;
+        }
+        let searches = groups.len() * FEW < self.runs.len();
         #[cfg(test)]
-        crate::costs::look(after.len());
-        after.iter().copied().filter(move |&(_, run)| self.group(sent, run).takes_from(from))
+        crate::costs::look(groups.len() + if searches { 0 } else { self.runs.len() });
+        let mut at = 0;
+        for &group in groups {
+            let rest = &self.runs[at..];
+            at += if searches {
+                rest.partition_point(|run| run.group < group)
+            } else {
+                rest.iter().take_while(|run| run.group < group).count()
+            };
+            if let Some(run) = self.runs.get(at).filter(|run| run.group == group) {
+                visit(at as u32, run);
+            }
+        }
     }
 
-    /// How much a message counts in the frame in which it is sent.
-    fn count_along(&self, sent: &Sent<'_, '_, '_>, from: AgentId) -> u64 {
-        self.along(sent, from).map(|(_, run)| self.runs[run as usize].weight).sum()
+    fn weight_of(&self, groups: &[u32]) -> u64 {
+        let mut weight = 0;
+        self.each_of(groups, |_, run| weight += run.weight);
+        weight
     }
 
-    /// How much a message counts in the frame after. Of those who take all, only the runs that had it already are looked at.
-    fn count_later(&self, sent: &Sent<'_, '_, '_>, from: AgentId) -> u64 {
-        let weight = |run: u32| self.runs[run as usize].weight;
-        let had = self.along(sent, from).filter(|&(_, run)| self.group(sent, run).accepts.is_none());
-        let had: u64 = had.map(|(_, run)| weight(run)).sum();
-        #[cfg(test)]
-        crate::costs::look(self.choosy.len());
-        let choosy = self.choosy.iter().filter(|&&run| sent.takes(self.group(sent, run), from, Part::Later));
-        self.open - had + choosy.map(|&run| weight(run)).sum::<u64>()
+    /// How much a message counts that these hear in the frame after.
+    fn count_later(&self, hearers: &Later) -> u64 {
+        self.open - self.weight_of(&hearers.had) + self.weight_of(&hearers.choosy)
     }
 
     /// The runs that get a message in a part.
     fn choose(&self, sent: &Sent<'_, '_, '_>, from: AgentId, part: Part) -> Vec<u32> {
+        let mut chosen = Vec::new();
         match part {
             Part::Later => {
                 #[cfg(test)]
                 crate::costs::look(self.runs.len());
-                let all = 0..self.runs.len() as u32;
-                all.filter(|&run| sent.takes(self.group(sent, run), from, part)).collect()
+                let takes = |run: &Run| sent.takes(&sent.directory.groups[run.group as usize], from, part);
+                chosen.extend(self.runs.iter().zip(0..).filter(|(run, _)| takes(run)).map(|(_, at)| at));
             }
             Part::Wave(wave) => {
-                let after = self.after.get(&from.group()).map_or(&[][..], Vec::as_slice);
-                let after = &after[after.partition_point(|&(of, _)| of < wave)..];
-                let after = &after[..after.partition_point(|&(of, _)| of == wave)];
-                #[cfg(test)]
-                crate::costs::look(after.len());
-                let taking = after.iter().filter(|&&(_, run)| self.group(sent, run).takes_from(from));
-                taking.map(|&(_, run)| run).collect()
+                let (list, _) = sent.directory.hearers.lists(sent.directory, from);
+                let groups = sent.directory.hearers.along(list).in_wave(wave);
+                self.each_of(groups, |at, _| chosen.push(at));
             }
+        }
+        chosen
+    }
+}
+
+/// For whom messages of a group are, by the list of who hears it: so groups that the same ones hear share what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Audience {
+    /// Those that get it in the frame after.
+    Later(u32),
+    /// Those that get it in the frame in which it is sent, in all its waves.
+    Along(u32),
+    /// Those of them that are called in one wave.
+    Wave(u32, u32),
+}
+
+impl Audience {
+    fn of(sent: &Sent<'_, '_, '_>, from: AgentId, part: Option<Part>) -> Self {
+        let (along, later) = sent.directory.hearers.lists(sent.directory, from);
+        match part {
+            None => Self::Along(along),
+            Some(Part::Later) => Self::Later(later),
+            Some(Part::Wave(wave)) => Self::Wave(along, wave),
         }
     }
 }
@@ -170,11 +195,13 @@ pub struct Audiences {
     topics: BTreeMap<u32, TopicRuns>,
     /// The positions of the agents of a group that haven't ended, by the group's position.
     living: BTreeMap<u32, Vec<u32>>,
-    /// How much a message of a group to a topic counts: in the frame after, or in the one in which it is sent.
-    counts: BTreeMap<(u32, GroupId, bool), u64>,
-    /// Of one sorting: which runs of a topic get messages of a group. There is one for what was paid for alone, so all together are no
+    /// How much a message to a topic counts.
+    counts: BTreeMap<(u32, Audience), u64>,
+    /// The waves in which a message to a topic arrives, by the list of who hears it. There is one for what was paid for alone.
+    waves: BTreeMap<(u32, u32), Vec<u32>>,
+    /// Of one sorting: which runs of a topic get a message. There is one for what was paid for alone, so all together are no
     /// longer than the budgets allow.
-    chosen: BTreeMap<(u32, GroupId, Part), Vec<u32>>,
+    chosen: BTreeMap<(u32, Audience), Vec<u32>>,
     /// What was sent in this frame to each later wave.
     edges: BTreeMap<u32, Vec<Edge>>,
     /// How many of this frame's chunks are among those.
@@ -217,11 +244,7 @@ impl Audiences {
                         #[cfg(test)]
                         crate::costs::look(1);
                         if count > 0 && take(edge, header, count) {
-                            for wave in self.waves(sent, to, from) {
-                                #[cfg(test)]
-                                crate::costs::look(1);
-                                self.edges.entry(wave).or_default().push(edge);
-                            }
+                            self.put_into_waves(sent, edge, from);
                         }
                     }
                 }
@@ -229,17 +252,33 @@ impl Audiences {
         }
     }
 
-    /// The waves in which a message to many arrives, each once.
-    fn waves(&self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId) -> Vec<u32> {
-        match to {
+    /// Puts a message to many into the lists of the waves in which it arrives.
+    fn put_into_waves(&mut self, sent: &Sent<'_, '_, '_>, edge: Edge, from: AgentId) {
+        let Self { topics, waves, edges, .. } = self;
+        let single;
+        let waves: &[u32] = match edge.address.recipient() {
             Recipient::Topic(topic) => {
-                let along = self.topics.get(&topic).into_iter().flat_map(|all| all.along(sent, from));
-                let mut waves: Vec<u32> = along.map(|(wave, _)| wave).collect();
-                waves.dedup();
-                waves
+                let (list, _) = sent.directory.hearers.lists(sent.directory, from);
+                waves.entry((topic, list)).or_insert_with(|| {
+                    let mut found = Vec::new();
+                    let groups = &sent.directory.hearers.along(list).groups;
+                    let mut add = |_, run: &Run| found.push(sent.directory.groups[run.group as usize].wave);
+                    topics.get(&topic).into_iter().for_each(|all| all.each_of(groups, &mut add));
+                    found.sort_unstable();
+                    found.dedup();
+                    found
+                })
             }
-            Recipient::Group(group) => vec![sent.directory.groups[group as usize].wave],
-            Recipient::Agent(_) | Recipient::Nobody => Vec::new(),
+            Recipient::Group(group) => {
+                single = [sent.directory.groups[group as usize].wave];
+                &single
+            }
+            Recipient::Agent(_) | Recipient::Nobody => &[],
+        };
+        for &wave in waves {
+            #[cfg(test)]
+            crate::costs::look(1);
+            edges.entry(wave).or_default().push(edge);
         }
     }
 
@@ -258,8 +297,12 @@ impl Audiences {
             Recipient::Topic(topic) => {
                 let Self { topics, counts, .. } = self;
                 let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
-                let count = || if along { all.count_along(sent, from) } else { all.count_later(sent, from) };
-                *counts.entry((topic, from.group(), along)).or_insert_with(count)
+                let hearers = &sent.directory.hearers;
+                let audience = Audience::of(sent, from, (!along).then_some(Part::Later));
+                *counts.entry((topic, audience)).or_insert_with(|| match audience {
+                    Audience::Later(list) => all.count_later(hearers.later(list)),
+                    Audience::Along(list) | Audience::Wave(list, _) => all.weight_of(&hearers.along(list).groups),
+                })
             }
             Recipient::Group(group) => {
                 let group = &sent.directory.groups[group as usize];
@@ -283,7 +326,7 @@ impl Audiences {
         match to {
             Recipient::Topic(topic) => {
                 let Some(all) = self.topics.get_mut(&topic) else { return };
-                let chosen = self.chosen.entry((topic, from.group(), part));
+                let chosen = self.chosen.entry((topic, Audience::of(sent, from, Some(part))));
                 let runs = chosen.or_insert_with(|| all.choose(sent, from, part));
                 for &run in &*runs {
                     let Run { members, positions, .. } = &mut all.runs[run as usize];

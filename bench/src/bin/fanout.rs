@@ -120,7 +120,7 @@ impl World {
     /// The median of so many frames in milliseconds, and what the last one counted.
     fn samples(mut self, samples: u32) -> (f64, FrameCounts) {
         let frames: Vec<_> = (0..samples).map(|_| self.frame()).collect();
-        let counts = frames.last().map_or_else(FrameCounts::default, |frame| frame.1.clone());
+        let counts = frames.last().map_or_else(FrameCounts::default, |frame| frame.1);
         (median(frames.into_iter().map(|frame| frame.0).collect()), counts)
     }
 
