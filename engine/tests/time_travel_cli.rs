@@ -265,6 +265,15 @@ fn messages_are_shown_or_said_not_to_be() {
     assert!(of(None)["payload_base64"].is_string());
     let refused = of(Some("refused"));
     assert!(refused["payload_bytes"] == 2 && refused.get("payload_base64").is_none(), "{refused}");
+    // One that a budget took back was sent, and is there once all the same.
+    assert!(of(Some("over_budget")).get("payload_base64").is_none());
+    let mut sent: Vec<_> =
+        messages.iter().map(|message| (message["sender"].as_str(), message["sequence"].as_u64())).collect();
+    sent.retain(|(sender, _)| sender.is_some_and(|sender| sender.contains('/')));
+    let count = sent.len();
+    sent.sort_unstable();
+    sent.dedup();
+    assert_eq!(sent.len(), count, "{messages:?}");
 
     said(folder, &["run", &path(RING), "--set", "agents=2", "--frames", "1", "--out", "quiet"], 0);
     assert_eq!(said(folder, &["inspect", "quiet", "--messages"], 0), "no message was sent in frame 0\n");

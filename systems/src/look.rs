@@ -18,10 +18,9 @@ pub enum SeenRecipient {
     Topic(TopicId),
     /// The agents of a group.
     Group(GroupId),
-    /// Nobody: it was refused at once, and was meant for the agent, topic or group of this number.
+    /// Nobody: it was refused at once, or taken back because a budget was used up or there was no such request. It was meant for the agent,
+    /// topic or group of this number.
     Refused(u64, BounceReason),
-    /// Nobody: it was taken back, because its sender's budget was used up or there was no such request.
-    TakenBack,
 }
 
 /// A message that was sent in the last frame.
@@ -31,7 +30,7 @@ pub struct SeenMessage<'a> {
     pub to: SeenRecipient,
     /// What its recipients see: sender, kind, sequence and so on.
     pub header: MessageHeader,
-    /// Its payload. Of one that was refused at once, nothing was kept.
+    /// Its payload; empty for one that was refused.
     pub payload: &'a [u8],
 }
 
@@ -45,24 +44,24 @@ pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
     }
     messages.sort_by_key(|message| (AgentId(message.header.sender), message.header.sequence));
     for HostMessages(host) in [&mailroom.native, &mailroom.bounces] {
-        messages.extend(host.iter().map(|(to, stored)| SeenMessage {
-            to: seen(directory, *to),
-            header: MessageHeader { payload_bytes: stored.payload.len() as u32, ..stored.header },
-            payload: &stored.payload,
+        messages.extend(host.iter().filter_map(|(to, stored)| {
+            let header = MessageHeader { payload_bytes: stored.payload.len() as u32, ..stored.header };
+            Some(SeenMessage { to: seen(directory, *to)?, header, payload: &stored.payload })
         }));
     }
     messages
 }
 
 fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Vec<SeenMessage<'a>>) {
+    // What was taken back stands among those that were refused.
     let message = |address: &Address| {
         let (header, payload) = chunk.messages.message(address.at);
-        SeenMessage { to: seen(directory, address.recipient()), header: *header, payload }
+        Some(SeenMessage { to: seen(directory, address.recipient())?, header: *header, payload })
     };
-    messages.extend(chunk.addresses.iter().map(message));
+    messages.extend(chunk.addresses.iter().filter_map(message));
     // One to many may stand in both lists.
     let later = |address: &Address| chunk.addresses.iter().any(|other| other.at == address.at);
-    messages.extend(chunk.edges.iter().filter(|address| !later(address)).map(message));
+    messages.extend(chunk.edges.iter().filter(|address| !later(address)).filter_map(message));
     messages.extend(chunk.refused.iter().map(|refused| SeenMessage {
         to: SeenRecipient::Refused(refused.meant_for, refused.reason),
         header: refused.header,
@@ -70,12 +69,12 @@ fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Ve
     }));
 }
 
-fn seen(directory: &Directory, to: Recipient) -> SeenRecipient {
+fn seen(directory: &Directory, to: Recipient) -> Option<SeenRecipient> {
     match to {
-        Recipient::Agent(index) => SeenRecipient::Agent(directory.ids[index as usize]),
-        Recipient::Topic(topic) => SeenRecipient::Topic(directory.topics[topic as usize].0),
-        Recipient::Group(group) => SeenRecipient::Group(directory.groups[group as usize].id),
-        Recipient::Nobody => SeenRecipient::TakenBack,
+        Recipient::Agent(index) => Some(SeenRecipient::Agent(directory.ids[index as usize])),
+        Recipient::Topic(topic) => Some(SeenRecipient::Topic(directory.topics[topic as usize].0)),
+        Recipient::Group(group) => Some(SeenRecipient::Group(directory.groups[group as usize].id)),
+        Recipient::Nobody => None,
     }
 }
 

@@ -73,7 +73,6 @@ fn shown(scenario: &Scenario, message: &SeenMessage<'_>) -> MessageJson {
         SeenRecipient::Refused(meant_for, reason) => {
             (scenario.agent_name(AgentId(meant_for)), None, Some(reason.name()))
         }
-        SeenRecipient::TakenBack => ("nobody".to_owned(), None, Some("over_budget")),
     };
     let is_kept = !matches!(message.to, SeenRecipient::Refused(..));
     MessageJson {

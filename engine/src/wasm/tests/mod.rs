@@ -104,7 +104,11 @@ fn problem(text: &str) -> ModuleProblem {
 
 fn problem_of(source: ModuleSource, group: &Group) -> ModuleProblem {
     match load_bytes(source, group) {
-        Err(ModuleError::Module { problem, .. }) => problem,
+        Err(ModuleError::Module { problem, .. }) => {
+            let (what, help) = problem.parts();
+            assert!(!what.is_empty() && !help.is_empty(), "it says what to do: {problem}");
+            problem
+        }
         Err(other) => panic!("another error: {other}"),
         Ok(_) => panic!("the module was loaded"),
     }
