@@ -11,6 +11,7 @@ use wasm_engine_components::{
 
 use crate::admit::take_one;
 use crate::command::PendingCommands;
+use crate::debts::FrameFuel;
 use crate::digest::{LaneSums, part_digest};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::{FrameClock, FrameReport};
@@ -18,7 +19,8 @@ use crate::infer::Models;
 use crate::mailroom::{Mailroom, Outputs};
 use crate::outbox::Desk;
 use crate::ports::{ImportedLine, OtherRecord, OutputChunk};
-use crate::schedule::{FrameFuel, Scheduler};
+use crate::schedule::Scheduler;
+use crate::swap::SwapsInHand;
 use crate::tables::{TableBudgets, note, row_of};
 
 /// What agents asked for that becomes state later in the frame. Transient.
@@ -48,6 +50,7 @@ pub fn collect_outputs(
     mut scheduler: ResMut<Scheduler>,
     mut commands: ResMut<PendingCommands>,
     mut tables: ResMut<TableBudgets>,
+    swaps: Res<SwapsInHand>,
     mut counters: Query<&mut GroupCounters>,
 ) {
     tables.open(&directory, &scheduler);
@@ -68,6 +71,7 @@ pub fn collect_outputs(
         tables: &mut tables,
     };
     let mut fuel = vec![FrameFuel::default(); directory.groups.len()];
+    swaps.add_fuel(&mut fuel);
     let mut chunks: Vec<&OutputChunk> = outputs.now.chunks.iter().collect();
     // They lie as the waves came, and inboxes of this frame name them so.
     chunks.sort_by_key(|chunk| chunk.group);
@@ -80,7 +84,7 @@ pub fn collect_outputs(
             lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
         }
         let inference_jobs = collector.collect(at, group, chunk);
-        fuel[at].add(chunk);
+        fuel[at].add(FrameFuel { used: chunk.fuel, uncounted: chunk.uncounted });
         collector.report.counts.steps += chunk.steps;
         collector.report.counts.messages += chunk.sent;
         if let Ok(mut counters) = counters.get_mut(group.entity) {

@@ -189,10 +189,11 @@ pub fn commit_terminations(
             }
         }
     }
-    let ids: BTreeSet<_> = ended.iter().map(|&index| directory.ids[index as usize]).collect();
+    let leaves = ended.iter().map(|&index| (directory.ids[index as usize], false));
     for mut members in &mut topics {
-        if members.0.iter().any(|member| ids.contains(member)) {
-            members.0.retain(|member| !ids.contains(member));
+        // Only a topic that had one of them as a member has changed.
+        if members.bypass_change_detection().change(leaves.clone()) {
+            members.set_changed();
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod admit;
 pub mod step;
 
 pub mod collect;
+mod debts;
 pub mod outbox;
 pub mod tables;
 

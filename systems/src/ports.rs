@@ -479,6 +479,8 @@ pub struct SwapResults {
     pub unkept_lines: Unkept,
     /// Fuel of all calls.
     pub fuel: u64,
+    /// Fuel that calls may have used beyond that: see [`OutputChunk::uncounted`].
+    pub uncounted: u64,
     /// Sum of [`crate::digest::memory_digest`] over the agents that were called on their new instances; 0 unless it was asked for.
     pub memory_sum: u128,
 }
@@ -491,6 +493,7 @@ impl SwapResults {
         self.log_lines.append(&mut other.log_lines);
         self.unkept_lines.append(&other.unkept_lines);
         self.fuel = self.fuel.wrapping_add(other.fuel);
+        self.uncounted = self.uncounted.saturating_add(other.uncounted);
         self.memory_sum = self.memory_sum.wrapping_add(other.memory_sum);
     }
 }

@@ -17,7 +17,7 @@ use crate::directory::{Directory, GroupRange};
 use crate::frame::FrameClock;
 use crate::hold::WaitingMailboxes;
 use crate::inboxes::Inboxes;
-use crate::ports::{OutputChunk, StepRequest};
+use crate::ports::StepRequest;
 
 /// The calls of this frame. Transient.
 #[derive(Resource, Debug, Default)]
@@ -54,7 +54,7 @@ pub struct Scheduler {
     pub(crate) deferred: BTreeMap<u32, u64>,
     /// After whom the round goes on: the last one before the first that didn't fit; `u32::MAX` before the first round.
     pub(crate) cursor: u32,
-    /// Fuel that frames so far have used beyond what they may: of all, of each group, of each tenant.
+    /// Fuel that is owed for the frames so far: by all, by each group, by each tenant. See [`crate::debts`].
     pub(crate) debt: u64,
     pub(crate) group_debts: Vec<u64>,
     pub(crate) tenant_debts: Vec<u64>,
@@ -63,7 +63,7 @@ pub struct Scheduler {
     /// Who is called in this frame, by wave. Transient.
     chosen: Vec<Vec<u32>>,
     /// Whether fuel is bounded at all. Fixed.
-    bounded: bool,
+    pub(crate) bounded: bool,
 }
 
 /// What is left of a frame's budgets.
@@ -75,22 +75,6 @@ struct Left {
     tenants: Vec<u64>,
     /// What a call of each group is expected to cost: the mean so far, before its first step what it used so far, and before its first call its limit.
     costs: Vec<u64>,
-}
-
-/// What the calls of a group have cost in a frame.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FrameFuel {
-    /// What was counted.
-    used: u64,
-    /// What may have been used beyond that.
-    uncounted: u64,
-}
-
-impl FrameFuel {
-    pub(crate) fn add(&mut self, chunk: &OutputChunk) {
-        self.used = self.used.saturating_add(chunk.fuel);
-        self.uncounted = self.uncounted.saturating_add(chunk.uncounted);
-    }
 }
 
 const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
@@ -218,30 +202,6 @@ impl Scheduler {
         let own = group.limits.fuel_per_frame_max;
         let tenant = group.tenant.map_or(UNBOUNDED, |tenant| self.tenants[tenant.0 as usize].fuel_per_frame_max);
         if own < UNBOUNDED { own } else { tenant.min(self.settings.fuel_per_frame_max) }
-    }
-
-    /// Books what the frame's calls have cost, group by group. What a group takes beyond its own budget it owes by itself: of its tenant's and of
-    /// everybody's budget it has taken no more than that, so nobody else waits for it to be made up for. So with a tenant. And so with what may
-    /// have been used and wasn't counted: the group alone waits for it.
-    pub(crate) fn book(&mut self, directory: &Directory, fuel: &[FrameFuel]) {
-        if !self.bounded {
-            return;
-        }
-        let owe = |debt: &mut u64, used: u64, budget: u64| *debt = debt.saturating_add(used).saturating_sub(budget);
-        let (mut tenants, mut all) = (vec![0_u64; self.tenants.len()], 0_u64);
-        for (at, (group, fuel)) in directory.groups.iter().zip(fuel).enumerate() {
-            let own = group.limits.fuel_per_frame_max;
-            let counted = if own < UNBOUNDED { fuel.used } else { 0 };
-            let budget = self.budget(group);
-            owe(&mut self.group_debts[at], counted.saturating_add(fuel.uncounted), budget);
-            let payer = group.tenant.map_or(&mut all, |tenant| &mut tenants[tenant.0 as usize]);
-            *payer = payer.saturating_add(fuel.used.min(own));
-        }
-        for ((tenant, debt), used) in self.tenants.iter().zip(&mut self.tenant_debts).zip(tenants) {
-            owe(debt, used, tenant.fuel_per_frame_max);
-            all = all.saturating_add(used.min(tenant.fuel_per_frame_max));
-        }
-        owe(&mut self.debt, all, self.settings.fuel_per_frame_max);
     }
 
     /// Notes that an agent is to be woken in a frame; `None` forgets it.

@@ -14,6 +14,7 @@ use wasm_engine_components::{
 };
 
 use crate::collect::lines_digest;
+use crate::debts::FrameFuel;
 use crate::digest::{LaneSums, chain, fault_digest, part_digest};
 use crate::directory::{Directory, GroupRange};
 use crate::frame::{DigestOptions, FrameClock, FrameReport, Inputs};
@@ -92,7 +93,7 @@ pub struct SwapsInHand {
 #[derive(Debug)]
 struct GroupSums {
     position: usize,
-    fuel: u64,
+    fuel: FrameFuel,
     memory_sum: u128,
 }
 
@@ -195,7 +196,15 @@ impl SwapsInHand {
         self.faults.append(&mut results.faults);
         self.lines.append(&mut results.log_lines);
         self.excess.push(Excess { logs: results.unkept_lines, ..Excess::of(group) });
-        self.groups.push(GroupSums { position, fuel: results.fuel, memory_sum: results.memory_sum });
+        let fuel = FrameFuel { used: results.fuel, uncounted: results.uncounted };
+        self.groups.push(GroupSums { position, fuel, memory_sum: results.memory_sum });
+    }
+
+    /// Adds to each group's fuel of the frame what swaps of its module took.
+    pub(crate) fn add_fuel(&self, fuel: &mut [FrameFuel]) {
+        for sums in &self.groups {
+            fuel[sums.position].add(sums.fuel);
+        }
     }
 }
 
@@ -219,7 +228,7 @@ pub fn commit_swaps(
     for GroupSums { position, fuel, memory_sum } in groups {
         lanes.memories[position] = lanes.memories[position].wrapping_add(memory_sum);
         if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
-            counters.0.fuel = counters.0.fuel.wrapping_add(fuel);
+            counters.0.fuel = counters.0.fuel.wrapping_add(fuel.used);
         }
     }
     for lines in lines.chunk_by(|a, b| a.agent == b.agent) {

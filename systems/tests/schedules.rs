@@ -7,11 +7,11 @@ mod table;
 use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
-use table::{Call, app, group};
+use table::{Call, UNCOUNTED, app, group};
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
-    Action, AgentId, FrameInputs, FrameRecord, GroupId, Lane, Order, Schedule, SchedulerMode, SchedulerSettings,
-    Tenant, TenantId, Topic, TopicId, Trigger,
+    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Order, Schedule, SchedulerMode,
+    SchedulerSettings, Tenant, TenantId, Topic, TopicId, Trigger,
 };
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
@@ -231,6 +231,80 @@ fn what_a_group_takes_beyond_its_own_budget_nobody_else_pays_for() {
         let of_frames = |group| (10..15).map(|frame| of(group, frame)).collect::<Vec<_>>();
         assert_eq!(of_frames(1)[..4], [4, 0, 0, 0], "it makes up for what it took");
         assert_eq!(of_frames(2), [4; 5], "the others go on");
+    }
+}
+
+/// From frame 10 on, each call takes a hundred times what calls took before.
+#[test]
+fn groups_with_bounds_of_their_own_keep_those_that_they_share() {
+    let max = u64::MAX;
+    for (own, tenant, all) in [(1_000, 1_000, max), (1_000, max, 1_000), (1_000, 2_000, 1_000), (max, 1_000, max)] {
+        let groups = (1..=5).map(|id| {
+            let mut seed = on(every(1, 0), 0, id, 4);
+            seed.group.limits.fuel_per_frame_max = own;
+            seed.group.tenant = (tenant < max).then_some(TenantId(0));
+            seed
+        });
+        let tenants = vec![Tenant { fuel_per_frame_max: tenant, ..unbounded() }];
+        let scheduler = SchedulerSettings { fuel_per_frame_max: all, ..SchedulerSettings::default() };
+        let population = Population { groups: groups.collect(), tenants, scheduler, ..Population::default() };
+        let (mut app, _) = record_steps(population, |call| {
+            if call.frame >= 10 {
+                call.out.more_fuel = 1_000;
+            }
+        });
+        let before = frames(&mut app, 10).pop().unwrap();
+        let after = frames(&mut app, 100).pop().unwrap();
+        let fuel = |record: &FrameRecord| record.groups.iter().map(|group| group.totals.fuel).sum::<u64>();
+        let used = fuel(&after) - fuel(&before);
+        // What is owed at the end is at most what all of them take at once.
+        assert!((90_000..=100_000 + 20 * 1_010).contains(&used), "{used} with {own}, {tenant}, {all}");
+    }
+}
+
+/// Groups without a bound of their own, whose agents trap in each step and are resumed: nothing is counted of what they may have used.
+#[test]
+fn traps_of_many_groups_wait_for_one_tenants_fuel_together_and_other_groups_do_not_wait() {
+    const FRAMES: u64 = 200;
+    let run = |trapping: u32, (tenant, all): (u64, u64)| {
+        let groups = (1..=trapping + 1).map(|id| {
+            let mut seed = on(every(1, 0), 0, id, if id == 1 { 1 } else { 4 });
+            seed.group.on_fault = FaultPolicy::Pause;
+            seed.group.tenant = (tenant < u64::MAX).then_some(TenantId(0));
+            seed
+        });
+        let tenants = vec![Tenant { fuel_per_frame_max: tenant, ..unbounded() }];
+        let scheduler = SchedulerSettings { fuel_per_frame_max: all, ..SchedulerSettings::default() };
+        let population = Population { groups: groups.collect(), tenants, scheduler, ..Population::default() };
+        let (mut app, steps) = record_steps(population, |call| {
+            let traps = call.call == CallKind::Step && call.agent.group() != GroupId(1);
+            call.out.fault = traps.then_some(FaultKind::Trap);
+        });
+        let mut faults = 0;
+        for _ in 0..FRAMES {
+            let trapped = (2..=trapping + 1).flat_map(|group| (0..4).map(move |ordinal| id(group, ordinal)));
+            let commands = trapped.map(|agent| Action::Agent(agent, Order::Resume)).collect();
+            let record = run_frame(app.world_mut(), FrameInputs { commands, ..FrameInputs::default() });
+            faults += record.counts.faults;
+        }
+        (stepped_in(&steps, id(1, 0)).len(), faults)
+    };
+    // What is counted of all traps of a frame fits beside the honest group's step.
+    for budgets in [(500, u64::MAX), (u64::MAX, 500), (500, 500), (500, 700)] {
+        let (alone, _) = run(0, budgets);
+        for trapping in [1, 10] {
+            let (beside, faults) = run(trapping, budgets);
+            // Each group's first call is expected to take its limit, which is all that there is in a frame.
+            assert!(beside + trapping as usize + 2 >= alone, "{beside} steps, {alone} alone, {budgets:?}");
+            // Beyond what the frames paid, a group may owe what it had not paid when it began and what its four agents took then.
+            let owed = u64::from(trapping) * (500 + 4 * UNCOUNTED);
+            let paid = FRAMES * 500;
+            assert!(faults * UNCOUNTED <= paid + owed, "{faults} faults of {trapping} groups, {budgets:?}");
+            assert!(
+                faults * UNCOUNTED >= paid / 2 || trapping == 1,
+                "{faults} faults of {trapping} groups, {budgets:?}"
+            );
+        }
     }
 }
 

@@ -234,6 +234,27 @@ fn a_fault_of_a_swap_is_on_the_record_and_the_policy_has_no_say() {
 }
 
 #[test]
+fn a_group_waits_for_the_fuel_of_its_swaps_and_for_what_their_traps_may_have_used() {
+    let mut bounded = group(1, 2);
+    bounded.group.limits.fuel_per_frame_max = 20;
+    let population = Population { groups: vec![bounded, group(2, 1)], ..Population::default() };
+    let mut app = swapping_app(
+        population,
+        |_| {},
+        |batch, results| {
+            results.carried.resize(batch.requests.len(), true);
+            (results.fuel, results.uncounted) = (40, 60);
+        },
+    );
+    (0..5).for_each(|_| drop(frame(&mut app, &[])));
+    let steps = |record: FrameRecord| record.counts.steps;
+    // Two steps of 10 fit into a frame; the swap takes five frames more.
+    let swap = [to_module(1, 1)];
+    let seen: Vec<_> = (0..8).map(|n| steps(frame(&mut app, if n == 0 { &swap[..] } else { &[] }))).collect();
+    assert_eq!(seen, [3, 1, 1, 1, 1, 1, 3, 3]);
+}
+
+#[test]
 fn only_those_that_have_a_state_are_asked_for_it() {
     let mut paused = group(1, 3);
     paused.group.on_fault = FaultPolicy::Pause;

@@ -266,12 +266,13 @@ impl Caller<'_> {
     /// Counts a call that ended in a fault, and what it may have used beyond what is known.
     #[cold]
     fn faulted(&self, request: &StepRequest, fault: Fault, chunk: &mut OutputChunk) -> StepOutcome {
-        let fuel = self.fuel_used();
-        if !counts_fuel(fault.kind) {
-            let more = self.program.recipe.limits.fuel_per_step_max - fuel;
-            chunk.uncounted = chunk.uncounted.saturating_add(more);
-        }
-        chunk.count(request, fuel, Some(fault))
+        chunk.uncounted = chunk.uncounted.saturating_add(self.fuel_uncounted(fault.kind));
+        chunk.count(request, self.fuel_used(), Some(fault))
+    }
+
+    /// Fuel that a call which ended in such a fault may have used beyond [`Self::fuel_used`].
+    pub(super) fn fuel_uncounted(&self, fault: FaultKind) -> u64 {
+        if counts_fuel(fault) { 0 } else { self.program.recipe.limits.fuel_per_step_max - self.fuel_used() }
     }
 
     #[inline]

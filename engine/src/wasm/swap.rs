@@ -256,6 +256,7 @@ impl ShardCaller<'_> {
         match outcome {
             Ok(value) => Some(value),
             Err(fault) => {
+                results.uncounted = results.uncounted.saturating_add(self.caller.fuel_uncounted(fault.kind));
                 results.faults.push(fault.of(request.agent));
                 None
             }

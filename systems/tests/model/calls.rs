@@ -58,6 +58,23 @@ fn bound(population: &Population, payer: Payer) -> u64 {
     }
 }
 
+/// Deals a budget out, one by one and round after round, to who still owes something. Who owes least is first in each round.
+fn deal(mut budget: u64, debts: &BTreeMap<Payer, u64>) -> BTreeMap<Payer, u64> {
+    let mut order: Vec<_> = debts.iter().map(|(&payer, &debt)| (debt, payer)).collect();
+    order.sort();
+    let mut paid: BTreeMap<_, _> = debts.keys().map(|&payer| (payer, 0)).collect();
+    while budget > 0 && paid.iter().any(|(payer, paid)| debts[payer] > *paid) {
+        for (debt, payer) in &order {
+            let paid = paid.get_mut(payer).unwrap();
+            if budget > 0 && debt > paid {
+                *paid += 1;
+                budget -= 1;
+            }
+        }
+    }
+    paid
+}
+
 impl Clock {
     fn open(&mut self, population: &Population) {
         let groups = || population.groups.iter().map(|seed| &seed.group);
@@ -70,26 +87,10 @@ impl Clock {
             (Payer::Group(group.id), if own < GroupLimits::UNBOUNDED { own } else { all })
         }));
         fuel.extend(tenants().map(|(at, tenant)| (Payer::Tenant(at), tenant.fuel_per_frame_max)));
-        let mut shared = BTreeMap::<Payer, u64>::new();
-        // What the frame before used is owed, by each no more than its own budget but by itself.
-        for (group, used) in std::mem::take(&mut self.used) {
-            let own = bound(population, Payer::Group(group));
-            *self.debts.entry(Payer::Group(group)).or_default() += if own < GroupLimits::UNBOUNDED { used } else { 0 };
-            let of_group = used.min(own);
-            let tenant = payers(population, group).into_iter().find(|payer| matches!(payer, Payer::Tenant(_)));
-            *shared.entry(tenant.unwrap_or(Payer::All)).or_default() += of_group;
-        }
-        for at in 0..population.tenants.len() as u32 {
-            let used = shared.get(&Payer::Tenant(at)).copied().unwrap_or(0);
-            *shared.entry(Payer::All).or_default() += used.min(fuel[&Payer::Tenant(at)]);
-        }
-        for (payer, used) in shared {
-            *self.debts.entry(payer).or_default() += used;
-        }
+        self.pay(population);
         for (payer, budget) in &fuel {
-            let debt = self.debts.entry(*payer).or_default();
-            *debt = debt.saturating_sub(*budget);
-            self.left.insert(*payer, budget.saturating_sub(*debt));
+            let debt = self.debts.get(payer).copied().unwrap_or(0);
+            self.left.insert(*payer, budget.saturating_sub(debt));
         }
         self.steps_left = population.scheduler.steps_per_frame_max;
         self.messages.extend(groups().map(|group| (Payer::Group(group.id), group.limits.messages_per_frame_max)));
@@ -101,6 +102,46 @@ impl Clock {
             Some(&(calls, _)) if calls > 0 => (group.id, (calls * FUEL).min(group.limits.fuel_per_step_max)),
             _ => (group.id, group.limits.fuel_per_step_max),
         }));
+    }
+
+    /// The frame before is paid for: by groups, by tenants, by all. What one pays, the next one is charged.
+    fn pay(&mut self, population: &Population) {
+        let used = std::mem::take(&mut self.used);
+        let mut charged = BTreeMap::<Payer, u64>::new();
+        // What tenants, and groups without one, owe for fuel that nobody counted, of groups that have no bound.
+        let mut owed = BTreeMap::<Payer, BTreeMap<Payer, u64>>::new();
+        for seed in &population.groups {
+            let group = Payer::Group(seed.group.id);
+            let own = bound(population, group);
+            let used = used.get(&seed.group.id).copied().unwrap_or(0);
+            let debt = self.debts.entry(group).or_default();
+            let tenant = seed.group.tenant.map(|tenant| Payer::Tenant(tenant.0));
+            *charged.entry(tenant.unwrap_or(Payer::All)).or_default() += if own < GroupLimits::UNBOUNDED {
+                *debt += used;
+                let before = *debt;
+                *debt = debt.saturating_sub(own);
+                before - *debt
+            } else {
+                owed.entry(tenant.unwrap_or(group)).or_default().insert(group, *debt);
+                used
+            };
+        }
+        let sums = owed.iter().map(|(payer, debts)| {
+            let sum: u64 = debts.values().sum();
+            (*payer, if matches!(payer, Payer::Tenant(_)) { sum.min(bound(population, *payer)) } else { sum })
+        });
+        for (payer, part) in deal(bound(population, Payer::All), &sums.collect()) {
+            for (group, paid) in deal(part, &owed[&payer]) {
+                *self.debts.get_mut(&group).unwrap() -= paid;
+            }
+        }
+        let tenants = (0..population.tenants.len() as u32).map(Payer::Tenant);
+        for payer in tenants.chain([Payer::All]) {
+            let debt = self.debts.entry(payer).or_default();
+            let due = *debt + charged.get(&payer).copied().unwrap_or(0);
+            *debt = due.saturating_sub(bound(population, payer));
+            *charged.entry(Payer::All).or_default() += due - *debt;
+        }
     }
 
     /// Whether one more call of a group fits into the frame; if so, it is paid for.

@@ -343,7 +343,7 @@ fn threads_change_nothing() {
             let mut seen = Vec::new();
             for module in [1, 0, 1] {
                 seen.push((rig.counts(), rig.memory_sum()));
-                let SwapResults { carried, faults, log_lines, unkept_lines: _, fuel, memory_sum } =
+                let SwapResults { carried, faults, log_lines, unkept_lines: _, fuel, uncounted: _, memory_sum } =
                     rig.swap(module, module == 0);
                 assert!(log_lines.is_empty());
                 let carried = carried.iter().map(|&carried| u32::from(carried)).collect();
