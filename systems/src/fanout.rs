@@ -64,30 +64,22 @@ impl DeliveryBudgets {
     /// Takes the deliveries of one message to many, if the budgets have as many left.
     pub(crate) fn take(&mut self, directory: &Directory, header: &MessageHeader, deliveries: u64) -> bool {
         let Self { all, host, groups, tenants, step, .. } = self;
-        let payer = match header.sender {
-            sender::EXTERNAL | sender::NATIVE => None,
-            // The engine tells groups of one thing only: of another agent's fault. That agent's group pays.
-            sender::ENGINE => Some((AgentId(header.topic), None)),
-            agent => Some((AgentId(agent), Some(agent))),
-        };
-        let Some((agent, stepped)) = payer else {
-            return take_all(deliveries, (all, None), &mut [host]);
+        let agent = match header.sender {
+            // Notices of faults, which were metered when they were gathered.
+            sender::ENGINE => return true,
+            sender::EXTERNAL | sender::NATIVE => return take_all(deliveries, (all, None), &mut [host]),
+            agent => AgentId(agent),
         };
         let Some(at) = directory.group_position(agent.group()) else { return false };
         let (group, per_step) = &mut groups[at];
         let mut in_step = match *step {
-            Some((who, left)) if Some(who) == stepped => left,
+            Some((who, left)) if who == agent.0 => left,
             _ => *per_step,
         };
         let mut unbounded = u64::MAX;
         let tenant = directory.groups[at].tenant.map_or(&mut unbounded, |tenant| &mut tenants[tenant.0 as usize]);
-        let fits = match stepped {
-            Some(_) => take_all(deliveries, (all, Some(at)), &mut [group, tenant, &mut in_step]),
-            None => take_all(deliveries, (all, Some(at)), &mut [group, tenant]),
-        };
-        if let Some(who) = stepped {
-            *step = Some((who, in_step));
-        }
+        let fits = take_all(deliveries, (all, Some(at)), &mut [group, tenant, &mut in_step]);
+        *step = Some((agent.0, in_step));
         fits
     }
 }

@@ -58,6 +58,11 @@ impl Load {
         Self { messages_max, bytes_max, ..Self::default() }
     }
 
+    /// How many messages and bytes the mailbox has room for beside its backlog.
+    pub(crate) const fn room(&self) -> (u32, u32) {
+        (self.messages_max.saturating_sub(self.held_messages), self.bytes_max.saturating_sub(self.held_bytes))
+    }
+
     #[inline]
     const fn takes(&self, bytes: u32) -> bool {
         self.messages < self.messages_max && bytes <= self.bytes_max - self.bytes

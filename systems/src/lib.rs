@@ -17,6 +17,7 @@ pub mod fanout;
 pub mod hearers;
 pub mod inboxes;
 pub mod mailroom;
+pub mod notices;
 mod overflow;
 pub mod packed;
 pub mod positions;
@@ -160,7 +161,13 @@ fn add_stages(app: &mut App) {
         )
         .add_systems(
             Frame,
-            (fanout::open_delivery_budgets, deliver::gather_messages, ApplyDeferred, deliver::sort_messages)
+            (
+                fanout::open_delivery_budgets,
+                deliver::gather_messages,
+                ApplyDeferred,
+                notices::meter_notices,
+                deliver::sort_messages,
+            )
                 .chain()
                 .in_set(Deliver),
         )

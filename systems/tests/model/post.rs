@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_engine_abi::message::{kind, sender, status};
-use wasm_engine_abi::{BounceReason, MessageHeader, Op};
+use wasm_engine_abi::{BounceReason, FaultNotice, MessageHeader, Op};
 use wasm_engine_components::{
     AgentFault, AgentId, FaultKind, GroupId, GroupLimits, Lifecycle, OverflowPolicy, Trigger,
 };
@@ -115,9 +115,11 @@ impl Model {
             if costs_more { 2 } else { 1 }
         });
         let count = counts.sum::<u64>() * mail.bytes().div_ceil(128) as u64;
-        let MessageHeader { sender: from, topic, .. } = mail.header;
-        // A notice is paid for by the group whose agent it is about.
-        let about = if from == sender::ENGINE { topic } else { from };
+        let from = mail.header.sender;
+        // Notices of faults have a budget of their own, which is larger than all that programs of this size send.
+        if from == sender::ENGINE {
+            return true;
+        }
         let mut payers = Vec::new();
         if self.program.population.scheduler.deliveries_per_frame_max != GroupLimits::BY_AGENTS {
             payers.push(Payer::All);
@@ -125,11 +127,11 @@ impl Model {
         if from == sender::EXTERNAL || from == sender::NATIVE {
             payers.push(Payer::Host);
         } else {
-            let group = self.seed(AgentId(about).group()).unwrap();
+            let group = self.seed(AgentId(from).group()).unwrap();
             payers.push(Payer::Group(group.group.id));
             payers.extend(group.group.tenant.map(|tenant| Payer::Tenant(tenant.0)));
             let left = self.deliveries_of(group.group.limits.deliveries_per_step_max);
-            if from != sender::ENGINE && steps.get(&from).copied().unwrap_or(0) + count > left {
+            if steps.get(&from).copied().unwrap_or(0) + count > left {
                 return false;
             }
         }
@@ -157,7 +159,9 @@ impl Model {
         self.open_deliveries();
         self.post.before = std::mem::take(&mut self.post.now);
         self.post.before.sort_by_key(|mail| (AgentId(mail.header.sender), mail.header.sequence));
-        let host = std::mem::take(&mut self.post.engine).into_iter().chain(std::mem::take(&mut self.post.events));
+        let engine = std::mem::take(&mut self.post.engine);
+        let engine = self.keep_escalations(engine);
+        let host = engine.into_iter().chain(std::mem::take(&mut self.post.events));
         let host: Vec<_> = host.enumerate().map(|(at, mail)| Mail { place: (0, at), ..mail }).collect();
         let before = self.post.before.iter().cloned().enumerate().map(|(at, mail)| Mail { place: (1, at), ..mail });
         let all: Vec<_> = host.into_iter().chain(before.collect::<Vec<_>>()).collect();
@@ -191,6 +195,45 @@ impl Model {
         // What reaches nobody now reaches nobody in the next frame.
         self.post.now.retain(fits);
         self.bring(&now, Some(wave));
+    }
+
+    /// What the engine says in this frame. An escalation that nobody would hear, because no mailbox of its supervisors has room, is said in the next one,
+    /// if its agent still waits then.
+    fn keep_escalations(&mut self, engine: Vec<Mail>) -> Vec<Mail> {
+        let mut said: Vec<Mail> = Vec::new();
+        // What was said so far has taken room in each mailbox that had it.
+        let mut taken = BTreeMap::<AgentId, Vec<Mail>>::new();
+        for mail in engine {
+            let recipients = self.recipients(&mail, None);
+            let hears = |id: &AgentId| self.has_room(*id, taken.get(id).map_or(&[], Vec::as_slice), &mail);
+            let heard: Vec<_> = recipients.into_iter().filter(hears).collect();
+            let waits = heard.is_empty() && self.is_escalation_of_a_waiting_agent(&mail);
+            if waits {
+                self.post.engine.push(mail);
+                continue;
+            }
+            heard.into_iter().for_each(|id| taken.entry(id).or_default().push(mail.clone()));
+            said.push(mail);
+        }
+        said
+    }
+
+    fn has_room(&self, id: AgentId, arrived: &[Mail], mail: &Mail) -> bool {
+        let (seed, agent) = (self.seed(id.group()).unwrap(), &self.agents[&id]);
+        let all = || agent.backlog.iter().chain(arrived);
+        let bytes_max = seed.group.limits.mailbox_bytes_max.min(seed.inbox_bytes_max) as usize;
+        agent.life.is_alive()
+            && all().count() < seed.group.limits.mailbox_messages_max as usize
+            && all().map(Mail::bytes).sum::<usize>() + mail.bytes() <= bytes_max
+    }
+
+    fn is_escalation_of_a_waiting_agent(&self, mail: &Mail) -> bool {
+        if mail.header.kind != kind::NOTICE {
+            return false;
+        }
+        let notice: FaultNotice = bytemuck::pod_read_unaligned(&mail.payload);
+        let is_last = |agent: &super::Agent| agent.life == Lifecycle::Faulted && agent.faults == notice.faults;
+        notice.escalated == 1 && self.agents.get(&AgentId(notice.agent)).is_some_and(is_last)
     }
 
     fn bring(&mut self, all: &[Mail], wave: Option<u32>) {
