@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 
 use common::{engine, loop_scenario, path, stderr, summary, wasm_engine};
 use serde_json::{Value, json};
+use wasm_engine::inference::Inference;
+use wasm_engine::run_dir::{Access, OpenRun};
+use wasm_engine::simulation::SimulationOptions;
+use wasm_engine::time_travel::{ReplayOptions, Replayed, Traveller, replay};
 use wasm_engine_abi::InferenceStatus;
 
 /// Three agents, each of which asks for one row of a model that takes as long as a row says: for the second one's, many minutes, in 32 MB.
@@ -70,6 +74,64 @@ fn a_row_that_takes_too_long_is_recorded_and_replayed_without_a_clock() {
     for table in ["models.jsonl", "outputs.jsonl", "frames.jsonl"] {
         assert_eq!(lines(&folder.join("half").join(table)), lines(&folder.join("run").join(table)), "{table}");
     }
+}
+
+/// Replays a run whose models compute again, as on a machine on which they take longer than the recorded limits, which are `run_ms_max`
+/// and `load_ms_max` here. What probes found is kept in `cache`.
+fn recomputed(path: &Path, cache: &Path, threads: usize, [run_ms_max, load_ms_max]: [u32; 2]) -> Replayed {
+    let mut run = OpenRun::open(path, Access::Read).unwrap();
+    for entry in &mut run.scenario.models {
+        (entry.run_ms_max, entry.load_ms_max) = (run_ms_max, load_ms_max);
+    }
+    let (threads, cache_dir) = (Some(threads), Some(cache.to_owned()));
+    let options = SimulationOptions { threads, cache_dir, ..SimulationOptions::default() };
+    let traveller = Traveller { run: &run, options, inference: Inference::Recompute, author: &|_| {} };
+    replay(&traveller, ReplayOptions::default(), &mut |_| {}).unwrap()
+}
+
+/// What was done in time when it was recorded is computed again, however long that takes here: neither the limit of a run counts, nor the
+/// parts that rows have of a frame. What takes longer than loading a model may isn't compared, which is told, and is no divergence.
+#[test]
+fn rows_that_were_done_in_time_are_computed_again_without_a_clock() {
+    // Rounds for a tenth of a second or so. All rows of a frame together would have ten milliseconds.
+    const SLOW: i64 = 1 << 17;
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, cache) = (folder.path(), tempfile::tempdir().unwrap());
+    loop_scenario(folder, 600_000, &[(1, 0, SLOW), (1, 1, SLOW + 1), (1, 2, SLOW + 2), (3, 1, SLOW + 3)]);
+    let run = told(folder, &["run", "s.toml", "--out", "run"]);
+    assert_eq!(run["models"], json!({}), "all rows have results");
+    for threads in [1, 4] {
+        let replayed = recomputed(&folder.join("run"), cache.path(), threads, [1, 600_000]);
+        assert_eq!(replayed.divergence.as_ref().map(|divergence| (divergence.frame, &divergence.inference)), None);
+        assert_eq!((replayed.checked, replayed.rows_not_compared), (6, 0));
+        assert_eq!((run["digest"].as_str().unwrap(), &replayed.warnings), (&*replayed.digest.to_string(), &vec![]));
+    }
+
+    // Seconds, of which one is there.
+    loop_scenario(folder, 600_000, &[(1, 0, 1), (4, 2, 1 << 22)]);
+    let run = told(folder, &["run", "s.toml", "--out", "slower"]);
+    let replayed = recomputed(&folder.join("slower"), cache.path(), 1, [1, 1_000]);
+    assert_eq!(replayed.divergence.as_ref().map(|divergence| (divergence.frame, &divergence.inference)), None);
+    assert_eq!((replayed.checked, replayed.rows_not_compared), (6, 1));
+    assert_eq!(run["digest"].as_str().unwrap(), replayed.digest.to_string());
+    let told = "1 row of models, the first in frame 4 of the model `loop`, wasn't compared: to compute them again took longer than";
+    assert!(replayed.warnings.len() == 1 && replayed.warnings[0].starts_with(told), "{:?}", replayed.warnings);
+    #[cfg(unix)]
+    a_signal_ends_a_replay(folder, "slower");
+}
+
+/// The first signal ends a replay that computes for seconds.
+#[cfg(unix)]
+fn a_signal_ends_a_replay(folder: &Path, run: &str) {
+    let command = &mut wasm_engine(folder);
+    command.args(["replay", run, "--inference", "recompute", "--quiet"]);
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let signalled = Instant::now();
+    common::signal(&child, libc::SIGTERM);
+    let status = child.wait().unwrap();
+    println!("ended after {:?}", signalled.elapsed());
+    assert_eq!(status.code(), Some(143), "{status}");
 }
 
 /// The statuses that agents were told, in the order of frames and agents.

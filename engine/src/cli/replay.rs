@@ -56,6 +56,8 @@ struct ReplayJson {
     /// Whether all frames that the run was to have are recorded.
     complete: bool,
     wall_s: f64,
+    /// Rows of models that took too long to be computed again.
+    rows_not_compared: u64,
     divergence: Option<DivergenceView>,
 }
 
@@ -99,6 +101,7 @@ fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) ->
                 ended: run.has_ended(),
                 complete: is_complete(run),
                 wall_s,
+                rows_not_compared: replayed.rows_not_compared,
                 divergence: divergence.as_ref().map(|divergence| DivergenceView::new(divergence, &run.scenario)),
             };
             print_json(&serde_json::to_string(&json).unwrap_or_default())

@@ -44,6 +44,7 @@ impl OnnxRuntime {
             let time = ModelLimits {
                 load: Deadline::after(Duration::from_millis(MODEL_LOAD_MS_DEFAULT.into())),
                 run: Duration::from_millis(MODEL_RUN_MS_DEFAULT.into()),
+                unhurried: false,
                 memory_bytes: MODEL_MEMORY_BYTES_DEFAULT,
             };
             let model = session::open(runtime, &content, Said::default(), time)?;

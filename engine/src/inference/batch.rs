@@ -73,7 +73,8 @@ impl Batcher {
 
     /// The time that the model has in a frame.
     pub(crate) fn patience(&self) -> Arc<Patience> {
-        Arc::new(Patience::new(self.model.run_limit()))
+        let limit = self.model.run_limit();
+        Arc::new(if self.model.time().unhurried { Patience::unhurried(limit) } else { Patience::new(limit) })
     }
 
     /// Makes a place for the result of each row, in order, with the status of those that can't be run, and adds the runs of the others.

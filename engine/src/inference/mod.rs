@@ -48,7 +48,7 @@ pub use library::{
 pub use progress::LoadProgress;
 pub use registry::{ModelInfo, ModelLoadOptions, NoModels, OnnxRuntime};
 pub use runtime::{LibraryStatus, LoadedLibrary, probe};
-pub use tap::{Inference, InferenceLog, RowDifference};
+pub use tap::{Inference, InferenceLog, LateRows, RowDifference};
 pub use tensor::ElementType;
 
 pub(crate) use crew::is_left_behind;

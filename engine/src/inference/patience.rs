@@ -1,6 +1,8 @@
 //! The time that a model has in a frame, and what each of its rows has of it. Called by [`super::batch`].
 //!
 //! Time is that of runs, added up over all threads: so what a row has doesn't follow from their number, nor from other models.
+//!
+//! Where recorded rows are computed again, nothing of this counts: which of them have a result is on the record.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -32,13 +34,20 @@ pub(crate) enum Chance {
 /// as long as each has twice what it had. So a row that takes its time takes none from those that are quick, whoever asked first.
 pub(crate) struct Patience {
     limit: Duration,
+    /// Whether each run has all of the limit, whatever the others take.
+    unhurried: bool,
     spent_ns: AtomicU64,
     rows_left: AtomicUsize,
 }
 
 impl Patience {
     pub(crate) const fn new(limit: Duration) -> Self {
-        Self { limit, spent_ns: AtomicU64::new(0), rows_left: AtomicUsize::new(0) }
+        Self { limit, unhurried: false, spent_ns: AtomicU64::new(0), rows_left: AtomicUsize::new(0) }
+    }
+
+    /// Time without an end for the frame: each run has the whole limit.
+    pub(crate) const fn unhurried(limit: Duration) -> Self {
+        Self { unhurried: true, ..Self::new(limit) }
     }
 
     /// So many more rows are to be run.
@@ -59,6 +68,7 @@ impl Patience {
         run: impl FnOnce(Deadline) -> Result<(), Halt>,
     ) -> Result<(), Halt> {
         let part = match chance {
+            _ if self.unhurried => self.limit,
             Chance::First { least } => self.part(rows, FIRST_RUNS).max(least).min(self.limit),
             Chance::Second { had } => {
                 let part = self.part(rows, FRAME_RUNS).min(self.limit);
@@ -156,6 +166,16 @@ mod tests {
         let least = Duration::from_secs(3);
         assert_eq!(quick(&patience, Chance::First { least }), least);
         assert_eq!(quick(&patience, Chance::First { least: LIMIT * 2 }), LIMIT);
+    }
+
+    /// Rows that were recorded as done have a result, however many they are and whatever the others take.
+    #[test]
+    fn who_is_unhurried_has_the_limit_each_time() {
+        let patience = Patience::unhurried(LIMIT);
+        patience.expect(1_000);
+        assert!((0..500).all(|_| endless(&patience, FIRST) == LIMIT && quick(&patience, FIRST) == LIMIT));
+        patience.expect(1);
+        assert_eq!(quick(&patience, Chance::Second { had: LIMIT }), LIMIT);
     }
 
     /// A row that is slow, and ends, is done beside quick ones.

@@ -87,7 +87,7 @@ struct Name {
     refuse_non_finite: bool,
 }
 
-/// How models are loaded on this machine. None of it changes a result, but for `forms`.
+/// How models are loaded on this machine. None of it changes a result, but for `forms`, and for what `unhurried` lets end.
 #[derive(Clone, Debug, Default)]
 pub struct ModelLoadOptions {
     /// The engine's cache folder, where the probe's verdicts are kept. Default: they aren't.
@@ -97,6 +97,9 @@ pub struct ModelLoadOptions {
     /// The forms that the models of a recorded run had, by name and sha256: one that goes on has them again, but where a stricter
     /// one is found now.
     pub forms: BTreeMap<(String, [u8; 32]), BatchForm>,
+    /// Rows are computed again of which a recording says that they had a result. So neither `run_ms_max` nor what other rows take ends
+    /// them: each run may take as long as loading the model may. Default: they are new.
+    pub unhurried: bool,
     /// A form that models are given whatever their graphs say, without a probe.
     #[cfg(test)]
     pub unchecked: Option<BatchForm>,
@@ -137,9 +140,11 @@ impl OnnxRuntime {
                 let rows_max = sharers().map(|sharer| sharer.batch_rows_max).max().unwrap_or(1);
                 let ms =
                     |of: fn(&ModelEntry) -> u32| Duration::from_millis(sharers().map(of).max().unwrap_or(1).into());
+                let (load, run) = (ms(|sharer| sharer.load_ms_max), ms(|sharer| sharer.run_ms_max));
                 let time = ModelLimits {
-                    load: Deadline::after(ms(|sharer| sharer.load_ms_max)),
-                    run: ms(|sharer| sharer.run_ms_max),
+                    load: Deadline::after(load),
+                    run: if options.unhurried { run.max(load) } else { run },
+                    unhurried: options.unhurried,
                     memory_bytes: sharers().map(|sharer| sharer.run_memory_bytes_max).max().unwrap_or(0),
                 };
                 let what = format!("opening and probing the model `{}`", shown(&entry.name));

@@ -27,6 +27,8 @@ pub(crate) struct ModelLimits {
     pub load: Deadline,
     /// For each run.
     pub run: Duration,
+    /// Whether each run has all of that, however long those of a frame take together.
+    pub unhurried: bool,
     /// Most memory of the intermediate results of a run, in bytes.
     pub memory_bytes: u64,
 }

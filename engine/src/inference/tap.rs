@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasm_engine_abi::InferenceStatus;
-use wasm_engine_components::ModelNotice;
+use wasm_engine_components::{ModelId, ModelNotice};
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
 
 use crate::journal::RecordedRow;
@@ -17,7 +17,8 @@ pub enum Inference {
     /// Recorded results are given back. Nothing is computed, so no ONNX Runtime is needed.
     #[default]
     Recorded,
-    /// Models compute, and their results are compared with the recorded ones.
+    /// Models compute, and their results are compared with the recorded ones. No clock decides: what took too long when it was recorded
+    /// isn't computed, and what takes too long now isn't compared.
     Recompute,
     /// Recorded results are given back as long as there are any, and models compute from there on.
     RecordedThenComputed,
@@ -34,6 +35,15 @@ pub struct RowDifference {
     pub computed: Option<RecordedRow>,
 }
 
+/// Rows that were to be computed again, and took too long. Their recorded results are taken, without a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateRows {
+    /// How many.
+    pub rows: u64,
+    /// The model of the first one.
+    pub model: ModelId,
+}
+
 /// The end of the tap that the outside holds.
 #[derive(Clone, Default)]
 pub struct InferenceLog(Arc<Mutex<Log>>);
@@ -47,6 +57,7 @@ struct Log {
     /// What was recorded of the frame that comes next.
     given: Option<(Recorded, Inference)>,
     difference: Option<RowDifference>,
+    late: Option<LateRows>,
 }
 
 /// What was recorded of a frame.
@@ -79,6 +90,11 @@ impl InferenceLog {
             log.difference.get_or_insert(RowDifference { row: 0, recorded: Some(recorded), computed: None });
         }
         log.difference.take()
+    }
+
+    /// The rows that took too long to be compared since the last call, if any.
+    pub fn take_late(&self) -> Option<LateRows> {
+        self.lock().late.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -132,6 +148,7 @@ impl ModelRuntime for InferenceTap {
                 // What audits found, and what took too long, is on the record: it is state, and depends on the machine.
                 self.infer_those_in_time(&recorded, batches, results);
                 results.notices = notices;
+                self.log.lock().late = take_late_from_record(&recorded, batches, results);
                 compare(&recorded, results)
             }
             Some(((recorded, notices), Inference::Recorded | Inference::RecordedThenComputed)) => {
@@ -174,6 +191,26 @@ fn give_back(recorded: &[RecordedRow], asked: usize, results: &mut ModelResults)
     (recorded.len() != asked).then(|| RowDifference { row, recorded: recorded.get(row).cloned(), computed })
 }
 
+/// Puts what was recorded in the place of rows that had a result then, and now only took too long, which says nothing of them. Returns
+/// which those are, if there are any.
+fn take_late_from_record(
+    recorded: &[RecordedRow],
+    batches: &[ModelBatch<'_>],
+    results: &mut ModelResults,
+) -> Option<LateRows> {
+    let mut late: Option<LateRows> = None;
+    let models = batches.iter().flat_map(|batch| batch.rows.iter().map(|_| batch.model));
+    for ((result, recorded), model) in results.rows.iter_mut().zip(recorded).zip(models) {
+        if result.status == InferenceStatus::TimedOut && recorded.status != InferenceStatus::TimedOut {
+            let (offset, bytes) = (results.bytes.len(), recorded.output.len());
+            results.bytes.extend_from_slice(&recorded.output);
+            *result = RowResult { status: recorded.status, offset, bytes };
+            late.get_or_insert(LateRows { rows: 0, model }).rows += 1;
+        }
+    }
+    late
+}
+
 /// The first row that was computed otherwise.
 fn compare(recorded: &[RecordedRow], results: &ModelResults) -> Option<RowDifference> {
     let rows = recorded.len().max(results.rows.len());
@@ -186,8 +223,6 @@ fn compare(recorded: &[RecordedRow], results: &ModelResults) -> Option<RowDiffer
 
 #[cfg(test)]
 mod tests {
-    use wasm_engine_components::ModelId;
-
     use super::*;
 
     /// Gives back each row, and counts its calls.
@@ -244,6 +279,52 @@ mod tests {
         log.give(vec![row(b"a")], vec![], Inference::Recompute);
         let missing = RowDifference { row: 0, recorded: Some(row(b"a")), computed: None };
         assert_eq!((log.end_frame(), log.end_frame()), (Some(missing), None));
+    }
+
+    /// A row that had a result when it was recorded, and takes too long now, is taken from the record, and told of. Others are compared.
+    #[test]
+    fn what_takes_too_long_only_now_is_not_compared() {
+        /// Gives back each row, but for those of the second model, which take too long.
+        struct Slow;
+        impl ModelRuntime for Slow {
+            fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+                Echo(Arc::default()).infer(batches, results);
+                let models = batches.iter().flat_map(|batch| batch.rows.iter().map(|_| batch.model));
+                let late = RowResult { status: InferenceStatus::TimedOut, offset: 0, bytes: 0 };
+                results
+                    .rows
+                    .iter_mut()
+                    .zip(models)
+                    .filter(|(_, model)| *model == ModelId(2))
+                    .for_each(|(row, _)| *row = late);
+            }
+        }
+        let log = InferenceLog::default();
+        let mut tap = InferenceTap::new(Box::new(Slow), log.clone());
+        let failed = RecordedRow { status: InferenceStatus::Failed, output: Vec::new() };
+        let late = RecordedRow { status: InferenceStatus::TimedOut, output: Vec::new() };
+        let recorded = vec![row(b"a"), row(b"long"), failed, late.clone(), row(b"f")];
+        let mut infer = |recorded: &[RecordedRow]| {
+            log.give(recorded.to_vec(), vec![], Inference::Recompute);
+            let (quick, slow, last): ([&[u8]; 1], [&[u8]; 3], [&[u8]; 1]) = ([b"a"], [b"b", b"c", b"d"], [b"f"]);
+            let batches = [(1, &quick[..]), (2, &slow[..]), (1, &last[..])];
+            let batches = batches.map(|(model, rows)| ModelBatch::new(ModelId(model), rows));
+            let mut results = ModelResults::default();
+            tap.infer(&batches, &mut results);
+            let given: Vec<RecordedRow> = results.rows.iter().map(|row| noted(&results, row)).collect();
+            (given, log.end_frame(), log.take_late())
+        };
+        let told = Some(LateRows { rows: 2, model: ModelId(2) });
+        assert_eq!(infer(&recorded), (recorded.clone(), None, told));
+        let mut other = recorded.clone();
+        other[4] = row(b"g");
+        let differs = RowDifference { row: 4, recorded: Some(row(b"g")), computed: Some(row(b"f")) };
+        let mut given = recorded.clone();
+        assert_eq!(infer(&other), (given.clone(), Some(differs), told));
+        // Of a row that isn't on the record, nobody knows what it should be.
+        given[2..].clone_from_slice(&[late.clone(), late.clone(), row(b"f")]);
+        let differs = RowDifference { row: 2, recorded: None, computed: Some(late) };
+        assert_eq!(infer(&recorded[..2]), (given, Some(differs), Some(LateRows { rows: 1, model: ModelId(2) })));
     }
 
     /// What depends on the machine is taken from the record, also where rows are computed again: which took too long, and what

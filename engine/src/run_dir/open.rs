@@ -268,6 +268,7 @@ impl OpenRun {
             digest_memories: self.manifest.digest == "full",
             recorded_models: (inference == Inference::Recorded).then(recorded),
             recorded_forms: self.recorded_forms(),
+            unhurried_models: inference == Inference::Recompute,
             files: self.files.clone(),
             ..options
         }

@@ -49,6 +49,8 @@ pub struct SimulationOptions {
     pub recorded_models: Option<RecordedModels>,
     /// The forms that the models of a recorded run had, by name and sha256. Default: each has the one that is found for it.
     pub recorded_forms: BTreeMap<(String, [u8; 32]), BatchForm>,
+    /// Whether models compute again what a run has recorded: see [`ModelLoadOptions::unhurried`]. Default: they don't.
+    pub unhurried_models: bool,
     /// A form that models are given whatever their graphs say, without a probe: a table of classes with an error.
     #[cfg(test)]
     pub unchecked_form: Option<BatchForm>,
@@ -395,6 +397,7 @@ fn load_models(
         cache_dir: options.cache_dir.clone(),
         progress: options.progress.clone(),
         forms: options.recorded_forms.clone(),
+        unhurried: options.unhurried_models,
         #[cfg(test)]
         unchecked: options.unchecked_form,
     };

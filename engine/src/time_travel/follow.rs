@@ -9,7 +9,7 @@ use wasm_engine_components::{FrameInputs, FrameRecord};
 use super::divergence::Divergence;
 use crate::events::{EventCounts, EventSource};
 use crate::frame_loop::{FrameSink, FrameSource};
-use crate::inference::{Inference, InferenceLog};
+use crate::inference::{Inference, InferenceLog, LateRows};
 use crate::journal::{Frames, JournalFrame};
 use crate::problem::{Problem, RunError};
 use crate::run_dir::OpenRun;
@@ -71,6 +71,8 @@ pub struct Follower {
     pub collector: Option<Collector>,
     /// How many frames were as they were recorded.
     pub checked: u64,
+    /// The rows that took too long to be compared, if any, and the frame of the first one.
+    pub late: Option<(u64, LateRows)>,
     /// Snapshots that are damaged.
     pub warnings: Vec<String>,
 }
@@ -105,8 +107,15 @@ pub fn follow(
         journal: run.journal.folder().to_path_buf(),
     };
     let snapshots = Snapshots { folder: run.snapshots(), frames: run.snapshot_frames() };
-    let follower =
-        Follower { expected, log: log.clone(), snapshots, collector: None, checked: 0, warnings: Vec::new() };
+    let follower = Follower {
+        expected,
+        log: log.clone(),
+        snapshots,
+        collector: None,
+        checked: 0,
+        late: None,
+        warnings: Vec::new(),
+    };
     (source, follower)
 }
 
@@ -180,6 +189,12 @@ impl Follower {
         let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(expected) = expected else { return Ok(false) };
         let row = self.log.end_frame();
+        if let Some(late) = self.log.take_late() {
+            match &mut self.late {
+                Some((_, all)) => all.rows += late.rows,
+                none => *none = Some((record.frame, late)),
+            }
+        }
         let is_same = expected.digest == record.digest && row.is_none();
         if is_same && self.has_recorded_memories(record, simulation) {
             self.checked += 1;

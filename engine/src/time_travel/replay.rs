@@ -1,12 +1,14 @@
 //! Replay: a recorded run is run again, and every digest must be what it was.
 
+use wasm_engine_components::text::shown;
 use wasm_engine_components::{Digest, FrameRecord};
 
 use super::divergence::Divergence;
 use super::follow::{Follower, Stop};
 use super::traveller::Traveller;
 use crate::frame_loop::FrameSink;
-use crate::problem::{Problem, RunError, thousands};
+use crate::inference::LateRows;
+use crate::problem::{Problem, RunError, counted, thousands};
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 
@@ -28,6 +30,8 @@ pub struct Replayed {
     pub checked: u64,
     /// The digest of the last of those.
     pub digest: Digest,
+    /// How many rows were to be computed again, and took too long, so that they weren't compared.
+    pub rows_not_compared: u64,
     /// Where it parts from the recording, if it does.
     pub divergence: Option<Box<Divergence>>,
     /// What a person should know: damaged snapshots and copies that weren't needed.
@@ -55,10 +59,13 @@ pub fn replay(
     let (started, digest) = (simulation.next_frame(), simulation.digest());
     let (stop, sink, _) = traveller.follow_to(simulation, to, |follower| Watched { follower, progress, digest });
     let (checked, digest) = (sink.follower.checked, sink.digest);
+    let late = sink.follower.late;
+    let rows_not_compared = late.map_or(0, |(_, late)| late.rows);
     // Of a snapshot that was passed over at the start, enough was said.
     let file = |warning: &str| warning.split_once(": ").map(|(file, _)| file.to_owned());
     let said: Vec<_> = warnings.iter().map(|warning| file(warning)).collect();
     warnings.extend(sink.follower.warnings.into_iter().filter(|warning| !said.contains(&file(warning))));
+    warnings.extend(late.map(|(frame, late)| warn_of_late(run, frame, late)));
     let divergence = match stop {
         Ok(()) => None,
         Err(Stop::Error(error)) => return Err(error),
@@ -67,7 +74,7 @@ pub fn replay(
             Some(divergence)
         }
     };
-    Ok(Replayed { from: started, checked, digest, divergence, warnings })
+    Ok(Replayed { from: started, checked, digest, rows_not_compared, divergence, warnings })
 }
 
 fn check_range(run: &OpenRun, from: u64, to: u64) -> Result<(), RunError> {
@@ -83,6 +90,18 @@ fn check_range(run: &OpenRun, from: u64, to: u64) -> Result<(), RunError> {
         return problem("--to", "it is before --from".to_owned());
     }
     Ok(())
+}
+
+/// What a person should know of rows that took too long to be compared.
+fn warn_of_late(run: &OpenRun, frame: u64, late: LateRows) -> String {
+    let model = run.scenario.models.iter().find(|entry| entry.id == late.model);
+    let model = model.map_or_else(|| "a model".to_owned(), |entry| format!("the model `{}`", shown(&entry.name)));
+    let (rows, were) = (counted(late.rows, "row"), if late.rows == 1 { "wasn't" } else { "weren't" });
+    format!(
+        "{rows} of models, the first in frame {} of {model}, {were} compared: to compute them again took longer than `load_ms_max` \
+         here, so what was recorded of them was taken; a quicker machine may compare them",
+        thousands(frame)
+    )
 }
 
 /// Tells somebody of each frame.

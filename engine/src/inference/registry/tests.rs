@@ -12,6 +12,7 @@ fn a_model_whose_padded_graph_takes_too_long_at_load_is_refused() {
     let within = |load_s| ModelLimits {
         load: Deadline::after(Duration::from_secs(load_s)),
         run: Duration::from_secs(60),
+        unhurried: false,
         memory_bytes: 1 << 30,
     };
     let open = || session::open(runtime, &content, Said::default(), within(600)).unwrap_or_else(|_| panic!("it loads"));
