@@ -47,6 +47,14 @@ impl Members {
         self.0 = all;
         true
     }
+
+    /// Takes out those of `gone`, which is sorted, who are members. Returns whether there was one. Looks at no more of either list than there is in the
+    /// shorter one: a frame in which one agent ends doesn't go through the members of all topics.
+    pub fn remove(&mut self, gone: &[AgentId]) -> bool {
+        let (few, many) = if gone.len() < self.0.len() { (gone, self.0.as_slice()) } else { (self.0.as_slice(), gone) };
+        let gone: Vec<AgentId> = few.iter().copied().filter(|agent| many.binary_search(agent).is_ok()).collect();
+        self.change(gone.into_iter().map(|agent| (agent, false)))
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +83,20 @@ mod tests {
             }
             assert_eq!(members.change(changes), expected != before);
             assert!(members.0.iter().eq(&expected));
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_taken_out_whichever_list_is_the_shorter_one() {
+        let every = |step: usize, until: u64| (0..until).step_by(step).map(AgentId).collect::<Vec<_>>();
+        for (members, gone) in
+            [(every(2, 60), every(3, 60)), (every(2, 60), every(20, 60)), (every(7, 60), every(1, 60))]
+        {
+            let mut all = Members(members.clone());
+            assert!(all.remove(&gone));
+            let left: Vec<_> = members.into_iter().filter(|agent| !gone.contains(agent)).collect();
+            assert_eq!(all.0, left);
+            assert!(!all.remove(&gone) && !all.remove(&[]));
         }
     }
 }

@@ -189,10 +189,11 @@ pub fn commit_terminations(
             }
         }
     }
-    let leaves = ended.iter().map(|&index| (directory.ids[index as usize], false));
+    // Ids are in the order of positions.
+    let ids: Vec<_> = ended.iter().map(|&index| directory.ids[index as usize]).collect();
     for mut members in &mut topics {
         // Only a topic that had one of them as a member has changed.
-        if members.bypass_change_detection().change(leaves.clone()) {
+        if members.bypass_change_detection().remove(&ids) {
             members.set_changed();
         }
     }
