@@ -36,7 +36,7 @@ pub use id::{AgentId, GroupId, JobId, ModelId, StableId, TopicId};
 pub use inference::{InferenceJob, JobData, Model, ModelNotice, ModelNoticeKind};
 pub use limits::{GroupLimits, ModuleLimits};
 pub use mailbox::{
-    Backlog, HeldMessage, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage,
+    Backlog, Head, HeldMessage, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage,
 };
 pub use message::{Address, Recipient};
 pub use region::{Region, RegionId, RegionOwner, RegionState};

@@ -73,6 +73,14 @@ pub struct HeldMessage {
     pub digest: u128,
 }
 
+/// The oldest messages of a backlog, some or none, as [`Backlog::extend`] counted them. It stays one while messages are only added, or taken out after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    messages: usize,
+    /// The digest of those in their order: so what is after them is taken out without a look at each.
+    digest: u128,
+}
+
 /// By what a digest is multiplied for each message that comes after it. Odd, so that none is lost modulo 2^128.
 const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
@@ -83,6 +91,14 @@ impl Backlog {
     /// Returns the messages, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<HeldMessage>> {
         self.older.iter().chain(self.newest.iter().flatten())
+    }
+
+    /// Returns the message at a place, counted from the oldest.
+    fn get(&self, at: usize) -> Option<&Arc<HeldMessage>> {
+        match at.checked_sub(self.older.len()) {
+            None => self.older.get(at),
+            Some(at) => self.newest.get(at)?.as_ref(),
+        }
     }
 
     /// Returns the number of messages.
@@ -122,17 +138,25 @@ impl Backlog {
         self.older.back().map_or(0, |message| Arc::as_ptr(message).addr())
     }
 
-    /// Takes out the message at a place, counted from the oldest.
-    pub fn remove(&mut self, at: usize) -> Option<Arc<HeldMessage>> {
-        self.store();
-        // Those before it lose a factor.
-        let before = self.older.range(..at.min(self.older.len()));
-        let before = before.fold(0_u128, |sum, message| sum.wrapping_mul(FACTOR).wrapping_add(message.digest));
-        let removed = self.older.remove(at)?;
+    /// Extends a head by all messages after it, up to the first one of which `stays` says no.
+    pub fn extend(&self, head: &mut Head, stays: impl Fn(&HeldMessage) -> bool) {
+        while let Some(message) = self.get(head.messages).filter(|message| stays(message)) {
+            head.messages += 1;
+            head.digest = head.digest.wrapping_mul(FACTOR).wrapping_add(message.digest);
+        }
+    }
+
+    /// Takes out the first message after a head of this backlog.
+    pub fn remove_after(&mut self, head: Head) -> Option<Arc<HeldMessage>> {
+        if head.messages >= self.older.len() {
+            self.store();
+        }
+        let removed = self.older.remove(head.messages)?;
         // A mailbox holds less than 2^32 messages.
-        let after = FACTOR.wrapping_pow((self.older.len() - at) as u32);
-        let was = before.wrapping_mul(FACTOR).wrapping_add(removed.digest).wrapping_mul(after);
-        self.digest = self.digest.wrapping_sub(was).wrapping_add(before.wrapping_mul(after));
+        let after = FACTOR.wrapping_pow((self.len() - head.messages) as u32);
+        // Those of the head lose a factor.
+        let was = head.digest.wrapping_mul(FACTOR).wrapping_add(removed.digest).wrapping_mul(after);
+        self.digest = self.digest.wrapping_sub(was).wrapping_add(head.digest.wrapping_mul(after));
         Some(removed)
     }
 
@@ -177,6 +201,16 @@ mod tests {
         Arc::new(HeldMessage { header: MessageHeader::default(), payload: Box::default(), digest })
     }
 
+    /// The oldest ones, in two steps.
+    fn head(backlog: &Backlog, messages: usize) -> Head {
+        let mut head = Head::default();
+        for upto in [messages / 2, messages] {
+            let left = core::cell::Cell::new(upto - head.messages);
+            backlog.extend(&mut head, |_| left.replace(left.get().saturating_sub(1)) > 0);
+        }
+        head
+    }
+
     #[test]
     fn the_digest_is_that_of_what_is_there_in_its_order() {
         let of = |digests: &[u128]| digests.iter().map(|&digest| message(digest)).collect::<Backlog>();
@@ -184,14 +218,16 @@ mod tests {
         for at in 0..all.len() {
             let mut left = all.to_vec();
             let mut backlog = of(&all);
-            assert_eq!(backlog.remove(at).map(|message| message.digest), Some(left.remove(at)));
+            let head = head(&backlog, at);
+            assert_eq!(backlog.remove_after(head).map(|message| message.digest), Some(left.remove(at)));
             assert_eq!(backlog, of(&left), "without the one at {at}");
             backlog.push(message(3));
             left.push(3);
             assert_eq!(backlog, of(&left));
         }
         let mut backlog = of(&all);
-        assert_eq!(backlog.remove(all.len()), None);
+        let whole = head(&backlog, all.len());
+        assert_eq!(backlog.remove_after(whole), None);
         assert_eq!(backlog, of(&all));
         assert_ne!(of(&[1, 2]).digest(), of(&[2, 1]).digest());
         assert_ne!(of(&[1]).digest(), of(&[1, 0]).digest());
@@ -215,7 +251,8 @@ mod tests {
             }
             assert!(backlog.iter().map(|message| message.digest).eq(digests.iter().copied()));
             assert!(backlog.iter().rev().map(|message| message.digest).eq(digests.iter().rev().copied()));
-            assert_eq!(backlog.remove(stored_at), pushed.remove(stored_at));
+            let head = head(&backlog, stored_at);
+            assert_eq!(backlog.remove_after(head), pushed.remove_after(head));
             assert_eq!(backlog, pushed);
             backlog.push(message(7));
             assert_ne!(backlog, pushed);

@@ -183,8 +183,8 @@ impl Router<'_, '_> {
         let entity = |index: u32| directory.mailboxes[index as usize];
         let (some, rest) = waits.as_chunks::<STORED_AT_ONCE>();
         for some in some {
-            // Each is touched once, and its mailbox ends with the world.
-            let mut mailboxes = mailboxes.get_many_mut(some.map(entity)).expect("each agent has a mailbox of its own");
+            // An author's system that despawned one took more than what it has of its own.
+            let mut mailboxes = mailboxes.get_many_mut(some.map(entity)).expect(HAS_MAILBOX);
             if store_now(some[0], clock.frame) {
                 store(&mut mailboxes);
             }
@@ -204,6 +204,9 @@ impl Router<'_, '_> {
         }
     }
 }
+
+const HAS_MAILBOX: &str =
+    "an agent keeps its mailbox: a native system ends one by the order Terminate, and despawns none";
 
 /// How many backlogs are stored together.
 const STORED_AT_ONCE: usize = 16;

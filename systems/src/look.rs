@@ -1,6 +1,8 @@
 //! The world between two frames, as somebody looks at it who may change nothing: the messages of the last frame, and what an
 //! agent's mailbox was given and still holds. Called by the engine's inspection, and by tests.
 
+use std::collections::BTreeSet;
+
 use bevy_ecs::world::World;
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{Address, AgentId, Backlog, FaultHistory, GroupId, Lifecycle, Recipient, TopicId};
@@ -53,20 +55,40 @@ pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
 }
 
 fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Vec<SeenMessage<'a>>) {
-    // What was taken back stands among those that were refused.
+    let refused: BTreeSet<_> = chunk.refused.iter().map(|refused| key(&refused.header)).collect();
     let message = |address: &Address| {
         let (header, payload) = chunk.messages.message(address.at);
-        Some(SeenMessage { to: seen(directory, address.recipient())?, header: *header, payload })
+        let to = match seen(directory, address.recipient()) {
+            // What was taken back stands among those that were refused, unless its deliveries along edges were over a budget.
+            None if refused.contains(&key(header)) => return None,
+            None => SeenRecipient::Refused(meant_for(directory, chunk, header, address.at), BounceReason::OverBudget),
+            Some(to) => to,
+        };
+        Some(SeenMessage { to, header: *header, payload })
     };
     messages.extend(chunk.addresses.iter().filter_map(message));
-    // One to many may stand in both lists.
-    let later = |address: &Address| chunk.addresses.iter().any(|other| other.at == address.at);
+    // One to many may stand in both lists. Both ascend by the messages' places.
+    let later = |address: &Address| chunk.addresses.binary_search_by_key(&address.at, |other| other.at).is_ok();
     messages.extend(chunk.edges.iter().filter(|address| !later(address)).filter_map(message));
     messages.extend(chunk.refused.iter().map(|refused| SeenMessage {
         to: SeenRecipient::Refused(refused.meant_for, refused.reason),
         header: refused.header,
         payload: &[],
     }));
+}
+
+/// What tells a message of a frame from all others.
+fn key(header: &MessageHeader) -> (u64, u32) {
+    (header.sender, header.sequence)
+}
+
+/// For whom a message that was taken back was meant: its address along edges still says so.
+fn meant_for(directory: &Directory, chunk: &OutputChunk, header: &MessageHeader, at: u32) -> u64 {
+    let edge = chunk.edges.binary_search_by_key(&at, |edge| edge.at).ok().map(|found| chunk.edges[found].recipient());
+    match edge {
+        Some(Recipient::Group(group)) => directory.groups[group as usize].id.0.into(),
+        _ => header.topic,
+    }
 }
 
 fn seen(directory: &Directory, to: Recipient) -> Option<SeenRecipient> {

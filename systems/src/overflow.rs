@@ -6,7 +6,7 @@ use bevy_ecs::system::Query;
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{
-    AgentId, Backlog, FaultKind, HeldMessage, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
+    AgentId, Backlog, FaultKind, Head, HeldMessage, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
 };
 
 use crate::directory::Directory;
@@ -86,8 +86,8 @@ pub(crate) struct Overflow<'a, 'w, 's> {
     overflowed: PositionSet,
     /// Which limit each of those passed, by the first message that it didn't take.
     faults: Vec<(u32, Fault)>,
-    /// For each mailbox that dropped what waited, how many at the head of its backlog stay: each is looked at once.
-    kept: BTreeMap<u32, usize>,
+    /// For each mailbox that dropped what waited, what stays at the head of its backlog: each is looked at once.
+    kept: BTreeMap<u32, Head>,
     scratch: Vec<Delivery>,
 }
 
@@ -190,17 +190,17 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         // Results and bounces stay: nothing that agents send pushes them out.
         let stays = |at| sent.message(at).sender == sender::ENGINE;
         let bytes_of = |at| record_bytes(sent.message(at).payload_bytes);
-        let kept_before = self.kept.get(&index).copied().unwrap_or(0);
+        let kept_before = self.kept.get(&index).copied().unwrap_or_default();
         let (mut kept, mut unheld, mut dropped) = (kept_before, Vec::new(), core::mem::take(&mut self.scratch));
         let drop_held = || {
             let backlog = backlog.as_mut()?;
-            kept += backlog.iter().skip(kept).take_while(|held| stays_held(held)).count();
-            let header = backlog.remove(kept)?.header;
+            backlog.extend(&mut kept, stays_held);
+            let header = backlog.remove_after(kept)?.header;
             unheld.push(header);
             Some(record_bytes(header.payload_bytes))
         };
         let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
-        if kept > kept_before {
+        if kept != kept_before {
             self.kept.insert(index, kept);
         }
         let is_empty = backlog.is_some_and(|backlog| backlog.is_empty());

@@ -12,9 +12,10 @@ use wasm_engine_abi::{BounceReason, CallKind, Op};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::limits::DELIVERIES_LEAST;
 use wasm_engine_components::{
-    Action, AgentId, Backlog, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits,
-    MailboxCounters, Order, OverflowPolicy, Schedule, Tenant, TenantId, Topic, TopicId, Trigger,
+    AgentId, Backlog, ExternalEvent, FrameInputs, FrameRecord, GroupId, GroupLimits, MailboxCounters, OverflowPolicy,
+    Schedule, TenantId, Topic, TopicId, Trigger,
 };
+use wasm_engine_systems::look::SeenRecipient;
 use wasm_engine_systems::mailroom::Mailroom;
 use wasm_engine_systems::state::save_state;
 use wasm_engine_systems::{AuthorSystems, Frame, GroupSeed, Mail, Population, Post, run_frame};
@@ -207,6 +208,23 @@ fn along_edges_a_message_is_paid_for_once_and_reaches_all_its_waves_or_none() {
 }
 
 #[test]
+fn what_is_over_its_deliveries_along_edges_is_shown_once_as_refused() {
+    let mut now = group(2, 2);
+    now.group.after = vec![GroupId(1)];
+    let mut groups = vec![limited(1, 1, |limits| limits.deliveries_per_step_max = 1), now, group(3, 1)];
+    groups[1..].iter_mut().for_each(|group| group.subscribe = vec![TopicId(NEWS)]);
+    let population = Population { groups, topics: topic(), ..Population::default() };
+    let (mut app, _) = run(population, once(id(1, 0), |out| out.push(Op::Publish, NEWS, 0, 7, &[])));
+    let records = frames(&mut app, 2);
+    assert_eq!(over_budget(&records[1]), 1);
+    let seen = wasm_engine_systems::look::sent(app.world());
+    let sent: Vec<_> = seen.iter().filter(|message| message.header.sender == id(1, 0).0).collect();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].to, SeenRecipient::Refused(NEWS, BounceReason::OverBudget));
+    assert_eq!((sent[0].header.correlation, seen.len()), (7, 2), "it, and the bounce");
+}
+
+#[test]
 fn events_and_native_systems_have_a_budget_and_nobody_sees_what_nobody_gets() {
     #[derive(bevy_ecs::resource::Resource, Default)]
     struct Heard(Vec<u64>);
@@ -231,98 +249,6 @@ fn events_and_native_systems_have_a_budget_and_nobody_sees_what_nobody_gets() {
     assert_eq!(app.world().resource::<Heard>().0, [1]);
     let record = frames(&mut app, 1).remove(0);
     assert_eq!((record.counts.delivered, over_budget(&record)), (3, 0), "that of the next frame is within its own");
-}
-
-/// In which frames agents of group 1 hear of faults, and of whom.
-fn notices(log: &logged::Log, agent: AgentId) -> Vec<(u64, AgentId)> {
-    let notices = seen(log, agent).into_iter().filter(|(_, header, _)| header.kind == kind::NOTICE);
-    notices.map(|(frame, header, _)| (frame, AgentId(header.topic))).collect()
-}
-
-/// A group that traps in frame 1 and is supervised by group 1.
-fn faulty(id: u32, agents: u32, on_fault: FaultPolicy) -> GroupSeed {
-    let mut faulty = limited(id, agents, |limits| limits.deliveries_per_frame_max = 0);
-    (faulty.group.supervisor, faulty.group.on_fault) = (Some(GroupId(1)), on_fault);
-    faulty
-}
-
-fn trap_in_frame_1(call: &mut Call<'_>) {
-    if call.agent.group() != GroupId(1) && call.frame == 1 {
-        call.out.fault = Some(FaultKind::Trap);
-    }
-}
-
-#[test]
-fn notices_of_faults_count_against_no_limit_of_the_group_that_faults() {
-    for on_fault in [FaultPolicy::Escalate, FaultPolicy::Terminate] {
-        let mut shaky = faulty(2, 3, on_fault);
-        shaky.group.tenant = Some(TenantId(0));
-        let mut population = groups(vec![group(1, 4), shaky]);
-        population.tenants = vec![Tenant { deliveries_per_frame_max: 0, ..tenant() }];
-        population.scheduler.deliveries_per_frame_max = 0;
-        let (mut app, log) = run(population, trap_in_frame_1);
-        let records = frames(&mut app, 4);
-        assert_eq!(notices(&log, id(1, 3)), [(2, id(2, 0)), (2, id(2, 1)), (2, id(2, 2))]);
-        assert_eq!((records[2].counts.delivered, over_budget(&records[2])), (12, 0));
-    }
-}
-
-/// A notice to 100,000 supervisors is more than what is there for each group, and less than what is there for all.
-#[test]
-fn an_escalation_that_does_not_fit_waits_and_other_notices_are_dropped_and_counted() {
-    let escalate = FaultPolicy::Escalate;
-    for (on_fault, later) in
-        [(escalate, vec![(3, id(2, 2)), (3, id(2, 3)), (4, id(2, 4))]), (FaultPolicy::Pause, vec![])]
-    {
-        let (mut app, log) =
-            run(groups(vec![group(1, 100_000), faulty(2, 5, on_fault), faulty(3, 1, escalate)]), trap_in_frame_1);
-        let records = frames(&mut app, 6);
-        // One of its own part, and one of what is there for all. The third group is heard, too.
-        let first = vec![(2, id(2, 0)), (2, id(2, 1)), (2, id(3, 0))];
-        let dropped: Vec<_> = records.iter().map(over_budget).collect();
-        assert_eq!(dropped, if later.is_empty() { [0, 0, 3, 0, 0, 0] } else { [0; 6] });
-        assert_eq!(notices(&log, id(1, 99_999)), [first, later].concat());
-    }
-}
-
-#[test]
-fn an_escalation_waits_only_while_its_agent_does() {
-    let (mut app, log) = run(groups(vec![group(1, 100_000), faulty(2, 5, FaultPolicy::Escalate)]), trap_in_frame_1);
-    frames(&mut app, 2);
-    let restart = Action::Agent(id(2, 3), Order::Restart);
-    let inputs = FrameInputs { commands: vec![restart], ..FrameInputs::default() };
-    let record = run_frame(app.world_mut(), inputs);
-    assert_eq!(over_budget(&record), 1);
-    frames(&mut app, 3);
-    assert_eq!(notices(&log, id(1, 0)), [(2, id(2, 0)), (2, id(2, 1)), (3, id(2, 2)), (3, id(2, 4))]);
-}
-
-#[test]
-fn an_escalation_waits_for_room_in_a_mailbox_and_for_a_supervisor() {
-    let mut supervisors = limited(1, 2, |limits| limits.mailbox_messages_max = 2);
-    supervisors.group.agents_max = 3;
-    let all = (0..5).map(|ordinal| id(2, ordinal));
-    let two_by_two: Vec<_> = [2, 2, 3, 3, 4].into_iter().zip(all.clone()).collect();
-    let shaky = || faulty(2, 5, FaultPolicy::Escalate);
-    let (mut app, log) = run(groups(vec![supervisors.clone(), shaky()]), trap_in_frame_1);
-    let dropped: u64 = frames(&mut app, 6).iter().map(|record| record.counts.dropped).sum();
-    assert_eq!((notices(&log, id(1, 0)), dropped), (two_by_two.clone(), 0));
-    // One of them has room, the other one reads nothing.
-    let (mut app, log) = run(groups(vec![supervisors.clone(), shaky()]), trap_in_frame_1);
-    frames(&mut app, 1);
-    logged::frame(&mut app, vec![logged::order(id(1, 1), Order::Pause)]);
-    frames(&mut app, 5);
-    logged::frame(&mut app, vec![logged::order(id(1, 1), Order::Resume)]);
-    assert_eq!(notices(&log, id(1, 0)), two_by_two);
-    assert_eq!(notices(&log, id(1, 1)), [(7, id(2, 0)), (7, id(2, 1))]);
-    // Nobody is there yet: who comes in frame 4 finds two of them in frame 5.
-    supervisors.group.agents = 0;
-    let (mut app, log) = run(groups(vec![supervisors, shaky()]), trap_in_frame_1);
-    frames(&mut app, 4);
-    logged::frame(&mut app, vec![logged::spawn(1)]);
-    frames(&mut app, 5);
-    let heard: Vec<_> = notices(&log, id(1, 0)).into_iter().map(|(_, about)| about).collect();
-    assert_eq!(heard, all.collect::<Vec<_>>());
 }
 
 #[test]

@@ -267,7 +267,7 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> S
     };
     outcome.warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
     unmet.iter().for_each(say_problem);
-    if outcome.signal.is_some() && outcome.recorded {
+    if outcome.signal.is_some() && outcome.recorded && outcome.error.is_none() {
         let run = shown_path(Path::new(&summary.run_dir));
         let mut lines = Lines::default();
         lines.line(format_args!("ended before frame {}, in order", thousands(summary.frames)));

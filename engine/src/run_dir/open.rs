@@ -212,10 +212,10 @@ impl OpenRun {
         let other = |model: &LoadedModel| {
             let before = recorded.get(&(model.name.clone(), model.sha256))?.name();
             let facts = self.manifest.models.get(&model.name)?;
-            let here = model.form.clone().filter(|here| *here != before)?;
-            let mut earlier_forms = facts.earlier_forms.clone();
-            earlier_forms.push(EarlierForm { form: before, before_frame: self.end_frame() });
-            Some((model.name.clone(), ModelFacts { form: Some(here), earlier_forms, ..facts.clone() }))
+            let here = model.form.clone()?;
+            let earlier_forms = earlier_forms(&facts.earlier_forms, &before, &here, self.end_frame());
+            let differs = here != before || earlier_forms != facts.earlier_forms;
+            differs.then(|| (model.name.clone(), ModelFacts { form: Some(here), earlier_forms, ..facts.clone() }))
         };
         models.iter().filter_map(other).collect()
     }
@@ -225,7 +225,7 @@ impl OpenRun {
     pub(crate) fn warn_of_other_forms(others: &BTreeMap<String, ModelFacts>) -> Vec<String> {
         let warning = |(name, facts): (&String, &ModelFacts)| {
             let (name, before, here) = (shown(name), &facts.earlier_forms.last()?.form, facts.form.as_deref()?);
-            Some(format!(
+            (before != here).then(|| format!(
                 "the model `{name}` has the form `{here}` on this machine, and had `{before}` where the run was recorded: rows \
                  that are computed from here on may differ in their last bits from what they would have been there"
             ))
@@ -342,4 +342,38 @@ pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]
     let mut scenario = parse(text, &manifest.scenario.path, &options)?;
     scenario.name.clone_from(&manifest.scenario.name);
     Ok(scenario)
+}
+
+/// The forms of a model's runs before frame `end`, from which a run goes on in the form `here`. `recorded` are those that it had by now, and `last` the one
+/// since: what they say of frames from `end` on is of frames that are gone.
+fn earlier_forms(recorded: &[EarlierForm], last: &str, here: &str, end: u64) -> Vec<EarlierForm> {
+    let gone = recorded.partition_point(|form| form.before_frame < end);
+    let mut forms = recorded[..gone].to_vec();
+    let form = recorded.get(gone).map_or(last, |form| &form.form).to_owned();
+    if form != here && end > 0 {
+        forms.push(EarlierForm { form, before_frame: end });
+    }
+    forms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_of_frames_that_are_gone_is_no_earlier_form() {
+        let form = |form: &str, before_frame| EarlierForm { form: form.to_owned(), before_frame };
+        let of = |recorded: &[EarlierForm], here, end| earlier_forms(recorded, "b", here, end);
+        let recorded = [form("a", 20), form("c", 50)];
+        assert_eq!(of(&[], "b", 60), []);
+        assert_eq!(of(&[], "a", 60), [form("b", 60)]);
+        assert_eq!(of(&[], "a", 0), [], "there was no frame in the other form");
+        assert_eq!(of(&recorded, "b", 60), recorded);
+        assert_eq!(of(&recorded, "a", 60), [form("a", 20), form("c", 50), form("b", 60)]);
+        // The journal is shorter than when the run went on in another form.
+        assert_eq!(of(&recorded, "b", 45), [form("a", 20), form("c", 45)]);
+        assert_eq!(of(&recorded, "c", 45), [form("a", 20)]);
+        assert_eq!(of(&recorded, "c", 15), [form("a", 15)]);
+        assert_eq!(of(&recorded, "a", 15), []);
+    }
 }

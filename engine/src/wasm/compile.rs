@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasm_engine_components::limits::{MEMORY_GROW_FUEL, WASM_STACK_BYTES_MAX};
+use wasm_engine_components::limits::{MEMORY_GROW_FUEL, REF_FUNC_FUEL, WASM_STACK_BYTES_MAX};
 use wasmtime::{Config, Engine, MemoryCreator, Module, OperatorCost, OptLevel, Strategy, WasmFeatures};
 
 use super::cache::CodeCache;
@@ -43,9 +43,9 @@ pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleErr
 }
 
 /// What instructions cost in fuel: what wasmtime asks, which is one for most, and one more for each byte of those that fill and copy; but
-/// for a growth, which asks the host and takes as long as hundreds of others.
+/// for those that ask the host and take as long as dozens or hundreds of others.
 fn fuel() -> OperatorCost {
-    OperatorCost { MemoryGrow: MEMORY_GROW_FUEL, ..OperatorCost::new() }
+    OperatorCost { MemoryGrow: MEMORY_GROW_FUEL, RefFunc: REF_FUNC_FUEL, ..OperatorCost::new() }
 }
 
 /// The version of wasmtime that the workspace pins: on it depends what instructions cost in fuel.

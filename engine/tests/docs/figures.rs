@@ -7,7 +7,7 @@ use wasm_engine_components::limits::{
     DISK_BYTES_FREE, FUNCTION_SLOTS_MAX, GROUP_AGENTS_MAX, GROUP_REGIONS_BYTES_MAX, IMPORT_FUEL,
     JOURNAL_KEYFRAME_FRAMES, JOURNAL_RECORD_BYTES_MAX, JOURNAL_SEGMENT_BYTES_MAX, MEMORY_GROW_FUEL, MODEL_BYTES_MAX,
     MODEL_COPY_BYTES_MAX, MODEL_GRACE_MS, MODEL_LOAD_MS_DEFAULT, MODEL_MEMORY_BYTES_DEFAULT, MODEL_REASON_BYTES_MAX,
-    MODEL_RUN_MS_DEFAULT, PAYLOAD_BYTES_MAX,
+    MODEL_RUN_MS_DEFAULT, PAYLOAD_BYTES_MAX, REF_FUNC_FUEL,
 };
 use wasm_engine_components::{AgentId, GroupLimits, Lane, ModuleLimits};
 
@@ -35,6 +35,7 @@ fn said_elsewhere() -> Vec<(&'static str, String)> {
         ("README.md", format!("a copy of ONNX Runtime {ONNX_RUNTIME_VERSION}.")),
         ("README.md", format!("32 agents or more, up to {}", commas(GROUP_AGENTS_MAX.into()))),
         ("docs/ABI.md", format!("| `memory.grow`, whether it is granted or refused | {MEMORY_GROW_FUEL} |")),
+        ("docs/ABI.md", format!("| `ref.func` in a function | {REF_FUNC_FUEL} |")),
         ("docs/ABI.md", format!("| a call of an import | {}, ", IMPORT_FUEL + 1)),
         ("docs/ABI.md", format!("each recipient and each {DELIVERY_BYTES} bytes begun")),
         ("docs/INFERENCE.md", format!("tested, for ONNX Runtime {ONNX_RUNTIME_VERSION}.")),

@@ -1,6 +1,6 @@
 //! What asks the host, and what takes as long as a length says, costs fuel accordingly.
 
-use wasm_engine_components::limits::{IMPORT_FUEL, MEMORY_GROW_FUEL};
+use wasm_engine_components::limits::{IMPORT_FUEL, MEMORY_GROW_FUEL, REF_FUNC_FUEL};
 
 use super::calls::{LOG, RANDOM};
 use super::*;
@@ -21,6 +21,13 @@ fn a_growth_costs_hundreds_of_instructions_whether_it_is_granted_or_refused() {
         let grow = format!("(drop (memory.grow (i32.const {pages})))");
         assert_eq!(fuel_of("", &grow, 7), 7 * (1 + u64::from(MEMORY_GROW_FUEL)), "{pages}");
     }
+}
+
+#[test]
+fn a_reference_to_a_function_costs_what_asking_the_host_does() {
+    const DECLARED: &str = "(elem declare func $declared) (func $declared)";
+    let reference = "(drop (ref.func $declared))";
+    assert_eq!(fuel_of(DECLARED, reference, 7), 7 * u64::from(REF_FUNC_FUEL));
 }
 
 #[test]
