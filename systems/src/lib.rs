@@ -180,6 +180,7 @@ fn add_stages(app: &mut App) {
             (
                 commit::commit_memberships,
                 commit::commit_calls,
+                swap::count_swap_faults,
                 commit::commit_faults,
                 swap::commit_swaps,
                 commit::commit_terminations,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_abi::message::sender;
+use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, FaultNotice, MessageHeader};
 use wasm_engine_components::limits::{deliveries_of, delivery_units};
 use wasm_engine_components::{Address, AgentId, FaultHistory, GroupLimits, Lifecycle, Recipient};
@@ -30,7 +30,9 @@ pub fn meter_notices(
     let HostInbox { addresses, messages } = host;
     // Events and native systems send to groups, too.
     let is_notice = |address: &Address| {
-        matches!(address.recipient(), Recipient::Group(_)) && messages.message(address.at).0.sender == sender::ENGINE
+        let header = messages.message(address.at).0;
+        matches!(address.recipient(), Recipient::Group(_))
+            && (header.sender, header.kind) == (sender::ENGINE, kind::NOTICE)
     };
     let Some(mut rooms) = Rooms::of(&directory, inboxes, addresses.iter().filter(|address| is_notice(address))) else {
         return;
@@ -94,7 +96,8 @@ fn is_waited_for(
     header: &MessageHeader,
     payload: &[u8],
 ) -> bool {
-    let notice: FaultNotice = bytemuck::pod_read_unaligned(payload);
+    // What waits may come from a file.
+    let Ok(notice) = bytemuck::try_pod_read_unaligned::<FaultNotice>(payload) else { return false };
     let Some((_, index)) = directory.find(AgentId(header.topic)) else { return false };
     notice.escalated == 1
         && directory.lifecycles[index as usize] == Lifecycle::Faulted
@@ -105,9 +108,8 @@ fn is_waited_for(
 struct Rooms(BTreeMap<u32, Room>);
 
 struct Room {
-    /// Position of the group's first agent.
-    start: u32,
-    mailboxes: Vec<(u32, u32)>,
+    /// Those that have room for messages, with the positions of their agents, ascending: so a notice looks at none of those who have ended.
+    mailboxes: Vec<(u32, (u32, u32))>,
     /// Whether none has room for a notice any more. They are all of one size.
     is_full: bool,
 }
@@ -120,8 +122,8 @@ impl Rooms {
             let Recipient::Group(to) = notice.recipient() else { continue };
             rooms.entry(to).or_insert_with(|| {
                 let positions = directory.groups[to as usize].positions();
-                let mailboxes = positions.clone().map(|index| inboxes.loads[index as usize].room()).collect();
-                Room { start: positions.start, mailboxes, is_full: false }
+                let rooms = positions.map(|index| (index, inboxes.loads[index as usize].room()));
+                Room { mailboxes: rooms.filter(|(_, (messages, _))| *messages > 0).collect(), is_full: false }
             });
         }
         (!rooms.is_empty()).then_some(Self(rooms))
@@ -130,7 +132,7 @@ impl Rooms {
     /// Whether a notice has room in one of a group's mailboxes.
     fn has(&mut self, to: u32) -> bool {
         self.0.get_mut(&to).is_some_and(|room| {
-            room.is_full = room.is_full || !room.mailboxes.iter().any(|mailbox| has_room(*mailbox, NOTICE_BYTES));
+            room.is_full = room.is_full || !room.mailboxes.iter().any(|mailbox| has_room(mailbox.1, NOTICE_BYTES));
             !room.is_full
         })
     }
@@ -138,15 +140,17 @@ impl Rooms {
     /// A notice takes its room in all mailboxes of a group that have it.
     fn put_all(&mut self, to: u32) {
         if let Some(room) = self.0.get_mut(&to).filter(|room| !room.is_full) {
-            room.mailboxes.iter_mut().for_each(|mailbox| put(mailbox, NOTICE_BYTES));
+            room.mailboxes.iter_mut().for_each(|mailbox| put(&mut mailbox.1, NOTICE_BYTES));
         }
     }
 
     /// A message takes its room in the mailbox of a supervisor.
     fn put(&mut self, directory: &Directory, index: u32, bytes: u32) {
         let group = directory.group_position(directory.group_at(index).id);
-        if let Some(room) = group.and_then(|at| self.0.get_mut(&(at as u32))) {
-            put(&mut room.mailboxes[(index - room.start) as usize], bytes);
+        if let Some(room) = group.and_then(|at| self.0.get_mut(&(at as u32)))
+            && let Ok(at) = room.mailboxes.binary_search_by_key(&index, |mailbox| mailbox.0)
+        {
+            put(&mut room.mailboxes[at].1, bytes);
         }
     }
 }

@@ -243,10 +243,10 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         self.tell_senders(sent, bounces, frame);
         for index in self.dropping.iter() {
             let dropped = core::mem::take(&mut inboxes.loads[index as usize].dropped);
-            if let Ok((mut counters, _)) = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]) {
+            if let Ok((mut counters, backlog)) = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]) {
                 counters.dropped += u64::from(dropped);
+                self.waiting.digest(index, sent.directory.ids[index as usize], (&backlog, &counters));
             }
-            self.waiting.changed.insert(index);
         }
         self.fault_overflowed(sent.directory, report);
     }

@@ -208,15 +208,30 @@ impl SwapsInHand {
     }
 }
 
+/// Counts the faults of swaps in their agents' histories. They come before the other faults of the frame, so that a notice of one of those has a number that
+/// stays its agent's last.
+pub fn count_swap_faults(
+    mut directory: ResMut<Directory>,
+    in_hand: Res<SwapsInHand>,
+    mut histories: Query<&mut FaultHistory>,
+) {
+    for fault in &in_hand.faults {
+        let Some((_, slot)) = place(&directory, fault.agent) else { continue };
+        if let Ok(mut history) = histories.get_mut(directory.agents[slot as usize]) {
+            history.faults = history.faults.saturating_add(1);
+            directory.written.push(slot);
+        }
+    }
+}
+
 /// Puts on the record what the calls of swaps gave. A fault among them is counted, and has led to a fresh start already: the
 /// group's policy has no say in it.
 pub fn commit_swaps(
-    mut directory: ResMut<Directory>,
+    directory: Res<Directory>,
     mut in_hand: ResMut<SwapsInHand>,
     mut report: ResMut<FrameReport>,
     mut lanes: ResMut<LaneSums>,
     mut tables: ResMut<TableBudgets>,
-    mut histories: Query<&mut FaultHistory>,
     mut counters: Query<&mut GroupCounters>,
 ) {
     // Every swap is in the inputs.
@@ -237,14 +252,10 @@ pub fn commit_swaps(
         }
     }
     for fault in &faults {
-        let Some((position, slot)) = place(&directory, fault.agent) else { continue };
+        let Some((position, _)) = place(&directory, fault.agent) else { continue };
         lanes.faults[position] = lanes.faults[position].wrapping_add(fault_digest(fault));
         if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
             counters.0.faults.add(fault.kind);
-        }
-        if let Ok(mut history) = histories.get_mut(directory.agents[slot as usize]) {
-            history.faults = history.faults.saturating_add(1);
-            directory.written.push(slot);
         }
     }
     // They came before what else happened in the frame; sorting keeps it so.

@@ -7,11 +7,12 @@ mod table;
 
 use logged::{frames, groups, id, run, seen, tenant};
 use table::{Call, group};
-use wasm_engine_abi::BounceReason;
 use wasm_engine_abi::message::kind;
+use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{
-    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Order, Tenant, TenantId,
+    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Order, Recipient, Tenant, TenantId,
 };
+use wasm_engine_systems::mailroom::Mailroom;
 use wasm_engine_systems::{GroupSeed, run_frame};
 
 fn over_budget(record: &FrameRecord) -> u64 {
@@ -110,4 +111,21 @@ fn an_escalation_waits_for_room_in_a_mailbox_and_for_a_supervisor() {
     frames(&mut app, 5);
     let heard: Vec<_> = notices(&log, id(1, 0)).into_iter().map(|(_, about)| about).collect();
     assert_eq!(heard, all.collect::<Vec<_>>());
+}
+
+/// A snapshot is a file, and who forges one may say that anything waits.
+#[test]
+fn what_waits_and_is_no_notice_ends_nothing() {
+    for (agent, payload) in [(id(2, 0), 3), (id(2, 0), 32), (id(2, 0), 33), (id(9, 1), 32), (id(2, 9), 0)] {
+        let (mut app, log) = run(groups(vec![group(1, 1), faulty(2, 1, FaultPolicy::Escalate)]), |_| {});
+        frames(&mut app, 2);
+        let header = MessageHeader { kind: kind::NOTICE, topic: agent.0, ..MessageHeader::default() };
+        for to in [0, 1] {
+            let mut mailroom = app.world_mut().resource_mut::<Mailroom>();
+            mailroom.bounces.push(Recipient::Group(to), header, vec![1; payload]);
+        }
+        app.world_mut().resource_mut::<Mailroom>().inboxes.loads[0].messages_max = 0;
+        frames(&mut app, 2);
+        assert_eq!(notices(&log, id(1, 0)), []);
+    }
 }

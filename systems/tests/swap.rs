@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
 use table::{Call, Table, app, group};
-use wasm_engine_abi::{CallKind, MessageHeader, Op, kind, name_id};
+use wasm_engine_abi::{CallKind, FaultNotice, MessageHeader, Op, kind, name_id};
 use wasm_engine_components::{
     AgentFault, AgentId, Digest, EventTarget, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs,
     FrameRecord, GroupId, Lane, Lifecycle, Model, ModelId, Swap, SwapOutcome, SwapRecord,
@@ -252,6 +252,45 @@ fn a_group_waits_for_the_fuel_of_its_swaps_and_for_what_their_traps_may_have_use
     let swap = [to_module(1, 1)];
     let seen: Vec<_> = (0..8).map(|n| steps(frame(&mut app, if n == 0 { &swap[..] } else { &[] }))).collect();
     assert_eq!(seen, [3, 1, 1, 1, 1, 1, 3, 3]);
+}
+
+/// Three agents fault in a swap, and again as they begin anew. Their supervisor has room for one notice a frame.
+#[test]
+fn an_escalation_after_a_fault_in_a_swap_of_the_same_frame_waits_as_any_other() {
+    let mut supervisor = group(1, 1);
+    supervisor.group.limits.mailbox_messages_max = 1;
+    let mut shaky = group(2, 3);
+    (shaky.group.supervisor, shaky.group.on_fault) = (Some(GroupId(1)), FaultPolicy::Escalate);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let noted = heard.clone();
+    let step = move |call: Call<'_>| match (call.agent.group().0, call.call) {
+        (1, _) => {
+            let notices = call.inbox.iter().filter(|(header, _)| header.kind == kind::NOTICE);
+            let notices = notices.map(|(header, payload)| {
+                (call.frame, AgentId(header.topic), bytemuck::pod_read_unaligned::<FaultNotice>(payload).faults)
+            });
+            noted.lock().unwrap().extend(notices);
+        }
+        (2, CallKind::Init) if call.frame == 3 => call.out.fault = Some(FaultKind::Unreachable),
+        _ => {}
+    };
+    let population = Population { groups: vec![supervisor, shaky], ..Population::default() };
+    let mut app = swapping_app(population, step, |batch, results| {
+        let fault = |request: &SwapRequest| AgentFault {
+            agent: request.agent,
+            kind: FaultKind::Trap,
+            detail: 1,
+            reached: 0,
+            allowed: 0,
+        };
+        results.carried.resize(batch.requests.len(), false);
+        results.faults.extend(batch.requests.iter().map(fault));
+    });
+    let swap = [to_module(2, 1)];
+    for at in 0..8 {
+        frame(&mut app, if at == 3 { &swap } else { &[] });
+    }
+    assert_eq!(*heard.lock().unwrap(), [(4, id(2, 0), 2), (5, id(2, 1), 2), (6, id(2, 2), 2)]);
 }
 
 #[test]
