@@ -150,7 +150,6 @@ pub const TABLE_BYTES_PER_AGENT: u64 = 1 << 10;
 pub const DISK_BYTES_FREE: u64 = 1 << 30;
 /// Fuel of a `memory.grow`, whether it is granted or refused: it takes about as long as so many other instructions.
 pub const MEMORY_GROW_FUEL: u8 = 255;
-
 /// Fuel of a `ref.func`: the guest asks the host for the reference, which takes as long as a call of an import.
 pub const REF_FUNC_FUEL: u8 = 100;
 /// Fuel of a call of an import, besides that of the instruction: it takes about as long as so many others.

@@ -193,8 +193,7 @@ impl Router<'_, '_> {
             }
         }
         for &index in rest {
-            let (counters, mut backlog) =
-                mailboxes.get_mut(entity(index)).expect("each agent has a mailbox of its own");
+            let (counters, mut backlog) = mailboxes.get_mut(entity(index)).expect(HAS_MAILBOX);
             add(index, &counters, &mut backlog);
         }
         report.counts.delivered -= held;
@@ -380,9 +379,8 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
 
 /// Takes back the address of the message at a place. Addresses ascend by it, and a message that arrives in this frame alone has none.
 fn take_back(at: u32, addresses: &mut [Address]) {
-    let position = addresses.partition_point(|address| address.at < at);
-    if let Some(address) = addresses.get_mut(position).filter(|address| address.at == at) {
-        address.take_back();
+    if let Ok(found) = addresses.binary_search_by_key(&at, |address| address.at) {
+        addresses[found].take_back();
     }
 }
 

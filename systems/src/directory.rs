@@ -101,6 +101,7 @@ impl GroupRange {
     pub fn new(group: &Group, entity: Entity, start: u32, mailbox: Mailbox, subscribe: Vec<TopicId>) -> Self {
         let mut after = group.after.clone();
         after.sort_unstable();
+        after.dedup();
         Self {
             id: group.id,
             entity,
@@ -151,6 +152,11 @@ impl GroupRange {
     /// backlog or wakes the agent, or may push another message out.
     pub fn delivery_weight(&self) -> u64 {
         if self.is_steady() && self.mailbox.overflow != OverflowPolicy::DropOldest { 1 } else { 2 }
+    }
+
+    /// What a message to all of its agents that haven't ended counts, for each unit of its size.
+    pub fn weight(&self) -> u64 {
+        u64::from(self.alive) * self.delivery_weight()
     }
 
     /// Whether its agents are stepped in each frame.

@@ -33,7 +33,7 @@ pub fn open_delivery_budgets(
     scheduler: Res<Scheduler>,
     mut budgets: ResMut<DeliveryBudgets>,
 ) {
-    let agents = directory.groups.iter().map(|group| u64::from(group.alive) * group.delivery_weight()).sum();
+    let agents = directory.groups.iter().map(GroupRange::weight).sum();
     let of = |limit| deliveries_of(limit, agents);
     let budgets = budgets.as_mut();
     let set = |limit: u64| (limit != GroupLimits::BY_AGENTS).then_some(limit);

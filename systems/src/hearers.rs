@@ -71,16 +71,14 @@ impl Hearers {
         let (mut along, mut had, mut choosy) = (vec![vec![]; host + 1], vec![vec![]; host + 1], vec![vec![]; host + 1]);
         // Groups are far fewer than 2^32.
         for (group, at) in groups.iter().zip(0_u32..) {
-            let mut before: Vec<usize> = group.after.iter().filter_map(|&id| directory.group_position(id)).collect();
-            before.sort_unstable();
-            before.dedup();
-            for from in before {
-                match &group.accepts {
-                    None => had[from].push(at),
-                    Some(accepted) if accepted.binary_search(&groups[from].id).is_err() => continue,
-                    Some(_) => {}
+            for &id in &group.after {
+                let Some(from) = directory.group_position(id) else { continue };
+                if group.accepts.is_none() {
+                    had[from].push(at);
                 }
-                along[from].push(at);
+                if group.takes_from(AgentId::new(id, 0)) {
+                    along[from].push(at);
+                }
             }
             for &id in group.accepts.iter().flatten().filter(|&&id| !group.comes_after(id)) {
                 if let Some(from) = directory.group_position(id)

@@ -50,7 +50,7 @@ pub fn meter_notices(
         };
         let (header, payload) = messages.message(address.at);
         let payer = directory.group_position(AgentId(header.topic).group());
-        let deliveries = weight(&directory.groups[to as usize]) * delivery_units(address.bytes);
+        let deliveries = directory.groups[to as usize].weight() * delivery_units(address.bytes);
         let fits = budget.has(payer, deliveries);
         let waits = !(fits && rooms.has(to)) && is_waited_for(&directory, &histories, header, payload);
         if waits {
@@ -69,11 +69,11 @@ pub fn meter_notices(
 /// Opens a frame's budget: as many deliveries as a frame has by default, half of them in parts of tenants and of groups without one, so that the faults
 /// of one don't keep those of another from being heard. Each part is enough for a notice of each of its groups.
 fn open(directory: &Directory, tenants: usize) -> Shares {
-    let agents = directory.groups.iter().map(weight).sum();
+    let agents = directory.groups.iter().map(GroupRange::weight).sum();
     let common = deliveries_of(GroupLimits::BY_AGENTS, agents) / 2;
     let least = |group: &GroupRange| {
         let supervisor = group.supervisor.and_then(|id| directory.group(id));
-        supervisor.map_or(0, weight) * delivery_units(NOTICE_BYTES)
+        supervisor.map_or(0, GroupRange::weight) * delivery_units(NOTICE_BYTES)
     };
     let mut budget = Shares::default();
     budget.open_fair(directory, common, (|_| None, &vec![None; tenants]), least);
@@ -82,11 +82,6 @@ fn open(directory: &Directory, tenants: usize) -> Shares {
 
 /// Bytes that a notice takes in an inbox.
 const NOTICE_BYTES: u32 = MessageHeader::BYTES + size_of::<FaultNotice>() as u32;
-
-/// What a message to all agents of a group counts.
-fn weight(group: &GroupRange) -> u64 {
-    u64::from(group.alive) * group.delivery_weight()
-}
 
 /// Whether a notice is of an agent's last fault, and the agent stays faulted until its supervisor does something. So no more notices wait than there are
 /// agents.

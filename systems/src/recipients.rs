@@ -146,8 +146,8 @@ impl TopicRuns {
         self.open - self.weight_of(&hearers.had) + self.weight_of(&hearers.choosy)
     }
 
-    /// The runs that get a message in a part.
-    fn choose(&self, sent: &Sent<'_, '_, '_>, from: AgentId, part: Part) -> Vec<u32> {
+    /// The runs that get a message in a part; `list` is that of who hears it then.
+    fn choose(&self, sent: &Sent<'_, '_, '_>, (from, list): (AgentId, u32), part: Part) -> Vec<u32> {
         let mut chosen = Vec::new();
         match part {
             Part::Later => {
@@ -157,34 +157,11 @@ impl TopicRuns {
                 chosen.extend(self.runs.iter().zip(0..).filter(|(run, _)| takes(run)).map(|(_, at)| at));
             }
             Part::Wave(wave) => {
-                let (list, _) = sent.directory.hearers.lists(sent.directory, from);
                 let groups = sent.directory.hearers.along(list).in_wave(wave);
                 self.each_of(groups, |at, _| chosen.push(at));
             }
         }
         chosen
-    }
-}
-
-/// For whom messages of a group are, by the list of who hears it: so groups that the same ones hear share what is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Audience {
-    /// Those that get it in the frame after.
-    Later(u32),
-    /// Those that get it in the frame in which it is sent, in all its waves.
-    Along(u32),
-    /// Those of them that are called in one wave.
-    Wave(u32, u32),
-}
-
-impl Audience {
-    fn of(sent: &Sent<'_, '_, '_>, from: AgentId, part: Option<Part>) -> Self {
-        let (along, later) = sent.directory.hearers.lists(sent.directory, from);
-        match part {
-            None => Self::Along(along),
-            Some(Part::Later) => Self::Later(later),
-            Some(Part::Wave(wave)) => Self::Wave(along, wave),
-        }
     }
 }
 
@@ -195,13 +172,14 @@ pub struct Audiences {
     topics: BTreeMap<u32, TopicRuns>,
     /// The positions of the agents of a group that haven't ended, by the group's position.
     living: BTreeMap<u32, Vec<u32>>,
-    /// How much a message to a topic counts.
-    counts: BTreeMap<(u32, Audience), u64>,
+    /// How much a message to a topic counts, along edges or in the frame after, by the list of who hears it then: so groups that the same
+    /// ones hear share what is found.
+    counts: BTreeMap<(u32, bool, u32), u64>,
     /// The waves in which a message to a topic arrives, by the list of who hears it. There is one for what was paid for alone.
     waves: BTreeMap<(u32, u32), Vec<u32>>,
-    /// Of one sorting: which runs of a topic get a message. There is one for what was paid for alone, so all together are no
-    /// longer than the budgets allow.
-    chosen: BTreeMap<(u32, Audience), Vec<u32>>,
+    /// Of one sorting: which runs of a topic get a message in a part, by the list of who hears it then. There is one for what was paid for
+    /// alone, so all together are no longer than the budgets allow.
+    chosen: BTreeMap<(u32, Part, u32), Vec<u32>>,
     /// What was sent in this frame to each later wave.
     edges: BTreeMap<u32, Vec<Edge>>,
     /// How many of this frame's chunks are among those.
@@ -298,10 +276,11 @@ impl Audiences {
                 let Self { topics, counts, .. } = self;
                 let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
                 let hearers = &sent.directory.hearers;
-                let audience = Audience::of(sent, from, (!along).then_some(Part::Later));
-                *counts.entry((topic, audience)).or_insert_with(|| match audience {
-                    Audience::Later(list) => all.count_later(hearers.later(list)),
-                    Audience::Along(list) | Audience::Wave(list, _) => all.weight_of(&hearers.along(list).groups),
+                let (now, later) = hearers.lists(sent.directory, from);
+                let list = if along { now } else { later };
+                *counts.entry((topic, along, list)).or_insert_with(|| match along {
+                    true => all.weight_of(&hearers.along(list).groups),
+                    false => all.count_later(hearers.later(list)),
                 })
             }
             Recipient::Group(group) => {
@@ -326,8 +305,10 @@ impl Audiences {
         match to {
             Recipient::Topic(topic) => {
                 let Some(all) = self.topics.get_mut(&topic) else { return };
-                let chosen = self.chosen.entry((topic, Audience::of(sent, from, Some(part))));
-                let runs = chosen.or_insert_with(|| all.choose(sent, from, part));
+                let (now, later) = sent.directory.hearers.lists(sent.directory, from);
+                let list = if part == Part::Later { later } else { now };
+                let runs =
+                    self.chosen.entry((topic, part, list)).or_insert_with(|| all.choose(sent, (from, list), part));
                 for &run in &*runs {
                     let Run { members, positions, .. } = &mut all.runs[run as usize];
                     let find = || {

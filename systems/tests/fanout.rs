@@ -5,15 +5,15 @@
 mod logged;
 mod table;
 
-use logged::{bounces, frames, groups, id, run, seen, tenant};
+use logged::{bounces, frames, groups, id, over_budget, run, seen, tenant};
 use table::{Call, group};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, Op};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::limits::DELIVERIES_LEAST;
 use wasm_engine_components::{
-    AgentId, Backlog, ExternalEvent, FrameInputs, FrameRecord, GroupId, GroupLimits, MailboxCounters, OverflowPolicy,
-    Schedule, TenantId, Topic, TopicId, Trigger,
+    AgentId, Backlog, ExternalEvent, FrameInputs, GroupId, GroupLimits, MailboxCounters, OverflowPolicy, Schedule,
+    TenantId, Topic, TopicId, Trigger,
 };
 use wasm_engine_systems::look::SeenRecipient;
 use wasm_engine_systems::mailroom::Mailroom;
@@ -25,10 +25,6 @@ const OVER: u32 = BounceReason::OverBudget as u32;
 
 fn topic() -> Vec<Topic> {
     vec![Topic { id: TopicId(NEWS), name: "news".into() }]
-}
-
-fn over_budget(record: &FrameRecord) -> u64 {
-    record.counts.dropped_by_reason[BounceReason::OverBudget as usize - 1]
 }
 
 /// The correlations of an agent's messages, by the frame in which it saw them.

@@ -5,19 +5,15 @@
 mod logged;
 mod table;
 
-use logged::{frames, groups, id, run, seen, tenant};
+use logged::{frames, groups, id, over_budget, run, seen, tenant};
 use table::{Call, group};
+use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::kind;
-use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{
-    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Order, Recipient, Tenant, TenantId,
+    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, GroupId, Order, Recipient, Tenant, TenantId,
 };
 use wasm_engine_systems::mailroom::Mailroom;
 use wasm_engine_systems::{GroupSeed, run_frame};
-
-fn over_budget(record: &FrameRecord) -> u64 {
-    record.counts.dropped_by_reason[BounceReason::OverBudget as usize - 1]
-}
 
 /// In which frames agents of group 1 hear of faults, and of whom.
 fn notices(log: &logged::Log, agent: AgentId) -> Vec<(u64, AgentId)> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
 use wasm_engine_abi::message::kind;
-use wasm_engine_abi::{CallKind, MessageHeader};
+use wasm_engine_abi::{BounceReason, CallKind, MessageHeader};
 use wasm_engine_components::{Action, AgentId, FrameInputs, FrameRecord, GroupId, GroupLimits, Order, Tenant};
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
@@ -41,6 +41,11 @@ pub fn frame(app: &mut App, commands: Vec<Action>) -> FrameRecord {
 
 pub fn frames(app: &mut App, n: usize) -> Vec<FrameRecord> {
     (0..n).map(|_| frame(app, Vec::new())).collect()
+}
+
+/// How many messages of a frame were over a budget.
+pub fn over_budget(record: &FrameRecord) -> u64 {
+    record.counts.dropped_by_reason[BounceReason::OverBudget as usize - 1]
 }
 
 pub fn order(agent: AgentId, order: Order) -> Action {
