@@ -1,52 +1,16 @@
-//! What *happens*: the systems of a frame. The modules are listed in frame order.
+//! What *happens*: the systems of a frame.
 //!
 //! A frame is the schedule [`Frame`]; its stages are [`FrameStage`]. [`SimulationPlugin`] puts it together. Systems reach
-//! WebAssembly and models through the two [`ports`], and do no I/O.
+//! WebAssembly and models through the two [`ports`], and do no I/O. The systems are in [`stages`], the tables that they work on in
+//! [`world`], what authors' systems use in [`authors`], and all of it saved and loaded in [`state`].
 
 pub mod frame;
 pub mod ports;
 
-pub mod command;
-pub mod ingest;
-pub mod request;
-pub mod swap;
-
-pub mod deliver;
-pub mod directory;
-pub mod fanout;
-pub mod hearers;
-pub mod inboxes;
-pub mod mailroom;
-pub mod notices;
-mod overflow;
-pub mod packed;
-pub mod positions;
-mod recipients;
-mod shares;
-
-pub mod hold;
-pub mod schedule;
-
-pub mod admit;
-pub mod step;
-
-pub mod collect;
-mod debts;
-pub mod outbox;
-pub mod tables;
-
-pub mod infer;
-
-pub mod commit;
-pub mod native;
-pub mod region;
-
-pub mod digest;
-pub mod seal;
-
-pub mod look;
-pub mod populate;
+pub mod authors;
+pub mod stages;
 pub mod state;
+pub mod world;
 
 #[cfg(test)]
 mod costs;
@@ -55,10 +19,13 @@ mod costs;
 #[cfg(test)]
 extern crate self as wasm_engine_systems;
 
+pub use authors::native::{self, Census, Control, Mail, Post, PostError, RegisterState};
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
-pub use native::{Census, Control, Mail, Post, PostError, RegisterState};
-pub use populate::{GroupSeed, Population, populate};
-pub use region::{RegionWriter, Regions};
+pub use stages::region::{RegionWriter, Regions};
+pub use stages::*;
+pub use world::inspect as look;
+pub use world::populate::{GroupSeed, Population, populate};
+pub use world::*;
 
 use bevy_app::{App, Plugin};
 use bevy_ecs::schedule::{
@@ -98,16 +65,16 @@ fn add_resources(app: &mut App) {
         .init_resource::<directory::Directory>()
         .init_resource::<mailroom::Mailroom>()
         .init_resource::<mailroom::Outputs>()
-        .init_resource::<hold::WaitingMailboxes>()
-        .init_resource::<fanout::DeliveryBudgets>()
+        .init_resource::<backlog::WaitingMailboxes>()
+        .init_resource::<delivery_budget::DeliveryBudgets>()
         .init_resource::<recipients::Audiences>()
         .init_resource::<schedule::Calls>()
         .init_resource::<schedule::Scheduler>()
         .init_resource::<command::PendingCommands>()
         .init_resource::<command::Joining>()
-        .init_resource::<request::Requests>()
+        .init_resource::<requests::Requests>()
         .init_resource::<admit::SendBudgets>()
-        .init_resource::<tables::TableBudgets>()
+        .init_resource::<table_budget::TableBudgets>()
         .init_resource::<collect::Intentions>()
         .init_resource::<collect::NextJob>()
         .init_resource::<infer::Models>()
@@ -154,7 +121,7 @@ fn add_stages(app: &mut App) {
                 command::carry_out_commands,
                 ingest::address_events,
                 ApplyDeferred,
-                request::expire_requests,
+                requests::expire_requests,
             )
                 .chain()
                 .in_set(Ingest),
@@ -162,7 +129,7 @@ fn add_stages(app: &mut App) {
         .add_systems(
             Frame,
             (
-                fanout::open_delivery_budgets,
+                delivery_budget::open_delivery_budgets,
                 deliver::gather_messages,
                 ApplyDeferred,
                 notices::meter_notices,
@@ -200,7 +167,7 @@ fn add_stages(app: &mut App) {
                 native::clear_native_lane,
                 seal::digest_agents,
                 seal::digest_topics,
-                hold::digest_mailboxes,
+                backlog::digest_mailboxes,
                 seal::seal_frame,
             )
                 .chain()

@@ -10,8 +10,8 @@ use wasm_engine_components::{
     RegionState, Unkept,
 };
 
-use crate::outbox::{Desk, Fault, Route};
-use crate::packed::{PackedMessages, record_bytes, split};
+use crate::world::outbox::{Desk, Fault, Route};
+use crate::world::packed::{PackedMessages, record_bytes, split};
 
 /// Steps agents. `Any`, so that whoever plugged a runtime in finds it again behind the port.
 pub trait AgentRuntime: Any + Send + Sync {
@@ -264,9 +264,9 @@ pub struct OutputChunk {
     pub fuel: u64,
     /// Fuel that calls may have used beyond that, which ended in an instruction before which nothing is written down. The group waits for it.
     pub uncounted: u64,
-    /// Sum of [`crate::digest::outbox_digest`] over the outboxes that aren't empty.
+    /// Sum of [`crate::world::digest::outbox_digest`] over the outboxes that aren't empty.
     pub outbox_sum: u128,
-    /// Sum of [`crate::digest::memory_digest`] over the agents that were called; 0 unless it was asked for.
+    /// Sum of [`crate::world::digest::memory_digest`] over the agents that were called; 0 unless it was asked for.
     pub memory_sum: u128,
     /// Lines written by the import `log`, in the order of the calls. Those of a faulted call stay.
     pub log_lines: Vec<ImportedLine>,
@@ -481,7 +481,7 @@ pub struct SwapResults {
     pub fuel: u64,
     /// Fuel that calls may have used beyond that: see [`OutputChunk::uncounted`].
     pub uncounted: u64,
-    /// Sum of [`crate::digest::memory_digest`] over the agents that were called on their new instances; 0 unless it was asked for.
+    /// Sum of [`crate::world::digest::memory_digest`] over the agents that were called on their new instances; 0 unless it was asked for.
     pub memory_sum: u128,
 }
 

@@ -15,7 +15,7 @@ use wasm_engine_components::{
     AgentId, Backlog, ExternalEvent, FrameInputs, GroupId, GroupLimits, MailboxCounters, OverflowPolicy, Schedule,
     TenantId, Topic, TopicId, Trigger,
 };
-use wasm_engine_systems::look::SeenRecipient;
+use wasm_engine_systems::inspect::SeenRecipient;
 use wasm_engine_systems::mailroom::Mailroom;
 use wasm_engine_systems::state::save_state;
 use wasm_engine_systems::{AuthorSystems, Frame, GroupSeed, Mail, Population, Post, run_frame};
@@ -213,7 +213,7 @@ fn what_is_over_its_deliveries_along_edges_is_shown_once_as_refused() {
     let (mut app, _) = run(population, once(id(1, 0), |out| out.push(Op::Publish, NEWS, 0, 7, &[])));
     let records = frames(&mut app, 2);
     assert_eq!(over_budget(&records[1]), 1);
-    let seen = wasm_engine_systems::look::sent(app.world());
+    let seen = wasm_engine_systems::inspect::sent(app.world());
     let sent: Vec<_> = seen.iter().filter(|message| message.header.sender == id(1, 0).0).collect();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].to, SeenRecipient::Refused(NEWS, BounceReason::OverBudget));

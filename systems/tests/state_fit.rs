@@ -18,7 +18,7 @@ use wasm_engine_components::{
     AgentId, Backlog, GroupLimits, HeldMessage, InferenceJob, JobData, Lane, Lifecycle, RegionState, Schedule,
     StableId, Trigger,
 };
-use wasm_engine_systems::hold::held_message;
+use wasm_engine_systems::backlog::held_message;
 use wasm_engine_systems::state::{
     FieldValue, IncompleteState, Layouts, StateDifference, StateEntity, StateError, WorldState, check_components,
     load_state, save_state,

@@ -12,11 +12,11 @@ use wasm_engine_components::{
 use super::entity::{Entry, StateError};
 use super::parts::{Loading, Saving};
 use super::section::{Reader, Section};
-use crate::commit::Restarts;
-use crate::digest::LaneSums;
-use crate::directory::{Directory, GroupRange};
-use crate::mailroom::Mailroom;
-use crate::seal::{PartDigest, agent_digest, history_bytes, totals_bytes};
+use crate::stages::commit::Restarts;
+use crate::stages::seal::{PartDigest, agent_digest, history_bytes, totals_bytes};
+use crate::world::digest::LaneSums;
+use crate::world::directory::{Directory, GroupRange};
+use crate::world::mailroom::Mailroom;
 
 pub(super) fn save_places(saving: &mut Saving<'_>, section: &mut Section) {
     for group in &saving.directory.groups {

@@ -14,7 +14,7 @@ use wasm_engine_components::{
 };
 
 use super::native::StateRegistry;
-use crate::seal::PartDigest;
+use crate::stages::seal::PartDigest;
 
 /// State of an author that neither a digest nor a snapshot would show.
 #[derive(Clone, Debug, PartialEq, Eq)]

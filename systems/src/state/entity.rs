@@ -6,7 +6,7 @@ use wasm_engine_components::{AgentId, GroupId, JobId, ModelId, RegionId, StableI
 
 use super::message::SavedMessage;
 use super::section::{EntityKind, Reader, Section};
-use crate::directory::Directory;
+use crate::world::directory::Directory;
 
 /// Whom a piece of state belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

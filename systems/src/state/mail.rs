@@ -12,12 +12,12 @@ use super::message::{
 };
 use super::parts::{Loading, Saving};
 use super::section::{EntityKind, Reader, Section};
-use crate::digest::LaneSums;
-use crate::directory::Directory;
-use crate::hold::{WaitingMailboxes, held_message, mailbox_digest};
-use crate::mailroom::{HostMessages, Mailroom, Outputs};
-use crate::packed::record_bytes;
 use crate::ports::OutputChunk;
+use crate::world::backlog::{WaitingMailboxes, held_message, mailbox_digest};
+use crate::world::digest::LaneSums;
+use crate::world::directory::Directory;
+use crate::world::mailroom::{HostMessages, Mailroom, Outputs};
+use crate::world::packed::record_bytes;
 
 /// Calls `visit` for each mailbox that isn't as it was made, in the order of the agents' ids.
 fn each_mailbox(saving: &Saving<'_>, mut visit: impl FnMut(AgentId, &MailboxCounters, &Backlog)) {

@@ -8,7 +8,7 @@ use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{AgentId, Backlog, GroupId, HeldMessage, Recipient, TopicId};
 
 use super::section::Reader;
-use crate::directory::Directory;
+use crate::world::directory::Directory;
 
 /// A message in a saved state.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -42,9 +42,9 @@ pub(crate) use native::{NativePart, StateRegistry};
 
 use bevy_ecs::world::World;
 
-use crate::directory::Directory;
 use crate::frame::FrameClock;
-use crate::schedule::{Calls, Scheduler, set_up};
+use crate::stages::schedule::{Calls, Scheduler, set_up};
+use crate::world::directory::Directory;
 use parts::{Loading, PARTS, Saving};
 
 /// Saves all state of a world, between two frames. The same state gives the same bytes, whatever the world went through.

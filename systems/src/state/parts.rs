@@ -10,10 +10,10 @@ use wasm_engine_components::{AgentId, Digest, HeldMessage, Lane};
 use super::entity::StateError;
 use super::section::{EntityKind, Section, WorldState};
 use super::{agents, mail, time, work};
-use crate::directory::Directory;
 use crate::frame::FrameClock;
-use crate::schedule::Scheduler;
-use crate::seal::DigestChain;
+use crate::stages::schedule::Scheduler;
+use crate::stages::seal::DigestChain;
+use crate::world::directory::Directory;
 
 /// One section of the engine's own state.
 pub(super) struct Part {

@@ -7,10 +7,10 @@ use wasm_engine_components::{AgentId, Issuer};
 use super::entity::StateError;
 use super::parts::{Loading, Saving, only};
 use super::section::{Reader, Section, write_serde};
-use crate::command::PendingCommands;
-use crate::request::{Pending, Requests};
-use crate::schedule::Scheduler;
-use crate::swap::RequestedSwaps;
+use crate::stages::command::PendingCommands;
+use crate::stages::schedule::Scheduler;
+use crate::stages::swap::RequestedSwaps;
+use crate::world::requests::{Pending, Requests};
 
 pub(super) fn save_timers(saving: &mut Saving<'_>, section: &mut Section) {
     for (frame, agent) in saving.world.resource::<Scheduler>().timers.values() {

@@ -9,11 +9,11 @@ use wasm_engine_components::{
 use super::entity::{Entry, StateError};
 use super::parts::{Loading, Saving, only};
 use super::section::{Reader, Section, write_serde};
-use crate::collect::NextJob;
-use crate::digest::LaneSums;
-use crate::infer::Models;
-use crate::seal::{PartDigest, topic_digest};
-use crate::swap::{CurrentModules, SwapCatalog};
+use crate::stages::collect::NextJob;
+use crate::stages::infer::Models;
+use crate::stages::seal::{PartDigest, topic_digest};
+use crate::stages::swap::{CurrentModules, SwapCatalog};
+use crate::world::digest::LaneSums;
 
 /// A module's number is its place among the names of a scenario, which a branch may add to: its name says which it is.
 pub(super) fn save_modules(saving: &mut Saving<'_>, section: &mut Section) {
@@ -249,7 +249,7 @@ pub(super) fn digest(loading: &mut Loading<'_>) {
     }
     let mut parts = loading.world.query::<(&Region, &RegionState, &mut PartDigest)>();
     for (region, state, mut part) in parts.iter_mut(loading.world) {
-        part.0 = crate::region::digest(region.id, state);
+        part.0 = crate::stages::region::digest(region.id, state);
         regions = regions.wrapping_add(part.0);
     }
     let mut lanes = loading.world.resource_mut::<LaneSums>();

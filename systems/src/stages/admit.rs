@@ -1,0 +1,159 @@
+//! Stage `Step`, after each wave's calls: what is sent is admitted, in the order of the agents' ids: within what a group and its
+//! tenant may send in a frame, requests with their deadlines, replies to requests that there are. What isn't admitted is taken
+//! back, and its sender is told.
+
+use bevy_ecs::resource::Resource;
+use wasm_engine_abi::{BounceReason, MessageHeader, Op};
+use wasm_engine_components::{Address, AgentId, GroupLimits, Recipient, TenantId};
+
+use crate::ports::{OtherRecord, OutputChunk, Refused};
+use crate::stages::collect::record_at;
+use crate::stages::schedule::Scheduler;
+use crate::world::directory::{Directory, GroupRange};
+use crate::world::packed::PackedMessages;
+use crate::world::requests::Requests;
+
+const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
+
+/// What groups and tenants may still send in this frame. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct SendBudgets {
+    groups: Vec<(u64, u64)>,
+    tenants: Vec<u64>,
+}
+
+impl SendBudgets {
+    /// Opens a frame's budgets.
+    pub(crate) fn open(&mut self, directory: &Directory, scheduler: &Scheduler) {
+        let limits = directory.groups.iter().map(|group| &group.limits);
+        self.groups.clear();
+        self.groups.extend(limits.map(|limits| (limits.messages_per_frame_max, limits.message_bytes_per_frame_max)));
+        self.tenants.clear();
+        self.tenants.extend(scheduler.tenants.iter().map(|tenant| tenant.messages_per_frame_max));
+    }
+
+    fn is_bounded(&self, at: usize, tenant: Option<TenantId>) -> bool {
+        let (messages, bytes) = self.groups[at];
+        messages < UNBOUNDED || bytes < UNBOUNDED || tenant.is_some_and(|id| self.tenants[id.0 as usize] < UNBOUNDED)
+    }
+
+    fn take(&mut self, at: usize, tenant: Option<TenantId>, bytes: u32) -> bool {
+        let (messages, left) = &mut self.groups[at];
+        let fits = *left >= u64::from(bytes) && take_one(messages, tenant.map(|id| &mut self.tenants[id.0 as usize]));
+        if fits {
+            *left -= u64::from(bytes);
+        }
+        fits
+    }
+}
+
+/// Takes one off what is left to a group and to its tenant, if both have any.
+pub(crate) fn take_one(group: &mut u64, tenant: Option<&mut u64>) -> bool {
+    let fits = *group > 0 && tenant.as_ref().is_none_or(|left| **left > 0);
+    if fits {
+        *group -= 1;
+        if let Some(left) = tenant {
+            *left -= 1;
+        }
+    }
+    fits
+}
+
+/// Admits what the agents of a chunk sent in `frame`.
+pub(crate) fn admit(
+    frame: u64,
+    directory: &Directory,
+    budgets: &mut SendBudgets,
+    requests: &mut Requests,
+    chunk: &mut OutputChunk,
+) {
+    let Some(at) = directory.group_position(chunk.group) else { return };
+    let group = &directory.groups[at];
+    if chunk.sent > 0 && budgets.is_bounded(at, group.tenant) {
+        bound(directory, budgets, (at, group.tenant), chunk);
+    }
+    for position in 0..chunk.others.len() {
+        let other = chunk.others[position];
+        let record = record_at(&chunk.other_bytes, other.offset);
+        let (target, number) = (AgentId(record.header.target), record.header.correlation);
+        let admitted = match record.op {
+            Op::Request if other.address != OtherRecord::NO_MESSAGE => {
+                let deadline = frame + u64::from(record.header.deadline_frames);
+                answerable(chunk, &other).and_then(|()| {
+                    requests.ask((other.agent, number), target, (frame, deadline), group.limits.requests_max)
+                })
+            }
+            Op::Reply if other.address != OtherRecord::NO_MESSAGE => {
+                answerable(chunk, &other).and_then(|()| requests.answer(target, number, other.agent))
+            }
+            _ => continue,
+        };
+        if let Err(reason) = admitted
+            && let Some(address) = address_of(chunk, &other)
+            && address.recipient() != Recipient::Nobody
+        {
+            let place = address.at;
+            address.take_back();
+            let header = *chunk.messages.message(place).0;
+            chunk.refused.push(Refused { from: other.slot, meant_for: target.0, header, reason });
+        }
+    }
+}
+
+/// A request or a reply that was over the budget isn't one.
+fn answerable(chunk: &mut OutputChunk, other: &OtherRecord) -> Result<(), BounceReason> {
+    match address_of(chunk, other).map(|address| address.recipient()) {
+        Some(Recipient::Nobody) | None => Err(BounceReason::OverBudget),
+        Some(_) => Ok(()),
+    }
+}
+
+fn address_of<'a>(chunk: &'a mut OutputChunk, other: &OtherRecord) -> Option<&'a mut Address> {
+    match other.address & OtherRecord::EDGE {
+        0 => chunk.addresses.get_mut(other.address as usize),
+        _ => chunk.edges.get_mut((other.address & !OtherRecord::EDGE) as usize),
+    }
+}
+
+/// Takes back what is beyond the budgets of the group at position `at` and its tenant.
+fn bound(
+    directory: &Directory,
+    budgets: &mut SendBudgets,
+    (at, tenant): (usize, Option<TenantId>),
+    chunk: &mut OutputChunk,
+) {
+    let OutputChunk { addresses, edges, messages, refused, .. } = chunk;
+    let (mut addresses, mut edges) = (addresses.iter_mut().peekable(), edges.iter_mut().peekable());
+    loop {
+        // Both lists are in the order in which the messages were sent; one to many may stand in both.
+        let (first, second) = (addresses.peek().map(|address| address.at), edges.peek().map(|address| address.at));
+        let Some(next) = first.into_iter().chain(second).min() else { return };
+        let later = if first == Some(next) { addresses.next() } else { None };
+        let now = if second == Some(next) { edges.next() } else { None };
+        let Some(bytes) = later.as_ref().or(now.as_ref()).map(|address| address.bytes) else { return };
+        if budgets.take(at, tenant, bytes) {
+            continue;
+        }
+        let mut meant_for = 0;
+        for address in later.into_iter().chain(now) {
+            meant_for = target_of(directory, address, messages);
+            address.take_back();
+        }
+        let header = *messages.message(next).0;
+        let Some(from) = directory.index(AgentId(header.sender)) else { continue };
+        refused.push(Refused { from, meant_for, header, reason: BounceReason::OverBudget });
+    }
+}
+
+/// For whom a message was meant, as bounces say it.
+fn target_of(directory: &Directory, address: &Address, messages: &PackedMessages) -> u64 {
+    let header: &MessageHeader = messages.message(address.at).0;
+    match address.recipient() {
+        Recipient::Agent(index) => directory.ids[index as usize].0,
+        Recipient::Topic(_) => header.topic,
+        Recipient::Group(group) => {
+            directory.groups.get(group as usize).map_or(0, |group: &GroupRange| group.id.0.into())
+        }
+        Recipient::Nobody => 0,
+    }
+}

@@ -1,0 +1,283 @@
+//! Stage `Collect`: what the desk left of the agents' outboxes is taken up, in the order of the agents' ids: bounces, faults,
+//! memberships, inference jobs, log lines, outputs, counters.
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_abi::{BounceReason, CheckedOutbox, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
+use wasm_engine_components::{
+    Action, AgentId, Command, GroupCounters, GroupId, InferenceJob, Issuer, JobData, JobId, Lane, LogLine, ModelId,
+    NamedOutput, Order, OutputValue, Recipient, RunTable, TenantId, TopicId, text_row_bytes,
+};
+
+use crate::frame::{FrameClock, FrameReport};
+use crate::ports::{ImportedLine, OtherRecord, OutputChunk};
+use crate::stages::admit::take_one;
+use crate::stages::command::PendingCommands;
+use crate::stages::debts::FrameFuel;
+use crate::stages::infer::Models;
+use crate::stages::schedule::Scheduler;
+use crate::stages::swap::SwapsInHand;
+use crate::world::digest::{LaneSums, part_digest};
+use crate::world::directory::{Directory, GroupRange};
+use crate::world::mailroom::{Mailroom, Outputs};
+use crate::world::outbox::Desk;
+use crate::world::table_budget::{TableBudgets, note, row_of};
+
+/// What agents asked for that becomes state later in the frame. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct Intentions {
+    /// Jobs for `Infer`, in the order of their ids.
+    pub jobs: Vec<(InferenceJob, JobData)>,
+    /// Changes of membership for `Commit`, in order: agent, position of the topic, whether it joins.
+    pub memberships: Vec<(AgentId, u32, bool)>,
+}
+
+/// The number of the next inference job. State.
+#[derive(Resource, Clone, Copy, Debug, Default)]
+pub struct NextJob(pub u64);
+
+/// Takes up what the desk left. Messages stay in their chunks; what is left to do is little, unless agents ask for much else.
+pub fn collect_outputs(
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    models: Res<Models>,
+    outputs: Res<Outputs>,
+    mut mailroom: ResMut<Mailroom>,
+    mut intentions: ResMut<Intentions>,
+    mut next_job: ResMut<NextJob>,
+    mut report: ResMut<FrameReport>,
+    mut lanes: ResMut<LaneSums>,
+    mut scheduler: ResMut<Scheduler>,
+    mut commands: ResMut<PendingCommands>,
+    mut tables: ResMut<TableBudgets>,
+    swaps: Res<SwapsInHand>,
+    mut counters: Query<&mut GroupCounters>,
+) {
+    tables.open(&directory, &scheduler);
+    lanes.outboxes.fill(0);
+    lanes.memories.fill(0);
+    lanes.logs.fill(0);
+    let bounced = mailroom.bounces.0.len();
+    let mut collector = Collector {
+        desk: Desk { frame: clock.frame, directory: &directory },
+        models: &models,
+        mailroom: &mut mailroom,
+        intentions: &mut intentions,
+        next_job: &mut next_job,
+        report: &mut report,
+        budgets: Budgets::open(&directory, &scheduler),
+        scheduler: &mut scheduler,
+        commands: &mut commands,
+        tables: &mut tables,
+    };
+    let mut fuel = vec![FrameFuel::default(); directory.groups.len()];
+    swaps.add_fuel(&mut fuel);
+    let mut chunks: Vec<&OutputChunk> = outputs.now.chunks.iter().collect();
+    // They lie as the waves came, and inboxes of this frame name them so.
+    chunks.sort_by_key(|chunk| chunk.group);
+    for chunk in chunks {
+        let Some(at) = directory.group_position(chunk.group) else { continue };
+        let group = &directory.groups[at];
+        lanes.outboxes[at] = lanes.outboxes[at].wrapping_add(chunk.outbox_sum);
+        lanes.memories[at] = lanes.memories[at].wrapping_add(chunk.memory_sum);
+        for lines in chunk.log_lines.chunk_by(|a, b| a.agent == b.agent) {
+            lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
+        }
+        let inference_jobs = collector.collect(at, group, chunk);
+        fuel[at].add(FrameFuel { used: chunk.fuel, uncounted: chunk.uncounted });
+        collector.report.counts.steps += chunk.steps;
+        collector.report.counts.messages += chunk.sent;
+        if let Ok(mut counters) = counters.get_mut(group.entity) {
+            let sums = &mut counters.0;
+            sums.steps += chunk.steps;
+            sums.fuel = sums.fuel.wrapping_add(chunk.fuel);
+            sums.messages += chunk.sent;
+            sums.inference_jobs += inference_jobs;
+        }
+    }
+    scheduler.book(&directory, &fuel);
+    // An agent's bounces come in the order in which it asked.
+    mailroom.bounces.0[bounced..].sort_by_key(|(to, bounce)| match *to {
+        Recipient::Agent(index) | Recipient::Topic(index) | Recipient::Group(index) => (index, bounce.header.sequence),
+        Recipient::Nobody => (u32::MAX, 0),
+    });
+    // The lines of the import come before those of the outboxes; each agent's stay in their order.
+    report.logs.sort_by_key(|line| line.agent);
+}
+
+struct Collector<'a> {
+    desk: Desk<'a>,
+    models: &'a Models,
+    mailroom: &'a mut Mailroom,
+    intentions: &'a mut Intentions,
+    next_job: &'a mut NextJob,
+    report: &'a mut FrameReport,
+    budgets: Budgets,
+    scheduler: &'a mut Scheduler,
+    commands: &'a mut PendingCommands,
+    tables: &'a mut TableBudgets,
+}
+
+/// What groups and tenants may still ask for in this frame, by position.
+struct Budgets {
+    jobs: Vec<u64>,
+    tenant_jobs: Vec<u64>,
+}
+
+impl Budgets {
+    fn open(directory: &Directory, scheduler: &Scheduler) -> Self {
+        let limits = directory.groups.iter().map(|group| &group.limits);
+        Self {
+            jobs: limits.map(|limits| limits.jobs_per_frame_max).collect(),
+            tenant_jobs: scheduler.tenants.iter().map(|tenant| tenant.jobs_per_frame_max).collect(),
+        }
+    }
+
+    fn take_job(&mut self, at: usize, tenant: Option<TenantId>) -> bool {
+        take_one(&mut self.jobs[at], tenant.map(|tenant| &mut self.tenant_jobs[tenant.0 as usize]))
+    }
+}
+
+impl Collector<'_> {
+    /// A chunk, whose agents are of `group`. Gives the number of jobs that they asked for.
+    fn collect(&mut self, at: usize, group: &GroupRange, chunk: &OutputChunk) -> u64 {
+        self.report.faults.extend_from_slice(&chunk.faults);
+        let (payer, mut excess) = ((at, group.tenant), chunk.excess);
+        for line in &chunk.log_lines {
+            let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
+            if self.tables.take(payer, row, &mut excess) {
+                self.report.logs.push(LogLine { agent: line.agent, level: line.level, text: line.text.clone() });
+            }
+        }
+        for refused in &chunk.refused {
+            self.bounce(&refused.header, refused.meant_for, refused.from, refused.reason);
+        }
+        let (mut jobs, mut jobs_of_agent, mut last) = (0, 0, None);
+        for other in &chunk.others {
+            let record = record_at(&chunk.other_bytes, other.offset);
+            if row_of(&record).is_some_and(|row| !self.tables.take(payer, row, &mut excess)) {
+                continue;
+            }
+            match record.op {
+                Op::Join | Op::Leave => self.change_membership(other, &record),
+                Op::Infer => {
+                    if last.replace(other.agent) != Some(other.agent) {
+                        jobs_of_agent = 0;
+                    }
+                    (jobs, jobs_of_agent) = (jobs + 1, jobs_of_agent + 1);
+                    let fits = jobs_of_agent <= group.limits.jobs_per_step_max;
+                    let fits = fits && self.budgets.take_job(at, group.tenant);
+                    self.infer(other.agent, &record, fits);
+                }
+                Op::Log => self.report.logs.push(LogLine {
+                    agent: other.agent,
+                    level: record.header.kind,
+                    text: String::from_utf8_lossy(record.payload).into_owned(),
+                }),
+                Op::Record => self.report.outputs.push(named_output(other.agent, &record)),
+                Op::Spawn => self.spawn(other, &record),
+                Op::Pause => self.order(other, &record, Order::Pause),
+                Op::Resume => self.order(other, &record, Order::Resume),
+                Op::Terminate => self.order(other, &record, Order::Terminate),
+                Op::Restart => self.order(other, &record, Order::Restart),
+                Op::Wake => self.wake(other, record.header.target),
+                Op::WriteRegion => {}
+                // They were admitted right after the step.
+                Op::Request | Op::Reply => {}
+                Op::Send | Op::Publish | Op::Broadcast => unreachable!("the desk keeps messages apart"),
+            }
+        }
+        note(self.report, &excess);
+        jobs
+    }
+
+    fn bounce(&mut self, header: &MessageHeader, meant_for: u64, to: u32, reason: BounceReason) {
+        self.report.counts.drop_messages(reason, 1);
+        self.mailroom.bounces.bounce(header, meant_for, to, reason, self.desk.frame);
+    }
+
+    fn change_membership(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>) {
+        let topic = record.header.target;
+        match self.desk.directory.topic(TopicId(topic)) {
+            Some(at) => self.intentions.memberships.push((from.agent, at, record.op == Op::Join)),
+            None => {
+                let header = self.desk.header(from.agent, &record.header, topic, from.sequence);
+                self.bounce(&header, topic, from.slot, BounceReason::UnknownTopic);
+            }
+        }
+    }
+
+    fn infer(&mut self, agent: AgentId, record: &OutboxRecord, within_limit: bool) {
+        let id = JobId(self.next_job.0);
+        self.next_job.0 += 1;
+        let model = ModelId(record.header.target);
+        let known = self.models.get(model);
+        let failure = match known {
+            _ if !within_limit => Some(InferenceStatus::TooMany),
+            None => Some(InferenceStatus::UnknownModel),
+            Some(model) if model.row_bytes != record.header.payload_bytes => Some(InferenceStatus::WrongSize),
+            Some(_) => None,
+        };
+        let data = match failure {
+            Some(status) => JobData::Output { status, bytes: Vec::new() },
+            None => JobData::Input(record.payload.to_vec()),
+        };
+        // What is refused is known at once.
+        let latency = known.filter(|_| failure.is_none()).map_or(1, |model| model.latency_frames);
+        let due_frame = self.desk.frame + u64::from(latency);
+        let job = InferenceJob { id, agent, model, correlation: record.header.correlation, due_frame };
+        self.intentions.jobs.push((job, data));
+    }
+
+    fn spawn(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>) {
+        // A number that no group has finds none when the command is carried out.
+        let group = GroupId(u32::try_from(record.header.target).unwrap_or(u32::MAX));
+        let action = Action::Spawn { group, kind: record.header.kind, payload: record.payload.to_vec() };
+        self.command(from, record, action);
+    }
+
+    fn order(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>, order: Order) {
+        self.command(from, record, Action::Agent(AgentId(record.header.target), order));
+    }
+
+    fn command(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>, action: Action) {
+        let (id, correlation, sequence) = (from.agent, record.header.correlation, from.sequence);
+        self.commands.agents.push(Command { issuer: Issuer::Agent { id, correlation, sequence }, action });
+    }
+
+    fn wake(&mut self, from: &OtherRecord, frame: u64) {
+        let wish = (frame > 0).then(|| (frame.max(self.desk.frame + 1), from.agent));
+        self.scheduler.wake(from.slot, wish);
+    }
+}
+
+/// The digest of one agent's imported lines, in their order.
+pub(crate) fn lines_digest(lines: &[ImportedLine]) -> u128 {
+    let mut bytes = Vec::new();
+    for line in lines {
+        bytes.extend_from_slice(&line.level.to_le_bytes());
+        bytes.extend_from_slice(&(line.text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(line.text.as_bytes());
+    }
+    part_digest(Lane::Logs, lines[0].agent.0, &bytes)
+}
+
+/// A record that the desk has passed.
+pub(crate) fn record_at(bytes: &[u8], offset: u32) -> OutboxRecord<'_> {
+    let record = CheckedOutbox::new(&bytes[offset as usize..]).next();
+    record.expect("the desk notes records that are there")
+}
+
+/// A record that passed the reader's checks: its name fits, and its text is UTF-8.
+fn named_output(agent: AgentId, record: &OutboxRecord) -> NamedOutput {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let split = || record.payload.split_at(usize::try_from(record.header.target).unwrap_or(usize::MAX));
+    let bits = record.header.target;
+    let (name, value) = match RecordType::from_u32(record.header.kind) {
+        Some(RecordType::F64) => (text(record.payload), OutputValue::F64(f64::from_bits(bits))),
+        Some(RecordType::Text) => (text(split().0), OutputValue::Text(text(split().1))),
+        Some(RecordType::Bytes) => (text(split().0), OutputValue::Bytes(split().1.to_vec())),
+        Some(RecordType::I64) | None => (text(record.payload), OutputValue::I64(bits.cast_signed())),
+    };
+    NamedOutput { agent, name, value }
+}

@@ -1,0 +1,261 @@
+//! Stage `Ingest`: commands take effect. First those of the outside, which are inputs of this frame; then what native systems and
+//! agents asked for in the last one: native systems in the order in which they ran, agents by id and sequence.
+
+use bevy_ecs::entity::Entity;
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
+use wasm_engine_abi::message::{kind, sender};
+use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_components::limits::REFUSED_COMMANDS_TOLD_MAX;
+use wasm_engine_components::{
+    Action, AgentId, Backlog, Command, CommandTarget, FaultHistory, GroupId, Issuer, Lane, Lifecycle, MailboxCounters,
+    MailboxOf, Members, Order, Recipient, RefusedCommand,
+};
+
+use crate::frame::{FrameClock, FrameReport, Inputs};
+use crate::stages::commit::change_memberships;
+use crate::stages::schedule::Scheduler;
+use crate::stages::seal::PartDigest;
+use crate::world::backlog::WaitingMailboxes;
+use crate::world::digest::{LaneSums, part_digest};
+use crate::world::directory::Directory;
+use crate::world::mailroom::Mailroom;
+
+/// Commands that take effect in the next frame. State.
+#[derive(Resource, Debug, Default)]
+pub struct PendingCommands {
+    /// Of native systems, in the order in which they were given.
+    pub native: Vec<Action>,
+    /// Of agents, by id and sequence.
+    pub agents: Vec<Command>,
+}
+
+/// Carries out this frame's commands.
+pub fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pending: ResMut<PendingCommands>) {
+    let frame = kernel.clock.frame;
+    kernel.directory.vacate(frame);
+    let external = std::mem::take(&mut inputs.0.commands);
+    for (action, at) in external.iter().zip(1_u64 << 32..) {
+        let digest = part_digest(Lane::Inputs, at, &action_bytes(action));
+        kernel.lanes.inputs = kernel.lanes.inputs.wrapping_add(digest);
+    }
+    let external = external.into_iter().map(|action| Command { issuer: Issuer::External, action });
+    let native = std::mem::take(&mut pending.native).into_iter();
+    let native = native.map(|action| Command { issuer: Issuer::Native, action });
+    let agents = std::mem::take(&mut pending.agents);
+    for command in external.chain(native).chain(agents) {
+        kernel.carry_out(command);
+    }
+    let Kernel { directory, topics, joining, .. } = &mut kernel;
+    change_memberships(directory, topics, &mut joining.0);
+}
+
+/// Who is spawned in this frame and joins a topic at its position, as `change_memberships` takes it. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct Joining(Vec<(AgentId, u32, bool)>);
+
+/// What it takes to carry out a command.
+#[derive(SystemParam)]
+pub struct Kernel<'w, 's> {
+    commands: Commands<'w, 's>,
+    clock: Res<'w, FrameClock>,
+    scheduler: Res<'w, Scheduler>,
+    directory: ResMut<'w, Directory>,
+    mailroom: ResMut<'w, Mailroom>,
+    waiting: ResMut<'w, WaitingMailboxes>,
+    report: ResMut<'w, FrameReport>,
+    lanes: ResMut<'w, LaneSums>,
+    agents: Query<'w, 's, (&'static mut Lifecycle, &'static FaultHistory, &'static PartDigest)>,
+    topics: Query<'w, 's, &'static mut Members>,
+    joining: ResMut<'w, Joining>,
+}
+
+impl Kernel<'_, '_> {
+    fn carry_out(&mut self, command: Command) {
+        let issuer = command.issuer;
+        let target = command.action.target();
+        let meant_for = match target {
+            CommandTarget::Spawn(group) => u64::from(group.0),
+            CommandTarget::Agent(agent, _) => agent.0,
+        };
+        let done = match command.action {
+            Action::Spawn { group, kind, payload } => self.spawn(issuer, group, kind, payload),
+            Action::Agent(agent, order) => self.order(issuer, agent, order),
+        };
+        match done {
+            Ok(()) => self.report.counts.commands += 1,
+            Err(reason) => {
+                self.report.counts.commands_refused += 1;
+                let told = &mut self.report.refused_commands;
+                if issuer == Issuer::External && told.len() < REFUSED_COMMANDS_TOLD_MAX {
+                    told.push(RefusedCommand { target, reason });
+                }
+                self.refuse(issuer, meant_for, reason);
+            }
+        }
+    }
+
+    /// Whether an issuer may command agents of a group.
+    fn may(&self, issuer: Issuer, group: GroupId) -> bool {
+        let Issuer::Agent { id, .. } = issuer else { return true };
+        let controls = self.directory.group(id.group()).is_some_and(|own| own.controls.contains(&group));
+        controls || self.directory.group(group).is_some_and(|group| group.supervisor == Some(id.group()))
+    }
+
+    fn spawn(&mut self, issuer: Issuer, group: GroupId, kind: u32, payload: Vec<u8>) -> Result<(), BounceReason> {
+        let at = self.directory.group_position(group).ok_or(BounceReason::UnknownRecipient)?;
+        if !self.may(issuer, group) {
+            return Err(BounceReason::Refused);
+        }
+        if !self.tenant_has_room(at) {
+            return Err(BounceReason::GroupFull);
+        }
+        let (id, index) = self.directory.take_place(at).ok_or(BounceReason::GroupFull)?;
+        self.settle(at, id, index);
+        self.announce(issuer, id);
+        if !payload.is_empty() {
+            let frame = self.clock.frame;
+            let header = MessageHeader { frame, kind, ..MessageHeader::default() };
+            let header = match issuer {
+                Issuer::External => MessageHeader { sender: sender::EXTERNAL, ..header },
+                Issuer::Native => MessageHeader { sender: sender::NATIVE, frame: frame - 1, ..header },
+                // It was sent when it was asked for, under the number of the record that asked.
+                Issuer::Agent { id, correlation, sequence } => {
+                    MessageHeader { sender: id.0, correlation, sequence, frame: frame - 1, ..header }
+                }
+            };
+            self.mailroom.events.push(Recipient::Agent(index), header, payload);
+        }
+        Ok(())
+    }
+
+    /// Whether one more agent of the group at position `at` fits into its tenant's totals.
+    fn tenant_has_room(&self, at: usize) -> bool {
+        let group = &self.directory.groups[at];
+        let Some(id) = group.tenant else { return true };
+        let tenant = &self.scheduler.tenants[id.0 as usize];
+        let (mut agents, mut memory) = (1, group.limits.memory_bytes_max);
+        for group in self.directory.groups.iter().filter(|group| group.tenant == Some(id)) {
+            agents += u64::from(group.alive);
+            memory = memory.saturating_add(u64::from(group.alive).saturating_mul(group.limits.memory_bytes_max));
+        }
+        agents <= tenant.agents_max && memory <= tenant.memory_bytes_max
+    }
+
+    /// Puts the entities of a new agent into its place. Those of the agent that had it before go.
+    fn settle(&mut self, at: usize, id: AgentId, index: u32) {
+        let position = index as usize;
+        let before = self.directory.agents[position];
+        if before != Entity::PLACEHOLDER {
+            if let Ok((_, _, digest)) = self.agents.get(before) {
+                self.lanes.agents[at] = self.lanes.agents[at].wrapping_sub(digest.0);
+            }
+            let mailbox = self.waiting.forget(index);
+            self.lanes.mailboxes = self.lanes.mailboxes.wrapping_sub(mailbox);
+            self.commands.entity(before).despawn();
+        }
+        let parts = (id, Lifecycle::Initialising, FaultHistory::default(), PartDigest::default());
+        let agent = self.commands.spawn(parts).id();
+        let mailbox = self.directory.groups[at].mailbox;
+        let parts = (MailboxOf(agent), mailbox, MailboxCounters::default(), Backlog::default());
+        self.directory.agents[position] = agent;
+        self.directory.mailboxes[position] = self.commands.spawn(parts).id();
+        let Self { directory, mailroom, clock, .. } = self;
+        directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, clock.frame);
+        let topics = self.directory.groups[at].subscribe.iter().filter_map(|topic| self.directory.topic(*topic));
+        self.joining.0.extend(topics.map(|topic| (id, topic, true)));
+    }
+
+    /// Tells an agent of what it asked for.
+    fn announce(&mut self, issuer: Issuer, child: AgentId) {
+        let Issuer::Agent { id, correlation, sequence } = issuer else { return };
+        let Some(to) = self.directory.alive(id) else { return };
+        let header = MessageHeader {
+            sender: sender::ENGINE,
+            topic: child.0,
+            correlation,
+            frame: self.clock.frame,
+            sequence,
+            kind: kind::SPAWNED,
+            ..MessageHeader::default()
+        };
+        self.mailroom.bounces.push(Recipient::Agent(to), header, Vec::new());
+    }
+
+    fn order(&mut self, issuer: Issuer, agent: AgentId, order: Order) -> Result<(), BounceReason> {
+        let (group, index) = self.directory.find(agent).ok_or_else(|| self.directory.absence(agent))?;
+        let own = matches!(issuer, Issuer::Agent { id, .. } if id == agent);
+        if !own && !self.may(issuer, group.id) {
+            return Err(BounceReason::Refused);
+        }
+        let state = self.directory.lifecycles[index as usize];
+        if state.is_ending() {
+            return Err(BounceReason::Terminated);
+        }
+        let after = match (order, state) {
+            (Order::Pause, Lifecycle::Active) => Lifecycle::Paused,
+            (Order::Resume, Lifecycle::Paused) if self.is_uninitialised(index) => Lifecycle::Initialising,
+            (Order::Resume, Lifecycle::Paused) => Lifecycle::Active,
+            (Order::Pause | Order::Resume, _) => return Err(BounceReason::WrongState),
+            (Order::Terminate, Lifecycle::Active | Lifecycle::Paused) => Lifecycle::Terminating,
+            (Order::Terminate, _) => Lifecycle::Terminated,
+            (Order::Restart, _) => Lifecycle::Initialising,
+        };
+        let entity = self.directory.agents[index as usize];
+        let Self { directory, mailroom, clock, agents, .. } = self;
+        if let Ok((mut lifecycle, ..)) = agents.get_mut(entity) {
+            *lifecycle = after;
+        } else {
+            // It was spawned in this very frame: its entity isn't there yet.
+            self.commands.entity(entity).insert(after);
+        }
+        directory.set_lifecycle(&mut mailroom.inboxes, index, after, clock.frame);
+        Ok(())
+    }
+
+    fn is_uninitialised(&self, index: u32) -> bool {
+        self.agents.get(self.directory.agents[index as usize]).is_ok_and(|(_, history, _)| history.uninitialised)
+    }
+
+    fn refuse(&mut self, issuer: Issuer, meant_for: u64, reason: BounceReason) {
+        let Issuer::Agent { id, correlation, sequence } = issuer else { return };
+        let Some(to) = self.directory.alive(id) else { return };
+        let of = MessageHeader { correlation, sequence, ..MessageHeader::default() };
+        self.mailroom.bounces.bounce(&of, meant_for, to, reason, self.clock.frame);
+    }
+}
+
+fn action_bytes(action: &Action) -> Vec<u8> {
+    match action {
+        Action::Spawn { group, kind, payload } => {
+            let mut bytes = vec![u8::MAX];
+            bytes.extend_from_slice(&group.0.to_le_bytes());
+            bytes.extend_from_slice(&kind.to_le_bytes());
+            bytes.extend_from_slice(payload);
+            bytes
+        }
+        Action::Agent(agent, order) => {
+            let mut bytes = vec![*order as u8];
+            bytes.extend_from_slice(&agent.0.to_le_bytes());
+            bytes
+        }
+    }
+}
+
+impl PendingCommands {
+    /// The digest of what takes effect in the next frame.
+    pub(crate) fn digest(&self) -> u128 {
+        let native = self.native.iter().zip(0_u64..).map(|(action, at)| (at, action_bytes(action)));
+        let agents = self.agents.iter().zip(1_u64 << 32..).map(|(command, at)| {
+            let mut bytes = action_bytes(&command.action);
+            if let Issuer::Agent { id, correlation, sequence } = command.issuer {
+                bytes.extend_from_slice(&id.0.to_le_bytes());
+                bytes.extend_from_slice(&correlation.to_le_bytes());
+                bytes.extend_from_slice(&sequence.to_le_bytes());
+            }
+            (at, bytes)
+        });
+        let parts = native.chain(agents).map(|(at, bytes)| part_digest(Lane::Commands, at, &bytes));
+        parts.fold(0, u128::wrapping_add)
+    }
+}

@@ -1,0 +1,224 @@
+//! Stage `Commit`: what was intended becomes state: memberships, and the lives of agents that were initialised or faulted.
+
+use std::collections::BTreeSet;
+
+use bevy_ecs::change_detection::DetectChangesMut;
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_abi::message::{kind, sender};
+use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader};
+use wasm_engine_components::{
+    AgentId, Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lifecycle, MailboxCounters, Members, Recipient,
+};
+
+use crate::frame::{FrameClock, FrameReport};
+use crate::stages::collect::Intentions;
+use crate::stages::schedule::{Calls, Scheduler};
+use crate::world::backlog::WaitingMailboxes;
+use crate::world::digest::{LaneSums, fault_digest};
+use crate::world::directory::Directory;
+use crate::world::mailroom::{Mailroom, Outputs};
+use crate::world::requests::Requests;
+
+/// Faulted agents and the frames in which they start again, as (frame, position), sorted. Transient: made from components.
+#[derive(Resource, Debug, Default)]
+pub struct Restarts(pub BTreeSet<(u64, u32)>);
+
+/// Carries out `join` and `leave`, in the order in which they were asked for.
+pub fn commit_memberships(
+    directory: Res<Directory>,
+    mut intentions: ResMut<Intentions>,
+    mut topics: Query<&mut Members>,
+) {
+    change_memberships(&directory, &mut topics, &mut intentions.memberships);
+}
+
+/// Carries out changes of memberships (who, the topic's position, whether they join), those of one topic together.
+pub(crate) fn change_memberships(
+    directory: &Directory,
+    topics: &mut Query<&mut Members>,
+    changes: &mut Vec<(AgentId, u32, bool)>,
+) {
+    changes.sort_by_key(|(_, topic, _)| *topic);
+    for changes in changes.chunk_by(|(_, a, _), (_, b, _)| a == b) {
+        let (_, entity) = directory.topics[changes[0].1 as usize];
+        let Ok(mut members) = topics.get_mut(entity) else { continue };
+        // Only a change that is one marks the topic as changed.
+        let list = members.bypass_change_detection();
+        #[cfg(test)]
+        crate::costs::look(list.0.len() + changes.len());
+        if list.change(changes.iter().map(|&(agent, _, joins)| (agent, joins))) {
+            members.set_changed();
+        }
+    }
+    changes.clear();
+}
+
+/// Agents that were initialised without a fault become active; those that were shut down have ended.
+pub fn commit_calls(
+    clock: Res<FrameClock>,
+    mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
+    calls: Res<Calls>,
+    outputs: Res<Outputs>,
+    mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
+) {
+    if !calls.others {
+        return;
+    }
+    for (request, outcome) in calls.requests.iter().zip(&outputs.now.outcomes) {
+        let after = match request.call {
+            CallKind::Init if outcome.fault.is_none() => Lifecycle::Active,
+            CallKind::Shutdown => Lifecycle::Terminated,
+            _ => continue,
+        };
+        if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[request.slot as usize]) {
+            *lifecycle = after;
+            history.uninitialised = false;
+            directory.set_lifecycle(&mut mailroom.inboxes, request.slot, after, clock.frame);
+        }
+    }
+}
+
+/// Counts this frame's faults, and does with the agents what their groups' policies say. Supervisors are told.
+pub fn commit_faults(
+    clock: Res<FrameClock>,
+    mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
+    mut report: ResMut<FrameReport>,
+    mut restarts: ResMut<Restarts>,
+    mut lanes: ResMut<LaneSums>,
+    mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
+    mut groups: Query<(&Group, &mut GroupCounters)>,
+) {
+    report.faults.sort_by_key(|fault| fault.agent);
+    report.counts.faults = report.faults.len() as u64;
+    lanes.faults.fill(0);
+    for fault in &report.faults {
+        let Some((range, index)) = directory.find(fault.agent) else { continue };
+        let (Some(at), supervisor) = (directory.group_position(range.id), range.supervisor) else { continue };
+        let Ok((group, mut counters)) = groups.get_mut(range.entity) else { continue };
+        lanes.faults[at] = lanes.faults[at].wrapping_add(fault_digest(fault));
+        counters.0.faults.add(fault.kind);
+        let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize]) else { continue };
+        directory.written.push(index);
+        history.faults = history.faults.saturating_add(1);
+        if let Some(to) = supervisor.and_then(|id| directory.group_position(id)) {
+            let escalated = u32::from(group.on_fault == FaultPolicy::Escalate && !lifecycle.is_ending());
+            let (frame, faults) = (clock.frame, history.faults);
+            let notice = FaultNotice {
+                agent: fault.agent.0,
+                frame,
+                fault: fault.kind as u32,
+                detail: fault.detail,
+                faults,
+                escalated,
+            };
+            notify(&mut mailroom, to, &notice);
+        }
+        history.uninitialised |= *lifecycle == Lifecycle::Initialising;
+        // A second fault of one frame is counted, and leads to nothing further.
+        if !matches!(*lifecycle, Lifecycle::Active | Lifecycle::Initialising) {
+            continue;
+        }
+        *lifecycle = match group.on_fault {
+            FaultPolicy::Pause => Lifecycle::Paused,
+            FaultPolicy::Escalate => Lifecycle::Faulted,
+            FaultPolicy::Restart { restarts_max, backoff_frames } if history.restarts < restarts_max => {
+                let doubled = u64::from(backoff_frames.max(1)) << history.restarts.min(20);
+                history.restart_frame = clock.frame + doubled;
+                restarts.0.insert((history.restart_frame, index));
+                Lifecycle::Faulted
+            }
+            FaultPolicy::Restart { .. } | FaultPolicy::Terminate => Lifecycle::Terminated,
+        };
+        let after = *lifecycle;
+        directory.set_lifecycle(&mut mailroom.inboxes, index, after, clock.frame);
+    }
+}
+
+/// Tells the agents of the group at position `to` of a fault, in the next frame.
+fn notify(mailroom: &mut Mailroom, to: usize, notice: &FaultNotice) {
+    let header = MessageHeader {
+        sender: sender::ENGINE,
+        topic: notice.agent,
+        frame: notice.frame,
+        kind: kind::NOTICE,
+        ..MessageHeader::default()
+    };
+    // Groups are far fewer than 2^32.
+    mailroom.bounces.push(Recipient::Group(to as u32), header, bytemuck::bytes_of(notice).to_vec());
+}
+
+/// Agents that ended in this frame leave everything: topics, timers, requests. What waited for them goes back to its senders.
+pub fn commit_terminations(
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut mailroom: ResMut<Mailroom>,
+    mut waiting: ResMut<WaitingMailboxes>,
+    mut scheduler: ResMut<Scheduler>,
+    mut requests: ResMut<Requests>,
+    mut report: ResMut<FrameReport>,
+    mut restarts: ResMut<Restarts>,
+    histories: Query<&FaultHistory>,
+    mut mailboxes: Query<(&mut Backlog, &mut MailboxCounters)>,
+    mut topics: Query<&mut Members>,
+) {
+    let is_dead = |index: &&u32| !directory.lifecycles[**index as usize].is_alive();
+    let ended: BTreeSet<u32> = directory.written.iter().filter(is_dead).copied().collect();
+    if ended.is_empty() {
+        return;
+    }
+    for &index in &ended {
+        let at = index as usize;
+        scheduler.forget(index);
+        if let Ok(history) = histories.get(directory.agents[at]) {
+            restarts.0.remove(&(history.restart_frame, index));
+        }
+        requests.forget(directory.ids[at]);
+        if waiting.release(index) {
+            mailroom.inboxes.forget_held(index);
+            let Ok((mut backlog, mut counters)) = mailboxes.get_mut(directory.mailboxes[at]) else { continue };
+            for held in backlog.drain() {
+                let header = held.header;
+                let reason = BounceReason::Terminated;
+                counters.dropped += 1;
+                report.counts.drop_messages(reason, 1);
+                mailroom.bounces.return_to_sender(&directory, &header, directory.ids[at].0, reason, clock.frame);
+                requests.give_up(&header);
+            }
+        }
+    }
+    // Ids are in the order of positions.
+    let ids: Vec<_> = ended.iter().map(|&index| directory.ids[index as usize]).collect();
+    for mut members in &mut topics {
+        // Only a topic that had one of them as a member has changed.
+        if members.bypass_change_detection().remove(&ids) {
+            members.set_changed();
+        }
+    }
+}
+
+/// Agents whose time has come are initialised again in the next frame.
+pub fn commit_restarts(
+    clock: Res<FrameClock>,
+    mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
+    mut restarts: ResMut<Restarts>,
+    mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
+) {
+    while let Some(&(frame, index)) = restarts.0.first()
+        && frame <= clock.frame + 1
+    {
+        restarts.0.pop_first();
+        // A command may have changed its life meanwhile.
+        if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize])
+            && *lifecycle == Lifecycle::Faulted
+            && history.restart_frame == frame
+        {
+            history.restarts += 1;
+            *lifecycle = Lifecycle::Initialising;
+            directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, clock.frame);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Stage `Collect`: who pays for the fuel of the frame's calls. What can't be paid in a frame is owed, and the next ones make up for it.
+//!
+//! Fuel is paid upwards, and nothing is forgiven on the way:
+//!
+//! ```text
+//! a group with a bound of its own     pays at most that in a frame; its tenant, or everybody's budget, is charged what it pays
+//! a group without one                 its tenant, or everybody's budget, is charged what its calls used
+//! a tenant                            pays at most its bound in a frame; everybody's budget is charged what it pays
+//! ```
+//!
+//! What calls may have used beyond what was counted is charged like the rest where the group has a bound of its own. Else the group owes it
+//! by itself, and the tenant's groups pay such debts out of one more budget of the same size, which they share.
+
+use std::collections::BTreeMap;
+
+use wasm_engine_components::GroupLimits;
+
+use crate::stages::schedule::Scheduler;
+use crate::world::directory::Directory;
+
+/// What the calls of a group have cost in a frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FrameFuel {
+    /// What was counted.
+    pub used: u64,
+    /// What may have been used beyond that.
+    pub uncounted: u64,
+}
+
+impl FrameFuel {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.used = self.used.saturating_add(more.used);
+        self.uncounted = self.uncounted.saturating_add(more.uncounted);
+    }
+}
+
+/// Pays as much of a debt and what comes to it as a frame's budget allows. Returns what was paid.
+fn pay(debt: &mut u64, more: u64, budget: u64) -> u64 {
+    let due = debt.saturating_add(more);
+    let paid = due.min(budget);
+    *debt = due - paid;
+    paid
+}
+
+impl Scheduler {
+    /// Books what the frame's calls have cost, group by group.
+    pub(crate) fn book(&mut self, directory: &Directory, fuel: &[FrameFuel]) {
+        if !self.bounded {
+            return;
+        }
+        let (mut tenants, mut all) = (vec![0_u64; self.tenants.len()], 0_u64);
+        let mut uncounted = vec![0_u64; fuel.len()];
+        for (at, (group, fuel)) in directory.groups.iter().zip(fuel).enumerate() {
+            let own = group.limits.fuel_per_frame_max;
+            let debt = &mut self.group_debts[at];
+            let charge = if own < GroupLimits::UNBOUNDED {
+                pay(debt, fuel.used.saturating_add(fuel.uncounted), own)
+            } else {
+                uncounted[at] = debt.saturating_add(fuel.uncounted);
+                fuel.used
+            };
+            let payer = group.tenant.map_or(&mut all, |tenant| &mut tenants[tenant.0 as usize]);
+            *payer = payer.saturating_add(charge);
+        }
+        self.pay_uncounted(directory, &uncounted);
+        for ((tenant, debt), charge) in self.tenants.iter().zip(&mut self.tenant_debts).zip(tenants) {
+            all = all.saturating_add(pay(debt, charge, tenant.fuel_per_frame_max));
+        }
+        pay(&mut self.debt, all, self.settings.fuel_per_frame_max);
+    }
+
+    /// Pays what groups without a bound of their own owe for fuel that wasn't counted: at most everybody's budget in a frame, and at most a tenant's
+    /// for all of its groups. It is taken off neither, because then a group's traps would stop the groups beside it.
+    fn pay_uncounted(&mut self, directory: &Directory, dues: &[u64]) {
+        if dues.iter().all(|&due| due == 0) {
+            return;
+        }
+        // A group without a tenant is a payer by itself.
+        let mut payers = BTreeMap::<(Option<u32>, usize), Vec<usize>>::new();
+        for at in (0..dues.len()).filter(|&at| dues[at] > 0) {
+            let tenant = directory.groups[at].tenant.map(|tenant| tenant.0);
+            payers.entry((tenant, tenant.map_or(at, |_| 0))).or_default().push(at);
+        }
+        let of = |groups: &[usize]| groups.iter().map(|&at| dues[at]).collect::<Vec<_>>();
+        let bound = |tenant: u32| self.tenants[tenant as usize].fuel_per_frame_max;
+        let sums = payers.iter().map(|((tenant, _), groups)| {
+            let sum = of(groups).into_iter().fold(0, u64::saturating_add);
+            sum.min(tenant.map_or(u64::MAX, bound))
+        });
+        let parts = divide(self.settings.fuel_per_frame_max, &sums.collect::<Vec<_>>());
+        for (groups, part) in payers.values().zip(parts) {
+            for (&at, paid) in groups.iter().zip(divide(part, &of(groups))) {
+                self.group_debts[at] = dues[at] - paid;
+            }
+        }
+    }
+}
+
+/// Divides a budget among those who owe: each gets an equal part, and what one doesn't need goes to the others. Returns what each pays.
+fn divide(budget: u64, dues: &[u64]) -> Vec<u64> {
+    let mut order: Vec<usize> = (0..dues.len()).collect();
+    // Who owes least comes first, so that what it leaves can be given to the others.
+    order.sort_by_key(|&at| dues[at]);
+    let (mut left, mut paid) = (budget, vec![0; dues.len()]);
+    for (at, others) in order.into_iter().zip((0..dues.len() as u64).rev()) {
+        // Rounded up, so that a budget smaller than the number of them is spent, too.
+        paid[at] = dues[at].min(left.div_ceil(others + 1));
+        left -= paid[at];
+    }
+    paid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_divided_equally_and_spent_as_far_as_it_is_needed() {
+        assert_eq!(divide(10, &[100, 100, 100]), [4, 3, 3]);
+        assert_eq!(divide(10, &[100, 1, 100]), [5, 1, 4]);
+        assert_eq!(divide(2, &[5, 4, 3]), [0, 1, 1]);
+        assert_eq!(divide(u64::MAX, &[u64::MAX, 7]), [u64::MAX - 7, 7]);
+        assert_eq!(divide(0, &[3]), [0]);
+        assert_eq!(divide(9, &[]), []);
+    }
+}

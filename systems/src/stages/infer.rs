@@ -1,0 +1,215 @@
+//! Stage `Infer`: jobs become entities, are sorted and batched by model in the order of their ids, and go through the port.
+//!
+//! Some rows are audited: which ones follows from seed and frame. A model that fails an audit is run without company from the next
+//! frame on, for the rest of the run. A model of which a run was left behind, because it didn't end though it was told to, isn't run any
+//! more: its jobs have the status `TimedOut`. Which models those are is state; in a replay, it follows from what was recorded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bevy_ecs::entity::Entity;
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Commands, Query, Res, ResMut};
+use wasm_engine_abi::InferenceStatus;
+use wasm_engine_components::limits::AUDIT_BATCHES;
+use wasm_engine_components::{InferenceJob, JobData, JobId, Lane, Model, ModelId, ModelNotice, ModelNoticeKind};
+
+use crate::frame::{FrameClock, FrameReport, RunSeed};
+use crate::ports::{ModelBatch, ModelPort, ModelResults};
+use crate::stages::collect::Intentions;
+use crate::world::digest::part_digest;
+
+/// The models of the run.
+#[derive(Resource, Debug, Default)]
+pub struct Models {
+    /// Sorted by id. Fixed.
+    loaded: Vec<Model>,
+    /// Which of them answers for another, by swaps. State.
+    pub(crate) answers: BTreeMap<ModelId, ModelId>,
+    /// Those that failed an audit. State.
+    pub(crate) alone: BTreeSet<ModelId>,
+    /// Those that aren't run any more, and the frame in which a run was left behind. State.
+    pub(crate) given_up: BTreeMap<ModelId, u64>,
+}
+
+impl Models {
+    /// The table of these models.
+    pub fn new(mut models: Vec<Model>) -> Self {
+        models.sort_unstable_by_key(|model| model.id);
+        Self { loaded: models, ..Self::default() }
+    }
+
+    /// The model that answers jobs for `id`.
+    pub fn get(&self, id: ModelId) -> Option<&Model> {
+        self.loaded(self.answering(id))
+    }
+
+    /// The model that was loaded under that id, whoever answers for it by now.
+    pub fn loaded(&self, id: ModelId) -> Option<&Model> {
+        self.loaded.binary_search_by_key(&id, |model| model.id).ok().map(|at| &self.loaded[at])
+    }
+
+    /// The id of the model that answers jobs for `id`: its own, unless it was swapped.
+    pub fn answering(&self, id: ModelId) -> ModelId {
+        self.answers.get(&id).copied().unwrap_or(id)
+    }
+
+    /// Whether each of its rows is run without company, because it failed an audit.
+    pub fn is_alone(&self, id: ModelId) -> bool {
+        self.alone.contains(&id)
+    }
+
+    /// The frame in which a run of the model was left behind, if one was. It isn't run any more.
+    pub fn given_up(&self, id: ModelId) -> Option<u64> {
+        self.given_up.get(&id).copied()
+    }
+
+    /// The digest of the models that failed an audit or were given up; 0 for none.
+    pub(crate) fn digest(&self) -> u128 {
+        // Their places are those of no job, and not that of the next job's number.
+        const ALONE: u64 = u64::MAX - 1;
+        const GIVEN_UP: u64 = u64::MAX - 2;
+        let part = |place, bytes: Vec<u8>| match bytes.is_empty() {
+            true => 0,
+            false => part_digest(Lane::Inference, place, &bytes),
+        };
+        let alone = part(ALONE, self.alone.iter().flat_map(|id| id.0.to_le_bytes()).collect());
+        let given_up = self.given_up.iter().flat_map(|(id, frame)| [id.0, *frame]).flat_map(u64::to_le_bytes);
+        alone.wrapping_add(part(GIVEN_UP, given_up.collect()))
+    }
+
+    /// From now on, `with` answers jobs for `id`, as it was loaded, whoever answers jobs for `with`.
+    pub fn swap(&mut self, id: ModelId, with: ModelId) {
+        self.answers.insert(id, with);
+    }
+}
+
+/// Buffers of the stage. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct InferenceBuffers(ModelResults);
+
+/// Spawns an entity for each new job.
+pub fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentions>) {
+    if !intentions.jobs.is_empty() {
+        commands.spawn_batch(std::mem::take(&mut intentions.jobs));
+    }
+}
+
+/// Dispatches the jobs that have an input. A batch holds jobs of one model, and at most as many as the model takes.
+pub fn dispatch_jobs(
+    clock: Res<FrameClock>,
+    seed: Res<RunSeed>,
+    mut models: ResMut<Models>,
+    mut port: ResMut<ModelPort>,
+    mut buffers: ResMut<InferenceBuffers>,
+    mut report: ResMut<FrameReport>,
+    mut jobs: Query<(Entity, &InferenceJob, &mut JobData)>,
+) {
+    let mut order: Vec<_> = jobs
+        .iter()
+        .filter(|(_, _, data)| matches!(data, JobData::Input(_)))
+        .map(|(entity, job, _)| (models.answering(job.model), job.id, entity))
+        .collect();
+    if order.is_empty() {
+        return;
+    }
+    report.counts.inference_jobs += order.len() as u64;
+    order.sort_unstable_by_key(|&(model, id, _)| (model, id));
+    refuse_given_up(&models, &mut order, &mut report, &mut jobs);
+    if order.is_empty() {
+        return;
+    }
+    let rows: Vec<&[u8]> = order
+        .iter()
+        .map(|&(_, _, entity)| match jobs.get(entity) {
+            Ok((_, _, JobData::Input(row))) => row.as_slice(),
+            _ => &[],
+        })
+        .collect();
+    let mut batches = Vec::new();
+    let mut start = 0;
+    for same_model in order.chunk_by(|a, b| a.0 == b.0) {
+        let model = same_model[0].0;
+        let most = models.loaded(model).map_or(1, |model| model.batch_rows_max.max(1)) as usize;
+        let end = start + same_model.len();
+        let alone = models.is_alone(model);
+        for (number, rows) in (0..).zip(rows[start..end].chunks(most)) {
+            let audit = audited_row(*seed, clock.frame, model, number, rows.len());
+            batches.push(ModelBatch { model, rows, alone, audit });
+        }
+        start = end;
+    }
+    report.counts.inference_batches += batches.len() as u64;
+
+    let results = &mut buffers.0;
+    results.clear();
+    port.0.infer(&batches, results);
+    assert_eq!(results.rows.len(), order.len(), "the model runtime gives one result for each row");
+    for notice in &results.notices {
+        match notice.kind {
+            ModelNoticeKind::AuditFailed => drop(models.alone.insert(notice.model)),
+            ModelNoticeKind::GivenUp => {
+                models.given_up.entry(notice.model).or_insert(clock.frame);
+            }
+            ModelNoticeKind::Failed | ModelNoticeKind::TimedOut => {}
+        }
+    }
+    report.model_notices.append(&mut results.notices);
+    for (&(_, _, entity), row) in order.iter().zip(&results.rows) {
+        if let Ok((_, _, mut data)) = jobs.get_mut(entity) {
+            *data = JobData::Output { status: row.status, bytes: results.output(row).to_vec() };
+        }
+    }
+}
+
+/// Answers the jobs of models that were given up, and takes them out of `order`, which is sorted by model.
+fn refuse_given_up(
+    models: &Models,
+    order: &mut Vec<(ModelId, JobId, Entity)>,
+    report: &mut FrameReport,
+    jobs: &mut Query<(Entity, &InferenceJob, &mut JobData)>,
+) {
+    if models.given_up.is_empty() {
+        return;
+    }
+    for same_model in order.chunk_by(|a, b| a.0 == b.0) {
+        let model = same_model[0].0;
+        let Some(frame) = models.given_up(model) else { continue };
+        for &(_, _, entity) in same_model {
+            if let Ok((_, _, mut data)) = jobs.get_mut(entity) {
+                *data = JobData::Output { status: InferenceStatus::TimedOut, bytes: Vec::new() };
+            }
+        }
+        // A batch is bounded, and so are the jobs of a frame.
+        let rows = u32::try_from(same_model.len()).unwrap_or(u32::MAX);
+        let reason = format!("the model was given up in frame {frame}");
+        report.model_notices.push(ModelNotice { model, kind: ModelNoticeKind::TimedOut, rows, reason });
+    }
+    order.retain(|(model, ..)| models.given_up(*model).is_none());
+}
+
+/// The row of a model's batch that is audited, if one is: of one batch in [`AUDIT_BATCHES`], a row.
+const fn audited_row(seed: RunSeed, frame: u64, model: ModelId, batch: u32, rows: usize) -> Option<u32> {
+    const STREAM: u32 = 0x6175_6474;
+    let random = seed.random_u64(model.0, frame, STREAM, batch);
+    if !random.is_multiple_of(AUDIT_BATCHES) || rows == 0 {
+        return None;
+    }
+    // Less than `rows`, which a batch bounds.
+    Some((random / AUDIT_BATCHES % rows as u64) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_batch_in_so_many_is_audited_at_any_of_its_rows() {
+        let audits = (0..64_000).filter_map(|frame| audited_row(RunSeed(7), frame, ModelId(3), 0, 10));
+        let audits: Vec<u32> = audits.collect();
+        let expected = 64_000 / AUDIT_BATCHES as usize;
+        assert!((expected * 9 / 10..expected * 11 / 10).contains(&audits.len()), "{}", audits.len());
+        assert!((0..10).all(|row| audits.contains(&row)) && audits.iter().all(|row| *row < 10));
+        let of = |seed, frame| audited_row(RunSeed(seed), frame, ModelId(3), 0, 10);
+        assert!((0..1_000).any(|frame| of(7, frame) != of(8, frame)), "it follows from the seed, too");
+    }
+}

@@ -1,0 +1,83 @@
+//! Stage `Ingest`: the inputs of the frame are taken in, and digested. The only door into the world.
+
+use bevy_ecs::system::{Res, ResMut};
+use wasm_engine_abi::message::{sender, status};
+use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_components::frame::EventTarget;
+use wasm_engine_components::{ExternalEvent, FrameCounts, Lane, Recipient};
+
+use crate::frame::{FrameClock, FrameReport, Inputs};
+use crate::world::digest::{LaneSums, part_digest};
+use crate::world::directory::Directory;
+use crate::world::mailroom::Mailroom;
+
+/// Begins the frame's counts, and digests its external events.
+pub fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, mut lanes: ResMut<LaneSums>) {
+    report.counts = FrameCounts::default();
+    let digests = inputs.0.events.iter().zip(0..).map(|(event, at)| event_digest(at, event));
+    lanes.inputs = digests.fold(0, u128::wrapping_add);
+}
+
+/// Turns external events into messages of the host that are delivered in this frame. The frame's commands have taken effect, so that
+/// an event by name, to a topic or to a group finds the same agents, wherever its line stands among the commands'.
+pub fn address_events(
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut inputs: ResMut<Inputs>,
+    mut report: ResMut<FrameReport>,
+    mut mailroom: ResMut<Mailroom>,
+) {
+    for (at, event) in std::mem::take(&mut inputs.0.events).into_iter().enumerate() {
+        let recipient = match recipient(&directory, event.to) {
+            Ok(recipient) => recipient,
+            Err(reason) => {
+                report.counts.drop_messages(reason, 1);
+                report.counts.events_lost += 1;
+                continue;
+            }
+        };
+        let (topic, status) = match event.to {
+            EventTarget::Agent(_) => (0, status::PLAIN),
+            EventTarget::Topic(id) => (id.0, status::PLAIN),
+            EventTarget::Group(_) => (0, status::BROADCAST),
+        };
+        let header = MessageHeader {
+            sender: sender::EXTERNAL,
+            topic,
+            correlation: event.correlation,
+            frame: clock.frame,
+            sequence: u32::try_from(at).unwrap_or(u32::MAX),
+            kind: event.kind,
+            status,
+            payload_bytes: 0,
+        };
+        mailroom.events.push(recipient, header, event.payload);
+    }
+}
+
+/// For whom an event is, or why there is nobody.
+fn recipient(directory: &Directory, to: EventTarget) -> Result<Recipient, BounceReason> {
+    match to {
+        EventTarget::Agent(id) => directory.alive(id).map(Recipient::Agent).ok_or_else(|| directory.absence(id)),
+        EventTarget::Topic(id) => directory.topic(id).map(Recipient::Topic).ok_or(BounceReason::UnknownTopic),
+        // Groups are far fewer than 2^32.
+        EventTarget::Group(id) => {
+            directory.group_position(id).map(|at| Recipient::Group(at as u32)).ok_or(BounceReason::UnknownRecipient)
+        }
+    }
+}
+
+fn event_digest(sequence: u64, event: &ExternalEvent) -> u128 {
+    let (tag, target) = match event.to {
+        EventTarget::Agent(id) => (0_u8, id.0),
+        EventTarget::Topic(id) => (1, id.0),
+        EventTarget::Group(id) => (2, id.0.into()),
+    };
+    let mut bytes = Vec::with_capacity(21 + event.payload.len());
+    bytes.push(tag);
+    bytes.extend_from_slice(&target.to_le_bytes());
+    bytes.extend_from_slice(&event.kind.to_le_bytes());
+    bytes.extend_from_slice(&event.correlation.to_le_bytes());
+    bytes.extend_from_slice(&event.payload);
+    part_digest(Lane::Inputs, sequence, &bytes)
+}

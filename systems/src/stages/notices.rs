@@ -1,0 +1,162 @@
+//! Stage `Deliver`: the notices of faults that supervisors are sent. They have deliveries of their own in a frame, which no scenario's limit
+//! takes away: a group that may send nothing to many may still fault, and its supervisor is to hear of it.
+
+use std::collections::BTreeMap;
+
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_abi::message::{kind, sender};
+use wasm_engine_abi::{BounceReason, FaultNotice, MessageHeader};
+use wasm_engine_components::limits::{deliveries_of, delivery_units};
+use wasm_engine_components::{Address, AgentId, FaultHistory, GroupLimits, Lifecycle, Recipient};
+
+use crate::frame::FrameReport;
+use crate::ports::HostInbox;
+use crate::stages::schedule::Scheduler;
+use crate::world::directory::{Directory, GroupRange};
+use crate::world::inbox::Inboxes;
+use crate::world::mailroom::Mailroom;
+use crate::world::shares::Shares;
+
+/// Takes the frame's notices off their budget. One whose agent stays faulted until its supervisor has heard of it waits for the next frame, where it
+/// doesn't fit into the budget or no mailbox of the supervisor has room for it. Any other one that doesn't fit into the budget is dropped, and counted.
+pub fn meter_notices(
+    directory: Res<Directory>,
+    scheduler: Res<Scheduler>,
+    mut mailroom: ResMut<Mailroom>,
+    mut report: ResMut<FrameReport>,
+    histories: Query<&FaultHistory>,
+) {
+    let Mailroom { host, bounces, inboxes, .. } = mailroom.as_mut();
+    let HostInbox { addresses, messages } = host;
+    // Events and native systems send to groups, too.
+    let is_notice = |address: &Address| {
+        let header = messages.message(address.at).0;
+        matches!(address.recipient(), Recipient::Group(_))
+            && (header.sender, header.kind) == (sender::ENGINE, kind::NOTICE)
+    };
+    let Some(mut rooms) = Rooms::of(&directory, inboxes, addresses.iter().filter(|address| is_notice(address))) else {
+        return;
+    };
+    let mut budget = open(&directory, scheduler.tenants.len());
+    // They come in the order in which they are delivered, before all that agents send.
+    addresses.retain_mut(|address| {
+        let to = match address.recipient() {
+            Recipient::Agent(index) => {
+                rooms.put(&directory, index, address.bytes);
+                return true;
+            }
+            Recipient::Group(to) if is_notice(address) => to,
+            _ => return true,
+        };
+        let (header, payload) = messages.message(address.at);
+        let payer = directory.group_position(AgentId(header.topic).group());
+        let deliveries = directory.groups[to as usize].weight() * delivery_units(address.bytes);
+        let fits = budget.has(payer, deliveries);
+        let waits = !(fits && rooms.has(to)) && is_waited_for(&directory, &histories, header, payload);
+        if waits {
+            bounces.push(Recipient::Group(to), *header, payload.to_vec());
+        } else if fits {
+            budget.take(payer, deliveries);
+            rooms.put_all(to);
+        } else {
+            address.take_back();
+            report.counts.drop_messages(BounceReason::OverBudget, 1);
+        }
+        !waits
+    });
+}
+
+/// Opens a frame's budget: as many deliveries as a frame has by default, half of them in parts of tenants and of groups without one, so that the faults
+/// of one don't keep those of another from being heard. Each part is enough for a notice of each of its groups.
+fn open(directory: &Directory, tenants: usize) -> Shares {
+    let agents = directory.groups.iter().map(GroupRange::weight).sum();
+    let common = deliveries_of(GroupLimits::BY_AGENTS, agents) / 2;
+    let least = |group: &GroupRange| {
+        let supervisor = group.supervisor.and_then(|id| directory.group(id));
+        supervisor.map_or(0, GroupRange::weight) * delivery_units(NOTICE_BYTES)
+    };
+    let mut budget = Shares::default();
+    budget.open_fair(directory, common, (|_| None, &vec![None; tenants]), least);
+    budget
+}
+
+/// Bytes that a notice takes in an inbox.
+const NOTICE_BYTES: u32 = MessageHeader::BYTES + size_of::<FaultNotice>() as u32;
+
+/// Whether a notice is of an agent's last fault, and the agent stays faulted until its supervisor does something. So no more notices wait than there are
+/// agents.
+fn is_waited_for(
+    directory: &Directory,
+    histories: &Query<&FaultHistory>,
+    header: &MessageHeader,
+    payload: &[u8],
+) -> bool {
+    // What waits may come from a file.
+    let Ok(notice) = bytemuck::try_pod_read_unaligned::<FaultNotice>(payload) else { return false };
+    let Some((_, index)) = directory.find(AgentId(header.topic)) else { return false };
+    notice.escalated == 1
+        && directory.lifecycles[index as usize] == Lifecycle::Faulted
+        && histories.get(directory.agents[index as usize]).is_ok_and(|history| history.faults == notice.faults)
+}
+
+/// What the mailboxes of supervisors have room for, by the positions of their groups: messages and bytes of each.
+struct Rooms(BTreeMap<u32, Room>);
+
+struct Room {
+    /// Those that have room for messages, with the positions of their agents, ascending: so a notice looks at none of those who have ended.
+    mailboxes: Vec<(u32, (u32, u32))>,
+    /// Whether none has room for a notice any more. They are all of one size.
+    is_full: bool,
+}
+
+impl Rooms {
+    /// As the frame begins, for those that are sent notices. `None` where there are none.
+    fn of<'a>(directory: &Directory, inboxes: &Inboxes, notices: impl Iterator<Item = &'a Address>) -> Option<Self> {
+        let mut rooms = BTreeMap::new();
+        for notice in notices {
+            let Recipient::Group(to) = notice.recipient() else { continue };
+            rooms.entry(to).or_insert_with(|| {
+                let positions = directory.groups[to as usize].positions();
+                let rooms = positions.map(|index| (index, inboxes.loads[index as usize].room()));
+                Room { mailboxes: rooms.filter(|(_, (messages, _))| *messages > 0).collect(), is_full: false }
+            });
+        }
+        (!rooms.is_empty()).then_some(Self(rooms))
+    }
+
+    /// Whether a notice has room in one of a group's mailboxes.
+    fn has(&mut self, to: u32) -> bool {
+        self.0.get_mut(&to).is_some_and(|room| {
+            room.is_full = room.is_full || !room.mailboxes.iter().any(|mailbox| has_room(mailbox.1, NOTICE_BYTES));
+            !room.is_full
+        })
+    }
+
+    /// A notice takes its room in all mailboxes of a group that have it.
+    fn put_all(&mut self, to: u32) {
+        if let Some(room) = self.0.get_mut(&to).filter(|room| !room.is_full) {
+            room.mailboxes.iter_mut().for_each(|mailbox| put(&mut mailbox.1, NOTICE_BYTES));
+        }
+    }
+
+    /// A message takes its room in the mailbox of a supervisor.
+    fn put(&mut self, directory: &Directory, index: u32, bytes: u32) {
+        let group = directory.group_position(directory.group_at(index).id);
+        if let Some(room) = group.and_then(|at| self.0.get_mut(&(at as u32)))
+            && let Ok(at) = room.mailboxes.binary_search_by_key(&index, |mailbox| mailbox.0)
+        {
+            put(&mut room.mailboxes[at].1, bytes);
+        }
+    }
+}
+
+const fn has_room((messages, bytes): (u32, u32), more: u32) -> bool {
+    messages > 0 && bytes >= more
+}
+
+const fn put(mailbox: &mut (u32, u32), more: u32) {
+    if has_room(*mailbox, more) {
+        mailbox.0 -= 1;
+        mailbox.1 -= more;
+    }
+}

@@ -1,0 +1,298 @@
+//! What becomes of messages for which there is no room: in a mailbox, or in a frame's budgets.
+
+use std::collections::BTreeMap;
+
+use bevy_ecs::system::Query;
+use wasm_engine_abi::message::{kind, sender, status};
+use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_components::{
+    AgentId, Backlog, FaultKind, Head, HeldMessage, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
+};
+
+use crate::frame::FrameReport;
+use crate::ports::Delivery;
+use crate::world::backlog::WaitingMailboxes;
+use crate::world::directory::Directory;
+use crate::world::inbox::{Inboxes, Load};
+use crate::world::mailroom::HostMessages;
+use crate::world::outbox::{Fault, MailboxLimit};
+use crate::world::packed::record_bytes;
+use crate::world::positions::PositionSet;
+use crate::world::recipients::Sent;
+use crate::world::requests::Requests;
+
+pub(crate) type Mailboxes<'w, 's> = Query<'w, 's, (&'static mut MailboxCounters, &'static mut Backlog)>;
+
+/// Whether a message stays in a backlog whose mailbox drops the oldest: results and bounces do, nothing that agents send pushes them out.
+fn stays_held(held: &HeldMessage) -> bool {
+    #[cfg(test)]
+    crate::costs::look(1);
+    held.header.sender == sender::ENGINE
+}
+
+/// Whether a message has more than one recipient.
+pub(crate) const fn is_to_many(header: &MessageHeader) -> bool {
+    header.status == status::BROADCAST
+        || (header.topic != 0 && header.kind < kind::RESERVED)
+        || header.kind == kind::NOTICE
+}
+
+/// A message of an agent to one other that a mailbox didn't take, or dropped. Small, because a frame may have one for each agent.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    index: u32,
+    reason: BounceReason,
+    at: Refused,
+}
+
+/// Where a refused message lies. The order is the canonical one: what waited comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It was in a backlog: its place in [`Overflow::unheld`].
+    Unheld(u32),
+    /// It is one of the frame's.
+    Sent(Delivery),
+}
+
+impl Refused {
+    const fn order(self) -> (bool, (u32, u32)) {
+        match self {
+            // Those of one mailbox lie there in the order in which they were dropped, and the sort is stable.
+            Self::Unheld(_) => (false, (0, 0)),
+            Self::Sent(at) => (true, at.place()),
+        }
+    }
+}
+
+/// What becomes of messages for which there is no room.
+pub(crate) struct Overflow<'a, 'w, 's> {
+    mailboxes: &'a mut Mailboxes<'w, 's>,
+    waiting: &'a mut WaitingMailboxes,
+    requests: &'a mut Requests,
+    /// All that weren't taken, in the order of [`BounceReason::ALL`].
+    counts: [u64; BounceReason::COUNT],
+    /// Those to one agent, of which somebody is told. One to many may be refused by any number of its recipients: it is counted
+    /// alone.
+    refusals: Vec<Refusal>,
+    /// The headers of those that were in backlogs.
+    unheld: Vec<MessageHeader>,
+    /// Those to many that were over a budget, and for whom they were meant: in canonical order.
+    over_budget: Vec<(MessageHeader, u64)>,
+    /// Events among those.
+    events_lost: u64,
+    /// Mailboxes that didn't take messages, or dropped some.
+    dropping: PositionSet,
+    /// Of those, the ones that are full, and may not be.
+    overflowed: PositionSet,
+    /// Which limit each of those passed, by the first message that it didn't take.
+    faults: Vec<(u32, Fault)>,
+    /// For each mailbox that dropped what waited, what stays at the head of its backlog: each is looked at once.
+    kept: BTreeMap<u32, Head>,
+    scratch: Vec<Delivery>,
+}
+
+impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
+    pub fn new(
+        mailboxes: &'a mut Mailboxes<'w, 's>,
+        waiting: &'a mut WaitingMailboxes,
+        requests: &'a mut Requests,
+    ) -> Self {
+        Self {
+            mailboxes,
+            waiting,
+            requests,
+            counts: [0; BounceReason::COUNT],
+            refusals: Vec::new(),
+            unheld: Vec::new(),
+            over_budget: Vec::new(),
+            events_lost: 0,
+            dropping: PositionSet::default(),
+            overflowed: PositionSet::default(),
+            faults: Vec::new(),
+            kept: BTreeMap::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Adds a message to a recipient's list, or deals with it.
+    #[inline]
+    pub fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
+        let (index, bytes, at) = message;
+        if let Err(reason) = inboxes.put(index, bytes, at) {
+            self.handle(sent, inboxes, message, reason);
+        }
+    }
+
+    /// A message to many doesn't fit into the budgets of its sender, who is told for whom it was meant.
+    #[cold]
+    pub fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: u64) {
+        self.counts[BounceReason::OverBudget as usize - 1] += 1;
+        self.events_lost += u64::from(header.sender == sender::EXTERNAL);
+        if header.sender > sender::NATIVE {
+            self.over_budget.push((*header, meant_for));
+        }
+    }
+
+    /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
+    fn handle(
+        &mut self,
+        sent: &Sent<'_, '_, '_>,
+        inboxes: &mut Inboxes,
+        message: (u32, u32, Delivery),
+        reason: BounceReason,
+    ) {
+        let (index, bytes, at) = message;
+        let overflow = sent.directory.group_at(index).mailbox.overflow;
+        if overflow == OverflowPolicy::DropOldest && reason == BounceReason::MailboxFull {
+            return self.make_room(sent, inboxes, message);
+        }
+        let is_fault = overflow == OverflowPolicy::Fault && reason == BounceReason::MailboxFull;
+        if is_fault && self.overflowed.insert(index) {
+            self.faults.push((index, passed(&inboxes.loads[index as usize], bytes)));
+        }
+        self.refuse(inboxes, index, Some(at), sent.message(at), reason);
+    }
+
+    /// Counts a message that a mailbox doesn't take, or drops: at a place, or one of its backlog.
+    fn refuse(
+        &mut self,
+        inboxes: &mut Inboxes,
+        index: u32,
+        at: Option<Delivery>,
+        header: &MessageHeader,
+        reason: BounceReason,
+    ) {
+        // The mailbox's own counter comes to its component once for all of them.
+        inboxes.loads[index as usize].dropped += 1;
+        self.dropping.insert(index);
+        self.counts[reason as usize - 1] += 1;
+        if header.sender > sender::NATIVE && !is_to_many(header) {
+            let at = at.map_or_else(
+                || {
+                    self.unheld.push(*header);
+                    // Each was a message in memory, of more than sixteen bytes.
+                    Refused::Unheld(self.unheld.len() as u32 - 1)
+                },
+                Refused::Sent,
+            );
+            self.refusals.push(Refusal { index, reason, at });
+        }
+    }
+
+    /// Puts a message into a mailbox after dropping the oldest.
+    fn make_room(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
+        let (index, _, at) = message;
+        let mut backlog = None;
+        if inboxes.is_holding(index) {
+            let mailbox = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]);
+            backlog = mailbox.ok().map(|(_, backlog)| backlog);
+        }
+        // Results and bounces stay: nothing that agents send pushes them out.
+        let stays = |at| sent.message(at).sender == sender::ENGINE;
+        let bytes_of = |at| record_bytes(sent.message(at).payload_bytes);
+        let kept_before = self.kept.get(&index).copied().unwrap_or_default();
+        let (mut kept, mut unheld, mut dropped) = (kept_before, Vec::new(), core::mem::take(&mut self.scratch));
+        let drop_held = || {
+            let backlog = backlog.as_mut()?;
+            backlog.extend(&mut kept, stays_held);
+            let header = backlog.remove_after(kept)?.header;
+            unheld.push(header);
+            Some(record_bytes(header.payload_bytes))
+        };
+        let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
+        if kept != kept_before {
+            self.kept.insert(index, kept);
+        }
+        let is_empty = backlog.is_some_and(|backlog| backlog.is_empty());
+        if !unheld.is_empty() {
+            self.waiting.changed.insert(index);
+            if is_empty {
+                self.waiting.release(index);
+            }
+        }
+        for header in &unheld {
+            self.refuse(inboxes, index, None, header, BounceReason::MailboxFull);
+        }
+        for at in dropped.drain(..) {
+            self.refuse(inboxes, index, Some(at), sent.message(at), BounceReason::MailboxFull);
+        }
+        self.scratch = dropped;
+        if let Err(reason) = put {
+            self.refuse(inboxes, index, Some(at), sent.message(at), reason);
+        }
+    }
+
+    /// Tells the senders, and those who wait for an answer that won't come.
+    pub fn settle(
+        mut self,
+        sent: &Sent<'_, '_, '_>,
+        inboxes: &mut Inboxes,
+        bounces: &mut HostMessages,
+        report: &mut FrameReport,
+        frame: u64,
+    ) {
+        for (reason, count) in BounceReason::ALL.into_iter().zip(self.counts) {
+            report.counts.drop_messages(reason, count);
+        }
+        report.counts.events_lost += self.events_lost;
+        for (header, meant_for) in &self.over_budget {
+            if let Some(to) = sent.directory.alive(AgentId(header.sender)) {
+                bounces.bounce(header, *meant_for, to, BounceReason::OverBudget, frame);
+            }
+        }
+        self.tell_senders(sent, bounces, frame);
+        for index in self.dropping.iter() {
+            let dropped = core::mem::take(&mut inboxes.loads[index as usize].dropped);
+            if let Ok((mut counters, backlog)) = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]) {
+                counters.dropped += u64::from(dropped);
+                self.waiting.digest(index, sent.directory.ids[index as usize], (&backlog, &counters));
+            }
+        }
+        self.fault_overflowed(sent.directory, report);
+    }
+
+    fn tell_senders(&mut self, sent: &Sent<'_, '_, '_>, bounces: &mut HostMessages, frame: u64) {
+        let directory = sent.directory;
+        // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
+        self.refusals.sort_by_key(|refusal| (refusal.at.order(), refusal.index));
+        bounces.0.reserve(self.refusals.len());
+        for &Refusal { index, reason, at } in &self.refusals {
+            let header = match at {
+                Refused::Unheld(at) => &self.unheld[at as usize],
+                Refused::Sent(at) => sent.message(at),
+            };
+            let meant_for = directory.ids[index as usize];
+            bounces.return_to_sender(directory, header, meant_for.0, reason, frame);
+            self.requests.give_up(header);
+            // Who asked hears that there is no answer, if its mailbox takes that much.
+            if header.status == status::REPLY {
+                bounces.time_out(directory, meant_for, (header.sender, header.correlation), frame);
+            }
+        }
+    }
+
+    fn fault_overflowed(&mut self, directory: &Directory, report: &mut FrameReport) {
+        self.faults.sort_unstable_by_key(|(index, _)| *index);
+        for &(index, fault) in &self.faults {
+            // An agent that isn't called for its messages, or wasn't, can't help it: its mailbox just takes no more.
+            let group = directory.group_at(index);
+            let reads = group.is_steady() || group.schedule.trigger == Trigger::Message;
+            let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
+            // Messages of the frame before may have been too many, and those along edges again: that is one fault.
+            if is_called && !self.waiting.holding.contains(index) && self.waiting.overflowed.insert(index) {
+                report.faults.push(fault.of(directory.ids[index as usize]));
+            }
+        }
+    }
+}
+
+/// The limit of a mailbox that a message of so many bytes would pass, and how far.
+fn passed(load: &Load, bytes: u32) -> Fault {
+    let messages = u64::from(load.messages) + 1;
+    let (limit, reached, max) = if messages > u64::from(load.messages_max) {
+        (MailboxLimit::Messages, messages, load.messages_max)
+    } else {
+        (MailboxLimit::Bytes, u64::from(load.bytes) + u64::from(bytes), load.bytes_max)
+    };
+    Fault::past(FaultKind::MailboxFull, limit as u32, reached, max.into())
+}

@@ -1,0 +1,203 @@
+//! Stage `Seal`: the frame's digest and its record. The only door out.
+
+use bevy_ecs::change_detection::{DetectChanges, Ref};
+use bevy_ecs::component::Component;
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_components::{
+    AgentId, Digest, FaultHistory, FrameRecord, Group, GroupCounters, GroupRecord, GroupTotals, InferenceJob, JobData,
+    Lane, Lanes, Lifecycle, Members, Recipient, Topic, TopicId,
+};
+
+use crate::frame::{FrameClock, FrameReport, Sealed};
+use crate::stages::collect::NextJob;
+use crate::stages::command::PendingCommands;
+use crate::stages::infer::Models;
+use crate::stages::schedule::Scheduler;
+use crate::stages::swap::RequestedSwaps;
+use crate::world::digest::{LaneSums, chain, part_digest};
+use crate::world::directory::Directory;
+use crate::world::mailroom::{HostMessages, Mailroom};
+use crate::world::requests::Requests;
+
+/// What a part contributed to its lane when it was last digested. Transient.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub struct PartDigest(pub u128);
+
+/// The digests of the last frame: of the world, and of each group. State.
+#[derive(Resource, Debug, Default)]
+pub struct DigestChain {
+    /// Of the world.
+    pub world: Digest,
+    /// Of the groups, by position.
+    pub groups: Vec<Digest>,
+}
+
+/// Brings the lane of agents up to date with the lives that were written.
+pub fn digest_agents(
+    mut directory: ResMut<Directory>,
+    mut lanes: ResMut<LaneSums>,
+    mut agents: Query<(&Lifecycle, &FaultHistory, &mut PartDigest)>,
+) {
+    for index in std::mem::take(&mut directory.written) {
+        let id = directory.ids[index as usize];
+        let Ok((lifecycle, history, mut digest)) = agents.get_mut(directory.agents[index as usize]) else { continue };
+        let Some(group) = directory.group_position(id.group()) else { continue };
+        debug_assert_eq!(*lifecycle, directory.lifecycles[index as usize], "the mirror of {id}");
+        let after = agent_digest(id, *lifecycle, history);
+        lanes.agents[group] = lanes.agents[group].wrapping_sub(digest.0).wrapping_add(after);
+        digest.0 = after;
+    }
+}
+
+/// What an agent is in its lane.
+pub(crate) fn agent_digest(id: AgentId, lifecycle: Lifecycle, history: &FaultHistory) -> u128 {
+    let mut bytes = [0; 18];
+    bytes[0] = lifecycle as u8;
+    bytes[1..].copy_from_slice(&history_bytes(history));
+    part_digest(Lane::Agents, id.0, &bytes)
+}
+
+/// A fault history as it is digested, and saved.
+pub(crate) fn history_bytes(history: &FaultHistory) -> [u8; 17] {
+    let mut bytes = [0; 17];
+    bytes[..4].copy_from_slice(&history.faults.to_le_bytes());
+    bytes[4..8].copy_from_slice(&history.restarts.to_le_bytes());
+    bytes[8..16].copy_from_slice(&history.restart_frame.to_le_bytes());
+    bytes[16] = u8::from(history.uninitialised);
+    bytes
+}
+
+/// Keeps the lane of topics up to date with those whose members changed.
+pub fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Topic, Ref<Members>, &mut PartDigest)>) {
+    for (topic, members, mut digest) in &mut topics {
+        if members.is_changed() {
+            let after = topic_digest(topic.id, &members);
+            lanes.topics = lanes.topics.wrapping_sub(digest.0).wrapping_add(after);
+            digest.0 = after;
+        }
+    }
+}
+
+/// What a topic is in its lane.
+pub(crate) fn topic_digest(id: TopicId, members: &Members) -> u128 {
+    let bytes: Vec<u8> = members.0.iter().flat_map(|member| member.0.to_le_bytes()).collect();
+    part_digest(Lane::Topics, id.0, &bytes)
+}
+
+/// Makes the frame's digest and its record, and ends the frame.
+pub fn seal_frame(
+    mut clock: ResMut<FrameClock>,
+    mut chains: ResMut<DigestChain>,
+    mut report: ResMut<FrameReport>,
+    mut sealed: ResMut<Sealed>,
+    directory: Res<Directory>,
+    lanes: Res<LaneSums>,
+    mailroom: Res<Mailroom>,
+    next_job: Res<NextJob>,
+    commands: Res<PendingCommands>,
+    swaps: Res<RequestedSwaps>,
+    scheduler: Res<Scheduler>,
+    requests: Res<Requests>,
+    models: Res<Models>,
+    jobs: Query<(&InferenceJob, &JobData)>,
+    groups: Query<(&Group, &GroupCounters)>,
+) {
+    let frame = clock.frame;
+    let mut record = FrameRecord { frame, ..FrameRecord::default() };
+    let mut group_lane = 0_u128;
+    for (at, range) in directory.groups.iter().enumerate() {
+        let Ok((group, counters)) = groups.get(range.entity) else { continue };
+        let totals = part_digest(Lane::Groups, u64::from(group.id.0), &totals_bytes(&counters.0));
+        group_lane = group_lane.wrapping_add(totals);
+        let parts =
+            [lanes.agents[at], lanes.outboxes[at], lanes.memories[at], lanes.faults[at], lanes.logs[at], totals];
+        chains.groups[at] = chain(chains.groups[at], frame, &parts);
+        record.groups.push(GroupRecord {
+            group: group.id.0,
+            agents: range.alive.into(),
+            totals: counters.0,
+            digest: chains.groups[at],
+        });
+    }
+    let sum = |parts: &[u128]| Digest(parts.iter().fold(0_u128, |sum, &part| sum.wrapping_add(part)));
+    let mut all = Lanes::default();
+    all[Lane::Inputs] = Digest(lanes.inputs);
+    all[Lane::Agents] = sum(&lanes.agents);
+    all[Lane::Outboxes] = sum(&lanes.outboxes);
+    all[Lane::Mailboxes] = Digest(lanes.mailboxes);
+    all[Lane::HostMessages] =
+        Digest(host_messages(0, &mailroom.bounces).wrapping_add(host_messages(1 << 32, &mailroom.native)));
+    all[Lane::Topics] = Digest(lanes.topics);
+    let next = part_digest(Lane::Inference, u64::MAX, &next_job.0.to_le_bytes()).wrapping_add(models.digest());
+    let jobs = jobs.iter().map(|(job, data)| job_digest(job, data));
+    all[Lane::Inference] = Digest(jobs.fold(next, u128::wrapping_add));
+    all[Lane::Groups] = Digest(group_lane);
+    all[Lane::Native] = Digest(lanes.native);
+    all[Lane::Memories] = sum(&lanes.memories);
+    all[Lane::Faults] = sum(&lanes.faults);
+    all[Lane::Logs] = sum(&lanes.logs);
+    all[Lane::Commands] = Digest(commands.digest().wrapping_add(swaps.digest()));
+    all[Lane::Schedule] = Digest(scheduler.digest(&directory));
+    all[Lane::Requests] = Digest(requests.digest());
+    all[Lane::Regions] = Digest(lanes.regions);
+    record.native = lanes.native_parts.iter().map(|(name, sum)| (*name, Digest(*sum))).collect();
+
+    chains.world = chain(chains.world, frame, &all.0.map(|digest| digest.0));
+    report.counts.agents = directory.groups.iter().map(|group| u64::from(group.alive)).sum();
+    record.digest = chains.world;
+    record.lanes = all;
+    record.counts = report.counts;
+    record.faults = std::mem::take(&mut report.faults);
+    record.logs = std::mem::take(&mut report.logs);
+    record.outputs = std::mem::take(&mut report.outputs);
+    record.excess = std::mem::take(&mut report.excess);
+    record.swaps = std::mem::take(&mut report.swaps);
+    record.model_notices = std::mem::take(&mut report.model_notices);
+    record.refused_commands = std::mem::take(&mut report.refused_commands);
+    sealed.0 = record;
+    clock.frame += 1;
+}
+
+/// A group's counters as they are digested, and saved.
+pub(crate) fn totals_bytes(totals: &GroupTotals) -> Vec<u8> {
+    let GroupTotals { steps, fuel, messages, inference_jobs, faults } = *totals;
+    let numbers = [steps, fuel, messages, inference_jobs].into_iter().chain(faults.0);
+    numbers.flat_map(u64::to_le_bytes).collect()
+}
+
+fn host_messages(domain: u64, messages: &HostMessages) -> u128 {
+    let mut bytes = Vec::new();
+    messages.0.iter().zip(domain..).fold(0, |sum, ((recipient, stored), at)| {
+        let (tag, to) = match *recipient {
+            Recipient::Agent(index) => (0_u8, index),
+            Recipient::Topic(topic) => (1, topic),
+            Recipient::Group(group) => (2, group),
+            Recipient::Nobody => (3, 0),
+        };
+        bytes.clear();
+        bytes.push(tag);
+        bytes.extend_from_slice(&to.to_le_bytes());
+        bytes.extend_from_slice(bytemuck::bytes_of(&stored.header));
+        bytes.extend_from_slice(&stored.payload);
+        sum.wrapping_add(part_digest(Lane::HostMessages, at, &bytes))
+    })
+}
+
+fn job_digest(job: &InferenceJob, data: &JobData) -> u128 {
+    let mut bytes = Vec::with_capacity(64);
+    for number in [job.agent.0, job.model.0, job.correlation, job.due_frame] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    match data {
+        JobData::Input(row) => {
+            bytes.push(u8::MAX);
+            bytes.extend_from_slice(row);
+        }
+        JobData::Output { status, bytes: output } => {
+            bytes.push(*status as u8);
+            bytes.extend_from_slice(output);
+        }
+    }
+    part_digest(Lane::Inference, job.id.0, &bytes)
+}

@@ -1,0 +1,93 @@
+//! Stage `Step`: the calls go through the port, wave after wave. Agents run in parallel there, and write nothing of the world.
+//!
+//! A frame has one wave unless groups come after one another. Before a later wave is called, what the earlier ones sent to it is
+//! delivered.
+
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_abi::CallKind;
+use wasm_engine_components::{Region, RegionState};
+
+use crate::frame::DigestOptions;
+use crate::ports::{AgentPort, StepBatch, StepResults};
+use crate::stages::admit::{SendBudgets, admit};
+use crate::stages::deliver::Router;
+use crate::stages::region::shared;
+use crate::stages::schedule::{Calls, Scheduler, Selection};
+use crate::world::mailroom::Outputs;
+use crate::world::outbox::Desk;
+
+/// Steps this frame's agents.
+pub fn step_agents(
+    mut router: Router,
+    regions: Query<(&Region, &RegionState)>,
+    mut outputs: ResMut<Outputs>,
+    mut calls: ResMut<Calls>,
+    mut scheduler: ResMut<Scheduler>,
+    mut budgets: ResMut<SendBudgets>,
+    mut port: ResMut<AgentPort>,
+    options: Res<DigestOptions>,
+) {
+    let frame = router.clock.frame;
+    budgets.open(&router.directory, &scheduler);
+    let regions = shared(&router.directory, &regions);
+    let mut later = StepResults::default();
+    for wave in 0..scheduler.waves {
+        if wave > 0 {
+            router.deliver_edges(&mut outputs, wave);
+        }
+        let start = if calls.selects { select(&mut router, &mut calls, &mut scheduler, wave) } else { 0 };
+        release(&mut router, &calls, start);
+
+        let Outputs { now, before } = outputs.as_mut();
+        let (results, current) =
+            if wave == 0 { (&mut *now, [].as_slice()) } else { (&mut later, now.chunks.as_slice()) };
+        let batch = StepBatch {
+            frame,
+            digest_memories: options.memories,
+            requests: &calls.requests[start..],
+            inbox: router.mailroom.view(before, current),
+            regions: &regions,
+            desk: Desk { frame, directory: &router.directory },
+        };
+        port.0.step(&batch, results);
+        let called = calls.requests.len() - start;
+        assert_eq!(results.outcomes.len(), called, "the agent runtime gives one outcome for each request");
+        for chunk in &mut results.chunks {
+            admit(frame, &router.directory, &mut budgets, &mut router.requests, chunk);
+        }
+        if wave > 0 {
+            now.chunks.append(&mut later.chunks);
+            now.outcomes.append(&mut later.outcomes);
+        }
+    }
+    router.report.counts.delivered = router.mailroom.inboxes.messages();
+    if calls.selects || router.directory.inactive > 0 {
+        router.hold(&outputs, &calls);
+    }
+}
+
+/// Decides whom to call in a wave. Gives the position of its first call.
+fn select(router: &mut Router<'_, '_>, calls: &mut Calls, scheduler: &mut Scheduler, wave: u32) -> usize {
+    let start = calls.requests.len();
+    let Router { clock, directory, report, mailroom, waiting, .. } = router;
+    let (frame, inboxes) = (clock.frame, &mailroom.inboxes);
+    let mut selection = Selection { frame, wave, directory, inboxes, waiting };
+    report.counts.deferred += scheduler.select(&mut selection, calls);
+    start
+}
+
+/// Who is handed an inbox in this wave finds there, first, what had to wait.
+fn release(router: &mut Router<'_, '_>, calls: &Calls, start: usize) {
+    if router.waiting.holding.is_empty() {
+        return;
+    }
+    let ready: Vec<u32> = if calls.selects {
+        let handed = calls.requests[start..].iter().filter(|request| request.call != CallKind::Init);
+        handed.map(|request| request.slot).filter(|&slot| router.waiting.holding.contains(slot)).collect()
+    } else {
+        let frame = router.clock.frame;
+        let handed = |index: &u32| calls.was_handed(&router.directory, *index, frame);
+        router.waiting.holding.iter().filter(handed).collect()
+    };
+    router.release(&ready);
+}

@@ -1,0 +1,303 @@
+//! Stage `Ingest`, at its beginning: hot swaps. A group's agents get another module, a model's name another model. The machine has
+//! prepared all of them before the first frame, so that none of it can fail.
+//!
+//! An agent that is active or paused takes its state along where both modules offer that. One that can't is initialised anew, in
+//! this frame as at a run's start; its messages wait for it. A paused one stays paused and is initialised at once.
+
+use std::collections::BTreeMap;
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_components::{
+    AgentFault, AgentId, Excess, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, ModelId, RunTable,
+    Swap, SwapOutcome, SwapRecord, text_row_bytes,
+};
+
+use crate::frame::{DigestOptions, FrameClock, FrameReport, Inputs};
+use crate::ports::{AgentPort, ImportedLine, SwapBatch, SwapRequest, SwapResults};
+use crate::stages::collect::lines_digest;
+use crate::stages::debts::FrameFuel;
+use crate::stages::infer::Models;
+use crate::stages::seal::DigestChain;
+use crate::world::digest::{LaneSums, chain, fault_digest, part_digest};
+use crate::world::directory::{Directory, GroupRange};
+use crate::world::inbox::Inboxes;
+use crate::world::mailroom::Mailroom;
+use crate::world::table_budget::{TableBudgets, note};
+
+/// A file that a swap puts in place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SwapFile {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its hash.
+    pub sha256: [u8; 32],
+}
+
+/// What the machine has prepared. Fixed for a run.
+#[derive(Resource, Clone, Debug, Default)]
+pub struct SwapCatalog {
+    /// The modules, by number.
+    pub modules: Vec<SwapFile>,
+    /// The models.
+    pub models: BTreeMap<ModelId, SwapFile>,
+    /// The swaps that were looked at, and why one can't be.
+    pub swaps: BTreeMap<Swap, Result<(), String>>,
+}
+
+impl SwapCatalog {
+    fn file(&self, swap: Swap) -> SwapFile {
+        let file = match swap {
+            Swap::Module { module, .. } => self.modules.get(module as usize),
+            Swap::Model { with, .. } => self.models.get(&with),
+        };
+        file.cloned().unwrap_or_default()
+    }
+
+    fn refusal(&self, swap: Swap) -> Option<String> {
+        match self.swaps.get(&swap) {
+            Some(Ok(())) => None,
+            Some(Err(reason)) => Some(reason.clone()),
+            None => Some("it wasn't prepared before the first frame".to_owned()),
+        }
+    }
+}
+
+/// The modules of the groups that were swapped, by number. State.
+#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
+pub struct CurrentModules(pub BTreeMap<GroupId, u32>);
+
+/// Swaps that native systems asked for: they are carried out in the next frame, after those of its inputs. State.
+#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestedSwaps(pub Vec<Swap>);
+
+impl RequestedSwaps {
+    /// The digest of what is carried out in the next frame.
+    pub(crate) fn digest(&self) -> u128 {
+        let swaps = self.0.iter().zip(1_u64 << 48..);
+        swaps.fold(0, |sum, (swap, at)| sum.wrapping_add(part_digest(Lane::Commands, at, &swap_bytes(*swap))))
+    }
+}
+
+/// What this frame's swaps gave, until `Commit` puts it on the record. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct SwapsInHand {
+    inputs: u128,
+    faults: Vec<AgentFault>,
+    lines: Vec<ImportedLine>,
+    excess: Vec<Excess>,
+    groups: Vec<GroupSums>,
+}
+
+/// What the swap of one group's module adds to its sums.
+#[derive(Debug)]
+struct GroupSums {
+    position: usize,
+    fuel: FrameFuel,
+    memory_sum: u128,
+}
+
+/// Carries out the frame's swaps, in the order in which they are given. Costs nothing in a frame without.
+pub fn take_swaps(
+    clock: Res<FrameClock>,
+    options: Res<DigestOptions>,
+    catalog: Res<SwapCatalog>,
+    mut inputs: ResMut<Inputs>,
+    mut requested: ResMut<RequestedSwaps>,
+    mut directory: ResMut<Directory>,
+    mut mailroom: ResMut<Mailroom>,
+    mut current: ResMut<CurrentModules>,
+    mut models: ResMut<Models>,
+    mut port: ResMut<AgentPort>,
+    mut chains: ResMut<DigestChain>,
+    mut report: ResMut<FrameReport>,
+    mut in_hand: ResMut<SwapsInHand>,
+    mut agents: Query<&mut Lifecycle>,
+) {
+    let swaps = std::mem::take(&mut inputs.0.swaps).into_iter().chain(requested.0.drain(..));
+    for (swap, at) in swaps.zip(0_u64..) {
+        let SwapFile { name, sha256 } = catalog.file(swap);
+        in_hand.inputs = in_hand.inputs.wrapping_add(swap_digest(at, swap, &sha256));
+        let outcome = match (catalog.refusal(swap), swap) {
+            (Some(reason), _) => SwapOutcome::Refused(reason),
+            (None, Swap::Model { model, with }) => {
+                models.swap(model, with);
+                SwapOutcome::Done { carried: 0, fresh: 0 }
+            }
+            (None, Swap::Module { group, module }) => match directory.group_position(group) {
+                None => SwapOutcome::Refused("the group doesn't take part".to_owned()),
+                Some(position) => {
+                    current.0.insert(group, module);
+                    // From here on, the group's digest is that of a group with another module, whatever its agents do.
+                    let hash = part_digest(Lane::Inputs, u64::from(group.0), &sha256);
+                    chains.groups[position] = chain(chains.groups[position], clock.frame, &[hash]);
+                    let requests = requests(&directory, &directory.groups[position]);
+                    let batch = SwapBatch {
+                        frame: clock.frame,
+                        digest_memories: options.memories,
+                        group,
+                        module,
+                        requests: &requests,
+                    };
+                    let mut results = SwapResults::default();
+                    port.0.swap(&batch, &mut results);
+                    assert_eq!(results.carried.len(), requests.len(), "one outcome for each request of a swap");
+                    let outcome = {
+                        let tables = (directory.as_mut(), &mut mailroom.inboxes);
+                        settle(tables, clock.frame, position, &requests, &results.carried, &mut agents)
+                    };
+                    in_hand.take(position, directory.groups[position].id, results);
+                    outcome
+                }
+            },
+        };
+        report.swaps.push(SwapRecord { swap, name, sha256, outcome });
+    }
+}
+
+/// The agents that take their state along: those that have one.
+fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
+    let requests = group.positions().filter_map(|slot| {
+        let agent = directory.ids[slot as usize];
+        match directory.lifecycles[slot as usize] {
+            Lifecycle::Active => Some(SwapRequest { agent, slot, init: false }),
+            Lifecycle::Paused | Lifecycle::Terminating => Some(SwapRequest { agent, slot, init: true }),
+            Lifecycle::Initialising | Lifecycle::Faulted | Lifecycle::Terminated => None,
+        }
+    });
+    requests.collect()
+}
+
+/// Active agents without their state are initialised in this frame.
+fn settle(
+    (directory, inboxes): (&mut Directory, &mut Inboxes),
+    frame: u64,
+    position: usize,
+    requests: &[SwapRequest],
+    carried: &[bool],
+    agents: &mut Query<&mut Lifecycle>,
+) -> SwapOutcome {
+    for (request, _) in requests.iter().zip(carried).filter(|&(_, &carried)| !carried) {
+        let at = request.slot as usize;
+        if directory.lifecycles[at] == Lifecycle::Active
+            && let Ok(mut lifecycle) = agents.get_mut(directory.agents[at])
+        {
+            *lifecycle = Lifecycle::Initialising;
+            directory.set_lifecycle(inboxes, request.slot, Lifecycle::Initialising, frame);
+        }
+    }
+    // At most the number of a group's agents.
+    let carried = carried.iter().filter(|&&carried| carried).count() as u32;
+    SwapOutcome::Done { carried, fresh: directory.groups[position].alive - carried }
+}
+
+impl SwapsInHand {
+    fn take(&mut self, position: usize, group: GroupId, mut results: SwapResults) {
+        self.faults.append(&mut results.faults);
+        self.lines.append(&mut results.log_lines);
+        self.excess.push(Excess { logs: results.unkept_lines, ..Excess::of(group) });
+        let fuel = FrameFuel { used: results.fuel, uncounted: results.uncounted };
+        self.groups.push(GroupSums { position, fuel, memory_sum: results.memory_sum });
+    }
+
+    /// Adds to each group's fuel of the frame what swaps of its module took.
+    pub(crate) fn add_fuel(&self, fuel: &mut [FrameFuel]) {
+        for sums in &self.groups {
+            fuel[sums.position].add(sums.fuel);
+        }
+    }
+}
+
+/// Counts the faults of swaps in their agents' histories. They come before the other faults of the frame, so that a notice of one of those has a number that
+/// stays its agent's last.
+pub fn count_swap_faults(
+    mut directory: ResMut<Directory>,
+    in_hand: Res<SwapsInHand>,
+    mut histories: Query<&mut FaultHistory>,
+) {
+    for fault in &in_hand.faults {
+        let Some((_, slot)) = place(&directory, fault.agent) else { continue };
+        if let Ok(mut history) = histories.get_mut(directory.agents[slot as usize]) {
+            history.faults = history.faults.saturating_add(1);
+            directory.written.push(slot);
+        }
+    }
+}
+
+/// Puts on the record what the calls of swaps gave. A fault among them is counted, and has led to a fresh start already: the
+/// group's policy has no say in it.
+pub fn commit_swaps(
+    directory: Res<Directory>,
+    mut in_hand: ResMut<SwapsInHand>,
+    mut report: ResMut<FrameReport>,
+    mut lanes: ResMut<LaneSums>,
+    mut tables: ResMut<TableBudgets>,
+    mut counters: Query<&mut GroupCounters>,
+) {
+    // Every swap is in the inputs.
+    if in_hand.inputs == 0 {
+        return;
+    }
+    let SwapsInHand { inputs, faults, mut lines, excess, groups } = std::mem::take(in_hand.as_mut());
+    lanes.inputs = lanes.inputs.wrapping_add(inputs);
+    for GroupSums { position, fuel, memory_sum } in groups {
+        lanes.memories[position] = lanes.memories[position].wrapping_add(memory_sum);
+        if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
+            counters.0.fuel = counters.0.fuel.wrapping_add(fuel.used);
+        }
+    }
+    for lines in lines.chunk_by(|a, b| a.agent == b.agent) {
+        if let Some(at) = directory.group_position(lines[0].agent.group()) {
+            lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
+        }
+    }
+    for fault in &faults {
+        let Some((position, _)) = place(&directory, fault.agent) else { continue };
+        lanes.faults[position] = lanes.faults[position].wrapping_add(fault_digest(fault));
+        if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
+            counters.0.faults.add(fault.kind);
+        }
+    }
+    // They came before what else happened in the frame; sorting keeps it so.
+    report.counts.faults += faults.len() as u64;
+    report.faults.splice(0..0, faults);
+    report.faults.sort_by_key(|fault| fault.agent);
+    excess.iter().for_each(|excess| note(&mut report, excess));
+    lines.retain(|line| is_kept(&directory, &mut tables, &mut report, line));
+    let lines = lines.into_iter().map(|line| LogLine { agent: line.agent, level: line.level, text: line.text });
+    report.logs.splice(0..0, lines);
+    report.logs.sort_by_key(|line| line.agent);
+}
+
+/// Whether what is left of its group's and its tenant's budgets has room for a line.
+fn is_kept(directory: &Directory, tables: &mut TableBudgets, report: &mut FrameReport, line: &ImportedLine) -> bool {
+    let Some((position, _)) = place(directory, line.agent) else { return false };
+    let (group, mut excess) = (&directory.groups[position], Excess::of(line.agent.group()));
+    let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
+    let fits = tables.take((position, group.tenant), row, &mut excess);
+    note(report, &excess);
+    fits
+}
+
+/// The position of an agent's group, and its own.
+fn place(directory: &Directory, agent: AgentId) -> Option<(usize, u32)> {
+    let (group, slot) = directory.find(agent)?;
+    Some((directory.group_position(group.id)?, slot))
+}
+
+fn swap_digest(at: u64, swap: Swap, sha256: &[u8; 32]) -> u128 {
+    let mut bytes = swap_bytes(swap);
+    bytes.extend_from_slice(sha256);
+    // Apart from the other inputs, which are numbered from 0.
+    part_digest(Lane::Inputs, (1 << 48) | at, &bytes)
+}
+
+fn swap_bytes(swap: Swap) -> Vec<u8> {
+    let (tag, numbers) = match swap {
+        Swap::Module { group, module } => (2_u8, [u64::from(group.0), u64::from(module)]),
+        Swap::Model { model, with } => (3, [model.0, with.0]),
+    };
+    let mut bytes = vec![tag];
+    numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+    bytes
+}

@@ -1,0 +1,115 @@
+//! Mailboxes that hold back messages, and their lane: what wasn't handed over in a frame waits in a backlog.
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Query, Res, ResMut};
+use wasm_engine_abi::MessageHeader;
+use wasm_engine_components::{AgentId, Backlog, HeldMessage, Lane, MailboxCounters};
+
+use crate::world::digest::{LaneSums, part_digest};
+use crate::world::directory::Directory;
+use crate::world::positions::PositionSet;
+
+/// Which mailboxes hold back messages, and which changed in this frame. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct WaitingMailboxes {
+    /// Those with a backlog.
+    pub holding: PositionSet,
+    /// Of those, the ones of agents that are called when there are messages for them.
+    pub waking: PositionSet,
+    /// Those whose backlog or counters changed.
+    pub changed: PositionSet,
+    /// Those whose owners fault in this frame because they are full.
+    pub overflowed: PositionSet,
+    /// Those that ever changed.
+    known: PositionSet,
+    /// What those contribute to their lane, by position.
+    digests: Vec<u128>,
+    /// What is to be added to the lane for those whose digest was taken in this frame.
+    lane_change: u128,
+}
+
+/// Keeps the lane of mailboxes up to date with those that changed.
+pub fn digest_mailboxes(
+    directory: Res<Directory>,
+    mut waiting: ResMut<WaitingMailboxes>,
+    mut lanes: ResMut<LaneSums>,
+    mailboxes: Query<(&Backlog, &MailboxCounters)>,
+) {
+    for index in waiting.changed.drain() {
+        let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };
+        waiting.digest(index, directory.ids[index as usize], mailbox);
+    }
+    waiting.overflowed.drain();
+    lanes.mailboxes = lanes.mailboxes.wrapping_add(core::mem::take(&mut waiting.lane_change));
+}
+
+/// What a mailbox is in its lane. The messages stand for themselves by their digests, which were made once for all mailboxes that
+/// hold them: so a frame costs what changed in it, and not all that waits.
+pub(crate) fn mailbox_digest(of: AgentId, (backlog, counters): (&Backlog, &MailboxCounters)) -> u128 {
+    if backlog.is_empty() {
+        if *counters == MailboxCounters::default() {
+            return 0;
+        }
+        return part_digest(Lane::Mailboxes, of.0, &counters.dropped.to_le_bytes());
+    }
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&counters.dropped.to_le_bytes());
+    bytes[8..16].copy_from_slice(&(backlog.len() as u64).to_le_bytes());
+    bytes[16..].copy_from_slice(&backlog.digest().to_le_bytes());
+    part_digest(Lane::Mailboxes, of.0, &bytes)
+}
+
+/// A message as backlogs hold it.
+pub fn held_message(header: MessageHeader, payload: impl Into<Box<[u8]>>) -> HeldMessage {
+    let payload = payload.into();
+    let header_digest = part_digest(Lane::Mailboxes, 0, bytemuck::bytes_of(&header));
+    let digest = header_digest.wrapping_add(part_digest(Lane::Mailboxes, 1, &payload));
+    HeldMessage { header, payload, digest }
+}
+
+impl WaitingMailboxes {
+    /// A mailbox holds something back, and its digest was taken since.
+    pub(crate) fn hold(&mut self, index: u32, wakes: bool) {
+        self.holding.insert(index);
+        if wakes {
+            self.waking.insert(index);
+        }
+    }
+
+    /// Takes the digest of a mailbox that changed.
+    pub(crate) fn digest(&mut self, index: u32, of: AgentId, mailbox: (&Backlog, &MailboxCounters)) {
+        let after = mailbox_digest(of, mailbox);
+        let before = self.note(index, after);
+        self.lane_change = self.lane_change.wrapping_sub(before).wrapping_add(after);
+    }
+
+    /// A mailbox holds nothing back any more; `false` if it didn't before.
+    pub(crate) fn release(&mut self, index: u32) -> bool {
+        if !self.holding.remove(index) {
+            return false;
+        }
+        self.waking.remove(index);
+        self.changed.insert(index);
+        true
+    }
+
+    /// Notes what a mailbox contributes to the lane. Gives what it contributed before.
+    pub(crate) fn note(&mut self, index: u32, digest: u128) -> u128 {
+        let at = index as usize;
+        if at >= self.digests.len() {
+            self.digests.resize((at + 1).next_power_of_two(), 0);
+        }
+        self.known.insert(index);
+        core::mem::replace(&mut self.digests[at], digest)
+    }
+
+    /// Forgets a mailbox that goes. Gives what it contributed to the lane.
+    pub(crate) fn forget(&mut self, index: u32) -> u128 {
+        if self.known.remove(index) { core::mem::take(&mut self.digests[index as usize]) } else { 0 }
+    }
+
+    /// The mailboxes that ever changed: the others are as they were made.
+    pub(crate) fn known(&self) -> impl Iterator<Item = u32> + '_ {
+        self.known.iter()
+    }
+}

@@ -1,0 +1,95 @@
+//! What messages to many may cost a frame. A publication or a broadcast takes one record of its sender, and one delivery for each of
+//! its recipients: so deliveries are metered by themselves, where they are made. What doesn't fit is dropped as a whole.
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Res, ResMut};
+use wasm_engine_abi::MessageHeader;
+use wasm_engine_abi::message::sender;
+use wasm_engine_components::limits::deliveries_of;
+use wasm_engine_components::{AgentId, GroupLimits};
+
+use crate::stages::schedule::Scheduler;
+use crate::world::directory::{Directory, GroupRange};
+use crate::world::shares::Shares;
+
+/// Deliveries that are left to a frame. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct DeliveryBudgets {
+    /// For all together.
+    all: Shares,
+    /// For events and native systems.
+    host: u64,
+    /// For each group, by position; and what one agent of it may make in a step.
+    groups: Vec<(u64, u64)>,
+    /// For each tenant.
+    tenants: Vec<u64>,
+    /// Who sent last, and what is left of its step.
+    step: Option<(u64, u64)>,
+}
+
+/// Opens a frame's budgets.
+pub fn open_delivery_budgets(
+    directory: Res<Directory>,
+    scheduler: Res<Scheduler>,
+    mut budgets: ResMut<DeliveryBudgets>,
+) {
+    let agents = directory.groups.iter().map(GroupRange::weight).sum();
+    let of = |limit| deliveries_of(limit, agents);
+    let budgets = budgets.as_mut();
+    let set = |limit: u64| (limit != GroupLimits::BY_AGENTS).then_some(limit);
+    let tenants: Vec<_> = scheduler.tenants.iter().map(|tenant| set(tenant.deliveries_per_frame_max)).collect();
+    match scheduler.settings.deliveries_per_frame_max {
+        GroupLimits::BY_AGENTS => {
+            let own = |group: &GroupRange| set(group.limits.deliveries_per_frame_max);
+            budgets.all.open_fair(&directory, of(GroupLimits::BY_AGENTS), (own, &tenants), |_| 0);
+        }
+        bound => budgets.all.open_bound(&directory, tenants.len(), bound),
+    }
+    budgets.host = of(scheduler.settings.host_deliveries_per_frame_max);
+    budgets.groups.clear();
+    let limits = directory.groups.iter().map(|group| &group.limits);
+    budgets
+        .groups
+        .extend(limits.map(|limits| (of(limits.deliveries_per_frame_max), of(limits.deliveries_per_step_max))));
+    budgets.tenants.clear();
+    budgets.tenants.extend(scheduler.tenants.iter().map(|tenant| of(tenant.deliveries_per_frame_max)));
+}
+
+impl DeliveryBudgets {
+    /// Begins to deliver: messages of one step come one after another from here on.
+    pub(crate) const fn begin(&mut self) {
+        self.step = None;
+    }
+
+    /// Takes the deliveries of one message to many, if the budgets have as many left.
+    pub(crate) fn take(&mut self, directory: &Directory, header: &MessageHeader, deliveries: u64) -> bool {
+        let Self { all, host, groups, tenants, step, .. } = self;
+        let agent = match header.sender {
+            // Notices of faults, which were metered when they were gathered.
+            sender::ENGINE => return true,
+            sender::EXTERNAL | sender::NATIVE => return take_all(deliveries, (all, None), &mut [host]),
+            agent => AgentId(agent),
+        };
+        let Some(at) = directory.group_position(agent.group()) else { return false };
+        let (group, per_step) = &mut groups[at];
+        let mut in_step = match *step {
+            Some((who, left)) if who == agent.0 => left,
+            _ => *per_step,
+        };
+        let mut unbounded = u64::MAX;
+        let tenant = directory.groups[at].tenant.map_or(&mut unbounded, |tenant| &mut tenants[tenant.0 as usize]);
+        let fits = take_all(deliveries, (all, Some(at)), &mut [group, tenant, &mut in_step]);
+        *step = Some((agent.0, in_step));
+        fits
+    }
+}
+
+/// Takes as much off each, if each has it.
+fn take_all(deliveries: u64, (all, group): (&mut Shares, Option<usize>), left: &mut [&mut u64]) -> bool {
+    let fits = left.iter().all(|left| **left >= deliveries) && all.has(group, deliveries);
+    if fits {
+        all.take(group, deliveries);
+        left.iter_mut().for_each(|left| **left -= deliveries);
+    }
+    fits
+}

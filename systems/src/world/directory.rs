@@ -1,0 +1,328 @@
+//! Dense tables of the agents. Each group has a range of *positions*, one for each agent that it may have at one time; an agent's
+//! ordinal is its place in the range. They mirror components, so that the hot paths read arrays instead of looking entities up.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bevy_ecs::entity::Entity;
+use bevy_ecs::resource::Resource;
+use wasm_engine_abi::BounceReason;
+use wasm_engine_abi::message::sender;
+use wasm_engine_components::{
+    AgentId, Group, GroupId, GroupLimits, Lifecycle, Mailbox, OverflowPolicy, Schedule, TenantId, TopicId, Trigger,
+};
+
+use crate::stages::region::RegionPlace;
+use crate::world::hearers::Hearers;
+use crate::world::inbox::Inboxes;
+
+/// Where everything is. Transient: made from the components.
+#[derive(Resource, Debug, Default)]
+pub struct Directory {
+    /// The agents' ids, by position: ascending. Where no agent has been yet, the id of the first.
+    pub ids: Vec<AgentId>,
+    /// The agents' entities; [`Entity::PLACEHOLDER`] where no agent has been yet.
+    pub agents: Vec<Entity>,
+    /// Their mailboxes' entities, likewise.
+    pub mailboxes: Vec<Entity>,
+    /// A copy of each agent's lifecycle; [`Lifecycle::Terminated`] where there is none.
+    pub lifecycles: Vec<Lifecycle>,
+    /// How many agents haven't ended and aren't [`Lifecycle::Active`].
+    pub inactive: usize,
+    /// Counts the changes of lifecycles.
+    pub changes: u64,
+    /// The agents whose lifecycle or fault history was written in this frame: whoever writes one notes it here, so that the
+    /// others cost nothing.
+    pub written: Vec<u32>,
+    /// The agents that became [`Lifecycle::Initialising`] or [`Lifecycle::Terminating`], and perhaps still are.
+    pub pending: Vec<u32>,
+    /// The groups, in the order of their ids.
+    pub groups: Vec<GroupRange>,
+    /// Whether a group comes after another, so that messages may arrive in the frame in which they are sent.
+    pub has_edges: bool,
+    /// Which groups take whose messages.
+    pub hearers: Hearers,
+    /// The topics, ascending by id.
+    pub topics: Vec<(TopicId, Entity)>,
+    /// The shared regions, ascending by id.
+    pub regions: Vec<RegionPlace>,
+}
+
+/// A group's place in the tables, and what the hot paths want to know of it.
+#[derive(Clone, Debug)]
+pub struct GroupRange {
+    /// The group.
+    pub id: GroupId,
+    /// Its entity.
+    pub entity: Entity,
+    /// Position of its first agent.
+    pub start: u32,
+    /// How many positions it has.
+    pub agents_max: u32,
+    /// How many of its ordinals were ever used: those below this.
+    pub used: u32,
+    /// Whether it may be given agents during the run, so that an ordinal may belong to another agent later: it has room for more
+    /// than it starts with, or one of its agents has ended.
+    pub grows: bool,
+    /// Ordinals that may be used again, with the generation that would be next: the least used one first.
+    pub vacant: BTreeSet<(u32, u32)>,
+    /// Ordinals whose agents ended, and in which frame. They are vacant two frames later: nothing is on its way to them then.
+    pub vacating: VecDeque<(u64, u32)>,
+    /// Agents that haven't ended.
+    pub alive: u32,
+    /// Of those, agents that aren't active.
+    pub inactive: u32,
+    /// What each agent's mailbox holds.
+    pub mailbox: Mailbox,
+    /// From which groups it takes messages; `None` for all.
+    pub accepts: Option<Vec<GroupId>>,
+    /// In which groups its agents may spawn agents and give them commands.
+    pub controls: Vec<GroupId>,
+    /// The group whose agents are told of its faults.
+    pub supervisor: Option<GroupId>,
+    /// Groups that come before it in a frame, ascending.
+    pub after: Vec<GroupId>,
+    /// In which wave of a frame it is stepped, from 0.
+    pub wave: u32,
+    /// Whose totals it counts towards.
+    pub tenant: Option<TenantId>,
+    /// When its agents are stepped.
+    pub schedule: Schedule,
+    /// What bounds it.
+    pub limits: GroupLimits,
+    /// Topics that its agents are members of from the start.
+    pub subscribe: Vec<TopicId>,
+    /// Messages that any one of its agents may send in this frame at most: the lower of the group's budget and its tenant's, as they are
+    /// when the frame begins. What others send in the frame isn't taken off. Set by `Schedule`.
+    pub credits: u64,
+}
+
+impl GroupRange {
+    /// The place of a group whose first agent has the position `start`. Its agents aren't alive yet.
+    pub fn new(group: &Group, entity: Entity, start: u32, mailbox: Mailbox, subscribe: Vec<TopicId>) -> Self {
+        let mut after = group.after.clone();
+        after.sort_unstable();
+        after.dedup();
+        Self {
+            id: group.id,
+            entity,
+            start,
+            agents_max: group.agents_max,
+            used: group.agents,
+            grows: group.agents_max > group.agents,
+            vacant: BTreeSet::new(),
+            vacating: VecDeque::new(),
+            alive: 0,
+            inactive: 0,
+            mailbox,
+            accepts: group.accepts.clone(),
+            controls: group.controls.clone(),
+            supervisor: group.supervisor,
+            after,
+            wave: 0,
+            tenant: group.tenant,
+            schedule: group.schedule,
+            limits: group.limits,
+            subscribe,
+            credits: GroupLimits::UNBOUNDED,
+        }
+    }
+
+    /// Whether agents of this group take messages from `from`.
+    #[inline]
+    pub fn takes_from(&self, from: AgentId) -> bool {
+        match &self.accepts {
+            None => true,
+            Some(groups) => from.0 <= sender::NATIVE || groups.binary_search(&from.group()).is_ok(),
+        }
+    }
+
+    /// Whether messages of that group reach this one in the frame in which they are sent.
+    #[inline]
+    pub fn comes_after(&self, group: GroupId) -> bool {
+        // Asked for each message to one agent, and mostly there are none.
+        !self.after.is_empty() && self.after.binary_search(&group).is_ok()
+    }
+
+    /// Its positions.
+    pub const fn positions(&self) -> core::ops::Range<u32> {
+        self.start..self.start + self.used
+    }
+
+    /// How often a delivery of a message to many counts for one of its agents. Twice, where it costs about twice as much: it waits in a
+    /// backlog or wakes the agent, or may push another message out.
+    pub fn delivery_weight(&self) -> u64 {
+        if self.is_steady() && self.mailbox.overflow != OverflowPolicy::DropOldest { 1 } else { 2 }
+    }
+
+    /// What a message to all of its agents that haven't ended counts, for each unit of its size.
+    pub fn weight(&self) -> u64 {
+        u64::from(self.alive) * self.delivery_weight()
+    }
+
+    /// Whether its agents are stepped in each frame.
+    pub fn is_steady(&self) -> bool {
+        self.schedule.trigger == Trigger::default()
+    }
+}
+
+impl Directory {
+    /// The position of a group in the order of ids: where its lanes lie.
+    #[inline]
+    pub fn group_position(&self, id: GroupId) -> Option<usize> {
+        // Groups are few and mostly numbered without gaps: try the place where it would be then.
+        let guess = (id.0 as usize).wrapping_sub(1);
+        match self.groups.get(guess) {
+            Some(group) if group.id == id => Some(guess),
+            _ => self.search_group(id),
+        }
+    }
+
+    #[inline(never)]
+    fn search_group(&self, id: GroupId) -> Option<usize> {
+        self.groups.binary_search_by_key(&id, |group| group.id).ok()
+    }
+
+    /// The group with that number.
+    #[inline]
+    pub fn group(&self, id: GroupId) -> Option<&GroupRange> {
+        self.group_position(id).map(|at| &self.groups[at])
+    }
+
+    /// The group of the agent at a position.
+    ///
+    /// # Panics
+    /// If there is no such position.
+    #[inline]
+    pub fn group_at(&self, index: u32) -> &GroupRange {
+        self.group(self.ids[index as usize].group()).expect("a position belongs to a group")
+    }
+
+    /// An agent's group, and its position; also of an agent that has ended, until another one has its ordinal.
+    #[inline]
+    pub fn find(&self, id: AgentId) -> Option<(&GroupRange, u32)> {
+        let group = self.group(id.group())?;
+        if id.ordinal() >= group.used {
+            return None;
+        }
+        let index = group.start + id.ordinal();
+        let is_there = if group.grows { self.ids[index as usize] == id } else { id.generation() == 0 };
+        is_there.then_some((group, index))
+    }
+
+    /// The position of an agent, as [`Directory::find`] has it.
+    #[inline]
+    pub fn index(&self, id: AgentId) -> Option<u32> {
+        self.find(id).map(|(_, index)| index)
+    }
+
+    /// The position of an agent that hasn't ended.
+    pub fn alive(&self, id: AgentId) -> Option<u32> {
+        self.index(id).filter(|&index| self.lifecycles[index as usize].is_alive())
+    }
+
+    /// Why an agent that isn't alive isn't: it has ended, whoever has its ordinal now, or there never was one.
+    #[cold]
+    pub fn absence(&self, id: AgentId) -> BounceReason {
+        let was = self.group(id.group()).is_some_and(|group| {
+            id.ordinal() < group.used && id.generation() <= self.ids[(group.start + id.ordinal()) as usize].generation()
+        });
+        if was { BounceReason::Terminated } else { BounceReason::UnknownRecipient }
+    }
+
+    /// The position of a topic in the order of ids.
+    pub fn topic(&self, id: TopicId) -> Option<u32> {
+        let at = self.topics.binary_search_by_key(&id, |topic| topic.0).ok()?;
+        u32::try_from(at).ok()
+    }
+
+    /// Mirrors a lifecycle that was written in `frame`, with all that hangs on it.
+    pub fn set_lifecycle(&mut self, inboxes: &mut Inboxes, index: u32, after: Lifecycle, frame: u64) {
+        let at = index as usize;
+        let before = std::mem::replace(&mut self.lifecycles[at], after);
+        self.written.push(index);
+        if before == after {
+            return;
+        }
+        self.changes += 1;
+        let group = self.group_position(self.ids[at].group()).expect("a position belongs to a group");
+        let group = &mut self.groups[group];
+        let idle = |state: Lifecycle| state.is_alive() && state != Lifecycle::Active;
+        self.inactive = self.inactive + usize::from(idle(after)) - usize::from(idle(before));
+        group.inactive = group.inactive + u32::from(idle(after)) - u32::from(idle(before));
+        group.alive = group.alive + u32::from(after.is_alive()) - u32::from(before.is_alive());
+        if matches!(after, Lifecycle::Initialising | Lifecycle::Terminating) {
+            self.pending.push(index);
+        }
+        if !after.is_alive() {
+            inboxes.loads[at].messages_max = 0;
+            group.grows = true;
+            group.vacating.push_back((frame, index - group.start));
+        } else if !before.is_alive() {
+            inboxes.loads[at].messages_max = group.mailbox.capacity_messages;
+        }
+    }
+
+    /// Makes the ordinals vacant to which nothing is on its way any more. One that has had all the generations that an id has room for
+    /// stays empty for good.
+    pub fn vacate(&mut self, frame: u64) {
+        for group in &mut self.groups {
+            while let Some(&(ended, ordinal)) = group.vacating.front()
+                && ended + 2 <= frame
+            {
+                group.vacating.pop_front();
+                let generation = self.ids[(group.start + ordinal) as usize].generation();
+                if generation < AgentId::GENERATION_MAX {
+                    group.vacant.insert((generation + 1, ordinal));
+                }
+            }
+        }
+    }
+
+    /// Takes a place for a new agent of the group at position `at`: one that was never used, else the least used one.
+    pub fn take_place(&mut self, at: usize) -> Option<(AgentId, u32)> {
+        let group = &mut self.groups[at];
+        let (generation, ordinal) = if group.used < group.agents_max {
+            group.used += 1;
+            (0, group.used - 1)
+        } else {
+            group.vacant.pop_first()?
+        };
+        let (id, index) = (AgentId::of_generation(group.id, ordinal, generation), group.start + ordinal);
+        self.ids[index as usize] = id;
+        Some((id, index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group of one place, whose holder is of this generation.
+    fn directory(generation: u32) -> Directory {
+        let group = Group::new(GroupId(1), "pool", 1);
+        let overflow = wasm_engine_components::OverflowPolicy::Reject;
+        let mailbox = Mailbox { capacity_messages: 1, capacity_bytes: 64, overflow };
+        let range = GroupRange::new(&group, Entity::PLACEHOLDER, 0, mailbox, Vec::new());
+        let ids = vec![AgentId::of_generation(GroupId(1), 0, generation)];
+        Directory { ids, groups: vec![range], ..Directory::default() }
+    }
+
+    #[test]
+    fn a_place_has_as_many_holders_as_an_id_has_generations_and_is_empty_then() {
+        for (generation, next) in [
+            (0, Some(1)),
+            (AgentId::GENERATION_MAX - 1, Some(AgentId::GENERATION_MAX)),
+            (AgentId::GENERATION_MAX, None),
+        ] {
+            let mut directory = directory(generation);
+            directory.groups[0].vacating.push_back((10, 0));
+            directory.vacate(11);
+            assert_eq!(directory.take_place(0), None, "what is on its way to the last holder may still arrive");
+            directory.vacate(12);
+            let id = next.map(|next| AgentId::of_generation(GroupId(1), 0, next));
+            assert_eq!(directory.take_place(0), id.map(|id| (id, 0)));
+            assert_eq!(directory.take_place(0), None);
+        }
+        assert_eq!(AgentId::GENERATION_MAX, 1_048_575);
+    }
+}

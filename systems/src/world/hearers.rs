@@ -1,0 +1,124 @@
+//! Which groups hear which. Groups don't change in a run, so this is worked out once, and what a frame looks at is no more than the groups that
+//! a message is for.
+
+use std::collections::BTreeMap;
+
+use wasm_engine_abi::message::sender;
+use wasm_engine_components::AgentId;
+
+use crate::world::directory::{Directory, GroupRange};
+
+/// Which groups take the messages of each group. Groups with the same hearers share one list. Transient: made from the groups.
+#[derive(Debug, Default)]
+pub struct Hearers {
+    /// For each group by its position, and at the end for the host: which of `along`, and which of `later`.
+    of: Vec<(u32, u32)>,
+    along: Vec<Along>,
+    later: Vec<Later>,
+}
+
+/// The groups that take a group's messages in the frame in which they are sent.
+#[derive(Debug, Default)]
+pub(crate) struct Along {
+    /// Their positions, ascending.
+    pub groups: Vec<u32>,
+    /// The same, wave by wave.
+    by_wave: Vec<u32>,
+    /// The waves, ascending, and where the groups of each end in `by_wave`.
+    waves: Vec<(u32, usize)>,
+}
+
+impl Along {
+    fn new(all: &[GroupRange], groups: &[u32]) -> Self {
+        let wave = |group: u32| all[group as usize].wave;
+        let mut along = Self { groups: groups.to_vec(), by_wave: groups.to_vec(), waves: Vec::new() };
+        along.by_wave.sort_by_key(|&group| wave(group));
+        let mut end = 0;
+        for groups in along.by_wave.chunk_by(|&one, &other| wave(one) == wave(other)) {
+            end += groups.len();
+            along.waves.push((wave(groups[0]), end));
+        }
+        along
+    }
+
+    /// Those that are called in a wave, ascending.
+    pub fn in_wave(&self, wave: u32) -> &[u32] {
+        let at = self.waves.partition_point(|&(of, _)| of < wave);
+        match self.waves.get(at) {
+            Some(&(of, end)) if of == wave => {
+                let start = at.checked_sub(1).map_or(0, |before| self.waves[before].1);
+                &self.by_wave[start..end]
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// The groups that take a group's messages in the frame after: all that take messages of everybody but for those in `had`, and those in `choosy`.
+#[derive(Debug, Default)]
+pub(crate) struct Later {
+    /// The positions of those that take messages of everybody and had these in the frame before, ascending.
+    pub had: Vec<u32>,
+    /// The positions of those that choose whose messages they take, ascending.
+    pub choosy: Vec<u32>,
+}
+
+impl Hearers {
+    /// Works out who hears whom.
+    pub fn of(directory: &Directory) -> Self {
+        let groups = &directory.groups;
+        let host = groups.len();
+        let (mut along, mut had, mut choosy) = (vec![vec![]; host + 1], vec![vec![]; host + 1], vec![vec![]; host + 1]);
+        // Groups are far fewer than 2^32.
+        for (group, at) in groups.iter().zip(0_u32..) {
+            for &id in &group.after {
+                let Some(from) = directory.group_position(id) else { continue };
+                if group.accepts.is_none() {
+                    had[from].push(at);
+                }
+                if group.takes_from(AgentId::new(id, 0)) {
+                    along[from].push(at);
+                }
+            }
+            for &id in group.accepts.iter().flatten().filter(|&&id| !group.comes_after(id)) {
+                if let Some(from) = directory.group_position(id)
+                    && choosy[from].last() != Some(&at)
+                {
+                    choosy[from].push(at);
+                }
+            }
+            if group.accepts.is_some() {
+                choosy[host].push(at);
+            }
+        }
+        let mut hearers = Self::default();
+        let (mut along_known, mut later_known) = (BTreeMap::new(), BTreeMap::new());
+        for ((along, had), choosy) in along.into_iter().zip(had).zip(choosy) {
+            let along = *along_known.entry(along).or_insert_with_key(|groups| {
+                hearers.along.push(Along::new(&directory.groups, groups));
+                hearers.along.len() as u32 - 1
+            });
+            let later = *later_known.entry((had, choosy)).or_insert_with_key(|(had, choosy)| {
+                hearers.later.push(Later { had: had.clone(), choosy: choosy.clone() });
+                hearers.later.len() as u32 - 1
+            });
+            hearers.of.push((along, later));
+        }
+        hearers
+    }
+
+    /// The numbers of the lists of who hears a sender: in the frame in which it sends, and in the one after.
+    pub(crate) fn lists(&self, directory: &Directory, from: AgentId) -> (u32, u32) {
+        let host = self.of.len() - 1;
+        let at = if from.0 <= sender::NATIVE { host } else { directory.group_position(from.group()).unwrap_or(host) };
+        self.of[at]
+    }
+
+    pub(crate) fn along(&self, list: u32) -> &Along {
+        &self.along[list as usize]
+    }
+
+    pub(crate) fn later(&self, list: u32) -> &Later {
+        &self.later[list as usize]
+    }
+}

@@ -1,0 +1,144 @@
+//! The world between two frames, as somebody looks at it who may change nothing: the messages of the last frame, and what an
+//! agent's mailbox was given and still holds. Called by the engine's inspection, and by tests.
+
+use std::collections::BTreeSet;
+
+use bevy_ecs::world::World;
+use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_components::{Address, AgentId, Backlog, FaultHistory, GroupId, Lifecycle, Recipient, TopicId};
+
+use crate::ports::OutputChunk;
+use crate::world::directory::Directory;
+use crate::world::mailroom::{HostMessages, Mailroom, Outputs};
+
+/// For whom a message was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeenRecipient {
+    /// One agent.
+    Agent(AgentId),
+    /// The members of a topic.
+    Topic(TopicId),
+    /// The agents of a group.
+    Group(GroupId),
+    /// Nobody: it was refused at once, or taken back because a budget was used up or there was no such request. It was meant for the agent,
+    /// topic or group of this number.
+    Refused(u64, BounceReason),
+}
+
+/// A message that was sent in the last frame.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenMessage<'a> {
+    /// For whom.
+    pub to: SeenRecipient,
+    /// What its recipients see: sender, kind, sequence and so on.
+    pub header: MessageHeader,
+    /// Its payload; empty for one that was refused.
+    pub payload: &'a [u8],
+}
+
+/// The messages that agents sent in the last frame, by sender and sequence, and then those of native systems and of the engine
+/// that come to mailboxes in the next one.
+pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
+    let (directory, mailroom) = (world.resource::<Directory>(), world.resource::<Mailroom>());
+    let mut messages = Vec::new();
+    for chunk in &world.resource::<Outputs>().now.chunks {
+        of_chunk(directory, chunk, &mut messages);
+    }
+    messages.sort_by_key(|message| (AgentId(message.header.sender), message.header.sequence));
+    for HostMessages(host) in [&mailroom.native, &mailroom.bounces] {
+        messages.extend(host.iter().filter_map(|(to, stored)| {
+            let header = MessageHeader { payload_bytes: stored.payload.len() as u32, ..stored.header };
+            Some(SeenMessage { to: seen(directory, *to)?, header, payload: &stored.payload })
+        }));
+    }
+    messages
+}
+
+fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Vec<SeenMessage<'a>>) {
+    let refused: BTreeSet<_> = chunk.refused.iter().map(|refused| key(&refused.header)).collect();
+    let message = |address: &Address| {
+        let (header, payload) = chunk.messages.message(address.at);
+        let to = match seen(directory, address.recipient()) {
+            // What was taken back stands among those that were refused, unless its deliveries along edges were over a budget.
+            None if refused.contains(&key(header)) => return None,
+            None => SeenRecipient::Refused(meant_for(directory, chunk, header, address.at), BounceReason::OverBudget),
+            Some(to) => to,
+        };
+        Some(SeenMessage { to, header: *header, payload })
+    };
+    messages.extend(chunk.addresses.iter().filter_map(message));
+    // One to many may stand in both lists. Both ascend by the messages' places.
+    let later = |address: &Address| chunk.addresses.binary_search_by_key(&address.at, |other| other.at).is_ok();
+    messages.extend(chunk.edges.iter().filter(|address| !later(address)).filter_map(message));
+    messages.extend(chunk.refused.iter().map(|refused| SeenMessage {
+        to: SeenRecipient::Refused(refused.meant_for, refused.reason),
+        header: refused.header,
+        payload: &[],
+    }));
+}
+
+/// What tells a message of a frame from all others.
+fn key(header: &MessageHeader) -> (u64, u32) {
+    (header.sender, header.sequence)
+}
+
+/// For whom a message that was taken back was meant: its address along edges still says so.
+fn meant_for(directory: &Directory, chunk: &OutputChunk, header: &MessageHeader, at: u32) -> u64 {
+    let edge = chunk.edges.binary_search_by_key(&at, |edge| edge.at).ok().map(|found| chunk.edges[found].recipient());
+    match edge {
+        Some(Recipient::Group(group)) => directory.groups[group as usize].id.0.into(),
+        _ => header.topic,
+    }
+}
+
+fn seen(directory: &Directory, to: Recipient) -> Option<SeenRecipient> {
+    match to {
+        Recipient::Agent(index) => Some(SeenRecipient::Agent(directory.ids[index as usize])),
+        Recipient::Topic(topic) => Some(SeenRecipient::Topic(directory.topics[topic as usize].0)),
+        Recipient::Group(group) => Some(SeenRecipient::Group(directory.groups[group as usize].id)),
+        Recipient::Nobody => None,
+    }
+}
+
+/// An agent, as it is after the last frame.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenAgent {
+    /// Its position in the dense tables: its slot in the runtime.
+    pub slot: u32,
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// What its faults have led to.
+    pub faults: FaultHistory,
+}
+
+/// An agent that there is, or whose place nobody has taken yet.
+pub fn agent(world: &World, id: AgentId) -> Option<SeenAgent> {
+    let directory = world.resource::<Directory>();
+    let slot = directory.index(id)?;
+    let entity = world.get_entity(directory.agents[slot as usize]).ok()?;
+    let faults = entity.get::<FaultHistory>().copied().unwrap_or_default();
+    Some(SeenAgent { slot, lifecycle: directory.lifecycles[slot as usize], faults })
+}
+
+/// All agents of a group whose places were ever used, in the order of their ids.
+pub fn agents(world: &World, group: GroupId) -> Vec<AgentId> {
+    let directory = world.resource::<Directory>();
+    let positions = directory.group(group).map_or(0..0, |group| group.positions());
+    positions.map(|at| directory.ids[at as usize]).collect()
+}
+
+/// What came to an agent's mailbox in the last frame, in the order in which it was, or would have been, handed over.
+pub fn inbox(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
+    let Some(index) = world.resource::<Directory>().index(id) else { return Vec::new() };
+    let messages = world.resource::<Mailroom>().inbox(world.resource::<Outputs>(), index);
+    messages.map(|(header, payload)| (*header, payload)).collect()
+}
+
+/// What waits in an agent's mailbox because it couldn't be handed over.
+pub fn backlog(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
+    let directory = world.resource::<Directory>();
+    let Some(index) = directory.index(id) else { return Vec::new() };
+    let backlog = world.get::<Backlog>(directory.mailboxes[index as usize]);
+    let held = backlog.into_iter().flat_map(Backlog::iter);
+    held.map(|held| (held.header, &*held.payload)).collect()
+}

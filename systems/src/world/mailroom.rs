@@ -1,0 +1,133 @@
+//! The frame's messages, and the lists into which they are sorted by recipient.
+
+use bevy_ecs::resource::Resource;
+use wasm_engine_abi::message::{sender, status};
+use wasm_engine_abi::{BounceReason, MessageHeader, kind};
+use wasm_engine_components::{AgentId, Recipient, StoredMessage};
+
+use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk, StepResults};
+use crate::world::directory::Directory;
+use crate::world::inbox::Inboxes;
+
+/// All messages between two frames, but for those of agents, which stay in their chunks: see [`Outputs`]. What is in flight is
+/// state; the inboxes are transient.
+#[derive(Resource, Debug, Default)]
+pub struct Mailroom {
+    /// The host's messages of this frame.
+    pub host: HostInbox,
+    /// What each recipient is given of them.
+    pub inboxes: Inboxes,
+    /// Bounces that are delivered in the next frame.
+    pub bounces: HostMessages,
+    /// External events that are delivered in this frame.
+    pub events: HostMessages,
+    /// Messages of native systems that are delivered in the next frame.
+    pub native: HostMessages,
+}
+
+/// The agents' outputs of this frame, and of the frame before, which are delivered in this one: `Deliver` swaps them. State, as
+/// far as messages in flight lie in it.
+#[derive(Resource, Debug, Default)]
+pub struct Outputs {
+    /// Of this frame.
+    pub now: StepResults,
+    /// Of the frame before.
+    pub before: StepResults,
+}
+
+/// Messages of the host, with their payloads.
+#[derive(Debug, Default)]
+pub struct HostMessages(pub Vec<(Recipient, StoredMessage)>);
+
+impl HostMessages {
+    /// Adds a message.
+    pub fn push(&mut self, recipient: Recipient, header: MessageHeader, payload: Vec<u8>) {
+        self.0.push((recipient, StoredMessage { header, payload: payload.into() }));
+    }
+
+    /// Adds the bounce of the message `of` to its sender, which is the agent at position `to`.
+    pub fn bounce(&mut self, of: &MessageHeader, meant_for: u64, to: u32, reason: BounceReason, frame: u64) {
+        let header = MessageHeader {
+            sender: sender::ENGINE,
+            topic: meant_for,
+            correlation: of.correlation,
+            frame,
+            sequence: of.sequence,
+            kind: kind::BOUNCE,
+            status: reason as u32,
+            payload_bytes: 0,
+        };
+        self.push(Recipient::Agent(to), header, Vec::new());
+    }
+
+    /// Tells the agent `asker` that its request to `asked`, of that number, has no answer.
+    pub(crate) fn time_out(
+        &mut self,
+        directory: &Directory,
+        asker: AgentId,
+        (asked, correlation): (u64, u64),
+        frame: u64,
+    ) {
+        let Some(to) = directory.alive(asker) else { return };
+        let header = MessageHeader {
+            sender: sender::ENGINE,
+            topic: asked,
+            correlation,
+            frame,
+            kind: kind::TIMEOUT,
+            ..MessageHeader::default()
+        };
+        self.push(Recipient::Agent(to), header, Vec::new());
+    }
+
+    /// Adds the bounce of a message that was taken before to its sender, if that is an agent that hasn't ended: the place of one
+    /// that has may be another's by the time the bounce arrives.
+    pub(crate) fn return_to_sender(
+        &mut self,
+        directory: &Directory,
+        of: &MessageHeader,
+        meant_for: u64,
+        reason: BounceReason,
+        frame: u64,
+    ) {
+        if of.sender <= sender::NATIVE || of.topic != 0 || of.status == status::BROADCAST {
+            return;
+        }
+        if let Some(to) = directory.alive(AgentId(of.sender)) {
+            self.bounce(of, meant_for, to, reason, frame);
+        }
+    }
+}
+
+impl Mailroom {
+    /// This frame's messages as the runtime reads them. `before` is [`Outputs::before`].
+    pub fn view<'a>(&'a self, before: &'a StepResults, current: &'a [OutputChunk]) -> InboxView<'a> {
+        let (firsts, links) = (self.inboxes.firsts.as_slice(), self.inboxes.links.as_slice());
+        InboxView { firsts, links, chunks: &before.chunks, current, host: &self.host }
+    }
+
+    /// What was published in the last frame to the topic at position `topic` of
+    /// [`crate::world::directory::Directory::topics`], lowest sender first.
+    pub(crate) fn published<'a>(
+        &'a self,
+        outputs: &'a Outputs,
+        topic: u32,
+    ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
+        let view = self.view(&outputs.before, &outputs.now.chunks);
+        let host = self.host.addresses.iter().map(|address| (Delivery::HOST, address));
+        let agents = (0..).zip(&outputs.before.chunks);
+        let agents = agents.flat_map(|(chunk, output)| output.addresses.iter().map(move |address| (chunk, address)));
+        host.chain(agents)
+            .filter(move |(_, address)| address.recipient() == Recipient::Topic(topic))
+            .map(move |(chunk, address)| view.message(Delivery { chunk, at: address.at }))
+    }
+
+    /// The inbox of the agent at position `index`, in this frame.
+    pub(crate) fn inbox<'a>(
+        &'a self,
+        outputs: &'a Outputs,
+        index: u32,
+    ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
+        self.view(&outputs.before, &outputs.now.chunks).of(index)
+    }
+}

@@ -1,0 +1,415 @@
+//! The desk at which agents' outboxes are taken. The runtime calls it right after each call, on the thread that made the call and
+//! while the bytes are in its cache; what it does is the same for every runtime. It checks all that an outbox says, finds the
+//! recipients of its messages, and leaves both in the chunk: what remains for one thread to do is little.
+
+use wasm_engine_abi::message::status;
+use wasm_engine_abi::{
+    BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, kind, padded,
+};
+use wasm_engine_components::{
+    Address, AgentFault, AgentId, Excess, FaultKind, GroupId, GroupLimits, Recipient, TopicId,
+};
+
+use crate::ports::{OtherRecord, OutputChunk, Refused, StepRequest};
+use crate::stages::region::check_record;
+use crate::world::digest::outbox_digest;
+use crate::world::directory::Directory;
+use crate::world::table_budget::StepTables;
+
+/// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum OverLimit {
+    /// `records_per_step_max`.
+    Records = 1,
+    /// `payload_bytes_max`.
+    PayloadBytes = 2,
+    /// `log_lines_per_step_max`.
+    LogLines = 3,
+    /// The inbox area of the module that a swap puts in place: the state that the old one left doesn't fit.
+    StateBytes = 4,
+}
+
+/// Which limit a fault of kind [`FaultKind::MailboxFull`] is about: its detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum MailboxLimit {
+    /// `mailbox_messages_max`.
+    Messages = 1,
+    /// `mailbox_bytes_max`, or the module's inbox area where that is smaller.
+    Bytes = 2,
+}
+
+/// What an agent did wrong, before it is on the record under the agent's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What it did.
+    pub kind: FaultKind,
+    /// See [`AgentFault::detail`].
+    pub detail: u32,
+    /// See [`AgentFault::reached`].
+    pub reached: u64,
+    /// See [`AgentFault::allowed`].
+    pub allowed: u64,
+}
+
+impl Fault {
+    /// A fault that is about no limit.
+    pub const fn new(kind: FaultKind, detail: u32) -> Self {
+        Self::past(kind, detail, 0, 0)
+    }
+
+    /// A fault that is about a limit: `reached` is what was counted against what is `allowed`.
+    pub const fn past(kind: FaultKind, detail: u32, reached: u64, allowed: u64) -> Self {
+        Self { kind, detail, reached, allowed }
+    }
+
+    /// A fault of kind [`FaultKind::OverLimit`].
+    pub const fn over(limit: OverLimit, reached: u32, allowed: u32) -> Self {
+        Self::past(FaultKind::OverLimit, limit as u32, reached as u64, allowed as u64)
+    }
+
+    /// The fault as it stands on the record.
+    pub const fn of(self, agent: AgentId) -> AgentFault {
+        let Self { kind, detail, reached, allowed } = self;
+        AgentFault { agent, kind, detail, reached, allowed }
+    }
+}
+
+/// What a call left: all of it comes from the guest, but for `log_lines` and `log_bytes`.
+#[derive(Clone, Copy, Debug)]
+pub struct Outbox<'a> {
+    /// The outbox.
+    pub bytes: &'a [u8],
+    /// How many records it is said to hold.
+    pub records: u32,
+    /// How many lines the import `log` wrote in the call.
+    pub log_lines: u32,
+    /// What they count for, in bytes.
+    pub log_bytes: u32,
+}
+
+/// What an outbox is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxRules {
+    /// The group's limits.
+    pub limits: GroupLimits,
+    /// What the group was granted.
+    pub capabilities: Capabilities,
+}
+
+/// Where outboxes are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk<'a> {
+    /// Number of the frame.
+    pub frame: u64,
+    /// Who is where.
+    pub directory: &'a Directory,
+}
+
+impl Desk<'_> {
+    /// Checks an outbox, and puts what it holds into `chunk`. Of an outbox that is refused, nothing stays.
+    ///
+    /// # Errors
+    /// The fault: its form, a limit or a capability.
+    #[inline]
+    pub fn take(
+        &self,
+        request: &StepRequest,
+        outbox: Outbox<'_>,
+        rules: &OutboxRules,
+        chunk: &mut OutputChunk,
+    ) -> Result<(), Fault> {
+        match only_message(outbox, rules) {
+            Some((record, payload)) => {
+                chunk.sent += 1;
+                self.send(request, record, payload, 0, status::PLAIN, chunk);
+            }
+            None => self.take_records(request, outbox, rules, chunk)?,
+        }
+        if !outbox.bytes.is_empty() {
+            chunk.outbox_sum = chunk.outbox_sum.wrapping_add(outbox_digest(request.agent, outbox.bytes));
+        }
+        Ok(())
+    }
+
+    /// Takes any outbox. If it is refused after some of its records, those go again.
+    #[inline(never)]
+    fn take_records(
+        &self,
+        request: &StepRequest,
+        outbox: Outbox<'_>,
+        rules: &OutboxRules,
+        chunk: &mut OutputChunk,
+    ) -> Result<(), Fault> {
+        let records_max = rules.limits.records_per_step_max;
+        if outbox.records > records_max {
+            return Err(Fault::over(OverLimit::Records, outbox.records, records_max));
+        }
+        let mark = Mark::of(chunk);
+        let taken = self.put_records(request, outbox, rules, chunk);
+        if taken.is_err() {
+            mark.restore(chunk);
+        }
+        taken
+    }
+
+    fn put_records(
+        &self,
+        request: &StepRequest,
+        outbox: Outbox<'_>,
+        rules: &OutboxRules,
+        chunk: &mut OutputChunk,
+    ) -> Result<(), Fault> {
+        let mut lines = outbox.log_lines;
+        let mut tables = StepTables::open(&rules.limits, outbox.log_bytes);
+        for (record, sequence) in OutboxReader::new(outbox.bytes, outbox.records).zip(0_u32..) {
+            let record = record.map_err(bad)?;
+            self.check(request, &record, rules)?;
+            lines += u32::from(record.op == Op::Log);
+            if tables.take(&record, &mut chunk.excess) {
+                self.put(request, &record, sequence, chunk);
+            }
+        }
+        let lines_max = rules.limits.log_lines_per_step_max;
+        if lines > lines_max {
+            return Err(Fault::over(OverLimit::LogLines, lines, lines_max));
+        }
+        Ok(())
+    }
+
+    /// What a record is held to by itself.
+    fn check(&self, request: &StepRequest, record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), Fault> {
+        if !rules.capabilities.has(record.op.capability()) {
+            return Err(Fault::new(FaultKind::Denied, record.op.capability() as u32));
+        }
+        let (bytes, bytes_max) = (record.header.payload_bytes, rules.limits.payload_bytes_max);
+        if bytes > bytes_max {
+            return Err(Fault::over(OverLimit::PayloadBytes, bytes, bytes_max));
+        }
+        // A write to a shared region must be its owner's, and inside of it.
+        if record.op == Op::WriteRegion { check_record(self.directory, request.agent.group(), record) } else { Ok(()) }
+    }
+
+    /// Puts a record where it belongs.
+    fn put(&self, request: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+        chunk.sent += u64::from(record.op.is_message());
+        match record.op {
+            Op::Send => {
+                self.send(request, record.header, record.payload, sequence, status::PLAIN, chunk);
+            }
+            Op::Publish => self.publish(request, record, sequence, chunk),
+            _ => self.take_other(request, record, sequence, chunk),
+        }
+    }
+
+    /// A message to one agent. Gives the place of its address.
+    #[inline]
+    fn send(
+        &self,
+        from: &StepRequest,
+        record: OutboxHeader,
+        payload: &[u8],
+        sequence: u32,
+        status: u32,
+        chunk: &mut OutputChunk,
+    ) -> u32 {
+        let header = MessageHeader { status, ..self.header(from.agent, &record, 0, sequence) };
+        let way = chunk.route.find(record.target).map(|index| (index, false));
+        match way.map_or_else(|| self.route(from.agent, record.target, chunk), Ok) {
+            Ok((index, edge)) => post(chunk, header, Recipient::Agent(index), edge, payload),
+            Err(reason) => {
+                chunk.refused.push(Refused { from: from.slot, meant_for: record.target, header, reason });
+                OtherRecord::NO_MESSAGE
+            }
+        }
+    }
+
+    /// Finds the recipient of a message, and whether it is reached in this frame. Notes the way to its group, if it leads to each
+    /// of its agents.
+    #[inline(never)]
+    fn route(&self, from: AgentId, to: u64, chunk: &mut OutputChunk) -> Result<(u32, bool), BounceReason> {
+        assert_eq!(from.group(), chunk.group, "a chunk holds what agents of one group sent");
+        let to = AgentId(to);
+        // Whoever had the id and has ended is heard no more; its group still says whom it took messages from.
+        if self.directory.group(to.group()).is_some_and(|group| !group.takes_from(from)) {
+            return Err(BounceReason::Refused);
+        }
+        let (group, index) = self.directory.find(to).ok_or_else(|| self.directory.absence(to))?;
+        if group.grows && self.directory.lifecycles[index as usize].is_ending() {
+            return Err(BounceReason::Terminated);
+        }
+        let edge = group.comes_after(from.group());
+        if !group.grows && !edge {
+            chunk.route = Route { first: AgentId::new(group.id, 0).0, agents: group.agents_max, start: group.start };
+        }
+        Ok((index, edge))
+    }
+
+    fn publish(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+        let topic = record.header.target;
+        let header = self.header(from.agent, &record.header, topic, sequence);
+        match self.directory.topic(TopicId(topic)) {
+            Some(at) => self.post_to_many(chunk, header, Recipient::Topic(at), record.payload),
+            None => {
+                let reason = BounceReason::UnknownTopic;
+                chunk.refused.push(Refused { from: from.slot, meant_for: topic, header, reason });
+            }
+        }
+    }
+
+    fn broadcast(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+        let header = self.header(from.agent, &record.header, 0, sequence);
+        let header = MessageHeader { status: status::BROADCAST, ..header };
+        let group = u32::try_from(record.header.target).ok().and_then(|id| self.directory.group_position(GroupId(id)));
+        match group.and_then(|at| u32::try_from(at).ok()) {
+            Some(at) if self.directory.groups[at as usize].takes_from(from.agent) => {
+                self.post_to_many(chunk, header, Recipient::Group(at), record.payload);
+            }
+            found => {
+                let known = found.map_or(BounceReason::UnknownRecipient, |_| BounceReason::Refused);
+                let (meant_for, reason) = (record.header.target, known);
+                chunk.refused.push(Refused { from: from.slot, meant_for, header, reason });
+            }
+        }
+    }
+
+    /// Recipients in groups that come after the sender's get the message in this frame, the others in the next.
+    fn post_to_many(&self, chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, payload: &[u8]) {
+        post(chunk, header, to, false, payload);
+        if self.directory.has_edges
+            && let Some(&address) = chunk.addresses.last()
+        {
+            chunk.edges.push(address);
+        }
+    }
+
+    /// Everything but plain messages: what is left to do of it is done by `Collect`.
+    fn take_other(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+        let address = match record.op {
+            Op::Broadcast => return self.broadcast(from, record, sequence, chunk),
+            Op::Request => self.send(from, record.header, record.payload, sequence, status::REQUEST, chunk),
+            Op::Reply => self.send(from, record.header, record.payload, sequence, status::REPLY, chunk),
+            _ => OtherRecord::NO_MESSAGE,
+        };
+        // The runtime bounds the outboxes so that 32 bits address them all.
+        let offset = u32::try_from(chunk.other_bytes.len()).expect("a chunk's outboxes are bounded");
+        chunk.others.push(OtherRecord { agent: from.agent, slot: from.slot, sequence, offset, address });
+        chunk.other_bytes.extend_from_slice(bytemuck::bytes_of(&record.header));
+        chunk.other_bytes.extend_from_slice(record.payload);
+    }
+
+    /// What the recipient of a record sees.
+    #[inline]
+    pub(crate) fn header(&self, agent: AgentId, record: &OutboxHeader, topic: u64, sequence: u32) -> MessageHeader {
+        MessageHeader {
+            sender: agent.0,
+            topic,
+            correlation: record.correlation,
+            frame: self.frame,
+            sequence,
+            kind: record.kind,
+            status: 0,
+            payload_bytes: record.payload_bytes,
+        }
+    }
+}
+
+/// The way to the agents of a group that takes messages from the senders of a chunk: what [`Directory::find`] would say of them.
+/// Who sent to one of them mostly sends to others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Route {
+    first: u64,
+    agents: u32,
+    start: u32,
+}
+
+impl Route {
+    /// The position of an agent, if it is of that group.
+    #[inline]
+    fn find(&self, id: u64) -> Option<u32> {
+        // Ids of a group are side by side, in the order of the positions.
+        let ordinal = id.wrapping_sub(self.first);
+        (ordinal < u64::from(self.agents)).then(|| self.start + ordinal as u32)
+    }
+}
+
+/// The message of an outbox that is one message to one agent and breaks no rule, as most are. What is wrong with another one is
+/// found on the long way.
+///
+/// By value, field by field: a record that lies in memory is written in small pieces and read in large ones, and that stalls.
+#[inline]
+fn only_message<'a>(outbox: Outbox<'a>, rules: &OutboxRules) -> Option<(OutboxHeader, &'a [u8])> {
+    let (head, body) = outbox.bytes.split_first_chunk()?;
+    let header = OutboxHeader::read(head);
+    let OutboxRules { limits, capabilities } = rules;
+    let is_message = outbox.records == 1 && header.op == Op::Send as u32;
+    let is_whole = padded(header.payload_bytes).is_some_and(|room| room as usize == body.len());
+    let is_sound = header.kind < kind::RESERVED && header.deadline_frames == 0;
+    let is_allowed = limits.records_per_step_max > 0
+        && header.payload_bytes <= limits.payload_bytes_max
+        && outbox.log_lines <= limits.log_lines_per_step_max
+        && capabilities.has(Op::Send.capability());
+    (is_message && is_whole && is_sound && is_allowed).then(|| (header, &body[..header.payload_bytes as usize]))
+}
+
+fn bad(error: OutboxError) -> Fault {
+    Fault::new(FaultKind::BadOutbox, error as u32)
+}
+
+/// Puts a message into a chunk. Gives the place of its address.
+#[inline]
+fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, edge: bool, payload: &[u8]) -> u32 {
+    let at = chunk.messages.push(header, payload);
+    // What `record_bytes` gives, of a payload that was found in an outbox: nothing overflows.
+    let bytes = MessageHeader::BYTES + ((payload.len() + 7) & !7) as u32;
+    let address = Address::new(to, bytes, at);
+    // A chunk has fewer messages than words.
+    if edge {
+        chunk.edges.push(address);
+        OtherRecord::EDGE + (chunk.edges.len() as u32 - 1)
+    } else {
+        chunk.addresses.push(address);
+        chunk.addresses.len() as u32 - 1
+    }
+}
+
+/// How much a chunk held.
+struct Mark {
+    sent: u64,
+    addresses: usize,
+    edges: usize,
+    messages: u32,
+    refused: usize,
+    others: usize,
+    other_bytes: usize,
+    excess: Excess,
+}
+
+impl Mark {
+    #[inline]
+    fn of(chunk: &OutputChunk) -> Self {
+        Self {
+            sent: chunk.sent,
+            addresses: chunk.addresses.len(),
+            edges: chunk.edges.len(),
+            messages: chunk.messages.place(),
+            refused: chunk.refused.len(),
+            others: chunk.others.len(),
+            other_bytes: chunk.other_bytes.len(),
+            excess: chunk.excess,
+        }
+    }
+
+    #[cold]
+    fn restore(&self, chunk: &mut OutputChunk) {
+        chunk.sent = self.sent;
+        chunk.addresses.truncate(self.addresses);
+        chunk.edges.truncate(self.edges);
+        chunk.messages.truncate(self.messages);
+        chunk.refused.truncate(self.refused);
+        chunk.others.truncate(self.others);
+        chunk.other_bytes.truncate(self.other_bytes);
+        chunk.excess = self.excess;
+    }
+}

@@ -1,0 +1,162 @@
+//! Fills a world before its first frame: groups, agents with their mailboxes, topics, models, shared regions.
+
+use bevy_ecs::entity::Entity;
+use bevy_ecs::world::World;
+use wasm_engine_components::{
+    AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
+    Members, Model, OverflowPolicy, Region, SchedulerSettings, Tenant, Topic, TopicId,
+};
+
+use crate::frame::RunSeed;
+use crate::ports::Link;
+use crate::stages::infer::Models;
+use crate::stages::region::spawn_regions;
+use crate::stages::schedule::Scheduler;
+use crate::stages::seal::{DigestChain, PartDigest};
+use crate::world::digest::{LaneSums, chain};
+use crate::world::directory::{Directory, GroupRange};
+use crate::world::hearers::Hearers;
+use crate::world::inbox::Load;
+use crate::world::mailroom::Mailroom;
+
+/// What a world starts with.
+#[derive(Clone, Debug, Default)]
+pub struct Population {
+    /// The run's seed.
+    pub seed: u64,
+    /// The groups, in the order of their ids.
+    pub groups: Vec<GroupSeed>,
+    /// The topics.
+    pub topics: Vec<Topic>,
+    /// The models.
+    pub models: Vec<Model>,
+    /// What a frame may cost, and who goes first.
+    pub scheduler: SchedulerSettings,
+    /// The tenants, in the order of their ids.
+    pub tenants: Vec<Tenant>,
+    /// The shared regions.
+    pub regions: Vec<Region>,
+}
+
+/// A group and what its agents start with.
+#[derive(Clone, Debug)]
+pub struct GroupSeed {
+    /// The group.
+    pub group: Group,
+    /// What happens to a message for which a mailbox has no room.
+    pub overflow: OverflowPolicy,
+    /// Size of the module's inbox area in bytes: it bounds the mailboxes, too.
+    pub inbox_bytes_max: u32,
+    /// Topics of which the agents are members from the start.
+    pub subscribe: Vec<TopicId>,
+}
+
+/// Spawns everything. The agents are `Initialising`: the first frame initialises them.
+///
+/// # Panics
+/// If the groups aren't in the order of their ids, two regions have one id, or a world was populated before: the caller's mistake.
+pub fn populate(world: &mut World, population: Population) {
+    assert!(world.resource::<Directory>().ids.is_empty(), "a world is populated once");
+    assert!(population.groups.is_sorted_by(|a, b| a.group.id < b.group.id), "groups come in the order of their ids");
+    world.insert_resource(RunSeed(population.seed));
+    world.insert_resource(Models::new(population.models.clone()));
+    world.spawn_batch(population.models).for_each(drop);
+
+    let mut directory = Directory::default();
+    let mut mailroom = Mailroom::default();
+    let mut chains = DigestChain::default();
+    for seed in &population.groups {
+        spawn_group(world, seed, &mut directory, &mut mailroom);
+    }
+    set_waves(&mut directory);
+    directory.hearers = Hearers::of(&directory);
+    let groups = population.groups.len();
+    // The seed is an input of every frame: two seeds differ from the first digest on.
+    chains.world = chain(Digest::default(), population.seed, &[]);
+    chains.groups = population.groups.iter().map(|seed| chain(chains.world, u64::from(seed.group.id.0), &[])).collect();
+
+    let (settings, tenants) = (population.scheduler, population.tenants);
+    world.insert_resource(Scheduler::new(settings, tenants));
+    let mut topics = population.topics;
+    topics.sort_unstable_by_key(|topic| topic.id);
+    for topic in topics {
+        let subscribed = population.groups.iter().filter(|seed| seed.subscribe.contains(&topic.id));
+        let members = subscribed.flat_map(|seed| (0..seed.group.agents).map(|at| AgentId::new(seed.group.id, at)));
+        let (id, members) = (topic.id, Members(members.collect()));
+        directory.topics.push((id, world.spawn((topic, members, PartDigest::default())).id()));
+    }
+    let regions = spawn_regions(world, population.regions, &mut directory);
+    world.insert_resource(LaneSums {
+        regions,
+        agents: vec![0; groups],
+        outboxes: vec![0; groups],
+        memories: vec![0; groups],
+        faults: vec![0; groups],
+        logs: vec![0; groups],
+        ..LaneSums::default()
+    });
+    world.insert_resource(directory);
+    world.insert_resource(mailroom);
+    world.insert_resource(chains);
+}
+
+fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, mailroom: &mut Mailroom) {
+    let group = &seed.group;
+    let start = u32::try_from(directory.ids.len()).expect("the number of agents is bounded by AGENTS_MAX");
+    let ids = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal));
+    let agents: Vec<_> = world
+        .spawn_batch(
+            ids.clone().map(|id| (id, Lifecycle::Initialising, FaultHistory::default(), PartDigest::default())),
+        )
+        .collect();
+    let mailbox = Mailbox {
+        capacity_messages: group.limits.mailbox_messages_max,
+        capacity_bytes: group.limits.mailbox_bytes_max.min(seed.inbox_bytes_max),
+        overflow: seed.overflow,
+    };
+    let mailboxes: Vec<_> = world
+        .spawn_batch(
+            agents
+                .iter()
+                .map(|&agent| (MailboxOf(agent), mailbox, MailboxCounters::default(), Backlog::default()))
+                .collect::<Vec<_>>(),
+        )
+        .collect();
+    let places = group.agents_max as usize;
+    let end = directory.ids.len() + places;
+    directory.ids.extend((0..group.agents_max).map(|ordinal| AgentId::new(group.id, ordinal)));
+    directory.agents.extend(agents);
+    directory.agents.resize(end, Entity::PLACEHOLDER);
+    directory.mailboxes.extend(mailboxes);
+    directory.mailboxes.resize(end, Entity::PLACEHOLDER);
+    directory.lifecycles.resize(end, Lifecycle::Terminated);
+    mailroom.inboxes.loads.resize(end, Load::new(0, mailbox.capacity_bytes));
+    mailroom.inboxes.firsts.resize(end, Link::END);
+    let entity = world.spawn((group.clone(), GroupCounters::default())).id();
+    directory.groups.push(GroupRange::new(group, entity, start, mailbox, seed.subscribe.clone()));
+    for index in start..start + group.agents {
+        directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, 0);
+    }
+}
+
+/// Puts each group into the wave after the last of those that it comes after.
+fn set_waves(directory: &mut Directory) {
+    directory.has_edges = directory.groups.iter().any(|group| !group.after.is_empty());
+    // As long as the longest path: the scenario has no cycles, and one that had would end here, too.
+    for _ in 0..directory.groups.len() {
+        let waves: Vec<u32> = directory
+            .groups
+            .iter()
+            .map(|group| {
+                let before = group.after.iter().filter_map(|&id| directory.group(id));
+                before.map(|before| before.wave + 1).max().unwrap_or(0)
+            })
+            .collect();
+        if directory.groups.iter().zip(&waves).all(|(group, wave)| group.wave == *wave) {
+            return;
+        }
+        for (group, wave) in directory.groups.iter_mut().zip(waves) {
+            group.wave = wave;
+        }
+    }
+}

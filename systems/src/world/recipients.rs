@@ -1,0 +1,344 @@
+//! Who gets a message. The members of a topic and the agents of a group are found group by group: those that don't take messages from
+//! the sender's are passed over at once, however many agents they have.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::Query;
+use wasm_engine_abi::MessageHeader;
+use wasm_engine_components::{Address, AgentId, GroupId, Members, Recipient};
+
+use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk};
+use crate::world::directory::{Directory, GroupRange};
+use crate::world::hearers::Later;
+
+/// All messages of a frame, and who gets them.
+pub(crate) struct Sent<'a, 'w, 's> {
+    pub directory: &'a Directory,
+    pub members: &'a Query<'w, 's, &'static Members>,
+    pub chunks: &'a [OutputChunk],
+    pub current: &'a [OutputChunk],
+    pub host: &'a HostInbox,
+}
+
+/// Which of a message's recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// Those that get it in the frame after.
+    Later,
+    /// Those that get it in the frame in which it is sent, in this wave.
+    Wave(u32),
+}
+
+impl<'a> Sent<'a, '_, '_> {
+    /// Whether an agent of a group is among those recipients of a message of `from`.
+    pub fn is_in(&self, part: Part, from: GroupId, group: &GroupRange) -> bool {
+        match part {
+            Part::Later => !group.comes_after(from),
+            Part::Wave(wave) => group.comes_after(from) && group.wave == wave,
+        }
+    }
+
+    pub fn message(&self, at: Delivery) -> &'a MessageHeader {
+        let (chunks, current, host) = (self.chunks, self.current, self.host);
+        InboxView { firsts: &[], links: &[], chunks, current, host }.message(at).0
+    }
+
+    fn takes(&self, group: &GroupRange, from: AgentId, part: Part) -> bool {
+        group.takes_from(from) && self.is_in(part, from.group(), group)
+    }
+
+    fn members(&self, topic: u32) -> &'a [AgentId] {
+        let (_, entity) = self.directory.topics[topic as usize];
+        self.members.get(entity).map_or(&[], |members| &members.0)
+    }
+}
+
+/// A message that was sent in this frame to agents of a later wave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Edge {
+    pub address: Address,
+    pub at: Delivery,
+}
+
+/// Members of a topic that are of one group.
+#[derive(Debug)]
+struct Run {
+    /// The group's position.
+    group: u32,
+    /// Where they are in the topic's list.
+    members: Range<usize>,
+    /// How much a message to all of them counts.
+    weight: u64,
+    /// Their positions, once somebody sends to them.
+    positions: Option<Vec<u32>>,
+}
+
+/// The members of a topic, group by group.
+#[derive(Debug, Default)]
+struct TopicRuns {
+    /// Ascending by group.
+    runs: Vec<Run>,
+    /// How much a message counts to all runs whose groups take messages of everybody.
+    open: u64,
+}
+
+impl TopicRuns {
+    fn of(sent: &Sent<'_, '_, '_>, topic: u32) -> Self {
+        let all = sent.members(topic);
+        let (mut found, mut start) = (Self::default(), 0);
+        while let Some(first) = all.get(start) {
+            #[cfg(test)]
+            crate::costs::look(1);
+            let id = first.group();
+            let end = start + all[start..].partition_point(|member| member.group() == id);
+            if let Some(at) = sent.directory.group_position(id) {
+                let group = &sent.directory.groups[at];
+                let weight = (end - start) as u64 * group.delivery_weight();
+                if group.accepts.is_none() {
+                    found.open += weight;
+                }
+                // Groups are far fewer than 2^32.
+                found.runs.push(Run { group: at as u32, members: start..end, weight, positions: None });
+            }
+            start = end;
+        }
+        found
+    }
+
+    /// Calls `visit` with each run whose group is among those, ascending. It looks at no more than the fewer of both, or goes through them together.
+    fn each_of(&self, groups: &[u32], mut visit: impl FnMut(u32, &Run)) {
+        /// By how much fewer are searched for one by one.
+        const FEW: usize = 16;
+        if self.runs.len() * FEW < groups.len() {
+            #[cfg(test)]
+            crate::costs::look(self.runs.len());
+            let among = |run: &Run| groups.binary_search(&run.group).is_ok();
+            self.runs.iter().zip(0..).filter(|(run, _)| among(run)).for_each(|(run, at)| visit(at, run));
+            return;
+        }
+        let searches = groups.len() * FEW < self.runs.len();
+        #[cfg(test)]
+        crate::costs::look(groups.len() + if searches { 0 } else { self.runs.len() });
+        let mut at = 0;
+        for &group in groups {
+            let rest = &self.runs[at..];
+            at += if searches {
+                rest.partition_point(|run| run.group < group)
+            } else {
+                rest.iter().take_while(|run| run.group < group).count()
+            };
+            if let Some(run) = self.runs.get(at).filter(|run| run.group == group) {
+                visit(at as u32, run);
+            }
+        }
+    }
+
+    fn weight_of(&self, groups: &[u32]) -> u64 {
+        let mut weight = 0;
+        self.each_of(groups, |_, run| weight += run.weight);
+        weight
+    }
+
+    /// How much a message counts that these hear in the frame after.
+    fn count_later(&self, hearers: &Later) -> u64 {
+        self.open - self.weight_of(&hearers.had) + self.weight_of(&hearers.choosy)
+    }
+
+    /// The runs that get a message in a part; `list` is that of who hears it then.
+    fn choose(&self, sent: &Sent<'_, '_, '_>, (from, list): (AgentId, u32), part: Part) -> Vec<u32> {
+        let mut chosen = Vec::new();
+        match part {
+            Part::Later => {
+                #[cfg(test)]
+                crate::costs::look(self.runs.len());
+                let takes = |run: &Run| sent.takes(&sent.directory.groups[run.group as usize], from, part);
+                chosen.extend(self.runs.iter().zip(0..).filter(|(run, _)| takes(run)).map(|(_, at)| at));
+            }
+            Part::Wave(wave) => {
+                let groups = sent.directory.hearers.along(list).in_wave(wave);
+                self.each_of(groups, |at, _| chosen.push(at));
+            }
+        }
+        chosen
+    }
+}
+
+/// The recipients of a frame's messages to many, and the messages to later waves. Transient: each list is made once in a frame, when the first message
+/// asks for it, so that a message costs what its recipients do.
+#[derive(Resource, Debug, Default)]
+pub struct Audiences {
+    topics: BTreeMap<u32, TopicRuns>,
+    /// The positions of the agents of a group that haven't ended, by the group's position.
+    living: BTreeMap<u32, Vec<u32>>,
+    /// How much a message to a topic counts, along edges or in the frame after, by the list of who hears it then: so groups that the same
+    /// ones hear share what is found.
+    counts: BTreeMap<(u32, bool, u32), u64>,
+    /// The waves in which a message to a topic arrives, by the list of who hears it. There is one for what was paid for alone.
+    waves: BTreeMap<(u32, u32), Vec<u32>>,
+    /// Of one sorting: which runs of a topic get a message in a part, by the list of who hears it then. There is one for what was paid for
+    /// alone, so all together are no longer than the budgets allow.
+    chosen: BTreeMap<(u32, Part, u32), Vec<u32>>,
+    /// What was sent in this frame to each later wave.
+    edges: BTreeMap<u32, Vec<Edge>>,
+    /// How many of this frame's chunks are among those.
+    indexed: usize,
+}
+
+impl Audiences {
+    /// Begins a frame: who is a member and who lives doesn't change until its messages are delivered.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Begins to deliver to a part of the frame's agents.
+    pub(crate) fn begin(&mut self) {
+        self.chosen.clear();
+    }
+
+    /// Puts what was sent in the last wave into the lists of the waves in which it arrives. `take` says whether the budgets have room for so many
+    /// deliveries of a message to many, in all those waves together: so the lists are no longer than the budgets allow.
+    pub(crate) fn index_edges(
+        &mut self,
+        sent: &Sent<'_, '_, '_>,
+        mut take: impl FnMut(Edge, &MessageHeader, u64) -> bool,
+    ) {
+        let mut new: Vec<u32> = (self.indexed as u32..sent.current.len() as u32).collect();
+        new.sort_by_key(|&chunk| sent.current[chunk as usize].group);
+        self.indexed = sent.current.len();
+        for chunk in new {
+            for &address in &sent.current[chunk as usize].edges {
+                let edge = Edge { address, at: Delivery { chunk: chunk | Delivery::CURRENT, at: address.at } };
+                match address.recipient() {
+                    Recipient::Agent(index) => {
+                        self.edges.entry(sent.directory.group_at(index).wave).or_default().push(edge);
+                    }
+                    Recipient::Nobody => {}
+                    to @ (Recipient::Group(_) | Recipient::Topic(_)) => {
+                        let header = sent.message(edge.at);
+                        let from = AgentId(header.sender);
+                        let count = self.count(sent, to, from, true);
+                        #[cfg(test)]
+                        crate::costs::look(1);
+                        if count > 0 && take(edge, header, count) {
+                            self.put_into_waves(sent, edge, from);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts a message to many into the lists of the waves in which it arrives.
+    fn put_into_waves(&mut self, sent: &Sent<'_, '_, '_>, edge: Edge, from: AgentId) {
+        let Self { topics, waves, edges, .. } = self;
+        let single;
+        let waves: &[u32] = match edge.address.recipient() {
+            Recipient::Topic(topic) => {
+                let (list, _) = sent.directory.hearers.lists(sent.directory, from);
+                waves.entry((topic, list)).or_insert_with(|| {
+                    let mut found = Vec::new();
+                    let groups = &sent.directory.hearers.along(list).groups;
+                    let mut add = |_, run: &Run| found.push(sent.directory.groups[run.group as usize].wave);
+                    topics.get(&topic).into_iter().for_each(|all| all.each_of(groups, &mut add));
+                    found.sort_unstable();
+                    found.dedup();
+                    found
+                })
+            }
+            Recipient::Group(group) => {
+                single = [sent.directory.groups[group as usize].wave];
+                &single
+            }
+            Recipient::Agent(_) | Recipient::Nobody => &[],
+        };
+        for &wave in waves {
+            #[cfg(test)]
+            crate::costs::look(1);
+            edges.entry(wave).or_default().push(edge);
+        }
+    }
+
+    /// The messages that were sent in this frame to agents of a wave, in canonical order.
+    pub(crate) fn take_edges(&mut self, sent: &Sent<'_, '_, '_>, wave: u32) -> Vec<Edge> {
+        let mut edges = self.edges.remove(&wave).unwrap_or_default();
+        // The waves' chunks come one after another. The sort is stable: those of a chunk stay in their order.
+        let chunk = |edge: &Edge| edge.at.chunk & !Delivery::CURRENT;
+        edges.sort_by_key(|edge| (sent.current[chunk(edge) as usize].group, chunk(edge)));
+        edges
+    }
+
+    /// How much a message counts in the frame after or, `along` edges, in all waves of the frame in which it is sent.
+    pub(crate) fn count(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, along: bool) -> u64 {
+        match to {
+            Recipient::Topic(topic) => {
+                let Self { topics, counts, .. } = self;
+                let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
+                let hearers = &sent.directory.hearers;
+                let (now, later) = hearers.lists(sent.directory, from);
+                let list = if along { now } else { later };
+                *counts.entry((topic, along, list)).or_insert_with(|| match along {
+                    true => all.weight_of(&hearers.along(list).groups),
+                    false => all.count_later(hearers.later(list)),
+                })
+            }
+            Recipient::Group(group) => {
+                let group = &sent.directory.groups[group as usize];
+                let is_own = from.group() == group.id && sent.directory.alive(from).is_some();
+                let others = u64::from(group.alive) - u64::from(is_own);
+                let part = if along { Part::Wave(group.wave) } else { Part::Later };
+                if sent.takes(group, from, part) { others * group.delivery_weight() } else { 0 }
+            }
+            Recipient::Agent(_) | Recipient::Nobody => 0,
+        }
+    }
+
+    /// Calls `visit` with the position of each recipient, ascending within a group.
+    pub(crate) fn each(
+        &mut self,
+        sent: &Sent<'_, '_, '_>,
+        to: Recipient,
+        (from, part): (AgentId, Part),
+        mut visit: impl FnMut(u32),
+    ) {
+        match to {
+            Recipient::Topic(topic) => {
+                let Some(all) = self.topics.get_mut(&topic) else { return };
+                let (now, later) = sent.directory.hearers.lists(sent.directory, from);
+                let list = if part == Part::Later { later } else { now };
+                let runs =
+                    self.chosen.entry((topic, part, list)).or_insert_with(|| all.choose(sent, (from, list), part));
+                for &run in &*runs {
+                    let Run { members, positions, .. } = &mut all.runs[run as usize];
+                    let find = || {
+                        let members = &sent.members(topic)[members.clone()];
+                        #[cfg(test)]
+                        crate::costs::look(members.len());
+                        members.iter().filter_map(|&member| sent.directory.index(member)).collect()
+                    };
+                    let positions = positions.get_or_insert_with(find);
+                    #[cfg(test)]
+                    crate::costs::look(positions.len());
+                    positions.iter().copied().for_each(&mut visit);
+                }
+            }
+            Recipient::Group(at) => {
+                let group = &sent.directory.groups[at as usize];
+                if !sent.takes(group, from, part) {
+                    return;
+                }
+                let lives = |&index: &u32| sent.directory.lifecycles[index as usize].is_alive();
+                let living = self.living.entry(at).or_insert_with(|| {
+                    #[cfg(test)]
+                    crate::costs::look(group.positions().len());
+                    group.positions().filter(lives).collect()
+                });
+                #[cfg(test)]
+                crate::costs::look(living.len());
+                living.iter().copied().filter(|&index| sent.directory.ids[index as usize] != from).for_each(visit);
+            }
+            Recipient::Agent(_) | Recipient::Nobody => {}
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Requests that wait for a reply, and what is told of those that wait too long. Registered by [`crate::stages::admit`], answered there,
+//! and given up at the start of the frame of their deadline.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::{Res, ResMut};
+use wasm_engine_abi::message::{sender, status};
+use wasm_engine_abi::{BounceReason, MessageHeader};
+use wasm_engine_components::{AgentId, Lane};
+
+use crate::frame::FrameClock;
+use crate::world::digest::part_digest;
+use crate::world::directory::Directory;
+use crate::world::mailroom::Mailroom;
+
+/// Who waits for whom. State.
+#[derive(Resource, Debug, Default)]
+pub struct Requests {
+    /// By who asks, and its own number for the request.
+    pub(crate) pending: BTreeMap<(AgentId, u64), Pending>,
+    /// The same by the frame in which it is given up.
+    deadlines: BTreeSet<(u64, AgentId, u64)>,
+    /// How many each agent has.
+    counts: BTreeMap<AgentId, u32>,
+    /// Sum of the digests of all. Carried.
+    sum: u128,
+}
+
+/// A request that has no reply yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pending {
+    /// Who was asked.
+    pub to: AgentId,
+    /// In which frame.
+    pub asked: u64,
+    /// The frame in which it is given up.
+    pub deadline: u64,
+}
+
+impl Requests {
+    /// Registers a request of `from` to `to` of the frame `asked` that is given up in the frame `deadline`.
+    ///
+    /// # Errors
+    /// The agent has too many, or one of that number.
+    pub(crate) fn ask(
+        &mut self,
+        (from, correlation): (AgentId, u64),
+        to: AgentId,
+        (asked, deadline): (u64, u64),
+        requests_max: u32,
+    ) -> Result<(), BounceReason> {
+        let count = self.counts.get(&from).copied().unwrap_or(0);
+        if self.pending.contains_key(&(from, correlation)) {
+            return Err(BounceReason::WrongState);
+        }
+        if count >= requests_max {
+            return Err(BounceReason::OverBudget);
+        }
+        self.insert((from, correlation), Pending { to, asked, deadline });
+        Ok(())
+    }
+
+    /// Adds a request; `false` if there is one of that number.
+    pub(crate) fn insert(&mut self, (from, correlation): (AgentId, u64), pending: Pending) -> bool {
+        if self.pending.insert((from, correlation), pending).is_some() {
+            return false;
+        }
+        self.deadlines.insert((pending.deadline, from, correlation));
+        *self.counts.entry(from).or_default() += 1;
+        self.sum = self.sum.wrapping_add(digest(from, correlation, pending));
+        true
+    }
+
+    /// Takes a reply of `by` to the request of `from` with that number.
+    ///
+    /// # Errors
+    /// There is no such request.
+    pub(crate) fn answer(&mut self, from: AgentId, correlation: u64, by: AgentId) -> Result<(), BounceReason> {
+        match self.pending.get(&(from, correlation)) {
+            Some(pending) if pending.to == by => {
+                self.remove(from, correlation);
+                Ok(())
+            }
+            _ => Err(BounceReason::NoRequest),
+        }
+    }
+
+    /// If a message that couldn't be delivered is a request, it is over. One that was asked later under the same number isn't.
+    pub(crate) fn give_up(&mut self, message: &MessageHeader) {
+        if message.status != status::REQUEST || message.sender <= sender::NATIVE {
+            return;
+        }
+        let (from, correlation) = (AgentId(message.sender), message.correlation);
+        let pending = self.pending.get(&(from, correlation));
+        if pending.is_some_and(|pending| pending.asked == message.frame) {
+            self.remove(from, correlation);
+        }
+    }
+
+    fn remove(&mut self, from: AgentId, correlation: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&(from, correlation))?;
+        self.deadlines.remove(&(pending.deadline, from, correlation));
+        if let Some(count) = self.counts.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&from);
+            }
+        }
+        self.sum = self.sum.wrapping_sub(digest(from, correlation, pending));
+        Some(pending)
+    }
+
+    /// Forgets the requests of an agent that has ended.
+    pub(crate) fn forget(&mut self, agent: AgentId) {
+        if !self.counts.contains_key(&agent) {
+            return;
+        }
+        let mine: Vec<u64> =
+            self.pending.range((agent, 0)..=(agent, u64::MAX)).map(|((_, number), _)| *number).collect();
+        for number in mine {
+            self.remove(agent, number);
+        }
+    }
+
+    /// The digest of all.
+    pub(crate) const fn digest(&self) -> u128 {
+        self.sum
+    }
+}
+
+fn digest(from: AgentId, correlation: u64, Pending { to, asked, deadline }: Pending) -> u128 {
+    let numbers = [correlation, to.0, asked, deadline];
+    let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+    part_digest(Lane::Requests, from.0, &bytes)
+}
+
+/// Gives up the requests whose time has come: those who asked are told in this frame.
+pub fn expire_requests(
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut requests: ResMut<Requests>,
+    mut mailroom: ResMut<Mailroom>,
+) {
+    while let Some(&(deadline, from, correlation)) = requests.deadlines.first()
+        && deadline <= clock.frame
+    {
+        let Some(pending) = requests.remove(from, correlation) else { break };
+        mailroom.bounces.time_out(&directory, from, (pending.to.0, correlation), clock.frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_engine_components::GroupId;
+
+    const A: AgentId = AgentId::new(GroupId(1), 0);
+    const B: AgentId = AgentId::new(GroupId(1), 1);
+    const C: AgentId = AgentId::new(GroupId(2), 0);
+
+    #[test]
+    fn requests_are_bounded_answered_once_and_leave_nothing() {
+        let mut requests = Requests::default();
+        assert_eq!(requests.ask((A, 1), B, (3, 5), 2), Ok(()));
+        assert_eq!(requests.ask((A, 1), C, (3, 5), 2), Err(BounceReason::WrongState));
+        assert_eq!(requests.ask((A, 2), C, (3, 5), 2), Ok(()));
+        assert_eq!(requests.ask((A, 3), C, (3, 5), 2), Err(BounceReason::OverBudget));
+        assert_eq!(requests.answer(A, 1, C), Err(BounceReason::NoRequest));
+        assert_eq!(requests.answer(A, 1, B), Ok(()));
+        assert_eq!(requests.answer(A, 1, B), Err(BounceReason::NoRequest));
+        let (sender, correlation) = (A.0, 2);
+        let earlier =
+            MessageHeader { sender, correlation, frame: 2, status: status::REQUEST, ..MessageHeader::default() };
+        requests.give_up(&earlier);
+        assert_ne!(requests.digest(), 0, "that was an earlier request");
+        requests.forget(A);
+        assert!(requests.pending.is_empty() && requests.deadlines.is_empty() && requests.counts.is_empty());
+        assert_eq!(requests.digest(), 0);
+    }
+}
