@@ -3,6 +3,8 @@
 //! `cargo run --release -p wasm-engine-bench --bin ring` prints the comparison, `cargo bench -p wasm-engine-bench` has the
 //! same as criterion benchmarks. Machines are noisy: look at ratios, and at medians. The soak is `--bin soak`.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod bare;
 pub mod engine;
 pub mod fanout;

@@ -4,6 +4,9 @@
 //! Everything here is either *state* (hashed into the digest, saved, loaded) or *transient* (derived anew in each frame).
 //! Stable ids order everything; a bevy `Entity` never leaves the world it was made in.
 
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod agent;
 pub mod command;
 pub mod excess;

@@ -1,5 +1,7 @@
 //! The command `wasm-engine`. Everything it does is in [`wasm_engine::cli`].
 
+#![forbid(unsafe_code)]
+
 #[global_allocator]
 static ALLOCATOR: wasm_engine::cli::Allocator = wasm_engine::cli::Allocator;
 

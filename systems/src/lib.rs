@@ -4,6 +4,9 @@
 //! WebAssembly and models through the two [`ports`], and do no I/O. The systems are in [`stages`], the tables that they work on in
 //! [`world`], what authors' systems use in [`authors`], and all of it saved and loaded in [`state`].
 
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod frame;
 pub mod ports;
 

@@ -34,6 +34,7 @@
 //! [`testing`] harness.
 //!
 //! `docs/how-to/write-an-agent.md` goes from an empty folder to a running agent, `docs/ABI.md` is what lies below.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 #![no_std]
 
 #[cfg(not(target_arch = "wasm32"))]

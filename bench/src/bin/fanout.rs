@@ -1,6 +1,8 @@
 //! What a hostile frame costs next to an honest one: agents that broadcast and publish as much as they may, to everybody. Samples in
 //! turns, medians.
 
+#![forbid(unsafe_code)]
+
 use std::time::Instant;
 
 use clap::Parser;

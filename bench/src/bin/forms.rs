@@ -1,6 +1,8 @@
 //! What it costs that a row's result doesn't depend on its company: the jobs of a frame in each form of runs, next to one call of ONNX Runtime
 //! for all rows at once. Samples in turns, medians.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,6 +1,8 @@
 //! What recording costs, and what a recording is worth: runs with a journal next to runs without one, in turns, in one process;
 //! and how fast a recorded run is replayed.
 
+#![forbid(unsafe_code)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

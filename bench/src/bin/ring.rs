@@ -1,5 +1,7 @@
 //! The engine's frame next to a bare wasmtime loop, on the ring: one run, samples in turns, medians.
 
+#![forbid(unsafe_code)]
+
 use std::time::Instant;
 
 use clap::Parser;

@@ -1,5 +1,7 @@
 //! What agents cost that sleep: a ring of agents that are awake in each frame, alone, and next to a group that isn't due.
 
+#![forbid(unsafe_code)]
+
 use std::fmt::Write as _;
 use std::time::Instant;
 

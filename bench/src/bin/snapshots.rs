@@ -1,6 +1,8 @@
 //! What a snapshot of the guests costs, and getting it back, next to a memcpy of as many bytes: one run, medians. The ring, in which
 //! every agent is called in every frame.
 
+#![forbid(unsafe_code)]
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Instant;

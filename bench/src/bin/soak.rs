@@ -1,6 +1,8 @@
 //! Nothing is lost when the power goes: random scenarios, whose runs are killed at random moments and go on, come to the same as if
 //! nobody had touched them.
 
+#![forbid(unsafe_code)]
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! What forty modules of strangers cost two good groups: the frame alone and beside them, samples in turns, medians.
 
+#![forbid(unsafe_code)]
+
 use std::time::Instant;
 
 use clap::Parser;

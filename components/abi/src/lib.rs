@@ -6,6 +6,8 @@
 //! `docs/ABI.md` is its reference for other languages.
 //!
 //! Everything is little-endian, every record is a multiple of [`RECORD_ALIGN`] bytes, and all reserved fields are zero.
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 #![no_std]
 
 pub mod agent_id;

@@ -7,11 +7,10 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
-use std::path::Path;
 
 use syn::{Expr, Lit, Meta};
 
-use crate::dependencies::members;
+use crate::dependencies::targets;
 use crate::imports::{Imports, imports};
 use crate::modules::{Crate, Source, split};
 use crate::tree;
@@ -157,7 +156,7 @@ fn report(krate: &Crate) -> Report {
 }
 
 /// Writes files into a temporary folder.
-fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     for (path, text) in files {
         let path = folder.path().join(path);
@@ -260,26 +259,6 @@ fn a_folder_that_says_why_may_have_a_circle() {
     assert!(with(&reason, "").unneeded.is_empty());
 }
 
-/// Libraries and programs of the workspace: a name, and the root file.
-fn targets() -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for member in members("Cargo.toml") {
-        for target in member["targets"].as_array().expect("a package has targets") {
-            let kind = target["kind"][0].as_str().expect("a target has a kind");
-            if !matches!(kind, "lib" | "bin") {
-                continue;
-            }
-            let path = Path::new(target["src_path"].as_str().expect("a target has a source"));
-            let path = path.strip_prefix(tree::root()).expect("it lies in the repository");
-            let package = member["name"].as_str().expect("a package has a name");
-            let program =
-                if kind == "bin" { format!(" {}", target["name"].as_str().unwrap_or_default()) } else { String::new() };
-            found.push((format!("{package}{program}"), path.to_string_lossy().replace('\\', "/")));
-        }
-    }
-    found
-}
-
 #[test]
 fn no_two_files_import_each_other() {
     let root = tree::root();
@@ -287,8 +266,9 @@ fn no_two_files_import_each_other() {
         KNOWN.iter().map(|&(name, circles, files)| (name, (circles, files))).collect();
     let mut wrong = String::new();
     let (mut circles, mut files, mut read) = (0, 0, 0);
-    for (name, root_file) in targets() {
-        let krate = Crate::load(&root, &root_file);
+    for target in targets() {
+        let name = target.name();
+        let krate = Crate::load(&root, &target.root_file);
         let report = report(&krate);
         let expected = known.remove(name.as_str()).unwrap_or_default();
         circles += report.circles;

@@ -1,6 +1,7 @@
 //! Dependencies go one way: `abi <- components <- systems <- engine <- bench` and `abi <- sdk <- samples`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -36,6 +37,46 @@ pub fn members(manifest: &str) -> Vec<Value> {
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     metadata["packages"].as_array().expect("it lists packages").clone()
+}
+
+/// A library or a program of the workspace.
+pub struct Target {
+    pub package: String,
+    /// Of a program; `None` of the package's library.
+    pub program: Option<String>,
+    /// From the root of the repository, with slashes on every platform.
+    pub root_file: String,
+}
+
+impl Target {
+    /// A name for people.
+    pub fn name(&self) -> String {
+        let program = self.program.as_ref().map(|program| format!(" {program}"));
+        format!("{}{}", self.package, program.unwrap_or_default())
+    }
+}
+
+/// The path of a target's root file from the root of the repository.
+pub fn root_file(target: &Value) -> String {
+    let path = Path::new(target["src_path"].as_str().expect("a target has a source"));
+    let path = path.strip_prefix(tree::root()).expect("it lies in the repository");
+    path.to_string_lossy().replace('\\', "/")
+}
+
+/// Libraries and programs of the workspace.
+pub fn targets() -> Vec<Target> {
+    let mut found = Vec::new();
+    for member in members("Cargo.toml") {
+        for target in member["targets"].as_array().expect("a package has targets") {
+            let program = match target["kind"][0].as_str() {
+                Some("lib") => None,
+                Some("bin") => target["name"].as_str().map(str::to_owned),
+                _ => continue,
+            };
+            found.push(Target { package: name(&member).to_owned(), program, root_file: root_file(target) });
+        }
+    }
+    found
 }
 
 /// Dependencies of a member that aren't for its tests alone.

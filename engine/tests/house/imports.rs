@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{Item, UseTree, Visibility};
 
-use crate::modules::{Crate, is_for_tests};
+use crate::code::Code;
+use crate::modules::{Crate, attributes, is_for_tests};
 
 /// For each file of a crate, by its place in the crate's list: the files that it imports, and by which lines.
 pub type Imports = Vec<BTreeMap<usize, BTreeSet<Import>>>;
@@ -249,31 +249,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Paths among the tokens of a macro, which has no syntax that could be known.
-    fn add_tokens(&mut self, tokens: TokenStream) {
-        let mut path = Vec::<String>::new();
-        let (mut line, mut colons) = (0, 0);
-        for token in tokens {
-            match token {
-                TokenTree::Ident(name) => {
-                    if colons != 2 {
-                        self.add(&std::mem::take(&mut path), line);
-                    }
-                    line = if path.is_empty() { name.span().start().line } else { line };
-                    path.push(name.to_string());
-                    colons = 0;
-                }
-                TokenTree::Punct(mark) if mark.as_char() == ':' && !path.is_empty() => colons += 1,
-                other => {
-                    self.add(&std::mem::take(&mut path), line);
-                    colons = 0;
-                    if let TokenTree::Group(group) = other {
-                        self.add_tokens(group.stream());
-                    }
-                }
-            }
+    /// A macro that is found by its place in the text: no path leads to it.
+    fn add_macro(&mut self, name: &str, line: usize) {
+        if let Some(&file) = self.names.macros.get(name) {
+            self.imports.entry(file).or_default().insert(Import { line, path: format!("{name}!") });
         }
-        self.add(&path, line);
     }
 }
 
@@ -321,38 +301,22 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         visit::visit_macro(self, call);
-        if let Some(&file) = call.path.get_ident().and_then(|name| self.names.macros.get(&name.to_string())) {
-            let import =
-                Import { line: call.path.span().start().line, path: format!("{}!", call.path.segments[0].ident) };
-            self.imports.entry(file).or_default().insert(import);
+        if let Some(name) = call.path.get_ident() {
+            self.add_macro(&name.to_string(), name.span().start().line);
         }
-        self.add_tokens(call.tokens.clone());
+        let code = Code::of_tokens(call.tokens.clone());
+        for named in code.paths {
+            let path: Vec<String> = named.segments().map(str::to_owned).collect();
+            self.add(&path, named.line);
+        }
+        for named in code.macros {
+            self.add_macro(&named.name, named.line);
+        }
     }
 
     // `pub(in path)` and attributes import nothing.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
     fn visit_attribute(&mut self, _: &'ast syn::Attribute) {}
-}
-
-fn attributes(item: &Item) -> &[syn::Attribute] {
-    match item {
-        Item::Const(one) => &one.attrs,
-        Item::Enum(one) => &one.attrs,
-        Item::ExternCrate(one) => &one.attrs,
-        Item::Fn(one) => &one.attrs,
-        Item::ForeignMod(one) => &one.attrs,
-        Item::Impl(one) => &one.attrs,
-        Item::Macro(one) => &one.attrs,
-        Item::Mod(one) => &one.attrs,
-        Item::Static(one) => &one.attrs,
-        Item::Struct(one) => &one.attrs,
-        Item::Trait(one) => &one.attrs,
-        Item::TraitAlias(one) => &one.attrs,
-        Item::Type(one) => &one.attrs,
-        Item::Union(one) => &one.attrs,
-        Item::Use(one) => &one.attrs,
-        _ => &[],
-    }
 }
 
 /// The name that an item gives to its module.

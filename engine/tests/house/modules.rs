@@ -58,6 +58,11 @@ impl Crate {
         items
     }
 
+    /// Whether a file is compiled for tests alone.
+    pub fn is_test(&self, file: usize) -> bool {
+        self.modules.iter().all(|module| module.file != file || module.is_test)
+    }
+
     fn add_file(&mut self, root: &Path, path: String, below: &str, mut module: Module) {
         let text = fs::read_to_string(root.join(&path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         let syntax = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -114,6 +119,28 @@ pub fn is_for_tests(attributes: &[Attribute]) -> bool {
         let condition = list.tokens.to_string().replace(' ', "");
         list.path.is_ident("cfg") && (condition == "test" || condition.starts_with("all(test,"))
     })
+}
+
+/// The attributes of an item.
+pub fn attributes(item: &Item) -> &[syn::Attribute] {
+    match item {
+        Item::Const(one) => &one.attrs,
+        Item::Enum(one) => &one.attrs,
+        Item::ExternCrate(one) => &one.attrs,
+        Item::Fn(one) => &one.attrs,
+        Item::ForeignMod(one) => &one.attrs,
+        Item::Impl(one) => &one.attrs,
+        Item::Macro(one) => &one.attrs,
+        Item::Mod(one) => &one.attrs,
+        Item::Static(one) => &one.attrs,
+        Item::Struct(one) => &one.attrs,
+        Item::Trait(one) => &one.attrs,
+        Item::TraitAlias(one) => &one.attrs,
+        Item::Type(one) => &one.attrs,
+        Item::Union(one) => &one.attrs,
+        Item::Use(one) => &one.attrs,
+        _ => &[],
+    }
 }
 
 fn path_attribute(attributes: &[Attribute]) -> Option<String> {

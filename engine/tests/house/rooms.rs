@@ -1,17 +1,15 @@
-//! What each room may not hold. The rules read sources: they are heuristics, and clippy.toml's bans stand beside them.
+//! What each room may not hold, beside what rustc and clippy refuse: its crates forbid unsafe code, and `clippy.toml` bans methods and types.
 
-use crate::mask::{is_name_byte, line_of, mask, words};
-use crate::tidy::functions;
-use crate::tree;
+use crate::code::{self, Code, Named};
 
 /// What a room's sources may not contain.
 struct Room {
     /// Where its sources lie.
     folders: &'static [&'static str],
-    /// Code that stands in none of them, and why.
-    banned: &'static [(&'static str, &'static str)],
+    /// Names that stand in no path of its code, and why. After one that ends in `::` there is something more.
+    names: &'static [(&'static str, &'static str)],
     /// Modules of std that none of them uses.
-    banned_std: &'static [&'static str],
+    std: &'static [&'static str],
 }
 
 /// Clocks, files, the network, threads and the process.
@@ -20,201 +18,146 @@ const MACHINE_STD: &[&str] =
 
 const COMPONENTS: Room = Room {
     folders: &["components/src/", "components/abi/src/"],
-    banned: &[
-        ("Query<", "components are fields and pure methods; queries are for systems"),
-        ("HashMap", "its order depends on a random seed"),
-        ("HashSet", "its order depends on a random seed"),
-        ("unsafe", "what needs it is in engine/"),
-    ],
-    banned_std: MACHINE_STD,
+    names: &[("Query", "components are fields and pure methods; queries are for systems")],
+    std: MACHINE_STD,
 };
 
 const SYSTEMS: Room = Room {
     folders: &["systems/src/"],
-    banned: &[
-        ("Local<", "state lives in components and resources, where the digest finds it"),
-        ("unsafe", "what needs it is in engine/"),
-    ],
-    banned_std: &[
-        "std::collections::HashMap",
-        "std::collections::HashSet",
-        "std::env",
-        "std::fs",
-        "std::io",
-        "std::net",
-        "std::os",
-        "std::process",
-        "std::thread",
-        "std::time",
-    ],
+    names: &[("Local", "state lives in components and resources, where the digest finds it")],
+    std: MACHINE_STD,
 };
 
 const ENGINE: Room = Room {
     folders: &["engine/src/"],
-    banned: &[
-        ("impl Component for", "what is, is in components/"),
-        ("Query<", "what happens, is in systems/"),
+    names: &[
+        ("Query", "what happens, is in systems/"),
         ("FrameStage::", "what happens, is in systems/"),
-        ("add_systems(", "what happens, is in systems/"),
+        ("add_systems", "what happens, is in systems/"),
     ],
-    banned_std: &[],
+    std: &[],
 };
 
 const AGENTS: Room = Room {
     folders: &["agents/sdk/src/", "agents/samples/"],
-    banned: &[("extern crate std", "an agent has core and alloc")],
+    names: &[],
     // All of it.
-    banned_std: &["std"],
+    std: &["std"],
 };
 
 /// Parameters that only a system has.
 const SYSTEM_PARAMETERS: [&str; 8] =
-    ["Query<", "Res<", "ResMut<", "Commands", "Single<", "Populated<", "MessageReader<", "MessageWriter<"];
+    ["Query", "Res", "ResMut", "Commands", "Single", "Populated", "MessageReader", "MessageWriter"];
 
-/// Complaints about one source file of a room.
-fn complaints(room: &Room, path: &str, source: &str) -> Vec<String> {
-    let code = mask(source);
+/// Complaints about one source of a room.
+fn complaints(room: &Room, path: &str, code: &Code) -> Vec<String> {
+    let methods = code.methods.iter().map(|call| Named { line: call.line, name: call.name.clone() });
     let mut found = Vec::new();
-    for (banned, why) in room.banned {
-        found.extend(words(&code, banned).map(|at| format!("{path}:{}: `{banned}`: {why}", line_of(&code, at))));
-    }
-    for (line, used) in std_paths(&code) {
-        let within =
-            |banned: &&&str| used.strip_prefix(**banned).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-        if let Some(banned) = room.banned_std.iter().find(within) {
-            found.push(format!("{path}:{line}: `{used}`: this room has no `{banned}`"));
+    for named in code.paths.iter().cloned().chain(methods) {
+        let line = named.line;
+        for (name, why) in room.names.iter().filter(|(name, _)| named.has(name)) {
+            found.push(format!("{path}:{line}: `{name}`: {why}"));
+        }
+        for module in room.std.iter().filter(|module| named.is_within(module)) {
+            found.push(format!("{path}:{line}: `{}`: this room has no `{module}`", named.name));
         }
     }
     found
 }
 
-/// Every path of std that the code names, with its line. Groups in braces are taken apart.
-fn std_paths(code: &str) -> Vec<(usize, String)> {
-    let mut paths = Vec::new();
-    for at in words(code, "std::") {
-        // `crate::std::` is something else, `::std::` isn't.
-        let parent = code[..at].strip_suffix("::").and_then(|before| before.bytes().last());
-        if !parent.is_some_and(is_name_byte) {
-            expand("std", &code[at + "std::".len()..], line_of(code, at), &mut paths);
-        }
-    }
-    paths
-}
-
-/// Adds the paths that start with `prefix::rest`; returns how much of `rest` they take.
-fn expand(prefix: &str, rest: &str, line: usize, paths: &mut Vec<(usize, String)>) -> usize {
-    let Some(group) = rest.strip_prefix('{') else {
-        let name = rest.bytes().take_while(|&byte| is_name_byte(byte)).count();
-        let path = format!("{prefix}::{}", &rest[..name]);
-        return match rest[name..].strip_prefix("::") {
-            Some(deeper) if deeper.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphabetic()) => {
-                name + 2 + expand(&path, deeper, line, paths)
-            }
-            _ => {
-                paths.push((line, path));
-                name
-            }
-        };
-    };
-    let mut at = 0;
-    while let Some(next) = group[at..].find(|c: char| !c.is_whitespace() && c != ',') {
-        at += next;
-        if group[at..].starts_with('}') {
-            return at + 2;
-        }
-        at += expand(prefix, &group[at..], line, paths).max(1);
-    }
-    rest.len()
-}
-
-/// Types whose `derive` makes them components.
-fn derived_components(path: &str, source: &str) -> Vec<String> {
-    let code = mask(source);
-    let derives = code.match_indices("derive(").filter(|(at, _)| {
-        let list = &code[*at..];
-        words(&list[..list.find(')').unwrap_or(list.len())], "Component").next().is_some()
-    });
-    derives.map(|(at, _)| format!("{path}:{}: a component outside components/", line_of(&code, at))).collect()
+/// Components that a source defines.
+fn components(path: &str, code: &Code) -> Vec<String> {
+    let defined = code.derives.iter().chain(&code.traits).filter(|named| named.ends_with("Component"));
+    defined.map(|named| format!("{path}:{}: a component outside components/", named.line)).collect()
 }
 
 /// Systems that return a `Result`: a frame can't fail.
-fn failing_systems(path: &str, source: &str) -> Vec<String> {
-    let code = mask(source);
-    let failing = functions(&code).into_iter().filter(|function| {
-        let (parameters, returns) = function.signature.split_once(") ->").unwrap_or((function.signature, ""));
-        SYSTEM_PARAMETERS.iter().any(|one| words(parameters, one).next().is_some())
-            && words(returns, "Result").next().is_some()
+fn failing_systems(path: &str, code: &Code) -> Vec<String> {
+    let failing = code.functions.iter().filter(|function| {
+        let is_system = function.parameters.iter().any(|name| SYSTEM_PARAMETERS.contains(&name.as_str()));
+        is_system && function.returns.iter().any(|name| name == "Result")
     });
     failing.map(|one| format!("{path}:{}: the system `{}` returns a Result", one.line, one.name)).collect()
 }
 
-fn check(folders: &[&str], rule: impl Fn(&str, &str) -> Vec<String>) {
-    let files = tree::files();
-    let sources =
-        files.iter().filter(|file| file.is("rs") && folders.iter().any(|folder| file.path.starts_with(folder)));
-    let mut read = 0;
-    let mut found = Vec::new();
-    for file in sources {
+fn check(room: &Room, rule: impl Fn(&str, &Code) -> Vec<String>) {
+    let of_room = |path: &str| room.folders.iter().any(|folder| path.starts_with(folder));
+    let (mut read, mut found) = (0, Vec::new());
+    for source in code::sources().iter().filter(|source| of_room(&source.path)) {
         read += 1;
-        found.extend(rule(&file.path, &file.text()));
+        found.extend(rule(&source.path, &source.code));
     }
-    assert!(read > 0, "no sources in {folders:?}");
+    assert!(read > 0, "no sources in {:?}", room.folders);
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+fn code_of(source: &str) -> Code {
+    Code::of(&syn::parse_file(source).unwrap_or_else(|error| panic!("{source}: {error}")))
 }
 
 /// Each canary must be found by the room's rules, and `fine` by none.
 fn canaries(room: &Room, canaries: &[&str], fine: &str) {
     for canary in canaries {
-        assert!(!complaints(room, "canary.rs", canary).is_empty(), "not found: {canary}");
+        assert!(!complaints(room, "canary.rs", &code_of(canary)).is_empty(), "not found: {canary}");
     }
-    assert_eq!(complaints(room, "fine.rs", fine), [""; 0]);
+    assert_eq!(complaints(room, "fine.rs", &code_of(fine)), [""; 0]);
 }
 
 #[test]
 fn components_are_fields_and_pure_methods() {
     let bad = [
         "fn f(q: Query<&A>) {}",
-        "struct A(std::collections::HashMap<u8, u8>);",
-        "use hashbrown::HashSet;",
-        "fn f() { unsafe { g() } }",
         "use std::{collections::BTreeMap, fs};",
         "use std::{\n    sync::Arc,\n    time::{Duration, Instant},\n};",
+        "use std::io::{self, Write};",
+        "use std::env::*;",
         "fn f() { ::std::net::TcpStream::connect(\"x\"); }",
+        "fn f() { format!(\"{}\", std::process::id()); }",
     ];
-    canaries(&COMPONENTS, &bad, "//! HashMap, std::fs\nuse std::collections::BTreeMap;\nconst A: &str = \"Query<\";");
-    check(COMPONENTS.folders, |path, source| complaints(&COMPONENTS, path, source));
+    let fine = "//! std::fs\nuse std::collections::BTreeMap;\nconst A: &str = \"Query<\";\nfn f() { crate::std::fs() }";
+    canaries(&COMPONENTS, &bad, fine);
+    check(&COMPONENTS, |path, code| complaints(&COMPONENTS, path, code));
 }
 
 #[test]
 fn systems_keep_no_hidden_state_and_do_no_io() {
     let bad = ["fn f(mut n: Local<u32>) {}", "use std::time::Instant;", "use std::{fmt, io::Write};"];
     canaries(&SYSTEMS, &bad, "use std::sync::Arc; fn f(q: Query<&A>) {} struct NonLocal<T>(T);");
-    check(SYSTEMS.folders, |path, source| complaints(&SYSTEMS, path, source));
+    check(&SYSTEMS, |path, code| complaints(&SYSTEMS, path, code));
 }
 
 #[test]
 fn systems_cannot_fail() {
-    assert_eq!(failing_systems("canary.rs", "fn f(q: Query<&A>) -> Result { Ok(()) }").len(), 1);
-    assert_eq!(
-        failing_systems("canary.rs", "pub fn f<T: B>(\n    a: ResMut<T>,\n) -> Result<(), E>\nwhere T: C {}").len(),
-        1
-    );
-    assert!(failing_systems("fine.rs", "fn f(a: &[u8]) -> Result<(), E> {} fn g(q: Query<&A>) {}").is_empty());
-    check(SYSTEMS.folders, failing_systems);
+    let bad = [
+        "fn f(q: Query<&A>) -> Result { Ok(()) }",
+        "pub fn f<T: B>(\n    a: ResMut<T>,\n) -> Result<(), E>\nwhere T: C {}",
+    ];
+    for canary in bad {
+        assert_eq!(failing_systems("canary.rs", &code_of(canary)).len(), 1, "{canary}");
+    }
+    let fine = code_of("fn f(a: &[u8]) -> Result<(), E> {} fn g(q: Query<&A>) {}");
+    assert!(failing_systems("fine.rs", &fine).is_empty());
+    check(&SYSTEMS, failing_systems);
 }
 
 #[test]
 fn the_engine_defines_no_components_and_no_frame_systems() {
-    let bad = ["fn f(a: &mut App) { a.add_systems(Update, g); }", "fn g(q: Query<&A>) {}", "impl Component for A {}"];
+    let bad = [
+        "fn f(a: &mut App) { a.add_systems(Update, g); }",
+        "fn g(q: Query<&A>) {}",
+        "fn f() -> FrameStage { FrameStage::Step }",
+    ];
     canaries(&ENGINE, &bad, "fn f(world: &mut World) { world.query::<&A>(); }");
-    check(ENGINE.folders, |path, source| complaints(&ENGINE, path, source));
-    assert_eq!(derived_components("canary.rs", "#[derive(Clone, Component)]\nstruct A;").len(), 1);
-    assert!(derived_components("fine.rs", "#[derive(Resource)]\nstruct A; // derive(Component)").is_empty());
-    check(ENGINE.folders, derived_components);
+    check(&ENGINE, |path, code| complaints(&ENGINE, path, code));
+    for canary in ["#[derive(Clone, Component)]\nstruct A;", "impl bevy_ecs::Component for A {}"] {
+        assert_eq!(components("canary.rs", &code_of(canary)).len(), 1, "{canary}");
+    }
+    assert!(components("fine.rs", &code_of("#[derive(Resource)]\nstruct A; // derive(Component)")).is_empty());
+    check(&ENGINE, components);
 }
 
 #[test]
 fn agents_have_core_and_alloc_alone() {
     canaries(&AGENTS, &["use std::vec::Vec;", "extern crate std;"], "extern crate alloc; use core::fmt;");
-    check(AGENTS.folders, |path, source| complaints(&AGENTS, path, source));
+    check(&AGENTS, |path, code| complaints(&AGENTS, path, code));
 }

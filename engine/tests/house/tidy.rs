@@ -1,210 +1,111 @@
-//! Tidiness: lengths, dead files, what isn't done yet, lints, bans, and traces of the machine that something was built on.
+//! Tidiness: lengths, dead files, lints, bans, and traces of the machine that something was built on.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use crate::dependencies::members;
-use crate::mask::{line_of, mask, words};
+use crate::circles::folder_with;
+use crate::code::{self, Code};
+use crate::dependencies::{members, root_file, targets};
+use crate::modules::{Crate, Source};
 use crate::tree;
 
 const FILE_LINES_MAX: usize = 500;
-const FUNCTION_LINES_MAX: usize = 100;
 
-/// Files and functions (`path::name`) that may be longer, and why. An entry that isn't needed is refused.
-const LONGER: &[(&str, &str)] = &[];
-
-/// Macros that say that something isn't done.
-const UNDONE: [&str; 3] = ["todo!", "unimplemented!", "dbg!"];
-
-/// A function with a body.
-pub struct Function<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// From its name to its body.
-    pub signature: &'a str,
-    /// The line of its `fn`, from 1.
-    pub line: usize,
-    /// Lines from its `fn` to its closing brace.
-    pub lines: usize,
+/// Files that are too long, with how long they are.
+fn too_long<'a>(files: impl Iterator<Item = (&'a str, usize)>) -> Vec<(&'a str, usize)> {
+    files.filter(|(_, lines)| *lines > FILE_LINES_MAX).collect()
 }
 
-/// The functions of masked code that have a body, those in functions included.
-pub fn functions(code: &str) -> Vec<Function<'_>> {
-    let mut functions = Vec::new();
-    for at in words(code, "fn") {
-        let signature = code[at + 2..].trim_start();
-        let name = signature.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
-        // `fn(u8) -> u8` is a type.
-        if name.is_empty() {
-            continue;
-        }
-        let Some(open) = body(signature) else { continue };
-        let start = code.len() - code[at + 2..].len() + (code[at + 2..].len() - signature.len()) + open;
-        let end = closing(code, start);
-        let line = line_of(code, at);
-        functions.push(Function { name, signature: &signature[..open], line, lines: 1 + line_of(code, end) - line });
-    }
-    functions
-}
-
-/// Where a function's body begins; `None` where a semicolon ends its declaration.
-fn body(signature: &str) -> Option<usize> {
-    let mut depth = 0_i32;
-    for (at, byte) in signature.bytes().enumerate() {
-        match byte {
-            b'(' | b'[' => depth += 1,
-            b')' | b']' => depth -= 1,
-            b'{' if depth == 0 => return Some(at),
-            b';' if depth == 0 => return None,
-            _ => {}
-        }
-    }
-    None
-}
-
-/// The offset of the brace that closes the one at `open`.
-fn closing(code: &str, open: usize) -> usize {
-    let mut depth = 0_i32;
-    for (at, byte) in code.bytes().enumerate().skip(open) {
-        match byte {
-            b'{' => depth += 1,
-            b'}' if depth == 1 => return at,
-            b'}' => depth -= 1,
-            _ => {}
-        }
-    }
-    code.len()
-}
-
-/// Names of what is too long in a source, with how long it is.
-fn too_long(path: &str, source: &str) -> Vec<(String, usize)> {
-    let lines = source.lines().count();
-    let file = (lines > FILE_LINES_MAX).then(|| (path.to_owned(), lines));
-    let code = mask(source);
-    let long = functions(&code).into_iter().filter(|one| one.lines > FUNCTION_LINES_MAX);
-    file.into_iter().chain(long.map(|one| (format!("{path}::{}", one.name), one.lines))).collect()
-}
-
+/// Functions are kept short by clippy (`too-many-lines-threshold`).
 #[test]
-fn files_and_functions_are_short() {
-    let long = format!("fn short() {{}}\nfn long() {{\n{}}}\n", "    work();\n".repeat(FUNCTION_LINES_MAX));
-    assert_eq!(too_long("a.rs", &long), [("a.rs::long".to_owned(), FUNCTION_LINES_MAX + 2)]);
-    assert_eq!(too_long("a.rs", &"//\n".repeat(FILE_LINES_MAX + 1)), [("a.rs".to_owned(), FILE_LINES_MAX + 1)]);
+fn files_are_short() {
+    let canaries = [("a.rs", FILE_LINES_MAX), ("b.rs", FILE_LINES_MAX + 1)];
+    assert_eq!(too_long(canaries.into_iter()), [canaries[1]]);
 
-    let mut unneeded: BTreeSet<&str> = LONGER.iter().map(|(name, _)| *name).collect();
-    let mut found = Vec::new();
-    for file in rust_files() {
-        for (name, lines) in too_long(&file.path, &file.text()) {
-            if !unneeded.remove(name.as_str()) {
-                found.push(format!("{name} has {lines} lines"));
-            }
-        }
-    }
-    assert!(
-        found.is_empty(),
-        "longer than {FILE_LINES_MAX} a file or {FUNCTION_LINES_MAX} a function:\n{}",
-        found.join("\n")
-    );
-    assert!(unneeded.is_empty(), "short enough by now, so no exception: {unneeded:?}");
-    assert!(LONGER.iter().all(|(_, why)| !why.is_empty()), "an exception needs a reason");
-}
-
-/// Macros in a source that say that something isn't done.
-fn undone(path: &str, source: &str) -> Vec<String> {
-    let code = mask(source);
-    let found = UNDONE.iter().flat_map(|name| words(&code, name).map(move |at| (at, name)));
-    found.map(|(at, name)| format!("{path}:{}: {name}", line_of(&code, at))).collect()
-}
-
-#[test]
-fn nothing_is_left_undone() {
-    let canary = "fn a() { todo!() }\nfn b() { unimplemented!(\"x\") }\nfn c() { dbg!(1); }";
-    assert_eq!(undone("a.rs", canary), ["a.rs:1: todo!", "a.rs:2: unimplemented!", "a.rs:3: dbg!"]);
-    assert!(undone("a.rs", "// todo!()\nconst A: &str = \"dbg!\";").is_empty());
-    let found: Vec<_> = rust_files().iter().flat_map(|file| undone(&file.path, &file.text())).collect();
-    assert!(found.is_empty(), "{}", found.join("\n"));
-}
-
-/// The files that a source's `mod name;` lines may stand for. `is_root` where the file is a crate's.
-fn declared(path: &str, source: &str, is_root: bool) -> Vec<String> {
-    let code = mask(source);
-    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
-    let stem = file.trim_end_matches(".rs");
-    let below = if is_root || stem == "mod" { folder.to_owned() } else { format!("{folder}/{stem}") };
-    let mut files = Vec::new();
-    for at in words(&code, "mod") {
-        let rest = code[at + 3..].trim_start();
-        let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
-        if name.is_empty() || !rest[name.len()..].trim_start().starts_with(';') {
-            continue;
-        }
-        // The mask keeps offsets, so that an attribute's text can be read in the source.
-        let attribute = code[..at].rfind("#[path").filter(|&start| !code[start..at].contains([';', '}']));
-        match attribute.and_then(|start| source[start..at].split('"').nth(1)) {
-            Some(other) => files.push(normal(&format!("{folder}/{other}"))),
-            None => files.extend([format!("{below}/{name}.rs"), format!("{below}/{name}/mod.rs")]),
-        }
-    }
-    files
-}
-
-/// A path without `..`.
-fn normal(path: &str) -> String {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            ".." => {
-                parts.pop();
-            }
-            "." => {}
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    let files = tree::files();
+    let files = files.iter().filter(|file| file.is("rs")).map(|file| (file.path.as_str(), file.text().lines().count()));
+    let found = too_long(files);
+    assert!(found.is_empty(), "longer than {FILE_LINES_MAX} lines: {found:?}");
 }
 
 /// Sources that no crate's `mod` lines lead to.
-fn dead(sources: &[(String, String)], roots: &[String]) -> Vec<String> {
+fn dead(root: &Path, sources: &[String], root_files: &[String]) -> Vec<String> {
     let mut alive = BTreeSet::new();
-    let mut next: Vec<(String, bool)> = roots.iter().map(|root| (root.clone(), true)).collect();
-    while let Some((path, is_root)) = next.pop() {
-        if let Some((_, source)) = sources.iter().find(|(own, _)| *own == path)
-            && alive.insert(path.clone())
-        {
-            next.extend(declared(&path, source, is_root).into_iter().map(|path| (path, false)));
-        }
+    for root_file in root_files {
+        alive.extend(Crate::load(root, root_file).sources.into_iter().map(|source| source.path));
     }
-    sources.iter().map(|(path, _)| path.clone()).filter(|path| !alive.contains(path)).collect()
+    sources.iter().filter(|path| !alive.contains(*path)).cloned().collect()
 }
 
 #[test]
 fn every_source_belongs_to_a_crate() {
-    let source = |path: &str, text: &str| (path.to_owned(), text.to_owned());
     let canary = [
-        source(
+        (
             "a/src/lib.rs",
-            "pub mod b;\n// mod dead;\nmod tests { }\n#[cfg(test)]\n#[path = \"../far.rs\"]\nmod far;",
+            "pub mod b;\n// mod dead;\nmod tests { }\n#[cfg(test)]\n#[path = \"../far.rs\"]\nmod far;\nmod d { mod e; }",
         ),
-        source("a/src/b.rs", "mod c;"),
-        source("a/src/b/c.rs", ""),
-        source("a/far.rs", ""),
-        source("a/src/dead.rs", ""),
+        ("a/src/b.rs", "mod c;"),
+        ("a/src/b/c.rs", ""),
+        ("a/far.rs", "mod near;"),
+        ("a/near.rs", ""),
+        ("a/src/d/e/mod.rs", ""),
+        ("a/src/dead.rs", ""),
     ];
-    assert_eq!(dead(&canary, &["a/src/lib.rs".to_owned()]), ["a/src/dead.rs"]);
+    let folder = folder_with(&canary);
+    let paths: Vec<String> = canary.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(dead(folder.path(), &paths, &["a/src/lib.rs".to_owned()]), ["a/src/dead.rs"]);
 
-    let root = tree::root();
-    let mut roots = Vec::new();
+    let mut root_files = Vec::new();
     for manifest in ["Cargo.toml", "agents/samples/Cargo.toml", "agents/large/Cargo.toml"] {
         for member in members(manifest) {
-            for target in member["targets"].as_array().expect("a package has targets") {
-                let path = std::path::Path::new(target["src_path"].as_str().expect("a target has a source"));
-                let path = path.strip_prefix(&root).expect("it lies in the repository");
-                roots.push(path.to_string_lossy().replace('\\', "/"));
-            }
+            root_files.extend(member["targets"].as_array().expect("a package has targets").iter().map(root_file));
         }
     }
-    let sources: Vec<_> = rust_files().iter().map(|file| (file.path.clone(), file.text())).collect();
-    let dead = dead(&sources, &roots);
+    let sources: Vec<String> = code::sources().iter().map(|source| source.path.clone()).collect();
+    let dead = dead(&tree::root(), &sources, &root_files);
     assert!(dead.is_empty(), "no `mod` leads to {dead:?}");
+}
+
+/// Whether a crate's root has an attribute such as `#![forbid(unsafe_code)]`, with these lints.
+fn has_lints(root: &Source, level: &str, lints: &[&str]) -> bool {
+    root.syntax.attrs.iter().any(|attribute| {
+        let syn::Meta::List(list) = &attribute.meta else { return false };
+        let named = Code::of_tokens(list.tokens.clone()).paths;
+        list.path.is_ident(level) && lints.iter().all(|lint| named.iter().any(|one| one.name == *lint))
+    })
+}
+
+/// What the root of a crate lacks.
+fn lacks(krate: &Crate, is_library: bool) -> Vec<String> {
+    let root = &krate.sources[0];
+    let is_safe = krate.sources.iter().all(|source| Code::of(&source.syntax).unsafe_lines.is_empty());
+    let mut lacks = Vec::new();
+    if is_safe && !has_lints(root, "forbid", &["unsafe_code"]) {
+        lacks.push(format!("{} has no unsafe code, and lacks #![forbid(unsafe_code)]", root.path));
+    }
+    if is_library && !has_lints(root, "deny", &["clippy::print_stderr", "clippy::print_stdout"]) {
+        lacks.push(format!("{} lacks #![deny(clippy::print_stderr, clippy::print_stdout)]", root.path));
+    }
+    lacks
+}
+
+#[test]
+fn crates_forbid_unsafe_code_where_they_have_none_and_libraries_print_nothing() {
+    let of = |text: &str| {
+        let folder = folder_with(&[("lib.rs", text)]);
+        lacks(&Crate::load(folder.path(), "lib.rs"), true).len()
+    };
+    assert_eq!(of("fn f() {}"), 2);
+    assert_eq!(of("#![forbid(unsafe_code)]\n#![deny(clippy::print_stderr, clippy::print_stdout)]"), 0);
+    assert_eq!(of("#![deny(unsafe_code)]\n#![deny(clippy::print_stderr)]"), 2);
+    assert_eq!(of("#![deny(clippy::print_stdout, clippy::print_stderr)]\nfn f() { unsafe { g() } }"), 0);
+
+    let root = tree::root();
+    let lacks: Vec<String> = targets()
+        .iter()
+        .flat_map(|target| lacks(&Crate::load(&root, &target.root_file), target.program.is_none()))
+        .collect();
+    assert!(lacks.is_empty(), "{}", lacks.join("\n"));
 }
 
 /// Whether a member's manifest takes the workspace's lints.
@@ -247,10 +148,13 @@ fn bans_have_reasons_and_no_room_loses_the_workspace_bans() {
     let read = |path: &str| bans(&std::fs::read_to_string(tree::root().join(path)).unwrap());
     let (workspace, bare) = read("clippy.toml");
     assert!(workspace.contains("f32::sin") && bare.is_empty(), "without a reason: {bare:?}");
-    for (room, needed) in [("components", "std::time::Instant::now"), ("systems", "std::time::Instant::now")] {
+    for room in ["components", "systems"] {
         let (own, bare) = read(&format!("{room}/clippy.toml"));
         assert!(own.is_superset(&workspace), "{room}/clippy.toml lacks {:?}", workspace.difference(&own));
-        assert!(own.contains(needed) && bare.is_empty(), "without a reason: {bare:?}");
+        for needed in ["std::time::Instant::now", "std::collections::HashMap", "std::collections::HashSet"] {
+            assert!(own.contains(needed), "{room}/clippy.toml lacks {needed}");
+        }
+        assert!(bare.is_empty(), "without a reason: {bare:?}");
     }
 }
 
@@ -280,8 +184,4 @@ fn no_file_names_a_folder_of_the_machine_it_was_made_on() {
         let found = machine_paths(&file.bytes);
         assert!(found.is_empty(), "{} names {found:?}", file.path);
     }
-}
-
-fn rust_files() -> Vec<tree::File> {
-    tree::files().into_iter().filter(|file| file.is("rs")).collect()
 }
