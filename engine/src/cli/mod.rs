@@ -4,6 +4,7 @@
 
 mod branch;
 mod comparison;
+mod completions;
 mod diff;
 mod disk;
 mod doctor;
@@ -30,7 +31,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use wasm_engine_components::text::{Lines, shown};
 
 pub use self::memory::Allocator;
@@ -65,6 +66,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Look at a model: its rows, and how they share runs
     Model(model::ModelArgs),
+    /// Print the script with which a shell completes this command's names and options
+    Completions(completions::CompletionsArgs),
 }
 
 /// Parses the command line and runs the command.
@@ -102,6 +105,7 @@ fn run(command: &Command, interrupt: &Interrupt) -> Status {
         Command::Inspect(args) => inspect::main(args),
         Command::Doctor(args) => doctor::main(args),
         Command::Model(args) => model::main(args),
+        Command::Completions(args) => completions::main(args, Cli::command()),
     }
 }
 

@@ -57,6 +57,14 @@ pub(super) fn print_help(help: &clap::Error) {
     let _ = help.print();
 }
 
+/// Prints a script for a shell. It has the engine's own words alone, and tabs that a shell reads as they are.
+///
+/// # Errors
+/// Standard output can't be written.
+pub(super) fn print_script(script: &str) -> Result<(), Problem> {
+    write(script)
+}
+
 /// A reader that has gone away, as `head` does, has had enough and isn't an error, nor is a terminal that was closed; a full disk is one.
 fn write(text: &str) -> Result<(), Problem> {
     let mut stdout = std::io::stdout().lock();

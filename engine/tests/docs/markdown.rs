@@ -13,9 +13,10 @@ pub struct Block {
     pub text: String,
 }
 
-/// README.md and everything below docs/.
+/// The documents at the root, but for the changelog, which names what is gone, and everything below docs/.
 pub fn documents() -> Vec<File> {
-    let ours = |path: &str| path == "README.md" || path.starts_with("docs/");
+    let ours =
+        |path: &str| ["README.md", "CONTRIBUTING.md", "SECURITY.md"].contains(&path) || path.starts_with("docs/");
     let documents: Vec<_> = tree::files().into_iter().filter(|file| file.is("md") && ours(&file.path)).collect();
     assert!(documents.iter().any(|file| file.path == "README.md"), "the README is read");
     documents

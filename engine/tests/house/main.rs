@@ -7,6 +7,7 @@ mod code;
 mod dependencies;
 mod imports;
 mod modules;
+mod publish;
 mod rooms;
 mod screen;
 mod tidy;
