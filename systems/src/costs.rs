@@ -2,13 +2,12 @@
 //! is counted where that is done, in the builds of these tests alone: a count is the same on every machine, and each was a hundred times as
 //! much and more.
 
-use std::cell::Cell;
-
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
     Action, AgentId, FaultKind, FrameInputs, GroupId, Order, OverflowPolicy, Topic, TopicId, Trigger,
 };
 
+use crate::world::looks;
 use crate::{GroupSeed, Population, run_frame};
 
 #[path = "../tests/table/mod.rs"]
@@ -16,20 +15,11 @@ mod table;
 
 use table::{Call, app, group};
 
-thread_local! {
-    static LOOKS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts so many looks at agents, members, runs of them or messages. A frame's systems run on one thread.
-pub(crate) fn look(times: usize) {
-    LOOKS.set(LOOKS.get() + times as u64);
-}
-
 /// Runs a frame, and returns how much it looked at and how many messages it delivered.
 fn looked(app: &mut bevy_app::App, inputs: FrameInputs) -> (u64, u64) {
-    LOOKS.set(0);
+    looks::take();
     let record = run_frame(app.world_mut(), inputs);
-    (LOOKS.get(), record.counts.delivered)
+    (looks::take(), record.counts.delivered)
 }
 
 /// The same of a frame like any other, after the first ones.

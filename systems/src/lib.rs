@@ -1,19 +1,19 @@
 //! What *happens*: the systems of a frame.
 //!
 //! A frame is the schedule [`Frame`]; its stages are [`FrameStage`]. [`SimulationPlugin`] puts it together. Systems reach
-//! WebAssembly and models through the two [`ports`], and do no I/O. The systems are in [`stages`], the tables that they work on in
-//! [`world`], what authors' systems use in [`authors`], and all of it saved and loaded in [`state`].
+//! WebAssembly and models through the two [`ports`], and do no I/O. The systems are in `stages`, the tables that they work on in
+//! `world`, what authors' systems use in `authors`, and all of it saved and loaded in [`state`].
 
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod frame;
-pub mod ports;
+mod authors;
+mod frame;
+mod stages;
+mod world;
 
-pub mod authors;
-pub mod stages;
+pub mod ports;
 pub mod state;
-pub mod world;
 
 #[cfg(test)]
 mod costs;
@@ -22,14 +22,44 @@ mod costs;
 #[cfg(test)]
 extern crate self as wasm_engine_systems;
 
-pub use authors::native::{self, Census, Control, Mail, Post, PostError, RegisterState};
+pub use authors::agents::Census;
+pub use authors::commands::Control;
+pub use authors::mail::Mail;
+pub use authors::post::{Post, PostError};
+pub use authors::regions::{RegionWriter, Regions};
+pub use authors::register::RegisterState;
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
-pub use stages::region::{RegionWriter, Regions};
-pub use stages::*;
-pub use world::inspect as look;
+pub use world::inspect;
 pub use world::populate::{GroupSeed, Population, populate};
-pub use world::*;
 
+pub use world::backlog;
+pub use world::directory;
+pub use world::groups;
+pub use world::inspect as look;
+pub use world::mailroom;
+pub use world::models as infer;
+pub use world::packed;
+pub use world::scheduler as commit;
+pub use world::swaps as swap;
+#[allow(missing_docs)]
+pub mod digest {
+    pub use crate::world::digest::memory_digest;
+}
+#[allow(missing_docs)]
+pub mod outbox {
+    pub use crate::world::fault::{Fault, MailboxLimit, OverLimit};
+    pub use crate::world::outbox::{Desk, Outbox, OutboxRules};
+}
+#[allow(missing_docs)]
+pub mod region {
+    pub use crate::world::regions::BadRegionWrite;
+}
+#[allow(missing_docs)]
+pub mod seal {
+    pub use crate::world::digest::DigestChain;
+}
+
+use crate::authors::register::NativeDigests;
 use bevy_app::{App, Plugin};
 use bevy_ecs::schedule::{
     ApplyDeferred, IntoScheduleConfigs, LogLevel, Schedule, ScheduleBuildSettings, SingleThreadedExecutor,
@@ -59,39 +89,39 @@ impl Plugin for SimulationPlugin {
 }
 
 fn add_resources(app: &mut App) {
-    app.init_resource::<frame::FrameClock>()
-        .init_resource::<frame::RunSeed>()
-        .init_resource::<frame::DigestOptions>()
+    app.init_resource::<FrameClock>()
+        .init_resource::<RunSeed>()
+        .init_resource::<DigestOptions>()
         .init_resource::<frame::Inputs>()
         .init_resource::<frame::FrameReport>()
         .init_resource::<frame::Sealed>()
-        .init_resource::<directory::Directory>()
-        .init_resource::<mailroom::Mailroom>()
-        .init_resource::<mailroom::Outputs>()
-        .init_resource::<backlog::WaitingMailboxes>()
-        .init_resource::<delivery_budget::DeliveryBudgets>()
-        .init_resource::<recipients::Audiences>()
-        .init_resource::<schedule::Calls>()
-        .init_resource::<schedule::Scheduler>()
-        .init_resource::<command::PendingCommands>()
-        .init_resource::<command::Joining>()
-        .init_resource::<requests::Requests>()
-        .init_resource::<admit::SendBudgets>()
-        .init_resource::<table_budget::TableBudgets>()
-        .init_resource::<collect::Intentions>()
-        .init_resource::<collect::NextJob>()
-        .init_resource::<infer::Models>()
-        .init_resource::<infer::InferenceBuffers>()
-        .init_resource::<commit::Restarts>()
-        .init_resource::<swap::SwapCatalog>()
-        .init_resource::<swap::CurrentModules>()
-        .init_resource::<swap::RequestedSwaps>()
-        .init_resource::<swap::SwapsInHand>()
-        .init_resource::<region::NativeWrites>()
-        .init_resource::<digest::LaneSums>()
+        .init_resource::<world::directory::Directory>()
+        .init_resource::<world::mailroom::Mailroom>()
+        .init_resource::<world::mailroom::Outputs>()
+        .init_resource::<world::backlog::WaitingMailboxes>()
+        .init_resource::<world::delivery_budget::DeliveryBudgets>()
+        .init_resource::<world::recipients::Audiences>()
+        .init_resource::<world::calls::Calls>()
+        .init_resource::<world::scheduler::Scheduler>()
+        .init_resource::<world::scheduler::Restarts>()
+        .init_resource::<world::commands::PendingCommands>()
+        .init_resource::<world::intentions::Joining>()
+        .init_resource::<world::intentions::Intentions>()
+        .init_resource::<world::intentions::NextJob>()
+        .init_resource::<world::requests::Requests>()
+        .init_resource::<world::budget::SendBudgets>()
+        .init_resource::<world::table_budget::TableBudgets>()
+        .init_resource::<world::models::Models>()
+        .init_resource::<world::swaps::SwapCatalog>()
+        .init_resource::<world::swaps::CurrentModules>()
+        .init_resource::<world::swaps::RequestedSwaps>()
+        .init_resource::<world::regions::NativeWrites>()
+        .init_resource::<world::digest::LaneSums>()
+        .init_resource::<world::digest::DigestChain>()
+        .init_resource::<stages::infer::InferenceBuffers>()
+        .init_resource::<stages::swap::SwapsInHand>()
         .init_resource::<state::StateRegistry>()
-        .init_resource::<state::SeenArchetypes>()
-        .init_resource::<seal::DigestChain>();
+        .init_resource::<state::SeenArchetypes>();
 }
 
 /// Runs one frame: `(World, FrameInputs) -> FrameRecord`. It can't fail.
@@ -109,22 +139,23 @@ pub fn run_frame(world: &mut World, inputs: FrameInputs) -> FrameRecord {
 /// The whole frame, top to bottom.
 fn add_stages(app: &mut App) {
     use FrameStage::{Collect, Commit, Deliver, Infer, Ingest, Schedule, Seal, Step};
+    use stages::{collect, commit, deliver, digest, infer, ingest, notices, region, schedule, seal, step, swap};
     app.configure_sets(Frame, (Ingest, Deliver, Schedule, Step, Collect, Infer, Commit, Seal).chain())
         .configure_sets(Frame, AuthorSystems::Sense.in_set(Deliver).after(deliver::sort_messages))
         .configure_sets(Frame, AuthorSystems::Simulate.in_set(Commit).after(commit::commit_restarts))
         .configure_sets(
             Frame,
-            native::NativeDigests.in_set(Seal).after(native::clear_native_lane).before(seal::digest_agents),
+            NativeDigests.in_set(Seal).after(digest::clear_native_lane).before(digest::digest_agents),
         )
         .add_systems(
             Frame,
             (
                 swap::take_swaps,
                 ingest::take_inputs,
-                command::carry_out_commands,
+                stages::command::carry_out_commands,
                 ingest::address_events,
                 ApplyDeferred,
-                requests::expire_requests,
+                ingest::expire_requests,
             )
                 .chain()
                 .in_set(Ingest),
@@ -132,7 +163,7 @@ fn add_stages(app: &mut App) {
         .add_systems(
             Frame,
             (
-                delivery_budget::open_delivery_budgets,
+                deliver::open_delivery_budgets,
                 deliver::gather_messages,
                 ApplyDeferred,
                 notices::meter_notices,
@@ -167,10 +198,10 @@ fn add_stages(app: &mut App) {
         .add_systems(
             Frame,
             (
-                native::clear_native_lane,
-                seal::digest_agents,
-                seal::digest_topics,
-                backlog::digest_mailboxes,
+                digest::clear_native_lane,
+                digest::digest_agents,
+                digest::digest_topics,
+                digest::digest_mailboxes,
                 seal::seal_frame,
             )
                 .chain()

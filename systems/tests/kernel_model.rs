@@ -104,7 +104,7 @@ fn members(app: &mut App) -> Vec<(u64, Vec<AgentId>)> {
 /// The dense tables say what the components say.
 fn check_directory(directory: &Directory, views: &[View]) {
     let idle = |life: Lifecycle| life.is_alive() && life != Lifecycle::Active;
-    for group in &directory.groups {
+    for group in directory.groups.iter() {
         let mine = || views.iter().filter(|view| view.agent.group() == group.id);
         assert_eq!(group.alive as usize, mine().filter(|view| view.life.is_alive()).count(), "alive");
         assert_eq!(group.inactive as usize, mine().filter(|view| idle(view.life)).count(), "inactive");

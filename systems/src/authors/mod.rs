@@ -1,3 +1,8 @@
-//! What the native systems of a simulation's author use: messages, commands, agents, and state of their own.
+//! What the native systems of a simulation's author use: messages, commands, agents, shared regions, and state of their own.
 
-pub mod native;
+pub(crate) mod agents;
+pub(crate) mod commands;
+pub(crate) mod mail;
+pub(crate) mod post;
+pub(crate) mod regions;
+pub(crate) mod register;

@@ -2,62 +2,16 @@
 //! tenant may send in a frame, requests with their deadlines, replies to requests that there are. What isn't admitted is taken
 //! back, and its sender is told.
 
-use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{BounceReason, MessageHeader, Op};
-use wasm_engine_components::{Address, AgentId, GroupLimits, Recipient, TenantId};
+use wasm_engine_components::{Address, AgentId, Recipient, TenantId};
 
-use crate::ports::{OtherRecord, OutputChunk, Refused};
-use crate::stages::collect::record_at;
-use crate::stages::schedule::Scheduler;
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::budget::SendBudgets;
+use crate::world::chunk::{OtherRecord, OutputChunk, Refused};
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
 use crate::world::packed::PackedMessages;
+use crate::world::records::record_at;
 use crate::world::requests::Requests;
-
-const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
-
-/// What groups and tenants may still send in this frame. Transient.
-#[derive(Resource, Debug, Default)]
-pub struct SendBudgets {
-    groups: Vec<(u64, u64)>,
-    tenants: Vec<u64>,
-}
-
-impl SendBudgets {
-    /// Opens a frame's budgets.
-    pub(crate) fn open(&mut self, directory: &Directory, scheduler: &Scheduler) {
-        let limits = directory.groups.iter().map(|group| &group.limits);
-        self.groups.clear();
-        self.groups.extend(limits.map(|limits| (limits.messages_per_frame_max, limits.message_bytes_per_frame_max)));
-        self.tenants.clear();
-        self.tenants.extend(scheduler.tenants.iter().map(|tenant| tenant.messages_per_frame_max));
-    }
-
-    fn is_bounded(&self, at: usize, tenant: Option<TenantId>) -> bool {
-        let (messages, bytes) = self.groups[at];
-        messages < UNBOUNDED || bytes < UNBOUNDED || tenant.is_some_and(|id| self.tenants[id.0 as usize] < UNBOUNDED)
-    }
-
-    fn take(&mut self, at: usize, tenant: Option<TenantId>, bytes: u32) -> bool {
-        let (messages, left) = &mut self.groups[at];
-        let fits = *left >= u64::from(bytes) && take_one(messages, tenant.map(|id| &mut self.tenants[id.0 as usize]));
-        if fits {
-            *left -= u64::from(bytes);
-        }
-        fits
-    }
-}
-
-/// Takes one off what is left to a group and to its tenant, if both have any.
-pub(crate) fn take_one(group: &mut u64, tenant: Option<&mut u64>) -> bool {
-    let fits = *group > 0 && tenant.as_ref().is_none_or(|left| **left > 0);
-    if fits {
-        *group -= 1;
-        if let Some(left) = tenant {
-            *left -= 1;
-        }
-    }
-    fits
-}
 
 /// Admits what the agents of a chunk sent in `frame`.
 pub(crate) fn admit(

@@ -1,40 +1,29 @@
 //! Stage `Collect`: what the desk left of the agents' outboxes is taken up, in the order of the agents' ids: bounces, faults,
 //! memberships, inference jobs, log lines, outputs, counters.
 
-use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_abi::{BounceReason, CheckedOutbox, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
+use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
 use wasm_engine_components::{
-    Action, AgentId, Command, GroupCounters, GroupId, InferenceJob, Issuer, JobData, JobId, Lane, LogLine, ModelId,
-    NamedOutput, Order, OutputValue, Recipient, RunTable, TenantId, TopicId, text_row_bytes,
+    Action, AgentId, Command, GroupCounters, GroupId, InferenceJob, Issuer, JobData, JobId, LogLine, ModelId,
+    NamedOutput, Order, OutputValue, Recipient, RunTable, TopicId, text_row_bytes,
 };
 
 use crate::frame::{FrameClock, FrameReport};
-use crate::ports::{ImportedLine, OtherRecord, OutputChunk};
-use crate::stages::admit::take_one;
-use crate::stages::command::PendingCommands;
-use crate::stages::debts::FrameFuel;
-use crate::stages::infer::Models;
-use crate::stages::schedule::Scheduler;
 use crate::stages::swap::SwapsInHand;
-use crate::world::digest::{LaneSums, part_digest};
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::budget::JobBudgets;
+use crate::world::chunk::{OtherRecord, OutputChunk};
+use crate::world::commands::PendingCommands;
+use crate::world::digest::LaneSums;
+use crate::world::directory::Directory;
+use crate::world::fuel::FrameFuel;
+use crate::world::groups::GroupRange;
+use crate::world::intentions::{Intentions, NextJob};
 use crate::world::mailroom::{Mailroom, Outputs};
+use crate::world::models::Models;
 use crate::world::outbox::Desk;
+use crate::world::records::{lines_digest, record_at};
+use crate::world::scheduler::Scheduler;
 use crate::world::table_budget::{TableBudgets, note, row_of};
-
-/// What agents asked for that becomes state later in the frame. Transient.
-#[derive(Resource, Debug, Default)]
-pub struct Intentions {
-    /// Jobs for `Infer`, in the order of their ids.
-    pub jobs: Vec<(InferenceJob, JobData)>,
-    /// Changes of membership for `Commit`, in order: agent, position of the topic, whether it joins.
-    pub memberships: Vec<(AgentId, u32, bool)>,
-}
-
-/// The number of the next inference job. State.
-#[derive(Resource, Clone, Copy, Debug, Default)]
-pub struct NextJob(pub u64);
 
 /// Takes up what the desk left. Messages stay in their chunks; what is left to do is little, unless agents ask for much else.
 pub fn collect_outputs(
@@ -65,7 +54,7 @@ pub fn collect_outputs(
         intentions: &mut intentions,
         next_job: &mut next_job,
         report: &mut report,
-        budgets: Budgets::open(&directory, &scheduler),
+        budgets: JobBudgets::open(&directory, &scheduler),
         scheduler: &mut scheduler,
         commands: &mut commands,
         tables: &mut tables,
@@ -112,30 +101,10 @@ struct Collector<'a> {
     intentions: &'a mut Intentions,
     next_job: &'a mut NextJob,
     report: &'a mut FrameReport,
-    budgets: Budgets,
+    budgets: JobBudgets,
     scheduler: &'a mut Scheduler,
     commands: &'a mut PendingCommands,
     tables: &'a mut TableBudgets,
-}
-
-/// What groups and tenants may still ask for in this frame, by position.
-struct Budgets {
-    jobs: Vec<u64>,
-    tenant_jobs: Vec<u64>,
-}
-
-impl Budgets {
-    fn open(directory: &Directory, scheduler: &Scheduler) -> Self {
-        let limits = directory.groups.iter().map(|group| &group.limits);
-        Self {
-            jobs: limits.map(|limits| limits.jobs_per_frame_max).collect(),
-            tenant_jobs: scheduler.tenants.iter().map(|tenant| tenant.jobs_per_frame_max).collect(),
-        }
-    }
-
-    fn take_job(&mut self, at: usize, tenant: Option<TenantId>) -> bool {
-        take_one(&mut self.jobs[at], tenant.map(|tenant| &mut self.tenant_jobs[tenant.0 as usize]))
-    }
 }
 
 impl Collector<'_> {
@@ -166,7 +135,7 @@ impl Collector<'_> {
                     }
                     (jobs, jobs_of_agent) = (jobs + 1, jobs_of_agent + 1);
                     let fits = jobs_of_agent <= group.limits.jobs_per_step_max;
-                    let fits = fits && self.budgets.take_job(at, group.tenant);
+                    let fits = fits && self.budgets.take(at, group.tenant);
                     self.infer(other.agent, &record, fits);
                 }
                 Op::Log => self.report.logs.push(LogLine {
@@ -249,23 +218,6 @@ impl Collector<'_> {
         let wish = (frame > 0).then(|| (frame.max(self.desk.frame + 1), from.agent));
         self.scheduler.wake(from.slot, wish);
     }
-}
-
-/// The digest of one agent's imported lines, in their order.
-pub(crate) fn lines_digest(lines: &[ImportedLine]) -> u128 {
-    let mut bytes = Vec::new();
-    for line in lines {
-        bytes.extend_from_slice(&line.level.to_le_bytes());
-        bytes.extend_from_slice(&(line.text.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(line.text.as_bytes());
-    }
-    part_digest(Lane::Logs, lines[0].agent.0, &bytes)
-}
-
-/// A record that the desk has passed.
-pub(crate) fn record_at(bytes: &[u8], offset: u32) -> OutboxRecord<'_> {
-    let record = CheckedOutbox::new(&bytes[offset as usize..]).next();
-    record.expect("the desk notes records that are there")
 }
 
 /// A record that passed the reader's checks: its name fits, and its text is UTF-8.

@@ -2,7 +2,6 @@
 //! agents asked for in the last one: native systems in the order in which they ran, agents by id and sequence.
 
 use bevy_ecs::entity::Entity;
-use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, MessageHeader};
@@ -14,21 +13,13 @@ use wasm_engine_components::{
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::stages::commit::change_memberships;
-use crate::stages::schedule::Scheduler;
-use crate::stages::seal::PartDigest;
 use crate::world::backlog::WaitingMailboxes;
-use crate::world::digest::{LaneSums, part_digest};
+use crate::world::commands::{PendingCommands, action_bytes};
+use crate::world::digest::{LaneSums, PartDigest, part_digest};
 use crate::world::directory::Directory;
+use crate::world::intentions::Joining;
 use crate::world::mailroom::Mailroom;
-
-/// Commands that take effect in the next frame. State.
-#[derive(Resource, Debug, Default)]
-pub struct PendingCommands {
-    /// Of native systems, in the order in which they were given.
-    pub native: Vec<Action>,
-    /// Of agents, by id and sequence.
-    pub agents: Vec<Command>,
-}
+use crate::world::scheduler::Scheduler;
 
 /// Carries out this frame's commands.
 pub fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pending: ResMut<PendingCommands>) {
@@ -49,10 +40,6 @@ pub fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pe
     let Kernel { directory, topics, joining, .. } = &mut kernel;
     change_memberships(directory, topics, &mut joining.0);
 }
-
-/// Who is spawned in this frame and joins a topic at its position, as `change_memberships` takes it. Transient.
-#[derive(Resource, Debug, Default)]
-pub struct Joining(Vec<(AgentId, u32, bool)>);
 
 /// What it takes to carry out a command.
 #[derive(SystemParam)]
@@ -222,40 +209,5 @@ impl Kernel<'_, '_> {
         let Some(to) = self.directory.alive(id) else { return };
         let of = MessageHeader { correlation, sequence, ..MessageHeader::default() };
         self.mailroom.bounces.bounce(&of, meant_for, to, reason, self.clock.frame);
-    }
-}
-
-fn action_bytes(action: &Action) -> Vec<u8> {
-    match action {
-        Action::Spawn { group, kind, payload } => {
-            let mut bytes = vec![u8::MAX];
-            bytes.extend_from_slice(&group.0.to_le_bytes());
-            bytes.extend_from_slice(&kind.to_le_bytes());
-            bytes.extend_from_slice(payload);
-            bytes
-        }
-        Action::Agent(agent, order) => {
-            let mut bytes = vec![*order as u8];
-            bytes.extend_from_slice(&agent.0.to_le_bytes());
-            bytes
-        }
-    }
-}
-
-impl PendingCommands {
-    /// The digest of what takes effect in the next frame.
-    pub(crate) fn digest(&self) -> u128 {
-        let native = self.native.iter().zip(0_u64..).map(|(action, at)| (at, action_bytes(action)));
-        let agents = self.agents.iter().zip(1_u64 << 32..).map(|(command, at)| {
-            let mut bytes = action_bytes(&command.action);
-            if let Issuer::Agent { id, correlation, sequence } = command.issuer {
-                bytes.extend_from_slice(&id.0.to_le_bytes());
-                bytes.extend_from_slice(&correlation.to_le_bytes());
-                bytes.extend_from_slice(&sequence.to_le_bytes());
-            }
-            (at, bytes)
-        });
-        let parts = native.chain(agents).map(|(at, bytes)| part_digest(Lane::Commands, at, &bytes));
-        parts.fold(0, u128::wrapping_add)
     }
 }

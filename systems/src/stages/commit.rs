@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use bevy_ecs::change_detection::DetectChangesMut;
-use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader};
@@ -12,17 +11,14 @@ use wasm_engine_components::{
 };
 
 use crate::frame::{FrameClock, FrameReport};
-use crate::stages::collect::Intentions;
-use crate::stages::schedule::{Calls, Scheduler};
 use crate::world::backlog::WaitingMailboxes;
+use crate::world::calls::Calls;
 use crate::world::digest::{LaneSums, fault_digest};
 use crate::world::directory::Directory;
+use crate::world::intentions::Intentions;
 use crate::world::mailroom::{Mailroom, Outputs};
 use crate::world::requests::Requests;
-
-/// Faulted agents and the frames in which they start again, as (frame, position), sorted. Transient: made from components.
-#[derive(Resource, Debug, Default)]
-pub struct Restarts(pub BTreeSet<(u64, u32)>);
+use crate::world::scheduler::{Restarts, Scheduler};
 
 /// Carries out `join` and `leave`, in the order in which they were asked for.
 pub fn commit_memberships(
@@ -46,7 +42,7 @@ pub(crate) fn change_memberships(
         // Only a change that is one marks the topic as changed.
         let list = members.bypass_change_detection();
         #[cfg(test)]
-        crate::costs::look(list.0.len() + changes.len());
+        crate::world::looks::look(list.0.len() + changes.len());
         if list.change(changes.iter().map(|&(agent, _, joins)| (agent, joins))) {
             members.set_changed();
         }

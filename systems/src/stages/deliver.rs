@@ -4,30 +4,33 @@
 //! The order in a mailbox is canonical: what waited from earlier frames, then by sender (engine, outside, native systems,
 //! agents by id), then by sequence.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use bevy_ecs::change_detection::Mut;
 use bevy_ecs::entity::Entity;
 use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{InferenceStatus, MessageHeader};
 use wasm_engine_components::limits::delivery_units;
-use wasm_engine_components::{
-    Address, AgentId, Backlog, HeldMessage, InferenceJob, JobData, MailboxCounters, Members, Recipient, Trigger,
-};
+use wasm_engine_components::{Address, AgentId, InferenceJob, JobData, Members, Recipient};
 
 use crate::frame::{FrameClock, FrameReport};
-use crate::ports::Delivery;
-use crate::stages::overflow::{Mailboxes, Overflow, is_to_many};
-use crate::stages::schedule::Calls;
-use crate::world::backlog::{WaitingMailboxes, held_message};
+use crate::stages::overflow::{Mailboxes, Overflow};
+use crate::world::backlog::WaitingMailboxes;
 use crate::world::delivery_budget::DeliveryBudgets;
 use crate::world::directory::Directory;
 use crate::world::inbox::Inboxes;
+use crate::world::inbox_view::Delivery;
 use crate::world::mailroom::{Mailroom, Outputs};
 use crate::world::recipients::{Audiences, Edge, Part, Sent};
 use crate::world::requests::Requests;
+use crate::world::scheduler::Scheduler;
+
+/// Opens the frame's budgets of deliveries.
+pub fn open_delivery_budgets(
+    directory: Res<Directory>,
+    scheduler: Res<Scheduler>,
+    mut budgets: ResMut<DeliveryBudgets>,
+) {
+    budgets.open(&directory, &scheduler);
+}
 
 /// Gathers this frame's messages of the host in canonical order. Those of agents lie in canonical order where they were sent.
 pub fn gather_messages(
@@ -111,7 +114,7 @@ pub struct Router<'w, 's> {
     budgets: ResMut<'w, DeliveryBudgets>,
     audiences: ResMut<'w, Audiences>,
     members: Query<'w, 's, &'static Members>,
-    mailboxes: Mailboxes<'w, 's>,
+    pub(crate) mailboxes: Mailboxes<'w, 's>,
 }
 
 impl Router<'_, '_> {
@@ -132,155 +135,6 @@ impl Router<'_, '_> {
         for at in dropped {
             take_back(at.at, &mut outputs.now.chunks[(at.chunk & !Delivery::CURRENT) as usize].addresses);
         }
-    }
-
-    /// What waited in agents' backlogs goes to the heads of their inboxes. What several of them waited with is there once.
-    pub(crate) fn release(&mut self, indices: &[u32]) {
-        let Self { directory, mailroom, waiting, mailboxes, .. } = self;
-        let Mailroom { host, inboxes, .. } = mailroom.as_mut();
-        let mut placed = Shared::<usize, (Arc<HeldMessage>, Delivery)>::default();
-        let mut list = Vec::new();
-        for &index in indices {
-            if !waiting.release(index) {
-                continue;
-            }
-            let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
-            for (held, nth) in backlog.drain().zip(0..) {
-                let mut put = || Delivery { chunk: Delivery::HOST, at: host.messages.push(held.header, &held.payload) };
-                let at = match Arc::strong_count(&held) {
-                    1 => put(),
-                    // It stays alive in the table, so nothing else can have its address.
-                    _ => placed.get(nth, Arc::as_ptr(&held).addr(), || (Arc::clone(&held), put())).1,
-                };
-                list.push(at);
-            }
-            inboxes.release(index, list.drain(..));
-        }
-    }
-
-    /// Puts what wasn't handed over in this frame into the mailboxes' backlogs. What is for many is kept once.
-    pub(crate) fn hold(&mut self, outputs: &Outputs, calls: &Calls) {
-        let Self { clock, directory, report, mailroom, waiting, mailboxes, .. } = self;
-        let (mailroom, waiting) = (mailroom.as_mut(), waiting.as_mut());
-        let is_called = |index| calls.was_handed(directory, index, clock.frame);
-        let waits: Vec<u32> = mailroom.inboxes.touched().filter(|&index| !is_called(index)).collect();
-        let view = mailroom.view(&outputs.before, &outputs.now.chunks);
-        let mut shared = Shared::<(u32, u32), Stock>::default();
-        let mut held = 0;
-        let mut add = |index: u32, counters: &MailboxCounters, backlog: &mut Backlog| {
-            let before = backlog.len();
-            for (at, nth) in view.deliveries(index).zip(0..) {
-                let (header, payload) = view.message(at);
-                let hold = || Arc::new(held_message(*header, payload));
-                backlog.push(match is_to_many(header) {
-                    true => shared.get(nth, at.place(), || Stock::new(hold())).take(),
-                    false => hold(),
-                });
-            }
-            held += (backlog.len() - before) as u64;
-            waiting.digest(index, directory.ids[index as usize], (backlog, counters));
-        };
-        let entity = |index: u32| directory.mailboxes[index as usize];
-        let (some, rest) = waits.as_chunks::<STORED_AT_ONCE>();
-        for some in some {
-            // An author's system that despawned one took more than what it has of its own.
-            let mut mailboxes = mailboxes.get_many_mut(some.map(entity)).expect(HAS_MAILBOX);
-            if store_now(some[0], clock.frame) {
-                store(&mut mailboxes);
-            }
-            for (&index, (counters, backlog)) in some.iter().zip(&mut mailboxes) {
-                add(index, counters, backlog);
-            }
-        }
-        for &index in rest {
-            let (counters, mut backlog) = mailboxes.get_mut(entity(index)).expect(HAS_MAILBOX);
-            add(index, &counters, &mut backlog);
-        }
-        report.counts.delivered -= held;
-        for &index in &waits {
-            mailroom.inboxes.hold(index);
-            waiting.hold(index, directory.group_at(index).schedule.trigger == Trigger::Message);
-        }
-    }
-}
-
-const HAS_MAILBOX: &str =
-    "an agent keeps its mailbox: a native system ends one by the order Terminate, and despawns none";
-
-/// How many backlogs are stored together.
-const STORED_AT_ONCE: usize = 16;
-
-/// Whether the backlogs from a position on are stored in a frame. Each is before it is full if it gets a message in each frame; not all are in
-/// the same frame, so that no frame pays for others.
-const fn store_now(position: u32, frame: u64) -> bool {
-    (position as u64 / STORED_AT_ONCE as u64 + frame).is_multiple_of(Backlog::NEWEST as u64)
-}
-
-/// Stores what is newest in some backlogs. Where they end is read of all of them before any is written to: the processor waits for many reads at a
-/// time, but its writes leave in their order, and one that waits for memory holds up all that come after it.
-fn store(mailboxes: &mut [(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)]) {
-    core::hint::black_box(mailboxes.iter().fold(0, |all, (_, backlog)| all ^ backlog.fetch()));
-    for (_, backlog) in mailboxes {
-        backlog.store();
-    }
-}
-
-/// What was made for one mailbox, and serves others. Mostly the next one wants the same at the same place of its list.
-#[derive(Debug)]
-struct Shared<K, T> {
-    all: Vec<T>,
-    by_place: Vec<Option<(K, usize)>>,
-    by_key: BTreeMap<K, usize>,
-}
-
-impl<K, T> Default for Shared<K, T> {
-    fn default() -> Self {
-        Self { all: Vec::new(), by_place: Vec::new(), by_key: BTreeMap::new() }
-    }
-}
-
-impl<K: Copy + Ord, T> Shared<K, T> {
-    /// What has that key: made, if it isn't there yet. `nth` is its place in the list of the mailbox that wants it.
-    fn get(&mut self, nth: usize, key: K, make: impl FnOnce() -> T) -> &mut T {
-        let Self { all, by_place, by_key } = self;
-        if let Some(&Some((last, at))) = by_place.get(nth)
-            && last == key
-        {
-            return &mut all[at];
-        }
-        let at = *by_key.entry(key).or_insert_with(|| {
-            all.push(make());
-            all.len() - 1
-        });
-        if by_place.len() <= nth {
-            by_place.resize_with(nth + 1, || None);
-        }
-        by_place[nth] = Some((key, at));
-        &mut all[at]
-    }
-}
-
-/// A message that many mailboxes wait with, and references to it that are handed out one by one. They are made many at a time: to count one
-/// more is an atomic operation, and between the writes to mailboxes, which are in no cache, each would wait for the write before it.
-#[derive(Debug)]
-struct Stock {
-    message: Arc<HeldMessage>,
-    made: Vec<Arc<HeldMessage>>,
-}
-
-impl Stock {
-    const MADE_AT_ONCE: usize = 256;
-
-    fn new(message: Arc<HeldMessage>) -> Self {
-        Self { message, made: Vec::new() }
-    }
-
-    fn take(&mut self) -> Arc<HeldMessage> {
-        if let Some(made) = self.made.pop() {
-            return made;
-        }
-        self.made.extend((1..Self::MADE_AT_ONCE).map(|_| Arc::clone(&self.message)));
-        Arc::clone(&self.message)
     }
 }
 

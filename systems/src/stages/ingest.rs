@@ -10,6 +10,7 @@ use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::world::digest::{LaneSums, part_digest};
 use crate::world::directory::Directory;
 use crate::world::mailroom::Mailroom;
+use crate::world::requests::Requests;
 
 /// Begins the frame's counts, and digests its external events.
 pub fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, mut lanes: ResMut<LaneSums>) {
@@ -52,6 +53,18 @@ pub fn address_events(
             payload_bytes: 0,
         };
         mailroom.events.push(recipient, header, event.payload);
+    }
+}
+
+/// Gives up the requests whose time has come: those who asked are told in this frame.
+pub fn expire_requests(
+    clock: Res<FrameClock>,
+    directory: Res<Directory>,
+    mut requests: ResMut<Requests>,
+    mut mailroom: ResMut<Mailroom>,
+) {
+    while let Some((from, correlation, pending)) = requests.expire(clock.frame) {
+        mailroom.bounces.time_out(&directory, from, (pending.to.0, correlation), clock.frame);
     }
 }
 

@@ -1,25 +1,26 @@
 //! The stages of a frame, in the order of the frame: each module holds the systems of one stage, or of a part of one. What they work on
 //! is in [`crate::world`]; [`crate::run_frame`] runs them in the order of [`crate::FrameStage`].
 
-pub mod command;
-pub mod ingest;
-pub mod swap;
+pub(crate) mod command;
+pub(crate) mod ingest;
+pub(crate) mod swap;
 
-pub mod deliver;
-pub mod notices;
+pub(crate) mod deliver;
+pub(crate) mod notices;
 pub(crate) mod overflow;
 
-pub mod schedule;
+pub(crate) mod schedule;
 
-pub mod admit;
-pub mod step;
+pub(crate) mod admit;
+pub(crate) mod backlog;
+pub(crate) mod step;
 
-pub mod collect;
-pub(crate) mod debts;
+pub(crate) mod collect;
 
-pub mod infer;
+pub(crate) mod infer;
 
-pub mod commit;
-pub mod region;
+pub(crate) mod commit;
+pub(crate) mod region;
 
-pub mod seal;
+pub(crate) mod digest;
+pub(crate) mod seal;

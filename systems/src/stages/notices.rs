@@ -10,11 +10,12 @@ use wasm_engine_components::limits::{deliveries_of, delivery_units};
 use wasm_engine_components::{Address, AgentId, FaultHistory, GroupLimits, Lifecycle, Recipient};
 
 use crate::frame::FrameReport;
-use crate::ports::HostInbox;
-use crate::stages::schedule::Scheduler;
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
 use crate::world::inbox::Inboxes;
+use crate::world::inbox_view::HostInbox;
 use crate::world::mailroom::Mailroom;
+use crate::world::scheduler::Scheduler;
 use crate::world::shares::Shares;
 
 /// Takes the frame's notices off their budget. One whose agent stays faulted until its supervisor has heard of it waits for the next frame, where it

@@ -10,12 +10,12 @@ use wasm_engine_components::{
 };
 
 use crate::frame::FrameReport;
-use crate::ports::Delivery;
 use crate::world::backlog::WaitingMailboxes;
 use crate::world::directory::Directory;
+use crate::world::fault::{Fault, MailboxLimit};
 use crate::world::inbox::{Inboxes, Load};
+use crate::world::inbox_view::Delivery;
 use crate::world::mailroom::HostMessages;
-use crate::world::outbox::{Fault, MailboxLimit};
 use crate::world::packed::record_bytes;
 use crate::world::positions::PositionSet;
 use crate::world::recipients::Sent;
@@ -26,7 +26,7 @@ pub(crate) type Mailboxes<'w, 's> = Query<'w, 's, (&'static mut MailboxCounters,
 /// Whether a message stays in a backlog whose mailbox drops the oldest: results and bounces do, nothing that agents send pushes them out.
 fn stays_held(held: &HeldMessage) -> bool {
     #[cfg(test)]
-    crate::costs::look(1);
+    crate::world::looks::look(1);
     held.header.sender == sender::ENGINE
 }
 

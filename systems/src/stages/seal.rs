@@ -1,89 +1,20 @@
 //! Stage `Seal`: the frame's digest and its record. The only door out.
 
-use bevy_ecs::change_detection::{DetectChanges, Ref};
-use bevy_ecs::component::Component;
-use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
-    AgentId, Digest, FaultHistory, FrameRecord, Group, GroupCounters, GroupRecord, GroupTotals, InferenceJob, JobData,
-    Lane, Lanes, Lifecycle, Members, Recipient, Topic, TopicId,
+    Digest, FrameRecord, Group, GroupCounters, GroupRecord, InferenceJob, JobData, Lane, Lanes, Recipient,
 };
 
 use crate::frame::{FrameClock, FrameReport, Sealed};
-use crate::stages::collect::NextJob;
-use crate::stages::command::PendingCommands;
-use crate::stages::infer::Models;
-use crate::stages::schedule::Scheduler;
-use crate::stages::swap::RequestedSwaps;
-use crate::world::digest::{LaneSums, chain, part_digest};
+use crate::world::commands::PendingCommands;
+use crate::world::digest::{DigestChain, LaneSums, chain, part_digest, totals_bytes};
 use crate::world::directory::Directory;
+use crate::world::intentions::NextJob;
 use crate::world::mailroom::{HostMessages, Mailroom};
+use crate::world::models::Models;
 use crate::world::requests::Requests;
-
-/// What a part contributed to its lane when it was last digested. Transient.
-#[derive(Component, Clone, Copy, Debug, Default)]
-pub struct PartDigest(pub u128);
-
-/// The digests of the last frame: of the world, and of each group. State.
-#[derive(Resource, Debug, Default)]
-pub struct DigestChain {
-    /// Of the world.
-    pub world: Digest,
-    /// Of the groups, by position.
-    pub groups: Vec<Digest>,
-}
-
-/// Brings the lane of agents up to date with the lives that were written.
-pub fn digest_agents(
-    mut directory: ResMut<Directory>,
-    mut lanes: ResMut<LaneSums>,
-    mut agents: Query<(&Lifecycle, &FaultHistory, &mut PartDigest)>,
-) {
-    for index in std::mem::take(&mut directory.written) {
-        let id = directory.ids[index as usize];
-        let Ok((lifecycle, history, mut digest)) = agents.get_mut(directory.agents[index as usize]) else { continue };
-        let Some(group) = directory.group_position(id.group()) else { continue };
-        debug_assert_eq!(*lifecycle, directory.lifecycles[index as usize], "the mirror of {id}");
-        let after = agent_digest(id, *lifecycle, history);
-        lanes.agents[group] = lanes.agents[group].wrapping_sub(digest.0).wrapping_add(after);
-        digest.0 = after;
-    }
-}
-
-/// What an agent is in its lane.
-pub(crate) fn agent_digest(id: AgentId, lifecycle: Lifecycle, history: &FaultHistory) -> u128 {
-    let mut bytes = [0; 18];
-    bytes[0] = lifecycle as u8;
-    bytes[1..].copy_from_slice(&history_bytes(history));
-    part_digest(Lane::Agents, id.0, &bytes)
-}
-
-/// A fault history as it is digested, and saved.
-pub(crate) fn history_bytes(history: &FaultHistory) -> [u8; 17] {
-    let mut bytes = [0; 17];
-    bytes[..4].copy_from_slice(&history.faults.to_le_bytes());
-    bytes[4..8].copy_from_slice(&history.restarts.to_le_bytes());
-    bytes[8..16].copy_from_slice(&history.restart_frame.to_le_bytes());
-    bytes[16] = u8::from(history.uninitialised);
-    bytes
-}
-
-/// Keeps the lane of topics up to date with those whose members changed.
-pub fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Topic, Ref<Members>, &mut PartDigest)>) {
-    for (topic, members, mut digest) in &mut topics {
-        if members.is_changed() {
-            let after = topic_digest(topic.id, &members);
-            lanes.topics = lanes.topics.wrapping_sub(digest.0).wrapping_add(after);
-            digest.0 = after;
-        }
-    }
-}
-
-/// What a topic is in its lane.
-pub(crate) fn topic_digest(id: TopicId, members: &Members) -> u128 {
-    let bytes: Vec<u8> = members.0.iter().flat_map(|member| member.0.to_le_bytes()).collect();
-    part_digest(Lane::Topics, id.0, &bytes)
-}
+use crate::world::scheduler::Scheduler;
+use crate::world::swaps::RequestedSwaps;
 
 /// Makes the frame's digest and its record, and ends the frame.
 pub fn seal_frame(
@@ -157,13 +88,6 @@ pub fn seal_frame(
     record.refused_commands = std::mem::take(&mut report.refused_commands);
     sealed.0 = record;
     clock.frame += 1;
-}
-
-/// A group's counters as they are digested, and saved.
-pub(crate) fn totals_bytes(totals: &GroupTotals) -> Vec<u8> {
-    let GroupTotals { steps, fuel, messages, inference_jobs, faults } = *totals;
-    let numbers = [steps, fuel, messages, inference_jobs].into_iter().chain(faults.0);
-    numbers.flat_map(u64::to_le_bytes).collect()
 }
 
 fn host_messages(domain: u64, messages: &HostMessages) -> u128 {

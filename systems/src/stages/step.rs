@@ -8,13 +8,17 @@ use wasm_engine_abi::CallKind;
 use wasm_engine_components::{Region, RegionState};
 
 use crate::frame::DigestOptions;
-use crate::ports::{AgentPort, StepBatch, StepResults};
-use crate::stages::admit::{SendBudgets, admit};
+use crate::ports::{AgentPort, StepBatch};
+use crate::stages::admit::admit;
 use crate::stages::deliver::Router;
 use crate::stages::region::shared;
-use crate::stages::schedule::{Calls, Scheduler, Selection};
+use crate::stages::schedule::Selection;
+use crate::world::budget::SendBudgets;
+use crate::world::calls::Calls;
+use crate::world::chunk::StepResults;
 use crate::world::mailroom::Outputs;
 use crate::world::outbox::Desk;
+use crate::world::scheduler::Scheduler;
 
 /// Steps this frame's agents.
 pub fn step_agents(

@@ -4,80 +4,26 @@
 //! An agent that is active or paused takes its state along where both modules offer that. One that can't is initialised anew, in
 //! this frame as at a run's start; its messages wait for it. A paused one stays paused and is initialised at once.
 
-use std::collections::BTreeMap;
-
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
-    AgentFault, AgentId, Excess, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, ModelId, RunTable,
-    Swap, SwapOutcome, SwapRecord, text_row_bytes,
+    AgentFault, AgentId, Excess, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, RunTable, Swap,
+    SwapOutcome, SwapRecord, text_row_bytes,
 };
 
 use crate::frame::{DigestOptions, FrameClock, FrameReport, Inputs};
-use crate::ports::{AgentPort, ImportedLine, SwapBatch, SwapRequest, SwapResults};
-use crate::stages::collect::lines_digest;
-use crate::stages::debts::FrameFuel;
-use crate::stages::infer::Models;
-use crate::stages::seal::DigestChain;
-use crate::world::digest::{LaneSums, chain, fault_digest, part_digest};
-use crate::world::directory::{Directory, GroupRange};
+use crate::ports::{AgentPort, SwapBatch, SwapRequest, SwapResults};
+use crate::world::chunk::ImportedLine;
+use crate::world::digest::{DigestChain, LaneSums, chain, fault_digest, part_digest};
+use crate::world::directory::Directory;
+use crate::world::fuel::FrameFuel;
+use crate::world::groups::GroupRange;
 use crate::world::inbox::Inboxes;
 use crate::world::mailroom::Mailroom;
+use crate::world::models::Models;
+use crate::world::records::lines_digest;
+use crate::world::swaps::{CurrentModules, RequestedSwaps, SwapCatalog, SwapFile, swap_bytes};
 use crate::world::table_budget::{TableBudgets, note};
-
-/// A file that a swap puts in place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SwapFile {
-    /// Its name in the scenario.
-    pub name: String,
-    /// Its hash.
-    pub sha256: [u8; 32],
-}
-
-/// What the machine has prepared. Fixed for a run.
-#[derive(Resource, Clone, Debug, Default)]
-pub struct SwapCatalog {
-    /// The modules, by number.
-    pub modules: Vec<SwapFile>,
-    /// The models.
-    pub models: BTreeMap<ModelId, SwapFile>,
-    /// The swaps that were looked at, and why one can't be.
-    pub swaps: BTreeMap<Swap, Result<(), String>>,
-}
-
-impl SwapCatalog {
-    fn file(&self, swap: Swap) -> SwapFile {
-        let file = match swap {
-            Swap::Module { module, .. } => self.modules.get(module as usize),
-            Swap::Model { with, .. } => self.models.get(&with),
-        };
-        file.cloned().unwrap_or_default()
-    }
-
-    fn refusal(&self, swap: Swap) -> Option<String> {
-        match self.swaps.get(&swap) {
-            Some(Ok(())) => None,
-            Some(Err(reason)) => Some(reason.clone()),
-            None => Some("it wasn't prepared before the first frame".to_owned()),
-        }
-    }
-}
-
-/// The modules of the groups that were swapped, by number. State.
-#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
-pub struct CurrentModules(pub BTreeMap<GroupId, u32>);
-
-/// Swaps that native systems asked for: they are carried out in the next frame, after those of its inputs. State.
-#[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
-pub struct RequestedSwaps(pub Vec<Swap>);
-
-impl RequestedSwaps {
-    /// The digest of what is carried out in the next frame.
-    pub(crate) fn digest(&self) -> u128 {
-        let swaps = self.0.iter().zip(1_u64 << 48..);
-        swaps.fold(0, |sum, (swap, at)| sum.wrapping_add(part_digest(Lane::Commands, at, &swap_bytes(*swap))))
-    }
-}
 
 /// What this frame's swaps gave, until `Commit` puts it on the record. Transient.
 #[derive(Resource, Debug, Default)]
@@ -290,14 +236,4 @@ fn swap_digest(at: u64, swap: Swap, sha256: &[u8; 32]) -> u128 {
     bytes.extend_from_slice(sha256);
     // Apart from the other inputs, which are numbered from 0.
     part_digest(Lane::Inputs, (1 << 48) | at, &bytes)
-}
-
-fn swap_bytes(swap: Swap) -> Vec<u8> {
-    let (tag, numbers) = match swap {
-        Swap::Module { group, module } => (2_u8, [u64::from(group.0), u64::from(module)]),
-        Swap::Model { model, with } => (3, [model.0, with.0]),
-    };
-    let mut bytes = vec![tag];
-    numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
-    bytes
 }

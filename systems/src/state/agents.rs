@@ -10,16 +10,16 @@ use wasm_engine_components::{
 };
 
 use super::entity::{Entry, StateError};
-use super::parts::{Loading, Saving};
+use super::pass::{Loading, Saving};
 use super::section::{Reader, Section};
-use crate::stages::commit::Restarts;
-use crate::stages::seal::{PartDigest, agent_digest, history_bytes, totals_bytes};
-use crate::world::digest::LaneSums;
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::digest::{LaneSums, PartDigest, agent_digest, history_bytes, totals_bytes};
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
 use crate::world::mailroom::Mailroom;
+use crate::world::scheduler::Restarts;
 
 pub(super) fn save_places(saving: &mut Saving<'_>, section: &mut Section) {
-    for group in &saving.directory.groups {
+    for group in saving.directory.groups.iter() {
         section.push(group.id.0.into(), |bytes| {
             bytes.extend_from_slice(&first_agents(saving.world, group).to_le_bytes());
             bytes.extend_from_slice(&group.used.to_le_bytes());
@@ -202,7 +202,7 @@ pub(super) fn load_histories(loading: &mut Loading<'_>, section: &Section) -> Re
 }
 
 pub(super) fn save_counters(saving: &mut Saving<'_>, section: &mut Section) {
-    for group in &saving.directory.groups {
+    for group in saving.directory.groups.iter() {
         let totals = saving.world.get::<GroupCounters>(group.entity).copied().unwrap_or_default();
         section.push(group.id.0.into(), |bytes| bytes.extend_from_slice(&totals_bytes(&totals.0)));
     }

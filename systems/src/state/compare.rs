@@ -172,7 +172,7 @@ fn difference(left: Value<'_>, right: Value<'_>, authors: &Layouts) -> Option<St
 mod tests {
     use wasm_engine_components::{AgentId, GroupId};
 
-    use super::super::layout::FieldValue;
+    use super::super::field::FieldValue;
     use super::super::section::EntityKind;
     use super::*;
 

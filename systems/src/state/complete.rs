@@ -13,8 +13,8 @@ use wasm_engine_components::{
     MailboxOf, Members, Model, OwnedMailbox, Region, RegionState, StableId, Topic,
 };
 
-use super::native::StateRegistry;
-use crate::stages::seal::PartDigest;
+use super::registry::StateRegistry;
+use crate::world::digest::PartDigest;
 
 /// State of an author that neither a digest nor a snapshot would show.
 #[derive(Clone, Debug, PartialEq, Eq)]

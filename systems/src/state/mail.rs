@@ -10,10 +10,10 @@ use super::entity::StateError;
 use super::message::{
     HeldTable, SavedMessage, decode_held, decode_places, encode_held, encode_runs, recipient_of, target_of,
 };
-use super::parts::{Loading, Saving};
+use super::pass::{Loading, Saving};
 use super::section::{EntityKind, Reader, Section};
-use crate::ports::OutputChunk;
 use crate::world::backlog::{WaitingMailboxes, held_message, mailbox_digest};
+use crate::world::chunk::OutputChunk;
 use crate::world::digest::LaneSums;
 use crate::world::directory::Directory;
 use crate::world::mailroom::{HostMessages, Mailroom, Outputs};

@@ -18,11 +18,14 @@ mod compare;
 mod complete;
 mod entity;
 mod excerpt;
+mod field;
 mod layout;
 mod mail;
 mod message;
 mod native;
 mod parts;
+mod pass;
+mod registry;
 mod section;
 mod time;
 mod view;
@@ -33,19 +36,22 @@ pub use compare::{StateDifference, stage_of};
 pub use complete::{IncompleteState, check_components};
 pub use entity::{StateEntity, StateError};
 pub use excerpt::{ByteDifference, Excerpt};
-pub use layout::{FieldDifference, FieldValue, Layouts};
+pub use field::FieldValue;
+pub use layout::{FieldDifference, Layouts};
 pub use message::SavedMessage;
 pub use section::{EntityKind, Section, WorldState};
 
 pub(crate) use complete::{SeenArchetypes, watch_components};
-pub(crate) use native::{NativePart, StateRegistry};
+pub(crate) use registry::{NativePart, StateRegistry};
 
 use bevy_ecs::world::World;
 
 use crate::frame::FrameClock;
-use crate::stages::schedule::{Calls, Scheduler, set_up};
+use crate::world::calls::Calls;
 use crate::world::directory::Directory;
-use parts::{Loading, PARTS, Saving};
+use crate::world::scheduler::{Scheduler, set_up};
+use parts::PARTS;
+use pass::{Loading, Saving};
 
 /// Saves all state of a world, between two frames. The same state gives the same bytes, whatever the world went through.
 ///
@@ -87,7 +93,7 @@ pub fn load_state(world: &mut World, state: &WorldState) -> Result<(), StateErro
             let section = parts::section(state, part)?;
             (part.load)(&mut loading, section)
         })?;
-        loading.finish();
+        parts::finish(&mut loading);
         world.insert_resource(scheduler);
         Ok(())
     })?;

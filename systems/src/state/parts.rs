@@ -1,19 +1,13 @@
 //! The table of all that is saved, in the order in which it is loaded: what others refer to comes before them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use bevy_ecs::entity::Entity;
-use bevy_ecs::world::World;
-use wasm_engine_components::{AgentId, Digest, HeldMessage, Lane};
+use wasm_engine_components::{Digest, Lane};
 
 use super::entity::StateError;
+use super::pass::{Loading, Saving, only};
 use super::section::{EntityKind, Section, WorldState};
 use super::{agents, mail, time, work};
 use crate::frame::FrameClock;
-use crate::stages::schedule::Scheduler;
-use crate::stages::seal::DigestChain;
-use crate::world::directory::Directory;
+use crate::world::digest::DigestChain;
 
 /// One section of the engine's own state.
 pub(super) struct Part {
@@ -76,48 +70,18 @@ pub(super) const PARTS: &[Part] = &[
     part(CHAIN, Lane::Groups, EntityKind::Group, save_chain, load_chain),
 ];
 
+/// Whether a name is that of a part of the engine's own.
+pub(super) fn is_own(component: &str) -> bool {
+    PARTS.iter().any(|part| part.component == component)
+}
+
 pub(super) const CHAIN: &str = "DigestChain";
 
-/// What saving goes through.
-pub(super) struct Saving<'w> {
-    pub world: &'w World,
-    pub directory: &'w Directory,
-    /// Runs of places of messages, for each mailbox in which some wait.
-    pub backlogs: Vec<(AgentId, Vec<(u32, u32)>)>,
-}
-
-impl<'w> Saving<'w> {
-    pub fn new(world: &'w World) -> Self {
-        Self { world, directory: world.resource(), backlogs: Vec::new() }
-    }
-}
-
-/// What loading goes through.
-pub(super) struct Loading<'w> {
-    pub world: &'w mut World,
-    pub directory: &'w mut Directory,
-    pub scheduler: &'w mut Scheduler,
-    /// The frame that runs next.
-    pub frame: u64,
-    /// What waits, by place.
-    pub held: Vec<Arc<HeldMessage>>,
-    pub jobs: BTreeMap<u64, Entity>,
-    /// Positions of the mailboxes that aren't as they were made.
-    pub mailboxes: BTreeSet<u32>,
-}
-
-impl<'w> Loading<'w> {
-    pub fn new(world: &'w mut World, directory: &'w mut Directory, scheduler: &'w mut Scheduler) -> Self {
-        let (held, jobs, mailboxes) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { world, directory, scheduler, frame: 0, held, jobs, mailboxes }
-    }
-
-    /// Makes what is carried from frame to frame and derived from state.
-    pub fn finish(&mut self) {
-        agents::digest(self);
-        mail::digest(self);
-        work::digest(self);
-    }
+/// Makes what is carried from frame to frame and derived from state.
+pub(super) fn finish(loading: &mut Loading<'_>) {
+    agents::digest(loading);
+    mail::digest(loading);
+    work::digest(loading);
 }
 
 /// The section of a part: there is one, and it is in order.
@@ -135,13 +99,6 @@ pub(super) fn section<'a>(state: &'a WorldState, part: &Part) -> Result<&'a Sect
         return Err(StateError::Damaged { component: component(), entity: None });
     }
     Ok(section)
-}
-
-/// The only entry of a section of the world.
-pub(super) fn only(section: &Section) -> Result<super::entity::Entry<'_>, StateError> {
-    let mut items = section.items().filter(|entry| entry.id == 0);
-    let (only, other) = (items.next(), section.len() > 1);
-    only.filter(|_| !other).ok_or_else(|| StateError::Damaged { component: section.component.clone(), entity: None })
 }
 
 fn save_clock(saving: &mut Saving<'_>, section: &mut Section) {

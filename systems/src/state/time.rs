@@ -5,12 +5,12 @@ use serde::de::DeserializeOwned;
 use wasm_engine_components::{AgentId, Issuer};
 
 use super::entity::StateError;
-use super::parts::{Loading, Saving, only};
+use super::pass::{Loading, Saving, only};
 use super::section::{Reader, Section, write_serde};
-use crate::stages::command::PendingCommands;
-use crate::stages::schedule::Scheduler;
-use crate::stages::swap::RequestedSwaps;
+use crate::world::commands::PendingCommands;
 use crate::world::requests::{Pending, Requests};
+use crate::world::scheduler::Scheduler;
+use crate::world::swaps::RequestedSwaps;
 
 pub(super) fn save_timers(saving: &mut Saving<'_>, section: &mut Section) {
     for (frame, agent) in saving.world.resource::<Scheduler>().timers.values() {

@@ -14,7 +14,7 @@ use std::fmt::{self, Display, Write as _};
 use serde::de::DeserializeOwned;
 use serde::ser::{self, Serialize};
 
-use super::layout::{FieldValue, Held, Placed};
+use super::field::{FieldValue, Held, Placed};
 use super::section::Reader;
 
 /// Finds the fields of a saved value, from those on that have a given byte.

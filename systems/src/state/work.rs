@@ -7,13 +7,12 @@ use wasm_engine_components::{
 };
 
 use super::entity::{Entry, StateError};
-use super::parts::{Loading, Saving, only};
+use super::pass::{Loading, Saving, only};
 use super::section::{Reader, Section, write_serde};
-use crate::stages::collect::NextJob;
-use crate::stages::infer::Models;
-use crate::stages::seal::{PartDigest, topic_digest};
-use crate::stages::swap::{CurrentModules, SwapCatalog};
-use crate::world::digest::LaneSums;
+use crate::world::digest::{LaneSums, PartDigest, topic_digest};
+use crate::world::intentions::NextJob;
+use crate::world::models::Models;
+use crate::world::swaps::{CurrentModules, SwapCatalog};
 
 /// A module's number is its place among the names of a scenario, which a branch may add to: its name says which it is.
 pub(super) fn save_modules(saving: &mut Saving<'_>, section: &mut Section) {
@@ -200,7 +199,7 @@ pub(super) fn load_members(loading: &mut Loading<'_>, section: &Section) -> Resu
 }
 
 pub(super) fn save_regions(saving: &mut Saving<'_>, section: &mut Section) {
-    for place in &saving.directory.regions {
+    for place in saving.directory.regions.iter() {
         let Some(state) = saving.world.get::<RegionState>(place.entity) else { continue };
         section.push(place.id.0, |bytes| {
             bytes.extend_from_slice(&state.version.to_le_bytes());
@@ -249,7 +248,7 @@ pub(super) fn digest(loading: &mut Loading<'_>) {
     }
     let mut parts = loading.world.query::<(&Region, &RegionState, &mut PartDigest)>();
     for (region, state, mut part) in parts.iter_mut(loading.world) {
-        part.0 = crate::stages::region::digest(region.id, state);
+        part.0 = crate::world::regions::digest(region.id, state);
         regions = regions.wrapping_add(part.0);
     }
     let mut lanes = loading.world.resource_mut::<LaneSums>();

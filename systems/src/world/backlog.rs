@@ -1,12 +1,10 @@
 //! Mailboxes that hold back messages, and their lane: what wasn't handed over in a frame waits in a backlog.
 
 use bevy_ecs::resource::Resource;
-use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{AgentId, Backlog, HeldMessage, Lane, MailboxCounters};
 
-use crate::world::digest::{LaneSums, part_digest};
-use crate::world::directory::Directory;
+use crate::world::digest::part_digest;
 use crate::world::positions::PositionSet;
 
 /// Which mailboxes hold back messages, and which changed in this frame. Transient.
@@ -25,22 +23,7 @@ pub struct WaitingMailboxes {
     /// What those contribute to their lane, by position.
     digests: Vec<u128>,
     /// What is to be added to the lane for those whose digest was taken in this frame.
-    lane_change: u128,
-}
-
-/// Keeps the lane of mailboxes up to date with those that changed.
-pub fn digest_mailboxes(
-    directory: Res<Directory>,
-    mut waiting: ResMut<WaitingMailboxes>,
-    mut lanes: ResMut<LaneSums>,
-    mailboxes: Query<(&Backlog, &MailboxCounters)>,
-) {
-    for index in waiting.changed.drain() {
-        let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };
-        waiting.digest(index, directory.ids[index as usize], mailbox);
-    }
-    waiting.overflowed.drain();
-    lanes.mailboxes = lanes.mailboxes.wrapping_add(core::mem::take(&mut waiting.lane_change));
+    pub(crate) lane_change: u128,
 }
 
 /// What a mailbox is in its lane. The messages stand for themselves by their digests, which were made once for all mailboxes that

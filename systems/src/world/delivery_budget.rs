@@ -2,14 +2,14 @@
 //! its recipients: so deliveries are metered by themselves, where they are made. What doesn't fit is dropped as a whole.
 
 use bevy_ecs::resource::Resource;
-use bevy_ecs::system::{Res, ResMut};
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::sender;
 use wasm_engine_components::limits::deliveries_of;
 use wasm_engine_components::{AgentId, GroupLimits};
 
-use crate::stages::schedule::Scheduler;
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
+use crate::world::scheduler::Scheduler;
 use crate::world::shares::Shares;
 
 /// Deliveries that are left to a frame. Transient.
@@ -27,35 +27,29 @@ pub struct DeliveryBudgets {
     step: Option<(u64, u64)>,
 }
 
-/// Opens a frame's budgets.
-pub fn open_delivery_budgets(
-    directory: Res<Directory>,
-    scheduler: Res<Scheduler>,
-    mut budgets: ResMut<DeliveryBudgets>,
-) {
-    let agents = directory.groups.iter().map(GroupRange::weight).sum();
-    let of = |limit| deliveries_of(limit, agents);
-    let budgets = budgets.as_mut();
-    let set = |limit: u64| (limit != GroupLimits::BY_AGENTS).then_some(limit);
-    let tenants: Vec<_> = scheduler.tenants.iter().map(|tenant| set(tenant.deliveries_per_frame_max)).collect();
-    match scheduler.settings.deliveries_per_frame_max {
-        GroupLimits::BY_AGENTS => {
-            let own = |group: &GroupRange| set(group.limits.deliveries_per_frame_max);
-            budgets.all.open_fair(&directory, of(GroupLimits::BY_AGENTS), (own, &tenants), |_| 0);
-        }
-        bound => budgets.all.open_bound(&directory, tenants.len(), bound),
-    }
-    budgets.host = of(scheduler.settings.host_deliveries_per_frame_max);
-    budgets.groups.clear();
-    let limits = directory.groups.iter().map(|group| &group.limits);
-    budgets
-        .groups
-        .extend(limits.map(|limits| (of(limits.deliveries_per_frame_max), of(limits.deliveries_per_step_max))));
-    budgets.tenants.clear();
-    budgets.tenants.extend(scheduler.tenants.iter().map(|tenant| of(tenant.deliveries_per_frame_max)));
-}
-
 impl DeliveryBudgets {
+    /// Opens a frame's self.
+    pub(crate) fn open(&mut self, directory: &Directory, scheduler: &Scheduler) {
+        let agents = directory.groups.iter().map(GroupRange::weight).sum();
+        let of = |limit| deliveries_of(limit, agents);
+        let set = |limit: u64| (limit != GroupLimits::BY_AGENTS).then_some(limit);
+        let tenants: Vec<_> = scheduler.tenants.iter().map(|tenant| set(tenant.deliveries_per_frame_max)).collect();
+        match scheduler.settings.deliveries_per_frame_max {
+            GroupLimits::BY_AGENTS => {
+                let own = |group: &GroupRange| set(group.limits.deliveries_per_frame_max);
+                self.all.open_fair(directory, of(GroupLimits::BY_AGENTS), (own, &tenants), |_| 0);
+            }
+            bound => self.all.open_bound(directory, tenants.len(), bound),
+        }
+        self.host = of(scheduler.settings.host_deliveries_per_frame_max);
+        self.groups.clear();
+        let limits = directory.groups.iter().map(|group| &group.limits);
+        self.groups
+            .extend(limits.map(|limits| (of(limits.deliveries_per_frame_max), of(limits.deliveries_per_step_max))));
+        self.tenants.clear();
+        self.tenants.extend(scheduler.tenants.iter().map(|tenant| of(tenant.deliveries_per_frame_max)));
+    }
+
     /// Begins to deliver: messages of one step come one after another from here on.
     pub(crate) const fn begin(&mut self) {
         self.step = None;

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use bevy_ecs::component::Component;
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{AgentFault, AgentId, Digest, Lane};
+use wasm_engine_components::{
+    AgentFault, AgentId, Digest, FaultHistory, GroupTotals, Lane, Lifecycle, Members, TopicId,
+};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// The lanes of the frame so far. Those that are sums over parts which seldom change are carried from frame to frame.
@@ -43,6 +46,19 @@ impl LaneSums {
     }
 }
 
+/// What a part contributed to its lane when it was last digested. Transient.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub struct PartDigest(pub u128);
+
+/// The digests of the last frame: of the world, and of each group. State.
+#[derive(Resource, Debug, Default)]
+pub struct DigestChain {
+    /// Of the world.
+    pub world: Digest,
+    /// Of the groups, by position.
+    pub groups: Vec<Digest>,
+}
+
 /// The digest of one part of a lane: `bytes` under the stable id `id`.
 pub fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {
     xxh3_128_with_seed(bytes, part_seed(lane, id))
@@ -64,6 +80,37 @@ pub(crate) fn fault_digest(fault: &AgentFault) -> u128 {
     bytes[5..13].copy_from_slice(&reached.to_le_bytes());
     bytes[13..].copy_from_slice(&allowed.to_le_bytes());
     part_digest(Lane::Faults, agent.0, &bytes)
+}
+
+/// What an agent is in its lane.
+pub(crate) fn agent_digest(id: AgentId, lifecycle: Lifecycle, history: &FaultHistory) -> u128 {
+    let mut bytes = [0; 18];
+    bytes[0] = lifecycle as u8;
+    bytes[1..].copy_from_slice(&history_bytes(history));
+    part_digest(Lane::Agents, id.0, &bytes)
+}
+
+/// A fault history as it is digested, and saved.
+pub(crate) fn history_bytes(history: &FaultHistory) -> [u8; 17] {
+    let mut bytes = [0; 17];
+    bytes[..4].copy_from_slice(&history.faults.to_le_bytes());
+    bytes[4..8].copy_from_slice(&history.restarts.to_le_bytes());
+    bytes[8..16].copy_from_slice(&history.restart_frame.to_le_bytes());
+    bytes[16] = u8::from(history.uninitialised);
+    bytes
+}
+
+/// What a topic is in its lane.
+pub(crate) fn topic_digest(id: TopicId, members: &Members) -> u128 {
+    let bytes: Vec<u8> = members.0.iter().flat_map(|member| member.0.to_le_bytes()).collect();
+    part_digest(Lane::Topics, id.0, &bytes)
+}
+
+/// A group's counters as they are digested, and saved.
+pub(crate) fn totals_bytes(totals: &GroupTotals) -> Vec<u8> {
+    let GroupTotals { steps, fuel, messages, inference_jobs, faults } = *totals;
+    let numbers = [steps, fuel, messages, inference_jobs].into_iter().chain(faults.0);
+    numbers.flat_map(u64::to_le_bytes).collect()
 }
 
 /// The digest of an agent's linear memory, as it is summed in the lane of memories. All of the memory counts, and its size.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wasm_engine_abi::message::sender;
 use wasm_engine_components::AgentId;
 
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::groups::{GroupRange, Groups};
 
 /// Which groups take the messages of each group. Groups with the same hearers share one list. Transient: made from the groups.
 #[derive(Debug, Default)]
@@ -65,14 +65,13 @@ pub(crate) struct Later {
 
 impl Hearers {
     /// Works out who hears whom.
-    pub fn of(directory: &Directory) -> Self {
-        let groups = &directory.groups;
+    pub fn of(groups: &Groups) -> Self {
         let host = groups.len();
         let (mut along, mut had, mut choosy) = (vec![vec![]; host + 1], vec![vec![]; host + 1], vec![vec![]; host + 1]);
         // Groups are far fewer than 2^32.
         for (group, at) in groups.iter().zip(0_u32..) {
             for &id in &group.after {
-                let Some(from) = directory.group_position(id) else { continue };
+                let Some(from) = groups.position(id) else { continue };
                 if group.accepts.is_none() {
                     had[from].push(at);
                 }
@@ -81,7 +80,7 @@ impl Hearers {
                 }
             }
             for &id in group.accepts.iter().flatten().filter(|&&id| !group.comes_after(id)) {
-                if let Some(from) = directory.group_position(id)
+                if let Some(from) = groups.position(id)
                     && choosy[from].last() != Some(&at)
                 {
                     choosy[from].push(at);
@@ -94,8 +93,8 @@ impl Hearers {
         let mut hearers = Self::default();
         let (mut along_known, mut later_known) = (BTreeMap::new(), BTreeMap::new());
         for ((along, had), choosy) in along.into_iter().zip(had).zip(choosy) {
-            let along = *along_known.entry(along).or_insert_with_key(|groups| {
-                hearers.along.push(Along::new(&directory.groups, groups));
+            let along = *along_known.entry(along).or_insert_with_key(|heard_by| {
+                hearers.along.push(Along::new(groups, heard_by));
                 hearers.along.len() as u32 - 1
             });
             let later = *later_known.entry((had, choosy)).or_insert_with_key(|(had, choosy)| {
@@ -108,9 +107,9 @@ impl Hearers {
     }
 
     /// The numbers of the lists of who hears a sender: in the frame in which it sends, and in the one after.
-    pub(crate) fn lists(&self, directory: &Directory, from: AgentId) -> (u32, u32) {
+    pub(crate) fn lists(&self, groups: &Groups, from: AgentId) -> (u32, u32) {
         let host = self.of.len() - 1;
-        let at = if from.0 <= sender::NATIVE { host } else { directory.group_position(from.group()).unwrap_or(host) };
+        let at = if from.0 <= sender::NATIVE { host } else { groups.position(from.group()).unwrap_or(host) };
         self.of[at]
     }
 

@@ -4,7 +4,7 @@
 use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Address, Recipient};
 
-use crate::ports::{Delivery, Link};
+use crate::world::inbox_view::{Delivery, Link};
 use crate::world::positions::PositionSet;
 
 /// The lists. Transient: made in each frame from the messages in flight.

@@ -7,7 +7,7 @@ use bevy_ecs::world::World;
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{Address, AgentId, Backlog, FaultHistory, GroupId, Lifecycle, Recipient, TopicId};
 
-use crate::ports::OutputChunk;
+use crate::world::chunk::OutputChunk;
 use crate::world::directory::Directory;
 use crate::world::mailroom::{HostMessages, Mailroom, Outputs};
 

@@ -5,9 +5,10 @@ use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
 use wasm_engine_components::{AgentId, Recipient, StoredMessage};
 
-use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk, StepResults};
+use crate::world::chunk::{OutputChunk, StepResults};
 use crate::world::directory::Directory;
 use crate::world::inbox::Inboxes;
+use crate::world::inbox_view::{Delivery, HostInbox, InboxView};
 
 /// All messages between two frames, but for those of agents, which stay in their chunks: see [`Outputs`]. What is in flight is
 /// state; the inboxes are transient.

@@ -6,75 +6,14 @@ use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
     BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, kind, padded,
 };
-use wasm_engine_components::{
-    Address, AgentFault, AgentId, Excess, FaultKind, GroupId, GroupLimits, Recipient, TopicId,
-};
+use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
 
-use crate::ports::{OtherRecord, OutputChunk, Refused, StepRequest};
-use crate::stages::region::check_record;
+use crate::world::chunk::{Mark, OtherRecord, OutputChunk, Refused, Route, StepRequest};
 use crate::world::digest::outbox_digest;
 use crate::world::directory::Directory;
+use crate::world::fault::{Fault, OverLimit};
+use crate::world::regions::check_record;
 use crate::world::table_budget::StepTables;
-
-/// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum OverLimit {
-    /// `records_per_step_max`.
-    Records = 1,
-    /// `payload_bytes_max`.
-    PayloadBytes = 2,
-    /// `log_lines_per_step_max`.
-    LogLines = 3,
-    /// The inbox area of the module that a swap puts in place: the state that the old one left doesn't fit.
-    StateBytes = 4,
-}
-
-/// Which limit a fault of kind [`FaultKind::MailboxFull`] is about: its detail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum MailboxLimit {
-    /// `mailbox_messages_max`.
-    Messages = 1,
-    /// `mailbox_bytes_max`, or the module's inbox area where that is smaller.
-    Bytes = 2,
-}
-
-/// What an agent did wrong, before it is on the record under the agent's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// What it did.
-    pub kind: FaultKind,
-    /// See [`AgentFault::detail`].
-    pub detail: u32,
-    /// See [`AgentFault::reached`].
-    pub reached: u64,
-    /// See [`AgentFault::allowed`].
-    pub allowed: u64,
-}
-
-impl Fault {
-    /// A fault that is about no limit.
-    pub const fn new(kind: FaultKind, detail: u32) -> Self {
-        Self::past(kind, detail, 0, 0)
-    }
-
-    /// A fault that is about a limit: `reached` is what was counted against what is `allowed`.
-    pub const fn past(kind: FaultKind, detail: u32, reached: u64, allowed: u64) -> Self {
-        Self { kind, detail, reached, allowed }
-    }
-
-    /// A fault of kind [`FaultKind::OverLimit`].
-    pub const fn over(limit: OverLimit, reached: u32, allowed: u32) -> Self {
-        Self::past(FaultKind::OverLimit, limit as u32, reached as u64, allowed as u64)
-    }
-
-    /// The fault as it stands on the record.
-    pub const fn of(self, agent: AgentId) -> AgentFault {
-        let Self { kind, detail, reached, allowed } = self;
-        AgentFault { agent, kind, detail, reached, allowed }
-    }
-}
 
 /// What a call left: all of it comes from the guest, but for `log_lines` and `log_bytes`.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +127,11 @@ impl Desk<'_> {
             return Err(Fault::over(OverLimit::PayloadBytes, bytes, bytes_max));
         }
         // A write to a shared region must be its owner's, and inside of it.
-        if record.op == Op::WriteRegion { check_record(self.directory, request.agent.group(), record) } else { Ok(()) }
+        if record.op == Op::WriteRegion {
+            check_record(&self.directory.regions, request.agent.group(), record)
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts a record where it belongs.
@@ -315,25 +258,6 @@ impl Desk<'_> {
     }
 }
 
-/// The way to the agents of a group that takes messages from the senders of a chunk: what [`Directory::find`] would say of them.
-/// Who sent to one of them mostly sends to others.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Route {
-    first: u64,
-    agents: u32,
-    start: u32,
-}
-
-impl Route {
-    /// The position of an agent, if it is of that group.
-    #[inline]
-    fn find(&self, id: u64) -> Option<u32> {
-        // Ids of a group are side by side, in the order of the positions.
-        let ordinal = id.wrapping_sub(self.first);
-        (ordinal < u64::from(self.agents)).then(|| self.start + ordinal as u32)
-    }
-}
-
 /// The message of an outbox that is one message to one agent and breaks no rule, as most are. What is wrong with another one is
 /// found on the long way.
 ///
@@ -371,45 +295,5 @@ fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, edge: boo
     } else {
         chunk.addresses.push(address);
         chunk.addresses.len() as u32 - 1
-    }
-}
-
-/// How much a chunk held.
-struct Mark {
-    sent: u64,
-    addresses: usize,
-    edges: usize,
-    messages: u32,
-    refused: usize,
-    others: usize,
-    other_bytes: usize,
-    excess: Excess,
-}
-
-impl Mark {
-    #[inline]
-    fn of(chunk: &OutputChunk) -> Self {
-        Self {
-            sent: chunk.sent,
-            addresses: chunk.addresses.len(),
-            edges: chunk.edges.len(),
-            messages: chunk.messages.place(),
-            refused: chunk.refused.len(),
-            others: chunk.others.len(),
-            other_bytes: chunk.other_bytes.len(),
-            excess: chunk.excess,
-        }
-    }
-
-    #[cold]
-    fn restore(&self, chunk: &mut OutputChunk) {
-        chunk.sent = self.sent;
-        chunk.addresses.truncate(self.addresses);
-        chunk.edges.truncate(self.edges);
-        chunk.messages.truncate(self.messages);
-        chunk.refused.truncate(self.refused);
-        chunk.others.truncate(self.others);
-        chunk.other_bytes.truncate(self.other_bytes);
-        chunk.excess = self.excess;
     }
 }

@@ -8,16 +8,16 @@ use wasm_engine_components::{
 };
 
 use crate::frame::RunSeed;
-use crate::ports::Link;
-use crate::stages::infer::Models;
-use crate::stages::region::spawn_regions;
-use crate::stages::schedule::Scheduler;
-use crate::stages::seal::{DigestChain, PartDigest};
-use crate::world::digest::{LaneSums, chain};
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::digest::{DigestChain, LaneSums, PartDigest, chain};
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
 use crate::world::hearers::Hearers;
 use crate::world::inbox::Load;
+use crate::world::inbox_view::Link;
 use crate::world::mailroom::Mailroom;
+use crate::world::models::Models;
+use crate::world::regions::spawn_regions;
+use crate::world::scheduler::Scheduler;
 
 /// What a world starts with.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,7 @@ pub fn populate(world: &mut World, population: Population) {
         spawn_group(world, seed, &mut directory, &mut mailroom);
     }
     set_waves(&mut directory);
-    directory.hearers = Hearers::of(&directory);
+    directory.hearers = Hearers::of(&directory.groups);
     let groups = population.groups.len();
     // The seed is an input of every frame: two seeds differ from the first digest on.
     chains.world = chain(Digest::default(), population.seed, &[]);
@@ -85,9 +85,10 @@ pub fn populate(world: &mut World, population: Population) {
         let (id, members) = (topic.id, Members(members.collect()));
         directory.topics.push((id, world.spawn((topic, members, PartDigest::default())).id()));
     }
-    let regions = spawn_regions(world, population.regions, &mut directory);
+    let (regions, lane) = spawn_regions(world, population.regions);
+    directory.regions = regions;
     world.insert_resource(LaneSums {
-        regions,
+        regions: lane,
         agents: vec![0; groups],
         outboxes: vec![0; groups],
         memories: vec![0; groups],

@@ -9,9 +9,11 @@ use bevy_ecs::system::Query;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{Address, AgentId, GroupId, Members, Recipient};
 
-use crate::ports::{Delivery, HostInbox, InboxView, OutputChunk};
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::chunk::OutputChunk;
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
 use crate::world::hearers::Later;
+use crate::world::inbox_view::{Delivery, HostInbox, InboxView};
 
 /// All messages of a frame, and who gets them.
 pub(crate) struct Sent<'a, 'w, 's> {
@@ -90,7 +92,7 @@ impl TopicRuns {
         let (mut found, mut start) = (Self::default(), 0);
         while let Some(first) = all.get(start) {
             #[cfg(test)]
-            crate::costs::look(1);
+            crate::world::looks::look(1);
             let id = first.group();
             let end = start + all[start..].partition_point(|member| member.group() == id);
             if let Some(at) = sent.directory.group_position(id) {
@@ -113,14 +115,14 @@ impl TopicRuns {
         const FEW: usize = 16;
         if self.runs.len() * FEW < groups.len() {
             #[cfg(test)]
-            crate::costs::look(self.runs.len());
+            crate::world::looks::look(self.runs.len());
             let among = |run: &Run| groups.binary_search(&run.group).is_ok();
             self.runs.iter().zip(0..).filter(|(run, _)| among(run)).for_each(|(run, at)| visit(at, run));
             return;
         }
         let searches = groups.len() * FEW < self.runs.len();
         #[cfg(test)]
-        crate::costs::look(groups.len() + if searches { 0 } else { self.runs.len() });
+        crate::world::looks::look(groups.len() + if searches { 0 } else { self.runs.len() });
         let mut at = 0;
         for &group in groups {
             let rest = &self.runs[at..];
@@ -152,7 +154,7 @@ impl TopicRuns {
         match part {
             Part::Later => {
                 #[cfg(test)]
-                crate::costs::look(self.runs.len());
+                crate::world::looks::look(self.runs.len());
                 let takes = |run: &Run| sent.takes(&sent.directory.groups[run.group as usize], from, part);
                 chosen.extend(self.runs.iter().zip(0..).filter(|(run, _)| takes(run)).map(|(_, at)| at));
             }
@@ -220,7 +222,7 @@ impl Audiences {
                         let from = AgentId(header.sender);
                         let count = self.count(sent, to, from, true);
                         #[cfg(test)]
-                        crate::costs::look(1);
+                        crate::world::looks::look(1);
                         if count > 0 && take(edge, header, count) {
                             self.put_into_waves(sent, edge, from);
                         }
@@ -236,7 +238,7 @@ impl Audiences {
         let single;
         let waves: &[u32] = match edge.address.recipient() {
             Recipient::Topic(topic) => {
-                let (list, _) = sent.directory.hearers.lists(sent.directory, from);
+                let (list, _) = sent.directory.hearers.lists(&sent.directory.groups, from);
                 waves.entry((topic, list)).or_insert_with(|| {
                     let mut found = Vec::new();
                     let groups = &sent.directory.hearers.along(list).groups;
@@ -255,7 +257,7 @@ impl Audiences {
         };
         for &wave in waves {
             #[cfg(test)]
-            crate::costs::look(1);
+            crate::world::looks::look(1);
             edges.entry(wave).or_default().push(edge);
         }
     }
@@ -276,7 +278,7 @@ impl Audiences {
                 let Self { topics, counts, .. } = self;
                 let all = topics.entry(topic).or_insert_with(|| TopicRuns::of(sent, topic));
                 let hearers = &sent.directory.hearers;
-                let (now, later) = hearers.lists(sent.directory, from);
+                let (now, later) = hearers.lists(&sent.directory.groups, from);
                 let list = if along { now } else { later };
                 *counts.entry((topic, along, list)).or_insert_with(|| match along {
                     true => all.weight_of(&hearers.along(list).groups),
@@ -305,7 +307,7 @@ impl Audiences {
         match to {
             Recipient::Topic(topic) => {
                 let Some(all) = self.topics.get_mut(&topic) else { return };
-                let (now, later) = sent.directory.hearers.lists(sent.directory, from);
+                let (now, later) = sent.directory.hearers.lists(&sent.directory.groups, from);
                 let list = if part == Part::Later { later } else { now };
                 let runs =
                     self.chosen.entry((topic, part, list)).or_insert_with(|| all.choose(sent, (from, list), part));
@@ -314,12 +316,12 @@ impl Audiences {
                     let find = || {
                         let members = &sent.members(topic)[members.clone()];
                         #[cfg(test)]
-                        crate::costs::look(members.len());
+                        crate::world::looks::look(members.len());
                         members.iter().filter_map(|&member| sent.directory.index(member)).collect()
                     };
                     let positions = positions.get_or_insert_with(find);
                     #[cfg(test)]
-                    crate::costs::look(positions.len());
+                    crate::world::looks::look(positions.len());
                     positions.iter().copied().for_each(&mut visit);
                 }
             }
@@ -331,11 +333,11 @@ impl Audiences {
                 let lives = |&index: &u32| sent.directory.lifecycles[index as usize].is_alive();
                 let living = self.living.entry(at).or_insert_with(|| {
                     #[cfg(test)]
-                    crate::costs::look(group.positions().len());
+                    crate::world::looks::look(group.positions().len());
                     group.positions().filter(lives).collect()
                 });
                 #[cfg(test)]
-                crate::costs::look(living.len());
+                crate::world::looks::look(living.len());
                 living.iter().copied().filter(|&index| sent.directory.ids[index as usize] != from).for_each(visit);
             }
             Recipient::Agent(_) | Recipient::Nobody => {}

@@ -1,18 +1,14 @@
-//! Requests that wait for a reply, and what is told of those that wait too long. Registered by [`crate::stages::admit`], answered there,
+//! Requests that wait for a reply, and what is told of those that wait too long. Registered and answered when a step is admitted,
 //! and given up at the start of the frame of their deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::resource::Resource;
-use bevy_ecs::system::{Res, ResMut};
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{AgentId, Lane};
 
-use crate::frame::FrameClock;
 use crate::world::digest::part_digest;
-use crate::world::directory::Directory;
-use crate::world::mailroom::Mailroom;
 
 /// Who waits for whom. State.
 #[derive(Resource, Debug, Default)]
@@ -111,6 +107,15 @@ impl Requests {
         Some(pending)
     }
 
+    /// Takes out the first of the requests whose time has come in a frame: who asked, and under which number.
+    pub(crate) fn expire(&mut self, frame: u64) -> Option<(AgentId, u64, Pending)> {
+        let &(deadline, from, correlation) = self.deadlines.first()?;
+        if deadline > frame {
+            return None;
+        }
+        self.remove(from, correlation).map(|pending| (from, correlation, pending))
+    }
+
     /// Forgets the requests of an agent that has ended.
     pub(crate) fn forget(&mut self, agent: AgentId) {
         if !self.counts.contains_key(&agent) {
@@ -133,21 +138,6 @@ fn digest(from: AgentId, correlation: u64, Pending { to, asked, deadline }: Pend
     let numbers = [correlation, to.0, asked, deadline];
     let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
     part_digest(Lane::Requests, from.0, &bytes)
-}
-
-/// Gives up the requests whose time has come: those who asked are told in this frame.
-pub fn expire_requests(
-    clock: Res<FrameClock>,
-    directory: Res<Directory>,
-    mut requests: ResMut<Requests>,
-    mut mailroom: ResMut<Mailroom>,
-) {
-    while let Some(&(deadline, from, correlation)) = requests.deadlines.first()
-        && deadline <= clock.frame
-    {
-        let Some(pending) = requests.remove(from, correlation) else { break };
-        mailroom.bounces.time_out(&directory, from, (pending.to.0, correlation), clock.frame);
-    }
 }
 
 #[cfg(test)]

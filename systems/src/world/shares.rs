@@ -1,7 +1,8 @@
 //! A budget of a frame for all groups together, with a part that is each group's own: so many groups that take what they can are bounded, and
 //! none of them takes another's part.
 
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
 
 /// What is left of one. Transient.
 #[derive(Debug, Default)]

@@ -9,8 +9,9 @@ use wasm_engine_components::{
 };
 
 use crate::frame::FrameReport;
-use crate::stages::schedule::Scheduler;
-use crate::world::directory::{Directory, GroupRange};
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
+use crate::world::scheduler::Scheduler;
 use crate::world::shares::Shares;
 
 /// Digits of the longest number.

@@ -24,7 +24,8 @@ use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
 use wasm_engine_components::{
     AgentId, FaultKind, Group, GroupId, GroupLimits, Mailbox, OverflowPolicy, Region, RegionState, message::Recipient,
 };
-use wasm_engine_systems::directory::{Directory, GroupRange};
+use wasm_engine_systems::directory::Directory;
+use wasm_engine_systems::groups::GroupRange;
 use wasm_engine_systems::outbox::Desk;
 use wasm_engine_systems::ports::{
     AgentRuntime, Delivery, HostInbox, InboxView, Link, SharedRegion, StepBatch, StepOutcome, StepRequest, StepResults,
@@ -138,7 +139,7 @@ fn directory() -> Directory {
     let entity = bevy_ecs::entity::Entity::PLACEHOLDER;
     let group = GroupRange::new(&Group::new(GroupId(0), "host", u32::MAX), entity, 0, mailbox, Vec::new());
     let topics = vec![(wasm_engine_components::TopicId(0), bevy_ecs::entity::Entity::PLACEHOLDER)];
-    Directory { groups: vec![group], topics, ..Directory::default() }
+    Directory { groups: vec![group].into(), topics, ..Directory::default() }
 }
 
 /// A message in a test: for which slot, and what.

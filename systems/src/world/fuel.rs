@@ -1,4 +1,4 @@
-//! Stage `Collect`: who pays for the fuel of the frame's calls. What can't be paid in a frame is owed, and the next ones make up for it.
+//! Who pays for the fuel of the frame's calls. What can't be paid in a frame is owed, and the next ones make up for it.
 //!
 //! Fuel is paid upwards, and nothing is forgiven on the way:
 //!
@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 
 use wasm_engine_components::GroupLimits;
 
-use crate::stages::schedule::Scheduler;
 use crate::world::directory::Directory;
+use crate::world::scheduler::Scheduler;
 
 /// What the calls of a group have cost in a frame.
 #[derive(Clone, Copy, Debug, Default)]

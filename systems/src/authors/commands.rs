@@ -1,0 +1,47 @@
+//! Commands of native systems: agents are spawned, paused, resumed, ended and restarted, modules and models swapped.
+
+use bevy_ecs::system::{Res, ResMut, SystemParam};
+use wasm_engine_components::{Action, AgentId, GroupId, Order, Swap};
+
+use crate::authors::post::{PostError, check_message};
+use crate::world::commands::PendingCommands;
+use crate::world::directory::Directory;
+use crate::world::swaps::RequestedSwaps;
+
+/// Commands of native systems: they take effect at the start of the next frame, before those of agents. Two systems that
+/// give commands need an order between them.
+#[derive(SystemParam)]
+pub struct Control<'w> {
+    directory: Res<'w, Directory>,
+    pending: ResMut<'w, PendingCommands>,
+    swaps: ResMut<'w, RequestedSwaps>,
+}
+
+impl Control<'_> {
+    /// Another module for a group, or another model behind a name, from the next frame on. The scenario must have prepared it, by an
+    /// entry of `[[swaps]]`; else it is on the record as refused.
+    pub fn swap(&mut self, swap: Swap) {
+        self.swaps.0.push(swap);
+    }
+
+    /// A new agent in a group that has room for one (`agents_max`). A payload is its first message.
+    ///
+    /// # Errors
+    /// There is no such group, or the message breaks a limit.
+    pub fn spawn(&mut self, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), PostError> {
+        self.directory.group(group).ok_or(PostError::Unknown)?;
+        check_message(kind, payload)?;
+        self.pending.native.push(Action::Spawn { group, kind, payload: payload.to_vec() });
+        Ok(())
+    }
+
+    /// Something that happens to an agent. What doesn't fit its state when it takes effect is counted as refused.
+    ///
+    /// # Errors
+    /// There is no such agent.
+    pub fn order(&mut self, agent: AgentId, order: Order) -> Result<(), PostError> {
+        self.directory.index(agent).ok_or(PostError::Unknown)?;
+        self.pending.native.push(Action::Agent(agent, order));
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! Shared regions, read and written by native systems.
+
+use bevy_ecs::system::{Query, Res, ResMut, SystemParam};
+use wasm_engine_components::{RegionId, RegionOwner, RegionState};
+
+use crate::world::directory::Directory;
+use crate::world::regions::{BadRegionWrite, NativeWrites};
+
+/// What the shared regions held at the end of the last frame, which is what agents read in this one.
+#[derive(SystemParam)]
+pub struct Regions<'w, 's> {
+    directory: Res<'w, Directory>,
+    states: Query<'w, 's, &'static RegionState>,
+}
+
+impl Regions<'_, '_> {
+    /// A region's version and bytes; `None` where there is no such region. Version 0 is all zeros.
+    pub fn read(&self, region: RegionId) -> Option<(u64, &[u8])> {
+        let at = self.directory.regions.position(region)?;
+        let state = self.states.get(self.directory.regions[at].entity).ok()?;
+        Some((state.version, &state.bytes))
+    }
+}
+
+/// Writes to regions whose writer is `native`, for systems in [`crate::AuthorSystems::Sense`] or
+/// [`crate::AuthorSystems::Simulate`]. A frame's writes are committed at the end of its stage `Commit`, after both, and are read
+/// from the next frame on, by the one who wrote, too. Two systems that write need an order between them, because it is the order
+/// of the writes.
+#[derive(SystemParam)]
+pub struct RegionWriter<'w> {
+    directory: Res<'w, Directory>,
+    writes: ResMut<'w, NativeWrites>,
+}
+
+impl RegionWriter<'_> {
+    /// Writes `bytes` to a region, from its byte `start` on.
+    ///
+    /// # Errors
+    /// There is no such region, native systems aren't its writer, or the bytes don't lie inside it. Nothing is written then.
+    pub fn write(&mut self, region: RegionId, start: u32, bytes: &[u8]) -> Result<(), BadRegionWrite> {
+        let start = u64::from(start);
+        let at = self.directory.regions.check_write(RegionOwner::Native, region, start, bytes.len())?;
+        self.writes.0.push((at, start, bytes.to_vec()));
+        Ok(())
+    }
+}

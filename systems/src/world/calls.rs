@@ -1,0 +1,65 @@
+//! Who is called in a frame.
+
+use bevy_ecs::resource::Resource;
+use wasm_engine_abi::CallKind;
+use wasm_engine_components::Lifecycle;
+
+use crate::world::chunk::StepRequest;
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
+
+/// The calls of this frame. Transient.
+#[derive(Resource, Debug, Default)]
+pub struct Calls {
+    /// The calls: wave after wave, each in the order of the agents' ids.
+    pub requests: Vec<StepRequest>,
+    /// Whether one of them isn't a step.
+    pub others: bool,
+    /// For each agent, by position, the last frame, plus one, in which it was handed its inbox. Kept only where `selects`.
+    pub handed: Vec<u64>,
+    /// Whether some agents may not be due in some frames.
+    pub selects: bool,
+    /// The changes of lifecycles from which `requests` were made, where all active agents are called: [`Directory::changes`].
+    made_from: Option<u64>,
+}
+
+impl Calls {
+    /// Where all active agents are called, the calls are those of the frame before unless a lifecycle has changed.
+    pub(crate) fn requests_for_all(&mut self, directory: &mut Directory) {
+        if self.selects {
+            self.requests.clear();
+            self.others = false;
+            return;
+        }
+        if self.made_from == Some(directory.changes) {
+            return;
+        }
+        self.made_from = Some(directory.changes);
+        directory.pending.clear();
+        self.requests.clear();
+        let calls = directory.groups.iter().flat_map(GroupRange::positions).filter_map(|slot| {
+            let (agent, state) = (directory.ids[slot as usize], directory.lifecycles[slot as usize]);
+            Some(StepRequest { agent, slot, call: call_for(state)? })
+        });
+        self.requests.extend(calls);
+        self.others = self.requests.iter().any(|request| request.call != CallKind::Step);
+    }
+
+    /// Whether the agent at a position was handed its inbox in this frame.
+    pub fn was_handed(&self, directory: &Directory, index: u32, frame: u64) -> bool {
+        if self.selects {
+            return self.handed.get(index as usize) == Some(&(frame + 1));
+        }
+        matches!(directory.lifecycles[index as usize], Lifecycle::Active | Lifecycle::Terminating)
+    }
+}
+
+/// What to call of an agent, if anything.
+pub(crate) const fn call_for(state: Lifecycle) -> Option<CallKind> {
+    match state {
+        Lifecycle::Active => Some(CallKind::Step),
+        Lifecycle::Initialising => Some(CallKind::Init),
+        Lifecycle::Terminating => Some(CallKind::Shutdown),
+        Lifecycle::Paused | Lifecycle::Faulted | Lifecycle::Terminated => None,
+    }
+}

@@ -1,0 +1,238 @@
+//! What goes to the agents' calls and comes from them: requests, outcomes, and the chunks in which the runtime gathers what agents sent.
+
+use wasm_engine_abi::{BounceReason, CallKind, MessageHeader};
+use wasm_engine_components::{Address, AgentFault, AgentId, Excess, FaultKind, GroupId};
+
+use crate::world::fault::Fault;
+use crate::world::packed::PackedMessages;
+
+/// One call of one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRequest {
+    /// Whom to call.
+    pub agent: AgentId,
+    /// Its position in the dense tables, which is its slot in the runtime.
+    pub slot: u32,
+    /// What to call. `Init` starts from the module's initial image, whatever the instance did before, and has the group's
+    /// parameters for an inbox.
+    pub call: CallKind,
+}
+
+/// What the calls of one wave gave; in the end, those of the whole frame.
+#[derive(Debug, Default)]
+pub struct StepResults {
+    /// One for each request, in the same order.
+    pub outcomes: Vec<StepOutcome>,
+    /// What the outboxes held. Over all chunks of a wave, agents come in the order of their ids. How many of them share a chunk is the
+    /// runtime's business, and no state.
+    pub chunks: Vec<OutputChunk>,
+}
+
+/// What one call gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepOutcome {
+    /// Fuel that it used, also where it faulted.
+    pub fuel: u64,
+    /// The fault's detail, see [`wasm_engine_components::AgentFault::detail`].
+    pub detail: u32,
+    /// Set if the call faulted.
+    pub fault: Option<FaultKind>,
+}
+
+/// What agents of one group gave. [`Desk::take`] fills it.
+#[derive(Debug)]
+pub struct OutputChunk {
+    /// The group.
+    pub group: GroupId,
+    /// For whom the messages are, in the order in which they were sent.
+    pub addresses: Vec<Address>,
+    /// The same for messages that arrive in this frame, in groups that come after this one. A publication or a broadcast
+    /// may stand in both.
+    pub edges: Vec<Address>,
+    /// The messages.
+    pub messages: PackedMessages,
+    /// Messages that nobody gets, and why.
+    pub refused: Vec<Refused>,
+    /// Records that aren't messages.
+    pub others: Vec<OtherRecord>,
+    /// Those records, as they stood in the outboxes.
+    pub other_bytes: Vec<u8>,
+    /// Faults of the calls.
+    pub faults: Vec<AgentFault>,
+    /// Messages that were sent, the refused ones among them; one to many counts once.
+    pub sent: u64,
+    /// Calls of `agent_step`.
+    pub steps: u64,
+    /// Fuel of all calls.
+    pub fuel: u64,
+    /// Fuel that calls may have used beyond that, which ended in an instruction before which nothing is written down. The group waits for it.
+    pub uncounted: u64,
+    /// Sum of [`crate::world::digest::outbox_digest`] over the outboxes that aren't empty.
+    pub outbox_sum: u128,
+    /// Sum of [`crate::world::digest::memory_digest`] over the agents that were called; 0 unless it was asked for.
+    pub memory_sum: u128,
+    /// Lines written by the import `log`, in the order of the calls. Those of a faulted call stay.
+    pub log_lines: Vec<ImportedLine>,
+    /// Log lines and outputs that were beyond what a step may write.
+    pub excess: Excess,
+    /// For the desk.
+    pub(crate) route: Route,
+}
+
+/// A message that was refused at the desk.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// Position of the sender.
+    pub from: u32,
+    /// For which agent, group or topic it was meant.
+    pub meant_for: u64,
+    /// The message.
+    pub header: MessageHeader,
+    /// Why.
+    pub reason: BounceReason,
+}
+
+/// A record that isn't a message, or that needs more than sending: where it starts in [`OutputChunk::other_bytes`], whose it is, and its place in the outbox.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherRecord {
+    /// Who asked.
+    pub agent: AgentId,
+    /// Its position.
+    pub slot: u32,
+    /// Position among the records of its outbox.
+    pub sequence: u32,
+    /// Where the record starts.
+    pub offset: u32,
+    /// Where its message's address stands among the chunk's, if it has one; else [`OtherRecord::NO_MESSAGE`].
+    pub address: u32,
+}
+
+impl OtherRecord {
+    /// The record sent no message, or one that was refused at once.
+    pub const NO_MESSAGE: u32 = u32::MAX;
+    /// Added to the position of an address that stands among [`OutputChunk::edges`].
+    pub const EDGE: u32 = 1 << 31;
+}
+
+impl OutputChunk {
+    /// An empty chunk.
+    pub fn new(group: GroupId) -> Self {
+        Self {
+            group,
+            addresses: Vec::new(),
+            edges: Vec::new(),
+            messages: PackedMessages::default(),
+            refused: Vec::new(),
+            others: Vec::new(),
+            other_bytes: Vec::new(),
+            faults: Vec::new(),
+            sent: 0,
+            steps: 0,
+            fuel: 0,
+            uncounted: 0,
+            outbox_sum: 0,
+            memory_sum: 0,
+            log_lines: Vec::new(),
+            excess: Excess::of(group),
+            route: Route::default(),
+        }
+    }
+
+    /// Empties the chunk and keeps its buffers.
+    pub fn clear(&mut self, group: GroupId) {
+        self.group = group;
+        self.addresses.clear();
+        self.edges.clear();
+        self.messages.clear();
+        self.refused.clear();
+        self.others.clear();
+        self.other_bytes.clear();
+        self.faults.clear();
+        (self.sent, self.steps, self.fuel, self.uncounted) = (0, 0, 0, 0);
+        (self.outbox_sum, self.memory_sum) = (0, 0);
+        self.log_lines.clear();
+        self.excess = Excess::of(group);
+        // What it says may change from frame to frame, and is about senders of one group.
+        self.route = Route::default();
+    }
+
+    /// Counts a call, puts its fault on the record, and gives its outcome. To be called for each request, in order.
+    #[inline]
+    pub fn count(&mut self, request: &StepRequest, fuel: u64, fault: Option<Fault>) -> StepOutcome {
+        self.steps += u64::from(request.call == CallKind::Step);
+        self.fuel = self.fuel.wrapping_add(fuel);
+        let Some(fault) = fault else { return StepOutcome { fuel, ..StepOutcome::default() } };
+        self.faults.push(fault.of(request.agent));
+        StepOutcome { fuel, detail: fault.detail, fault: Some(fault.kind) }
+    }
+}
+
+/// A line that an agent wrote while it was running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedLine {
+    /// Who.
+    pub agent: AgentId,
+    /// 1 error, 2 warn, 3 info, 4 debug.
+    pub level: u32,
+    /// What: bytes that weren't UTF-8 are replaced.
+    pub text: String,
+}
+
+/// The way to the agents of a group that takes messages from the senders of a chunk: what [`Directory::find`](crate::world::directory::Directory::find) would say of them.
+/// Who sent to one of them mostly sends to others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Route {
+    pub(crate) first: u64,
+    pub(crate) agents: u32,
+    pub(crate) start: u32,
+}
+
+impl Route {
+    /// The position of an agent, if it is of that group.
+    #[inline]
+    pub(crate) fn find(&self, id: u64) -> Option<u32> {
+        // Ids of a group are side by side, in the order of the positions.
+        let ordinal = id.wrapping_sub(self.first);
+        (ordinal < u64::from(self.agents)).then(|| self.start + ordinal as u32)
+    }
+}
+
+/// How much a chunk held.
+pub(crate) struct Mark {
+    sent: u64,
+    addresses: usize,
+    edges: usize,
+    messages: u32,
+    refused: usize,
+    others: usize,
+    other_bytes: usize,
+    excess: Excess,
+}
+
+impl Mark {
+    #[inline]
+    pub(crate) fn of(chunk: &OutputChunk) -> Self {
+        Self {
+            sent: chunk.sent,
+            addresses: chunk.addresses.len(),
+            edges: chunk.edges.len(),
+            messages: chunk.messages.place(),
+            refused: chunk.refused.len(),
+            others: chunk.others.len(),
+            other_bytes: chunk.other_bytes.len(),
+            excess: chunk.excess,
+        }
+    }
+
+    #[cold]
+    pub(crate) fn restore(&self, chunk: &mut OutputChunk) {
+        chunk.sent = self.sent;
+        chunk.addresses.truncate(self.addresses);
+        chunk.edges.truncate(self.edges);
+        chunk.messages.truncate(self.messages);
+        chunk.refused.truncate(self.refused);
+        chunk.others.truncate(self.others);
+        chunk.other_bytes.truncate(self.other_bytes);
+        chunk.excess = self.excess;
+    }
+}

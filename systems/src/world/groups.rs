@@ -1,0 +1,177 @@
+//! The groups: which positions of the dense tables are theirs, and what the hot paths want to know of them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::{Deref, DerefMut};
+
+use bevy_ecs::entity::Entity;
+use wasm_engine_abi::message::sender;
+use wasm_engine_components::{
+    AgentId, Group, GroupId, GroupLimits, Mailbox, OverflowPolicy, Schedule, TenantId, TopicId, Trigger,
+};
+
+/// The groups, in the order of their ids.
+#[derive(Debug, Default)]
+pub struct Groups(Vec<GroupRange>);
+
+/// A group's place in the tables, and what the hot paths want to know of it.
+#[derive(Clone, Debug)]
+pub struct GroupRange {
+    /// The group.
+    pub id: GroupId,
+    /// Its entity.
+    pub entity: Entity,
+    /// Position of its first agent.
+    pub start: u32,
+    /// How many positions it has.
+    pub agents_max: u32,
+    /// How many of its ordinals were ever used: those below this.
+    pub used: u32,
+    /// Whether it may be given agents during the run, so that an ordinal may belong to another agent later: it has room for more
+    /// than it starts with, or one of its agents has ended.
+    pub grows: bool,
+    /// Ordinals that may be used again, with the generation that would be next: the least used one first.
+    pub vacant: BTreeSet<(u32, u32)>,
+    /// Ordinals whose agents ended, and in which frame. They are vacant two frames later: nothing is on its way to them then.
+    pub vacating: VecDeque<(u64, u32)>,
+    /// Agents that haven't ended.
+    pub alive: u32,
+    /// Of those, agents that aren't active.
+    pub inactive: u32,
+    /// What each agent's mailbox holds.
+    pub mailbox: Mailbox,
+    /// From which groups it takes messages; `None` for all.
+    pub accepts: Option<Vec<GroupId>>,
+    /// In which groups its agents may spawn agents and give them commands.
+    pub controls: Vec<GroupId>,
+    /// The group whose agents are told of its faults.
+    pub supervisor: Option<GroupId>,
+    /// Groups that come before it in a frame, ascending.
+    pub after: Vec<GroupId>,
+    /// In which wave of a frame it is stepped, from 0.
+    pub wave: u32,
+    /// Whose totals it counts towards.
+    pub tenant: Option<TenantId>,
+    /// When its agents are stepped.
+    pub schedule: Schedule,
+    /// What bounds it.
+    pub limits: GroupLimits,
+    /// Topics that its agents are members of from the start.
+    pub subscribe: Vec<TopicId>,
+    /// Messages that any one of its agents may send in this frame at most: the lower of the group's budget and its tenant's, as they are
+    /// when the frame begins. What others send in the frame isn't taken off. Set by `Schedule`.
+    pub credits: u64,
+}
+
+impl GroupRange {
+    /// The place of a group whose first agent has the position `start`. Its agents aren't alive yet.
+    pub fn new(group: &Group, entity: Entity, start: u32, mailbox: Mailbox, subscribe: Vec<TopicId>) -> Self {
+        let mut after = group.after.clone();
+        after.sort_unstable();
+        after.dedup();
+        Self {
+            id: group.id,
+            entity,
+            start,
+            agents_max: group.agents_max,
+            used: group.agents,
+            grows: group.agents_max > group.agents,
+            vacant: BTreeSet::new(),
+            vacating: VecDeque::new(),
+            alive: 0,
+            inactive: 0,
+            mailbox,
+            accepts: group.accepts.clone(),
+            controls: group.controls.clone(),
+            supervisor: group.supervisor,
+            after,
+            wave: 0,
+            tenant: group.tenant,
+            schedule: group.schedule,
+            limits: group.limits,
+            subscribe,
+            credits: GroupLimits::UNBOUNDED,
+        }
+    }
+
+    /// Whether agents of this group take messages from `from`.
+    #[inline]
+    pub fn takes_from(&self, from: AgentId) -> bool {
+        match &self.accepts {
+            None => true,
+            Some(groups) => from.0 <= sender::NATIVE || groups.binary_search(&from.group()).is_ok(),
+        }
+    }
+
+    /// Whether messages of that group reach this one in the frame in which they are sent.
+    #[inline]
+    pub fn comes_after(&self, group: GroupId) -> bool {
+        // Asked for each message to one agent, and mostly there are none.
+        !self.after.is_empty() && self.after.binary_search(&group).is_ok()
+    }
+
+    /// Its positions.
+    pub const fn positions(&self) -> core::ops::Range<u32> {
+        self.start..self.start + self.used
+    }
+
+    /// How often a delivery of a message to many counts for one of its agents. Twice, where it costs about twice as much: it waits in a
+    /// backlog or wakes the agent, or may push another message out.
+    pub fn delivery_weight(&self) -> u64 {
+        if self.is_steady() && self.mailbox.overflow != OverflowPolicy::DropOldest { 1 } else { 2 }
+    }
+
+    /// What a message to all of its agents that haven't ended counts, for each unit of its size.
+    pub fn weight(&self) -> u64 {
+        u64::from(self.alive) * self.delivery_weight()
+    }
+
+    /// Whether its agents are stepped in each frame.
+    pub fn is_steady(&self) -> bool {
+        self.schedule.trigger == Trigger::default()
+    }
+}
+
+impl Groups {
+    /// The position of a group in the order of ids: where its lanes lie.
+    #[inline]
+    pub fn position(&self, id: GroupId) -> Option<usize> {
+        // Groups are few and mostly numbered without gaps: try the place where it would be then.
+        let guess = (id.0 as usize).wrapping_sub(1);
+        match self.0.get(guess) {
+            Some(group) if group.id == id => Some(guess),
+            _ => self.search(id),
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, id: GroupId) -> Option<usize> {
+        self.0.binary_search_by_key(&id, |group| group.id).ok()
+    }
+
+    /// Adds a group whose id is higher than those of the others.
+    pub(crate) fn push(&mut self, group: GroupRange) {
+        self.0.push(group);
+    }
+}
+
+impl From<Vec<GroupRange>> for Groups {
+    fn from(groups: Vec<GroupRange>) -> Self {
+        Self(groups)
+    }
+}
+
+impl Deref for Groups {
+    type Target = [GroupRange];
+
+    #[inline]
+    fn deref(&self) -> &[GroupRange] {
+        &self.0
+    }
+}
+
+impl DerefMut for Groups {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [GroupRange] {
+        &mut self.0
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a frame's messages lie, and how their recipients find them.
+
+use wasm_engine_abi::MessageHeader;
+use wasm_engine_components::{Address, Recipient};
+
+use crate::world::chunk::OutputChunk;
+use crate::world::packed::{PackedMessages, record_bytes, split};
+
+/// Where a delivered message lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Number of the chunk of the frame before, or, with [`Delivery::CURRENT`] added, of this frame; [`Delivery::HOST`] for the
+    /// host's messages of this frame.
+    pub chunk: u32,
+    /// Its place among those messages: see [`PackedMessages`].
+    pub at: u32,
+}
+
+impl Delivery {
+    /// Not an agent's: an event, a result, what waited in a backlog.
+    pub const HOST: u32 = u32::MAX;
+
+    /// Sent in this frame, by an agent of an earlier wave.
+    pub const CURRENT: u32 = 1 << 31;
+
+    /// Its place in the canonical order: the host's messages come first.
+    pub const fn place(self) -> (u32, u32) {
+        (self.chunk.wrapping_add(1), self.at)
+    }
+}
+
+/// A message in an agent's inbox, and the one after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Where the message lies.
+    pub at: Delivery,
+    /// Position of the next one, or [`Link::END`].
+    pub next: u32,
+}
+
+impl Link {
+    /// There is no further message.
+    pub const END: u32 = u32::MAX;
+}
+
+/// The frame's messages, as a list for each recipient.
+#[derive(Clone, Copy, Debug)]
+pub struct InboxView<'a> {
+    /// For each agent, by position, where its first message stands in `links`, or [`Link::END`]. What it leads to fits into
+    /// the inbox area of the agent's module.
+    pub firsts: &'a [u32],
+    /// The lists. A message is stored once, however many its recipients are.
+    pub links: &'a [Link],
+    /// The messages from agents: the output of the frame before.
+    pub chunks: &'a [OutputChunk],
+    /// The output of this frame's earlier waves.
+    pub current: &'a [OutputChunk],
+    /// The messages from the host.
+    pub host: &'a HostInbox,
+}
+
+impl<'a> InboxView<'a> {
+    /// Where the messages for the agent at position `slot` lie, oldest and lowest sender first.
+    pub fn deliveries(&self, slot: u32) -> impl Iterator<Item = Delivery> + use<'a> {
+        let view = *self;
+        let mut next = view.firsts[slot as usize];
+        core::iter::from_fn(move || {
+            // `END` is no position of any list.
+            let link = view.links.get(next as usize)?;
+            next = link.next;
+            Some(link.at)
+        })
+    }
+
+    /// The inbox records for the agent at position `slot`, oldest and lowest sender first, padding included.
+    #[inline]
+    pub fn records(&self, slot: u32) -> impl Iterator<Item = &'a [u64]> + use<'a> {
+        let view = *self;
+        self.deliveries(slot).map(move |at| view.messages(at.chunk).record(at.at))
+    }
+
+    /// Calls `visit` with each of those: as a loop, which takes fewer instructions than an iterator.
+    #[inline]
+    pub fn each_record(&self, slot: u32, mut visit: impl FnMut(&'a [u64])) {
+        let mut next = self.firsts[slot as usize];
+        while next != Link::END {
+            let link = &self.links[next as usize];
+            next = link.next;
+            visit(self.messages(link.at.chunk).record(link.at.at));
+        }
+    }
+
+    /// The same as headers and payloads.
+    #[inline]
+    pub fn of(&self, slot: u32) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
+        self.records(slot).map(split)
+    }
+
+    /// One message.
+    pub fn message(&self, at: Delivery) -> (&'a MessageHeader, &'a [u8]) {
+        self.messages(at.chunk).message(at.at)
+    }
+
+    #[inline]
+    fn messages(&self, chunk: u32) -> &'a PackedMessages {
+        match self.chunks.get(chunk as usize) {
+            Some(chunk) => &chunk.messages,
+            None if chunk == Delivery::HOST => &self.host.messages,
+            None => &self.current[(chunk & !Delivery::CURRENT) as usize].messages,
+        }
+    }
+}
+
+/// This frame's messages from the host: events, results, bounces, native systems' messages, what waited in backlogs.
+#[derive(Debug, Default)]
+pub struct HostInbox {
+    /// For whom they are, in canonical order.
+    pub addresses: Vec<Address>,
+    /// The messages.
+    pub messages: PackedMessages,
+}
+
+impl HostInbox {
+    /// Adds a message. Its length is filled in.
+    pub fn push(&mut self, to: Recipient, header: &MessageHeader, payload: &[u8]) {
+        // Payloads are bounded at every door into the world, far below 4 GiB.
+        let header = MessageHeader { payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX), ..*header };
+        let at = self.messages.push(header, payload);
+        self.addresses.push(Address::new(to, record_bytes(header.payload_bytes), at));
+    }
+
+    /// Forgets all messages, and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.addresses.clear();
+        self.messages.clear();
+    }
+}

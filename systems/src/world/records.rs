@@ -1,0 +1,24 @@
+//! What agents left beside messages: the records in their outboxes, and the lines that they wrote while they were running.
+
+use wasm_engine_abi::{CheckedOutbox, OutboxRecord};
+use wasm_engine_components::Lane;
+
+use crate::world::chunk::ImportedLine;
+use crate::world::digest::part_digest;
+
+/// The digest of one agent's imported lines, in their order.
+pub(crate) fn lines_digest(lines: &[ImportedLine]) -> u128 {
+    let mut bytes = Vec::new();
+    for line in lines {
+        bytes.extend_from_slice(&line.level.to_le_bytes());
+        bytes.extend_from_slice(&(line.text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(line.text.as_bytes());
+    }
+    part_digest(Lane::Logs, lines[0].agent.0, &bytes)
+}
+
+/// A record that the desk has passed.
+pub(crate) fn record_at(bytes: &[u8], offset: u32) -> OutboxRecord<'_> {
+    let record = CheckedOutbox::new(&bytes[offset as usize..]).next();
+    record.expect("the desk notes records that are there")
+}

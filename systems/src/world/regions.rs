@@ -1,0 +1,135 @@
+//! The shared regions: where each lies, who may write what to it, and what it is in its lane.
+
+use std::ops::Deref;
+
+use bevy_ecs::entity::Entity;
+use bevy_ecs::resource::Resource;
+use bevy_ecs::world::World;
+use wasm_engine_abi::OutboxRecord;
+use wasm_engine_components::{FaultKind, GroupId, Lane, Region, RegionId, RegionOwner, RegionState};
+
+use crate::world::digest::{PartDigest, part_digest};
+use crate::world::fault::Fault;
+
+/// The regions, in the order of their ids.
+#[derive(Debug, Default)]
+pub struct RegionTable(Vec<RegionPlace>);
+
+/// A region's place in the tables.
+#[derive(Clone, Copy, Debug)]
+pub struct RegionPlace {
+    /// The region.
+    pub id: RegionId,
+    /// Its entity.
+    pub entity: Entity,
+    /// Its size in bytes.
+    pub bytes: u32,
+    /// Who writes it.
+    pub writer: RegionOwner,
+}
+
+/// Writes of native systems in this frame, in order. Transient: `Commit` takes them.
+#[derive(Resource, Debug, Default)]
+pub struct NativeWrites(pub(crate) Vec<NativeWrite>);
+
+/// Position of the region, first byte, and bytes.
+type NativeWrite = (usize, u64, Vec<u8>);
+
+/// Which rule a fault of kind [`FaultKind::BadRegionWrite`] is about: its detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum BadRegionWrite {
+    /// There is no region of that number.
+    UnknownRegion = 1,
+    /// Somebody else writes it.
+    NotOwner = 2,
+    /// Not all of the bytes lie inside the region.
+    OutOfBounds = 3,
+}
+
+impl std::fmt::Display for BadRegionWrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::UnknownRegion => "there is no such region",
+            Self::NotOwner => "the region has another writer",
+            Self::OutOfBounds => "the bytes don't lie inside the region",
+        })
+    }
+}
+
+impl std::error::Error for BadRegionWrite {}
+
+impl RegionTable {
+    /// The position of a region in the order of ids.
+    pub fn position(&self, id: RegionId) -> Option<usize> {
+        self.0.binary_search_by_key(&id, |region| region.id).ok()
+    }
+
+    /// The position of a region to which `writer` may write `bytes` bytes from `start` on.
+    pub(crate) fn check_write(
+        &self,
+        writer: RegionOwner,
+        region: RegionId,
+        start: u64,
+        bytes: usize,
+    ) -> Result<usize, BadRegionWrite> {
+        let at = self.position(region).ok_or(BadRegionWrite::UnknownRegion)?;
+        let place = &self.0[at];
+        if place.writer != writer {
+            return Err(BadRegionWrite::NotOwner);
+        }
+        match start.checked_add(bytes as u64) {
+            Some(end) if end <= u64::from(place.bytes) => Ok(at),
+            _ => Err(BadRegionWrite::OutOfBounds),
+        }
+    }
+}
+
+impl Deref for RegionTable {
+    type Target = [RegionPlace];
+
+    fn deref(&self) -> &[RegionPlace] {
+        &self.0
+    }
+}
+
+/// What the desk says to a record of [`Op::WriteRegion`].
+#[inline(never)]
+pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &OutboxRecord<'_>) -> Result<(), Fault> {
+    let (region, start) = (RegionId(record.header.target), record.header.correlation);
+    let checked = regions.check_write(RegionOwner::Group(group), region, start, record.payload.len());
+    checked.map(drop).map_err(|rule| {
+        let (reached, allowed) = match regions.position(region) {
+            Some(at) if rule == BadRegionWrite::OutOfBounds => {
+                (start.saturating_add(record.payload.len() as u64), regions.0[at].bytes.into())
+            }
+            _ => (0, 0),
+        };
+        Fault::past(FaultKind::BadRegionWrite, rule as u32, reached, allowed)
+    })
+}
+
+/// Spawns regions, all zeros. Returns their table, and what they are in their lane.
+pub(crate) fn spawn_regions(world: &mut World, mut regions: Vec<Region>) -> (RegionTable, u128) {
+    regions.sort_unstable_by_key(|region| region.id);
+    assert!(regions.is_sorted_by(|a, b| a.id < b.id), "two regions have one number");
+    let (mut table, mut lane) = (RegionTable::default(), 0_u128);
+    for region in regions {
+        let (id, bytes, writer) = (region.id, region.bytes, region.writer);
+        let state = region.zeros();
+        let part = digest(id, &state);
+        lane = lane.wrapping_add(part);
+        let entity = world.spawn((region, state, PartDigest(part))).id();
+        table.0.push(RegionPlace { id, entity, bytes, writer });
+    }
+    (table, lane)
+}
+
+/// Two steps, so that the contents need no copy that has the numbers before it.
+pub(crate) fn digest(id: RegionId, state: &RegionState) -> u128 {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&state.version.to_le_bytes());
+    bytes[8..16].copy_from_slice(&state.since_frame.to_le_bytes());
+    bytes[16..].copy_from_slice(&part_digest(Lane::Regions, id.0, &state.bytes).to_le_bytes());
+    part_digest(Lane::Regions, id.0, &bytes)
+}

@@ -1,0 +1,194 @@
+//! What frames may cost, what they have cost, and who waits to be called: for a time, for room in a frame's budgets, or for a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bevy_ecs::resource::Resource;
+use bevy_ecs::system::Query;
+use wasm_engine_components::{AgentId, GroupCounters, GroupLimits, Lane, Lifecycle, SchedulerSettings, Tenant};
+
+use crate::world::calls::Calls;
+use crate::world::digest::part_digest;
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
+
+const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
+
+/// Who waits for what, and what frames have cost. State.
+#[derive(Resource, Debug, Default)]
+pub struct Scheduler {
+    /// Who goes first, and what a frame may cost. Fixed.
+    pub settings: SchedulerSettings,
+    /// The tenants. Fixed.
+    pub tenants: Vec<Tenant>,
+    /// How many waves a frame has, at least 1. Fixed.
+    pub waves: u32,
+    /// The frames for which agents asked to be woken, and who asked; the same by frame; and the sum of their digests.
+    pub(crate) timers: BTreeMap<u32, (u64, AgentId)>,
+    due: BTreeSet<(u64, u32)>,
+    /// Those whose time came while their agent wasn't active; and the changes of lifecycles up to which they were looked at.
+    overdue: BTreeSet<u32>,
+    overdue_seen: u64,
+    timer_sum: u128,
+    /// Since when agents that were due wait to be called.
+    pub(crate) deferred: BTreeMap<u32, u64>,
+    /// After whom the round goes on: the last one before the first that didn't fit; `u32::MAX` before the first round.
+    pub(crate) cursor: u32,
+    /// Fuel that is owed for the frames so far: by all, by each group, by each tenant. See [`crate::world::fuel`].
+    pub(crate) debt: u64,
+    pub(crate) group_debts: Vec<u64>,
+    pub(crate) tenant_debts: Vec<u64>,
+    /// What is left of this frame's budgets. Transient.
+    pub(crate) left: Left,
+    /// Who is called in this frame, by wave. Transient.
+    pub(crate) chosen: Vec<Vec<u32>>,
+    /// Whether fuel is bounded at all. Fixed.
+    pub(crate) bounded: bool,
+}
+
+/// What is left of a frame's budgets.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    steps: u64,
+    fuel: u64,
+    groups: Vec<u64>,
+    tenants: Vec<u64>,
+    /// What a call of each group is expected to cost: the mean so far, before its first step what it used so far, and before its first call its limit.
+    costs: Vec<u64>,
+}
+
+/// Works out what is fixed for a run: in its first frame, or before a saved state is loaded.
+pub(crate) fn set_up(scheduler: &mut Scheduler, calls: &mut Calls, directory: &Directory) {
+    scheduler.set_up(directory);
+    let steady = directory.groups.iter().all(|group| group.is_steady());
+    calls.selects = !steady || scheduler.bounded || scheduler.waves > 1;
+}
+
+impl Scheduler {
+    /// The scheduler of a world before its first frame.
+    pub fn new(settings: SchedulerSettings, tenants: Vec<Tenant>) -> Self {
+        Self { settings, tenants, ..Self::default() }
+    }
+
+    fn set_up(&mut self, directory: &Directory) {
+        self.waves = 1 + directory.groups.iter().map(|group| group.wave).max().unwrap_or(0);
+        self.cursor = u32::MAX;
+        self.group_debts = vec![0; directory.groups.len()];
+        self.tenant_debts = vec![0; self.tenants.len()];
+        let bounds = directory.groups.iter().map(|group| group.limits.fuel_per_frame_max);
+        let bounds = bounds.chain(self.tenants.iter().map(|tenant| tenant.fuel_per_frame_max));
+        let SchedulerSettings { steps_per_frame_max, fuel_per_frame_max, .. } = self.settings;
+        self.bounded = bounds.chain([steps_per_frame_max, fuel_per_frame_max]).any(|bound| bound < UNBOUNDED);
+    }
+
+    pub(crate) fn open(&mut self, directory: &Directory, counters: &Query<&GroupCounters>) {
+        let groups = directory.groups.iter().zip(&self.group_debts);
+        let groups = groups.map(|(group, debt)| self.budget(group).saturating_sub(*debt)).collect();
+        let left = &mut self.left;
+        left.groups = groups;
+        left.steps = self.settings.steps_per_frame_max;
+        left.fuel = self.settings.fuel_per_frame_max.saturating_sub(self.debt);
+        let tenants = self.tenants.iter().zip(&self.tenant_debts);
+        left.tenants = tenants.map(|(tenant, debt)| tenant.fuel_per_frame_max.saturating_sub(*debt)).collect();
+        let cost = |group: &GroupRange| match counters.get(group.entity) {
+            Ok(counters) if counters.0.steps > 0 => (counters.0.fuel / counters.0.steps).max(1),
+            // What its first calls took together is no less than what one of them takes.
+            Ok(counters) if counters.0.fuel > 0 => counters.0.fuel.min(group.limits.fuel_per_step_max),
+            _ => group.limits.fuel_per_step_max,
+        };
+        left.costs = directory.groups.iter().map(cost).collect();
+    }
+
+    /// Fuel that a group may use in a frame: its own bound, or else what its tenant and all others leave where nobody else uses any.
+    fn budget(&self, group: &GroupRange) -> u64 {
+        let own = group.limits.fuel_per_frame_max;
+        let tenant = group.tenant.map_or(UNBOUNDED, |tenant| self.tenants[tenant.0 as usize].fuel_per_frame_max);
+        if own < UNBOUNDED { own } else { tenant.min(self.settings.fuel_per_frame_max) }
+    }
+
+    /// Notes that an agent is to be woken in a frame; `None` forgets it.
+    pub(crate) fn wake(&mut self, index: u32, wish: Option<(u64, AgentId)>) {
+        let before = match wish {
+            Some(wish) => self.timers.insert(index, wish),
+            None => self.timers.remove(&index),
+        };
+        if let Some((frame, agent)) = before {
+            self.due.remove(&(frame, index));
+            self.overdue.remove(&index);
+            self.timer_sum = self.timer_sum.wrapping_sub(timer_digest(agent, frame));
+        }
+        if let Some((frame, agent)) = wish {
+            self.due.insert((frame, index));
+            self.timer_sum = self.timer_sum.wrapping_add(timer_digest(agent, frame));
+        }
+    }
+
+    /// Forgets an agent that has ended.
+    pub(crate) fn forget(&mut self, index: u32) {
+        self.wake(index, None);
+        self.deferred.remove(&index);
+    }
+
+    /// Takes out the timers of those active agents whose time has come. A paused agent's wish waits until it is resumed.
+    pub(crate) fn ring(&mut self, frame: u64, directory: &Directory) -> Vec<u32> {
+        let is_active = |index: &u32| directory.lifecycles[*index as usize] == Lifecycle::Active;
+        let mut rung = Vec::new();
+        if self.overdue_seen != directory.changes {
+            self.overdue_seen = directory.changes;
+            rung.extend(self.overdue.iter().copied().filter(is_active));
+        }
+        while let Some(&(at, index)) = self.due.first()
+            && at <= frame
+        {
+            self.due.pop_first();
+            if is_active(&index) {
+                rung.push(index);
+            } else {
+                self.overdue.insert(index);
+            }
+        }
+        for &index in &rung {
+            self.wake(index, None);
+        }
+        rung
+    }
+
+    /// Whether one more call of an agent fits into the frame; if so, it is taken off what is left.
+    pub(crate) fn take(&mut self, directory: &Directory, index: u32) -> bool {
+        let id: AgentId = directory.ids[index as usize];
+        let Some(at) = directory.group_position(id.group()) else { return false };
+        let tenant = directory.groups[at].tenant.map(|tenant| tenant.0 as usize);
+        let Left { steps, fuel, groups, tenants, costs } = &mut self.left;
+        let open = *steps > 0 && *fuel > 0 && groups[at] > 0 && tenant.is_none_or(|tenant| tenants[tenant] > 0);
+        if open {
+            *steps -= 1;
+            let cost = costs[at];
+            *fuel = fuel.saturating_sub(cost);
+            groups[at] = groups[at].saturating_sub(cost);
+            if let Some(tenant) = tenant {
+                tenants[tenant] = tenants[tenant].saturating_sub(cost);
+            }
+        }
+        open
+    }
+
+    /// The digest of who waits for what, and of what is owed.
+    pub(crate) fn digest(&self, directory: &Directory) -> u128 {
+        let part = |domain: u64, bytes: &[u8]| part_digest(Lane::Schedule, domain, bytes);
+        let mut sum = self.timer_sum;
+        for (&index, &since) in &self.deferred {
+            sum = sum.wrapping_add(part(!directory.ids[index as usize].0, &since.to_le_bytes()));
+        }
+        let numbers = [u64::from(self.cursor), self.debt].into_iter();
+        let numbers = numbers.chain(self.group_debts.iter().chain(&self.tenant_debts).copied());
+        let numbers: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
+        sum.wrapping_add(part(0, &numbers))
+    }
+}
+
+fn timer_digest(agent: AgentId, frame: u64) -> u128 {
+    part_digest(Lane::Schedule, agent.0, &frame.to_le_bytes())
+}
+
+/// Faulted agents and the frames in which they start again, as (frame, position), sorted. Transient: made from components.
+#[derive(Resource, Debug, Default)]
+pub struct Restarts(pub BTreeSet<(u64, u32)>);
