@@ -8,6 +8,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod agent;
+pub mod batch_form;
 pub mod command;
 pub mod excess;
 pub mod fault;
@@ -18,6 +19,7 @@ pub mod inference;
 pub mod limits;
 pub mod mailbox;
 pub mod message;
+pub mod model;
 pub mod region;
 pub mod schedule;
 pub mod state;
@@ -26,6 +28,7 @@ pub mod text;
 pub mod topic;
 
 pub use agent::{FaultHistory, Lifecycle};
+pub use batch_form::BatchForm;
 pub use command::{Action, Command, CommandTarget, Issuer, Order, RefusedCommand};
 pub use excess::{
     BeyondAscii, Excess, RunTable, TableBudget, Unkept, bytes_row_bytes, json_text_bytes, text_row_bytes,
@@ -42,6 +45,7 @@ pub use mailbox::{
     Backlog, Head, HeldMessage, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage,
 };
 pub use message::{Address, Recipient};
+pub use model::ModelSpec;
 pub use region::{Region, RegionId, RegionOwner, RegionState};
 pub use schedule::{Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Trigger};
 pub use state::{Digest, Lane, Lanes};

@@ -1,26 +1,21 @@
-//! The machine under the world: wasmtime, ONNX Runtime, files, threads and the command line.
+//! Runs systems of WebAssembly agents, deterministically: what a binary or a library of an author needs, from the crates of the engine.
 //!
 //! The main loop is [`frame_loop::run`]; the world and its frame are [`simulation::Simulation`].
 
-// They panic where nobody can be told, as where the disk behind standard error is full: the functions of `cli::terminal` don't.
+#![forbid(unsafe_code)]
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
-mod cache_file;
-pub mod cli;
-pub mod cpu;
-pub mod events;
-pub mod files;
-pub mod frame_loop;
-pub mod inference;
-pub mod journal;
-pub mod problem;
-pub mod run_dir;
-pub mod scenario;
-pub mod simulation;
-mod sizes;
-pub mod snapshot;
-pub mod summary;
-mod swaps;
-pub mod time_travel;
-pub mod unfinished;
-pub mod wasm;
+pub use wasm_engine_cli as cli;
+pub use wasm_engine_core::{
+    code_cache, events, frame_loop, journal, problem, run_dir, scenario, simulation, snapshot, summary, time_travel,
+};
+pub use wasm_engine_files::{self as files, cpu, unfinished};
+pub use wasm_engine_wasm as wasm;
+
+/// Models: ONNX Runtime behind the port `ModelRuntime`.
+pub mod inference {
+    pub use wasm_engine_components::BatchForm;
+    pub use wasm_engine_core::tap::{Inference, InferenceLog, LateRows, RowDifference};
+    pub use wasm_engine_files::{CACHE_VARIABLE, LoadProgress, cache_folder};
+    pub use wasm_engine_inference::*;
+}

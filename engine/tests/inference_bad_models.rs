@@ -8,11 +8,11 @@ use std::process::Command;
 use inference_common::{entry, entry_at, f32s, load, run, try_load, with_dims};
 use wasm_engine::files::FileProblem;
 use wasm_engine::inference::{InferenceError, LibraryLocation, ModelProblem, cache_folder, probe};
-use wasm_engine::scenario::ModelEntry;
+use wasm_engine::scenario::ModelSpec;
 use wasm_engine_abi::InferenceStatus;
 
 /// Loads a model that can't be used, and looks for these parts in what is said.
-fn check(entry: ModelEntry, parts: &[&str]) {
+fn check(entry: ModelSpec, parts: &[&str]) {
     let path = entry.path.display().to_string();
     let name = format!("the model `{}`", entry.name);
     let error = try_load(&[entry]).err().unwrap().to_string();
@@ -137,7 +137,7 @@ fn a_whole_number_divided_by_0_fails_its_row_alone() {
         std::fs::write(&path, division(operator, of, parts)).unwrap();
         entry_at("divides", path.clone())
     };
-    let run_both = |entry: ModelEntry, [good, bad]: [Vec<u8>; 2], right: Vec<u8>| {
+    let run_both = |entry: ModelSpec, [good, bad]: [Vec<u8>; 2], right: Vec<u8>| {
         let (mut runtime, info) = load(&entry);
         for _ in 0..2 {
             let found = run(&mut runtime, &info, &[good.clone(), bad.clone(), good.clone()]);
@@ -246,7 +246,7 @@ fn dimensions_without_a_size() {
 #[test]
 fn a_library_that_isnt_one() {
     if std::env::var_os("INFERENCE_TEST_CHILD").is_some() {
-        let wrong = ModelEntry { sha256: Some([0; 32]), ..entry("gemm") };
+        let wrong = ModelSpec { sha256: Some([0; 32]), ..entry("gemm") };
         let error = try_load(&[wrong]).err().unwrap();
         assert!(matches!(error.problem(), Some(ModelProblem::File(FileProblem::WrongHash { .. }))), "{error}");
         let error = try_load(&[entry("gemm")]).err().unwrap();

@@ -11,7 +11,7 @@ use std::process::Command;
 use inference_common::{Outcome, entry_at, run, try_load};
 use rayon::prelude::*;
 use wasm_engine::inference::{BatchForm, ElementType, InferenceError, ModelInfo, OnnxRuntime, TensorInfo};
-use wasm_engine::scenario::ModelEntry;
+use wasm_engine::scenario::ModelSpec;
 
 /// Rows of each model. Every third one is hostile.
 const ROWS: usize = 96;
@@ -107,12 +107,12 @@ fn differs(runtime: &mut OnnxRuntime, info: &ModelInfo, count: usize, values: &[
     None
 }
 
-fn entry(path: &Path) -> ModelEntry {
+fn entry(path: &Path) -> ModelSpec {
     let name = path.file_stem().unwrap().to_str().unwrap();
-    ModelEntry { refuse_non_finite: false, ..entry_at(name, path.into()) }
+    ModelSpec { refuse_non_finite: false, ..entry_at(name, path.into()) }
 }
 
-fn models(folder: &Path) -> Vec<ModelEntry> {
+fn models(folder: &Path) -> Vec<ModelSpec> {
     let mut all: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     // How long runs of these take is what their rows say, and that is all that they are for.
     let is_wanted = |path: &PathBuf| path.file_stem().is_some_and(|name| name != "operator" && name != "endless");
@@ -145,7 +145,7 @@ impl Sweep {
     }
 
     /// Looks at one model, with so many rows, in which these inputs have these values.
-    fn of(entry: &ModelEntry, rows: usize, values: &[(&str, i64)]) -> Self {
+    fn of(entry: &ModelSpec, rows: usize, values: &[(&str, i64)]) -> Self {
         let mut found = Self::default();
         let (mut runtime, mut infos) = match try_load(std::slice::from_ref(entry)) {
             Ok(loaded) => loaded,
@@ -283,7 +283,7 @@ fn check_real(models: &[Real]) {
         let said = |all: &[(&str, u32)]| all.iter().map(|&(name, n)| (name.to_string(), n)).collect();
         let path = unpacked(&wheels, wheel, member);
         let batch_rows_max = if rows < 16 { 8 } else { 64 };
-        let entry = ModelEntry { dims: said(dims), batch_axes: said(batch_axes), batch_rows_max, ..entry(&path) };
+        let entry = ModelSpec { dims: said(dims), batch_axes: said(batch_axes), batch_rows_max, ..entry(&path) };
         let found = Sweep::of(&entry, rows, values);
         assert_eq!((found.refused.len(), found.wrong), (0, vec![]), "{member}: {:?}", found.refused);
         assert_eq!(found.forms.keys().collect::<Vec<_>>(), [form], "{member}: {:?}", found.overruled);

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use wasm_engine::scenario::{LoadOptions, ModelEntry, Scenario, load};
+use wasm_engine::scenario::{LoadOptions, ModelSpec, Scenario, load};
 use wasm_engine::summary::{Collector, RunFacts, Summary};
 use wasm_engine_components::limits::{
     FRAMES_MAX, MODEL_REASON_BYTES_MAX, SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX, SUMMARY_VALUES_MAX,
@@ -188,7 +188,7 @@ fn the_reasons_of_models_count_for_what_is_kept_back_for_the_summary() {
         rows: u32::MAX,
         reason: "\u{1}".repeat(MODEL_REASON_BYTES_MAX),
     };
-    let of_model = |model: &ModelEntry| kinds.map(|kind| notice(model.id, kind));
+    let of_model = |model: &ModelSpec| kinds.map(|kind| notice(model.id, kind));
     let model_notices = scenario.models.iter().flat_map(of_model).collect();
     let record = FrameRecord { frame: FRAMES_MAX, model_notices, ..FrameRecord::default() };
     let mut collector = Collector::of(&scenario);

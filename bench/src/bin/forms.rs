@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use wasm_engine::inference::{BatchForm, InferenceError, ModelLoadOptions, OnnxRuntime};
-use wasm_engine::scenario::ModelEntry;
+use wasm_engine::scenario::ModelSpec;
 use wasm_engine_abi::name_id;
 use wasm_engine_bench::median;
 use wasm_engine_components::ModelId;
@@ -116,8 +116,8 @@ fn load(path: &Path, form: BatchForm) -> Result<OnnxRuntime, InferenceError> {
     Ok(runtime)
 }
 
-fn entry(path: PathBuf) -> ModelEntry {
-    ModelEntry {
+fn entry(path: PathBuf) -> ModelSpec {
+    ModelSpec {
         name: "mlp".to_owned(),
         id: id(),
         path,

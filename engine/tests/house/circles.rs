@@ -20,8 +20,14 @@ const EXCUSE: &str = "Files here import each other because ";
 
 /// Circles that are still there: the target, how many of them it has, and how many files are in them. The list may only shrink, so a
 /// circle that has been opened must be taken off it.
-const KNOWN: &[(&str, usize, usize)] =
-    &[("wasm-engine", 15, 69), ("wasm-engine-bench", 1, 3), ("wasm-engine-sdk", 1, 3)];
+const KNOWN: &[(&str, usize, usize)] = &[
+    ("wasm-engine-wasm", 2, 13),
+    ("wasm-engine-inference", 4, 17),
+    ("wasm-engine-core", 7, 32),
+    ("wasm-engine-cli", 2, 7),
+    ("wasm-engine-bench", 1, 3),
+    ("wasm-engine-sdk", 1, 3),
+];
 
 /// A group of files of which each leads to each other one by imports.
 struct Circle {

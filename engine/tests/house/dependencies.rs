@@ -9,11 +9,50 @@ use serde_json::Value;
 use crate::tree;
 
 /// Each crate of the house, and on which others of the house it may depend.
-const EDGES: [(&str, &[&str]); 6] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("wasm-engine-abi", &[]),
     ("wasm-engine-components", &["wasm-engine-abi"]),
     ("wasm-engine-systems", &["wasm-engine-abi", "wasm-engine-components"]),
-    ("wasm-engine", &["wasm-engine-abi", "wasm-engine-components", "wasm-engine-systems"]),
+    ("wasm-engine-files", &["wasm-engine-components"]),
+    ("wasm-engine-wasm", &["wasm-engine-abi", "wasm-engine-components", "wasm-engine-systems"]),
+    (
+        "wasm-engine-inference",
+        &["wasm-engine-abi", "wasm-engine-components", "wasm-engine-systems", "wasm-engine-files"],
+    ),
+    (
+        "wasm-engine-core",
+        &[
+            "wasm-engine-abi",
+            "wasm-engine-components",
+            "wasm-engine-systems",
+            "wasm-engine-files",
+            "wasm-engine-wasm",
+            "wasm-engine-inference",
+        ],
+    ),
+    (
+        "wasm-engine-cli",
+        &[
+            "wasm-engine-abi",
+            "wasm-engine-components",
+            "wasm-engine-systems",
+            "wasm-engine-files",
+            "wasm-engine-wasm",
+            "wasm-engine-inference",
+            "wasm-engine-core",
+        ],
+    ),
+    (
+        "wasm-engine",
+        &[
+            "wasm-engine-components",
+            "wasm-engine-files",
+            "wasm-engine-wasm",
+            "wasm-engine-inference",
+            "wasm-engine-core",
+            "wasm-engine-cli",
+        ],
+    ),
     ("wasm-engine-bench", &["wasm-engine-abi", "wasm-engine-components", "wasm-engine-systems", "wasm-engine"]),
     ("wasm-engine-sdk", &["wasm-engine-abi"]),
 ];

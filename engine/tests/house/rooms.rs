@@ -29,7 +29,14 @@ const SYSTEMS: Room = Room {
 };
 
 const ENGINE: Room = Room {
-    folders: &["engine/src/"],
+    folders: &[
+        "engine/src/",
+        "engine/files/src/",
+        "engine/wasm/src/",
+        "engine/inference/src/",
+        "engine/core/src/",
+        "engine/cli/src/",
+    ],
     names: &[
         ("Query", "what happens, is in systems/"),
         ("FrameStage::", "what happens, is in systems/"),

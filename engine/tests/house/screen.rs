@@ -9,15 +9,15 @@ use crate::tree;
 /// Where text is made harmless: the only file that may turn a path into text for people.
 const TEXT: &str = "components/src/text.rs";
 /// The only file that writes to standard output and standard error.
-const TERMINAL: &str = "engine/src/cli/terminal.rs";
+const TERMINAL: &str = "engine/cli/src/terminal.rs";
 /// What is drawn beside it: a bar is told nothing but what `shown` has looked at.
-const PROGRESS: &str = "engine/src/cli/progress.rs";
+const PROGRESS: &str = "engine/cli/src/progress.rs";
 /// What is said where nothing may wait. It takes `Lines`.
-const SIGNALS: &str = "engine/src/cli/signals.rs";
+const SIGNALS: &str = "engine/cli/src/signals.rs";
 /// Where a panic is told.
-const PANICS: &str = "engine/src/cli/panics.rs";
+const PANICS: &str = "engine/cli/src/panics.rs";
 /// Programs are started in these alone, with pipes of their own, or nothing to write to.
-const STARTERS: [&str; 2] = ["engine/src/cli/doctor.rs", "engine/src/inference/library/fetch.rs"];
+const STARTERS: [&str; 2] = ["engine/cli/src/doctor.rs", "engine/inference/src/library/fetch.rs"];
 
 /// Ways to a terminal, by the ends of their paths, and the files that go them. (Clippy refuses the macros that print.)
 const PATHS: [(&str, &[&str]); 8] = [

@@ -4,25 +4,25 @@
 use std::path::PathBuf;
 
 use wasm_engine::inference::{InferenceError, ModelInfo, ModelLoadOptions, OnnxRuntime};
-use wasm_engine::scenario::ModelEntry;
+use wasm_engine::scenario::ModelSpec;
 use wasm_engine_abi::{InferenceStatus, name_id};
 use wasm_engine_components::ModelId;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime};
 
 /// The entry of a model of `engine/tests/models/`, as a scenario without further keys has it.
-pub fn entry(name: &str) -> ModelEntry {
+pub fn entry(name: &str) -> ModelSpec {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(format!("{name}.onnx"));
     entry_at(name, path)
 }
 
 /// The classifier of the postroom.
-pub fn digits() -> ModelEntry {
+pub fn digits() -> ModelSpec {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../agents/models/digits/digits-s8.onnx");
     entry_at("digits", path)
 }
 
-pub fn entry_at(name: &str, path: PathBuf) -> ModelEntry {
-    ModelEntry {
+pub fn entry_at(name: &str, path: PathBuf) -> ModelSpec {
+    ModelSpec {
         name: name.into(),
         id: ModelId(name_id(name)),
         path,
@@ -38,16 +38,16 @@ pub fn entry_at(name: &str, path: PathBuf) -> ModelEntry {
     }
 }
 
-pub fn with_dims(name: &str, dims: &[(&str, u32)]) -> ModelEntry {
-    ModelEntry { dims: dims.iter().map(|&(name, size)| (name.into(), size)).collect(), ..entry(name) }
+pub fn with_dims(name: &str, dims: &[(&str, u32)]) -> ModelSpec {
+    ModelSpec { dims: dims.iter().map(|&(name, size)| (name.into(), size)).collect(), ..entry(name) }
 }
 
-pub fn try_load(entries: &[ModelEntry]) -> Result<(OnnxRuntime, Vec<ModelInfo>), InferenceError> {
+pub fn try_load(entries: &[ModelSpec]) -> Result<(OnnxRuntime, Vec<ModelInfo>), InferenceError> {
     OnnxRuntime::load(entries, &ModelLoadOptions::default(), &mut |line| eprintln!("{line}"))
 }
 
 /// Loads one model.
-pub fn load(entry: &ModelEntry) -> (OnnxRuntime, ModelInfo) {
+pub fn load(entry: &ModelSpec) -> (OnnxRuntime, ModelInfo) {
     let (runtime, mut infos) = try_load(std::slice::from_ref(entry)).unwrap_or_else(|error| panic!("{error}"));
     (runtime, infos.remove(0))
 }

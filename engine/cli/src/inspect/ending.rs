@@ -1,0 +1,91 @@
+//! When an agent ended, and who has its place since.
+
+use bevy_ecs::world::World;
+use serde::Serialize;
+use wasm_engine_components::{AgentId, FrameRecord};
+use wasm_engine_systems::look;
+
+use super::NotStarted;
+use wasm_engine_core::scenario::Scenario;
+use wasm_engine_core::simulation::Simulation;
+use wasm_engine_core::time_travel::{Traveller, watch};
+
+/// The end of an agent.
+#[derive(Serialize)]
+pub(super) struct Ending {
+    /// The frame in which it ended; none where that was before the first frame of a branch.
+    pub frame: Option<u64>,
+    /// Who has its place, or got it first; nobody yet where none.
+    pub next: Option<String>,
+}
+
+impl Ending {
+    /// What is said of it. `first_frame` is the run's.
+    pub fn sentence(&self, agent: &str, first_frame: u64) -> String {
+        match self.frame {
+            Some(frame) => format!("{agent} ended in frame {frame}"),
+            None => format!("{agent} ended before frame {first_frame}, with which this branch begins"),
+        }
+    }
+}
+
+/// Who has the place of an agent: itself, or one before or after it; nobody where the place was never used.
+pub(super) fn in_place(world: &World, id: AgentId) -> Option<AgentId> {
+    look::agents(world, id.group()).get(id.ordinal() as usize).copied()
+}
+
+/// Who has the place of an agent that has lost it.
+pub(super) fn next(world: &World, id: AgentId) -> Option<AgentId> {
+    in_place(world, id).filter(|there| there.generation() > id.generation())
+}
+
+/// Whether an agent has ended. One that wasn't spawned yet hasn't.
+pub(super) fn has_ended(world: &World, id: AgentId) -> bool {
+    match look::agent(world, id) {
+        Some(agent) => !agent.lifecycle.is_alive(),
+        None => next(world, id).is_some(),
+    }
+}
+
+/// The end of an agent that has ended after frame `at`. `world` is the one after that frame.
+pub(super) fn ending(
+    traveller: &Traveller<'_>,
+    scenario: &Scenario,
+    world: &World,
+    id: AgentId,
+    at: u64,
+) -> Result<Ending, NotStarted> {
+    let first = traveller.run.first_frame();
+    let mut snapshots = traveller.run.snapshot_frames();
+    snapshots.retain(|frame| (first..=at).contains(frame));
+    let next = next(world, id).map(|next| scenario.agent_name(next));
+    // Who has ended never lives again: so the last snapshot before the end is found by halves.
+    let (mut low, mut high, mut to) = (0, snapshots.len(), at + 1);
+    while low < high {
+        let middle = low.midpoint(high);
+        match traveller.restore(snapshots[middle])? {
+            Ok(arrival) if !has_ended(arrival.simulation.world(), id) => low = middle + 1,
+            Ok(_) => (high, to) = (middle, snapshots[middle]),
+            // One that is damaged tells nothing. An earlier one is as good.
+            Err(_) => high = middle,
+        }
+    }
+    let from = low.checked_sub(1).map_or(first, |last| snapshots[last]);
+    if to <= first || (low == 0 && ended_before(traveller, id)?) {
+        return Ok(Ending { frame: None, next });
+    }
+    let mut frame = None;
+    let mut visit = |record: &FrameRecord, simulation: &mut Simulation| {
+        if frame.is_none() && has_ended(simulation.world(), id) {
+            frame = Some(record.frame);
+        }
+    };
+    watch(traveller, from, to, &mut visit)?;
+    Ok(Ending { frame, next })
+}
+
+/// Whether an agent had ended before the run's first frame: only where the run is a branch.
+pub(super) fn ended_before(traveller: &Traveller<'_>, id: AgentId) -> Result<bool, NotStarted> {
+    let first = traveller.run.first_frame();
+    Ok(first > 0 && has_ended(traveller.start(first)?.simulation.world(), id))
+}

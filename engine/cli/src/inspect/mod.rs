@@ -1,0 +1,152 @@
+//! `wasm-engine inspect`: a recorded run, looked at: its state after any frame, one agent there or through the frames, the
+//! messages of a frame. The frames since the last snapshot are run again for it.
+
+mod agent;
+mod ending;
+mod follow;
+mod messages;
+mod state;
+
+use clap::Args;
+use serde::Serialize;
+use wasm_engine_components::text::{Lines, shown_path};
+use wasm_engine_components::{AgentId, FrameRecord};
+
+use super::names::sender_name;
+use super::session::{MachineArgs, NotStarted, RunDirArgs, SummaryForm, report_not_started};
+use super::status::Status;
+use super::terminal;
+use super::travel::{open, traveller, warn};
+use wasm_engine_core::problem::{Problem, RunError, nearest_name};
+use wasm_engine_core::run_dir::{Access, OpenRun};
+use wasm_engine_core::scenario::Scenario;
+use wasm_engine_core::simulation::Simulation;
+use wasm_engine_core::tap::Inference;
+use wasm_engine_core::time_travel::{Traveller, watch};
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    #[command(flatten)]
+    run: RunDirArgs,
+    /// The frame after which to look [default: the last one]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    at: Option<u64>,
+    /// Look at this agent, such as `clerks/3`: with --at, at its mailbox and memory; without, at all that it did
+    #[arg(long, value_name = "ID")]
+    agent: Option<String>,
+    /// List the messages that were sent in the frame
+    #[arg(long)]
+    messages: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// How to print it: as text, or as one line of JSON
+    #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
+    summary: SummaryForm,
+}
+
+/// What is shown, as text or JSON.
+trait View: Serialize {
+    fn text(&self) -> Lines;
+}
+
+/// Runs the command.
+pub(super) fn main(args: &InspectArgs) -> Status {
+    match run(args) {
+        Ok(()) => Status::Done,
+        Err(why) => report_not_started(&why),
+    }
+}
+
+fn run(args: &InspectArgs) -> Result<(), NotStarted> {
+    let run = open(&args.run.run, Access::Read)?;
+    warn(&run.warnings);
+    let traveller = traveller(&run, &args.machine, Inference::Recorded);
+    let agent = args.agent.as_deref().map(|name| agent_of(&run.scenario, name)).transpose();
+    let agent = agent.map_err(RunError::Input)?;
+    let Some(last) = run.last_frame() else {
+        let problem = Problem::new("no frame of the run was recorded").file(&run.path);
+        return Err(RunError::Input(problem.help("`wasm-engine resume` goes on with it")).into());
+    };
+    let at = args.at.unwrap_or(last);
+    match (agent, args.at, args.messages) {
+        (Some(agent), None, false) => print(args, &follow::follow(&traveller, agent)?),
+        (Some(agent), _, false) => {
+            let (record, mut simulation) = after(&traveller, at)?;
+            let ended = match ending::has_ended(simulation.world(), agent) {
+                true => Some(ending::ending(&traveller, &run.scenario, simulation.world(), agent, at)?),
+                false => None,
+            };
+            let shown = agent::AgentJson::new(&run, &record, &mut simulation, agent, ended);
+            print(args, &shown.map_err(RunError::Input)?)
+        }
+        (agent, _, true) => {
+            let (record, simulation) = after(&traveller, at)?;
+            print(args, &messages::MessagesJson::new(&run.scenario, &record, &simulation, agent))
+        }
+        (None, _, false) => {
+            let (record, mut simulation) = after(&traveller, at)?;
+            print(args, &state::StateJson::new(&run, &record, &mut simulation))
+        }
+    }
+}
+
+fn print(args: &InspectArgs, view: &impl View) -> Result<(), NotStarted> {
+    let printed = match args.summary {
+        SummaryForm::Text => terminal::print(&view.text()),
+        SummaryForm::Json => terminal::print_json(&serde_json::to_string(view).unwrap_or_default()),
+    };
+    printed.map_err(NotStarted::Failed)
+}
+
+/// The simulation right after a frame, and that frame's record.
+fn after(traveller: &Traveller<'_>, frame: u64) -> Result<(FrameRecord, Simulation), NotStarted> {
+    let mut last = FrameRecord::default();
+    let arrival = watch(traveller, frame, frame.saturating_add(1), &mut |record, _| last = record.clone())?;
+    warn(&arrival.warnings);
+    Ok((last, arrival.simulation))
+}
+
+/// The agent that a user means: `GROUP/ORDINAL`, and `#GENERATION` where the ordinal was used before.
+fn agent_of(scenario: &Scenario, name: &str) -> Result<AgentId, Problem> {
+    let problem = |what: String| Problem::new(what).key(format!("--agent {name}"));
+    let form = || {
+        problem("isn't the name of an agent".to_owned())
+            .help("write GROUP/NUMBER, such as clerks/3, and clerks/3#1 for the second agent with that number")
+    };
+    let (group_name, rest) = name.rsplit_once('/').ok_or_else(form)?;
+    let (ordinal, generation) = rest.split_once('#').unwrap_or((rest, "0"));
+    let (Ok(ordinal), Ok(generation)) = (ordinal.parse(), generation.parse::<u32>()) else { return Err(form()) };
+    let groups = || scenario.groups.iter().filter(|group| group.enabled);
+    let Some(group) = groups().find(|group| group.name == group_name) else {
+        let known = nearest_name(group_name, groups().map(|group| group.name.as_str()));
+        return Err(problem(format!("there is no group `{group_name}`")).help(known.unwrap_or_default()));
+    };
+    if generation > AgentId::GENERATION_MAX {
+        return Err(form());
+    }
+    Ok(AgentId::of_generation(group.id, ordinal, generation))
+}
+
+/// A message's kind: the engine's have names.
+fn kind_name(kind: u32) -> String {
+    use wasm_engine_abi::message::kind::{BOUNCE, INFERENCE, NOTICE, PARAMS, SPAWNED, STATE, TIMEOUT};
+    let name = match kind {
+        INFERENCE => "inference",
+        BOUNCE => "bounce",
+        NOTICE => "notice",
+        PARAMS => "params",
+        SPAWNED => "spawned",
+        STATE => "state",
+        TIMEOUT => "timeout",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+/// The frame's run, for the head of a text.
+fn head(run: &OpenRun, record: &FrameRecord) -> Lines {
+    let mut head = Lines::default();
+    head.line(format_args!("{}, after frame {}", shown_path(&run.path), record.frame));
+    head.line(format_args!("digest     {}", record.digest));
+    head
+}

@@ -1,0 +1,178 @@
+//! Signals. A thread waits for them from the start of each command on, so that nothing that a command does can keep it from ending.
+//!
+//! The first SIGINT, SIGTERM or SIGHUP ends the process within a second, with everything kept that was acknowledged:
+//!
+//! - As long as no frame is run, at once: what is half made is removed.
+//! - While frames are run, after the frame in hand, in order: with the summary. Where that takes longer than [`GRACE`], because the frame
+//!   takes minutes, a model doesn't come back or a disk is slow, what has been run is written and synced, and the process ends without a
+//!   summary, whatever its other threads are doing. `resume` goes on exactly there.
+//!
+//! The second one ends the process at once. SIGUSR1 asks for a snapshot.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasm_engine_components::text::{Lines, shown_path};
+
+use super::signals::{Signals, exit_now, say_now};
+use super::status::Status;
+use super::terminal::say;
+use wasm_engine_core::problem::{Problem, RunError, thousands};
+use wasm_engine_core::run_dir::{Closed, Closer};
+use wasm_engine_files::unfinished;
+
+/// How long the frame in hand has to end by itself.
+const GRACE: Duration = Duration::from_millis(650);
+/// How long writing what has been run may take then.
+const CLOSE: Duration = Duration::from_millis(250);
+/// How long taking away what is half made may take: where no frame is run, and after what has been run was written.
+const REMOVE: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(80));
+
+/// What signals did and are to say.
+#[derive(Clone)]
+pub(super) struct Interrupt {
+    /// The first signal sets it.
+    pub flag: Arc<AtomicBool>,
+    /// That signal; 0 for none.
+    signal: Arc<AtomicU8>,
+    phase: Arc<Mutex<Phase>>,
+}
+
+/// What the process does.
+enum Phase {
+    /// It has run no frame that would have to be kept. The text says what it means to end now.
+    Before(&'static str),
+    /// It runs frames. `again` says whether they are recorded already.
+    Frames { closer: Closer, again: bool },
+    /// All that is to be kept is on the disk.
+    After,
+}
+
+impl Interrupt {
+    /// Listens to signals from now on. To be called once in a process.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn listen() -> Result<Self, RunError> {
+        let interrupt = Self {
+            flag: Arc::default(),
+            signal: Arc::default(),
+            phase: Arc::new(Mutex::new(Phase::Before("ended before there was a result"))),
+        };
+        let failed = |error: std::io::Error| {
+            let help = "raise the limit of threads and processes (`ulimit -u`)";
+            RunError::Failed(Problem::new(format!("can't listen to signals: {error}")).help(help))
+        };
+        let listener = interrupt.clone();
+        let (mut signals, begin) = Signals::new().map_err(failed)?;
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        thread.spawn(move || listener.wait(&mut signals)).map_err(failed)?;
+        // Only now: without the thread, signals are to do what they do in any process.
+        begin().map_err(failed)?;
+        Ok(interrupt)
+    }
+
+    /// Says what it means to be ended before a frame is run.
+    pub fn before(&self, meaning: &'static str) {
+        *self.phase() = Phase::Before(meaning);
+    }
+
+    /// Frames are run from now on, and written into the run directory of `closer`. `again` says whether they are recorded already.
+    pub fn frames_begin(&self, closer: Closer, again: bool) {
+        *self.phase() = Phase::Frames { closer, again };
+    }
+
+    /// From now on, frames are run that aren't recorded.
+    pub fn new_frames_begin(&self) {
+        if let Phase::Frames { again, .. } = &mut *self.phase() {
+            *again = false;
+        }
+    }
+
+    /// All that is to be kept is on the disk.
+    pub fn frames_end(&self) {
+        *self.phase() = Phase::After;
+    }
+
+    /// From now on, SIGUSR1 sets `asked`, which asks for a snapshot after the frame in hand.
+    pub fn ask_for_snapshots(&self, asked: Arc<AtomicBool>) {
+        #[cfg(unix)]
+        if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGUSR1, asked) {
+            say(format!("warning: SIGUSR1 takes no snapshot: {error}"));
+        }
+        #[cfg(not(unix))]
+        let _ = asked;
+    }
+
+    /// The signal that came first.
+    pub fn signal(&self) -> Option<u8> {
+        Some(self.signal.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread that waits for signals.
+    fn wait(&self, signals: &mut Signals) {
+        let Some(first) = signals.next(None) else { return };
+        let deadline = Instant::now() + GRACE;
+        let status = Status::Signal(first);
+        self.signal.store(first, Ordering::Relaxed);
+        self.flag.store(true, Ordering::Relaxed);
+        {
+            // Held to the end of the process, so that no frame begins in between.
+            let phase = self.phase();
+            match &*phase {
+                Phase::Before(meaning) => {
+                    unfinished::remove_all(REMOVE.0);
+                    say_now(&lines(&[meaning]));
+                    exit_now(status);
+                }
+                Phase::Frames { again: false, .. } => {
+                    say_now(&lines(&["", "ending after this frame; once more ends at once"]));
+                }
+                Phase::Frames { again: true, .. } => {
+                    say_now(&lines(&["", "ending once all recorded frames are run again; once more ends at once"]));
+                }
+                Phase::After => {}
+            }
+        }
+        if let Some(second) = signals.next(Some(deadline)) {
+            exit_now(Status::Signal(second));
+        }
+        let phase = self.phase();
+        if let Phase::Frames { closer, again } = &*phase {
+            let closed = closer.close(CLOSE);
+            unfinished::remove_all(REMOVE.1);
+            say_now(&meaning_of(closer, *again, &closed));
+        }
+        exit_now(status);
+    }
+}
+
+fn lines(texts: &[&str]) -> Lines {
+    let mut lines = Lines::default();
+    texts.iter().for_each(|text| lines.line(text));
+    lines
+}
+
+/// What it means that a run was ended in the middle of a frame, for whoever wants to go on with it.
+fn meaning_of(closer: &Closer, again: bool, closed: &Closed) -> Lines {
+    let run = shown_path(closer.path());
+    let kept = match closed {
+        Closed::Failed(error) => format!("ended in the middle of a frame, and not all before it is kept: {error}"),
+        _ if again => "ended while recorded frames were run again: all of them are kept".to_owned(),
+        Closed::Whole(Some(next)) => {
+            format!("ended in the middle of frame {}: all frames before it are kept", thousands(next))
+        }
+        Closed::Whole(None) | Closed::Busy => "ended in the middle of a frame: those before it are kept".to_owned(),
+    };
+    match closer.is_recorded() {
+        true => lines(&[&kept, &format!("  help: `wasm-engine resume {run}` goes on with the run")]),
+        false => {
+            lines(&[&format!("{kept} in the tables of {run}, but without a recording nothing can go on from there")])
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The command line: one file for each command. Called by `main` alone.
+//!
+//! Results go to standard output, everything else to standard error. What a command's exit status means is said in `status.rs`.
+
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
+mod branch;
+mod comparison;
+mod completions;
+mod diff;
+mod disk;
+mod doctor;
+mod excess;
+mod inspect;
+mod interrupt;
+mod machine;
+mod memory;
+mod model;
+mod names;
+mod panics;
+mod progress;
+mod refused;
+mod replay;
+mod resume;
+mod run;
+mod session;
+mod signals;
+mod status;
+mod terminal;
+mod travel;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use wasm_engine_components::text::{Lines, shown};
+
+pub use self::memory::Allocator;
+
+use self::interrupt::Interrupt;
+use self::status::Status;
+use wasm_engine_inference::is_left_behind;
+
+/// Runs systems of WebAssembly agents, deterministically.
+#[derive(Debug, Parser)]
+#[command(name = "wasm-engine", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario and keep what it does in a folder of its own
+    Run(run::RunArgs),
+    /// Run a recorded run again, and check every digest
+    Replay(replay::ReplayArgs),
+    /// Go on with a run that was stopped, or killed
+    Resume(resume::ResumeArgs),
+    /// Start another run from a frame of a recorded one
+    Branch(branch::BranchArgs),
+    /// Find the first frame in which two runs part, and what differs
+    Diff(diff::DiffArgs),
+    /// Look at a recorded run: its state after any frame, an agent, messages
+    Inspect(inspect::InspectArgs),
+    /// Say what this machine has: WebAssembly, ONNX Runtime, cores, caches, tools
+    Doctor(doctor::DoctorArgs),
+    /// Look at a model: its rows, and how they share runs
+    Model(model::ModelArgs),
+    /// Print the script with which a shell completes this command's names and options
+    Completions(completions::CompletionsArgs),
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    panics::tell();
+    ignore_signals();
+    keep_onnx_runtime_local();
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return not_parsed(&error).into(),
+    };
+    match Interrupt::listen() {
+        Ok(interrupt) => {
+            let status = run(&command, &interrupt);
+            if is_left_behind() {
+                // A thread may still be at work in ONNX Runtime, whose destructors an ordinary end would run.
+                signals::exit_now(status);
+            }
+            status.into()
+        }
+        Err(error) => {
+            terminal::say_problem(error.problem());
+            Status::from(&error).into()
+        }
+    }
+}
+
+fn run(command: &Command, interrupt: &Interrupt) -> Status {
+    match command {
+        Command::Run(args) => run::main(args, interrupt),
+        Command::Replay(args) => replay::main(args),
+        Command::Resume(args) => resume::main(args, interrupt),
+        Command::Branch(args) => branch::main(args, interrupt),
+        Command::Diff(args) => diff::main(args),
+        Command::Inspect(args) => inspect::main(args),
+        Command::Doctor(args) => doctor::main(args),
+        Command::Model(args) => model::main(args),
+        Command::Completions(args) => completions::main(args, Cli::command()),
+    }
+}
+
+/// Says what is wrong with the command line, or prints the help that it asks for.
+fn not_parsed(error: &clap::Error) -> Status {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        terminal::print_help(error);
+        return Status::Done;
+    }
+    // What is told of arguments has them in it, and they may be names of files: `wasm-engine run *`.
+    let harmless = |argument: OsString| shown(&argument.to_string_lossy()).to_string();
+    let again = Cli::try_parse_from(std::env::args_os().map(harmless));
+    let text = again.err().map_or_else(|| error.to_string(), |error| error.to_string());
+    let mut lines = Lines::default();
+    text.lines().for_each(|line| lines.line(line));
+    terminal::say_lines(&lines);
+    Status::Input
+}
+
+/// A write beyond the limit of a file's size (`ulimit -f`) is to fail as a full disk does, rather than kill the process. Who asks for a
+/// snapshot before there can be one, or where there is none, isn't to kill it either.
+#[cfg(unix)]
+fn ignore_signals() {
+    // SAFETY: no other thread runs yet, and ignoring a signal installs no handler.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        libc::signal(libc::SIGUSR1, libc::SIG_IGN);
+    }
+}
+
+#[cfg(not(unix))]
+const fn ignore_signals() {}
+
+/// ONNX Runtime's official builds report sessions to their maker unless this is set before they are loaded.
+fn keep_onnx_runtime_local() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var(VARIABLE, "1") };
+    }
+}

@@ -1,0 +1,91 @@
+//! The progress bar, and the line that says what takes long before the first frame: on standard error, where that is a terminal. A frame
+//! costs the bar one look at the clock.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use wasm_engine_components::FrameCounts;
+use wasm_engine_components::text::shown;
+
+use super::terminal;
+use wasm_engine_core::problem::{counted, thousands};
+use wasm_engine_files::LoadProgress;
+
+/// Least time between two updates.
+const UPDATE_PERIOD: Duration = Duration::from_millis(100);
+/// How often a second the terminal is drawn at most.
+const DRAWS_PER_S_MAX: u8 = 10;
+
+/// Shows what takes long before the first frame, where somebody looks.
+pub(super) fn loading(quiet: bool) -> LoadProgress {
+    if quiet || !terminal::is_watched() {
+        return LoadProgress::default();
+    }
+    let line = Mutex::new(None::<ProgressBar>);
+    LoadProgress::new(move |text| {
+        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        match text {
+            Some(text) => line.get_or_insert_with(ProgressBar::new_spinner).set_message(shown(text).to_string()),
+            None => {
+                if let Some(line) = line.take() {
+                    line.finish_and_clear();
+                }
+            }
+        }
+    })
+}
+
+/// A bar, or nothing where nobody looks.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    due: Instant,
+}
+
+impl Progress {
+    /// A bar of so many frames, unless `quiet`.
+    pub fn new(frames: u64, quiet: bool) -> Self {
+        let shown = !quiet && terminal::is_watched();
+        let bar = shown.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(frames), ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S_MAX));
+            let template = "frame {human_pos}/{human_len} [{wide_bar}] {rate}{msg}, ETA {eta}";
+            let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                // A bar that can't be drawn is no reason to stop.
+                let _ = write!(text, "{} frames/s", thousands(format!("{:.0}", state.per_sec())));
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
+            }
+            bar
+        });
+        Self { bar, due: Instant::now() }
+    }
+
+    /// Shows that frame number `frame` is done. `counts` are sums of the run; its agents are those of now.
+    pub fn update(&mut self, frame: u64, counts: &FrameCounts) {
+        let Some(bar) = &self.bar else { return };
+        let now = Instant::now();
+        if now >= self.due {
+            self.due = now + UPDATE_PERIOD;
+            // The message first: each of the two may draw.
+            let (agents, messages) = (counted(counts.agents, "agent"), counted(counts.messages, "message"));
+            bar.set_message(format!(", {agents}, {messages}"));
+            bar.set_position(frame + 1);
+        }
+    }
+
+    /// Says a line beside the bar.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| terminal::say(line)),
+            None => terminal::say(line),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

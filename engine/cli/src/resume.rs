@@ -1,0 +1,163 @@
+//! `wasm-engine resume`: a run that was stopped or killed goes on, and ends as if it had never been.
+
+use std::sync::Arc;
+
+use clap::Args;
+use wasm_engine_components::text::Lines;
+
+use super::comparison::DivergenceView;
+use super::disk::DiskArgs;
+use super::interrupt::Interrupt;
+use super::session::{
+    FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, drive, report, report_not_started,
+};
+use super::status::Status;
+use super::terminal::{print, print_json, say, say_lines};
+use super::travel::{open, traveller, warn};
+use wasm_engine_core::problem::{Problem, RunError, counted, thousands};
+use wasm_engine_core::run_dir::{Access, OpenRun, SUMMARY};
+use wasm_engine_core::summary::RunFacts;
+use wasm_engine_core::tap::Inference;
+use wasm_engine_core::time_travel::{Resumed, Stop, resume};
+
+/// The longest summary that is read back, in bytes.
+const SUMMARY_BYTES_MAX: u64 = 64 << 20;
+
+#[derive(Debug, Args)]
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    run: RunDirArgs,
+    #[command(flatten)]
+    frames: FrameArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+    #[command(flatten)]
+    disk: DiskArgs,
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+/// Runs the command.
+pub(super) fn main(args: &ResumeArgs, interrupt: &Interrupt) -> Status {
+    interrupt.before("ended before a frame was run: the run is as it was, and can be resumed");
+    match run(args, interrupt) {
+        Ok(status) => status,
+        Err(why) => report_not_started(&why),
+    }
+}
+
+fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
+    let mut run = open(&args.run.run, Access::Write)?;
+    let frames_expected = run.frames_expected;
+    run.disk_max = args.disk.disk_max();
+    run.scenario.frames = args.frames.frames.unwrap_or(run.scenario.frames);
+    if run.scenario.frames < run.end_frame() {
+        let what = format!("the run has {} already", counted(run.end_frame(), "frame"));
+        let help = "ask for more; `wasm-engine branch` goes another way from an earlier frame";
+        return Err(RunError::Input(Problem::new(what).key("--frames").help(help)).into());
+    }
+    if run.has_ended() && run.scenario.frames == run.end_frame() {
+        return leave(args, &run);
+    }
+    let outcome = go_on(args, &run, frames_expected, interrupt)?;
+    let status = report(&args.report, &run.scenario.path, &outcome);
+    if let Some(Stop::Diverged(divergence)) = &outcome.error {
+        say_lines(&DivergenceView::new(divergence, &run.scenario).text());
+    }
+    Ok(status)
+}
+
+/// A run that is complete stays as it is: nothing of it is run, and nothing written. What it came to was said when it ended.
+fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<Status, NotStarted> {
+    warn(&run.warnings);
+    let end = run.journal.ended().map_err(RunError::Input)?;
+    let digest = end.digest;
+    let printed = match args.report.summary {
+        SummaryForm::Json => print_json(summary_line(run, end.summary).map_err(RunError::Input)?.trim_end()),
+        SummaryForm::Text if args.report.quiet => Ok(()),
+        SummaryForm::Text => {
+            let mut text = Lines::default();
+            text.line(format_args!(
+                "complete: {}, digest {digest}; nothing to do (--frames N gives it more)",
+                counted(run.end_frame(), "frame")
+            ));
+            print(&text)
+        }
+    };
+    printed.map_err(NotStarted::Failed)?;
+    Ok(Status::Done)
+}
+
+/// The summary that the run has. Its checksum is in the journal.
+fn summary_line(run: &OpenRun, checksum: u128) -> Result<String, Problem> {
+    let file = run.path.join(SUMMARY);
+    let help = "remove it, and `wasm-engine resume` writes it again";
+    let bytes = wasm_engine_files::read_at_most(&file, SUMMARY_BYTES_MAX)
+        .map_err(|error| Problem::new(format!("can't be read: {error}")).file(&file).help(help))?;
+    let damaged = || Problem::new("isn't the summary of this run: it was changed or damaged").file(&file).help(help);
+    if xxhash_rust::xxh3::xxh3_128(&bytes) != checksum {
+        return Err(damaged());
+    }
+    String::from_utf8(bytes).map_err(|_| damaged())
+}
+
+fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
+    let traveller = traveller(run, &args.machine, Inference::RecordedThenComputed);
+    let Resumed { mut simulation, mut source, mut sink, frames, warnings } =
+        resume(&traveller, Arc::clone(&interrupt.flag))?;
+    warn(&warnings);
+    if !args.report.quiet {
+        say(plan(run, simulation.next_frame()));
+        if let Some(events) = events(run) {
+            say(events);
+        }
+    }
+    let facts = RunFacts { frames_expected, ..RunFacts::default() };
+    let ends = (&mut simulation, &mut source, &mut sink);
+    let mut outcome = drive(&run.scenario, ends, interrupt, (args.report.quiet, frames), facts);
+    if let Some(Stop::Diverged(divergence)) = &mut outcome.error {
+        divergence.explain(&traveller, &mut simulation);
+    }
+    Ok(outcome)
+}
+
+/// Where events come from that can't be read again, for somebody who is to give them.
+fn events(run: &OpenRun) -> Option<String> {
+    let input = run.manifest.input.as_ref().filter(|_| !run.manifest.events_repeat())?;
+    if run.scenario.frames <= run.end_frame() {
+        return None;
+    }
+    let from = match input.as_str() {
+        "-" => "standard input",
+        path => path,
+    };
+    Some(match run.manifest.branch {
+        Some(_) => format!("a branch has the events that its run had of {from}: none are read"),
+        None => format!("reads events from {from}: those of frame {} and later ones", thousands(run.end_frame())),
+    })
+}
+
+/// Which frames are run, the first of which is `from`, and which of them were recorded before.
+fn plan(run: &OpenRun, from: u64) -> String {
+    let (first, end, wanted) = (run.first_frame(), run.end_frame(), run.scenario.frames);
+    let last = thousands(wanted.saturating_sub(1));
+    if end == first {
+        return format!("no frame is recorded; runs frames {} to {last}", thousands(first));
+    }
+    let recorded = match end - first {
+        1 => "1 frame is recorded".to_owned(),
+        many => format!("{} frames are recorded", thousands(many)),
+    };
+    let again = match (from == end, from == first) {
+        (true, _) => None,
+        (_, true) => Some("runs them again, because there is no later snapshot".to_owned()),
+        (..) => Some(format!("runs those from {} on again (a snapshot is there)", thousands(from))),
+    };
+    let new = (wanted > end).then(|| format!("new ones up to frame {last}"));
+    match (again, new) {
+        (Some(again), Some(new)) => format!("{recorded}; {again}, and then {new}"),
+        (Some(again), None) => format!("{recorded}; {again}"),
+        (None, Some(new)) => format!("{recorded}; runs {new}"),
+        (None, None) => format!("{recorded}, and there is nothing to run: the end is written"),
+    }
+}

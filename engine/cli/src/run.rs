@@ -1,0 +1,113 @@
+//! `wasm-engine run`: a scenario from its file to its summary.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::disk::DiskArgs;
+use super::interrupt::Interrupt;
+use super::machine;
+use super::progress;
+use super::session::{
+    FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, SnapshotArgs, drive, report, report_not_started,
+};
+use super::status::Status;
+use super::terminal;
+use wasm_engine_core::events;
+use wasm_engine_core::problem::RunError;
+use wasm_engine_core::run_dir::{Place, Recording, RunDir, RunOptions};
+use wasm_engine_core::scenario::{LoadOptions, load};
+use wasm_engine_core::simulation::SimulationOptions;
+use wasm_engine_core::summary::{Collector, RunFacts};
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The scenario file
+    scenario: PathBuf,
+    #[command(flatten)]
+    frames: FrameArgs,
+    /// Seed of all random numbers, instead of the scenario's
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// External events, instead of the scenario's: a JSON-lines file, or `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Set a parameter of the scenario; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Folder for the results: a new or an empty one [default: runs/<scenario>-<number>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Keep no journal and no snapshots: the run can't be replayed, resumed, branched or inspected
+    #[arg(long, conflicts_with = "snapshot_every")]
+    no_record: bool,
+    #[command(flatten)]
+    snapshots: SnapshotArgs,
+    /// What each frame's digest covers: the state of the world, or the agents' memories, too
+    #[arg(long, value_enum, default_value_t = DigestScope::Frame)]
+    digest: DigestScope,
+    #[command(flatten)]
+    disk: DiskArgs,
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DigestScope {
+    Frame,
+    Full,
+}
+
+impl DigestScope {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Frame => "frame",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// Runs the command.
+pub(super) fn main(args: &RunArgs, interrupt: &Interrupt) -> Status {
+    interrupt.before("ended before the first frame: nothing was run");
+    match run(args, interrupt) {
+        Ok(outcome) => report(&args.report, &args.scenario, &outcome),
+        Err(why) => report_not_started(&why),
+    }
+}
+
+/// Checks all input, then runs all frames.
+fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
+    let options = LoadOptions { set: args.set.clone(), input: args.input.clone(), recorded: false };
+    let mut scenario = load(&args.scenario, &options).map_err(NotStarted::Input)?;
+    let frames_expected = scenario.frames;
+    scenario.frames = args.frames.frames.unwrap_or(scenario.frames);
+    scenario.seed = args.seed.unwrap_or(scenario.seed);
+    let place = Place::new(args.out.as_deref(), &scenario.name);
+    place.check().map_err(RunError::Input)?;
+    let source = events::open(&scenario, Arc::clone(&interrupt.flag))?;
+    let options = SimulationOptions {
+        digest_memories: args.digest == DigestScope::Full,
+        progress: progress::loading(args.report.quiet),
+        ..args.machine.options()
+    };
+    // What is fetched is said aloud, also where `--quiet` was asked for.
+    let mut say = |text: &str| terminal::say(text);
+    let mut simulation = machine::build(&scenario, &options, &mut say)?;
+    let run_options = RunOptions {
+        record: !args.no_record,
+        snapshot_every: args.snapshots.snapshot_every,
+        streams: !source.repeats(),
+        disk_max: args.disk.disk_max(),
+        ..RunOptions::new(&simulation, args.digest.name())
+    };
+    let run_dir = RunDir::create(&place, &scenario, &run_options)?;
+    let snapshots = run_options.record.then_some(run_options.snapshot_every);
+    let mut recording = Recording::new(run_dir, &simulation, snapshots, Collector::of(&scenario));
+    let mut source = recording.tee(source);
+    let facts = RunFacts { frames_expected, ..RunFacts::default() };
+    Ok(drive(&scenario, (&mut simulation, &mut source, &mut recording), interrupt, (args.report.quiet, 0), facts))
+}

@@ -1,0 +1,94 @@
+//! All that the command line says. Nothing else in this crate writes to standard output or standard error, and nothing goes there that isn't
+//! made harmless here: [`Lines`] and single lines by [`text`](wasm_engine_components::text), JSON by its own escapes.
+
+use std::fmt;
+use std::io::{IsTerminal as _, Write};
+
+use wasm_engine_components::text::{Lines, harmless_json};
+
+use wasm_engine_core::problem::Problem;
+
+/// Says one line on standard error, whatever is in it.
+pub(super) fn say(line: impl fmt::Display) {
+    let mut lines = Lines::default();
+    lines.line(line);
+    say_lines(&lines);
+}
+
+/// Says lines on standard error. Where that is full, closed or gone there is nobody to tell, which is no reason to end a run: so nothing else
+/// here may write to it, and clippy bans the macros that panic then.
+pub(super) fn say_lines(lines: &Lines) {
+    let _ = std::io::stderr().lock().write_all(lines.as_str().as_bytes());
+}
+
+/// Says on standard error what is wrong and what to do.
+pub(super) fn say_problem(problem: &Problem) {
+    let mut lines = Lines::default();
+    lines.line(format_args!("error: {}", problem.head()));
+    if let Some(help) = problem.help_text() {
+        lines.line(format_args!("  help: {help}"));
+    }
+    say_lines(&lines);
+}
+
+/// Whether a person sees standard error.
+pub(super) fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Prints a result for people.
+///
+/// # Errors
+/// Standard output can't be written.
+pub(super) fn print(lines: &Lines) -> Result<(), Problem> {
+    write(lines.as_str())
+}
+
+/// Prints a result for programs: JSON, as one line.
+///
+/// # Errors
+/// Standard output can't be written.
+pub(super) fn print_json(json: &str) -> Result<(), Problem> {
+    write(&(harmless_json(json) + "\n"))
+}
+
+/// Prints the help that was asked for. It has the engine's own words alone, which clap colours on a terminal.
+pub(super) fn print_help(help: &clap::Error) {
+    let _ = help.print();
+}
+
+/// Prints a script for a shell. It has the engine's own words alone, and tabs that a shell reads as they are.
+///
+/// # Errors
+/// Standard output can't be written.
+pub(super) fn print_script(script: &str) -> Result<(), Problem> {
+    write(script)
+}
+
+/// A reader that has gone away, as `head` does, has had enough and isn't an error, nor is a terminal that was closed; a full disk is one.
+fn write(text: &str) -> Result<(), Problem> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe && !is_closed_terminal(&error) => {
+            let help = "see that there is room where it goes; what a run has in its folder is whole";
+            Err(Problem::new(format!("standard output can't be written: {error}")).help(help))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether what can't be written to standard output has nobody to read it, because its terminal is closed. It isn't known as a terminal any more then.
+#[cfg(unix)]
+fn is_closed_terminal(error: &std::io::Error) -> bool {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::FileTypeExt as _;
+
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from);
+    let is_device = || stdout.and_then(|file| file.metadata()).is_ok_and(|data| data.file_type().is_char_device());
+    error.raw_os_error() == Some(libc::EIO) && is_device()
+}
+
+#[cfg(not(unix))]
+const fn is_closed_terminal(_: &std::io::Error) -> bool {
+    false
+}

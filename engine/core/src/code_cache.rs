@@ -1,0 +1,107 @@
+//! The code cache: what the sandbox keeps of compiled modules, as files of the engine's cache folder. Opened by [`crate::simulation`], looked at
+//! by `wasm-engine doctor`.
+
+use std::path::{Path, PathBuf};
+
+use wasm_engine_components::limits::CODE_CACHE_ENTRY_BYTES_MAX;
+use wasm_engine_components::text::shown_path;
+use wasm_engine_files::cache_file::{CacheFileProblem, CacheFolder, FileKey, Form, environment};
+use wasm_engine_files::cpu;
+use wasm_engine_wasm::{CODE_CONFIGURATION, CacheReport, CodeCache, DamagedEntry};
+
+/// Name of the code cache's folder in the engine's cache folder.
+pub const CODE_FOLDER: &str = "code";
+/// The form of its entries.
+const CODE: Form = Form { magic: *b"wecode\r\n", version: 2, suffix: ".code", bytes_max: CODE_CACHE_ENTRY_BYTES_MAX };
+
+/// A folder of compiled modules.
+#[derive(Clone, Debug)]
+pub(crate) struct CodeFolder(CacheFolder);
+
+impl CodeFolder {
+    /// Opens the cache in a folder, which is made where it isn't there.
+    ///
+    /// # Errors
+    /// It can't be used, and why, as a sentence without its end.
+    pub(crate) fn open(folder: &Path) -> Result<Self, String> {
+        let opened = CacheFolder::open(folder, CODE);
+        opened.map(Self).map_err(|reason| unkept(&format!("the code cache {} {reason}", shown_path(folder))))
+    }
+
+    /// What a person should know of a load's use of the cache: sentences without an end.
+    pub(crate) fn problems(&self, report: &CacheReport) -> Vec<String> {
+        let CacheReport { unwritten, damaged } = report;
+        let damaged = (*damaged > 0).then(|| {
+            let (folder, are) = (shown_path(self.0.path()), if *damaged == 1 { "entry is" } else { "entries are" });
+            format!(
+                "{damaged} damaged {are} compiled anew in the code cache {folder}; `wasm-engine doctor --verify` checks the others"
+            )
+        });
+        unwritten.as_deref().map(unkept).into_iter().chain(damaged).collect()
+    }
+}
+
+fn unkept(why: &str) -> String {
+    format!("compiled modules aren't kept for the next run: {why}")
+}
+
+/// What tells entries of this engine on this machine from others.
+fn this_machine() -> [u8; 16] {
+    let target = (std::env::consts::ARCH, std::env::consts::OS);
+    environment((env!("CARGO_PKG_VERSION"), CODE_CONFIGURATION, target, cpu::features()))
+}
+
+fn key(module: &[u8]) -> FileKey {
+    FileKey::new(this_machine(), module)
+}
+
+impl CodeCache for CodeFolder {
+    fn find(&self, module: &[u8]) -> Result<Option<Vec<u8>>, DamagedEntry> {
+        let found = self.0.find(&key(module)).map_err(|_| DamagedEntry)?;
+        Ok(found.map(|file| file.content().to_vec()))
+    }
+
+    fn keep(&self, module: &[u8], entry: &[u8]) -> Result<(), String> {
+        self.0.keep(&key(module), entry)
+    }
+}
+
+/// What is in a code cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheSurvey {
+    /// Number of entries that this engine can use on this machine.
+    pub whole: u64,
+    /// Number of whole entries of other versions, configurations or CPUs. They go when their room is needed.
+    pub outdated: u64,
+    /// Files that aren't what was written.
+    pub damaged: Vec<PathBuf>,
+    /// Number of files that aren't entries, such as those that are being written.
+    pub others: u64,
+}
+
+/// Checks that the code cache in a folder would be used. Its entries aren't looked at; a folder that isn't there is made by the first run.
+///
+/// # Errors
+/// It isn't used, and why.
+pub fn check_code_cache(folder: &Path) -> Result<(), String> {
+    CacheFolder::existing(folder, CODE).map(drop)
+}
+
+/// Checks each entry of the code cache in a folder. Nothing is changed; a folder that isn't there has none.
+///
+/// # Errors
+/// The folder can't be read or isn't used, and why.
+pub fn survey_code_cache(folder: &Path) -> Result<CacheSurvey, String> {
+    let mut survey = CacheSurvey::default();
+    let Some(folder) = CacheFolder::existing(folder, CODE)? else { return Ok(survey) };
+    for (path, checked) in folder.survey(this_machine()).map_err(|error| error.to_string())? {
+        match checked {
+            None => survey.others += 1,
+            Some(Ok(())) => survey.whole += 1,
+            Some(Err(CacheFileProblem::Outdated)) => survey.outdated += 1,
+            Some(Err(_)) => survey.damaged.push(path),
+        }
+    }
+    survey.damaged.sort();
+    Ok(survey)
+}

@@ -1,0 +1,217 @@
+//! Who uses a run directory: one process that writes, or any number that read.
+//!
+//! The lock is the operating system's, on the file `lock`. It is gone with the process that holds it, however that one ends, so
+//! there is never a stale one to clear. What the file says is only there to be told to others.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use crate::problem::Problem;
+
+/// The file's name.
+pub(super) const NAME: &str = "lock";
+/// How much of the file is read to be told, in bytes.
+const TOLD_BYTES_MAX: u64 = 64;
+
+/// A lock on a run directory. It is given back when this is dropped, and when the process ends or dies.
+#[derive(Debug)]
+pub struct RunLock {
+    /// None where the folder can't be written to, so that nobody writes it either.
+    _file: Option<File>,
+}
+
+impl RunLock {
+    /// For who writes into the folder.
+    ///
+    /// # Errors
+    /// Another process, or another part of this one, reads or writes it, or the lock can't be made.
+    pub fn exclusive(folder: &Path) -> Result<Self, Problem> {
+        let mut file = open(folder).map_err(|error| unlockable(folder, &error))?;
+        taken(folder, &mut file, File::try_lock)?;
+        say(&mut file, "written");
+        Ok(Self { _file: Some(file) })
+    }
+
+    /// For who reads the folder and needs it to stay as it is.
+    ///
+    /// # Errors
+    /// Somebody writes into it, or the lock can't be made.
+    pub fn shared(folder: &Path) -> Result<Self, Problem> {
+        let path = folder.join(NAME);
+        let mut file = match open(folder) {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+                match File::open(&path) {
+                    Ok(file) => file,
+                    // Who can't make it can't be kept from reading by one who could.
+                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { _file: None }),
+                    Err(error) => return Err(unlockable(folder, &error)),
+                }
+            }
+            Err(error) => return Err(unlockable(folder, &error)),
+        };
+        taken(folder, &mut file, File::try_lock_shared)?;
+        say(&mut file, "read");
+        Ok(Self { _file: Some(file) })
+    }
+}
+
+/// Whether the file in a folder is one that a lock has left: it says who had it, or nothing yet.
+pub(super) fn is_one(folder: &Path) -> bool {
+    let text = wasm_engine_files::read_at_most(&folder.join(NAME), TOLD_BYTES_MAX + 1).unwrap_or_else(|_| vec![0]);
+    let Some(rest) = ["written ", "read "].iter().find_map(|how| text.strip_prefix(how.as_bytes())) else {
+        return text.is_empty();
+    };
+    rest.strip_suffix(b"\n").is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit))
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    wasm_engine_files::no_link(File::options().read(true).write(true).create(true).truncate(false))
+        .open(folder.join(NAME))
+}
+
+/// Takes the lock, or tells who has it.
+fn taken(folder: &Path, file: &mut File, lock: fn(&File) -> Result<(), TryLockError>) -> Result<(), Problem> {
+    match lock(file) {
+        Ok(()) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(unlockable(folder, &error)),
+        Err(TryLockError::WouldBlock) => {
+            let mut told = String::new();
+            let _ = file.take(TOLD_BYTES_MAX).read_to_string(&mut told);
+            let by = match told.trim().split_once(' ') {
+                Some((how @ ("read" | "written"), pid)) if pid.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    format!("it is being {how} by process {pid}")
+                }
+                _ => "another process has locked it".to_owned(),
+            };
+            Err(Problem::new(format!("the run directory is in use: {by}"))
+                .file(folder)
+                .help("wait until that process ends, or stop it"))
+        }
+    }
+}
+
+/// Says in the file who has the lock. Of several that read, the last one. It is no error if it can't be said.
+fn say(file: &mut File, how: &str) {
+    let text = format!("{how} {}\n", std::process::id());
+    let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(text.as_bytes()));
+}
+
+fn unlockable(folder: &Path, error: &io::Error) -> Problem {
+    Problem::new(format!("the run directory can't be locked: {error}"))
+        .file(folder)
+        .help("put it into a folder that you may write to, on a file system with locks")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use wasm_engine_components::text::shown_path;
+
+    use super::*;
+
+    /// Where the second process finds the folder.
+    const FOLDER: &str = "RUN_LOCK_TEST_FOLDER";
+
+    #[test]
+    fn one_writes_or_many_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let in_use = |result: Result<RunLock, Problem>, how: &str| {
+            let text = result.expect_err("it is in use").to_string();
+            let process = std::process::id();
+            let shown = shown_path(folder);
+            assert_eq!(
+                text,
+                format!(
+                    "{shown}: the run directory is in use: it is being {how} by process {process}; help: wait until that \
+                     process ends, or stop it"
+                )
+            );
+        };
+        let writer = RunLock::exclusive(folder).unwrap();
+        in_use(RunLock::exclusive(folder), "written");
+        in_use(RunLock::shared(folder), "written");
+        drop(writer);
+        let readers = [RunLock::shared(folder).unwrap(), RunLock::shared(folder).unwrap()];
+        in_use(RunLock::exclusive(folder), "read");
+        drop(readers);
+        // What the file says doesn't count.
+        for bytes in [&b"written 1\n"[..], b"", &[0xff; 1000]] {
+            std::fs::write(folder.join(NAME), bytes).unwrap();
+            let _writer = RunLock::exclusive(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_the_file_says_is_told_only_if_it_makes_sense() {
+        let folder = tempfile::tempdir().unwrap();
+        let _reader = RunLock::shared(folder.path()).unwrap();
+        for bytes in [&b"written by me\n"[..], b"", &[0xff; 1000], b"read"] {
+            std::fs::write(folder.path().join(NAME), bytes).unwrap();
+            let text = RunLock::exclusive(folder.path()).unwrap_err().to_string();
+            assert!(text.contains("in use: another process has locked it; help"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("no");
+        for result in [RunLock::exclusive(&missing), RunLock::shared(&missing)] {
+            let text = result.unwrap_err().to_string();
+            assert!(
+                text.starts_with(&format!("{}: the run directory can't be locked: ", shown_path(&missing))),
+                "{text}"
+            );
+        }
+    }
+
+    /// Not a test by itself: the second process of the test below, which kills it.
+    #[test]
+    fn hold_the_lock_in_a_second_process() {
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            let _lock = RunLock::exclusive(Path::new(&folder)).unwrap();
+            println!("locked");
+            let _ = io::stdin().read(&mut [0]);
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_killed_leaves_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut other = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "run_dir::lock::tests::hold_the_lock_in_a_second_process", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = io::BufRead::lines(io::BufReader::new(other.stdout.take().unwrap()));
+        assert!(lines.map_while(Result::ok).any(|line| line.contains("locked")), "the second process has the lock");
+        let text = RunLock::exclusive(folder.path()).unwrap_err().to_string();
+        assert!(text.contains(&format!("written by process {}", other.id())), "{text}");
+        assert!(RunLock::shared(folder.path()).is_err());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        RunLock::exclusive(folder.path()).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_can_only_be_read_can_be_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let allow = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        allow(0o500);
+        // A superuser may do everything.
+        if File::create(folder.path().join("probe")).is_err() {
+            RunLock::shared(folder.path()).unwrap();
+            let text = RunLock::exclusive(folder.path()).unwrap_err().to_string();
+            assert!(text.contains("can't be locked: Permission denied"), "{text}");
+        }
+        allow(0o700);
+    }
+}

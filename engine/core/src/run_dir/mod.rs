@@ -1,0 +1,412 @@
+//! The run directory: what a run leaves behind, and all that it takes to open the run again. `docs/RUN_FORMAT.md` is the
+//! reference of its files.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `manifest.toml` | what was run: engine, scenario, seed, parameters, hashes, environment |
+//! | `scenario.toml`, `files/` | the scenario's text, and its modules, models and events by their hashes |
+//! | `journal/` | what can't be derived of each frame, and its digests |
+//! | `snapshots/` | the whole state at some frames |
+//! | `frames.jsonl` | a line for each frame: digest, counts, lanes |
+//! | `faults.jsonl`, `logs.jsonl`, `outputs.jsonl` | a line for each fault, log line and named output |
+//! | `swaps.jsonl` | a line for each swap |
+//! | `models.jsonl` | a line for each frame and model in which rows failed or took too long, an audit failed, or the model was given up |
+//! | `summary.json` | the summary; it is there only once the run has ended |
+//! | `.starting` | that the folder is being made: it is there only until the manifest is (`start`) |
+//! | `lock` | nothing that counts: who uses the folder holds a lock on it ([`RunLock`]) |
+//!
+//! [`Recording`] writes one while a run goes on, [`OpenRun`] reads one.
+
+mod checked;
+mod disk;
+mod gate;
+mod handover;
+mod kept;
+mod lock;
+mod manifest;
+mod manifest_fields;
+mod open;
+mod place;
+mod recording;
+mod room;
+mod rows;
+mod start;
+mod table;
+mod tables;
+mod thin;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wasm_engine_components::Digest;
+use wasm_engine_components::text::harmless_json;
+
+pub use checked::{open_text, seal_text};
+pub use disk::DiskMax;
+pub use handover::{Closed, Closer};
+pub use lock::RunLock;
+pub use manifest::{Branch, Manifest, RunOptions};
+pub use open::{Access, OpenRun};
+pub use place::Place;
+pub use recording::{Recording, Tee};
+pub use writer::Entry;
+
+pub(crate) use kept::find_files;
+pub(crate) use manifest::ModelFacts;
+pub(crate) use open::recorded_scenario;
+
+use self::disk::Disk;
+use self::gate::{Gate, Pass};
+use self::start::Start;
+use self::table::{failed, replace_file, sync_folder, write_file};
+use self::tables::Tables;
+use self::writer::{Item, Pending, SnapshotWriter, Writer, WriterThread};
+use crate::journal::{JournalOptions, JournalWriter};
+use crate::problem::{Problem, RunError};
+use crate::scenario::Scenario;
+use crate::simulation::{SavedState, Simulation, StateCopy};
+use crate::snapshot::{self, Snapshot};
+use crate::summary::Summary;
+use wasm_engine_files::unfinished::making;
+
+/// The folder of the journal.
+const JOURNAL: &str = "journal";
+/// The folder of the snapshots.
+const SNAPSHOTS: &str = "snapshots";
+/// The folder of the modules, models and events.
+const FILES: &str = "files";
+/// The largest events file of which a copy is kept, in bytes.
+const EVENTS_COPY_BYTES_MAX: u64 = 256 << 20;
+/// The scenario's text.
+pub(crate) const SCENARIO: &str = "scenario.toml";
+/// The summary.
+pub const SUMMARY: &str = "summary.json";
+/// What a snapshot holds of the summary so far.
+pub(crate) const COLLECTED: &str = "collected";
+/// How far the tables were written when a snapshot was taken.
+pub(crate) const TABLES: &str = "tables";
+
+/// What the first snapshot of a branch holds of events that can't be read again.
+pub(crate) const INPUTS: &str = "inputs";
+/// What to do where the machine failed before there was a run.
+const NOTHING_RUN: &str =
+    "nothing was run: make room, or name a folder elsewhere with --out, and give the command again";
+/// Frames that are handed over together.
+const BATCH_FRAMES_MAX: usize = 64;
+/// Longest time that a frame waits for others to be handed over with.
+const BATCH_PERIOD: Duration = Duration::from_millis(20);
+
+/// A run directory that is being written.
+pub struct RunDir {
+    path: PathBuf,
+    recorded: bool,
+    disk: Disk,
+    thread: WriterThread,
+    batch_since: Instant,
+    digest: Digest,
+    gate: Gate,
+    /// Whether what comes from outside can't be had again.
+    streams: bool,
+    /// Held as long as this; of a run that goes on, by who opened it.
+    _lock: Option<RunLock>,
+}
+
+impl RunDir {
+    /// Makes the folder at `place` and the files in it, and writes those that say what is run: the manifest as the last one, so
+    /// that a folder with a manifest is whole.
+    ///
+    /// # Errors
+    /// The folder or a file can't be made ([`RunError::Input`]) or written ([`RunError::Failed`]), or the events can't be read.
+    pub fn create(place: &Place, scenario: &Scenario, options: &RunOptions) -> Result<Self, RunError> {
+        Self::make(place, scenario, options, |_| Ok(()))
+    }
+
+    /// The same for a branch, which begins with a snapshot of the run that it comes from.
+    ///
+    /// # Errors
+    /// As [`RunDir::create`].
+    pub(crate) fn create_from(
+        place: &Place,
+        scenario: &Scenario,
+        options: &RunOptions,
+        state: SavedState,
+        extras: Vec<(String, Vec<u8>)>,
+    ) -> Result<Self, RunError> {
+        let snapshot = snapshot_of(state, extras);
+        let mut no_room = None;
+        let made = Self::make(place, scenario, options, |path| {
+            let (folder, disk) = (path.join(SNAPSHOTS), Disk::open(path, options.disk_max));
+            let written = snapshot::write_counted(&folder, &snapshot, &mut |bytes| disk.take(bytes));
+            no_room = disk.is_full().then(|| disk.first_error());
+            written.map(drop).map_err(|error| failed(&folder, &error))
+        });
+        // What may be written isn't what the disk has room for: another help.
+        made.map_err(|error| no_room.unwrap_or(error))
+    }
+
+    fn make(
+        place: &Place,
+        scenario: &Scenario,
+        options: &RunOptions,
+        begin: impl FnOnce(&Path) -> Result<(), RunError>,
+    ) -> Result<Self, RunError> {
+        Self::make_in(place, scenario, options, begin).map_err(|error| match error {
+            RunError::Failed(problem) => RunError::Failed(problem.help(NOTHING_RUN)),
+            input @ RunError::Input(_) => input,
+        })
+    }
+
+    fn make_in(
+        place: &Place,
+        scenario: &Scenario,
+        options: &RunOptions,
+        begin: impl FnOnce(&Path) -> Result<(), RunError>,
+    ) -> Result<Self, RunError> {
+        let id = fresh_id();
+        let events = manifest::events_hash(scenario, options).map_err(RunError::Input)?;
+        let manifest = manifest::manifest(scenario, options, id, events.as_deref());
+        let bytes = manifest.len() as u64 + bytes_at_start(scenario, options);
+        disk::check_start(options.disk_max, bytes)?;
+        let (start, lock) = Start::begin(|| place.take())?;
+        let path = start.folder().to_path_buf();
+        Disk::open(&path, options.disk_max).check_copies(bytes)?;
+        write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
+        if options.record {
+            kept::keep_files(&path, scenario, options)?;
+            keep_events(&path, scenario, options, events.as_deref())?;
+            make_snapshots_folder(&path)?;
+        }
+        let first_frame = options.branch.as_ref().map_or(0, |branch| branch.frame);
+        let journal = match options.record {
+            true => {
+                let options = JournalOptions { first_frame, ..JournalOptions::default() };
+                Some(JournalWriter::create_with(&path.join(JOURNAL), id, options).map_err(RunError::Failed)?)
+            }
+            false => None,
+        };
+        let tables = Tables::create(&path, scenario).map_err(RunError::Input)?;
+        begin(&path)?;
+        replace_file(&path.join(manifest::NAME), manifest.as_bytes())?;
+        start.done();
+        let before = options.branch.as_ref().map_or(Digest(0), Branch::digest_before);
+        let thin = options.snapshot_every.is_none();
+        let disk = Disk::open(&path, options.disk_max);
+        Self::start(path, Some(lock), journal, tables, (before, disk), (thin, first_frame, options.streams))
+    }
+
+    /// Opens the directory of a run that is to go on with `simulation`, in the state from which it does. What was written after its last whole
+    /// frame goes; tables go on at the positions that `tables` says, or from their beginning. `forms` are those of its models that the manifest
+    /// doesn't have, as [`OpenRun::other_forms`] gives them.
+    ///
+    /// # Errors
+    /// A file is damaged, or can't be written.
+    pub(crate) fn reopen(
+        run: &OpenRun,
+        tables: Option<&[u8]>,
+        forms: &BTreeMap<String, ModelFacts>,
+        simulation: &Simulation,
+    ) -> Result<Self, RunError> {
+        let OpenRun { path, scenario, journal, .. } = run;
+        let positions = tables.map(postcard::from_bytes).transpose();
+        let positions = positions.map_err(|_| {
+            RunError::Input(Problem::new("has no positions of the tables: it is damaged").file(&path.join(SNAPSHOTS)))
+        })?;
+        let tables = Tables::reopen(path, scenario, positions.as_ref()).map_err(RunError::Input)?;
+        // It tells of an end that won't be the last any more.
+        match std::fs::remove_file(path.join(SUMMARY)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, &error)),
+            _ => sync_folder(path)?,
+        }
+        // One that is asked to stop earlier this time is still to have as many as before.
+        let frames = scenario.frames.max(run.manifest.frames);
+        if frames > run.manifest.frames || !forms.is_empty() {
+            Manifest::rewrite(path, frames, forms)?;
+        }
+        // A crash may have left nothing of a branch's journal that says where it begins.
+        let options = JournalOptions { first_frame: run.first_frame(), ..JournalOptions::default() };
+        let journal = JournalWriter::reopen_with(journal, journal.frames_count(), options).map_err(RunError::Failed)?;
+        make_snapshots_folder(path)?;
+        // Of a write that a crash cut short.
+        let snapshots = path.join(SNAPSHOTS);
+        snapshot::clean(&snapshots).map_err(|error| failed(&snapshots, &error))?;
+        // The journal doesn't confirm those of frames that it has lost.
+        for frame in run.snapshot_frames().into_iter().filter(|&frame| frame > run.end_frame()) {
+            let file = snapshot::path(&snapshots, frame);
+            std::fs::remove_file(&file).map_err(|error| failed(&file, &error))?;
+        }
+        // The open run holds the lock.
+        let thin = run.manifest.snapshot_every.is_none();
+        Self::start(
+            path.clone(),
+            None,
+            Some(journal),
+            tables,
+            (simulation.digest(), Disk::open(path, run.disk_max)),
+            (thin, run.first_frame(), !run.manifest.events_repeat()),
+        )
+    }
+
+    fn start(
+        path: PathBuf,
+        lock: Option<RunLock>,
+        journal: Option<JournalWriter>,
+        tables: Tables,
+        (digest, disk): (Digest, Disk),
+        (thin, first_frame, streams): (bool, u64, bool),
+    ) -> Result<Self, RunError> {
+        let snapshots = SnapshotWriter::new(path.join(SNAPSHOTS), thin, first_frame, disk.clone());
+        let recorded = journal.is_some();
+        let thread = WriterThread::start(Writer::new(journal, tables, snapshots, disk.clone()))?;
+        Ok(Self {
+            path,
+            recorded,
+            disk,
+            thread,
+            batch_since: Instant::now(),
+            digest,
+            gate: Gate::default(),
+            streams,
+            _lock: lock,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What ends the writing from another thread.
+    pub fn closer(&self) -> Closer {
+        Closer { handover: self.thread.handover().clone(), path: self.path.clone(), recorded: self.recorded }
+    }
+
+    /// Takes a frame.
+    ///
+    /// # Errors
+    /// A file can't be written: this one's, or an earlier frame's. Or the disk has no room for the frame: those before are written.
+    pub fn append(&mut self, entry: Entry) -> Result<(), RunError> {
+        self.append_with(entry, |_| ())
+    }
+
+    /// As [`append`](Self::append); `accepted` takes the record if the frame has room.
+    fn append_with(
+        &mut self,
+        mut entry: Entry,
+        accepted: impl FnOnce(&wasm_engine_components::FrameRecord),
+    ) -> Result<(), RunError> {
+        let full = self.take_room(&mut entry)?;
+        match full {
+            Some(error) if !self.streams => return Err(error),
+            _ => accepted(&entry.record),
+        }
+        self.put(entry)?;
+        full.map_or(Ok(()), Err)
+    }
+
+    fn put(&mut self, entry: Entry) -> Result<(), RunError> {
+        self.digest = entry.record.digest;
+        let mut batch = self.thread.handover().batch();
+        if batch.is_empty() {
+            self.batch_since = Instant::now();
+        }
+        batch.push(entry);
+        // What can't be had again doesn't wait; nor is there a next frame yet, where it is waited for.
+        let due = self.streams || batch.len() == BATCH_FRAMES_MAX || self.batch_since.elapsed() >= BATCH_PERIOD;
+        drop(batch);
+        if due { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<(), RunError> {
+        let handover = self.thread.handover().clone();
+        let mut waiting = handover.batch();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut *waiting, Vec::with_capacity(BATCH_FRAMES_MAX));
+        self.thread.send(Item::Frames(batch))
+    }
+
+    /// Waits until no other snapshot is being written: before its state is copied. Frames so far don't wait with it.
+    fn pass(&mut self) -> Result<Pass, RunError> {
+        self.hand_over()?;
+        Ok(self.gate.pass())
+    }
+
+    /// Writes a snapshot of the state after the frames so far.
+    fn snapshot(&mut self, state: StateCopy, extras: Vec<(String, Vec<u8>)>, pass: Pass) -> Result<(), RunError> {
+        self.hand_over()?;
+        self.thread.send(Item::Snapshot(Box::new(Pending { state, extras, pass })))
+    }
+
+    /// Whether a snapshot is being written.
+    pub fn is_busy(&self) -> bool {
+        self.gate.is_taken()
+    }
+
+    /// Writes what isn't written yet and waits until it is on the disk, then `summary.json`: where it is, all else is whole.
+    ///
+    /// # Errors
+    /// Something can't be written.
+    pub fn finish(&mut self, summary: &Summary) -> Result<(), RunError> {
+        self.hand_over()?;
+        let text = format!("{}\n", harmless_json(&summary.json()));
+        self.thread.send(Item::End(self.digest, xxhash_rust::xxh3::xxh3_128(text.as_bytes())))?;
+        self.thread.join()?;
+        replace_file(&self.path.join(SUMMARY), text.as_bytes())
+    }
+}
+
+fn snapshot_of(state: SavedState, extras: Vec<(String, Vec<u8>)>) -> Snapshot {
+    let SavedState { frame, digest, world, guests } = state;
+    Snapshot { frame, digest, base: None, world, guests, extras }
+}
+
+/// Bytes of the files that a run begins with, but for its manifest.
+fn bytes_at_start(scenario: &Scenario, options: &RunOptions) -> u64 {
+    let source = scenario.source.len() as u64;
+    if !options.record {
+        return source;
+    }
+    let events = options.events_to_keep(scenario).and_then(|file| kept::copied_bytes(file, EVENTS_COPY_BYTES_MAX));
+    source.saturating_add(events.unwrap_or(0)).saturating_add(kept::bytes_of_copies(scenario, options))
+}
+
+/// A copy of the events file, which has the hash `events`, unless it is very large: the run can't go on without it.
+fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: Option<&str>) -> Result<(), RunError> {
+    let (Some(file), Some(sha256)) = (options.events_to_keep(scenario), events) else { return Ok(()) };
+    if kept::copied_bytes(file, EVENTS_COPY_BYTES_MAX).is_none() {
+        return Ok(());
+    }
+    let folder = path.join(FILES);
+    let copy = folder.join(events_copy(sha256));
+    table::copy_file(file, &copy).map_err(|error| failed(&copy, &error))?;
+    sync_folder(&folder)
+}
+
+/// The name of the copy of an events file.
+fn events_copy(sha256: &str) -> String {
+    format!("{sha256}.jsonl")
+}
+
+/// Makes the folder for snapshots, if it isn't there.
+fn make_snapshots_folder(path: &Path) -> Result<(), RunError> {
+    let folder = path.join(SNAPSHOTS);
+    making(|| std::fs::create_dir_all(&folder)).map_err(|error| failed(&folder, &error))
+}
+
+/// A number that no other run has.
+fn fresh_id() -> u128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let parts = [now, u128::from(std::process::id())];
+    let bytes: Vec<u8> = parts.into_iter().flat_map(u128::to_le_bytes).collect();
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
+
+/// What a run directory without a journal is told.
+fn not_recorded(path: &Path) -> Problem {
+    Problem::new("was run with --no-record: there is no journal to open it by")
+        .file(path)
+        .help("run its scenario again without --no-record")
+}

@@ -1,0 +1,380 @@
+//! A run directory that was written, opened again: its manifest, its scenario, its journal, and what it takes to build its
+//! simulation. Nothing of it is believed that its checksums don't confirm.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
+use wasm_engine_components::text::{shown, shown_path};
+
+use super::disk::DiskMax;
+use super::lock::RunLock;
+use super::manifest::{EarlierForm, Manifest, ModelFacts};
+use super::manifest_fields;
+use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, kept, not_recorded};
+use super::{table, tables};
+use crate::journal::{Journal, JournalFrame};
+use crate::problem::{Problem, Problems, counted, thousands};
+use crate::scenario::{LoadOptions, Scenario, parse};
+use crate::simulation::{KeptFiles, LoadedModel, RecordedModels, SimulationOptions};
+use crate::snapshot;
+use crate::tap::Inference;
+use wasm_engine_components::BatchForm;
+use wasm_engine_files::{hex, parse_sha256, sha256};
+
+/// What a run directory is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To read it, beside others who do.
+    Read,
+    /// To go on with the run: nobody else may have it.
+    Write,
+}
+
+/// An open run directory.
+pub struct OpenRun {
+    /// The folder.
+    pub path: PathBuf,
+    /// What was run.
+    pub manifest: Manifest,
+    /// The scenario as it was run: with the run's parameters, seed and number of frames.
+    pub scenario: Scenario,
+    /// How many frames its file says: after those, its expectations count.
+    pub frames_expected: u64,
+    /// Where its modules and models are.
+    pub files: KeptFiles,
+    /// Its journal.
+    pub journal: Journal,
+    /// What a person should know of it: copies that are damaged and weren't needed.
+    pub warnings: Vec<String>,
+    /// How much its folder may have, if it goes on.
+    pub disk_max: DiskMax,
+    _lock: RunLock,
+}
+
+impl OpenRun {
+    /// Opens a run directory.
+    ///
+    /// # Errors
+    /// It isn't one, is in use, was recorded by another version, or is damaged.
+    pub fn open(path: &Path, access: Access) -> Result<Self, Problems> {
+        // First to see whether there is one: a folder that isn't a run's gets no lock.
+        Manifest::read(path)?;
+        refuse_links(path)?;
+        let lock = match access {
+            Access::Read => RunLock::shared(path)?,
+            Access::Write => RunLock::exclusive(path)?,
+        };
+        let manifest = Manifest::read(path)?;
+        if !manifest.recorded {
+            return Err(not_recorded(path).into());
+        }
+        let mut scenario = recorded_scenario(path, &manifest, &[])?;
+        manifest_fields::check_files(path, &manifest, &scenario)?;
+        let frames_expected = scenario.frames;
+        scenario.seed = manifest.seed;
+        scenario.frames = manifest.frames;
+        let mut warnings = Vec::new();
+        let files = kept::find_files(path, &manifest, &mut scenario, |_, _| true, &mut warnings)?;
+        let journal = open_journal(path, access, &manifest, &mut warnings)?;
+        let mut run = Self {
+            path: path.to_path_buf(),
+            manifest,
+            scenario,
+            frames_expected,
+            files,
+            journal,
+            warnings,
+            disk_max: DiskMax::default(),
+            _lock: lock,
+        };
+        run.check_end()?;
+        run.check_ahead(access)?;
+        Ok(run)
+    }
+
+    /// Nothing in the folder is ahead of the journal, so one that is behind was cut back since. Its frames can be run again, unless something came
+    /// to them that nobody has any more.
+    fn check_ahead(&mut self, access: Access) -> Result<(), Problem> {
+        let end = self.end_frame();
+        let snapshots = self.snapshot_frames().last().map(|&frame| (snapshot::path(&self.snapshots(), frame), frame));
+        let table = self.path.join(tables::FRAMES);
+        let frames = table::last_frame(&table).map(|frame| (table, frame + 1));
+        let Some((file, ahead)) = snapshots.into_iter().chain(frames).find(|&(_, next)| next > end) else {
+            return Ok(());
+        };
+        let what = format!(
+            "has {}, and the journal only {}: the journal was cut back since",
+            counted(ahead, "frame"),
+            thousands(end)
+        );
+        if access == Access::Write && !self.manifest.events_repeat() && self.manifest.branch.is_none() {
+            let help = "put the journal back as it was; what is left of it can be replayed and branched";
+            return Err(Problem::new(format!("{what}, and with it events that can't be read again"))
+                .file(&file)
+                .help(help));
+        }
+        self.warnings.push(format!("{}: {what}", shown_path(&file)));
+        Ok(())
+    }
+
+    /// A run that has a summary has ended in order: then its journal has an end, and nothing is torn.
+    fn check_end(&self) -> Result<(), Problem> {
+        if self.has_ended() { self.journal.ended().map(drop) } else { Ok(()) }
+    }
+
+    /// The scenario with its events where they are: in the file that they were in, or else in the run's copy of it. They must be
+    /// what they were: events that come to other frames would make another run of it.
+    ///
+    /// # Errors
+    /// Both were changed, or can't be read.
+    pub(crate) fn with_events(&self) -> Result<Scenario, Problem> {
+        let mut scenario = self.scenario.clone();
+        let (Some(input), Some(stated)) = (&self.manifest.input, &self.manifest.input_sha256) else {
+            return Ok(scenario);
+        };
+        let copy = self.path.join(FILES).join(events_copy(stated));
+        let is_it = |path: &Path| wasm_engine_files::sha256_of_file(path).is_ok_and(|found| &found == stated);
+        let found = [Path::new(input), &copy].into_iter().find(|path| is_it(path));
+        let Some(found) = found else {
+            let why = match wasm_engine_files::sha256_of_file(Path::new(input)) {
+                Ok(found) => format!("was changed since the run: its sha256 is {found}, and was {stated}"),
+                Err(error) => format!("can't be read: {error}"),
+            };
+            let what = format!("{why}; nor is there a copy of it in {}", shown_path(&copy));
+            let help = "put it back as it was; what was recorded can still be replayed";
+            return Err(Problem::new(what).file(Path::new(input)).help(help));
+        };
+        scenario.input = Some(found.to_path_buf());
+        Ok(scenario)
+    }
+
+    /// Whether the run ended in order: there is a summary.
+    pub fn has_ended(&self) -> bool {
+        self.path.join(SUMMARY).exists()
+    }
+
+    /// The number of the first frame that was recorded here: not 0 for a branch.
+    pub fn first_frame(&self) -> u64 {
+        self.manifest.first_frame()
+    }
+
+    /// The number after the last frame that was recorded.
+    pub fn end_frame(&self) -> u64 {
+        self.first_frame() + self.journal.frames_count()
+    }
+
+    /// The last frame that was recorded.
+    pub fn last_frame(&self) -> Option<u64> {
+        self.end_frame().checked_sub(1).filter(|&last| last >= self.first_frame())
+    }
+
+    /// Which frames there are, for a help text.
+    pub(crate) fn frames_help(&self) -> String {
+        match self.last_frame() {
+            Some(last) => format!("the run has the frames {} to {}", thousands(self.first_frame()), thousands(last)),
+            None => "no frame of the run was recorded".to_owned(),
+        }
+    }
+
+    /// The record of a frame.
+    ///
+    /// # Errors
+    /// It can't be read, or isn't there.
+    pub fn frame(&self, frame: u64) -> Result<JournalFrame, Problem> {
+        let missing = || Problem::new(format!("frame {frame} wasn't recorded")).file(&self.path);
+        self.journal.frame(frame)?.ok_or_else(missing)
+    }
+
+    /// The folder of the snapshots.
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join(SNAPSHOTS)
+    }
+
+    /// The frames before which there are snapshots, ascending.
+    pub fn snapshot_frames(&self) -> Vec<u64> {
+        // Without the folder there are none: a run needs none.
+        snapshot::list(&self.snapshots()).unwrap_or_default()
+    }
+
+    /// The forms that its models had, by name and sha256.
+    pub fn recorded_forms(&self) -> BTreeMap<(String, [u8; 32]), BatchForm> {
+        let form = |(name, facts): (&String, &ModelFacts)| {
+            let form = BatchForm::of_name(facts.form.as_deref()?)?;
+            Some(((name.clone(), parse_sha256(&facts.sha256)?), form))
+        };
+        self.manifest.models.iter().filter_map(form).collect()
+    }
+
+    /// What the manifest is to say of models that have another form on this machine than they had in this run, if it goes on here: the forms that
+    /// they had are those of the frames that are recorded.
+    pub(crate) fn other_forms(&self, models: &[LoadedModel]) -> BTreeMap<String, ModelFacts> {
+        let recorded = self.recorded_forms();
+        let other = |model: &LoadedModel| {
+            let before = recorded.get(&(model.name.clone(), model.sha256))?.name();
+            let facts = self.manifest.models.get(&model.name)?;
+            let here = model.form.clone()?;
+            let earlier_forms = earlier_forms(&facts.earlier_forms, &before, &here, self.end_frame());
+            let differs = here != before || earlier_forms != facts.earlier_forms;
+            differs.then(|| (model.name.clone(), ModelFacts { form: Some(here), earlier_forms, ..facts.clone() }))
+        };
+        models.iter().filter_map(other).collect()
+    }
+
+    /// What a person should know of models that have [another form](Self::other_forms) on this machine than they had in this run: their rows may
+    /// have other results from here on.
+    pub(crate) fn warn_of_other_forms(others: &BTreeMap<String, ModelFacts>) -> Vec<String> {
+        let warning = |(name, facts): (&String, &ModelFacts)| {
+            let (name, before, here) = (shown(name), &facts.earlier_forms.last()?.form, facts.form.as_deref()?);
+            (before != here).then(|| format!(
+                "the model `{name}` has the form `{here}` on this machine, and had `{before}` where the run was recorded: rows \
+                 that are computed from here on may differ in their last bits from what they would have been there"
+            ))
+        };
+        others.iter().filter_map(warning).collect()
+    }
+
+    /// What a person should know of models that had another form in frames of this run from `from` on, where those are computed again.
+    pub(crate) fn warn_of_earlier_forms(&self, from: u64) -> Vec<String> {
+        let warning = |(name, facts): (&String, &ModelFacts)| {
+            let (name, now) = (shown(name), facts.form.as_deref()?);
+            let EarlierForm { form, before_frame } =
+                facts.earlier_forms.iter().find(|form| form.before_frame > from)?;
+            Some(format!(
+                "the model `{name}` had the form `{form}` before frame {before_frame} of this run, and has `{now}` since it went on: rows of \
+                 earlier frames may differ in their last bits where they are computed again"
+            ))
+        };
+        self.manifest.models.iter().filter_map(warning).collect()
+    }
+
+    /// How its simulation is built. What isn't said here is the caller's.
+    pub fn simulation_options(&self, inference: Inference, options: SimulationOptions) -> SimulationOptions {
+        let recorded = || RecordedModels {
+            models: self
+                .scenario
+                .models
+                .iter()
+                .filter_map(|entry| {
+                    let facts = self.manifest.models.get(&entry.name)?;
+                    let sha256 = entry.sha256?;
+                    let (row_bytes, form) = (facts.row_bytes, facts.form.clone());
+                    Some(LoadedModel { name: entry.name.clone(), sha256, row_bytes, form })
+                })
+                .collect(),
+            refused_swaps: self.manifest.refused_swaps.clone(),
+        };
+        SimulationOptions {
+            seed: None,
+            digest_memories: self.manifest.digest == "full",
+            recorded_models: (inference == Inference::Recorded).then(recorded),
+            recorded_forms: self.recorded_forms(),
+            unhurried_models: inference == Inference::Recompute,
+            files: self.files.clone(),
+            ..options
+        }
+    }
+}
+
+/// Refuses symbolic links in a folder that may be somebody else's: whatever is written into it, be it who has the lock, would be written where they lead.
+fn refuse_links(path: &Path) -> Result<(), Problem> {
+    for folder in [path.to_path_buf(), path.join(JOURNAL), path.join(SNAPSHOTS)] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                let what = "is a symbolic link: a run's folder has none, because what is written there would be written elsewhere";
+                let help = "put what it leads to in its place, if you know that it is the run's";
+                return Err(Problem::new(what).file(&entry.path()).help(help));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Opens the journal. Who goes on with a run that was cut off may lose what comes after a broken record: those frames are run
+/// again and come out the same, unless something came from where nobody can read it again.
+fn open_journal(
+    path: &Path,
+    access: Access,
+    manifest: &Manifest,
+    warnings: &mut Vec<String>,
+) -> Result<Journal, Problem> {
+    let folder = path.join(JOURNAL);
+    let problem = match Journal::open(&folder, manifest.id) {
+        Ok(journal) => return Ok(journal),
+        Err(problem) => problem,
+    };
+    let may_cut = access == Access::Write && !path.join(SUMMARY).exists() && manifest.events_repeat();
+    match Journal::open_cut(&folder, manifest.id) {
+        Ok(journal) if may_cut => {
+            warnings.push(format!("{}; the frames from {} on are run again", problem.head(), journal.next_frame()));
+            Ok(journal)
+        }
+        _ => Err(problem),
+    }
+}
+
+/// The scenario of a run, as it was then; with further assignments of parameters.
+///
+/// # Errors
+/// Its text was changed, or doesn't take the parameters.
+pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]) -> Result<Scenario, Problems> {
+    let file = path.join(SCENARIO);
+    let unreadable = |error| {
+        let help = format!("copy it from {}, if that is what was run", shown_path(&manifest.scenario.path));
+        Problem::new(format!("can't be read: {error}")).file(&file).help(help)
+    };
+    let bytes = wasm_engine_files::read_at_most(&file, SCENARIO_BYTES_MAX + 1).map_err(unreadable)?;
+    let damaged = || {
+        Problem::new(format!(
+            "isn't what was run: its sha256 is {}, and the manifest says {}",
+            hex(&sha256(&bytes)),
+            manifest.scenario.sha256
+        ))
+        .file(&file)
+        .help("it was changed or damaged after the run: put it back as it was")
+    };
+    if hex(&sha256(&bytes)) != manifest.scenario.sha256 {
+        return Err(damaged().into());
+    }
+    let text = String::from_utf8(bytes.clone()).map_err(|_| damaged())?;
+    let mut all = manifest.set();
+    all.extend_from_slice(set);
+    let options = LoadOptions { set: all, input: manifest.input.as_ref().map(PathBuf::from), recorded: true };
+    let mut scenario = parse(text, &manifest.scenario.path, &options)?;
+    scenario.name.clone_from(&manifest.scenario.name);
+    Ok(scenario)
+}
+
+/// The forms of a model's runs before frame `end`, from which a run goes on in the form `here`. `recorded` are those that it had by now, and `last` the one
+/// since: what they say of frames from `end` on is of frames that are gone.
+fn earlier_forms(recorded: &[EarlierForm], last: &str, here: &str, end: u64) -> Vec<EarlierForm> {
+    let gone = recorded.partition_point(|form| form.before_frame < end);
+    let mut forms = recorded[..gone].to_vec();
+    let form = recorded.get(gone).map_or(last, |form| &form.form).to_owned();
+    if form != here && end > 0 {
+        forms.push(EarlierForm { form, before_frame: end });
+    }
+    forms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_of_frames_that_are_gone_is_no_earlier_form() {
+        let form = |form: &str, before_frame| EarlierForm { form: form.to_owned(), before_frame };
+        let of = |recorded: &[EarlierForm], here, end| earlier_forms(recorded, "b", here, end);
+        let recorded = [form("a", 20), form("c", 50)];
+        assert_eq!(of(&[], "b", 60), []);
+        assert_eq!(of(&[], "a", 60), [form("b", 60)]);
+        assert_eq!(of(&[], "a", 0), [], "there was no frame in the other form");
+        assert_eq!(of(&recorded, "b", 60), recorded);
+        assert_eq!(of(&recorded, "a", 60), [form("a", 20), form("c", 50), form("b", 60)]);
+        // The journal is shorter than when the run went on in another form.
+        assert_eq!(of(&recorded, "b", 45), [form("a", 20), form("c", 45)]);
+        assert_eq!(of(&recorded, "c", 45), [form("a", 20)]);
+        assert_eq!(of(&recorded, "c", 15), [form("a", 15)]);
+        assert_eq!(of(&recorded, "a", 15), []);
+    }
+}

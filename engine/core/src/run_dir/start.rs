@@ -1,0 +1,193 @@
+//! The start of a run directory: from an empty folder to the manifest, which comes last. A start that dies on the way, by a kill, a full
+//! disk or a signal, leaves nothing that counts. What it leaves can be told by a file that is there only until the manifest is, and the
+//! next start takes the folder over; nothing else that lies in a folder is ever touched.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::lock::{self, RunLock};
+use super::manifest;
+use super::table::failed;
+use super::tables::NAMES;
+use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS};
+use crate::problem::RunError;
+use wasm_engine_files::unfinished::{Unfinished, making};
+
+/// The file that says that the folder is being made.
+const MARKER: &str = ".starting";
+/// What it says.
+const MARKED: &str = "A run directory is being made here. The next run that is given this folder takes it over.\n";
+
+/// Files and folders that a start makes; [`MARKER`] is the first, after the lock.
+fn made() -> impl Iterator<Item = &'static str> {
+    [SCENARIO, FILES, JOURNAL, SNAPSHOTS, manifest::TEMPORARY].into_iter().chain(NAMES)
+}
+
+/// Whether a folder is empty, or has nothing but what a start has left that didn't get to its manifest.
+pub(super) fn is_free(folder: &Path) -> io::Result<bool> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        match entry?.file_name().into_string() {
+            Ok(name) => names.push(name),
+            Err(_) => return Ok(false),
+        }
+    }
+    // It may have died right after it took the lock, or while it marked the folder.
+    let is_lock = |name: &String| name == lock::NAME && lock::is_one(folder);
+    let is_marker = |name: &String| name == MARKER && is_marked(folder);
+    if names.iter().all(|name| is_lock(name) || is_marker(name)) {
+        return Ok(true);
+    }
+    let is_made = |name: &String| made().any(|made| made == name);
+    Ok(names.iter().any(is_marker) && names.iter().all(|name| is_lock(name) || is_marker(name) || is_made(name)))
+}
+
+/// Whether a start has left the folder without a manifest.
+pub(super) fn is_dead(folder: &Path) -> bool {
+    is_marked(folder) && is_free(folder).unwrap_or(false)
+}
+
+fn is_marked(folder: &Path) -> bool {
+    let text = wasm_engine_files::read_at_most(&folder.join(MARKER), MARKED.len() as u64 + 1);
+    text.is_ok_and(|text| MARKED.as_bytes().starts_with(&text))
+}
+
+/// A start that is on its way. Dropped before it is done, it takes away what it has made.
+pub(super) struct Start {
+    folder: PathBuf,
+    /// Whether the folder wasn't there before.
+    fresh: bool,
+    done: bool,
+    _unfinished: Unfinished,
+}
+
+impl Start {
+    /// Begins in the folder that `take` makes, if it isn't there, and locks: marks it, and takes away what an earlier start has left.
+    /// `take` also tells whether the folder wasn't there before.
+    ///
+    /// # Errors
+    /// Those of `take`, or the folder can't be written.
+    pub fn begin(
+        take: impl FnOnce() -> Result<(PathBuf, bool, RunLock), RunError>,
+    ) -> Result<(Self, RunLock), RunError> {
+        let ((folder, fresh, lock), unfinished) = Unfinished::made(take, |(path, fresh, _)| {
+            let (path, fresh) = (path.clone(), *fresh);
+            move || clear(&path, fresh)
+        })?;
+        let start = Self { folder, fresh, done: false, _unfinished: unfinished };
+        let marker = start.folder.join(MARKER);
+        // One that is there already may be a link. At most the mark is written while a signal waits.
+        let mark = || {
+            let _ = fs::remove_file(&marker);
+            fs::File::create_new(&marker)?.write_all(MARKED.as_bytes())
+        };
+        making(mark).map_err(|error| failed(&marker, &error))?;
+        remove_made(&start.folder);
+        Ok((start, lock))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The manifest is there.
+    pub fn done(mut self) {
+        self.done = true;
+        // Beside a manifest, it means nothing any more.
+        let _ = fs::remove_file(self.folder.join(MARKER));
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if !self.done {
+            clear(&self.folder, self.fresh);
+        }
+    }
+}
+
+/// Takes away what a start has made, and the folder, too, if it has made that.
+fn clear(folder: &Path, fresh: bool) {
+    // The manifest may just have been written; then all of it stays.
+    if folder.join(manifest::NAME).exists() {
+        return;
+    }
+    remove_made(folder);
+    let _ = fs::remove_file(folder.join(MARKER));
+    if fresh {
+        // In a folder that was there before, somebody may be about to take the lock.
+        let _ = fs::remove_file(folder.join(lock::NAME));
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+fn remove_made(folder: &Path) {
+    for name in made() {
+        let path = folder.join(name);
+        // One of the two.
+        if fs::remove_file(&path).is_err() {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn only_what_a_start_has_left_is_free() {
+        let half = &MARKED[..20];
+        let cases: [(&[(&str, &str)], bool); 9] = [
+            (&[], true),
+            (&[("lock", "written 12\n")], true),
+            (&[("lock", "")], true),
+            (&[("lock", "written 12\n"), (MARKER, half)], true),
+            (&[("lock", "written 12\n"), (MARKER, MARKED), (SCENARIO, "x"), ("frames.jsonl", "")], true),
+            (&[("lock", "my diary")], false),
+            (&[(SCENARIO, "mine")], false),
+            (&[(MARKER, "another program's"), (SCENARIO, "mine")], false),
+            (&[(MARKER, MARKED), (SCENARIO, "x"), ("mine.txt", "x")], false),
+        ];
+        for (files, free) in cases {
+            assert_eq!(is_free(folder_of(files).path()).unwrap(), free, "{files:?}");
+        }
+        let whole = folder_of(&[(MARKER, MARKED), (SCENARIO, "x"), (manifest::NAME, "x")]);
+        assert!(!is_free(whole.path()).unwrap() && !is_dead(whole.path()));
+    }
+
+    #[test]
+    fn a_start_that_fails_leaves_the_folder_as_it_was() {
+        let begin = |path: &Path| {
+            let fresh = fs::create_dir(path).is_ok();
+            Start::begin(|| Ok((path.to_path_buf(), fresh, RunLock::exclusive(path).unwrap()))).unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (start, lock) = begin(folder.path());
+        fs::create_dir(folder.path().join(JOURNAL)).unwrap();
+        fs::write(folder.path().join(JOURNAL).join("000000.wej"), "x").unwrap();
+        assert!(is_dead(folder.path()));
+        drop((start, lock));
+        let names = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names().collect::<Vec<_>>(), [lock::NAME]);
+        let fresh = folder.path().join("fresh");
+        drop(begin(&fresh));
+        assert!(!fresh.exists());
+        // One that is through stays.
+        let (start, lock) = begin(&fresh);
+        fs::write(fresh.join(manifest::NAME), "x").unwrap();
+        start.done();
+        drop(lock);
+        assert_eq!(fs::read_dir(&fresh).unwrap().count(), 2);
+    }
+}

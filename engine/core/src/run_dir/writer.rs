@@ -1,0 +1,373 @@
+//! The threads that write a run directory, so that frames don't wait for files: one writes journal and tables, another one
+//! compresses and writes snapshots. Driven by [`super::RunDir`].
+//!
+//! What is on the disk when: the journal reaches the operating system with each batch of frames, and the disk at least
+//! every [`SYNC_PERIOD`]. Tables are written after the journal's frames are on the disk, and a snapshot is begun after that: so
+//! nothing that can be seen in the folder is ahead of the journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use wasm_engine_components::{Action, Digest, FrameInputs, FrameRecord, ModelNotice, OutputValue};
+
+use super::disk::Disk;
+use super::gate::Pass;
+use super::handover::Handover;
+use super::table::failed;
+use super::tables::{TablePositions, Tables};
+use super::thin::Chains;
+use super::{TABLES, snapshot_of};
+use crate::events::EventCounts;
+use crate::journal::{JournalFrame, JournalWriter, RecordedRow};
+use crate::problem::{Problem, RunError};
+use crate::simulation::StateCopy;
+use crate::snapshot::{self, SnapshotRef};
+use wasm_engine_wasm::{GuestStateError, PageTracker};
+
+/// Longest time between a frame's record and the disk.
+const SYNC_PERIOD: Duration = Duration::from_secs(1);
+/// Batches of frames that may wait for the disk. Beyond them, frames wait.
+const BATCHES_MAX: usize = 64;
+
+/// A frame, as it goes into the run directory.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// What went into the frame.
+    pub inputs: FrameInputs,
+    /// Of how many lines of events.
+    pub counts: EventCounts,
+    /// What models gave in it, in the order of the dispatch.
+    pub inference: Vec<RecordedRow>,
+    /// What was told of models beside that.
+    pub notices: Vec<ModelNotice>,
+    /// What came out of it.
+    pub record: FrameRecord,
+    /// Whether the journal has it already: a run that goes on runs some of its frames again.
+    pub journaled: bool,
+    /// Bytes of the disk that were taken for it.
+    pub taken: u64,
+}
+
+impl Entry {
+    /// How many bytes it takes at most, in the journal and the tables.
+    pub fn bytes_max(&self) -> u64 {
+        /// A frame's own record in the journal, and its line among the frames.
+        const FRAME_BYTES: usize = 8 << 10;
+        /// Of anything else: a row or an item of the journal, but for what it holds. Names of groups have a bound.
+        const ITEM_BYTES: usize = 512;
+        let Self { inputs, inference, record, .. } = self;
+        let events = inputs.events.iter().map(|event| event.payload.len() + ITEM_BYTES);
+        let commands = inputs.commands.iter().map(|action| match action {
+            Action::Spawn { payload, .. } => payload.len() + ITEM_BYTES,
+            Action::Agent(..) => ITEM_BYTES,
+        });
+        let rows = inference.iter().map(|row| row.output.len() + ITEM_BYTES);
+        let native = record.native.iter().map(|(name, _)| name.len() + ITEM_BYTES);
+        let told = self.notices.iter().chain(&record.model_notices).map(|notice| 6 * notice.reason.len() + ITEM_BYTES);
+        let items = inputs.swaps.len() + record.faults.len() + record.swaps.len() * 2;
+        // JSON has six bytes at most for one, and base64 fewer.
+        let logs = record.logs.iter().map(|line| 6 * line.text.len() + ITEM_BYTES);
+        let outputs = record.outputs.iter().map(|output| {
+            let value = match &output.value {
+                OutputValue::Text(text) => text.len(),
+                OutputValue::Bytes(bytes) => bytes.len(),
+                OutputValue::I64(_) | OutputValue::F64(_) => 0,
+            };
+            6 * (output.name.len() + value) + ITEM_BYTES
+        });
+        let all = events.chain(commands).chain(rows).chain(native).chain(told).chain(logs).chain(outputs);
+        (FRAME_BYTES + items * ITEM_BYTES) as u64 + all.map(|bytes| bytes as u64).sum::<u64>()
+    }
+}
+
+/// What the writer is told.
+pub(super) enum Item {
+    /// Frames, in their order.
+    Frames(Vec<Entry>),
+    /// The state after those frames.
+    Snapshot(Box<Pending>),
+    /// The run has ended, with this digest, and a summary of this checksum.
+    End(Digest, u128),
+    /// The process is about to end: what there is goes to the disk, then the number of the next frame to this sender, and then nothing
+    /// more is written.
+    Close(SyncSender<Result<Option<u64>, RunError>>),
+}
+
+/// A snapshot on its way.
+pub(super) struct Pending {
+    pub state: StateCopy,
+    pub extras: Vec<(String, Vec<u8>)>,
+    pub pass: Pass,
+}
+
+/// What writes.
+pub(super) struct Writer {
+    pub journal: Option<JournalWriter>,
+    pub tables: Tables,
+    pub snapshots: SnapshotWriter,
+    disk: Disk,
+    unsynced: Option<Instant>,
+}
+
+/// The writer's thread.
+pub(super) struct WriterThread {
+    handover: Handover,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl WriterThread {
+    /// Starts it.
+    pub fn start(writer: Writer) -> Result<Self, RunError> {
+        let (sender, items) = sync_channel(BATCHES_MAX);
+        let is_recorded = writer.journal.is_some();
+        let thread = spawn("run-directory", move || writer.run(&items).map_err(|error| told(error, is_recorded)))?;
+        Ok(Self { handover: Handover::to(sender), thread: Some(thread) })
+    }
+
+    /// The way to it.
+    pub const fn handover(&self) -> &Handover {
+        &self.handover
+    }
+
+    /// Whether it has ended, well or not.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Hands something over.
+    ///
+    /// # Errors
+    /// Why the thread has ended.
+    pub fn send(&mut self, item: Item) -> Result<(), RunError> {
+        match self.handover.sender().map(|sender| sender.send(item)) {
+            Some(Ok(())) => Ok(()),
+            _ => self.join(),
+        }
+    }
+
+    /// Waits until all is written.
+    ///
+    /// # Errors
+    /// Something can't be written.
+    pub fn join(&mut self) -> Result<(), RunError> {
+        self.handover.disconnect();
+        let gone = || Err(RunError::Failed(Problem::new("the thread that writes the run directory has ended")));
+        self.thread.take().map_or_else(gone, joined)
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        self.handover.disconnect();
+        if let Some(thread) = self.thread.take() {
+            // Whoever drops it without joining has an error to tell already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Writer {
+    pub fn new(journal: Option<JournalWriter>, tables: Tables, snapshots: SnapshotWriter, disk: Disk) -> Self {
+        Self { journal, tables, snapshots, disk, unsynced: None }
+    }
+
+    fn run(mut self, items: &Receiver<Item>) -> Result<(), RunError> {
+        loop {
+            let wait = self.unsynced.map(|since| (since + SYNC_PERIOD).saturating_duration_since(Instant::now()));
+            let item = match wait {
+                Some(wait) => items.recv_timeout(wait),
+                None => items.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match item {
+                Ok(Item::Frames(entries)) => self.append(entries)?,
+                Ok(Item::Snapshot(snapshot)) => {
+                    self.sync()?;
+                    self.snapshots.send(snapshot, self.tables.positions())?;
+                }
+                Ok(Item::End(digest, summary)) => {
+                    if let Some(journal) = &mut self.journal {
+                        journal.end(digest, summary).map_err(RunError::Failed)?;
+                    }
+                    self.sync()?;
+                }
+                Ok(Item::Close(answer)) => {
+                    let synced = self.sync().map(|()| self.journal.as_ref().map(JournalWriter::next_frame));
+                    // Who asked may have lost patience, and is about to end the process.
+                    let _ = answer.send(synced);
+                    loop {
+                        std::thread::park();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.sync()?,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_PERIOD) {
+                self.sync()?;
+            }
+        }
+        self.sync()?;
+        self.snapshots.join()
+    }
+
+    /// Nothing of a frame is in a table before all of it is in the journal, as far as this process sees to it.
+    fn append(&mut self, entries: Vec<Entry>) -> Result<(), RunError> {
+        let mut records = Vec::with_capacity(entries.len());
+        for Entry { inputs, counts, inference, notices, record, journaled, taken } in entries {
+            let mut written = 0;
+            if let Some(journal) = self.journal.as_mut().filter(|_| !journaled) {
+                let frame = JournalFrame {
+                    frame: record.frame,
+                    inputs,
+                    counts,
+                    inference,
+                    notices,
+                    digest: record.digest,
+                    lanes: record.lanes,
+                    native: record.native.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect(),
+                };
+                written += journal.append(&frame).map_err(RunError::Failed)?;
+            }
+            records.push((record, taken, written));
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.flush().map_err(RunError::Failed)?;
+        }
+        for (record, taken, written) in records {
+            let before = self.tables.bytes();
+            self.tables.append(&record)?;
+            self.disk.settle(taken, written + (self.tables.bytes() - before));
+        }
+        self.unsynced.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), RunError> {
+        self.unsynced = None;
+        self.snapshots.check()?;
+        if let Some(journal) = &mut self.journal {
+            journal.sync().map_err(RunError::Failed)?;
+        }
+        self.tables.sync()
+    }
+}
+
+/// The thread that writes snapshots.
+pub(super) struct SnapshotWriter {
+    folder: PathBuf,
+    sender: Option<SyncSender<Box<Pending>>>,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+    /// Whether the oldest may go.
+    thin: bool,
+    first_frame: u64,
+    disk: Disk,
+}
+
+impl SnapshotWriter {
+    /// For snapshots of a run in a folder. `thin` says whether the oldest go where there are too many.
+    pub fn new(folder: PathBuf, thin: bool, first_frame: u64, disk: Disk) -> Self {
+        Self { folder, sender: None, thread: None, thin, first_frame, disk }
+    }
+
+    fn send(&mut self, mut snapshot: Box<Pending>, positions: TablePositions) -> Result<(), RunError> {
+        let positions = postcard::to_allocvec(&positions).unwrap_or_default();
+        snapshot.extras.push((TABLES.to_owned(), positions));
+        if self.sender.is_none() {
+            let (sender, snapshots) = sync_channel(0);
+            let (folder, thin, first_frame) = (self.folder.clone(), self.thin, self.first_frame);
+            let disk = self.disk.clone();
+            self.thread =
+                Some(spawn("snapshots", move || write(&folder, &snapshots, thin.then_some(first_frame), &disk))?);
+            self.sender = Some(sender);
+        }
+        match self.sender.as_ref().map(|sender| sender.send(snapshot)) {
+            Some(Ok(())) => Ok(()),
+            _ => self.join(),
+        }
+    }
+
+    /// Tells early that one couldn't be written.
+    fn check(&mut self) -> Result<(), RunError> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) { self.join() } else { Ok(()) }
+    }
+
+    fn join(&mut self) -> Result<(), RunError> {
+        self.sender = None;
+        self.thread.take().map_or(Ok(()), joined)
+    }
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        // It isn't to write to a folder that is somebody else's by then. Whoever drops it without joining has an error to tell already.
+        self.sender = None;
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Writes snapshots. Where the oldest may go, `thin_from` is the frame of the one that has to stay.
+fn write(
+    folder: &Path,
+    snapshots: &Receiver<Box<Pending>>,
+    thin_from: Option<u64>,
+    disk: &Disk,
+) -> Result<(), RunError> {
+    let mut last: Option<SnapshotRef> = None;
+    let mut tracker = PageTracker::default();
+    let mut chains = thin_from.map(|first| Chains::of(folder, first, disk.snapshots_bytes_max()));
+    while let Ok(pending) = snapshots.recv() {
+        // Until it is written, whichever way that ends.
+        let Pending { state, extras, pass: _pass } = *pending;
+        let spare = state.guests.spare();
+        let mut snapshot = snapshot_of(state.save(&mut tracker).map_err(|error| unsaved(folder, &error))?, extras);
+        snapshot.base = if snapshot.guests.full { None } else { last };
+        let replaced = snapshot::path(folder, snapshot.frame).metadata().map_or(0, |file| file.len());
+        let mut taken = 0;
+        let mut take = |bytes| disk.take(bytes).inspect(|()| taken += bytes);
+        match snapshot::write_counted(folder, &snapshot, &mut take) {
+            Ok(written) => last = Some(written),
+            // The run ends, and whoever runs it is told why. It can go on from an earlier one.
+            Err(_) if disk.is_full() => {
+                disk.give_back(taken);
+                continue;
+            }
+            Err(error) => return Err(failed(folder, &error)),
+        }
+        disk.give_back(replaced);
+        if let Some(chains) = &mut chains {
+            chains.add(snapshot.frame, snapshot.base.is_none());
+            disk.give_back(chains.thin_out()?);
+        }
+        spare.take_back(snapshot.guests);
+    }
+    Ok(())
+}
+
+fn unsaved(folder: &Path, error: &GuestStateError) -> RunError {
+    let help = "this is a fault of the engine: report it; what was recorded up to here is whole";
+    RunError::Failed(Problem::new(format!("a snapshot can't be made: {error}")).file(folder).help(help))
+}
+
+/// Without a journal, nothing goes on with the run.
+fn told(error: RunError, is_recorded: bool) -> RunError {
+    match error {
+        RunError::Failed(problem) if !is_recorded => {
+            RunError::Failed(problem.help("make room, or name a folder elsewhere with --out, and run it again"))
+        }
+        error => error,
+    }
+}
+
+/// What a thread came to. A panic of it is one here.
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RunError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|error| {
+        let help = "raise the limit of threads and processes (`ulimit -u`), or use fewer with --threads";
+        RunError::Failed(Problem::new(format!("can't start the thread `{name}`: {error}")).help(help))
+    })
+}

@@ -1,0 +1,94 @@
+//! Why a simulation couldn't be built, and where in the scenario the cause is.
+
+use std::path::Path;
+
+use wasm_engine_components::text::{shown, shown_path};
+use wasm_engine_systems::state::IncompleteState;
+
+use super::LostFile;
+use crate::problem::{Problem, RunError};
+use crate::scenario::{Scenario, Step};
+use wasm_engine_files::{FileError, FileProblem};
+use wasm_engine_inference::{InferenceError, ModelProblem};
+use wasm_engine_wasm::{ModuleError, ModuleProblem};
+
+/// Why a simulation couldn't be built. All of it is about the scenario's files, but for [`SimulationError::Threads`] and
+/// [`SimulationError::State`].
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// A module's or a model's file can't be read, or isn't what the scenario says.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A module was refused.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// A model was refused, or there is no ONNX Runtime.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// A file of a recorded run is nowhere any more.
+    #[error(transparent)]
+    Lost(#[from] LostFile),
+    /// The threads couldn't be started.
+    #[error("can't start the threads that step agents: {0}; try fewer with --threads")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// A plugin of an author has state that no digest and no snapshot would show.
+    #[error(transparent)]
+    State(#[from] IncompleteState),
+}
+
+impl SimulationError {
+    /// The error of a run of `scenario`, whose text lies at `file`: what is wrong with a module or a model is bad input, and is told with its place in
+    /// that text. That there are no threads, no memory or no ONNX Runtime to be had is the machine's.
+    pub fn of_run(self, scenario: &Scenario, file: &Path) -> RunError {
+        let problem = Problem::new(self.to_string());
+        match self {
+            Self::Lost(lost) => RunError::Input(lost.problem),
+            Self::Threads(_) | Self::State(_) => RunError::Failed(problem),
+            Self::Module(
+                ModuleError::AddressSpace { .. } | ModuleError::Threads { .. } | ModuleError::Engine { .. },
+            ) => RunError::Failed(problem),
+            Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => RunError::Failed(problem),
+            Self::Inference(InferenceError::Library(_)) | Self::Module(ModuleError::UnknownModule { .. }) => {
+                RunError::Input(problem.file(file))
+            }
+            Self::Module(ModuleError::Module { name, path, problem }) => {
+                let (what, help) = problem.parts();
+                let what = format!("module `{}` ({}): {what}", shown(&name), shown_path(&path));
+                RunError::Input(of_module(scenario, Problem::new(what).file(file).help(help), &name, &problem))
+            }
+            Self::File(FileError { what, name, problem: why, .. }) => {
+                let table = if what == "module" { "modules" } else { "models" };
+                RunError::Input(scenario.place(problem.file(file).help(why.help()), &entry(table, &name, &why)))
+            }
+            Self::Inference(InferenceError::Model { name, problem: ModelProblem::File(why), .. }) => {
+                RunError::Input(scenario.place(problem.file(file).help(why.help()), &entry("models", &name, &why)))
+            }
+            Self::Inference(InferenceError::Model { name, .. }) => {
+                let steps = [Step::Key("models"), Step::Key(&name), Step::Key("path")];
+                RunError::Input(scenario.place(problem.file(file), &steps))
+            }
+        }
+    }
+}
+
+/// Where the entry of a file says what isn't so.
+fn entry<'a>(table: &'a str, name: &'a str, why: &FileProblem) -> [Step<'a>; 3] {
+    let key = if matches!(why, FileProblem::WrongHash { .. }) { "sha256" } else { "path" };
+    [Step::Key(table), Step::Key(name), Step::Key(key)]
+}
+
+/// Names the key of a group that refuses a module, or else that of the module's file.
+fn of_module(scenario: &Scenario, problem: Problem, name: &str, why: &ModuleProblem) -> Problem {
+    let at = |group: &str| scenario.groups.iter().position(|known| known.name == group);
+    let found = why.of_group().and_then(|(group, keys)| Some((at(group)?, keys)));
+    let Some((at, keys)) = found else {
+        return scenario.place(problem, &[Step::Key("modules"), Step::Key(name), Step::Key("path")]);
+    };
+    let steps = |keys: &[&'static str]| {
+        let group = [Step::Key("groups"), Step::Item(at)];
+        group.into_iter().chain(keys.iter().map(|key| Step::Key(key))).collect::<Vec<_>>()
+    };
+    let mut all = keys.iter().map(|keys| steps(keys));
+    let there = all.find(|steps| scenario.has(steps));
+    scenario.place(problem, &there.unwrap_or_else(|| steps(keys[0])))
+}

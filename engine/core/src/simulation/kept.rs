@@ -1,0 +1,103 @@
+//! The files that a recorded run keeps. Where its simulation is built again, they are read instead of those that the scenario names, which may have been
+//! changed or removed since.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wasm_engine_components::text::{shown, shown_path};
+
+use crate::problem::Problem;
+use crate::scenario::{ModelSpec, Scenario};
+use wasm_engine_files::{FileProblem, hex, sha256_of_file};
+
+/// Where the files of a recorded run are, by their names in the scenario. Those that aren't in it are where the scenario says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptFiles {
+    /// The modules: files that are what was run.
+    pub modules: BTreeMap<String, PathBuf>,
+    /// The models, which may be large: which of two files is what was run is found out once it is needed.
+    pub models: BTreeMap<String, KeptFile>,
+}
+
+/// A file of a recorded run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// The run's own copy. It isn't there where the file was too large to be copied.
+    pub copy: PathBuf,
+    /// The file that was run.
+    pub original: PathBuf,
+    /// What it hashed to.
+    pub sha256: [u8; 32],
+}
+
+/// A file of a recorded run that is nowhere any more.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct LostFile {
+    /// What is wrong with both of its places, and what to do.
+    pub problem: Problem,
+}
+
+impl KeptFile {
+    /// The file that is what was run: the copy, or else the original; and what a person should know. `what` is the sort of file.
+    ///
+    /// # Errors
+    /// Neither is.
+    pub fn find(&self, what: &str, name: &str) -> Result<(PathBuf, Option<String>), LostFile> {
+        let of_copy = match self.check(&self.copy) {
+            Ok(()) => return Ok((self.copy.clone(), None)),
+            Err(problem) => problem,
+        };
+        let (copy, original) = (shown_path(&self.copy), shown_path(&self.original));
+        let of_copy = said(&of_copy);
+        match self.check(&self.original) {
+            Ok(()) => {
+                let name = shown(name);
+                let warning =
+                    format!("{copy}: the copy of {what} `{name}` {of_copy}; {original} is used, which is the same");
+                Ok((self.original.clone(), Some(warning)))
+            }
+            Err(of_original) => {
+                let text = format!(
+                    "the {what} `{}` of this run isn't there any more: its copy {of_copy}, and {original} {}",
+                    shown(name),
+                    said(&of_original)
+                );
+                let problem = Problem::new(text).file(&self.copy);
+                Err(LostFile { problem: problem.help("put one of the two back as it was when the run was recorded") })
+            }
+        }
+    }
+
+    fn check(&self, path: &Path) -> Result<(), FileProblem> {
+        let (found, stated) = (sha256_of_file(path)?, hex(&self.sha256));
+        if found == stated { Ok(()) } else { Err(FileProblem::WrongHash { found, stated }) }
+    }
+}
+
+fn said(problem: &FileProblem) -> String {
+    match problem {
+        FileProblem::WrongHash { found, .. } => format!("was changed since the run (its sha256 is {found})"),
+        other => other.to_string(),
+    }
+}
+
+impl KeptFiles {
+    /// The scenario's models, with their files where they are. `say` is told of copies that are damaged and weren't needed.
+    ///
+    /// # Errors
+    /// One is nowhere any more.
+    pub(super) fn models(&self, scenario: &Scenario, say: &mut dyn FnMut(&str)) -> Result<Vec<ModelSpec>, LostFile> {
+        let mut models = scenario.models.clone();
+        for model in &mut models {
+            if let Some(kept) = self.models.get(&model.name) {
+                let (file, warning) = kept.find("model", &model.name)?;
+                if let Some(warning) = warning {
+                    say(&format!("warning: {warning}"));
+                }
+                model.path = file;
+            }
+        }
+        Ok(models)
+    }
+}

@@ -1,0 +1,466 @@
+//! A world with its machine: built from a scenario, advanced frame by frame.
+
+mod error;
+mod kept;
+mod state;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bevy_app::App;
+use bevy_ecs::world::World;
+use serde::Deserialize;
+use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
+use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
+use wasm_engine_systems::seal::DigestChain;
+use wasm_engine_systems::state::check_components;
+use wasm_engine_systems::swap::SwapCatalog;
+use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
+
+use crate::code_cache::{CODE_FOLDER, CodeFolder};
+use crate::scenario::{GroupEntry, RegionEntry, Scenario};
+use crate::swaps;
+use crate::tap::{InferenceLog, InferenceTap};
+use wasm_engine_components::BatchForm;
+use wasm_engine_files::FileError;
+use wasm_engine_files::LoadProgress;
+use wasm_engine_inference::{ModelInfo, ModelLoadOptions, NoModels, OnnxRuntime};
+use wasm_engine_wasm::{CopyMark, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
+
+pub use error::SimulationError;
+pub use kept::{KeptFile, KeptFiles, LostFile};
+pub use state::{RestoreError, SavedState, StateCopy};
+
+/// How to run a scenario on this machine. None of it changes a digest, but for the seed, `digest_memories` and `recorded_forms`.
+#[derive(Clone, Debug, Default)]
+pub struct SimulationOptions {
+    /// Instead of the scenario's seed.
+    pub seed: Option<u64>,
+    /// Threads that step agents. Default: one for each core.
+    pub threads: Option<usize>,
+    /// Whether each frame's digest covers the memories of the agents that were called. Default: no.
+    pub digest_memories: bool,
+    /// Where compiled modules, and what was found about models, are kept from run to run. Default: nowhere.
+    pub cache_dir: Option<PathBuf>,
+    /// Who is told of modules and models that take long to load. Default: nobody.
+    pub progress: LoadProgress,
+    /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
+    /// back. Default: they are loaded.
+    pub recorded_models: Option<RecordedModels>,
+    /// The forms that the models of a recorded run had, by name and sha256. Default: each has the one that is found for it.
+    pub recorded_forms: BTreeMap<(String, [u8; 32]), BatchForm>,
+    /// Whether models compute again what a run has recorded: see [`ModelLoadOptions::unhurried`]. Default: they don't.
+    pub unhurried_models: bool,
+    /// A form that models are given whatever their graphs say, without a probe: a table of classes with an error.
+    #[doc(hidden)]
+    pub unchecked_form: Option<BatchForm>,
+    /// Where the files of a recorded run are read, instead of where the scenario says.
+    pub files: KeptFiles,
+    /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
+    /// Default: 0.
+    pub first_frame: u64,
+}
+
+/// What a recorded run says of its models.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedModels {
+    /// The models, in the scenario's order.
+    pub models: Vec<LoadedModel>,
+    /// Swaps of models that were refused before the first frame.
+    pub refused_swaps: Vec<RefusedSwap>,
+}
+
+/// A file that the simulation was built from, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedFile {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its hash.
+    pub sha256: [u8; 32],
+}
+
+/// A model that the simulation was built from, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedModel {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its hash.
+    pub sha256: [u8; 32],
+    /// Bytes of one row of its inputs.
+    pub row_bytes: u32,
+    /// The form of its runs, as [`BatchForm::name`](wasm_engine_components::BatchForm::name) has it; a run of an earlier version doesn't say.
+    pub form: Option<String>,
+}
+
+impl From<&ModelInfo> for LoadedModel {
+    fn from(info: &ModelInfo) -> Self {
+        Self { name: info.name.clone(), sha256: info.sha256, row_bytes: info.row_bytes, form: Some(info.form.name()) }
+    }
+}
+
+/// A swap of a model that was refused before the first frame, for the record.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedSwap {
+    /// The model that was to be answered for.
+    pub model: String,
+    /// The one that was to answer.
+    pub with: String,
+    /// Why it can't.
+    pub reason: String,
+}
+
+/// A simulation that is ready to run its next frame.
+pub struct Simulation {
+    world: World,
+    pool: Arc<rayon::ThreadPool>,
+    modules: Vec<LoadedFile>,
+    models: Vec<LoadedModel>,
+    module_files: Vec<PathBuf>,
+    model_files: Vec<PathBuf>,
+    refused_model_swaps: Vec<RefusedSwap>,
+    onnx_runtime: Option<String>,
+    inference: InferenceLog,
+    copied: Option<CopyMark>,
+}
+
+impl Simulation {
+    /// Builds the world of a scenario. `say` is told what takes time or is worth knowing: fetching ONNX Runtime, a model whose
+    /// rows can't share runs, a cache that can't be used.
+    ///
+    /// # Errors
+    /// A file of the scenario is missing, was changed, or is refused.
+    pub fn new(
+        scenario: &Scenario,
+        options: &SimulationOptions,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Self, SimulationError> {
+        Self::with_plugins(scenario, options, say, |_| {})
+    }
+
+    /// Builds the world of a scenario with an author's own plugins and entities: `author` is called after the scenario's
+    /// population is there, and before the first frame.
+    ///
+    /// # Errors
+    /// As [`Simulation::new`]; and where an entity has a component that is neither registered as state nor as transient.
+    pub fn with_plugins(
+        scenario: &Scenario,
+        options: &SimulationOptions,
+        say: &mut (dyn FnMut(&str) + Send),
+        author: impl FnOnce(&mut App),
+    ) -> Result<Self, SimulationError> {
+        let mut pool = rayon::ThreadPoolBuilder::new()
+            .stack_size(limits::THREAD_STACK_BYTES)
+            .thread_name(|at| format!("agents-{at}"));
+        if let Some(threads) = options.threads {
+            pool = pool.num_threads(threads);
+        }
+        let pool = Arc::new(pool.build()?);
+        // Guests may run while they are loaded, and need the pool's stacks.
+        let machine = pool.install(|| Machine::load(scenario, options, say))?;
+
+        let mut app = App::new();
+        app.add_plugins(SimulationPlugin);
+        app.insert_resource(AgentPort(Box::new(machine.agents)));
+        app.insert_resource(ModelPort(machine.inference));
+        app.insert_resource(DigestOptions { memories: options.digest_memories });
+        app.insert_resource(machine.swaps);
+        populate(app.world_mut(), machine.population);
+        author(&mut app);
+        app.finish();
+        app.cleanup();
+        check_components(app.world_mut())?;
+        let world = std::mem::take(app.world_mut());
+        Ok(Self {
+            world,
+            pool,
+            modules: machine.modules,
+            models: machine.models,
+            module_files: machine.module_files,
+            model_files: machine.model_files,
+            refused_model_swaps: machine.refused_model_swaps,
+            onnx_runtime: machine.onnx_runtime,
+            inference: machine.inference_log,
+            copied: None,
+        })
+    }
+
+    /// Number of the next frame.
+    pub fn next_frame(&self) -> u64 {
+        self.world.resource::<FrameClock>().frame
+    }
+
+    /// Runs one frame. It does no file or network I/O, and can't fail.
+    ///
+    /// A loop of many frames is faster inside `pool().install(...)`: each frame then starts where it runs.
+    pub fn frame(&mut self, inputs: FrameInputs) -> FrameRecord {
+        let world = &mut self.world;
+        self.pool.install(|| run_frame(world, inputs))
+    }
+
+    /// The agents' instances.
+    pub fn guests(&mut self) -> &mut WasmRuntime {
+        guests(&mut self.world)
+    }
+
+    /// The digest of the last frame; before the first, what that one will chain.
+    pub fn digest(&self) -> Digest {
+        self.world.resource::<DigestChain>().world
+    }
+
+    /// What goes through the port to the models.
+    pub const fn inference(&self) -> &InferenceLog {
+        &self.inference
+    }
+
+    /// The threads that step agents.
+    pub fn pool(&self) -> Arc<rayon::ThreadPool> {
+        Arc::clone(&self.pool)
+    }
+
+    /// The world, to look at between frames.
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The world, to query between frames. What is changed here is an input that no record shows.
+    pub const fn world_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// The modules that were loaded.
+    pub fn modules(&self) -> &[LoadedFile] {
+        &self.modules
+    }
+
+    /// The version of ONNX Runtime, where there are models.
+    pub fn onnx_runtime(&self) -> Option<&str> {
+        self.onnx_runtime.as_deref()
+    }
+
+    /// The models that were loaded, or that the recording has.
+    pub fn models(&self) -> &[LoadedModel] {
+        &self.models
+    }
+
+    /// Where the modules were read.
+    pub fn module_files(&self) -> &[PathBuf] {
+        &self.module_files
+    }
+
+    /// Where the models were read; nothing where they are those of a recording.
+    pub fn model_files(&self) -> &[PathBuf] {
+        &self.model_files
+    }
+
+    /// Swaps of models that were refused before the first frame.
+    pub fn refused_model_swaps(&self) -> &[RefusedSwap] {
+        &self.refused_model_swaps
+    }
+}
+
+/// The agents' instances, behind their port.
+fn guests(world: &mut World) -> &mut WasmRuntime {
+    let port: &mut dyn Any = world.resource_mut::<AgentPort>().into_inner().0.as_mut();
+    port.downcast_mut().expect("a simulation's agents run in wasmtime")
+}
+
+/// What a scenario's files became.
+struct Machine {
+    agents: WasmRuntime,
+    inference: Box<dyn ModelRuntime>,
+    inference_log: InferenceLog,
+    population: Population,
+    modules: Vec<LoadedFile>,
+    models: Vec<LoadedModel>,
+    module_files: Vec<PathBuf>,
+    model_files: Vec<PathBuf>,
+    refused_model_swaps: Vec<RefusedSwap>,
+    onnx_runtime: Option<String>,
+    swaps: SwapCatalog,
+}
+
+impl Machine {
+    fn load(
+        scenario: &Scenario,
+        options: &SimulationOptions,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Self, SimulationError> {
+        let seed = options.seed.unwrap_or(scenario.seed);
+        let entries: Vec<&GroupEntry> = scenario.groups.iter().filter(|entry| entry.enabled).collect();
+        let groups: Vec<Group> = entries.iter().map(|entry| group(entry, &entries)).collect();
+
+        let (sources, modules) = read_modules(scenario, &options.files)?;
+        let module_files = sources.iter().map(|source| source.path.clone()).collect();
+        let programs: Vec<_> = entries
+            .iter()
+            .zip(&groups)
+            .map(|(entry, group)| GroupProgram { group, module: entry.module, params: &entry.params })
+            .collect();
+        let regions: Vec<Region> = scenario.regions.iter().map(|entry| region(entry, &entries)).collect();
+        let cache = options.cache_dir.as_ref().map(|folder| CodeFolder::open(&folder.join(CODE_FOLDER)).map(Arc::new));
+        let wasm = WasmOptions {
+            seed,
+            frame_period_us: scenario.frame_period_us,
+            code_cache: cache.as_ref().and_then(|cache| cache.as_ref().ok()).map(|cache| Arc::clone(cache) as _),
+            regions: regions.clone(),
+        };
+        let compile = || WasmRuntime::load_with_swaps(&wasm, &sources, &programs, &swaps::of_modules(scenario));
+        let plural = if sources.len() == 1 { "" } else { "s" };
+        let agents = options.progress.during(&format!("compiling {} module{plural}", sources.len()), compile)?;
+        let problems =
+            cache.map(|cache| cache.map_or_else(|error| vec![error], |cache| cache.problems(agents.cache_report())));
+        for problem in problems.into_iter().flatten() {
+            say(&format!("warning: {problem}"));
+        }
+
+        let Models { runtime, models, files: model_files, onnx_runtime, refused } =
+            load_models(scenario, options, say)?;
+        let inference_log = InferenceLog::default();
+        let inference = Box::new(InferenceTap::new(runtime, inference_log.clone()));
+
+        let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, (options.first_frame, say));
+        let seeds = entries.iter().zip(&groups).map(|(entry, group)| GroupSeed {
+            inbox_bytes_max: agents.inbox_bytes_max(group.id),
+            group: group.clone(),
+            overflow: entry.overflow,
+            subscribe: entry.subscribe.clone(),
+        });
+        let population = Population {
+            seed,
+            groups: seeds.collect(),
+            topics: scenario.topics.iter().map(|entry| Topic { id: entry.id, name: entry.name.clone() }).collect(),
+            models: scenario.models.iter().zip(&models).map(|(entry, loaded)| model(entry, loaded)).collect(),
+            scheduler: scenario.scheduler,
+            tenants: scenario.tenants.clone(),
+            regions,
+        };
+        let refused_model_swaps = refused;
+        Ok(Self {
+            agents,
+            inference,
+            inference_log,
+            population,
+            modules,
+            models,
+            module_files,
+            model_files,
+            refused_model_swaps,
+            onnx_runtime,
+            swaps,
+        })
+    }
+}
+
+/// The modules of a scenario, read and hashed.
+fn read_modules(
+    scenario: &Scenario,
+    kept: &KeptFiles,
+) -> Result<(Vec<ModuleSource>, Vec<LoadedFile>), SimulationError> {
+    let (mut sources, mut modules) = (Vec::new(), Vec::new());
+    for entry in &scenario.modules {
+        let (name, path) = (entry.name.clone(), kept.modules.get(&entry.name).unwrap_or(&entry.path).clone());
+        match wasm_engine_files::read_checked(&path, limits::MODULE_BYTES_MAX, entry.sha256) {
+            Ok((bytes, sha256)) => {
+                modules.push(LoadedFile { name: name.clone(), sha256 });
+                sources.push(ModuleSource { name, path, bytes });
+            }
+            Err(problem) => return Err(FileError { what: "module", name, path, problem }.into()),
+        }
+    }
+    Ok((sources, modules))
+}
+
+/// A scenario's models, loaded or recorded.
+struct Models {
+    runtime: Box<dyn ModelRuntime>,
+    /// In the scenario's order.
+    models: Vec<LoadedModel>,
+    /// Where they were read.
+    files: Vec<PathBuf>,
+    onnx_runtime: Option<String>,
+    refused: Vec<RefusedSwap>,
+}
+
+fn load_models(
+    scenario: &Scenario,
+    options: &SimulationOptions,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Models, SimulationError> {
+    if let Some(RecordedModels { models, refused_swaps }) = options.recorded_models.clone() {
+        let (runtime, files) = (Box::new(NoModels), Vec::new());
+        return Ok(Models { runtime, models, files, onnx_runtime: None, refused: refused_swaps });
+    }
+    if scenario.models.is_empty() {
+        let (runtime, files, refused) = (Box::new(NoModels), Vec::new(), Vec::new());
+        return Ok(Models { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
+    }
+    let entries = options.files.models(scenario, say)?;
+    let load = ModelLoadOptions {
+        cache_dir: options.cache_dir.clone(),
+        progress: options.progress.clone(),
+        forms: options.recorded_forms.clone(),
+        unhurried: options.unhurried_models,
+        unchecked: options.unchecked_form,
+    };
+    let (runtime, infos) = OnnxRuntime::load(&entries, &load, say)?;
+    for model in &infos {
+        say(&match model.form {
+            BatchForm::Alone => format!("warning: a slow model: {model}"),
+            BatchForm::Multiple(_) => format!("model {model}"),
+            // All is as anybody expects.
+            BatchForm::Any | BatchForm::Fixed(_) => continue,
+        });
+    }
+    let onnx_runtime = runtime.version().map(str::to_owned);
+    let models = infos.iter().map(LoadedModel::from).collect();
+    let refused = swaps::refused_of_models(scenario, &infos);
+    let files = entries.into_iter().map(|entry| entry.path).collect();
+    Ok(Models { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
+}
+
+/// A group without those of its references that lead to groups which don't take part.
+fn group(entry: &GroupEntry, enabled: &[&GroupEntry]) -> Group {
+    // They come in the order of their ids.
+    let takes_part = |id: &GroupId| enabled.binary_search_by_key(id, |other| other.id).is_ok();
+    let present = |groups: &[GroupId]| -> Vec<GroupId> { groups.iter().copied().filter(takes_part).collect() };
+    Group {
+        id: entry.id,
+        name: entry.name.clone(),
+        agents: entry.agents,
+        agents_max: entry.agents_max,
+        capabilities: entry.capabilities,
+        accepts: entry.accepts.as_deref().map(present),
+        limits: entry.limits,
+        module_limits: entry.module_limits,
+        on_fault: entry.on_fault,
+        schedule: entry.schedule,
+        after: present(&entry.after),
+        controls: present(&entry.controls),
+        supervisor: entry.supervisor.filter(takes_part),
+        tenant: entry.tenant,
+    }
+}
+
+fn region(entry: &RegionEntry, enabled: &[&GroupEntry]) -> Region {
+    let takes_part = |id: &GroupId| enabled.iter().any(|other| other.id == *id);
+    Region {
+        id: entry.id,
+        name: entry.name.clone(),
+        bytes: entry.bytes,
+        writer: entry.writer,
+        readers: entry.readers.iter().copied().filter(takes_part).collect(),
+    }
+}
+
+fn model(entry: &crate::scenario::ModelSpec, loaded: &LoadedModel) -> Model {
+    Model {
+        id: entry.id,
+        name: entry.name.clone(),
+        row_bytes: loaded.row_bytes,
+        batch_rows_max: entry.batch_rows_max,
+        latency_frames: entry.latency_frames,
+    }
+}

@@ -1,0 +1,66 @@
+//! Snapshots as files: what a world and its guests were between two frames. Whoever records a run writes them, whoever replays,
+//! resumes, branches or inspects one reads them.
+//!
+//! ```text
+//! snapshots/0000000100.wes    full: all of the state before frame 100
+//! snapshots/0000000200.wes    incremental: the world, and of the guests what has changed since its base, frame 100
+//! ```
+//!
+//! `docs/RUN_FORMAT.md` has the format, byte by byte. A file is written under a temporary name, synced and renamed, so where it is, it is
+//! whole; what was changed afterwards shows in its checksums. Reading checks everything, and allocates no more than the file has blocks
+//! for. All of it is plain data that a thread beside the frame's can have.
+//!
+//! `block` has blocks and their checksums, `content` what stands in them, `folder` the files.
+
+mod block;
+mod content;
+mod cursor;
+mod folder;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use wasm_engine_components::Digest;
+use wasm_engine_systems::state::WorldState;
+
+pub use folder::{clean, list, path, read, read_base, read_chain, read_digests, write, write_counted};
+
+use crate::problem::Problem;
+use wasm_engine_wasm::GuestCapture;
+
+/// The version of the format that is written, and the only one that is read.
+pub const VERSION: u32 = 3;
+
+/// All state between two frames, or, where it has a base, what has changed of the guests since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The frame that runs next.
+    pub frame: u64,
+    /// The digest of the frame before, which chains all earlier ones; the seed's at the start.
+    pub digest: Digest,
+    /// The snapshot that the guests' changes go on from. `None` for a full one.
+    pub base: Option<SnapshotRef>,
+    /// All that isn't guests' state. Always whole.
+    pub world: WorldState,
+    /// The guests: full if there is no base, else incremental.
+    pub guests: GuestCapture,
+    /// What else its writer puts in, by name, in an order of its own.
+    pub extras: Vec<(String, Vec<u8>)>,
+}
+
+/// One certain snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotRef {
+    /// Its frame, which is its name.
+    pub frame: u64,
+    /// The checksum of the whole file.
+    pub checksum: u128,
+}
+
+/// A file that can't be read as a snapshot.
+fn damaged(file: &Path, what: impl Into<String>) -> Problem {
+    Problem::new(what)
+        .file(file)
+        .help("put an undamaged copy there, or delete the file: an earlier snapshot is used then")
+}

@@ -1,0 +1,130 @@
+//! Hot swaps before the first frame: what a scenario's swaps need is loaded with everything else, and each is either prepared or
+//! refused here. In its frame, nothing is left to fail.
+
+use wasm_engine_components::{ModelId, Swap};
+use wasm_engine_systems::swap::{SwapCatalog, SwapFile};
+
+use crate::problem::{counted, thousands};
+use crate::scenario::{Scenario, SwapEntry};
+use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap};
+use wasm_engine_inference::ModelInfo;
+use wasm_engine_wasm::{ModuleSwap, WasmRuntime};
+
+/// The modules that groups may get.
+pub(crate) fn of_modules(scenario: &Scenario) -> Vec<ModuleSwap> {
+    let swaps = scenario.swaps.iter().filter_map(|entry| match entry.swap {
+        Swap::Module { group, module } => Some(ModuleSwap { group, module: module as usize }),
+        Swap::Model { .. } => None,
+    });
+    swaps.collect()
+}
+
+/// What the frames' swaps put in place, or why they may not: of the latter, a person is told, unless they are before the first
+/// frame that is run.
+pub(crate) fn catalog(
+    scenario: &Scenario,
+    agents: &WasmRuntime,
+    modules: &[LoadedFile],
+    models: &[LoadedModel],
+    refused: &[RefusedSwap],
+    (first_frame, say): (u64, &mut dyn FnMut(&str)),
+) -> SwapCatalog {
+    let file = |name: &String, sha256: [u8; 32]| SwapFile { name: name.clone(), sha256 };
+    let entries = scenario.models.iter().zip(models);
+    let mut catalog = SwapCatalog {
+        modules: modules.iter().map(|module| file(&module.name, module.sha256)).collect(),
+        models: entries.map(|(entry, model)| (entry.id, file(&model.name, model.sha256))).collect(),
+        ..SwapCatalog::default()
+    };
+    for &SwapEntry { frame, swap } in &scenario.swaps {
+        let prepared = match swap {
+            Swap::Module { group, module } => {
+                let swap = ModuleSwap { group, module: module as usize };
+                agents.refusal(swap).map_or(Ok(()), |problem| Err(problem.to_string()))
+            }
+            Swap::Model { model, with } => {
+                let [model, with] = [model, with].map(|id| model_name(scenario, id));
+                let refused = refused.iter().find(|swap| swap.model == model && swap.with == with);
+                refused.map_or(Ok(()), |swap| Err(swap.reason.clone()))
+            }
+        };
+        let is_past = frame.is_some_and(|frame| frame < first_frame);
+        match &prepared {
+            Err(reason) if !is_past => say(&format!("warning: {}: {reason}", consequence(scenario, frame, swap))),
+            Ok(()) if frame.is_some_and(|frame| frame >= scenario.frames) => say(&late(scenario, frame, swap)),
+            _ => {}
+        }
+        catalog.swaps.insert(swap, prepared);
+    }
+    catalog
+}
+
+/// Those of a scenario's swaps of models that can't be.
+pub(crate) fn refused_of_models(scenario: &Scenario, models: &[ModelInfo]) -> Vec<RefusedSwap> {
+    let refused = scenario.swaps.iter().filter_map(|entry| match entry.swap {
+        Swap::Module { .. } => None,
+        Swap::Model { model, with } => {
+            let reason = compatible(models, model, with).err()?;
+            let [model, with] = [model, with].map(|id| model_name(scenario, id).to_owned());
+            Some(RefusedSwap { model, with, reason })
+        }
+    });
+    let mut refused: Vec<_> = refused.collect();
+    // Several frames may ask for the same.
+    refused.sort_by(|a, b| (&a.model, &a.with).cmp(&(&b.model, &b.with)));
+    refused.dedup();
+    refused
+}
+
+fn model_name(scenario: &Scenario, id: ModelId) -> &str {
+    scenario.models.iter().find(|model| model.id == id).map_or("?", |model| &model.name)
+}
+
+/// What a refusal means, in words.
+fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
+    let when = frame.map(|frame| format!(" in frame {frame}")).unwrap_or_default();
+    match swap {
+        Swap::Module { group, module } => {
+            let group = scenario.group(group).map_or("?", |group| &group.name);
+            // By its name alone: of a run that is opened again, the file is a copy whose name tells nothing.
+            let name = scenario.modules.get(module as usize).map_or("?", |module| &module.name);
+            format!("group `{group}` keeps its module{when}, because module `{name}` is refused")
+        }
+        Swap::Model { model: of, with } => {
+            let (of, with) = (model_name(scenario, of), model_name(scenario, with));
+            format!("model `{of}` stays as it is{when}, because model `{with}` can't answer for it")
+        }
+    }
+}
+
+/// A warning of a swap for which the run is too short.
+fn late(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
+    let what = match swap {
+        Swap::Module { group, .. } => format!("group `{}`", scenario.group(group).map_or("?", |group| &group.name)),
+        Swap::Model { model, .. } => format!("model `{}`", model_name(scenario, model)),
+    };
+    let (frame, frames) = (thousands(frame.unwrap_or(0)), counted(scenario.frames, "frame"));
+    format!("warning: the swap of {what} is for frame {frame}, and isn't done: the run has {frames}, from 0 on")
+}
+
+/// Whether agents that ask for one model can be answered by the other: the same types, and the same sizes of a row.
+fn compatible(models: &[ModelInfo], of: ModelId, with: ModelId) -> Result<(), String> {
+    let find = |id| models.iter().find(|model: &&ModelInfo| model.id == id);
+    let (Some(old), Some(new)) = (find(of), find(with)) else { return Err("it isn't loaded".to_owned()) };
+    let types = |model: &ModelInfo| {
+        let inputs: Vec<_> = model.inputs.iter().map(|tensor| tensor.dtype).collect();
+        let outputs: Vec<_> = model.outputs.iter().map(|tensor| tensor.dtype).collect();
+        (inputs, outputs)
+    };
+    let sizes = |model: &ModelInfo| (model.row_bytes, model.output_bytes);
+    if types(old) == types(new) && sizes(old) == sizes(new) {
+        return Ok(());
+    }
+    let shown = |model: &ModelInfo| {
+        let list = |tensors: &[wasm_engine_inference::TensorInfo]| {
+            tensors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        format!("{} -> {}", list(&model.inputs), list(&model.outputs))
+    };
+    Err(format!("its rows differ: {}, and they must be as {}", shown(new), shown(old)))
+}

@@ -1,0 +1,123 @@
+//! Replay: a recorded run is run again, and every digest must be what it was.
+
+use wasm_engine_components::text::shown;
+use wasm_engine_components::{Digest, FrameRecord};
+
+use super::divergence::Divergence;
+use super::follow::{Follower, Stop};
+use super::traveller::Traveller;
+use crate::frame_loop::FrameSink;
+use crate::problem::{Problem, RunError, counted, thousands};
+use crate::run_dir::OpenRun;
+use crate::simulation::Simulation;
+use crate::tap::LateRows;
+
+/// Which frames to replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayOptions {
+    /// The first frame that must be checked. Default: the first that was recorded.
+    pub from: Option<u64>,
+    /// The last frame that is checked. Default: the last that was recorded.
+    pub to: Option<u64>,
+}
+
+/// What a replay came to.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The first frame that was run: at or before the one asked for.
+    pub from: u64,
+    /// How many frames are as they were recorded.
+    pub checked: u64,
+    /// The digest of the last of those.
+    pub digest: Digest,
+    /// How many rows were to be computed again, and took too long, so that they weren't compared.
+    pub rows_not_compared: u64,
+    /// Where it parts from the recording, if it does.
+    pub divergence: Option<Box<Divergence>>,
+    /// What a person should know: damaged snapshots and copies that weren't needed.
+    pub warnings: Vec<String>,
+}
+
+/// Replays a run. `progress` is called after each frame.
+///
+/// # Errors
+/// A simulation can't be built, the journal can't be read, or frames are asked for that there aren't.
+pub fn replay(
+    traveller: &Traveller<'_>,
+    options: ReplayOptions,
+    progress: &mut (dyn FnMut(&FrameRecord) + Send),
+) -> Result<Replayed, RunError> {
+    let run = traveller.run;
+    let (first, end) = (run.first_frame(), run.end_frame());
+    let (from, to) = (options.from.unwrap_or(first), options.to.map_or(end, |to| to.saturating_add(1)));
+    check_range(run, from, to)?;
+    // From the beginning, no snapshot is believed: the beginning is known.
+    let mut arrival = traveller.start(if options.from.is_some() { from } else { first })?;
+    let mut warnings = run.warnings.clone();
+    warnings.append(&mut arrival.warnings);
+    let simulation = &mut arrival.simulation;
+    let (started, digest) = (simulation.next_frame(), simulation.digest());
+    let (stop, sink, _) = traveller.follow_to(simulation, to, |follower| Watched { follower, progress, digest });
+    let (checked, digest) = (sink.follower.checked, sink.digest);
+    let late = sink.follower.late;
+    let rows_not_compared = late.map_or(0, |(_, late)| late.rows);
+    // Of a snapshot that was passed over at the start, enough was said.
+    let file = |warning: &str| warning.split_once(": ").map(|(file, _)| file.to_owned());
+    let said: Vec<_> = warnings.iter().map(|warning| file(warning)).collect();
+    warnings.extend(sink.follower.warnings.into_iter().filter(|warning| !said.contains(&file(warning))));
+    warnings.extend(late.map(|(frame, late)| warn_of_late(run, frame, late)));
+    let divergence = match stop {
+        Ok(()) => None,
+        Err(Stop::Error(error)) => return Err(error),
+        Err(Stop::Diverged(mut divergence)) => {
+            divergence.explain(traveller, simulation);
+            Some(divergence)
+        }
+    };
+    Ok(Replayed { from: started, checked, digest, rows_not_compared, divergence, warnings })
+}
+
+fn check_range(run: &OpenRun, from: u64, to: u64) -> Result<(), RunError> {
+    let (first, end) = (run.first_frame(), run.end_frame());
+    let problem = |key: &str, what: String| Err(RunError::Input(Problem::new(what).key(key).help(run.frames_help())));
+    if from < first || from > end || (from == end && end > first) {
+        return problem("--from", format!("frame {} wasn't recorded", thousands(from)));
+    }
+    if to > end {
+        return problem("--to", format!("frame {} wasn't recorded", thousands(to - 1)));
+    }
+    if to <= from && end > first {
+        return problem("--to", "it is before --from".to_owned());
+    }
+    Ok(())
+}
+
+/// What a person should know of rows that took too long to be compared.
+fn warn_of_late(run: &OpenRun, frame: u64, late: LateRows) -> String {
+    let model = run.scenario.models.iter().find(|entry| entry.id == late.model);
+    let model = model.map_or_else(|| "a model".to_owned(), |entry| format!("the model `{}`", shown(&entry.name)));
+    let (rows, were) = (counted(late.rows, "row"), if late.rows == 1 { "wasn't" } else { "weren't" });
+    format!(
+        "{rows} of models, the first in frame {} of {model}, {were} compared: to compute them again took longer than `load_ms_max` \
+         here, so what was recorded of them was taken; a quicker machine may compare them",
+        thousands(frame)
+    )
+}
+
+/// Tells somebody of each frame.
+struct Watched<'a> {
+    follower: Follower,
+    progress: &'a mut (dyn FnMut(&FrameRecord) + Send),
+    digest: Digest,
+}
+
+impl FrameSink for Watched<'_> {
+    type Error = Stop;
+
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Stop> {
+        self.follower.check(&record, simulation)?;
+        self.digest = record.digest;
+        (self.progress)(&record);
+        Ok(())
+    }
+}

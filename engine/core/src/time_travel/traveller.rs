@@ -1,0 +1,194 @@
+//! Builds simulations of a recorded run, in the state that it had before any of its frames.
+
+use std::collections::BTreeMap;
+
+use bevy_app::App;
+
+use super::follow::{Follower, Stop, follow};
+use crate::events::EventCounts;
+use crate::frame_loop::{self, FrameSink, FrameSource as _};
+use crate::problem::{Problem, RunError};
+use crate::run_dir::{COLLECTED, ModelFacts, OpenRun, SCENARIO};
+use crate::simulation::{Simulation, SimulationOptions};
+use crate::snapshot::{self, Snapshot};
+use crate::summary::Collector;
+use crate::tap::Inference;
+
+/// Where a simulation of a run comes from, and how it is built.
+pub struct Traveller<'a> {
+    /// The run.
+    pub run: &'a OpenRun,
+    /// Threads and caches; what else there is to say of a simulation, the run says.
+    pub options: SimulationOptions,
+    /// What models do.
+    pub inference: Inference,
+    /// An author's plugins, as the run had them: see [`Simulation::with_plugins`].
+    pub author: &'a dyn Fn(&mut App),
+}
+
+/// A simulation in the state before one of the run's frames, with the sums of the frames before it.
+pub struct Arrival {
+    /// The simulation.
+    pub simulation: Simulation,
+    /// Sums over the frames before.
+    pub collector: Collector,
+    /// What became of external events in them.
+    pub events: EventCounts,
+    /// What a snapshot says of how far the tables were written.
+    pub(crate) tables: Option<Vec<u8>>,
+    /// The models that have another form on this machine than the manifest says.
+    pub(crate) other_forms: BTreeMap<String, ModelFacts>,
+    /// What a person should know: snapshots that are damaged and weren't used.
+    pub warnings: Vec<String>,
+}
+
+impl Traveller<'_> {
+    /// Builds a simulation that has run no frame.
+    ///
+    /// # Errors
+    /// A module or a model isn't what it was, or there is no ONNX Runtime.
+    pub fn build(&self) -> Result<Simulation, RunError> {
+        let options = self.run.simulation_options(self.inference, self.options.clone());
+        let built = Simulation::with_plugins(&self.run.scenario, &options, &mut |_| {}, |app| (self.author)(app));
+        built.map_err(|error| error.of_run(&self.run.scenario, &self.run.path.join(SCENARIO)))
+    }
+
+    /// The simulation at the last snapshot before `frame` or at it; where there is none, at the run's beginning. Snapshots
+    /// that are damaged are passed over: any of them will do.
+    ///
+    /// # Errors
+    /// It can't be built, or a branch has lost the snapshot that it begins with.
+    pub fn start(&self, frame: u64) -> Result<Arrival, RunError> {
+        let mut passed = Vec::new();
+        let instead = |passed: Vec<Problem>, what: &str| {
+            passed.iter().map(|problem| format!("{}; {what} is used instead", problem.head())).collect()
+        };
+        let mut snapshots = self.run.snapshot_frames();
+        snapshots.retain(|&at| at <= frame && (self.run.first_frame()..=self.run.end_frame()).contains(&at));
+        for at in snapshots.into_iter().rev() {
+            match self.restore(at)? {
+                Ok(arrival) => {
+                    let mut warnings: Vec<String> = instead(passed, &format!("the snapshot before frame {at}"));
+                    warnings.extend(arrival.warnings);
+                    return Ok(Arrival { warnings, ..arrival });
+                }
+                Err(problem) => passed.push(problem),
+            }
+        }
+        if self.run.first_frame() > 0 {
+            let why = passed.last().map_or_else(|| "it isn't there".to_owned(), Problem::head);
+            let first = self.run.first_frame();
+            let what =
+                format!("the snapshot before frame {first}, with which this branch begins, can't be used: {why}");
+            let help = "put it back as it was, or branch again from the run that it came from";
+            return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
+        }
+        let (simulation, mut warnings): (_, Vec<String>) = (self.build()?, instead(passed, "the run's beginning"));
+        let (other_forms, of_forms) = self.forms(&simulation);
+        warnings.extend(of_forms);
+        let (collector, events) = self.nothing_yet();
+        Ok(Arrival { simulation, collector, events, tables: None, other_forms, warnings })
+    }
+
+    /// The simulation at a snapshot; or else what is wrong with that one.
+    ///
+    /// # Errors
+    /// The simulation can't be built, whatever the snapshot.
+    pub fn restore(&self, frame: u64) -> Result<Result<Arrival, Problem>, RunError> {
+        let folder = self.run.snapshots();
+        let chain = match snapshot::read_chain(&folder, frame).and_then(|chain| self.check(frame, chain)) {
+            Ok(chain) => chain,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let mut simulation = self.build()?;
+        let Some((guests, last)) = split(chain) else {
+            return Ok(Err(Problem::new(format!("there is no snapshot before frame {frame}")).file(&folder)));
+        };
+        if let Err(error) = simulation.restore(&last.world, &guests) {
+            let what = format!("the snapshot before frame {frame} doesn't fit this run: {error}");
+            return Ok(Err(Problem::new(what).file(&folder)));
+        }
+        let extra = |name: &str| last.extras.iter().find(|(known, _)| known == name).map(|(_, bytes)| bytes.clone());
+        let collected = extra(COLLECTED).map(|bytes| Collector::load(&bytes, &self.run.scenario));
+        let Some((collector, events)) = collected.unwrap_or_else(|| Some(self.nothing_yet())) else {
+            let what = format!("the sums in the snapshot before frame {frame} can't be read");
+            return Ok(Err(Problem::new(what).file(&folder)));
+        };
+        let tables = extra(crate::run_dir::TABLES);
+        let (other_forms, warnings) = self.forms(&simulation);
+        Ok(Ok(Arrival { simulation, collector, events, tables, other_forms, warnings }))
+    }
+
+    /// The models that have another form here, and what a person should know of the forms of models.
+    fn forms(&self, simulation: &Simulation) -> (BTreeMap<String, ModelFacts>, Vec<String>) {
+        let others = self.run.other_forms(simulation.models());
+        let mut warnings = OpenRun::warn_of_other_forms(&others);
+        if self.inference == Inference::Recompute {
+            warnings.extend(self.run.warn_of_earlier_forms(simulation.next_frame()));
+        }
+        (others, warnings)
+    }
+
+    /// The sums before the first frame.
+    fn nothing_yet(&self) -> (Collector, EventCounts) {
+        (Collector::of(&self.run.scenario), EventCounts::default())
+    }
+
+    /// A snapshot of this run has the digest that the journal has.
+    fn check(&self, frame: u64, chain: Vec<Snapshot>) -> Result<Vec<Snapshot>, Problem> {
+        let recorded = match (frame.checked_sub(1), &self.run.manifest.branch) {
+            (Some(before), _) if before >= self.run.first_frame() => self.run.frame(before)?.digest,
+            (_, Some(branch)) => branch.digest_before(),
+            _ => return Ok(chain),
+        };
+        match chain.last() {
+            Some(last) if last.digest == recorded => Ok(chain),
+            _ => {
+                let what = format!("the snapshot before frame {frame} isn't one of this run: its digest is another");
+                Err(Problem::new(what).file(&self.run.snapshots()))
+            }
+        }
+    }
+
+    /// The simulation in the state before `frame`: the frames since the last snapshot are run again, and checked.
+    ///
+    /// # Errors
+    /// It can't be built; or it doesn't do again what it did.
+    pub fn at(&self, frame: u64) -> Result<Arrival, Stop> {
+        let mut arrival = self.start(frame)?;
+        let collector = Some(std::mem::take(&mut arrival.collector));
+        let (done, follower, events) = self.follow_to(&mut arrival.simulation, frame, |mut follower| {
+            follower.collector = collector;
+            follower
+        });
+        done?;
+        arrival.collector = follower.collector.unwrap_or_default();
+        arrival.events = arrival.events.plus(&events);
+        Ok(arrival)
+    }
+
+    /// Gives a simulation the frames that were recorded from its next one up to `to` and without it. Their records go to what
+    /// `sink` makes of the follower, which comes back with what became of events.
+    pub(super) fn follow_to<S: FrameSink<Error = Stop> + Send>(
+        &self,
+        simulation: &mut Simulation,
+        to: u64,
+        sink: impl FnOnce(Follower) -> S,
+    ) -> (Result<(), Stop>, S, EventCounts) {
+        let (log, from) = (simulation.inference().clone(), simulation.next_frame());
+        let (mut source, follower) = follow(self.run, &log, self.inference, from, to, None);
+        let mut sink = sink(follower);
+        let pool = simulation.pool();
+        let done = pool.install(|| frame_loop::run(simulation, &mut source, &mut sink));
+        (done, sink, source.counts())
+    }
+}
+
+/// What a chain holds of agents' memories, and its last snapshot.
+fn split(chain: Vec<Snapshot>) -> Option<(Vec<wasm_engine_wasm::GuestCapture>, Snapshot)> {
+    let mut chain = chain;
+    let mut last = chain.pop()?;
+    let mut guests: Vec<_> = chain.into_iter().map(|snapshot| snapshot.guests).collect();
+    guests.push(std::mem::take(&mut last.guests));
+    Some((guests, last))
+}

@@ -1,0 +1,196 @@
+//! Files that users name: only regular ones are read, up to a bound, and hashed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use wasm_engine_components::text::shown_path;
+
+use crate::hash::{hex, sha256};
+
+/// A file that wasn't taken: a module's.
+#[derive(Debug, thiserror::Error)]
+#[error("the {what} `{name}` ({path}) {problem}", path = shown_path(path))]
+pub struct FileError {
+    /// `"module"`.
+    pub what: &'static str,
+    /// Its name in the scenario.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: FileProblem,
+}
+
+/// Why a file wasn't taken. Displayed, it goes on after the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum FileProblem {
+    /// It can't be read.
+    #[error("can't be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It is larger than the limit.
+    #[error("has {bytes} bytes, more than the limit of {bytes_max}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// It isn't the one that the scenario means.
+    #[error("has the sha256 {found}, but the scenario says {stated}")]
+    WrongHash {
+        /// What the file hashes to, in hex.
+        found: String,
+        /// What the scenario says, in hex.
+        stated: String,
+    },
+}
+
+impl FileProblem {
+    /// What to do about it.
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "see that it is there, is a file, and may be read",
+            Self::TooLarge { .. } => "use a smaller one: modules are small without debug info",
+            Self::WrongHash { .. } => {
+                "put the right file there, or write the new hash into the scenario if the file was changed on purpose"
+            }
+        }
+    }
+}
+
+/// Opens a regular file. A folder has no content, a device may have no end, and a pipe may keep who opens it waiting.
+///
+/// # Errors
+/// It isn't one, or can't be opened.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_file() {
+        let mut options = std::fs::OpenOptions::new();
+        // Somebody may have put a pipe there meanwhile, and nobody waits for who writes into it.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+        return options.read(true).open(path);
+    }
+    let found = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {found}, a file is needed")))
+}
+
+/// Options for a file of a folder that others may have made: a symbolic link in its place isn't followed, wherever it leads.
+pub fn no_link(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
+    options
+}
+
+/// The first `bytes_max` bytes of a regular file.
+///
+/// # Errors
+/// It can't be read.
+pub fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The hash of a regular file of any size, in hex.
+///
+/// # Errors
+/// It can't be read.
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut file = open_regular(path)?;
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(hex(&hash.finalize())),
+            Ok(length) => hash.update(&block[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads a regular file of at most `bytes_max` bytes and returns it with its hash, which must be `stated` if that is given.
+/// A file that is too large is refused by its size, before any of it is read.
+///
+/// # Errors
+/// The file can't be read, is too large, or has another hash.
+pub fn read_checked(path: &Path, bytes_max: u64, stated: Option<[u8; 32]>) -> Result<(Vec<u8>, [u8; 32]), FileProblem> {
+    let within_limit = |bytes: u64| match bytes <= bytes_max {
+        true => Ok(()),
+        false => Err(FileProblem::TooLarge { bytes, bytes_max }),
+    };
+    let file = open_regular(path)?;
+    within_limit(file.metadata()?.len())?;
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    within_limit(bytes.len() as u64)?;
+    let found = sha256(&bytes);
+    match stated {
+        Some(stated) if stated != found => Err(FileProblem::WrongHash { found: hex(&found), stated: hex(&stated) }),
+        _ => Ok((bytes, found)),
+    }
+}
+
+/// Makes a folder's entries as durable as synced files: which files are in it, and under which names.
+///
+/// # Errors
+/// It can't be opened or synced.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Elsewhere, a folder can't be opened as a file, and its entries are journaled with the files.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit_and_compared_with_its_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"abc").unwrap();
+        let (bytes, hash) = read_checked(&path, 3, None).unwrap();
+        assert_eq!((bytes.as_slice(), hash), (&b"abc"[..], sha256(b"abc")));
+        assert_eq!(hex(&hash), sha256_of_file(&path).unwrap());
+        assert_eq!(read_at_most(&path, 2).unwrap(), b"ab");
+        assert!(matches!(read_checked(&path, 2, Some(hash)), Err(FileProblem::TooLarge { bytes: 3, bytes_max: 2 })));
+        assert!(read_checked(&path, 3, Some(hash)).is_ok());
+        let told = read_checked(&path, 3, Some([0; 32])).unwrap_err().to_string();
+        assert!(told.contains(&hex(&hash)) && told.contains(&"0".repeat(64)), "{told}");
+    }
+
+    /// A sparse file of a tebibyte: reading it would fill the memory, or take minutes.
+    #[test]
+    fn a_file_that_is_too_large_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let error = read_checked(&path, (2 << 30) - 1, None).unwrap_err();
+        assert_eq!(error.to_string(), "has 1099511627776 bytes, more than the limit of 2147483647");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_never_opened() {
+        let told = |path: &Path| read_checked(path, 1 << 40, None).unwrap_err().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(told(folder.path()), "can't be read: it is a folder, a file is needed");
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt as _;
+
+            // Without an end, and without a writer: reading the one would fill the memory, opening the other would wait.
+            let pipe = folder.path().join("pipe");
+            let name = std::ffi::CString::new(pipe.as_os_str().as_bytes()).unwrap();
+            // SAFETY: a string that ends with a zero, and lives through the call.
+            assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+            for path in [Path::new("/dev/zero"), &pipe] {
+                assert_eq!(told(path), "can't be read: it is a device or a pipe, a file is needed");
+                assert!(sha256_of_file(path).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Why models couldn't be loaded. Each message is one sentence: which model and file, what is wrong, what to do.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wasm_engine_components::text::{shown, shown_path};
+
+use super::library::{LibraryError, ONNX_RUNTIME_VERSION};
+use super::session::ModelLimits;
+use super::watchdog::Halt;
+use wasm_engine_files::FileProblem;
+
+/// Longest reason of ONNX Runtime that is told, in characters: it names files and lines of its own source before it comes to the point.
+const REASON_CHARS_MAX: usize = 1_000;
+
+/// Why the models of a scenario couldn't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError {
+    /// There is no ONNX Runtime.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// One model isn't usable.
+    #[error("the model `{name}` ({}) {problem}", shown_path(path))]
+    Model {
+        /// Its name in the scenario.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: ModelProblem,
+    },
+}
+
+impl InferenceError {
+    /// The problem of a model, if it is one's.
+    pub const fn problem(&self) -> Option<&ModelProblem> {
+        match self {
+            Self::Model { problem, .. } => Some(problem),
+            Self::Library(_) => None,
+        }
+    }
+
+    pub(crate) fn of_model(name: &str, path: &Path) -> impl Fn(ModelProblem) -> Self {
+        move |problem| Self::Model { name: name.into(), path: path.into(), problem }
+    }
+}
+
+/// What is wrong with a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelProblem {
+    /// The file wasn't taken.
+    #[error(transparent)]
+    File(FileProblem),
+    /// ONNX Runtime refuses it.
+    #[error(
+        "isn't a model that ONNX Runtime {version} can load; if it was copied, is the file whole? It says: {}",
+        shown(reason).at_most(REASON_CHARS_MAX)
+    )]
+    NotLoadable {
+        /// Version of ONNX Runtime.
+        version: String,
+        /// What it says.
+        reason: String,
+    },
+    /// Its graph can't be read, so that nobody knows what its rows may do.
+    #[error(
+        "has a graph that the engine can't read: {reason}; if the file was copied, is it whole? Else save it anew (in Python: \
+         onnx.save(onnx.load(path), path)), or make it simpler"
+    )]
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+    /// One of its functions may have the name of an operator of ONNX Runtime's own, which would be run in its place.
+    #[error(
+        "has a function `{}` of its own in the domain `{}`, in which ONNX Runtime has operators of its own and runs those: give the \
+         function a domain of yours",
+        shown(name),
+        shown(domain)
+    )]
+    TakenFunction {
+        /// The domain.
+        domain: String,
+        /// The function's name.
+        name: String,
+    },
+    /// A run's manifest says that it had a form that it can't have had.
+    #[error(
+        "can't have had the form `{recorded}` that the run's manifest says: its form is `{form}`. The manifest was changed: put it back"
+    )]
+    ForeignForm {
+        /// What the manifest says.
+        recorded: String,
+        /// What the model has.
+        form: String,
+    },
+    /// The weights lie in other files, which no hash covers.
+    #[error(
+        "keeps weights in other files, which its sha256 doesn't cover: save it as one file (in Python: onnx.save(model, path) \
+         after onnx.load(path))"
+    )]
+    ExternalData,
+    /// A tensor has a type that agents can't exchange.
+    #[error(
+        "has the {role} `{}` of type {found}, but only f32, f64, i64, i32, u8, i8 and bool are supported: cast it in the model",
+        shown(tensor)
+    )]
+    UnsupportedType {
+        /// `input` or `output`.
+        role: &'static str,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
+    /// Opening and probing it takes too long.
+    #[error(
+        "takes more than {ms_max} ms to be opened and probed: give it more time with `load_ms_max`, or use a smaller model"
+    )]
+    SlowLoad {
+        /// The limit.
+        ms_max: u64,
+    },
+    /// One run takes too long.
+    #[error(
+        "takes more than {ms_max} ms for one run of its probe, whose integers are small: give it more time with \
+         `run_ms_max`, or use a smaller model"
+    )]
+    SlowRun {
+        /// The limit.
+        ms_max: u64,
+    },
+    /// ONNX Runtime couldn't do what it can for every model.
+    #[error("can't be run at all: {}", shown(.0).at_most(REASON_CHARS_MAX))]
+    Broken(String),
+    /// The size of an output follows from what the inputs hold.
+    #[error(
+        "has the output `{}`, whose shape depends on what the inputs hold ({} for zeros, {} for other numbers){}: give it one shape, \
+         say with padding and a count", shown(tensor), listed(&shapes[0]), listed(&shapes[1]), by(node.as_deref())
+    )]
+    ShapeOfData {
+        /// The output.
+        tensor: String,
+        /// Two shapes that it had.
+        shapes: Box<[Vec<u32>; 2]>,
+        /// The node that gives it a shape of data, as operator and name, where it is known.
+        node: Option<String>,
+    },
+    /// It has no input or no output.
+    #[error("has no {role}, so there is nothing to exchange with it")]
+    Nothing {
+        /// `input` or `output`.
+        role: &'static str,
+    },
+    /// A dynamic dimension has no size.
+    #[error(
+        "has the dynamic dimension `{0}` at position {position} of the input `{1}`, and the scenario doesn't say \
+         its size: add {0} = SIZE to the model's `dims`",
+        shown(dimension),
+        shown(tensor)
+    )]
+    MissingDimension {
+        /// The dimension's name.
+        dimension: String,
+        /// Where it is, from 0.
+        position: usize,
+        /// The input.
+        tensor: String,
+    },
+    /// Nothing is said about a dynamic dimension that has no name in the model.
+    #[error(
+        "has a dynamic dimension without a name at position {position} of the input `{}`: add \"{}\" = SIZE to the model's \
+         `dims`, or {} = {position} to its `batch_axes` if it holds the rows",
+        shown(tensor),
+        shown(&super::layout::nameless(tensor, *position)),
+        shown(tensor)
+    )]
+    NamelessDimension {
+        /// Where it is, from 0.
+        position: usize,
+        /// The input.
+        tensor: String,
+    },
+    /// `dims` names a dimension that the model doesn't have.
+    #[error(
+        "has no dynamic dimension `{}`, which the scenario's `dims` names; it has {}",
+        shown(dimension),
+        list(known)
+    )]
+    UnknownDimension {
+        /// The name in `dims`.
+        dimension: String,
+        /// The names that the model's inputs have.
+        known: Vec<String>,
+    },
+    /// It isn't clear which dimension is the batch.
+    #[error(
+        "has no common batch dimension: {}; say in the model's `batch_axes` which dimension of each holds \
+         the rows, or, to run it row by row, give each dynamic dimension a size in `dims`",
+        shown(detail)
+    )]
+    NoBatch {
+        /// Which inputs differ, and in what.
+        detail: String,
+    },
+    /// `batch_axes` names a dimension that can't be the batch.
+    #[error(
+        "can't have its rows in dimension {axis} of the tensor `{tensor}`, as the scenario's `batch_axes` says: the dimension doesn't \
+         exist, or its size is fixed"
+    )]
+    BadBatchAxis {
+        /// The tensor.
+        tensor: String,
+        /// The dimension, from 0.
+        axis: usize,
+    },
+    /// `batch_axes` names a tensor that the model doesn't have.
+    #[error("has no input or output `{tensor}`, which the scenario's `batch_axes` names; it has {}", list(known))]
+    UnknownTensor {
+        /// The name in `batch_axes`.
+        tensor: String,
+        /// The model's inputs and outputs.
+        known: Vec<String>,
+    },
+    /// A row is longer than a message can carry.
+    #[error("has rows of {bytes} bytes of {role}, but a message carries {bytes_max} at most")]
+    RowTooLarge {
+        /// `input` or `output`.
+        role: &'static str,
+        /// Size of a row.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// It fails even on zeros, and doesn't say its outputs' sizes either.
+    #[error(
+        "doesn't say the size of its output `{}`, and fails on inputs of zeros, where the size would show ({}): add the sizes \
+         of {} to the model's `dims`",
+        shown(tensor),
+        shown(reason).at_most(REASON_CHARS_MAX),
+        list(open)
+    )]
+    UnknownOutput {
+        /// What `dims` calls the dimensions that have no size.
+        open: Vec<String>,
+        /// The output.
+        tensor: String,
+        /// What ONNX Runtime says.
+        reason: String,
+    },
+    /// Its weights, or the intermediate results of its smallest run, don't fit.
+    #[error(
+        "needs more than {bytes_max} bytes of memory for what it computes: raise `run_memory_bytes_max` of its entry, or use a smaller \
+         model"
+    )]
+    TooMuchMemory {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// One of its nodes draws random numbers.
+    #[error(
+        "draws random numbers in the node `{node}` ({operator}), so that no run could be repeated: take the node out, and let \
+         agents send random numbers as an input"
+    )]
+    Random {
+        /// The operator.
+        operator: String,
+        /// The node's name, or where it has none, that of its first output.
+        node: String,
+    },
+    /// One of its nodes may divide the least whole number by -1.
+    #[error(
+        "divides whole numbers in the node `{}` ({}) by numbers that may be -1: the least number divided by -1 would end the \
+         process: divide by a constant, or cast to floats before",
+        shown(node),
+        shown(operator)
+    )]
+    Divides {
+        /// The operator.
+        operator: String,
+        /// The node's name, or where it has none, that of its first output.
+        node: String,
+    },
+    /// One of its nodes may divide whole numbers by 0, and this ONNX Runtime isn't known to look for that.
+    #[error(
+        "divides whole numbers in the node `{}` ({}) by numbers that may be 0, which ends the process in versions of ONNX Runtime \
+        that don't look for it, as the one that was found may be: use {ONNX_RUNTIME_VERSION}, or divide by a constant",
+        shown(node),
+        shown(operator)
+    )]
+    DividesByZero {
+        /// The operator.
+        operator: String,
+        /// The node's name, or where it has none, that of its first output.
+        node: String,
+    },
+    /// The same row gives other results.
+    #[error(
+        "gives other results when it is run again on the same row, so that no run could be repeated: take its random \
+         operators out, and let agents send random numbers as an input"
+    )]
+    Unrepeatable,
+}
+
+impl ModelProblem {
+    /// Whether it is about how fast the machine is or how much memory it has, so that another one may not have it.
+    pub(crate) fn is_of_machine(&self) -> bool {
+        match self {
+            Self::SlowLoad { .. } | Self::SlowRun { .. } | Self::TooMuchMemory { .. } => true,
+            Self::NotLoadable { reason, .. } | Self::UnknownOutput { reason, .. } | Self::Broken(reason) => {
+                Halt::Failed(reason.clone()).is_of_memory()
+            }
+            _ => false,
+        }
+    }
+
+    /// The problem of a model whose load or probe was ended, or failed.
+    pub(crate) fn of_halt(halt: Halt, time: ModelLimits, failed: impl FnOnce(String) -> Self) -> Self {
+        let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        match halt {
+            Halt::TimedOut(limit) if limit == time.load.limit() => Self::SlowLoad { ms_max: ms(limit) },
+            Halt::TimedOut(limit) => Self::SlowRun { ms_max: ms(limit) },
+            halt if halt.is_of_memory() => Self::TooMuchMemory { bytes_max: time.memory_bytes },
+            Halt::Failed(reason) => failed(reason),
+        }
+    }
+}
+
+fn listed(shape: &[u32]) -> String {
+    format!("[{}]", shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+fn by(node: Option<&str>) -> String {
+    node.map(|node| format!(", because of {}", shown(node))).unwrap_or_default()
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "none".into(),
+        names => names.iter().map(|name| format!("`{}`", shown(name))).collect::<Vec<_>>().join(", "),
+    }
+}

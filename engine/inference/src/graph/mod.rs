@@ -1,0 +1,170 @@
+//! What a model's graph says about how its rows may share runs. Called by [`super::registry`] when a model is loaded.
+//!
+//! ```text
+//! wire ──> read ──> random       the file's nodes and constants; operators that draw are refused by name
+//!           └─────> classify     from inputs to outputs: which node needs which form, and why
+//!                      │ table   what was tested of each operator
+//!                      │ rules   how operators move rows ── value ── orders
+//!                      └ pad     reductions are padded inside the graph
+//!           ├─────> traps        divisions that may end the process are refused by name
+//!           └─────> shapes       operators because of which an output's shape depends on what the inputs hold
+//!           └─────> steady       whether a run's time and memory follow from its number of rows
+//! ```
+//!
+//! `wire` and `read` take whatever bytes there are, and leave a [`model`]. A file that they can't read is refused: ONNX Runtime might read it. `classify` believes nothing that a file says about shapes but of its constants:
+//! shapes are followed from the inputs. What it doesn't understand runs alone.
+
+mod classify;
+mod model;
+mod orders;
+mod pad;
+mod random;
+mod read;
+mod rules;
+mod shapes;
+mod steady;
+mod table;
+#[cfg(test)]
+mod tests;
+mod traps;
+mod value;
+mod wire;
+
+use std::fmt;
+
+use super::layout::TensorPlan;
+use value::Size;
+use wasm_engine_components::BatchForm;
+
+pub(crate) use random::RandomNode;
+pub(crate) use read::Unreadable;
+pub(crate) use steady::Steadiness;
+pub(crate) use traps::DividingNode;
+
+/// What is known of a model's graph.
+pub(crate) struct ModelGraph<'a> {
+    content: &'a [u8],
+    model: model::Model<'a>,
+}
+
+/// Reads a model's graph.
+///
+/// # Errors
+/// It can't be read. Such a model isn't to be opened: nobody looked for what makes a model unfit.
+pub(crate) fn read_graph(content: &[u8]) -> Result<ModelGraph<'_>, Unreadable> {
+    Ok(ModelGraph { content, model: read::read(content)? })
+}
+
+/// An input or output of the model.
+#[derive(Debug)]
+struct GraphTensor {
+    name: String,
+    /// ONNX's number of its element type.
+    dtype: i64,
+    shape: Vec<Size>,
+}
+
+impl GraphTensor {
+    fn of(plan: &TensorPlan) -> Self {
+        let size = |(at, size): (usize, &Option<u32>)| match size {
+            Some(size) if plan.axis != Some(at) => Size::Known((*size).into()),
+            _ => Size::Rows(1),
+        };
+        let shape = plan.info.shape.iter().enumerate().map(size).collect();
+        Self { name: plan.info.name.clone(), dtype: plan.info.dtype.onnx(), shape }
+    }
+
+    fn axis(&self) -> Option<usize> {
+        self.shape.iter().position(|size| matches!(size, Size::Rows(_)))
+    }
+}
+
+/// A node that restricts the form of a model's runs, or is padded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decider {
+    /// The node's name, or where it has none, that of its first output.
+    pub node: String,
+    /// Its operator.
+    pub operator: String,
+    /// The form that it needs.
+    pub form: BatchForm,
+    /// Why.
+    pub reason: String,
+    /// Whether its rows are padded inside the graph, so that the form isn't restricted by it.
+    pub is_padded: bool,
+}
+
+impl fmt::Display for Decider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of `{}` ({}): {}", self.node, self.operator, self.reason)
+    }
+}
+
+/// What the nodes of a graph need.
+#[derive(Debug)]
+pub(crate) struct Classes {
+    /// The form that the most restrictive node needs, for a batch of any size.
+    pub form: BatchForm,
+    /// The nodes that decide it, the first ones of them.
+    pub deciders: Vec<Decider>,
+    paddings: Vec<pad::Padding>,
+}
+
+impl ModelGraph<'_> {
+    /// The first function that may have the name of an operator of ONNX Runtime's own, which is run in its place: domain and name.
+    pub(crate) fn taken_function(&self) -> Option<(&str, &str)> {
+        self.model.taken_function()
+    }
+
+    /// The first node that draws random numbers.
+    pub(crate) fn random_node(&self) -> Option<RandomNode> {
+        random::find(&self.model)
+    }
+
+    /// The first node that may divide the least whole number by -1, which would end the process; or one by 0, unless ONNX Runtime
+    /// `sees_zeros`.
+    pub(crate) fn dividing_node(&self, sees_zeros: bool) -> Option<DividingNode> {
+        traps::find(&self.model, sees_zeros)
+    }
+
+    /// The node that gives an output a shape of data: its name and operator.
+    pub(crate) fn shaping_node(&self, output: &str) -> Option<String> {
+        let node = shapes::find(&self.model.graph, output)?;
+        Some(format!("the node `{}` ({})", label(node), node.operator))
+    }
+
+    /// Whether there may be loops, whose rounds an input counts.
+    pub(crate) fn has_loops(&self) -> bool {
+        let has_body = |node: &model::Node<'_>| node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
+        let functions = self.model.functions.iter().flat_map(|function| &function.nodes);
+        self.model.graph.nodes.iter().chain(functions).any(has_body)
+    }
+
+    /// What of a run follows from its number of rows, and not from what they hold.
+    pub(crate) fn steadiness(&self) -> Steadiness {
+        steady::steadiness(&self.model)
+    }
+
+    /// What the nodes need, for rows that are laid out so.
+    pub(crate) fn classes(&self, inputs: &[TensorPlan], outputs: &[TensorPlan]) -> Classes {
+        let tensors = |plans: &[TensorPlan]| plans.iter().map(GraphTensor::of).collect::<Vec<_>>();
+        let found = classify::classify(&self.model, &tensors(inputs), &tensors(outputs));
+        Classes { form: found.form.unwrap_or(BatchForm::Any), deciders: found.deciders, paddings: found.paddings }
+    }
+
+    /// The model with its reductions padded; `None` if there is nothing to pad.
+    pub(crate) fn padded(&self, classes: &Classes) -> Option<Vec<u8>> {
+        // Rows that are run alone need no padding.
+        if classes.paddings.is_empty() || classes.form == BatchForm::Alone {
+            return None;
+        }
+        let opset = self.model.opsets.get("").copied().unwrap_or(1);
+        pad::apply(self.content, &self.model.graph, opset, &classes.paddings).ok()
+    }
+}
+
+/// How a node is named to a person: by its name, or where it has none, by its first output.
+fn label(node: &model::Node<'_>) -> String {
+    let name = if node.name.is_empty() { node.outputs.first().copied().unwrap_or_default() } else { node.name };
+    name.into()
+}

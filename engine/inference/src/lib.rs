@@ -1,0 +1,49 @@
+//! Models: ONNX Runtime behind the port `ModelRuntime`.
+//!
+//! ```text
+//! registry ── load ──> session ── layout      a file, checked by hash, becomes a session and the plan of a row
+//!    │         └─────> admission ──┐          may rows share a run? ── verdicts (kept from run to run)
+//!    └─ infer ─> batch ──────> binding        rows into buffers, one run, outputs out ── tensor, concurrent
+//! runtime ── library (pin, fetch), memory     the process's one ONNX Runtime, found or fetched
+//! watchdog, crew                              ends loads and runs that take too long; leaves behind what doesn't end
+//! bare                                        a model without all that, for a benchmark
+//! ```
+//!
+//! Invariants: a row's result depends on the row and the model alone, never on who shares its batch. Nothing here panics for
+//! what a model file or an agent holds. A scenario without models looks for no ONNX Runtime. A run takes one thread of the CPU; several
+//! runs, of one model or of several, go on side by side. Whatever ONNX Runtime does has a limit of time and memory. There is no unsafe
+//! code but in `runtime`, where the library is loaded, in `memory`, and in `concurrent`, where it is called.
+
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
+mod admission;
+mod bare;
+mod batch;
+mod binding;
+mod concurrent;
+mod crew;
+mod error;
+mod graph;
+mod layout;
+mod library;
+mod memory;
+mod patience;
+mod registry;
+mod runtime;
+mod session;
+mod tensor;
+mod verdicts;
+mod watchdog;
+
+pub use bare::BareModel;
+pub use crew::is_left_behind;
+pub use error::{InferenceError, ModelProblem};
+pub use graph::Decider;
+pub use layout::TensorInfo;
+pub use library::{
+    Attempt, LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_VERSION, OVERRIDE_VARIABLE, ResolvedLibrary,
+    resolve,
+};
+pub use registry::{ModelInfo, ModelLoadOptions, NoModels, OnnxRuntime};
+pub use runtime::{LibraryStatus, LoadedLibrary, probe};
+pub use tensor::ElementType;

@@ -1,0 +1,157 @@
+//! Fetches the pinned wheel with the user's own pip, and puts the library in it into the cache. Called by the resolution
+//! in [`super`] when the cache has no good copy.
+//!
+//! pip is used, and no HTTP client of our own, because it knows the user's mirrors, proxies and certificates.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+
+use super::error::{Attempt, LibraryError};
+use super::pin::{ONNX_RUNTIME_VERSION, Pin};
+use wasm_engine_files::unfinished::{Unfinished, making};
+use wasm_engine_files::{hex, sha256_of_file};
+
+/// Brings the wheel into an empty folder. A closure, so that tests can bring other things, or nothing.
+pub(crate) type Download<'a> = &'a mut dyn FnMut(&Pin, &Path) -> Result<(), Vec<Attempt>>;
+
+/// Most bytes of a library. It keeps a wrong archive from filling the disk.
+const LIBRARY_BYTES_MAX: u64 = 1 << 30;
+
+/// Most characters of what pip said that are repeated.
+const PROBLEM_CHARS_MAX: usize = 600;
+
+/// The commands that may be pip, in the order in which they are tried.
+const PIPS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
+
+/// Fetches the wheel and leaves the library at `target`, whole or not at all.
+pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<(), LibraryError> {
+    let folder = target.parent().unwrap_or(Path::new("."));
+    let cache = |source| LibraryError::Cache { path: folder.to_path_buf(), source };
+    // On the same file system as the target, so that the last step is a rename.
+    let make = || tempfile::Builder::new().prefix(".fetch-").tempdir_in(folder);
+    let (work, _unfinished) = Unfinished::folder(make).map_err(cache)?;
+    download(pin, work.path()).map_err(|attempts| LibraryError::Fetch {
+        folder: folder.to_path_buf(),
+        attempts,
+        command: command_line(pin),
+        member: format!("{}/{}", Pin::FOLDER, pin.member),
+    })?;
+    let wheel = only_wheel(work.path())?;
+    let found = sha256_of_file(&wheel).map_err(|source| LibraryError::Cache { path: wheel.clone(), source })?;
+    if found != pin.wheel_sha256 {
+        return Err(LibraryError::WrongHash { what: "the wheel", found, expected: pin.wheel_sha256.clone() });
+    }
+    let unpacked = unpack(pin, &wheel, work.path())?;
+    match making(|| unpacked.persist(target)) {
+        // Another process may have put the same file there and loaded it; some systems then refuse to replace it.
+        Err(_) if sha256_of_file(target).is_ok_and(|found| found == pin.library_sha256) => Ok(()),
+        Err(error) => Err(cache(error.error)),
+        Ok(_) => {
+            // The name is as durable as the content only once the folder is, too. A crash before costs a second fetch.
+            let _ = File::open(folder).and_then(|folder| folder.sync_all());
+            Ok(())
+        }
+    }
+}
+
+/// The command that a person can run.
+pub(crate) fn command_line(pin: &Pin) -> String {
+    format!("python3 -m pip {} onnxruntime=={ONNX_RUNTIME_VERSION}", pin.pip_arguments().join(" "))
+}
+
+/// The one wheel that pip left.
+fn only_wheel(folder: &Path) -> Result<PathBuf, LibraryError> {
+    let entries = std::fs::read_dir(folder).map_err(|source| LibraryError::Cache { path: folder.into(), source })?;
+    let wheels = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut wheels = wheels.filter(|path| path.extension().is_some_and(|extension| extension == "whl"));
+    match (wheels.next(), wheels.next()) {
+        (Some(wheel), None) => Ok(wheel),
+        _ => Err(LibraryError::Unpack { problem: "pip said that it fetched it, but didn't leave one file".into() }),
+    }
+}
+
+/// Writes the library to a temporary file, hashes it on the way, and hands it back synced.
+fn unpack(pin: &Pin, wheel: &Path, folder: &Path) -> Result<tempfile::NamedTempFile, LibraryError> {
+    let broken = |problem: &dyn std::fmt::Display| LibraryError::Unpack { problem: problem.to_string() };
+    let cache = |source| LibraryError::Cache { path: folder.to_path_buf(), source };
+    let file = File::open(wheel).map_err(cache)?;
+    let mut archive = zip::ZipArchive::new(file).map_err(|error| broken(&error))?;
+    let name = format!("{}/{}", Pin::FOLDER, pin.member);
+    let mut member =
+        archive.by_name(&name).map_err(|error| broken(&format!("{name}: {error}")))?.take(LIBRARY_BYTES_MAX);
+
+    let mut target = making(|| tempfile::NamedTempFile::new_in(folder)).map_err(cache)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = member.read(&mut buffer).map_err(|error| broken(&error))?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&buffer[..count]);
+        target.write_all(&buffer[..count]).map_err(cache)?;
+    }
+    let found = hex(&hash.finalize());
+    if found != pin.library_sha256 {
+        return Err(LibraryError::WrongHash { what: "the library", found, expected: pin.library_sha256.clone() });
+    }
+    target.as_file().sync_all().map_err(cache)?;
+    Ok(target)
+}
+
+/// The real download: the first pip that works.
+pub(crate) fn download_with_pip(pin: &Pin, folder: &Path) -> Result<(), Vec<Attempt>> {
+    let attempt = |program: &str, problem: String| Attempt { program: program.into(), problem };
+    let requirements = folder.join("requirements.txt");
+    if let Err(error) = making(|| std::fs::write(&requirements, pin.requirement())) {
+        return Err(vec![attempt("writing the requirements file", error.to_string())]);
+    }
+    let mut attempts = Vec::new();
+    for pip in PIPS {
+        // A pip that failed has been patient enough for the others, too: where there is no network, all will fail.
+        let patience: &[&str] = if attempts.is_empty() { &[] } else { &["--retries", "0", "--timeout", "10"] };
+        match run_pip(pip, patience, pin, folder, &requirements) {
+            Ok(()) => return Ok(()),
+            Err(problem) => attempts.push(attempt(&pip.join(" "), problem)),
+        }
+    }
+    Err(attempts)
+}
+
+/// Runs one pip.
+fn run_pip(pip: &[&str], more: &[&str], pin: &Pin, folder: &Path, requirements: &Path) -> Result<(), String> {
+    let mut command = Command::new(pip[0]);
+    command.args(&pip[1..]).args(pin.pip_arguments()).args(more);
+    command.args(["--require-hashes", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    command.arg("--dest").arg(folder).arg("--requirement").arg(requirements);
+    // `python -m` looks for modules in the current folder first, and that may hold a pip of somebody else.
+    command.current_dir(folder);
+    // Nothing is installed, so a rule against installing outside a virtual environment doesn't apply.
+    command.env("PIP_REQUIRE_VIRTUALENV", "false");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // What it keeps on the way goes with the folder, too, where it is ended.
+    command.env("TMPDIR", folder);
+    let run = |command: &mut Command| {
+        let (child, _unfinished) = Unfinished::child(command)?;
+        child.wait_with_output()
+    };
+    match run(&mut command) {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let said = last_chars(String::from_utf8_lossy(&output.stderr).trim(), PROBLEM_CHARS_MAX);
+            Err(if said.is_empty() { output.status.to_string() } else { said.replace('\n', "\n    ") })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("there is no such program".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The end of a text: where a program fails, the reason comes last.
+fn last_chars(text: &str, chars_max: usize) -> String {
+    let skipped = text.chars().count().saturating_sub(chars_max);
+    text.chars().skip(skipped).collect()
+}

@@ -1,0 +1,187 @@
+//! Finds the library file of ONNX Runtime. Called by [`super::runtime`] when a scenario has models, and by `doctor`.
+//!
+//! In this order, and never silently something else:
+//! 1. the environment variable `ORT_DYLIB_PATH`;
+//! 2. the user's cache (`WASM_ENGINE_CACHE_DIR`, by default `wasm-engine` in the system's cache folder), if its hash is right;
+//! 3. the pinned wheel, fetched once with pip into that cache, said aloud;
+//! 4. an error that says what to do.
+
+mod error;
+mod fetch;
+mod pin;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+pub use error::{Attempt, LibraryError};
+pub(crate) use pin::ONNX_RUNTIME_MINOR_MIN;
+pub use pin::ONNX_RUNTIME_VERSION;
+
+use fetch::{Download, download_with_pip, fetch};
+use pin::Pin;
+
+use wasm_engine_components::text::shown_path;
+
+use wasm_engine_files::{cache_folder, sha256_of_file};
+
+/// Names the library file that is to be used instead of the pinned one.
+pub const OVERRIDE_VARIABLE: &str = "ORT_DYLIB_PATH";
+
+/// Where the library comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LibrarySource {
+    /// `ORT_DYLIB_PATH` names it.
+    Override,
+    /// It was in the cache.
+    Cache,
+    /// It was fetched just now, and is in the cache from now on.
+    Fetched,
+}
+
+/// A library file that is there. One from the cache has the pinned hash; one from `ORT_DYLIB_PATH` is the user's own word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedLibrary {
+    /// The file, as an absolute path.
+    pub path: PathBuf,
+    /// Where it comes from.
+    pub source: LibrarySource,
+}
+
+/// What the resolution goes by. Read from the environment once, so that tests can state it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The value of [`OVERRIDE_VARIABLE`]; empty is unset.
+    pub override_path: Option<OsString>,
+    /// The engine's cache folder.
+    pub cache: Option<PathBuf>,
+    /// The build for this platform.
+    pub pin: Option<Pin>,
+}
+
+impl Settings {
+    pub(crate) fn from_environment() -> Self {
+        Self { override_path: std::env::var_os(OVERRIDE_VARIABLE), cache: cache_folder(), pin: Pin::of_this_platform() }
+    }
+
+    /// The library that the override names, if it is set.
+    fn overridden(&self) -> Option<Result<ResolvedLibrary, LibraryError>> {
+        let named = self.override_path.as_ref().filter(|value| !value.is_empty())?;
+        let fail = |problem: String| LibraryError::Override { path: named.into(), problem };
+        let path = match std::path::absolute(named) {
+            Ok(path) => path,
+            Err(error) => return Some(Err(fail(format!("isn't a path ({error})")))),
+        };
+        Some(match std::fs::metadata(&path) {
+            Ok(data) if data.is_file() => Ok(ResolvedLibrary { path, source: LibrarySource::Override }),
+            Ok(_) => Err(fail("isn't a file".into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(fail("doesn't exist".into())),
+            Err(error) => Err(fail(format!("can't be read ({error})"))),
+        })
+    }
+
+    /// The pin, and where its library lies in the cache.
+    fn cached(&self) -> Result<(&Pin, PathBuf), LibraryError> {
+        let platform = || format!("{} on {}", std::env::consts::OS, std::env::consts::ARCH);
+        let pin = self.pin.as_ref().ok_or_else(|| LibraryError::UnknownPlatform { platform: platform() })?;
+        let cache = self.cache.as_ref().ok_or(LibraryError::NoCacheFolder)?;
+        Ok((pin, cache.join("onnxruntime").join(ONNX_RUNTIME_VERSION).join(&pin.tag).join(&pin.member)))
+    }
+}
+
+/// Finds the library, and fetches it if it must. `say` is given a line whenever a person should know what happens.
+///
+/// # Errors
+/// Where there is none and none can be fetched, and where `ORT_DYLIB_PATH` doesn't name a file.
+pub fn resolve(say: &mut dyn FnMut(&str)) -> Result<ResolvedLibrary, LibraryError> {
+    resolve_with(&Settings::from_environment(), &mut download_with_pip, say)
+}
+
+/// [`resolve`] under stated settings.
+pub(crate) fn resolve_with(
+    settings: &Settings,
+    download: Download<'_>,
+    say: &mut dyn FnMut(&str),
+) -> Result<ResolvedLibrary, LibraryError> {
+    if let Some(overridden) = settings.overridden() {
+        return overridden;
+    }
+    let (pin, path) = settings.cached()?;
+    if check(pin, &path) == Cached::Good {
+        return Ok(ResolvedLibrary { path, source: LibrarySource::Cache });
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let cache = |source| LibraryError::Cache { path: folder.to_path_buf(), source };
+    std::fs::create_dir_all(folder).map_err(cache)?;
+    // Of several processes that find nothing, one fetches and the others wait for it. Where the file system has no locks
+    // each fetches for itself: that is only slower.
+    let lock = File::create(folder.join(".lock")).map_err(cache)?;
+    let _ = lock.lock();
+    match check(pin, &path) {
+        Cached::Good => return Ok(ResolvedLibrary { path, source: LibrarySource::Cache }),
+        Cached::Missing => say(&format!(
+            "ONNX Runtime {ONNX_RUNTIME_VERSION} isn't on this machine yet: fetching it once with pip (about 20 MB) into {}",
+            shown_path(folder)
+        )),
+        Cached::Wrong { found } => say(&format!(
+            "{} isn't what it was (its sha256 is {found}): fetching ONNX Runtime {ONNX_RUNTIME_VERSION} again with pip (about \
+             20 MB)",
+            shown_path(&path)
+        )),
+    }
+    fetch(pin, &path, download)?;
+    Ok(ResolvedLibrary { path, source: LibrarySource::Fetched })
+}
+
+/// What lies in the cache.
+#[derive(Debug, PartialEq, Eq)]
+enum Cached {
+    Good,
+    Missing,
+    /// Torn, or changed by somebody.
+    Wrong {
+        found: String,
+    },
+}
+
+fn check(pin: &Pin, path: &Path) -> Cached {
+    match sha256_of_file(path) {
+        Ok(found) if found == pin.library_sha256 => Cached::Good,
+        Ok(found) => Cached::Wrong { found },
+        // Whatever keeps it from being read, the fetch will meet again and name.
+        Err(_) => Cached::Missing,
+    }
+}
+
+/// Where the library is, or would come from. Nothing is fetched.
+#[derive(Debug)]
+pub enum LibraryLocation {
+    /// It is there.
+    Here(ResolvedLibrary),
+    /// The first scenario with a model will fetch it to this file.
+    ToBeFetched {
+        /// The file.
+        path: PathBuf,
+        /// Whether a file lies there, with a wrong hash.
+        damaged: bool,
+    },
+    /// There is none, and none can be fetched.
+    Nowhere(LibraryError),
+}
+
+/// Looks where the library is, without fetching it.
+pub(crate) fn locate(settings: &Settings) -> LibraryLocation {
+    if let Some(overridden) = settings.overridden() {
+        return overridden.map_or_else(LibraryLocation::Nowhere, LibraryLocation::Here);
+    }
+    match settings.cached() {
+        Err(error) => LibraryLocation::Nowhere(error),
+        Ok((pin, path)) => match check(pin, &path) {
+            Cached::Good => LibraryLocation::Here(ResolvedLibrary { path, source: LibrarySource::Cache }),
+            Cached::Missing => LibraryLocation::ToBeFetched { path, damaged: false },
+            Cached::Wrong { .. } => LibraryLocation::ToBeFetched { path, damaged: true },
+        },
+    }
+}

@@ -1,0 +1,163 @@
+//! The port to where compiled code is kept from one run to the next, and the form of what is kept. Implemented above this crate, which
+//! touches no file.
+//!
+//! ```text
+//! compiler   8 bytes    hash of what the compiler was and how it was set
+//! checksum   16         xxh3-128 of the compiler's hash, the module and the code
+//! code       the rest   as wasmtime serialized it
+//! ```
+//!
+//! An entry is checked here, where it is handed to wasmtime without another look: whatever is behind the port can cost a compilation, and
+//! nothing else. The checksum is no signature: who may write where entries are kept can forge one (see SECURITY.md).
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wasmtime::{Engine, Module};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::compile::{CONFIGURATION, build};
+use super::error::ModuleProblem;
+
+/// Bytes of an entry before its code.
+const HEAD_BYTES: usize = COMPILER_BYTES + 16;
+const COMPILER_BYTES: usize = 8;
+
+/// Keeps compiled code from one run to the next.
+pub trait CodeCache: fmt::Debug + Send + Sync {
+    /// Returns the entry that was kept for a module; `None` where there is none.
+    ///
+    /// # Errors
+    /// There is one, and it isn't what was kept.
+    fn find(&self, module: &[u8]) -> Result<Option<Vec<u8>>, DamagedEntry>;
+
+    /// Keeps an entry for a module.
+    ///
+    /// # Errors
+    /// Why it can't be kept, as a sentence without its end.
+    fn keep(&self, module: &[u8], entry: &[u8]) -> Result<(), String>;
+}
+
+/// An entry of a code cache isn't what was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the entry isn't what was kept")]
+pub struct DamagedEntry;
+
+/// What a load met in a code cache that a person should know of. It costs time and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheReport {
+    /// Number of damaged entries. Their modules were compiled.
+    pub damaged: u32,
+    /// Why the first entry that couldn't be kept wasn't.
+    pub unwritten: Option<String>,
+}
+
+/// A code cache during one load.
+pub(crate) struct CacheInUse<'c> {
+    cache: &'c dyn CodeCache,
+    report: Mutex<CacheReport>,
+}
+
+impl<'c> CacheInUse<'c> {
+    pub(crate) fn new(cache: &'c dyn CodeCache) -> Self {
+        Self { cache, report: Mutex::default() }
+    }
+
+    /// Returns the module that was kept for an instrumented one; if there is none, compiles and keeps it.
+    pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8]) -> Result<Module, ModuleProblem> {
+        match self.cache.find(bytes).and_then(|entry| entry.map_or(Ok(None), |entry| load(engine, bytes, &entry))) {
+            Ok(Some(module)) => return Ok(module),
+            Ok(None) => {}
+            Err(DamagedEntry) => self.report().damaged += 1,
+        }
+        let module = build(engine, bytes)?;
+        if let Err(error) = seal(engine, bytes, &module).and_then(|entry| self.cache.keep(bytes, &entry)) {
+            self.report().unwritten.get_or_insert(error);
+        }
+        Ok(module)
+    }
+
+    pub(crate) fn into_report(self) -> CacheReport {
+        self.report.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self) -> MutexGuard<'_, CacheReport> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Compiles an instrumented module, or takes it from the cache where there is one.
+pub(crate) fn compile(engine: &Engine, cache: Option<&CacheInUse<'_>>, bytes: &[u8]) -> Result<Module, ModuleProblem> {
+    cache.map_or_else(|| build(engine, bytes), |cache| cache.compile(engine, bytes))
+}
+
+/// Hash of what compiled code depends on besides the module: wasmtime's version, how it is set, the target, and the CPU's features that
+/// it compiles for.
+fn compiler(engine: &Engine) -> [u8; COMPILER_BYTES] {
+    let mut hash = Xxh3::new();
+    engine.precompile_compatibility_hash().hash(&mut hash);
+    hash.finish().to_le_bytes()
+}
+
+fn checksum(compiler: &[u8], module: &[u8], code: &[u8]) -> [u8; 16] {
+    let mut hash = Xxh3::new();
+    hash.update(CONFIGURATION.as_bytes());
+    hash.update(compiler);
+    hash.update(&(module.len() as u64).to_le_bytes());
+    hash.update(module);
+    hash.update(code);
+    hash.digest128().to_le_bytes()
+}
+
+/// Makes an entry of a compiled module.
+fn seal(engine: &Engine, bytes: &[u8], module: &Module) -> Result<Vec<u8>, String> {
+    let code = module.serialize().map_err(|error| format!("{error:#}"))?;
+    let compiler = compiler(engine);
+    Ok([&compiler[..], &checksum(&compiler, bytes, &code), &code].concat())
+}
+
+/// Loads a module from its entry; `None` where the entry is that of another compiler or kind of CPU.
+fn load(engine: &Engine, bytes: &[u8], entry: &[u8]) -> Result<Option<Module>, DamagedEntry> {
+    let (head, code) = entry.split_at_checked(HEAD_BYTES).ok_or(DamagedEntry)?;
+    let (made_by, sum) = head.split_at(COMPILER_BYTES);
+    if sum != checksum(made_by, bytes, code) {
+        return Err(DamagedEntry);
+    }
+    if made_by != compiler(engine) {
+        return Ok(None);
+    }
+    // SAFETY: each byte of it was checked, in this very buffer, to be what a compiler of this version and configuration made of this
+    // module. Who else could have written it may write the user's files: see SECURITY.md.
+    Ok(unsafe { Module::deserialize(engine, code) }.ok())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends at what it doesn't expect")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{arena::SlotCreator, compile::engine};
+    use super::*;
+
+    #[test]
+    fn an_entry_is_that_of_its_module_and_its_compiler_alone() {
+        let engine = engine(Arc::new(SlotCreator)).unwrap();
+        let bytes = wat::parse_str("(module (func (export \"f\") (result i32) i32.const 7))").unwrap();
+        let entry = seal(&engine, &bytes, &build(&engine, &bytes).unwrap()).unwrap();
+        assert!(load(&engine, &bytes, &entry).unwrap().is_some());
+        assert_eq!(load(&engine, b"another", &entry).unwrap_err(), DamagedEntry);
+        for length in 0..HEAD_BYTES {
+            assert_eq!(load(&engine, &bytes, &entry[..length]).unwrap_err(), DamagedEntry, "cut to {length}");
+        }
+        for bit in (0..entry.len() * 8).step_by(101).chain(0..HEAD_BYTES * 8) {
+            let mut changed = entry.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(load(&engine, &bytes, &changed).unwrap_err(), DamagedEntry, "bit {bit}");
+        }
+        // A whole entry of another compiler is none.
+        let other = [7; COMPILER_BYTES];
+        let foreign = [&other[..], &checksum(&other, &bytes, &entry[HEAD_BYTES..]), &entry[HEAD_BYTES..]].concat();
+        assert!(load(&engine, &bytes, &foreign).unwrap().is_none());
+    }
+}

@@ -1,0 +1,73 @@
+//! The third step of a load: the compiler's configuration, which is a part of the determinism contract.
+
+use std::sync::Arc;
+
+use wasm_engine_components::limits::{MEMORY_GROW_FUEL, REF_FUNC_FUEL, WASM_STACK_BYTES_MAX};
+use wasmtime::{Config, Engine, MemoryCreator, Module, OperatorCost, OptLevel, Strategy, WasmFeatures};
+
+use super::arena::SlotCreator;
+use super::error::{ModuleError, ModuleProblem};
+
+/// The smallest module.
+const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// The compiler for all modules of a runtime.
+pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleError> {
+    let mut config = Config::new();
+    // Determinism: fuel and not epochs, canonical NaNs. Never Winch: it charges other fuel.
+    config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
+    config.consume_fuel(true).operator_cost(fuel()).epoch_interruption(false).cranelift_nan_canonicalization(true);
+    // Nothing is async, but the one may not exceed the other.
+    config.async_stack_size(WASM_STACK_BYTES_MAX as usize).max_wasm_stack(WASM_STACK_BYTES_MAX as usize);
+    // The same features that `validate` lets through.
+    config.wasm_reference_types(true).wasm_extended_const(true);
+    config.wasm_relaxed_simd(false).wasm_tail_call(false).wasm_multi_memory(false).wasm_memory64(false);
+    config.wasm_wide_arithmetic(false).wasm_custom_page_sizes(false);
+    config.wasm_features(
+        WasmFeatures::GC
+            | WasmFeatures::FUNCTION_REFERENCES
+            | WasmFeatures::EXCEPTIONS
+            | WasmFeatures::LEGACY_EXCEPTIONS
+            | WasmFeatures::STACK_SWITCHING,
+        false,
+    );
+    config.gc_support(false);
+    // Memories are slots of the arena: no guards, no maps of their own, bounds checked in code. A slot never moves, so its base
+    // may be kept in a register.
+    config.with_host_memory(memory).memory_may_move(false).memory_init_cow(false).guard_before_linear_memory(false);
+    config.memory_reservation(0).memory_guard_size(0).memory_reservation_for_growth(0);
+    // No signal handlers: the engine is a library, and a check in code traps in 0.2 us. That leaves out the Spectre mitigation of
+    // bounds checks, too: a guest has no clock, no shared memory and no concurrency to observe a timing with, and the mitigation
+    // was measured to make loops over memory 1.4 to 3.1 times slower.
+    config.signals_based_traps(false);
+    // Backtraces cost more than the traps that they explain, and faults are counted by kind.
+    config.wasm_backtrace_max_frames(None).generate_address_map(false).native_unwind_info(cfg!(windows));
+    Engine::new(&config).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })
+}
+
+/// What instructions cost in fuel: what wasmtime asks, which is one for most, and one more for each byte of those that fill and copy; but
+/// for those that ask the host and take as long as dozens or hundreds of others.
+fn fuel() -> OperatorCost {
+    OperatorCost { MemoryGrow: MEMORY_GROW_FUEL, RefFunc: REF_FUNC_FUEL, ..OperatorCost::new() }
+}
+
+/// The version of wasmtime that the workspace pins: on it depends what instructions cost in fuel.
+pub const WASMTIME_VERSION: &str = "48.0";
+
+/// What says which compiled code this version of the crate can use, besides what wasmtime itself checks: its version, and one that
+/// is raised whenever [`engine`] sets the compiler in another way.
+pub const CONFIGURATION: &str = "wasmtime 48.0, 1";
+
+/// Checks that code can be made and mapped on this machine.
+///
+/// # Errors
+/// It can't, and why.
+pub fn check_machine() -> Result<(), String> {
+    let engine = engine(Arc::new(SlotCreator)).map_err(|error| error.to_string())?;
+    build(&engine, EMPTY_MODULE).map(drop).map_err(|error| error.to_string())
+}
+
+/// Compiles an instrumented module.
+pub(super) fn build(engine: &Engine, bytes: &[u8]) -> Result<Module, ModuleProblem> {
+    Module::new(engine, bytes).map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })
+}

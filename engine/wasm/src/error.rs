@@ -1,0 +1,400 @@
+//! Why modules or groups were refused at load. Each message is one sentence that says what is wrong, where, and what to do.
+
+use std::path::PathBuf;
+
+use wasm_engine_abi::LayoutError;
+use wasm_engine_components::text::{shown, shown_path};
+use wasmparser::BinaryReaderError;
+
+/// Why [`super::WasmRuntime::load`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// A module was refused.
+    #[error("module `{name}` ({}): {problem}", shown_path(path))]
+    Module {
+        /// Its name in the scenario.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: ModuleProblem,
+    },
+    /// A group refers to a module that wasn't given.
+    #[error("group `{group}` refers to module number {module}, and only {modules} modules were given")]
+    UnknownModule {
+        /// The group's name.
+        group: String,
+        /// The number.
+        module: usize,
+        /// How many there are.
+        modules: usize,
+    },
+    /// The machine doesn't give the address space that the agents' memories need.
+    #[error(
+        "the machine refused to reserve {bytes} bytes of address space for the memories of {agents} agents ({reason}); lower `memory_bytes_max` or the number of agents, or raise the limit of virtual memory (`ulimit -v`, `vm.overcommit_memory`)"
+    )]
+    AddressSpace {
+        /// How many bytes were asked for.
+        bytes: u64,
+        /// For how many agents.
+        agents: u64,
+        /// What the machine said.
+        reason: String,
+    },
+    /// There are no threads with stacks deep enough for agents.
+    #[error("can't start threads with stacks deep enough for agents: {}", shown(reason))]
+    Threads {
+        /// What the machine said.
+        reason: String,
+    },
+    /// wasmtime doesn't work on this machine.
+    #[error("the WebAssembly compiler can't be set up on this machine: {}", shown(reason))]
+    Engine {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// What is wrong with a module, alone or in a group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModuleProblem {
+    /// The file has no bytes.
+    #[error("the file is empty; build the agent again")]
+    Empty,
+    /// The file isn't WebAssembly.
+    #[error(
+        "the file isn't a WebAssembly module (it doesn't start with `\\0asm`); give the .wasm file that the agent's build made"
+    )]
+    NotWasm,
+    /// The file is a component.
+    #[error(
+        "the file is a WebAssembly component, and agents are core modules; build it for `wasm32-unknown-unknown`, without `wasm-tools component new`"
+    )]
+    Component,
+    /// The file ends early.
+    #[error("the file is truncated: it ends inside a section, at byte {offset}; copy or build it again")]
+    Truncated {
+        /// Where.
+        offset: u64,
+    },
+    /// It isn't valid, or uses a feature that agents may not use.
+    #[error(
+        "it isn't a valid module for agents: {} (at byte {offset}); threads, shared memory, memory64, several memories, GC, exceptions, tail calls and relaxed SIMD are off",
+        shown(message)
+    )]
+    Invalid {
+        /// What the validator said.
+        message: String,
+        /// Where.
+        offset: u64,
+    },
+    /// It uses an instruction whose effect a snapshot can't hold.
+    #[error(
+        "it uses `{instruction}` (at byte {offset}), and agents may not change tables or drop segments, because such state can't be saved; build it without"
+    )]
+    Instruction {
+        /// Which.
+        instruction: String,
+        /// Where.
+        offset: u64,
+    },
+    /// It has a passive data or element segment.
+    #[error(
+        "it has a passive {what} segment (number {index}), which could be dropped unseen; build it with active segments (for Rust and C: without `--shared-memory`)"
+    )]
+    PassiveSegment {
+        /// `"data"` or `"element"`.
+        what: &'static str,
+        /// Its number.
+        index: u32,
+    },
+    /// A global holds a reference.
+    #[error("its global {index} holds a reference, which can't be saved; use a number")]
+    ReferenceGlobal {
+        /// Its number.
+        index: u32,
+    },
+    /// It has too many of something.
+    #[error("it has {found} {what}, and a module may have {max}; build it with fewer")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A constant expression is too long.
+    #[error("the {what} {index} has {parts} parts, and a constant expression may have {parts_max}; shorten it")]
+    LongConstant {
+        /// Of what it is the value.
+        what: &'static str,
+        /// The number of that among its kind.
+        index: u32,
+        /// How many instructions it has.
+        parts: u64,
+        /// The limit.
+        parts_max: u64,
+    },
+    /// It has more of something than its groups allow.
+    #[error(
+        "it has {found} {what}, and its groups allow {max} (`limits.{key}`); build it with optimisation and without debug info, or raise the limit of each group that uses it"
+    )]
+    OverLimit {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u64,
+        /// The limit.
+        max: u64,
+        /// The limit's key.
+        key: &'static str,
+    },
+    /// A function has more of something than its module's groups allow.
+    #[error(
+        "its function {function}{} has {found} {}, and its groups allow {max} (`limits.{}`); split the function, or raise the limit of each group that uses the module",
+        named(name.as_deref()), limit.what(), limit.key()
+    )]
+    FunctionOverLimit {
+        /// Number of the function.
+        function: u32,
+        /// Its name, where the module says it.
+        name: Option<String>,
+        /// Of what.
+        limit: FunctionLimit,
+        /// How many, as far as was counted.
+        found: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A function needs too large a frame.
+    #[error(
+        "its function {function} needs {slots} parameters, locals and operands at once, and a function may have {slots_max}; build it with optimisation, or split the function"
+    )]
+    TooManyLocals {
+        /// Number of the function.
+        function: u32,
+        /// How many 8-byte slots it needs.
+        slots: u64,
+        /// The limit.
+        slots_max: u32,
+    },
+    /// It imports something that the engine doesn't offer.
+    #[error(
+        "it imports `{}.{}`, and the engine offers only `wasm_engine.log` and `wasm_engine.random`; build it without (for Rust: for `wasm32-unknown-unknown`)",
+        shown(module),
+        shown(name)
+    )]
+    UnknownImport {
+        /// The module's part of the import's name.
+        module: String,
+        /// The field's.
+        name: String,
+    },
+    /// An import has another type than the engine's.
+    #[error("it imports `wasm_engine.{name}` as {}, and it is {expected}; update the SDK", shown(found))]
+    ImportType {
+        /// Its name.
+        name: String,
+        /// What it is.
+        expected: &'static str,
+        /// What the module takes it for.
+        found: String,
+    },
+    /// An export is missing.
+    #[error("it doesn't export `{export}` ({expected}); use an agent SDK, or see docs/ABI.md")]
+    MissingExport {
+        /// Its name.
+        export: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// An export is something else.
+    #[error("it exports `{export}` as {}, and it must be {expected}; see docs/ABI.md", shown(found))]
+    ExportType {
+        /// Its name.
+        export: &'static str,
+        /// What it should be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// An export has a name that the engine keeps for itself.
+    #[error("it exports `{}`, and names that start with `$we_` are the engine's own; rename it", shown(export))]
+    ReservedExport {
+        /// Its name.
+        export: String,
+    },
+    /// Its exchange block isn't right.
+    #[error("{0}; build it with the SDK of this engine's version")]
+    Layout(LayoutError),
+    /// Its outbox area is larger than the engine can collect.
+    #[error("its outbox area has {bytes} bytes, and it may have {bytes_max}; make it smaller")]
+    OutboxTooLarge {
+        /// Its size.
+        bytes: u32,
+        /// The limit.
+        bytes_max: u32,
+    },
+    /// It needs more memory than a group allows.
+    #[error(
+        "it starts with {bytes} bytes of memory{}, and group `{group}` allows {bytes_max} (`limits.memory_bytes_max`); raise the limit, or link the agent with a smaller stack (`-z stack-size=`)",
+        beside(*beside_bytes)
+    )]
+    Memory {
+        /// What it starts with.
+        bytes: u64,
+        /// What its tables, functions and globals take beside it, as far as that counts.
+        beside_bytes: u64,
+        /// The group.
+        group: String,
+        /// What the group allows.
+        bytes_max: u64,
+    },
+    /// It imports what a group wasn't granted.
+    #[error(
+        "it imports `wasm_engine.{import}`, and group `{group}` isn't granted `{capability}`; add it to the group's capabilities"
+    )]
+    Denied {
+        /// The import's name.
+        import: &'static str,
+        /// The group.
+        group: String,
+        /// What is missing.
+        capability: &'static str,
+    },
+    /// A group's parameters don't fit.
+    #[error(
+        "the parameters of group `{group}` take {bytes} bytes as a message, and its inbox area has {bytes_max}; shorten them, or build the agent with a larger inbox"
+    )]
+    Params {
+        /// The group.
+        group: String,
+        /// What they take, with the record's header.
+        bytes: u64,
+        /// The area's size.
+        bytes_max: u32,
+    },
+    /// The regions that a group reads don't fit.
+    #[error(
+        "the shared regions that group `{group}` reads take {bytes} bytes of its regions area, and it has {bytes_max}; build the agent with a larger one (`regions_bytes` in the Rust SDK), or take the group off the regions' `readers`"
+    )]
+    Regions {
+        /// The group.
+        group: String,
+        /// What they take, with the table.
+        bytes: u64,
+        /// The area's size.
+        bytes_max: u32,
+    },
+    /// Its start function, or the placing of its segments, trapped.
+    #[error(
+        "its start failed: {}; the start function and the module's segments must work alone, without imports and within the group's fuel",
+        shown(reason)
+    )]
+    Start {
+        /// How.
+        reason: String,
+    },
+    /// Its start function, or the placing of its segments, used up the fuel of a step.
+    #[error(
+        "its start used up the fuel of a step, of which group `{group}` allows {fuel_max} (`limits.fuel_per_step_max`); raise the limit, or have the module do less in its start function"
+    )]
+    StartFuel {
+        /// The group.
+        group: String,
+        /// What the group allows.
+        fuel_max: u64,
+    },
+    /// The compiler refused it.
+    #[error("it can't be compiled: {}; build it anew, and if that doesn't help, report it", shown(reason))]
+    Compile {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ModuleProblem {
+    /// What is wrong, and what to do about it. Each message has both, with the last semicolon in between: whatever a module has brought into
+    /// it stands before.
+    pub fn parts(&self) -> (String, String) {
+        let text = self.to_string();
+        text.rsplit_once("; ").map(|(what, help)| (what.to_owned(), help.to_owned())).unwrap_or((text, String::new()))
+    }
+
+    /// Where in a scenario the cause is: the name of a group and, in its table, the keys of which the first is meant that is there. `None` where it is
+    /// the module itself.
+    pub fn of_group(&self) -> Option<(&str, &'static [&'static [&'static str]])> {
+        match self {
+            Self::Denied { group, .. } => Some((group, &[&["capabilities"]])),
+            Self::Memory { group, .. } => Some((group, &[&["limits", "memory_bytes_max"]])),
+            Self::StartFuel { group, .. } => Some((group, &[&["limits", "fuel_per_step_max"]])),
+            Self::Params { group, .. } => Some((group, &[&["params"], &["params_base64"], &["params_file"]])),
+            Self::Regions { group, .. } => Some((group, &[&["module"]])),
+            _ => None,
+        }
+    }
+}
+
+impl From<BinaryReaderError> for ModuleProblem {
+    fn from(error: BinaryReaderError) -> Self {
+        let offset = error.offset() as u64;
+        // The parser has no other public mark for an early end.
+        if error.message().contains("unexpected end") {
+            return Self::Truncated { offset };
+        }
+        Self::Invalid { message: error.message().to_owned(), offset }
+    }
+}
+
+/// What is bounded of one function: see `ModuleLimits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionLimit {
+    /// The size of its code.
+    Bytes,
+    /// Its blocks, loops and conditions.
+    Blocks,
+    /// The targets of its branches.
+    Branches,
+    /// What its calls and branches take along.
+    Operands,
+    /// Its estimated compilation.
+    Cost,
+}
+
+impl FunctionLimit {
+    /// What is counted.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes of code",
+            Self::Blocks => "blocks, loops and conditions",
+            Self::Branches => "targets of branches",
+            Self::Operands => "parameters and results of its calls and branches, together",
+            Self::Cost => "microseconds of estimated compilation",
+        }
+    }
+
+    /// The limit's key.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Bytes => "function_bytes_max",
+            Self::Blocks => "function_blocks_max",
+            Self::Branches => "function_branches_max",
+            Self::Operands => "function_operands_max",
+            Self::Cost => "function_cost_max",
+        }
+    }
+}
+
+/// The name of a function, as a message has it.
+fn named(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" (`{}`)", shown(name).at_most(FUNCTION_NAME_CHARS_MAX)))
+}
+
+/// What is counted beside the memory, as a message has it.
+fn beside(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(" and {bytes} of tables, functions and globals") }
+}
+
+/// Most characters of a function's name in a message.
+const FUNCTION_NAME_CHARS_MAX: usize = 100;

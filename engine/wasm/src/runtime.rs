@@ -1,0 +1,442 @@
+//! The runtime: loads modules and groups, and splits each frame's calls by shard. The systems see it as `AgentRuntime`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use wasm_engine_abi::{MessageHeader, padded};
+use wasm_engine_components::limits::{INSTANCE_BYTES_FREE, WASM_PAGE_BYTES};
+use wasm_engine_components::{Group, GroupId, ModuleLimits, Region};
+use wasm_engine_systems::outbox::OutboxRules;
+use wasm_engine_systems::ports::{AgentRuntime, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults};
+use wasmtime::{Engine, Linker, Module};
+
+use super::{
+    arena::{Arena, SlotCreator, SlotPlan, SlotRange},
+    awake::Awake,
+    cache::{CacheInUse, CacheReport, CodeCache, compile},
+    compile::engine,
+    copy::{CopyMark, SpareBlocks},
+    error::{ModuleError, ModuleProblem},
+    image::StateExports,
+    imports::{CallState, IMPORTS, linker},
+    instrument::{Instrumented, instrument},
+    regions::Readable,
+    shard::{Program, Recipe, SHARD_AGENTS, Shard, ShardPlan},
+    spread::spread,
+    stack::{find_deep_stack, on_deep_stack},
+    step::{FrameCalls, PREFETCH_FROM_AGENTS},
+    swap::swap_group,
+    units::{assign, split},
+    validate::{ModuleFacts, validate},
+};
+
+/// Largest number of pages of a 32-bit memory.
+const MEMORY_PAGES_MAX: u64 = 1 << 16;
+
+/// A module as its file holds it.
+#[derive(Clone, Debug)]
+pub struct ModuleSource {
+    /// Its name in the scenario, for messages.
+    pub name: String,
+    /// Its file, for messages.
+    pub path: PathBuf,
+    /// The file's bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A group and what its agents run.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupProgram<'a> {
+    /// The group.
+    pub group: &'a Group,
+    /// Position of its module in the list of modules.
+    pub module: usize,
+    /// What `agent_init` finds in its inbox.
+    pub params: &'a [u8],
+}
+
+/// Another module that a group may get while the run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModuleSwap {
+    /// The group.
+    pub group: GroupId,
+    /// Position of the module in the list of modules.
+    pub module: usize,
+}
+
+/// How a runtime is set up.
+#[derive(Clone, Debug, Default)]
+pub struct WasmOptions {
+    /// The run's seed, from which agents' random keys derive.
+    pub seed: u64,
+    /// Simulated length of a frame in microseconds; 0 for none.
+    pub frame_period_us: u32,
+    /// Where compiled code is kept; `None` for nowhere.
+    pub code_cache: Option<Arc<dyn CodeCache>>,
+    /// The shared regions, those that each frame's `StepBatch` will have.
+    pub regions: Vec<Region>,
+}
+
+/// Agents in wasmtime.
+pub struct WasmRuntime {
+    /// In the order of their slots.
+    pub(super) shards: Vec<Shard>,
+    /// Each group's number and its module's inbox area, in the order of the groups.
+    inboxes: Vec<(GroupId, u32)>,
+    /// What each group began with, in the same order.
+    pub(super) programs: Vec<Arc<Program>>,
+    /// What swaps may put in place, or why they may not.
+    pub(super) alternatives: Vec<Alternative>,
+    cache_report: CacheReport,
+    awake: Awake,
+    /// The copy of the guests after which instances are marked that were called. `None` where none goes on from the last one.
+    pub(super) copied: Option<CopyMark>,
+    /// Memory for the next one.
+    pub(super) spare: SpareBlocks,
+}
+
+/// A module that was compiled.
+struct Compiled<'a> {
+    prepared: &'a Prepared,
+    module: Module,
+}
+
+/// A module for a group, besides the one that it begins with.
+pub(super) struct Alternative {
+    pub swap: ModuleSwap,
+    pub program: Result<Arc<Program>, ModuleProblem>,
+}
+
+/// A module on its way through the load.
+struct Prepared {
+    facts: ModuleFacts,
+    instrumented: Instrumented,
+}
+
+impl WasmRuntime {
+    /// Loads modules, and makes an instance for each agent of each group.
+    ///
+    /// `groups` come in the order of their numbers; agents get slots in that order, from 0.
+    ///
+    /// # Errors
+    /// The first module, or else group, that can't be loaded, and why.
+    pub fn load(
+        options: &WasmOptions,
+        modules: &[ModuleSource],
+        groups: &[GroupProgram<'_>],
+    ) -> Result<Self, ModuleError> {
+        Self::load_with_swaps(options, modules, groups, &[])
+    }
+
+    /// The same, ready for swaps. A module that no group begins with doesn't fail the load: see [`WasmRuntime::refusal`].
+    ///
+    /// # Errors
+    /// As [`WasmRuntime::load`].
+    pub fn load_with_swaps(
+        options: &WasmOptions,
+        modules: &[ModuleSource],
+        groups: &[GroupProgram<'_>],
+        swaps: &[ModuleSwap],
+    ) -> Result<Self, ModuleError> {
+        find_deep_stack().map_err(|reason| ModuleError::Threads { reason })?;
+        on_deep_stack(|| load(options, modules, groups, swaps))
+    }
+
+    /// Why a swap that was asked for at load can't be carried out; `None` where it can.
+    pub fn refusal(&self, swap: ModuleSwap) -> Option<&ModuleProblem> {
+        self.alternatives.iter().find(|other| other.swap == swap).and_then(|found| found.program.as_ref().err())
+    }
+
+    /// Size of the inbox area of a group's module, in bytes, the smallest where swaps may put others in place; 0 for a group that
+    /// isn't loaded.
+    pub fn inbox_bytes_max(&self, group: GroupId) -> u32 {
+        self.inboxes.binary_search_by_key(&group, |&(id, _)| id).map_or(0, |at| self.inboxes[at].1)
+    }
+
+    /// What the load met in the code cache.
+    pub const fn cache_report(&self) -> &CacheReport {
+        &self.cache_report
+    }
+}
+
+fn load(
+    options: &WasmOptions,
+    modules: &[ModuleSource],
+    groups: &[GroupProgram<'_>],
+    swaps: &[ModuleSwap],
+) -> Result<WasmRuntime, ModuleError> {
+    let blame = |(module, problem): (usize, ModuleProblem)| {
+        let source: &ModuleSource = &modules[module];
+        ModuleError::Module { name: source.name.clone(), path: source.path.clone(), problem }
+    };
+    // What is there for swaps only may be refused without harm.
+    let spare = |module: usize| {
+        swaps.iter().any(|swap| swap.module == module) && groups.iter().all(|group| group.module != module)
+    };
+    let bounded: Vec<_> = modules.iter().zip(module_limits(modules.len(), groups, swaps)).collect();
+    let prepared = each(&bounded, |(source, limits)| {
+        let facts = validate(&source.bytes, limits)?;
+        Ok(Prepared { facts, instrumented: instrument(&source.bytes)? })
+    });
+    first_problem(&prepared, spare).map_err(blame)?;
+    let plans = plan_groups(groups, swaps, &prepared, blame)?;
+    let (arena, ranges) = Arena::reserve(&plans.iter().map(|plan| plan.slots).collect::<Vec<_>>())?;
+    let engine = engine(Arc::new(SlotCreator))?;
+    let cache = options.code_cache.as_deref().map(CacheInUse::new);
+    let compiled = each(&prepared, |prepared| {
+        let prepared = prepared.as_ref().map_err(Clone::clone)?;
+        Ok(Compiled { prepared, module: compile(&engine, cache.as_ref(), &prepared.instrumented.bytes)? })
+    });
+    first_problem(&compiled, spare).map_err(blame)?;
+    let linker = linker(&engine).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
+    let parts: Vec<_> = groups.iter().zip(&plans).zip(&ranges).collect();
+    let programs = each(&parts, |&((group, plan), range)| {
+        let machine = Machine { engine: &engine, linker: &linker, arena: &arena, range };
+        programs(options, group, plan, &compiled, &machine)
+    });
+    let programs = programs.into_iter().zip(groups);
+    let programs = programs.map(|(made, group)| made.map_err(|problem| blame((group.module, problem))));
+    let (programs, alternatives): (Vec<_>, Vec<_>) = programs.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let alternatives: Vec<Alternative> = alternatives.into_iter().flatten().collect();
+    let plans = shard_plans(groups);
+    let shards = each(&plans, |&(at, plan)| Shard::new(&engine, &programs[at], &arena, ranges[at], plan));
+    let shards = shards.into_iter().zip(&plans);
+    let shards = shards.map(|(made, plan)| made.map_err(|problem| blame((groups[plan.0].module, problem))));
+    let shards = shards.collect::<Result<_, _>>()?;
+    let inboxes = programs.iter().map(|program| (program.group, smallest_inbox(program, &alternatives))).collect();
+    Ok(WasmRuntime {
+        shards,
+        inboxes,
+        programs,
+        alternatives,
+        cache_report: cache.map(CacheInUse::into_report).unwrap_or_default(),
+        awake: Awake::new(),
+        copied: None,
+        spare: SpareBlocks::default(),
+    })
+}
+
+/// What bounds each module: the least of what the groups say that begin with it, or may get it.
+fn module_limits(modules: usize, groups: &[GroupProgram<'_>], swaps: &[ModuleSwap]) -> Vec<ModuleLimits> {
+    let mut all: Vec<Option<ModuleLimits>> = vec![None; modules];
+    for GroupProgram { group, module, .. } in groups {
+        let swapped = swaps.iter().filter(|swap| swap.group == group.id).map(|swap| swap.module);
+        for at in swapped.chain([*module]) {
+            if let Some(limits) = all.get_mut(at) {
+                let own = group.module_limits;
+                *limits = Some(limits.map_or(own, |limits| limits.least(own)));
+            }
+        }
+    }
+    all.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// Does `work` on each item in parallel.
+fn each<'a, T: Sync, R: Send>(
+    items: &'a [T],
+    work: impl Fn(&'a T) -> Result<R, ModuleProblem> + Send + Sync,
+) -> Vec<Result<R, ModuleProblem>> {
+    items.par_iter().map(work).collect()
+}
+
+/// The first problem in the order of the modules that counts.
+fn first_problem<T>(
+    modules: &[Result<T, ModuleProblem>],
+    spare: impl Fn(usize) -> bool,
+) -> Result<(), (usize, ModuleProblem)> {
+    let mut problems = modules.iter().enumerate().filter_map(|(at, module)| Some((at, module.as_ref().err()?)));
+    let first = problems.find(|&(at, _)| !spare(at));
+    first.map_or(Ok(()), |(at, problem)| Err((at, problem.clone())))
+}
+
+/// What is known of a group before its programs are made.
+struct GroupPlan {
+    /// Its slots: they have room for each module that it may get.
+    slots: SlotPlan,
+    /// Modules that swaps are to put in place, and why one may not.
+    others: Vec<(usize, Result<(), ModuleProblem>)>,
+}
+
+/// Plans each group. What its own module is refused for fails the load.
+fn plan_groups(
+    groups: &[GroupProgram<'_>],
+    swaps: &[ModuleSwap],
+    prepared: &[Result<Prepared, ModuleProblem>],
+    blame: impl Fn((usize, ModuleProblem)) -> ModuleError,
+) -> Result<Vec<GroupPlan>, ModuleError> {
+    let mut plans = Vec::with_capacity(groups.len());
+    for GroupProgram { group, module, .. } in groups {
+        let plan = |module: usize| -> Result<Result<SlotPlan, ModuleProblem>, ModuleError> {
+            let unknown = || ModuleError::UnknownModule { group: group.name.clone(), module, modules: prepared.len() };
+            let prepared = prepared.get(module).ok_or_else(unknown)?;
+            Ok(prepared.as_ref().map_err(Clone::clone).and_then(|prepared| plan_group(group, &prepared.facts)))
+        };
+        let own = plan(*module)?.map_err(|problem| blame((*module, problem)))?;
+        let mut wanted: Vec<_> = swaps.iter().filter(|swap| swap.group == group.id).map(|swap| swap.module).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let others: Vec<_> = wanted.into_iter().map(|module| Ok((module, plan(module)?))).collect::<Result<_, _>>()?;
+        let sizes = others.iter().filter_map(|(_, plan)| Some(plan.as_ref().ok()?.slot_bytes));
+        let slots = SlotPlan { slot_bytes: sizes.fold(own.slot_bytes, u64::max), ..own };
+        let others = others.into_iter().map(|(at, plan)| (at, plan.map(|_| ()))).collect();
+        plans.push(GroupPlan { slots, others });
+    }
+    Ok(plans)
+}
+
+/// A group's own program, and those that swaps may put in its place.
+fn programs(
+    options: &WasmOptions,
+    group: &GroupProgram<'_>,
+    plan: &GroupPlan,
+    compiled: &[Result<Compiled<'_>, ModuleProblem>],
+    machine: &Machine<'_>,
+) -> Result<(Arc<Program>, Vec<Alternative>), ModuleProblem> {
+    let make = |module: usize| {
+        let compiled = compiled[module].as_ref().map_err(Clone::clone)?;
+        program(options, group, compiled, machine).map(Arc::new)
+    };
+    let own = make(group.module)?;
+    // One after the other: each is looked at in the group's first slot.
+    let others = plan.others.iter().map(|(module, planned)| {
+        let program = match planned {
+            Err(problem) => Err(problem.clone()),
+            Ok(()) if *module == group.module => Ok(Arc::clone(&own)),
+            Ok(()) => make(*module),
+        };
+        Alternative { swap: ModuleSwap { group: group.group.id, module: *module }, program }
+    });
+    let others = others.collect();
+    Ok((own, others))
+}
+
+/// Which shards the groups have: each with the position of its group.
+fn shard_plans(groups: &[GroupProgram<'_>]) -> Vec<(usize, ShardPlan)> {
+    let mut plans = Vec::new();
+    let mut first_slot = 0;
+    for (at, group) in groups.iter().enumerate() {
+        for first_ordinal in (0..group.group.agents_max).step_by(SHARD_AGENTS as usize) {
+            let agents_max = SHARD_AGENTS.min(group.group.agents_max - first_ordinal);
+            let agents = group.group.agents.saturating_sub(first_ordinal).min(agents_max);
+            plans.push((at, ShardPlan { first_ordinal, first_slot, agents, agents_max }));
+            first_slot += agents_max;
+        }
+    }
+    plans
+}
+
+/// What fits the inbox area of each program that a group may have.
+fn smallest_inbox(own: &Program, alternatives: &[Alternative]) -> u32 {
+    let others = alternatives.iter().filter(|other| other.swap.group == own.group);
+    let others = others.filter_map(|other| Some(other.program.as_ref().ok()?.layout.inbox_bytes_max));
+    others.fold(own.layout.inbox_bytes_max, u32::min)
+}
+
+/// Checks what a group demands of its module, and sizes its slots.
+fn plan_group(group: &Group, facts: &ModuleFacts) -> Result<SlotPlan, ModuleProblem> {
+    for (import, used) in IMPORTS.iter().zip(facts.imports) {
+        if used && !group.capabilities.has(import.capability) {
+            return Err(ModuleProblem::Denied {
+                import: import.name,
+                group: group.name.clone(),
+                capability: import.capability.name(),
+            });
+        }
+    }
+    // Each instance has tables of its own, outside its memory.
+    let beside_bytes = facts.instance_bytes.saturating_sub(INSTANCE_BYTES_FREE);
+    let left = group.limits.memory_bytes_max.saturating_sub(beside_bytes);
+    let allowed = (left / WASM_PAGE_BYTES).min(MEMORY_PAGES_MAX);
+    if facts.memory_pages_min > allowed {
+        return Err(ModuleProblem::Memory {
+            bytes: facts.memory_pages_min * WASM_PAGE_BYTES,
+            beside_bytes,
+            group: group.name.clone(),
+            bytes_max: group.limits.memory_bytes_max,
+        });
+    }
+    let pages = facts.memory_pages_max.unwrap_or(allowed).min(allowed);
+    // A group without agents has a slot, too: in it, its module is looked at.
+    Ok(SlotPlan { agents: group.agents_max.max(1), slot_bytes: pages * WASM_PAGE_BYTES })
+}
+
+/// What a program is made with.
+struct Machine<'a> {
+    engine: &'a Engine,
+    linker: &'a Linker<CallState>,
+    arena: &'a Arena,
+    range: &'a SlotRange,
+}
+
+fn program(
+    options: &WasmOptions,
+    group: &GroupProgram<'_>,
+    compiled: &Compiled<'_>,
+    machine: &Machine<'_>,
+) -> Result<Program, ModuleProblem> {
+    let Compiled { prepared, module } = compiled;
+    let lost = || ModuleProblem::Compile { reason: "an export was lost on the way".to_owned() };
+    let pre = machine.linker.instantiate_pre(module);
+    let recipe = Recipe {
+        pre: pre.map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })?,
+        calls: Recipe::calls(module).ok_or_else(lost)?,
+        state: StateExports::find(module, &prepared.instrumented.globals).ok_or_else(lost)?,
+        exchange: prepared.facts.exchange,
+        uses_imports: prepared.facts.imports.contains(&true),
+        limits: group.group.limits,
+        group: group.group.name.clone(),
+    };
+    // SAFETY: the group's shards, which use its slots, aren't made yet, and each group has slots of its own.
+    let (layout, image) = unsafe { recipe.probe(machine.engine, machine.arena, machine.arena.slot(machine.range, 0)) }?;
+    let params = u32::try_from(group.params.len()).ok().and_then(padded).map(|bytes| u64::from(bytes) + RECORD_BYTES);
+    let needed = params.unwrap_or(u64::MAX);
+    if needed > u64::from(layout.inbox_bytes_max) {
+        let (bytes, group) = (group.params.len() as u64 + RECORD_BYTES, group.group.name.clone());
+        return Err(ModuleProblem::Params { group, bytes, bytes_max: layout.inbox_bytes_max });
+    }
+    let readable = Readable::plan(group.group, &options.regions, &layout)?;
+    Ok(Program {
+        recipe,
+        readable,
+        group: group.group.id,
+        layout,
+        image,
+        rules: OutboxRules { limits: group.group.limits, capabilities: group.group.capabilities },
+        params: group.params.to_vec(),
+        seed: options.seed,
+        frame_period_us: options.frame_period_us,
+    })
+}
+
+/// The fixed part of an inbox record, in bytes.
+const RECORD_BYTES: u64 = MessageHeader::BYTES as u64;
+
+impl AgentRuntime for WasmRuntime {
+    fn step(&mut self, batch: &StepBatch<'_>, results: &mut StepResults) {
+        // What stands there of an earlier frame is written over: each request gets an outcome.
+        results.outcomes.resize(batch.requests.len(), StepOutcome::default());
+        let runs = split(&self.shards, batch.requests, &mut results.outcomes);
+        let units = assign(&mut self.shards, runs, &mut results.chunks);
+        let calls = FrameCalls {
+            frame: batch.frame,
+            digest_memories: batch.digest_memories,
+            inbox: batch.inbox,
+            regions: batch.regions,
+            desk: batch.desk,
+            prefetch: batch.requests.len() >= PREFETCH_FROM_AGENTS,
+        };
+        let shared = units.len() > 1;
+        spread(units, |unit| unit.run(&calls), || self.awake.release());
+        if shared {
+            self.awake.hold();
+        }
+    }
+
+    fn swap(&mut self, batch: &SwapBatch<'_>, results: &mut SwapResults) {
+        let swap = ModuleSwap { group: batch.group, module: batch.module as usize };
+        let found = self.alternatives.iter().find(|other| other.swap == swap);
+        let program = found.and_then(|found| found.program.as_ref().ok()).expect("it was prepared for the group");
+        swap_group(&mut self.shards, program, batch, results, || self.awake.release());
+    }
+}
