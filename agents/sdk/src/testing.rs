@@ -19,6 +19,8 @@
 //! assert_eq!(answers, [Output::Send { to, kind: 7, correlation: 0, payload: b"hello".to_vec() }]);
 //! ```
 
+mod swap;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{format, vec};

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::cast::Role;
-use super::generate::{Plan, Swap};
 use super::groups::Group;
+use super::plan::{Plan, Swap};
 use super::random::Random;
 
 /// Most lines of messages and commands.

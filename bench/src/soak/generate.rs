@@ -7,6 +7,7 @@ use std::{fs, io};
 use super::cast::{Cast, Role};
 use super::events::events;
 use super::groups::{Group, group};
+use super::plan::{Plan, Swap};
 use super::random::Random;
 
 /// The random stream of scenarios.
@@ -26,31 +27,6 @@ pub struct Generated {
     /// The modules that it names, without their folder and extension.
     modules: Vec<&'static str>,
     with_models: bool,
-}
-
-/// What the parts of a scenario have in common.
-pub(super) struct Plan {
-    /// Frames to run.
-    pub frames: u64,
-    /// How much work a task is.
-    pub rounds: u64,
-    /// Desks of the postroom.
-    pub desks: u64,
-    /// Readers at each.
-    pub readers_per_desk: u64,
-    /// Whether the saboteurs are a tenant.
-    pub tenant: bool,
-    /// Whether there is a postroom.
-    pub with_models: bool,
-}
-
-/// What takes the place of what.
-#[derive(Clone, Debug)]
-pub(super) struct Swap {
-    /// `None` where it waits for a command.
-    pub frame: Option<u64>,
-    /// The keys that say what, as TOML and as JSON have them: `group` and `module`, or `model` and `with`.
-    pub keys: [(&'static str, String); 2],
 }
 
 /// Makes the scenario of a seed: the same one every time.

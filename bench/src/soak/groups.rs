@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::cast::{Cast, Role};
-use super::generate::Plan;
+use super::plan::Plan;
 use super::random::Random;
 
 /// A group as the scenario has it.

@@ -1,6 +1,6 @@
 //! The soak: random scenarios, each run once as it is and once killed again and again, which must come to the same.
 //!
-//! `bin/soak.rs` is its program. A seed makes a scenario ([`generate`]) whose cast (`cast`) and groups (`groups`) are random, and its
+//! `bin/soak.rs` is its program. A seed makes a scenario ([`generate`]) whose `plan`, cast (`cast`) and groups (`groups`) are random, and its
 //! events (`events`). A [`Trial`] runs it: it starts the engine (`process`), kills it, harms what was left (`damage`), has it go on, and
 //! compares (`compare`). The scenario is a function of the seed; when the kills fall is up to the machine.
 
@@ -10,6 +10,7 @@ mod damage;
 mod events;
 mod generate;
 mod groups;
+mod plan;
 mod process;
 mod random;
 mod trial;

@@ -25,8 +25,6 @@ const KNOWN: &[(&str, usize, usize)] = &[
     ("wasm-engine-inference", 4, 17),
     ("wasm-engine-core", 7, 32),
     ("wasm-engine-cli", 2, 7),
-    ("wasm-engine-bench", 1, 3),
-    ("wasm-engine-sdk", 1, 3),
 ];
 
 /// A group of files of which each leads to each other one by imports.
