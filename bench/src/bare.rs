@@ -6,9 +6,9 @@ use rayon::prelude::*;
 use wasm_engine::wasm::{BareShard, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxHeader, agent_key};
 use wasm_engine_components::{AgentId, Group};
-use wasm_engine_systems::directory::Directory;
-use wasm_engine_systems::outbox::Desk;
-use wasm_engine_systems::ports::{AgentRuntime, HostInbox, InboxView, Link, StepBatch, StepRequest, StepResults};
+use wasm_engine_systems::ports::{
+    AgentRuntime, Desk, Directory, HostInbox, InboxView, Link, StepBatch, StepRequest, StepResults,
+};
 
 /// A message of the ring: one inbox record with its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]

@@ -11,8 +11,7 @@ use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine_abi::name_id;
 use wasm_engine_components::{AgentFault, AgentId, FaultKind, FrameInputs, FrameRecord, GroupId, Lane, RegionId};
-use wasm_engine_systems::region::BadRegionWrite;
-use wasm_engine_systems::{AuthorSystems, Frame, FrameClock, RegionWriter, Regions};
+use wasm_engine_systems::{AuthorSystems, BadRegionWrite, Frame, FrameClock, RegionWriter, Regions};
 
 /// The exchange block at 1,024: context at 1,088, outbox at 9,216, regions area at 33,792 with room for two of 8 bytes.
 fn agent(step: &str) -> Vec<u8> {

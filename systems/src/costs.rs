@@ -10,6 +10,7 @@ use wasm_engine_components::{
 use crate::world::looks;
 use crate::{GroupSeed, Population, run_frame};
 
+#[expect(unreachable_pub, reason = "the tests outside of the crate share it")]
 #[path = "../tests/table/mod.rs"]
 mod table;
 

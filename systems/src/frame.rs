@@ -100,11 +100,11 @@ pub struct DigestOptions {
 
 /// The inputs of the frame that is about to run. Set from outside, taken by `Ingest`. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct Inputs(pub FrameInputs);
+pub(crate) struct Inputs(pub FrameInputs);
 
 /// What the frame has to report so far. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct FrameReport {
+pub(crate) struct FrameReport {
     /// What happened, in numbers.
     pub counts: FrameCounts,
     /// Faults of this frame.
@@ -125,4 +125,4 @@ pub struct FrameReport {
 
 /// The record of the last frame. Made by `Seal`, taken from outside. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct Sealed(pub FrameRecord);
+pub(crate) struct Sealed(pub FrameRecord);

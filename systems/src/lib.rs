@@ -5,6 +5,7 @@
 //! `world`, what authors' systems use in `authors`, and all of it saved and loaded in [`state`].
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod authors;
@@ -14,6 +15,8 @@ mod world;
 
 pub mod ports;
 pub mod state;
+#[doc(hidden)]
+pub mod testing;
 
 #[cfg(test)]
 mod costs;
@@ -31,33 +34,8 @@ pub use authors::register::RegisterState;
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
 pub use world::inspect;
 pub use world::populate::{GroupSeed, Population, populate};
-
-pub use world::backlog;
-pub use world::directory;
-pub use world::groups;
-pub use world::inspect as look;
-pub use world::mailroom;
-pub use world::models as infer;
-pub use world::packed;
-pub use world::scheduler as commit;
-pub use world::swaps as swap;
-#[allow(missing_docs)]
-pub mod digest {
-    pub use crate::world::digest::memory_digest;
-}
-#[allow(missing_docs)]
-pub mod outbox {
-    pub use crate::world::fault::{Fault, MailboxLimit, OverLimit};
-    pub use crate::world::outbox::{Desk, Outbox, OutboxRules};
-}
-#[allow(missing_docs)]
-pub mod region {
-    pub use crate::world::regions::BadRegionWrite;
-}
-#[allow(missing_docs)]
-pub mod seal {
-    pub use crate::world::digest::DigestChain;
-}
+pub use world::regions::BadRegionWrite;
+pub use world::swaps::{SwapCatalog, SwapFile};
 
 use crate::authors::register::NativeDigests;
 use bevy_app::{App, Plugin};

@@ -10,9 +10,12 @@ use wasm_engine_components::{
 };
 
 pub use crate::world::chunk::{ImportedLine, OtherRecord, OutputChunk, Refused, StepOutcome, StepRequest, StepResults};
+pub use crate::world::digest::memory_digest;
+pub use crate::world::directory::Directory;
 pub use crate::world::fault::{Fault, MailboxLimit, OverLimit};
 pub use crate::world::inbox_view::{Delivery, HostInbox, InboxView, Link};
 pub use crate::world::outbox::{Desk, Outbox, OutboxRules};
+pub use crate::world::packed::{PackedMessages, header};
 
 /// Steps agents. `Any`, so that whoever plugged a runtime in finds it again behind the port.
 pub trait AgentRuntime: Any + Send + Sync {

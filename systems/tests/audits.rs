@@ -11,10 +11,9 @@ use bevy_app::App;
 use table::{Call, Doubler, app, group};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Lane, Model, ModelId, ModelNotice, ModelNoticeKind};
-use wasm_engine_systems::infer::Models;
 use wasm_engine_systems::ports::{ModelBatch, ModelPort, ModelResults, ModelRuntime};
 use wasm_engine_systems::state::{load_state, save_state};
-use wasm_engine_systems::{Population, RunSeed, run_frame};
+use wasm_engine_systems::{Population, RunSeed, run_frame, testing};
 
 const GOOD: ModelId = ModelId(1);
 const BAD: ModelId = ModelId(2);
@@ -145,7 +144,7 @@ fn a_model_that_is_given_up_is_not_run_any_more() {
         assert_eq!(models.contains(&BAD), at <= LEFT, "{at}");
         assert!(models.contains(&GOOD), "the other model goes on as it did");
     }
-    assert_eq!(app.world().resource::<Models>().given_up(BAD), Some(LEFT));
+    assert_eq!(testing::model(app.world(), BAD), (false, Some(LEFT)));
     for record in &records {
         let told = |kind| record.model_notices.iter().find(|notice| notice.kind == kind);
         assert_eq!(told(ModelNoticeKind::GivenUp).is_some(), record.frame == LEFT);
@@ -159,8 +158,7 @@ fn a_model_that_is_given_up_is_not_run_any_more() {
     let mut restored = world();
     restored.insert_resource(ModelPort(Box::new(Leaving::default())));
     load_state(restored.world_mut(), &state).unwrap();
-    assert_eq!(restored.world().resource::<Models>().given_up(BAD), Some(LEFT));
-    assert!(!restored.world().resource::<Models>().is_alone(BAD));
+    assert_eq!(testing::model(restored.world(), BAD), (false, Some(LEFT)));
     let digests = |app: &mut App| -> Vec<Digest> { (0..20).map(|_| frame(app).digest).collect() };
     assert_eq!(digests(&mut restored), digests(&mut app));
 }
@@ -188,10 +186,7 @@ fn any_two_models_that_failed_or_were_given_up_are_saved_and_loaded() {
         let state = save_state(app.world_mut());
         let mut restored = world();
         load_state(restored.world_mut(), &state).unwrap();
-        let found = |app: &App| {
-            let models = app.world().resource::<Models>();
-            [GOOD, BAD].map(|model| (models.is_alone(model), models.given_up(model)))
-        };
+        let found = |app: &App| [GOOD, BAD].map(|model| testing::model(app.world(), model));
         let expected = [GOOD, BAD].map(|model| (alone.contains(&model), given_up.contains(&model).then_some(1)));
         assert_eq!((found(&app), found(&restored)), (expected, expected));
         assert_eq!(save_state(restored.world_mut()), state);
@@ -201,15 +196,13 @@ fn any_two_models_that_failed_or_were_given_up_are_saved_and_loaded() {
 #[test]
 fn a_failed_audit_is_saved_and_loaded() {
     let (mut app, port) = audited();
-    while !app.world().resource::<Models>().is_alone(BAD) {
+    while !testing::model(app.world(), BAD).0 {
         frame(&mut app);
     }
     let state = save_state(app.world_mut());
     let (mut restored, after) = audited();
     load_state(restored.world_mut(), &state).unwrap();
-    assert!(
-        restored.world().resource::<Models>().is_alone(BAD) && !restored.world().resource::<Models>().is_alone(GOOD)
-    );
+    assert_eq!([GOOD, BAD].map(|model| testing::model(restored.world(), model).0), [false, true]);
     let digests = |app: &mut App| -> Vec<Digest> { (0..20).map(|_| frame(app).digest).collect() };
     assert_eq!(digests(&mut restored), digests(&mut app));
     let (before, after) = (port.asked.lock().unwrap(), after.asked.lock().unwrap());

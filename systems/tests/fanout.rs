@@ -16,9 +16,8 @@ use wasm_engine_components::{
     TenantId, Topic, TopicId, Trigger,
 };
 use wasm_engine_systems::inspect::SeenRecipient;
-use wasm_engine_systems::mailroom::Mailroom;
 use wasm_engine_systems::state::save_state;
-use wasm_engine_systems::{AuthorSystems, Frame, GroupSeed, Mail, Population, Post, run_frame};
+use wasm_engine_systems::{AuthorSystems, Frame, GroupSeed, Mail, Population, Post, run_frame, testing};
 
 const NEWS: u64 = 31;
 const OVER: u32 = BounceReason::OverBudget as u32;
@@ -313,7 +312,7 @@ fn what_many_waited_with_is_handed_over_from_one_place() {
     assert_eq!(numbers(&log, id(1, 5)), [(4, 1), (4, 0), (4, 2), (4, 0)]);
     let of_agents = seen(&log, id(1, 0)).iter().all(|(_, header, _)| header.sender > sender::NATIVE);
     assert!(of_agents);
-    let words = app.world().resource::<Mailroom>().host.messages.place();
+    let words = testing::host_words(app.world());
     assert_eq!(words, 2 * (1_048 / 8) + 2 * (152 / 8), "two to all, and two to one");
 }
 

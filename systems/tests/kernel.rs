@@ -9,9 +9,8 @@ use logged::{bounces, calls, frame, frames, groups, id, order, run, seen, spawn,
 use table::{app, group};
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{BounceReason, CallKind, Op};
-use wasm_engine_components::{AgentId, FrameRecord, GroupId, Order, Schedule, Tenant, TenantId, Trigger};
-use wasm_engine_systems::GroupSeed;
-use wasm_engine_systems::directory::Directory;
+use wasm_engine_components::{AgentId, FrameRecord, GroupId, Lifecycle, Order, Schedule, Tenant, TenantId, Trigger};
+use wasm_engine_systems::{GroupSeed, inspect, testing};
 
 /// A group whose agents may command those of other groups.
 fn master(groups: &[u32]) -> GroupSeed {
@@ -102,10 +101,11 @@ fn many_lives_leave_nothing_behind() {
     while ended < lives {
         // All places are taken in one frame, and given back in the next.
         frame(&mut app, (0..64).map(|_| spawn(1)).collect());
-        let directory = app.world().resource::<Directory>();
-        alive.extend(directory.ids[..64].iter().copied());
+        alive.extend(inspect::agents(app.world(), GroupId(1)));
+        assert_eq!(alive.len(), 64);
         for (agent, generation) in alive.iter().zip(&mut next) {
-            assert_eq!((agent.generation(), directory.alive(*agent).is_some()), (*generation, true));
+            let lives = testing::lifecycle(app.world(), *agent).is_some_and(Lifecycle::is_alive);
+            assert_eq!((agent.generation(), lives), (*generation, true));
             *generation += 1;
         }
         let record = frame(&mut app, alive.drain(..).map(|agent| order(agent, Order::Terminate)).collect());
@@ -123,8 +123,9 @@ fn many_lives_leave_nothing_behind() {
         [Requests, Schedule, Commands, HostMessages].map(|lane| record.lanes[lane])
     };
     assert_eq!(lanes(&last), lanes(&quiet), "no request, no timer, no command, no message is left");
-    let directory = app.world().resource::<Directory>();
-    assert_eq!((directory.ids.len(), directory.groups[0].vacating.len(), directory.inactive), (65, 0, 0));
+    let places: usize = [1, 2].map(|group| inspect::agents(app.world(), GroupId(group)).len()).iter().sum();
+    let vacating = testing::groups(app.world())[0].vacating;
+    assert_eq!((places, vacating, testing::inactive(app.world())), (65, 0, 0));
 }
 
 #[test]

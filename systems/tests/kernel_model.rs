@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings};
+use bevy_ecs::world::World;
 use model::program::{KIND, Program, program};
 use model::{Called, Model};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -20,9 +21,8 @@ use wasm_engine_components::{
     AgentId, Backlog, FaultHistory, FaultKind, FrameCounts, FrameInputs, FrameRecord, Lifecycle, MailboxOf, Members,
     Topic,
 };
-use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::state::{Layouts, load_state, save_state};
-use wasm_engine_systems::{Frame, run_frame};
+use wasm_engine_systems::{Frame, run_frame, testing};
 
 /// Frames of a program: some more than it has inputs.
 const FRAMES: usize = 20;
@@ -102,18 +102,16 @@ fn members(app: &mut App) -> Vec<(u64, Vec<AgentId>)> {
 }
 
 /// The dense tables say what the components say.
-fn check_directory(directory: &Directory, views: &[View]) {
+fn check_directory(world: &World, views: &[View]) {
     let idle = |life: Lifecycle| life.is_alive() && life != Lifecycle::Active;
-    for group in directory.groups.iter() {
+    for group in testing::groups(world) {
         let mine = || views.iter().filter(|view| view.agent.group() == group.id);
         assert_eq!(group.alive as usize, mine().filter(|view| view.life.is_alive()).count(), "alive");
         assert_eq!(group.inactive as usize, mine().filter(|view| idle(view.life)).count(), "inactive");
-        assert!(group.alive <= group.agents_max);
     }
-    assert_eq!(directory.inactive, views.iter().filter(|view| idle(view.life)).count(), "inactive of all");
+    assert_eq!(testing::inactive(world), views.iter().filter(|view| idle(view.life)).count(), "inactive of all");
     for view in views {
-        let at = directory.index(view.agent).expect("who has a place is found");
-        assert_eq!(directory.lifecycles[at as usize], view.life, "the mirror of {}", view.agent);
+        assert_eq!(testing::lifecycle(world, view.agent), Some(view.life), "the mirror of {}", view.agent);
     }
 }
 
@@ -146,7 +144,7 @@ fn compare(program: &Program, restores: impl Fn(usize) -> bool) -> Vec<FrameReco
         assert_eq!(called, model.called, "calls of frame {frame}");
         let views = views(&mut app);
         assert_eq!(views, model_views(&model), "agents after frame {frame}");
-        check_directory(app.world().resource::<Directory>(), &views);
+        check_directory(app.world(), &views);
         let counts = FrameCounts { inference_jobs: 0, inference_batches: 0, ..record.counts };
         assert_eq!(counts, model.counts, "counts of frame {frame}");
         assert_eq!(record.faults, model.faults, "faults of frame {frame}");

@@ -10,8 +10,7 @@ use table::group;
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{CallKind, Op, OutboxHeader, name_id};
 use wasm_engine_components::{Backlog, FaultKind, FaultPolicy, Lane, Order, Schedule, Topic, TopicId, Trigger};
-use wasm_engine_systems::commit::Restarts;
-use wasm_engine_systems::{Mail, Population};
+use wasm_engine_systems::{Mail, Population, testing};
 
 #[test]
 fn an_agent_whose_initialisation_faulted_is_initialised_when_it_is_resumed() {
@@ -63,7 +62,7 @@ fn a_restart_that_is_due_goes_with_its_agent() {
         frame(&mut app, vec![spawn(1)]);
         frames(&mut app, 1);
     }
-    assert!(app.world().resource::<Restarts>().0.len() <= 1);
+    assert!(testing::restarts(app.world()) <= 1);
 }
 
 #[test]

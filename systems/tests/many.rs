@@ -5,8 +5,7 @@ mod table;
 use table::{Call, app, group};
 use wasm_engine_abi::{CallKind, MessageHeader, Op, name_id};
 use wasm_engine_components::{AgentId, FrameInputs, GroupId, GroupLimits, Members, Topic, TopicId};
-use wasm_engine_systems::mailroom::{Mailroom, Outputs};
-use wasm_engine_systems::{Population, run_frame};
+use wasm_engine_systems::{Population, run_frame, testing};
 
 const SUBSCRIBERS: u32 = 100_000;
 const PAYLOAD_BYTES: usize = 64 << 10;
@@ -42,12 +41,11 @@ fn stored(op: Op, target: u64) -> (u32, usize) {
     for _ in 0..2 {
         run_frame(app.world_mut(), FrameInputs::default());
     }
-    let words = app.world().resource::<Outputs>().now.chunks.iter().map(|chunk| chunk.messages.place()).sum();
+    let words = testing::sent_words(app.world());
     let record = run_frame(app.world_mut(), FrameInputs::default());
     assert_eq!(record.counts.delivered, u64::from(SUBSCRIBERS));
-    let mailroom = app.world().resource::<Mailroom>();
-    assert_eq!(mailroom.host.messages.place(), 0);
-    (words, mailroom.inboxes.links.len())
+    assert_eq!(testing::host_words(app.world()), 0);
+    (words, testing::links(app.world()))
 }
 
 #[test]

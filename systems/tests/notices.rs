@@ -12,8 +12,7 @@ use wasm_engine_abi::message::kind;
 use wasm_engine_components::{
     Action, AgentId, FaultKind, FaultPolicy, FrameInputs, GroupId, Order, Recipient, Tenant, TenantId,
 };
-use wasm_engine_systems::mailroom::Mailroom;
-use wasm_engine_systems::{GroupSeed, run_frame};
+use wasm_engine_systems::{GroupSeed, run_frame, testing};
 
 /// In which frames agents of group 1 hear of faults, and of whom.
 fn notices(log: &logged::Log, agent: AgentId) -> Vec<(u64, AgentId)> {
@@ -117,10 +116,9 @@ fn what_waits_and_is_no_notice_ends_nothing() {
         frames(&mut app, 2);
         let header = MessageHeader { kind: kind::NOTICE, topic: agent.0, ..MessageHeader::default() };
         for to in [0, 1] {
-            let mut mailroom = app.world_mut().resource_mut::<Mailroom>();
-            mailroom.bounces.push(Recipient::Group(to), header, vec![1; payload]);
+            testing::forge(app.world_mut(), Recipient::Group(to), header, vec![1; payload]);
         }
-        app.world_mut().resource_mut::<Mailroom>().inboxes.loads[0].messages_max = 0;
+        testing::close_mailbox(app.world_mut(), id(1, 0));
         frames(&mut app, 2);
         assert_eq!(notices(&log, id(1, 0)), []);
     }

@@ -14,8 +14,9 @@ use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
     AgentId, Digest, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Region, RegionId, RegionOwner,
 };
-use wasm_engine_systems::region::BadRegionWrite;
-use wasm_engine_systems::{AuthorSystems, Frame, FrameClock, Population, RegionWriter, Regions, run_frame};
+use wasm_engine_systems::{
+    AuthorSystems, BadRegionWrite, Frame, FrameClock, Population, RegionWriter, Regions, run_frame,
+};
 
 fn id(name: &str) -> RegionId {
     RegionId(name_id(name))

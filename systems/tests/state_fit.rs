@@ -18,11 +18,11 @@ use wasm_engine_components::{
     AgentId, Backlog, GroupLimits, HeldMessage, InferenceJob, JobData, Lane, Lifecycle, RegionState, Schedule,
     StableId, Trigger,
 };
-use wasm_engine_systems::backlog::held_message;
 use wasm_engine_systems::state::{
     FieldValue, IncompleteState, Layouts, StateDifference, StateEntity, StateError, WorldState, check_components,
     load_state, save_state,
 };
+use wasm_engine_systems::testing::held_message;
 use wasm_engine_systems::{AuthorSystems, Frame, FrameStage, Population, RegisterState};
 
 fn busy_state(frames: u64) -> WorldState {

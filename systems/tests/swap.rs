@@ -13,13 +13,11 @@ use wasm_engine_components::{
     AgentFault, AgentId, Digest, EventTarget, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs,
     FrameRecord, GroupId, Lane, Lifecycle, Model, ModelId, Swap, SwapOutcome, SwapRecord,
 };
-use wasm_engine_systems::directory::Directory;
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ImportedLine, ModelBatch, ModelPort, ModelResults, ModelRuntime, RowResult, StepBatch,
     StepResults, SwapBatch, SwapRequest, SwapResults,
 };
-use wasm_engine_systems::swap::{CurrentModules, SwapCatalog, SwapFile};
-use wasm_engine_systems::{Population, run_frame};
+use wasm_engine_systems::{Population, SwapCatalog, SwapFile, inspect, run_frame, testing};
 
 /// Agents that are functions, and what a swap gives them.
 struct Swapping<F, S> {
@@ -131,7 +129,7 @@ fn an_agent_without_its_state_begins_anew_in_the_frame_and_loses_no_message() {
     use CallKind::{Init, Step};
     assert_eq!(of(0), [(2, Step, vec![1]), (3, Step, vec![2]), (4, Step, vec![3]), (5, Step, vec![4])]);
     assert_eq!(of(1), [(2, Step, vec![1]), (3, Init, vec![]), (4, Step, vec![2, 3]), (5, Step, vec![4])]);
-    assert_eq!(app.world().resource::<CurrentModules>().0, [(GroupId(1), 1)].into());
+    assert_eq!(*inspect::modules(app.world()), [(GroupId(1), 1)].into());
 }
 
 #[test]
@@ -174,7 +172,7 @@ fn a_refused_swap_leaves_everything_but_the_inputs() {
         let mut app = swapping_app(Population { groups, ..Population::default() }, |_| {}, |_, _| panic!("refused"));
         frame(&mut app, &[]);
         let record = frame(&mut app, swaps);
-        assert!(app.world().resource::<CurrentModules>().0.is_empty());
+        assert!(inspect::modules(app.world()).is_empty());
         record
     };
     let none = run(&[]);
@@ -226,7 +224,7 @@ fn a_fault_of_a_swap_is_on_the_record_and_the_policy_has_no_say() {
     assert_eq!(record.groups[0].totals.fuel - before.groups[0].totals.fuel, 1_030);
     let next = frame(&mut app, &[]);
     assert_eq!((next.counts.agents, next.counts.steps, next.counts.faults), (3, 3, 0));
-    let agent = app.world().resource::<Directory>().agents[1];
+    let agent = testing::entity(app.world(), id(1, 1)).unwrap();
     let entity = app.world().entity(agent);
     let history = FaultHistory { faults: 1, ..FaultHistory::default() };
     assert_eq!(entity.get::<FaultHistory>(), Some(&history));

@@ -2,7 +2,7 @@
 //! refused here. In its frame, nothing is left to fail.
 
 use wasm_engine_components::{ModelId, Swap};
-use wasm_engine_systems::swap::{SwapCatalog, SwapFile};
+use wasm_engine_systems::{SwapCatalog, SwapFile};
 
 use crate::problem::{counted, thousands};
 use crate::scenario::{Scenario, SwapEntry};

@@ -3,10 +3,7 @@
 use wasm_engine_abi::{Capability, IMPORT_MODULE, random_u64};
 use wasm_engine_components::limits::IMPORT_FUEL;
 use wasm_engine_components::{AgentId, TableBudget, Unkept, text_row_bytes};
-use wasm_engine_systems::{
-    outbox::{Fault, OverLimit},
-    ports::ImportedLine,
-};
+use wasm_engine_systems::ports::{Fault, ImportedLine, OverLimit};
 use wasmparser::ValType;
 use wasmtime::{Caller, Engine, Linker, Trap};
 

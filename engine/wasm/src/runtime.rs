@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use wasm_engine_abi::{MessageHeader, padded};
 use wasm_engine_components::limits::{INSTANCE_BYTES_FREE, WASM_PAGE_BYTES};
 use wasm_engine_components::{Group, GroupId, ModuleLimits, Region};
-use wasm_engine_systems::outbox::OutboxRules;
-use wasm_engine_systems::ports::{AgentRuntime, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults};
+use wasm_engine_systems::ports::{
+    AgentRuntime, OutboxRules, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults,
+};
 use wasmtime::{Engine, Linker, Module};
 
 use super::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasm_engine_abi::{ExchangeLayout, agent_key};
 use wasm_engine_components::{AgentId, GroupId, GroupLimits};
-use wasm_engine_systems::{outbox::OutboxRules, ports::StepRequest};
+use wasm_engine_systems::ports::{OutboxRules, StepRequest};
 use wasmtime::{Engine, Func, Instance, InstancePre, Module, ModuleExport, Store};
 
 use super::{

@@ -9,11 +9,9 @@ use wasm_engine_abi::{
     message::{kind, sender},
 };
 use wasm_engine_components::{FaultKind, GroupLimits, limits::CALL_DEPTH_MAX};
-use wasm_engine_systems::{
-    digest::memory_digest,
-    outbox::{Desk, Fault, Outbox},
-    packed::{PackedMessages, header},
-    ports::{InboxView, OutputChunk, SharedRegion, StepOutcome, StepRequest},
+use wasm_engine_systems::ports::{
+    Desk, Fault, InboxView, Outbox, OutputChunk, PackedMessages, SharedRegion, StepOutcome, StepRequest, header,
+    memory_digest,
 };
 use wasmtime::{Func, Store, ValRaw};
 
@@ -64,7 +62,7 @@ impl Shard {
             self.make_room(requests);
         }
         let Self { program, store, hot, cold, shown, arena, first_slot, .. } = self;
-        let credits = calls.desk.directory.group(program.group).map_or(u64::MAX, |group| group.credits);
+        let credits = calls.desk.credits(program.group);
         let credits =
             if credits < GroupLimits::UNBOUNDED { u32::try_from(credits).unwrap_or(u32::MAX) } else { u32::MAX };
         let newest = program.readable.as_ref().map(|readable| readable.newest(calls.regions));

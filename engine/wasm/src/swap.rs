@@ -13,11 +13,9 @@ use std::sync::Arc;
 
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxError, kind, padded};
 use wasm_engine_components::FaultKind;
-use wasm_engine_systems::{
-    digest::memory_digest,
-    directory::Directory,
-    outbox::{Desk, Fault, OverLimit},
-    ports::{HostInbox, InboxView, StepRequest, SwapBatch, SwapRequest, SwapResults},
+use wasm_engine_systems::ports::{
+    Desk, Directory, Fault, HostInbox, InboxView, OverLimit, StepRequest, SwapBatch, SwapRequest, SwapResults,
+    memory_digest,
 };
 use wasmtime::Store;
 

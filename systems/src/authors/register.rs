@@ -17,7 +17,7 @@ use crate::world::digest::{LaneSums, part_digest};
 
 /// The systems that digest authors' components. They add to one sum, so their order doesn't matter.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NativeDigests;
+pub(crate) struct NativeDigests;
 
 /// Registers what belongs to a simulation's state, and what doesn't. What an author's entities have must be one or the other: see
 /// [`crate::state::check_components`].

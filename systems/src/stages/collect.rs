@@ -26,7 +26,7 @@ use crate::world::scheduler::Scheduler;
 use crate::world::table_budget::{TableBudgets, note, row_of};
 
 /// Takes up what the desk left. Messages stay in their chunks; what is left to do is little, unless agents ask for much else.
-pub fn collect_outputs(
+pub(crate) fn collect_outputs(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
     models: Res<Models>,

@@ -22,7 +22,7 @@ use crate::world::mailroom::Mailroom;
 use crate::world::scheduler::Scheduler;
 
 /// Carries out this frame's commands.
-pub fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pending: ResMut<PendingCommands>) {
+pub(crate) fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pending: ResMut<PendingCommands>) {
     let frame = kernel.clock.frame;
     kernel.directory.vacate(frame);
     let external = std::mem::take(&mut inputs.0.commands);
@@ -43,7 +43,7 @@ pub fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pe
 
 /// What it takes to carry out a command.
 #[derive(SystemParam)]
-pub struct Kernel<'w, 's> {
+pub(crate) struct Kernel<'w, 's> {
     commands: Commands<'w, 's>,
     clock: Res<'w, FrameClock>,
     scheduler: Res<'w, Scheduler>,

@@ -21,7 +21,7 @@ use crate::world::requests::Requests;
 use crate::world::scheduler::{Restarts, Scheduler};
 
 /// Carries out `join` and `leave`, in the order in which they were asked for.
-pub fn commit_memberships(
+pub(crate) fn commit_memberships(
     directory: Res<Directory>,
     mut intentions: ResMut<Intentions>,
     mut topics: Query<&mut Members>,
@@ -51,7 +51,7 @@ pub(crate) fn change_memberships(
 }
 
 /// Agents that were initialised without a fault become active; those that were shut down have ended.
-pub fn commit_calls(
+pub(crate) fn commit_calls(
     clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
     mut mailroom: ResMut<Mailroom>,
@@ -77,7 +77,7 @@ pub fn commit_calls(
 }
 
 /// Counts this frame's faults, and does with the agents what their groups' policies say. Supervisors are told.
-pub fn commit_faults(
+pub(crate) fn commit_faults(
     clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
     mut mailroom: ResMut<Mailroom>,
@@ -147,7 +147,7 @@ fn notify(mailroom: &mut Mailroom, to: usize, notice: &FaultNotice) {
 }
 
 /// Agents that ended in this frame leave everything: topics, timers, requests. What waited for them goes back to its senders.
-pub fn commit_terminations(
+pub(crate) fn commit_terminations(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
     mut mailroom: ResMut<Mailroom>,
@@ -196,7 +196,7 @@ pub fn commit_terminations(
 }
 
 /// Agents whose time has come are initialised again in the next frame.
-pub fn commit_restarts(
+pub(crate) fn commit_restarts(
     clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
     mut mailroom: ResMut<Mailroom>,

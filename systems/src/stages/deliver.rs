@@ -24,7 +24,7 @@ use crate::world::requests::Requests;
 use crate::world::scheduler::Scheduler;
 
 /// Opens the frame's budgets of deliveries.
-pub fn open_delivery_budgets(
+pub(crate) fn open_delivery_budgets(
     directory: Res<Directory>,
     scheduler: Res<Scheduler>,
     mut budgets: ResMut<DeliveryBudgets>,
@@ -33,7 +33,7 @@ pub fn open_delivery_budgets(
 }
 
 /// Gathers this frame's messages of the host in canonical order. Those of agents lie in canonical order where they were sent.
-pub fn gather_messages(
+pub(crate) fn gather_messages(
     mut commands: Commands,
     clock: Res<FrameClock>,
     directory: Res<Directory>,
@@ -80,7 +80,7 @@ pub fn gather_messages(
 }
 
 /// Sorts the messages into lists by recipient, within what each mailbox holds and the frame's deliveries.
-pub fn sort_messages(mut router: Router, mut outputs: ResMut<Outputs>) {
+pub(crate) fn sort_messages(mut router: Router, mut outputs: ResMut<Outputs>) {
     router.mailroom.inboxes.clear();
     let Router { clock, directory, report, mailroom, waiting, requests, budgets, audiences, members, mailboxes } =
         &mut router;
@@ -104,7 +104,7 @@ pub fn sort_messages(mut router: Router, mut outputs: ResMut<Outputs>) {
 
 /// What it takes to bring messages to mailboxes.
 #[derive(SystemParam)]
-pub struct Router<'w, 's> {
+pub(crate) struct Router<'w, 's> {
     pub(crate) clock: Res<'w, FrameClock>,
     pub(crate) directory: ResMut<'w, Directory>,
     pub(crate) report: ResMut<'w, FrameReport>,

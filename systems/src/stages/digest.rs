@@ -9,7 +9,7 @@ use crate::world::digest::{LaneSums, PartDigest, agent_digest, topic_digest};
 use crate::world::directory::Directory;
 
 /// Brings the lane of agents up to date with the lives that were written.
-pub fn digest_agents(
+pub(crate) fn digest_agents(
     mut directory: ResMut<Directory>,
     mut lanes: ResMut<LaneSums>,
     mut agents: Query<(&Lifecycle, &FaultHistory, &mut PartDigest)>,
@@ -26,7 +26,7 @@ pub fn digest_agents(
 }
 
 /// Keeps the lane of topics up to date with those whose members changed.
-pub fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Topic, Ref<Members>, &mut PartDigest)>) {
+pub(crate) fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Topic, Ref<Members>, &mut PartDigest)>) {
     for (topic, members, mut digest) in &mut topics {
         if members.is_changed() {
             let after = topic_digest(topic.id, &members);
@@ -37,7 +37,7 @@ pub fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Topic, Ref
 }
 
 /// Keeps the lane of mailboxes up to date with those that changed.
-pub fn digest_mailboxes(
+pub(crate) fn digest_mailboxes(
     directory: Res<Directory>,
     mut waiting: ResMut<WaitingMailboxes>,
     mut lanes: ResMut<LaneSums>,
@@ -52,7 +52,7 @@ pub fn digest_mailboxes(
 }
 
 /// Forgets what authors' state added to the lanes in the last frame.
-pub fn clear_native_lane(mut lanes: ResMut<LaneSums>) {
+pub(crate) fn clear_native_lane(mut lanes: ResMut<LaneSums>) {
     lanes.native = 0;
     lanes.native_parts.values_mut().for_each(|part| *part = 0);
 }

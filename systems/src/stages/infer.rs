@@ -18,17 +18,17 @@ use crate::world::models::Models;
 
 /// Buffers of the stage. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct InferenceBuffers(ModelResults);
+pub(crate) struct InferenceBuffers(ModelResults);
 
 /// Spawns an entity for each new job.
-pub fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentions>) {
+pub(crate) fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentions>) {
     if !intentions.jobs.is_empty() {
         commands.spawn_batch(std::mem::take(&mut intentions.jobs));
     }
 }
 
 /// Dispatches the jobs that have an input. A batch holds jobs of one model, and at most as many as the model takes.
-pub fn dispatch_jobs(
+pub(crate) fn dispatch_jobs(
     clock: Res<FrameClock>,
     seed: Res<RunSeed>,
     mut models: ResMut<Models>,

@@ -13,7 +13,7 @@ use crate::world::mailroom::Mailroom;
 use crate::world::requests::Requests;
 
 /// Begins the frame's counts, and digests its external events.
-pub fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, mut lanes: ResMut<LaneSums>) {
+pub(crate) fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, mut lanes: ResMut<LaneSums>) {
     report.counts = FrameCounts::default();
     let digests = inputs.0.events.iter().zip(0..).map(|(event, at)| event_digest(at, event));
     lanes.inputs = digests.fold(0, u128::wrapping_add);
@@ -21,7 +21,7 @@ pub fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, mut lan
 
 /// Turns external events into messages of the host that are delivered in this frame. The frame's commands have taken effect, so that
 /// an event by name, to a topic or to a group finds the same agents, wherever its line stands among the commands'.
-pub fn address_events(
+pub(crate) fn address_events(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
     mut inputs: ResMut<Inputs>,
@@ -57,7 +57,7 @@ pub fn address_events(
 }
 
 /// Gives up the requests whose time has come: those who asked are told in this frame.
-pub fn expire_requests(
+pub(crate) fn expire_requests(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
     mut requests: ResMut<Requests>,

@@ -20,7 +20,7 @@ use crate::world::shares::Shares;
 
 /// Takes the frame's notices off their budget. One whose agent stays faulted until its supervisor has heard of it waits for the next frame, where it
 /// doesn't fit into the budget or no mailbox of the supervisor has room for it. Any other one that doesn't fit into the budget is dropped, and counted.
-pub fn meter_notices(
+pub(crate) fn meter_notices(
     directory: Res<Directory>,
     scheduler: Res<Scheduler>,
     mut mailroom: ResMut<Mailroom>,

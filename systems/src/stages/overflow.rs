@@ -92,7 +92,7 @@ pub(crate) struct Overflow<'a, 'w, 's> {
 }
 
 impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
-    pub fn new(
+    pub(crate) fn new(
         mailboxes: &'a mut Mailboxes<'w, 's>,
         waiting: &'a mut WaitingMailboxes,
         requests: &'a mut Requests,
@@ -116,7 +116,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
 
     /// Adds a message to a recipient's list, or deals with it.
     #[inline]
-    pub fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
+    pub(crate) fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
         let (index, bytes, at) = message;
         if let Err(reason) = inboxes.put(index, bytes, at) {
             self.handle(sent, inboxes, message, reason);
@@ -125,7 +125,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
 
     /// A message to many doesn't fit into the budgets of its sender, who is told for whom it was meant.
     #[cold]
-    pub fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: u64) {
+    pub(crate) fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: u64) {
         self.counts[BounceReason::OverBudget as usize - 1] += 1;
         self.events_lost += u64::from(header.sender == sender::EXTERNAL);
         if header.sender > sender::NATIVE {
@@ -223,7 +223,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     }
 
     /// Tells the senders, and those who wait for an answer that won't come.
-    pub fn settle(
+    pub(crate) fn settle(
         mut self,
         sent: &Sent<'_, '_, '_>,
         inboxes: &mut Inboxes,

@@ -29,7 +29,7 @@ struct Write<'a> {
 }
 
 /// Makes one new version of each region to which there were writes in this frame.
-pub fn commit_regions(
+pub(crate) fn commit_regions(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
     outputs: Res<Outputs>,

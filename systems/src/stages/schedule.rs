@@ -20,7 +20,7 @@ use crate::world::scheduler::{Scheduler, set_up};
 const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
 
 /// Opens the frame's budgets.
-pub fn open_budgets(
+pub(crate) fn open_budgets(
     clock: Res<FrameClock>,
     mut scheduler: ResMut<Scheduler>,
     mut calls: ResMut<Calls>,

@@ -17,7 +17,7 @@ use crate::world::scheduler::Scheduler;
 use crate::world::swaps::RequestedSwaps;
 
 /// Makes the frame's digest and its record, and ends the frame.
-pub fn seal_frame(
+pub(crate) fn seal_frame(
     mut clock: ResMut<FrameClock>,
     mut chains: ResMut<DigestChain>,
     mut report: ResMut<FrameReport>,

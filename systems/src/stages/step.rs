@@ -21,7 +21,7 @@ use crate::world::outbox::Desk;
 use crate::world::scheduler::Scheduler;
 
 /// Steps this frame's agents.
-pub fn step_agents(
+pub(crate) fn step_agents(
     mut router: Router,
     regions: Query<(&Region, &RegionState)>,
     mut outputs: ResMut<Outputs>,

@@ -27,7 +27,7 @@ use crate::world::table_budget::{TableBudgets, note};
 
 /// What this frame's swaps gave, until `Commit` puts it on the record. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct SwapsInHand {
+pub(crate) struct SwapsInHand {
     inputs: u128,
     faults: Vec<AgentFault>,
     lines: Vec<ImportedLine>,
@@ -44,7 +44,7 @@ struct GroupSums {
 }
 
 /// Carries out the frame's swaps, in the order in which they are given. Costs nothing in a frame without.
-pub fn take_swaps(
+pub(crate) fn take_swaps(
     clock: Res<FrameClock>,
     options: Res<DigestOptions>,
     catalog: Res<SwapCatalog>,
@@ -156,7 +156,7 @@ impl SwapsInHand {
 
 /// Counts the faults of swaps in their agents' histories. They come before the other faults of the frame, so that a notice of one of those has a number that
 /// stays its agent's last.
-pub fn count_swap_faults(
+pub(crate) fn count_swap_faults(
     mut directory: ResMut<Directory>,
     in_hand: Res<SwapsInHand>,
     mut histories: Query<&mut FaultHistory>,
@@ -172,7 +172,7 @@ pub fn count_swap_faults(
 
 /// Puts on the record what the calls of swaps gave. A fault among them is counted, and has led to a fresh start already: the
 /// group's policy has no say in it.
-pub fn commit_swaps(
+pub(crate) fn commit_swaps(
     directory: Res<Directory>,
     mut in_hand: ResMut<SwapsInHand>,
     mut report: ResMut<FrameReport>,

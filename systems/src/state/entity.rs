@@ -157,39 +157,39 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// What `read` makes of all of the value.
-    pub fn read<T>(&self, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, StateError> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, StateError> {
         let mut reader = Reader(self.value);
         read(&mut reader).filter(|_| reader.0.is_empty()).ok_or_else(|| self.damaged())
     }
 
     /// The position of the agent whose entry it is.
-    pub fn position(&self, directory: &Directory) -> Result<u32, StateError> {
+    pub(super) fn position(&self, directory: &Directory) -> Result<u32, StateError> {
         self.place_of(directory, AgentId(self.id))
     }
 
     /// The position of an agent that the entry is about.
-    pub fn place_of(&self, directory: &Directory, agent: AgentId) -> Result<u32, StateError> {
+    pub(super) fn place_of(&self, directory: &Directory, agent: AgentId) -> Result<u32, StateError> {
         directory.index(agent).ok_or_else(|| self.unfit(format!("nobody has the place of agent {agent} under that id")))
     }
 
     /// The position of the group whose entry it is.
-    pub fn group(&self, directory: &Directory) -> Result<usize, StateError> {
+    pub(super) fn group(&self, directory: &Directory) -> Result<usize, StateError> {
         let id = u32::try_from(self.id).ok().map(GroupId);
         let at = id.and_then(|id| directory.group_position(id));
         at.ok_or_else(|| self.unfit("the scenario lacks the group, or it doesn't take part"))
     }
 
-    pub fn entity(&self) -> StateEntity {
+    pub(super) fn entity(&self) -> StateEntity {
         StateEntity::of(self.section, self.id, self.value)
     }
 
     #[cold]
-    pub fn damaged(&self) -> StateError {
+    pub(super) fn damaged(&self) -> StateError {
         StateError::Damaged { component: self.section.component.clone(), entity: Some(self.entity()) }
     }
 
     #[cold]
-    pub fn unfit(&self, problem: impl Into<String>) -> StateError {
+    pub(super) fn unfit(&self, problem: impl Into<String>) -> StateError {
         let component = self.section.component.clone();
         StateError::Unfit { component, entity: self.entity(), problem: problem.into() }
     }

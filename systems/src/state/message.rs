@@ -113,7 +113,7 @@ impl HeldTable {
     }
 
     /// The places of a backlog's messages, as runs of places that follow one another: the first, and how many.
-    pub fn runs(&mut self, backlog: &Backlog) -> Vec<(u32, u32)> {
+    pub(super) fn runs(&mut self, backlog: &Backlog) -> Vec<(u32, u32)> {
         let mut runs: Vec<(u32, u32)> = Vec::new();
         for held in backlog.iter() {
             let place = self.place(held);

@@ -21,7 +21,7 @@ pub(super) struct Saving<'w> {
 }
 
 impl<'w> Saving<'w> {
-    pub fn new(world: &'w World) -> Self {
+    pub(super) fn new(world: &'w World) -> Self {
         Self { world, directory: world.resource(), backlogs: Vec::new() }
     }
 }
@@ -41,7 +41,7 @@ pub(super) struct Loading<'w> {
 }
 
 impl<'w> Loading<'w> {
-    pub fn new(world: &'w mut World, directory: &'w mut Directory, scheduler: &'w mut Scheduler) -> Self {
+    pub(super) fn new(world: &'w mut World, directory: &'w mut Directory, scheduler: &'w mut Scheduler) -> Self {
         let (held, jobs, mailboxes) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         Self { world, directory, scheduler, frame: 0, held, jobs, mailboxes }
     }

@@ -9,7 +9,7 @@ use crate::world::positions::PositionSet;
 
 /// Which mailboxes hold back messages, and which changed in this frame. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct WaitingMailboxes {
+pub(crate) struct WaitingMailboxes {
     /// Those with a backlog.
     pub holding: PositionSet,
     /// Of those, the ones of agents that are called when there are messages for them.

@@ -10,7 +10,7 @@ const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
 
 /// What groups and tenants may still send in this frame. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct SendBudgets {
+pub(crate) struct SendBudgets {
     groups: Vec<(u64, u64)>,
     tenants: Vec<u64>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct JobBudgets {
 }
 
 impl JobBudgets {
-    pub fn open(directory: &Directory, scheduler: &Scheduler) -> Self {
+    pub(crate) fn open(directory: &Directory, scheduler: &Scheduler) -> Self {
         let limits = directory.groups.iter().map(|group| &group.limits);
         Self {
             groups: limits.map(|limits| limits.jobs_per_frame_max).collect(),
@@ -67,7 +67,7 @@ impl JobBudgets {
         }
     }
 
-    pub fn take(&mut self, at: usize, tenant: Option<TenantId>) -> bool {
+    pub(crate) fn take(&mut self, at: usize, tenant: Option<TenantId>) -> bool {
         take_one(&mut self.groups[at], tenant.map(|tenant| &mut self.tenants[tenant.0 as usize]))
     }
 }

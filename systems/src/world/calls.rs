@@ -10,7 +10,7 @@ use crate::world::groups::GroupRange;
 
 /// The calls of this frame. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct Calls {
+pub(crate) struct Calls {
     /// The calls: wave after wave, each in the order of the agents' ids.
     pub requests: Vec<StepRequest>,
     /// Whether one of them isn't a step.
@@ -46,7 +46,7 @@ impl Calls {
     }
 
     /// Whether the agent at a position was handed its inbox in this frame.
-    pub fn was_handed(&self, directory: &Directory, index: u32, frame: u64) -> bool {
+    pub(crate) fn was_handed(&self, directory: &Directory, index: u32, frame: u64) -> bool {
         if self.selects {
             return self.handed.get(index as usize) == Some(&(frame + 1));
         }

@@ -14,7 +14,7 @@ use crate::world::shares::Shares;
 
 /// Deliveries that are left to a frame. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct DeliveryBudgets {
+pub(crate) struct DeliveryBudgets {
     /// For all together.
     all: Shares,
     /// For events and native systems.

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 /// The lanes of the frame so far. Those that are sums over parts which seldom change are carried from frame to frame.
 /// Transient: made from state.
 #[derive(Resource, Debug, Default)]
-pub struct LaneSums {
+pub(crate) struct LaneSums {
     /// What came from outside.
     pub inputs: u128,
     /// Agents' lifecycles and fault histories, by position of the group. Carried.
@@ -48,11 +48,11 @@ impl LaneSums {
 
 /// What a part contributed to its lane when it was last digested. Transient.
 #[derive(Component, Clone, Copy, Debug, Default)]
-pub struct PartDigest(pub u128);
+pub(crate) struct PartDigest(pub u128);
 
 /// The digests of the last frame: of the world, and of each group. State.
 #[derive(Resource, Debug, Default)]
-pub struct DigestChain {
+pub(crate) struct DigestChain {
     /// Of the world.
     pub world: Digest,
     /// Of the groups, by position.
@@ -60,14 +60,14 @@ pub struct DigestChain {
 }
 
 /// The digest of one part of a lane: `bytes` under the stable id `id`.
-pub fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {
+pub(crate) fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {
     xxh3_128_with_seed(bytes, part_seed(lane, id))
 }
 
 /// The digest of a non-empty outbox, as it is summed in the lane of outboxes: xxh3 with 64 bits. It is taken in each step of each
 /// agent, and one with 128 bits would cost twice that for what is never more than some dozens of bytes.
 #[inline]
-pub fn outbox_digest(agent: AgentId, bytes: &[u8]) -> u128 {
+pub(crate) fn outbox_digest(agent: AgentId, bytes: &[u8]) -> u128 {
     u128::from(xxh3_64_with_seed(bytes, part_seed(Lane::Outboxes, agent.0)))
 }
 
@@ -119,7 +119,7 @@ pub fn memory_digest(agent: AgentId, memory: &[u8]) -> u128 {
 }
 
 /// The digest of several in their order, chained to the one before.
-pub fn chain(before: Digest, frame: u64, parts: &[u128]) -> Digest {
+pub(crate) fn chain(before: Digest, frame: u64, parts: &[u128]) -> Digest {
     let mut bytes = Vec::with_capacity(24 + 16 * parts.len());
     bytes.extend_from_slice(&before.0.to_le_bytes());
     bytes.extend_from_slice(&frame.to_le_bytes());

@@ -15,44 +15,44 @@ use crate::world::regions::RegionTable;
 #[derive(Resource, Debug, Default)]
 pub struct Directory {
     /// The agents' ids, by position: ascending. Where no agent has been yet, the id of the first.
-    pub ids: Vec<AgentId>,
+    pub(crate) ids: Vec<AgentId>,
     /// The agents' entities; [`Entity::PLACEHOLDER`] where no agent has been yet.
-    pub agents: Vec<Entity>,
+    pub(crate) agents: Vec<Entity>,
     /// Their mailboxes' entities, likewise.
-    pub mailboxes: Vec<Entity>,
+    pub(crate) mailboxes: Vec<Entity>,
     /// A copy of each agent's lifecycle; [`Lifecycle::Terminated`] where there is none.
-    pub lifecycles: Vec<Lifecycle>,
+    pub(crate) lifecycles: Vec<Lifecycle>,
     /// How many agents haven't ended and aren't [`Lifecycle::Active`].
-    pub inactive: usize,
+    pub(crate) inactive: usize,
     /// Counts the changes of lifecycles.
-    pub changes: u64,
+    pub(crate) changes: u64,
     /// The agents whose lifecycle or fault history was written in this frame: whoever writes one notes it here, so that the
     /// others cost nothing.
-    pub written: Vec<u32>,
+    pub(crate) written: Vec<u32>,
     /// The agents that became [`Lifecycle::Initialising`] or [`Lifecycle::Terminating`], and perhaps still are.
-    pub pending: Vec<u32>,
+    pub(crate) pending: Vec<u32>,
     /// The groups, in the order of their ids.
-    pub groups: Groups,
+    pub(crate) groups: Groups,
     /// Whether a group comes after another, so that messages may arrive in the frame in which they are sent.
-    pub has_edges: bool,
+    pub(crate) has_edges: bool,
     /// Which groups take whose messages.
-    pub hearers: Hearers,
+    pub(crate) hearers: Hearers,
     /// The topics, ascending by id.
-    pub topics: Vec<(TopicId, Entity)>,
+    pub(crate) topics: Vec<(TopicId, Entity)>,
     /// The shared regions.
-    pub regions: RegionTable,
+    pub(crate) regions: RegionTable,
 }
 
 impl Directory {
     /// The position of a group in the order of ids: where its lanes lie.
     #[inline]
-    pub fn group_position(&self, id: GroupId) -> Option<usize> {
+    pub(crate) fn group_position(&self, id: GroupId) -> Option<usize> {
         self.groups.position(id)
     }
 
     /// The group with that number.
     #[inline]
-    pub fn group(&self, id: GroupId) -> Option<&GroupRange> {
+    pub(crate) fn group(&self, id: GroupId) -> Option<&GroupRange> {
         self.group_position(id).map(|at| &self.groups[at])
     }
 
@@ -61,13 +61,13 @@ impl Directory {
     /// # Panics
     /// If there is no such position.
     #[inline]
-    pub fn group_at(&self, index: u32) -> &GroupRange {
+    pub(crate) fn group_at(&self, index: u32) -> &GroupRange {
         self.group(self.ids[index as usize].group()).expect("a position belongs to a group")
     }
 
     /// An agent's group, and its position; also of an agent that has ended, until another one has its ordinal.
     #[inline]
-    pub fn find(&self, id: AgentId) -> Option<(&GroupRange, u32)> {
+    pub(crate) fn find(&self, id: AgentId) -> Option<(&GroupRange, u32)> {
         let group = self.group(id.group())?;
         if id.ordinal() >= group.used {
             return None;
@@ -79,18 +79,18 @@ impl Directory {
 
     /// The position of an agent, as [`Directory::find`] has it.
     #[inline]
-    pub fn index(&self, id: AgentId) -> Option<u32> {
+    pub(crate) fn index(&self, id: AgentId) -> Option<u32> {
         self.find(id).map(|(_, index)| index)
     }
 
     /// The position of an agent that hasn't ended.
-    pub fn alive(&self, id: AgentId) -> Option<u32> {
+    pub(crate) fn alive(&self, id: AgentId) -> Option<u32> {
         self.index(id).filter(|&index| self.lifecycles[index as usize].is_alive())
     }
 
     /// Why an agent that isn't alive isn't: it has ended, whoever has its ordinal now, or there never was one.
     #[cold]
-    pub fn absence(&self, id: AgentId) -> BounceReason {
+    pub(crate) fn absence(&self, id: AgentId) -> BounceReason {
         let was = self.group(id.group()).is_some_and(|group| {
             id.ordinal() < group.used && id.generation() <= self.ids[(group.start + id.ordinal()) as usize].generation()
         });
@@ -98,13 +98,13 @@ impl Directory {
     }
 
     /// The position of a topic in the order of ids.
-    pub fn topic(&self, id: TopicId) -> Option<u32> {
+    pub(crate) fn topic(&self, id: TopicId) -> Option<u32> {
         let at = self.topics.binary_search_by_key(&id, |topic| topic.0).ok()?;
         u32::try_from(at).ok()
     }
 
     /// Mirrors a lifecycle that was written in `frame`, with all that hangs on it.
-    pub fn set_lifecycle(&mut self, inboxes: &mut Inboxes, index: u32, after: Lifecycle, frame: u64) {
+    pub(crate) fn set_lifecycle(&mut self, inboxes: &mut Inboxes, index: u32, after: Lifecycle, frame: u64) {
         let at = index as usize;
         let before = std::mem::replace(&mut self.lifecycles[at], after);
         self.written.push(index);
@@ -132,7 +132,7 @@ impl Directory {
 
     /// Makes the ordinals vacant to which nothing is on its way any more. One that has had all the generations that an id has room for
     /// stays empty for good.
-    pub fn vacate(&mut self, frame: u64) {
+    pub(crate) fn vacate(&mut self, frame: u64) {
         for group in self.groups.iter_mut() {
             while let Some(&(ended, ordinal)) = group.vacating.front()
                 && ended + 2 <= frame
@@ -147,7 +147,7 @@ impl Directory {
     }
 
     /// Takes a place for a new agent of the group at position `at`: one that was never used, else the least used one.
-    pub fn take_place(&mut self, at: usize) -> Option<(AgentId, u32)> {
+    pub(crate) fn take_place(&mut self, at: usize) -> Option<(AgentId, u32)> {
         let group = &mut self.groups[at];
         let (generation, ordinal) = if group.used < group.agents_max {
             group.used += 1;

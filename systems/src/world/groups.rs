@@ -11,11 +11,11 @@ use wasm_engine_components::{
 
 /// The groups, in the order of their ids.
 #[derive(Debug, Default)]
-pub struct Groups(Vec<GroupRange>);
+pub(crate) struct Groups(Vec<GroupRange>);
 
 /// A group's place in the tables, and what the hot paths want to know of it.
 #[derive(Clone, Debug)]
-pub struct GroupRange {
+pub(crate) struct GroupRange {
     /// The group.
     pub id: GroupId,
     /// Its entity.
@@ -64,7 +64,7 @@ pub struct GroupRange {
 
 impl GroupRange {
     /// The place of a group whose first agent has the position `start`. Its agents aren't alive yet.
-    pub fn new(group: &Group, entity: Entity, start: u32, mailbox: Mailbox, subscribe: Vec<TopicId>) -> Self {
+    pub(crate) fn new(group: &Group, entity: Entity, start: u32, mailbox: Mailbox, subscribe: Vec<TopicId>) -> Self {
         let mut after = group.after.clone();
         after.sort_unstable();
         after.dedup();
@@ -95,7 +95,7 @@ impl GroupRange {
 
     /// Whether agents of this group take messages from `from`.
     #[inline]
-    pub fn takes_from(&self, from: AgentId) -> bool {
+    pub(crate) fn takes_from(&self, from: AgentId) -> bool {
         match &self.accepts {
             None => true,
             Some(groups) => from.0 <= sender::NATIVE || groups.binary_search(&from.group()).is_ok(),
@@ -104,29 +104,29 @@ impl GroupRange {
 
     /// Whether messages of that group reach this one in the frame in which they are sent.
     #[inline]
-    pub fn comes_after(&self, group: GroupId) -> bool {
+    pub(crate) fn comes_after(&self, group: GroupId) -> bool {
         // Asked for each message to one agent, and mostly there are none.
         !self.after.is_empty() && self.after.binary_search(&group).is_ok()
     }
 
     /// Its positions.
-    pub const fn positions(&self) -> core::ops::Range<u32> {
+    pub(crate) const fn positions(&self) -> core::ops::Range<u32> {
         self.start..self.start + self.used
     }
 
     /// How often a delivery of a message to many counts for one of its agents. Twice, where it costs about twice as much: it waits in a
     /// backlog or wakes the agent, or may push another message out.
-    pub fn delivery_weight(&self) -> u64 {
+    pub(crate) fn delivery_weight(&self) -> u64 {
         if self.is_steady() && self.mailbox.overflow != OverflowPolicy::DropOldest { 1 } else { 2 }
     }
 
     /// What a message to all of its agents that haven't ended counts, for each unit of its size.
-    pub fn weight(&self) -> u64 {
+    pub(crate) fn weight(&self) -> u64 {
         u64::from(self.alive) * self.delivery_weight()
     }
 
     /// Whether its agents are stepped in each frame.
-    pub fn is_steady(&self) -> bool {
+    pub(crate) fn is_steady(&self) -> bool {
         self.schedule.trigger == Trigger::default()
     }
 }
@@ -134,7 +134,7 @@ impl GroupRange {
 impl Groups {
     /// The position of a group in the order of ids: where its lanes lie.
     #[inline]
-    pub fn position(&self, id: GroupId) -> Option<usize> {
+    pub(crate) fn position(&self, id: GroupId) -> Option<usize> {
         // Groups are few and mostly numbered without gaps: try the place where it would be then.
         let guess = (id.0 as usize).wrapping_sub(1);
         match self.0.get(guess) {

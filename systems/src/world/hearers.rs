@@ -10,7 +10,7 @@ use crate::world::groups::{GroupRange, Groups};
 
 /// Which groups take the messages of each group. Groups with the same hearers share one list. Transient: made from the groups.
 #[derive(Debug, Default)]
-pub struct Hearers {
+pub(crate) struct Hearers {
     /// For each group by its position, and at the end for the host: which of `along`, and which of `later`.
     of: Vec<(u32, u32)>,
     along: Vec<Along>,
@@ -42,7 +42,7 @@ impl Along {
     }
 
     /// Those that are called in a wave, ascending.
-    pub fn in_wave(&self, wave: u32) -> &[u32] {
+    pub(crate) fn in_wave(&self, wave: u32) -> &[u32] {
         let at = self.waves.partition_point(|&(of, _)| of < wave);
         match self.waves.get(at) {
             Some(&(of, end)) if of == wave => {
@@ -65,7 +65,7 @@ pub(crate) struct Later {
 
 impl Hearers {
     /// Works out who hears whom.
-    pub fn of(groups: &Groups) -> Self {
+    pub(crate) fn of(groups: &Groups) -> Self {
         let host = groups.len();
         let (mut along, mut had, mut choosy) = (vec![vec![]; host + 1], vec![vec![]; host + 1], vec![vec![]; host + 1]);
         // Groups are far fewer than 2^32.

@@ -1,15 +1,37 @@
 //! The world between two frames, as somebody looks at it who may change nothing: the messages of the last frame, and what an
 //! agent's mailbox was given and still holds. Called by the engine's inspection, and by tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::world::World;
 use wasm_engine_abi::{BounceReason, MessageHeader};
-use wasm_engine_components::{Address, AgentId, Backlog, FaultHistory, GroupId, Lifecycle, Recipient, TopicId};
+use wasm_engine_components::{Address, AgentId, Backlog, Digest, FaultHistory, GroupId, Lifecycle, Recipient, TopicId};
 
 use crate::world::chunk::OutputChunk;
+use crate::world::digest::DigestChain;
 use crate::world::directory::Directory;
 use crate::world::mailroom::{HostMessages, Mailroom, Outputs};
+use crate::world::swaps::CurrentModules;
+
+/// Returns the digest of the last frame; before the first, what that one will chain.
+pub fn digest(world: &World) -> Digest {
+    world.resource::<DigestChain>().world
+}
+
+/// Returns the agents by slot: who has each place, or had it last, or will be its first.
+pub fn slots(world: &World) -> &[AgentId] {
+    &world.resource::<Directory>().ids
+}
+
+/// Returns the slot of an agent; also of one that has ended, until another one has its place.
+pub fn slot(world: &World, agent: AgentId) -> Option<u32> {
+    world.resource::<Directory>().index(agent)
+}
+
+/// Returns the modules of the groups that were swapped, by number.
+pub fn modules(world: &World) -> &BTreeMap<GroupId, u32> {
+    &world.resource::<CurrentModules>().0
+}
 
 /// For whom a message was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

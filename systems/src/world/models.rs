@@ -9,7 +9,7 @@ use crate::world::digest::part_digest;
 
 /// The models of the run.
 #[derive(Resource, Debug, Default)]
-pub struct Models {
+pub(crate) struct Models {
     /// Sorted by id. Fixed.
     loaded: Vec<Model>,
     /// Which of them answers for another, by swaps. State.
@@ -22,33 +22,33 @@ pub struct Models {
 
 impl Models {
     /// The table of these models.
-    pub fn new(mut models: Vec<Model>) -> Self {
+    pub(crate) fn new(mut models: Vec<Model>) -> Self {
         models.sort_unstable_by_key(|model| model.id);
         Self { loaded: models, ..Self::default() }
     }
 
     /// The model that answers jobs for `id`.
-    pub fn get(&self, id: ModelId) -> Option<&Model> {
+    pub(crate) fn get(&self, id: ModelId) -> Option<&Model> {
         self.loaded(self.answering(id))
     }
 
     /// The model that was loaded under that id, whoever answers for it by now.
-    pub fn loaded(&self, id: ModelId) -> Option<&Model> {
+    pub(crate) fn loaded(&self, id: ModelId) -> Option<&Model> {
         self.loaded.binary_search_by_key(&id, |model| model.id).ok().map(|at| &self.loaded[at])
     }
 
     /// The id of the model that answers jobs for `id`: its own, unless it was swapped.
-    pub fn answering(&self, id: ModelId) -> ModelId {
+    pub(crate) fn answering(&self, id: ModelId) -> ModelId {
         self.answers.get(&id).copied().unwrap_or(id)
     }
 
     /// Whether each of its rows is run without company, because it failed an audit.
-    pub fn is_alone(&self, id: ModelId) -> bool {
+    pub(crate) fn is_alone(&self, id: ModelId) -> bool {
         self.alone.contains(&id)
     }
 
     /// The frame in which a run of the model was left behind, if one was. It isn't run any more.
-    pub fn given_up(&self, id: ModelId) -> Option<u64> {
+    pub(crate) fn given_up(&self, id: ModelId) -> Option<u64> {
         self.given_up.get(&id).copied()
     }
 
@@ -67,7 +67,7 @@ impl Models {
     }
 
     /// From now on, `with` answers jobs for `id`, as it was loaded, whoever answers jobs for `with`.
-    pub fn swap(&mut self, id: ModelId, with: ModelId) {
+    pub(crate) fn swap(&mut self, id: ModelId, with: ModelId) {
         self.answers.insert(id, with);
     }
 }

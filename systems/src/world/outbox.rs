@@ -47,6 +47,11 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
+    /// Messages that any one agent of a group may send in this frame at most, as budgets are when the frame begins.
+    pub fn credits(&self, group: GroupId) -> u64 {
+        self.directory.group(group).map_or(u64::MAX, |group| group.credits)
+    }
+
     /// Checks an outbox, and puts what it holds into `chunk`. Of an outbox that is refused, nothing stays.
     ///
     /// # Errors

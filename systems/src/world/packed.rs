@@ -81,7 +81,7 @@ pub fn header(words: &[u64]) -> &MessageHeader {
 
 /// A record's header and payload.
 #[inline]
-pub fn split(record: &[u64]) -> (&MessageHeader, &[u8]) {
+pub(crate) fn split(record: &[u64]) -> (&MessageHeader, &[u8]) {
     let header = header(record);
     let payload: &[u8] = bytemuck::cast_slice(&record[HEADER_WORDS..]);
     (header, &payload[..header.payload_bytes as usize])
@@ -89,7 +89,7 @@ pub fn split(record: &[u64]) -> (&MessageHeader, &[u8]) {
 
 /// Bytes that a message takes in an inbox, header and padding included. A length that no message has fills any mailbox.
 #[inline]
-pub fn record_bytes(payload_bytes: u32) -> u32 {
+pub(crate) fn record_bytes(payload_bytes: u32) -> u32 {
     padded(payload_bytes).unwrap_or(u32::MAX).saturating_add(MessageHeader::BYTES)
 }
 

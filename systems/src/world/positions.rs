@@ -3,7 +3,7 @@
 /// A set of positions: a bit for each, and a bit for each word of those, so that few among many are found at once. Goes through
 /// them in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PositionSet {
+pub(crate) struct PositionSet {
     words: Vec<u64>,
     summary: Vec<u64>,
     len: usize,
@@ -17,7 +17,7 @@ const fn place(position: u32) -> (usize, u64) {
 impl PositionSet {
     /// Adds a position; `false` if it was there.
     #[inline]
-    pub fn insert(&mut self, position: u32) -> bool {
+    pub(crate) fn insert(&mut self, position: u32) -> bool {
         let (word, bit) = place(position);
         if word >= self.words.len() {
             self.words.resize((word + 1).next_power_of_two(), 0);
@@ -33,7 +33,7 @@ impl PositionSet {
     }
 
     /// Removes a position; `false` if it wasn't there.
-    pub fn remove(&mut self, position: u32) -> bool {
+    pub(crate) fn remove(&mut self, position: u32) -> bool {
         if !self.contains(position) {
             return false;
         }
@@ -49,30 +49,25 @@ impl PositionSet {
 
     /// Whether a position is there.
     #[inline]
-    pub fn contains(&self, position: u32) -> bool {
+    pub(crate) fn contains(&self, position: u32) -> bool {
         let (word, bit) = place(position);
         self.words.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Number of positions.
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
     /// Whether it holds none.
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// The positions, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         let summary: &[u64] = if self.is_empty() { &[] } else { &self.summary };
         let words = summary.iter().zip(0_u32..).flat_map(|(&bits, at)| bits_of(bits, at));
         words.flat_map(|at| bits_of(self.words[at as usize], at))
     }
 
     /// Takes out all positions, ascending.
-    pub fn drain(&mut self) -> Vec<u32> {
+    pub(crate) fn drain(&mut self) -> Vec<u32> {
         let all: Vec<u32> = self.iter().collect();
         for &position in &all {
             let (word, _) = place(position);
@@ -111,7 +106,7 @@ mod tests {
             } else {
                 assert_eq!(set.remove(position), expected.remove(&position));
             }
-            assert_eq!((set.len(), set.contains(position)), (expected.len(), expected.contains(&position)));
+            assert_eq!((set.len, set.contains(position)), (expected.len(), expected.contains(&position)));
         }
         assert!(set.iter().eq(expected.iter().copied()));
         assert_eq!(set.drain(), expected.into_iter().collect::<Vec<_>>());

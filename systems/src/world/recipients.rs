@@ -35,14 +35,14 @@ pub(crate) enum Part {
 
 impl<'a> Sent<'a, '_, '_> {
     /// Whether an agent of a group is among those recipients of a message of `from`.
-    pub fn is_in(&self, part: Part, from: GroupId, group: &GroupRange) -> bool {
+    pub(crate) fn is_in(&self, part: Part, from: GroupId, group: &GroupRange) -> bool {
         match part {
             Part::Later => !group.comes_after(from),
             Part::Wave(wave) => group.comes_after(from) && group.wave == wave,
         }
     }
 
-    pub fn message(&self, at: Delivery) -> &'a MessageHeader {
+    pub(crate) fn message(&self, at: Delivery) -> &'a MessageHeader {
         let (chunks, current, host) = (self.chunks, self.current, self.host);
         InboxView { firsts: &[], links: &[], chunks, current, host }.message(at).0
     }
@@ -170,7 +170,7 @@ impl TopicRuns {
 /// The recipients of a frame's messages to many, and the messages to later waves. Transient: each list is made once in a frame, when the first message
 /// asks for it, so that a message costs what its recipients do.
 #[derive(Resource, Debug, Default)]
-pub struct Audiences {
+pub(crate) struct Audiences {
     topics: BTreeMap<u32, TopicRuns>,
     /// The positions of the agents of a group that haven't ended, by the group's position.
     living: BTreeMap<u32, Vec<u32>>,

@@ -13,11 +13,11 @@ use crate::world::fault::Fault;
 
 /// The regions, in the order of their ids.
 #[derive(Debug, Default)]
-pub struct RegionTable(Vec<RegionPlace>);
+pub(crate) struct RegionTable(Vec<RegionPlace>);
 
 /// A region's place in the tables.
 #[derive(Clone, Copy, Debug)]
-pub struct RegionPlace {
+pub(crate) struct RegionPlace {
     /// The region.
     pub id: RegionId,
     /// Its entity.
@@ -61,7 +61,7 @@ impl std::error::Error for BadRegionWrite {}
 
 impl RegionTable {
     /// The position of a region in the order of ids.
-    pub fn position(&self, id: RegionId) -> Option<usize> {
+    pub(crate) fn position(&self, id: RegionId) -> Option<usize> {
         self.0.binary_search_by_key(&id, |region| region.id).ok()
     }
 

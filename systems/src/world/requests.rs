@@ -12,7 +12,7 @@ use crate::world::digest::part_digest;
 
 /// Who waits for whom. State.
 #[derive(Resource, Debug, Default)]
-pub struct Requests {
+pub(crate) struct Requests {
     /// By who asks, and its own number for the request.
     pub(crate) pending: BTreeMap<(AgentId, u64), Pending>,
     /// The same by the frame in which it is given up.

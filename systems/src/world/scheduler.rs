@@ -15,7 +15,7 @@ const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
 
 /// Who waits for what, and what frames have cost. State.
 #[derive(Resource, Debug, Default)]
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     /// Who goes first, and what a frame may cost. Fixed.
     pub settings: SchedulerSettings,
     /// The tenants. Fixed.
@@ -65,7 +65,7 @@ pub(crate) fn set_up(scheduler: &mut Scheduler, calls: &mut Calls, directory: &D
 
 impl Scheduler {
     /// The scheduler of a world before its first frame.
-    pub fn new(settings: SchedulerSettings, tenants: Vec<Tenant>) -> Self {
+    pub(crate) fn new(settings: SchedulerSettings, tenants: Vec<Tenant>) -> Self {
         Self { settings, tenants, ..Self::default() }
     }
 
@@ -191,4 +191,4 @@ fn timer_digest(agent: AgentId, frame: u64) -> u128 {
 
 /// Faulted agents and the frames in which they start again, as (frame, position), sorted. Transient: made from components.
 #[derive(Resource, Debug, Default)]
-pub struct Restarts(pub BTreeSet<(u64, u32)>);
+pub(crate) struct Restarts(pub BTreeSet<(u64, u32)>);

@@ -19,7 +19,7 @@ pub(crate) struct Shares {
 
 impl Shares {
     /// Opens a budget that a scenario sets: nobody has a part of it, and who comes first takes first.
-    pub fn open_bound(&mut self, directory: &Directory, tenants: usize, bound: u64) {
+    pub(crate) fn open_bound(&mut self, directory: &Directory, tenants: usize, bound: u64) {
         self.is_bound = true;
         self.common = bound;
         self.payers.clear();
@@ -31,7 +31,7 @@ impl Shares {
     /// Opens the default: `common` for all, and as much again that is divided among the groups without a tenant and the tenants. Where that is
     /// less than `least` of a payer's groups, the payer has so much. A group or a tenant whose limit a scenario sets, as `set` and `tenants` say
     /// it, has all of that for its own.
-    pub fn open_fair(
+    pub(crate) fn open_fair(
         &mut self,
         directory: &Directory,
         common: u64,
@@ -69,7 +69,7 @@ impl Shares {
     }
 
     /// Whether the group at a position, or for `None` events and native systems, may take so much.
-    pub fn has(&self, group: Option<usize>, amount: u64) -> bool {
+    pub(crate) fn has(&self, group: Option<usize>, amount: u64) -> bool {
         match group {
             Some(at) => amount.saturating_sub(self.parts[self.payers[at]]) <= self.common,
             None => !self.is_bound || amount <= self.common,
@@ -77,7 +77,7 @@ impl Shares {
     }
 
     /// Takes so much, which is there: first of the group's own part.
-    pub fn take(&mut self, group: Option<usize>, amount: u64) {
+    pub(crate) fn take(&mut self, group: Option<usize>, amount: u64) {
         let own = match group {
             Some(at) => &mut self.parts[self.payers[at]],
             None if self.is_bound => &mut 0,

@@ -47,7 +47,7 @@ impl SwapCatalog {
 
 /// The modules of the groups that were swapped, by number. State.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
-pub struct CurrentModules(pub BTreeMap<GroupId, u32>);
+pub(crate) struct CurrentModules(pub BTreeMap<GroupId, u32>);
 
 /// Swaps that native systems asked for: they are carried out in the next frame, after those of its inputs. State.
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]

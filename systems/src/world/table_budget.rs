@@ -46,7 +46,7 @@ pub(crate) struct StepTables {
 
 impl StepTables {
     /// Of a step whose lines by the import count for `log_bytes`.
-    pub fn open(limits: &GroupLimits, log_bytes: u32) -> Self {
+    pub(crate) fn open(limits: &GroupLimits, log_bytes: u32) -> Self {
         Self {
             logs: limits.log_bytes_per_step_max.saturating_sub(log_bytes).into(),
             outputs: limits.output_bytes_per_step_max.into(),
@@ -54,7 +54,7 @@ impl StepTables {
     }
 
     /// Whether a record is kept, as far as the step is concerned; else it is noted.
-    pub fn take(&mut self, record: &OutboxRecord<'_>, excess: &mut Excess) -> bool {
+    pub(crate) fn take(&mut self, record: &OutboxRecord<'_>, excess: &mut Excess) -> bool {
         let Some((table, bytes)) = row_of(record) else { return true };
         let left = match table {
             RunTable::Logs => &mut self.logs,
@@ -71,7 +71,7 @@ impl StepTables {
 
 /// What groups and tenants may still write in this frame, by position. Transient.
 #[derive(Resource, Debug, Default)]
-pub struct TableBudgets {
+pub(crate) struct TableBudgets {
     groups: Vec<Room>,
     tenants: Vec<Room>,
     logs: Shares,

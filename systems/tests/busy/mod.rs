@@ -15,10 +15,9 @@ use wasm_engine_components::{
     TenantId, Topic, TopicId, Trigger,
 };
 use wasm_engine_systems::ports::{AgentPort, ModelPort};
-use wasm_engine_systems::swap::{SwapCatalog, SwapFile};
 use wasm_engine_systems::{
     AuthorSystems, Census, Control, Frame, FrameClock, GroupSeed, Population, Post, RegionWriter, RegisterState,
-    SimulationPlugin, populate, run_frame,
+    SimulationPlugin, SwapCatalog, SwapFile, populate, run_frame,
 };
 
 use crate::table::{Call, Suspect, Table, group};

@@ -7,12 +7,11 @@ use wasm_engine_abi::{CallKind, Capabilities, InferenceStatus, MessageHeader, Op
 use wasm_engine_components::{
     AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, ModelNoticeKind, OverflowPolicy,
 };
-use wasm_engine_systems::outbox::{Fault, Outbox, OutboxRules};
 use wasm_engine_systems::ports::{
-    AgentPort, AgentRuntime, ModelBatch, ModelPort, ModelResults, ModelRuntime, OutputChunk, RowResult, SharedRegion,
-    StepBatch, StepResults, SwapBatch, SwapResults,
+    AgentPort, AgentRuntime, Fault, ModelBatch, ModelPort, ModelResults, ModelRuntime, Outbox, OutboxRules,
+    OutputChunk, RowResult, SharedRegion, StepBatch, StepResults, SwapBatch, SwapResults,
 };
-use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate};
+use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate, testing};
 
 /// What a call costs.
 pub const FUEL: u64 = 10;
@@ -94,7 +93,7 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
                 out: &mut out,
             });
             let chunk = results.chunks.last_mut().expect("a chunk was pushed for the first request");
-            let limits = batch.desk.directory.group(group).map_or(GroupLimits::DEFAULT, |group| group.limits);
+            let limits = testing::limits(&batch.desk, group).unwrap_or(GroupLimits::DEFAULT);
             let rules = OutboxRules { limits, capabilities: Capabilities::ALL };
             let outbox = Outbox { bytes: &out.bytes, records: out.records, log_lines: 0, log_bytes: 0 };
             let fault = match out.fault {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{AgentId, FrameRecord};
-use wasm_engine_systems::look;
+use wasm_engine_systems::inspect;
 
 use super::ending::{self, Ending};
 use super::{View, kind_name, sender_name};
@@ -75,7 +75,7 @@ impl AgentJson {
     ) -> Result<Self, Problem> {
         let scenario = &run.scenario;
         let name = scenario.agent_name(id);
-        let Some(agent) = look::agent(simulation.world(), id) else {
+        let Some(agent) = inspect::agent(simulation.world(), id) else {
             return Err(absence(run, record, simulation.world(), id, ended));
         };
         let mail = |mail: Vec<(MessageHeader, &[u8])>| {
@@ -88,7 +88,8 @@ impl AgentJson {
             });
             mail.collect::<Vec<_>>()
         };
-        let (inbox, waiting) = (mail(look::inbox(simulation.world(), id)), mail(look::backlog(simulation.world(), id)));
+        let (inbox, waiting) =
+            (mail(inspect::inbox(simulation.world(), id)), mail(inspect::backlog(simulation.world(), id)));
         let memory = simulation.guests().memory(agent.slot).unwrap_or_default();
         let globals = simulation.guests().globals(agent.slot).unwrap_or_default();
         let faults = agent.faults;

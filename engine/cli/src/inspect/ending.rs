@@ -3,7 +3,7 @@
 use bevy_ecs::world::World;
 use serde::Serialize;
 use wasm_engine_components::{AgentId, FrameRecord};
-use wasm_engine_systems::look;
+use wasm_engine_systems::inspect;
 
 use super::NotStarted;
 use wasm_engine_core::scenario::Scenario;
@@ -31,7 +31,7 @@ impl Ending {
 
 /// Who has the place of an agent: itself, or one before or after it; nobody where the place was never used.
 pub(super) fn in_place(world: &World, id: AgentId) -> Option<AgentId> {
-    look::agents(world, id.group()).get(id.ordinal() as usize).copied()
+    inspect::agents(world, id.group()).get(id.ordinal() as usize).copied()
 }
 
 /// Who has the place of an agent that has lost it.
@@ -41,7 +41,7 @@ pub(super) fn next(world: &World, id: AgentId) -> Option<AgentId> {
 
 /// Whether an agent has ended. One that wasn't spawned yet hasn't.
 pub(super) fn has_ended(world: &World, id: AgentId) -> bool {
-    match look::agent(world, id) {
+    match inspect::agent(world, id) {
         Some(agent) => !agent.lifecycle.is_alive(),
         None => next(world, id).is_some(),
     }

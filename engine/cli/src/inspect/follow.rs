@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{AgentId, FrameRecord, Lifecycle};
-use wasm_engine_systems::look;
+use wasm_engine_systems::inspect;
 
 use super::ending::{self, Ending};
 use super::{NotStarted, View, warn};
@@ -78,15 +78,15 @@ fn frame(
     before: &mut Option<Lifecycle>,
 ) -> Option<FrameJson> {
     let world = simulation.world();
-    let lifecycle = look::agent(world, id).map(|agent| agent.lifecycle);
+    let lifecycle = inspect::agent(world, id).map(|agent| agent.lifecycle);
     let changed = std::mem::replace(before, lifecycle) != lifecycle;
     let lifecycle = lifecycle?;
     let row = FrameJson {
         frame: record.frame,
         lifecycle: lifecycle.name(),
-        received: look::inbox(world, id).len(),
-        sent: look::sent(world).iter().filter(|message| message.header.sender == id.0).count(),
-        waiting: look::backlog(world, id).len(),
+        received: inspect::inbox(world, id).len(),
+        sent: inspect::sent(world).iter().filter(|message| message.header.sender == id.0).count(),
+        waiting: inspect::backlog(world, id).len(),
         logged: record.logs.iter().filter(|line| line.agent == id).count(),
         recorded: record.outputs.iter().filter(|output| output.agent == id).count(),
         fault: record.faults.iter().find(|fault| fault.agent == id).map(|fault| fault.kind.name()),

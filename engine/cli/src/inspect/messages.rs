@@ -5,7 +5,7 @@ use serde::Serialize;
 use wasm_engine_abi::message::status;
 use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{AgentId, FrameRecord, GroupId, TopicId};
-use wasm_engine_systems::look::{self, SeenMessage, SeenRecipient};
+use wasm_engine_systems::inspect::{self, SeenMessage, SeenRecipient};
 
 use super::{View, kind_name, sender_name};
 use wasm_engine_core::problem::counted;
@@ -47,7 +47,7 @@ impl MessagesJson {
         let is_meant = |message: &SeenMessage<'_>| {
             agent.is_none_or(|id| message.header.sender == id.0 || message.to == SeenRecipient::Agent(id))
         };
-        let messages = look::sent(simulation.world()).into_iter().filter(is_meant);
+        let messages = inspect::sent(simulation.world()).into_iter().filter(is_meant);
         let messages = messages.map(|message| shown(scenario, &message)).collect();
         Self { frame: record.frame, agent: agent.map(|id| scenario.agent_name(id)), messages }
     }

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::With;
 use serde::Serialize;
 use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{FaultKind, FrameRecord, InferenceJob, Lifecycle, Region, RegionState};
-use wasm_engine_systems::look;
+use wasm_engine_systems::inspect;
 
 use super::{View, head};
 use wasm_engine_core::problem::{counted, thousands};
@@ -72,10 +72,10 @@ impl StateJson {
     pub fn new(run: &OpenRun, record: &FrameRecord, simulation: &mut Simulation) -> Self {
         let scenario = &run.scenario;
         let groups = record.groups.iter().map(|group| {
-            let agents = look::agents(simulation.world(), group.id());
-            let found: Vec<_> = agents.iter().filter_map(|id| look::agent(simulation.world(), *id)).collect();
+            let agents = inspect::agents(simulation.world(), group.id());
+            let found: Vec<_> = agents.iter().filter_map(|id| inspect::agent(simulation.world(), *id)).collect();
             let of_state = |state: Lifecycle| found.iter().filter(|agent| agent.lifecycle == state).count() as u64;
-            let waiting = agents.iter().map(|id| look::backlog(simulation.world(), *id).len() as u64).sum();
+            let waiting = agents.iter().map(|id| inspect::backlog(simulation.world(), *id).len() as u64).sum();
             let memory = found.iter().map(|agent| simulation.guests().memory_bytes(agent.slot)).sum();
             GroupJson {
                 group: scenario.group(group.id()).map(|group| group.name.clone()).unwrap_or_default(),
@@ -113,7 +113,7 @@ impl StateJson {
             run: run.path.to_string_lossy().into_owned(),
             frame: record.frame,
             digest: record.digest.to_string(),
-            messages_sent: look::sent(simulation.world()).len(),
+            messages_sent: inspect::sent(simulation.world()).len(),
             jobs_in_flight,
             groups,
             faults: faults.collect(),

@@ -14,10 +14,10 @@ use bevy_ecs::world::World;
 use serde::Deserialize;
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
-use wasm_engine_systems::seal::DigestChain;
 use wasm_engine_systems::state::check_components;
-use wasm_engine_systems::swap::SwapCatalog;
-use wasm_engine_systems::{DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, populate, run_frame};
+use wasm_engine_systems::{
+    DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, SwapCatalog, inspect, populate, run_frame,
+};
 
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
@@ -207,7 +207,7 @@ impl Simulation {
 
     /// The digest of the last frame; before the first, what that one will chain.
     pub fn digest(&self) -> Digest {
-        self.world.resource::<DigestChain>().world
+        inspect::digest(&self.world)
     }
 
     /// What goes through the port to the models.

@@ -1,9 +1,8 @@
 //! The state of a simulation between two frames: saved, copied, taken up again.
 
 use wasm_engine_components::Digest;
-use wasm_engine_systems::directory::Directory;
+use wasm_engine_systems::inspect;
 use wasm_engine_systems::state::{StateError, WorldState, load_state, save_state};
-use wasm_engine_systems::swap::CurrentModules;
 
 use super::{Simulation, guests};
 use wasm_engine_wasm::{CopyPreparation, GuestCapture, GuestCopy, GuestStateError, PageTracker};
@@ -89,8 +88,8 @@ impl Simulation {
     /// The state doesn't fit. The simulation is of no use then.
     pub fn restore(&mut self, world: &WorldState, guest_states: &[GuestCapture]) -> Result<(), RestoreError> {
         load_state(&mut self.world, world)?;
-        let ids = self.world.resource::<Directory>().ids.clone();
-        let modules = self.world.resource::<CurrentModules>().0.clone();
+        let ids = inspect::slots(&self.world).to_vec();
+        let modules = inspect::modules(&self.world).clone();
         let Self { world: here, pool, .. } = self;
         pool.install(|| guests(here).restore(&ids, &modules, guest_states))?;
         Ok(())

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use wasm_engine_abi::{Capability, OutboxError};
 use wasm_engine_components::{AgentFault, FaultKind, GroupLimits};
-use wasm_engine_systems::outbox::{MailboxLimit, OverLimit};
-use wasm_engine_systems::region::BadRegionWrite;
+use wasm_engine_systems::BadRegionWrite;
+use wasm_engine_systems::ports::{MailboxLimit, OverLimit};
 
 use crate::problem::{counted, thousands};
 use crate::scenario::Scenario;

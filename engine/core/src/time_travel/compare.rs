@@ -1,7 +1,7 @@
 //! What differs between two simulations: entries of their worlds' states, and bytes of their agents' memories.
 
 use wasm_engine_components::{AgentId, Lane, Lanes};
-use wasm_engine_systems::directory::Directory;
+use wasm_engine_systems::inspect;
 use wasm_engine_systems::state::{
     ByteDifference, FieldDifference, FieldValue, Layouts, StateDifference, StateEntity, save_state, stage_of,
 };
@@ -43,7 +43,7 @@ pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
     // The chain of digests differs wherever anything does: it is no news.
     state.retain(|difference| difference.component != CHAIN);
     // Those who have places in either: a scenario may give the two other numbers of them.
-    let ids = |simulation: &Simulation| simulation.world().resource::<Directory>().ids.clone();
+    let ids = |simulation: &Simulation| inspect::slots(simulation.world()).to_vec();
     let mut agents = [ids(left), ids(right)].concat();
     agents.sort_unstable();
     agents.dedup();
@@ -78,7 +78,7 @@ struct Guest {
 
 impl Guest {
     fn of(simulation: &mut Simulation, agent: AgentId) -> Self {
-        let slot = simulation.world().resource::<Directory>().index(agent);
+        let slot = inspect::slot(simulation.world(), agent);
         let guests = simulation.guests();
         Self { memory: slot.and_then(|slot| guests.memory(slot)), globals: slot.and_then(|slot| guests.globals(slot)) }
     }

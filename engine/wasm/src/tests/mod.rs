@@ -22,14 +22,13 @@ use std::path::PathBuf;
 
 use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
 use wasm_engine_components::{
-    AgentId, FaultKind, Group, GroupId, GroupLimits, Mailbox, OverflowPolicy, Region, RegionState, message::Recipient,
+    AgentId, FaultKind, Group, GroupId, GroupLimits, Region, RegionState, TopicId, message::Recipient,
 };
-use wasm_engine_systems::directory::Directory;
-use wasm_engine_systems::groups::GroupRange;
-use wasm_engine_systems::outbox::Desk;
 use wasm_engine_systems::ports::{
-    AgentRuntime, Delivery, HostInbox, InboxView, Link, SharedRegion, StepBatch, StepOutcome, StepRequest, StepResults,
+    AgentRuntime, Delivery, Desk, Directory, HostInbox, InboxView, Link, SharedRegion, StepBatch, StepOutcome,
+    StepRequest, StepResults,
 };
+use wasm_engine_systems::testing;
 
 use super::{GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
 
@@ -135,11 +134,7 @@ struct Given<'a> {
 
 /// A directory in which there is whoever a message is for, as long as it is of the host's group, and the topic 0.
 fn directory() -> Directory {
-    let mailbox = Mailbox { capacity_messages: 0, capacity_bytes: 0, overflow: OverflowPolicy::Reject };
-    let entity = bevy_ecs::entity::Entity::PLACEHOLDER;
-    let group = GroupRange::new(&Group::new(GroupId(0), "host", u32::MAX), entity, 0, mailbox, Vec::new());
-    let topics = vec![(wasm_engine_components::TopicId(0), bevy_ecs::entity::Entity::PLACEHOLDER)];
-    Directory { groups: vec![group].into(), topics, ..Directory::default() }
+    testing::directory(&Group::new(GroupId(0), "host", u32::MAX), &[TopicId(0)])
 }
 
 /// A message in a test: for which slot, and what.

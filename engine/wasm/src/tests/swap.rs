@@ -1,8 +1,7 @@
 //! Swaps: what an agent takes along, what becomes of one that can't, and that nothing of the old instance is left.
 
 use wasm_engine_abi::{OutboxError, kind};
-use wasm_engine_systems::outbox::OverLimit;
-use wasm_engine_systems::ports::{SwapBatch, SwapRequest, SwapResults};
+use wasm_engine_systems::ports::{OverLimit, SwapBatch, SwapRequest, SwapResults};
 
 use super::*;
 use crate::ModuleSwap;

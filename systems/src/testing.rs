@@ -1,0 +1,109 @@
+//! What the tests of this workspace see of a world, and do to it, beyond what anybody else may. Nothing but tests uses it.
+
+use bevy_ecs::entity::Entity;
+use bevy_ecs::world::World;
+use wasm_engine_abi::MessageHeader;
+use wasm_engine_components::{
+    AgentId, Group, GroupId, GroupLimits, Lifecycle, Mailbox, ModelId, OverflowPolicy, Recipient, TopicId,
+};
+
+pub use crate::world::backlog::held_message;
+use crate::world::chunk::StepResults;
+use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
+use crate::world::mailroom::{Mailroom, Outputs};
+use crate::world::models::Models;
+use crate::world::outbox::Desk;
+use crate::world::scheduler::Restarts;
+
+/// Returns a directory in which there is each agent of one group, and some topics: for a runtime without a world.
+pub fn directory(group: &Group, topics: &[TopicId]) -> Directory {
+    let mailbox = Mailbox { capacity_messages: 0, capacity_bytes: 0, overflow: OverflowPolicy::Reject };
+    let group = GroupRange::new(group, Entity::PLACEHOLDER, 0, mailbox, Vec::new());
+    let topics = topics.iter().map(|&topic| (topic, Entity::PLACEHOLDER)).collect();
+    Directory { groups: vec![group].into(), topics, ..Directory::default() }
+}
+
+/// Returns the limits of a group, as whoever takes outboxes finds them.
+pub fn limits(desk: &Desk<'_>, group: GroupId) -> Option<GroupLimits> {
+    desk.directory.group(group).map(|group| group.limits)
+}
+
+/// What the dense tables say of the agents of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupCounts {
+    /// The group.
+    pub id: GroupId,
+    /// Number of agents that haven't ended.
+    pub alive: u32,
+    /// Of those, number of agents that aren't active.
+    pub inactive: u32,
+    /// Number of places that wait until they may be used again.
+    pub vacating: usize,
+}
+
+/// Returns what the dense tables say of each group, in the order of ids.
+pub fn groups(world: &World) -> Vec<GroupCounts> {
+    let counts = |group: &GroupRange| GroupCounts {
+        id: group.id,
+        alive: group.alive,
+        inactive: group.inactive,
+        vacating: group.vacating.len(),
+    };
+    world.resource::<Directory>().groups.iter().map(counts).collect()
+}
+
+/// Returns the number of all agents that haven't ended and aren't active, as the dense tables say.
+pub fn inactive(world: &World) -> usize {
+    world.resource::<Directory>().inactive
+}
+
+/// Returns an agent's lifecycle, as the dense tables say.
+pub fn lifecycle(world: &World, agent: AgentId) -> Option<Lifecycle> {
+    let directory = world.resource::<Directory>();
+    directory.index(agent).map(|index| directory.lifecycles[index as usize])
+}
+
+/// Returns an agent's entity.
+pub fn entity(world: &World, agent: AgentId) -> Option<Entity> {
+    let directory = world.resource::<Directory>();
+    directory.index(agent).map(|index| directory.agents[index as usize])
+}
+
+/// Returns the number of agents that start again in a later frame.
+pub fn restarts(world: &World) -> usize {
+    world.resource::<Restarts>().0.len()
+}
+
+/// Whether a model failed an audit, and the frame in which it was given up.
+pub fn model(world: &World, id: ModelId) -> (bool, Option<u64>) {
+    let models = world.resource::<Models>();
+    (models.is_alone(id), models.given_up(id))
+}
+
+/// Number of words that the host's messages of the last frame take.
+pub fn host_words(world: &World) -> u32 {
+    world.resource::<Mailroom>().host.messages.place()
+}
+
+/// Number of words that the messages take that agents sent in the last frame.
+pub fn sent_words(world: &World) -> u32 {
+    let StepResults { chunks, .. } = &world.resource::<Outputs>().now;
+    chunks.iter().map(|chunk| chunk.messages.place()).sum()
+}
+
+/// Number of places in lists that the messages of the last frame took: one for each recipient of each message.
+pub fn links(world: &World) -> usize {
+    world.resource::<Mailroom>().inboxes.links.len()
+}
+
+/// Adds a message of the engine, as a saved state may hold it that somebody has forged.
+pub fn forge(world: &mut World, to: Recipient, header: MessageHeader, payload: Vec<u8>) {
+    world.resource_mut::<Mailroom>().bounces.push(to, header, payload);
+}
+
+/// Closes an agent's mailbox.
+pub fn close_mailbox(world: &mut World, agent: AgentId) {
+    let Some(index) = world.resource::<Directory>().index(agent) else { return };
+    world.resource_mut::<Mailroom>().inboxes.loads[index as usize].messages_max = 0;
+}
