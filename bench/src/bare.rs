@@ -7,7 +7,7 @@ use wasm_engine::wasm::{BareShard, GroupProgram, ModuleSource, WasmOptions, Wasm
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxHeader, agent_key};
 use wasm_engine_components::{AgentId, Group};
 use wasm_engine_systems::ports::{
-    AgentRuntime, Desk, Directory, HostInbox, InboxView, Link, StepBatch, StepRequest, StepResults,
+    AgentRuntime, Directory, HostInbox, InboxView, Link, OutboxIntake, StepBatch, StepRequest, StepResults,
 };
 
 /// A message of the ring: one inbox record with its payload.
@@ -170,9 +170,9 @@ fn initialise(runtime: &mut WasmRuntime, group: &Group) {
         .collect();
     let (slots, host, directory) = (vec![Link::END; requests.len()], HostInbox::default(), Directory::default());
     let inbox = InboxView { firsts: &slots, links: &[], chunks: &[], current: &[], host: &host };
-    let desk = Desk { frame: 0, directory: &directory };
+    let intake = OutboxIntake { frame: 0, directory: &directory };
     let mut results = StepResults::default();
-    let batch = StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox, regions: &[], desk };
+    let batch = StepBatch { frame: 0, digest_memories: false, requests: &requests, inbox, regions: &[], intake };
     runtime.step(&batch, &mut results);
     assert!(results.outcomes.iter().all(|outcome| outcome.fault.is_none()), "the ring's agents initialise");
 }

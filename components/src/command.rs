@@ -19,7 +19,7 @@ pub enum Action {
         payload: Vec<u8>,
     },
     /// Something that happens to one agent.
-    Agent(AgentId, Order),
+    Agent(AgentId, LifecycleAction),
 }
 
 /// A command from outside that wasn't carried out, for the record.
@@ -37,7 +37,7 @@ pub enum CommandTarget {
     /// A new agent in a group.
     Spawn(GroupId),
     /// Something that happens to an agent.
-    Agent(AgentId, Order),
+    Agent(AgentId, LifecycleAction),
 }
 
 impl Action {
@@ -53,7 +53,7 @@ impl Action {
 /// What is to happen to an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum Order {
+pub enum LifecycleAction {
     /// It isn't stepped until it is resumed. Fits an agent that is active.
     Pause,
     /// It is stepped again. Fits an agent that is paused.

@@ -29,7 +29,7 @@ pub mod topic;
 
 pub use agent::{FaultHistory, Lifecycle};
 pub use batch_form::BatchForm;
-pub use command::{Action, Command, CommandTarget, Issuer, Order, RefusedCommand};
+pub use command::{Action, Command, CommandTarget, Issuer, LifecycleAction, RefusedCommand};
 pub use excess::{
     BeyondAscii, Excess, RunTable, TableBudget, Unkept, bytes_row_bytes, json_text_bytes, text_row_bytes,
 };

@@ -13,7 +13,7 @@ use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine_abi::name_id;
 use wasm_engine_components::{FrameInputs, Lane, StableId, TopicId};
-use wasm_engine_systems::{AuthorSystems, Frame, FrameClock, Mail, Post, RegisterState, RunSeed};
+use wasm_engine_systems::{AuthorSystems, Frame, FrameClock, MailReader, MailWriter, RegisterState, RunSeed};
 
 const TICKS: TopicId = TopicId(name_id("ticks"));
 
@@ -43,13 +43,18 @@ impl Plugin for TowerPlugin {
     }
 }
 
-fn listen(mail: Mail, mut ears: Query<&mut Ear>) {
+fn listen(mail: MailReader, mut ears: Query<&mut Ear>) {
     for mut ear in &mut ears {
         ear.heard += mail.published(TICKS).count() as u64;
     }
 }
 
-fn swing_bell(seed: Res<RunSeed>, clock: Res<FrameClock>, mut post: Post, mut bells: Query<(&StableId, &mut Bell)>) {
+fn swing_bell(
+    seed: Res<RunSeed>,
+    clock: Res<FrameClock>,
+    mut post: MailWriter,
+    mut bells: Query<(&StableId, &mut Bell)>,
+) {
     for (id, mut bell) in &mut bells {
         bell.swing_degrees += seed.random_u64(id.0, clock.frame, 0, 0) % 90;
         if bell.swing_degrees >= 90 {

@@ -13,7 +13,9 @@ use wasm_engine::frame_loop::FrameSource;
 use wasm_engine::problem::RunError;
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine_abi::name_id;
-use wasm_engine_components::{Action, AgentId, EventTarget, ExternalEvent, FrameInputs, GroupId, Order, TopicId};
+use wasm_engine_components::{
+    Action, AgentId, EventTarget, ExternalEvent, FrameInputs, GroupId, LifecycleAction, TopicId,
+};
 
 const SCENARIO: &str = r#"
 frames = 5
@@ -153,12 +155,15 @@ fn commands_reach_their_frame_in_the_order_of_the_file() {
     assert_eq!(inputs[1].events, [event(agent(1, 2), b"waits")]);
     assert_eq!(
         inputs[1].commands,
-        [order(reader, Order::Pause), spawn.clone(), spawn, order(reader, Order::Resume)],
+        [order(reader, LifecycleAction::Pause), spawn.clone(), spawn, order(reader, LifecycleAction::Resume)],
         "in the order of the file"
     );
     let last = AgentId::of_generation(GroupId(5), 9, AgentId::GENERATION_MAX);
     let bare = Action::Spawn { group: GroupId(2), kind: 0, payload: Vec::new() };
-    assert_eq!(inputs[2].commands, [order(last, Order::Terminate), order(ledger, Order::Restart), bare]);
+    assert_eq!(
+        inputs[2].commands,
+        [order(last, LifecycleAction::Terminate), order(ledger, LifecycleAction::Restart), bare]
+    );
     let third = AgentId::of_generation(GroupId(5), 3, 2);
     assert_eq!(inputs[2].events, [event(EventTarget::Agent(third), b"")]);
     assert_eq!(source.counts(), EventCounts { delivered: 8, disabled: 2, late: 1 }, "a line counts once");

@@ -4,7 +4,7 @@
 
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
-    Action, AgentId, FaultKind, FrameInputs, GroupId, Order, OverflowPolicy, Topic, TopicId, Trigger,
+    Action, AgentId, FaultKind, FrameInputs, GroupId, LifecycleAction, OverflowPolicy, Topic, TopicId, Trigger,
 };
 
 use crate::world::looks;
@@ -48,7 +48,8 @@ fn a_broadcast_to_a_group_that_has_ended_costs_what_is_left_of_it() {
             }
         });
         looked(&mut app, FrameInputs::default());
-        let ended = (1..places).map(|ordinal| Action::Agent(AgentId::new(GroupId(1), ordinal), Order::Terminate));
+        let ended =
+            (1..places).map(|ordinal| Action::Agent(AgentId::new(GroupId(1), ordinal), LifecycleAction::Terminate));
         looked(&mut app, FrameInputs { commands: ended.collect(), ..FrameInputs::default() });
         let (looks, delivered) = of_a_frame(&mut app);
         assert_eq!(delivered, 1_000);

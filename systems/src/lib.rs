@@ -25,10 +25,9 @@ mod costs;
 #[cfg(test)]
 extern crate self as wasm_engine_systems;
 
-pub use authors::agents::Census;
-pub use authors::commands::Control;
-pub use authors::mail::Mail;
-pub use authors::post::{Post, PostError};
+pub use authors::agents::Agents;
+pub use authors::commands::AgentCommands;
+pub use authors::mail::{MailError, MailReader, MailWriter};
 pub use authors::regions::{RegionWriter, Regions};
 pub use authors::register::RegisterState;
 pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
@@ -75,8 +74,8 @@ fn add_resources(app: &mut App) {
         .init_resource::<frame::Sealed>()
         .init_resource::<world::directory::Directory>()
         .init_resource::<world::mailroom::Mailroom>()
-        .init_resource::<world::mailroom::Outputs>()
-        .init_resource::<world::backlog::WaitingMailboxes>()
+        .init_resource::<world::mailroom::AgentOutputs>()
+        .init_resource::<world::backlog::Backlogs>()
         .init_resource::<world::delivery_budget::DeliveryBudgets>()
         .init_resource::<world::recipients::Audiences>()
         .init_resource::<world::calls::Calls>()
@@ -89,7 +88,7 @@ fn add_resources(app: &mut App) {
         .init_resource::<world::requests::Requests>()
         .init_resource::<world::budget::SendBudgets>()
         .init_resource::<world::table_budget::TableBudgets>()
-        .init_resource::<world::models::Models>()
+        .init_resource::<world::models::ModelTable>()
         .init_resource::<world::swaps::SwapCatalog>()
         .init_resource::<world::swaps::CurrentModules>()
         .init_resource::<world::swaps::RequestedSwaps>()

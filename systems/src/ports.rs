@@ -9,12 +9,14 @@ use wasm_engine_components::{
     AgentFault, AgentId, GroupId, ModelId, ModelNotice, ModelNoticeKind, Region, RegionState, Unkept,
 };
 
-pub use crate::world::chunk::{ImportedLine, OtherRecord, OutputChunk, Refused, StepOutcome, StepRequest, StepResults};
+pub use crate::world::chunk::{
+    DeferredRecord, ImportedLine, OutputChunk, Refused, StepOutcome, StepRequest, StepResults,
+};
 pub use crate::world::digest::memory_digest;
 pub use crate::world::directory::Directory;
-pub use crate::world::fault::{Fault, MailboxLimit, OverLimit};
+pub use crate::world::fault::{CallFault, MailboxLimit, OverLimit};
 pub use crate::world::inbox_view::{Delivery, HostInbox, InboxView, Link};
-pub use crate::world::outbox::{Desk, Outbox, OutboxRules};
+pub use crate::world::outbox::{Outbox, OutboxIntake, OutboxRules};
 pub use crate::world::packed::{PackedMessages, header};
 
 /// Steps agents. `Any`, so that whoever plugged a runtime in finds it again behind the port.
@@ -23,7 +25,7 @@ pub trait AgentRuntime: Any + Send + Sync {
     /// each wave of each frame, from the stage `Step`.
     ///
     /// `results` may come with the buffers of an earlier frame, to be cleared and filled again. What a guest does wrong is an
-    /// outcome. An outbox goes through [`Desk::take`]; that of a faulted call is left out.
+    /// outcome. An outbox goes through [`OutboxIntake::take`]; that of a faulted call is left out.
     fn step(&mut self, batch: &StepBatch, results: &mut StepResults);
 
     /// Puts another module in place for a group: each of its agents is a fresh instance afterwards, and those that are asked
@@ -65,7 +67,7 @@ pub struct StepBatch<'a> {
     /// that an agent of a group that reads a region has this version of it.
     pub regions: &'a [SharedRegion<'a>],
     /// Where the agents' outboxes go.
-    pub desk: Desk<'a>,
+    pub intake: OutboxIntake<'a>,
 }
 
 /// A shared region, as the agents of this frame see it.

@@ -11,9 +11,9 @@ pub use crate::world::backlog::held_message;
 use crate::world::chunk::StepResults;
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
-use crate::world::mailroom::{Mailroom, Outputs};
-use crate::world::models::Models;
-use crate::world::outbox::Desk;
+use crate::world::mailroom::{AgentOutputs, Mailroom};
+use crate::world::models::ModelTable;
+use crate::world::outbox::OutboxIntake;
 use crate::world::scheduler::Restarts;
 
 /// Returns a directory in which there is each agent of one group, and some topics: for a runtime without a world.
@@ -25,8 +25,8 @@ pub fn directory(group: &Group, topics: &[TopicId]) -> Directory {
 }
 
 /// Returns the limits of a group, as whoever takes outboxes finds them.
-pub fn limits(desk: &Desk<'_>, group: GroupId) -> Option<GroupLimits> {
-    desk.directory.group(group).map(|group| group.limits)
+pub fn limits(intake: &OutboxIntake<'_>, group: GroupId) -> Option<GroupLimits> {
+    intake.directory.group(group).map(|group| group.limits)
 }
 
 /// What the dense tables say of the agents of a group.
@@ -77,7 +77,7 @@ pub fn restarts(world: &World) -> usize {
 
 /// Whether a model failed an audit, and the frame in which it was given up.
 pub fn model(world: &World, id: ModelId) -> (bool, Option<u64>) {
-    let models = world.resource::<Models>();
+    let models = world.resource::<ModelTable>();
     (models.is_alone(id), models.given_up(id))
 }
 
@@ -88,7 +88,7 @@ pub fn host_words(world: &World) -> u32 {
 
 /// Number of words that the messages take that agents sent in the last frame.
 pub fn sent_words(world: &World) -> u32 {
-    let StepResults { chunks, .. } = &world.resource::<Outputs>().now;
+    let StepResults { chunks, .. } = &world.resource::<AgentOutputs>().now;
     chunks.iter().map(|chunk| chunk.messages.place()).sum()
 }
 

@@ -17,7 +17,7 @@ use wasm_engine_components::{
 };
 use wasm_engine_systems::inspect::SeenRecipient;
 use wasm_engine_systems::state::save_state;
-use wasm_engine_systems::{AuthorSystems, Frame, GroupSeed, Mail, Population, Post, run_frame, testing};
+use wasm_engine_systems::{AuthorSystems, Frame, GroupSeed, MailReader, MailWriter, Population, run_frame, testing};
 
 const NEWS: u64 = 31;
 const OVER: u32 = BounceReason::OverBudget as u32;
@@ -228,10 +228,10 @@ fn events_and_native_systems_have_a_budget_and_nobody_sees_what_nobody_gets() {
     population.scheduler.host_deliveries_per_frame_max = 7;
     let (mut app, log) = run(population, |_| {});
     app.init_resource::<Heard>();
-    let listen = |mail: Mail, mut heard: bevy_ecs::system::ResMut<Heard>| {
+    let listen = |mail: MailReader, mut heard: bevy_ecs::system::ResMut<Heard>| {
         heard.0.extend(mail.published(TopicId(NEWS)).map(|(header, _)| header.correlation));
     };
-    let post = |mut post: Post| post.broadcast(GroupId(1), 1, &[]).unwrap();
+    let post = |mut post: MailWriter| post.broadcast(GroupId(1), 1, &[]).unwrap();
     use bevy_ecs::schedule::IntoScheduleConfigs;
     app.add_systems(Frame, (listen.in_set(AuthorSystems::Sense), post.in_set(AuthorSystems::Simulate)));
     let event = |to, correlation| ExternalEvent { to, kind: 1, correlation, payload: Vec::new() };

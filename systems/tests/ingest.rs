@@ -12,7 +12,7 @@ use wasm_engine_abi::message::sender;
 use wasm_engine_abi::{BounceReason, CallKind, Op, name_id};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    Action, AgentId, ExternalEvent, FrameInputs, FrameRecord, GroupId, Order, Topic, TopicId,
+    Action, AgentId, ExternalEvent, FrameInputs, FrameRecord, GroupId, LifecycleAction, Topic, TopicId,
 };
 use wasm_engine_systems::{Population, run_frame};
 
@@ -91,7 +91,7 @@ fn an_event_for_nobody_is_counted_as_lost_and_one_for_who_ends_is_in_the_last_ca
         (record.counts.events_lost, record.counts.dropped_by_reason[reason as usize - 1])
     };
     let both = vec![to(id(1, 1), 1), to(id(1, 7), 2), event(EventTarget::Topic(TopicId(1)), 3)];
-    let record = with_events(&mut app, vec![order(id(1, 1), Order::Terminate)], both);
+    let record = with_events(&mut app, vec![order(id(1, 1), LifecycleAction::Terminate)], both);
     assert_eq!(lost(&record, BounceReason::UnknownRecipient), (2, 1));
     assert_eq!(lost(&record, BounceReason::UnknownTopic), (2, 1));
     assert_eq!(calls(&log, id(1, 1)).last(), Some(&(2, CallKind::Shutdown)));

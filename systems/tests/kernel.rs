@@ -9,7 +9,9 @@ use logged::{bounces, calls, frame, frames, groups, id, order, run, seen, spawn,
 use table::{app, group};
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{BounceReason, CallKind, Op};
-use wasm_engine_components::{AgentId, FrameRecord, GroupId, Lifecycle, Order, Schedule, Tenant, TenantId, Trigger};
+use wasm_engine_components::{
+    AgentId, FrameRecord, GroupId, Lifecycle, LifecycleAction, Schedule, Tenant, TenantId, Trigger,
+};
 use wasm_engine_systems::{GroupSeed, inspect, testing};
 
 /// A group whose agents may command those of other groups.
@@ -68,7 +70,7 @@ fn ordinals_are_used_again_and_ids_never() {
     for generation in 0..5 {
         let agent = AgentId::of_generation(GroupId(1), 0, generation);
         assert_eq!(frame(&mut app, vec![spawn(1)]).counts.commands, 1);
-        assert_eq!(frame(&mut app, vec![order(agent, Order::Terminate)]).counts.agents, 0);
+        assert_eq!(frame(&mut app, vec![order(agent, LifecycleAction::Terminate)]).counts.agents, 0);
         // Something may still be on its way to it.
         assert_eq!(frame(&mut app, vec![spawn(1)]).counts.commands_refused, 1);
         assert_eq!(
@@ -108,7 +110,7 @@ fn many_lives_leave_nothing_behind() {
             assert_eq!((agent.generation(), lives), (*generation, true));
             *generation += 1;
         }
-        let record = frame(&mut app, alive.drain(..).map(|agent| order(agent, Order::Terminate)).collect());
+        let record = frame(&mut app, alive.drain(..).map(|agent| order(agent, LifecycleAction::Terminate)).collect());
         ended += record.counts.commands;
         refused += record.counts.commands_refused;
         frames(&mut app, 1);
@@ -136,9 +138,9 @@ fn a_paused_agent_is_not_called_and_its_messages_wait_in_order() {
         }
     });
     frames(&mut app, 2);
-    frame(&mut app, vec![order(id(2, 0), Order::Pause)]);
-    assert_eq!(frame(&mut app, vec![order(id(2, 0), Order::Pause)]).counts.commands_refused, 1);
-    frame(&mut app, vec![order(id(2, 0), Order::Resume)]);
+    frame(&mut app, vec![order(id(2, 0), LifecycleAction::Pause)]);
+    assert_eq!(frame(&mut app, vec![order(id(2, 0), LifecycleAction::Pause)]).counts.commands_refused, 1);
+    frame(&mut app, vec![order(id(2, 0), LifecycleAction::Resume)]);
     let got: Vec<_> = seen(&log, id(2, 0)).into_iter().map(|(frame, _, payload)| (frame, payload[0])).collect();
     assert_eq!((steps(&log, id(2, 0)), got), (vec![1, 4], vec![(4, 1), (4, 2), (4, 3)]));
 }
@@ -151,7 +153,7 @@ fn a_terminated_agent_has_a_last_call_that_counts_and_then_its_messages_bounce()
         _ => {}
     });
     frames(&mut app, 3);
-    let record = frame(&mut app, vec![order(id(2, 0), Order::Terminate)]);
+    let record = frame(&mut app, vec![order(id(2, 0), LifecycleAction::Terminate)]);
     assert_eq!((record.counts.agents, record.counts.delivered), (1, 1), "its inbox is handed over");
     frames(&mut app, 3);
     assert_eq!(calls(&log, id(2, 0)).last(), Some(&(3, CallKind::Shutdown)));
@@ -160,7 +162,7 @@ fn a_terminated_agent_has_a_last_call_that_counts_and_then_its_messages_bounce()
     let ended = BounceReason::Terminated as u32;
     // That of frame 3 was on its way when it ended; later ones are refused at once.
     assert_eq!(bounces(&log, id(1, 0)), [(5, 3, ended), (5, 4, ended), (6, 5, ended)]);
-    assert_eq!(frame(&mut app, vec![order(id(2, 0), Order::Restart)]).counts.commands_refused, 1);
+    assert_eq!(frame(&mut app, vec![order(id(2, 0), LifecycleAction::Restart)]).counts.commands_refused, 1);
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn a_restarted_agent_is_initialised_anew_and_keeps_what_is_on_its_way() {
         }
     });
     frames(&mut app, 2);
-    frame(&mut app, vec![order(id(2, 0), Order::Restart)]);
+    frame(&mut app, vec![order(id(2, 0), LifecycleAction::Restart)]);
     frames(&mut app, 1);
     let expected = [(0, CallKind::Init), (1, CallKind::Step), (2, CallKind::Init), (3, CallKind::Step)];
     assert_eq!(calls(&log, id(2, 0)), expected);

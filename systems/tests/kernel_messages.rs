@@ -12,10 +12,10 @@ use table::{app, group};
 use wasm_engine_abi::message::{kind, status};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, InferenceStatus, Op, name_id};
 use wasm_engine_components::{
-    AgentFault, FaultKind, FaultPolicy, GroupId, Lifecycle, Model, ModelId, Order, SchedulerMode, SchedulerSettings,
-    TenantId, Topic, TopicId, Trigger,
+    AgentFault, FaultKind, FaultPolicy, GroupId, Lifecycle, LifecycleAction, Model, ModelId, SchedulerMode,
+    SchedulerSettings, TenantId, Topic, TopicId, Trigger,
 };
-use wasm_engine_systems::{AuthorSystems, Census, Control, Frame, GroupSeed, Population, Post};
+use wasm_engine_systems::{AgentCommands, Agents, AuthorSystems, Frame, GroupSeed, MailWriter, Population};
 
 const OVER: u32 = BounceReason::OverBudget as u32;
 
@@ -69,7 +69,7 @@ fn a_broadcast_reaches_who_is_alive_when_it_arrives_but_not_its_sender() {
     });
     frames(&mut app, 2);
     // One ends with a last call, and one is new: both get it.
-    let record = frame(&mut app, vec![order(id(1, 2), Order::Terminate), spawn(1)]);
+    let record = frame(&mut app, vec![order(id(1, 2), LifecycleAction::Terminate), spawn(1)]);
     assert_eq!(record.counts.delivered, 3, "two, and the bounce");
     frames(&mut app, 1);
     for (ordinal, expected) in [(1, vec![2]), (2, vec![2]), (3, vec![3])] {
@@ -263,14 +263,14 @@ fn native_systems_give_commands_see_who_is_there_and_tell_whole_groups() {
         noted.lock().unwrap().push((call.frame, call.agent, call.call, call.inbox));
     });
     let govern = |clock: bevy_ecs::system::Res<wasm_engine_systems::FrameClock>,
-                  mut control: Control,
-                  census: Census,
-                  mut post: Post| {
+                  mut control: AgentCommands,
+                  census: Agents,
+                  mut post: MailWriter| {
         match clock.frame {
             1 => {
                 control.spawn(GroupId(1), 5, b"hi").unwrap();
-                control.order(id(1, 0), Order::Pause).unwrap();
-                assert!(control.order(id(1, 2), Order::Pause).is_err(), "it isn't there yet");
+                control.apply(id(1, 0), LifecycleAction::Pause).unwrap();
+                assert!(control.apply(id(1, 2), LifecycleAction::Pause).is_err(), "it isn't there yet");
             }
             2 => {
                 let lives: Vec<_> = census.agents(GroupId(1)).map(|(_, life)| life).collect();
@@ -278,7 +278,7 @@ fn native_systems_give_commands_see_who_is_there_and_tell_whole_groups() {
                 post.broadcast(GroupId(1), 6, b"all").unwrap();
                 assert!(post.broadcast(GroupId(2), 6, b"all").is_err());
             }
-            3 => control.order(id(1, 0), Order::Resume).unwrap(),
+            3 => control.apply(id(1, 0), LifecycleAction::Resume).unwrap(),
             _ => {}
         }
     };

@@ -12,8 +12,8 @@ use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{BounceReason, CallKind, MessageHeader, Op};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    Action, AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Order, OverflowPolicy,
-    SchedulerMode, SchedulerSettings, Trigger,
+    Action, AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, LifecycleAction,
+    OverflowPolicy, SchedulerMode, SchedulerSettings, Trigger,
 };
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
@@ -49,7 +49,7 @@ fn frames(app: &mut App, n: usize) -> Vec<FrameRecord> {
     (0..n).map(|_| frame(app, Vec::new())).collect()
 }
 
-fn order(agent: AgentId, order: Order) -> Action {
+fn order(agent: AgentId, order: LifecycleAction) -> Action {
     Action::Agent(agent, order)
 }
 
@@ -83,7 +83,7 @@ fn a_new_agent_does_not_get_the_bounces_of_the_one_before_it() {
     frame(&mut app, vec![spawn(1)]);
     frames(&mut app, 1);
     // It ends in frame 2; its second message is refused in frame 3; its place is given away in frame 4.
-    frame(&mut app, vec![order(id(1, 0), Order::Terminate)]);
+    frame(&mut app, vec![order(id(1, 0), LifecycleAction::Terminate)]);
     assert_eq!(frames(&mut app, 1)[0].counts.dropped, 1);
     frame(&mut app, vec![spawn(1)]);
     let records = frames(&mut app, 3);
@@ -96,7 +96,7 @@ fn a_new_agent_does_not_get_events_for_the_one_before_it() {
     let (mut app, seen) = noting(vec![empty(1)], |_| {});
     frame(&mut app, vec![spawn(1)]);
     frames(&mut app, 1);
-    frame(&mut app, vec![order(id(1, 0), Order::Terminate)]);
+    frame(&mut app, vec![order(id(1, 0), LifecycleAction::Terminate)]);
     frames(&mut app, 1);
     let event = |to| ExternalEvent { to: EventTarget::Agent(to), kind: 1, correlation: 0, payload: Vec::new() };
     let events = vec![event(id(1, 0)), event(id(1, 7))];
@@ -119,8 +119,8 @@ fn a_message_of_the_same_frame_waits_unchanged_where_waves_are_not_in_the_order_
         }
     });
     frames(&mut app, 2);
-    frame(&mut app, vec![order(id(1, 0), Order::Pause)]);
-    frame(&mut app, vec![order(id(1, 0), Order::Resume)]);
+    frame(&mut app, vec![order(id(1, 0), LifecycleAction::Pause)]);
+    frame(&mut app, vec![order(id(1, 0), LifecycleAction::Resume)]);
     let seen = seen.lock().unwrap();
     let got: Vec<_> = seen.iter().filter(|(_, to, ..)| *to == id(1, 0)).map(|(.., payload)| payload.clone()).collect();
     assert_eq!(got, [b"from 2/0"]);
@@ -155,7 +155,7 @@ fn an_old_request_that_is_dropped_does_not_end_a_new_one_of_its_number() {
 fn a_group_that_starts_full_takes_a_new_agent_for_one_that_ended() {
     let (mut app, _) = noting(vec![group(1, 2)], |_| {});
     frames(&mut app, 2);
-    frame(&mut app, vec![order(id(1, 1), Order::Terminate)]);
+    frame(&mut app, vec![order(id(1, 1), LifecycleAction::Terminate)]);
     assert_eq!(frame(&mut app, vec![spawn(1)]).counts.commands_refused, 1, "something may be on its way to it");
     let record = frame(&mut app, vec![spawn(1), spawn(1)]);
     assert_eq!((record.counts.commands, record.counts.commands_refused, record.counts.agents), (1, 1, 2));
@@ -194,7 +194,7 @@ fn what_waited_for_an_agent_that_ends_without_a_call_bounces() {
         _ => {}
     });
     assert_eq!(frames(&mut app, 3)[2].counts.delivered, 0);
-    let record = frame(&mut app, vec![order(id(2, 0), Order::Terminate)]);
+    let record = frame(&mut app, vec![order(id(2, 0), LifecycleAction::Terminate)]);
     assert_eq!(record.counts.dropped_by_reason[BounceReason::Terminated as usize - 1], 1);
     frames(&mut app, 1);
     assert_eq!(bounces_of(&seen, id(1, 0)), [(4, 3, BounceReason::Terminated as u32)]);
@@ -232,7 +232,7 @@ fn who_has_ended_has_ended_when_another_has_the_ordinal() {
         }
     });
     frames(&mut app, 2);
-    frame(&mut app, vec![order(id(1, 0), Order::Terminate)]);
+    frame(&mut app, vec![order(id(1, 0), LifecycleAction::Terminate)]);
     frames(&mut app, 1);
     frame(&mut app, vec![spawn(1)]);
     frames(&mut app, 4);
@@ -277,9 +277,9 @@ fn a_message_after_one_that_pushed_all_others_out_in_vain_arrives_once() {
         }
     });
     frames(&mut app, 2);
-    frame(&mut app, vec![order(id(2, 0), Order::Pause)]);
+    frame(&mut app, vec![order(id(2, 0), LifecycleAction::Pause)]);
     frames(&mut app, 1);
-    frame(&mut app, vec![order(id(2, 0), Order::Resume)]);
+    frame(&mut app, vec![order(id(2, 0), LifecycleAction::Resume)]);
     let seen = seen.lock().unwrap();
     let kinds: Vec<_> =
         seen.iter().filter(|(_, to, ..)| *to == id(2, 0)).map(|(_, _, header, _)| header.kind).collect();

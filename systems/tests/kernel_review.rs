@@ -9,8 +9,10 @@ use logged::{calls, frame, frames, groups, id, order, run, spawn};
 use table::group;
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{CallKind, Op, OutboxHeader, name_id};
-use wasm_engine_components::{Backlog, FaultKind, FaultPolicy, Lane, Order, Schedule, Topic, TopicId, Trigger};
-use wasm_engine_systems::{Mail, Population, testing};
+use wasm_engine_components::{
+    Backlog, FaultKind, FaultPolicy, Lane, LifecycleAction, Schedule, Topic, TopicId, Trigger,
+};
+use wasm_engine_systems::{MailReader, Population, testing};
 
 #[test]
 fn an_agent_whose_initialisation_faulted_is_initialised_when_it_is_resumed() {
@@ -20,7 +22,7 @@ fn an_agent_whose_initialisation_faulted_is_initialised_when_it_is_resumed() {
         call.out.fault = (call.frame == 0).then_some(FaultKind::Trap);
     });
     frames(&mut app, 3);
-    frame(&mut app, vec![order(id(1, 0), Order::Resume)]);
+    frame(&mut app, vec![order(id(1, 0), LifecycleAction::Resume)]);
     frames(&mut app, 1);
     assert_eq!(calls(&log, id(1, 0)), [(0, CallKind::Init), (3, CallKind::Init), (4, CallKind::Step)]);
 }
@@ -57,7 +59,7 @@ fn a_restart_that_is_due_goes_with_its_agent() {
     let (mut app, _) = run(groups(vec![seed]), |call| call.out.fault = (call.frame > 0).then_some(FaultKind::Trap));
     for _ in 0..5 {
         frames(&mut app, 3);
-        frame(&mut app, vec![order(id(1, 0), Order::Terminate)]);
+        frame(&mut app, vec![order(id(1, 0), LifecycleAction::Terminate)]);
         frames(&mut app, 3);
         frame(&mut app, vec![spawn(1)]);
         frames(&mut app, 1);
@@ -103,7 +105,7 @@ fn a_native_system_may_look_at_inboxes_after_the_agents() {
         }
     });
     app.init_resource::<Found>();
-    let look = |mail: Mail, mut found: bevy_ecs::system::ResMut<Found>| {
+    let look = |mail: MailReader, mut found: bevy_ecs::system::ResMut<Found>| {
         found.0.extend(mail.inbox(id(1, 0)).flat_map(|(_, payload)| payload.to_vec()));
     };
     app.add_systems(Frame, look.in_set(AuthorSystems::Simulate));

@@ -10,7 +10,7 @@ use table::{Call, group};
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::kind;
 use wasm_engine_components::{
-    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, GroupId, Order, Recipient, Tenant, TenantId,
+    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, GroupId, LifecycleAction, Recipient, Tenant, TenantId,
 };
 use wasm_engine_systems::{GroupSeed, run_frame, testing};
 
@@ -71,7 +71,7 @@ fn an_escalation_that_does_not_fit_waits_and_other_notices_are_dropped_and_count
 fn an_escalation_waits_only_while_its_agent_does() {
     let (mut app, log) = run(groups(vec![group(1, 100_000), faulty(2, 5, FaultPolicy::Escalate)]), trap_in_frame_1);
     frames(&mut app, 2);
-    let restart = Action::Agent(id(2, 3), Order::Restart);
+    let restart = Action::Agent(id(2, 3), LifecycleAction::Restart);
     let inputs = FrameInputs { commands: vec![restart], ..FrameInputs::default() };
     let record = run_frame(app.world_mut(), inputs);
     assert_eq!(over_budget(&record), 1);
@@ -93,9 +93,9 @@ fn an_escalation_waits_for_room_in_a_mailbox_and_for_a_supervisor() {
     // One of them has room, the other one reads nothing.
     let (mut app, log) = run(groups(vec![supervisors.clone(), shaky()]), trap_in_frame_1);
     frames(&mut app, 1);
-    logged::frame(&mut app, vec![logged::order(id(1, 1), Order::Pause)]);
+    logged::frame(&mut app, vec![logged::order(id(1, 1), LifecycleAction::Pause)]);
     frames(&mut app, 5);
-    logged::frame(&mut app, vec![logged::order(id(1, 1), Order::Resume)]);
+    logged::frame(&mut app, vec![logged::order(id(1, 1), LifecycleAction::Resume)]);
     assert_eq!(notices(&log, id(1, 0)), two_by_two);
     assert_eq!(notices(&log, id(1, 1)), [(7, id(2, 0)), (7, id(2, 1))]);
     // Nobody is there yet: who comes in frame 4 finds two of them in frame 5.

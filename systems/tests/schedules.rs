@@ -10,8 +10,8 @@ use bevy_app::App;
 use table::{Call, UNCOUNTED, app, group};
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
-    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Order, Schedule, SchedulerMode,
-    SchedulerSettings, Tenant, TenantId, Topic, TopicId, Trigger,
+    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, LifecycleAction, Schedule,
+    SchedulerMode, SchedulerSettings, Tenant, TenantId, Topic, TopicId, Trigger,
 };
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
@@ -107,8 +107,8 @@ fn a_paused_agents_timer_rings_when_it_is_resumed() {
     });
     for n in 0..8 {
         let commands = match n {
-            2 => vec![Action::Agent(id(1, 0), Order::Pause)],
-            6 => vec![Action::Agent(id(1, 0), Order::Resume)],
+            2 => vec![Action::Agent(id(1, 0), LifecycleAction::Pause)],
+            6 => vec![Action::Agent(id(1, 0), LifecycleAction::Resume)],
             _ => Vec::new(),
         };
         run_frame(app.world_mut(), FrameInputs { commands, ..FrameInputs::default() });
@@ -283,7 +283,7 @@ fn traps_of_many_groups_wait_for_one_tenants_fuel_together_and_other_groups_do_n
         let mut faults = 0;
         for _ in 0..FRAMES {
             let trapped = (2..=trapping + 1).flat_map(|group| (0..4).map(move |ordinal| id(group, ordinal)));
-            let commands = trapped.map(|agent| Action::Agent(agent, Order::Resume)).collect();
+            let commands = trapped.map(|agent| Action::Agent(agent, LifecycleAction::Resume)).collect();
             let record = run_frame(app.world_mut(), FrameInputs { commands, ..FrameInputs::default() });
             faults += record.counts.faults;
         }

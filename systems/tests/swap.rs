@@ -432,9 +432,9 @@ fn two_models_that_answer_for_each_other_keep_their_own_batches() {
 fn a_native_system_swaps_what_the_scenario_has_prepared() {
     use bevy_ecs::schedule::IntoScheduleConfigs;
     use bevy_ecs::system::Res;
-    use wasm_engine_systems::{AuthorSystems, Control, Frame, FrameClock};
+    use wasm_engine_systems::{AgentCommands, AuthorSystems, Frame, FrameClock};
     let mut app = swapping_app(Population { groups: vec![group(1, 2)], ..Population::default() }, |_| {}, evens);
-    let ask = |clock: Res<FrameClock>, mut control: Control| match clock.frame {
+    let ask = |clock: Res<FrameClock>, mut control: AgentCommands| match clock.frame {
         1 => control.swap(to_module(1, 1)),
         3 => control.swap(to_module(1, 1_000)),
         _ => {}

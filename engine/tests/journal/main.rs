@@ -15,8 +15,8 @@ use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter,
 use wasm_engine::problem::Problem;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lane, ModelId, ModelNotice,
-    ModelNoticeKind, Order, Swap, TopicId,
+    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lane, LifecycleAction, ModelId,
+    ModelNotice, ModelNoticeKind, Swap, TopicId,
 };
 
 const RUN: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
@@ -69,7 +69,7 @@ fn inputs(frame: u64) -> FrameInputs {
         ],
         commands: vec![
             Action::Spawn { group: GroupId(1), kind: 1, payload: vec![1, 2] },
-            Action::Agent(agent, Order::Restart),
+            Action::Agent(agent, LifecycleAction::Restart),
         ],
         swaps: vec![Swap::Module { group: GroupId(1), module: 3 }, Swap::Model { model: ModelId(0), with: ModelId(1) }],
     }

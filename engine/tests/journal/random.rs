@@ -6,8 +6,8 @@ use wasm_engine::events::EventCounts;
 use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter, RecordedRow};
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, ModelId, ModelNotice,
-    ModelNoticeKind, Order, TopicId,
+    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, LifecycleAction, ModelId,
+    ModelNotice, ModelNoticeKind, TopicId,
 };
 
 use crate::{RUN, SUMMARY, append, files, last_digest, read};
@@ -31,7 +31,8 @@ fn inputs() -> impl Strategy<Value = FrameInputs> {
             kind,
             payload
         }),
-        (0..4_u32, 0..9_u32).prop_map(|(group, n)| Action::Agent(AgentId::new(GroupId(group), n), Order::Pause)),
+        (0..4_u32, 0..9_u32)
+            .prop_map(|(group, n)| Action::Agent(AgentId::new(GroupId(group), n), LifecycleAction::Pause)),
     ];
     (vec(event, 0..3), vec(action, 0..3)).prop_map(|(events, commands)| FrameInputs {
         events,

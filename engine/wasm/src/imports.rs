@@ -3,7 +3,7 @@
 use wasm_engine_abi::{Capability, IMPORT_MODULE, random_u64};
 use wasm_engine_components::limits::IMPORT_FUEL;
 use wasm_engine_components::{AgentId, TableBudget, Unkept, text_row_bytes};
-use wasm_engine_systems::ports::{Fault, ImportedLine, OverLimit};
+use wasm_engine_systems::ports::{CallFault, ImportedLine, OverLimit};
 use wasmparser::ValType;
 use wasmtime::{Caller, Engine, Linker, Trap};
 
@@ -71,7 +71,7 @@ pub(super) struct Running {
     /// What those that are kept count for.
     pub bytes: u32,
     /// The fault with which an import ended the call.
-    pub fault: Option<Fault>,
+    pub fault: Option<CallFault>,
 }
 
 /// The imports, ready to be linked.
@@ -109,7 +109,7 @@ fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32)
     let running = state.running.as_mut().ok_or_else(in_start)?;
     if running.lines >= running.lines_max {
         // This line is the one that was too many.
-        running.fault = Some(Fault::over(OverLimit::LogLines, running.lines.saturating_add(1), running.lines_max));
+        running.fault = Some(CallFault::over(OverLimit::LogLines, running.lines.saturating_add(1), running.lines_max));
         return Err(Trap::Interrupt.into());
     }
     // SAFETY: the guest waits for this import, nobody else writes to its memory, and the slice ends with this function.

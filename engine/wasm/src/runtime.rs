@@ -424,7 +424,7 @@ impl AgentRuntime for WasmRuntime {
             digest_memories: batch.digest_memories,
             inbox: batch.inbox,
             regions: batch.regions,
-            desk: batch.desk,
+            intake: batch.intake,
             prefetch: batch.requests.len() >= PREFETCH_FROM_AGENTS,
         };
         let shared = units.len() > 1;

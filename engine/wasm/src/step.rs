@@ -10,8 +10,8 @@ use wasm_engine_abi::{
 };
 use wasm_engine_components::{FaultKind, GroupLimits, limits::CALL_DEPTH_MAX};
 use wasm_engine_systems::ports::{
-    Desk, Fault, InboxView, Outbox, OutputChunk, PackedMessages, SharedRegion, StepOutcome, StepRequest, header,
-    memory_digest,
+    CallFault, InboxView, Outbox, OutboxIntake, OutputChunk, PackedMessages, SharedRegion, StepOutcome, StepRequest,
+    header, memory_digest,
 };
 use wasmtime::{Func, Store, ValRaw};
 
@@ -35,7 +35,7 @@ pub(super) struct FrameCalls<'a> {
     pub digest_memories: bool,
     pub inbox: InboxView<'a>,
     pub regions: &'a [SharedRegion<'a>],
-    pub desk: Desk<'a>,
+    pub intake: OutboxIntake<'a>,
     /// Whether the agents are too many for the caches.
     pub prefetch: bool,
 }
@@ -62,7 +62,7 @@ impl Shard {
             self.make_room(requests);
         }
         let Self { program, store, hot, cold, shown, arena, first_slot, .. } = self;
-        let credits = calls.desk.credits(program.group);
+        let credits = calls.intake.credits(program.group);
         let credits =
             if credits < GroupLimits::UNBOUNDED { u32::try_from(credits).unwrap_or(u32::MAX) } else { u32::MAX };
         let newest = program.readable.as_ref().map(|readable| readable.newest(calls.regions));
@@ -132,7 +132,7 @@ impl Caller<'_> {
 
     /// Hands over the inbox and steps the agent. Gives the fuel that it used, as the other calls do.
     #[inline]
-    fn step(&mut self, request: &StepRequest, at: usize) -> Result<u64, Fault> {
+    fn step(&mut self, request: &StepRequest, at: usize) -> Result<u64, CallFault> {
         let (callee, step, _) = self.callee(at);
         let mut inbox = InboxWriter::new(self.program, callee.slot);
         self.calls.inbox.each_record(request.slot, |record| inbox.push(record));
@@ -145,7 +145,7 @@ impl Caller<'_> {
     }
 
     #[inline(never)]
-    fn init_or_shutdown(&mut self, request: &StepRequest, at: usize) -> Result<u64, Fault> {
+    fn init_or_shutdown(&mut self, request: &StepRequest, at: usize) -> Result<u64, CallFault> {
         let (callee, _, fresh) = self.callee(at);
         if request.call == CallKind::Init {
             self.init(request, callee, fresh)?;
@@ -173,7 +173,7 @@ impl Caller<'_> {
     /// Calls `agent_receive` for each message, before the step and with its fuel.
     // By number: a callee that is handed on lies in memory, even where nobody receives.
     #[inline(never)]
-    fn receive(&mut self, request: &StepRequest, at: usize) -> Result<(), Fault> {
+    fn receive(&mut self, request: &StepRequest, at: usize) -> Result<(), CallFault> {
         let (callee, ..) = self.callee(at);
         let Some(receive) = self.cold[callee.at].receive else { return Ok(()) };
         let mut address = self.program.layout.inbox;
@@ -184,7 +184,7 @@ impl Caller<'_> {
         Ok(())
     }
 
-    pub(super) fn init(&mut self, request: &StepRequest, callee: Callee, fresh: bool) -> Result<(), Fault> {
+    pub(super) fn init(&mut self, request: &StepRequest, callee: Callee, fresh: bool) -> Result<(), CallFault> {
         let (program, instance) = (self.program, self.cold[callee.at].instance);
         // The agent may be another than the one that had the slot before.
         let callee = Callee { key: agent_key(program.seed, request.agent.0), ..callee };
@@ -203,7 +203,7 @@ impl Caller<'_> {
         self.invoke(callee, init)
     }
 
-    fn shutdown(&mut self, request: &StepRequest, callee: Callee) -> Result<(), Fault> {
+    fn shutdown(&mut self, request: &StepRequest, callee: Callee) -> Result<(), CallFault> {
         let mut inbox = InboxWriter::new(self.program, callee.slot);
         self.calls.inbox.records(request.slot).for_each(|record| inbox.push(record));
         self.begin(request, callee, inbox.written);
@@ -263,7 +263,7 @@ impl Caller<'_> {
 
     /// Counts a call that ended in a fault, and what it may have used beyond what is known.
     #[cold]
-    fn faulted(&self, request: &StepRequest, fault: Fault, chunk: &mut OutputChunk) -> StepOutcome {
+    fn faulted(&self, request: &StepRequest, fault: CallFault, chunk: &mut OutputChunk) -> StepOutcome {
         chunk.uncounted = chunk.uncounted.saturating_add(self.fuel_uncounted(fault.kind));
         chunk.count(request, self.fuel_used(), Some(fault))
     }
@@ -274,13 +274,13 @@ impl Caller<'_> {
     }
 
     #[inline]
-    pub(super) fn invoke(&mut self, callee: Callee, function: Func) -> Result<(), Fault> {
+    pub(super) fn invoke(&mut self, callee: Callee, function: Func) -> Result<(), CallFault> {
         self.invoke_at(callee, function, self.program.layout.context)
     }
 
     /// Calls a function `(i32) -> i32` of the agent, which is to return 0.
     #[inline]
-    fn invoke_at(&mut self, callee: Callee, function: Func, address: u32) -> Result<(), Fault> {
+    fn invoke_at(&mut self, callee: Callee, function: Func, address: u32) -> Result<(), CallFault> {
         let mut values = [ValRaw::u32(address)];
         // SAFETY: validation saw that all exports that are called take one i32 and return one, for which `values` has room; the function
         // is of this store, and no call of the store is running.
@@ -288,7 +288,7 @@ impl Caller<'_> {
         match called {
             Ok(()) => match values[0].get_u32() {
                 0 => Ok(()),
-                status => Err(Fault::new(FaultKind::Reported, status)),
+                status => Err(CallFault::new(FaultKind::Reported, status)),
             },
             Err(error) => Err(self.fault(callee.at, &error)),
         }
@@ -296,21 +296,21 @@ impl Caller<'_> {
 
     /// What a trap was, and makes the instance fit to be called again.
     #[cold]
-    fn fault(&mut self, at: usize, error: &wasmtime::Error) -> Fault {
+    fn fault(&mut self, at: usize, error: &wasmtime::Error) -> CallFault {
         let depth = self.program.recipe.state.take_depth(self.store, self.cold[at].instance);
         if let Some(fault) = self.store.data_mut().running.as_mut().and_then(|running| running.fault.take()) {
             return fault;
         }
         if depth > CALL_DEPTH_MAX {
-            return Fault::past(FaultKind::CallDepth, 0, depth.into(), CALL_DEPTH_MAX.into());
+            return CallFault::past(FaultKind::CallDepth, 0, depth.into(), CALL_DEPTH_MAX.into());
         }
         match fault_of(error) {
             kind @ FaultKind::OutOfFuel => {
                 // What comes next isn't carried out, and how much it would have taken isn't counted.
                 let fuel = self.program.recipe.limits.fuel_per_step_max;
-                Fault::past(kind, 0, fuel, fuel)
+                CallFault::past(kind, 0, fuel, fuel)
             }
-            kind => Fault::new(kind, 0),
+            kind => CallFault::new(kind, 0),
         }
     }
 
@@ -352,9 +352,9 @@ impl Caller<'_> {
         inbox.written
     }
 
-    /// Hands the outbox in at the desk.
+    /// Hands the outbox in at the intake.
     #[inline]
-    fn take_outbox(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) -> Result<(), Fault> {
+    fn take_outbox(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) -> Result<(), CallFault> {
         let (layout, slot) = (&self.program.layout, self.hot[at].slot);
         // SAFETY: as for the write of the context.
         let context = unsafe { &*slot.base().add(layout.context as usize).cast::<FrameContext>() };
@@ -369,14 +369,14 @@ impl Caller<'_> {
         let bytes = unsafe { core::slice::from_raw_parts(slot.base().add(layout.outbox as usize), bytes as usize) };
         let running = self.store.data().running.as_ref();
         let (log_lines, log_bytes) = running.map_or((0, 0), |running| (running.lines, running.bytes));
-        self.calls.desk.take(request, Outbox { bytes, records, log_lines, log_bytes }, &self.program.rules, chunk)
+        self.calls.intake.take(request, Outbox { bytes, records, log_lines, log_bytes }, &self.program.rules, chunk)
     }
 }
 
 /// The guest says that its outbox has more bytes than its area.
 #[cold]
-pub(super) fn beyond_area(bytes: u32, bytes_max: u32) -> Fault {
-    Fault::past(FaultKind::BadOutbox, OutboxError::Truncated as u32, bytes.into(), bytes_max.into())
+pub(super) fn beyond_area(bytes: u32, bytes_max: u32) -> CallFault {
+    CallFault::past(FaultKind::BadOutbox, OutboxError::Truncated as u32, bytes.into(), bytes_max.into())
 }
 
 /// Packs records into an agent's inbox area.

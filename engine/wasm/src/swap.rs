@@ -14,8 +14,8 @@ use std::sync::Arc;
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxError, kind, padded};
 use wasm_engine_components::FaultKind;
 use wasm_engine_systems::ports::{
-    Desk, Directory, Fault, HostInbox, InboxView, OverLimit, StepRequest, SwapBatch, SwapRequest, SwapResults,
-    memory_digest,
+    CallFault, Directory, HostInbox, InboxView, OutboxIntake, OverLimit, StepRequest, SwapBatch, SwapRequest,
+    SwapResults, memory_digest,
 };
 use wasmtime::Store;
 
@@ -47,7 +47,7 @@ pub(super) fn swap_group(
         frame: batch.frame,
         digest_memories: batch.digest_memories,
         inbox: InboxView { firsts: &[], links: &[], chunks: &[], current: &[], host: &host },
-        desk: Desk { frame: batch.frame, directory: &directory },
+        intake: OutboxIntake { frame: batch.frame, directory: &directory },
         // Regions are shown with the first call after the swap.
         regions: &[],
         prefetch: false,
@@ -179,20 +179,20 @@ impl ShardCaller<'_> {
     }
 
     /// What lies in the outbox area, as far as the guest says that it is its state.
-    fn state(&self, callee: Callee, room: u32) -> Result<Vec<u8>, Fault> {
+    fn state(&self, callee: Callee, room: u32) -> Result<Vec<u8>, CallFault> {
         let layout = &self.caller.program.layout;
         // SAFETY: the guest is stopped, and the layout was checked: the context lies inside the memory, aligned. See `step`.
         let context = unsafe { &*callee.slot.base().add(layout.context as usize).cast::<FrameContext>() };
         let bytes = context.outbox_bytes;
         if context.outbox_records != 0 {
-            return Err(Fault::new(FaultKind::BadOutbox, OutboxError::Malformed as u32));
+            return Err(CallFault::new(FaultKind::BadOutbox, OutboxError::Malformed as u32));
         }
         if bytes > layout.outbox_bytes_max {
             return Err(beyond_area(bytes, layout.outbox_bytes_max));
         }
         let record = padded(bytes).and_then(|payload| payload.checked_add(MessageHeader::BYTES)).unwrap_or(u32::MAX);
         if record > room {
-            return Err(Fault::over(OverLimit::StateBytes, record, room));
+            return Err(CallFault::over(OverLimit::StateBytes, record, room));
         }
         // SAFETY: the outbox area lies inside the memory, and the length was checked above.
         let state =
@@ -249,7 +249,7 @@ impl ShardCaller<'_> {
     }
 
     /// Notes what a call took, and its fault.
-    fn settle<T>(&self, request: &SwapRequest, outcome: Result<T, Fault>, results: &mut SwapResults) -> Option<T> {
+    fn settle<T>(&self, request: &SwapRequest, outcome: Result<T, CallFault>, results: &mut SwapResults) -> Option<T> {
         results.fuel = results.fuel.wrapping_add(self.caller.fuel_used());
         match outcome {
             Ok(value) => Some(value),

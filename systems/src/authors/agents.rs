@@ -8,11 +8,11 @@ use crate::world::groups::GroupRange;
 
 /// The population, as a native system may look at it: who there is, and where each is in its life.
 #[derive(SystemParam)]
-pub struct Census<'w> {
+pub struct Agents<'w> {
     directory: Res<'w, Directory>,
 }
 
-impl Census<'_> {
+impl Agents<'_> {
     /// The agents of a group that haven't ended, in the order of their ids.
     pub fn agents(&self, group: GroupId) -> impl Iterator<Item = (AgentId, Lifecycle)> {
         let positions = self.directory.group(group).map_or(0..0, GroupRange::positions);

@@ -1,9 +1,9 @@
 //! Commands of native systems: agents are spawned, paused, resumed, ended and restarted, modules and models swapped.
 
 use bevy_ecs::system::{Res, ResMut, SystemParam};
-use wasm_engine_components::{Action, AgentId, GroupId, Order, Swap};
+use wasm_engine_components::{Action, AgentId, GroupId, LifecycleAction, Swap};
 
-use crate::authors::post::{PostError, check_message};
+use crate::authors::mail::{MailError, check_message};
 use crate::world::commands::PendingCommands;
 use crate::world::directory::Directory;
 use crate::world::swaps::RequestedSwaps;
@@ -11,13 +11,13 @@ use crate::world::swaps::RequestedSwaps;
 /// Commands of native systems: they take effect at the start of the next frame, before those of agents. Two systems that
 /// give commands need an order between them.
 #[derive(SystemParam)]
-pub struct Control<'w> {
+pub struct AgentCommands<'w> {
     directory: Res<'w, Directory>,
     pending: ResMut<'w, PendingCommands>,
     swaps: ResMut<'w, RequestedSwaps>,
 }
 
-impl Control<'_> {
+impl AgentCommands<'_> {
     /// Another module for a group, or another model behind a name, from the next frame on. The scenario must have prepared it, by an
     /// entry of `[[swaps]]`; else it is on the record as refused.
     pub fn swap(&mut self, swap: Swap) {
@@ -28,8 +28,8 @@ impl Control<'_> {
     ///
     /// # Errors
     /// There is no such group, or the message breaks a limit.
-    pub fn spawn(&mut self, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), PostError> {
-        self.directory.group(group).ok_or(PostError::Unknown)?;
+    pub fn spawn(&mut self, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), MailError> {
+        self.directory.group(group).ok_or(MailError::Unknown)?;
         check_message(kind, payload)?;
         self.pending.native.push(Action::Spawn { group, kind, payload: payload.to_vec() });
         Ok(())
@@ -39,9 +39,9 @@ impl Control<'_> {
     ///
     /// # Errors
     /// There is no such agent.
-    pub fn order(&mut self, agent: AgentId, order: Order) -> Result<(), PostError> {
-        self.directory.index(agent).ok_or(PostError::Unknown)?;
-        self.pending.native.push(Action::Agent(agent, order));
+    pub fn apply(&mut self, agent: AgentId, action: LifecycleAction) -> Result<(), MailError> {
+        self.directory.index(agent).ok_or(MailError::Unknown)?;
+        self.pending.native.push(Action::Agent(agent, action));
         Ok(())
     }
 }

@@ -1,22 +1,24 @@
-//! What agents are given, read by native systems.
+//! Mail of native systems: what agents are given, read before them, and messages of native systems' own.
 
-use bevy_ecs::system::{Query, Res, SystemParam};
+use bevy_ecs::system::{Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{AgentId, Backlog, TopicId};
+use wasm_engine_abi::message::{kind, sender, status};
+use wasm_engine_components::{AgentId, Backlog, GroupId, Recipient, TopicId, limits};
 
+use crate::frame::FrameClock;
 use crate::world::directory::Directory;
-use crate::world::mailroom::{Mailroom, Outputs};
+use crate::world::mailroom::{AgentOutputs, Mailroom};
 
 /// What agents are about to read: for systems in [`crate::AuthorSystems::Sense`].
 #[derive(SystemParam)]
-pub struct Mail<'w, 's> {
+pub struct MailReader<'w, 's> {
     backlogs: Query<'w, 's, &'static Backlog>,
     directory: Res<'w, Directory>,
     mailroom: Res<'w, Mailroom>,
-    outputs: Res<'w, Outputs>,
+    outputs: Res<'w, AgentOutputs>,
 }
 
-impl Mail<'_, '_> {
+impl MailReader<'_, '_> {
     /// An agent's mailbox in this frame, in the order in which the agent sees it: headers and payloads of what waited, and of
     /// what arrived. Empty for an agent that doesn't exist.
     pub fn inbox(&self, agent: AgentId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
@@ -32,4 +34,93 @@ impl Mail<'_, '_> {
         let topic = self.directory.topic(topic);
         topic.into_iter().flat_map(|topic| self.mailroom.published(&self.outputs, topic))
     }
+}
+
+/// Messages from native systems: they are delivered in the next frame, under the sender [`sender::NATIVE`]. Two systems that
+/// post need an order between them, because it is the order of delivery.
+#[derive(SystemParam)]
+pub struct MailWriter<'w> {
+    clock: Res<'w, FrameClock>,
+    directory: Res<'w, Directory>,
+    mailroom: ResMut<'w, Mailroom>,
+}
+
+/// Why a native system's message wasn't taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MailError {
+    /// There is no such agent (any more), topic or group.
+    Unknown,
+    /// The kind is [`kind::RESERVED`] or above.
+    ReservedKind,
+    /// The payload is longer than [`limits::PAYLOAD_BYTES_MAX`].
+    TooLarge,
+}
+
+impl std::fmt::Display for MailError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "there is no such agent, topic or group",
+            Self::ReservedKind => "kinds from 0x80000000 on are the engine's",
+            Self::TooLarge => "the payload is longer than a message's limit",
+        })
+    }
+}
+
+impl std::error::Error for MailError {}
+
+impl MailWriter<'_> {
+    /// Sends a message to an agent.
+    ///
+    /// # Errors
+    /// There is no such agent, or the message breaks a limit.
+    pub fn send(&mut self, to: AgentId, kind: u32, payload: &[u8]) -> Result<(), MailError> {
+        let index = self.directory.alive(to).ok_or(MailError::Unknown)?;
+        self.post(Recipient::Agent(index), 0, kind, payload)
+    }
+
+    /// Sends a message to all agents of a group.
+    ///
+    /// # Errors
+    /// There is no such group, or the message breaks a limit.
+    pub fn broadcast(&mut self, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), MailError> {
+        let at =
+            self.directory.group_position(group).and_then(|at| u32::try_from(at).ok()).ok_or(MailError::Unknown)?;
+        self.post(Recipient::Group(at), 0, kind, payload)
+    }
+
+    /// Publishes a message to the members of a topic.
+    ///
+    /// # Errors
+    /// There is no such topic, or the message breaks a limit.
+    pub fn publish(&mut self, topic: TopicId, kind: u32, payload: &[u8]) -> Result<(), MailError> {
+        let at = self.directory.topic(topic).ok_or(MailError::Unknown)?;
+        self.post(Recipient::Topic(at), topic.0, kind, payload)
+    }
+
+    fn post(&mut self, to: Recipient, topic: u64, kind: u32, payload: &[u8]) -> Result<(), MailError> {
+        check_message(kind, payload)?;
+        let header = MessageHeader {
+            sender: sender::NATIVE,
+            topic,
+            frame: self.clock.frame,
+            sequence: u32::try_from(self.mailroom.native.0.len()).unwrap_or(u32::MAX),
+            kind,
+            status: if matches!(to, Recipient::Group(_)) { status::BROADCAST } else { status::PLAIN },
+            ..MessageHeader::default()
+        };
+        self.mailroom.native.push(to, header, payload.to_vec());
+        Ok(())
+    }
+}
+
+/// What a message is held to.
+pub(super) fn check_message(kind: u32, payload: &[u8]) -> Result<(), MailError> {
+    if kind >= kind::RESERVED {
+        return Err(MailError::ReservedKind);
+    }
+    if payload.len() > limits::PAYLOAD_BYTES_MAX as usize {
+        return Err(MailError::TooLarge);
+    }
+    Ok(())
 }

@@ -3,6 +3,5 @@
 pub(crate) mod agents;
 pub(crate) mod commands;
 pub(crate) mod mail;
-pub(crate) mod post;
 pub(crate) mod regions;
 pub(crate) mod register;

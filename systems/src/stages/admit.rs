@@ -6,7 +6,7 @@ use wasm_engine_abi::{BounceReason, MessageHeader, Op};
 use wasm_engine_components::{Address, AgentId, Recipient, TenantId};
 
 use crate::world::budget::SendBudgets;
-use crate::world::chunk::{OtherRecord, OutputChunk, Refused};
+use crate::world::chunk::{DeferredRecord, OutputChunk, Refused};
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
 use crate::world::packed::PackedMessages;
@@ -26,18 +26,18 @@ pub(crate) fn admit(
     if chunk.sent > 0 && budgets.is_bounded(at, group.tenant) {
         bound(directory, budgets, (at, group.tenant), chunk);
     }
-    for position in 0..chunk.others.len() {
-        let other = chunk.others[position];
-        let record = record_at(&chunk.other_bytes, other.offset);
+    for position in 0..chunk.deferred.len() {
+        let other = chunk.deferred[position];
+        let record = record_at(&chunk.deferred_bytes, other.offset);
         let (target, number) = (AgentId(record.header.target), record.header.correlation);
         let admitted = match record.op {
-            Op::Request if other.address != OtherRecord::NO_MESSAGE => {
+            Op::Request if other.address != DeferredRecord::NO_MESSAGE => {
                 let deadline = frame + u64::from(record.header.deadline_frames);
                 answerable(chunk, &other).and_then(|()| {
                     requests.ask((other.agent, number), target, (frame, deadline), group.limits.requests_max)
                 })
             }
-            Op::Reply if other.address != OtherRecord::NO_MESSAGE => {
+            Op::Reply if other.address != DeferredRecord::NO_MESSAGE => {
                 answerable(chunk, &other).and_then(|()| requests.answer(target, number, other.agent))
             }
             _ => continue,
@@ -55,17 +55,17 @@ pub(crate) fn admit(
 }
 
 /// A request or a reply that was over the budget isn't one.
-fn answerable(chunk: &mut OutputChunk, other: &OtherRecord) -> Result<(), BounceReason> {
+fn answerable(chunk: &mut OutputChunk, other: &DeferredRecord) -> Result<(), BounceReason> {
     match address_of(chunk, other).map(|address| address.recipient()) {
         Some(Recipient::Nobody) | None => Err(BounceReason::OverBudget),
         Some(_) => Ok(()),
     }
 }
 
-fn address_of<'a>(chunk: &'a mut OutputChunk, other: &OtherRecord) -> Option<&'a mut Address> {
-    match other.address & OtherRecord::EDGE {
+fn address_of<'a>(chunk: &'a mut OutputChunk, other: &DeferredRecord) -> Option<&'a mut Address> {
+    match other.address & DeferredRecord::EDGE {
         0 => chunk.addresses.get_mut(other.address as usize),
-        _ => chunk.edges.get_mut((other.address & !OtherRecord::EDGE) as usize),
+        _ => chunk.edges.get_mut((other.address & !DeferredRecord::EDGE) as usize),
     }
 }
 

@@ -12,17 +12,17 @@ use crate::stages::overflow::is_to_many;
 use crate::world::backlog::held_message;
 use crate::world::calls::Calls;
 use crate::world::inbox_view::Delivery;
-use crate::world::mailroom::{Mailroom, Outputs};
+use crate::world::mailroom::{AgentOutputs, Mailroom};
 
 impl Router<'_, '_> {
     /// What waited in agents' backlogs goes to the heads of their inboxes. What several of them waited with is there once.
-    pub(crate) fn release(&mut self, indices: &[u32]) {
-        let Self { directory, mailroom, waiting, mailboxes, .. } = self;
+    pub(crate) fn take_from_backlogs(&mut self, indices: &[u32]) {
+        let Self { directory, mailroom, backlogs, mailboxes, .. } = self;
         let Mailroom { host, inboxes, .. } = mailroom.as_mut();
         let mut placed = Shared::<usize, (Arc<HeldMessage>, Delivery)>::default();
         let mut list = Vec::new();
         for &index in indices {
-            if !waiting.release(index) {
+            if !backlogs.release(index) {
                 continue;
             }
             let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
@@ -40,9 +40,9 @@ impl Router<'_, '_> {
     }
 
     /// Puts what wasn't handed over in this frame into the mailboxes' backlogs. What is for many is kept once.
-    pub(crate) fn hold(&mut self, outputs: &Outputs, calls: &Calls) {
-        let Self { clock, directory, report, mailroom, waiting, mailboxes, .. } = self;
-        let (mailroom, waiting) = (mailroom.as_mut(), waiting.as_mut());
+    pub(crate) fn put_into_backlogs(&mut self, outputs: &AgentOutputs, calls: &Calls) {
+        let Self { clock, directory, report, mailroom, backlogs, mailboxes, .. } = self;
+        let (mailroom, backlogs) = (mailroom.as_mut(), backlogs.as_mut());
         let is_called = |index| calls.was_handed(directory, index, clock.frame);
         let waits: Vec<u32> = mailroom.inboxes.touched().filter(|&index| !is_called(index)).collect();
         let view = mailroom.view(&outputs.before, &outputs.now.chunks);
@@ -59,7 +59,7 @@ impl Router<'_, '_> {
                 });
             }
             held += (backlog.len() - before) as u64;
-            waiting.digest(index, directory.ids[index as usize], (backlog, counters));
+            backlogs.digest(index, directory.ids[index as usize], (backlog, counters));
         };
         let entity = |index: u32| directory.mailboxes[index as usize];
         let (some, rest) = waits.as_chunks::<STORED_AT_ONCE>();
@@ -80,7 +80,7 @@ impl Router<'_, '_> {
         report.counts.delivered -= held;
         for &index in &waits {
             mailroom.inboxes.hold(index);
-            waiting.hold(index, directory.group_at(index).schedule.trigger == Trigger::Message);
+            backlogs.hold(index, directory.group_at(index).schedule.trigger == Trigger::Message);
         }
     }
 }

@@ -1,36 +1,36 @@
-//! Stage `Collect`: what the desk left of the agents' outboxes is taken up, in the order of the agents' ids: bounces, faults,
+//! Stage `Collect`: what the intake left of the agents' outboxes is taken up, in the order of the agents' ids: bounces, faults,
 //! memberships, inference jobs, log lines, outputs, counters.
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
 use wasm_engine_components::{
-    Action, AgentId, Command, GroupCounters, GroupId, InferenceJob, Issuer, JobData, JobId, LogLine, ModelId,
-    NamedOutput, Order, OutputValue, Recipient, RunTable, TopicId, text_row_bytes,
+    Action, AgentId, Command, GroupCounters, GroupId, InferenceJob, Issuer, JobData, JobId, LifecycleAction, LogLine,
+    ModelId, NamedOutput, OutputValue, Recipient, RunTable, TopicId, text_row_bytes,
 };
 
 use crate::frame::{FrameClock, FrameReport};
 use crate::stages::swap::SwapsInHand;
 use crate::world::budget::JobBudgets;
-use crate::world::chunk::{OtherRecord, OutputChunk};
+use crate::world::chunk::{DeferredRecord, OutputChunk};
 use crate::world::commands::PendingCommands;
 use crate::world::digest::LaneSums;
 use crate::world::directory::Directory;
 use crate::world::fuel::FrameFuel;
 use crate::world::groups::GroupRange;
 use crate::world::intentions::{Intentions, NextJob};
-use crate::world::mailroom::{Mailroom, Outputs};
-use crate::world::models::Models;
-use crate::world::outbox::Desk;
+use crate::world::mailroom::{AgentOutputs, Mailroom};
+use crate::world::models::ModelTable;
+use crate::world::outbox::OutboxIntake;
 use crate::world::records::{lines_digest, record_at};
 use crate::world::scheduler::Scheduler;
 use crate::world::table_budget::{TableBudgets, note, row_of};
 
-/// Takes up what the desk left. Messages stay in their chunks; what is left to do is little, unless agents ask for much else.
+/// Takes up what the intake left. Messages stay in their chunks; what is left to do is little, unless agents ask for much else.
 pub(crate) fn collect_outputs(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
-    models: Res<Models>,
-    outputs: Res<Outputs>,
+    models: Res<ModelTable>,
+    outputs: Res<AgentOutputs>,
     mut mailroom: ResMut<Mailroom>,
     mut intentions: ResMut<Intentions>,
     mut next_job: ResMut<NextJob>,
@@ -47,8 +47,8 @@ pub(crate) fn collect_outputs(
     lanes.memories.fill(0);
     lanes.logs.fill(0);
     let bounced = mailroom.bounces.0.len();
-    let mut collector = Collector {
-        desk: Desk { frame: clock.frame, directory: &directory },
+    let mut collector = OutboxCollector {
+        intake: OutboxIntake { frame: clock.frame, directory: &directory },
         models: &models,
         mailroom: &mut mailroom,
         intentions: &mut intentions,
@@ -94,9 +94,9 @@ pub(crate) fn collect_outputs(
     report.logs.sort_by_key(|line| line.agent);
 }
 
-struct Collector<'a> {
-    desk: Desk<'a>,
-    models: &'a Models,
+struct OutboxCollector<'a> {
+    intake: OutboxIntake<'a>,
+    models: &'a ModelTable,
     mailroom: &'a mut Mailroom,
     intentions: &'a mut Intentions,
     next_job: &'a mut NextJob,
@@ -107,7 +107,7 @@ struct Collector<'a> {
     tables: &'a mut TableBudgets,
 }
 
-impl Collector<'_> {
+impl OutboxCollector<'_> {
     /// A chunk, whose agents are of `group`. Gives the number of jobs that they asked for.
     fn collect(&mut self, at: usize, group: &GroupRange, chunk: &OutputChunk) -> u64 {
         self.report.faults.extend_from_slice(&chunk.faults);
@@ -122,8 +122,8 @@ impl Collector<'_> {
             self.bounce(&refused.header, refused.meant_for, refused.from, refused.reason);
         }
         let (mut jobs, mut jobs_of_agent, mut last) = (0, 0, None);
-        for other in &chunk.others {
-            let record = record_at(&chunk.other_bytes, other.offset);
+        for other in &chunk.deferred {
+            let record = record_at(&chunk.deferred_bytes, other.offset);
             if row_of(&record).is_some_and(|row| !self.tables.take(payer, row, &mut excess)) {
                 continue;
             }
@@ -145,15 +145,15 @@ impl Collector<'_> {
                 }),
                 Op::Record => self.report.outputs.push(named_output(other.agent, &record)),
                 Op::Spawn => self.spawn(other, &record),
-                Op::Pause => self.order(other, &record, Order::Pause),
-                Op::Resume => self.order(other, &record, Order::Resume),
-                Op::Terminate => self.order(other, &record, Order::Terminate),
-                Op::Restart => self.order(other, &record, Order::Restart),
+                Op::Pause => self.order(other, &record, LifecycleAction::Pause),
+                Op::Resume => self.order(other, &record, LifecycleAction::Resume),
+                Op::Terminate => self.order(other, &record, LifecycleAction::Terminate),
+                Op::Restart => self.order(other, &record, LifecycleAction::Restart),
                 Op::Wake => self.wake(other, record.header.target),
                 Op::WriteRegion => {}
                 // They were admitted right after the step.
                 Op::Request | Op::Reply => {}
-                Op::Send | Op::Publish | Op::Broadcast => unreachable!("the desk keeps messages apart"),
+                Op::Send | Op::Publish | Op::Broadcast => unreachable!("the intake keeps messages apart"),
             }
         }
         note(self.report, &excess);
@@ -162,15 +162,15 @@ impl Collector<'_> {
 
     fn bounce(&mut self, header: &MessageHeader, meant_for: u64, to: u32, reason: BounceReason) {
         self.report.counts.drop_messages(reason, 1);
-        self.mailroom.bounces.bounce(header, meant_for, to, reason, self.desk.frame);
+        self.mailroom.bounces.bounce(header, meant_for, to, reason, self.intake.frame);
     }
 
-    fn change_membership(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>) {
+    fn change_membership(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>) {
         let topic = record.header.target;
-        match self.desk.directory.topic(TopicId(topic)) {
+        match self.intake.directory.topic(TopicId(topic)) {
             Some(at) => self.intentions.memberships.push((from.agent, at, record.op == Op::Join)),
             None => {
-                let header = self.desk.header(from.agent, &record.header, topic, from.sequence);
+                let header = self.intake.header(from.agent, &record.header, topic, from.sequence);
                 self.bounce(&header, topic, from.slot, BounceReason::UnknownTopic);
             }
         }
@@ -193,29 +193,29 @@ impl Collector<'_> {
         };
         // What is refused is known at once.
         let latency = known.filter(|_| failure.is_none()).map_or(1, |model| model.latency_frames);
-        let due_frame = self.desk.frame + u64::from(latency);
+        let due_frame = self.intake.frame + u64::from(latency);
         let job = InferenceJob { id, agent, model, correlation: record.header.correlation, due_frame };
         self.intentions.jobs.push((job, data));
     }
 
-    fn spawn(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>) {
+    fn spawn(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>) {
         // A number that no group has finds none when the command is carried out.
         let group = GroupId(u32::try_from(record.header.target).unwrap_or(u32::MAX));
         let action = Action::Spawn { group, kind: record.header.kind, payload: record.payload.to_vec() };
         self.command(from, record, action);
     }
 
-    fn order(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>, order: Order) {
+    fn order(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>, order: LifecycleAction) {
         self.command(from, record, Action::Agent(AgentId(record.header.target), order));
     }
 
-    fn command(&mut self, from: &OtherRecord, record: &OutboxRecord<'_>, action: Action) {
+    fn command(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>, action: Action) {
         let (id, correlation, sequence) = (from.agent, record.header.correlation, from.sequence);
         self.commands.agents.push(Command { issuer: Issuer::Agent { id, correlation, sequence }, action });
     }
 
-    fn wake(&mut self, from: &OtherRecord, frame: u64) {
-        let wish = (frame > 0).then(|| (frame.max(self.desk.frame + 1), from.agent));
+    fn wake(&mut self, from: &DeferredRecord, frame: u64) {
+        let wish = (frame > 0).then(|| (frame.max(self.intake.frame + 1), from.agent));
         self.scheduler.wake(from.slot, wish);
     }
 }

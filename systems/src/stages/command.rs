@@ -7,13 +7,13 @@ use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::limits::REFUSED_COMMANDS_TOLD_MAX;
 use wasm_engine_components::{
-    Action, AgentId, Backlog, Command, CommandTarget, FaultHistory, GroupId, Issuer, Lane, Lifecycle, MailboxCounters,
-    MailboxOf, Members, Order, Recipient, RefusedCommand,
+    Action, AgentId, Backlog, Command, CommandTarget, FaultHistory, GroupId, Issuer, Lane, Lifecycle, LifecycleAction,
+    MailboxCounters, MailboxOf, Members, Recipient, RefusedCommand,
 };
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::stages::commit::change_memberships;
-use crate::world::backlog::WaitingMailboxes;
+use crate::world::backlog::Backlogs;
 use crate::world::commands::{PendingCommands, action_bytes};
 use crate::world::digest::{LaneSums, PartDigest, part_digest};
 use crate::world::directory::Directory;
@@ -49,7 +49,7 @@ pub(crate) struct Kernel<'w, 's> {
     scheduler: Res<'w, Scheduler>,
     directory: ResMut<'w, Directory>,
     mailroom: ResMut<'w, Mailroom>,
-    waiting: ResMut<'w, WaitingMailboxes>,
+    backlogs: ResMut<'w, Backlogs>,
     report: ResMut<'w, FrameReport>,
     lanes: ResMut<'w, LaneSums>,
     agents: Query<'w, 's, (&'static mut Lifecycle, &'static FaultHistory, &'static PartDigest)>,
@@ -137,7 +137,7 @@ impl Kernel<'_, '_> {
             if let Ok((_, _, digest)) = self.agents.get(before) {
                 self.lanes.agents[at] = self.lanes.agents[at].wrapping_sub(digest.0);
             }
-            let mailbox = self.waiting.forget(index);
+            let mailbox = self.backlogs.forget(index);
             self.lanes.mailboxes = self.lanes.mailboxes.wrapping_sub(mailbox);
             self.commands.entity(before).despawn();
         }
@@ -169,7 +169,7 @@ impl Kernel<'_, '_> {
         self.mailroom.bounces.push(Recipient::Agent(to), header, Vec::new());
     }
 
-    fn order(&mut self, issuer: Issuer, agent: AgentId, order: Order) -> Result<(), BounceReason> {
+    fn order(&mut self, issuer: Issuer, agent: AgentId, order: LifecycleAction) -> Result<(), BounceReason> {
         let (group, index) = self.directory.find(agent).ok_or_else(|| self.directory.absence(agent))?;
         let own = matches!(issuer, Issuer::Agent { id, .. } if id == agent);
         if !own && !self.may(issuer, group.id) {
@@ -180,13 +180,13 @@ impl Kernel<'_, '_> {
             return Err(BounceReason::Terminated);
         }
         let after = match (order, state) {
-            (Order::Pause, Lifecycle::Active) => Lifecycle::Paused,
-            (Order::Resume, Lifecycle::Paused) if self.is_uninitialised(index) => Lifecycle::Initialising,
-            (Order::Resume, Lifecycle::Paused) => Lifecycle::Active,
-            (Order::Pause | Order::Resume, _) => return Err(BounceReason::WrongState),
-            (Order::Terminate, Lifecycle::Active | Lifecycle::Paused) => Lifecycle::Terminating,
-            (Order::Terminate, _) => Lifecycle::Terminated,
-            (Order::Restart, _) => Lifecycle::Initialising,
+            (LifecycleAction::Pause, Lifecycle::Active) => Lifecycle::Paused,
+            (LifecycleAction::Resume, Lifecycle::Paused) if self.is_uninitialised(index) => Lifecycle::Initialising,
+            (LifecycleAction::Resume, Lifecycle::Paused) => Lifecycle::Active,
+            (LifecycleAction::Pause | LifecycleAction::Resume, _) => return Err(BounceReason::WrongState),
+            (LifecycleAction::Terminate, Lifecycle::Active | Lifecycle::Paused) => Lifecycle::Terminating,
+            (LifecycleAction::Terminate, _) => Lifecycle::Terminated,
+            (LifecycleAction::Restart, _) => Lifecycle::Initialising,
         };
         let entity = self.directory.agents[index as usize];
         let Self { directory, mailroom, clock, agents, .. } = self;

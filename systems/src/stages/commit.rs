@@ -11,12 +11,12 @@ use wasm_engine_components::{
 };
 
 use crate::frame::{FrameClock, FrameReport};
-use crate::world::backlog::WaitingMailboxes;
+use crate::world::backlog::Backlogs;
 use crate::world::calls::Calls;
 use crate::world::digest::{LaneSums, fault_digest};
 use crate::world::directory::Directory;
 use crate::world::intentions::Intentions;
-use crate::world::mailroom::{Mailroom, Outputs};
+use crate::world::mailroom::{AgentOutputs, Mailroom};
 use crate::world::requests::Requests;
 use crate::world::scheduler::{Restarts, Scheduler};
 
@@ -56,10 +56,10 @@ pub(crate) fn commit_calls(
     mut directory: ResMut<Directory>,
     mut mailroom: ResMut<Mailroom>,
     calls: Res<Calls>,
-    outputs: Res<Outputs>,
+    outputs: Res<AgentOutputs>,
     mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
 ) {
-    if !calls.others {
+    if !calls.has_lifecycle_calls {
         return;
     }
     for (request, outcome) in calls.requests.iter().zip(&outputs.now.outcomes) {
@@ -151,7 +151,7 @@ pub(crate) fn commit_terminations(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
     mut mailroom: ResMut<Mailroom>,
-    mut waiting: ResMut<WaitingMailboxes>,
+    mut backlogs: ResMut<Backlogs>,
     mut scheduler: ResMut<Scheduler>,
     mut requests: ResMut<Requests>,
     mut report: ResMut<FrameReport>,
@@ -172,7 +172,7 @@ pub(crate) fn commit_terminations(
             restarts.0.remove(&(history.restart_frame, index));
         }
         requests.forget(directory.ids[at]);
-        if waiting.release(index) {
+        if backlogs.release(index) {
             mailroom.inboxes.forget_held(index);
             let Ok((mut backlog, mut counters)) = mailboxes.get_mut(directory.mailboxes[at]) else { continue };
             for held in backlog.drain() {

@@ -13,12 +13,12 @@ use wasm_engine_components::{Address, AgentId, InferenceJob, JobData, Members, R
 
 use crate::frame::{FrameClock, FrameReport};
 use crate::stages::overflow::{Mailboxes, Overflow};
-use crate::world::backlog::WaitingMailboxes;
+use crate::world::backlog::Backlogs;
 use crate::world::delivery_budget::DeliveryBudgets;
 use crate::world::directory::Directory;
 use crate::world::inbox::Inboxes;
 use crate::world::inbox_view::Delivery;
-use crate::world::mailroom::{Mailroom, Outputs};
+use crate::world::mailroom::{AgentOutputs, Mailroom};
 use crate::world::recipients::{Audiences, Edge, Part, Sent};
 use crate::world::requests::Requests;
 use crate::world::scheduler::Scheduler;
@@ -38,10 +38,10 @@ pub(crate) fn gather_messages(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
     mut mailroom: ResMut<Mailroom>,
-    mut outputs: ResMut<Outputs>,
+    mut outputs: ResMut<AgentOutputs>,
     jobs: Query<(Entity, &InferenceJob, &JobData)>,
 ) {
-    let Outputs { now, before } = outputs.as_mut();
+    let AgentOutputs { now, before } = outputs.as_mut();
     std::mem::swap(now, before);
     // They came wave by wave. Each group is in one wave; the order of waves is no order of ids.
     before.chunks.sort_by_key(|chunk| chunk.group);
@@ -80,14 +80,14 @@ pub(crate) fn gather_messages(
 }
 
 /// Sorts the messages into lists by recipient, within what each mailbox holds and the frame's deliveries.
-pub(crate) fn sort_messages(mut router: Router, mut outputs: ResMut<Outputs>) {
+pub(crate) fn sort_messages(mut router: Router, mut outputs: ResMut<AgentOutputs>) {
     router.mailroom.inboxes.clear();
-    let Router { clock, directory, report, mailroom, waiting, requests, budgets, audiences, members, mailboxes } =
+    let Router { clock, directory, report, mailroom, backlogs, requests, budgets, audiences, members, mailboxes } =
         &mut router;
     audiences.clear();
     let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
     let sent = Sent { directory, members, chunks: &outputs.before.chunks, current: &[], host };
-    let overflow = Overflow::new(mailboxes, waiting, requests);
+    let overflow = Overflow::new(mailboxes, backlogs, requests);
     let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets, audiences);
     sorter.sort();
     let Sorter { overflow, dropped, .. } = sorter;
@@ -109,7 +109,7 @@ pub(crate) struct Router<'w, 's> {
     pub(crate) directory: ResMut<'w, Directory>,
     pub(crate) report: ResMut<'w, FrameReport>,
     pub(crate) mailroom: ResMut<'w, Mailroom>,
-    pub(crate) waiting: ResMut<'w, WaitingMailboxes>,
+    pub(crate) backlogs: ResMut<'w, Backlogs>,
     pub(crate) requests: ResMut<'w, Requests>,
     budgets: ResMut<'w, DeliveryBudgets>,
     audiences: ResMut<'w, Audiences>,
@@ -119,14 +119,14 @@ pub(crate) struct Router<'w, 's> {
 
 impl Router<'_, '_> {
     /// Brings what was sent in this frame's earlier waves to the groups of `wave` that come after the senders'.
-    pub(crate) fn deliver_edges(&mut self, outputs: &mut Outputs, wave: u32) {
-        let Self { clock, directory, report, mailroom, waiting, requests, budgets, audiences, members, mailboxes } =
+    pub(crate) fn deliver_edges(&mut self, outputs: &mut AgentOutputs, wave: u32) {
+        let Self { clock, directory, report, mailroom, backlogs, requests, budgets, audiences, members, mailboxes } =
             self;
         let Mailroom { host, inboxes, bounces, .. } = mailroom.as_mut();
         inboxes.begin_wave();
         let (chunks, current) = (&outputs.before.chunks, &outputs.now.chunks);
         let sent = Sent { directory, members, chunks, current, host };
-        let overflow = Overflow::new(mailboxes, waiting, requests);
+        let overflow = Overflow::new(mailboxes, backlogs, requests);
         let mut sorter = Sorter::new(&sent, inboxes, overflow, budgets, audiences);
         sorter.sort_edges(wave);
         let Sorter { overflow, dropped, .. } = sorter;

@@ -4,7 +4,7 @@ use bevy_ecs::change_detection::{DetectChanges, Ref};
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{Backlog, FaultHistory, Lifecycle, MailboxCounters, Members, Topic};
 
-use crate::world::backlog::WaitingMailboxes;
+use crate::world::backlog::Backlogs;
 use crate::world::digest::{LaneSums, PartDigest, agent_digest, topic_digest};
 use crate::world::directory::Directory;
 
@@ -39,16 +39,16 @@ pub(crate) fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Top
 /// Keeps the lane of mailboxes up to date with those that changed.
 pub(crate) fn digest_mailboxes(
     directory: Res<Directory>,
-    mut waiting: ResMut<WaitingMailboxes>,
+    mut backlogs: ResMut<Backlogs>,
     mut lanes: ResMut<LaneSums>,
     mailboxes: Query<(&Backlog, &MailboxCounters)>,
 ) {
-    for index in waiting.changed.drain() {
+    for index in backlogs.changed.drain() {
         let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };
-        waiting.digest(index, directory.ids[index as usize], mailbox);
+        backlogs.digest(index, directory.ids[index as usize], mailbox);
     }
-    waiting.overflowed.drain();
-    lanes.mailboxes = lanes.mailboxes.wrapping_add(core::mem::take(&mut waiting.lane_change));
+    backlogs.overflowed.drain();
+    lanes.mailboxes = lanes.mailboxes.wrapping_add(core::mem::take(&mut backlogs.lane_change));
 }
 
 /// Forgets what authors' state added to the lanes in the last frame.

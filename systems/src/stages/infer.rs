@@ -14,7 +14,7 @@ use wasm_engine_components::{InferenceJob, JobData, JobId, ModelId, ModelNotice,
 use crate::frame::{FrameClock, FrameReport, RunSeed};
 use crate::ports::{ModelBatch, ModelPort, ModelResults};
 use crate::world::intentions::Intentions;
-use crate::world::models::Models;
+use crate::world::models::ModelTable;
 
 /// Buffers of the stage. Transient.
 #[derive(Resource, Debug, Default)]
@@ -31,7 +31,7 @@ pub(crate) fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentio
 pub(crate) fn dispatch_jobs(
     clock: Res<FrameClock>,
     seed: Res<RunSeed>,
-    mut models: ResMut<Models>,
+    mut models: ResMut<ModelTable>,
     mut port: ResMut<ModelPort>,
     mut buffers: ResMut<InferenceBuffers>,
     mut report: ResMut<FrameReport>,
@@ -96,7 +96,7 @@ pub(crate) fn dispatch_jobs(
 
 /// Answers the jobs of models that were given up, and takes them out of `order`, which is sorted by model.
 fn refuse_given_up(
-    models: &Models,
+    models: &ModelTable,
     order: &mut Vec<(ModelId, JobId, Entity)>,
     report: &mut FrameReport,
     jobs: &mut Query<(Entity, &InferenceJob, &mut JobData)>,

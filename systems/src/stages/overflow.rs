@@ -10,9 +10,9 @@ use wasm_engine_components::{
 };
 
 use crate::frame::FrameReport;
-use crate::world::backlog::WaitingMailboxes;
+use crate::world::backlog::Backlogs;
 use crate::world::directory::Directory;
-use crate::world::fault::{Fault, MailboxLimit};
+use crate::world::fault::{CallFault, MailboxLimit};
 use crate::world::inbox::{Inboxes, Load};
 use crate::world::inbox_view::Delivery;
 use crate::world::mailroom::HostMessages;
@@ -67,7 +67,7 @@ impl Refused {
 /// What becomes of messages for which there is no room.
 pub(crate) struct Overflow<'a, 'w, 's> {
     mailboxes: &'a mut Mailboxes<'w, 's>,
-    waiting: &'a mut WaitingMailboxes,
+    backlogs: &'a mut Backlogs,
     requests: &'a mut Requests,
     /// All that weren't taken, in the order of [`BounceReason::ALL`].
     counts: [u64; BounceReason::COUNT],
@@ -85,7 +85,7 @@ pub(crate) struct Overflow<'a, 'w, 's> {
     /// Of those, the ones that are full, and may not be.
     overflowed: PositionSet,
     /// Which limit each of those passed, by the first message that it didn't take.
-    faults: Vec<(u32, Fault)>,
+    faults: Vec<(u32, CallFault)>,
     /// For each mailbox that dropped what waited, what stays at the head of its backlog: each is looked at once.
     kept: BTreeMap<u32, Head>,
     scratch: Vec<Delivery>,
@@ -94,12 +94,12 @@ pub(crate) struct Overflow<'a, 'w, 's> {
 impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     pub(crate) fn new(
         mailboxes: &'a mut Mailboxes<'w, 's>,
-        waiting: &'a mut WaitingMailboxes,
+        backlogs: &'a mut Backlogs,
         requests: &'a mut Requests,
     ) -> Self {
         Self {
             mailboxes,
-            waiting,
+            backlogs,
             requests,
             counts: [0; BounceReason::COUNT],
             refusals: Vec::new(),
@@ -205,9 +205,9 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         }
         let is_empty = backlog.is_some_and(|backlog| backlog.is_empty());
         if !unheld.is_empty() {
-            self.waiting.changed.insert(index);
+            self.backlogs.changed.insert(index);
             if is_empty {
-                self.waiting.release(index);
+                self.backlogs.release(index);
             }
         }
         for header in &unheld {
@@ -245,7 +245,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             let dropped = core::mem::take(&mut inboxes.loads[index as usize].dropped);
             if let Ok((mut counters, backlog)) = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]) {
                 counters.dropped += u64::from(dropped);
-                self.waiting.digest(index, sent.directory.ids[index as usize], (&backlog, &counters));
+                self.backlogs.digest(index, sent.directory.ids[index as usize], (&backlog, &counters));
             }
         }
         self.fault_overflowed(sent.directory, report);
@@ -279,7 +279,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             let reads = group.is_steady() || group.schedule.trigger == Trigger::Message;
             let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
             // Messages of the frame before may have been too many, and those along edges again: that is one fault.
-            if is_called && !self.waiting.holding.contains(index) && self.waiting.overflowed.insert(index) {
+            if is_called && !self.backlogs.holding.contains(index) && self.backlogs.overflowed.insert(index) {
                 report.faults.push(fault.of(directory.ids[index as usize]));
             }
         }
@@ -287,12 +287,12 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
 }
 
 /// The limit of a mailbox that a message of so many bytes would pass, and how far.
-fn passed(load: &Load, bytes: u32) -> Fault {
+fn passed(load: &Load, bytes: u32) -> CallFault {
     let messages = u64::from(load.messages) + 1;
     let (limit, reached, max) = if messages > u64::from(load.messages_max) {
         (MailboxLimit::Messages, messages, load.messages_max)
     } else {
         (MailboxLimit::Bytes, u64::from(load.bytes) + u64::from(bytes), load.bytes_max)
     };
-    Fault::past(FaultKind::MailboxFull, limit as u32, reached, max.into())
+    CallFault::past(FaultKind::MailboxFull, limit as u32, reached, max.into())
 }

@@ -10,7 +10,7 @@ use crate::ports::SharedRegion;
 use crate::world::chunk::OutputChunk;
 use crate::world::digest::{LaneSums, PartDigest};
 use crate::world::directory::Directory;
-use crate::world::mailroom::Outputs;
+use crate::world::mailroom::AgentOutputs;
 use crate::world::regions::{NativeWrites, digest};
 
 /// The regions as the agents of this frame see them, in the order of their ids.
@@ -19,7 +19,7 @@ pub(crate) fn shared<'a>(directory: &Directory, regions: &'a Query<(&Region, &Re
     all.map(|(region, state)| SharedRegion { region, state }).collect()
 }
 
-/// An agent's write that the desk has passed.
+/// An agent's write that the intake has passed.
 struct Write<'a> {
     /// Who wrote, and its place in the outbox: the order of the writes.
     by: (AgentId, u32),
@@ -32,7 +32,7 @@ struct Write<'a> {
 pub(crate) fn commit_regions(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
-    outputs: Res<Outputs>,
+    outputs: Res<AgentOutputs>,
     mut native: ResMut<NativeWrites>,
     mut lanes: ResMut<LaneSums>,
     mut regions: Query<(&mut RegionState, &mut PartDigest)>,
@@ -77,8 +77,8 @@ fn writes<'a>(directory: &Directory, chunks: &'a [OutputChunk]) -> Vec<Write<'a>
         if !last.is_some_and(|(_, writes)| writes) {
             continue;
         }
-        for other in &chunk.others {
-            let record = CheckedOutbox::new(&chunk.other_bytes[other.offset as usize..]).next();
+        for other in &chunk.deferred {
+            let record = CheckedOutbox::new(&chunk.deferred_bytes[other.offset as usize..]).next();
             if let Some(record) = record.filter(|record| record.op == Op::WriteRegion)
                 && let Some(region) = directory.regions.position(RegionId(record.header.target))
             {

@@ -10,7 +10,7 @@ use wasm_engine_abi::CallKind;
 use wasm_engine_components::{GroupCounters, GroupLimits, Lifecycle, SchedulerMode, SchedulerSettings, Trigger};
 
 use crate::frame::FrameClock;
-use crate::world::backlog::WaitingMailboxes;
+use crate::world::backlog::Backlogs;
 use crate::world::calls::{Calls, call_for};
 use crate::world::chunk::StepRequest;
 use crate::world::directory::Directory;
@@ -32,7 +32,7 @@ pub(crate) fn open_budgets(
         set_up(scheduler, &mut calls, &directory);
     }
     calls.requests_for_all(&mut directory);
-    if !calls.selects {
+    if !calls.is_selective {
         // Everybody is called anyway.
         scheduler.ring(clock.frame, &directory);
     }
@@ -51,7 +51,7 @@ pub(crate) struct Selection<'a> {
     pub wave: u32,
     pub directory: &'a mut Directory,
     pub inboxes: &'a Inboxes,
-    pub waiting: &'a WaitingMailboxes,
+    pub backlogs: &'a Backlogs,
 }
 
 impl Scheduler {
@@ -75,7 +75,7 @@ impl Scheduler {
         for &index in &chosen {
             let at = index as usize;
             let Some(call) = call_for(selection.directory.lifecycles[at]) else { continue };
-            calls.others |= call != CallKind::Step;
+            calls.has_lifecycle_calls |= call != CallKind::Step;
             if call != CallKind::Init {
                 calls.handed[at] = selection.frame + 1;
             }
@@ -109,7 +109,7 @@ impl Scheduler {
 
     /// The agents that are due when a frame begins, in the order of their ids.
     fn candidates(&mut self, selection: &mut Selection<'_>) -> Vec<u32> {
-        let Selection { frame, ref mut directory, inboxes, waiting, .. } = *selection;
+        let Selection { frame, ref mut directory, inboxes, backlogs, .. } = *selection;
         let mut found: Vec<u32> = Vec::new();
         let mut by_message = false;
         for group in directory.groups.iter().filter(|group| group.alive > group.inactive) {
@@ -131,7 +131,7 @@ impl Scheduler {
         if by_message {
             let wakes = |index: &u32| directory.group_at(*index).schedule.trigger == Trigger::Message;
             found.extend(inboxes.touched().filter(wakes));
-            found.extend(waiting.waking.iter());
+            found.extend(backlogs.waking.iter());
         }
         found.extend(self.deferred.keys());
         found.extend(self.ring(frame, directory));

@@ -11,7 +11,7 @@ use crate::world::digest::{DigestChain, LaneSums, chain, part_digest, totals_byt
 use crate::world::directory::Directory;
 use crate::world::intentions::NextJob;
 use crate::world::mailroom::{HostMessages, Mailroom};
-use crate::world::models::Models;
+use crate::world::models::ModelTable;
 use crate::world::requests::Requests;
 use crate::world::scheduler::Scheduler;
 use crate::world::swaps::RequestedSwaps;
@@ -30,7 +30,7 @@ pub(crate) fn seal_frame(
     swaps: Res<RequestedSwaps>,
     scheduler: Res<Scheduler>,
     requests: Res<Requests>,
-    models: Res<Models>,
+    models: Res<ModelTable>,
     jobs: Query<(&InferenceJob, &JobData)>,
     groups: Query<(&Group, &GroupCounters)>,
 ) {

@@ -16,15 +16,15 @@ use crate::stages::schedule::Selection;
 use crate::world::budget::SendBudgets;
 use crate::world::calls::Calls;
 use crate::world::chunk::StepResults;
-use crate::world::mailroom::Outputs;
-use crate::world::outbox::Desk;
+use crate::world::mailroom::AgentOutputs;
+use crate::world::outbox::OutboxIntake;
 use crate::world::scheduler::Scheduler;
 
 /// Steps this frame's agents.
 pub(crate) fn step_agents(
     mut router: Router,
     regions: Query<(&Region, &RegionState)>,
-    mut outputs: ResMut<Outputs>,
+    mut outputs: ResMut<AgentOutputs>,
     mut calls: ResMut<Calls>,
     mut scheduler: ResMut<Scheduler>,
     mut budgets: ResMut<SendBudgets>,
@@ -39,10 +39,10 @@ pub(crate) fn step_agents(
         if wave > 0 {
             router.deliver_edges(&mut outputs, wave);
         }
-        let start = if calls.selects { select(&mut router, &mut calls, &mut scheduler, wave) } else { 0 };
+        let start = if calls.is_selective { select(&mut router, &mut calls, &mut scheduler, wave) } else { 0 };
         release(&mut router, &calls, start);
 
-        let Outputs { now, before } = outputs.as_mut();
+        let AgentOutputs { now, before } = outputs.as_mut();
         let (results, current) =
             if wave == 0 { (&mut *now, [].as_slice()) } else { (&mut later, now.chunks.as_slice()) };
         let batch = StepBatch {
@@ -51,7 +51,7 @@ pub(crate) fn step_agents(
             requests: &calls.requests[start..],
             inbox: router.mailroom.view(before, current),
             regions: &regions,
-            desk: Desk { frame, directory: &router.directory },
+            intake: OutboxIntake { frame, directory: &router.directory },
         };
         port.0.step(&batch, results);
         let called = calls.requests.len() - start;
@@ -65,33 +65,33 @@ pub(crate) fn step_agents(
         }
     }
     router.report.counts.delivered = router.mailroom.inboxes.messages();
-    if calls.selects || router.directory.inactive > 0 {
-        router.hold(&outputs, &calls);
+    if calls.is_selective || router.directory.inactive > 0 {
+        router.put_into_backlogs(&outputs, &calls);
     }
 }
 
 /// Decides whom to call in a wave. Gives the position of its first call.
 fn select(router: &mut Router<'_, '_>, calls: &mut Calls, scheduler: &mut Scheduler, wave: u32) -> usize {
     let start = calls.requests.len();
-    let Router { clock, directory, report, mailroom, waiting, .. } = router;
+    let Router { clock, directory, report, mailroom, backlogs, .. } = router;
     let (frame, inboxes) = (clock.frame, &mailroom.inboxes);
-    let mut selection = Selection { frame, wave, directory, inboxes, waiting };
+    let mut selection = Selection { frame, wave, directory, inboxes, backlogs };
     report.counts.deferred += scheduler.select(&mut selection, calls);
     start
 }
 
 /// Who is handed an inbox in this wave finds there, first, what had to wait.
 fn release(router: &mut Router<'_, '_>, calls: &Calls, start: usize) {
-    if router.waiting.holding.is_empty() {
+    if router.backlogs.holding.is_empty() {
         return;
     }
-    let ready: Vec<u32> = if calls.selects {
+    let ready: Vec<u32> = if calls.is_selective {
         let handed = calls.requests[start..].iter().filter(|request| request.call != CallKind::Init);
-        handed.map(|request| request.slot).filter(|&slot| router.waiting.holding.contains(slot)).collect()
+        handed.map(|request| request.slot).filter(|&slot| router.backlogs.holding.contains(slot)).collect()
     } else {
         let frame = router.clock.frame;
         let handed = |index: &u32| calls.was_handed(&router.directory, *index, frame);
-        router.waiting.holding.iter().filter(handed).collect()
+        router.backlogs.holding.iter().filter(handed).collect()
     };
-    router.release(&ready);
+    router.take_from_backlogs(&ready);
 }

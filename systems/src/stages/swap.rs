@@ -20,7 +20,7 @@ use crate::world::fuel::FrameFuel;
 use crate::world::groups::GroupRange;
 use crate::world::inbox::Inboxes;
 use crate::world::mailroom::Mailroom;
-use crate::world::models::Models;
+use crate::world::models::ModelTable;
 use crate::world::records::lines_digest;
 use crate::world::swaps::{CurrentModules, RequestedSwaps, SwapCatalog, SwapFile, swap_bytes};
 use crate::world::table_budget::{TableBudgets, note};
@@ -53,7 +53,7 @@ pub(crate) fn take_swaps(
     mut directory: ResMut<Directory>,
     mut mailroom: ResMut<Mailroom>,
     mut current: ResMut<CurrentModules>,
-    mut models: ResMut<Models>,
+    mut models: ResMut<ModelTable>,
     mut port: ResMut<AgentPort>,
     mut chains: ResMut<DigestChain>,
     mut report: ResMut<FrameReport>,

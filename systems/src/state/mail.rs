@@ -12,11 +12,11 @@ use super::message::{
 };
 use super::pass::{Loading, Saving};
 use super::section::{EntityKind, Reader, Section};
-use crate::world::backlog::{WaitingMailboxes, held_message, mailbox_digest};
+use crate::world::backlog::{Backlogs, held_message, mailbox_digest};
 use crate::world::chunk::OutputChunk;
 use crate::world::digest::LaneSums;
 use crate::world::directory::Directory;
-use crate::world::mailroom::{HostMessages, Mailroom, Outputs};
+use crate::world::mailroom::{AgentOutputs, HostMessages, Mailroom};
 use crate::world::packed::record_bytes;
 
 /// Calls `visit` for each mailbox that isn't as it was made, in the order of the agents' ids.
@@ -24,7 +24,7 @@ fn each_mailbox(saving: &Saving<'_>, mut visit: impl FnMut(AgentId, &MailboxCoun
     let Some(mailboxes) = saving.world.try_query::<(&MailboxCounters, &Backlog)>() else { return };
     let mailboxes = mailboxes.query_manual(saving.world);
     // Whatever changes a mailbox notes it there, for its digest.
-    for at in saving.world.resource::<WaitingMailboxes>().known() {
+    for at in saving.world.resource::<Backlogs>().known() {
         if let Ok((counters, backlog)) = mailboxes.get(saving.directory.mailboxes[at as usize]) {
             visit(saving.directory.ids[at as usize], counters, backlog);
         }
@@ -101,7 +101,7 @@ pub(super) fn load_backlogs(loading: &mut Loading<'_>, section: &Section) -> Res
             let problem = format!("{messages} messages of {size} bytes wait, which is more than the mailbox takes");
             return Err(entry.unfit(problem));
         }
-        loading.world.resource_mut::<WaitingMailboxes>().hold(position, wakes);
+        loading.world.resource_mut::<Backlogs>().hold(position, wakes);
         let entity = loading.directory.mailboxes[position as usize];
         if let Some(mut empty) = loading.world.get_mut::<Backlog>(entity) {
             *empty = backlog;
@@ -113,24 +113,24 @@ pub(super) fn load_backlogs(loading: &mut Loading<'_>, section: &Section) -> Res
 
 /// Makes the lane of mailboxes anew.
 pub(super) fn digest(loading: &mut Loading<'_>) {
-    let mut waiting = std::mem::take(&mut *loading.world.resource_mut::<WaitingMailboxes>());
-    waiting.changed.drain();
+    let mut backlogs = std::mem::take(&mut *loading.world.resource_mut::<Backlogs>());
+    backlogs.changed.drain();
     let mut sum = 0_u128;
     let mut mailboxes = loading.world.query::<(&Backlog, &MailboxCounters)>();
     for &position in &loading.mailboxes {
         let entity = loading.directory.mailboxes[position as usize];
         let Ok(mailbox) = mailboxes.get(loading.world, entity) else { continue };
         let part = mailbox_digest(loading.directory.ids[position as usize], mailbox);
-        waiting.note(position, part);
+        backlogs.note(position, part);
         sum = sum.wrapping_add(part);
     }
-    *loading.world.resource_mut::<WaitingMailboxes>() = waiting;
+    *loading.world.resource_mut::<Backlogs>() = backlogs;
     loading.world.resource_mut::<LaneSums>().mailboxes = sum;
 }
 
 /// The chunks' messages in canonical order. What was taken back, and what arrived in the frame in which it was sent, is over.
 pub(super) fn save_messages(saving: &mut Saving<'_>, section: &mut Section) {
-    let mut chunks: Vec<&OutputChunk> = saving.world.resource::<Outputs>().now.chunks.iter().collect();
+    let mut chunks: Vec<&OutputChunk> = saving.world.resource::<AgentOutputs>().now.chunks.iter().collect();
     chunks.sort_by_key(|chunk| chunk.group);
     for chunk in chunks {
         for address in &chunk.addresses {
@@ -162,7 +162,7 @@ pub(super) fn load_messages(loading: &mut Loading<'_>, section: &Section) -> Res
         let at = chunk.messages.push(header, payload);
         chunk.addresses.push(Address::new(recipient, record_bytes(header.payload_bytes), at));
     }
-    loading.world.resource_mut::<Outputs>().now.chunks = chunks;
+    loading.world.resource_mut::<AgentOutputs>().now.chunks = chunks;
     Ok(())
 }
 

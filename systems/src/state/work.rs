@@ -11,7 +11,7 @@ use super::pass::{Loading, Saving, only};
 use super::section::{Reader, Section, write_serde};
 use crate::world::digest::{LaneSums, PartDigest, topic_digest};
 use crate::world::intentions::NextJob;
-use crate::world::models::Models;
+use crate::world::models::ModelTable;
 use crate::world::swaps::{CurrentModules, SwapCatalog};
 
 /// A module's number is its place among the names of a scenario, which a branch may add to: its name says which it is.
@@ -42,13 +42,13 @@ pub(super) fn load_modules(loading: &mut Loading<'_>, section: &Section) -> Resu
 }
 
 pub(super) fn save_answers(saving: &mut Saving<'_>, section: &mut Section) {
-    for (model, with) in &saving.world.resource::<Models>().answers {
+    for (model, with) in &saving.world.resource::<ModelTable>().answers {
         section.push(model.0, |bytes| bytes.extend_from_slice(&with.0.to_le_bytes()));
     }
 }
 
 pub(super) fn load_answers(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    let mut models = loading.world.resource_mut::<Models>();
+    let mut models = loading.world.resource_mut::<ModelTable>();
     for entry in section.items() {
         let (model, with) = (ModelId(entry.id), ModelId(entry.read(Reader::u64)?));
         if models.loaded(model).is_none() || models.loaded(with).is_none() {
@@ -61,7 +61,7 @@ pub(super) fn load_answers(loading: &mut Loading<'_>, section: &Section) -> Resu
 
 /// Models that failed an audit, and those that were given up. That the former are here says all; the latter have the frame.
 pub(super) fn save_alone(saving: &mut Saving<'_>, section: &mut Section) {
-    let models = saving.world.resource::<Models>();
+    let models = saving.world.resource::<ModelTable>();
     let all: BTreeSet<ModelId> = models.alone.iter().chain(models.given_up.keys()).copied().collect();
     for model in all {
         section.push(model.0, |bytes| {
@@ -74,7 +74,7 @@ pub(super) fn save_alone(saving: &mut Saving<'_>, section: &mut Section) {
 }
 
 pub(super) fn load_alone(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    let mut models = loading.world.resource_mut::<Models>();
+    let mut models = loading.world.resource_mut::<ModelTable>();
     for entry in section.items() {
         let model = ModelId(entry.id);
         let given_up = entry.read(|value| match value.rest() {
@@ -154,7 +154,7 @@ pub(super) fn load_job_data(loading: &mut Loading<'_>, section: &Section) -> Res
         let data: JobData = entry.read(Reader::serde)?;
         let job = loading.world.get::<InferenceJob>(entity);
         let row_bytes =
-            job.and_then(|job| loading.world.resource::<Models>().get(job.model)).map(|model| model.row_bytes);
+            job.and_then(|job| loading.world.resource::<ModelTable>().get(job.model)).map(|model| model.row_bytes);
         // What is dispatched must be a row of a model that there is.
         if let JobData::Input(row) = &data
             && row_bytes.is_none_or(|bytes| bytes as usize != row.len())

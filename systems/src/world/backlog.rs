@@ -9,7 +9,7 @@ use crate::world::positions::PositionSet;
 
 /// Which mailboxes hold back messages, and which changed in this frame. Transient.
 #[derive(Resource, Debug, Default)]
-pub(crate) struct WaitingMailboxes {
+pub(crate) struct Backlogs {
     /// Those with a backlog.
     pub holding: PositionSet,
     /// Of those, the ones of agents that are called when there are messages for them.
@@ -50,7 +50,7 @@ pub fn held_message(header: MessageHeader, payload: impl Into<Box<[u8]>>) -> Hel
     HeldMessage { header, payload, digest }
 }
 
-impl WaitingMailboxes {
+impl Backlogs {
     /// A mailbox holds something back, and its digest was taken since.
     pub(crate) fn hold(&mut self, index: u32, wakes: bool) {
         self.holding.insert(index);

@@ -14,11 +14,11 @@ pub(crate) struct Calls {
     /// The calls: wave after wave, each in the order of the agents' ids.
     pub requests: Vec<StepRequest>,
     /// Whether one of them isn't a step.
-    pub others: bool,
-    /// For each agent, by position, the last frame, plus one, in which it was handed its inbox. Kept only where `selects`.
+    pub has_lifecycle_calls: bool,
+    /// For each agent, by position, the last frame, plus one, in which it was handed its inbox. Kept only where `is_selective`.
     pub handed: Vec<u64>,
     /// Whether some agents may not be due in some frames.
-    pub selects: bool,
+    pub is_selective: bool,
     /// The changes of lifecycles from which `requests` were made, where all active agents are called: [`Directory::changes`].
     made_from: Option<u64>,
 }
@@ -26,9 +26,9 @@ pub(crate) struct Calls {
 impl Calls {
     /// Where all active agents are called, the calls are those of the frame before unless a lifecycle has changed.
     pub(crate) fn requests_for_all(&mut self, directory: &mut Directory) {
-        if self.selects {
+        if self.is_selective {
             self.requests.clear();
-            self.others = false;
+            self.has_lifecycle_calls = false;
             return;
         }
         if self.made_from == Some(directory.changes) {
@@ -42,12 +42,12 @@ impl Calls {
             Some(StepRequest { agent, slot, call: call_for(state)? })
         });
         self.requests.extend(calls);
-        self.others = self.requests.iter().any(|request| request.call != CallKind::Step);
+        self.has_lifecycle_calls = self.requests.iter().any(|request| request.call != CallKind::Step);
     }
 
     /// Whether the agent at a position was handed its inbox in this frame.
     pub(crate) fn was_handed(&self, directory: &Directory, index: u32, frame: u64) -> bool {
-        if self.selects {
+        if self.is_selective {
             return self.handed.get(index as usize) == Some(&(frame + 1));
         }
         matches!(directory.lifecycles[index as usize], Lifecycle::Active | Lifecycle::Terminating)

@@ -3,7 +3,7 @@
 use wasm_engine_abi::{BounceReason, CallKind, MessageHeader};
 use wasm_engine_components::{Address, AgentFault, AgentId, Excess, FaultKind, GroupId};
 
-use crate::world::fault::Fault;
+use crate::world::fault::CallFault;
 use crate::world::packed::PackedMessages;
 
 /// One call of one agent.
@@ -39,7 +39,7 @@ pub struct StepOutcome {
     pub fault: Option<FaultKind>,
 }
 
-/// What agents of one group gave. [`Desk::take`] fills it.
+/// What agents of one group gave. [`OutboxIntake::take`] fills it.
 #[derive(Debug)]
 pub struct OutputChunk {
     /// The group.
@@ -54,9 +54,9 @@ pub struct OutputChunk {
     /// Messages that nobody gets, and why.
     pub refused: Vec<Refused>,
     /// Records that aren't messages.
-    pub others: Vec<OtherRecord>,
+    pub deferred: Vec<DeferredRecord>,
     /// Those records, as they stood in the outboxes.
-    pub other_bytes: Vec<u8>,
+    pub deferred_bytes: Vec<u8>,
     /// Faults of the calls.
     pub faults: Vec<AgentFault>,
     /// Messages that were sent, the refused ones among them; one to many counts once.
@@ -75,11 +75,11 @@ pub struct OutputChunk {
     pub log_lines: Vec<ImportedLine>,
     /// Log lines and outputs that were beyond what a step may write.
     pub excess: Excess,
-    /// For the desk.
+    /// Kept for the intake.
     pub(crate) route: Route,
 }
 
-/// A message that was refused at the desk.
+/// A message that was refused by the intake.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused {
     /// Position of the sender.
@@ -92,9 +92,9 @@ pub struct Refused {
     pub reason: BounceReason,
 }
 
-/// A record that isn't a message, or that needs more than sending: where it starts in [`OutputChunk::other_bytes`], whose it is, and its place in the outbox.
+/// A record that isn't a message, or that needs more than sending: where it starts in [`OutputChunk::deferred_bytes`], whose it is, and its place in the outbox.
 #[derive(Clone, Copy, Debug)]
-pub struct OtherRecord {
+pub struct DeferredRecord {
     /// Who asked.
     pub agent: AgentId,
     /// Its position.
@@ -103,11 +103,11 @@ pub struct OtherRecord {
     pub sequence: u32,
     /// Where the record starts.
     pub offset: u32,
-    /// Where its message's address stands among the chunk's, if it has one; else [`OtherRecord::NO_MESSAGE`].
+    /// Where its message's address stands among the chunk's, if it has one; else [`DeferredRecord::NO_MESSAGE`].
     pub address: u32,
 }
 
-impl OtherRecord {
+impl DeferredRecord {
     /// The record sent no message, or one that was refused at once.
     pub const NO_MESSAGE: u32 = u32::MAX;
     /// Added to the position of an address that stands among [`OutputChunk::edges`].
@@ -123,8 +123,8 @@ impl OutputChunk {
             edges: Vec::new(),
             messages: PackedMessages::default(),
             refused: Vec::new(),
-            others: Vec::new(),
-            other_bytes: Vec::new(),
+            deferred: Vec::new(),
+            deferred_bytes: Vec::new(),
             faults: Vec::new(),
             sent: 0,
             steps: 0,
@@ -145,8 +145,8 @@ impl OutputChunk {
         self.edges.clear();
         self.messages.clear();
         self.refused.clear();
-        self.others.clear();
-        self.other_bytes.clear();
+        self.deferred.clear();
+        self.deferred_bytes.clear();
         self.faults.clear();
         (self.sent, self.steps, self.fuel, self.uncounted) = (0, 0, 0, 0);
         (self.outbox_sum, self.memory_sum) = (0, 0);
@@ -158,7 +158,7 @@ impl OutputChunk {
 
     /// Counts a call, puts its fault on the record, and gives its outcome. To be called for each request, in order.
     #[inline]
-    pub fn count(&mut self, request: &StepRequest, fuel: u64, fault: Option<Fault>) -> StepOutcome {
+    pub fn count(&mut self, request: &StepRequest, fuel: u64, fault: Option<CallFault>) -> StepOutcome {
         self.steps += u64::from(request.call == CallKind::Step);
         self.fuel = self.fuel.wrapping_add(fuel);
         let Some(fault) = fault else { return StepOutcome { fuel, ..StepOutcome::default() } };
@@ -204,8 +204,8 @@ pub(crate) struct Mark {
     edges: usize,
     messages: u32,
     refused: usize,
-    others: usize,
-    other_bytes: usize,
+    deferred: usize,
+    deferred_bytes: usize,
     excess: Excess,
 }
 
@@ -218,8 +218,8 @@ impl Mark {
             edges: chunk.edges.len(),
             messages: chunk.messages.place(),
             refused: chunk.refused.len(),
-            others: chunk.others.len(),
-            other_bytes: chunk.other_bytes.len(),
+            deferred: chunk.deferred.len(),
+            deferred_bytes: chunk.deferred_bytes.len(),
             excess: chunk.excess,
         }
     }
@@ -231,8 +231,8 @@ impl Mark {
         chunk.edges.truncate(self.edges);
         chunk.messages.truncate(self.messages);
         chunk.refused.truncate(self.refused);
-        chunk.others.truncate(self.others);
-        chunk.other_bytes.truncate(self.other_bytes);
+        chunk.deferred.truncate(self.deferred);
+        chunk.deferred_bytes.truncate(self.deferred_bytes);
         chunk.excess = self.excess;
     }
 }

@@ -28,7 +28,7 @@ pub enum MailboxLimit {
 
 /// What an agent did wrong, before it is on the record under the agent's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct CallFault {
     /// What it did.
     pub kind: FaultKind,
     /// See [`AgentFault::detail`].
@@ -39,7 +39,7 @@ pub struct Fault {
     pub allowed: u64,
 }
 
-impl Fault {
+impl CallFault {
     /// A fault that is about no limit.
     pub const fn new(kind: FaultKind, detail: u32) -> Self {
         Self::past(kind, detail, 0, 0)

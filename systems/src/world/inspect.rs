@@ -10,7 +10,7 @@ use wasm_engine_components::{Address, AgentId, Backlog, Digest, FaultHistory, Gr
 use crate::world::chunk::OutputChunk;
 use crate::world::digest::DigestChain;
 use crate::world::directory::Directory;
-use crate::world::mailroom::{HostMessages, Mailroom, Outputs};
+use crate::world::mailroom::{AgentOutputs, HostMessages, Mailroom};
 use crate::world::swaps::CurrentModules;
 
 /// Returns the digest of the last frame; before the first, what that one will chain.
@@ -49,6 +49,7 @@ pub enum SeenRecipient {
 
 /// A message that was sent in the last frame.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct SeenMessage<'a> {
     /// For whom.
     pub to: SeenRecipient,
@@ -63,7 +64,7 @@ pub struct SeenMessage<'a> {
 pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
     let (directory, mailroom) = (world.resource::<Directory>(), world.resource::<Mailroom>());
     let mut messages = Vec::new();
-    for chunk in &world.resource::<Outputs>().now.chunks {
+    for chunk in &world.resource::<AgentOutputs>().now.chunks {
         of_chunk(directory, chunk, &mut messages);
     }
     messages.sort_by_key(|message| (AgentId(message.header.sender), message.header.sequence));
@@ -124,6 +125,7 @@ fn seen(directory: &Directory, to: Recipient) -> Option<SeenRecipient> {
 
 /// An agent, as it is after the last frame.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct SeenAgent {
     /// Its position in the dense tables: its slot in the runtime.
     pub slot: u32,
@@ -152,7 +154,7 @@ pub fn agents(world: &World, group: GroupId) -> Vec<AgentId> {
 /// What came to an agent's mailbox in the last frame, in the order in which it was, or would have been, handed over.
 pub fn inbox(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
     let Some(index) = world.resource::<Directory>().index(id) else { return Vec::new() };
-    let messages = world.resource::<Mailroom>().inbox(world.resource::<Outputs>(), index);
+    let messages = world.resource::<Mailroom>().inbox(world.resource::<AgentOutputs>(), index);
     messages.map(|(header, payload)| (*header, payload)).collect()
 }
 

@@ -10,7 +10,7 @@ use crate::world::directory::Directory;
 use crate::world::inbox::Inboxes;
 use crate::world::inbox_view::{Delivery, HostInbox, InboxView};
 
-/// All messages between two frames, but for those of agents, which stay in their chunks: see [`Outputs`]. What is in flight is
+/// All messages between two frames, but for those of agents, which stay in their chunks: see [`AgentOutputs`]. What is in flight is
 /// state; the inboxes are transient.
 #[derive(Resource, Debug, Default)]
 pub struct Mailroom {
@@ -29,7 +29,7 @@ pub struct Mailroom {
 /// The agents' outputs of this frame, and of the frame before, which are delivered in this one: `Deliver` swaps them. State, as
 /// far as messages in flight lie in it.
 #[derive(Resource, Debug, Default)]
-pub struct Outputs {
+pub struct AgentOutputs {
     /// Of this frame.
     pub now: StepResults,
     /// Of the frame before.
@@ -101,7 +101,7 @@ impl HostMessages {
 }
 
 impl Mailroom {
-    /// This frame's messages as the runtime reads them. `before` is [`Outputs::before`].
+    /// This frame's messages as the runtime reads them. `before` is [`AgentOutputs::before`].
     pub fn view<'a>(&'a self, before: &'a StepResults, current: &'a [OutputChunk]) -> InboxView<'a> {
         let (firsts, links) = (self.inboxes.firsts.as_slice(), self.inboxes.links.as_slice());
         InboxView { firsts, links, chunks: &before.chunks, current, host: &self.host }
@@ -111,7 +111,7 @@ impl Mailroom {
     /// [`crate::world::directory::Directory::topics`], lowest sender first.
     pub(crate) fn published<'a>(
         &'a self,
-        outputs: &'a Outputs,
+        outputs: &'a AgentOutputs,
         topic: u32,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
         let view = self.view(&outputs.before, &outputs.now.chunks);
@@ -126,7 +126,7 @@ impl Mailroom {
     /// The inbox of the agent at position `index`, in this frame.
     pub(crate) fn inbox<'a>(
         &'a self,
-        outputs: &'a Outputs,
+        outputs: &'a AgentOutputs,
         index: u32,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
         self.view(&outputs.before, &outputs.now.chunks).of(index)

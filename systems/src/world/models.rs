@@ -9,7 +9,7 @@ use crate::world::digest::part_digest;
 
 /// The models of the run.
 #[derive(Resource, Debug, Default)]
-pub(crate) struct Models {
+pub(crate) struct ModelTable {
     /// Sorted by id. Fixed.
     loaded: Vec<Model>,
     /// Which of them answers for another, by swaps. State.
@@ -20,7 +20,7 @@ pub(crate) struct Models {
     pub(crate) given_up: BTreeMap<ModelId, u64>,
 }
 
-impl Models {
+impl ModelTable {
     /// The table of these models.
     pub(crate) fn new(mut models: Vec<Model>) -> Self {
         models.sort_unstable_by_key(|model| model.id);

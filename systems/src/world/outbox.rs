@@ -1,4 +1,4 @@
-//! The desk at which agents' outboxes are taken. The runtime calls it right after each call, on the thread that made the call and
+//! The intake of agents' outboxes. The runtime calls it right after each call, on the thread that made the call and
 //! while the bytes are in its cache; what it does is the same for every runtime. It checks all that an outbox says, finds the
 //! recipients of its messages, and leaves both in the chunk: what remains for one thread to do is little.
 
@@ -8,10 +8,10 @@ use wasm_engine_abi::{
 };
 use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
 
-use crate::world::chunk::{Mark, OtherRecord, OutputChunk, Refused, Route, StepRequest};
+use crate::world::chunk::{DeferredRecord, Mark, OutputChunk, Refused, Route, StepRequest};
 use crate::world::digest::outbox_digest;
 use crate::world::directory::Directory;
-use crate::world::fault::{Fault, OverLimit};
+use crate::world::fault::{CallFault, OverLimit};
 use crate::world::regions::check_record;
 use crate::world::table_budget::StepTables;
 
@@ -37,16 +37,16 @@ pub struct OutboxRules {
     pub capabilities: Capabilities,
 }
 
-/// Where outboxes are taken.
+/// Takes outboxes in.
 #[derive(Clone, Copy, Debug)]
-pub struct Desk<'a> {
+pub struct OutboxIntake<'a> {
     /// Number of the frame.
     pub frame: u64,
     /// Who is where.
     pub directory: &'a Directory,
 }
 
-impl Desk<'_> {
+impl OutboxIntake<'_> {
     /// Messages that any one agent of a group may send in this frame at most, as budgets are when the frame begins.
     pub fn credits(&self, group: GroupId) -> u64 {
         self.directory.group(group).map_or(u64::MAX, |group| group.credits)
@@ -63,7 +63,7 @@ impl Desk<'_> {
         outbox: Outbox<'_>,
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CallFault> {
         match only_message(outbox, rules) {
             Some((record, payload)) => {
                 chunk.sent += 1;
@@ -85,10 +85,10 @@ impl Desk<'_> {
         outbox: Outbox<'_>,
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CallFault> {
         let records_max = rules.limits.records_per_step_max;
         if outbox.records > records_max {
-            return Err(Fault::over(OverLimit::Records, outbox.records, records_max));
+            return Err(CallFault::over(OverLimit::Records, outbox.records, records_max));
         }
         let mark = Mark::of(chunk);
         let taken = self.put_records(request, outbox, rules, chunk);
@@ -104,7 +104,7 @@ impl Desk<'_> {
         outbox: Outbox<'_>,
         rules: &OutboxRules,
         chunk: &mut OutputChunk,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CallFault> {
         let mut lines = outbox.log_lines;
         let mut tables = StepTables::open(&rules.limits, outbox.log_bytes);
         for (record, sequence) in OutboxReader::new(outbox.bytes, outbox.records).zip(0_u32..) {
@@ -117,19 +117,19 @@ impl Desk<'_> {
         }
         let lines_max = rules.limits.log_lines_per_step_max;
         if lines > lines_max {
-            return Err(Fault::over(OverLimit::LogLines, lines, lines_max));
+            return Err(CallFault::over(OverLimit::LogLines, lines, lines_max));
         }
         Ok(())
     }
 
     /// What a record is held to by itself.
-    fn check(&self, request: &StepRequest, record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), Fault> {
+    fn check(&self, request: &StepRequest, record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), CallFault> {
         if !rules.capabilities.has(record.op.capability()) {
-            return Err(Fault::new(FaultKind::Denied, record.op.capability() as u32));
+            return Err(CallFault::new(FaultKind::Denied, record.op.capability() as u32));
         }
         let (bytes, bytes_max) = (record.header.payload_bytes, rules.limits.payload_bytes_max);
         if bytes > bytes_max {
-            return Err(Fault::over(OverLimit::PayloadBytes, bytes, bytes_max));
+            return Err(CallFault::over(OverLimit::PayloadBytes, bytes, bytes_max));
         }
         // A write to a shared region must be its owner's, and inside of it.
         if record.op == Op::WriteRegion {
@@ -168,7 +168,7 @@ impl Desk<'_> {
             Ok((index, edge)) => post(chunk, header, Recipient::Agent(index), edge, payload),
             Err(reason) => {
                 chunk.refused.push(Refused { from: from.slot, meant_for: record.target, header, reason });
-                OtherRecord::NO_MESSAGE
+                DeferredRecord::NO_MESSAGE
             }
         }
     }
@@ -238,13 +238,13 @@ impl Desk<'_> {
             Op::Broadcast => return self.broadcast(from, record, sequence, chunk),
             Op::Request => self.send(from, record.header, record.payload, sequence, status::REQUEST, chunk),
             Op::Reply => self.send(from, record.header, record.payload, sequence, status::REPLY, chunk),
-            _ => OtherRecord::NO_MESSAGE,
+            _ => DeferredRecord::NO_MESSAGE,
         };
         // The runtime bounds the outboxes so that 32 bits address them all.
-        let offset = u32::try_from(chunk.other_bytes.len()).expect("a chunk's outboxes are bounded");
-        chunk.others.push(OtherRecord { agent: from.agent, slot: from.slot, sequence, offset, address });
-        chunk.other_bytes.extend_from_slice(bytemuck::bytes_of(&record.header));
-        chunk.other_bytes.extend_from_slice(record.payload);
+        let offset = u32::try_from(chunk.deferred_bytes.len()).expect("a chunk's outboxes are bounded");
+        chunk.deferred.push(DeferredRecord { agent: from.agent, slot: from.slot, sequence, offset, address });
+        chunk.deferred_bytes.extend_from_slice(bytemuck::bytes_of(&record.header));
+        chunk.deferred_bytes.extend_from_slice(record.payload);
     }
 
     /// What the recipient of a record sees.
@@ -282,8 +282,8 @@ fn only_message<'a>(outbox: Outbox<'a>, rules: &OutboxRules) -> Option<(OutboxHe
     (is_message && is_whole && is_sound && is_allowed).then(|| (header, &body[..header.payload_bytes as usize]))
 }
 
-fn bad(error: OutboxError) -> Fault {
-    Fault::new(FaultKind::BadOutbox, error as u32)
+fn bad(error: OutboxError) -> CallFault {
+    CallFault::new(FaultKind::BadOutbox, error as u32)
 }
 
 /// Puts a message into a chunk. Gives the place of its address.
@@ -296,7 +296,7 @@ fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, edge: boo
     // A chunk has fewer messages than words.
     if edge {
         chunk.edges.push(address);
-        OtherRecord::EDGE + (chunk.edges.len() as u32 - 1)
+        DeferredRecord::EDGE + (chunk.edges.len() as u32 - 1)
     } else {
         chunk.addresses.push(address);
         chunk.addresses.len() as u32 - 1

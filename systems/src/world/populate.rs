@@ -15,7 +15,7 @@ use crate::world::hearers::Hearers;
 use crate::world::inbox::Load;
 use crate::world::inbox_view::Link;
 use crate::world::mailroom::Mailroom;
-use crate::world::models::Models;
+use crate::world::models::ModelTable;
 use crate::world::regions::spawn_regions;
 use crate::world::scheduler::Scheduler;
 
@@ -59,7 +59,7 @@ pub fn populate(world: &mut World, population: Population) {
     assert!(world.resource::<Directory>().ids.is_empty(), "a world is populated once");
     assert!(population.groups.is_sorted_by(|a, b| a.group.id < b.group.id), "groups come in the order of their ids");
     world.insert_resource(RunSeed(population.seed));
-    world.insert_resource(Models::new(population.models.clone()));
+    world.insert_resource(ModelTable::new(population.models.clone()));
     world.spawn_batch(population.models).for_each(drop);
 
     let mut directory = Directory::default();

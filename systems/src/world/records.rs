@@ -17,8 +17,8 @@ pub(crate) fn lines_digest(lines: &[ImportedLine]) -> u128 {
     part_digest(Lane::Logs, lines[0].agent.0, &bytes)
 }
 
-/// A record that the desk has passed.
+/// A record that the intake has passed.
 pub(crate) fn record_at(bytes: &[u8], offset: u32) -> OutboxRecord<'_> {
     let record = CheckedOutbox::new(&bytes[offset as usize..]).next();
-    record.expect("the desk notes records that are there")
+    record.expect("the intake notes records that are there")
 }

@@ -9,7 +9,7 @@ use wasm_engine_abi::OutboxRecord;
 use wasm_engine_components::{FaultKind, GroupId, Lane, Region, RegionId, RegionOwner, RegionState};
 
 use crate::world::digest::{PartDigest, part_digest};
-use crate::world::fault::Fault;
+use crate::world::fault::CallFault;
 
 /// The regions, in the order of their ids.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ type NativeWrite = (usize, u64, Vec<u8>);
 /// Which rule a fault of kind [`FaultKind::BadRegionWrite`] is about: its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum BadRegionWrite {
     /// There is no region of that number.
     UnknownRegion = 1,
@@ -93,9 +94,9 @@ impl Deref for RegionTable {
     }
 }
 
-/// What the desk says to a record of [`Op::WriteRegion`].
+/// What the intake says to a record of [`Op::WriteRegion`].
 #[inline(never)]
-pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &OutboxRecord<'_>) -> Result<(), Fault> {
+pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &OutboxRecord<'_>) -> Result<(), CallFault> {
     let (region, start) = (RegionId(record.header.target), record.header.correlation);
     let checked = regions.check_write(RegionOwner::Group(group), region, start, record.payload.len());
     checked.map(drop).map_err(|rule| {
@@ -105,7 +106,7 @@ pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &Outbo
             }
             _ => (0, 0),
         };
-        Fault::past(FaultKind::BadRegionWrite, rule as u32, reached, allowed)
+        CallFault::past(FaultKind::BadRegionWrite, rule as u32, reached, allowed)
     })
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Scheduler {
     pub(crate) group_debts: Vec<u64>,
     pub(crate) tenant_debts: Vec<u64>,
     /// What is left of this frame's budgets. Transient.
-    pub(crate) left: Left,
+    pub(crate) remaining: RemainingBudget,
     /// Who is called in this frame, by wave. Transient.
     pub(crate) chosen: Vec<Vec<u32>>,
     /// Whether fuel is bounded at all. Fixed.
@@ -47,7 +47,7 @@ pub(crate) struct Scheduler {
 
 /// What is left of a frame's budgets.
 #[derive(Debug, Default)]
-pub(crate) struct Left {
+pub(crate) struct RemainingBudget {
     steps: u64,
     fuel: u64,
     groups: Vec<u64>,
@@ -60,7 +60,7 @@ pub(crate) struct Left {
 pub(crate) fn set_up(scheduler: &mut Scheduler, calls: &mut Calls, directory: &Directory) {
     scheduler.set_up(directory);
     let steady = directory.groups.iter().all(|group| group.is_steady());
-    calls.selects = !steady || scheduler.bounded || scheduler.waves > 1;
+    calls.is_selective = !steady || scheduler.bounded || scheduler.waves > 1;
 }
 
 impl Scheduler {
@@ -83,19 +83,19 @@ impl Scheduler {
     pub(crate) fn open(&mut self, directory: &Directory, counters: &Query<&GroupCounters>) {
         let groups = directory.groups.iter().zip(&self.group_debts);
         let groups = groups.map(|(group, debt)| self.budget(group).saturating_sub(*debt)).collect();
-        let left = &mut self.left;
-        left.groups = groups;
-        left.steps = self.settings.steps_per_frame_max;
-        left.fuel = self.settings.fuel_per_frame_max.saturating_sub(self.debt);
+        let remaining = &mut self.remaining;
+        remaining.groups = groups;
+        remaining.steps = self.settings.steps_per_frame_max;
+        remaining.fuel = self.settings.fuel_per_frame_max.saturating_sub(self.debt);
         let tenants = self.tenants.iter().zip(&self.tenant_debts);
-        left.tenants = tenants.map(|(tenant, debt)| tenant.fuel_per_frame_max.saturating_sub(*debt)).collect();
+        remaining.tenants = tenants.map(|(tenant, debt)| tenant.fuel_per_frame_max.saturating_sub(*debt)).collect();
         let cost = |group: &GroupRange| match counters.get(group.entity) {
             Ok(counters) if counters.0.steps > 0 => (counters.0.fuel / counters.0.steps).max(1),
             // What its first calls took together is no less than what one of them takes.
             Ok(counters) if counters.0.fuel > 0 => counters.0.fuel.min(group.limits.fuel_per_step_max),
             _ => group.limits.fuel_per_step_max,
         };
-        left.costs = directory.groups.iter().map(cost).collect();
+        remaining.costs = directory.groups.iter().map(cost).collect();
     }
 
     /// Fuel that a group may use in a frame: its own bound, or else what its tenant and all others leave where nobody else uses any.
@@ -157,7 +157,7 @@ impl Scheduler {
         let id: AgentId = directory.ids[index as usize];
         let Some(at) = directory.group_position(id.group()) else { return false };
         let tenant = directory.groups[at].tenant.map(|tenant| tenant.0 as usize);
-        let Left { steps, fuel, groups, tenants, costs } = &mut self.left;
+        let RemainingBudget { steps, fuel, groups, tenants, costs } = &mut self.remaining;
         let open = *steps > 0 && *fuel > 0 && groups[at] > 0 && tenant.is_none_or(|tenant| tenants[tenant] > 0);
         if open {
             *steps -= 1;

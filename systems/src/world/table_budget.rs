@@ -1,5 +1,5 @@
-//! What agents may write for the run's tables, log lines and named outputs, in bytes. The desk looks at the budgets of a step; those of groups,
-//! tenants and the run are looked at when what the desk left is taken up, in the order of the agents' ids.
+//! What agents may write for the run's tables, log lines and named outputs, in bytes. The intake looks at the budgets of a step; those of groups,
+//! tenants and the run are looked at when what the intake left is taken up, in the order of the agents' ids.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{Op, OutboxRecord, RecordType};

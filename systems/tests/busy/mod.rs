@@ -10,14 +10,14 @@ use bevy_ecs::system::{Commands, Query, Res, ResMut};
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{
-    AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits, Model, ModelId, Order,
+    AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits, LifecycleAction, Model, ModelId,
     OverflowPolicy, Region, RegionId, RegionOwner, Schedule, SchedulerMode, SchedulerSettings, StableId, Swap, Tenant,
     TenantId, Topic, TopicId, Trigger,
 };
 use wasm_engine_systems::ports::{AgentPort, ModelPort};
 use wasm_engine_systems::{
-    AuthorSystems, Census, Control, Frame, FrameClock, GroupSeed, Population, Post, RegionWriter, RegisterState,
-    SimulationPlugin, SwapCatalog, SwapFile, populate, run_frame,
+    AgentCommands, Agents, AuthorSystems, Frame, FrameClock, GroupSeed, MailWriter, Population, RegionWriter,
+    RegisterState, SimulationPlugin, SwapCatalog, SwapFile, populate, run_frame,
 };
 
 use crate::table::{Call, Suspect, Table, group};
@@ -141,9 +141,9 @@ fn step(call: Call<'_>) {
 
 fn simulate(
     clock: Res<FrameClock>,
-    census: Census,
-    mut post: Post,
-    mut control: Control,
+    census: Agents,
+    mut post: MailWriter,
+    mut control: AgentCommands,
     mut writer: RegionWriter,
     mut weather: ResMut<Weather>,
     mut heights: Query<(Entity, &StableId, &mut Height)>,
@@ -156,7 +156,7 @@ fn simulate(
     for (agent, _) in
         census.agents(GroupId(5)).filter(|(agent, _)| (u64::from(agent.ordinal()) + frame).is_multiple_of(3))
     {
-        control.order(agent, Order::Terminate).expect("it is there");
+        control.apply(agent, LifecycleAction::Terminate).expect("it is there");
     }
     control.swap(Swap::Model { model: ORACLE, with: if frame.is_multiple_of(2) { SIBYL } else { ORACLE } });
     writer.write(SKY, (frame % 16) as u32, &[frame as u8]).expect("it is ours");

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use bevy_app::App;
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{BounceReason, CallKind, MessageHeader};
-use wasm_engine_components::{Action, AgentId, FrameInputs, FrameRecord, GroupId, GroupLimits, Order, Tenant};
+use wasm_engine_components::{
+    Action, AgentId, FrameInputs, FrameRecord, GroupId, GroupLimits, LifecycleAction, Tenant,
+};
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
 use crate::table::{Call, app};
@@ -48,7 +50,7 @@ pub fn over_budget(record: &FrameRecord) -> u64 {
     record.counts.dropped_by_reason[BounceReason::OverBudget as usize - 1]
 }
 
-pub fn order(agent: AgentId, order: Order) -> Action {
+pub fn order(agent: AgentId, order: LifecycleAction) -> Action {
     Action::Agent(agent, order)
 }
 

@@ -13,7 +13,7 @@ use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader, Op};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    Action, AgentFault, AgentId, FaultPolicy, FrameCounts, GroupId, Lifecycle, Order, TenantId, TopicId,
+    Action, AgentFault, AgentId, FaultPolicy, FrameCounts, GroupId, Lifecycle, LifecycleAction, TenantId, TopicId,
 };
 use wasm_engine_systems::GroupSeed;
 
@@ -276,7 +276,12 @@ impl Model {
         Some(AgentId::of_generation(group, last.ordinal(), last.generation() + 1))
     }
 
-    fn order(&mut self, issuer: Option<(AgentId, u64, u32)>, id: AgentId, order: Order) -> Result<(), BounceReason> {
+    fn order(
+        &mut self,
+        issuer: Option<(AgentId, u64, u32)>,
+        id: AgentId,
+        order: LifecycleAction,
+    ) -> Result<(), BounceReason> {
         let Some(agent) = self.agents.get(&id) else { return Err(self.absence(id)) };
         let own = issuer.is_some_and(|(issuer, ..)| issuer == id);
         if !own && !self.may(issuer, id.group()) {
@@ -284,13 +289,13 @@ impl Model {
         }
         let after = match (order, agent.life) {
             (_, Lifecycle::Terminating | Lifecycle::Terminated) => return Err(BounceReason::Terminated),
-            (Order::Pause, Lifecycle::Active) => Lifecycle::Paused,
-            (Order::Resume, Lifecycle::Paused) if agent.uninitialised => Lifecycle::Initialising,
-            (Order::Resume, Lifecycle::Paused) => Lifecycle::Active,
-            (Order::Pause | Order::Resume, _) => return Err(BounceReason::WrongState),
-            (Order::Terminate, Lifecycle::Active | Lifecycle::Paused) => Lifecycle::Terminating,
-            (Order::Terminate, _) => Lifecycle::Terminated,
-            (Order::Restart, _) => Lifecycle::Initialising,
+            (LifecycleAction::Pause, Lifecycle::Active) => Lifecycle::Paused,
+            (LifecycleAction::Resume, Lifecycle::Paused) if agent.uninitialised => Lifecycle::Initialising,
+            (LifecycleAction::Resume, Lifecycle::Paused) => Lifecycle::Active,
+            (LifecycleAction::Pause | LifecycleAction::Resume, _) => return Err(BounceReason::WrongState),
+            (LifecycleAction::Terminate, Lifecycle::Active | Lifecycle::Paused) => Lifecycle::Terminating,
+            (LifecycleAction::Terminate, _) => Lifecycle::Terminated,
+            (LifecycleAction::Restart, _) => Lifecycle::Initialising,
         };
         self.set_life(id, after);
         Ok(())
@@ -346,10 +351,10 @@ impl Model {
                         self.commands.push(Command { issuer, action });
                         continue;
                     }
-                    Op::Pause => Order::Pause,
-                    Op::Resume => Order::Resume,
-                    Op::Terminate => Order::Terminate,
-                    Op::Restart => Order::Restart,
+                    Op::Pause => LifecycleAction::Pause,
+                    Op::Resume => LifecycleAction::Resume,
+                    Op::Terminate => LifecycleAction::Terminate,
+                    Op::Restart => LifecycleAction::Restart,
                     _ => continue,
                 };
                 let action = Action::Agent(AgentId(target), order);

@@ -6,8 +6,8 @@ use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{CallKind, MessageHeader, Op};
 use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    Action, AgentId, ExternalEvent, FaultPolicy, FrameInputs, Group, GroupId, GroupLimits, Order, OverflowPolicy,
-    Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Topic, TopicId, Trigger,
+    Action, AgentId, ExternalEvent, FaultPolicy, FrameInputs, Group, GroupId, GroupLimits, LifecycleAction,
+    OverflowPolicy, Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Topic, TopicId, Trigger,
 };
 use wasm_engine_systems::{GroupSeed, Population};
 
@@ -44,7 +44,7 @@ pub enum Act {
     Answer,
     Reply(Who, u64),
     Spawn(u32, u8),
-    Order(Who, Order),
+    Order(Who, LifecycleAction),
     /// So many frames from now.
     Wake(u64),
     ForgetWake,
@@ -119,12 +119,12 @@ impl Program {
     }
 }
 
-fn op_of(order: Order) -> Op {
+fn op_of(order: LifecycleAction) -> Op {
     match order {
-        Order::Pause => Op::Pause,
-        Order::Resume => Op::Resume,
-        Order::Terminate => Op::Terminate,
-        Order::Restart => Op::Restart,
+        LifecycleAction::Pause => Op::Pause,
+        LifecycleAction::Resume => Op::Resume,
+        LifecycleAction::Terminate => Op::Terminate,
+        LifecycleAction::Restart => Op::Restart,
     }
 }
 
@@ -137,9 +137,9 @@ fn who() -> impl Strategy<Value = Who> {
     prop_oneof![6 => agent_id().prop_map(Who::Id), 1 => Just(Who::Me), 3 => Just(Who::First)]
 }
 
-fn order() -> impl Strategy<Value = Order> {
+fn order() -> impl Strategy<Value = LifecycleAction> {
     prop_oneof![
-        2 => Just(Order::Pause), 3 => Just(Order::Resume), 3 => Just(Order::Terminate), 1 => Just(Order::Restart)
+        2 => Just(LifecycleAction::Pause), 3 => Just(LifecycleAction::Resume), 3 => Just(LifecycleAction::Terminate), 1 => Just(LifecycleAction::Restart)
     ]
 }
 

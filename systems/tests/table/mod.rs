@@ -8,7 +8,7 @@ use wasm_engine_components::{
     AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, ModelNoticeKind, OverflowPolicy,
 };
 use wasm_engine_systems::ports::{
-    AgentPort, AgentRuntime, Fault, ModelBatch, ModelPort, ModelResults, ModelRuntime, Outbox, OutboxRules,
+    AgentPort, AgentRuntime, CallFault, ModelBatch, ModelPort, ModelResults, ModelRuntime, Outbox, OutboxRules,
     OutputChunk, RowResult, SharedRegion, StepBatch, StepResults, SwapBatch, SwapResults,
 };
 use wasm_engine_systems::{GroupSeed, Population, SimulationPlugin, populate, testing};
@@ -93,12 +93,12 @@ impl<F: FnMut(Call<'_>) + Send + Sync + 'static> AgentRuntime for Table<F> {
                 out: &mut out,
             });
             let chunk = results.chunks.last_mut().expect("a chunk was pushed for the first request");
-            let limits = testing::limits(&batch.desk, group).unwrap_or(GroupLimits::DEFAULT);
+            let limits = testing::limits(&batch.intake, group).unwrap_or(GroupLimits::DEFAULT);
             let rules = OutboxRules { limits, capabilities: Capabilities::ALL };
             let outbox = Outbox { bytes: &out.bytes, records: out.records, log_lines: 0, log_bytes: 0 };
             let fault = match out.fault {
-                Some(kind) => Some(Fault::new(kind, 0)),
-                None => batch.desk.take(request, outbox, &rules, chunk).err(),
+                Some(kind) => Some(CallFault::new(kind, 0)),
+                None => batch.intake.take(request, outbox, &rules, chunk).err(),
             };
             if fault.is_some_and(|fault| fault.kind == FaultKind::Trap) {
                 chunk.uncounted += UNCOUNTED;

@@ -1,7 +1,7 @@
 //! A line that is a command: what changes agents' lives. `spawn` and `swap` name a group, the others one agent.
 
 use wasm_engine_components::limits::{EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX};
-use wasm_engine_components::{Action, CommandTarget, Order};
+use wasm_engine_components::{Action, CommandTarget, LifecycleAction};
 
 use super::directory::Directory;
 use super::line::{Fault, Input, RawLine, kind, limited, whole};
@@ -9,8 +9,12 @@ use super::payload::payload;
 use crate::problem::{nearest_name, thousands};
 
 /// The word of each order.
-const ORDERS: [(&str, Order); 4] =
-    [("pause", Order::Pause), ("resume", Order::Resume), ("terminate", Order::Terminate), ("restart", Order::Restart)];
+const ORDERS: [(&str, LifecycleAction); 4] = [
+    ("pause", LifecycleAction::Pause),
+    ("resume", LifecycleAction::Resume),
+    ("terminate", LifecycleAction::Terminate),
+    ("restart", LifecycleAction::Restart),
+];
 const SPAWN: &str = "spawn";
 const SWAP: &str = "swap";
 

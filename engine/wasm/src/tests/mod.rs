@@ -25,7 +25,7 @@ use wasm_engine_components::{
     AgentId, FaultKind, Group, GroupId, GroupLimits, Region, RegionState, TopicId, message::Recipient,
 };
 use wasm_engine_systems::ports::{
-    AgentRuntime, Delivery, Desk, Directory, HostInbox, InboxView, Link, SharedRegion, StepBatch, StepOutcome,
+    AgentRuntime, Delivery, Directory, HostInbox, InboxView, Link, OutboxIntake, SharedRegion, StepBatch, StepOutcome,
     StepRequest, StepResults,
 };
 use wasm_engine_systems::testing;
@@ -178,7 +178,7 @@ impl Rig {
         self.called = slots.to_vec();
         let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], current: &[], host: &host };
         let directory = directory();
-        let desk = Desk { frame: self.frame, directory: &directory };
+        let intake = OutboxIntake { frame: self.frame, directory: &directory };
         let regions: Vec<_> = self.regions.iter().map(|(region, state)| SharedRegion { region, state }).collect();
         let batch = StepBatch {
             frame: self.frame,
@@ -186,7 +186,7 @@ impl Rig {
             requests: &requests,
             inbox,
             regions: &regions,
-            desk,
+            intake,
         };
         self.runtime.step(&batch, &mut self.results);
         self.frame += 1;
@@ -226,7 +226,7 @@ impl Rig {
 
     /// Records of the last frame, of all kinds.
     fn records(&self) -> usize {
-        self.results.chunks.iter().map(|chunk| chunk.addresses.len() + chunk.refused.len() + chunk.others.len()).sum()
+        self.results.chunks.iter().map(|chunk| chunk.addresses.len() + chunk.refused.len() + chunk.deferred.len()).sum()
     }
 
     /// Digest of the memories in the last frame.

@@ -135,14 +135,14 @@ fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
     }
     let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], current: &[], host: &host };
     let directory = directory();
-    let desk = Desk { frame: 0, directory: &directory };
+    let intake = OutboxIntake { frame: 0, directory: &directory };
     let regions: Vec<_> = rig.regions.iter().map(|(region, state)| SharedRegion { region, state }).collect();
     let mut best = f64::MAX;
     for _ in 0..10 {
         let began = cpu_seconds();
         for frame in 0..rounds.div_ceil(4) {
             let (frame, regions) = (u64::from(frame), &regions);
-            let batch = StepBatch { frame, digest_memories: false, requests: &requests, inbox, regions, desk };
+            let batch = StepBatch { frame, digest_memories: false, requests: &requests, inbox, regions, intake };
             rig.runtime.step(&batch, &mut rig.results);
         }
         best = best.min(cpu_seconds() - began);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wasm_engine_components::{Action, AgentId, Command, GroupId, Issuer, Order};
+use wasm_engine_components::{Action, AgentId, Command, GroupId, Issuer, LifecycleAction};
 
 use super::super::layout::{self, differing};
 use super::*;
@@ -127,7 +127,7 @@ fn a_field_behind_very_many_has_its_name() {
 #[test]
 fn agents_of_the_engines_own_values_are_agents() {
     let issuer = Issuer::Agent { id: AgentId::new(GroupId(2), 3), correlation: 1, sequence: 0 };
-    let command = Command { issuer, action: Action::Agent(AgentId::new(GroupId(1), 0), Order::Pause) };
+    let command = Command { issuer, action: Action::Agent(AgentId::new(GroupId(1), 0), LifecycleAction::Pause) };
     let found = own_fields::<Command>(&saved(&command), 0);
     let value = |name: &str| match found.iter().find(|field| field.name == name).map(|field| &field.held) {
         Some(Held::Value { value, .. }) => value.clone(),
