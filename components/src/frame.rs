@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 
 use crate::{
-    Action, AgentFault, AgentId, Digest, Excess, FaultCounts, GroupId, GroupTotals, Lanes, ModelNotice, RefusedCommand,
-    Swap, SwapRecord, TopicId,
+    Action, AgentFault, AgentId, Digest, Excess, FaultCounts, GroupId, GroupTotals, Lanes, LateRows, ModelAnswers,
+    ModelNotice, ModelResults, RefusedCommand, Swap, SwapRecord, TopicId,
 };
 
 /// What enters the world in one frame. There is no other door.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameInputs {
     /// External events, in the order in which they are delivered.
     pub events: Vec<ExternalEvent>,
@@ -17,12 +17,38 @@ pub struct FrameInputs {
     pub commands: Vec<Action>,
     /// Modules and models that are replaced at the start of this frame, in this order, before its commands.
     pub swaps: Vec<Swap>,
+    /// Where the answers of models come from: in a replay, they were recorded.
+    pub models: ModelAnswers,
+    /// From how many lines of external events all this was read. The frame passes it on to its record and doesn't look at it.
+    pub counts: EventCounts,
 }
 
 impl FrameInputs {
-    /// Whether nothing enters.
+    /// Returns whether nothing enters from outside: no event, no command and no swap.
     pub const fn is_empty(&self) -> bool {
         self.events.is_empty() && self.commands.is_empty() && self.swaps.is_empty()
+    }
+}
+
+/// What became of lines of external events: messages and commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCounts {
+    /// Number of lines that were given to a frame.
+    pub delivered: u64,
+    /// Number of lines for a group that doesn't take part in the run.
+    pub disabled: u64,
+}
+
+impl EventCounts {
+    /// Returns whether no line was read.
+    pub const fn is_zero(&self) -> bool {
+        self.delivered == 0 && self.disabled == 0
+    }
+
+    /// Adds the counts of further lines.
+    pub const fn add(&mut self, other: &Self) {
+        self.delivered = self.delivered.saturating_add(other.delivered);
+        self.disabled = self.disabled.saturating_add(other.disabled);
     }
 }
 
@@ -59,6 +85,13 @@ pub struct FrameRecord {
     pub digest: Digest,
     /// The lanes.
     pub lanes: Lanes,
+    /// What entered the world, but for the answers of models: those that were given stand in `inference`.
+    pub inputs: FrameInputs,
+    /// What models answered to the rows that were dispatched in this frame, in the order of the dispatch, and what was told of
+    /// them. A replay gives it back as [`FrameInputs::models`].
+    pub inference: ModelResults,
+    /// Rows that were to be computed again and weren't compared, because they took too long. Never set where models just compute.
+    pub late_rows: Option<LateRows>,
     /// What of the lane `native` is whose: the digest of each registered component of authors, in the order of the names.
     pub native: Vec<(&'static str, Digest)>,
     /// What happened, in numbers.
@@ -75,11 +108,19 @@ pub struct FrameRecord {
     pub excess: Vec<Excess>,
     /// Modules and models that were replaced, or weren't, in the order of the inputs.
     pub swaps: Vec<SwapRecord>,
-    /// What is to be told of models, sorted by model and kind, one of each.
-    pub model_notices: Vec<ModelNotice>,
+    /// What is to be told of jobs for models that were given up in an earlier frame, one notice for each model, sorted by model.
+    pub given_up_notices: Vec<ModelNotice>,
     /// Commands from outside that weren't carried out, in their order: the first
     /// [`REFUSED_COMMANDS_TOLD_MAX`](crate::limits::REFUSED_COMMANDS_TOLD_MAX).
     pub refused_commands: Vec<RefusedCommand>,
+}
+
+impl FrameRecord {
+    /// Returns all that is to be told of models: first of those that were given up in an earlier frame, then of those that ran.
+    /// A model is among one of the two, and has at most one notice of each kind.
+    pub fn model_notices(&self) -> impl Iterator<Item = &ModelNotice> {
+        self.given_up_notices.iter().chain(&self.inference.notices)
+    }
 }
 
 /// What happened in one frame.

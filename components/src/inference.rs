@@ -94,6 +94,107 @@ impl ModelNoticeKind {
     }
 }
 
+/// Where the answers of a frame's models come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ModelAnswers {
+    /// Models compute them.
+    #[default]
+    Compute,
+    /// They were recorded, and are given back. No model runs.
+    Recorded(ModelResults),
+    /// Models compute them again, to be compared with what was recorded. What depends on the machine is taken from the recording:
+    /// its notices, and rows that took too long, be it then or now.
+    Recompute(ModelResults),
+}
+
+/// What models gave for the rows of a frame.
+#[derive(Clone, Debug, Default)]
+pub struct ModelResults {
+    /// One for each row of each batch, in order.
+    pub rows: Vec<RowResult>,
+    /// Where the outputs lie.
+    pub bytes: Vec<u8>,
+    /// What is to be told of the models, sorted by model and kind, one of each: see [`ModelResults::notice`].
+    pub notices: Vec<ModelNotice>,
+}
+
+impl ModelResults {
+    /// Empties the results and keeps their buffers.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.bytes.clear();
+        self.notices.clear();
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, status: InferenceStatus, output: &[u8]) {
+        self.rows.push(RowResult { status, offset: self.bytes.len(), bytes: output.len() });
+        self.bytes.extend_from_slice(output);
+    }
+
+    /// Tells something of so many rows of a model. The reason that was given first stays.
+    pub fn notice(&mut self, model: ModelId, kind: ModelNoticeKind, rows: u32, reason: impl FnOnce() -> String) {
+        match self.notices.binary_search_by_key(&(model, kind), |notice| (notice.model, notice.kind)) {
+            Ok(at) => self.notices[at].rows = self.notices[at].rows.saturating_add(rows),
+            Err(at) => self.notices.insert(at, ModelNotice { model, kind, rows, reason: reason() }),
+        }
+    }
+
+    /// Returns the outputs of a row.
+    pub fn output(&self, row: &RowResult) -> &[u8] {
+        &self.bytes[row.offset..row.offset + row.bytes]
+    }
+
+    /// Returns each row's status and outputs, in order.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = (InferenceStatus, &[u8])> {
+        self.rows.iter().map(|row| (row.status, self.output(row)))
+    }
+
+    /// Returns the row at a position, if there is one.
+    pub fn row(&self, at: usize) -> Option<RowAnswer> {
+        let row = self.rows.get(at)?;
+        Some(RowAnswer { status: row.status, output: self.output(row).to_vec() })
+    }
+}
+
+/// Two results are equal if their rows and notices are, wherever the outputs lie.
+impl PartialEq for ModelResults {
+    fn eq(&self, other: &Self) -> bool {
+        self.outputs().eq(other.outputs()) && self.notices == other.notices
+    }
+}
+
+impl Eq for ModelResults {}
+
+/// What one row gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowResult {
+    /// How it went.
+    pub status: InferenceStatus,
+    /// Where the outputs start in [`ModelResults::bytes`]: the outputs in the model's order, concatenated.
+    pub offset: usize,
+    /// Their length in bytes; 0 unless the status is `Ok`.
+    pub bytes: usize,
+}
+
+/// What one row gave, apart from all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowAnswer {
+    /// How it went.
+    pub status: InferenceStatus,
+    /// The outputs in the model's order, concatenated.
+    pub output: Vec<u8>,
+}
+
+/// Rows that were to be computed again, and took too long. Their recorded results are taken, without a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateRows {
+    /// Number of rows.
+    pub rows: u64,
+    /// Model of the first one.
+    pub model: ModelId,
+}
+
 /// A status as its number.
 mod status_number {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -35,11 +35,15 @@ pub use excess::{
 };
 pub use fault::{AgentFault, FaultCounts, FaultKind, FaultPolicy};
 pub use frame::{
-    EventTarget, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput, OutputValue,
+    EventCounts, EventTarget, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput,
+    OutputValue,
 };
 pub use group::{Group, GroupCounters, GroupTotals};
 pub use id::{AgentId, GroupId, JobId, ModelId, StableId, TopicId};
-pub use inference::{InferenceJob, JobData, Model, ModelNotice, ModelNoticeKind};
+pub use inference::{
+    InferenceJob, JobData, LateRows, Model, ModelAnswers, ModelNotice, ModelNoticeKind, ModelResults, RowAnswer,
+    RowResult,
+};
 pub use limits::{GroupLimits, ModuleLimits};
 pub use mailbox::{
     Backlog, Head, HeldMessage, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage,

@@ -15,7 +15,6 @@ pub use wasm_engine_wasm as wasm;
 /// Models: ONNX Runtime behind the port `ModelRuntime`.
 pub mod inference {
     pub use wasm_engine_components::BatchForm;
-    pub use wasm_engine_core::tap::{Inference, InferenceLog, LateRows, RowDifference};
     pub use wasm_engine_files::{CACHE_VARIABLE, LoadProgress, cache_folder};
     pub use wasm_engine_inference::*;
 }

@@ -14,12 +14,11 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 use wasm_engine::events;
 use wasm_engine::frame_loop;
-use wasm_engine::inference::Inference;
-use wasm_engine::run_dir::{Access, OpenRun, Place, Recording, RunDir, RunOptions};
+use wasm_engine::run_dir::{Access, Inference, OpenRun, Place, Recording, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine::summary::{Collector, RunFacts};
-use wasm_engine::time_travel::{Compared, Divergence, ReplayOptions, Traveller, replay};
+use wasm_engine::time_travel::{Compared, Divergence, ReplayOptions, RunReplayer, replay};
 use wasm_engine_components::{Lane, StableId};
 use wasm_engine_systems::state::StateEntity;
 use wasm_engine_systems::{AuthorSystems, Frame, FrameClock, FrameStage, RegisterState};
@@ -73,7 +72,7 @@ fn record(out: &Path, every: u64) {
     let run_options = RunOptions { record: true, snapshot_every: Some(every), ..RunOptions::new(&simulation, "frame") };
     let run_dir = RunDir::create(&Place::new(Some(out), "weather"), &scenario, &run_options).unwrap();
     let mut recording = Recording::new(run_dir, &simulation, Some(Some(every)), Collector::default());
-    let mut source = recording.tee(events::open(&scenario, Arc::default()).unwrap());
+    let mut source = events::open(&scenario, Arc::default()).unwrap();
     frame_loop::run(&mut simulation, &mut source, &mut recording).unwrap();
     let summary = recording.collector().summary(&scenario, &RunFacts::default());
     recording.finish(&mut simulation, &summary).unwrap();
@@ -81,13 +80,13 @@ fn record(out: &Path, every: u64) {
 
 fn diverges(out: &Path) -> Box<Divergence> {
     let run = OpenRun::open(out, Access::Read).unwrap();
-    let traveller = Traveller {
+    let replayer = RunReplayer {
         run: &run,
         options: SimulationOptions::default(),
         inference: Inference::Recorded,
         author: &plugins,
     };
-    let replayed = replay(&traveller, ReplayOptions::default(), &mut |_| {}).unwrap();
+    let replayed = replay(&replayer, ReplayOptions::default(), &mut |_| {}).unwrap();
     assert_eq!(replayed.checked, 7, "frames 0 to 6 are as they were");
     replayed.divergence.expect("an impure system makes another run of it")
 }

@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use common::{engine, loop_scenario, path, stderr, summary, wasm_engine};
 use serde_json::{Value, json};
-use wasm_engine::inference::Inference;
-use wasm_engine::run_dir::{Access, OpenRun};
+use wasm_engine::run_dir::{Access, Inference, OpenRun};
 use wasm_engine::simulation::SimulationOptions;
-use wasm_engine::time_travel::{ReplayOptions, Replayed, Traveller, replay};
+use wasm_engine::time_travel::{ReplayOptions, Replayed, RunReplayer, replay};
 use wasm_engine_abi::InferenceStatus;
 
 /// Three agents, each of which asks for one row of a model that takes as long as a row says: for the second one's, many minutes, in 32 MB.
@@ -85,8 +84,8 @@ fn recomputed(path: &Path, cache: &Path, threads: usize, [run_ms_max, load_ms_ma
     }
     let (threads, cache_dir) = (Some(threads), Some(cache.to_owned()));
     let options = SimulationOptions { threads, cache_dir, ..SimulationOptions::default() };
-    let traveller = Traveller { run: &run, options, inference: Inference::Recompute, author: &|_| {} };
-    replay(&traveller, ReplayOptions::default(), &mut |_| {}).unwrap()
+    let replayer = RunReplayer { run: &run, options, inference: Inference::Recompute, author: &|_| {} };
+    replay(&replayer, ReplayOptions::default(), &mut |_| {}).unwrap()
 }
 
 /// What was done in time when it was recorded is computed again, however long that takes here: neither the limit of a run counts, nor the

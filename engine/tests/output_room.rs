@@ -11,7 +11,7 @@ use wasm_engine_components::limits::{
     FRAMES_MAX, MODEL_REASON_BYTES_MAX, SUMMARY_OUTPUTS_MAX, SUMMARY_TEXT_BYTES_MAX, SUMMARY_VALUES_MAX,
 };
 use wasm_engine_components::{
-    AgentId, FrameRecord, GroupId, ModelId, ModelNotice, ModelNoticeKind, NamedOutput, OutputValue,
+    AgentId, FrameRecord, GroupId, ModelId, ModelNotice, ModelNoticeKind, ModelResults, NamedOutput, OutputValue,
 };
 
 /// Two groups of as many agents as a group may have, and what is expected of them.
@@ -44,7 +44,7 @@ fn summary(scenario: &Scenario, frames: impl IntoIterator<Item = Vec<NamedOutput
         collector.add(&record);
         let after = collector.json_bytes_max_with(&FrameRecord::default());
         assert!(after <= bytes_max, "{after} is more than {bytes_max}");
-        collector = Collector::load(&collector.save(&Default::default()), scenario).unwrap().0;
+        collector = Collector::load(&collector.save(), scenario).unwrap();
     }
     bytes_max = bytes_max.min(collector.json_bytes_max_with(&FrameRecord::default()));
     let summary = collector.summary(scenario, &RunFacts { frames_expected: 1, ..RunFacts::default() });
@@ -153,13 +153,13 @@ fn what_is_expected_only_later_is_never_met_by_a_part_of_it() {
     let after = scenario(folder.path(), &wanted.concat());
     let mut fewer = after.clone();
     fewer.groups[0].enabled = false;
-    let saved = collector.save(&Default::default());
+    let saved = collector.save();
     for other in [&after, &fewer] {
-        let mut collector = Collector::load(&saved, other).unwrap().0;
+        let mut collector = Collector::load(&saved, other).unwrap();
         for _ in 0..2 {
             let outputs = vec![output(&before, 1, 1, &late, 2), output(&before, 0, 0, "new", 2)];
             collector.add(&FrameRecord { outputs, ..FrameRecord::default() });
-            collector = Collector::load(&collector.save(&Default::default()), other).unwrap().0;
+            collector = Collector::load(&collector.save(), other).unwrap();
         }
         let summary = collector.summary(other, &RunFacts { frames_expected: 1, ..RunFacts::default() });
         let met: Vec<_> = summary.expectations.iter().map(|one| (one.met, one.incomplete)).collect();
@@ -189,8 +189,9 @@ fn the_reasons_of_models_count_for_what_is_kept_back_for_the_summary() {
         reason: "\u{1}".repeat(MODEL_REASON_BYTES_MAX),
     };
     let of_model = |model: &ModelSpec| kinds.map(|kind| notice(model.id, kind));
-    let model_notices = scenario.models.iter().flat_map(of_model).collect();
-    let record = FrameRecord { frame: FRAMES_MAX, model_notices, ..FrameRecord::default() };
+    let notices = scenario.models.iter().flat_map(of_model).collect();
+    let inference = ModelResults { notices, ..ModelResults::default() };
+    let record = FrameRecord { frame: FRAMES_MAX, inference, ..FrameRecord::default() };
     let mut collector = Collector::of(&scenario);
     let bytes_max = collector.json_bytes_max_with(&record);
     collector.add(&record);

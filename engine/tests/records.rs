@@ -6,15 +6,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use wasm_engine::events::EventCounts;
 use wasm_engine::problem::RunError;
-use wasm_engine::run_dir::{Entry, Place, RunDir, RunOptions};
+use wasm_engine::run_dir::{Place, RecordedFrame, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::LoadedFile;
 use wasm_engine::summary::{Collector, RunFacts, Summary};
 use wasm_engine_components::{
-    AgentFault, AgentId, Digest, FaultKind, FrameCounts, FrameRecord, GroupId, GroupRecord, GroupTotals, Lane, LogLine,
-    ModelId, ModelNotice, ModelNoticeKind, NamedOutput, OutputValue, Swap, SwapOutcome, SwapRecord,
+    AgentFault, AgentId, Digest, EventCounts, FaultKind, FrameCounts, FrameRecord, GroupId, GroupRecord, GroupTotals,
+    Lane, LogLine, ModelId, ModelNotice, ModelNoticeKind, NamedOutput, OutputValue, Swap, SwapOutcome, SwapRecord,
 };
 
 const SCENARIO: &str = r#"name = "office"
@@ -89,6 +88,7 @@ fn records() -> [FrameRecord; 2] {
         inference_batches: 2,
     };
     let mut first = FrameRecord { frame: 0, digest: Digest(1), counts, ..FrameRecord::default() };
+    first.inputs.counts = EventCounts { delivered: 4, disabled: 1 };
     first.lanes[Lane::Agents] = Digest(0xabc);
     first.outputs = vec![
         output(1, 0, "sum", OutputValue::I64(5)),
@@ -108,7 +108,7 @@ fn records() -> [FrameRecord; 2] {
         ),
     ];
     let notice = |kind, rows, reason: &str| ModelNotice { model: ModelId(7), kind, rows, reason: reason.to_owned() };
-    first.model_notices = vec![
+    first.inference.notices = vec![
         notice(ModelNoticeKind::Failed, 3, "it \"can't\""),
         notice(ModelNoticeKind::AuditFailed, 1, "row 2 had another result"),
     ];
@@ -158,7 +158,7 @@ fn totals_of(messages: u64) -> GroupTotals {
 
 fn facts(run_dir: &Path) -> RunFacts {
     RunFacts {
-        events: EventCounts { delivered: 4, disabled: 1, late: 2 },
+        late_events: 2,
         frames_expected: 2,
         threads: 2,
         wall: Duration::from_millis(250),
@@ -186,7 +186,7 @@ fn a_run_directory_holds_what_happened() {
     let out = folder.path().join("deep/run");
     let mut run_dir = RunDir::create(&Place::new(Some(&out), "office"), &scenario, &options()).unwrap();
     for record in records() {
-        run_dir.append(Entry { record, ..Entry::default() }).unwrap();
+        run_dir.append(RecordedFrame::new(record)).unwrap();
     }
     assert!(!out.join("summary.json").exists(), "the summary is there only once the run has ended");
     let summary = summary(&scenario, &facts(&out));

@@ -11,12 +11,11 @@ use std::sync::Arc;
 
 use common::{counting_module, engine, stderr, summary, wasm_engine};
 use wasm_engine::frame_loop;
-use wasm_engine::inference::Inference;
 use wasm_engine::problem::RunError;
-use wasm_engine::run_dir::{Access, OpenRun};
+use wasm_engine::run_dir::{Access, Inference, OpenRun};
 use wasm_engine::simulation::SimulationOptions;
 use wasm_engine::snapshot;
-use wasm_engine::time_travel::{ReplayOptions, Stop, Traveller, replay, resume};
+use wasm_engine::time_travel::{FollowError, ReplayOptions, RunReplayer, replay, resume};
 
 /// What agents do that keep the number of their steps in their memory.
 const KEEPING: &str = "(i32.store (i32.const 60000) (global.get $n))";
@@ -35,15 +34,15 @@ fn small_run(folder: &Path) -> String {
 
 fn no_plugins(_: &mut bevy_app::App) {}
 
-fn traveller(run: &OpenRun) -> Traveller<'_> {
+fn replayer(run: &OpenRun) -> RunReplayer<'_> {
     let options = SimulationOptions { threads: Some(1), ..SimulationOptions::default() };
-    Traveller { run, options, inference: Inference::Recorded, author: &no_plugins }
+    RunReplayer { run, options, inference: Inference::Recorded, author: &no_plugins }
 }
 
 /// The digest of a replay, or what is wrong.
 fn replayed(path: &Path, from: Option<u64>) -> Result<(String, u64), String> {
     let run = OpenRun::open(path, Access::Read).map_err(|problems| problems.to_string())?;
-    let result = replay(&traveller(&run), ReplayOptions { from, to: None }, &mut |_| {});
+    let result = replay(&replayer(&run), ReplayOptions { from, to: None }, &mut |_| {});
     let result = result.map_err(|error| error.to_string())?;
     match result.divergence {
         None => Ok((result.digest.to_string(), run.end_frame())),
@@ -55,12 +54,12 @@ fn replayed(path: &Path, from: Option<u64>) -> Result<(String, u64), String> {
 fn resumed(path: &Path) -> Result<String, String> {
     let text = |error: RunError| error.to_string();
     let run = OpenRun::open(path, Access::Write).map_err(|problems| problems.to_string())?;
-    let resumed = resume(&traveller(&run), Arc::default()).map_err(text)?;
+    let resumed = resume(&replayer(&run), Arc::default()).map_err(text)?;
     let (mut simulation, mut source, mut sink) = (resumed.simulation, resumed.source, resumed.sink);
     match frame_loop::run(&mut simulation, &mut source, &mut sink) {
         Ok(()) => Ok(simulation.digest().to_string()),
-        Err(Stop::Error(error)) => Err(text(error)),
-        Err(Stop::Diverged(divergence)) => Err(format!("frame {} diverges", divergence.frame)),
+        Err(FollowError::Error(error)) => Err(text(error)),
+        Err(FollowError::Diverged(divergence)) => Err(format!("frame {} diverges", divergence.frame)),
     }
 }
 

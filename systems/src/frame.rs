@@ -3,8 +3,8 @@
 use bevy_ecs::resource::Resource;
 use bevy_ecs::schedule::{ScheduleLabel, SystemSet};
 use wasm_engine_components::{
-    AgentFault, Excess, FrameCounts, FrameInputs, FrameRecord, LogLine, ModelNotice, NamedOutput, RefusedCommand,
-    SwapRecord,
+    AgentFault, Excess, FrameCounts, FrameInputs, FrameRecord, LateRows, LogLine, ModelNotice, ModelResults,
+    NamedOutput, RefusedCommand, SwapRecord,
 };
 
 /// The schedule that runs once for each frame.
@@ -98,7 +98,8 @@ pub struct DigestOptions {
     pub memories: bool,
 }
 
-/// The inputs of the frame that is about to run. Set from outside, taken by `Ingest`. Transient.
+/// The inputs of the frame that is running. Set from outside, read by `Ingest`, `Deliver` and `Infer`, and moved into the record by
+/// `Seal`. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Inputs(pub FrameInputs);
 
@@ -117,8 +118,12 @@ pub(crate) struct FrameReport {
     pub excess: Vec<Excess>,
     /// Swaps of this frame.
     pub swaps: Vec<SwapRecord>,
-    /// What is to be told of models.
-    pub model_notices: Vec<ModelNotice>,
+    /// What models answered in this frame, and what was told of them.
+    pub inference: ModelResults,
+    /// Rows that took too long to be compared.
+    pub late_rows: Option<LateRows>,
+    /// What is to be told of jobs for models that were given up.
+    pub given_up_notices: Vec<ModelNotice>,
     /// Commands from outside that weren't carried out, the first ones.
     pub refused_commands: Vec<RefusedCommand>,
 }

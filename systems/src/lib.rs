@@ -95,7 +95,6 @@ fn add_resources(app: &mut App) {
         .init_resource::<world::regions::NativeWrites>()
         .init_resource::<world::digest::LaneSums>()
         .init_resource::<world::digest::DigestChain>()
-        .init_resource::<stages::infer::InferenceBuffers>()
         .init_resource::<stages::swap::SwapsInHand>()
         .init_resource::<state::StateRegistry>()
         .init_resource::<state::SeenArchetypes>();

@@ -4,10 +4,7 @@
 use core::any::Any;
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_abi::InferenceStatus;
-use wasm_engine_components::{
-    AgentFault, AgentId, GroupId, ModelId, ModelNotice, ModelNoticeKind, Region, RegionState, Unkept,
-};
+use wasm_engine_components::{AgentFault, AgentId, GroupId, ModelId, Region, RegionState, Unkept};
 
 pub use crate::world::chunk::{
     DeferredRecord, ImportedLine, OutputChunk, Refused, StepOutcome, StepRequest, StepResults,
@@ -18,6 +15,7 @@ pub use crate::world::fault::{CallFault, MailboxLimit, OverLimit};
 pub use crate::world::inbox_view::{Delivery, HostInbox, InboxView, Link};
 pub use crate::world::outbox::{Outbox, OutboxIntake, OutboxRules};
 pub use crate::world::packed::{PackedMessages, header};
+pub use wasm_engine_components::{ModelResults, RowResult};
 
 /// Steps agents. `Any`, so that whoever plugged a runtime in finds it again behind the port.
 pub trait AgentRuntime: Any + Send + Sync {
@@ -98,50 +96,6 @@ impl<'a> ModelBatch<'a> {
     pub const fn new(model: ModelId, rows: &'a [&'a [u8]]) -> Self {
         Self { model, rows, alone: false, audit: None }
     }
-}
-
-/// What batches gave.
-#[derive(Debug, Default)]
-pub struct ModelResults {
-    /// One for each row of each batch, in order.
-    pub rows: Vec<RowResult>,
-    /// Where the outputs lie.
-    pub bytes: Vec<u8>,
-    /// What is to be told of the models, sorted by model and kind, one of each: see [`ModelResults::notice`].
-    pub notices: Vec<ModelNotice>,
-}
-
-impl ModelResults {
-    /// Empties the results and keeps their buffers.
-    pub fn clear(&mut self) {
-        self.rows.clear();
-        self.bytes.clear();
-        self.notices.clear();
-    }
-
-    /// Tells something of so many rows of a model. The reason that was given first stays.
-    pub fn notice(&mut self, model: ModelId, kind: ModelNoticeKind, rows: u32, reason: impl FnOnce() -> String) {
-        match self.notices.binary_search_by_key(&(model, kind), |notice| (notice.model, notice.kind)) {
-            Ok(at) => self.notices[at].rows = self.notices[at].rows.saturating_add(rows),
-            Err(at) => self.notices.insert(at, ModelNotice { model, kind, rows, reason: reason() }),
-        }
-    }
-
-    /// The outputs of a row.
-    pub fn output(&self, row: &RowResult) -> &[u8] {
-        &self.bytes[row.offset..row.offset + row.bytes]
-    }
-}
-
-/// What one row gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowResult {
-    /// How it went.
-    pub status: InferenceStatus,
-    /// Where the outputs start in [`ModelResults::bytes`]: the outputs in the model's order, concatenated.
-    pub offset: usize,
-    /// Their length in bytes; 0 unless the status is `Ok`.
-    pub bytes: usize,
 }
 
 /// The swap of one group's module.

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use bevy_app::App;
 use table::{Call, Doubler, app, group};
 use wasm_engine_abi::{CallKind, Op};
-use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Lane, Model, ModelId, ModelNotice, ModelNoticeKind};
+use wasm_engine_components::{
+    Digest, FrameInputs, FrameRecord, Lane, Model, ModelAnswers, ModelId, ModelNotice, ModelNoticeKind,
+};
 use wasm_engine_systems::ports::{ModelBatch, ModelPort, ModelResults, ModelRuntime};
 use wasm_engine_systems::state::{load_state, save_state};
 use wasm_engine_systems::{Population, RunSeed, run_frame, testing};
@@ -40,6 +42,15 @@ impl ModelRuntime for Leaving {
         if asked.len() as u64 == LEFT && batches.iter().any(|batch| batch.model == BAD) {
             results.notice(BAD, ModelNoticeKind::GivenUp, 1, || "it doesn't end".to_owned());
         }
+    }
+}
+
+/// Nobody asks it.
+struct Unasked;
+
+impl ModelRuntime for Unasked {
+    fn infer(&mut self, _: &[ModelBatch<'_>], _: &mut ModelResults) {
+        panic!("what was recorded is given back");
     }
 }
 
@@ -105,8 +116,8 @@ fn a_model_that_fails_an_audit_has_no_company_from_the_next_frame_on() {
     // Agents ask from frame 1 on.
     let notice =
         ModelNotice { model: BAD, kind: ModelNoticeKind::AuditFailed, rows: 1, reason: "other bytes".to_owned() };
-    let first = records.iter().find(|record| !record.model_notices.is_empty()).unwrap();
-    assert_eq!((first.frame, &first.model_notices), (failed as u64 + 1, &vec![notice]));
+    let first = records.iter().find(|record| record.model_notices().next().is_some()).unwrap();
+    assert_eq!((first.frame, &first.inference.notices), (failed as u64 + 1, &vec![notice]));
 }
 
 #[test]
@@ -123,7 +134,7 @@ fn which_rows_are_audited_follows_from_the_seed_and_costs_no_digest() {
     let (mut watched, _) = audited();
     for _ in 0..400 {
         let (plain, watched) = (frame(&mut plain), frame(&mut watched));
-        let is_before = watched.model_notices.is_empty();
+        let is_before = watched.inference.notices.is_empty();
         let same = plain.lanes == watched.lanes;
         assert!(same || !is_before || watched.lanes[Lane::Inference] != plain.lanes[Lane::Inference]);
         if !is_before {
@@ -146,12 +157,19 @@ fn a_model_that_is_given_up_is_not_run_any_more() {
     }
     assert_eq!(testing::model(app.world(), BAD), (false, Some(LEFT)));
     for record in &records {
-        let told = |kind| record.model_notices.iter().find(|notice| notice.kind == kind);
+        let told = |kind| record.model_notices().find(|notice| notice.kind == kind);
         assert_eq!(told(ModelNoticeKind::GivenUp).is_some(), record.frame == LEFT);
         let late = told(ModelNoticeKind::TimedOut).map(|notice| (notice.model, notice.rows, notice.reason.as_str()));
         let expected = (BAD, 3, "the model was given up in frame 4");
         assert_eq!(late, (record.frame > LEFT).then_some(expected), "{}", record.frame);
         assert_eq!(record.counts.inference_jobs, if record.frame == 0 { 0 } else { 6 }, "its jobs count");
+    }
+    // A replay in which no model runs gives it up in the same frame, and tells the same.
+    let mut replayed = world();
+    replayed.insert_resource(ModelPort(Box::new(Unasked)));
+    for record in &records {
+        let models = ModelAnswers::Recorded(record.inference.clone());
+        assert_eq!(&run_frame(replayed.world_mut(), FrameInputs { models, ..FrameInputs::default() }), record);
     }
     // It is state, saved and loaded.
     let state = save_state(app.world_mut());

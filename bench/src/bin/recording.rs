@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use wasm_engine::inference::Inference;
-use wasm_engine::run_dir::{Access, OpenRun, Place, Recording, RunDir, RunOptions};
+use wasm_engine::run_dir::{Access, Inference, OpenRun, Place, Recording, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine::summary::{Collector, RunFacts};
-use wasm_engine::time_travel::{ReplayOptions, Traveller, replay};
+use wasm_engine::time_travel::{ReplayOptions, RunReplayer, replay};
 use wasm_engine::{events, frame_loop};
 use wasm_engine_bench::median;
 
@@ -117,7 +116,7 @@ fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
     let run_dir = RunDir::create(&Place::new(Some(out), "bench"), scenario, &run_options);
     let run_dir = run_dir.unwrap_or_else(|error| panic!("{error}"));
     let mut recording = Recording::new(run_dir, &simulation, record.then_some(None), Collector::default());
-    let mut source = recording.tee(events::open(scenario, Arc::default()).unwrap_or_else(|error| panic!("{error}")));
+    let mut source = events::open(scenario, Arc::default()).unwrap_or_else(|error| panic!("{error}"));
     let pool = simulation.pool();
     let started = Instant::now();
     pool.install(|| frame_loop::run(&mut simulation, &mut source, &mut recording))
@@ -132,9 +131,9 @@ fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
 fn replayed(args: &Args, out: &Path) -> f64 {
     let run = OpenRun::open(out, Access::Read).unwrap_or_else(|problems| panic!("{problems}"));
     let options = SimulationOptions { threads: Some(args.threads), ..SimulationOptions::default() };
-    let traveller = Traveller { run: &run, options, inference: Inference::Recorded, author: &|_| {} };
+    let replayer = RunReplayer { run: &run, options, inference: Inference::Recorded, author: &|_| {} };
     let mut started = None;
-    let replayed = replay(&traveller, ReplayOptions::default(), &mut |_| {
+    let replayed = replay(&replayer, ReplayOptions::default(), &mut |_| {
         started.get_or_insert_with(Instant::now);
     });
     let replayed = replayed.unwrap_or_else(|error| panic!("{error}"));

@@ -12,11 +12,10 @@ use super::session::{
 };
 use super::status::Status;
 use super::terminal::say;
-use super::travel::{open, traveller, warn};
+use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::RunError;
-use wasm_engine_core::run_dir::{Access, Place};
+use wasm_engine_core::run_dir::{Access, Inference, Place};
 use wasm_engine_core::summary::RunFacts;
-use wasm_engine_core::tap::Inference;
 use wasm_engine_core::time_travel::{BranchError, BranchOptions, Branched, branch};
 
 #[derive(Debug, Args)]
@@ -57,7 +56,7 @@ fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), N
     let run = open(&args.run.run, Access::Read)?;
     let place = Place::new(Some(&args.out), &run.scenario.name);
     place.check().map_err(RunError::Input)?;
-    let traveller = traveller(&run, &args.machine, Inference::Recorded);
+    let replayer = replayer(&run, &args.machine, Inference::Recorded);
     let options = BranchOptions {
         at: args.at,
         set: args.set.clone(),
@@ -65,15 +64,14 @@ fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), N
         snapshot_every: args.snapshots.snapshot_every,
         disk_max: args.disk.disk_max(),
     };
-    let branched = branch(&traveller, &options, &place, &interrupt.flag, &mut |line| say(line));
+    let branched = branch(&replayer, &options, &place, &interrupt.flag, &mut |line| say(line));
     let branched = branched.map_err(|error| match error {
-        BranchError::Stop(stop) => NotStarted::from(stop),
+        BranchError::Follow(error) => NotStarted::from(error),
         BranchError::Scenario(problems) => NotStarted::Input(problems),
     })?;
-    let Branched { mut simulation, source, mut recording, scenario, frames_expected, warnings } = branched;
+    let Branched { mut simulation, mut source, mut recording, scenario, frames_expected, warnings } = branched;
     warn(&warnings);
-    let mut source = recording.tee(source);
-    let facts = RunFacts { frames_expected, ..RunFacts::default() };
+    let facts = RunFacts { frames_expected, late_events: source.late_lines(), ..RunFacts::default() };
     let ends = (&mut simulation, &mut source, &mut recording);
     let outcome = drive(&scenario, ends, interrupt, (args.report.quiet, 0), facts);
     Ok((scenario.path, outcome))

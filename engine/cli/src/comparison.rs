@@ -2,17 +2,15 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use wasm_engine_components::Lane;
 use wasm_engine_components::text::Lines;
+use wasm_engine_components::{Lane, RowAnswer};
 use wasm_engine_systems::state::{ByteDifference, Excerpt, FieldDifference, FieldValue, StateDifference};
 
 use super::names::{entity_name, name_of, sender_name};
-use wasm_engine_core::journal::RecordedRow;
 use wasm_engine_core::problem::counted;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::summary::Named;
-use wasm_engine_core::tap::RowDifference;
-use wasm_engine_core::time_travel::{Compared, Comparison, DIFFERENCES_MAX, Divergence};
+use wasm_engine_core::time_travel::{Compared, Comparison, DIFFERENCES_MAX, Divergence, RowDifference};
 use wasm_engine_files::{ascii, hex};
 
 /// What the two sides of a divergence are called.
@@ -245,11 +243,11 @@ struct RowView {
 
 impl RowView {
     fn new(row: &RowDifference) -> Self {
-        let RowDifference { row, recorded, computed } = row;
-        let output = |side: &'_ Option<RecordedRow>| side.as_ref().map(|row| row.output.clone());
-        let difference = ByteDifference::of(output(recorded).as_deref(), output(computed).as_deref());
-        let status = |side: &Option<RecordedRow>| side.as_ref().map(|row| format!("{:?}", row.status));
-        let statuses = RECORDED_AND_NOW.map(str::to_owned).into_iter().zip([status(recorded), status(computed)]);
+        let RowDifference { row, recorded, found } = row;
+        let output = |side: &'_ Option<RowAnswer>| side.as_ref().map(|row| row.output.clone());
+        let difference = ByteDifference::of(output(recorded).as_deref(), output(found).as_deref());
+        let status = |side: &Option<RowAnswer>| side.as_ref().map(|row| format!("{:?}", row.status));
+        let statuses = RECORDED_AND_NOW.map(str::to_owned).into_iter().zip([status(recorded), status(found)]);
         Self {
             row: *row,
             status: Named(statuses.collect()),
@@ -374,14 +372,14 @@ mod tests {
 
     fn divergence(compared: Compared) -> Divergence {
         let memory = difference(Some(b"0123456701234567"), Some(b"0123456791234567"));
-        let row = |output: &[u8]| Some(RecordedRow { status: InferenceStatus::Ok, output: output.to_vec() });
+        let row = |output: &[u8]| Some(RowAnswer { status: InferenceStatus::Ok, output: output.to_vec() });
         Divergence {
             frame: 7,
             recorded: Digest(1),
             found: Digest(2),
             lanes: vec![Lane::Memories],
             components: Vec::new(),
-            inference: Some(RowDifference { row: 3, recorded: row(b"abcdefgh"), computed: row(b"abcdeFgh") }),
+            inference: Some(RowDifference { row: 3, recorded: row(b"abcdefgh"), found: row(b"abcdeFgh") }),
             compared,
             comparison: Comparison { memories: vec![memory], memories_cut: true, ..Comparison::default() },
             trouble: None,

@@ -12,10 +12,9 @@ use super::comparison::ComparisonView;
 use super::session::{MachineArgs, NotStarted, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal::{print, print_json};
-use super::travel::{open, traveller, warn};
+use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::{counted, thousands};
-use wasm_engine_core::run_dir::{Access, OpenRun};
-use wasm_engine_core::tap::Inference;
+use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
 use wasm_engine_core::time_travel::{Difference, diff};
 
 /// What the two runs are called.
@@ -70,7 +69,7 @@ pub(super) fn main(args: &DiffArgs) -> Status {
 fn run(args: &DiffArgs) -> Result<Status, NotStarted> {
     let (a, b) = (open(&args.run_a, Access::Read)?, open(&args.run_b, Access::Read)?);
     let machine = &args.machine;
-    let (left, right) = (traveller(&a, machine, Inference::Recorded), traveller(&b, machine, Inference::Recorded));
+    let (left, right) = (replayer(&a, machine, Inference::Recorded), replayer(&b, machine, Inference::Recorded));
     warn(&a.warnings);
     warn(&b.warnings);
     let difference = diff(&left, &right)?;

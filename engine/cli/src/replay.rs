@@ -12,11 +12,10 @@ use super::progress::Progress;
 use super::session::{MachineArgs, NotStarted, ReportArgs, RunDirArgs, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
-use super::travel::{open, traveller, warn};
+use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::{Problem, counted, thousands};
-use wasm_engine_core::run_dir::{Access, OpenRun};
+use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
 use wasm_engine_core::summary::Collector;
-use wasm_engine_core::tap::Inference;
 use wasm_engine_core::time_travel::{ReplayOptions, Replayed, replay};
 
 #[derive(Debug, Args)]
@@ -75,14 +74,14 @@ fn run(args: &ReplayArgs) -> Result<Status, NotStarted> {
         InferenceArg::Recorded => Inference::Recorded,
         InferenceArg::Recompute => Inference::Recompute,
     };
-    let traveller = traveller(&run, &args.machine, inference);
+    let replayer = replayer(&run, &args.machine, inference);
     let bar = Progress::new(run.end_frame(), args.report.quiet);
     let (mut bar, mut collector, started) = (bar, Collector::default(), Instant::now());
     let mut progress = |record: &FrameRecord| {
         collector.add(record);
         bar.update(record.frame, collector.counts());
     };
-    let replayed = replay(&traveller, ReplayOptions { from: args.from, to: args.to }, &mut progress)?;
+    let replayed = replay(&replayer, ReplayOptions { from: args.from, to: args.to }, &mut progress)?;
     bar.finish();
     warn(&replayed.warnings);
     report(args, &run, &replayed, started.elapsed().as_secs_f64())

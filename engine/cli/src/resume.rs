@@ -13,12 +13,11 @@ use super::session::{
 };
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_lines};
-use super::travel::{open, traveller, warn};
+use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::{Problem, RunError, counted, thousands};
-use wasm_engine_core::run_dir::{Access, OpenRun, SUMMARY};
+use wasm_engine_core::run_dir::{Access, Inference, OpenRun, SUMMARY};
 use wasm_engine_core::summary::RunFacts;
-use wasm_engine_core::tap::Inference;
-use wasm_engine_core::time_travel::{Resumed, Stop, resume};
+use wasm_engine_core::time_travel::{FollowError, Resumed, explain, resume};
 
 /// The longest summary that is read back, in bytes.
 const SUMMARY_BYTES_MAX: u64 = 64 << 20;
@@ -61,7 +60,7 @@ fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
     }
     let outcome = go_on(args, &run, frames_expected, interrupt)?;
     let status = report(&args.report, &run.scenario.path, &outcome);
-    if let Some(Stop::Diverged(divergence)) = &outcome.error {
+    if let Some(FollowError::Diverged(divergence)) = &outcome.error {
         say_lines(&DivergenceView::new(divergence, &run.scenario).text());
     }
     Ok(status)
@@ -102,9 +101,9 @@ fn summary_line(run: &OpenRun, checksum: u128) -> Result<String, Problem> {
 }
 
 fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
-    let traveller = traveller(run, &args.machine, Inference::RecordedThenComputed);
+    let replayer = replayer(run, &args.machine, Inference::RecordedThenComputed);
     let Resumed { mut simulation, mut source, mut sink, frames, warnings } =
-        resume(&traveller, Arc::clone(&interrupt.flag))?;
+        resume(&replayer, Arc::clone(&interrupt.flag))?;
     warn(&warnings);
     if !args.report.quiet {
         say(plan(run, simulation.next_frame()));
@@ -112,11 +111,11 @@ fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64, interrupt: &Int
             say(events);
         }
     }
-    let facts = RunFacts { frames_expected, ..RunFacts::default() };
+    let facts = RunFacts { frames_expected, late_events: source.late_lines(), ..RunFacts::default() };
     let ends = (&mut simulation, &mut source, &mut sink);
     let mut outcome = drive(&run.scenario, ends, interrupt, (args.report.quiet, frames), facts);
-    if let Some(Stop::Diverged(divergence)) = &mut outcome.error {
-        divergence.explain(&traveller, &mut simulation);
+    if let Some(FollowError::Diverged(divergence)) = &mut outcome.error {
+        explain(divergence, &replayer, &mut simulation);
     }
     Ok(outcome)
 }

@@ -88,7 +88,7 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     let place = Place::new(args.out.as_deref(), &scenario.name);
     place.check().map_err(RunError::Input)?;
-    let source = events::open(&scenario, Arc::clone(&interrupt.flag))?;
+    let mut source = events::open(&scenario, Arc::clone(&interrupt.flag))?;
     let options = SimulationOptions {
         digest_memories: args.digest == DigestScope::Full,
         progress: progress::loading(args.report.quiet),
@@ -107,7 +107,6 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     let run_dir = RunDir::create(&place, &scenario, &run_options)?;
     let snapshots = run_options.record.then_some(run_options.snapshot_every);
     let mut recording = Recording::new(run_dir, &simulation, snapshots, Collector::of(&scenario));
-    let mut source = recording.tee(source);
-    let facts = RunFacts { frames_expected, ..RunFacts::default() };
+    let facts = RunFacts { frames_expected, late_events: source.late_lines(), ..RunFacts::default() };
     Ok(drive(&scenario, (&mut simulation, &mut source, &mut recording), interrupt, (args.report.quiet, 0), facts))
 }

@@ -15,14 +15,13 @@ use super::progress::{self, Progress};
 use super::refused::RefusedCommands;
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_lines, say_problem};
-use super::travel;
 use wasm_engine_core::frame_loop::{self, FrameSink, FrameSource};
 use wasm_engine_core::problem::{Problem, Problems, RunError, counted, thousands};
 use wasm_engine_core::run_dir::Recording;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::{Simulation, SimulationOptions};
 use wasm_engine_core::summary::{RunFacts, Summary};
-use wasm_engine_core::time_travel::{ResumeSink, Stop};
+use wasm_engine_core::time_travel::{FollowError, ResumeSink};
 
 /// Most groups without agents that are named.
 const DEAD_GROUPS_TOLD_MAX: usize = 10;
@@ -86,7 +85,7 @@ pub(super) struct SnapshotArgs {
 /// A run that got as far as its first frame.
 pub(super) struct Outcome {
     pub summary: Summary,
-    pub error: Option<Stop>,
+    pub error: Option<FollowError>,
     /// The signal that ended it before its last frame.
     pub signal: Option<u8>,
     /// Whether there is a journal, by which it can go on.
@@ -99,7 +98,7 @@ pub(super) struct Outcome {
 pub(super) enum NotStarted {
     Input(Problems),
     Failed(Problem),
-    Stopped(Stop),
+    Diverged(FollowError),
 }
 
 impl From<RunError> for NotStarted {
@@ -111,17 +110,17 @@ impl From<RunError> for NotStarted {
     }
 }
 
-impl From<Stop> for NotStarted {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Error(error) => error.into(),
-            stop @ Stop::Diverged(_) => Self::Stopped(stop),
+impl From<FollowError> for NotStarted {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Error(error) => error.into(),
+            error @ FollowError::Diverged(_) => Self::Diverged(error),
         }
     }
 }
 
 /// Where the records of a session go: a recording, or one that goes on.
-pub(super) trait SessionSink: FrameSink<Error: Into<Stop>> + Send {
+pub(super) trait SessionSink: FrameSink<Error: Into<FollowError>> + Send {
     fn recording(&mut self) -> &mut Recording;
 }
 
@@ -147,7 +146,7 @@ pub(super) fn drive<S, E>(
 ) -> Outcome
 where
     S: FrameSource<Error = E> + Send,
-    E: Into<Stop> + Send,
+    E: Into<FollowError> + Send,
 {
     let pool = simulation.pool();
     facts.threads = pool.current_num_threads();
@@ -167,15 +166,14 @@ where
     facts.wall = started.elapsed();
     sink.progress.finish();
     let error = result.err().map(Into::into);
-    facts.events = source.counts();
     facts.interrupted = interrupt.signal().is_some() && simulation.next_frame() < scenario.frames;
-    facts.error = error.as_ref().map(travel::stop_text);
+    facts.error = error.as_ref().map(FollowError::to_string);
     let recording = sink.sink.recording();
     facts.run_dir = recording.run_dir().path().to_string_lossy().into_owned();
     let summary = recording.collector().summary(scenario, &facts);
     let finished = match &error {
         // Where a write failed, a summary that can be written would only pretend that the rest is whole.
-        Some(Stop::Error(RunError::Failed(_)) | Stop::Diverged(_)) => Ok(()),
+        Some(FollowError::Error(RunError::Failed(_)) | FollowError::Diverged(_)) => Ok(()),
         // Nor where a run that goes on stops before the end of what it has.
         Some(_) if simulation.next_frame() < recorded => Ok(()),
         _ => recording.finish(simulation, &summary),
@@ -183,7 +181,13 @@ where
     interrupt.frames_end();
     let warnings = dead_groups(scenario, &summary);
     let signal = interrupt.signal().filter(|_| summary.interrupted);
-    Outcome { summary, error: error.or(finished.err().map(Stop::Error)), signal, recorded: has_journal, warnings }
+    Outcome {
+        summary,
+        error: error.or(finished.err().map(FollowError::Error)),
+        signal,
+        recorded: has_journal,
+        warnings,
+    }
 }
 
 /// Groups that began with agents and have none left, where some faulted: without an expectation, such a run ends as if nothing were wrong.
@@ -242,9 +246,9 @@ pub(super) fn report_not_started(why: &NotStarted) -> Status {
             say_problem(problem);
             Status::Machine
         }
-        NotStarted::Stopped(stop) => {
-            say_problem(&Problem::new(travel::stop_text(stop)));
-            stop.into()
+        NotStarted::Diverged(error) => {
+            say_problem(&Problem::new(error.to_string()));
+            error.into()
         }
     }
 }
@@ -275,8 +279,8 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> S
         say_lines(&lines);
     }
     match &outcome.error {
-        Some(Stop::Error(error)) => say_problem(error.problem()),
-        Some(stop) => say_problem(&Problem::new(travel::stop_text(stop))),
+        Some(FollowError::Error(error)) => say_problem(error.problem()),
+        Some(error @ FollowError::Diverged(_)) => say_problem(&Problem::new(error.to_string())),
         None => {}
     }
     if let Err(problem) = &printed {

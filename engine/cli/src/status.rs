@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use wasm_engine_core::problem::RunError;
-use wasm_engine_core::time_travel::Stop;
+use wasm_engine_core::time_travel::FollowError;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +48,11 @@ impl From<&RunError> for Status {
     }
 }
 
-impl From<&Stop> for Status {
-    fn from(stop: &Stop) -> Self {
+impl From<&FollowError> for Status {
+    fn from(stop: &FollowError) -> Self {
         match stop {
-            Stop::Error(error) => error.into(),
-            Stop::Diverged(_) => Self::Unmet,
+            FollowError::Error(error) => error.into(),
+            FollowError::Diverged(_) => Self::Unmet,
         }
     }
 }
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn each_way_to_end_has_its_status() {
         let input = Status::from(&RunError::Input(Problem::new("x")));
-        let machine = Status::from(&Stop::Error(RunError::Failed(Problem::new("x"))));
+        let machine = Status::from(&FollowError::Error(RunError::Failed(Problem::new("x"))));
         let all = [Status::Done, Status::Unmet, input, machine, Status::Signal(2), Status::Signal(15)];
         assert_eq!(all.map(Status::code), [0, 1, 2, 3, 130, 143]);
     }

@@ -1,4 +1,4 @@
-//! What the commands that open a run have in common: opening it, and telling where a replay parts from it.
+//! What the commands that open a run have in common: opening it, and saying what a person should know of it.
 
 use std::path::Path;
 
@@ -6,9 +6,8 @@ use bevy_app::App;
 
 use super::session::{MachineArgs, NotStarted};
 use super::terminal::say;
-use wasm_engine_core::run_dir::{Access, OpenRun};
-use wasm_engine_core::tap::Inference;
-use wasm_engine_core::time_travel::{Divergence, Stop, Traveller};
+use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
+use wasm_engine_core::time_travel::RunReplayer;
 
 /// Opens a run directory.
 pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
@@ -20,9 +19,9 @@ pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
     Ok(run)
 }
 
-/// Travels in a run on this machine.
-pub(super) fn traveller<'a>(run: &'a OpenRun, machine: &MachineArgs, inference: Inference) -> Traveller<'a> {
-    Traveller { run, options: machine.options(), inference, author: &no_plugins }
+/// Returns what replays a run on this machine.
+pub(super) fn replayer<'a>(run: &'a OpenRun, machine: &MachineArgs, inference: Inference) -> RunReplayer<'a> {
+    RunReplayer { run, options: machine.options(), inference, author: &no_plugins }
 }
 
 fn no_plugins(_: &mut App) {}
@@ -30,17 +29,4 @@ fn no_plugins(_: &mut App) {}
 /// Says what a person should know.
 pub(super) fn warn(warnings: &[String]) {
     warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
-}
-
-/// Why a run stopped, in one sentence.
-pub(super) fn stop_text(stop: &Stop) -> String {
-    match stop {
-        Stop::Error(error) => error.to_string(),
-        Stop::Diverged(divergence) => divergence_head(divergence),
-    }
-}
-
-fn divergence_head(divergence: &Divergence) -> String {
-    let lanes: Vec<_> = divergence.lanes.iter().map(|lane| lane.name()).collect();
-    format!("frame {} doesn't come out as it was recorded: it differs in {}", divergence.frame, lanes.join(", "))
 }

@@ -2,7 +2,6 @@
 
 use wasm_engine_components::{FrameInputs, FrameRecord};
 
-use crate::events::EventCounts;
 use crate::simulation::Simulation;
 
 /// Where the inputs of frames come from. It does I/O, and may fail.
@@ -10,16 +9,11 @@ pub trait FrameSource {
     /// Why there are no inputs.
     type Error;
 
-    /// The inputs of frame `frame`; `None` ends the run.
+    /// Returns the inputs of frame `frame`; `None` ends the run.
     ///
     /// # Errors
     /// The inputs can't be read.
     fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, Self::Error>;
-
-    /// What became of external events so far, where that is counted.
-    fn counts(&self) -> EventCounts {
-        EventCounts::default()
-    }
 }
 
 /// Where the records of frames go. It does I/O, and may fail.

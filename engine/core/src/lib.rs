@@ -17,5 +17,4 @@ pub mod simulation;
 pub mod snapshot;
 pub mod summary;
 mod swaps;
-pub mod tap;
 pub mod time_travel;

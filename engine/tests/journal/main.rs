@@ -10,13 +10,12 @@ mod resume;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wasm_engine::events::EventCounts;
-use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter, RecordedRow};
+use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter};
 use wasm_engine::problem::Problem;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lane, LifecycleAction, ModelId,
-    ModelNotice, ModelNoticeKind, Swap, TopicId,
+    Action, AgentId, Digest, EventCounts, EventTarget, ExternalEvent, FrameInputs, GroupId, Lane, LifecycleAction,
+    ModelId, ModelNotice, ModelNoticeKind, Swap, TopicId,
 };
 
 const RUN: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
@@ -44,14 +43,14 @@ fn frames(count: u64) -> Vec<JournalFrame> {
                 one.native = names.iter().map(|name| ((*name).to_owned(), digest(4, frame / 3))).collect();
             }
             if frame % 5 == 2 {
-                let row = |status, output: &[u8]| RecordedRow { status, output: output.to_vec() };
-                one.inference = vec![row(InferenceStatus::Ok, &[frame as u8; 9]), row(InferenceStatus::Failed, &[])];
+                one.inference.push(InferenceStatus::Ok, &[frame as u8; 9]);
+                one.inference.push(InferenceStatus::Failed, &[]);
                 let (model, kind) = (ModelId(frame << 40), ModelNoticeKind::ALL[(frame / 5 % 3) as usize]);
-                one.notices = vec![ModelNotice { model, kind, rows: 1, reason: "no reason".to_owned() }];
+                one.inference.notices = vec![ModelNotice { model, kind, rows: 1, reason: "no reason".to_owned() }];
             }
             if frame % 5 == 3 {
                 one.inputs = inputs(frame);
-                one.counts = EventCounts { delivered: frame * 100, disabled: frame / 6, late: 0 };
+                one.inputs.counts = EventCounts { delivered: frame * 100, disabled: frame / 6 };
             }
             one
         })
@@ -72,6 +71,7 @@ fn inputs(frame: u64) -> FrameInputs {
             Action::Agent(agent, LifecycleAction::Restart),
         ],
         swaps: vec![Swap::Module { group: GroupId(1), module: 3 }, Swap::Model { model: ModelId(0), with: ModelId(1) }],
+        ..FrameInputs::default()
     }
 }
 

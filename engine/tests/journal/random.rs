@@ -2,12 +2,11 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use wasm_engine::events::EventCounts;
-use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter, RecordedRow};
+use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter};
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, AgentId, Digest, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, LifecycleAction, ModelId,
-    ModelNotice, ModelNoticeKind, TopicId,
+    Action, AgentId, Digest, EventCounts, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, LifecycleAction,
+    ModelId, ModelNotice, ModelNoticeKind, ModelResults, TopicId,
 };
 
 use crate::{RUN, SUMMARY, append, files, last_digest, read};
@@ -37,31 +36,26 @@ fn inputs() -> impl Strategy<Value = FrameInputs> {
     (vec(event, 0..3), vec(action, 0..3)).prop_map(|(events, commands)| FrameInputs {
         events,
         commands,
-        swaps: Vec::new(),
+        ..FrameInputs::default()
     })
 }
 
 fn frame() -> impl Strategy<Value = JournalFrame> {
-    let row = (prop::sample::select(InferenceStatus::ALL.to_vec()), vec(any::<u8>(), 0..300))
-        .prop_map(|(status, output)| RecordedRow { status, output });
+    let row = (prop::sample::select(InferenceStatus::ALL.to_vec()), vec(any::<u8>(), 0..300));
     let notice = (any::<u64>(), prop::sample::select(ModelNoticeKind::ALL.to_vec()), any::<u32>(), "[a-zé]{0,9}")
         .prop_map(|(model, kind, rows, reason)| ModelNotice { model: ModelId(model), kind, rows, reason });
     let native = vec((prop::sample::select(vec!["", "a", "é", "a longer name"]), digest()), 0..4)
         .prop_map(|native| native.into_iter().map(|(name, digest)| (name.to_owned(), digest)).collect());
     let inputs = prop_oneof![3 => Just(FrameInputs::default()), 1 => inputs()];
     let counts = (prop_oneof![2 => Just(0), 1 => any::<u64>()], prop_oneof![2 => Just(0), 1 => 0..9_u64])
-        .prop_map(|(delivered, disabled)| EventCounts { delivered, disabled, late: 0 });
+        .prop_map(|(delivered, disabled)| EventCounts { delivered, disabled });
     let lanes = prop::array::uniform16(digest()).prop_map(Lanes);
     (inputs, vec(row, 0..3), vec(notice, 0..2), digest(), lanes, native, counts).prop_map(
-        |(inputs, inference, notices, digest, lanes, native, counts)| JournalFrame {
-            frame: 0,
-            inputs,
-            inference,
-            notices,
-            digest,
-            lanes,
-            native,
-            counts,
+        |(inputs, rows, notices, digest, lanes, native, counts)| {
+            let mut inference = ModelResults { notices, ..ModelResults::default() };
+            rows.iter().for_each(|(status, output): &(_, Vec<u8>)| inference.push(*status, output));
+            let inputs = FrameInputs { counts, ..inputs };
+            JournalFrame { frame: 0, inputs, inference, digest, lanes, native }
         },
     )
 }

@@ -7,7 +7,7 @@ use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::limits::REFUSED_COMMANDS_TOLD_MAX;
 use wasm_engine_components::{
-    Action, AgentId, Backlog, Command, CommandTarget, FaultHistory, GroupId, Issuer, Lane, Lifecycle, LifecycleAction,
+    Action, AgentId, Backlog, CommandTarget, FaultHistory, GroupId, Issuer, Lane, Lifecycle, LifecycleAction,
     MailboxCounters, MailboxOf, Members, Recipient, RefusedCommand,
 };
 
@@ -22,20 +22,20 @@ use crate::world::mailroom::Mailroom;
 use crate::world::scheduler::Scheduler;
 
 /// Carries out this frame's commands.
-pub(crate) fn carry_out_commands(mut kernel: Kernel, mut inputs: ResMut<Inputs>, mut pending: ResMut<PendingCommands>) {
+pub(crate) fn carry_out_commands(mut kernel: Kernel, inputs: Res<Inputs>, mut pending: ResMut<PendingCommands>) {
     let frame = kernel.clock.frame;
     kernel.directory.vacate(frame);
-    let external = std::mem::take(&mut inputs.0.commands);
+    let external = &inputs.0.commands;
     for (action, at) in external.iter().zip(1_u64 << 32..) {
         let digest = part_digest(Lane::Inputs, at, &action_bytes(action));
         kernel.lanes.inputs = kernel.lanes.inputs.wrapping_add(digest);
     }
-    let external = external.into_iter().map(|action| Command { issuer: Issuer::External, action });
-    let native = std::mem::take(&mut pending.native).into_iter();
-    let native = native.map(|action| Command { issuer: Issuer::Native, action });
-    let agents = std::mem::take(&mut pending.agents);
-    for command in external.chain(native).chain(agents) {
-        kernel.carry_out(command);
+    let (native, agents) = (std::mem::take(&mut pending.native), std::mem::take(&mut pending.agents));
+    let external = external.iter().map(|action| (Issuer::External, action));
+    let native = native.iter().map(|action| (Issuer::Native, action));
+    let agents = agents.iter().map(|command| (command.issuer, &command.action));
+    for (issuer, action) in external.chain(native).chain(agents) {
+        kernel.carry_out(issuer, action);
     }
     let Kernel { directory, topics, joining, .. } = &mut kernel;
     change_memberships(directory, topics, &mut joining.0);
@@ -58,16 +58,15 @@ pub(crate) struct Kernel<'w, 's> {
 }
 
 impl Kernel<'_, '_> {
-    fn carry_out(&mut self, command: Command) {
-        let issuer = command.issuer;
-        let target = command.action.target();
+    fn carry_out(&mut self, issuer: Issuer, action: &Action) {
+        let target = action.target();
         let meant_for = match target {
             CommandTarget::Spawn(group) => u64::from(group.0),
             CommandTarget::Agent(agent, _) => agent.0,
         };
-        let done = match command.action {
-            Action::Spawn { group, kind, payload } => self.spawn(issuer, group, kind, payload),
-            Action::Agent(agent, order) => self.order(issuer, agent, order),
+        let done = match action {
+            Action::Spawn { group, kind, payload } => self.spawn(issuer, *group, *kind, payload),
+            Action::Agent(agent, order) => self.order(issuer, *agent, *order),
         };
         match done {
             Ok(()) => self.report.counts.commands += 1,
@@ -89,7 +88,7 @@ impl Kernel<'_, '_> {
         controls || self.directory.group(group).is_some_and(|group| group.supervisor == Some(id.group()))
     }
 
-    fn spawn(&mut self, issuer: Issuer, group: GroupId, kind: u32, payload: Vec<u8>) -> Result<(), BounceReason> {
+    fn spawn(&mut self, issuer: Issuer, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), BounceReason> {
         let at = self.directory.group_position(group).ok_or(BounceReason::UnknownRecipient)?;
         if !self.may(issuer, group) {
             return Err(BounceReason::Refused);
@@ -111,7 +110,7 @@ impl Kernel<'_, '_> {
                     MessageHeader { sender: id.0, correlation, sequence, frame: frame - 1, ..header }
                 }
             };
-            self.mailroom.events.push(Recipient::Agent(index), header, payload);
+            self.mailroom.first_messages.push(Recipient::Agent(index), header, payload);
         }
         Ok(())
     }

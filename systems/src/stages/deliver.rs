@@ -11,14 +11,14 @@ use wasm_engine_abi::{InferenceStatus, MessageHeader};
 use wasm_engine_components::limits::delivery_units;
 use wasm_engine_components::{Address, AgentId, InferenceJob, JobData, Members, Recipient};
 
-use crate::frame::{FrameClock, FrameReport};
+use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::stages::overflow::{Mailboxes, Overflow};
 use crate::world::backlog::Backlogs;
 use crate::world::delivery_budget::DeliveryBudgets;
 use crate::world::directory::Directory;
 use crate::world::inbox::Inboxes;
 use crate::world::inbox_view::Delivery;
-use crate::world::mailroom::{AgentOutputs, Mailroom};
+use crate::world::mailroom::{AddressedEvent, AgentOutputs, Mailroom};
 use crate::world::recipients::{Audiences, Edge, Part, Sent};
 use crate::world::requests::Requests;
 use crate::world::scheduler::Scheduler;
@@ -36,6 +36,7 @@ pub(crate) fn open_delivery_budgets(
 pub(crate) fn gather_messages(
     mut commands: Commands,
     clock: Res<FrameClock>,
+    inputs: Res<Inputs>,
     directory: Res<Directory>,
     mut mailroom: ResMut<Mailroom>,
     mut outputs: ResMut<AgentOutputs>,
@@ -74,7 +75,13 @@ pub(crate) fn gather_messages(
             host.push(Recipient::Agent(index), &header, bytes);
         }
     }
-    for (recipient, stored) in room.events.0.drain(..).chain(room.native.0.drain(..)) {
+    for (recipient, stored) in room.first_messages.0.drain(..) {
+        host.push(recipient, &stored.header, &stored.payload);
+    }
+    for AddressedEvent { recipient, header, at } in room.events.drain(..) {
+        host.push(recipient, &header, &inputs.0.events[at as usize].payload);
+    }
+    for (recipient, stored) in room.native.0.drain(..) {
         host.push(recipient, &stored.header, &stored.payload);
     }
 }

@@ -3,22 +3,20 @@
 //! Some rows are audited: which ones follows from seed and frame. A model that fails an audit is run without company from the next
 //! frame on, for the rest of the run. A model of which a run was left behind, because it didn't end though it was told to, isn't run any
 //! more: its jobs have the status `TimedOut`. Which models those are is state; in a replay, it follows from what was recorded.
+//!
+//! Whether models compute, or what was recorded is given back, the inputs say: see `answers`.
 
 use bevy_ecs::entity::Entity;
-use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Commands, Query, Res, ResMut};
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::limits::AUDIT_BATCHES;
 use wasm_engine_components::{InferenceJob, JobData, JobId, ModelId, ModelNotice, ModelNoticeKind};
 
-use crate::frame::{FrameClock, FrameReport, RunSeed};
-use crate::ports::{ModelBatch, ModelPort, ModelResults};
+use crate::frame::{FrameClock, FrameReport, Inputs, RunSeed};
+use crate::ports::{ModelBatch, ModelPort};
+use crate::stages::answers::answer;
 use crate::world::intentions::Intentions;
 use crate::world::models::ModelTable;
-
-/// Buffers of the stage. Transient.
-#[derive(Resource, Debug, Default)]
-pub(crate) struct InferenceBuffers(ModelResults);
 
 /// Spawns an entity for each new job.
 pub(crate) fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentions>) {
@@ -31,12 +29,13 @@ pub(crate) fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentio
 pub(crate) fn dispatch_jobs(
     clock: Res<FrameClock>,
     seed: Res<RunSeed>,
+    mut inputs: ResMut<Inputs>,
     mut models: ResMut<ModelTable>,
     mut port: ResMut<ModelPort>,
-    mut buffers: ResMut<InferenceBuffers>,
     mut report: ResMut<FrameReport>,
     mut jobs: Query<(Entity, &InferenceJob, &mut JobData)>,
 ) {
+    let answers = std::mem::take(&mut inputs.0.models);
     let mut order: Vec<_> = jobs
         .iter()
         .filter(|(_, _, data)| matches!(data, JobData::Input(_)))
@@ -73,9 +72,7 @@ pub(crate) fn dispatch_jobs(
     }
     report.counts.inference_batches += batches.len() as u64;
 
-    let results = &mut buffers.0;
-    results.clear();
-    port.0.infer(&batches, results);
+    let (results, late_rows) = answer(&mut *port.0, &batches, answers);
     assert_eq!(results.rows.len(), order.len(), "the model runtime gives one result for each row");
     for notice in &results.notices {
         match notice.kind {
@@ -86,12 +83,13 @@ pub(crate) fn dispatch_jobs(
             ModelNoticeKind::Failed | ModelNoticeKind::TimedOut => {}
         }
     }
-    report.model_notices.append(&mut results.notices);
     for (&(_, _, entity), row) in order.iter().zip(&results.rows) {
         if let Ok((_, _, mut data)) = jobs.get_mut(entity) {
             *data = JobData::Output { status: row.status, bytes: results.output(row).to_vec() };
         }
     }
+    report.inference = results;
+    report.late_rows = late_rows;
 }
 
 /// Answers the jobs of models that were given up, and takes them out of `order`, which is sorted by model.
@@ -115,7 +113,7 @@ fn refuse_given_up(
         // A batch is bounded, and so are the jobs of a frame.
         let rows = u32::try_from(same_model.len()).unwrap_or(u32::MAX);
         let reason = format!("the model was given up in frame {frame}");
-        report.model_notices.push(ModelNotice { model, kind: ModelNoticeKind::TimedOut, rows, reason });
+        report.given_up_notices.push(ModelNotice { model, kind: ModelNoticeKind::TimedOut, rows, reason });
     }
     order.retain(|(model, ..)| models.given_up(*model).is_none());
 }

@@ -9,7 +9,7 @@ use wasm_engine_components::{ExternalEvent, FrameCounts, Lane, Recipient};
 use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::world::digest::{LaneSums, part_digest};
 use crate::world::directory::Directory;
-use crate::world::mailroom::Mailroom;
+use crate::world::mailroom::{AddressedEvent, Mailroom};
 use crate::world::requests::Requests;
 
 /// Begins the frame's counts, and digests its external events.
@@ -19,16 +19,16 @@ pub(crate) fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, 
     lanes.inputs = digests.fold(0, u128::wrapping_add);
 }
 
-/// Turns external events into messages of the host that are delivered in this frame. The frame's commands have taken effect, so that
+/// Finds the recipients of external events, which are delivered in this frame. Their payloads stay in the inputs. The frame's commands have taken effect, so that
 /// an event by name, to a topic or to a group finds the same agents, wherever its line stands among the commands'.
 pub(crate) fn address_events(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
-    mut inputs: ResMut<Inputs>,
+    inputs: Res<Inputs>,
     mut report: ResMut<FrameReport>,
     mut mailroom: ResMut<Mailroom>,
 ) {
-    for (at, event) in std::mem::take(&mut inputs.0.events).into_iter().enumerate() {
+    for (event, at) in inputs.0.events.iter().zip(0_u32..) {
         let recipient = match recipient(&directory, event.to) {
             Ok(recipient) => recipient,
             Err(reason) => {
@@ -47,12 +47,12 @@ pub(crate) fn address_events(
             topic,
             correlation: event.correlation,
             frame: clock.frame,
-            sequence: u32::try_from(at).unwrap_or(u32::MAX),
+            sequence: at,
             kind: event.kind,
             status,
             payload_bytes: 0,
         };
-        mailroom.events.push(recipient, header, event.payload);
+        mailroom.events.push(AddressedEvent { recipient, header, at });
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod step;
 
 pub(crate) mod collect;
 
+pub(crate) mod answers;
 pub(crate) mod infer;
 
 pub(crate) mod commit;

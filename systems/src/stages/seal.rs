@@ -5,7 +5,7 @@ use wasm_engine_components::{
     Digest, FrameRecord, Group, GroupCounters, GroupRecord, InferenceJob, JobData, Lane, Lanes, Recipient,
 };
 
-use crate::frame::{FrameClock, FrameReport, Sealed};
+use crate::frame::{FrameClock, FrameReport, Inputs, Sealed};
 use crate::world::commands::PendingCommands;
 use crate::world::digest::{DigestChain, LaneSums, chain, part_digest, totals_bytes};
 use crate::world::directory::Directory;
@@ -21,6 +21,7 @@ pub(crate) fn seal_frame(
     mut clock: ResMut<FrameClock>,
     mut chains: ResMut<DigestChain>,
     mut report: ResMut<FrameReport>,
+    mut inputs: ResMut<Inputs>,
     mut sealed: ResMut<Sealed>,
     directory: Res<Directory>,
     lanes: Res<LaneSums>,
@@ -84,7 +85,10 @@ pub(crate) fn seal_frame(
     record.outputs = std::mem::take(&mut report.outputs);
     record.excess = std::mem::take(&mut report.excess);
     record.swaps = std::mem::take(&mut report.swaps);
-    record.model_notices = std::mem::take(&mut report.model_notices);
+    record.inputs = std::mem::take(&mut inputs.0);
+    record.inference = std::mem::take(&mut report.inference);
+    record.late_rows = report.late_rows.take();
+    record.given_up_notices = std::mem::take(&mut report.given_up_notices);
     record.refused_commands = std::mem::take(&mut report.refused_commands);
     sealed.0 = record;
     clock.frame += 1;

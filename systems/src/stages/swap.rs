@@ -48,7 +48,7 @@ pub(crate) fn take_swaps(
     clock: Res<FrameClock>,
     options: Res<DigestOptions>,
     catalog: Res<SwapCatalog>,
-    mut inputs: ResMut<Inputs>,
+    inputs: Res<Inputs>,
     mut requested: ResMut<RequestedSwaps>,
     mut directory: ResMut<Directory>,
     mut mailroom: ResMut<Mailroom>,
@@ -60,7 +60,7 @@ pub(crate) fn take_swaps(
     mut in_hand: ResMut<SwapsInHand>,
     mut agents: Query<&mut Lifecycle>,
 ) {
-    let swaps = std::mem::take(&mut inputs.0.swaps).into_iter().chain(requested.0.drain(..));
+    let swaps = inputs.0.swaps.iter().copied().chain(requested.0.drain(..));
     for (swap, at) in swaps.zip(0_u64..) {
         let SwapFile { name, sha256 } = catalog.file(swap);
         in_hand.inputs = in_hand.inputs.wrapping_add(swap_digest(at, swap, &sha256));

@@ -20,10 +20,23 @@ pub struct Mailroom {
     pub inboxes: Inboxes,
     /// Bounces that are delivered in the next frame.
     pub bounces: HostMessages,
+    /// First messages of agents that are spawned in this frame.
+    pub first_messages: HostMessages,
     /// External events that are delivered in this frame.
-    pub events: HostMessages,
+    pub events: Vec<AddressedEvent>,
     /// Messages of native systems that are delivered in the next frame.
     pub native: HostMessages,
+}
+
+/// An external event whose recipient was found.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressedEvent {
+    /// Who gets it.
+    pub recipient: Recipient,
+    /// Its header.
+    pub header: MessageHeader,
+    /// Its position among the events of the frame's inputs, where its payload lies.
+    pub at: u32,
 }
 
 /// The agents' outputs of this frame, and of the frame before, which are delivered in this one: `Deliver` swaps them. State, as
@@ -42,7 +55,7 @@ pub struct HostMessages(pub Vec<(Recipient, StoredMessage)>);
 
 impl HostMessages {
     /// Adds a message.
-    pub fn push(&mut self, recipient: Recipient, header: MessageHeader, payload: Vec<u8>) {
+    pub fn push(&mut self, recipient: Recipient, header: MessageHeader, payload: impl Into<Box<[u8]>>) {
         self.0.push((recipient, StoredMessage { header, payload: payload.into() }));
     }
 

@@ -1,6 +1,8 @@
 //! A world in which something of every kind of state is under way between any two frames: agents that ask for everything, native
 //! systems that do, too, and budgets that are too small for all of it.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use bevy_app::App;
 use bevy_ecs::component::Component;
 use bevy_ecs::entity::Entity;

@@ -8,7 +8,7 @@ use wasm_engine_systems::inspect;
 use super::NotStarted;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::Simulation;
-use wasm_engine_core::time_travel::{Traveller, watch};
+use wasm_engine_core::time_travel::{RunReplayer, watch};
 
 /// The end of an agent.
 #[derive(Serialize)]
@@ -49,21 +49,21 @@ pub(super) fn has_ended(world: &World, id: AgentId) -> bool {
 
 /// The end of an agent that has ended after frame `at`. `world` is the one after that frame.
 pub(super) fn ending(
-    traveller: &Traveller<'_>,
+    replayer: &RunReplayer<'_>,
     scenario: &Scenario,
     world: &World,
     id: AgentId,
     at: u64,
 ) -> Result<Ending, NotStarted> {
-    let first = traveller.run.first_frame();
-    let mut snapshots = traveller.run.snapshot_frames();
+    let first = replayer.run.first_frame();
+    let mut snapshots = replayer.run.snapshot_frames();
     snapshots.retain(|frame| (first..=at).contains(frame));
     let next = next(world, id).map(|next| scenario.agent_name(next));
     // Who has ended never lives again: so the last snapshot before the end is found by halves.
     let (mut low, mut high, mut to) = (0, snapshots.len(), at + 1);
     while low < high {
         let middle = low.midpoint(high);
-        match traveller.restore(snapshots[middle])? {
+        match replayer.restore(snapshots[middle])? {
             Ok(arrival) if !has_ended(arrival.simulation.world(), id) => low = middle + 1,
             Ok(_) => (high, to) = (middle, snapshots[middle]),
             // One that is damaged tells nothing. An earlier one is as good.
@@ -71,7 +71,7 @@ pub(super) fn ending(
         }
     }
     let from = low.checked_sub(1).map_or(first, |last| snapshots[last]);
-    if to <= first || (low == 0 && ended_before(traveller, id)?) {
+    if to <= first || (low == 0 && ended_before(replayer, id)?) {
         return Ok(Ending { frame: None, next });
     }
     let mut frame = None;
@@ -80,12 +80,12 @@ pub(super) fn ending(
             frame = Some(record.frame);
         }
     };
-    watch(traveller, from, to, &mut visit)?;
+    watch(replayer, from, to, &mut visit)?;
     Ok(Ending { frame, next })
 }
 
 /// Whether an agent had ended before the run's first frame: only where the run is a branch.
-pub(super) fn ended_before(traveller: &Traveller<'_>, id: AgentId) -> Result<bool, NotStarted> {
-    let first = traveller.run.first_frame();
-    Ok(first > 0 && has_ended(traveller.start(first)?.simulation.world(), id))
+pub(super) fn ended_before(replayer: &RunReplayer<'_>, id: AgentId) -> Result<bool, NotStarted> {
+    let first = replayer.run.first_frame();
+    Ok(first > 0 && has_ended(replayer.start(first)?.simulation.world(), id))
 }

@@ -9,7 +9,7 @@ use super::ending::{self, Ending};
 use super::{NotStarted, View, warn};
 use wasm_engine_core::problem::{Problem, RunError};
 use wasm_engine_core::simulation::Simulation;
-use wasm_engine_core::time_travel::{Traveller, watch};
+use wasm_engine_core::time_travel::{RunReplayer, watch};
 
 #[derive(Serialize)]
 pub(super) struct FollowJson {
@@ -39,10 +39,10 @@ struct FrameJson {
 }
 
 /// Follows an agent through the run.
-pub(super) fn follow(traveller: &Traveller<'_>, agent: AgentId) -> Result<FollowJson, NotStarted> {
+pub(super) fn follow(replayer: &RunReplayer<'_>, agent: AgentId) -> Result<FollowJson, NotStarted> {
     let (mut frames, mut before) = (Vec::new(), None);
     let (mut ended, mut next) = (None, None);
-    let run = traveller.run;
+    let run = replayer.run;
     let mut visit = |record: &FrameRecord, simulation: &mut Simulation| {
         frames.extend(frame(record, simulation, agent, &mut before));
         if ended.is_none() && ending::has_ended(simulation.world(), agent) {
@@ -52,7 +52,7 @@ pub(super) fn follow(traveller: &Traveller<'_>, agent: AgentId) -> Result<Follow
             next = ending::next(simulation.world(), agent).map(|next| (record.frame, next));
         }
     };
-    let arrival = watch(traveller, run.first_frame(), run.end_frame(), &mut visit)?;
+    let arrival = watch(replayer, run.first_frame(), run.end_frame(), &mut visit)?;
     warn(&arrival.warnings);
     if frames.is_empty() && ended.is_none() {
         let problem = Problem::new("there was no such agent in this run");
@@ -60,7 +60,7 @@ pub(super) fn follow(traveller: &Traveller<'_>, agent: AgentId) -> Result<Follow
         return Err(RunError::Input(problem.help("`wasm-engine inspect` without --agent lists the groups")).into());
     }
     let first_frame = run.first_frame();
-    let is_earlier = ended == Some(first_frame) && ending::ended_before(traveller, agent)?;
+    let is_earlier = ended == Some(first_frame) && ending::ended_before(replayer, agent)?;
     let ended = ended.map(|frame| Ending {
         frame: Some(frame).filter(|_| !is_earlier),
         next: next.map(|(_, next)| run.scenario.agent_name(next)),

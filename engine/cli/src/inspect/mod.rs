@@ -16,13 +16,12 @@ use super::names::sender_name;
 use super::session::{MachineArgs, NotStarted, RunDirArgs, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal;
-use super::travel::{open, traveller, warn};
+use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::{Problem, RunError, nearest_name};
-use wasm_engine_core::run_dir::{Access, OpenRun};
+use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::Simulation;
-use wasm_engine_core::tap::Inference;
-use wasm_engine_core::time_travel::{Traveller, watch};
+use wasm_engine_core::time_travel::{RunReplayer, watch};
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
@@ -60,7 +59,7 @@ pub(super) fn main(args: &InspectArgs) -> Status {
 fn run(args: &InspectArgs) -> Result<(), NotStarted> {
     let run = open(&args.run.run, Access::Read)?;
     warn(&run.warnings);
-    let traveller = traveller(&run, &args.machine, Inference::Recorded);
+    let replayer = replayer(&run, &args.machine, Inference::Recorded);
     let agent = args.agent.as_deref().map(|name| agent_of(&run.scenario, name)).transpose();
     let agent = agent.map_err(RunError::Input)?;
     let Some(last) = run.last_frame() else {
@@ -69,22 +68,22 @@ fn run(args: &InspectArgs) -> Result<(), NotStarted> {
     };
     let at = args.at.unwrap_or(last);
     match (agent, args.at, args.messages) {
-        (Some(agent), None, false) => print(args, &follow::follow(&traveller, agent)?),
+        (Some(agent), None, false) => print(args, &follow::follow(&replayer, agent)?),
         (Some(agent), _, false) => {
-            let (record, mut simulation) = after(&traveller, at)?;
+            let (record, mut simulation) = after(&replayer, at)?;
             let ended = match ending::has_ended(simulation.world(), agent) {
-                true => Some(ending::ending(&traveller, &run.scenario, simulation.world(), agent, at)?),
+                true => Some(ending::ending(&replayer, &run.scenario, simulation.world(), agent, at)?),
                 false => None,
             };
             let shown = agent::AgentJson::new(&run, &record, &mut simulation, agent, ended);
             print(args, &shown.map_err(RunError::Input)?)
         }
         (agent, _, true) => {
-            let (record, simulation) = after(&traveller, at)?;
+            let (record, simulation) = after(&replayer, at)?;
             print(args, &messages::MessagesJson::new(&run.scenario, &record, &simulation, agent))
         }
         (None, _, false) => {
-            let (record, mut simulation) = after(&traveller, at)?;
+            let (record, mut simulation) = after(&replayer, at)?;
             print(args, &state::StateJson::new(&run, &record, &mut simulation))
         }
     }
@@ -99,9 +98,9 @@ fn print(args: &InspectArgs, view: &impl View) -> Result<(), NotStarted> {
 }
 
 /// The simulation right after a frame, and that frame's record.
-fn after(traveller: &Traveller<'_>, frame: u64) -> Result<(FrameRecord, Simulation), NotStarted> {
+fn after(replayer: &RunReplayer<'_>, frame: u64) -> Result<(FrameRecord, Simulation), NotStarted> {
     let mut last = FrameRecord::default();
-    let arrival = watch(traveller, frame, frame.saturating_add(1), &mut |record, _| last = record.clone())?;
+    let arrival = watch(replayer, frame, frame.saturating_add(1), &mut |record, _| last = record.clone())?;
     warn(&arrival.warnings);
     Ok((last, arrival.simulation))
 }

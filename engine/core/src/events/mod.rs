@@ -2,17 +2,17 @@
 //!
 //! [`open`] is called by the command line before a run; the [`EventSource`] it gives back is the run's
 //! [`crate::frame_loop::FrameSource`]. A line is read by `line`, one that is a command by `command`, what a message carries by `payload`, and standard input or a pipe, which may
-//! keep a run waiting, by `stream`. `kept` has what a branch is given where the events can't be read again.
+//! keep a run waiting, by `stream`. `stream_inputs` has what a branch is given where the events can't be read again.
 
 mod command;
 mod directory;
-mod kept;
 mod line;
 mod payload;
 mod reader;
 mod source;
 mod stream;
+mod stream_inputs;
 
 pub use command::word_of;
-pub use kept::KeptFrame;
-pub use source::{EventCounts, EventSource, open};
+pub use source::{EventSource, open};
+pub use stream_inputs::StreamFrame;

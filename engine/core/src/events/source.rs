@@ -7,57 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::{Deserialize, Serialize};
 use wasm_engine_components::{FrameInputs, Swap};
 
 use super::directory::Directory;
-use super::kept::{KeptFrame, KeptInputs};
 use super::line::{Input, Line};
 use super::reader::{Lines, ReadError};
 use super::stream::InterruptibleReader;
+use super::stream_inputs::{StreamFrame, StreamInputs};
 use crate::frame_loop::FrameSource;
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
-
-/// What became of the events: messages and commands, a line each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventCounts {
-    /// Given to a frame.
-    pub delivered: u64,
-    /// For a group that doesn't take part in the run.
-    pub disabled: u64,
-    /// For a frame after the last one. Known for a file; standard input is read no further than the run.
-    pub late: u64,
-}
-
-impl EventCounts {
-    /// The sum of both.
-    #[must_use]
-    pub const fn plus(&self, other: &Self) -> Self {
-        Self {
-            delivered: self.delivered.saturating_add(other.delivered),
-            disabled: self.disabled.saturating_add(other.disabled),
-            late: self.late.saturating_add(other.late),
-        }
-    }
-
-    /// What was given to frames, or left out, after `before` was counted.
-    #[must_use]
-    pub const fn since(&self, before: &Self) -> Self {
-        Self {
-            delivered: self.delivered.saturating_sub(before.delivered),
-            disabled: self.disabled.saturating_sub(before.disabled),
-            late: 0,
-        }
-    }
-}
 
 /// External events and the scenario's swaps, frame by frame, up to the run's last frame or until the run is asked to end.
 pub struct EventSource {
     directory: Directory,
     lines: Option<Lines>,
     /// In the place of lines.
-    kept: KeptInputs,
+    stored: StreamInputs,
     path: PathBuf,
     pending: Option<Line>,
     /// By frame; those of earlier frames are behind `next_swap`.
@@ -69,7 +35,8 @@ pub struct EventSource {
     /// Events of earlier frames have been taken already.
     first_frame: u64,
     interrupted: Arc<AtomicBool>,
-    counts: EventCounts,
+    /// Lines for a frame after the last one.
+    late: u64,
 }
 
 /// Opens the events of a scenario. `interrupted` ends the source before its next frame once it is set.
@@ -77,7 +44,7 @@ pub struct EventSource {
 /// # Errors
 /// The file can't be read, or a line of it is wrong; or there is no thread to be had for what has to be waited for.
 pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSource, RunError> {
-    let mut source = EventSource::kept(scenario, Vec::new(), interrupted);
+    let mut source = EventSource::stored(scenario, Vec::new(), interrupted);
     source.repeats = true;
     let Some(path) = &scenario.input else { return Ok(source) };
     let interrupted = Arc::clone(&source.interrupted);
@@ -90,7 +57,7 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
         )
     } else if is_file(path).map_err(RunError::Input)? {
         let late = open_file(path).and_then(|file| source.check(file));
-        source.counts.late = late.map_err(RunError::Input)?;
+        source.late = late.map_err(RunError::Input)?;
         Box::new(open_file(path).map_err(RunError::Input)?)
     } else {
         source.repeats = false;
@@ -132,11 +99,11 @@ fn no_events(path: &Path, what: String) -> Problem {
 
 impl EventSource {
     /// A source that gives what a scenario's run had of external events once, and reads nothing.
-    pub fn kept(scenario: &Scenario, kept: Vec<KeptFrame>, interrupted: Arc<AtomicBool>) -> Self {
+    pub fn stored(scenario: &Scenario, stored: Vec<StreamFrame>, interrupted: Arc<AtomicBool>) -> Self {
         Self {
             directory: Directory::new(scenario),
             lines: None,
-            kept: KeptInputs::new(kept),
+            stored: StreamInputs::new(stored),
             path: scenario.input.clone().unwrap_or_default(),
             pending: None,
             swaps: scenario.swaps.iter().filter_map(|entry| Some((entry.frame?, entry.swap))).collect(),
@@ -145,21 +112,25 @@ impl EventSource {
             repeats: false,
             first_frame: 0,
             interrupted,
-            counts: EventCounts::default(),
+            late: 0,
         }
     }
 
-    /// Begins at a later frame: events of earlier ones were taken by a run that goes on here, which counted so many of them. They are read past.
-    /// What is late depends on how many frames this source has.
+    /// Begins at a later frame: events of earlier ones were taken by a run that goes on here. They are read past.
     #[must_use]
-    pub fn starting_at(mut self, frame: u64, counts: EventCounts) -> Self {
+    pub const fn starting_at(mut self, frame: u64) -> Self {
         self.first_frame = frame;
-        self.counts = EventCounts { late: self.counts.late, ..counts };
         self
     }
 
+    /// Returns the number of lines for a frame after the last one. It is known for a file; standard input is read no further than the
+    /// run.
+    pub const fn late_lines(&self) -> u64 {
+        self.late
+    }
+
     /// Whether all its events can be read again from where they come. Those of standard input, of a pipe or a device can't, nor those
-    /// that were kept.
+    /// that were stored.
     pub const fn repeats(&self) -> bool {
         self.repeats
     }
@@ -197,21 +168,10 @@ impl EventSource {
     /// # Errors
     /// The events can't be read, or a line of them is wrong.
     pub(crate) fn inputs(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
-        let before = self.counts;
-        let inputs = self.read_inputs(frame);
-        if !matches!(inputs, Ok(Some(_))) {
-            // What was read of them is given to no frame.
-            self.counts = before;
-        }
-        inputs
-    }
-
-    fn read_inputs(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
         let mut inputs = FrameInputs { swaps: self.swaps_of(frame), ..FrameInputs::default() };
-        if let Some(mut kept) = self.kept.of(frame) {
-            inputs.swaps.append(&mut kept.inputs.swaps);
-            (inputs.events, inputs.commands) = (kept.inputs.events, kept.inputs.commands);
-            self.counts = self.counts.plus(&kept.counts);
+        if let Some(mut stored) = self.stored.of(frame) {
+            inputs.swaps.append(&mut stored.swaps);
+            inputs = FrameInputs { swaps: inputs.swaps, ..stored };
         }
         while let Some(lines) = &mut self.lines {
             let next = match self.pending.take() {
@@ -225,7 +185,7 @@ impl EventSource {
                 }
                 Ok(Some(line)) if line.frame < self.first_frame => {}
                 Ok(Some(Line { input: Some(input), .. })) => {
-                    self.counts.delivered += 1;
+                    inputs.counts.delivered += 1;
                     match input {
                         Input::Event(event) => inputs.events.push(event),
                         Input::Swap(swap) => inputs.swaps.push(swap),
@@ -234,7 +194,7 @@ impl EventSource {
                         }
                     }
                 }
-                Ok(Some(Line { input: None, .. })) => self.counts.disabled += 1,
+                Ok(Some(Line { input: None, .. })) => inputs.counts.disabled += 1,
                 Ok(None) => self.lines = None,
                 // A wait for input that was interrupted isn't a failure.
                 Err(ReadError::Io(_)) if self.stopped() => return Ok(None),
@@ -270,10 +230,6 @@ impl EventSource {
 
 impl FrameSource for EventSource {
     type Error = RunError;
-
-    fn counts(&self) -> EventCounts {
-        self.counts
-    }
 
     fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, RunError> {
         if frame >= self.frames || self.stopped() { Ok(None) } else { self.inputs(frame) }

@@ -13,15 +13,17 @@
 //! | with flag `INFERENCE`: how many rows there are, then of each its status, the length of its output, the output | varints and bytes |
 //! | with flag `NOTICES`: how many notices of models there are, then of each the model, the kind, the number of rows, the length of the reason, the reason | varints and bytes |
 //! | with flag `COUNTS`: how many lines of events were given to the frame, and how many were left out | varints |
-//! | with flag `INPUTS`: the inputs, as postcard writes them | to the end |
+//! | with flag `INPUTS`: the events, the commands and the swaps, as postcard writes them | to the end |
 //!
 //! In a frame with flag `KEY`, the frame before counts as all zeros without native components.
 
 use wasm_engine_abi::InferenceStatus;
-use wasm_engine_components::{Digest, FrameInputs, Lane, Lanes, ModelId, ModelNotice, ModelNoticeKind};
+use wasm_engine_components::{
+    Action, Digest, EventCounts, ExternalEvent, FrameInputs, Lane, Lanes, ModelAnswers, ModelId, ModelNotice,
+    ModelNoticeKind, Swap,
+};
 
-use super::{JournalFrame, RecordedRow};
-use crate::events::EventCounts;
+use super::{FrameRef, JournalFrame};
 
 const KEY: u8 = 1;
 const NAMES: u8 = 2;
@@ -43,15 +45,21 @@ pub(super) struct Before {
 
 impl Before {
     /// The frame is now the one before.
-    pub fn set(&mut self, frame: &JournalFrame) {
-        self.lanes = frame.lanes;
-        self.native.clone_from(&frame.native);
+    pub fn set(&mut self, frame: &FrameRef<'_>) {
+        self.lanes = *frame.lanes;
+        if !self.native.iter().map(|(name, _)| name).eq(frame.native.iter().map(|(name, _)| name)) {
+            self.native = frame.native.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect();
+        }
+        self.native.iter_mut().zip(&frame.native).for_each(|((_, before), (_, digest))| *before = *digest);
     }
 }
 
+/// The parts of a frame's inputs that are recorded as such.
+type Inputs = (Vec<ExternalEvent>, Vec<Action>, Vec<Swap>);
+
 /// Appends a frame's payload. `before` is ignored in a keyframe.
 pub(super) fn encode(
-    frame: &JournalFrame,
+    frame: &FrameRef<'_>,
     before: &Before,
     key: bool,
     out: &mut Vec<u8>,
@@ -60,15 +68,16 @@ pub(super) fn encode(
     let before = if key { &zeros } else { before };
     let same_names = before.native.iter().map(|(name, _)| name).eq(frame.native.iter().map(|(name, _)| name));
     let inputs = !frame.inputs.is_empty();
-    let counted = (frame.counts.delivered, frame.counts.disabled) != (0, 0);
+    let (counts, inference) = (&frame.inputs.counts, frame.inference);
+    let counted = !counts.is_zero();
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     put_number(out, frame.frame);
     out.push(
         flag(key, KEY)
             | flag(!same_names, NAMES)
             | flag(counted, COUNTS)
-            | flag(!frame.inference.is_empty(), INFERENCE)
-            | flag(!frame.notices.is_empty(), NOTICES)
+            | flag(!inference.rows.is_empty(), INFERENCE)
+            | flag(!inference.notices.is_empty(), NOTICES)
             | flag(inputs, INPUTS),
     );
     put_digest(out, frame.digest);
@@ -80,16 +89,16 @@ pub(super) fn encode(
         frame.native.iter().for_each(|(name, _)| put_bytes(out, name.as_bytes()));
     }
     put_native(frame, if same_names { &before.native } else { &[] }, out);
-    if !frame.inference.is_empty() {
-        put_number(out, frame.inference.len() as u64);
-        for row in &frame.inference {
-            put_number(out, row.status as u64);
-            put_bytes(out, &row.output);
+    if !inference.rows.is_empty() {
+        put_number(out, inference.rows.len() as u64);
+        for (status, output) in inference.outputs() {
+            put_number(out, status as u64);
+            put_bytes(out, output);
         }
     }
-    if !frame.notices.is_empty() {
-        put_number(out, frame.notices.len() as u64);
-        for notice in &frame.notices {
+    if !inference.notices.is_empty() {
+        put_number(out, inference.notices.len() as u64);
+        for notice in &inference.notices {
             put_number(out, notice.model.0);
             put_number(out, notice.kind as u64);
             put_number(out, notice.rows.into());
@@ -97,16 +106,17 @@ pub(super) fn encode(
         }
     }
     if counted {
-        put_number(out, frame.counts.delivered);
-        put_number(out, frame.counts.disabled);
+        put_number(out, counts.delivered);
+        put_number(out, counts.disabled);
     }
     if inputs {
-        *out = postcard::to_extend(&frame.inputs, std::mem::take(out))?;
+        let FrameInputs { events, commands, swaps, models: _, counts: _ } = frame.inputs;
+        *out = postcard::to_extend(&(events, commands, swaps), std::mem::take(out))?;
     }
     Ok(())
 }
 
-fn put_native(frame: &JournalFrame, before: &[(String, Digest)], out: &mut Vec<u8>) {
+fn put_native(frame: &FrameRef<'_>, before: &[(String, Digest)], out: &mut Vec<u8>) {
     let mask = out.len();
     out.resize(mask + frame.native.len().div_ceil(8), 0);
     for (n, (_, digest)) in frame.native.iter().enumerate() {
@@ -145,26 +155,29 @@ pub(super) fn decode(payload: &[u8], before: &mut Before) -> Result<(JournalFram
     frame.native = rest.native(flags & NAMES != 0, &before.native)?;
     if flags & INFERENCE != 0 {
         for _ in 0..rest.number()? {
-            frame.inference.push(rest.row()?);
+            let (status, output) = rest.row()?;
+            frame.inference.push(status, output);
         }
     }
     if flags & NOTICES != 0 {
         for _ in 0..rest.number()? {
-            frame.notices.push(rest.notice()?);
+            frame.inference.notices.push(rest.notice()?);
         }
     }
     if flags & COUNTS != 0 {
-        frame.counts = EventCounts { delivered: rest.number()?, disabled: rest.number()?, late: 0 };
+        frame.inputs.counts = EventCounts { delivered: rest.number()?, disabled: rest.number()? };
     }
     if flags & INPUTS != 0 {
-        let (inputs, left) =
-            postcard::take_from_bytes::<FrameInputs>(rest.0).map_err(|_| "has inputs that can't be read")?;
-        (frame.inputs, rest.0) = (inputs, left);
+        let ((events, commands, swaps), left) =
+            postcard::take_from_bytes::<Inputs>(rest.0).map_err(|_| "has inputs that can't be read")?;
+        let counts = frame.inputs.counts;
+        frame.inputs = FrameInputs { events, commands, swaps, models: ModelAnswers::Compute, counts };
+        rest.0 = left;
     }
     if !rest.0.is_empty() {
         return Err("goes on behind the end of its frame");
     }
-    before.set(&frame);
+    before.set(&FrameRef::from(&frame));
     Ok((frame, flags & KEY != 0))
 }
 
@@ -234,12 +247,12 @@ impl<'a> Rest<'a> {
         Ok(ModelNotice { model, kind, rows, reason: self.text("has a reason that isn't text")? })
     }
 
-    fn row(&mut self) -> Result<RecordedRow, Misfit> {
+    fn row(&mut self) -> Result<(InferenceStatus, &'a [u8]), Misfit> {
         let status = self.number()?;
         let status = InferenceStatus::ALL.into_iter().find(|one| *one as u64 == status);
         let status = status.ok_or("has a status of inference that isn't known")?;
         let length = self.number()?;
-        Ok(RecordedRow { status, output: self.bytes(length)?.to_vec() })
+        Ok((status, self.bytes(length)?))
     }
 }
 

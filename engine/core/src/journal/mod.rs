@@ -26,30 +26,23 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::limits::JOURNAL_SEGMENT_BYTES_MAX;
-use wasm_engine_components::{Digest, FrameInputs, Lanes, ModelNotice};
-
-use crate::events::EventCounts;
+use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Lanes, ModelResults};
 
 pub use format::FORMAT_VERSION;
 pub use frames::Frames;
 pub use open::Journal;
 pub use writer::JournalWriter;
 
-/// What the journal keeps of one frame.
+/// What the journal keeps of the record of a frame: what can't be derived from the frame before, and the digests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalFrame {
     /// Number of the frame.
     pub frame: u64,
-    /// What entered the world.
+    /// What entered the world, but for what models answered.
     pub inputs: FrameInputs,
-    /// Of how many lines of external events that is, and how many were left out. `late` isn't kept.
-    pub counts: EventCounts,
-    /// What models answered to the rows that were dispatched in this frame, in the order of the dispatch.
-    pub inference: Vec<RecordedRow>,
-    /// What was told of models beside that, sorted by model and kind.
-    pub notices: Vec<ModelNotice>,
+    /// What models answered to the rows that were dispatched in this frame, in the order of the dispatch, and what was told of them.
+    pub inference: ModelResults,
     /// The digest at the frame's end.
     pub digest: Digest,
     /// Its lanes.
@@ -58,13 +51,30 @@ pub struct JournalFrame {
     pub native: Vec<(String, Digest)>,
 }
 
-/// What a model answered to one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordedRow {
-    /// How it went.
-    pub status: InferenceStatus,
-    /// The outputs, concatenated.
-    pub output: Vec<u8>,
+/// What a journal is given of a frame to write: of a record, or of what another journal has kept of one.
+#[derive(Clone, Debug)]
+pub struct FrameRef<'a> {
+    frame: u64,
+    inputs: &'a FrameInputs,
+    inference: &'a ModelResults,
+    digest: Digest,
+    lanes: &'a Lanes,
+    native: Vec<(&'a str, Digest)>,
+}
+
+impl<'a> From<&'a FrameRecord> for FrameRef<'a> {
+    fn from(record: &'a FrameRecord) -> Self {
+        let FrameRecord { frame, inputs, inference, digest, lanes, native, .. } = record;
+        Self { frame: *frame, inputs, inference, digest: *digest, lanes, native: native.clone() }
+    }
+}
+
+impl<'a> From<&'a JournalFrame> for FrameRef<'a> {
+    fn from(frame: &'a JournalFrame) -> Self {
+        let JournalFrame { frame, inputs, inference, digest, lanes, native } = frame;
+        let native = native.iter().map(|(name, digest)| (name.as_str(), *digest)).collect();
+        Self { frame: *frame, inputs, inference, digest: *digest, lanes, native }
+    }
 }
 
 /// The orderly end of a run. Nothing follows it.

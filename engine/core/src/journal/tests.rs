@@ -2,14 +2,13 @@
 
 use proptest::prelude::*;
 use wasm_engine_abi::InferenceStatus;
-use wasm_engine_components::{Action, Digest, GroupId, Lane, ModelId, ModelNotice, ModelNoticeKind};
+use wasm_engine_components::{Action, Digest, EventCounts, GroupId, Lane, ModelId, ModelNotice, ModelNoticeKind};
 
 use super::content::{self, Before};
 use super::format::{
     KIND_END, KIND_FRAME, Place, RECORD_HEADER_BYTES, RecordHeader, SegmentHeader, header_sum, record_sum,
 };
 use super::*;
-use crate::events::EventCounts;
 
 #[test]
 fn a_segments_name_is_its_number() {
@@ -40,7 +39,7 @@ fn segment(records: &[(u8, Vec<u8>)]) -> Vec<u8> {
 fn payload(frame: u64, key: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let frame = JournalFrame { frame, ..JournalFrame::default() };
-    content::encode(&frame, &Before::default(), key, &mut bytes).unwrap();
+    content::encode(&(&frame).into(), &Before::default(), key, &mut bytes).unwrap();
     bytes
 }
 
@@ -115,10 +114,10 @@ fn full() -> JournalFrame {
     let mut frame = JournalFrame { frame: 300, digest: Digest(u128::MAX), ..JournalFrame::default() };
     frame.lanes[Lane::Regions] = Digest(9);
     frame.native = (0..9).map(|n| (format!("component {n}"), Digest(n))).collect();
-    frame.counts = EventCounts { delivered: 300, disabled: 1, late: 0 };
-    frame.inference = vec![RecordedRow { status: InferenceStatus::Failed, output: vec![1; 200] }];
+    frame.inputs.counts = EventCounts { delivered: 300, disabled: 1 };
+    frame.inference.push(InferenceStatus::Failed, &[1; 200]);
     let kind = ModelNoticeKind::AuditFailed;
-    frame.notices = vec![ModelNotice { model: ModelId(u64::MAX), kind, rows: 300, reason: "why".into() }];
+    frame.inference.notices = vec![ModelNotice { model: ModelId(u64::MAX), kind, rows: 300, reason: "why".into() }];
     frame.inputs.commands = vec![Action::Spawn { group: GroupId(1), kind: 2, payload: vec![3; 40] }];
     frame
 }
@@ -133,7 +132,7 @@ proptest! {
         noise in prop::collection::vec(any::<u8>(), 0..60),
     ) {
         let mut bytes = Vec::new();
-        content::encode(&full(), &Before::default(), true, &mut bytes).unwrap();
+        content::encode(&(&full()).into(), &Before::default(), true, &mut bytes).unwrap();
         let whole = content::decode(&bytes, &mut Before::default());
         prop_assert_eq!(whole, Ok((full(), true)));
         for (at, byte) in changes {

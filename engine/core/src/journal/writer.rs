@@ -15,7 +15,7 @@ use super::format::{
     SegmentHeader, header_sum, record_sum,
 };
 use super::frames::Position;
-use super::{Journal, JournalFrame, JournalOptions, damage, segment_path};
+use super::{FrameRef, Journal, JournalOptions, damage, segment_path};
 use crate::problem::{Problem, counted};
 use wasm_engine_files::unfinished::making;
 use wasm_engine_files::{no_link, sync_folder};
@@ -166,7 +166,8 @@ impl JournalWriter {
     ///
     /// # Errors
     /// It can't be written, now or earlier; it isn't the next frame; it is larger than a record may be.
-    pub fn append(&mut self, frame: &JournalFrame) -> Result<u64, Problem> {
+    pub fn append<'a>(&mut self, frame: impl Into<FrameRef<'a>>) -> Result<u64, Problem> {
+        let frame = &frame.into();
         self.usable()?;
         if frame.frame != self.next_frame {
             let what = format!("frame {} can't be written: frame {} comes next", frame.frame, self.next_frame);
@@ -187,7 +188,7 @@ impl JournalWriter {
     }
 
     /// Makes the record of a frame, but for what depends on its place, and tells its size.
-    fn encode(&mut self, frame: &JournalFrame) -> Result<u64, Problem> {
+    fn encode(&mut self, frame: &FrameRef<'_>) -> Result<u64, Problem> {
         let first = self.offset == SEGMENT_HEADER_BYTES as u64;
         let key = first || frame.frame.is_multiple_of(JOURNAL_KEYFRAME_FRAMES);
         self.record.clear();
@@ -348,6 +349,7 @@ mod tests {
     use wasm_engine_components::text::shown_path;
 
     use super::*;
+    use crate::journal::JournalFrame;
 
     const fn assert_send<T: Send>() {}
     const _: () = assert_send::<JournalWriter>();
@@ -386,8 +388,9 @@ mod tests {
         let mut writer = JournalWriter::create(folder.path(), 1).unwrap();
         for frame in 0..3 {
             let output = vec![7; 2 * JOURNAL_BUFFER_BYTES_MAX];
-            let row = super::super::RecordedRow { status: wasm_engine_abi::InferenceStatus::Ok, output };
-            writer.append(&JournalFrame { frame, inference: vec![row], ..JournalFrame::default() }).unwrap();
+            let mut recorded = JournalFrame { frame, ..JournalFrame::default() };
+            recorded.inference.push(wasm_engine_abi::InferenceStatus::Ok, &output);
+            writer.append(&recorded).unwrap();
             assert!(writer.buffer.capacity() <= JOURNAL_BUFFER_BYTES_MAX && writer.buffer.is_empty());
             assert!(writer.record.capacity() <= JOURNAL_BUFFER_BYTES_MAX);
         }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::Entry;
+use super::RecordedFrame;
 use super::writer::Item;
 use crate::problem::RunError;
 
@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(5);
 #[derive(Clone, Default)]
 pub(super) struct Handover {
     /// Frames that wait to be handed over together.
-    batch: Arc<Mutex<Vec<Entry>>>,
+    batch: Arc<Mutex<Vec<RecordedFrame>>>,
     /// The way to the writer's thread; none once it is told of nothing more.
     sender: Arc<Mutex<Option<SyncSender<Item>>>>,
 }
@@ -29,7 +29,7 @@ impl Handover {
     }
 
     /// The frames that wait, unless they are being handed over until `deadline`.
-    fn batch_until(&self, deadline: Instant) -> Option<MutexGuard<'_, Vec<Entry>>> {
+    fn batch_until(&self, deadline: Instant) -> Option<MutexGuard<'_, Vec<RecordedFrame>>> {
         loop {
             match self.batch.try_lock() {
                 Ok(batch) => return Some(batch),
@@ -41,7 +41,7 @@ impl Handover {
     }
 
     /// The frames that wait. Whoever takes them sends them before it lets go of this: so they are sent in their order.
-    pub fn batch(&self) -> MutexGuard<'_, Vec<Entry>> {
+    pub fn batch(&self) -> MutexGuard<'_, Vec<RecordedFrame>> {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

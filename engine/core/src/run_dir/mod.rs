@@ -21,6 +21,7 @@ mod checked;
 mod disk;
 mod gate;
 mod handover;
+mod inference;
 mod kept;
 mod lock;
 mod manifest;
@@ -40,18 +41,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use wasm_engine_components::Digest;
 use wasm_engine_components::text::harmless_json;
+use wasm_engine_components::{Digest, FrameRecord};
 
 pub use checked::{open_text, seal_text};
 pub use disk::DiskMax;
 pub use handover::{Closed, Closer};
+pub use inference::Inference;
 pub use lock::RunLock;
 pub use manifest::{Branch, Manifest, RunOptions};
 pub use open::{Access, OpenRun};
 pub use place::Place;
-pub use recording::{Recording, Tee};
-pub use writer::Entry;
+pub use recording::Recording;
+pub use writer::RecordedFrame;
 
 pub(crate) use kept::find_files;
 pub(crate) use manifest::ModelFacts;
@@ -286,32 +288,31 @@ impl RunDir {
     ///
     /// # Errors
     /// A file can't be written: this one's, or an earlier frame's. Or the disk has no room for the frame: those before are written.
-    pub fn append(&mut self, entry: Entry) -> Result<(), RunError> {
-        self.append_with(entry, |_| ())
+    pub fn append(&mut self, frame: RecordedFrame) -> Result<(), RunError> {
+        self.append_with(frame, |_| ())
     }
 
     /// As [`append`](Self::append); `accepted` takes the record if the frame has room.
-    fn append_with(
-        &mut self,
-        mut entry: Entry,
-        accepted: impl FnOnce(&wasm_engine_components::FrameRecord),
-    ) -> Result<(), RunError> {
-        let full = self.take_room(&mut entry)?;
+    fn append_with(&mut self, mut frame: RecordedFrame, accepted: impl FnOnce(&FrameRecord)) -> Result<(), RunError> {
+        if !self.recorded || !frame.to_journal {
+            frame.leave_out_of_journal();
+        }
+        let full = self.take_room(&mut frame)?;
         match full {
             Some(error) if !self.streams => return Err(error),
-            _ => accepted(&entry.record),
+            _ => accepted(&frame.record),
         }
-        self.put(entry)?;
+        self.put(frame)?;
         full.map_or(Ok(()), Err)
     }
 
-    fn put(&mut self, entry: Entry) -> Result<(), RunError> {
-        self.digest = entry.record.digest;
+    fn put(&mut self, frame: RecordedFrame) -> Result<(), RunError> {
+        self.digest = frame.record.digest;
         let mut batch = self.thread.handover().batch();
         if batch.is_empty() {
             self.batch_since = Instant::now();
         }
-        batch.push(entry);
+        batch.push(frame);
         // What can't be had again doesn't wait; nor is there a next frame yet, where it is waited for.
         let due = self.streams || batch.len() == BATCH_FRAMES_MAX || self.batch_since.elapsed() >= BATCH_PERIOD;
         drop(batch);

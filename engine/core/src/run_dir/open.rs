@@ -8,6 +8,7 @@ use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
 use wasm_engine_components::text::{shown, shown_path};
 
 use super::disk::DiskMax;
+use super::inference::Inference;
 use super::lock::RunLock;
 use super::manifest::{EarlierForm, Manifest, ModelFacts};
 use super::manifest_fields;
@@ -18,7 +19,6 @@ use crate::problem::{Problem, Problems, counted, thousands};
 use crate::scenario::{LoadOptions, Scenario, parse};
 use crate::simulation::{KeptFiles, LoadedModel, RecordedModels, SimulationOptions};
 use crate::snapshot;
-use crate::tap::Inference;
 use wasm_engine_components::BatchForm;
 use wasm_engine_files::{hex, parse_sha256, sha256};
 

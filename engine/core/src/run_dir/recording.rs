@@ -1,15 +1,14 @@
-//! A run on its way into a run directory: the sink of the main loop, and a tee at its source. It also keeps the sums of the
-//! summary, and says when a snapshot is due.
+//! A run on its way into a run directory: the sink of the main loop. It also keeps the sums of the summary, and says when a snapshot
+//! is due.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use wasm_engine_components::{FrameInputs, FrameRecord};
+use wasm_engine_components::FrameRecord;
 
-use super::{COLLECTED, Entry, RunDir};
-use crate::events::EventCounts;
-use crate::frame_loop::{FrameSink, FrameSource};
+use super::{COLLECTED, RecordedFrame, RunDir};
+use crate::frame_loop::FrameSink;
 use crate::problem::RunError;
 use crate::simulation::Simulation;
 use crate::summary::{Collector, Summary};
@@ -27,18 +26,7 @@ const CHAIN_MAX: u32 = 16;
 pub struct Recording {
     run_dir: RunDir,
     collector: Collector,
-    /// What went into the frame in hand.
-    taken: Arc<Mutex<Taken>>,
     snapshots: Option<Snapshots>,
-}
-
-#[derive(Default)]
-struct Taken {
-    inputs: FrameInputs,
-    /// Of how many lines.
-    of_frame: EventCounts,
-    /// Of all frames so far.
-    counts: EventCounts,
 }
 
 /// When snapshots are taken. None of it is state: where a run is looked at changes nothing of it.
@@ -55,41 +43,12 @@ struct Snapshots {
     asked: Arc<AtomicBool>,
 }
 
-/// A source that also tells a recording what it gives.
-pub struct Tee<S> {
-    source: S,
-    taken: Arc<Mutex<Taken>>,
-}
-
-impl<S: FrameSource> FrameSource for Tee<S> {
-    type Error = S::Error;
-
-    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, S::Error> {
-        let before = self.source.counts();
-        let inputs = self.source.next_frame(frame)?;
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inputs) = inputs.as_ref().filter(|inputs| !inputs.is_empty()) {
-            taken.inputs = inputs.clone();
-        }
-        taken.counts = self.source.counts();
-        taken.of_frame = taken.counts.since(&before);
-        Ok(inputs)
-    }
-
-    fn counts(&self) -> EventCounts {
-        self.source.counts()
-    }
-}
-
 impl Recording {
     /// Records a run into `run_dir`. Where `snapshots` isn't said, there are none; else one after each so many frames, or, for
     /// `Some(None)`, when the engine thinks that it is time.
     ///
     /// `collector` has the sums of the frames before: none, or those of a run that was stopped.
     pub fn new(run_dir: RunDir, simulation: &Simulation, snapshots: Option<Option<u64>>, collector: Collector) -> Self {
-        if snapshots.is_some() {
-            simulation.inference().record();
-        }
         let snapshots = snapshots.map(|every| Snapshots {
             every,
             last: Instant::now(),
@@ -100,12 +59,7 @@ impl Recording {
             prepared: false,
             asked: Arc::default(),
         });
-        Self { run_dir, collector, taken: Arc::default(), snapshots }
-    }
-
-    /// The source that the main loop is to read from instead of `source`.
-    pub fn tee<S: FrameSource>(&self, source: S) -> Tee<S> {
-        Tee { source, taken: Arc::clone(&self.taken) }
+        Self { run_dir, collector, snapshots }
     }
 
     /// What is set to ask for a snapshot after the frame in hand.
@@ -127,23 +81,15 @@ impl Recording {
     ///
     /// # Errors
     /// A file can't be written.
-    pub fn append_again(&mut self, record: FrameRecord, simulation: &Simulation) -> Result<(), RunError> {
-        // The journal has these, too.
-        simulation.inference().take();
-        self.take_inputs();
-        self.put(Entry { record, journaled: true, ..Entry::default() })
+    pub fn append_again(&mut self, record: FrameRecord) -> Result<(), RunError> {
+        self.put(RecordedFrame { to_journal: false, ..RecordedFrame::new(record) })
     }
 
     /// A frame that has no room is no part of the run, nor of its summary.
-    fn put(&mut self, entry: Entry) -> Result<(), RunError> {
+    fn put(&mut self, frame: RecordedFrame) -> Result<(), RunError> {
         let Self { run_dir, collector, .. } = self;
-        run_dir.keep_for_end(collector.json_bytes_max_with(&entry.record));
-        run_dir.append_with(entry, |record| collector.add(record))
-    }
-
-    fn take_inputs(&self) -> (FrameInputs, EventCounts) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut taken.inputs), std::mem::take(&mut taken.of_frame))
+        run_dir.keep_for_end(collector.json_bytes_max_with(&frame.record));
+        run_dir.append_with(frame, |record| collector.add(record))
     }
 
     /// Takes a snapshot now, unless there is one of this frame.
@@ -176,8 +122,7 @@ impl Recording {
 
     /// What a run that goes on from a snapshot wants to know besides the state.
     fn extras(&self) -> Vec<(String, Vec<u8>)> {
-        let counts = self.taken.lock().unwrap_or_else(PoisonError::into_inner).counts;
-        vec![(COLLECTED.to_owned(), self.collector.save(&counts))]
+        vec![(COLLECTED.to_owned(), self.collector.save())]
     }
 
     /// Ends the run: with a last snapshot, if there is much to run again otherwise, and the summary.
@@ -223,8 +168,7 @@ impl FrameSink for Recording {
         let is_busy = self.run_dir.is_busy();
         let next = record.frame + 1;
         let is_due = self.snapshots.as_ref().is_some_and(|snapshots| snapshots.is_due(next, is_busy));
-        let ((inputs, counts), (inference, notices)) = (self.take_inputs(), simulation.inference().take());
-        self.put(Entry { inputs, counts, inference, notices, record, ..Entry::default() })?;
+        self.put(RecordedFrame::new(record))?;
         if is_due {
             return self.take_snapshot(simulation);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Entry, RunDir};
+use super::{RecordedFrame, RunDir};
 use crate::problem::RunError;
 
 /// How often a writer that is behind is looked at.
@@ -13,21 +13,21 @@ impl RunDir {
     ///
     /// # Errors
     /// A file can't be written.
-    pub(super) fn take_room(&mut self, entry: &mut Entry) -> Result<Option<RunError>, RunError> {
-        entry.taken = entry.bytes_max();
-        if self.disk.take_for_frame(entry.taken) {
+    pub(super) fn take_room(&mut self, frame: &mut RecordedFrame) -> Result<Option<RunError>, RunError> {
+        frame.taken = frame.bytes_max();
+        if self.disk.take_for_frame(frame.taken) {
             return Ok(None);
         }
         // What waits was counted at its most.
         self.wait_for_writer()?;
-        if self.disk.take_for_frame(entry.taken) {
+        if self.disk.take_for_frame(frame.taken) {
             return Ok(None);
         }
-        let next = entry.record.frame + u64::from(self.streams);
+        let next = frame.record.frame + u64::from(self.streams);
         let error = self.disk.error(next, self.recorded);
         if self.streams {
             // What came in can't be had again: this frame is the last one, and is kept.
-            self.disk.take_for_last_frame(entry.taken);
+            self.disk.take_for_last_frame(frame.taken);
         }
         Ok(Some(error))
     }

@@ -50,7 +50,7 @@ impl Tables {
         record.logs.iter().try_for_each(|log| logs.row(&LogRow::new(frame, log, names)))?;
         record.outputs.iter().try_for_each(|output| outputs.row(&OutputRow::new(frame, output, names)))?;
         record.swaps.iter().try_for_each(|swap| swaps.row(&SwapRow::new(frame, swap, names)))?;
-        record.model_notices.iter().try_for_each(|notice| models.row(&ModelRow::new(frame, notice, names)))
+        record.model_notices().try_for_each(|notice| models.row(&ModelRow::new(frame, notice, names)))
     }
 
     /// Writes what is buffered, and waits until it is on the disk.

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use wasm_engine_components::{Action, Digest, FrameInputs, FrameRecord, ModelNotice, OutputValue};
+use wasm_engine_components::{Action, Digest, FrameInputs, FrameRecord, OutputValue};
 
 use super::disk::Disk;
 use super::gate::Pass;
@@ -19,8 +19,7 @@ use super::table::failed;
 use super::tables::{TablePositions, Tables};
 use super::thin::Chains;
 use super::{TABLES, snapshot_of};
-use crate::events::EventCounts;
-use crate::journal::{JournalFrame, JournalWriter, RecordedRow};
+use crate::journal::JournalWriter;
 use crate::problem::{Problem, RunError};
 use crate::simulation::StateCopy;
 use crate::snapshot::{self, SnapshotRef};
@@ -31,41 +30,51 @@ const SYNC_PERIOD: Duration = Duration::from_secs(1);
 /// Batches of frames that may wait for the disk. Beyond them, frames wait.
 const BATCHES_MAX: usize = 64;
 
-/// A frame, as it goes into the run directory.
+/// A frame on its way into the run directory.
 #[derive(Debug, Default)]
-pub struct Entry {
-    /// What went into the frame.
-    pub inputs: FrameInputs,
-    /// Of how many lines of events.
-    pub counts: EventCounts,
-    /// What models gave in it, in the order of the dispatch.
-    pub inference: Vec<RecordedRow>,
-    /// What was told of models beside that.
-    pub notices: Vec<ModelNotice>,
-    /// What came out of it.
+pub struct RecordedFrame {
+    /// What came out of it, and what went in.
     pub record: FrameRecord,
-    /// Whether the journal has it already: a run that goes on runs some of its frames again.
-    pub journaled: bool,
+    /// Whether it goes into the journal: not where there is none, nor where it has the frame already, because a run that goes on
+    /// runs some of its frames again.
+    pub to_journal: bool,
     /// Bytes of the disk that were taken for it.
     pub taken: u64,
 }
 
-impl Entry {
-    /// How many bytes it takes at most, in the journal and the tables.
+impl RecordedFrame {
+    /// A frame of a run that begins, or goes on after its last frame.
+    pub fn new(record: FrameRecord) -> Self {
+        Self { record, to_journal: true, taken: 0 }
+    }
+
+    /// Lets go of what only a journal keeps.
+    pub(super) fn leave_out_of_journal(&mut self) {
+        self.to_journal = false;
+        let FrameRecord { inputs, inference, .. } = &mut self.record;
+        *inputs = FrameInputs { counts: inputs.counts, ..FrameInputs::default() };
+        // Its notices are lines of a table.
+        (inference.rows, inference.bytes) = (Vec::new(), Vec::new());
+    }
+
+    /// Returns how many bytes it takes at most, in the journal and the tables.
     pub fn bytes_max(&self) -> u64 {
         /// A frame's own record in the journal, and its line among the frames.
         const FRAME_BYTES: usize = 8 << 10;
         /// Of anything else: a row or an item of the journal, but for what it holds. Names of groups have a bound.
         const ITEM_BYTES: usize = 512;
-        let Self { inputs, inference, record, .. } = self;
+        let FrameRecord { inputs, inference, .. } = &self.record;
+        let record = &self.record;
         let events = inputs.events.iter().map(|event| event.payload.len() + ITEM_BYTES);
         let commands = inputs.commands.iter().map(|action| match action {
             Action::Spawn { payload, .. } => payload.len() + ITEM_BYTES,
             Action::Agent(..) => ITEM_BYTES,
         });
-        let rows = inference.iter().map(|row| row.output.len() + ITEM_BYTES);
+        let rows = inference.rows.iter().map(|row| row.bytes + ITEM_BYTES);
         let native = record.native.iter().map(|(name, _)| name.len() + ITEM_BYTES);
-        let told = self.notices.iter().chain(&record.model_notices).map(|notice| 6 * notice.reason.len() + ITEM_BYTES);
+        // Those of models that ran are in the journal, too.
+        let told = inference.notices.iter().chain(record.model_notices());
+        let told = told.map(|notice| 6 * notice.reason.len() + ITEM_BYTES);
         let items = inputs.swaps.len() + record.faults.len() + record.swaps.len() * 2;
         // JSON has six bytes at most for one, and base64 fewer.
         let logs = record.logs.iter().map(|line| 6 * line.text.len() + ITEM_BYTES);
@@ -85,7 +94,7 @@ impl Entry {
 /// What the writer is told.
 pub(super) enum Item {
     /// Frames, in their order.
-    Frames(Vec<Entry>),
+    Frames(Vec<RecordedFrame>),
     /// The state after those frames.
     Snapshot(Box<Pending>),
     /// The run has ended, with this digest, and a summary of this checksum.
@@ -181,7 +190,7 @@ impl Writer {
                 None => items.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match item {
-                Ok(Item::Frames(entries)) => self.append(entries)?,
+                Ok(Item::Frames(frames)) => self.append(&frames)?,
                 Ok(Item::Snapshot(snapshot)) => {
                     self.sync()?;
                     self.snapshots.send(snapshot, self.tables.positions())?;
@@ -212,32 +221,18 @@ impl Writer {
     }
 
     /// Nothing of a frame is in a table before all of it is in the journal, as far as this process sees to it.
-    fn append(&mut self, entries: Vec<Entry>) -> Result<(), RunError> {
-        let mut records = Vec::with_capacity(entries.len());
-        for Entry { inputs, counts, inference, notices, record, journaled, taken } in entries {
-            let mut written = 0;
-            if let Some(journal) = self.journal.as_mut().filter(|_| !journaled) {
-                let frame = JournalFrame {
-                    frame: record.frame,
-                    inputs,
-                    counts,
-                    inference,
-                    notices,
-                    digest: record.digest,
-                    lanes: record.lanes,
-                    native: record.native.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect(),
-                };
-                written += journal.append(&frame).map_err(RunError::Failed)?;
-            }
-            records.push((record, taken, written));
-        }
+    fn append(&mut self, frames: &[RecordedFrame]) -> Result<(), RunError> {
+        let mut written = vec![0; frames.len()];
         if let Some(journal) = &mut self.journal {
+            for (frame, written) in frames.iter().zip(&mut written).filter(|(frame, _)| frame.to_journal) {
+                *written = journal.append(&frame.record).map_err(RunError::Failed)?;
+            }
             journal.flush().map_err(RunError::Failed)?;
         }
-        for (record, taken, written) in records {
+        for (RecordedFrame { record, taken, .. }, written) in frames.iter().zip(written) {
             let before = self.tables.bytes();
-            self.tables.append(&record)?;
-            self.disk.settle(taken, written + (self.tables.bytes() - before));
+            self.tables.append(record)?;
+            self.disk.settle(*taken, written + (self.tables.bytes() - before));
         }
         self.unsynced.get_or_insert_with(Instant::now);
         Ok(())

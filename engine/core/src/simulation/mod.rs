@@ -22,7 +22,6 @@ use wasm_engine_systems::{
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
 use crate::scenario::{GroupEntry, RegionEntry, Scenario};
 use crate::swaps;
-use crate::tap::{InferenceLog, InferenceTap};
 use wasm_engine_components::BatchForm;
 use wasm_engine_files::FileError;
 use wasm_engine_files::LoadProgress;
@@ -122,7 +121,6 @@ pub struct Simulation {
     model_files: Vec<PathBuf>,
     refused_model_swaps: Vec<RefusedSwap>,
     onnx_runtime: Option<String>,
-    inference: InferenceLog,
     copied: Option<CopyMark>,
 }
 
@@ -182,7 +180,6 @@ impl Simulation {
             model_files: machine.model_files,
             refused_model_swaps: machine.refused_model_swaps,
             onnx_runtime: machine.onnx_runtime,
-            inference: machine.inference_log,
             copied: None,
         })
     }
@@ -208,11 +205,6 @@ impl Simulation {
     /// The digest of the last frame; before the first, what that one will chain.
     pub fn digest(&self) -> Digest {
         inspect::digest(&self.world)
-    }
-
-    /// What goes through the port to the models.
-    pub const fn inference(&self) -> &InferenceLog {
-        &self.inference
     }
 
     /// The threads that step agents.
@@ -271,7 +263,6 @@ fn guests(world: &mut World) -> &mut WasmRuntime {
 struct Machine {
     agents: WasmRuntime,
     inference: Box<dyn ModelRuntime>,
-    inference_log: InferenceLog,
     population: Population,
     modules: Vec<LoadedFile>,
     models: Vec<LoadedModel>,
@@ -316,10 +307,8 @@ impl Machine {
             say(&format!("warning: {problem}"));
         }
 
-        let Models { runtime, models, files: model_files, onnx_runtime, refused } =
+        let Models { runtime: inference, models, files: model_files, onnx_runtime, refused } =
             load_models(scenario, options, say)?;
-        let inference_log = InferenceLog::default();
-        let inference = Box::new(InferenceTap::new(runtime, inference_log.clone()));
 
         let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, (options.first_frame, say));
         let seeds = entries.iter().zip(&groups).map(|(entry, group)| GroupSeed {
@@ -341,7 +330,6 @@ impl Machine {
         Ok(Self {
             agents,
             inference,
-            inference_log,
             population,
             modules,
             models,

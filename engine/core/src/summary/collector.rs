@@ -5,18 +5,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{
-    BeyondAscii, Digest, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome, json_text_bytes,
+    BeyondAscii, Digest, EventCounts, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome, json_text_bytes,
 };
 
 use super::models::ModelNotices;
 use super::notices::Notices;
 use super::outputs::Outputs;
 use super::{EventSummary, ExpectationResult, GroupSummary, Named, Summary, SwapSummary, expectations};
-use crate::events::EventCounts;
 use crate::scenario::{Counted, Expectation, ExpectedValue, GroupEntry, Scenario};
 
 /// Most bytes of JSON for one group: its name, its counts and its first fault.
 const GROUP_BYTES: u64 = 4 << 10;
+/// The last number of what is saved: how many lines of events are for a frame after the last one. It isn't a sum over frames, and
+/// nobody reads it.
+const NO_LATE_EVENTS: u64 = 0;
 /// Most bytes of JSON for one expectation, without its names.
 const EXPECTATION_BYTES: u64 = 512;
 
@@ -32,6 +34,8 @@ pub struct Collector {
     swaps: SwapSummary,
     models: ModelNotices,
     notices: Notices,
+    /// Sums of the lines of external events.
+    events: EventCounts,
     /// Most bytes of JSON for what the scenario expects. Made from the scenario.
     #[serde(skip)]
     expected_bytes: u64,
@@ -40,8 +44,8 @@ pub struct Collector {
 /// What a summary says besides what the frames' records say.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
-    /// What became of external events.
-    pub events: EventCounts,
+    /// Number of lines of external events for a frame after the last one.
+    pub late_events: u64,
     /// How many frames the scenario file says; its expectations are for the end of those.
     pub frames_expected: u64,
     /// Whether the run was asked to end.
@@ -100,22 +104,23 @@ impl Collector {
         self.swaps.done += (record.swaps.len() - refused) as u64;
         self.models.add(record);
         self.notices.add(record);
+        self.events.add(&record.inputs.counts);
         self.groups.clone_from(&record.groups);
         for output in &record.outputs {
             self.outputs.add(output);
         }
     }
 
-    /// The sums as bytes, with what became of external events: for a snapshot.
-    pub fn save(&self, events: &EventCounts) -> Vec<u8> {
+    /// Returns the sums as bytes, for a snapshot.
+    pub fn save(&self) -> Vec<u8> {
         // Into a vector that grows, nothing of this can fail.
-        postcard::to_allocvec(&(self, events)).unwrap_or_default()
+        postcard::to_allocvec(&(self, NO_LATE_EVENTS)).unwrap_or_default()
     }
 
-    /// What was saved of a run of `scenario`; `None` for bytes that it never made.
-    pub fn load(bytes: &[u8], scenario: &Scenario) -> Option<(Self, EventCounts)> {
-        let (collector, events) = postcard::from_bytes::<(Self, EventCounts)>(bytes).ok()?;
-        Some((collector.watching(scenario), events))
+    /// Returns what was saved of a run of `scenario`, or `None` for bytes that [`save`](Self::save) never made.
+    pub fn load(bytes: &[u8], scenario: &Scenario) -> Option<Self> {
+        let (collector, _) = postcard::from_bytes::<(Self, u64)>(bytes).ok()?;
+        Some(collector.watching(scenario))
     }
 
     /// Sums so far; `agents` is that of the last frame.
@@ -128,7 +133,7 @@ impl Collector {
         record.groups.len() as u64 * GROUP_BYTES
             + self.expected_bytes
             + self.outputs.json_bytes_max_with(&record.outputs)
-            + self.models.json_bytes_max_with(&record.model_notices)
+            + self.models.json_bytes_max_with(record.model_notices())
     }
 
     /// The summary of a run of `scenario` that ended here.
@@ -138,7 +143,7 @@ impl Collector {
         let wall_s = facts.wall.as_secs_f64();
         let frames_here = self.frames.saturating_sub(facts.frames_before);
         let due = facts.error.is_none() && !facts.interrupted && self.frames >= facts.frames_expected;
-        let EventCounts { delivered, disabled, late } = facts.events;
+        let EventCounts { delivered, disabled } = self.events;
         Summary {
             scenario: scenario.name.clone(),
             seed: scenario.seed,
@@ -181,7 +186,7 @@ impl Collector {
                 delivered: delivered.saturating_sub(counts.events_lost),
                 lost: counts.events_lost,
                 disabled,
-                late,
+                late: facts.late_events,
             },
             interrupted: facts.interrupted,
             error: facts.error.clone(),

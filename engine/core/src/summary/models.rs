@@ -49,7 +49,7 @@ pub struct ModelNoticeSummary {
 impl ModelNotices {
     /// Takes the record of a frame.
     pub fn add(&mut self, record: &FrameRecord) {
-        for notice in &record.model_notices {
+        for notice in record.model_notices() {
             let first = || ModelNoticeSummary { rows: 0, first_frame: record.frame, reason: notice.reason.clone() };
             let sum = self.0.entry((notice.model, notice.kind)).or_insert_with(first);
             sum.rows += u64::from(notice.rows);
@@ -57,10 +57,10 @@ impl ModelNotices {
     }
 
     /// Most bytes that they have as JSON with some more.
-    pub fn json_bytes_max_with(&self, more: &[ModelNotice]) -> u64 {
+    pub fn json_bytes_max_with<'a>(&self, more: impl Iterator<Item = &'a ModelNotice>) -> u64 {
         let bytes = |reason: &str| NOTICE_BYTES + json_text_bytes(reason.as_bytes(), BeyondAscii::ByNumber);
         let known = self.0.values().map(|notice| bytes(&notice.reason)).sum::<u64>();
-        let new = more.iter().filter(|notice| !self.0.contains_key(&(notice.model, notice.kind)));
+        let new = more.filter(|notice| !self.0.contains_key(&(notice.model, notice.kind)));
         known + new.map(|notice| bytes(&notice.reason)).sum::<u64>()
     }
 
@@ -112,7 +112,7 @@ mod tests {
             (1_500, ModelNoticeKind::AuditFailed, "row 2"),
         ] {
             let notice = ModelNotice { model: ModelId(1), kind, rows: 600, reason: reason.to_owned() };
-            notices.add(&FrameRecord { frame, model_notices: vec![notice], ..FrameRecord::default() });
+            notices.add(&FrameRecord { frame, given_up_notices: vec![notice], ..FrameRecord::default() });
         }
         let of = |kind| notices.0.get(&(ModelId(1), kind)).cloned();
         let summary = ModelSummary {

@@ -9,15 +9,14 @@ use asking::Asking;
 use serde_json::{Value, json};
 use wasm_engine_components::FrameInputs;
 
-use super::{ReplayOptions, Stop, Traveller, replay, resume};
+use super::{FollowError, ReplayOptions, RunReplayer, replay, resume};
 use crate::events;
 use crate::frame_loop::{self, FrameSource};
 use crate::problem::RunError;
-use crate::run_dir::{Access, OpenRun, Place, Recording, RunDir, RunOptions};
+use crate::run_dir::{Access, Inference, OpenRun, Place, Recording, RunDir, RunOptions};
 use crate::scenario::{LoadOptions, load};
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::summary::{Collector, RunFacts, Summary};
-use crate::tap::Inference;
 use wasm_engine_components::BatchForm;
 
 #[path = "../../../tests/common/asking.rs"]
@@ -62,7 +61,7 @@ fn run(folder: &Path, out: &str, threads: usize, until: u64) -> (String, Summary
     let run_dir = RunDir::create(&place, &scenario, &run_options).unwrap();
     let mut recording =
         Recording::new(run_dir, &simulation, Some(run_options.snapshot_every), Collector::of(&scenario));
-    let mut source = Until(recording.tee(source), until);
+    let mut source = Until(source, until);
     let pool = simulation.pool();
     let ran: Result<(), RunError> = pool.install(|| frame_loop::run(&mut simulation, &mut source, &mut recording));
     ran.unwrap();
@@ -72,14 +71,14 @@ fn run(folder: &Path, out: &str, threads: usize, until: u64) -> (String, Summary
     (simulation.digest().to_string(), summary)
 }
 
-fn traveller(run: &OpenRun, threads: usize, inference: Inference) -> Traveller<'_> {
-    Traveller { run, options: options(threads), inference, author: &|_| {} }
+fn replayer(run: &OpenRun, threads: usize, inference: Inference) -> RunReplayer<'_> {
+    RunReplayer { run, options: options(threads), inference, author: &|_| {} }
 }
 
 /// The digest of a replay.
 fn replayed(path: &Path, threads: usize, inference: Inference, from: Option<u64>) -> String {
     let run = OpenRun::open(path, Access::Read).unwrap();
-    let replayed = replay(&traveller(&run, threads, inference), ReplayOptions { from, to: None }, &mut |_| {}).unwrap();
+    let replayed = replay(&replayer(&run, threads, inference), ReplayOptions { from, to: None }, &mut |_| {}).unwrap();
     assert_eq!(replayed.divergence.map(|divergence| divergence.frame), None, "{threads} {inference:?} {from:?}");
     replayed.digest.to_string()
 }
@@ -87,11 +86,11 @@ fn replayed(path: &Path, threads: usize, inference: Inference, from: Option<u64>
 /// The digest of a run that goes on.
 fn resumed(path: &Path, threads: usize) -> String {
     let run = OpenRun::open(path, Access::Write).unwrap();
-    let resumed = resume(&traveller(&run, threads, Inference::RecordedThenComputed), Arc::default()).unwrap();
+    let resumed = resume(&replayer(&run, threads, Inference::RecordedThenComputed), Arc::default()).unwrap();
     let (mut simulation, mut source, mut sink) = (resumed.simulation, resumed.source, resumed.sink);
     let pool = simulation.pool();
     let ran = pool.install(|| frame_loop::run(&mut simulation, &mut source, &mut sink));
-    assert!(ran.map_err(|stop| matches!(stop, Stop::Diverged(_))).is_ok());
+    assert!(ran.map_err(|stop| matches!(stop, FollowError::Diverged(_))).is_ok());
     simulation.digest().to_string()
 }
 

@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicBool;
 
 use wasm_engine_systems::state::{StateEntity, StateError};
 
-use super::follow::Stop;
-use super::kept::{encoded, kept_from};
-use super::traveller::Traveller;
-use crate::events::{self, EventSource};
+use super::error::FollowError;
+use super::run_replayer::RunReplayer;
+use super::stream_inputs::stream_inputs_from;
+use crate::events::{self, EventSource, StreamFrame};
 use crate::problem::{Problem, Problems, RunError, counted};
 use crate::run_dir::{
     Branch, COLLECTED, DiskMax, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, SCENARIO, find_files,
@@ -58,13 +58,13 @@ pub struct Branched {
 /// The first run can't be opened there; the parameters don't fit it; the folder can't be written; or a frame comes out
 /// otherwise than it was recorded.
 pub fn branch(
-    traveller: &Traveller<'_>,
+    replayer: &RunReplayer<'_>,
     options: &BranchOptions,
     place: &Place,
     interrupted: &Arc<AtomicBool>,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Branched, BranchError> {
-    let run = traveller.run;
+    let run = replayer.run;
     check_frame(run, options.at)?;
     let (mut scenario, frames_expected) = scenario_of(run, options)?;
     let mut warnings = run.warnings.clone();
@@ -76,21 +76,21 @@ pub fn branch(
     };
     let files = find_files(&run.path, &run.manifest, &mut scenario, is_of_run, &mut warnings);
     let files = files.map_err(RunError::Input)?;
-    let mut arrival = traveller.at(options.at)?;
-    warnings.append(&mut arrival.warnings);
-    let state = arrival.simulation.save();
+    let mut restored = replayer.at(options.at)?;
+    warnings.append(&mut restored.warnings);
+    let state = restored.simulation.save();
     check_modules(run, &scenario)?;
-    let simulation = take_up(traveller, &scenario, files, &state, say)?;
+    let simulation = take_up(replayer, &scenario, files, &state, say)?;
     warnings.extend(OpenRun::warn_of_other_forms(&run.other_forms(simulation.models())));
     // It computes anew what the run had from there on.
     warnings.extend(run.warn_of_earlier_forms(options.at));
 
     let is_same_input = scenario.input == run.scenario.input;
-    let kept = if is_same_input { kept_from(run, options.at)? } else { None };
-    let mut extras: Vec<_> = kept.iter().map(|kept| (INPUTS.to_owned(), encoded(kept))).collect();
+    let stored = if is_same_input { stream_inputs_from(run, options.at)? } else { None };
+    let mut extras: Vec<_> = stored.iter().map(|frames| (INPUTS.to_owned(), StreamFrame::encode(frames))).collect();
     let mut events_file = None;
-    let source = match kept {
-        Some(kept) => EventSource::kept(&scenario, kept, Arc::clone(interrupted)),
+    let source = match stored {
+        Some(stored) => EventSource::stored(&scenario, stored, Arc::clone(interrupted)),
         None => {
             let mut scenario = scenario.clone();
             if is_same_input {
@@ -104,7 +104,7 @@ pub fn branch(
         let what = "the branch's events would come from where they can't be read again, and its run's didn't";
         return Err(RunError::Input(Problem::new(what).file(source.path()).help("write them to a file")).into());
     }
-    let source = source.starting_at(options.at, arrival.events);
+    let source = source.starting_at(options.at);
     let mut run_options = RunOptions::new(&simulation, &run.manifest.digest);
     run_options.record = true;
     run_options.disk_max = options.disk_max;
@@ -112,8 +112,8 @@ pub fn branch(
     run_options.streams = !source.repeats();
     run_options.events_file = events_file;
     run_options.branch = Some(provenance(run, options, &state));
-    let collected = arrival.collector.watching(&scenario);
-    extras.push((COLLECTED.to_owned(), collected.save(&arrival.events)));
+    let collected = restored.collector.watching(&scenario);
+    extras.push((COLLECTED.to_owned(), collected.save()));
     let run_dir = RunDir::create_from(place, &scenario, &run_options, state, extras)?;
     let recording = Recording::new(run_dir, &simulation, Some(run_options.snapshot_every), collected);
     Ok(Branched { simulation, source, recording, scenario, frames_expected, warnings })
@@ -123,14 +123,14 @@ pub fn branch(
 #[derive(Debug)]
 pub enum BranchError {
     /// The first run didn't do again what it did, or can't be run.
-    Stop(Stop),
+    Follow(FollowError),
     /// The scenario doesn't take the parameters.
     Scenario(Problems),
 }
 
-impl<E: Into<Stop>> From<E> for BranchError {
+impl<E: Into<FollowError>> From<E> for BranchError {
     fn from(error: E) -> Self {
-        Self::Stop(error.into())
+        Self::Follow(error.into())
     }
 }
 
@@ -187,22 +187,22 @@ fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
 
 /// A simulation of the branch's scenario, in the first run's state.
 fn take_up(
-    traveller: &Traveller<'_>,
+    replayer: &RunReplayer<'_>,
     scenario: &Scenario,
     files: KeptFiles,
     state: &SavedState,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Simulation, RunError> {
-    let digest_memories = traveller.run.manifest.digest == "full";
+    let digest_memories = replayer.run.manifest.digest == "full";
     let options = SimulationOptions {
         digest_memories,
         files,
         first_frame: state.frame,
-        recorded_forms: traveller.run.recorded_forms(),
-        ..traveller.options.clone()
+        recorded_forms: replayer.run.recorded_forms(),
+        ..replayer.options.clone()
     };
-    let built = Simulation::with_plugins(scenario, &options, say, |app| (traveller.author)(app));
-    let mut simulation = built.map_err(|error| error.of_run(scenario, &traveller.run.path.join(SCENARIO)))?;
+    let built = Simulation::with_plugins(scenario, &options, say, |app| (replayer.author)(app));
+    let mut simulation = built.map_err(|error| error.of_run(scenario, &replayer.run.path.join(SCENARIO)))?;
     let restored = simulation.restore(&state.world, std::slice::from_ref(&state.guests));
     restored.map_err(|error| {
         let what = match &error {

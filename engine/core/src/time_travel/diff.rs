@@ -5,8 +5,8 @@ use wasm_engine_components::Lane;
 use wasm_engine_components::text::shown_path;
 
 use super::compare::{Comparison, compare, differing_lanes};
-use super::follow::Stop;
-use super::traveller::Traveller;
+use super::error::FollowError;
+use super::run_replayer::RunReplayer;
 use crate::journal::JournalFrame;
 use crate::problem::{Problem, RunError};
 use crate::run_dir::{Manifest, OpenRun};
@@ -32,7 +32,7 @@ pub struct Difference {
 ///
 /// # Errors
 /// A journal can't be read, a run can't be built again, or doesn't do again what it did.
-pub fn diff(left: &Traveller<'_>, right: &Traveller<'_>) -> Result<Difference, Stop> {
+pub fn diff(left: &RunReplayer<'_>, right: &RunReplayer<'_>) -> Result<Difference, FollowError> {
     let (a, b) = (left.run, right.run);
     let first = a.first_frame().max(b.first_frame());
     let end = a.end_frame().min(b.end_frame());
@@ -48,7 +48,7 @@ pub fn diff(left: &Traveller<'_>, right: &Traveller<'_>) -> Result<Difference, S
     if first >= end {
         let what = format!("it has no frame in common with {}", shown_path(&a.path));
         let help = format!("there, {}; here, {}", a.frames_help(), b.frames_help());
-        return Err(Stop::Error(RunError::Input(Problem::new(what).file(&b.path).help(help))));
+        return Err(FollowError::Error(RunError::Input(Problem::new(what).file(&b.path).help(help))));
     }
     let Some((frame, other_seeds)) = first_difference(a, b, first, end)? else { return Ok(difference) };
     difference.other_seeds = other_seeds;

@@ -1,24 +1,14 @@
-//! A frame that came out otherwise than it was recorded, and what can be said of it.
-//!
-//! The journal says in which frame, in which lanes of the digest and in which components of authors two executions part, but
-//! it has no values. They come from a state that is as it was recorded, or that parts from this one:
-//!
-//! 1. a snapshot that was taken right after the frame has the recorded values;
-//! 2. else the frame is run a second time: what isn't deterministic on one machine parts there, too;
-//! 3. else the next snapshot has the values of a later frame.
+//! A frame that came out otherwise than it was recorded: what two records of one frame say when they are compared, and what was
+//! found about it since. `explain` looks for that.
 
-use wasm_engine_components::{Digest, FrameRecord, Lane};
+use std::fmt;
+
+use wasm_engine_components::{Digest, FrameRecord, Lane, ModelResults, RowAnswer};
 use wasm_engine_systems::FrameStage;
 use wasm_engine_systems::state::stage_of;
 
-use super::compare::{Comparison, compare, differing_lanes};
-use super::follow::Stop;
-use super::traveller::Traveller;
-use crate::frame_loop::FrameSink;
+use super::compare::{Comparison, differing_lanes};
 use crate::journal::JournalFrame;
-use crate::problem::RunError;
-use crate::simulation::Simulation;
-use crate::tap::{InferenceLog, RowDifference};
 
 /// Where a replay parts from its recording.
 #[derive(Clone, Debug)]
@@ -57,105 +47,145 @@ pub enum Compared {
     Later(u64),
 }
 
+/// A row of a model that isn't what was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowDifference {
+    /// Its position among the rows that the frame dispatched.
+    pub row: usize,
+    /// What was recorded; `None` if the recording has fewer rows.
+    pub recorded: Option<RowAnswer>,
+    /// What there is now; `None` if the recording has more rows.
+    pub found: Option<RowAnswer>,
+}
+
+impl RowDifference {
+    /// Returns the first row in which results differ from the recorded ones, if there is one.
+    pub(super) fn first(recorded: &ModelResults, found: &ModelResults) -> Option<Self> {
+        let same = recorded.outputs().zip(found.outputs()).take_while(|(recorded, found)| recorded == found).count();
+        let rows = [recorded, found].map(|results| results.rows.len());
+        (rows != [same; 2]).then(|| Self { row: same, recorded: recorded.row(same), found: found.row(same) })
+    }
+}
+
 impl Divergence {
-    /// What the journal says of it. `memories_only`: the frame's digest is the recorded one, and that of all agents' memories,
-    /// which was taken for a snapshot, isn't.
-    pub(super) fn new(
-        expected: &JournalFrame,
-        record: &FrameRecord,
-        inference: Option<RowDifference>,
-        memories_only: bool,
-    ) -> Self {
-        // Where all memories were digested, the frame's own digest is the same: no lane differs but for this.
-        let lanes = match memories_only {
-            true => vec![Lane::Memories],
-            false => differing_lanes(&expected.lanes, &record.lanes),
-        };
-        let recorded = |name: &str| expected.native.iter().find(|(known, _)| known == name).map(|(_, digest)| *digest);
-        let found = |name: &str| record.native.iter().find(|(known, _)| *known == name).map(|(_, digest)| *digest);
-        let names = expected.native.iter().map(|(name, _)| name.as_str());
-        let names = names.chain(record.native.iter().map(|(name, _)| *name));
-        let mut components: Vec<String> = names.map(str::to_owned).collect();
-        components.sort();
-        components.dedup();
-        components.retain(|name| recorded(name) != found(name));
-        Self {
-            frame: record.frame,
-            recorded: expected.digest,
-            found: record.digest,
-            lanes,
-            components,
+    /// Compares the record of a frame with what was recorded of it. Returns `None` where they are the same.
+    pub(super) fn between(recorded: &JournalFrame, found: &FrameRecord) -> Option<Self> {
+        let inference = RowDifference::first(&recorded.inference, &found.inference);
+        let is_same = recorded.digest == found.digest && inference.is_none();
+        (!is_same).then(|| Self {
+            components: differing_components(recorded, found),
             inference,
+            ..Self::in_lanes(recorded.digest, found, differing_lanes(&recorded.lanes, &found.lanes))
+        })
+    }
+
+    /// The divergence of a frame whose record is as it was recorded, where the digest of all agents' memories, which was taken for a
+    /// snapshot, isn't.
+    pub(super) fn in_memories(found: &FrameRecord) -> Self {
+        Self::in_lanes(found.digest, found, vec![Lane::Memories])
+    }
+
+    fn in_lanes(recorded: Digest, found: &FrameRecord, lanes: Vec<Lane>) -> Self {
+        Self {
+            frame: found.frame,
+            recorded,
+            found: found.digest,
+            lanes,
+            components: Vec::new(),
+            inference: None,
             compared: Compared::Nothing,
             comparison: Comparison::default(),
             trouble: None,
         }
     }
 
-    /// The stage of the frame in which the two part, as far as lanes tell.
+    /// Returns the stage of the frame in which the two part, as far as lanes tell.
     pub fn stage(&self) -> Option<FrameStage> {
         self.lanes.first().map(|&lane| stage_of(lane))
     }
+}
 
-    /// Looks for values. `simulation` is the one that diverged, right after that frame. Where no other can be built to compare it
-    /// with, `trouble` says why.
-    pub fn explain(&mut self, traveller: &Traveller<'_>, simulation: &mut Simulation) {
-        self.trouble = self.compare_values(traveller, simulation).err().map(|error| error.to_string());
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lanes: Vec<_> = self.lanes.iter().map(|lane| lane.name()).collect();
+        write!(f, "frame {} doesn't come out as it was recorded: it differs in {}", self.frame, lanes.join(", "))
+    }
+}
+
+/// The authors' components whose digests differ, by name.
+fn differing_components(recorded: &JournalFrame, found: &FrameRecord) -> Vec<String> {
+    let before = |name: &str| recorded.native.iter().find(|(known, _)| known == name).map(|(_, digest)| *digest);
+    let now = |name: &str| found.native.iter().find(|(known, _)| *known == name).map(|(_, digest)| *digest);
+    let names = recorded.native.iter().map(|(name, _)| name.as_str());
+    let names = names.chain(found.native.iter().map(|(name, _)| *name));
+    let mut components: Vec<String> = names.map(str::to_owned).collect();
+    components.sort();
+    components.dedup();
+    components.retain(|name| before(name) != now(name));
+    components
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_engine_abi::InferenceStatus;
+
+    fn record() -> FrameRecord {
+        let mut record = FrameRecord { frame: 3, digest: Digest(1), ..FrameRecord::default() };
+        record.native = vec![("warmth", Digest(5)), ("wind", Digest(6))];
+        record.inference.push(InferenceStatus::Ok, b"a");
+        record.inference.push(InferenceStatus::Ok, b"b");
+        record
     }
 
-    fn compare_values(&mut self, traveller: &Traveller<'_>, simulation: &mut Simulation) -> Result<(), RunError> {
-        let after = self.frame + 1;
-        let snapshots = traveller.run.snapshot_frames();
-        if snapshots.contains(&after)
-            && let Ok(mut arrival) = traveller.restore(after)?
-        {
-            self.compared = Compared::Recorded;
-            self.comparison = compare(&mut arrival.simulation, simulation);
-            return Ok(());
-        }
-        if let Some(mut second) = self.run_again(traveller)? {
-            self.comparison = compare(&mut second, simulation);
-            if !self.comparison.is_empty() {
-                self.compared = Compared::SecondExecution;
-                return Ok(());
-            }
-        }
-        let Some(&later) = snapshots.iter().find(|&&at| at > after) else { return Ok(()) };
-        if let Ok(mut arrival) = traveller.restore(later)?
-            && run_on(traveller, simulation, later).is_ok()
-        {
-            self.compared = Compared::Later(later);
-            self.comparison = compare(&mut arrival.simulation, simulation);
-        }
-        Ok(())
+    fn recorded() -> JournalFrame {
+        let FrameRecord { frame, inference, digest, lanes, native, .. } = record();
+        let native = native.into_iter().map(|(name, digest)| (name.to_owned(), digest)).collect();
+        JournalFrame { frame, inference, digest, lanes, native, ..JournalFrame::default() }
     }
 
-    /// A second execution up to the end of the frame; `None` where it doesn't get there.
-    fn run_again(&self, traveller: &Traveller<'_>) -> Result<Option<Simulation>, RunError> {
-        let mut second = match traveller.at(self.frame) {
-            Ok(arrival) => arrival.simulation,
-            Err(Stop::Error(error)) => return Err(error),
-            // It parts even earlier: then not even the frames before are the same every time.
-            Err(Stop::Diverged(_)) => return Ok(None),
+    fn row(status: InferenceStatus, output: &[u8]) -> Option<RowAnswer> {
+        Some(RowAnswer { status, output: output.to_vec() })
+    }
+
+    #[test]
+    fn a_record_is_the_recorded_one_or_says_where_it_differs() {
+        assert!(Divergence::between(&recorded(), &record()).is_none());
+        let mut other = record();
+        (other.digest, other.native[1].1) = (Digest(2), Digest(7));
+        other.lanes[Lane::Native] = Digest(7);
+        let divergence = Divergence::between(&recorded(), &other).unwrap();
+        assert_eq!((divergence.frame, divergence.recorded, divergence.found), (3, Digest(1), Digest(2)));
+        assert_eq!(
+            (divergence.lanes.as_slice(), divergence.components.as_slice()),
+            (&[Lane::Native][..], &["wind".to_owned()][..])
+        );
+        assert_eq!(divergence.inference, None);
+        assert_eq!(divergence.to_string(), "frame 3 doesn't come out as it was recorded: it differs in native");
+        let memories = Divergence::in_memories(&record());
+        assert_eq!((memories.recorded, memories.found, memories.lanes), (Digest(1), Digest(1), vec![Lane::Memories]));
+    }
+
+    #[test]
+    fn the_first_row_that_differs_or_is_missing_is_named() {
+        let difference = |change: &dyn Fn(&mut ModelResults)| {
+            let mut found = record();
+            change(&mut found.inference);
+            Divergence::between(&recorded(), &found).and_then(|divergence| divergence.inference)
         };
-        Ok(run_on(traveller, &mut second, self.frame + 1).is_ok().then_some(second))
-    }
-}
-
-/// Gives a simulation what was recorded up to the frame `to`, whatever comes of it.
-fn run_on(traveller: &Traveller<'_>, simulation: &mut Simulation, to: u64) -> Result<(), Stop> {
-    let log = simulation.inference().clone();
-    traveller.follow_to(simulation, to, |_| Unchecked(log)).0
-}
-
-/// Takes records as they come.
-struct Unchecked(InferenceLog);
-
-impl FrameSink for Unchecked {
-    type Error = Stop;
-
-    fn append(&mut self, _: FrameRecord, _: &mut Simulation) -> Result<(), Stop> {
-        self.0.end_frame();
-        Ok(())
+        assert_eq!(difference(&|_| ()), None);
+        let differs =
+            RowDifference { row: 1, recorded: row(InferenceStatus::Ok, b"b"), found: row(InferenceStatus::Ok, b"c") };
+        assert_eq!(difference(&|found| found.bytes[1] = b'c'), Some(differs));
+        let missing = RowDifference { row: 1, recorded: row(InferenceStatus::Ok, b"b"), found: None };
+        assert_eq!(difference(&|found| found.rows.truncate(1)), Some(missing));
+        let more = RowDifference { row: 2, recorded: None, found: row(InferenceStatus::Failed, b"") };
+        assert_eq!(difference(&|found| found.push(InferenceStatus::Failed, &[])), Some(more));
+        let none = RowDifference { row: 0, recorded: row(InferenceStatus::Ok, b"a"), found: None };
+        assert_eq!(
+            difference(&|found| *found = ModelResults::default()),
+            Some(none),
+            "a frame that dispatched nothing"
+        );
     }
 }

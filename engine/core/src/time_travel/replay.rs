@@ -1,16 +1,17 @@
 //! Replay: a recorded run is run again, and every digest must be what it was.
 
 use wasm_engine_components::text::shown;
-use wasm_engine_components::{Digest, FrameRecord};
+use wasm_engine_components::{Digest, FrameRecord, LateRows};
 
+use super::digest_checker::DigestChecker;
 use super::divergence::Divergence;
-use super::follow::{Follower, Stop};
-use super::traveller::Traveller;
+use super::error::FollowError;
+use super::explain::explain;
+use super::run_replayer::RunReplayer;
 use crate::frame_loop::FrameSink;
 use crate::problem::{Problem, RunError, counted, thousands};
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
-use crate::tap::LateRows;
 
 /// Which frames to replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,34 +44,35 @@ pub struct Replayed {
 /// # Errors
 /// A simulation can't be built, the journal can't be read, or frames are asked for that there aren't.
 pub fn replay(
-    traveller: &Traveller<'_>,
+    replayer: &RunReplayer<'_>,
     options: ReplayOptions,
     progress: &mut (dyn FnMut(&FrameRecord) + Send),
 ) -> Result<Replayed, RunError> {
-    let run = traveller.run;
+    let run = replayer.run;
     let (first, end) = (run.first_frame(), run.end_frame());
     let (from, to) = (options.from.unwrap_or(first), options.to.map_or(end, |to| to.saturating_add(1)));
     check_range(run, from, to)?;
     // From the beginning, no snapshot is believed: the beginning is known.
-    let mut arrival = traveller.start(if options.from.is_some() { from } else { first })?;
+    let mut restored = replayer.start(if options.from.is_some() { from } else { first })?;
     let mut warnings = run.warnings.clone();
-    warnings.append(&mut arrival.warnings);
-    let simulation = &mut arrival.simulation;
+    warnings.append(&mut restored.warnings);
+    let simulation = &mut restored.simulation;
     let (started, digest) = (simulation.next_frame(), simulation.digest());
-    let (stop, sink, _) = traveller.follow_to(simulation, to, |follower| Watched { follower, progress, digest });
-    let (checked, digest) = (sink.follower.checked, sink.digest);
-    let late = sink.follower.late;
+    let mut sink = Watched { checker: replayer.checker(simulation, to), progress, digest };
+    let done = replayer.run_to(simulation, to, &mut sink);
+    let Watched { checker, digest, .. } = sink;
+    let DigestChecker { checked, late, .. } = checker;
     let rows_not_compared = late.map_or(0, |(_, late)| late.rows);
     // Of a snapshot that was passed over at the start, enough was said.
     let file = |warning: &str| warning.split_once(": ").map(|(file, _)| file.to_owned());
     let said: Vec<_> = warnings.iter().map(|warning| file(warning)).collect();
-    warnings.extend(sink.follower.warnings.into_iter().filter(|warning| !said.contains(&file(warning))));
+    warnings.extend(checker.warnings.into_iter().filter(|warning| !said.contains(&file(warning))));
     warnings.extend(late.map(|(frame, late)| warn_of_late(run, frame, late)));
-    let divergence = match stop {
+    let divergence = match done {
         Ok(()) => None,
-        Err(Stop::Error(error)) => return Err(error),
-        Err(Stop::Diverged(mut divergence)) => {
-            divergence.explain(traveller, simulation);
+        Err(FollowError::Error(error)) => return Err(error),
+        Err(FollowError::Diverged(mut divergence)) => {
+            explain(&mut divergence, replayer, simulation);
             Some(divergence)
         }
     };
@@ -106,16 +108,16 @@ fn warn_of_late(run: &OpenRun, frame: u64, late: LateRows) -> String {
 
 /// Tells somebody of each frame.
 struct Watched<'a> {
-    follower: Follower,
+    checker: DigestChecker,
     progress: &'a mut (dyn FnMut(&FrameRecord) + Send),
     digest: Digest,
 }
 
 impl FrameSink for Watched<'_> {
-    type Error = Stop;
+    type Error = FollowError;
 
-    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Stop> {
-        self.follower.check(&record, simulation)?;
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), FollowError> {
+        self.checker.check(&record, simulation)?;
         self.digest = record.digest;
         (self.progress)(&record);
         Ok(())

@@ -6,13 +6,15 @@ use std::sync::atomic::AtomicBool;
 
 use wasm_engine_components::FrameRecord;
 
-use super::follow::{Follower, JournalSource, Live, Stop, follow};
-use super::kept::kept_by;
-use super::traveller::{Arrival, Traveller};
-use crate::events::{self, EventCounts, EventSource};
+use super::digest_checker::DigestChecker;
+use super::error::FollowError;
+use super::journal_source::{JournalSource, LiveTail};
+use super::run_replayer::{RestoredRun, RunReplayer};
+use super::stream_inputs::stream_inputs_of;
+use crate::events::{self, EventSource};
 use crate::frame_loop::FrameSink;
 use crate::problem::RunError;
-use crate::run_dir::{Recording, RunDir, Tee};
+use crate::run_dir::{Recording, RunDir};
 use crate::simulation::Simulation;
 
 /// A run that is about to go on.
@@ -20,7 +22,7 @@ pub struct Resumed {
     /// Its simulation, in the state of the last snapshot.
     pub simulation: Simulation,
     /// Where its frames come from.
-    pub source: Tee<JournalSource>,
+    pub source: JournalSource,
     /// Where its records go.
     pub sink: ResumeSink,
     /// How many frames it has already.
@@ -31,17 +33,17 @@ pub struct Resumed {
 
 /// Checks the frames that the journal has, and records the others.
 pub struct ResumeSink {
-    follower: Follower,
+    checker: DigestChecker,
     /// The recording.
     pub recording: Recording,
 }
 
 impl FrameSink for ResumeSink {
-    type Error = Stop;
+    type Error = FollowError;
 
-    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Stop> {
-        if self.follower.check(&record, simulation)? {
-            self.recording.append_again(record, simulation)?;
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), FollowError> {
+        if self.checker.check(&record, simulation)? {
+            self.recording.append_again(record)?;
         } else {
             self.recording.append(record, simulation)?;
         }
@@ -53,48 +55,48 @@ impl FrameSink for ResumeSink {
 ///
 /// # Errors
 /// Its simulation can't be built or its files can't be written; a file of it was changed, or is damaged.
-pub fn resume(traveller: &Traveller<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
-    let run = traveller.run;
+pub fn resume(replayer: &RunReplayer<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
+    let run = replayer.run;
     let scenario = run.with_events().map_err(RunError::Input)?;
-    let kept = kept_by(run)?;
+    let stored = stream_inputs_of(run)?;
     let frames = run.end_frame();
     let mut warnings = run.warnings.clone();
-    let (arrival, run_dir) = reopen(traveller, frames, &mut warnings)?;
-    let simulation = arrival.simulation;
-    warnings.extend(arrival.warnings);
+    let (restored, run_dir) = reopen(replayer, frames, &mut warnings)?;
+    let simulation = restored.simulation;
+    warnings.extend(restored.warnings);
     let from = simulation.next_frame();
-    let log = simulation.inference().clone();
 
-    let repeats = run.manifest.events_repeat() || kept.is_some();
-    let source = match kept {
-        Some(kept) => EventSource::kept(&run.scenario, kept, interrupted),
+    let repeats = run.manifest.events_repeat() || stored.is_some();
+    let source = match stored {
+        Some(stored) => EventSource::stored(&run.scenario, stored, interrupted),
         None => events::open(&scenario, interrupted)?,
     };
-    let source = match repeats {
-        true => source.starting_at(from, arrival.events),
-        // What came before is in the journal, which counts it, too.
-        false => source.starting_at(frames, EventCounts::default()),
-    };
-    let (source, follower) = follow(run, &log, traveller.inference, from, frames, Some(Live { source, repeats }));
-    let source = source.with_counts(arrival.events);
+    // Where they can't be read again, what came before is in the journal alone.
+    let source = source.starting_at(if repeats { from } else { frames });
+    let live = LiveTail { source, repeats };
+    let source = JournalSource::new(run, replayer.inference, (from, frames), Some(live));
+    let checker = DigestChecker::new(run, (from, frames));
     let snapshots = run.manifest.snapshot_every;
-    let recording = Recording::new(run_dir, &simulation, Some(snapshots), arrival.collector);
-    let source = recording.tee(source);
-    Ok(Resumed { simulation, source, sink: ResumeSink { follower, recording }, frames, warnings })
+    let recording = Recording::new(run_dir, &simulation, Some(snapshots), restored.collector);
+    Ok(Resumed { simulation, source, sink: ResumeSink { checker, recording }, frames, warnings })
 }
 
 /// The run's last state, and its folder, whose tables go on from there. Where a table isn't what was written up to there, all frames are run
 /// again: that is what it takes to write it anew.
-fn reopen(traveller: &Traveller<'_>, frames: u64, warnings: &mut Vec<String>) -> Result<(Arrival, RunDir), RunError> {
-    let run = traveller.run;
-    let arrival = traveller.start(frames)?;
-    match RunDir::reopen(run, arrival.tables.as_deref(), &arrival.other_forms, &arrival.simulation) {
-        Ok(run_dir) => Ok((arrival, run_dir)),
-        Err(RunError::Input(problem)) if arrival.tables.is_some() => {
+fn reopen(
+    replayer: &RunReplayer<'_>,
+    frames: u64,
+    warnings: &mut Vec<String>,
+) -> Result<(RestoredRun, RunDir), RunError> {
+    let run = replayer.run;
+    let restored = replayer.start(frames)?;
+    match RunDir::reopen(run, restored.tables.as_deref(), &restored.other_forms, &restored.simulation) {
+        Ok(run_dir) => Ok((restored, run_dir)),
+        Err(RunError::Input(problem)) if restored.tables.is_some() => {
             warnings.push(format!("{}; all frames are run again, and the tables written anew", problem.head()));
-            let arrival = traveller.start(run.first_frame())?;
-            let run_dir = RunDir::reopen(run, arrival.tables.as_deref(), &arrival.other_forms, &arrival.simulation)?;
-            Ok((arrival, run_dir))
+            let restored = replayer.start(run.first_frame())?;
+            let run_dir = RunDir::reopen(run, restored.tables.as_deref(), &restored.other_forms, &restored.simulation)?;
+            Ok((restored, run_dir))
         }
         Err(error) => Err(error),
     }

@@ -2,8 +2,9 @@
 
 use wasm_engine_components::FrameRecord;
 
-use super::follow::{Follower, Stop};
-use super::traveller::{Arrival, Traveller};
+use super::digest_checker::DigestChecker;
+use super::error::FollowError;
+use super::run_replayer::{RestoredRun, RunReplayer};
 use crate::frame_loop::FrameSink;
 use crate::problem::{Problem, RunError, thousands};
 use crate::simulation::Simulation;
@@ -13,33 +14,34 @@ use crate::simulation::Simulation;
 /// # Errors
 /// The run can't be built again, doesn't do again what it did, or has no such frames.
 pub fn watch(
-    traveller: &Traveller<'_>,
+    replayer: &RunReplayer<'_>,
     from: u64,
     to: u64,
     visit: &mut (dyn FnMut(&FrameRecord, &mut Simulation) + Send),
-) -> Result<Arrival, Stop> {
-    let run = traveller.run;
+) -> Result<RestoredRun, FollowError> {
+    let run = replayer.run;
     if from < run.first_frame() || from >= run.end_frame() || to > run.end_frame() {
         let what = format!("frame {} wasn't recorded", thousands(if to > run.end_frame() { to - 1 } else { from }));
         return Err(RunError::Input(Problem::new(what).file(&run.path).help(run.frames_help())).into());
     }
-    let mut arrival = traveller.start(from)?;
-    traveller.follow_to(&mut arrival.simulation, to, |follower| Watcher { follower, from, visit }).0?;
-    Ok(arrival)
+    let mut restored = replayer.start(from)?;
+    let mut watcher = Watcher { checker: replayer.checker(&restored.simulation, to), from, visit };
+    replayer.run_to(&mut restored.simulation, to, &mut watcher)?;
+    Ok(restored)
 }
 
 /// Checks each frame, and shows it.
 struct Watcher<'a> {
-    follower: Follower,
+    checker: DigestChecker,
     from: u64,
     visit: &'a mut (dyn FnMut(&FrameRecord, &mut Simulation) + Send),
 }
 
 impl FrameSink for Watcher<'_> {
-    type Error = Stop;
+    type Error = FollowError;
 
-    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Stop> {
-        self.follower.check(&record, simulation)?;
+    fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), FollowError> {
+        self.checker.check(&record, simulation)?;
         if record.frame >= self.from {
             (self.visit)(&record, simulation);
         }

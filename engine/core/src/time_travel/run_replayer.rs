@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use bevy_app::App;
 
-use super::follow::{Follower, Stop, follow};
-use crate::events::EventCounts;
-use crate::frame_loop::{self, FrameSink, FrameSource as _};
+use super::digest_checker::DigestChecker;
+use super::error::FollowError;
+use super::journal_source::JournalSource;
+use crate::frame_loop::{self, FrameSink};
 use crate::problem::{Problem, RunError};
-use crate::run_dir::{COLLECTED, ModelFacts, OpenRun, SCENARIO};
+use crate::run_dir::{COLLECTED, Inference, ModelFacts, OpenRun, SCENARIO};
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::snapshot::{self, Snapshot};
 use crate::summary::Collector;
-use crate::tap::Inference;
 
 /// Where a simulation of a run comes from, and how it is built.
-pub struct Traveller<'a> {
+pub struct RunReplayer<'a> {
     /// The run.
     pub run: &'a OpenRun,
     /// Threads and caches; what else there is to say of a simulation, the run says.
@@ -27,13 +27,11 @@ pub struct Traveller<'a> {
 }
 
 /// A simulation in the state before one of the run's frames, with the sums of the frames before it.
-pub struct Arrival {
+pub struct RestoredRun {
     /// The simulation.
     pub simulation: Simulation,
     /// Sums over the frames before.
     pub collector: Collector,
-    /// What became of external events in them.
-    pub events: EventCounts,
     /// What a snapshot says of how far the tables were written.
     pub(crate) tables: Option<Vec<u8>>,
     /// The models that have another form on this machine than the manifest says.
@@ -42,7 +40,7 @@ pub struct Arrival {
     pub warnings: Vec<String>,
 }
 
-impl Traveller<'_> {
+impl RunReplayer<'_> {
     /// Builds a simulation that has run no frame.
     ///
     /// # Errors
@@ -58,7 +56,7 @@ impl Traveller<'_> {
     ///
     /// # Errors
     /// It can't be built, or a branch has lost the snapshot that it begins with.
-    pub fn start(&self, frame: u64) -> Result<Arrival, RunError> {
+    pub fn start(&self, frame: u64) -> Result<RestoredRun, RunError> {
         let mut passed = Vec::new();
         let instead = |passed: Vec<Problem>, what: &str| {
             passed.iter().map(|problem| format!("{}; {what} is used instead", problem.head())).collect()
@@ -67,10 +65,10 @@ impl Traveller<'_> {
         snapshots.retain(|&at| at <= frame && (self.run.first_frame()..=self.run.end_frame()).contains(&at));
         for at in snapshots.into_iter().rev() {
             match self.restore(at)? {
-                Ok(arrival) => {
+                Ok(restored) => {
                     let mut warnings: Vec<String> = instead(passed, &format!("the snapshot before frame {at}"));
-                    warnings.extend(arrival.warnings);
-                    return Ok(Arrival { warnings, ..arrival });
+                    warnings.extend(restored.warnings);
+                    return Ok(RestoredRun { warnings, ..restored });
                 }
                 Err(problem) => passed.push(problem),
             }
@@ -86,15 +84,15 @@ impl Traveller<'_> {
         let (simulation, mut warnings): (_, Vec<String>) = (self.build()?, instead(passed, "the run's beginning"));
         let (other_forms, of_forms) = self.forms(&simulation);
         warnings.extend(of_forms);
-        let (collector, events) = self.nothing_yet();
-        Ok(Arrival { simulation, collector, events, tables: None, other_forms, warnings })
+        let collector = Collector::of(&self.run.scenario);
+        Ok(RestoredRun { simulation, collector, tables: None, other_forms, warnings })
     }
 
     /// The simulation at a snapshot; or else what is wrong with that one.
     ///
     /// # Errors
     /// The simulation can't be built, whatever the snapshot.
-    pub fn restore(&self, frame: u64) -> Result<Result<Arrival, Problem>, RunError> {
+    pub fn restore(&self, frame: u64) -> Result<Result<RestoredRun, Problem>, RunError> {
         let folder = self.run.snapshots();
         let chain = match snapshot::read_chain(&folder, frame).and_then(|chain| self.check(frame, chain)) {
             Ok(chain) => chain,
@@ -110,13 +108,13 @@ impl Traveller<'_> {
         }
         let extra = |name: &str| last.extras.iter().find(|(known, _)| known == name).map(|(_, bytes)| bytes.clone());
         let collected = extra(COLLECTED).map(|bytes| Collector::load(&bytes, &self.run.scenario));
-        let Some((collector, events)) = collected.unwrap_or_else(|| Some(self.nothing_yet())) else {
+        let Some(collector) = collected.unwrap_or_else(|| Some(Collector::of(&self.run.scenario))) else {
             let what = format!("the sums in the snapshot before frame {frame} can't be read");
             return Ok(Err(Problem::new(what).file(&folder)));
         };
         let tables = extra(crate::run_dir::TABLES);
         let (other_forms, warnings) = self.forms(&simulation);
-        Ok(Ok(Arrival { simulation, collector, events, tables, other_forms, warnings }))
+        Ok(Ok(RestoredRun { simulation, collector, tables, other_forms, warnings }))
     }
 
     /// The models that have another form here, and what a person should know of the forms of models.
@@ -127,11 +125,6 @@ impl Traveller<'_> {
             warnings.extend(self.run.warn_of_earlier_forms(simulation.next_frame()));
         }
         (others, warnings)
-    }
-
-    /// The sums before the first frame.
-    fn nothing_yet(&self) -> (Collector, EventCounts) {
-        (Collector::of(&self.run.scenario), EventCounts::default())
     }
 
     /// A snapshot of this run has the digest that the journal has.
@@ -154,33 +147,30 @@ impl Traveller<'_> {
     ///
     /// # Errors
     /// It can't be built; or it doesn't do again what it did.
-    pub fn at(&self, frame: u64) -> Result<Arrival, Stop> {
-        let mut arrival = self.start(frame)?;
-        let collector = Some(std::mem::take(&mut arrival.collector));
-        let (done, follower, events) = self.follow_to(&mut arrival.simulation, frame, |mut follower| {
-            follower.collector = collector;
-            follower
-        });
-        done?;
-        arrival.collector = follower.collector.unwrap_or_default();
-        arrival.events = arrival.events.plus(&events);
-        Ok(arrival)
+    pub fn at(&self, frame: u64) -> Result<RestoredRun, FollowError> {
+        let mut restored = self.start(frame)?;
+        let mut checker = self.checker(&restored.simulation, frame);
+        checker.collector = Some(std::mem::take(&mut restored.collector));
+        self.run_to(&mut restored.simulation, frame, &mut checker)?;
+        restored.collector = checker.collector.unwrap_or_default();
+        Ok(restored)
     }
 
-    /// Gives a simulation the frames that were recorded from its next one up to `to` and without it. Their records go to what
-    /// `sink` makes of the follower, which comes back with what became of events.
-    pub(super) fn follow_to<S: FrameSink<Error = Stop> + Send>(
+    /// Gives a simulation the frames that were recorded from its next one up to `to` and without it. Their records go to `sink`.
+    pub(super) fn run_to<S: FrameSink<Error = FollowError> + Send>(
         &self,
         simulation: &mut Simulation,
         to: u64,
-        sink: impl FnOnce(Follower) -> S,
-    ) -> (Result<(), Stop>, S, EventCounts) {
-        let (log, from) = (simulation.inference().clone(), simulation.next_frame());
-        let (mut source, follower) = follow(self.run, &log, self.inference, from, to, None);
-        let mut sink = sink(follower);
+        sink: &mut S,
+    ) -> Result<(), FollowError> {
+        let mut source = JournalSource::new(self.run, self.inference, (simulation.next_frame(), to), None);
         let pool = simulation.pool();
-        let done = pool.install(|| frame_loop::run(simulation, &mut source, &mut sink));
-        (done, sink, source.counts())
+        pool.install(|| frame_loop::run(simulation, &mut source, sink))
+    }
+
+    /// Returns what checks the frames that a simulation is given up to `to`.
+    pub(super) fn checker(&self, simulation: &Simulation, to: u64) -> DigestChecker {
+        DigestChecker::new(self.run, (simulation.next_frame(), to))
     }
 }
 

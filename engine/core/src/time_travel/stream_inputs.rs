@@ -1,7 +1,7 @@
 //! What came into a run from outside and can't be read there again: events of standard input, of a pipe or a device. A branch of such a run keeps what
 //! its run recorded of them, in the snapshot that it begins with.
 
-use crate::events::{EventCounts, KeptFrame};
+use crate::events::StreamFrame;
 use crate::journal::JournalFrame;
 use crate::problem::{Problem, RunError};
 use crate::run_dir::{Branch, INPUTS, OpenRun};
@@ -12,27 +12,27 @@ use crate::snapshot;
 ///
 /// # Errors
 /// The run's journal, or its first snapshot, can't be read.
-pub(super) fn kept_from(run: &OpenRun, at: u64) -> Result<Option<Vec<KeptFrame>>, RunError> {
+pub(super) fn stream_inputs_from(run: &OpenRun, at: u64) -> Result<Option<Vec<StreamFrame>>, RunError> {
     if run.manifest.events_repeat() {
         return Ok(None);
     }
     // A branch that was stopped early keeps more than it has run.
-    if let Some(mut kept) = kept_by(run)? {
-        kept.retain(|kept| kept.frame >= at);
-        return Ok(Some(kept));
+    if let Some(mut frames) = stream_inputs_of(run)? {
+        frames.retain(|stored| stored.frame >= at);
+        return Ok(Some(frames));
     }
-    let mut kept = Vec::new();
+    let mut frames = Vec::new();
     for recorded in run.journal.frames_from(at) {
-        kept.extend(from_outside(recorded.map_err(RunError::Input)?, &run.scenario));
+        frames.extend(from_outside(recorded.map_err(RunError::Input)?, &run.scenario));
     }
-    Ok(Some(kept))
+    Ok(Some(frames))
 }
 
 /// What a branch keeps.
 ///
 /// # Errors
 /// Its first snapshot can't be read.
-pub(super) fn kept_by(run: &OpenRun) -> Result<Option<Vec<KeptFrame>>, RunError> {
+pub(super) fn stream_inputs_of(run: &OpenRun) -> Result<Option<Vec<StreamFrame>>, RunError> {
     if run.manifest.branch.is_none() || run.manifest.events_repeat() {
         return Ok(None);
     }
@@ -47,22 +47,17 @@ pub(super) fn kept_by(run: &OpenRun) -> Result<Option<Vec<KeptFrame>>, RunError>
     if Some(snapshot.digest) != run.manifest.branch.as_ref().map(Branch::digest_before) {
         return Err(problem("isn't the snapshot that this branch begins with: its digest is another"));
     }
-    let kept = snapshot.extras.iter().find(|(name, _)| name == INPUTS);
-    let kept = kept.and_then(|(_, bytes)| postcard::from_bytes(bytes).ok());
-    kept.map(Some).ok_or_else(|| problem("is malformed: the events that it keeps can't be read"))
-}
-
-/// The form in which they are kept.
-pub(super) fn encoded(kept: &[KeptFrame]) -> Vec<u8> {
-    postcard::to_allocvec(kept).expect("plain data is written to memory")
+    let stored = snapshot.extras.iter().find(|(name, _)| name == INPUTS);
+    let frames = stored.and_then(|(_, bytes)| StreamFrame::decode(bytes));
+    frames.map(Some).ok_or_else(|| problem("is malformed: the events that it keeps can't be read"))
 }
 
 /// What a frame was given from outside; `None` for nothing.
-fn from_outside(recorded: JournalFrame, scenario: &Scenario) -> Option<KeptFrame> {
-    let JournalFrame { frame, mut inputs, counts, .. } = recorded;
+fn from_outside(recorded: JournalFrame, scenario: &Scenario) -> Option<StreamFrame> {
+    let JournalFrame { frame, mut inputs, .. } = recorded;
     // The scenario's swaps come first. A branch has them from its own scenario.
     let own = scenario.swaps.iter().filter(|entry| entry.frame == Some(frame)).count();
     inputs.swaps.drain(..own.min(inputs.swaps.len()));
-    let is_something = !inputs.is_empty() || counts != EventCounts::default();
-    is_something.then_some(KeptFrame { frame, inputs, counts })
+    let is_something = !inputs.is_empty() || !inputs.counts.is_zero();
+    is_something.then_some(StreamFrame { frame, inputs })
 }
