@@ -1,5 +1,7 @@
 //! Every limit, its default and its bound, and the relations between them. A quantity's name ends in its unit and bound.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{FrameContext, MessageHeader, RegionView};
 
@@ -195,51 +197,101 @@ const _: () = assert!(
         <= GroupLimits::MAX.memory_bytes_max / 2
 );
 
-/// What bounds one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct GroupLimits {
-    /// Fuel of an agent's calls in one frame, those of `agent_receive` included: roughly, WebAssembly instructions.
-    pub fuel_per_step_max: u64,
-    /// Bytes of an agent's memory, and of its tables, functions and globals where those take more than [`INSTANCE_BYTES_FREE`]. A growth
-    /// of the memory beyond it fails in the guest.
-    pub memory_bytes_max: u64,
-    /// Outbox records of one step.
-    pub records_per_step_max: u32,
-    /// Payload of one message, in bytes.
-    pub payload_bytes_max: u32,
-    /// Inference jobs of one step.
-    pub jobs_per_step_max: u32,
-    /// Log lines of one step, by outbox and import together.
-    pub log_lines_per_step_max: u32,
-    /// Messages that a mailbox holds.
-    pub mailbox_messages_max: u32,
-    /// Bytes that a mailbox holds, headers included. The module's inbox area bounds it, too.
-    pub mailbox_bytes_max: u32,
-    /// Requests of an agent that wait for a reply at one time.
-    pub requests_max: u32,
-    /// Fuel of the whole group in one frame: no call is begun once the frames so far have used more than this on average.
-    pub fuel_per_frame_max: u64,
-    /// Messages of the whole group in one frame.
-    pub messages_per_frame_max: u64,
-    /// Bytes of those, headers included.
-    pub message_bytes_per_frame_max: u64,
-    /// Inference jobs of the whole group in one frame.
-    pub jobs_per_frame_max: u64,
-    /// Log lines of the whole group in one frame. Those beyond aren't kept.
-    pub log_lines_per_frame_max: u64,
-    /// Deliveries of what one agent publishes and broadcasts in a step: one for each recipient and [`DELIVERY_BYTES`].
-    pub deliveries_per_step_max: u64,
-    /// Deliveries of what the whole group publishes and broadcasts in one frame.
-    pub deliveries_per_frame_max: u64,
-    /// Bytes of the log lines of one step, by outbox and import together, as [`crate::text_row_bytes`] counts them. What doesn't fit
-    /// isn't kept.
-    pub log_bytes_per_step_max: u32,
-    /// Bytes of the named outputs of one step, likewise.
-    pub output_bytes_per_step_max: u32,
-    /// Bytes of the log lines of the whole group in one frame, likewise.
-    pub log_bytes_per_frame_max: u64,
-    /// Bytes of the named outputs of the whole group in one frame, likewise.
-    pub output_bytes_per_frame_max: u64,
+/// One limit that a scenario may set under `limits`.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitKey<L> {
+    /// Its name.
+    pub name: &'static str,
+    /// Returns its value in some limits: in the smallest, the largest or the default ones, too.
+    pub of: fn(&L) -> u64,
+}
+
+/// Declares limits as a table, one row each: `name: type = default, in minimum..=maximum`.
+macro_rules! limits {
+    (
+        $(#[$about:meta])*
+        $limits:ident { $($(#[$doc:meta])* $key:ident: $number:ident = $default:expr, in $range:expr;)* }
+    ) => {
+        $(#[$about])*
+        pub struct $limits {
+            $($(#[$doc])* pub $key: $number,)*
+        }
+
+        impl $limits {
+            /// What holds where a scenario says nothing.
+            pub const DEFAULT: Self = Self { $($key: $default),* };
+            /// The smallest value of each that a scenario may set.
+            pub const MIN: Self = Self { $($key: *RangeInclusive::<$number>::start(&($range))),* };
+            /// The largest value of each that a scenario may set.
+            pub const MAX: Self = Self { $($key: *RangeInclusive::<$number>::end(&($range))),* };
+            /// All of them, in their order.
+            pub const KEYS: &'static [LimitKey<Self>] =
+                &[$(LimitKey { name: stringify!($key), of: |limits| limits.$key as u64 }),*];
+
+            /// Returns limits that each have the value that `value` gives for their key, or the largest that fits into their type.
+            pub fn of_keys(mut value: impl FnMut(&LimitKey<Self>) -> u64) -> Self {
+                Self {
+                    $($key: value(&LimitKey { name: stringify!($key), of: |limits| limits.$key as u64 })
+                        .min($number::MAX as u64) as $number),*
+                }
+            }
+        }
+
+        impl Default for $limits {
+            fn default() -> Self {
+                Self::DEFAULT
+            }
+        }
+    };
+}
+
+limits! {
+    /// What bounds one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    GroupLimits {
+        /// Fuel of an agent's calls in one frame, those of `agent_receive` included: roughly, WebAssembly instructions.
+        fuel_per_step_max: u64 = 1_000_000, in 1..=1 << 40;
+        /// Bytes of an agent's memory, and of its tables, functions and globals where those take more than [`INSTANCE_BYTES_FREE`]. A growth
+        /// of the memory beyond it fails in the guest.
+        memory_bytes_max: u64 = 1 << 20, in WASM_PAGE_BYTES..=4 << 30;
+        /// Outbox records of one step.
+        records_per_step_max: u32 = 256, in 0..=1 << 20;
+        /// Payload of one message, in bytes.
+        payload_bytes_max: u32 = 64 << 10, in 0..=PAYLOAD_BYTES_MAX;
+        /// Inference jobs of one step.
+        jobs_per_step_max: u32 = 16, in 0..=1 << 16;
+        /// Log lines of one step, by outbox and import together.
+        log_lines_per_step_max: u32 = 16, in 0..=1 << 16;
+        /// Messages that a mailbox holds.
+        mailbox_messages_max: u32 = 1_024, in 1..=1 << 20;
+        /// Bytes that a mailbox holds, headers included. The module's inbox area bounds it, too.
+        mailbox_bytes_max: u32 = 1 << 20, in MessageHeader::BYTES..=1 << 30;
+        /// Requests of an agent that wait for a reply at one time.
+        requests_max: u32 = 64, in 0..=1 << 16;
+        /// Fuel of the whole group in one frame: no call is begun once the frames so far have used more than this on average.
+        fuel_per_frame_max: u64 = Self::UNBOUNDED, in 1..=Self::UNBOUNDED;
+        /// Messages of the whole group in one frame.
+        messages_per_frame_max: u64 = Self::UNBOUNDED, in 0..=Self::UNBOUNDED;
+        /// Bytes of those, headers included.
+        message_bytes_per_frame_max: u64 = Self::UNBOUNDED, in 0..=Self::UNBOUNDED;
+        /// Inference jobs of the whole group in one frame.
+        jobs_per_frame_max: u64 = Self::UNBOUNDED, in 0..=Self::UNBOUNDED;
+        /// Log lines of the whole group in one frame. Those beyond aren't kept.
+        log_lines_per_frame_max: u64 = Self::UNBOUNDED, in 0..=Self::UNBOUNDED;
+        /// Deliveries of what one agent publishes and broadcasts in a step: one for each recipient and [`DELIVERY_BYTES`].
+        deliveries_per_step_max: u64 = Self::BY_AGENTS, in 0..=Self::UNBOUNDED;
+        /// Deliveries of what the whole group publishes and broadcasts in one frame.
+        deliveries_per_frame_max: u64 = Self::BY_AGENTS, in 0..=Self::UNBOUNDED;
+        /// Bytes of the log lines of one step, by outbox and import together, as [`crate::text_row_bytes`] counts them. What doesn't fit
+        /// isn't kept.
+        log_bytes_per_step_max: u32 = 16 << 10, in 0..=64 << 20;
+        /// Bytes of the named outputs of one step, likewise.
+        output_bytes_per_step_max: u32 = 64 << 10, in 0..=64 << 20;
+        /// Bytes of the log lines of the whole group in one frame, likewise.
+        log_bytes_per_frame_max: u64 = 1 << 20, in 0..=Self::UNBOUNDED;
+        /// Bytes of the named outputs of the whole group in one frame, likewise.
+        output_bytes_per_frame_max: u64 = 1 << 20, in 0..=Self::UNBOUNDED;
+    }
 }
 
 impl GroupLimits {
@@ -248,30 +300,6 @@ impl GroupLimits {
 
     /// The default of what is counted in deliveries: as many as [`deliveries_of`] says. No scenario can set it.
     pub const BY_AGENTS: u64 = u64::MAX;
-
-    /// What holds where a scenario says nothing.
-    pub const DEFAULT: Self = Self {
-        fuel_per_step_max: 1_000_000,
-        memory_bytes_max: 1 << 20,
-        records_per_step_max: 256,
-        payload_bytes_max: 64 << 10,
-        jobs_per_step_max: 16,
-        log_lines_per_step_max: 16,
-        mailbox_messages_max: 1_024,
-        mailbox_bytes_max: 1 << 20,
-        requests_max: 64,
-        fuel_per_frame_max: Self::UNBOUNDED,
-        messages_per_frame_max: Self::UNBOUNDED,
-        message_bytes_per_frame_max: Self::UNBOUNDED,
-        jobs_per_frame_max: Self::UNBOUNDED,
-        log_lines_per_frame_max: Self::UNBOUNDED,
-        deliveries_per_step_max: Self::BY_AGENTS,
-        deliveries_per_frame_max: Self::BY_AGENTS,
-        log_bytes_per_step_max: 16 << 10,
-        output_bytes_per_step_max: 64 << 10,
-        log_bytes_per_frame_max: 1 << 20,
-        output_bytes_per_frame_max: 1 << 20,
-    };
 
     /// What holds for a group that may have so many agents, where its scenario says nothing.
     #[must_use]
@@ -284,53 +312,6 @@ impl GroupLimits {
         }
         limits
     }
-
-    /// The smallest value of each that a scenario may set.
-    pub const MIN: Self = Self {
-        fuel_per_step_max: 1,
-        memory_bytes_max: WASM_PAGE_BYTES,
-        records_per_step_max: 0,
-        payload_bytes_max: 0,
-        jobs_per_step_max: 0,
-        log_lines_per_step_max: 0,
-        mailbox_messages_max: 1,
-        mailbox_bytes_max: MessageHeader::BYTES,
-        requests_max: 0,
-        fuel_per_frame_max: 1,
-        messages_per_frame_max: 0,
-        message_bytes_per_frame_max: 0,
-        jobs_per_frame_max: 0,
-        log_lines_per_frame_max: 0,
-        deliveries_per_step_max: 0,
-        deliveries_per_frame_max: 0,
-        log_bytes_per_step_max: 0,
-        output_bytes_per_step_max: 0,
-        log_bytes_per_frame_max: 0,
-        output_bytes_per_frame_max: 0,
-    };
-    /// The largest value of each that a scenario may set.
-    pub const MAX: Self = Self {
-        fuel_per_step_max: 1 << 40,
-        memory_bytes_max: 4 << 30,
-        records_per_step_max: 1 << 20,
-        payload_bytes_max: PAYLOAD_BYTES_MAX,
-        jobs_per_step_max: 1 << 16,
-        log_lines_per_step_max: 1 << 16,
-        mailbox_messages_max: 1 << 20,
-        mailbox_bytes_max: 1 << 30,
-        requests_max: 1 << 16,
-        fuel_per_frame_max: Self::UNBOUNDED,
-        messages_per_frame_max: Self::UNBOUNDED,
-        message_bytes_per_frame_max: Self::UNBOUNDED,
-        jobs_per_frame_max: Self::UNBOUNDED,
-        log_lines_per_frame_max: Self::UNBOUNDED,
-        deliveries_per_step_max: Self::UNBOUNDED,
-        deliveries_per_frame_max: Self::UNBOUNDED,
-        log_bytes_per_step_max: 64 << 20,
-        output_bytes_per_step_max: 64 << 20,
-        log_bytes_per_frame_max: Self::UNBOUNDED,
-        output_bytes_per_frame_max: Self::UNBOUNDED,
-    };
 }
 
 /// How many deliveries a limit allows in a frame that begins with so many agents that haven't ended.
@@ -347,112 +328,47 @@ pub const fn delivery_units(bytes: u32) -> u64 {
     bytes.div_ceil(DELIVERY_BYTES) as u64
 }
 
-/// What bounds a module that agents of a group are made of: how long it takes to load, and the memory that takes. A scenario may set each
-/// under `limits`, from its minimum to its maximum. Where several groups use a module, the smallest limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ModuleLimits {
-    /// Size of the file, in bytes.
-    pub module_bytes_max: u64,
-    /// Functions, those that are imported included.
-    pub module_functions_max: u64,
-    /// Types of functions.
-    pub module_types_max: u64,
-    /// Data and element segments.
-    pub module_segments_max: u64,
-    /// Bytes of those; a function in a table counts 8.
-    pub module_segment_bytes_max: u64,
-    /// Bytes of the names of imports and exports.
-    pub module_names_bytes_max: u64,
-    /// Parts (instructions) of all constant expressions: the values of globals and of elements, and where segments lie.
-    pub module_constants_max: u64,
-    /// Estimated compilation of the whole module, in microseconds of one core.
-    pub module_cost_max: u64,
-    /// Code of one function, in bytes.
-    pub function_bytes_max: u64,
-    /// Blocks, loops and conditions of one function.
-    pub function_blocks_max: u64,
-    /// Targets of all branches of one function.
-    pub function_branches_max: u64,
-    /// Parameters and results of all calls of one function, and values that its branches take along.
-    pub function_operands_max: u64,
-    /// Estimated compilation of one function, in microseconds of one core.
-    pub function_cost_max: u64,
-}
-
-impl ModuleLimits {
-    /// What holds where a scenario says nothing. A module within it is loaded in 2 seconds and 256 MB on 2 cores.
-    pub const DEFAULT: Self = Self {
-        module_bytes_max: 4 << 20,
-        module_functions_max: 5_000,
-        module_types_max: 1_000,
-        module_segments_max: 1_000,
-        module_segment_bytes_max: 4 << 20,
-        module_names_bytes_max: 64 << 10,
-        module_constants_max: 100_000,
-        module_cost_max: 3_600_000,
-        function_bytes_max: 128 << 10,
-        function_blocks_max: 4_000,
-        function_branches_max: 16_000,
-        function_operands_max: 40_000,
-        function_cost_max: 400_000,
-    };
-    /// The smallest value of each that a scenario may set.
-    pub const MIN: Self = Self {
-        module_bytes_max: 8,
-        module_functions_max: 1,
-        module_types_max: 1,
-        module_segments_max: 0,
-        module_segment_bytes_max: 0,
-        module_names_bytes_max: 0,
-        module_constants_max: 0,
-        module_cost_max: 1,
-        function_bytes_max: 2,
-        function_blocks_max: 0,
-        function_branches_max: 0,
-        function_operands_max: 0,
-        function_cost_max: 1,
-    };
-    /// The largest value of each that a scenario may set.
-    pub const MAX: Self = Self {
-        module_bytes_max: MODULE_BYTES_MAX,
-        module_functions_max: 1_000_000,
-        module_types_max: 1_000_000,
-        module_segments_max: 100_000,
-        module_segment_bytes_max: MODULE_BYTES_MAX,
-        module_names_bytes_max: MODULE_BYTES_MAX,
-        module_constants_max: MODULE_BYTES_MAX,
-        module_cost_max: 1 << 40,
-        function_bytes_max: MODULE_BYTES_MAX,
-        function_blocks_max: 1 << 20,
-        function_branches_max: 1 << 20,
-        function_operands_max: 1 << 30,
-        function_cost_max: 1 << 40,
-    };
-
-    /// The smaller of each.
-    #[must_use]
-    pub fn least(self, other: Self) -> Self {
-        Self {
-            module_bytes_max: self.module_bytes_max.min(other.module_bytes_max),
-            module_functions_max: self.module_functions_max.min(other.module_functions_max),
-            module_types_max: self.module_types_max.min(other.module_types_max),
-            module_segments_max: self.module_segments_max.min(other.module_segments_max),
-            module_segment_bytes_max: self.module_segment_bytes_max.min(other.module_segment_bytes_max),
-            module_names_bytes_max: self.module_names_bytes_max.min(other.module_names_bytes_max),
-            module_constants_max: self.module_constants_max.min(other.module_constants_max),
-            module_cost_max: self.module_cost_max.min(other.module_cost_max),
-            function_bytes_max: self.function_bytes_max.min(other.function_bytes_max),
-            function_blocks_max: self.function_blocks_max.min(other.function_blocks_max),
-            function_branches_max: self.function_branches_max.min(other.function_branches_max),
-            function_operands_max: self.function_operands_max.min(other.function_operands_max),
-            function_cost_max: self.function_cost_max.min(other.function_cost_max),
-        }
+limits! {
+    /// What bounds a module that agents of a group are made of: how long it takes to load, and the memory that takes. A scenario may set each
+    /// under `limits`, from its minimum to its maximum. Where several groups use a module, the smallest limit counts.
+    ///
+    /// A module within the defaults is loaded in 2 seconds and 256 MB on 2 cores.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    ModuleLimits {
+        /// Size of the file, in bytes.
+        module_bytes_max: u64 = 4 << 20, in 8..=MODULE_BYTES_MAX;
+        /// Functions, those that are imported included.
+        module_functions_max: u64 = 5_000, in 1..=1_000_000;
+        /// Types of functions.
+        module_types_max: u64 = 1_000, in 1..=1_000_000;
+        /// Data and element segments.
+        module_segments_max: u64 = 1_000, in 0..=100_000;
+        /// Bytes of those; a function in a table counts 8.
+        module_segment_bytes_max: u64 = 4 << 20, in 0..=MODULE_BYTES_MAX;
+        /// Bytes of the names of imports and exports.
+        module_names_bytes_max: u64 = 64 << 10, in 0..=MODULE_BYTES_MAX;
+        /// Parts (instructions) of all constant expressions: the values of globals and of elements, and where segments lie.
+        module_constants_max: u64 = 100_000, in 0..=MODULE_BYTES_MAX;
+        /// Estimated compilation of the whole module, in microseconds of one core.
+        module_cost_max: u64 = 3_600_000, in 1..=1 << 40;
+        /// Code of one function, in bytes.
+        function_bytes_max: u64 = 128 << 10, in 2..=MODULE_BYTES_MAX;
+        /// Blocks, loops and conditions of one function.
+        function_blocks_max: u64 = 4_000, in 0..=1 << 20;
+        /// Targets of all branches of one function.
+        function_branches_max: u64 = 16_000, in 0..=1 << 20;
+        /// Parameters and results of all calls of one function, and values that its branches take along.
+        function_operands_max: u64 = 40_000, in 0..=1 << 30;
+        /// Estimated compilation of one function, in microseconds of one core.
+        function_cost_max: u64 = 400_000, in 1..=1 << 40;
     }
 }
 
-impl Default for ModuleLimits {
-    fn default() -> Self {
-        Self::DEFAULT
+impl ModuleLimits {
+    /// Returns the smaller of each.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
+        Self::of_keys(|key| (key.of)(&self).min((key.of)(&other)))
     }
 }
 
@@ -460,12 +376,6 @@ const _: () = assert!(ModuleLimits::DEFAULT.function_bytes_max <= ModuleLimits::
 const _: () = assert!(ModuleLimits::DEFAULT.function_cost_max <= ModuleLimits::DEFAULT.module_cost_max);
 // A memory has room for what isn't counted beside it.
 const _: () = assert!(INSTANCE_BYTES_FREE < GroupLimits::MIN.memory_bytes_max);
-
-impl Default for GroupLimits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
 
 const _: () = assert!(GroupLimits::DEFAULT.payload_bytes_max <= GroupLimits::DEFAULT.mailbox_bytes_max);
 const _: () = assert!(GroupLimits::DEFAULT.log_bytes_per_frame_max == GroupLimits::DEFAULT.output_bytes_per_frame_max);

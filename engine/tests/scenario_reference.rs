@@ -17,9 +17,9 @@ use wasm_engine_components::limits::{
     AGEING_FRAMES_MAX, AGENTS_MAX, BACKOFF_FRAMES_MAX, BATCH_ROWS_MAX, DELIVERIES_LEAST, DELIVERY_BYTES,
     EVENT_BYTES_PER_FRAME_MAX, EVENT_LINE_BYTES_MAX, EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX, EVENTS_PER_FRAME_MAX,
     EXPECTATIONS_MAX, FRAMES_MAX, GLOBALS_MAX, GROUP_AGENTS_MAX, GROUP_REGIONS_BYTES_MAX, GROUPS_MAX,
-    INSTANCE_BYTES_FREE, LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_BYTES_MAX, MODEL_DIM_MAX, MODEL_MEMORY_BYTES_MAX,
-    MODEL_MEMORY_BYTES_MIN, MODEL_MS_MAX, MODELS_MAX, MODULE_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX,
-    PERIOD_FRAMES_MAX, PRIORITY_MAX, REGION_BYTES_MAX, REGIONS_BYTES_MAX, REGIONS_MAX, RESTARTS_MAX,
+    INSTANCE_BYTES_FREE, LATENCY_FRAMES_MAX, LimitKey, MODEL_AXIS_MAX, MODEL_BYTES_MAX, MODEL_DIM_MAX,
+    MODEL_MEMORY_BYTES_MAX, MODEL_MEMORY_BYTES_MIN, MODEL_MS_MAX, MODELS_MAX, MODULE_BYTES_MAX, NAME_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, PERIOD_FRAMES_MAX, PRIORITY_MAX, REGION_BYTES_MAX, REGIONS_BYTES_MAX, REGIONS_MAX, RESTARTS_MAX,
     SUMMARY_VALUES_MAX, SWAPS_MAX, TABLE_BYTES_PER_AGENT, TABLE_ELEMENTS_MAX, TABLE_ROW_BYTES, TABLES_MAX, TENANTS_MAX,
     TOPICS_MAX,
 };
@@ -210,30 +210,22 @@ fn every_key_of_events_is_in_it() {
 #[test]
 fn the_limits_are_those_of_the_engine() {
     let document = reference();
-    macro_rules! check {
-        ($limits:ident: $($key:ident),*) => {
-            $({
-                let row = document.lines().find(|line| line.starts_with(concat!("| `", stringify!($key), "` |"))).unwrap();
-                let all = [$limits::MIN.$key, $limits::DEFAULT.$key, $limits::MAX.$key];
-                let [min, default, max] = all.map(u64::from);
-                let bound = |n: u64, word: &str| match n {
-                    GroupLimits::UNBOUNDED => word.to_owned(),
-                    GroupLimits::BY_AGENTS => by_agents(),
-                    n => thousands(n),
-                };
-                let numbers = [thousands(min), bound(default, "none"), bound(max, "2^63 - 1")].join(" | ");
-                assert!(row.ends_with(&format!("| {numbers} |")), "{row}");
-            })*
+    let check = |name: &str, [min, default, max]: [u64; 3]| {
+        let row = document.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let bound = |n: u64, word: &str| match n {
+            GroupLimits::UNBOUNDED => word.to_owned(),
+            GroupLimits::BY_AGENTS => by_agents(),
+            n => thousands(n),
         };
+        let numbers = [thousands(min), bound(default, "none"), bound(max, "2^63 - 1")].join(" | ");
+        assert!(row.ends_with(&format!("| {numbers} |")), "{row}");
+    };
+    for LimitKey { name, of } in GroupLimits::KEYS {
+        check(name, [GroupLimits::MIN, GroupLimits::DEFAULT, GroupLimits::MAX].each_ref().map(of));
     }
-    check!(GroupLimits: fuel_per_step_max, memory_bytes_max, records_per_step_max, payload_bytes_max, jobs_per_step_max);
-    check!(GroupLimits: log_lines_per_step_max, mailbox_messages_max, mailbox_bytes_max, requests_max, fuel_per_frame_max);
-    check!(GroupLimits: messages_per_frame_max, message_bytes_per_frame_max, jobs_per_frame_max, log_lines_per_frame_max);
-    check!(ModuleLimits: module_bytes_max, module_functions_max, module_types_max, module_segments_max, module_segment_bytes_max);
-    check!(ModuleLimits: module_names_bytes_max, module_cost_max, function_bytes_max, function_blocks_max, function_branches_max);
-    check!(ModuleLimits: function_operands_max, function_cost_max, module_constants_max);
-    check!(GroupLimits: deliveries_per_step_max, deliveries_per_frame_max);
-    check!(GroupLimits: log_bytes_per_step_max, output_bytes_per_step_max, log_bytes_per_frame_max, output_bytes_per_frame_max);
+    for LimitKey { name, of } in ModuleLimits::KEYS {
+        check(name, [ModuleLimits::MIN, ModuleLimits::DEFAULT, ModuleLimits::MAX].each_ref().map(of));
+    }
     let more = format!("or {} for each agent of `agents_max` where that is more", thousands(TABLE_BYTES_PER_AGENT));
     assert!(document.contains(&more));
 }

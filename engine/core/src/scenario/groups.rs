@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use wasm_engine_abi::{Capabilities, Capability};
 use wasm_engine_components::limits::{
-    AGENTS_MAX, BACKOFF_FRAMES_MAX, GROUP_AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RESTARTS_MAX,
+    AGENTS_MAX, BACKOFF_FRAMES_MAX, GROUP_AGENTS_MAX, GROUPS_MAX, LimitKey, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX,
+    RESTARTS_MAX,
 };
 use wasm_engine_components::text::shown_path;
 use wasm_engine_components::{
@@ -371,86 +372,17 @@ fn fault_policy(cx: &mut Context, fields: &Fields<'_>) -> FaultPolicy {
 
 /// What bounds agents and their modules: both in one table.
 fn limits(cx: &mut Context, fields: &Fields<'_>, agents_max: u32) -> (GroupLimits, ModuleLimits) {
-    let (default, min, max) = (GroupLimits::default_of(agents_max), GroupLimits::MIN, GroupLimits::MAX);
-    let of_modules = ModuleLimits::DEFAULT;
-    let Some(node) = fields.get("limits") else { return (default, of_modules) };
-    let known = [
-        "fuel_per_step_max",
-        "memory_bytes_max",
-        "records_per_step_max",
-        "payload_bytes_max",
-        "jobs_per_step_max",
-        "log_lines_per_step_max",
-        "mailbox_messages_max",
-        "mailbox_bytes_max",
-        "requests_max",
-        "fuel_per_frame_max",
-        "messages_per_frame_max",
-        "message_bytes_per_frame_max",
-        "jobs_per_frame_max",
-        "log_lines_per_frame_max",
-        "deliveries_per_step_max",
-        "deliveries_per_frame_max",
-        "log_bytes_per_step_max",
-        "output_bytes_per_step_max",
-        "log_bytes_per_frame_max",
-        "output_bytes_per_frame_max",
-        "module_bytes_max",
-        "module_functions_max",
-        "module_types_max",
-        "module_segments_max",
-        "module_segment_bytes_max",
-        "module_names_bytes_max",
-        "module_constants_max",
-        "module_cost_max",
-        "function_bytes_max",
-        "function_blocks_max",
-        "function_branches_max",
-        "function_operands_max",
-        "function_cost_max",
-    ];
-    let Some(table) = Fields::open(cx, node, &fields.path("limits"), &known) else { return (default, of_modules) };
-    let of_modules = module_limits(cx, &table);
-    macro_rules! limit {
-        ($read:ident, $key:ident) => {
-            table.$read(cx, stringify!($key), min.$key..=max.$key, default.$key)
-        };
-    }
-    let of_agents = GroupLimits {
-        fuel_per_step_max: limit!(integer, fuel_per_step_max),
-        memory_bytes_max: limit!(integer, memory_bytes_max),
-        records_per_step_max: limit!(integer_u32, records_per_step_max),
-        payload_bytes_max: limit!(integer_u32, payload_bytes_max),
-        jobs_per_step_max: limit!(integer_u32, jobs_per_step_max),
-        log_lines_per_step_max: limit!(integer_u32, log_lines_per_step_max),
-        mailbox_messages_max: limit!(integer_u32, mailbox_messages_max),
-        requests_max: limit!(integer_u32, requests_max),
-        fuel_per_frame_max: limit!(integer, fuel_per_frame_max),
-        messages_per_frame_max: limit!(integer, messages_per_frame_max),
-        message_bytes_per_frame_max: limit!(integer, message_bytes_per_frame_max),
-        jobs_per_frame_max: limit!(integer, jobs_per_frame_max),
-        log_lines_per_frame_max: limit!(integer, log_lines_per_frame_max),
-        deliveries_per_step_max: limit!(integer, deliveries_per_step_max),
-        deliveries_per_frame_max: limit!(integer, deliveries_per_frame_max),
-        mailbox_bytes_max: limit!(integer_u32, mailbox_bytes_max),
-        log_bytes_per_step_max: limit!(integer_u32, log_bytes_per_step_max),
-        output_bytes_per_step_max: limit!(integer_u32, output_bytes_per_step_max),
-        log_bytes_per_frame_max: limit!(integer, log_bytes_per_frame_max),
-        output_bytes_per_frame_max: limit!(integer, output_bytes_per_frame_max),
-    };
+    let defaults = (GroupLimits::default_of(agents_max), ModuleLimits::DEFAULT);
+    let Some(node) = fields.get("limits") else { return defaults };
+    let known: Vec<&str> =
+        GroupLimits::KEYS.iter().map(|key| key.name).chain(ModuleLimits::KEYS.iter().map(|key| key.name)).collect();
+    let Some(table) = Fields::open(cx, node, &fields.path("limits"), &known) else { return defaults };
+    let (of_agents, of_modules) = defaults;
+    let of_agents = GroupLimits::of_keys(|LimitKey { name, of }| {
+        table.integer(cx, name, of(&GroupLimits::MIN)..=of(&GroupLimits::MAX), of(&of_agents))
+    });
+    let of_modules = ModuleLimits::of_keys(|LimitKey { name, of }| {
+        table.integer(cx, name, of(&ModuleLimits::MIN)..=of(&ModuleLimits::MAX), of(&of_modules))
+    });
     (of_agents, of_modules)
-}
-
-fn module_limits(cx: &mut Context, table: &Fields<'_>) -> ModuleLimits {
-    let (default, min, max) = (ModuleLimits::DEFAULT, ModuleLimits::MIN, ModuleLimits::MAX);
-    macro_rules! limits {
-        ($($key:ident),*) => {
-            ModuleLimits { $($key: table.integer(cx, stringify!($key), min.$key..=max.$key, default.$key)),* }
-        };
-    }
-    limits! {
-        module_bytes_max, module_functions_max, module_types_max, module_segments_max, module_segment_bytes_max,
-        module_names_bytes_max, module_constants_max, module_cost_max, function_bytes_max, function_blocks_max,
-        function_branches_max, function_operands_max, function_cost_max
-    }
 }
