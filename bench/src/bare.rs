@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use wasm_engine::wasm::{BareShard, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxHeader, agent_key};
-use wasm_engine_components::{AgentId, Group};
+use wasm_engine_components::{AgentId, GroupSpec};
 use wasm_engine_systems::ports::{
     AgentRuntime, Directory, HostInbox, InboxView, Link, OutboxIntake, StepBatch, StepRequest, StepResults,
 };
@@ -29,7 +29,7 @@ struct Sent {
 /// The ring without the engine.
 pub struct Ring {
     shards: Vec<BareShard>,
-    group: Group,
+    group: GroupSpec,
     keys: Vec<u64>,
     /// What each agent sent in the last frame, as its neighbour will see it.
     before: Vec<Record>,
@@ -46,11 +46,7 @@ impl Ring {
     pub fn new(agents: u32) -> Self {
         let scenario = crate::engine::scenario(agents);
         let (entry, module) = (&scenario.groups[0], &scenario.modules[0]);
-        let group = Group {
-            capabilities: entry.capabilities,
-            limits: entry.limits,
-            ..Group::new(entry.id, entry.name.clone(), agents)
-        };
+        let group = entry.clone().with(|group| (group.agents, group.agents_max) = (agents, agents));
         let bytes = std::fs::read(&module.path).unwrap_or_else(|e| panic!("{}: {e}", module.path.display()));
         let source = ModuleSource { name: module.name.clone(), path: module.path.clone(), bytes };
         let program = GroupProgram { group: &group, module: 0, params: &entry.params };
@@ -99,7 +95,7 @@ impl Ring {
 /// What the calls of a frame share.
 struct Calls<'a> {
     frame: u64,
-    group: &'a Group,
+    group: &'a GroupSpec,
     keys: &'a [u64],
     before: &'a [Record],
 }
@@ -164,7 +160,7 @@ fn record(from: AgentId, frame: u64, sent: &Sent) -> Record {
     Record { header, value: sent.value }
 }
 
-fn initialise(runtime: &mut WasmRuntime, group: &Group) {
+fn initialise(runtime: &mut WasmRuntime, group: &GroupSpec) {
     let requests: Vec<StepRequest> = (0..group.agents)
         .map(|slot| StepRequest { agent: AgentId::new(group.id, slot), slot, call: CallKind::Init })
         .collect();

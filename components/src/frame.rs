@@ -5,7 +5,7 @@ use wasm_engine_abi::BounceReason;
 
 use crate::{
     Action, AgentFault, AgentId, Digest, Excess, FaultCounts, GroupId, GroupTotals, Lanes, LateRows, ModelAnswers,
-    ModelNotice, ModelResults, RefusedCommand, Swap, SwapRecord, TopicId,
+    ModelNotice, ModelResults, Recipient, RefusedCommand, Swap, SwapRecord,
 };
 
 /// What enters the world in one frame. There is no other door.
@@ -56,24 +56,13 @@ impl EventCounts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalEvent {
     /// For whom it is.
-    pub to: EventTarget,
+    pub to: Recipient,
     /// The message's kind, below `0x8000_0000`.
     pub kind: u32,
     /// The message's correlation.
     pub correlation: u64,
     /// The payload.
     pub payload: Vec<u8>,
-}
-
-/// For whom an external event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EventTarget {
-    /// One agent.
-    Agent(AgentId),
-    /// All members of a topic.
-    Topic(TopicId),
-    /// All agents of a group.
-    Group(GroupId),
 }
 
 /// What leaves the world at the end of a frame.

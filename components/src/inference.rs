@@ -1,25 +1,10 @@
-//! Inference: models, and jobs as entities. A job lives from the frame that asked to the frame that delivers its result.
+//! Inference: jobs as entities. A job lives from the frame that asked to the frame that delivers its result.
 
 use bevy_ecs::component::Component;
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::InferenceStatus;
 
 use crate::{AgentId, JobId, ModelId};
-
-/// A model of the scenario, as the frame knows it. Fixed for a run; the session lives behind the port `ModelRuntime`.
-#[derive(Component, Clone, Debug)]
-pub struct Model {
-    /// The number of its name.
-    pub id: ModelId,
-    /// Its name in the scenario.
-    pub name: String,
-    /// Bytes of one row: its inputs in the model's order, concatenated.
-    pub row_bytes: u32,
-    /// Most rows of one batch.
-    pub batch_rows_max: u32,
-    /// A job's result is delivered this many frames after it was asked for, at least 1.
-    pub latency_frames: u32,
-}
 
 /// A question to a model. State.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -35,23 +35,21 @@ pub use excess::{
 };
 pub use fault::{AgentFault, FaultCounts, FaultKind, FaultPolicy};
 pub use frame::{
-    EventCounts, EventTarget, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput,
-    OutputValue,
+    EventCounts, ExternalEvent, FrameCounts, FrameInputs, FrameRecord, GroupRecord, LogLine, NamedOutput, OutputValue,
 };
-pub use group::{Group, GroupCounters, GroupTotals};
+pub use group::{Group, GroupCounters, GroupSpec, GroupTotals};
 pub use id::{AgentId, GroupId, JobId, ModelId, StableId, TopicId};
 pub use inference::{
-    InferenceJob, JobData, LateRows, Model, ModelAnswers, ModelNotice, ModelNoticeKind, ModelResults, RowAnswer,
-    RowResult,
+    InferenceJob, JobData, LateRows, ModelAnswers, ModelNotice, ModelNoticeKind, ModelResults, RowAnswer, RowResult,
 };
 pub use limits::{GroupLimits, ModuleLimits};
 pub use mailbox::{
     Backlog, Head, HeldMessage, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage,
 };
-pub use message::{Address, Recipient};
-pub use model::ModelSpec;
-pub use region::{Region, RegionId, RegionOwner, RegionState};
+pub use message::{Address, Recipient, RecipientSlot};
+pub use model::{Model, ModelSpec};
+pub use region::{RegionId, RegionOwner, RegionSpec, RegionState};
 pub use schedule::{Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Trigger};
 pub use state::{Digest, Lane, Lanes};
 pub use swap::{Swap, SwapOutcome, SwapRecord};
-pub use topic::{Members, Topic};
+pub use topic::{Members, TopicSpec};

@@ -48,6 +48,8 @@ pub const MODULE_BYTES_MAX: u64 = 64 << 20;
 pub const MODEL_COPY_BYTES_MAX: u64 = 256 << 20;
 /// Largest model file, in bytes: ONNX Runtime reads a model as one protobuf message, whose size is a signed 32-bit number.
 pub const MODEL_BYTES_MAX: u64 = (2 << 30) - 1;
+/// Most rows of one batch of a model where its entry says nothing.
+pub const BATCH_ROWS_DEFAULT: u32 = 64;
 /// Longest time that one run of a model may take where its entry says nothing, in milliseconds.
 pub const MODEL_RUN_MS_DEFAULT: u32 = 60_000;
 /// Longest time that opening and probing a model may take where its entry says nothing, in milliseconds.

@@ -1,16 +1,51 @@
 //! For whom messages are.
+//!
+//! There is one type for it, [`Recipient`]. Everything that comes from outside, is saved or is shown says stable ids. Between the tables
+//! of a world it says positions in them, [`RecipientSlot`], so that nothing is looked up for each message; an [`Address`] is one of those,
+//! packed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentId, GroupId, TopicId};
 
 /// For whom a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recipient {
-    /// The agent at this position of the dense tables.
-    Agent(u32),
-    /// All members, as of the frame of delivery, of the topic at this position in the order of the topics' ids.
-    Topic(u32),
-    /// All agents, as of the frame of delivery, of the group at this position in the order of the groups' ids.
-    Group(u32),
-    /// Nobody: the message was taken back.
-    Nobody,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Recipient<Agent = AgentId, Topic = TopicId, Group = GroupId> {
+    /// One agent.
+    Agent(Agent),
+    /// All members of a topic, as of the frame of delivery.
+    Topic(Topic),
+    /// All agents of a group, as of the frame of delivery.
+    Group(Group),
+}
+
+/// A recipient by its position in the tables of a world: that of the agent, or that of the topic or group in the order of their ids.
+pub type RecipientSlot = Recipient<u32, u32, u32>;
+
+impl Recipient {
+    /// Returns what kind of recipient it is, as digests and saved states number it, and the number of its id.
+    pub const fn to_parts(self) -> (u8, u64) {
+        match self {
+            Self::Agent(id) => (0, id.0),
+            Self::Topic(id) => (1, id.0),
+            Self::Group(id) => (2, id.0 as u64),
+        }
+    }
+
+    /// Returns the recipient of these parts, if there can be one.
+    pub fn from_parts(kind: u8, number: u64) -> Option<Self> {
+        match kind {
+            0 => Some(Self::Agent(AgentId(number))),
+            1 => Some(Self::Topic(TopicId(number))),
+            2 => Some(Self::Group(GroupId(u32::try_from(number).ok()?))),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of its id.
+    pub const fn number(self) -> u64 {
+        self.to_parts().1
+    }
 }
 
 /// For whom a message is, how much room it takes, and where it lies: what sorting needs of it, apart from the message itself.
@@ -32,31 +67,56 @@ const NOBODY: u32 = 3 << 30;
 const _: () = assert!(crate::limits::AGENTS_MAX <= POSITION && crate::limits::TOPICS_MAX <= POSITION);
 
 impl Address {
-    /// The address of a message that takes `bytes` and lies at the place `at`.
+    /// Returns the address of a message that takes `bytes` and lies at the place `at`.
     #[inline]
-    pub const fn new(to: Recipient, bytes: u32, at: u32) -> Self {
+    pub const fn new(to: RecipientSlot, bytes: u32, at: u32) -> Self {
         let to = match to {
             Recipient::Agent(at) => at,
             Recipient::Group(at) => at | GROUP,
             Recipient::Topic(at) => at | TOPIC,
-            Recipient::Nobody => NOBODY,
         };
         Self { to, bytes, at }
     }
 
-    /// For whom it is.
+    /// Returns for whom the message is; `None` for one that was taken back.
     #[inline]
-    pub const fn recipient(self) -> Recipient {
+    pub const fn recipient(self) -> Option<RecipientSlot> {
         match self.to & !POSITION {
-            0 => Recipient::Agent(self.to),
-            GROUP => Recipient::Group(self.to & POSITION),
-            TOPIC => Recipient::Topic(self.to & POSITION),
-            _ => Recipient::Nobody,
+            0 => Some(Recipient::Agent(self.to)),
+            GROUP => Some(Recipient::Group(self.to & POSITION)),
+            TOPIC => Some(Recipient::Topic(self.to & POSITION)),
+            _ => None,
         }
     }
 
-    /// Takes the message back.
+    /// Takes the message back: it is for nobody then.
     pub const fn take_back(&mut self) {
         self.to = NOBODY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_what_it_was_made_of_until_it_is_taken_back() {
+        for to in [Recipient::Agent(0), Recipient::Agent(POSITION), Recipient::Topic(7), Recipient::Group(POSITION)] {
+            let mut address = Address::new(to, 48, 3);
+            assert_eq!((address.recipient(), address.bytes, address.at), (Some(to), 48, 3));
+            address.take_back();
+            assert_eq!((address.recipient(), address.bytes, address.at), (None, 48, 3));
+        }
+    }
+
+    #[test]
+    fn a_recipient_is_what_its_parts_say() {
+        let all =
+            [Recipient::Agent(AgentId(u64::MAX)), Recipient::Topic(TopicId(1)), Recipient::Group(GroupId(u32::MAX))];
+        for (kind, to) in (0..).zip(all) {
+            assert_eq!(to.to_parts().0, kind);
+            assert_eq!(Recipient::from_parts(kind, to.number()), Some(to));
+        }
+        assert_eq!([Recipient::from_parts(2, 1 << 32), Recipient::from_parts(3, 0)], [None, None]);
     }
 }

@@ -2,16 +2,19 @@
 
 use bevy_ecs::component::Component;
 use serde::{Deserialize, Serialize};
+use wasm_engine_abi::name_id;
 
-use crate::GroupId;
+use crate::group::ids_taking_part;
+use crate::{GroupId, GroupSpec};
 
 /// The number of a region: [`wasm_engine_abi::name_id`] of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RegionId(pub u64);
 
-/// A region, as its scenario describes it. Fixed for a run.
-#[derive(Component, Clone, Debug, PartialEq, Eq)]
-pub struct Region {
+/// A shared region: all that a scenario says of it. Fixed for a run.
+#[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RegionSpec {
     /// The number of its name.
     pub id: RegionId,
     /// Its name.
@@ -20,7 +23,7 @@ pub struct Region {
     pub bytes: u32,
     /// Who writes it.
     pub writer: RegionOwner,
-    /// The groups whose agents read it: sorted.
+    /// The groups whose agents read it, sorted. Default: none.
     pub readers: Vec<GroupId>,
 }
 
@@ -44,8 +47,28 @@ pub struct RegionState {
     pub bytes: Vec<u8>,
 }
 
-impl Region {
-    /// What the region holds before its first write.
+impl RegionSpec {
+    /// Returns a region that only its writer and native systems know of.
+    pub fn new(name: impl Into<String>, bytes: u32, writer: RegionOwner) -> Self {
+        let name = name.into();
+        Self { id: RegionId(name_id(&name)), name, bytes, writer, readers: Vec::new() }
+    }
+
+    /// Returns the region after a change.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Returns the region without those readers that take no part in a run.
+    #[must_use]
+    pub fn read_by(&self, groups: &[GroupSpec]) -> Self {
+        let ids = ids_taking_part(groups);
+        self.clone().with(|region| region.readers.retain(|reader| ids.contains(reader)))
+    }
+
+    /// Returns what the region holds before its first write.
     pub fn zeros(&self) -> RegionState {
         RegionState { version: 0, since_frame: 0, bytes: vec![0; self.bytes as usize] }
     }
@@ -74,9 +97,7 @@ mod tests {
 
     #[test]
     fn the_writes_of_a_frame_make_one_version() {
-        let (id, name) = (RegionId(1), "a".to_owned());
-        let region = Region { id, name, bytes: 4, writer: RegionOwner::Native, readers: Vec::new() };
-        let mut state = region.zeros();
+        let mut state = RegionSpec::new("a", 4, RegionOwner::Native).zeros();
         assert_eq!((state.write(0, 3, &[1]), state.write(0, 0, &[2, 3]), state.write(1, 4, &[])), (true, false, true));
         assert_eq!(state, RegionState { version: 2, since_frame: 2, bytes: vec![2, 3, 0, 1] });
         for (start, bytes) in [(4, &[9][..]), (1, &[9; 4]), (u64::MAX, &[9]), (u64::MAX - 1, &[9, 9])] {

@@ -2,16 +2,33 @@
 
 use bevy_ecs::component::Component;
 use serde::{Deserialize, Serialize};
+use wasm_engine_abi::name_id;
 
 use crate::{AgentId, TopicId};
 
-/// A topic that the scenario declares.
-#[derive(Component, Clone, Debug)]
-pub struct Topic {
+/// A topic: all that a scenario says of it. Fixed for a run.
+#[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TopicSpec {
     /// The number of its name.
     pub id: TopicId,
     /// Its name.
     pub name: String,
+}
+
+impl TopicSpec {
+    /// Returns the topic of that name.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { id: TopicId(name_id(&name)), name }
+    }
+
+    /// Returns the topic after a change.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 /// The members of a topic, sorted by id. State.

@@ -14,7 +14,7 @@ use wasm_engine::problem::RunError;
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine_abi::name_id;
 use wasm_engine_components::{
-    Action, AgentId, EventCounts, EventTarget, ExternalEvent, FrameInputs, GroupId, LifecycleAction, TopicId,
+    Action, AgentId, EventCounts, ExternalEvent, FrameInputs, GroupId, LifecycleAction, Recipient, TopicId,
 };
 
 const SCENARIO: &str = r#"
@@ -71,11 +71,11 @@ impl Case {
     }
 }
 
-fn agent(group: u32, ordinal: u32) -> EventTarget {
-    EventTarget::Agent(AgentId::new(GroupId(group), ordinal))
+fn agent(group: u32, ordinal: u32) -> Recipient {
+    Recipient::Agent(AgentId::new(GroupId(group), ordinal))
 }
 
-fn event(to: EventTarget, payload: &[u8]) -> ExternalEvent {
+fn event(to: Recipient, payload: &[u8]) -> ExternalEvent {
     ExternalEvent { to, kind: 0, correlation: 0, payload: payload.to_vec() }
 }
 
@@ -123,8 +123,8 @@ fn events_reach_their_frame_in_the_order_of_the_file() {
     let first =
         ExternalEvent { to: agent(1, 2), kind: 0x7fff_ffff, correlation: u64::MAX, payload: "hé".as_bytes().to_vec() };
     let floats: Vec<u8> = [1.0_f32, -2.5].iter().flat_map(|n| n.to_le_bytes()).collect();
-    let topic = event(EventTarget::Topic(TopicId(name_id("desk-0"))), &floats);
-    let all = event(EventTarget::Group(GroupId(1)), b"all");
+    let topic = event(Recipient::Topic(TopicId(name_id("desk-0"))), &floats);
+    let all = event(Recipient::Group(GroupId(1)), b"all");
     assert_eq!(
         frames,
         [vec![first, topic], vec![all], vec![event(agent(2, 0), &[1, 2]), event(agent(2, 0), &[])], vec![], vec![],]
@@ -167,7 +167,7 @@ fn commands_reach_their_frame_in_the_order_of_the_file() {
         [order(last, LifecycleAction::Terminate), order(ledger, LifecycleAction::Restart), bare]
     );
     let third = AgentId::of_generation(GroupId(5), 3, 2);
-    assert_eq!(inputs[2].events, [event(EventTarget::Agent(third), b"")]);
+    assert_eq!(inputs[2].events, [event(Recipient::Agent(third), b"")]);
     let counts = |delivered, disabled| EventCounts { delivered, disabled };
     let found: Vec<EventCounts> = inputs.iter().map(|inputs| inputs.counts).collect();
     assert_eq!(found, [counts(0, 0), counts(4, 0), counts(4, 2)], "a line counts once");

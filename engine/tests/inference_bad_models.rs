@@ -246,7 +246,7 @@ fn dimensions_without_a_size() {
 #[test]
 fn a_library_that_isnt_one() {
     if std::env::var_os("INFERENCE_TEST_CHILD").is_some() {
-        let wrong = ModelSpec { sha256: Some([0; 32]), ..entry("gemm") };
+        let wrong = entry("gemm").with(|model| model.sha256 = Some([0; 32]));
         let error = try_load(&[wrong]).err().unwrap();
         assert!(matches!(error.problem(), Some(ModelProblem::File(FileProblem::WrongHash { .. }))), "{error}");
         let error = try_load(&[entry("gemm")]).err().unwrap();

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use inference_common::{Outcome, entry, f32s, load, outcomes, try_load};
 use wasm_engine::inference::{ModelInfo, OnnxRuntime};
-use wasm_engine::scenario::ModelSpec;
 use wasm_engine_abi::InferenceStatus::{Failed, TimedOut};
 use wasm_engine_components::{ModelNotice, ModelNoticeKind};
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime as _};
@@ -30,7 +29,7 @@ fn run(runtime: &mut OnnxRuntime, info: &ModelInfo, rows: &[Vec<u8>]) -> (Vec<Ou
 #[test]
 fn a_loop_that_an_input_counts_is_loaded_and_ended_in_time() {
     let started = Instant::now();
-    let (mut runtime, info) = load(&ModelSpec { run_ms_max: 300, ..entry("loop") });
+    let (mut runtime, info) = load(&entry("loop").with(|model| model.run_ms_max = 300));
     let short = row(&[1.0, 2.0, 3.0, 4.0], 2);
     let endless = row(&[1.0; 4], 1 << 62);
     let expected = Ok(f32s(&[2.25, 4.5, 6.75, 9.0]));
@@ -50,7 +49,10 @@ fn a_loop_that_an_input_counts_is_loaded_and_ended_in_time() {
 /// Whoever asked first: rows that don't end take no other row's time.
 #[test]
 fn slow_rows_leave_those_after_them_their_time() {
-    let (mut runtime, info) = load(&ModelSpec { run_ms_max: 300, batch_rows_max: 2, ..entry("loop") });
+    let (mut runtime, info) = load(&entry("loop").with(|model| {
+        model.run_ms_max = 300;
+        model.batch_rows_max = 2;
+    }));
     let quick = |value: f32| row(&[value; 4], 1);
     let endless = row(&[1.0; 4], 1 << 62);
     let rows = [vec![endless.clone(), endless.clone()], vec![endless, quick(2.0)], vec![quick(4.0), quick(6.0)]];
@@ -79,7 +81,10 @@ fn a_row_that_never_ends_takes_no_time_from_slow_ones() {
         started.elapsed()
     });
     let limit = u32::try_from((took.max().unwrap() * ROWS / 2).as_millis()).unwrap().max(50);
-    let (mut runtime, info) = load(&ModelSpec { run_ms_max: limit, batch_rows_max: ROWS + 1, ..entry("loop") });
+    let (mut runtime, info) = load(&entry("loop").with(|model| {
+        model.run_ms_max = limit;
+        model.batch_rows_max = ROWS + 1;
+    }));
     let mut rows = vec![row(&[1.0; 4], 1 << 62)];
     rows.resize(ROWS as usize + 1, slow);
     let (found, notices) = run(&mut runtime, &info, &rows);
@@ -120,7 +125,7 @@ fn an_output_whose_shape_follows_from_the_data_is_refused() {
 
 #[test]
 fn a_model_that_takes_too_long_to_load_is_refused_with_the_limit() {
-    let error = try_load(&[ModelSpec { load_ms_max: 1, ..entry("loop") }]).err().unwrap().to_string();
+    let error = try_load(&[entry("loop").with(|model| model.load_ms_max = 1)]).err().unwrap().to_string();
     assert!(
         error.contains("takes more than 1 ms to be opened and probed") && error.contains("`load_ms_max`"),
         "{error}"
@@ -139,7 +144,7 @@ fn a_file_that_onnx_runtime_cant_take_is_refused_by_its_size() {
 /// Whether a row fits into memory depends on that row alone: not on those before it, beside it or after it, nor on threads or other models.
 #[test]
 fn whether_a_row_fits_into_memory_depends_on_that_row_alone() {
-    let limit = |name: &str| ModelSpec { run_memory_bytes_max: 32 << 20, ..entry(name) };
+    let limit = |name: &str| entry(name).with(|model| model.run_memory_bytes_max = 32 << 20);
     let (mut runtime, infos) = try_load(&[limit("bomb"), limit("operator")]).unwrap();
     // Millions of elements of four bytes: nine don't fit.
     let orders =
@@ -163,7 +168,8 @@ fn whether_a_row_fits_into_memory_depends_on_that_row_alone() {
 
 #[test]
 fn a_model_that_needs_more_memory_than_its_entry_allows_is_refused_and_batches_are_as_large_as_fit() {
-    let refused = try_load(&[ModelSpec { run_memory_bytes_max: 1 << 20, ..entry("wide") }]).err().unwrap().to_string();
+    let refused =
+        try_load(&[entry("wide").with(|model| model.run_memory_bytes_max = 1 << 20)]).err().unwrap().to_string();
     assert!(
         refused.contains("needs more than 1048576 bytes of memory") && refused.contains("`run_memory_bytes_max`"),
         "{refused}"
@@ -172,7 +178,7 @@ fn a_model_that_needs_more_memory_than_its_entry_allows_is_refused_and_batches_a
     let views: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
     let mut expected = None;
     for megabytes in [40, 90, 1_000] {
-        let (mut runtime, info) = load(&ModelSpec { run_memory_bytes_max: megabytes << 20, ..entry("wide") });
+        let (mut runtime, info) = load(&entry("wide").with(|model| model.run_memory_bytes_max = megabytes << 20));
         for threads in [1, 4] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut results = ModelResults::default();

@@ -5,7 +5,6 @@ mod inference_common;
 
 use inference_common::{digits, entry, entry_at, f32s, float_row, i32s, load, outcomes, run, try_load, with_dims};
 use wasm_engine::inference::{BatchForm, ElementType, ModelLoadOptions, NoModels, OnnxRuntime};
-use wasm_engine::scenario::ModelSpec;
 use wasm_engine_abi::{InferenceStatus, name_id};
 use wasm_engine_components::ModelId;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime};
@@ -129,7 +128,7 @@ fn the_graph_says_who_depends_on_neighbours() {
         assert_eq!((info.form, info.reasons[0].as_str()), (BatchForm::Alone, said), "{name}");
     }
     // The form is the model's, not the scenario's.
-    assert_eq!(load(&ModelSpec { batch_rows_max: 1, ..entry("mean") }).1.form, BatchForm::Alone);
+    assert_eq!(load(&entry("mean").with(|model| model.batch_rows_max = 1)).1.form, BatchForm::Alone);
 }
 
 /// A recurrent state has its rows in another dimension than the inputs; agents see it as one piece of their row.
@@ -143,12 +142,12 @@ fn the_batch_may_be_another_dimension() {
         (0_i16..9).map(|n| Ok(f32s(&[f32::from(n) + 2.0 + f32::from(3 * n), 4.0, f32::from(6 * n)]))).collect();
     assert_eq!(run(&mut runtime, &info, &rows), expected);
     // Said, or found: it is the same.
-    let said = ModelSpec { batch_axes: vec![("next".into(), 1), ("state".into(), 1)], ..entry("state") };
+    let said = entry("state").with(|model| model.batch_axes = vec![("next".into(), 1), ("state".into(), 1)]);
     assert_eq!(load(&said).1.inputs, info.inputs);
-    let wrong = ModelSpec { batch_axes: vec![("state".into(), 2)], ..entry("state") };
+    let wrong = entry("state").with(|model| model.batch_axes = vec![("state".into(), 2)]);
     let error = try_load(&[wrong]).err().unwrap().to_string();
     assert!(error.contains("can't have its rows in dimension 2 of the tensor `state`"), "{error}");
-    let unknown = ModelSpec { batch_axes: vec![("stat".into(), 1)], ..entry("state") };
+    let unknown = entry("state").with(|model| model.batch_axes = vec![("stat".into(), 1)]);
     let error = try_load(&[unknown]).err().unwrap().to_string();
     assert!(error.contains("no input or output `stat`") && error.contains("`state`"), "{error}");
 }
@@ -162,7 +161,7 @@ fn rows_have_the_same_bits_in_the_form_that_the_graph_asks_for() {
         ("mixed-sum", BatchForm::Any, true),
         ("rare-neighbour", BatchForm::Alone, false),
     ] {
-        let (mut runtime, info) = load(&ModelSpec { refuse_non_finite: false, ..entry(name) });
+        let (mut runtime, info) = load(&entry(name).with(|model| model.refuse_non_finite = false));
         assert_eq!(info.form, form, "{name}: {:?}", info.deciders);
         assert_eq!(info.deciders.iter().any(|decider| decider.is_padded), padded, "{name}");
         let bytes = info.row_bytes as usize;
@@ -220,7 +219,10 @@ fn models_that_mix_rows_or_have_none_give_each_row_its_own_run() {
 #[test]
 fn dims_give_dynamic_dimensions_their_sizes() {
     let (three, five) = (with_dims("seq", &[("seq", 3)]), with_dims("seq", &[("seq", 5)]));
-    let five = ModelSpec { name: "five".into(), id: ModelId(5), ..five };
+    let five = five.with(|model| {
+        model.name = "five".into();
+        model.id = ModelId(5);
+    });
     let (mut runtime, infos) = try_load(&[three, five]).unwrap();
     assert_eq!((infos[0].row_bytes, infos[0].output_bytes, infos[1].row_bytes), (12, 16, 20));
     assert_eq!(infos[0].sha256, infos[1].sha256);
@@ -231,7 +233,11 @@ fn dims_give_dynamic_dimensions_their_sizes() {
 
 #[test]
 fn several_models_run_side_by_side_in_the_order_that_was_asked() {
-    let twin = ModelSpec { name: "twin".into(), id: ModelId(7), refuse_non_finite: false, ..entry("gemm") };
+    let twin = entry("gemm").with(|model| {
+        model.name = "twin".into();
+        model.id = ModelId(7);
+        model.refuse_non_finite = false;
+    });
     let (mut runtime, infos) = try_load(&[entry("gemm"), entry("mean"), twin, digits()]).unwrap();
     assert_eq!(infos[0].sha256, infos[2].sha256);
     let nan = f32s(&[f32::NAN; 24]);
@@ -278,7 +284,7 @@ fn what_is_wrong_with_a_row_is_its_result() {
     assert_eq!(run(&mut runtime, &info, &rows[2..3]), [Err(NonFinite)]);
     assert_eq!(run(&mut runtime, &info, &[]), []);
 
-    let (mut runtime, info) = load(&ModelSpec { refuse_non_finite: false, ..entry("gemm") });
+    let (mut runtime, info) = load(&entry("gemm").with(|model| model.refuse_non_finite = false));
     let found = run(&mut runtime, &info, &[good.clone(), infinite, good]);
     assert!(found[1].is_ok() && found[0] == alone && found[2] == alone);
 
@@ -312,9 +318,9 @@ fn without_models_nothing_is_looked_for() {
 #[test]
 fn the_scenarios_hash_is_checked() {
     let (_, info) = load(&entry("gemm"));
-    let right = ModelSpec { sha256: Some(info.sha256), ..entry("gemm") };
+    let right = entry("gemm").with(|model| model.sha256 = Some(info.sha256));
     assert_eq!(load(&right).1.sha256, info.sha256);
-    let wrong = ModelSpec { sha256: Some([0xab; 32]), ..entry_at("reader", entry("gemm").path) };
+    let wrong = entry_at("reader", entry("gemm").path).with(|model| model.sha256 = Some([0xab; 32]));
     let error = try_load(&[wrong]).err().unwrap().to_string();
     let found: String = info.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     for part in ["`reader`", "gemm.onnx", &found, &"ab".repeat(32)] {

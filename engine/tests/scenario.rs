@@ -9,10 +9,10 @@ mod common;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use wasm_engine::scenario::{ExpectedValue, LoadOptions, RegionEntry, Scenario, load};
+use wasm_engine::scenario::{ExpectedValue, LoadOptions, Scenario, load};
 use wasm_engine_abi::{Capabilities, Capability, name_id};
 use wasm_engine_components::{
-    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, RegionId, RegionOwner, Schedule,
+    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, RegionOwner, RegionSpec, Schedule,
     SchedulerMode, SchedulerSettings, Swap, Tenant, TenantId, TopicId, Trigger,
 };
 
@@ -219,12 +219,9 @@ fn every_key_means_what_the_reference_says() {
     let model = &scenario.models[0];
     assert_eq!((model.batch_rows_max, model.latency_frames, model.refuse_non_finite), (8, 2, false));
     assert_eq!(model.dims, [("seq".to_owned(), 16)]);
-    let region = |name: &str, bytes, writer, readers: &[u32]| RegionEntry {
-        name: name.to_owned(),
-        id: RegionId(name_id(name)),
-        bytes,
-        writer,
-        readers: readers.iter().map(|&group| GroupId(group)).collect(),
+    let region = |name: &str, bytes, writer, readers: &[u32]| {
+        let readers = readers.iter().map(|&group| GroupId(group)).collect();
+        RegionSpec::new(name, bytes, writer).with(|region| region.readers = readers)
     };
     let map = region("map", 3, RegionOwner::Group(GroupId(2)), &[1, 3]);
     assert_eq!(scenario.regions, [map, region("sky", 16 << 20, RegionOwner::Native, &[])]);

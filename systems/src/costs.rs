@@ -4,7 +4,7 @@
 
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
-    Action, AgentId, FaultKind, FrameInputs, GroupId, LifecycleAction, OverflowPolicy, Topic, TopicId, Trigger,
+    Action, AgentId, FaultKind, FrameInputs, GroupId, LifecycleAction, OverflowPolicy, TopicId, TopicSpec, Trigger,
 };
 
 use crate::world::looks;
@@ -31,8 +31,8 @@ fn of_a_frame(app: &mut bevy_app::App) -> (u64, u64) {
     looked(app, FrameInputs::default())
 }
 
-fn topics() -> Vec<Topic> {
-    vec![Topic { id: TopicId(name_id("news")), name: "news".into() }]
+fn topics() -> Vec<TopicSpec> {
+    vec![TopicSpec::new("news")]
 }
 
 /// A message to a group costs what its living agents do. Its places are looked at once in a frame.
@@ -62,7 +62,7 @@ fn along(waves: u32, senders: GroupSeed, members: u32) -> Population {
     let mut groups = vec![senders];
     for id in 2..2 + waves {
         let mut next = group(id, members / waves);
-        next.subscribe = vec![TopicId(name_id("news"))];
+        next.group.subscribe = vec![TopicId(name_id("news"))];
         next.group.after = vec![GroupId(id - 1), GroupId(1)];
         next.group.after.dedup();
         next.group.after.sort_unstable();
@@ -95,9 +95,9 @@ const TOPICS: u64 = 50;
 /// Groups whose agents are all members of many topics; who publishes to each of them; and how many deliveries a frame has.
 fn publishers(mut groups: Vec<GroupSeed>, deliveries: u64, publishes: fn(GroupId) -> bool) -> bevy_app::App {
     for group in &mut groups {
-        group.subscribe = (1..=TOPICS).map(TopicId).collect();
+        group.group.subscribe = (1..=TOPICS).map(TopicId).collect();
     }
-    let topics = (1..=TOPICS).map(|id| Topic { id: TopicId(id), name: id.to_string() }).collect();
+    let topics = (1..=TOPICS).map(|id| TopicSpec::new(id.to_string()).with(|topic| topic.id = TopicId(id))).collect();
     let mut population = Population { groups, topics, ..Population::default() };
     population.scheduler.deliveries_per_frame_max = deliveries;
     app(population, move |call: Call<'_>| {
@@ -204,7 +204,7 @@ fn what_stays_at_the_head_of_a_backlog_is_looked_at_once() {
     const FAULTS: u32 = 400;
     const SENT: u32 = 100;
     let mut overseers = group(1, 1);
-    overseers.overflow = OverflowPolicy::DropOldest;
+    overseers.group.overflow = OverflowPolicy::DropOldest;
     overseers.inbox_bytes_max = 1 << 20;
     overseers.group.limits.mailbox_messages_max = FAULTS + 10;
     overseers.group.schedule.trigger = Trigger::Timer;
@@ -232,7 +232,7 @@ fn to_join_and_leave_in_turns_costs_what_to_join_once_does() {
     const MEMBERS: u32 = 50_000;
     for turns in [0_u32, 250] {
         let mut members = group(1, MEMBERS);
-        members.subscribe = vec![TopicId(name_id("news"))];
+        members.group.subscribe = vec![TopicId(name_id("news"))];
         let population = Population { groups: vec![members], topics: topics(), ..Population::default() };
         let mut app = app(population, move |call: Call<'_>| {
             if call.call == CallKind::Step && call.agent.ordinal().is_multiple_of(500) {

@@ -4,7 +4,7 @@
 use core::any::Any;
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{AgentFault, AgentId, GroupId, ModelId, Region, RegionState, Unkept};
+use wasm_engine_components::{AgentFault, AgentId, GroupId, ModelId, RegionSpec, RegionState, Unkept};
 
 pub use crate::world::chunk::{
     DeferredRecord, ImportedLine, OutputChunk, Refused, StepOutcome, StepRequest, StepResults,
@@ -72,7 +72,7 @@ pub struct StepBatch<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct SharedRegion<'a> {
     /// What it is, and who reads it.
-    pub region: &'a Region,
+    pub region: &'a RegionSpec,
     /// What it holds. An agent that was called in [`RegionState::since_frame`] or later has been given it.
     pub state: &'a RegionState,
 }

@@ -1,10 +1,12 @@
 //! What the tests of this workspace see of a world, and do to it, beyond what anybody else may. Nothing but tests uses it.
 
+use std::sync::Arc;
+
 use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{
-    AgentId, Group, GroupId, GroupLimits, Lifecycle, Mailbox, ModelId, OverflowPolicy, Recipient, TopicId,
+    AgentId, GroupId, GroupLimits, GroupSpec, Lifecycle, Mailbox, ModelId, OverflowPolicy, RecipientSlot, TopicId,
 };
 
 pub use crate::world::backlog::held_message;
@@ -17,16 +19,16 @@ use crate::world::outbox::OutboxIntake;
 use crate::world::scheduler::Restarts;
 
 /// Returns a directory in which there is each agent of one group, and some topics: for a runtime without a world.
-pub fn directory(group: &Group, topics: &[TopicId]) -> Directory {
+pub fn directory(group: &GroupSpec, topics: &[TopicId]) -> Directory {
     let mailbox = Mailbox { capacity_messages: 0, capacity_bytes: 0, overflow: OverflowPolicy::Reject };
-    let group = GroupRange::new(group, Entity::PLACEHOLDER, 0, mailbox, Vec::new());
+    let group = GroupRange::new(Arc::new(group.clone()), Entity::PLACEHOLDER, 0, mailbox);
     let topics = topics.iter().map(|&topic| (topic, Entity::PLACEHOLDER)).collect();
     Directory { groups: vec![group].into(), topics, ..Directory::default() }
 }
 
 /// Returns the limits of a group, as whoever takes outboxes finds them.
 pub fn limits(intake: &OutboxIntake<'_>, group: GroupId) -> Option<GroupLimits> {
-    intake.directory.group(group).map(|group| group.limits)
+    intake.directory.group(group).map(|group| group.spec.limits)
 }
 
 /// What the dense tables say of the agents of a group.
@@ -98,7 +100,7 @@ pub fn links(world: &World) -> usize {
 }
 
 /// Adds a message of the engine, as a saved state may hold it that somebody has forged.
-pub fn forge(world: &mut World, to: Recipient, header: MessageHeader, payload: Vec<u8>) {
+pub fn forge(world: &mut World, to: RecipientSlot, header: MessageHeader, payload: Vec<u8>) {
     world.resource_mut::<Mailroom>().bounces.push(to, header, payload);
 }
 

@@ -7,8 +7,8 @@ mod table;
 use bevy_app::App;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, EventCounts, EventTarget, ExternalEvent, FrameInputs, FrameRecord, GroupId, LateRows, LifecycleAction,
-    ModelAnswers, ModelResults, Swap,
+    Action, EventCounts, ExternalEvent, FrameInputs, FrameRecord, GroupId, LateRows, LifecycleAction, ModelAnswers,
+    ModelResults, Recipient, Swap,
 };
 use wasm_engine_systems::ports::{ModelBatch, ModelPort, ModelRuntime};
 use wasm_engine_systems::run_frame;
@@ -53,7 +53,7 @@ fn inputs(frame: u64) -> FrameInputs {
         inputs.swaps = vec![Swap::Module { group: GroupId(1), module: 1 }];
     }
     if frame % 3 == 1 {
-        inputs.events = vec![event(EventTarget::Agent(id(1, 0))), event(EventTarget::Topic(NEWS))];
+        inputs.events = vec![event(Recipient::Agent(id(1, 0))), event(Recipient::Topic(NEWS))];
         inputs.commands = vec![
             Action::Spawn { group: GroupId(5), kind: 4, payload: vec![5; 6] },
             Action::Agent(

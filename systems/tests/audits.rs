@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
-use table::{Call, Doubler, app, group};
+use table::{Call, Doubler, app, group, model};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{
-    Digest, FrameInputs, FrameRecord, Lane, Model, ModelAnswers, ModelId, ModelNotice, ModelNoticeKind,
+    Digest, FrameInputs, FrameRecord, Lane, ModelAnswers, ModelId, ModelNotice, ModelNoticeKind,
 };
 use wasm_engine_systems::ports::{ModelBatch, ModelPort, ModelResults, ModelRuntime};
 use wasm_engine_systems::state::{load_state, save_state};
@@ -74,7 +74,11 @@ impl ModelRuntime for Audited {
 
 /// Three agents, each of which asks both models in each step.
 fn world() -> App {
-    let model = |id| Model { id, name: format!("{}", id.0), row_bytes: 2, batch_rows_max: 2, latency_frames: 1 };
+    let model = |id: ModelId| {
+        let mut model = model(&id.0.to_string(), (2, 2, 1));
+        model.spec.id = id;
+        model
+    };
     let models = vec![model(GOOD), model(BAD)];
     let population = Population { groups: vec![group(1, 3)], models, seed: 5, ..Population::default() };
     app(population, |call: Call<'_>| {

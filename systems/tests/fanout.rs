@@ -9,21 +9,19 @@ use logged::{bounces, frames, groups, id, over_budget, run, seen, tenant};
 use table::{Call, group};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, Op};
-use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::limits::DELIVERIES_LEAST;
 use wasm_engine_components::{
-    AgentId, Backlog, ExternalEvent, FrameInputs, GroupId, GroupLimits, MailboxCounters, OverflowPolicy, Schedule,
-    TenantId, Topic, TopicId, Trigger,
+    AgentId, Backlog, ExternalEvent, FrameInputs, GroupId, GroupLimits, MailboxCounters, OverflowPolicy, Recipient,
+    Schedule, TenantId, TopicId, TopicSpec, Trigger,
 };
-use wasm_engine_systems::inspect::SeenRecipient;
 use wasm_engine_systems::state::save_state;
 use wasm_engine_systems::{AuthorSystems, Frame, GroupSeed, MailReader, MailWriter, Population, run_frame, testing};
 
 const NEWS: u64 = 31;
 const OVER: u32 = BounceReason::OverBudget as u32;
 
-fn topic() -> Vec<Topic> {
-    vec![Topic { id: TopicId(NEWS), name: "news".into() }]
+fn topic() -> Vec<TopicSpec> {
+    vec![TopicSpec::new("news").with(|topic| topic.id = TopicId(NEWS))]
 }
 
 /// The correlations of an agent's messages, by the frame in which it saw them.
@@ -136,9 +134,9 @@ fn tenants_and_the_frame_bound_their_groups_together() {
 #[test]
 fn only_recipients_that_take_messages_from_the_sender_count_and_those_that_join_in_time_do() {
     let mut deaf = group(1, 50);
-    (deaf.group.accepts, deaf.subscribe) = (Some(vec![GroupId(1)]), vec![TopicId(NEWS)]);
+    (deaf.group.accepts, deaf.group.subscribe) = (Some(vec![GroupId(1)]), vec![TopicId(NEWS)]);
     let mut hearing = group(3, 3);
-    hearing.subscribe = vec![TopicId(NEWS)];
+    hearing.group.subscribe = vec![TopicId(NEWS)];
     let writers = limited(2, 1, |limits| limits.deliveries_per_step_max = 4);
     let population =
         Population { groups: vec![deaf, writers, hearing, group(4, 2)], topics: topic(), ..Population::default() };
@@ -163,9 +161,9 @@ fn only_recipients_that_take_messages_from_the_sender_count_and_those_that_join_
 #[test]
 fn along_an_edge_a_frame_pays_for_what_it_delivers_itself() {
     let mut later = group(3, 4);
-    (later.group.after, later.subscribe) = (vec![GroupId(2)], vec![TopicId(NEWS)]);
+    (later.group.after, later.group.subscribe) = (vec![GroupId(2)], vec![TopicId(NEWS)]);
     let mut others = group(1, 4);
-    others.subscribe = vec![TopicId(NEWS)];
+    others.group.subscribe = vec![TopicId(NEWS)];
     let writers = limited(2, 1, |limits| limits.deliveries_per_frame_max = 6);
     let population = Population { groups: vec![others, writers, later], topics: topic(), ..Population::default() };
     let (mut app, log) = run(
@@ -188,7 +186,7 @@ fn along_edges_a_message_is_paid_for_once_and_reaches_all_its_waves_or_none() {
     for wave in 2..5 {
         let mut next = group(wave, 2);
         next.group.after = (1..wave).map(GroupId).collect();
-        next.subscribe = vec![TopicId(NEWS)];
+        next.group.subscribe = vec![TopicId(NEWS)];
         groups.push(next);
     }
     let population = Population { groups, topics: topic(), ..Population::default() };
@@ -207,7 +205,7 @@ fn what_is_over_its_deliveries_along_edges_is_shown_once_as_refused() {
     let mut now = group(2, 2);
     now.group.after = vec![GroupId(1)];
     let mut groups = vec![limited(1, 1, |limits| limits.deliveries_per_step_max = 1), now, group(3, 1)];
-    groups[1..].iter_mut().for_each(|group| group.subscribe = vec![TopicId(NEWS)]);
+    groups[1..].iter_mut().for_each(|group| group.group.subscribe = vec![TopicId(NEWS)]);
     let population = Population { groups, topics: topic(), ..Population::default() };
     let (mut app, _) = run(population, once(id(1, 0), |out| out.push(Op::Publish, NEWS, 0, 7, &[])));
     let records = frames(&mut app, 2);
@@ -215,7 +213,7 @@ fn what_is_over_its_deliveries_along_edges_is_shown_once_as_refused() {
     let seen = wasm_engine_systems::inspect::sent(app.world());
     let sent: Vec<_> = seen.iter().filter(|message| message.header.sender == id(1, 0).0).collect();
     assert_eq!(sent.len(), 1);
-    assert_eq!(sent[0].to, SeenRecipient::Refused(NEWS, BounceReason::OverBudget));
+    assert_eq!((sent[0].to, sent[0].refused), (Recipient::Topic(TopicId(NEWS)), Some(BounceReason::OverBudget)));
     assert_eq!((sent[0].header.correlation, seen.len()), (7, 2), "it, and the bounce");
 }
 
@@ -224,7 +222,7 @@ fn events_and_native_systems_have_a_budget_and_nobody_sees_what_nobody_gets() {
     #[derive(bevy_ecs::resource::Resource, Default)]
     struct Heard(Vec<u64>);
     let mut population = Population { groups: vec![group(1, 3)], topics: topic(), ..Population::default() };
-    population.groups[0].subscribe = vec![TopicId(NEWS)];
+    population.groups[0].group.subscribe = vec![TopicId(NEWS)];
     population.scheduler.host_deliveries_per_frame_max = 7;
     let (mut app, log) = run(population, |_| {});
     app.init_resource::<Heard>();
@@ -236,7 +234,7 @@ fn events_and_native_systems_have_a_budget_and_nobody_sees_what_nobody_gets() {
     app.add_systems(Frame, (listen.in_set(AuthorSystems::Sense), post.in_set(AuthorSystems::Simulate)));
     let event = |to, correlation| ExternalEvent { to, kind: 1, correlation, payload: Vec::new() };
     frames(&mut app, 1);
-    let (all, news) = (EventTarget::Group(GroupId(1)), EventTarget::Topic(TopicId(NEWS)));
+    let (all, news) = (Recipient::Group(GroupId(1)), Recipient::Topic(TopicId(NEWS)));
     let events = vec![event(news, 1), event(all, 2), event(news, 3)];
     let record = run_frame(app.world_mut(), FrameInputs { events, ..FrameInputs::default() });
     assert_eq!((record.counts.delivered, over_budget(&record)), (6, 2), "the third event, and the native system's");
@@ -271,7 +269,7 @@ fn what_full_mailboxes_drop_of_messages_to_many_is_counted_for_each() {
     for overflow in [OverflowPolicy::Reject, OverflowPolicy::DropOldest, OverflowPolicy::Fault] {
         for trigger in [Trigger::default(), Trigger::Timer] {
             let mut readers = limited(1, 70, |limits| limits.mailbox_messages_max = 2);
-            (readers.overflow, readers.group.schedule) = (overflow, Schedule { trigger, priority: 0 });
+            (readers.group.overflow, readers.group.schedule) = (overflow, Schedule { trigger, priority: 0 });
             let (mut app, _) = run(
                 groups(vec![readers, group(2, 1)]),
                 once(id(2, 0), |out| {
@@ -397,7 +395,7 @@ fn a_delivery_to_those_who_sleep_or_drop_the_oldest_counts_twice() {
         (Trigger::Every { period: 2, phase: 0 }, OverflowPolicy::DropOldest, 2),
     ] {
         let mut readers = group(1, 10);
-        (readers.overflow, readers.group.schedule.trigger, readers.subscribe) =
+        (readers.group.overflow, readers.group.schedule.trigger, readers.group.subscribe) =
             (overflow, trigger, vec![TopicId(NEWS)]);
         let writers = limited(2, 1, |limits| limits.deliveries_per_frame_max = 100);
         let population = Population { topics: topic(), ..groups(vec![readers, writers]) };

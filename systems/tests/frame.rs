@@ -6,13 +6,12 @@ mod table;
 
 use bevy_app::App;
 use bevy_ecs::query::With;
-use table::{Call, Doubler, app, app_with, group};
+use table::{Call, Doubler, app, app_with, group, model};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader, Op, RecordType, name_id};
-use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Lifecycle, Model, ModelId,
-    OverflowPolicy, Topic, TopicId,
+    AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Lifecycle, ModelId,
+    OverflowPolicy, Recipient, TopicId, TopicSpec,
 };
 use wasm_engine_systems::ports::ModelPort;
 use wasm_engine_systems::{GroupSeed, Population, RegisterState, run_frame};
@@ -115,7 +114,7 @@ fn a_full_mailbox_follows_its_policy() {
         let bounced = Seen::default();
         let (noted, bounces) = (seen.clone(), bounced.clone());
         let mut small = group(2, 1);
-        small.overflow = policy;
+        small.group.overflow = policy;
         small.group.limits.mailbox_messages_max = 2;
         let mut app = app(groups(vec![group(1, 4), small]), move |call| {
             if call.agent == id(2, 0) {
@@ -145,8 +144,8 @@ fn topics_reach_members_of_the_frame_of_delivery() {
     let noted = seen.clone();
     let topic = TopicId(name_id("news"));
     let mut population = groups(vec![group(1, 1), group(2, 3)]);
-    population.groups[1].subscribe = vec![topic];
-    population.topics = vec![Topic { id: topic, name: "news".into() }];
+    population.groups[1].group.subscribe = vec![topic];
+    population.topics = vec![TopicSpec::new("news")];
     let mut app = app(population, move |call| {
         if call.agent.group() == GroupId(2) {
             for (header, payload) in &call.inbox {
@@ -176,13 +175,7 @@ fn topics_reach_members_of_the_frame_of_delivery() {
 fn jobs_are_batched_by_model_and_answered_when_they_are_due() {
     let seen = Seen::default();
     let noted = seen.clone();
-    let model = |name: &str, latency_frames| Model {
-        id: ModelId(name_id(name)),
-        name: name.into(),
-        row_bytes: 2,
-        batch_rows_max: 2,
-        latency_frames,
-    };
+    let model = |name: &str, latency_frames| model(name, (2, 2, latency_frames));
     let mut population = groups(vec![group(1, 3)]);
     population.models = vec![model("quick", 1), model("slow", 2)];
     let doubler = Doubler::default();
@@ -266,7 +259,7 @@ fn an_agent_that_is_not_stepped_does_not_fault_for_its_mailbox() {
     let calls = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let noted = calls.clone();
     let mut shaky = group(1, 1);
-    shaky.overflow = OverflowPolicy::Fault;
+    shaky.group.overflow = OverflowPolicy::Fault;
     shaky.group.limits.mailbox_messages_max = 2;
     shaky.group.on_fault = FaultPolicy::Restart { restarts_max: 9, backoff_frames: 4 };
     let mut app = app(groups(vec![shaky, group(2, 1)]), move |call| {
@@ -298,8 +291,8 @@ fn who_ended_is_no_member_and_publications_do_not_bounce() {
     let noted = bounced.clone();
     let topic = TopicId(name_id("news"));
     let mut population = groups(vec![group(1, 1), group(2, 2)]);
-    population.groups[1].subscribe = vec![topic];
-    population.topics = vec![Topic { id: topic, name: "news".into() }];
+    population.groups[1].group.subscribe = vec![topic];
+    population.topics = vec![TopicSpec::new("news")];
     let mut app = app(population, move |call| {
         if call.agent.group() == GroupId(1) {
             note(&noted, &call);
@@ -321,7 +314,7 @@ fn a_result_that_no_mailbox_holds_is_a_failure() {
     let mut population = groups(vec![group(1, 1)]);
     population.groups[0].group.limits.mailbox_bytes_max = 64;
     let id = ModelId(name_id("wide"));
-    population.models = vec![Model { id, name: "wide".into(), row_bytes: 24, batch_rows_max: 1, latency_frames: 1 }];
+    population.models = vec![model("wide", (24, 1, 1))];
     let mut app = app(population, move |call| {
         note(&noted, &call);
         if call.frame == 1 {
@@ -353,9 +346,9 @@ fn events_reach_agents_and_topics_in_their_own_frame() {
     frames(&mut app, 1);
     let event = |to, byte| ExternalEvent { to, kind: 5, correlation: 6, payload: vec![byte] };
     let events = vec![
-        event(EventTarget::Agent(id(1, 0)), 1),
-        event(EventTarget::Agent(id(3, 0)), 2),
-        event(EventTarget::Topic(TopicId(9)), 3),
+        event(Recipient::Agent(id(1, 0)), 1),
+        event(Recipient::Agent(id(3, 0)), 2),
+        event(Recipient::Topic(TopicId(9)), 3),
     ];
     let record = run_frame(app.world_mut(), FrameInputs { events, ..FrameInputs::default() });
     let seen = seen.lock().unwrap();
@@ -404,18 +397,12 @@ fn busy(call: Call<'_>) {
 fn busy_population(seed: u64) -> Population {
     let mut shaky = group(2, 5);
     shaky.group.on_fault = FaultPolicy::Restart { restarts_max: 100, backoff_frames: 1 };
-    shaky.subscribe = vec![TopicId(name_id("all"))];
-    let model = Model {
-        id: ModelId(name_id("quick")),
-        name: "quick".into(),
-        row_bytes: 2,
-        batch_rows_max: 4,
-        latency_frames: 1,
-    };
+    shaky.group.subscribe = vec![TopicId(name_id("all"))];
+    let model = model("quick", (2, 4, 1));
     Population {
         seed,
         groups: vec![group(1, 5), shaky],
-        topics: vec![Topic { id: TopicId(name_id("all")), name: "all".into() }],
+        topics: vec![TopicSpec::new("all")],
         models: vec![model],
         ..Population::default()
     }

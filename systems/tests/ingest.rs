@@ -10,9 +10,8 @@ use logged::{Log, calls, frame, frames, groups, id, order, run, seen, spawn};
 use table::group;
 use wasm_engine_abi::message::sender;
 use wasm_engine_abi::{BounceReason, CallKind, Op, name_id};
-use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    Action, AgentId, ExternalEvent, FrameInputs, FrameRecord, GroupId, LifecycleAction, Topic, TopicId,
+    Action, AgentId, ExternalEvent, FrameInputs, FrameRecord, GroupId, LifecycleAction, Recipient, TopicId, TopicSpec,
 };
 use wasm_engine_systems::{Population, run_frame};
 
@@ -23,16 +22,16 @@ fn population() -> Population {
     let mut open = group(1, 1);
     open.group.agents_max = 2;
     open.group.controls = vec![GroupId(1)];
-    open.subscribe = vec![TopicId(TOPIC)];
-    Population { topics: vec![Topic { id: TopicId(TOPIC), name: "all".into() }], ..groups(vec![open]) }
+    open.group.subscribe = vec![TopicId(TOPIC)];
+    Population { topics: vec![TopicSpec::new("all").with(|topic| topic.id = TopicId(TOPIC))], ..groups(vec![open]) }
 }
 
-fn event(to: EventTarget, kind: u32) -> ExternalEvent {
+fn event(to: Recipient, kind: u32) -> ExternalEvent {
     ExternalEvent { to, kind, correlation: 0, payload: Vec::new() }
 }
 
 fn to(agent: AgentId, kind: u32) -> ExternalEvent {
-    event(EventTarget::Agent(agent), kind)
+    event(Recipient::Agent(agent), kind)
 }
 
 fn with_events(app: &mut App, commands: Vec<Action>, events: Vec<ExternalEvent>) -> FrameRecord {
@@ -51,8 +50,8 @@ fn an_event_finds_the_agents_that_its_frames_commands_spawn() {
     let new = Action::Spawn { group: GroupId(1), kind: 1, payload: vec![7] };
     let everyone = [
         to(id(1, 1), 2),
-        event(EventTarget::Group(GroupId(1)), 3),
-        event(EventTarget::Topic(TopicId(TOPIC)), 4),
+        event(Recipient::Group(GroupId(1)), 3),
+        event(Recipient::Topic(TopicId(TOPIC)), 4),
         to(id(1, 0), 5),
     ];
     let record = with_events(&mut app, vec![new], everyone.to_vec());
@@ -90,7 +89,7 @@ fn an_event_for_nobody_is_counted_as_lost_and_one_for_who_ends_is_in_the_last_ca
     let lost = |record: &FrameRecord, reason: BounceReason| {
         (record.counts.events_lost, record.counts.dropped_by_reason[reason as usize - 1])
     };
-    let both = vec![to(id(1, 1), 1), to(id(1, 7), 2), event(EventTarget::Topic(TopicId(1)), 3)];
+    let both = vec![to(id(1, 1), 1), to(id(1, 7), 2), event(Recipient::Topic(TopicId(1)), 3)];
     let record = with_events(&mut app, vec![order(id(1, 1), LifecycleAction::Terminate)], both);
     assert_eq!(lost(&record, BounceReason::UnknownRecipient), (2, 1));
     assert_eq!(lost(&record, BounceReason::UnknownTopic), (2, 1));

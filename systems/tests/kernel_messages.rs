@@ -8,12 +8,12 @@ mod table;
 use bevy_app::App;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use logged::{bounces, calls, frame, frames, groups, id, order, run, seen, spawn, steps, tenant};
-use table::{app, group};
+use table::{app, group, model};
 use wasm_engine_abi::message::{kind, status};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, InferenceStatus, Op, name_id};
 use wasm_engine_components::{
-    AgentFault, FaultKind, FaultPolicy, GroupId, Lifecycle, LifecycleAction, Model, ModelId, SchedulerMode,
-    SchedulerSettings, TenantId, Topic, TopicId, Trigger,
+    AgentFault, FaultKind, FaultPolicy, GroupId, Lifecycle, LifecycleAction, SchedulerMode, SchedulerSettings,
+    TenantId, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::{AgentCommands, Agents, AuthorSystems, Frame, GroupSeed, MailWriter, Population};
 
@@ -34,8 +34,8 @@ fn messages_along_edges_arrive_in_the_frame_in_which_they_are_sent() {
     // 3 comes first, then 1, then 2; the way back takes a frame.
     let topic = TopicId(name_id("all"));
     let mut population = groups(vec![after(1, &[3]), after(2, &[1, 3]), group(3, 1)]);
-    population.groups.iter_mut().for_each(|seed| seed.subscribe = vec![topic]);
-    population.topics = vec![Topic { id: topic, name: "all".into() }];
+    population.groups.iter_mut().for_each(|seed| seed.group.subscribe = vec![topic]);
+    population.topics = vec![TopicSpec::new("all")];
     let (mut app, log) = run(population, move |call| {
         if call.frame == 1 {
             match call.agent.group().0 {
@@ -239,8 +239,7 @@ fn log_lines_and_jobs_beyond_a_groups_frame_are_counted_and_told() {
     let mut limited = group(1, 2);
     limited.group.limits.log_lines_per_frame_max = 3;
     limited.group.limits.jobs_per_frame_max = 1;
-    let model =
-        Model { id: ModelId(name_id("m")), name: "m".into(), row_bytes: 1, batch_rows_max: 4, latency_frames: 1 };
+    let model = model("m", (1, 4, 1));
     let (mut app, log) = run(Population { models: vec![model], ..groups(vec![limited]) }, |call| {
         if call.frame == 1 {
             (0..2).for_each(|_| call.out.push(Op::Log, 0, 3, 0, b"line"));

@@ -19,7 +19,7 @@ use table::{Call, app_with};
 use wasm_engine_abi::{MessageHeader, Op, OutboxHeader};
 use wasm_engine_components::{
     AgentId, Backlog, FaultHistory, FaultKind, FrameCounts, FrameInputs, FrameRecord, Lifecycle, MailboxOf, Members,
-    Topic,
+    TopicSpec,
 };
 use wasm_engine_systems::state::{Layouts, load_state, save_state};
 use wasm_engine_systems::{Frame, run_frame, testing};
@@ -95,7 +95,7 @@ fn model_views(model: &Model) -> Vec<View> {
 }
 
 fn members(app: &mut App) -> Vec<(u64, Vec<AgentId>)> {
-    let mut topics = app.world_mut().query::<(&Topic, &Members)>();
+    let mut topics = app.world_mut().query::<(&TopicSpec, &Members)>();
     let mut topics: Vec<_> = topics.iter(app.world()).map(|(topic, members)| (topic.id.0, members.0.clone())).collect();
     topics.sort();
     topics

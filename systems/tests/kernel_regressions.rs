@@ -10,10 +10,9 @@ use bevy_app::App;
 use table::{Call, app, group};
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{BounceReason, CallKind, MessageHeader, Op};
-use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
     Action, AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, LifecycleAction,
-    OverflowPolicy, SchedulerMode, SchedulerSettings, Trigger,
+    OverflowPolicy, Recipient, SchedulerMode, SchedulerSettings, Trigger,
 };
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
@@ -98,7 +97,7 @@ fn a_new_agent_does_not_get_events_for_the_one_before_it() {
     frames(&mut app, 1);
     frame(&mut app, vec![order(id(1, 0), LifecycleAction::Terminate)]);
     frames(&mut app, 1);
-    let event = |to| ExternalEvent { to: EventTarget::Agent(to), kind: 1, correlation: 0, payload: Vec::new() };
+    let event = |to| ExternalEvent { to: Recipient::Agent(to), kind: 1, correlation: 0, payload: Vec::new() };
     let events = vec![event(id(1, 0)), event(id(1, 7))];
     let record = run_frame(app.world_mut(), FrameInputs { commands: vec![spawn(1)], events, ..FrameInputs::default() });
     frames(&mut app, 2);
@@ -131,7 +130,7 @@ fn an_old_request_that_is_dropped_does_not_end_a_new_one_of_its_number() {
     let mut slow = group(2, 1);
     slow.group.schedule.trigger = Trigger::Timer;
     slow.group.limits.mailbox_messages_max = 1;
-    slow.overflow = OverflowPolicy::DropOldest;
+    slow.group.overflow = OverflowPolicy::DropOldest;
     let (mut app, seen) = noting(vec![group(1, 1), slow, group(3, 1)], |call| {
         match (call.agent.group().0, call.frame) {
             (1, 1) => call.out.request(id(2, 0), 9, 2),
@@ -263,7 +262,7 @@ fn a_message_after_one_that_pushed_all_others_out_in_vain_arrives_once() {
     small.group.limits.mailbox_messages_max = 2;
     // Room for two without payloads.
     small.group.limits.mailbox_bytes_max = 100;
-    small.overflow = OverflowPolicy::DropOldest;
+    small.group.overflow = OverflowPolicy::DropOldest;
     let (mut app, seen) = noting(vec![group(1, 1), small], |call| {
         match (call.agent.group().0, call.frame) {
             // A bounce waits for it, and isn't dropped.
@@ -290,7 +289,7 @@ fn a_message_after_one_that_pushed_all_others_out_in_vain_arrives_once() {
 #[test]
 fn a_mailbox_that_is_full_twice_in_a_frame_is_one_fault() {
     let mut reader = group(2, 1);
-    (reader.overflow, reader.group.after) = (OverflowPolicy::Fault, vec![GroupId(1)]);
+    (reader.group.overflow, reader.group.after) = (OverflowPolicy::Fault, vec![GroupId(1)]);
     reader.group.limits.mailbox_messages_max = 1;
     let population = Population { groups: vec![group(1, 1), reader, group(3, 1)], ..Population::default() };
     let mut app = app(population, |call: Call<'_>| {

@@ -10,7 +10,7 @@ use table::group;
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{CallKind, Op, OutboxHeader, name_id};
 use wasm_engine_components::{
-    Backlog, FaultKind, FaultPolicy, Lane, LifecycleAction, Schedule, Topic, TopicId, Trigger,
+    Backlog, FaultKind, FaultPolicy, Lane, LifecycleAction, Schedule, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::{MailReader, Population, testing};
 
@@ -71,8 +71,8 @@ fn a_restart_that_is_due_goes_with_its_agent() {
 fn what_waits_for_many_is_kept_once() {
     let mut sleepers = group(1, 50);
     sleepers.group.schedule = Schedule { trigger: Trigger::Timer, priority: 0 };
-    sleepers.subscribe = vec![TopicId(name_id("all"))];
-    let topics = vec![Topic { id: TopicId(name_id("all")), name: "all".into() }];
+    sleepers.group.subscribe = vec![TopicId(name_id("all"))];
+    let topics = vec![TopicSpec::new("all")];
     let population = Population { groups: vec![sleepers, group(2, 1)], topics, ..Population::default() };
     let (mut app, _) = run(population, |call| {
         if call.frame == 1 && call.agent == id(2, 0) {
@@ -116,11 +116,11 @@ fn a_native_system_may_look_at_inboxes_after_the_agents() {
 #[test]
 fn the_outside_tells_whole_groups() {
     use wasm_engine_abi::message::{sender, status};
-    use wasm_engine_components::{EventTarget, ExternalEvent, FrameInputs, GroupId};
+    use wasm_engine_components::{ExternalEvent, FrameInputs, GroupId, Recipient};
     let (mut app, log) = run(groups(vec![group(1, 3)]), |_| {});
     frames(&mut app, 1);
     let event =
-        |group| ExternalEvent { to: EventTarget::Group(GroupId(group)), kind: 4, correlation: 5, payload: vec![6] };
+        |group| ExternalEvent { to: Recipient::Group(GroupId(group)), kind: 4, correlation: 5, payload: vec![6] };
     let inputs = FrameInputs { events: vec![event(1), event(9)], ..FrameInputs::default() };
     let record = wasm_engine_systems::run_frame(app.world_mut(), inputs);
     assert_eq!((record.counts.delivered, record.counts.dropped), (3, 1));

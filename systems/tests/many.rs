@@ -4,7 +4,7 @@ mod table;
 
 use table::{Call, app, group};
 use wasm_engine_abi::{CallKind, MessageHeader, Op, name_id};
-use wasm_engine_components::{AgentId, FrameInputs, GroupId, GroupLimits, Members, Topic, TopicId};
+use wasm_engine_components::{AgentId, FrameInputs, GroupId, GroupLimits, Members, TopicId, TopicSpec};
 use wasm_engine_systems::{Population, run_frame, testing};
 
 const SUBSCRIBERS: u32 = 100_000;
@@ -12,17 +12,13 @@ const PAYLOAD_BYTES: usize = 64 << 10;
 
 fn population() -> Population {
     let mut readers = group(1, SUBSCRIBERS);
-    readers.subscribe = vec![TopicId(name_id("news"))];
+    readers.group.subscribe = vec![TopicId(name_id("news"))];
     readers.inbox_bytes_max = 1 << 20;
     let mut writers = group(2, 1);
     // Each recipient of 64 KiB counts 513 times.
     writers.group.limits.deliveries_per_step_max = GroupLimits::UNBOUNDED;
     writers.group.limits.deliveries_per_frame_max = GroupLimits::UNBOUNDED;
-    Population {
-        groups: vec![readers, writers],
-        topics: vec![Topic { id: TopicId(name_id("news")), name: "news".into() }],
-        ..Population::default()
-    }
+    Population { groups: vec![readers, writers], topics: vec![TopicSpec::new("news")], ..Population::default() }
 }
 
 /// One agent sends one message to many; what the host keeps of it, in words, and how many links lead to it.
@@ -59,7 +55,7 @@ fn a_payload_for_a_hundred_thousand_is_kept_once() {
 #[test]
 fn all_join_a_topic_in_one_frame_and_leave_it_in_the_next() {
     let mut members = population();
-    members.groups[0].subscribe.clear();
+    members.groups[0].group.subscribe.clear();
     let mut app = app(members, |call: Call<'_>| {
         if call.call == CallKind::Step && call.agent.group() == GroupId(1) {
             let odd = u64::from(call.agent.ordinal() % 2);

@@ -12,7 +12,7 @@ use bevy_ecs::system::Res;
 use table::{Call, app, app_with, group};
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
-    AgentId, Digest, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Region, RegionId, RegionOwner,
+    AgentId, Digest, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, RegionId, RegionOwner, RegionSpec,
 };
 use wasm_engine_systems::{
     AuthorSystems, BadRegionWrite, Frame, FrameClock, Population, RegionWriter, Regions, run_frame,
@@ -22,8 +22,8 @@ fn id(name: &str) -> RegionId {
     RegionId(name_id(name))
 }
 
-fn region(name: &str, bytes: u32, writer: RegionOwner) -> Region {
-    Region { id: id(name), name: name.into(), bytes, writer, readers: vec![GroupId(2)] }
+fn region(name: &str, bytes: u32, writer: RegionOwner) -> RegionSpec {
+    RegionSpec::new(name, bytes, writer).with(|region| region.readers = vec![GroupId(2)])
 }
 
 /// A region `map` that group 1 writes, a region `sky` that native systems write, and the groups 1 and 2.

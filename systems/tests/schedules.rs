@@ -11,7 +11,7 @@ use table::{Call, UNCOUNTED, app, group};
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
     Action, AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, LifecycleAction, Schedule,
-    SchedulerMode, SchedulerSettings, Tenant, TenantId, Topic, TopicId, Trigger,
+    SchedulerMode, SchedulerSettings, Tenant, TenantId, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
@@ -348,8 +348,8 @@ fn chain() -> (App, Steps) {
     groups[1].group.after = vec![GroupId(3)];
     groups[0].group.after = vec![GroupId(2)];
     groups[0].group.schedule.trigger = Trigger::Message;
-    groups.iter_mut().for_each(|seed| seed.subscribe = vec![TopicId(name_id("all"))]);
-    let topics = vec![Topic { id: TopicId(name_id("all")), name: "all".into() }];
+    groups.iter_mut().for_each(|seed| seed.group.subscribe = vec![TopicId(name_id("all"))]);
+    let topics = vec![TopicSpec::new("all")];
     record_steps(Population { groups, topics, ..Population::default() }, |call| {
         let first = call.frame == 1 && call.call == CallKind::Step;
         if first && call.agent == id(3, 1) {

@@ -13,10 +13,9 @@ use bevy_ecs::system::Commands;
 use busy::{Area, Height, MAP, NEWS, Weather, Width, app, app_after, frames, id, population};
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{CallKind, Op};
-use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    AgentId, Backlog, GroupLimits, HeldMessage, InferenceJob, JobData, Lane, Lifecycle, RegionState, Schedule,
-    StableId, Trigger,
+    AgentId, Backlog, GroupLimits, HeldMessage, InferenceJob, JobData, Lane, Lifecycle, Recipient, RegionState,
+    Schedule, StableId, Trigger,
 };
 use wasm_engine_systems::state::{
     FieldValue, IncompleteState, Layouts, StateDifference, StateEntity, StateError, WorldState, check_components,
@@ -114,7 +113,7 @@ fn a_state_is_looked_at_without_a_world() {
     let waits: Vec<_> = state.backlog(id(3, 0)).collect();
     assert_eq!(waits.len(), 3);
     assert!(waits.iter().all(|message| message.payload.len() == message.header.payload_bytes as usize));
-    let published = state.messages().filter(|message| message.to == EventTarget::Topic(NEWS)).count();
+    let published = state.messages().filter(|message| message.to == Recipient::Topic(NEWS)).count();
     assert!(published > 0 && state.fault_history(id(4, 0)).faults > 0 && state.dropped(id(3, 0)) > 0);
     let jobs: Vec<_> =
         world.query::<(&InferenceJob, &JobData)>().iter(world).map(|(job, data)| (*job, data.clone())).collect();

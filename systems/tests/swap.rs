@@ -7,11 +7,11 @@ mod table;
 use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
-use table::{Call, Table, app, group};
+use table::{Call, Table, app, group, model};
 use wasm_engine_abi::{CallKind, FaultNotice, MessageHeader, Op, kind, name_id};
 use wasm_engine_components::{
-    AgentFault, AgentId, Digest, EventTarget, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs,
-    FrameRecord, GroupId, Lane, Lifecycle, Model, ModelId, Swap, SwapOutcome, SwapRecord,
+    AgentFault, AgentId, Digest, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs, FrameRecord,
+    GroupId, Lane, Lifecycle, ModelId, Recipient, Swap, SwapOutcome, SwapRecord,
 };
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ImportedLine, ModelBatch, ModelPort, ModelResults, ModelRuntime, RowResult, StepBatch,
@@ -156,7 +156,7 @@ fn a_swap_is_in_the_inputs_and_in_its_groups_digest_only() {
     assert!(first.1[0] != none.1[0] && second.1[1] != none.1[1]);
     assert_eq!(first, run(&[to_module(1, 1)]));
     let mut app = swapping_app(Population { groups: vec![group(1, 1)], ..Population::default() }, |_| {}, evens);
-    let to = EventTarget::Agent(id(1, 0));
+    let to = Recipient::Agent(id(1, 0));
     let events = vec![ExternalEvent { to, kind: 1, correlation: 0, payload: vec![] }];
     let inputs = FrameInputs { events, swaps: vec![to_module(1, 1)], ..FrameInputs::default() };
     let both = run_frame(app.world_mut(), inputs).lanes[Lane::Inputs];
@@ -361,14 +361,7 @@ fn jobs_go_to_the_new_model_and_results_in_flight_stay() {
             call.out.push(Op::Infer, name_id("a"), 0, call.frame, &[1, 2]);
         }
     };
-    let model = |name: &str, latency_frames, batch_rows_max| Model {
-        id: ModelId(name_id(name)),
-        name: name.into(),
-        row_bytes: 2,
-        batch_rows_max,
-        latency_frames,
-    };
-    let models = vec![model("a", 2, 8), model("b", 1, 1)];
+    let models = vec![model("a", (2, 8, 2)), model("b", (2, 1, 1))];
     let population = Population { groups: vec![group(1, 1)], models, ..Population::default() };
     let mut app = swapping_app(population, step, evens);
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -405,14 +398,7 @@ fn two_models_that_answer_for_each_other_keep_their_own_batches() {
         }
     };
     let id = |name: &str| ModelId(name_id(name));
-    let model = |name: &str, batch_rows_max| Model {
-        id: id(name),
-        name: name.into(),
-        row_bytes: 2,
-        batch_rows_max,
-        latency_frames: 1,
-    };
-    let models = vec![model("a", 8), model("b", 1)];
+    let models = vec![model("a", (2, 8, 1)), model("b", (2, 1, 1))];
     let population = Population { groups: vec![group(1, 1)], models, ..Population::default() };
     let mut app = swapping_app(population, step, evens);
     let asked = Arc::new(Mutex::new(Vec::new()));

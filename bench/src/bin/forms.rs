@@ -13,7 +13,6 @@ use wasm_engine::scenario::ModelSpec;
 use wasm_engine_abi::name_id;
 use wasm_engine_bench::median;
 use wasm_engine_components::ModelId;
-use wasm_engine_components::limits::{MODEL_LOAD_MS_DEFAULT, MODEL_MEMORY_BYTES_DEFAULT, MODEL_RUN_MS_DEFAULT};
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime as _};
 
 /// The largest batch that a scenario gets without saying anything.
@@ -117,18 +116,5 @@ fn load(path: &Path, form: BatchForm) -> Result<OnnxRuntime, InferenceError> {
 }
 
 fn entry(path: PathBuf) -> ModelSpec {
-    ModelSpec {
-        name: "mlp".to_owned(),
-        id: id(),
-        path,
-        sha256: None,
-        batch_rows_max: BATCH_ROWS_MAX,
-        latency_frames: 1,
-        refuse_non_finite: true,
-        dims: Vec::new(),
-        run_ms_max: MODEL_RUN_MS_DEFAULT,
-        load_ms_max: MODEL_LOAD_MS_DEFAULT,
-        run_memory_bytes_max: MODEL_MEMORY_BYTES_DEFAULT,
-        batch_axes: Vec::new(),
-    }
+    ModelSpec::new("mlp", path).with(|model| (model.id, model.batch_rows_max) = (id(), BATCH_ROWS_MAX))
 }

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use wasm_engine::scenario::{LoadOptions, Scenario, parse};
 use wasm_engine_abi::{MAGIC, name_id};
-use wasm_engine_components::frame::EventTarget;
-use wasm_engine_components::{ExternalEvent, FrameInputs, GroupId};
+use wasm_engine_components::{ExternalEvent, FrameInputs, GroupId, Recipient};
 
 /// A hostile world.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +115,7 @@ impl Case {
 
     /// What comes from outside in a frame.
     pub fn inputs(&self) -> FrameInputs {
-        let event = ExternalEvent { to: EventTarget::Group(GroupId(1)), kind: 1, correlation: 0, payload: Vec::new() };
+        let event = ExternalEvent { to: Recipient::Group(GroupId(1)), kind: 1, correlation: 0, payload: Vec::new() };
         FrameInputs { events: vec![event; self.events as usize], ..FrameInputs::default() }
     }
 }

@@ -4,11 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use wasm_engine_abi::name_id;
-use wasm_engine_components::ModelId;
-use wasm_engine_components::limits::{
-    MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_MEMORY_BYTES_DEFAULT, MODEL_RUN_MS_DEFAULT,
-};
+use wasm_engine_components::limits::{MODEL_AXIS_MAX, MODEL_DIM_MAX};
 use wasm_engine_components::text::{Lines, shown_path};
 
 use super::status::Status;
@@ -18,9 +14,6 @@ use wasm_engine_core::problem::{Problem, counted};
 use wasm_engine_core::scenario::ModelSpec;
 use wasm_engine_files::hex;
 use wasm_engine_inference::{InferenceError, ModelInfo, ModelLoadOptions, OnnxRuntime, TensorInfo};
-
-/// Rows of a batch where a scenario says nothing.
-const BATCH_ROWS_MAX: u32 = 64;
 
 #[derive(Debug, Args)]
 pub(super) struct ModelArgs {
@@ -125,20 +118,10 @@ fn report(args: &CheckArgs) -> Result<Report, InferenceError> {
         pairs.sort();
         pairs
     };
-    let entry = ModelSpec {
-        id: ModelId(name_id(&name)),
-        name,
-        path: args.file.clone(),
-        sha256: None,
-        batch_rows_max: BATCH_ROWS_MAX,
-        latency_frames: 1,
-        refuse_non_finite: true,
-        dims: sorted(&args.dims),
-        batch_axes: sorted(&args.batch_axes),
-        run_ms_max: MODEL_RUN_MS_DEFAULT,
-        run_memory_bytes_max: MODEL_MEMORY_BYTES_DEFAULT,
-        load_ms_max: MODEL_LOAD_MS_DEFAULT,
-    };
+    let entry = ModelSpec::new(name, &args.file).with(|model| {
+        model.dims = sorted(&args.dims);
+        model.batch_axes = sorted(&args.batch_axes);
+    });
     let cache_dir = machine::cache_dir();
     let options = ModelLoadOptions { cache_dir, progress: progress::loading(args.json), ..ModelLoadOptions::default() };
     let (runtime, infos) = OnnxRuntime::load(&[entry], &options, &mut |line| say(line))?;

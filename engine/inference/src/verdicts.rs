@@ -233,7 +233,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let load = |megabytes: u64| {
             let loaded =
-                load(&ModelSpec { run_memory_bytes_max: megabytes << 20, ..entry("waves") }, Some(folder.path()));
+                load(&entry("waves").with(|model| model.run_memory_bytes_max = megabytes << 20), Some(folder.path()));
             loaded.map(|(_, info)| (info.form, info.reasons.len())).map_err(|error| error.to_string())
         };
         let plenty = load(1 << 10);
@@ -264,19 +264,6 @@ mod tests {
 
     fn entry(name: &str) -> ModelSpec {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/models/{name}.onnx"));
-        ModelSpec {
-            name: name.into(),
-            id: wasm_engine_components::ModelId(1),
-            path,
-            sha256: None,
-            batch_rows_max: 64,
-            latency_frames: 1,
-            refuse_non_finite: true,
-            dims: vec![],
-            batch_axes: vec![],
-            run_ms_max: 60_000,
-            run_memory_bytes_max: 1 << 30,
-            load_ms_max: 60_000,
-        }
+        ModelSpec::new(name, path)
     }
 }

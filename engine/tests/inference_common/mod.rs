@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use wasm_engine::inference::{InferenceError, ModelInfo, ModelLoadOptions, OnnxRuntime};
 use wasm_engine::scenario::ModelSpec;
-use wasm_engine_abi::{InferenceStatus, name_id};
-use wasm_engine_components::ModelId;
+use wasm_engine_abi::InferenceStatus;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime};
 
 /// The entry of a model of `engine/tests/models/`, as a scenario without further keys has it.
@@ -22,24 +21,11 @@ pub fn digits() -> ModelSpec {
 }
 
 pub fn entry_at(name: &str, path: PathBuf) -> ModelSpec {
-    ModelSpec {
-        name: name.into(),
-        id: ModelId(name_id(name)),
-        path,
-        sha256: None,
-        batch_rows_max: 64,
-        latency_frames: 1,
-        refuse_non_finite: true,
-        dims: vec![],
-        run_ms_max: 60_000,
-        run_memory_bytes_max: 1 << 30,
-        load_ms_max: 600_000,
-        batch_axes: vec![],
-    }
+    ModelSpec::new(name, path)
 }
 
 pub fn with_dims(name: &str, dims: &[(&str, u32)]) -> ModelSpec {
-    ModelSpec { dims: dims.iter().map(|&(name, size)| (name.into(), size)).collect(), ..entry(name) }
+    entry(name).with(|model| model.dims = dims.iter().map(|&(name, size)| (name.into(), size)).collect())
 }
 
 pub fn try_load(entries: &[ModelSpec]) -> Result<(OnnxRuntime, Vec<ModelInfo>), InferenceError> {

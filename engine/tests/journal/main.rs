@@ -14,8 +14,8 @@ use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter}
 use wasm_engine::problem::Problem;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, AgentId, Digest, EventCounts, EventTarget, ExternalEvent, FrameInputs, GroupId, Lane, LifecycleAction,
-    ModelId, ModelNotice, ModelNoticeKind, Swap, TopicId,
+    Action, AgentId, Digest, EventCounts, ExternalEvent, FrameInputs, GroupId, Lane, LifecycleAction, ModelId,
+    ModelNotice, ModelNoticeKind, Recipient, Swap, TopicId,
 };
 
 const RUN: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
@@ -62,9 +62,9 @@ fn inputs(frame: u64) -> FrameInputs {
     let event = |to, payload: &[u8]| ExternalEvent { to, kind: 5, correlation: frame, payload: payload.to_vec() };
     FrameInputs {
         events: vec![
-            event(EventTarget::Agent(agent), b"hello"),
-            event(EventTarget::Topic(TopicId(1)), &[]),
-            event(EventTarget::Group(GroupId(0)), &[0xff; 20]),
+            event(Recipient::Agent(agent), b"hello"),
+            event(Recipient::Topic(TopicId(1)), &[]),
+            event(Recipient::Group(GroupId(0)), &[0xff; 20]),
         ],
         commands: vec![
             Action::Spawn { group: GroupId(1), kind: 1, payload: vec![1, 2] },

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use wasm_engine::journal::{Journal, JournalFrame, JournalOptions, JournalWriter};
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
-    Action, AgentId, Digest, EventCounts, EventTarget, ExternalEvent, FrameInputs, GroupId, Lanes, LifecycleAction,
-    ModelId, ModelNotice, ModelNoticeKind, ModelResults, TopicId,
+    Action, AgentId, Digest, EventCounts, ExternalEvent, FrameInputs, GroupId, Lanes, LifecycleAction, ModelId,
+    ModelNotice, ModelNoticeKind, ModelResults, Recipient, TopicId,
 };
 
 use crate::{RUN, SUMMARY, append, files, last_digest, read};
@@ -18,9 +18,9 @@ fn digest() -> impl Strategy<Value = Digest> {
 
 fn inputs() -> impl Strategy<Value = FrameInputs> {
     let target = (0..3_u8, 0..4_u32, any::<u16>()).prop_map(|(sort, group, ordinal)| match sort {
-        0 => EventTarget::Agent(AgentId::new(GroupId(group), u32::from(ordinal))),
-        1 => EventTarget::Topic(TopicId(u64::from(group))),
-        _ => EventTarget::Group(GroupId(group)),
+        0 => Recipient::Agent(AgentId::new(GroupId(group), u32::from(ordinal))),
+        1 => Recipient::Topic(TopicId(u64::from(group))),
+        _ => Recipient::Group(GroupId(group)),
     });
     let event = (target, any::<u32>(), any::<u64>(), vec(any::<u8>(), 0..40))
         .prop_map(|(to, kind, correlation, payload)| ExternalEvent { to, kind, correlation, payload });

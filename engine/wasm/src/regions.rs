@@ -3,7 +3,7 @@
 //! `docs/decisions/0011-regions-are-copied-once-per-version.md`.
 
 use wasm_engine_abi::{ExchangeLayout, RegionView};
-use wasm_engine_components::{Group, Region, RegionId};
+use wasm_engine_components::{GroupSpec, RegionId, RegionSpec};
 use wasm_engine_systems::ports::SharedRegion;
 
 use super::{arena::Slot, error::ModuleProblem};
@@ -26,14 +26,15 @@ struct Place {
 impl Readable {
     /// Lays out the regions that a group reads in its module's regions area; `None` for none.
     pub(super) fn plan(
-        group: &Group,
-        regions: &[Region],
+        group: &GroupSpec,
+        regions: &[RegionSpec],
         layout: &ExchangeLayout,
     ) -> Result<Option<Self>, ModuleProblem> {
-        let mut ordered: Vec<&Region> = regions.iter().collect();
+        let mut ordered: Vec<&RegionSpec> = regions.iter().collect();
         ordered.sort_by_key(|region| region.id);
-        let read = |region: &Region| region.readers.binary_search(&group.id).is_ok();
-        let read: Vec<(usize, &Region)> = ordered.into_iter().enumerate().filter(|(_, region)| read(region)).collect();
+        let read = |region: &RegionSpec| region.readers.binary_search(&group.id).is_ok();
+        let read: Vec<(usize, &RegionSpec)> =
+            ordered.into_iter().enumerate().filter(|(_, region)| read(region)).collect();
         if read.is_empty() {
             return Ok(None);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use wasm_engine_abi::{MessageHeader, padded};
 use wasm_engine_components::limits::{INSTANCE_BYTES_FREE, WASM_PAGE_BYTES};
-use wasm_engine_components::{Group, GroupId, ModuleLimits, Region};
+use wasm_engine_components::{GroupId, GroupSpec, ModuleLimits, RegionSpec};
 use wasm_engine_systems::ports::{
     AgentRuntime, OutboxRules, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults,
 };
@@ -50,7 +50,7 @@ pub struct ModuleSource {
 #[derive(Clone, Copy, Debug)]
 pub struct GroupProgram<'a> {
     /// The group.
-    pub group: &'a Group,
+    pub group: &'a GroupSpec,
     /// Position of its module in the list of modules.
     pub module: usize,
     /// What `agent_init` finds in its inbox.
@@ -76,7 +76,7 @@ pub struct WasmOptions {
     /// Where compiled code is kept; `None` for nowhere.
     pub code_cache: Option<Arc<dyn CodeCache>>,
     /// The shared regions, those that each frame's `StepBatch` will have.
-    pub regions: Vec<Region>,
+    pub regions: Vec<RegionSpec>,
 }
 
 /// Agents in wasmtime.
@@ -335,7 +335,7 @@ fn smallest_inbox(own: &Program, alternatives: &[Alternative]) -> u32 {
 }
 
 /// Checks what a group demands of its module, and sizes its slots.
-fn plan_group(group: &Group, facts: &ModuleFacts) -> Result<SlotPlan, ModuleProblem> {
+fn plan_group(group: &GroupSpec, facts: &ModuleFacts) -> Result<SlotPlan, ModuleProblem> {
     for (import, used) in IMPORTS.iter().zip(facts.imports) {
         if used && !group.capabilities.has(import.capability) {
             return Err(ModuleProblem::Denied {

@@ -3,7 +3,7 @@
 use bevy_ecs::system::{Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::{kind, sender, status};
-use wasm_engine_components::{AgentId, Backlog, GroupId, Recipient, TopicId, limits};
+use wasm_engine_components::{AgentId, Backlog, GroupId, Recipient, RecipientSlot, TopicId, limits};
 
 use crate::frame::FrameClock;
 use crate::world::directory::Directory;
@@ -98,7 +98,7 @@ impl MailWriter<'_> {
         self.post(Recipient::Topic(at), topic.0, kind, payload)
     }
 
-    fn post(&mut self, to: Recipient, topic: u64, kind: u32, payload: &[u8]) -> Result<(), MailError> {
+    fn post(&mut self, to: RecipientSlot, topic: u64, kind: u32, payload: &[u8]) -> Result<(), MailError> {
         check_message(kind, payload)?;
         let header = MessageHeader {
             sender: sender::NATIVE,

@@ -2,14 +2,12 @@
 //! tenant may send in a frame, requests with their deadlines, replies to requests that there are. What isn't admitted is taken
 //! back, and its sender is told.
 
-use wasm_engine_abi::{BounceReason, MessageHeader, Op};
-use wasm_engine_components::{Address, AgentId, Recipient, TenantId};
+use wasm_engine_abi::{BounceReason, Op};
+use wasm_engine_components::{Address, AgentId, TenantId};
 
 use crate::world::budget::SendBudgets;
 use crate::world::chunk::{DeferredRecord, OutputChunk, Refused};
 use crate::world::directory::Directory;
-use crate::world::groups::GroupRange;
-use crate::world::packed::PackedMessages;
 use crate::world::records::record_at;
 use crate::world::requests::Requests;
 
@@ -23,8 +21,8 @@ pub(crate) fn admit(
 ) {
     let Some(at) = directory.group_position(chunk.group) else { return };
     let group = &directory.groups[at];
-    if chunk.sent > 0 && budgets.is_bounded(at, group.tenant) {
-        bound(directory, budgets, (at, group.tenant), chunk);
+    if chunk.sent > 0 && budgets.is_bounded(at, group.spec.tenant) {
+        bound(directory, budgets, (at, group.spec.tenant), chunk);
     }
     for position in 0..chunk.deferred.len() {
         let other = chunk.deferred[position];
@@ -34,7 +32,7 @@ pub(crate) fn admit(
             Op::Request if other.address != DeferredRecord::NO_MESSAGE => {
                 let deadline = frame + u64::from(record.header.deadline_frames);
                 answerable(chunk, &other).and_then(|()| {
-                    requests.ask((other.agent, number), target, (frame, deadline), group.limits.requests_max)
+                    requests.ask((other.agent, number), target, (frame, deadline), group.spec.limits.requests_max)
                 })
             }
             Op::Reply if other.address != DeferredRecord::NO_MESSAGE => {
@@ -44,7 +42,7 @@ pub(crate) fn admit(
         };
         if let Err(reason) = admitted
             && let Some(address) = address_of(chunk, &other)
-            && address.recipient() != Recipient::Nobody
+            && address.recipient().is_some()
         {
             let place = address.at;
             address.take_back();
@@ -56,10 +54,8 @@ pub(crate) fn admit(
 
 /// A request or a reply that was over the budget isn't one.
 fn answerable(chunk: &mut OutputChunk, other: &DeferredRecord) -> Result<(), BounceReason> {
-    match address_of(chunk, other).map(|address| address.recipient()) {
-        Some(Recipient::Nobody) | None => Err(BounceReason::OverBudget),
-        Some(_) => Ok(()),
-    }
+    let recipient = address_of(chunk, other).and_then(|address| address.recipient());
+    recipient.map(drop).ok_or(BounceReason::OverBudget)
 }
 
 fn address_of<'a>(chunk: &'a mut OutputChunk, other: &DeferredRecord) -> Option<&'a mut Address> {
@@ -90,24 +86,11 @@ fn bound(
         }
         let mut meant_for = 0;
         for address in later.into_iter().chain(now) {
-            meant_for = target_of(directory, address, messages);
+            meant_for = address.recipient().map_or(0, |to| directory.recipient(to).number());
             address.take_back();
         }
         let header = *messages.message(next).0;
         let Some(from) = directory.index(AgentId(header.sender)) else { continue };
         refused.push(Refused { from, meant_for, header, reason: BounceReason::OverBudget });
-    }
-}
-
-/// For whom a message was meant, as bounces say it.
-fn target_of(directory: &Directory, address: &Address, messages: &PackedMessages) -> u64 {
-    let header: &MessageHeader = messages.message(address.at).0;
-    match address.recipient() {
-        Recipient::Agent(index) => directory.ids[index as usize].0,
-        Recipient::Topic(_) => header.topic,
-        Recipient::Group(group) => {
-            directory.groups.get(group as usize).map_or(0, |group: &GroupRange| group.id.0.into())
-        }
-        Recipient::Nobody => 0,
     }
 }

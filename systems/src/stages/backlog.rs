@@ -80,7 +80,7 @@ impl Router<'_, '_> {
         report.counts.delivered -= held;
         for &index in &waits {
             mailroom.inboxes.hold(index);
-            backlogs.hold(index, directory.group_at(index).schedule.trigger == Trigger::Message);
+            backlogs.hold(index, directory.group_at(index).spec.schedule.trigger == Trigger::Message);
         }
     }
 }

@@ -86,9 +86,9 @@ pub(crate) fn collect_outputs(
     }
     scheduler.book(&directory, &fuel);
     // An agent's bounces come in the order in which it asked.
-    mailroom.bounces.0[bounced..].sort_by_key(|(to, bounce)| match *to {
-        Recipient::Agent(index) | Recipient::Topic(index) | Recipient::Group(index) => (index, bounce.header.sequence),
-        Recipient::Nobody => (u32::MAX, 0),
+    mailroom.bounces.0[bounced..].sort_by_key(|(to, bounce)| {
+        let (Recipient::Agent(at) | Recipient::Topic(at) | Recipient::Group(at)) = *to;
+        (at, bounce.header.sequence)
     });
     // The lines of the import come before those of the outboxes; each agent's stay in their order.
     report.logs.sort_by_key(|line| line.agent);
@@ -111,7 +111,7 @@ impl OutboxCollector<'_> {
     /// A chunk, whose agents are of `group`. Gives the number of jobs that they asked for.
     fn collect(&mut self, at: usize, group: &GroupRange, chunk: &OutputChunk) -> u64 {
         self.report.faults.extend_from_slice(&chunk.faults);
-        let (payer, mut excess) = ((at, group.tenant), chunk.excess);
+        let (payer, mut excess) = ((at, group.spec.tenant), chunk.excess);
         for line in &chunk.log_lines {
             let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
             if self.tables.take(payer, row, &mut excess) {
@@ -134,8 +134,8 @@ impl OutboxCollector<'_> {
                         jobs_of_agent = 0;
                     }
                     (jobs, jobs_of_agent) = (jobs + 1, jobs_of_agent + 1);
-                    let fits = jobs_of_agent <= group.limits.jobs_per_step_max;
-                    let fits = fits && self.budgets.take(at, group.tenant);
+                    let fits = jobs_of_agent <= group.spec.limits.jobs_per_step_max;
+                    let fits = fits && self.budgets.take(at, group.spec.tenant);
                     self.infer(other.agent, &record, fits);
                 }
                 Op::Log => self.report.logs.push(LogLine {
@@ -192,7 +192,7 @@ impl OutboxCollector<'_> {
             None => JobData::Input(record.payload.to_vec()),
         };
         // What is refused is known at once.
-        let latency = known.filter(|_| failure.is_none()).map_or(1, |model| model.latency_frames);
+        let latency = known.filter(|_| failure.is_none()).map_or(1, |model| model.spec.latency_frames);
         let due_frame = self.intake.frame + u64::from(latency);
         let job = InferenceJob { id, agent, model, correlation: record.header.correlation, due_frame };
         self.intentions.jobs.push((job, data));

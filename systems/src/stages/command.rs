@@ -84,8 +84,8 @@ impl Kernel<'_, '_> {
     /// Whether an issuer may command agents of a group.
     fn may(&self, issuer: Issuer, group: GroupId) -> bool {
         let Issuer::Agent { id, .. } = issuer else { return true };
-        let controls = self.directory.group(id.group()).is_some_and(|own| own.controls.contains(&group));
-        controls || self.directory.group(group).is_some_and(|group| group.supervisor == Some(id.group()))
+        let controls = self.directory.group(id.group()).is_some_and(|own| own.spec.controls.contains(&group));
+        controls || self.directory.group(group).is_some_and(|group| group.spec.supervisor == Some(id.group()))
     }
 
     fn spawn(&mut self, issuer: Issuer, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), BounceReason> {
@@ -118,12 +118,12 @@ impl Kernel<'_, '_> {
     /// Whether one more agent of the group at position `at` fits into its tenant's totals.
     fn tenant_has_room(&self, at: usize) -> bool {
         let group = &self.directory.groups[at];
-        let Some(id) = group.tenant else { return true };
+        let Some(id) = group.spec.tenant else { return true };
         let tenant = &self.scheduler.tenants[id.0 as usize];
-        let (mut agents, mut memory) = (1, group.limits.memory_bytes_max);
-        for group in self.directory.groups.iter().filter(|group| group.tenant == Some(id)) {
+        let (mut agents, mut memory) = (1, group.spec.limits.memory_bytes_max);
+        for group in self.directory.groups.iter().filter(|group| group.spec.tenant == Some(id)) {
             agents += u64::from(group.alive);
-            memory = memory.saturating_add(u64::from(group.alive).saturating_mul(group.limits.memory_bytes_max));
+            memory = memory.saturating_add(u64::from(group.alive).saturating_mul(group.spec.limits.memory_bytes_max));
         }
         agents <= tenant.agents_max && memory <= tenant.memory_bytes_max
     }
@@ -148,7 +148,7 @@ impl Kernel<'_, '_> {
         self.directory.mailboxes[position] = self.commands.spawn(parts).id();
         let Self { directory, mailroom, clock, .. } = self;
         directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, clock.frame);
-        let topics = self.directory.groups[at].subscribe.iter().filter_map(|topic| self.directory.topic(*topic));
+        let topics = self.directory.groups[at].spec.subscribe.iter().filter_map(|topic| self.directory.topic(*topic));
         self.joining.0.extend(topics.map(|topic| (id, topic, true)));
     }
 

@@ -92,7 +92,7 @@ pub(crate) fn commit_faults(
     lanes.faults.fill(0);
     for fault in &report.faults {
         let Some((range, index)) = directory.find(fault.agent) else { continue };
-        let (Some(at), supervisor) = (directory.group_position(range.id), range.supervisor) else { continue };
+        let (Some(at), supervisor) = (directory.group_position(range.id), range.spec.supervisor) else { continue };
         let Ok((group, mut counters)) = groups.get_mut(range.entity) else { continue };
         lanes.faults[at] = lanes.faults[at].wrapping_add(fault_digest(fault));
         counters.0.faults.add(fault.kind);

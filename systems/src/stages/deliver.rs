@@ -9,7 +9,7 @@ use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{InferenceStatus, MessageHeader};
 use wasm_engine_components::limits::delivery_units;
-use wasm_engine_components::{Address, AgentId, InferenceJob, JobData, Members, Recipient};
+use wasm_engine_components::{Address, AgentId, InferenceJob, JobData, Members, Recipient, RecipientSlot};
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::stages::overflow::{Mailboxes, Overflow};
@@ -178,14 +178,11 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
             let added = self.inboxes.put_all(addresses, chunk);
             for address in &addresses[added..] {
                 let at = Delivery { chunk, at: address.at };
-                match address.recipient() {
-                    Recipient::Agent(index) => self.overflow.put(sent, self.inboxes, (index, address.bytes, at)),
-                    Recipient::Nobody => {}
-                    Recipient::Topic(_) | Recipient::Group(_) => {
-                        if !self.put_to_many(address, at) {
-                            self.dropped.push(at);
-                        }
-                    }
+                let Some(to) = address.recipient() else { continue };
+                if let Recipient::Agent(index) = to {
+                    self.overflow.put(sent, self.inboxes, (index, address.bytes, at));
+                } else if !self.put_to_many(to, address.bytes, at) {
+                    self.dropped.push(at);
                 }
             }
         }
@@ -197,7 +194,8 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         audiences.index_edges(sent, |edge, header, count| {
             let fits = budgets.take(sent.directory, header, count * delivery_units(edge.address.bytes));
             if !fits {
-                overflow.drop_over_budget(header, meant_for(sent, &edge.address, header));
+                let meant_for = edge.address.recipient().map_or(0, |to| sent.directory.recipient(to).number());
+                overflow.drop_over_budget(header, meant_for);
                 dropped.push(edge.at);
             }
             fits
@@ -205,35 +203,30 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         let part = Part::Wave(wave);
         for Edge { address, at } in audiences.take_edges(sent, wave) {
             let from = AgentId(sent.message(at).sender);
+            let mut put = |index| overflow.put(sent, inboxes, (index, address.bytes, at));
             match address.recipient() {
-                Recipient::Agent(index) => {
-                    if sent.is_in(part, from.group(), sent.directory.group_at(index)) {
-                        overflow.put(sent, inboxes, (index, address.bytes, at));
-                    }
-                }
-                Recipient::Nobody => {}
-                to @ (Recipient::Topic(_) | Recipient::Group(_)) => {
-                    let put = |index| overflow.put(sent, inboxes, (index, address.bytes, at));
-                    audiences.each(sent, to, (from, part), put);
-                }
+                Some(Recipient::Agent(index)) if !sent.is_in(part, from.group(), sent.directory.group_at(index)) => {}
+                Some(Recipient::Agent(index)) => put(index),
+                Some(to) => audiences.each(sent, to, (from, part), put),
+                None => {}
             }
         }
     }
 
     /// Brings one message to all its recipients that get it in the frame after; to none, and `false`, if the frame has too few deliveries left.
-    fn put_to_many(&mut self, address: &Address, at: Delivery) -> bool {
+    fn put_to_many(&mut self, to: RecipientSlot, bytes: u32, at: Delivery) -> bool {
         let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
-        let (to, header, part) = (address.recipient(), sent.message(at), Part::Later);
+        let (header, part) = (sent.message(at), Part::Later);
         let from = AgentId(header.sender);
         let count = audiences.count(sent, to, from, false);
         if count == 0 {
             return true;
         }
-        if !budgets.take(sent.directory, header, count * delivery_units(address.bytes)) {
-            overflow.drop_over_budget(header, meant_for(sent, address, header));
+        if !budgets.take(sent.directory, header, count * delivery_units(bytes)) {
+            overflow.drop_over_budget(header, sent.directory.recipient(to).number());
             return false;
         }
-        audiences.each(sent, to, (from, part), |index| overflow.put(sent, inboxes, (index, address.bytes, at)));
+        audiences.each(sent, to, (from, part), |index| overflow.put(sent, inboxes, (index, bytes, at)));
         true
     }
 }
@@ -242,13 +235,5 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
 fn take_back(at: u32, addresses: &mut [Address]) {
     if let Ok(found) = addresses.binary_search_by_key(&at, |address| address.at) {
         addresses[found].take_back();
-    }
-}
-
-/// For whom a message to many is meant: the group, or the topic.
-fn meant_for(sent: &Sent<'_, '_, '_>, address: &Address, header: &MessageHeader) -> u64 {
-    match address.recipient() {
-        Recipient::Group(at) => sent.directory.groups[at as usize].id.0.into(),
-        _ => header.topic,
     }
 }

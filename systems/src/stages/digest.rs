@@ -2,7 +2,7 @@
 
 use bevy_ecs::change_detection::{DetectChanges, Ref};
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_components::{Backlog, FaultHistory, Lifecycle, MailboxCounters, Members, Topic};
+use wasm_engine_components::{Backlog, FaultHistory, Lifecycle, MailboxCounters, Members, TopicSpec};
 
 use crate::world::backlog::Backlogs;
 use crate::world::digest::{LaneSums, PartDigest, agent_digest, topic_digest};
@@ -26,7 +26,10 @@ pub(crate) fn digest_agents(
 }
 
 /// Keeps the lane of topics up to date with those whose members changed.
-pub(crate) fn digest_topics(mut lanes: ResMut<LaneSums>, mut topics: Query<(&Topic, Ref<Members>, &mut PartDigest)>) {
+pub(crate) fn digest_topics(
+    mut lanes: ResMut<LaneSums>,
+    mut topics: Query<(&TopicSpec, Ref<Members>, &mut PartDigest)>,
+) {
     for (topic, members, mut digest) in &mut topics {
         if members.is_changed() {
             let after = topic_digest(topic.id, &members);

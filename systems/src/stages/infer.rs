@@ -61,7 +61,7 @@ pub(crate) fn dispatch_jobs(
     let mut start = 0;
     for same_model in order.chunk_by(|a, b| a.0 == b.0) {
         let model = same_model[0].0;
-        let most = models.loaded(model).map_or(1, |model| model.batch_rows_max.max(1)) as usize;
+        let most = models.loaded(model).map_or(1, |model| model.spec.batch_rows_max.max(1)) as usize;
         let end = start + same_model.len();
         let alone = models.is_alone(model);
         for (number, rows) in (0..).zip(rows[start..end].chunks(most)) {

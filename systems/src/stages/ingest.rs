@@ -3,8 +3,7 @@
 use bevy_ecs::system::{Res, ResMut};
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
-use wasm_engine_components::frame::EventTarget;
-use wasm_engine_components::{ExternalEvent, FrameCounts, Lane, Recipient};
+use wasm_engine_components::{ExternalEvent, FrameCounts, Lane, Recipient, RecipientSlot};
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::world::digest::{LaneSums, part_digest};
@@ -38,9 +37,9 @@ pub(crate) fn address_events(
             }
         };
         let (topic, status) = match event.to {
-            EventTarget::Agent(_) => (0, status::PLAIN),
-            EventTarget::Topic(id) => (id.0, status::PLAIN),
-            EventTarget::Group(_) => (0, status::BROADCAST),
+            Recipient::Agent(_) => (0, status::PLAIN),
+            Recipient::Topic(id) => (id.0, status::PLAIN),
+            Recipient::Group(_) => (0, status::BROADCAST),
         };
         let header = MessageHeader {
             sender: sender::EXTERNAL,
@@ -69,23 +68,19 @@ pub(crate) fn expire_requests(
 }
 
 /// For whom an event is, or why there is nobody.
-fn recipient(directory: &Directory, to: EventTarget) -> Result<Recipient, BounceReason> {
+fn recipient(directory: &Directory, to: Recipient) -> Result<RecipientSlot, BounceReason> {
     match to {
-        EventTarget::Agent(id) => directory.alive(id).map(Recipient::Agent).ok_or_else(|| directory.absence(id)),
-        EventTarget::Topic(id) => directory.topic(id).map(Recipient::Topic).ok_or(BounceReason::UnknownTopic),
+        Recipient::Agent(id) => directory.alive(id).map(Recipient::Agent).ok_or_else(|| directory.absence(id)),
+        Recipient::Topic(id) => directory.topic(id).map(Recipient::Topic).ok_or(BounceReason::UnknownTopic),
         // Groups are far fewer than 2^32.
-        EventTarget::Group(id) => {
+        Recipient::Group(id) => {
             directory.group_position(id).map(|at| Recipient::Group(at as u32)).ok_or(BounceReason::UnknownRecipient)
         }
     }
 }
 
 fn event_digest(sequence: u64, event: &ExternalEvent) -> u128 {
-    let (tag, target) = match event.to {
-        EventTarget::Agent(id) => (0_u8, id.0),
-        EventTarget::Topic(id) => (1, id.0),
-        EventTarget::Group(id) => (2, id.0.into()),
-    };
+    let (tag, target) = event.to.to_parts();
     let mut bytes = Vec::with_capacity(21 + event.payload.len());
     bytes.push(tag);
     bytes.extend_from_slice(&target.to_le_bytes());

@@ -32,7 +32,7 @@ pub(crate) fn meter_notices(
     // Events and native systems send to groups, too.
     let is_notice = |address: &Address| {
         let header = messages.message(address.at).0;
-        matches!(address.recipient(), Recipient::Group(_))
+        matches!(address.recipient(), Some(Recipient::Group(_)))
             && (header.sender, header.kind) == (sender::ENGINE, kind::NOTICE)
     };
     let Some(mut rooms) = Rooms::of(&directory, inboxes, addresses.iter().filter(|address| is_notice(address))) else {
@@ -42,11 +42,11 @@ pub(crate) fn meter_notices(
     // They come in the order in which they are delivered, before all that agents send.
     addresses.retain_mut(|address| {
         let to = match address.recipient() {
-            Recipient::Agent(index) => {
+            Some(Recipient::Agent(index)) => {
                 rooms.put(&directory, index, address.bytes);
                 return true;
             }
-            Recipient::Group(to) if is_notice(address) => to,
+            Some(Recipient::Group(to)) if is_notice(address) => to,
             _ => return true,
         };
         let (header, payload) = messages.message(address.at);
@@ -73,7 +73,7 @@ fn open(directory: &Directory, tenants: usize) -> Shares {
     let agents = directory.groups.iter().map(GroupRange::weight).sum();
     let common = deliveries_of(GroupLimits::BY_AGENTS, agents) / 2;
     let least = |group: &GroupRange| {
-        let supervisor = group.supervisor.and_then(|id| directory.group(id));
+        let supervisor = group.spec.supervisor.and_then(|id| directory.group(id));
         supervisor.map_or(0, GroupRange::weight) * delivery_units(NOTICE_BYTES)
     };
     let mut budget = Shares::default();
@@ -115,7 +115,7 @@ impl Rooms {
     fn of<'a>(directory: &Directory, inboxes: &Inboxes, notices: impl Iterator<Item = &'a Address>) -> Option<Self> {
         let mut rooms = BTreeMap::new();
         for notice in notices {
-            let Recipient::Group(to) = notice.recipient() else { continue };
+            let Some(Recipient::Group(to)) = notice.recipient() else { continue };
             rooms.entry(to).or_insert_with(|| {
                 let positions = directory.groups[to as usize].positions();
                 let rooms = positions.map(|index| (index, inboxes.loads[index as usize].room()));

@@ -276,7 +276,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         for &(index, fault) in &self.faults {
             // An agent that isn't called for its messages, or wasn't, can't help it: its mailbox just takes no more.
             let group = directory.group_at(index);
-            let reads = group.is_steady() || group.schedule.trigger == Trigger::Message;
+            let reads = group.is_steady() || group.spec.schedule.trigger == Trigger::Message;
             let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
             // Messages of the frame before may have been too many, and those along edges again: that is one fault.
             if is_called && !self.backlogs.holding.contains(index) && self.backlogs.overflowed.insert(index) {

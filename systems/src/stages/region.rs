@@ -3,7 +3,7 @@
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{CheckedOutbox, Op, OutboxRecord};
-use wasm_engine_components::{AgentId, GroupId, Region, RegionId, RegionOwner, RegionState};
+use wasm_engine_components::{AgentId, GroupId, RegionId, RegionOwner, RegionSpec, RegionState};
 
 use crate::frame::FrameClock;
 use crate::ports::SharedRegion;
@@ -14,7 +14,10 @@ use crate::world::mailroom::AgentOutputs;
 use crate::world::regions::{NativeWrites, digest};
 
 /// The regions as the agents of this frame see them, in the order of their ids.
-pub(crate) fn shared<'a>(directory: &Directory, regions: &'a Query<(&Region, &RegionState)>) -> Vec<SharedRegion<'a>> {
+pub(crate) fn shared<'a>(
+    directory: &Directory,
+    regions: &'a Query<(&RegionSpec, &RegionState)>,
+) -> Vec<SharedRegion<'a>> {
     let all = directory.regions.iter().filter_map(|place| regions.get(place.entity).ok());
     all.map(|(region, state)| SharedRegion { region, state }).collect()
 }

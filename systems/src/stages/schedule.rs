@@ -40,8 +40,8 @@ pub(crate) fn open_budgets(
         scheduler.open(&directory, &counters);
     }
     for group in directory.groups.iter_mut() {
-        let tenant = group.tenant.map(|tenant| scheduler.tenants[tenant.0 as usize].messages_per_frame_max);
-        group.credits = group.limits.messages_per_frame_max.min(tenant.unwrap_or(UNBOUNDED));
+        let tenant = group.spec.tenant.map(|tenant| scheduler.tenants[tenant.0 as usize].messages_per_frame_max);
+        group.credits = group.spec.limits.messages_per_frame_max.min(tenant.unwrap_or(UNBOUNDED));
     }
 }
 
@@ -113,7 +113,7 @@ impl Scheduler {
         let mut found: Vec<u32> = Vec::new();
         let mut by_message = false;
         for group in directory.groups.iter().filter(|group| group.alive > group.inactive) {
-            match group.schedule.trigger {
+            match group.spec.schedule.trigger {
                 Trigger::Every { period, phase } if frame % u64::from(period) == u64::from(phase) => {
                     found.extend(group.positions());
                 }
@@ -129,7 +129,7 @@ impl Scheduler {
         // Whoever is deferred now is still pending in the next frame.
         directory.pending = pending;
         if by_message {
-            let wakes = |index: &u32| directory.group_at(*index).schedule.trigger == Trigger::Message;
+            let wakes = |index: &u32| directory.group_at(*index).spec.schedule.trigger == Trigger::Message;
             found.extend(inboxes.touched().filter(wakes));
             found.extend(backlogs.waking.iter());
         }
@@ -147,7 +147,7 @@ impl Scheduler {
         let wakes = |index: &u32| {
             let group = directory.group_at(*index);
             group.wave == *wave
-                && group.schedule.trigger == Trigger::Message
+                && group.spec.schedule.trigger == Trigger::Message
                 && directory.lifecycles[*index as usize] == Lifecycle::Active
                 && !self.deferred.contains_key(index)
         };
@@ -173,7 +173,7 @@ impl Scheduler {
                 SchedulerMode::RoundRobin => (0, self.cursor != u32::MAX && index <= self.cursor),
                 SchedulerMode::Priority => {
                     let waited = (selection.frame - since).checked_div(u64::from(ageing_frames)).unwrap_or(0);
-                    (u64::from(selection.directory.group_at(index).schedule.priority) + waited, false)
+                    (u64::from(selection.directory.group_at(index).spec.schedule.priority) + waited, false)
                 }
             };
             (stays, Reverse(priority), since, is_behind, index)

@@ -101,7 +101,6 @@ fn host_messages(domain: u64, messages: &HostMessages) -> u128 {
             Recipient::Agent(index) => (0_u8, index),
             Recipient::Topic(topic) => (1, topic),
             Recipient::Group(group) => (2, group),
-            Recipient::Nobody => (3, 0),
         };
         bytes.clear();
         bytes.push(tag);

@@ -5,7 +5,7 @@
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::CallKind;
-use wasm_engine_components::{Region, RegionState};
+use wasm_engine_components::{RegionSpec, RegionState};
 
 use crate::frame::DigestOptions;
 use crate::ports::{AgentPort, StepBatch};
@@ -23,7 +23,7 @@ use crate::world::scheduler::Scheduler;
 /// Steps this frame's agents.
 pub(crate) fn step_agents(
     mut router: Router,
-    regions: Query<(&Region, &RegionState)>,
+    regions: Query<(&RegionSpec, &RegionState)>,
     mut outputs: ResMut<AgentOutputs>,
     mut calls: ResMut<Calls>,
     mut scheduler: ResMut<Scheduler>,

@@ -220,7 +220,7 @@ fn is_kept(directory: &Directory, tables: &mut TableBudgets, report: &mut FrameR
     let Some((position, _)) = place(directory, line.agent) else { return false };
     let (group, mut excess) = (&directory.groups[position], Excess::of(line.agent.group()));
     let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
-    let fits = tables.take((position, group.tenant), row, &mut excess);
+    let fits = tables.take((position, group.spec.tenant), row, &mut excess);
     note(report, &excess);
     fits
 }

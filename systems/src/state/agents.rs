@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use bevy_ecs::entity::Entity;
-use bevy_ecs::world::World;
 use wasm_engine_components::{
-    AgentId, Backlog, FaultCounts, FaultHistory, Group, GroupCounters, GroupTotals, Lifecycle, MailboxCounters,
-    MailboxOf,
+    AgentId, Backlog, FaultCounts, FaultHistory, GroupCounters, GroupTotals, Lifecycle, MailboxCounters, MailboxOf,
 };
 
 use super::entity::{Entry, StateError};
@@ -21,7 +19,7 @@ use crate::world::scheduler::Restarts;
 pub(super) fn save_places(saving: &mut Saving<'_>, section: &mut Section) {
     for group in saving.directory.groups.iter() {
         section.push(group.id.0.into(), |bytes| {
-            bytes.extend_from_slice(&first_agents(saving.world, group).to_le_bytes());
+            bytes.extend_from_slice(&group.spec.agents.to_le_bytes());
             bytes.extend_from_slice(&group.used.to_le_bytes());
             bytes.push(u8::from(group.grows));
             for (frame, ordinal) in &group.vacating {
@@ -32,24 +30,19 @@ pub(super) fn save_places(saving: &mut Saving<'_>, section: &mut Section) {
     }
 }
 
-/// How many agents a group begins with.
-fn first_agents(world: &World, group: &GroupRange) -> u32 {
-    world.get::<Group>(group.entity).map_or(0, |group| group.agents)
-}
-
 pub(super) fn load_places(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
     for entry in section.items() {
         let at = entry.group(loading.directory)?;
         let group = &mut loading.directory.groups[at];
-        let now = first_agents(loading.world, group);
+        let now = group.spec.agents;
         let (first, used, grows) = entry_places(&entry, group)?;
         if first != now {
             return Err(
                 entry.unfit(format!("it began with {first} agents, and here with {now}: that can't change later"))
             );
         }
-        if used > group.agents_max {
-            let most = group.agents_max;
+        if used > group.spec.agents_max {
+            let most = group.spec.agents_max;
             return Err(entry.unfit(format!("it has used {used} places, and `agents_max` is {most}")));
         }
         if used < first {

@@ -10,7 +10,7 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::world::World;
 use wasm_engine_components::{
     AgentId, Backlog, FaultHistory, Group, GroupCounters, InferenceJob, JobData, Lifecycle, Mailbox, MailboxCounters,
-    MailboxOf, Members, Model, OwnedMailbox, Region, RegionState, StableId, Topic,
+    MailboxOf, Members, Model, OwnedMailbox, RegionSpec, RegionState, StableId, TopicSpec,
 };
 
 use super::registry::StateRegistry;
@@ -138,8 +138,8 @@ impl Known {
             id::<MailboxOf>(world),
             id::<Mailbox>(world),
             id::<Group>(world),
-            id::<Topic>(world),
-            id::<Region>(world),
+            id::<TopicSpec>(world),
+            id::<RegionSpec>(world),
             id::<Model>(world),
             id::<InferenceJob>(world),
         ];
@@ -194,12 +194,12 @@ fn label(world: &World, entity: Entity) -> String {
         format!("the entity with StableId {}", id.0)
     } else if let Some(group) = world.get::<Group>(entity) {
         format!("group `{}`", group.name)
-    } else if let Some(topic) = world.get::<Topic>(entity) {
+    } else if let Some(topic) = world.get::<TopicSpec>(entity) {
         format!("topic `{}`", topic.name)
-    } else if let Some(region) = world.get::<Region>(entity) {
+    } else if let Some(region) = world.get::<RegionSpec>(entity) {
         format!("region `{}`", region.name)
     } else if let Some(model) = world.get::<Model>(entity) {
-        format!("model `{}`", model.name)
+        format!("model `{}`", model.spec.name)
     } else if let Some(job) = world.get::<InferenceJob>(entity) {
         format!("job {}", job.id.0)
     } else {

@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use wasm_engine_components::{
-    Address, AgentId, Backlog, GroupLimits, MailboxCounters, Recipient, StoredMessage, Trigger,
-};
+use wasm_engine_components::{Address, AgentId, Backlog, GroupLimits, MailboxCounters, StoredMessage, Trigger};
 
 use super::entity::StateError;
-use super::message::{
-    HeldTable, SavedMessage, decode_held, decode_places, encode_held, encode_runs, recipient_of, target_of,
-};
+use super::message::{HeldTable, SavedMessage, decode_held, decode_places, encode_held, encode_runs, recipient_of};
 use super::pass::{Loading, Saving};
 use super::section::{EntityKind, Reader, Section};
 use crate::world::backlog::{Backlogs, held_message, mailbox_digest};
@@ -96,7 +92,7 @@ pub(super) fn load_backlogs(loading: &mut Loading<'_>, section: &Section) -> Res
                 backlog.push(Arc::clone(held));
             }
         }
-        let wakes = loading.directory.group_at(position).schedule.trigger == Trigger::Message;
+        let wakes = loading.directory.group_at(position).spec.schedule.trigger == Trigger::Message;
         if !loading.world.resource_mut::<Mailroom>().inboxes.load_held(position, messages, size) {
             let problem = format!("{messages} messages of {size} bytes wait, which is more than the mailbox takes");
             return Err(entry.unfit(problem));
@@ -134,7 +130,7 @@ pub(super) fn save_messages(saving: &mut Saving<'_>, section: &mut Section) {
     chunks.sort_by_key(|chunk| chunk.group);
     for chunk in chunks {
         for address in &chunk.addresses {
-            let Some(to) = target_of(saving.directory, address.recipient()) else { continue };
+            let Some(to) = address.recipient().map(|to| saving.directory.recipient(to)) else { continue };
             let (header, payload) = chunk.messages.message(address.at);
             section.push(header.sender, |bytes| SavedMessage::encode(bytes, to, header, payload));
         }
@@ -169,7 +165,7 @@ pub(super) fn load_messages(loading: &mut Loading<'_>, section: &Section) -> Res
 fn save_host(directory: &Directory, messages: &HostMessages, section: &mut Section) {
     debug_assert_eq!(section.of, EntityKind::Place);
     for ((recipient, stored), at) in messages.0.iter().zip(0..) {
-        let Some(to) = target_of(directory, *recipient) else { continue };
+        let to = directory.recipient(*recipient);
         section.push(at, |bytes| SavedMessage::encode(bytes, to, &stored.header, &stored.payload));
     }
 }
@@ -178,7 +174,7 @@ fn load_host(directory: &Directory, section: &Section) -> Result<HostMessages, S
     let messages = section.items().map(|entry| {
         let SavedMessage { to, header, payload } = SavedMessage::decode(entry.value).ok_or_else(|| entry.damaged())?;
         let recipient = recipient_of(directory, to).map_err(|problem| entry.unfit(problem))?;
-        Ok::<(Recipient, StoredMessage), StateError>((recipient, StoredMessage { header, payload: payload.into() }))
+        Ok::<_, StateError>((recipient, StoredMessage { header, payload: payload.into() }))
     });
     messages.collect::<Result<_, _>>().map(HostMessages)
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::frame::EventTarget;
-use wasm_engine_components::{AgentId, Backlog, GroupId, HeldMessage, Recipient, TopicId};
+use wasm_engine_components::{Backlog, HeldMessage, Recipient, RecipientSlot};
 
 use super::section::Reader;
 use crate::world::directory::Directory;
@@ -14,7 +13,7 @@ use crate::world::directory::Directory;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SavedMessage<'a> {
     /// For whom it is.
-    pub to: EventTarget,
+    pub to: Recipient,
     /// Its header. The length in that of a host's message is 0 until it is delivered.
     pub header: MessageHeader,
     /// Its payload.
@@ -25,21 +24,12 @@ impl<'a> SavedMessage<'a> {
     pub(super) fn decode(value: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(value);
         let (tag, id) = (reader.u8()?, reader.u64()?);
-        let to = match tag {
-            0 => EventTarget::Agent(AgentId(id)),
-            1 => EventTarget::Topic(TopicId(id)),
-            2 => EventTarget::Group(GroupId(u32::try_from(id).ok()?)),
-            _ => return None,
-        };
+        let to = Recipient::from_parts(tag, id)?;
         Some(Self { to, header: read_header(&mut reader)?, payload: reader.rest() })
     }
 
-    pub(super) fn encode(bytes: &mut Vec<u8>, to: EventTarget, header: &MessageHeader, payload: &[u8]) {
-        let (tag, id) = match to {
-            EventTarget::Agent(id) => (0, id.0),
-            EventTarget::Topic(id) => (1, id.0),
-            EventTarget::Group(id) => (2, u64::from(id.0)),
-        };
+    pub(super) fn encode(bytes: &mut Vec<u8>, to: Recipient, header: &MessageHeader, payload: &[u8]) {
+        let (tag, id) = to.to_parts();
         bytes.push(tag);
         bytes.extend_from_slice(&id.to_le_bytes());
         bytes.extend_from_slice(bytemuck::bytes_of(header));
@@ -51,30 +41,20 @@ fn read_header(reader: &mut Reader<'_>) -> Option<MessageHeader> {
     bytemuck::try_pod_read_unaligned(reader.take(size_of::<MessageHeader>())?).ok()
 }
 
-/// For whom a message is, by stable id; `None` for nobody.
-pub(super) fn target_of(directory: &Directory, recipient: Recipient) -> Option<EventTarget> {
-    Some(match recipient {
-        Recipient::Agent(at) => EventTarget::Agent(*directory.ids.get(at as usize)?),
-        Recipient::Topic(at) => EventTarget::Topic(directory.topics.get(at as usize)?.0),
-        Recipient::Group(at) => EventTarget::Group(directory.groups.get(at as usize)?.id),
-        Recipient::Nobody => return None,
-    })
-}
-
-/// The same by position.
+/// For whom a message is, by position.
 ///
 /// # Errors
 /// There is no such agent, topic or group.
-pub(super) fn recipient_of(directory: &Directory, to: EventTarget) -> Result<Recipient, String> {
+pub(super) fn recipient_of(directory: &Directory, to: Recipient) -> Result<RecipientSlot, String> {
     match to {
-        EventTarget::Agent(id) => {
+        Recipient::Agent(id) => {
             directory.index(id).map(Recipient::Agent).ok_or_else(|| format!("it is for agent {id}, whom nobody knows"))
         }
-        EventTarget::Topic(id) => {
+        Recipient::Topic(id) => {
             let found = directory.topic(id).map(Recipient::Topic);
             found.ok_or_else(|| format!("it is for topic {:#018x}, which the scenario lacks", id.0))
         }
-        EventTarget::Group(id) => {
+        Recipient::Group(id) => {
             let found = directory.group_position(id).and_then(|at| u32::try_from(at).ok()).map(Recipient::Group);
             found.ok_or_else(|| format!("it is for group {}, which the scenario lacks", id.0))
         }

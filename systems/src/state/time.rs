@@ -63,7 +63,7 @@ pub(super) fn load_cursor(loading: &mut Loading<'_>, section: &Section) -> Resul
         u32::MAX
     } else {
         let id = AgentId(place);
-        let group = loading.directory.group(id.group()).filter(|group| id.ordinal() < group.agents_max);
+        let group = loading.directory.group(id.group()).filter(|group| id.ordinal() < group.spec.agents_max);
         let group = group.ok_or_else(|| entry.unfit(format!("the round stands at {id}, which is no place here")))?;
         group.start + id.ordinal()
     };

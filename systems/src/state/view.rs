@@ -1,6 +1,6 @@
 //! A saved state, looked at without a world.
 
-use wasm_engine_components::{AgentId, FaultHistory, JobData, Lifecycle, frame::EventTarget};
+use wasm_engine_components::{AgentId, FaultHistory, JobData, Lifecycle, Recipient};
 
 use super::agents::{history, lifecycle};
 use super::message::{SavedMessage, decode_held, decode_places};
@@ -32,7 +32,7 @@ impl WorldState {
         let places = value.zip(held).and_then(|(value, held)| decode_places(value, held.len()));
         places.into_iter().flatten().filter_map(move |place| {
             let (header, payload) = decode_held(held?.entry(place).1)?;
-            Some(SavedMessage { to: EventTarget::Agent(agent), header, payload })
+            Some(SavedMessage { to: Recipient::Agent(agent), header, payload })
         })
     }
 

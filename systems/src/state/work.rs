@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use wasm_engine_components::{
-    AgentId, InferenceJob, JobData, JobId, Members, ModelId, Region, RegionState, Topic, TopicId,
+    AgentId, InferenceJob, JobData, JobId, Members, ModelId, RegionSpec, RegionState, TopicId, TopicSpec,
 };
 
 use super::entity::{Entry, StateError};
@@ -241,12 +241,12 @@ fn complete(section: &Section, ids: impl Iterator<Item = u64>, problem: &str) ->
 /// Makes the lanes of topics and regions anew.
 pub(super) fn digest(loading: &mut Loading<'_>) {
     let (mut topics, mut regions) = (0_u128, 0_u128);
-    let mut parts = loading.world.query::<(&Topic, &Members, &mut PartDigest)>();
+    let mut parts = loading.world.query::<(&TopicSpec, &Members, &mut PartDigest)>();
     for (topic, members, mut part) in parts.iter_mut(loading.world) {
         part.0 = topic_digest(topic.id, members);
         topics = topics.wrapping_add(part.0);
     }
-    let mut parts = loading.world.query::<(&Region, &RegionState, &mut PartDigest)>();
+    let mut parts = loading.world.query::<(&RegionSpec, &RegionState, &mut PartDigest)>();
     for (region, state, mut part) in parts.iter_mut(loading.world) {
         part.0 = crate::world::regions::digest(region.id, state);
         regions = regions.wrapping_add(part.0);

@@ -18,7 +18,7 @@ pub(crate) struct SendBudgets {
 impl SendBudgets {
     /// Opens a frame's budgets.
     pub(crate) fn open(&mut self, directory: &Directory, scheduler: &Scheduler) {
-        let limits = directory.groups.iter().map(|group| &group.limits);
+        let limits = directory.groups.iter().map(|group| &group.spec.limits);
         self.groups.clear();
         self.groups.extend(limits.map(|limits| (limits.messages_per_frame_max, limits.message_bytes_per_frame_max)));
         self.tenants.clear();
@@ -60,7 +60,7 @@ pub(crate) struct JobBudgets {
 
 impl JobBudgets {
     pub(crate) fn open(directory: &Directory, scheduler: &Scheduler) -> Self {
-        let limits = directory.groups.iter().map(|group| &group.limits);
+        let limits = directory.groups.iter().map(|group| &group.spec.limits);
         Self {
             groups: limits.map(|limits| limits.jobs_per_frame_max).collect(),
             tenants: scheduler.tenants.iter().map(|tenant| tenant.jobs_per_frame_max).collect(),

@@ -36,14 +36,14 @@ impl DeliveryBudgets {
         let tenants: Vec<_> = scheduler.tenants.iter().map(|tenant| set(tenant.deliveries_per_frame_max)).collect();
         match scheduler.settings.deliveries_per_frame_max {
             GroupLimits::BY_AGENTS => {
-                let own = |group: &GroupRange| set(group.limits.deliveries_per_frame_max);
+                let own = |group: &GroupRange| set(group.spec.limits.deliveries_per_frame_max);
                 self.all.open_fair(directory, of(GroupLimits::BY_AGENTS), (own, &tenants), |_| 0);
             }
             bound => self.all.open_bound(directory, tenants.len(), bound),
         }
         self.host = of(scheduler.settings.host_deliveries_per_frame_max);
         self.groups.clear();
-        let limits = directory.groups.iter().map(|group| &group.limits);
+        let limits = directory.groups.iter().map(|group| &group.spec.limits);
         self.groups
             .extend(limits.map(|limits| (of(limits.deliveries_per_frame_max), of(limits.deliveries_per_step_max))));
         self.tenants.clear();
@@ -71,7 +71,7 @@ impl DeliveryBudgets {
             _ => *per_step,
         };
         let mut unbounded = u64::MAX;
-        let tenant = directory.groups[at].tenant.map_or(&mut unbounded, |tenant| &mut tenants[tenant.0 as usize]);
+        let tenant = directory.groups[at].spec.tenant.map_or(&mut unbounded, |tenant| &mut tenants[tenant.0 as usize]);
         let fits = take_all(deliveries, (all, Some(at)), &mut [group, tenant, &mut in_step]);
         *step = Some((agent.0, in_step));
         fits

@@ -4,7 +4,7 @@
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::BounceReason;
-use wasm_engine_components::{AgentId, GroupId, Lifecycle, TopicId};
+use wasm_engine_components::{AgentId, GroupId, Lifecycle, Recipient, RecipientSlot, TopicId};
 
 use crate::world::groups::{GroupRange, Groups};
 use crate::world::hearers::Hearers;
@@ -97,6 +97,18 @@ impl Directory {
         if was { BounceReason::Terminated } else { BounceReason::UnknownRecipient }
     }
 
+    /// Returns the ids of a recipient.
+    ///
+    /// # Panics
+    /// If there is no such position.
+    pub fn recipient(&self, at: RecipientSlot) -> Recipient {
+        match at {
+            Recipient::Agent(at) => Recipient::Agent(self.ids[at as usize]),
+            Recipient::Topic(at) => Recipient::Topic(self.topics[at as usize].0),
+            Recipient::Group(at) => Recipient::Group(self.groups[at as usize].id),
+        }
+    }
+
     /// The position of a topic in the order of ids.
     pub(crate) fn topic(&self, id: TopicId) -> Option<u32> {
         let at = self.topics.binary_search_by_key(&id, |topic| topic.0).ok()?;
@@ -149,7 +161,7 @@ impl Directory {
     /// Takes a place for a new agent of the group at position `at`: one that was never used, else the least used one.
     pub(crate) fn take_place(&mut self, at: usize) -> Option<(AgentId, u32)> {
         let group = &mut self.groups[at];
-        let (generation, ordinal) = if group.used < group.agents_max {
+        let (generation, ordinal) = if group.used < group.spec.agents_max {
             group.used += 1;
             (0, group.used - 1)
         } else {
@@ -164,14 +176,16 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasm_engine_components::{Group, Mailbox, OverflowPolicy};
+    use std::sync::Arc;
+
+    use wasm_engine_components::{GroupSpec, Mailbox, OverflowPolicy};
 
     /// A group of one place, whose holder is of this generation.
     fn directory(generation: u32) -> Directory {
-        let group = Group::new(GroupId(1), "pool", 1);
+        let group = GroupSpec::new(GroupId(1), "pool", 1);
         let overflow = OverflowPolicy::Reject;
         let mailbox = Mailbox { capacity_messages: 1, capacity_bytes: 64, overflow };
-        let range = GroupRange::new(&group, Entity::PLACEHOLDER, 0, mailbox, Vec::new());
+        let range = GroupRange::new(Arc::new(group), Entity::PLACEHOLDER, 0, mailbox);
         let ids = vec![AgentId::of_generation(GroupId(1), 0, generation)];
         Directory { ids, groups: Groups::from(vec![range]), ..Directory::default() }
     }

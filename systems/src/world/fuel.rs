@@ -51,7 +51,7 @@ impl Scheduler {
         let (mut tenants, mut all) = (vec![0_u64; self.tenants.len()], 0_u64);
         let mut uncounted = vec![0_u64; fuel.len()];
         for (at, (group, fuel)) in directory.groups.iter().zip(fuel).enumerate() {
-            let own = group.limits.fuel_per_frame_max;
+            let own = group.spec.limits.fuel_per_frame_max;
             let debt = &mut self.group_debts[at];
             let charge = if own < GroupLimits::UNBOUNDED {
                 pay(debt, fuel.used.saturating_add(fuel.uncounted), own)
@@ -59,7 +59,7 @@ impl Scheduler {
                 uncounted[at] = debt.saturating_add(fuel.uncounted);
                 fuel.used
             };
-            let payer = group.tenant.map_or(&mut all, |tenant| &mut tenants[tenant.0 as usize]);
+            let payer = group.spec.tenant.map_or(&mut all, |tenant| &mut tenants[tenant.0 as usize]);
             *payer = payer.saturating_add(charge);
         }
         self.pay_uncounted(directory, &uncounted);
@@ -78,7 +78,7 @@ impl Scheduler {
         // A group without a tenant is a payer by itself.
         let mut payers = BTreeMap::<(Option<u32>, usize), Vec<usize>>::new();
         for at in (0..dues.len()).filter(|&at| dues[at] > 0) {
-            let tenant = directory.groups[at].tenant.map(|tenant| tenant.0);
+            let tenant = directory.groups[at].spec.tenant.map(|tenant| tenant.0);
             payers.entry((tenant, tenant.map_or(at, |_| 0))).or_default().push(at);
         }
         let of = |groups: &[usize]| groups.iter().map(|&at| dues[at]).collect::<Vec<_>>();

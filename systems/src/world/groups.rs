@@ -2,28 +2,28 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use bevy_ecs::entity::Entity;
 use wasm_engine_abi::message::sender;
-use wasm_engine_components::{
-    AgentId, Group, GroupId, GroupLimits, Mailbox, OverflowPolicy, Schedule, TenantId, TopicId, Trigger,
-};
+use wasm_engine_components::{AgentId, GroupId, GroupLimits, GroupSpec, Mailbox, OverflowPolicy, Trigger};
 
 /// The groups, in the order of their ids.
 #[derive(Debug, Default)]
 pub(crate) struct Groups(Vec<GroupRange>);
 
-/// A group's place in the tables, and what the hot paths want to know of it.
+/// A group's place in the tables, and what changes of it. The numbers that are read for each message lie side by side here; what is
+/// read less often is asked of the spec.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupRange {
-    /// The group.
+    /// The group's number, as in its spec.
     pub id: GroupId,
+    /// Its spec, shared with its entity.
+    pub spec: Arc<GroupSpec>,
     /// Its entity.
     pub entity: Entity,
     /// Position of its first agent.
     pub start: u32,
-    /// How many positions it has.
-    pub agents_max: u32,
     /// How many of its ordinals were ever used: those below this.
     pub used: u32,
     /// Whether it may be given agents during the run, so that an ordinal may belong to another agent later: it has room for more
@@ -39,24 +39,8 @@ pub(crate) struct GroupRange {
     pub inactive: u32,
     /// What each agent's mailbox holds.
     pub mailbox: Mailbox,
-    /// From which groups it takes messages; `None` for all.
-    pub accepts: Option<Vec<GroupId>>,
-    /// In which groups its agents may spawn agents and give them commands.
-    pub controls: Vec<GroupId>,
-    /// The group whose agents are told of its faults.
-    pub supervisor: Option<GroupId>,
-    /// Groups that come before it in a frame, ascending.
-    pub after: Vec<GroupId>,
     /// In which wave of a frame it is stepped, from 0.
     pub wave: u32,
-    /// Whose totals it counts towards.
-    pub tenant: Option<TenantId>,
-    /// When its agents are stepped.
-    pub schedule: Schedule,
-    /// What bounds it.
-    pub limits: GroupLimits,
-    /// Topics that its agents are members of from the start.
-    pub subscribe: Vec<TopicId>,
     /// Messages that any one of its agents may send in this frame at most: the lower of the group's budget and its tenant's, as they are
     /// when the frame begins. What others send in the frame isn't taken off. Set by `Schedule`.
     pub credits: u64,
@@ -64,39 +48,28 @@ pub(crate) struct GroupRange {
 
 impl GroupRange {
     /// The place of a group whose first agent has the position `start`. Its agents aren't alive yet.
-    pub(crate) fn new(group: &Group, entity: Entity, start: u32, mailbox: Mailbox, subscribe: Vec<TopicId>) -> Self {
-        let mut after = group.after.clone();
-        after.sort_unstable();
-        after.dedup();
+    pub(crate) fn new(spec: Arc<GroupSpec>, entity: Entity, start: u32, mailbox: Mailbox) -> Self {
         Self {
-            id: group.id,
+            id: spec.id,
             entity,
             start,
-            agents_max: group.agents_max,
-            used: group.agents,
-            grows: group.agents_max > group.agents,
+            used: spec.agents,
+            grows: spec.agents_max > spec.agents,
             vacant: BTreeSet::new(),
             vacating: VecDeque::new(),
             alive: 0,
             inactive: 0,
             mailbox,
-            accepts: group.accepts.clone(),
-            controls: group.controls.clone(),
-            supervisor: group.supervisor,
-            after,
             wave: 0,
-            tenant: group.tenant,
-            schedule: group.schedule,
-            limits: group.limits,
-            subscribe,
             credits: GroupLimits::UNBOUNDED,
+            spec,
         }
     }
 
     /// Whether agents of this group take messages from `from`.
     #[inline]
     pub(crate) fn takes_from(&self, from: AgentId) -> bool {
-        match &self.accepts {
+        match &self.spec.accepts {
             None => true,
             Some(groups) => from.0 <= sender::NATIVE || groups.binary_search(&from.group()).is_ok(),
         }
@@ -106,7 +79,7 @@ impl GroupRange {
     #[inline]
     pub(crate) fn comes_after(&self, group: GroupId) -> bool {
         // Asked for each message to one agent, and mostly there are none.
-        !self.after.is_empty() && self.after.binary_search(&group).is_ok()
+        !self.spec.after.is_empty() && self.spec.after.binary_search(&group).is_ok()
     }
 
     /// Its positions.
@@ -127,7 +100,7 @@ impl GroupRange {
 
     /// Whether its agents are stepped in each frame.
     pub(crate) fn is_steady(&self) -> bool {
-        self.schedule.trigger == Trigger::default()
+        self.spec.schedule.trigger == Trigger::default()
     }
 }
 

@@ -70,23 +70,23 @@ impl Hearers {
         let (mut along, mut had, mut choosy) = (vec![vec![]; host + 1], vec![vec![]; host + 1], vec![vec![]; host + 1]);
         // Groups are far fewer than 2^32.
         for (group, at) in groups.iter().zip(0_u32..) {
-            for &id in &group.after {
+            for &id in &group.spec.after {
                 let Some(from) = groups.position(id) else { continue };
-                if group.accepts.is_none() {
+                if group.spec.accepts.is_none() {
                     had[from].push(at);
                 }
                 if group.takes_from(AgentId::new(id, 0)) {
                     along[from].push(at);
                 }
             }
-            for &id in group.accepts.iter().flatten().filter(|&&id| !group.comes_after(id)) {
+            for &id in group.spec.accepts.iter().flatten().filter(|&&id| !group.comes_after(id)) {
                 if let Some(from) = groups.position(id)
                     && choosy[from].last() != Some(&at)
                 {
                     choosy[from].push(at);
                 }
             }
-            if group.accepts.is_some() {
+            if group.spec.accepts.is_some() {
                 choosy[host].push(at);
             }
         }

@@ -165,7 +165,7 @@ impl Inboxes {
         let mut touches = touched_before;
         let mut added = 0;
         for address in addresses {
-            let Recipient::Agent(index) = address.recipient() else { break };
+            let Some(Recipient::Agent(index)) = address.recipient() else { break };
             let load = &mut loads[index as usize];
             if !load.takes(address.bytes) {
                 break;
@@ -335,6 +335,8 @@ impl Inboxes {
 
 #[cfg(test)]
 mod tests {
+    use wasm_engine_components::RecipientSlot;
+
     use super::*;
 
     const FULL: Result<(), BounceReason> = Err(BounceReason::MailboxFull);
@@ -388,7 +390,7 @@ mod tests {
 
     #[test]
     fn many_are_put_as_one_by_one_up_to_the_first_that_is_not_taken() {
-        let to = |to: Recipient, n: u32| Address::new(to, 40, n);
+        let to = |to: RecipientSlot, n: u32| Address::new(to, 40, n);
         let plain = [0, 1, 1, 0].map(Recipient::Agent);
         for (last, added) in [(Recipient::Agent(1), 4), (Recipient::Topic(0), 4), (Recipient::Agent(2), 5)] {
             let addresses: Vec<_> = plain.into_iter().chain([last]).zip(0..).map(|(who, n)| to(who, n)).collect();
@@ -397,7 +399,7 @@ mod tests {
             let mut all = Inboxes { firsts: each.firsts.clone(), loads: each.loads.clone(), ..Inboxes::default() };
             assert_eq!(all.put_all(&addresses, 0), added);
             for address in &addresses[..added] {
-                let Recipient::Agent(index) = address.recipient() else { panic!("{address:?} was added") };
+                let Some(Recipient::Agent(index)) = address.recipient() else { panic!("{address:?} was added") };
                 assert_eq!(each.put(index, address.bytes, at(address.at)), Ok(()));
             }
             assert_eq!(format!("{all:?}"), format!("{each:?}"));

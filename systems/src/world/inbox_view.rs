@@ -1,7 +1,7 @@
 //! Where a frame's messages lie, and how their recipients find them.
 
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{Address, Recipient};
+use wasm_engine_components::{Address, RecipientSlot};
 
 use crate::world::chunk::OutputChunk;
 use crate::world::packed::{PackedMessages, record_bytes, split};
@@ -122,7 +122,7 @@ pub struct HostInbox {
 
 impl HostInbox {
     /// Adds a message. Its length is filled in.
-    pub fn push(&mut self, to: Recipient, header: &MessageHeader, payload: &[u8]) {
+    pub fn push(&mut self, to: RecipientSlot, header: &MessageHeader, payload: &[u8]) {
         // Payloads are bounded at every door into the world, far below 4 GiB.
         let header = MessageHeader { payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX), ..*header };
         let at = self.messages.push(header, payload);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::world::World;
+use wasm_engine_abi::message::status;
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{Address, AgentId, Backlog, Digest, FaultHistory, GroupId, Lifecycle, Recipient, TopicId};
 
@@ -33,26 +34,14 @@ pub fn modules(world: &World) -> &BTreeMap<GroupId, u32> {
     &world.resource::<CurrentModules>().0
 }
 
-/// For whom a message was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SeenRecipient {
-    /// One agent.
-    Agent(AgentId),
-    /// The members of a topic.
-    Topic(TopicId),
-    /// The agents of a group.
-    Group(GroupId),
-    /// Nobody: it was refused at once, or taken back because a budget was used up or there was no such request. It was meant for the agent,
-    /// topic or group of this number.
-    Refused(u64, BounceReason),
-}
-
 /// A message that was sent in the last frame.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SeenMessage<'a> {
-    /// For whom.
-    pub to: SeenRecipient,
+    /// For whom it was, or was meant.
+    pub to: Recipient,
+    /// Why it was refused at once, or taken back, if it was: a budget was used up, there was no such request, or nobody to hear it.
+    pub refused: Option<BounceReason>,
     /// What its recipients see: sender, kind, sequence and so on.
     pub header: MessageHeader,
     /// Its payload; empty for one that was refused.
@@ -69,9 +58,9 @@ pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
     }
     messages.sort_by_key(|message| (AgentId(message.header.sender), message.header.sequence));
     for HostMessages(host) in [&mailroom.native, &mailroom.bounces] {
-        messages.extend(host.iter().filter_map(|(to, stored)| {
+        messages.extend(host.iter().map(|(to, stored)| {
             let header = MessageHeader { payload_bytes: stored.payload.len() as u32, ..stored.header };
-            Some(SeenMessage { to: seen(directory, *to)?, header, payload: &stored.payload })
+            SeenMessage { to: directory.recipient(*to), refused: None, header, payload: &stored.payload }
         }));
     }
     messages
@@ -81,20 +70,21 @@ fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Ve
     let refused: BTreeSet<_> = chunk.refused.iter().map(|refused| key(&refused.header)).collect();
     let message = |address: &Address| {
         let (header, payload) = chunk.messages.message(address.at);
-        let to = match seen(directory, address.recipient()) {
+        let (to, refused) = match address.recipient() {
+            Some(to) => (directory.recipient(to), None),
             // What was taken back stands among those that were refused, unless its deliveries along edges were over a budget.
             None if refused.contains(&key(header)) => return None,
-            None => SeenRecipient::Refused(meant_for(directory, chunk, header, address.at), BounceReason::OverBudget),
-            Some(to) => to,
+            None => (meant_for(directory, chunk, header, address.at), Some(BounceReason::OverBudget)),
         };
-        Some(SeenMessage { to, header: *header, payload })
+        Some(SeenMessage { to, refused, header: *header, payload })
     };
     messages.extend(chunk.addresses.iter().filter_map(message));
     // One to many may stand in both lists. Both ascend by the messages' places.
     let later = |address: &Address| chunk.addresses.binary_search_by_key(&address.at, |other| other.at).is_ok();
     messages.extend(chunk.edges.iter().filter(|address| !later(address)).filter_map(message));
     messages.extend(chunk.refused.iter().map(|refused| SeenMessage {
-        to: SeenRecipient::Refused(refused.meant_for, refused.reason),
+        to: of_number(&refused.header, refused.meant_for),
+        refused: Some(refused.reason),
         header: refused.header,
         payload: &[],
     }));
@@ -105,21 +95,21 @@ fn key(header: &MessageHeader) -> (u64, u32) {
     (header.sender, header.sequence)
 }
 
-/// For whom a message that was taken back was meant: its address along edges still says so.
-fn meant_for(directory: &Directory, chunk: &OutputChunk, header: &MessageHeader, at: u32) -> u64 {
-    let edge = chunk.edges.binary_search_by_key(&at, |edge| edge.at).ok().map(|found| chunk.edges[found].recipient());
-    match edge {
-        Some(Recipient::Group(group)) => directory.groups[group as usize].id.0.into(),
-        _ => header.topic,
-    }
+/// Returns for whom a message to many that was taken back was meant: its address along edges still says so.
+fn meant_for(directory: &Directory, chunk: &OutputChunk, header: &MessageHeader, at: u32) -> Recipient {
+    let edge =
+        chunk.edges.binary_search_by_key(&at, |edge| edge.at).ok().and_then(|found| chunk.edges[found].recipient());
+    edge.map_or_else(|| of_number(header, header.topic), |to| directory.recipient(to))
 }
 
-fn seen(directory: &Directory, to: Recipient) -> Option<SeenRecipient> {
-    match to {
-        Recipient::Agent(index) => Some(SeenRecipient::Agent(directory.ids[index as usize])),
-        Recipient::Topic(topic) => Some(SeenRecipient::Topic(directory.topics[topic as usize].0)),
-        Recipient::Group(group) => Some(SeenRecipient::Group(directory.groups[group as usize].id)),
-        Recipient::Nobody => None,
+/// Returns for whom a message that was refused was meant. Agents may name numbers that nothing has.
+fn of_number(header: &MessageHeader, number: u64) -> Recipient {
+    if header.topic != 0 {
+        Recipient::Topic(TopicId(number))
+    } else if header.status == status::BROADCAST {
+        Recipient::Group(GroupId(u32::try_from(number).unwrap_or(u32::MAX)))
+    } else {
+        Recipient::Agent(AgentId(number))
     }
 }
 

@@ -3,7 +3,7 @@
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
-use wasm_engine_components::{AgentId, Recipient, StoredMessage};
+use wasm_engine_components::{AgentId, Recipient, RecipientSlot, StoredMessage};
 
 use crate::world::chunk::{OutputChunk, StepResults};
 use crate::world::directory::Directory;
@@ -32,7 +32,7 @@ pub struct Mailroom {
 #[derive(Clone, Copy, Debug)]
 pub struct AddressedEvent {
     /// Who gets it.
-    pub recipient: Recipient,
+    pub recipient: RecipientSlot,
     /// Its header.
     pub header: MessageHeader,
     /// Its position among the events of the frame's inputs, where its payload lies.
@@ -51,11 +51,11 @@ pub struct AgentOutputs {
 
 /// Messages of the host, with their payloads.
 #[derive(Debug, Default)]
-pub struct HostMessages(pub Vec<(Recipient, StoredMessage)>);
+pub struct HostMessages(pub Vec<(RecipientSlot, StoredMessage)>);
 
 impl HostMessages {
     /// Adds a message.
-    pub fn push(&mut self, recipient: Recipient, header: MessageHeader, payload: impl Into<Box<[u8]>>) {
+    pub fn push(&mut self, recipient: RecipientSlot, header: MessageHeader, payload: impl Into<Box<[u8]>>) {
         self.0.push((recipient, StoredMessage { header, payload: payload.into() }));
     }
 
@@ -132,7 +132,7 @@ impl Mailroom {
         let agents = (0..).zip(&outputs.before.chunks);
         let agents = agents.flat_map(|(chunk, output)| output.addresses.iter().map(move |address| (chunk, address)));
         host.chain(agents)
-            .filter(move |(_, address)| address.recipient() == Recipient::Topic(topic))
+            .filter(move |(_, address)| address.recipient() == Some(Recipient::Topic(topic)))
             .map(move |(chunk, address)| view.message(Delivery { chunk, at: address.at }))
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct ModelTable {
 impl ModelTable {
     /// The table of these models.
     pub(crate) fn new(mut models: Vec<Model>) -> Self {
-        models.sort_unstable_by_key(|model| model.id);
+        models.sort_unstable_by_key(|model| model.spec.id);
         Self { loaded: models, ..Self::default() }
     }
 
@@ -34,7 +34,7 @@ impl ModelTable {
 
     /// The model that was loaded under that id, whoever answers for it by now.
     pub(crate) fn loaded(&self, id: ModelId) -> Option<&Model> {
-        self.loaded.binary_search_by_key(&id, |model| model.id).ok().map(|at| &self.loaded[at])
+        self.loaded.binary_search_by_key(&id, |model| model.spec.id).ok().map(|at| &self.loaded[at])
     }
 
     /// The id of the model that answers jobs for `id`: its own, unless it was swapped.

@@ -6,7 +6,7 @@ use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
     BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, kind, padded,
 };
-use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, TopicId};
+use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, RecipientSlot, TopicId};
 
 use crate::world::chunk::{DeferredRecord, Mark, OutputChunk, Refused, Route, StepRequest};
 use crate::world::digest::outbox_digest;
@@ -189,7 +189,8 @@ impl OutboxIntake<'_> {
         }
         let edge = group.comes_after(from.group());
         if !group.grows && !edge {
-            chunk.route = Route { first: AgentId::new(group.id, 0).0, agents: group.agents_max, start: group.start };
+            chunk.route =
+                Route { first: AgentId::new(group.id, 0).0, agents: group.spec.agents_max, start: group.start };
         }
         Ok((index, edge))
     }
@@ -223,7 +224,7 @@ impl OutboxIntake<'_> {
     }
 
     /// Recipients in groups that come after the sender's get the message in this frame, the others in the next.
-    fn post_to_many(&self, chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, payload: &[u8]) {
+    fn post_to_many(&self, chunk: &mut OutputChunk, header: MessageHeader, to: RecipientSlot, payload: &[u8]) {
         post(chunk, header, to, false, payload);
         if self.directory.has_edges
             && let Some(&address) = chunk.addresses.last()
@@ -288,7 +289,7 @@ fn bad(error: OutboxError) -> CallFault {
 
 /// Puts a message into a chunk. Gives the place of its address.
 #[inline]
-fn post(chunk: &mut OutputChunk, header: MessageHeader, to: Recipient, edge: bool, payload: &[u8]) -> u32 {
+fn post(chunk: &mut OutputChunk, header: MessageHeader, to: RecipientSlot, edge: bool, payload: &[u8]) -> u32 {
     let at = chunk.messages.push(header, payload);
     // What `record_bytes` gives, of a payload that was found in an outbox: nothing overflows.
     let bytes = MessageHeader::BYTES + ((payload.len() + 7) & !7) as u32;

@@ -1,10 +1,12 @@
 //! Fills a world before its first frame: groups, agents with their mailboxes, topics, models, shared regions.
 
+use std::sync::Arc;
+
 use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
 use wasm_engine_components::{
-    AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, Lifecycle, Mailbox, MailboxCounters, MailboxOf,
-    Members, Model, OverflowPolicy, Region, SchedulerSettings, Tenant, Topic, TopicId,
+    AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, GroupSpec, Lifecycle, Mailbox, MailboxCounters,
+    MailboxOf, Members, Model, RegionSpec, SchedulerSettings, Tenant, TopicSpec,
 };
 
 use crate::frame::RunSeed;
@@ -27,7 +29,7 @@ pub struct Population {
     /// The groups, in the order of their ids.
     pub groups: Vec<GroupSeed>,
     /// The topics.
-    pub topics: Vec<Topic>,
+    pub topics: Vec<TopicSpec>,
     /// The models.
     pub models: Vec<Model>,
     /// What a frame may cost, and who goes first.
@@ -35,20 +37,16 @@ pub struct Population {
     /// The tenants, in the order of their ids.
     pub tenants: Vec<Tenant>,
     /// The shared regions.
-    pub regions: Vec<Region>,
+    pub regions: Vec<RegionSpec>,
 }
 
 /// A group and what its agents start with.
 #[derive(Clone, Debug)]
 pub struct GroupSeed {
-    /// The group.
-    pub group: Group,
-    /// What happens to a message for which a mailbox has no room.
-    pub overflow: OverflowPolicy,
+    /// The group. It takes part in the run, and says nothing of groups that don't: see [`GroupSpec::taking_part`].
+    pub group: GroupSpec,
     /// Size of the module's inbox area in bytes: it bounds the mailboxes, too.
     pub inbox_bytes_max: u32,
-    /// Topics of which the agents are members from the start.
-    pub subscribe: Vec<TopicId>,
 }
 
 /// Spawns everything. The agents are `Initialising`: the first frame initialises them.
@@ -80,7 +78,7 @@ pub fn populate(world: &mut World, population: Population) {
     let mut topics = population.topics;
     topics.sort_unstable_by_key(|topic| topic.id);
     for topic in topics {
-        let subscribed = population.groups.iter().filter(|seed| seed.subscribe.contains(&topic.id));
+        let subscribed = population.groups.iter().filter(|seed| seed.group.subscribe.contains(&topic.id));
         let members = subscribed.flat_map(|seed| (0..seed.group.agents).map(|at| AgentId::new(seed.group.id, at)));
         let (id, members) = (topic.id, Members(members.collect()));
         directory.topics.push((id, world.spawn((topic, members, PartDigest::default())).id()));
@@ -113,7 +111,7 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
     let mailbox = Mailbox {
         capacity_messages: group.limits.mailbox_messages_max,
         capacity_bytes: group.limits.mailbox_bytes_max.min(seed.inbox_bytes_max),
-        overflow: seed.overflow,
+        overflow: group.overflow,
     };
     let mailboxes: Vec<_> = world
         .spawn_batch(
@@ -133,8 +131,12 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
     directory.lifecycles.resize(end, Lifecycle::Terminated);
     mailroom.inboxes.loads.resize(end, Load::new(0, mailbox.capacity_bytes));
     mailroom.inboxes.firsts.resize(end, Link::END);
-    let entity = world.spawn((group.clone(), GroupCounters::default())).id();
-    directory.groups.push(GroupRange::new(group, entity, start, mailbox, seed.subscribe.clone()));
+    let mut spec = group.clone();
+    spec.after.sort_unstable();
+    spec.after.dedup();
+    let spec = Arc::new(spec);
+    let entity = world.spawn((Group(Arc::clone(&spec)), GroupCounters::default())).id();
+    directory.groups.push(GroupRange::new(spec, entity, start, mailbox));
     for index in start..start + group.agents {
         directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, 0);
     }
@@ -142,14 +144,14 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
 
 /// Puts each group into the wave after the last of those that it comes after.
 fn set_waves(directory: &mut Directory) {
-    directory.has_edges = directory.groups.iter().any(|group| !group.after.is_empty());
+    directory.has_edges = directory.groups.iter().any(|group| !group.spec.after.is_empty());
     // As long as the longest path: the scenario has no cycles, and one that had would end here, too.
     for _ in 0..directory.groups.len() {
         let waves: Vec<u32> = directory
             .groups
             .iter()
             .map(|group| {
-                let before = group.after.iter().filter_map(|&id| directory.group(id));
+                let before = group.spec.after.iter().filter_map(|&id| directory.group(id));
                 before.map(|before| before.wave + 1).max().unwrap_or(0)
             })
             .collect();

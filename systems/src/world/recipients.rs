@@ -7,7 +7,7 @@ use std::ops::Range;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::Query;
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{Address, AgentId, GroupId, Members, Recipient};
+use wasm_engine_components::{Address, AgentId, GroupId, Members, Recipient, RecipientSlot};
 
 use crate::world::chunk::OutputChunk;
 use crate::world::directory::Directory;
@@ -98,7 +98,7 @@ impl TopicRuns {
             if let Some(at) = sent.directory.group_position(id) {
                 let group = &sent.directory.groups[at];
                 let weight = (end - start) as u64 * group.delivery_weight();
-                if group.accepts.is_none() {
+                if group.spec.accepts.is_none() {
                     found.open += weight;
                 }
                 // Groups are far fewer than 2^32.
@@ -213,11 +213,11 @@ impl Audiences {
             for &address in &sent.current[chunk as usize].edges {
                 let edge = Edge { address, at: Delivery { chunk: chunk | Delivery::CURRENT, at: address.at } };
                 match address.recipient() {
-                    Recipient::Agent(index) => {
+                    Some(Recipient::Agent(index)) => {
                         self.edges.entry(sent.directory.group_at(index).wave).or_default().push(edge);
                     }
-                    Recipient::Nobody => {}
-                    to @ (Recipient::Group(_) | Recipient::Topic(_)) => {
+                    None => {}
+                    Some(to @ (Recipient::Group(_) | Recipient::Topic(_))) => {
                         let header = sent.message(edge.at);
                         let from = AgentId(header.sender);
                         let count = self.count(sent, to, from, true);
@@ -237,7 +237,7 @@ impl Audiences {
         let Self { topics, waves, edges, .. } = self;
         let single;
         let waves: &[u32] = match edge.address.recipient() {
-            Recipient::Topic(topic) => {
+            Some(Recipient::Topic(topic)) => {
                 let (list, _) = sent.directory.hearers.lists(&sent.directory.groups, from);
                 waves.entry((topic, list)).or_insert_with(|| {
                     let mut found = Vec::new();
@@ -249,11 +249,11 @@ impl Audiences {
                     found
                 })
             }
-            Recipient::Group(group) => {
+            Some(Recipient::Group(group)) => {
                 single = [sent.directory.groups[group as usize].wave];
                 &single
             }
-            Recipient::Agent(_) | Recipient::Nobody => &[],
+            Some(Recipient::Agent(_)) | None => &[],
         };
         for &wave in waves {
             #[cfg(test)]
@@ -272,7 +272,7 @@ impl Audiences {
     }
 
     /// How much a message counts in the frame after or, `along` edges, in all waves of the frame in which it is sent.
-    pub(crate) fn count(&mut self, sent: &Sent<'_, '_, '_>, to: Recipient, from: AgentId, along: bool) -> u64 {
+    pub(crate) fn count(&mut self, sent: &Sent<'_, '_, '_>, to: RecipientSlot, from: AgentId, along: bool) -> u64 {
         match to {
             Recipient::Topic(topic) => {
                 let Self { topics, counts, .. } = self;
@@ -292,7 +292,7 @@ impl Audiences {
                 let part = if along { Part::Wave(group.wave) } else { Part::Later };
                 if sent.takes(group, from, part) { others * group.delivery_weight() } else { 0 }
             }
-            Recipient::Agent(_) | Recipient::Nobody => 0,
+            Recipient::Agent(_) => 0,
         }
     }
 
@@ -300,7 +300,7 @@ impl Audiences {
     pub(crate) fn each(
         &mut self,
         sent: &Sent<'_, '_, '_>,
-        to: Recipient,
+        to: RecipientSlot,
         (from, part): (AgentId, Part),
         mut visit: impl FnMut(u32),
     ) {
@@ -340,7 +340,7 @@ impl Audiences {
                 crate::world::looks::look(living.len());
                 living.iter().copied().filter(|&index| sent.directory.ids[index as usize] != from).for_each(visit);
             }
-            Recipient::Agent(_) | Recipient::Nobody => {}
+            Recipient::Agent(_) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::world::World;
 use wasm_engine_abi::OutboxRecord;
-use wasm_engine_components::{FaultKind, GroupId, Lane, Region, RegionId, RegionOwner, RegionState};
+use wasm_engine_components::{FaultKind, GroupId, Lane, RegionId, RegionOwner, RegionSpec, RegionState};
 
 use crate::world::digest::{PartDigest, part_digest};
 use crate::world::fault::CallFault;
@@ -111,7 +111,7 @@ pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &Outbo
 }
 
 /// Spawns regions, all zeros. Returns their table, and what they are in their lane.
-pub(crate) fn spawn_regions(world: &mut World, mut regions: Vec<Region>) -> (RegionTable, u128) {
+pub(crate) fn spawn_regions(world: &mut World, mut regions: Vec<RegionSpec>) -> (RegionTable, u128) {
     regions.sort_unstable_by_key(|region| region.id);
     assert!(regions.is_sorted_by(|a, b| a.id < b.id), "two regions have one number");
     let (mut table, mut lane) = (RegionTable::default(), 0_u128);

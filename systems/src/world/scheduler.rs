@@ -74,7 +74,7 @@ impl Scheduler {
         self.cursor = u32::MAX;
         self.group_debts = vec![0; directory.groups.len()];
         self.tenant_debts = vec![0; self.tenants.len()];
-        let bounds = directory.groups.iter().map(|group| group.limits.fuel_per_frame_max);
+        let bounds = directory.groups.iter().map(|group| group.spec.limits.fuel_per_frame_max);
         let bounds = bounds.chain(self.tenants.iter().map(|tenant| tenant.fuel_per_frame_max));
         let SchedulerSettings { steps_per_frame_max, fuel_per_frame_max, .. } = self.settings;
         self.bounded = bounds.chain([steps_per_frame_max, fuel_per_frame_max]).any(|bound| bound < UNBOUNDED);
@@ -92,16 +92,16 @@ impl Scheduler {
         let cost = |group: &GroupRange| match counters.get(group.entity) {
             Ok(counters) if counters.0.steps > 0 => (counters.0.fuel / counters.0.steps).max(1),
             // What its first calls took together is no less than what one of them takes.
-            Ok(counters) if counters.0.fuel > 0 => counters.0.fuel.min(group.limits.fuel_per_step_max),
-            _ => group.limits.fuel_per_step_max,
+            Ok(counters) if counters.0.fuel > 0 => counters.0.fuel.min(group.spec.limits.fuel_per_step_max),
+            _ => group.spec.limits.fuel_per_step_max,
         };
         remaining.costs = directory.groups.iter().map(cost).collect();
     }
 
     /// Fuel that a group may use in a frame: its own bound, or else what its tenant and all others leave where nobody else uses any.
     fn budget(&self, group: &GroupRange) -> u64 {
-        let own = group.limits.fuel_per_frame_max;
-        let tenant = group.tenant.map_or(UNBOUNDED, |tenant| self.tenants[tenant.0 as usize].fuel_per_frame_max);
+        let own = group.spec.limits.fuel_per_frame_max;
+        let tenant = group.spec.tenant.map_or(UNBOUNDED, |tenant| self.tenants[tenant.0 as usize].fuel_per_frame_max);
         if own < UNBOUNDED { own } else { tenant.min(self.settings.fuel_per_frame_max) }
     }
 
@@ -156,7 +156,7 @@ impl Scheduler {
     pub(crate) fn take(&mut self, directory: &Directory, index: u32) -> bool {
         let id: AgentId = directory.ids[index as usize];
         let Some(at) = directory.group_position(id.group()) else { return false };
-        let tenant = directory.groups[at].tenant.map(|tenant| tenant.0 as usize);
+        let tenant = directory.groups[at].spec.tenant.map(|tenant| tenant.0 as usize);
         let RemainingBudget { steps, fuel, groups, tenants, costs } = &mut self.remaining;
         let open = *steps > 0 && *fuel > 0 && groups[at] > 0 && tenant.is_none_or(|tenant| tenants[tenant] > 0);
         if open {

@@ -46,7 +46,7 @@ impl Shares {
         self.payers.clear();
         let mut divides = vec![false; self.parts.len()];
         for (at, group) in directory.groups.iter().enumerate() {
-            let tenant = group.tenant.map(|tenant| tenant.0 as usize);
+            let tenant = group.spec.tenant.map(|tenant| tenant.0 as usize);
             let own = set(group);
             let payer = match tenant {
                 Some(tenant) if own.is_none() => groups + tenant,

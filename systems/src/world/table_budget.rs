@@ -99,9 +99,9 @@ impl TableBudgets {
     pub(crate) fn open(&mut self, directory: &Directory, scheduler: &Scheduler) {
         self.groups.clear();
         self.groups.extend(directory.groups.iter().map(|group| Room {
-            lines: group.limits.log_lines_per_frame_max,
-            logs: group.limits.log_bytes_per_frame_max,
-            outputs: group.limits.output_bytes_per_frame_max,
+            lines: group.spec.limits.log_lines_per_frame_max,
+            logs: group.spec.limits.log_bytes_per_frame_max,
+            outputs: group.spec.limits.output_bytes_per_frame_max,
         }));
         self.tenants.clear();
         self.tenants.extend(scheduler.tenants.iter().map(|tenant| Room {
@@ -168,10 +168,10 @@ fn open(all: &mut Shares, directory: &Directory, bound: u64, tenants: &[u64], li
     if bound != GroupLimits::BY_AGENTS {
         return all.open_bound(directory, tenants.len(), bound);
     }
-    let by_itself = |group: &GroupRange| limit(&GroupLimits::default_of(group.agents_max));
-    let set = |group: &GroupRange| Some(limit(&group.limits)).filter(|&limit| limit > by_itself(group));
+    let by_itself = |group: &GroupRange| limit(&GroupLimits::default_of(group.spec.agents_max));
+    let set = |group: &GroupRange| Some(limit(&group.spec.limits)).filter(|&limit| limit > by_itself(group));
     let tenants: Vec<_> = tenants.iter().map(|&limit| (limit < GroupLimits::UNBOUNDED).then_some(limit)).collect();
-    let least = |group: &GroupRange| u64::from(group.agents_max) * TABLE_BYTES_PER_AGENT;
+    let least = |group: &GroupRange| u64::from(group.spec.agents_max) * TABLE_BYTES_PER_AGENT;
     all.open_fair(directory, limit(&GroupLimits::DEFAULT), (set, &tenants), least);
 }
 

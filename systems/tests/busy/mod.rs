@@ -12,9 +12,9 @@ use bevy_ecs::system::{Commands, Query, Res, ResMut};
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{
-    AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits, LifecycleAction, Model, ModelId,
-    OverflowPolicy, Region, RegionId, RegionOwner, Schedule, SchedulerMode, SchedulerSettings, StableId, Swap, Tenant,
-    TenantId, Topic, TopicId, Trigger,
+    AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits, LifecycleAction, ModelId,
+    OverflowPolicy, RegionId, RegionOwner, RegionSpec, Schedule, SchedulerMode, SchedulerSettings, StableId, Swap,
+    Tenant, TenantId, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::ports::{AgentPort, ModelPort};
 use wasm_engine_systems::{
@@ -22,7 +22,7 @@ use wasm_engine_systems::{
     RegisterState, SimulationPlugin, SwapCatalog, SwapFile, populate, run_frame,
 };
 
-use crate::table::{Call, Suspect, Table, group};
+use crate::table::{Call, Suspect, Table, group, model};
 
 pub const MAP: RegionId = RegionId(71);
 pub const SKY: RegionId = RegionId(72);
@@ -64,13 +64,13 @@ fn seed(id: u32, agents: u32, agents_max: u32, trigger: Trigger, change: impl Fn
 pub fn population() -> Population {
     let workers = seed(1, 3, 6, Trigger::default(), |seed| {
         seed.group.limits.fuel_per_frame_max = 15;
-        seed.subscribe = vec![NEWS];
+        seed.group.subscribe = vec![NEWS];
     });
     let answerers = seed(2, 2, 2, Trigger::Message, |seed| seed.group.after = vec![GroupId(1)]);
     let sleepers = seed(3, 2, 4, Trigger::Timer, |seed| {
-        seed.overflow = OverflowPolicy::DropOldest;
+        seed.group.overflow = OverflowPolicy::DropOldest;
         seed.group.limits.mailbox_messages_max = 3;
-        seed.subscribe = vec![NEWS];
+        seed.group.subscribe = vec![NEWS];
     });
     let faulty = seed(4, 2, 2, Trigger::default(), |seed| {
         seed.group.on_fault = FaultPolicy::Restart { restarts_max: 9, backoff_frames: 2 };
@@ -89,12 +89,19 @@ pub fn population() -> Population {
         log_bytes_per_frame_max: all,
         output_bytes_per_frame_max: all,
     };
-    let region = |id, writer| Region { id, name: format!("region-{}", id.0), bytes: 16, writer, readers: vec![] };
-    let model = |id, name: &str| Model { id, name: name.into(), row_bytes: 4, batch_rows_max: 2, latency_frames: 3 };
+    let region = |id: RegionId, writer| {
+        let name = format!("region-{}", id.0);
+        RegionSpec::new(name, 16, writer).with(|region| region.id = id)
+    };
+    let model = |id: ModelId, name: &str| {
+        let mut model = model(name, (4, 2, 3));
+        model.spec.id = id;
+        model
+    };
     Population {
         seed: 5,
         groups: vec![workers, answerers, sleepers, faulty, mayflies],
-        topics: vec![Topic { id: NEWS, name: "news".into() }],
+        topics: vec![TopicSpec::new("news").with(|topic| topic.id = NEWS)],
         models: vec![model(ORACLE, "oracle"), model(SIBYL, "sibyl")],
         scheduler: SchedulerSettings {
             mode: SchedulerMode::RoundRobin,

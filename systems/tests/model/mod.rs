@@ -11,9 +11,9 @@ use post::{Mail, Post};
 use program::{KIND, Program, Record};
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader, Op};
-use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    Action, AgentFault, AgentId, FaultPolicy, FrameCounts, GroupId, Lifecycle, LifecycleAction, TenantId, TopicId,
+    Action, AgentFault, AgentId, FaultPolicy, FrameCounts, GroupId, Lifecycle, LifecycleAction, Recipient, TenantId,
+    TopicId,
 };
 use wasm_engine_systems::GroupSeed;
 
@@ -137,7 +137,7 @@ impl Model {
 
     fn settle(&mut self, id: AgentId, seed: &GroupSeed) {
         self.agents.insert(id, Agent::new());
-        for topic in &seed.subscribe {
+        for topic in &seed.group.subscribe {
             self.topics.get_mut(&topic.0).unwrap().insert(id);
         }
     }
@@ -170,11 +170,11 @@ impl Model {
     fn take_events(&mut self, events: &[wasm_engine_components::ExternalEvent]) {
         for (event, sequence) in events.iter().zip(0..) {
             let (to, topic, missing) = match event.to {
-                EventTarget::Agent(id) => (post::To::Agent(id), 0, (!self.alive(id)).then(|| self.absence(id))),
-                EventTarget::Group(id) => {
+                Recipient::Agent(id) => (post::To::Agent(id), 0, (!self.alive(id)).then(|| self.absence(id))),
+                Recipient::Group(id) => {
                     (post::To::Group(id), 0, self.seed(id).is_none().then_some(BounceReason::UnknownRecipient))
                 }
-                EventTarget::Topic(TopicId(topic)) => {
+                Recipient::Topic(TopicId(topic)) => {
                     let missing = (!self.topics.contains_key(&topic)).then_some(BounceReason::UnknownTopic);
                     (post::To::Topic(topic), topic, missing)
                 }

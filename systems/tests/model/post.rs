@@ -111,7 +111,7 @@ impl Model {
         let counts = recipients.iter().map(|to| {
             let seed = self.seed(to.group()).unwrap();
             let costs_more =
-                seed.group.schedule.trigger != Trigger::default() || seed.overflow == OverflowPolicy::DropOldest;
+                seed.group.schedule.trigger != Trigger::default() || seed.group.overflow == OverflowPolicy::DropOldest;
             if costs_more { 2 } else { 1 }
         });
         let count = counts.sum::<u64>() * mail.bytes().div_ceil(128) as u64;
@@ -313,7 +313,7 @@ impl Model {
             if messages < messages_max && bytes + mail.bytes() <= bytes_max {
                 return agent.inbox.push(mail.clone());
             }
-            if seed.overflow == OverflowPolicy::Fault {
+            if seed.group.overflow == OverflowPolicy::Fault {
                 // 1 says that it was messages that were too many, 2 that it was bytes.
                 let (detail, reached, allowed) = match messages < messages_max {
                     true => (2, bytes + mail.bytes(), bytes_max),
@@ -323,7 +323,7 @@ impl Model {
                 let fault = AgentFault { agent: to, kind: FaultKind::MailboxFull, detail, reached, allowed };
                 overflowed.entry(to).or_insert(fault);
             }
-            if seed.overflow != OverflowPolicy::DropOldest {
+            if seed.group.overflow != OverflowPolicy::DropOldest {
                 return refusals.push((to, mail.clone(), BounceReason::MailboxFull));
             }
             let old = |list: &[Mail]| list.iter().position(|mail| mail.header.sender != sender::ENGINE);

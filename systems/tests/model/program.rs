@@ -4,10 +4,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{CallKind, MessageHeader, Op};
-use wasm_engine_components::frame::EventTarget;
 use wasm_engine_components::{
-    Action, AgentId, ExternalEvent, FaultPolicy, FrameInputs, Group, GroupId, GroupLimits, LifecycleAction,
-    OverflowPolicy, Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Topic, TopicId, Trigger,
+    Action, AgentId, ExternalEvent, FaultPolicy, FrameInputs, GroupId, GroupLimits, GroupSpec, LifecycleAction,
+    OverflowPolicy, Recipient, Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, TopicId, TopicSpec,
+    Trigger,
 };
 use wasm_engine_systems::{GroupSeed, Population};
 
@@ -239,19 +239,19 @@ fn group(id: u32) -> impl Strategy<Value = (u8, u8, GroupSeed)> {
             limits,
         )| {
             let groups = |bits: u8| (1..=4).filter(|at| bits >> (at - 1) & 1 == 1).map(GroupId).collect::<Vec<_>>();
-            let group = Group {
-                agents_max: agents + more,
-                limits,
-                on_fault: fault,
-                schedule: Schedule { trigger, priority },
-                controls: groups(power.0),
-                supervisor: power.1.map(GroupId),
-                accepts: accepts.map(groups),
-                tenant: tenant.map(TenantId),
-                ..Group::new(GroupId(id), format!("group-{id}"), agents)
-            };
-            let subscribe = (1..=TOPICS).filter(|topic| topics >> (topic - 1) & 1 == 1).map(TopicId).collect();
-            (rank, after, GroupSeed { group, overflow, inbox_bytes_max: 4096, subscribe })
+            let group = GroupSpec::new(GroupId(id), format!("group-{id}"), agents).with(|group| {
+                group.agents_max = agents + more;
+                group.limits = limits;
+                group.on_fault = fault;
+                group.schedule = Schedule { trigger, priority };
+                group.controls = groups(power.0);
+                group.supervisor = power.1.map(GroupId);
+                group.accepts = accepts.map(groups);
+                group.tenant = tenant.map(TenantId);
+                group.overflow = overflow;
+                group.subscribe = (1..=TOPICS).filter(|topic| topics >> (topic - 1) & 1 == 1).map(TopicId).collect();
+            });
+            (rank, after, GroupSeed { group, inbox_bytes_max: 4096 })
         },
     )
 }
@@ -303,16 +303,16 @@ fn population() -> impl Strategy<Value = Population> {
             seed.group.after.sort_unstable();
             seed
         });
-        let topics = (1..=TOPICS).map(|id| Topic { id: TopicId(id), name: String::new() }).collect();
+        let topics = (1..=TOPICS).map(|id| TopicSpec::new("").with(|topic| topic.id = TopicId(id))).collect();
         Population { seed: 1, groups: linked.collect(), topics, scheduler, tenants, ..Population::default() }
     })
 }
 
 fn inputs() -> impl Strategy<Value = FrameInputs> {
     let to = prop_oneof![
-        4 => agent_id().prop_map(EventTarget::Agent),
-        1 => (1..=TOPICS + 1).prop_map(|topic| EventTarget::Topic(TopicId(topic))),
-        1 => (1_u32..=5).prop_map(|group| EventTarget::Group(GroupId(group))),
+        4 => agent_id().prop_map(Recipient::Agent),
+        1 => (1..=TOPICS + 1).prop_map(|topic| Recipient::Topic(TopicId(topic))),
+        1 => (1_u32..=5).prop_map(|group| Recipient::Group(GroupId(group))),
     ];
     let event = (to, payload_bytes()).prop_map(|(to, bytes)| ExternalEvent {
         to,

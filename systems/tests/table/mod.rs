@@ -5,7 +5,7 @@
 use bevy_app::App;
 use wasm_engine_abi::{CallKind, Capabilities, InferenceStatus, MessageHeader, Op, OutboxHeader};
 use wasm_engine_components::{
-    AgentId, FaultKind, FaultPolicy, Group, GroupId, GroupLimits, ModelNoticeKind, OverflowPolicy,
+    AgentId, FaultKind, FaultPolicy, GroupId, GroupLimits, GroupSpec, Model, ModelNoticeKind, ModelSpec,
 };
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, CallFault, ModelBatch, ModelPort, ModelResults, ModelRuntime, Outbox, OutboxRules,
@@ -148,11 +148,18 @@ impl ModelRuntime for Suspect {
 
 pub fn group(id: u32, agents: u32) -> GroupSeed {
     GroupSeed {
-        group: Group { on_fault: FaultPolicy::Terminate, ..Group::new(GroupId(id), format!("group-{id}"), agents) },
-        overflow: OverflowPolicy::Reject,
+        group: GroupSpec::new(GroupId(id), format!("group-{id}"), agents)
+            .with(|group| group.on_fault = FaultPolicy::Terminate),
         inbox_bytes_max: 4096,
-        subscribe: Vec::new(),
     }
+}
+
+/// The model of a name: bytes of a row, most rows of a batch, frames to a result.
+pub fn model(name: &str, (row_bytes, batch_rows_max, latency_frames): (u32, u32, u32)) -> Model {
+    let spec = ModelSpec::new(name, "").with(|model| {
+        (model.batch_rows_max, model.latency_frames) = (batch_rows_max, latency_frames);
+    });
+    Model { spec, row_bytes }
 }
 
 pub fn app(population: Population, step: impl FnMut(Call<'_>) + Send + Sync + 'static) -> App {

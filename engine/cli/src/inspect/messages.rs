@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use serde::Serialize;
-use wasm_engine_abi::message::status;
+use wasm_engine_abi::BounceReason;
 use wasm_engine_components::text::{Lines, Table};
-use wasm_engine_components::{AgentId, FrameRecord, GroupId, TopicId};
-use wasm_engine_systems::inspect::{self, SeenMessage, SeenRecipient};
+use wasm_engine_components::{AgentId, FrameRecord, GroupId, Recipient, TopicId};
+use wasm_engine_systems::inspect::{self, SeenMessage};
 
 use super::{View, kind_name, sender_name};
 use wasm_engine_core::problem::counted;
@@ -45,7 +45,8 @@ impl MessagesJson {
     /// All of them, or those that an agent sent or was sent alone.
     pub fn new(scenario: &Scenario, record: &FrameRecord, simulation: &Simulation, agent: Option<AgentId>) -> Self {
         let is_meant = |message: &SeenMessage<'_>| {
-            agent.is_none_or(|id| message.header.sender == id.0 || message.to == SeenRecipient::Agent(id))
+            let is_to = |id| message.to == Recipient::Agent(id) && message.refused.is_none();
+            agent.is_none_or(|id| message.header.sender == id.0 || is_to(id))
         };
         let messages = inspect::sent(simulation.world()).into_iter().filter(is_meant);
         let messages = messages.map(|message| shown(scenario, &message)).collect();
@@ -59,22 +60,11 @@ fn shown(scenario: &Scenario, message: &SeenMessage<'_>) -> MessageJson {
         topic.map_or_else(|| format!("{:#x}", id.0), |topic| topic.name.clone())
     };
     let group = |id: GroupId| scenario.group(id).map_or_else(|| id.0.to_string(), |group| group.name.clone());
-    let (recipient, of_topic, refused) = match message.to {
-        SeenRecipient::Agent(agent) => (scenario.agent_name(agent), None, None),
-        SeenRecipient::Topic(id) => ("members".to_owned(), Some(topic(id)), None),
-        SeenRecipient::Group(id) => (format!("all of {}", group(id)), None, None),
-        SeenRecipient::Refused(meant_for, reason) if message.header.topic != 0 => {
-            ("members".to_owned(), Some(topic(TopicId(meant_for))), Some(reason.name()))
-        }
-        SeenRecipient::Refused(meant_for, reason) if message.header.status == status::BROADCAST => {
-            let id = GroupId(u32::try_from(meant_for).unwrap_or(u32::MAX));
-            (format!("all of {}", group(id)), None, Some(reason.name()))
-        }
-        SeenRecipient::Refused(meant_for, reason) => {
-            (scenario.agent_name(AgentId(meant_for)), None, Some(reason.name()))
-        }
+    let (recipient, of_topic) = match message.to {
+        Recipient::Agent(agent) => (scenario.agent_name(agent), None),
+        Recipient::Topic(id) => ("members".to_owned(), Some(topic(id))),
+        Recipient::Group(id) => (format!("all of {}", group(id)), None),
     };
-    let is_kept = !matches!(message.to, SeenRecipient::Refused(..));
     MessageJson {
         sender: sender_name(scenario, message.header.sender),
         recipient,
@@ -83,8 +73,11 @@ fn shown(scenario: &Scenario, message: &SeenMessage<'_>) -> MessageJson {
         payload_bytes: message.header.payload_bytes,
         sequence: message.header.sequence,
         correlation: message.header.correlation,
-        refused,
-        payload_base64: is_kept.then(|| base64::engine::general_purpose::STANDARD.encode(message.payload)),
+        refused: message.refused.map(BounceReason::name),
+        payload_base64: message
+            .refused
+            .is_none()
+            .then(|| base64::engine::general_purpose::STANDARD.encode(message.payload)),
     }
 }
 

@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::With;
 use serde::Serialize;
 use wasm_engine_components::text::{Lines, Table};
-use wasm_engine_components::{FaultKind, FrameRecord, InferenceJob, Lifecycle, Region, RegionState};
+use wasm_engine_components::{FaultKind, FrameRecord, InferenceJob, Lifecycle, RegionSpec, RegionState};
 use wasm_engine_systems::inspect;
 
 use super::{View, head};
@@ -98,7 +98,7 @@ impl StateJson {
         });
         let world = simulation.world_mut();
         let mut regions: Vec<_> = world
-            .query::<(&Region, &RegionState)>()
+            .query::<(&RegionSpec, &RegionState)>()
             .iter(world)
             .map(|(region, state)| RegionJson {
                 region: region.name.clone(),

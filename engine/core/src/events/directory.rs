@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wasm_engine_abi::{MessageHeader, RECORD_ALIGN};
 use wasm_engine_components::limits::PAYLOAD_BYTES_MAX;
-use wasm_engine_components::{AgentId, EventTarget, GroupId, GroupLimits, Swap, TopicId};
+use wasm_engine_components::{AgentId, GroupId, GroupLimits, GroupSpec, Recipient, Swap, TopicId};
 
 use super::line::Fault;
 use crate::problem::{counted, nearest_name, thousands};
@@ -38,7 +38,7 @@ pub(super) struct GroupAddress {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Address {
     /// Who.
-    pub target: EventTarget,
+    pub target: Recipient,
     /// Whether it takes part in this run.
     pub enabled: bool,
     /// The largest payload it takes.
@@ -72,7 +72,7 @@ impl PayloadLimit {
 impl Directory {
     /// The directory of a scenario.
     pub fn new(scenario: &Scenario) -> Self {
-        let address = |group: &crate::scenario::GroupEntry| GroupAddress {
+        let address = |group: &GroupSpec| GroupAddress {
             id: group.id,
             agents: group.agents,
             agents_max: group.agents_max,
@@ -104,14 +104,10 @@ impl Directory {
     pub fn recipient(&self, to: &str) -> Result<Address, Fault> {
         if let Some(name) = to.strip_suffix("/*") {
             let group = self.group("to", name)?;
-            return Ok(Address {
-                target: EventTarget::Group(group.id),
-                enabled: group.enabled,
-                payload: group.payload,
-            });
+            return Ok(Address { target: Recipient::Group(group.id), enabled: group.enabled, payload: group.payload });
         }
         let (agent, group) = self.agent("to", to)?;
-        Ok(Address { target: EventTarget::Agent(agent), enabled: group.enabled, payload: group.payload })
+        Ok(Address { target: Recipient::Agent(agent), enabled: group.enabled, payload: group.payload })
     }
 
     /// The agent that `written` names, and its group: `group/ordinal`, `group/ordinal#generation`, or `group` where that may
@@ -158,7 +154,7 @@ impl Directory {
     /// The topic of that name.
     pub fn topic(&self, name: &str) -> Result<Address, Fault> {
         match self.topics.get(name) {
-            Some(id) => Ok(Address { target: EventTarget::Topic(*id), enabled: true, payload: PayloadLimit::TOPIC }),
+            Some(id) => Ok(Address { target: Recipient::Topic(*id), enabled: true, payload: PayloadLimit::TOPIC }),
             None => {
                 let known = sorted(self.topics.keys());
                 let help = nearest_name(name, known).or_else(|| Some("the scenario has no topics".to_owned()));

@@ -59,13 +59,12 @@ impl StreamInputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasm_engine_components::{AgentId, EventTarget, GroupId, LifecycleAction};
+    use wasm_engine_components::{AgentId, GroupId, LifecycleAction, Recipient};
 
     #[test]
     fn stored_inputs_come_back_for_their_frames() {
         let agent = AgentId::new(GroupId(1), 2);
-        let events =
-            vec![ExternalEvent { to: EventTarget::Agent(agent), kind: 3, correlation: 4, payload: vec![5; 6] }];
+        let events = vec![ExternalEvent { to: Recipient::Agent(agent), kind: 3, correlation: 4, payload: vec![5; 6] }];
         let commands = vec![Action::Agent(agent, LifecycleAction::Pause)];
         let swaps = vec![Swap::Module { group: GroupId(1), module: 7 }];
         let counts = EventCounts { delivered: 8, disabled: 9 };

@@ -1,11 +1,12 @@
 //! Expectations: the entries `[[expect]]` of a scenario.
 
+use wasm_engine_components::GroupSpec;
 use wasm_engine_components::limits::EXPECTATIONS_MAX;
 
 use super::fields::{Context, Fields, number, origin, text};
 use super::node::Node;
 use super::resources::too_many;
-use super::types::{Counted, Expectation, ExpectedValue, GroupEntry};
+use super::types::{Counted, Expectation, ExpectedValue};
 use crate::problem::{Problem, nearest_name};
 
 const VALUES: [&str; 4] = ["equals", "at_least", "at_most", "equals_output"];
@@ -14,7 +15,7 @@ const VALUES: [&str; 4] = ["equals", "at_least", "at_most", "equals_output"];
 pub(super) fn expect(
     cx: &mut Context,
     top: &Fields<'_>,
-    groups: &[GroupEntry],
+    groups: &[GroupSpec],
     line_of: impl Fn(usize) -> usize,
 ) -> Vec<Expectation> {
     let mut expectations = Vec::new();
@@ -68,7 +69,7 @@ fn counted(cx: &mut Context, fields: &Fields<'_>) -> Option<(String, Option<Coun
 }
 
 /// The group that the key `group` names.
-pub(super) fn group<'g>(cx: &mut Context, fields: &Fields<'_>, groups: &'g [GroupEntry]) -> Option<&'g GroupEntry> {
+pub(super) fn group<'g>(cx: &mut Context, fields: &Fields<'_>, groups: &'g [GroupSpec]) -> Option<&'g GroupSpec> {
     fields.need(cx, "group", "name a group");
     let (name, node) = fields.text(cx, "group")?;
     let found = groups.iter().find(|group| group.name == name);

@@ -8,7 +8,7 @@ use wasm_engine_components::limits::{
 };
 use wasm_engine_components::text::shown_path;
 use wasm_engine_components::{
-    FaultPolicy, GroupId, GroupLimits, ModuleLimits, OverflowPolicy, Tenant, TenantId, TopicId,
+    FaultPolicy, GroupId, GroupLimits, GroupSpec, ModuleLimits, OverflowPolicy, Tenant, TenantId, TopicId, TopicSpec,
 };
 
 use super::canonical;
@@ -18,7 +18,7 @@ use super::node::{Kind, Node};
 use super::order;
 use super::resources::too_many;
 use super::schedule::schedule;
-use super::types::{GroupEntry, ModuleEntry, TopicEntry};
+use super::types::ModuleEntry;
 use crate::problem::{Problem, nearest_name, thousands};
 
 const KEYS: [&str; 19] = [
@@ -48,13 +48,13 @@ pub(super) struct Names<'a> {
     /// Modules, sorted by name.
     pub modules: &'a [ModuleEntry],
     /// Topics, sorted by name.
-    pub topics: &'a [TopicEntry],
+    pub topics: &'a [TopicSpec],
     /// Tenants, sorted by name.
     pub tenants: &'a [Tenant],
 }
 
 /// Reads `[[groups]]`.
-pub(super) fn groups(cx: &mut Context, top: &Fields<'_>, names: &Names<'_>) -> Vec<GroupEntry> {
+pub(super) fn groups(cx: &mut Context, top: &Fields<'_>, names: &Names<'_>) -> Vec<GroupSpec> {
     if top.need(cx, "groups", "add a [[groups]] table").is_none() {
         return Vec::new();
     }
@@ -69,7 +69,7 @@ pub(super) fn groups(cx: &mut Context, top: &Fields<'_>, names: &Names<'_>) -> V
         let Some(fields) = Fields::open(cx, item, &format!("groups[{i}]"), &KEYS) else { continue };
         groups.push(group(cx, &fields, i, names, &group_names));
     }
-    let sum = |count: fn(&GroupEntry) -> u32| -> u64 {
+    let sum = |count: fn(&GroupSpec) -> u32| -> u64 {
         groups.iter().filter(|group| group.enabled).map(|group| u64::from(count(group))).sum()
     };
     let (agents, agents_max) = (sum(|group| group.agents), sum(|group| group.agents_max));
@@ -93,44 +93,34 @@ fn name_of(node: &Node) -> &str {
     }
 }
 
-fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>, group_names: &[&str]) -> GroupEntry {
+fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>, group_names: &[&str]) -> GroupSpec {
     let id = |index: usize| GroupId(u32::try_from(index + 1).unwrap_or(u32::MAX));
     let find = |name: &str| {
         group_names.iter().position(|known| *known == name).map(id).ok_or_else(|| nearest(name, group_names))
     };
     let (agents, agents_max) = counts(cx, fields);
-    let supervisor = one_name(cx, fields, "supervisor", "group", find);
-    let (limits, module_limits) = limits(cx, fields, agents_max);
-    GroupEntry {
-        id: id(index),
-        name: own_name(cx, fields, index, group_names),
-        enabled: fields.boolean(cx, "enabled", true),
-        module: module(cx, fields, names.modules),
-        agents,
-        agents_max,
-        params: params(cx, fields),
-        subscribe: subscribe(cx, fields, names.topics),
-        capabilities: capabilities(cx, fields),
-        accepts: each_name(cx, fields, "accepts", "group", find),
-        overflow: fields.choice(
-            cx,
-            "overflow",
-            &[
-                ("reject", OverflowPolicy::Reject),
-                ("drop_oldest", OverflowPolicy::DropOldest),
-                ("fault", OverflowPolicy::Fault),
-            ],
-            OverflowPolicy::Reject,
-        ),
-        on_fault: on_fault(cx, fields),
-        limits,
-        module_limits,
-        schedule: schedule(cx, fields),
-        after: each_name(cx, fields, "after", "group", find).unwrap_or_default(),
-        controls: each_name(cx, fields, "controls", "group", find).unwrap_or_default(),
-        supervisor,
-        tenant: one_name(cx, fields, "tenant", "tenant", |name| tenant(name, names.tenants)),
-    }
+    let overflow = [
+        ("reject", OverflowPolicy::Reject),
+        ("drop_oldest", OverflowPolicy::DropOldest),
+        ("fault", OverflowPolicy::Fault),
+    ];
+    GroupSpec::new(id(index), own_name(cx, fields, index, group_names), agents).with(|group| {
+        group.enabled = fields.boolean(cx, "enabled", true);
+        group.module = module(cx, fields, names.modules);
+        group.agents_max = agents_max;
+        group.params = params(cx, fields);
+        group.subscribe = subscribe(cx, fields, names.topics);
+        group.capabilities = capabilities(cx, fields);
+        group.accepts = each_name(cx, fields, "accepts", "group", find);
+        group.overflow = fields.choice(cx, "overflow", &overflow, OverflowPolicy::default());
+        group.on_fault = on_fault(cx, fields);
+        (group.limits, group.module_limits) = limits(cx, fields, agents_max);
+        group.schedule = schedule(cx, fields);
+        group.after = each_name(cx, fields, "after", "group", find).unwrap_or_default();
+        group.controls = each_name(cx, fields, "controls", "group", find).unwrap_or_default();
+        group.supervisor = one_name(cx, fields, "supervisor", "group", find);
+        group.tenant = one_name(cx, fields, "tenant", "tenant", |name| tenant(name, names.tenants));
+    })
 }
 
 /// The keys `agents` and `agents_max`. A group starts without agents only where it says how many it may have later.
@@ -172,12 +162,12 @@ pub(crate) fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
-/// The position of the module that the key `module` names.
-pub(super) fn module(cx: &mut Context, fields: &Fields<'_>, modules: &[ModuleEntry]) -> usize {
+/// Returns the number of the module that the key `module` names: its position.
+pub(super) fn module(cx: &mut Context, fields: &Fields<'_>, modules: &[ModuleEntry]) -> u32 {
     fields.need(cx, "module", "name an entry of [modules]");
     let Some((name, node)) = fields.text(cx, "module") else { return 0 };
-    if let Some(position) = modules.iter().position(|module| module.name == name) {
-        return position;
+    if let Some((number, _)) = (0..).zip(modules).find(|(_, module)| module.name == name) {
+        return number;
     }
     let help = nearest_name(name, modules.iter().map(|module| module.name.as_str()))
         .unwrap_or_else(|| format!("add a table [modules.{name}] with a path"));
@@ -240,7 +230,7 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
     bytes
 }
 
-fn subscribe(cx: &mut Context, fields: &Fields<'_>, topics: &[TopicEntry]) -> Vec<TopicId> {
+fn subscribe(cx: &mut Context, fields: &Fields<'_>, topics: &[TopicSpec]) -> Vec<TopicId> {
     let found = each_name(cx, fields, "subscribe", "topic", |name| {
         match topics.binary_search_by(|topic| topic.name.as_str().cmp(name)) {
             Ok(position) => Ok(topics[position].id),

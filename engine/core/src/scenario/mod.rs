@@ -23,11 +23,8 @@ mod tenants;
 mod types;
 
 pub use load::{LoadOptions, load, parse};
-pub use wasm_engine_components::ModelSpec;
-
-pub use types::{
-    Counted, Expectation, ExpectedValue, GroupEntry, ModuleEntry, RegionEntry, Scenario, SwapEntry, TopicEntry,
-};
+pub use types::{Counted, Expectation, ExpectedValue, ModuleEntry, Scenario, SwapEntry};
+pub use wasm_engine_components::{GroupSpec, ModelSpec, RegionSpec, TopicSpec};
 
 pub(crate) use canonical::{key as toml_key, string as toml_string};
 pub(crate) use groups::is_plain_name;

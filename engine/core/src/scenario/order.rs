@@ -1,15 +1,14 @@
 //! How groups hang together: an order among them without cycles, and supervisors that are there. Names that no group has
 //! are told where they are read; this is about what the references come to among the groups that take part in the run.
 
-use wasm_engine_components::{FaultPolicy, GroupId};
+use wasm_engine_components::{FaultPolicy, GroupId, GroupSpec};
 
 use super::fields::Context;
 use super::node::Node;
-use super::types::GroupEntry;
 use crate::problem::Problem;
 
 /// Checks the groups that were read from `items`.
-pub(super) fn check(cx: &mut Context, items: &[Node], groups: &[GroupEntry]) {
+pub(super) fn check(cx: &mut Context, items: &[Node], groups: &[GroupSpec]) {
     for group in groups {
         if group.after.contains(&group.id) {
             let problem = Problem::new("the group can't come after itself").help("remove its own name");
@@ -40,7 +39,7 @@ fn report(cx: &mut Context, items: &[Node], group: GroupId, key: &str, problem: 
 
 /// Groups each of which is to come after the next, and the last after the first; none where `after` is an order. Which cycle
 /// it is, if there are several, follows from the groups' numbers; its first group is the one with the smallest.
-fn cycle(groups: &[GroupEntry]) -> Vec<&GroupEntry> {
+fn cycle(groups: &[GroupSpec]) -> Vec<&GroupSpec> {
     // Groups come in the order of their ids. What comes after itself was told of already.
     let position = |id: &GroupId| groups.binary_search_by_key(id, |group| group.id).ok();
     let before: Vec<Vec<usize>> = groups

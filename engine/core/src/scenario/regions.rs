@@ -4,20 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 
 use wasm_engine_abi::Capability;
 use wasm_engine_components::limits::{GROUP_REGIONS_BYTES_MAX, REGION_BYTES_MAX, REGIONS_BYTES_MAX, REGIONS_MAX};
-use wasm_engine_components::{GroupId, RegionId, RegionOwner};
+use wasm_engine_components::{GroupId, GroupSpec, RegionOwner, RegionSpec};
 
 use super::fields::{Context, Fields, origin};
 use super::groups::each_name;
 use super::node::path_key;
 use super::resources::{check_name, too_many, unique_id};
-use super::types::{GroupEntry, RegionEntry};
 use crate::problem::{Problem, nearest_name, thousands};
 
 /// What a writer is called that isn't a group.
 const NATIVE: &str = "native";
 
 /// Reads `[regions]`.
-pub(super) fn regions(cx: &mut Context, top: &Fields<'_>, groups: &[GroupEntry]) -> Vec<RegionEntry> {
+pub(super) fn regions(cx: &mut Context, top: &Fields<'_>, groups: &[GroupSpec]) -> Vec<RegionSpec> {
     let entries = top.entries(cx, "regions");
     too_many(cx, entries.len(), REGIONS_MAX, top.get("regions"), "regions");
     let mut ids = HashMap::new();
@@ -25,26 +24,23 @@ pub(super) fn regions(cx: &mut Context, top: &Fields<'_>, groups: &[GroupEntry])
     for entry in entries {
         let path = top.path(&format!("regions.{}", path_key(&entry.key)));
         check_name(cx, &entry.key, entry.at, &path);
-        let id = unique_id(cx, &mut ids, &entry.key, entry.at, &path);
+        unique_id(cx, &mut ids, &entry.key, entry.at, &path);
         let Some(fields) = Fields::open(cx, &entry.node, &path, &["bytes", "writer", "readers"]) else { continue };
         fields.need(cx, "bytes", "say how many bytes the region has");
         let readers = each_name(cx, &fields, "readers", "group", |name| {
             groups.iter().find(|group| group.name == name).map(|group| group.id).ok_or_else(|| nearest(name, groups))
         });
-        regions.push(RegionEntry {
-            name: entry.key.clone(),
-            id: RegionId(id),
-            bytes: fields.integer_u32(cx, "bytes", 1..=REGION_BYTES_MAX, 1),
-            writer: writer(cx, &fields, groups).unwrap_or(RegionOwner::Native),
-            readers: readers.unwrap_or_default(),
-        });
+        let bytes = fields.integer_u32(cx, "bytes", 1..=REGION_BYTES_MAX, 1);
+        let writer = writer(cx, &fields, groups).unwrap_or(RegionOwner::Native);
+        let region = RegionSpec::new(&entry.key, bytes, writer);
+        regions.push(region.with(|region| region.readers = readers.unwrap_or_default()));
     }
     check_sums(cx, top, &regions, groups);
     regions
 }
 
 /// The key `writer`: a group that may write, or native systems.
-fn writer(cx: &mut Context, fields: &Fields<'_>, groups: &[GroupEntry]) -> Option<RegionOwner> {
+fn writer(cx: &mut Context, fields: &Fields<'_>, groups: &[GroupSpec]) -> Option<RegionOwner> {
     fields.need(cx, "writer", "name the group whose agents write to the region, or use `native`");
     let (name, node) = fields.text(cx, "writer")?;
     let found = groups.iter().find(|group| group.name == name);
@@ -70,12 +66,12 @@ fn writer(cx: &mut Context, fields: &Fields<'_>, groups: &[GroupEntry]) -> Optio
     None
 }
 
-fn nearest(name: &str, groups: &[GroupEntry]) -> Option<String> {
+fn nearest(name: &str, groups: &[GroupSpec]) -> Option<String> {
     nearest_name(name, groups.iter().map(|group| group.name.as_str()).filter(|known| !known.is_empty()))
 }
 
 /// What all regions have together, and those that one group reads.
-fn check_sums(cx: &mut Context, top: &Fields<'_>, regions: &[RegionEntry], groups: &[GroupEntry]) {
+fn check_sums(cx: &mut Context, top: &Fields<'_>, regions: &[RegionSpec], groups: &[GroupSpec]) {
     let at = top.get("regions").map_or(top.at, |node| node.at);
     let total: u64 = regions.iter().map(|region| u64::from(region.bytes)).sum();
     if total > REGIONS_BYTES_MAX {

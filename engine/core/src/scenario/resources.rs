@@ -1,22 +1,19 @@
 //! Modules, models and topics of a scenario: what groups refer to by name.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use wasm_engine_abi::name_id;
 use wasm_engine_components::limits::{
-    BATCH_ROWS_MAX, LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_LOAD_MS_DEFAULT,
-    MODEL_MEMORY_BYTES_DEFAULT, MODEL_MEMORY_BYTES_MAX, MODEL_MEMORY_BYTES_MIN, MODEL_MS_MAX, MODEL_RUN_MS_DEFAULT,
-    MODELS_MAX, NAME_BYTES_MAX, TOPICS_MAX,
+    BATCH_ROWS_MAX, LATENCY_FRAMES_MAX, MODEL_AXIS_MAX, MODEL_DIM_MAX, MODEL_MEMORY_BYTES_MAX, MODEL_MEMORY_BYTES_MIN,
+    MODEL_MS_MAX, MODELS_MAX, NAME_BYTES_MAX, TOPICS_MAX,
 };
-use wasm_engine_components::{ModelId, ModelSpec, TopicId};
+use wasm_engine_components::{ModelSpec, TopicSpec};
 
 use super::fields::{Context, Fields, integer, text};
 use super::node::{Node, path_key};
-use super::types::{ModuleEntry, TopicEntry};
+use super::types::ModuleEntry;
 use crate::problem::{Problem, thousands};
-
-/// Most rows of one batch where a model's entry says nothing.
-const BATCH_ROWS_DEFAULT: u32 = 64;
 
 /// Reads `[modules]`.
 pub(super) fn modules(cx: &mut Context, top: &Fields<'_>) -> Vec<ModuleEntry> {
@@ -41,7 +38,7 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelSpec> {
     for entry in entries {
         let path = top.path(&format!("models.{}", path_key(&entry.key)));
         check_name(cx, &entry.key, entry.at, &path);
-        let id = unique_id(cx, &mut ids, &entry.key, entry.at, &path);
+        unique_id(cx, &mut ids, &entry.key, entry.at, &path);
         let known = [
             "path",
             "sha256",
@@ -56,43 +53,39 @@ pub(super) fn models(cx: &mut Context, top: &Fields<'_>) -> Vec<ModelSpec> {
         ];
         let Some(fields) = Fields::open(cx, &entry.node, &path, &known) else { continue };
         fields.need(cx, "path", "name the .onnx file");
-        let mut dims = Vec::new();
-        for dim in fields.entries(cx, "dims") {
-            let path = fields.path(&format!("dims.{}", path_key(&dim.key)));
-            let size = integer(cx, &dim.node, &path, 1..=MODEL_DIM_MAX.into()).and_then(|size| size.try_into().ok());
-            dims.push((dim.key.clone(), size.unwrap_or(1)));
-        }
-        let mut batch_axes = Vec::new();
-        for axis in fields.entries(cx, "batch_axes") {
-            let path = fields.path(&format!("batch_axes.{}", path_key(&axis.key)));
-            let at = integer(cx, &axis.node, &path, 0..=MODEL_AXIS_MAX.into()).and_then(|at| at.try_into().ok());
-            batch_axes.push((axis.key.clone(), at.unwrap_or(0)));
-        }
-        models.push(ModelSpec {
-            name: entry.key.clone(),
-            id: ModelId(id),
-            path: fields.file(cx, "path").unwrap_or_default(),
-            sha256: fields.sha256(cx, "sha256"),
-            batch_rows_max: fields.integer_u32(cx, "batch_rows_max", 1..=BATCH_ROWS_MAX, BATCH_ROWS_DEFAULT),
-            latency_frames: fields.integer_u32(cx, "latency_frames", 1..=LATENCY_FRAMES_MAX, 1),
-            refuse_non_finite: fields.boolean(cx, "refuse_non_finite", true),
-            dims,
-            run_ms_max: fields.integer_u32(cx, "run_ms_max", 1..=MODEL_MS_MAX, MODEL_RUN_MS_DEFAULT),
-            load_ms_max: fields.integer_u32(cx, "load_ms_max", 1..=MODEL_MS_MAX, MODEL_LOAD_MS_DEFAULT),
-            run_memory_bytes_max: fields.integer(
-                cx,
-                "run_memory_bytes_max",
-                MODEL_MEMORY_BYTES_MIN..=MODEL_MEMORY_BYTES_MAX,
-                MODEL_MEMORY_BYTES_DEFAULT,
-            ),
-            batch_axes,
-        });
+        let dims = numbers(cx, &fields, "dims", 1..=MODEL_DIM_MAX);
+        let batch_axes = numbers(cx, &fields, "batch_axes", 0..=MODEL_AXIS_MAX);
+        let memory = MODEL_MEMORY_BYTES_MIN..=MODEL_MEMORY_BYTES_MAX;
+        models.push(ModelSpec::new(&entry.key, fields.file(cx, "path").unwrap_or_default()).with(|model| {
+            model.sha256 = fields.sha256(cx, "sha256");
+            let rows = 1..=BATCH_ROWS_MAX;
+            model.batch_rows_max = fields.integer_u32(cx, "batch_rows_max", rows, model.batch_rows_max);
+            let latency = 1..=LATENCY_FRAMES_MAX;
+            model.latency_frames = fields.integer_u32(cx, "latency_frames", latency, model.latency_frames);
+            model.refuse_non_finite = fields.boolean(cx, "refuse_non_finite", model.refuse_non_finite);
+            model.run_ms_max = fields.integer_u32(cx, "run_ms_max", 1..=MODEL_MS_MAX, model.run_ms_max);
+            model.load_ms_max = fields.integer_u32(cx, "load_ms_max", 1..=MODEL_MS_MAX, model.load_ms_max);
+            model.run_memory_bytes_max = fields.integer(cx, "run_memory_bytes_max", memory, model.run_memory_bytes_max);
+            (model.dims, model.batch_axes) = (dims, batch_axes);
+        }));
     }
     models
 }
 
+/// Reads a table of whole numbers by free names, sorted by name.
+fn numbers(cx: &mut Context, fields: &Fields<'_>, key: &str, range: RangeInclusive<u32>) -> Vec<(String, u32)> {
+    let range = u64::from(*range.start())..=u64::from(*range.end());
+    let mut numbers = Vec::new();
+    for entry in fields.entries(cx, key) {
+        let path = fields.path(&format!("{key}.{}", path_key(&entry.key)));
+        let number = integer(cx, &entry.node, &path, range.clone()).and_then(|number| number.try_into().ok());
+        numbers.push((entry.key.clone(), number.unwrap_or_default()));
+    }
+    numbers
+}
+
 /// Reads `topics`.
-pub(super) fn topics(cx: &mut Context, top: &Fields<'_>) -> Vec<TopicEntry> {
+pub(super) fn topics(cx: &mut Context, top: &Fields<'_>) -> Vec<TopicSpec> {
     let items = top.array(cx, "topics").unwrap_or_default();
     too_many(cx, items.len(), TOPICS_MAX, top.get("topics"), "topics");
     let mut ids = HashMap::new();
@@ -101,8 +94,8 @@ pub(super) fn topics(cx: &mut Context, top: &Fields<'_>) -> Vec<TopicEntry> {
         let path = format!("topics[{i}]");
         let Some(name) = text(cx, item, &path) else { continue };
         check_name(cx, name, item.at, &path);
-        let id = unique_id(cx, &mut ids, name, item.at, &path);
-        topics.push(TopicEntry { name: name.to_owned(), id: TopicId(id) });
+        unique_id(cx, &mut ids, name, item.at, &path);
+        topics.push(TopicSpec::new(name));
     }
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     topics

@@ -1,13 +1,13 @@
 //! Hot swaps: the entries `[[swaps]]` of a scenario.
 
 use wasm_engine_components::limits::{FRAMES_MAX, SWAPS_MAX};
-use wasm_engine_components::{ModelId, ModelSpec, Swap};
+use wasm_engine_components::{GroupSpec, ModelId, ModelSpec, Swap};
 
 use super::expect::group;
 use super::fields::{Context, Fields, origin};
 use super::groups::module;
 use super::resources::too_many;
-use super::types::{GroupEntry, ModuleEntry, SwapEntry};
+use super::types::{ModuleEntry, SwapEntry};
 use crate::problem::{Problem, nearest_name};
 
 const KEYS: [&str; 5] = ["frame", "group", "module", "model", "with"];
@@ -16,7 +16,7 @@ const KEYS: [&str; 5] = ["frame", "group", "module", "model", "with"];
 pub(super) fn swaps(
     cx: &mut Context,
     top: &Fields<'_>,
-    groups: &[GroupEntry],
+    groups: &[GroupSpec],
     modules: &[ModuleEntry],
     models: &[ModelSpec],
 ) -> Vec<SwapEntry> {
@@ -52,7 +52,7 @@ fn same(a: Swap, b: Swap) -> bool {
 fn what(
     cx: &mut Context,
     fields: &Fields<'_>,
-    groups: &[GroupEntry],
+    groups: &[GroupSpec],
     modules: &[ModuleEntry],
     models: &[ModelSpec],
 ) -> Option<(bool, Swap)> {
@@ -64,7 +64,7 @@ fn what(
         return None;
     }
     if of_group {
-        let module = u32::try_from(module(cx, fields, modules)).unwrap_or(u32::MAX);
+        let module = module(cx, fields, modules);
         let group = group(cx, fields, groups)?;
         return Some((group.enabled, Swap::Module { group: group.id, module }));
     }

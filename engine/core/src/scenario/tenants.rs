@@ -1,12 +1,11 @@
 //! Tenants: groups that share totals. The tables `[tenants.NAME]`, and whether what a run starts with is within them.
 
 use wasm_engine_components::limits::{AGENTS_MAX, TENANTS_MAX};
-use wasm_engine_components::{GroupLimits, Tenant, TenantId};
+use wasm_engine_components::{GroupLimits, GroupSpec, Tenant, TenantId};
 
 use super::fields::{Context, Fields};
 use super::node::path_key;
 use super::resources::{check_name, too_many};
-use super::types::GroupEntry;
 use crate::problem::{Problem, thousands};
 
 const KEYS: [&str; 8] = [
@@ -52,7 +51,7 @@ pub(super) fn tenants(cx: &mut Context, top: &Fields<'_>) -> Vec<Tenant> {
 }
 
 /// Refuses a start that is beyond a tenant's totals: it could never be reached by a spawn, either.
-pub(super) fn check_starts(cx: &mut Context, top: &Fields<'_>, tenants: &[Tenant], groups: &[GroupEntry]) {
+pub(super) fn check_starts(cx: &mut Context, top: &Fields<'_>, tenants: &[Tenant], groups: &[GroupSpec]) {
     for (at, tenant) in (0..).map(TenantId).zip(tenants) {
         let own = || groups.iter().filter(move |group| group.enabled && group.tenant == Some(at));
         let agents = own().fold(0_u64, |sum, group| sum.saturating_add(group.agents.into()));

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use wasm_engine_abi::Capabilities;
 use wasm_engine_components::{
-    AgentId, FaultPolicy, GroupId, GroupLimits, ModelSpec, ModuleLimits, OverflowPolicy, RegionId, RegionOwner,
-    Schedule, SchedulerSettings, Swap, Tenant, TenantId, TopicId,
+    AgentId, GroupId, GroupSpec, ModelSpec, RegionSpec, SchedulerSettings, Swap, Tenant, TopicSpec,
 };
 
 /// What to run.
@@ -30,15 +28,15 @@ pub struct Scenario {
     /// Models, in the order of their names.
     pub models: Vec<ModelSpec>,
     /// Topics, in the order of their names.
-    pub topics: Vec<TopicEntry>,
+    pub topics: Vec<TopicSpec>,
     /// What a frame may cost, and who goes first.
     pub scheduler: SchedulerSettings,
     /// Tenants, in the order of their names. The tenant at position `i` has the id `i`.
     pub tenants: Vec<Tenant>,
     /// Shared regions, in the order of their names.
-    pub regions: Vec<RegionEntry>,
+    pub regions: Vec<RegionSpec>,
     /// Groups in the order of the file. The group at position `i` has the id `i + 1`, also where it is disabled.
-    pub groups: Vec<GroupEntry>,
+    pub groups: Vec<GroupSpec>,
     /// The events file, if any: `-` is standard input.
     pub input: Option<PathBuf>,
     /// What must hold at the end.
@@ -54,7 +52,7 @@ impl Scenario {
     }
 
     /// The group with that number.
-    pub fn group(&self, id: GroupId) -> Option<&GroupEntry> {
+    pub fn group(&self, id: GroupId) -> Option<&GroupSpec> {
         self.groups.get((id.0 as usize).checked_sub(1)?)
     }
 
@@ -84,74 +82,6 @@ pub struct ModuleEntry {
     pub path: PathBuf,
     /// What the file must hash to, if the scenario says so.
     pub sha256: Option<[u8; 32]>,
-}
-
-/// A topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicEntry {
-    /// Its name.
-    pub name: String,
-    /// The number of its name.
-    pub id: TopicId,
-}
-
-/// A shared region.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegionEntry {
-    /// Its name.
-    pub name: String,
-    /// The number of its name.
-    pub id: RegionId,
-    /// Its size in bytes, at least 1.
-    pub bytes: u32,
-    /// Who writes it.
-    pub writer: RegionOwner,
-    /// Groups whose agents read it, sorted. Default: none.
-    pub readers: Vec<GroupId>,
-}
-
-/// A group of agents.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GroupEntry {
-    /// Its number.
-    pub id: GroupId,
-    /// Its name.
-    pub name: String,
-    /// Whether it takes part. A group that doesn't keeps its number, so that the ids of all others stay. Default true.
-    pub enabled: bool,
-    /// Position of its module in [`Scenario::modules`].
-    pub module: usize,
-    /// How many agents it starts with.
-    pub agents: u32,
-    /// How many it may have at one time, at least 1 and at least as many as it starts with. Default: as many as that.
-    pub agents_max: u32,
-    /// What `agent_init` is given: bytes, or a TOML table as canonical TOML text.
-    pub params: Vec<u8>,
-    /// Topics that its agents are members of from the start, sorted.
-    pub subscribe: Vec<TopicId>,
-    /// What its agents may do. Default: everything.
-    pub capabilities: Capabilities,
-    /// From which groups its mailboxes take messages, sorted. Default: all.
-    pub accepts: Option<Vec<GroupId>>,
-    /// What happens to a message for which a mailbox has no room. Default: reject.
-    pub overflow: OverflowPolicy,
-    /// What bounds its agents.
-    pub limits: GroupLimits,
-    /// What bounds the modules that they are made of.
-    pub module_limits: ModuleLimits,
-    /// What a fault leads to.
-    pub on_fault: FaultPolicy,
-    /// When its agents are stepped. Default: in each frame.
-    pub schedule: Schedule,
-    /// Groups that are stepped before it in each frame, sorted. Those that don't take part count for nothing, here and in
-    /// the next two.
-    pub after: Vec<GroupId>,
-    /// In which groups its agents may spawn agents and give them commands, sorted.
-    pub controls: Vec<GroupId>,
-    /// The group whose agents are told of its faults, and may do in it what those of a group that controls it may.
-    pub supervisor: Option<GroupId>,
-    /// Whose totals it counts towards.
-    pub tenant: Option<TenantId>,
 }
 
 /// Something that is replaced while the run goes on.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bevy_app::App;
 use bevy_ecs::world::World;
 use serde::Deserialize;
-use wasm_engine_components::{Digest, FrameInputs, FrameRecord, Group, GroupId, Model, Region, Topic, limits};
+use wasm_engine_components::{Digest, FrameInputs, FrameRecord, GroupSpec, Model, RegionSpec, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::state::check_components;
 use wasm_engine_systems::{
@@ -20,7 +20,7 @@ use wasm_engine_systems::{
 };
 
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
-use crate::scenario::{GroupEntry, RegionEntry, Scenario};
+use crate::scenario::Scenario;
 use crate::swaps;
 use wasm_engine_components::BatchForm;
 use wasm_engine_files::FileError;
@@ -280,17 +280,12 @@ impl Machine {
         say: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Self, SimulationError> {
         let seed = options.seed.unwrap_or(scenario.seed);
-        let entries: Vec<&GroupEntry> = scenario.groups.iter().filter(|entry| entry.enabled).collect();
-        let groups: Vec<Group> = entries.iter().map(|entry| group(entry, &entries)).collect();
-
+        let groups = GroupSpec::taking_part(&scenario.groups);
         let (sources, modules) = read_modules(scenario, &options.files)?;
         let module_files = sources.iter().map(|source| source.path.clone()).collect();
-        let programs: Vec<_> = entries
-            .iter()
-            .zip(&groups)
-            .map(|(entry, group)| GroupProgram { group, module: entry.module, params: &entry.params })
-            .collect();
-        let regions: Vec<Region> = scenario.regions.iter().map(|entry| region(entry, &entries)).collect();
+        let program = |group| GroupProgram { group, module: group.module as usize, params: &group.params };
+        let programs: Vec<_> = groups.iter().map(program).collect();
+        let regions: Vec<RegionSpec> = scenario.regions.iter().map(|region| region.read_by(&groups)).collect();
         let cache = options.cache_dir.as_ref().map(|folder| CodeFolder::open(&folder.join(CODE_FOLDER)).map(Arc::new));
         let wasm = WasmOptions {
             seed,
@@ -311,17 +306,15 @@ impl Machine {
             load_models(scenario, options, say)?;
 
         let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, (options.first_frame, say));
-        let seeds = entries.iter().zip(&groups).map(|(entry, group)| GroupSeed {
-            inbox_bytes_max: agents.inbox_bytes_max(group.id),
-            group: group.clone(),
-            overflow: entry.overflow,
-            subscribe: entry.subscribe.clone(),
-        });
+        let seeds =
+            groups.into_iter().map(|group| GroupSeed { inbox_bytes_max: agents.inbox_bytes_max(group.id), group });
         let population = Population {
             seed,
             groups: seeds.collect(),
-            topics: scenario.topics.iter().map(|entry| Topic { id: entry.id, name: entry.name.clone() }).collect(),
-            models: scenario.models.iter().zip(&models).map(|(entry, loaded)| model(entry, loaded)).collect(),
+            topics: scenario.topics.clone(),
+            models: (scenario.models.iter().zip(&models))
+                .map(|(spec, loaded)| Model { spec: spec.clone(), row_bytes: loaded.row_bytes })
+                .collect(),
             scheduler: scenario.scheduler,
             tenants: scenario.tenants.clone(),
             regions,
@@ -407,48 +400,4 @@ fn load_models(
     let refused = swaps::refused_of_models(scenario, &infos);
     let files = entries.into_iter().map(|entry| entry.path).collect();
     Ok(Models { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
-}
-
-/// A group without those of its references that lead to groups which don't take part.
-fn group(entry: &GroupEntry, enabled: &[&GroupEntry]) -> Group {
-    // They come in the order of their ids.
-    let takes_part = |id: &GroupId| enabled.binary_search_by_key(id, |other| other.id).is_ok();
-    let present = |groups: &[GroupId]| -> Vec<GroupId> { groups.iter().copied().filter(takes_part).collect() };
-    Group {
-        id: entry.id,
-        name: entry.name.clone(),
-        agents: entry.agents,
-        agents_max: entry.agents_max,
-        capabilities: entry.capabilities,
-        accepts: entry.accepts.as_deref().map(present),
-        limits: entry.limits,
-        module_limits: entry.module_limits,
-        on_fault: entry.on_fault,
-        schedule: entry.schedule,
-        after: present(&entry.after),
-        controls: present(&entry.controls),
-        supervisor: entry.supervisor.filter(takes_part),
-        tenant: entry.tenant,
-    }
-}
-
-fn region(entry: &RegionEntry, enabled: &[&GroupEntry]) -> Region {
-    let takes_part = |id: &GroupId| enabled.iter().any(|other| other.id == *id);
-    Region {
-        id: entry.id,
-        name: entry.name.clone(),
-        bytes: entry.bytes,
-        writer: entry.writer,
-        readers: entry.readers.iter().copied().filter(takes_part).collect(),
-    }
-}
-
-fn model(entry: &crate::scenario::ModelSpec, loaded: &LoadedModel) -> Model {
-    Model {
-        id: entry.id,
-        name: entry.name.clone(),
-        row_bytes: loaded.row_bytes,
-        batch_rows_max: entry.batch_rows_max,
-        latency_frames: entry.latency_frames,
-    }
 }

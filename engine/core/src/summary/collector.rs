@@ -5,14 +5,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{
-    BeyondAscii, Digest, EventCounts, FrameCounts, FrameRecord, GroupId, GroupRecord, SwapOutcome, json_text_bytes,
+    BeyondAscii, Digest, EventCounts, FrameCounts, FrameRecord, GroupId, GroupRecord, GroupSpec, SwapOutcome,
+    json_text_bytes,
 };
 
 use super::models::ModelNotices;
 use super::notices::Notices;
 use super::outputs::Outputs;
 use super::{EventSummary, ExpectationResult, GroupSummary, Named, Summary, SwapSummary, expectations};
-use crate::scenario::{Counted, Expectation, ExpectedValue, GroupEntry, Scenario};
+use crate::scenario::{Counted, Expectation, ExpectedValue, Scenario};
 
 /// Most bytes of JSON for one group: its name, its counts and its first fault.
 const GROUP_BYTES: u64 = 4 << 10;
@@ -213,7 +214,7 @@ impl Collector {
     }
 
     fn groups(&self, scenario: &Scenario) -> Named<GroupSummary> {
-        let summary = |record: &GroupRecord, group: &GroupEntry| {
+        let summary = |record: &GroupRecord, group: &GroupSpec| {
             let faults = record.faults().by_kind().map(|(kind, count)| (kind.name().to_owned(), count)).collect();
             GroupSummary {
                 agents: record.agents,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wasm_engine_components::limits::SUMMARY_TEXT_BYTES_MAX;
-use wasm_engine_components::{AgentFault, AgentId, FaultPolicy, FrameRecord, GroupId};
+use wasm_engine_components::{AgentFault, AgentId, FaultPolicy, FrameRecord, GroupId, GroupSpec};
 
 use super::faults::{PassedLimit, reason};
 use crate::problem::thousands;
-use crate::scenario::{GroupEntry, Scenario};
+use crate::scenario::Scenario;
 
 /// The level of a log line that tells of an error.
 const ERROR: u32 = 1;
@@ -89,7 +89,7 @@ impl Notices {
     }
 
     /// The first fault of a group, for a summary.
-    pub fn first_fault(&self, group: &GroupEntry, scenario: &Scenario) -> Option<FirstFault> {
+    pub fn first_fault(&self, group: &GroupSpec, scenario: &Scenario) -> Option<FirstFault> {
         let (frame, fault) = self.first_faults.get(&group.id)?;
         let agent = scenario.agent_name(fault.agent);
         let (limit, why) = reason(fault, &group.limits);

@@ -175,7 +175,8 @@ fn scenario_of(run: &OpenRun, options: &BranchOptions) -> Result<(Scenario, u64)
 /// What agents have in their memories is their module's: another one wouldn't know what to do with it.
 fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
     for (before, after) in run.scenario.groups.iter().zip(&scenario.groups) {
-        let [before, after_module] = [&run.scenario.modules[before.module], &scenario.modules[after.module]];
+        let [before, after_module] =
+            [&run.scenario.modules[before.module as usize], &scenario.modules[after.module as usize]];
         if before.sha256 != after_module.sha256 {
             let what = format!("the branch gives group `{}` another module", after.name);
             let help = "a branch can't do that; a scenario can, with [[swaps]]";

@@ -34,7 +34,7 @@ fn showing(from: u32, bytes: u32) -> String {
 
 #[test]
 fn the_context_says_who_when_and_what() {
-    let group = Group { agents: 300, ..group(3, 300) };
+    let group = group(3, 300);
     let options = WasmOptions { seed: 11, frame_period_us: 2_000, ..WasmOptions::default() };
     let source = source(&agent(&showing(CONTEXT, 64), ""));
     let programs = [GroupProgram { group: &group, module: 0, params: b"" }];

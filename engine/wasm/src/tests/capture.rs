@@ -39,7 +39,7 @@ pub(super) fn changeable() -> String {
 }
 
 /// A group whose memories may grow to eight pages.
-pub(super) fn growing(agents: u32) -> Group {
+pub(super) fn growing(agents: u32) -> GroupSpec {
     let mut group = group(1, agents);
     group.limits.memory_bytes_max = 8 << 16;
     group
@@ -253,7 +253,7 @@ fn an_agent_that_took_a_slot_over_keeps_its_own_key() {
 }
 
 /// Loads two modules for one group, which begins with the first.
-fn swappable(group: &Group) -> WasmRuntime {
+fn swappable(group: &GroupSpec) -> WasmRuntime {
     let other = changeable().replace("(i32.const -70000)", "(i32.const -1)").replace("\"image\"", "\"other\"");
     let sources = [source(&changeable()), source(&other)];
     let swaps = [0, 1].map(|module| ModuleSwap { group: group.id, module });

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
 use wasm_engine_components::{
-    AgentId, FaultKind, Group, GroupId, GroupLimits, Region, RegionState, TopicId, message::Recipient,
+    AgentId, FaultKind, GroupId, GroupLimits, GroupSpec, Recipient, RegionSpec, RegionState, TopicId,
 };
 use wasm_engine_systems::ports::{
     AgentRuntime, Delivery, Directory, HostInbox, InboxView, Link, OutboxIntake, SharedRegion, StepBatch, StepOutcome,
@@ -85,15 +85,15 @@ fn source(text: &str) -> ModuleSource {
     ModuleSource { name: "m".into(), path: PathBuf::from("agents/m.wasm"), bytes: wat::parse_str(text).unwrap() }
 }
 
-fn group(number: u32, agents: u32) -> Group {
-    Group::new(GroupId(number), format!("g{number}"), agents)
+fn group(number: u32, agents: u32) -> GroupSpec {
+    GroupSpec::new(GroupId(number), format!("g{number}"), agents)
 }
 
-fn load(text: &str, group: &Group) -> Result<WasmRuntime, ModuleError> {
+fn load(text: &str, group: &GroupSpec) -> Result<WasmRuntime, ModuleError> {
     load_bytes(source(text), group)
 }
 
-fn load_bytes(source: ModuleSource, group: &Group) -> Result<WasmRuntime, ModuleError> {
+fn load_bytes(source: ModuleSource, group: &GroupSpec) -> Result<WasmRuntime, ModuleError> {
     WasmRuntime::load(&WasmOptions::default(), &[source], &[GroupProgram { group, module: 0, params: b"" }])
 }
 
@@ -102,7 +102,7 @@ fn problem(text: &str) -> ModuleProblem {
     problem_of(source(text), &group(1, 2))
 }
 
-fn problem_of(source: ModuleSource, group: &Group) -> ModuleProblem {
+fn problem_of(source: ModuleSource, group: &GroupSpec) -> ModuleProblem {
     match load_bytes(source, group) {
         Err(ModuleError::Module { problem, .. }) => {
             let (what, help) = problem.parts();
@@ -123,7 +123,7 @@ struct Rig {
     /// The slots that were called in the last frame, in that order.
     called: Vec<u32>,
     /// What the next frame's agents see of the shared regions.
-    regions: Vec<(Region, RegionState)>,
+    regions: Vec<(RegionSpec, RegionState)>,
 }
 
 /// A message that an agent sent.
@@ -134,7 +134,7 @@ struct Given<'a> {
 
 /// A directory in which there is whoever a message is for, as long as it is of the host's group, and the topic 0.
 fn directory() -> Directory {
-    testing::directory(&Group::new(GroupId(0), "host", u32::MAX), &[TopicId(0)])
+    testing::directory(&GroupSpec::new(GroupId(0), "host", u32::MAX), &[TopicId(0)])
 }
 
 /// A message in a test: for which slot, and what.
@@ -150,7 +150,7 @@ impl Rig {
         Self::of(text, &group(1, 1))
     }
 
-    fn of(text: &str, group: &Group) -> Self {
+    fn of(text: &str, group: &GroupSpec) -> Self {
         let runtime = load(text, group).unwrap_or_else(|error| panic!("{error}"));
         let agents = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal)).collect();
         Self::from(runtime, agents, 0)
@@ -169,7 +169,9 @@ impl Rig {
         let (mut requests, mut links) = (Vec::new(), Vec::new());
         let mut firsts = vec![Link::END; self.agents.len()];
         for &slot in slots {
-            for address in host.addresses.iter().rev().filter(|address| address.recipient() == Recipient::Agent(slot)) {
+            for address in
+                host.addresses.iter().rev().filter(|address| address.recipient() == Some(Recipient::Agent(slot)))
+            {
                 let next = std::mem::replace(&mut firsts[slot as usize], links.len() as u32);
                 links.push(Link { at: Delivery { chunk: Delivery::HOST, at: address.at }, next });
             }

@@ -18,22 +18,24 @@ fn reader(step: &str) -> String {
     reader_with((AREA, TWO), step, "")
 }
 
-fn region(id: u64, bytes: u32, readers: &[u32]) -> Region {
-    let readers = readers.iter().map(|&group| GroupId(group)).collect();
-    Region { id: RegionId(id), name: format!("r{id}"), bytes, writer: RegionOwner::Native, readers }
+fn region(id: u64, bytes: u32, readers: &[u32]) -> RegionSpec {
+    RegionSpec::new(format!("r{id}"), bytes, RegionOwner::Native).with(|region| {
+        region.id = RegionId(id);
+        region.readers = readers.iter().map(|&group| GroupId(group)).collect();
+    })
 }
 
 /// Three regions: the group 1 reads 5 and 9, and not 7.
-fn three() -> Vec<Region> {
+fn three() -> Vec<RegionSpec> {
     vec![region(5, 4, &[1]), region(7, 100, &[2]), region(9, 8, &[1, 2])]
 }
 
-fn load_with(text: &str, group: &Group, regions: Vec<Region>) -> Result<WasmRuntime, ModuleError> {
+fn load_with(text: &str, group: &GroupSpec, regions: Vec<RegionSpec>) -> Result<WasmRuntime, ModuleError> {
     let options = WasmOptions { regions, ..WasmOptions::default() };
     WasmRuntime::load(&options, &[source(text)], &[GroupProgram { group, module: 0, params: b"" }])
 }
 
-fn rig_of(text: &str, group: &Group, regions: Vec<Region>) -> Rig {
+fn rig_of(text: &str, group: &GroupSpec, regions: Vec<RegionSpec>) -> Rig {
     // The order in which they are declared doesn't matter.
     let declared = regions.iter().rev().cloned().collect();
     let runtime = load_with(text, group, declared).unwrap_or_else(|error| panic!("{error}"));

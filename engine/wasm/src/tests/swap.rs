@@ -42,7 +42,7 @@ fn swappable(by: u32, start: u32) -> String {
 }
 
 /// A runtime whose one group begins with the first module, and may get each of the others.
-fn rig(texts: &[&str], group: &Group) -> Rig {
+fn rig(texts: &[&str], group: &GroupSpec) -> Rig {
     let sources: Vec<_> = texts.iter().map(|text| source(text)).collect();
     let swaps: Vec<_> = (0..texts.len()).map(|module| ModuleSwap { group: group.id, module }).collect();
     let programs = [GroupProgram { group, module: 0, params: b"p=1" }];
