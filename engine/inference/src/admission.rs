@@ -8,9 +8,10 @@
 use wasm_engine_abi::philox4x32;
 
 use super::binding::BoundModel;
+use super::element::ElementType;
 use super::layout::TensorPlan;
-use super::tensor::ElementType;
-use super::watchdog::{Deadline, Halt};
+use super::limits::Deadline;
+use super::watchdog::Halt;
 use wasm_engine_components::BatchForm;
 
 /// Version of what is probed. A verdict of another version counts for nothing.

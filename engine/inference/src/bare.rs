@@ -10,11 +10,11 @@ use wasm_engine_components::limits::{
     MODEL_BYTES_MAX, MODEL_LOAD_MS_DEFAULT, MODEL_MEMORY_BYTES_DEFAULT, MODEL_RUN_MS_DEFAULT,
 };
 
+use super::element::ElementType;
 use super::error::{InferenceError, ModelProblem};
 use super::layout::{Said, TensorPlan};
-use super::session::{self, ModelLimits};
-use super::tensor::ElementType;
-use super::watchdog::Deadline;
+use super::limits::{Deadline, ModelLimits};
+use super::session;
 use super::{OnnxRuntime, runtime};
 
 /// A model of one input and one output of `f32`, and a batch of rows.

@@ -16,8 +16,9 @@ use ort::value::DynTensor;
 use super::concurrent;
 use super::graph::Steadiness;
 use super::layout::{Slots, TensorPlan};
-use super::session::{ModelLimits, OpenModel};
-use super::watchdog::{self, Deadline, Halt, Work};
+use super::limits::{Deadline, ModelLimits};
+use super::session::OpenModel;
+use super::watchdog::{self, Halt, Work};
 use super::{memory, tensor};
 use wasm_engine_components::BatchForm;
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use wasm_engine_components::limits::MODEL_GRACE_MS;
 
-use super::watchdog::Deadline;
+use super::limits::Deadline;
 
 /// How often somebody who waits looks whether a thread is overdue.
 const LOOK_PERIOD: Duration = Duration::from_millis(LOOK_MS);

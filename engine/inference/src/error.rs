@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasm_engine_components::text::{shown, shown_path};
 
 use super::library::{LibraryError, ONNX_RUNTIME_VERSION};
-use super::session::ModelLimits;
+use super::limits::ModelLimits;
 use super::watchdog::Halt;
 use wasm_engine_files::FileProblem;
 

@@ -12,8 +12,8 @@ use std::ops::Range;
 use wasm_engine_components::limits::PAYLOAD_BYTES_MAX;
 use wasm_engine_components::text::shown;
 
+use super::element::ElementType;
 use super::error::ModelProblem;
-use super::tensor::ElementType;
 
 /// An input or output of a model, as agents see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,10 +22,12 @@ mod batch;
 mod binding;
 mod concurrent;
 mod crew;
+mod element;
 mod error;
 mod graph;
 mod layout;
 mod library;
+mod limits;
 mod memory;
 mod patience;
 mod registry;
@@ -37,6 +39,7 @@ mod watchdog;
 
 pub use bare::BareModel;
 pub use crew::is_left_behind;
+pub use element::ElementType;
 pub use error::{InferenceError, ModelProblem};
 pub use graph::Decider;
 pub use layout::TensorInfo;
@@ -46,4 +49,3 @@ pub use library::{
 };
 pub use registry::{ModelInfo, ModelLoadOptions, NoModels, OnnxRuntime};
 pub use runtime::{LibraryStatus, LoadedLibrary, probe};
-pub use tensor::ElementType;

@@ -13,7 +13,8 @@ use ort::environment::Environment;
 use ort::session::RunOptions;
 use ort::sys::{OrtAllocatorType, OrtMemType, OrtStatusPtr};
 
-use super::watchdog::{Deadline, Halt};
+use super::limits::Deadline;
+use super::watchdog::Halt;
 
 /// Held while a session is opened: it takes the arena that the environment has then, and keeps it.
 static OPENING: Mutex<()> = Mutex::new(());

@@ -7,7 +7,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::watchdog::{Deadline, Halt};
+use super::limits::Deadline;
+use super::watchdog::Halt;
 
 /// How many times the limit of one run all runs of a model may take in a frame.
 const FRAME_RUNS: u32 = 10;

@@ -2,7 +2,6 @@
 //! have. Called by [`super::registry`] at load.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ort::logging::LogLevel;
 use ort::memory::Allocator;
@@ -10,28 +9,17 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, Session};
 use ort::value::{DynTensor, Outlet, ValueType};
 
+use super::element::ElementType;
 use super::error::ModelProblem;
 use super::layout::{Declared, Dimension, Said, Slots, TensorInfo, TensorPlan, check_names, lay_out, resolve_inputs};
+use super::limits::ModelLimits;
 use super::memory;
 use super::runtime::{CPU_PROVIDER, Runtime};
-use super::tensor::{self, ElementType};
-use super::watchdog::{self, Deadline, Halt, Work};
+use super::tensor;
+use super::watchdog::{self, Halt, Work};
 
 /// Where ONNX Runtime would look for weights outside of the model: a folder that doesn't exist, because no hash covers them.
 const NO_FOLDER: &str = "/wasm-engine-reads-no-weights-outside-of-a-model";
-
-/// What a model may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ModelLimits {
-    /// For all that is done with it before the first frame.
-    pub load: Deadline,
-    /// For each run.
-    pub run: Duration,
-    /// Whether each run has all of that, however long those of a frame take together.
-    pub unhurried: bool,
-    /// Most memory of the intermediate results of a run, in bytes.
-    pub memory_bytes: u64,
-}
 
 /// A session, and how rows go in and out of it.
 pub(crate) struct OpenModel {

@@ -13,6 +13,7 @@ use ort::session::builder::LoadCanceler;
 use wasm_engine_components::limits::MODEL_REASON_BYTES_MAX;
 
 use super::crew;
+use super::limits::Deadline;
 
 /// Why ONNX Runtime gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,56 +71,10 @@ impl Work {
     }
 }
 
-/// A time by which something must be done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
-    begun: Instant,
-    limit: Duration,
-    /// How long it may take to notice that it is to end, from its beginning. What is overdue then is left behind.
-    whole: Duration,
-}
-
-impl Deadline {
-    /// From now on, this long.
-    pub(crate) fn after(limit: Duration) -> Self {
-        Self::part(limit, limit)
-    }
-
-    /// From now on, this long, which is a part of the time that such work may take.
-    pub(crate) fn part(limit: Duration, whole: Duration) -> Self {
-        Self { begun: Instant::now(), limit, whole }
-    }
-
-    fn at(self) -> Instant {
-        self.begun + self.limit
-    }
-
-    /// How long it was from its beginning.
-    pub(crate) const fn limit(self) -> Duration {
-        self.limit
-    }
-
-    /// Whether it is passed.
-    pub(crate) fn is_passed(self, now: Instant) -> bool {
-        now > self.at()
-    }
-
-    /// How long the work may take, if it has taken longer, so that from now on nobody has to wait for it.
-    pub(crate) fn overdue(self, now: Instant) -> Option<Duration> {
-        (now > self.begun + self.whole).then_some(self.whole)
-    }
-
-    /// The earlier one of this and `limit` from now on.
-    pub(crate) fn within(self, limit: Duration) -> Self {
-        let sooner = Self::after(limit);
-        if sooner.at() < self.at() { sooner } else { self }
-    }
-}
-
 /// Does `work` if there is time left, and ends it if it isn't done by the deadline.
 pub(crate) fn until<T>(deadline: Deadline, work: Work, run: impl FnOnce() -> ort::Result<T>) -> Result<T, Halt> {
     if Instant::now() >= deadline.at() {
-        return Err(Halt::TimedOut(deadline.limit));
+        return Err(Halt::TimedOut(deadline.limit()));
     }
     let run_options = match &work {
         Work::Run(options) => Some(Arc::clone(options)),
@@ -134,7 +89,7 @@ pub(crate) fn until<T>(deadline: Deadline, work: Work, run: impl FnOnce() -> ort
     }
     match (done, ended) {
         (Ok(done), _) => Ok(done),
-        (Err(_), true) => Err(Halt::TimedOut(deadline.limit)),
+        (Err(_), true) => Err(Halt::TimedOut(deadline.limit())),
         (Err(error), false) => Err(error.into()),
     }
 }
@@ -240,7 +195,7 @@ mod tests {
     #[test]
     fn the_earlier_deadline_counts() {
         let hour = Deadline::after(Duration::from_secs(3_600));
-        assert_eq!(hour.within(Duration::from_millis(5)).limit, Duration::from_millis(5));
-        assert_eq!(hour.within(Duration::from_secs(7_200)).limit, Duration::from_secs(3_600));
+        assert_eq!(hour.within(Duration::from_millis(5)).limit(), Duration::from_millis(5));
+        assert_eq!(hour.within(Duration::from_secs(7_200)).limit(), Duration::from_secs(3_600));
     }
 }

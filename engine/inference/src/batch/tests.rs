@@ -8,9 +8,9 @@ use wasm_engine_components::ModelId;
 use super::*;
 use crate::graph::Steadiness;
 use crate::layout::Said;
+use crate::limits::{Deadline, ModelLimits};
 use crate::runtime;
-use crate::session::{self, ModelLimits};
-use crate::watchdog::Deadline;
+use crate::session;
 
 /// A model of the tests, in a form that needn't be the right one for it. Its runs may go on side by side.
 fn batcher(name: &str, form: BatchForm) -> Batcher {

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::decider::Decider;
 use super::model::{Graph, Model, Node};
 use super::orders::Orders;
 use super::pad::Padding;
 use super::rules::{self, Call, Needs, Why};
 use super::table::{self, Rule};
+use super::tensor::GraphTensor;
 use super::value::{Origin, Size, Value};
-use super::{Decider, GraphTensor};
 use wasm_engine_components::BatchForm;
 
 /// Most deciders that are kept: what else there is, is no news.
@@ -103,7 +104,7 @@ impl Walk<'_> {
         for (number, node) in graph.nodes.iter().enumerate() {
             let outputs = self.node(number, node, scope, findings).unwrap_or_else(|reason| {
                 findings.add(Decider {
-                    node: super::label(node),
+                    node: node.label(),
                     operator: node.operator.into(),
                     form: BatchForm::Alone,
                     reason,
@@ -125,7 +126,7 @@ impl Walk<'_> {
     /// What takes the place of a value that there is no room for.
     fn dropped(self, node: &Node<'_>, findings: &mut Findings) -> Value {
         findings.add(Decider {
-            node: super::label(node),
+            node: node.label(),
             operator: node.operator.into(),
             form: BatchForm::Alone,
             reason: "the graph is too large to be followed".into(),
@@ -163,7 +164,7 @@ impl Walk<'_> {
         }
         let found = rules::apply(&call, &entry)?;
         let decider = |form, reason, is_padded| Decider {
-            node: super::label(node),
+            node: node.label(),
             operator: node.operator.into(),
             form,
             reason,

@@ -15,6 +15,7 @@
 //! shapes are followed from the inputs. What it doesn't understand runs alone.
 
 mod classify;
+mod decider;
 mod model;
 mod orders;
 mod pad;
@@ -24,18 +25,18 @@ mod rules;
 mod shapes;
 mod steady;
 mod table;
+mod tensor;
 #[cfg(test)]
 mod tests;
 mod traps;
 mod value;
 mod wire;
 
-use std::fmt;
-
 use super::layout::TensorPlan;
-use value::Size;
+use tensor::GraphTensor;
 use wasm_engine_components::BatchForm;
 
+pub use decider::Decider;
 pub(crate) use random::RandomNode;
 pub(crate) use read::Unreadable;
 pub(crate) use steady::Steadiness;
@@ -53,51 +54,6 @@ pub(crate) struct ModelGraph<'a> {
 /// It can't be read. Such a model isn't to be opened: nobody looked for what makes a model unfit.
 pub(crate) fn read_graph(content: &[u8]) -> Result<ModelGraph<'_>, Unreadable> {
     Ok(ModelGraph { content, model: read::read(content)? })
-}
-
-/// An input or output of the model.
-#[derive(Debug)]
-struct GraphTensor {
-    name: String,
-    /// ONNX's number of its element type.
-    dtype: i64,
-    shape: Vec<Size>,
-}
-
-impl GraphTensor {
-    fn of(plan: &TensorPlan) -> Self {
-        let size = |(at, size): (usize, &Option<u32>)| match size {
-            Some(size) if plan.axis != Some(at) => Size::Known((*size).into()),
-            _ => Size::Rows(1),
-        };
-        let shape = plan.info.shape.iter().enumerate().map(size).collect();
-        Self { name: plan.info.name.clone(), dtype: plan.info.dtype.onnx(), shape }
-    }
-
-    fn axis(&self) -> Option<usize> {
-        self.shape.iter().position(|size| matches!(size, Size::Rows(_)))
-    }
-}
-
-/// A node that restricts the form of a model's runs, or is padded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decider {
-    /// The node's name, or where it has none, that of its first output.
-    pub node: String,
-    /// Its operator.
-    pub operator: String,
-    /// The form that it needs.
-    pub form: BatchForm,
-    /// Why.
-    pub reason: String,
-    /// Whether its rows are padded inside the graph, so that the form isn't restricted by it.
-    pub is_padded: bool,
-}
-
-impl fmt::Display for Decider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "of `{}` ({}): {}", self.node, self.operator, self.reason)
-    }
 }
 
 /// What the nodes of a graph need.
@@ -130,7 +86,7 @@ impl ModelGraph<'_> {
     /// The node that gives an output a shape of data: its name and operator.
     pub(crate) fn shaping_node(&self, output: &str) -> Option<String> {
         let node = shapes::find(&self.model.graph, output)?;
-        Some(format!("the node `{}` ({})", label(node), node.operator))
+        Some(format!("the node `{}` ({})", node.label(), node.operator))
     }
 
     /// Whether there may be loops, whose rounds an input counts.
@@ -161,10 +117,4 @@ impl ModelGraph<'_> {
         let opset = self.model.opsets.get("").copied().unwrap_or(1);
         pad::apply(self.content, &self.model.graph, opset, &classes.paddings).ok()
     }
-}
-
-/// How a node is named to a person: by its name, or where it has none, by its first output.
-fn label(node: &model::Node<'_>) -> String {
-    let name = if node.name.is_empty() { node.outputs.first().copied().unwrap_or_default() } else { node.name };
-    name.into()
 }

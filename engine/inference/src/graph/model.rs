@@ -114,6 +114,12 @@ pub(super) mod dtype {
 }
 
 impl Node<'_> {
+    /// How the node is named to a person: by its name, or where it has none, by its first output.
+    pub(super) fn label(&self) -> String {
+        let name = if self.name.is_empty() { self.outputs.first().copied().unwrap_or_default() } else { self.name };
+        name.into()
+    }
+
     /// What a function has to be called so that the node calls it.
     pub(super) fn identifier(&self) -> String {
         identifier(self.domain, self.operator, self.overload)

@@ -63,7 +63,7 @@ fn in_nodes<'a>(nodes: &[Node<'a>], place: &Place<'_, 'a>, own: &BTreeSet<String
     nodes.iter().find_map(|node| {
         // A function of the model is looked at itself.
         if draws(node, place) && !own.contains(&node.identifier()) {
-            return Some(RandomNode { operator: node.operator.into(), node: super::label(node) });
+            return Some(RandomNode { operator: node.operator.into(), node: node.label() });
         }
         let mut graphs = node.attributes.iter().flat_map(|attribute| &attribute.graphs);
         graphs.find_map(|graph| in_graph(graph, Some(place), own))

@@ -190,7 +190,7 @@ impl<'g> Walk<'g> {
 
     /// A node that divides so, or beyond which nobody looks. The first one counts.
     fn give_up(&mut self, node: &Node<'_>, by_zero: bool) {
-        let found = || DividingNode { operator: node.operator.into(), node: super::label(node), by_zero };
+        let found = || DividingNode { operator: node.operator.into(), node: node.label(), by_zero };
         self.found.get_or_insert_with(found);
     }
 

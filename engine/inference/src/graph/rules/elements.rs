@@ -3,7 +3,7 @@
 use super::super::model::dtype;
 use super::super::table::Class;
 use super::super::value::{Origin, Size, Value, broadcast, product};
-use super::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};
+use super::call::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};
 
 /// The shape of all inputs together.
 fn broadcast_all(call: &Call<'_, '_>) -> Result<Vec<Size>, Why> {

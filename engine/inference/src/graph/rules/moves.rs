@@ -4,7 +4,8 @@ use wasm_engine_components::limits::BATCH_ROWS_MAX;
 
 use super::super::model::dtype;
 use super::super::value::{Size, Value, broadcast, one_batch, position, product, reshape as reshaped};
-use super::{BOOL, COUPLED, Call, Found, LOST, Needs, UNKNOWN_SHAPE, UNTESTED_USE, Why, fold};
+use super::call::{BOOL, COUPLED, Call, Found, LOST, Needs, UNKNOWN_SHAPE, UNTESTED_USE, Why};
+use super::fold;
 
 pub(super) fn identity(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found::one(call.input(0)?.clone()))

@@ -5,7 +5,8 @@
 use super::super::orders::Orders;
 use super::super::table::Rule;
 use super::super::value::{Origin, Size, Value, position};
-use super::{Call, moves};
+use super::call::Call;
+use super::moves;
 
 /// Gives the outputs of a node the orders that they may have.
 pub(super) fn carry(call: &Call<'_, '_>, rule: Rule, outputs: &mut [Value]) {

@@ -3,7 +3,7 @@
 use super::super::model::dtype;
 use super::super::table::Class;
 use super::super::value::{Origin, Size, Value, broadcast};
-use super::{COUPLED, Call, Found, Needs, UNTESTED_USE, Why, needs};
+use super::call::{COUPLED, Call, Found, Needs, UNKNOWN_SHAPE, UNTESTED_USE, Why, needs};
 
 /// How a product by these weights is computed: they are there before the first run, or not.
 fn by_weights(class: Class, weights: &Value, input: &Value) -> Class {
@@ -61,7 +61,7 @@ pub(super) fn gemm(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     }
     let shape = vec![rows, if transposed("transB") { first } else { second }];
     if let Some(bias) = call.optional(2) {
-        let own = bias.shape.as_deref().ok_or(super::UNKNOWN_SHAPE)?;
+        let own = bias.shape.as_deref().ok_or(UNKNOWN_SHAPE)?;
         broadcast(&shape, own)?;
     }
     let value = call.result(a.dtype, Some(shape));

@@ -2,7 +2,7 @@
 
 use super::super::model::dtype;
 use super::super::value::{Origin, Size, Value, one_batch, product};
-use super::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};
+use super::call::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};
 
 pub(super) fn constant(call: &Call<'_, '_>) -> Result<Found, Why> {
     let node = call.node;

@@ -4,7 +4,7 @@ use super::super::model::dtype;
 use super::super::pad::{Padding, Reduction};
 use super::super::table::Class;
 use super::super::value::{Size, Value, position, product};
-use super::{COUPLED, Call, Found, LOST, Needs, UNTESTED_USE, Why, needs, or_type};
+use super::call::{COUPLED, Call, Found, LOST, Needs, UNTESTED_USE, Why, needs, or_type};
 
 const MOVED: &str = "it may go along another dimension than it says, because the model transposes";
 
