@@ -1,5 +1,6 @@
 //! Digests: what two runs have in common if they have everything in common.
 
+use bevy_ecs::resource::Resource;
 use serde::{Deserialize, Serialize};
 
 /// A digest of 128 bits. Shown as 32 hexadecimal digits.
@@ -12,14 +13,14 @@ impl core::fmt::Display for Digest {
     }
 }
 
-/// The kinds of state that have a lane of their own in a frame's digest, so that a divergence names its culprit.
-/// The order is that of the digest: new lanes go to the end.
+/// What a frame's digest covers, each in a lane of its own, so that a divergence names its culprit. [`Lane::kind`] says whether a lane covers
+/// state, or what came in or went out in the frame. The order is that of the digest: new lanes go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Lane {
     /// What came from outside in this frame.
     Inputs,
-    /// Agents' lifecycles and fault histories.
+    /// Agents' lifecycles and fault histories, and the places of groups.
     Agents,
     /// What agents asked for in this frame: their outboxes.
     Outboxes,
@@ -29,9 +30,10 @@ pub enum Lane {
     HostMessages,
     /// Members of topics.
     Topics,
-    /// Inference jobs and results in flight, the number of the next job, and models that failed an audit or were given up.
+    /// Inference jobs and results in flight, the number of the next job, which models answer for others, and models that failed an audit
+    /// or were given up.
     Inference,
-    /// Groups' counters: steps, fuel, messages, jobs, faults.
+    /// Groups' counters (steps, fuel, messages, jobs, faults), and modules that were swapped in.
     Groups,
     /// Registered components of authors' entities.
     Native,
@@ -49,6 +51,49 @@ pub enum Lane {
     Requests,
     /// Shared regions: versions and contents.
     Regions,
+}
+
+/// What a lane is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LaneKind {
+    /// State as it is after the frame: the sum of the hashes of what a snapshot has of it.
+    State,
+    /// What came in or went out in this frame alone. No snapshot has it.
+    Frame,
+}
+
+/// How much the digest of each frame covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Resource, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DigestScope {
+    /// Everything but the agents' memories.
+    #[default]
+    Frame,
+    /// The memories of the agents that were called in the frame, too: [`Lane::Memories`].
+    Full,
+}
+
+impl DigestScope {
+    /// Each scope, in order.
+    pub const ALL: [Self; 2] = [Self::Frame, Self::Full];
+
+    /// The name by which it is asked for, and recorded.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Frame => "frame",
+            Self::Full => "full",
+        }
+    }
+
+    /// Returns the scope of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+
+    /// Returns whether memories are covered.
+    pub const fn covers_memories(self) -> bool {
+        matches!(self, Self::Full)
+    }
 }
 
 impl Lane {
@@ -74,6 +119,24 @@ impl Lane {
         Self::Requests,
         Self::Regions,
     ];
+
+    /// Returns what the lane is made of.
+    pub const fn kind(self) -> LaneKind {
+        match self {
+            Self::Inputs | Self::Outboxes | Self::Memories | Self::Faults | Self::Logs => LaneKind::Frame,
+            Self::Agents
+            | Self::Mailboxes
+            | Self::HostMessages
+            | Self::Topics
+            | Self::Inference
+            | Self::Groups
+            | Self::Native
+            | Self::Commands
+            | Self::Schedule
+            | Self::Requests
+            | Self::Regions => LaneKind::State,
+        }
+    }
 
     /// The name used in reports.
     pub const fn name(self) -> &'static str {

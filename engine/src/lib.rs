@@ -7,7 +7,8 @@
 
 pub use wasm_engine_cli as cli;
 pub use wasm_engine_core::{
-    code_cache, events, frame_loop, journal, problem, run_dir, scenario, simulation, snapshot, summary, time_travel,
+    code_cache, events, frame_loop, journal, problem, run_dir, scenario, simulation, snapshot, state, summary,
+    time_travel,
 };
 pub use wasm_engine_files::{self as files, cpu, unfinished};
 pub use wasm_engine_wasm as wasm;

@@ -19,7 +19,7 @@ use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine::summary::{Collector, RunFacts};
 use wasm_engine::time_travel::{Compared, Divergence, ReplayOptions, RunReplayer, replay};
-use wasm_engine_components::{Lane, StableId};
+use wasm_engine_components::{DigestScope, Lane, StableId};
 use wasm_engine_systems::state::StateEntity;
 use wasm_engine_systems::{AuthorSystems, Frame, FrameClock, FrameStage, RegisterState};
 
@@ -69,7 +69,8 @@ fn record(out: &Path, every: u64) {
     let scenario = load(&path, &LoadOptions::default()).unwrap();
     let options = SimulationOptions::default();
     let mut simulation = Simulation::with_plugins(&scenario, &options, &mut |_| {}, plugins).unwrap();
-    let run_options = RunOptions { record: true, snapshot_every: Some(every), ..RunOptions::new(&simulation, "frame") };
+    let run_options =
+        RunOptions { record: true, snapshot_every: Some(every), ..RunOptions::new(&simulation, DigestScope::Frame) };
     let run_dir = RunDir::create(&Place::new(Some(out), "weather"), &scenario, &run_options).unwrap();
     let mut recording = Recording::new(run_dir, &simulation, Some(Some(every)), Collector::default());
     let mut source = events::open(&scenario, Arc::default()).unwrap();

@@ -10,7 +10,7 @@ use wasm_engine::files::sha256_of_file;
 use wasm_engine::run_dir::{Place, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
-use wasm_engine_components::{FaultPolicy, Group, GroupId, Schedule, TenantId, Trigger};
+use wasm_engine_components::{DigestScope, FaultPolicy, Group, GroupId, Schedule, TenantId, Trigger};
 
 /// A ring of four agents in a folder, with `more` in its scenario.
 fn scenario(folder: &Path, more: &str) -> Scenario {
@@ -68,7 +68,8 @@ fn the_manifest_has_the_hashes_of_what_was_loaded() {
         std::fs::write(folder.path().join(file), "another").unwrap();
     }
     let out = folder.path().join("run");
-    RunDir::create(&Place::new(Some(&out), "ring"), &scenario, &RunOptions::new(&simulation, "frame")).unwrap();
+    RunDir::create(&Place::new(Some(&out), "ring"), &scenario, &RunOptions::new(&simulation, DigestScope::Frame))
+        .unwrap();
     let manifest: toml::Table = std::fs::read_to_string(out.join("manifest.toml")).unwrap().parse().unwrap();
     for ((sort, name, _), hash) in files.iter().zip(&hashes) {
         assert_eq!(manifest[*sort][*name]["sha256"].as_str(), Some(hash.as_str()), "{name}");

@@ -175,8 +175,7 @@ fn summary(scenario: &Scenario, facts: &RunFacts) -> Summary {
 
 fn options() -> RunOptions {
     let module = LoadedFile { name: "a".to_owned(), sha256: [0xab; 32] };
-    let digest = "frame".to_owned();
-    RunOptions { threads: 2, digest, modules: vec![module], record: true, ..RunOptions::default() }
+    RunOptions { threads: 2, modules: vec![module], record: true, ..RunOptions::default() }
 }
 
 #[test]

@@ -10,7 +10,9 @@ use bevy_ecs::system::Res;
 use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine_abi::name_id;
-use wasm_engine_components::{AgentFault, AgentId, FaultKind, FrameInputs, FrameRecord, GroupId, Lane, RegionId};
+use wasm_engine_components::{
+    AgentFault, AgentId, DigestScope, FaultKind, FrameInputs, FrameRecord, GroupId, Lane, RegionId,
+};
 use wasm_engine_systems::{AuthorSystems, BadRegionWrite, Frame, FrameClock, RegionWriter, Regions};
 
 /// The exchange block at 1,024: context at 1,088, outbox at 9,216, regions area at 33,792 with room for two of 8 bytes.
@@ -94,7 +96,8 @@ fn files(folder: &Path) {
 
 fn run(folder: &Path, threads: usize) -> Vec<FrameRecord> {
     let scenario = load(&folder.join("regions.toml"), &LoadOptions::default()).unwrap();
-    let options = SimulationOptions { threads: Some(threads), digest_memories: true, ..SimulationOptions::default() };
+    let options =
+        SimulationOptions { threads: Some(threads), digest: DigestScope::Full, ..SimulationOptions::default() };
     let sky = |clock: Res<FrameClock>, regions: Regions, mut writer: RegionWriter| {
         let (version, bytes) = regions.read(RegionId(name_id("map"))).unwrap();
         if clock.frame.is_multiple_of(2) {

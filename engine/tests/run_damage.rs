@@ -327,7 +327,7 @@ fn memories_that_are_not_what_a_snapshot_says_diverge_there() {
     let run = folder.path().join("run");
     let snapshots = run.join("snapshots");
     let (mut forged, _) = snapshot::read(&snapshots, 4).unwrap();
-    forged.guests.digest.0 ^= 1;
+    forged.state.guests.digest.0 ^= 1;
     snapshot::write(&snapshots, &forged).unwrap();
     assert_eq!(replayed(&run, None), Err("frame 3 diverges".to_owned()));
     let output = engine(folder.path(), &["replay", "run"]);

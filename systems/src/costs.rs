@@ -12,7 +12,7 @@ use crate::{GroupSeed, Population, run_frame};
 
 #[expect(unreachable_pub, reason = "the tests outside of the crate share it")]
 #[path = "../tests/table/mod.rs"]
-mod table;
+pub(crate) mod table;
 
 use table::{Call, app, group};
 

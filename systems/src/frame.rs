@@ -91,13 +91,6 @@ impl RunSeed {
     }
 }
 
-/// Which digests a run wants.
-#[derive(Resource, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DigestOptions {
-    /// Whether each frame's digest covers the memories of the agents that were called.
-    pub memories: bool,
-}
-
 /// The inputs of the frame that is running. Set from outside, read by `Ingest`, `Deliver` and `Infer`, and moved into the record by
 /// `Seal`. Transient.
 #[derive(Resource, Debug, Default)]

@@ -9,6 +9,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod authors;
+mod codec;
 mod frame;
 mod stages;
 mod world;
@@ -30,7 +31,7 @@ pub use authors::commands::AgentCommands;
 pub use authors::mail::{MailError, MailReader, MailWriter};
 pub use authors::regions::{RegionWriter, Regions};
 pub use authors::register::RegisterState;
-pub use frame::{AuthorSystems, DigestOptions, Frame, FrameClock, FrameStage, RunSeed};
+pub use frame::{AuthorSystems, Frame, FrameClock, FrameStage, RunSeed};
 pub use world::inspect;
 pub use world::populate::{GroupSeed, Population, populate};
 pub use world::regions::BadRegionWrite;
@@ -42,7 +43,7 @@ use bevy_ecs::schedule::{
     ApplyDeferred, IntoScheduleConfigs, LogLevel, Schedule, ScheduleBuildSettings, SingleThreadedExecutor,
 };
 use bevy_ecs::world::World;
-use wasm_engine_components::{FrameInputs, FrameRecord};
+use wasm_engine_components::{DigestScope, FrameInputs, FrameRecord};
 
 /// The frame as a Bevy plugin. It adds the schedule [`Frame`] and its resources; the ports ([`ports::AgentPort`],
 /// [`ports::ModelPort`]) and the population are the caller's.
@@ -68,7 +69,7 @@ impl Plugin for SimulationPlugin {
 fn add_resources(app: &mut App) {
     app.init_resource::<FrameClock>()
         .init_resource::<RunSeed>()
-        .init_resource::<DigestOptions>()
+        .init_resource::<DigestScope>()
         .init_resource::<frame::Inputs>()
         .init_resource::<frame::FrameReport>()
         .init_resource::<frame::Sealed>()
@@ -178,6 +179,9 @@ fn add_stages(app: &mut App) {
                 digest::digest_agents,
                 digest::digest_topics,
                 digest::digest_mailboxes,
+                digest::digest_groups,
+                // It looks at all of the world and writes only the sums, which nobody else does here.
+                state::sum_state.ambiguous_with_all(),
                 seal::seal_frame,
             )
                 .chain()

@@ -18,10 +18,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use table::{Call, app_with};
 use wasm_engine_abi::{MessageHeader, Op, OutboxHeader};
 use wasm_engine_components::{
-    AgentId, Backlog, FaultHistory, FaultKind, FrameCounts, FrameInputs, FrameRecord, Lifecycle, MailboxOf, Members,
-    TopicSpec,
+    AgentId, Backlog, FaultHistory, FaultKind, FrameCounts, FrameInputs, FrameRecord, Lane, LaneKind, Lifecycle,
+    MailboxOf, Members, TopicSpec,
 };
-use wasm_engine_systems::state::{Layouts, load_state, save_state};
+use wasm_engine_systems::state::{Layouts, WorldState, load_state, save_state};
 use wasm_engine_systems::{Frame, run_frame, testing};
 
 /// Frames of a program: some more than it has inputs.
@@ -119,6 +119,14 @@ fn inputs(program: &Program, frame: usize) -> FrameInputs {
     program.inputs.get(frame).cloned().unwrap_or_default()
 }
 
+/// Each lane of state is the sum of the hashes of what is saved of it.
+fn check_lanes(record: &FrameRecord, state: &WorldState) {
+    for lane in Lane::ALL.into_iter().filter(|lane| lane.kind() == LaneKind::State) {
+        let name = lane.name();
+        assert_eq!(state.lane(lane), record.lanes[lane], "lane {name} after frame {}", record.frame);
+    }
+}
+
 /// Runs a program in both; each difference is a panic that names the frame. Before the frames that `restores` picks, the kernel's
 /// state is saved, and goes on in another world: what its agents are is a function, and has no state of its own.
 fn compare(program: &Program, restores: impl Fn(usize) -> bool) -> Vec<FrameRecord> {
@@ -139,6 +147,7 @@ fn compare(program: &Program, restores: impl Fn(usize) -> bool) -> Vec<FrameReco
             assert!(again == state, "in the same form");
         }
         let record = run_frame(app.world_mut(), inputs(program, frame));
+        check_lanes(&record, &save_state(app.world_mut()));
         model.step();
         let called = std::mem::take(&mut *log.lock().unwrap());
         assert_eq!(called, model.called, "calls of frame {frame}");

@@ -15,6 +15,7 @@ use wasm_engine::summary::{Collector, RunFacts};
 use wasm_engine::time_travel::{ReplayOptions, RunReplayer, replay};
 use wasm_engine::{events, frame_loop};
 use wasm_engine_bench::median;
+use wasm_engine_components::DigestScope;
 
 /// Between two runs.
 const REST: Duration = Duration::from_millis(100);
@@ -112,7 +113,7 @@ fn compare(args: &Args, name: &str, set: Vec<String>) {
 fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
     let options = SimulationOptions { threads: Some(args.threads), ..SimulationOptions::default() };
     let mut simulation = Simulation::new(scenario, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
-    let run_options = RunOptions { record, ..RunOptions::new(&simulation, "frame") };
+    let run_options = RunOptions { record, ..RunOptions::new(&simulation, DigestScope::Frame) };
     let run_dir = RunDir::create(&Place::new(Some(out), "bench"), scenario, &run_options);
     let run_dir = run_dir.unwrap_or_else(|error| panic!("{error}"));
     let mut recording = Recording::new(run_dir, &simulation, record.then_some(None), Collector::default());

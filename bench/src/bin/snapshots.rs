@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use clap::Parser;
 use rayon::prelude::*;
-use wasm_engine::simulation::{SavedState, Simulation, StateCopy};
+use wasm_engine::simulation::Simulation;
 use wasm_engine::snapshot::{self, Snapshot};
-use wasm_engine::wasm::{GuestCapture, PAGE_BYTES, PageTracker, WasmRuntime};
+use wasm_engine::state::State;
+use wasm_engine::wasm::{GuestCapture, GuestCopy, PAGE_BYTES, PageTracker, WasmRuntime};
 use wasm_engine_bench::engine;
 use wasm_engine_components::{AgentId, Digest};
 use wasm_engine_systems::ports::AgentPort;
@@ -128,7 +129,7 @@ fn copies(args: &Args, simulation: &mut Simulation, pool: &rayon::ThreadPool, by
 }
 
 /// What a snapshot's thread does before it writes. With the bytes that it goes through.
-fn captured(copy: StateCopy, tracker: &mut PageTracker) -> (usize, SavedState) {
+fn captured(copy: State<GuestCopy>, tracker: &mut PageTracker) -> (usize, State<GuestCapture>) {
     let bytes = copy.guests.page_count() * PAGE_BYTES;
     (bytes, copy.save(tracker).unwrap_or_else(|error| panic!("{error}")))
 }
@@ -172,7 +173,8 @@ fn files(args: &Args, simulation: &mut Simulation, guests: GuestCapture) {
     });
     saved.print(args.agents);
     let bytes = guests.page_count() * PAGE_BYTES;
-    let snapshot = Snapshot { frame: 0, digest: Digest(0), base: None, world, guests, extras: Vec::new() };
+    let state = State { frame: 0, digest: Digest(0), world, guests };
+    let snapshot = Snapshot { state, base: None, extras: Vec::new() };
     let folder = args.folder.join(format!("wasm-engine-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let (mut write, mut read) = (Row::new("a file is written (one thread)"), Row::new("a file is read (one thread)"));
@@ -191,7 +193,7 @@ fn files(args: &Args, simulation: &mut Simulation, guests: GuestCapture) {
 }
 
 /// With the bytes of its pages.
-fn sized(copy: StateCopy) -> (usize, StateCopy) {
+fn sized(copy: State<GuestCopy>) -> (usize, State<GuestCopy>) {
     (copy.guests.page_count() * PAGE_BYTES, copy)
 }
 

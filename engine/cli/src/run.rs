@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use wasm_engine_components::DigestScope;
 
 use super::disk::DiskArgs;
 use super::interrupt::Interrupt;
@@ -47,7 +49,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     snapshots: SnapshotArgs,
     /// What each frame's digest covers: the state of the world, or the agents' memories, too
-    #[arg(long, value_enum, default_value_t = DigestScope::Frame)]
+    #[arg(long, value_name = "DIGEST", default_value = DigestScope::Frame.name(), value_parser = digest_scope())]
     digest: DigestScope,
     #[command(flatten)]
     disk: DiskArgs,
@@ -55,19 +57,11 @@ pub(super) struct RunArgs {
     report: ReportArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DigestScope {
-    Frame,
-    Full,
-}
-
-impl DigestScope {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Frame => "frame",
-            Self::Full => "full",
-        }
-    }
+/// The scopes by their names.
+fn digest_scope() -> impl TypedValueParser<Value = DigestScope> {
+    let names = PossibleValuesParser::new(DigestScope::ALL.map(DigestScope::name));
+    // Other names are refused before.
+    names.map(|name| DigestScope::named(&name).unwrap_or_default())
 }
 
 /// Runs the command.
@@ -90,7 +84,7 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     place.check().map_err(RunError::Input)?;
     let mut source = events::open(&scenario, Arc::clone(&interrupt.flag))?;
     let options = SimulationOptions {
-        digest_memories: args.digest == DigestScope::Full,
+        digest: args.digest,
         progress: progress::loading(args.report.quiet),
         ..args.machine.options()
     };
@@ -102,7 +96,7 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
         snapshot_every: args.snapshots.snapshot_every,
         streams: !source.repeats(),
         disk_max: args.disk.disk_max(),
-        ..RunOptions::new(&simulation, args.digest.name())
+        ..RunOptions::new(&simulation, args.digest)
     };
     let run_dir = RunDir::create(&place, &scenario, &run_options)?;
     let snapshots = run_options.record.then_some(run_options.snapshot_every);

@@ -15,6 +15,7 @@ pub mod run_dir;
 pub mod scenario;
 pub mod simulation;
 pub mod snapshot;
+pub mod state;
 pub mod summary;
 mod swaps;
 pub mod time_travel;

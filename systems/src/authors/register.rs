@@ -8,12 +8,13 @@ use bevy_ecs::schedule::{IntoScheduleConfigs, SystemSet};
 use bevy_ecs::system::{Query, Res, ResMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wasm_engine_components::{Lane, StableId};
+use wasm_engine_components::StableId;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::codec::{Hasher, Sink as _, seed};
 use crate::frame::{Frame, FrameStage};
 use crate::state::{NativePart, StateRegistry};
-use crate::world::digest::{LaneSums, part_digest};
+use crate::world::digest::LaneSums;
 
 /// The systems that digest authors' components. They add to one sum, so their order doesn't matter.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,14 +53,14 @@ impl RegisterState for App {
     fn register_state<T: Component + Serialize + DeserializeOwned>(&mut self, name: &'static str) -> &mut Self {
         let part = NativePart::component::<T>(self.world_mut());
         registry(self).add(name, part);
-        let domain = xxh3_64(name.as_bytes()).to_le_bytes().to_vec();
+        let domain = xxh3_64(name.as_bytes());
         let mut ids = Vec::new();
         let digest = move |mut lanes: ResMut<LaneSums>, parts: Query<(Option<&StableId>, &T)>| {
             ids.clear();
             let mut sum = 0_u128;
             for (id, part) in &parts {
                 let id = id.unwrap_or_else(|| panic!("an entity with `{name}`, which is state, has no StableId"));
-                sum = sum.wrapping_add(native_digest(part, *id, &domain));
+                sum = sum.wrapping_add(native_digest(name, domain, *id, part));
                 ids.push(*id);
             }
             lanes.add_native(name, sum);
@@ -75,9 +76,9 @@ impl RegisterState for App {
     fn register_resource_state<R: Resource + Serialize + DeserializeOwned>(&mut self, name: &'static str) -> &mut Self {
         let part = NativePart::resource::<R>(self.world_mut());
         registry(self).add(name, part);
-        let domain = xxh3_64(name.as_bytes()).to_le_bytes().to_vec();
+        let domain = xxh3_64(name.as_bytes());
         let digest = move |mut lanes: ResMut<LaneSums>, resource: Option<Res<R>>| {
-            let sum = resource.map_or(0, |resource| native_digest(&*resource, StableId(0), &domain));
+            let sum = resource.map_or(0, |resource| native_digest(name, domain, StableId(0), &*resource));
             lanes.add_native(name, sum);
         };
         self.add_systems(Frame, digest.in_set(NativeDigests).in_set(FrameStage::Seal).ambiguous_with(NativeDigests))
@@ -94,9 +95,8 @@ fn registry(app: &mut App) -> Mut<'_, StateRegistry> {
     app.init_resource::<StateRegistry>().world_mut().resource_mut::<StateRegistry>()
 }
 
-fn native_digest<T: Serialize>(part: &T, id: StableId, domain: &[u8]) -> u128 {
-    // postcard writes into a vector that grows: only a component whose own serialisation fails can fail here.
-    let bytes =
-        postcard::to_extend(part, domain.to_vec()).expect("a component that is registered as state can be serialised");
-    part_digest(Lane::Native, id.0, &bytes)
+fn native_digest<T: Serialize>(name: &str, domain: u64, id: StableId, part: &T) -> u128 {
+    let mut hasher = Hasher::new(seed(domain, id.0));
+    hasher.serde(part, name);
+    hasher.finish()
 }

@@ -2,10 +2,11 @@
 
 use bevy_ecs::change_detection::{DetectChanges, Ref};
 use bevy_ecs::system::{Query, Res, ResMut};
-use wasm_engine_components::{Backlog, FaultHistory, Lifecycle, MailboxCounters, Members, TopicSpec};
+use wasm_engine_components::{Backlog, FaultHistory, GroupCounters, Lifecycle, MailboxCounters, Members, TopicSpec};
 
+use crate::codec::digest;
 use crate::world::backlog::Backlogs;
-use crate::world::digest::{LaneSums, PartDigest, agent_digest, topic_digest};
+use crate::world::digest::{LaneSums, PartDigest, agent_digest};
 use crate::world::directory::Directory;
 
 /// Brings the lane of agents up to date with the lives that were written.
@@ -30,12 +31,20 @@ pub(crate) fn digest_topics(
     mut lanes: ResMut<LaneSums>,
     mut topics: Query<(&TopicSpec, Ref<Members>, &mut PartDigest)>,
 ) {
-    for (topic, members, mut digest) in &mut topics {
+    for (topic, members, mut part) in &mut topics {
         if members.is_changed() {
-            let after = topic_digest(topic.id, &members);
-            lanes.topics = lanes.topics.wrapping_sub(digest.0).wrapping_add(after);
-            digest.0 = after;
+            let after = digest::<Members>(topic.id.0, &members);
+            lanes.topics = lanes.topics.wrapping_sub(part.0).wrapping_add(after);
+            part.0 = after;
         }
+    }
+}
+
+/// Takes the digests of groups' counters, which change in nearly each frame.
+pub(crate) fn digest_groups(directory: Res<Directory>, mut lanes: ResMut<LaneSums>, counters: Query<&GroupCounters>) {
+    for (group, digest_of_group) in directory.groups.iter().zip(&mut lanes.groups) {
+        let Ok(counters) = counters.get(group.entity) else { continue };
+        *digest_of_group = digest::<GroupCounters>(group.id.0.into(), counters);
     }
 }
 

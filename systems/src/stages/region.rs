@@ -5,13 +5,14 @@ use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{CheckedOutbox, Op, OutboxRecord};
 use wasm_engine_components::{AgentId, GroupId, RegionId, RegionOwner, RegionSpec, RegionState};
 
+use crate::codec::digest;
 use crate::frame::FrameClock;
 use crate::ports::SharedRegion;
 use crate::world::chunk::OutputChunk;
 use crate::world::digest::{LaneSums, PartDigest};
 use crate::world::directory::Directory;
 use crate::world::mailroom::AgentOutputs;
-use crate::world::regions::{NativeWrites, digest};
+use crate::world::regions::NativeWrites;
 
 /// The regions as the agents of this frame see them, in the order of their ids.
 pub(crate) fn shared<'a>(
@@ -60,7 +61,7 @@ pub(crate) fn commit_regions(
     for at in changed {
         let place = &directory.regions[at];
         let Ok((state, mut part)) = regions.get_mut(place.entity) else { continue };
-        let after = digest(place.id, &state);
+        let after = digest::<RegionState>(place.id.0, &state);
         lanes.regions = lanes.regions.wrapping_sub(part.0).wrapping_add(after);
         part.0 = after;
     }

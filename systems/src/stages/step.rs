@@ -5,9 +5,8 @@
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::CallKind;
-use wasm_engine_components::{RegionSpec, RegionState};
+use wasm_engine_components::{DigestScope, RegionSpec, RegionState};
 
-use crate::frame::DigestOptions;
 use crate::ports::{AgentPort, StepBatch};
 use crate::stages::admit::admit;
 use crate::stages::deliver::Router;
@@ -29,7 +28,7 @@ pub(crate) fn step_agents(
     mut scheduler: ResMut<Scheduler>,
     mut budgets: ResMut<SendBudgets>,
     mut port: ResMut<AgentPort>,
-    options: Res<DigestOptions>,
+    scope: Res<DigestScope>,
 ) {
     let frame = router.clock.frame;
     budgets.open(&router.directory, &scheduler);
@@ -47,7 +46,7 @@ pub(crate) fn step_agents(
             if wave == 0 { (&mut *now, [].as_slice()) } else { (&mut later, now.chunks.as_slice()) };
         let batch = StepBatch {
             frame,
-            digest_memories: options.memories,
+            digest_memories: scope.covers_memories(),
             requests: &calls.requests[start..],
             inbox: router.mailroom.view(before, current),
             regions: &regions,

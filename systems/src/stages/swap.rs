@@ -7,11 +7,11 @@
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
-    AgentFault, AgentId, Excess, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, RunTable, Swap,
-    SwapOutcome, SwapRecord, text_row_bytes,
+    AgentFault, AgentId, DigestScope, Excess, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, RunTable,
+    Swap, SwapOutcome, SwapRecord, text_row_bytes,
 };
 
-use crate::frame::{DigestOptions, FrameClock, FrameReport, Inputs};
+use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::ports::{AgentPort, SwapBatch, SwapRequest, SwapResults};
 use crate::world::chunk::ImportedLine;
 use crate::world::digest::{DigestChain, LaneSums, chain, fault_digest, part_digest};
@@ -46,7 +46,7 @@ struct GroupSums {
 /// Carries out the frame's swaps, in the order in which they are given. Costs nothing in a frame without.
 pub(crate) fn take_swaps(
     clock: Res<FrameClock>,
-    options: Res<DigestOptions>,
+    scope: Res<DigestScope>,
     catalog: Res<SwapCatalog>,
     inputs: Res<Inputs>,
     mut requested: ResMut<RequestedSwaps>,
@@ -80,7 +80,7 @@ pub(crate) fn take_swaps(
                     let requests = requests(&directory, &directory.groups[position]);
                     let batch = SwapBatch {
                         frame: clock.frame,
-                        digest_memories: options.memories,
+                        digest_memories: scope.covers_memories(),
                         group,
                         module,
                         requests: &requests,

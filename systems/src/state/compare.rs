@@ -4,10 +4,12 @@ use wasm_engine_components::{AgentId, Lane};
 
 use super::entity::StateEntity;
 use super::excerpt::ByteDifference;
-use super::layout::{self, FieldDifference, Layouts};
-use super::message::decode_places;
-use super::parts::CHAIN;
+use super::parts::find;
+use super::registry::Layouts;
 use super::section::{Section, WorldState};
+use crate::codec::{
+    BacklogRuns, Chain, FieldDifference, HeldMessages, Reader, StateCodec, differing, fields, name_at, places, stage_of,
+};
 use crate::frame::FrameStage;
 
 /// One value that two states don't share.
@@ -15,7 +17,7 @@ use crate::frame::FrameStage;
 pub struct StateDifference {
     /// The lane that digests it.
     pub lane: Lane,
-    /// The stage in which to look first: see [`stage_of`].
+    /// The stage in which to look first: see [`stage_of`](super::stage_of).
     pub stage: FrameStage,
     /// Of which component.
     pub component: String,
@@ -34,20 +36,6 @@ impl StateDifference {
     pub const FIELDS_MAX: usize = 16;
 }
 
-/// Returns the stage in which to look first where a lane differs: the one in which most of what it digests changes. Some of it changes in
-/// others, too: a mailbox's backlog grows in `Step`, and `Commit` empties that of an agent that ends.
-pub const fn stage_of(lane: Lane) -> FrameStage {
-    match lane {
-        Lane::Inputs => FrameStage::Ingest,
-        Lane::Mailboxes => FrameStage::Deliver,
-        Lane::Schedule => FrameStage::Schedule,
-        Lane::Outboxes | Lane::Memories | Lane::Faults | Lane::Logs | Lane::Requests => FrameStage::Step,
-        Lane::HostMessages | Lane::Commands | Lane::Groups => FrameStage::Collect,
-        Lane::Inference => FrameStage::Infer,
-        Lane::Agents | Lane::Topics | Lane::Native | Lane::Regions => FrameStage::Commit,
-    }
-}
-
 impl WorldState {
     /// What the two states differ in, at most `max` values: in the order of the stages, and of ids within a component. Where there are
     /// more, each component that differs has its share of them. Digests, which differ wherever anything did, come last.
@@ -58,7 +46,7 @@ impl WorldState {
             self.sections.iter().chain(&other.sections).map(|section| (section.lane, section.component.as_str()));
         let mut names: Vec<_> = names.collect();
         // A stable sort: components of a stage stay in the order of their sections.
-        names.sort_by_key(|&(lane, name)| (name == CHAIN, stage_of(lane)));
+        names.sort_by_key(|&(lane, name)| (name == Chain::NAME, blamed(lane, name)));
         let mut seen = std::collections::BTreeSet::new();
         // What waits is shown in the mailboxes in which it does.
         names.retain(|&name| name != HELD && seen.insert(name));
@@ -77,8 +65,14 @@ impl WorldState {
     }
 }
 
-const HELD: (Lane, &str) = (Lane::Mailboxes, "HeldMessages");
-const BACKLOG: (Lane, &str) = (Lane::Mailboxes, "Backlog");
+/// The stage in which to look first where that component differs.
+fn blamed(lane: Lane, component: &str) -> FrameStage {
+    let own = find(component).filter(|_| lane != Lane::Native);
+    own.map_or_else(|| stage_of(lane), |part| part.stage)
+}
+
+const HELD: (Lane, &str) = (HeldMessages::LANE, HeldMessages::NAME);
+const BACKLOG: (Lane, &str) = (BacklogRuns::LANE, BacklogRuns::NAME);
 
 /// A state's section of one component.
 struct Side<'a> {
@@ -98,7 +92,8 @@ impl<'a> Side<'a> {
         };
         let (section, held) = (find(name), find(HELD).filter(|_| name == BACKLOG));
         let messages = section.zip(held).map_or_else(Vec::new, |(section, held)| {
-            let places = |value| decode_places(value, held.len()).into_iter().flatten();
+            let runs = |value| BacklogRuns::decode(&mut Reader(value));
+            let places = |value| runs(value).and_then(|runs| places(runs, held.len())).into_iter().flatten();
             section.entries().flat_map(|(id, value)| places(value).map(move |place| (id, place))).collect()
         });
         Self { section, held, messages }
@@ -160,21 +155,24 @@ fn difference(left: Value<'_>, right: Value<'_>, authors: &Layouts) -> Option<St
     let (section, id, value) = left.as_ref().or(right.as_ref())?;
     let entity = StateEntity::of(section, *id, value);
     let (lane, component) = (section.lane, section.component.clone());
-    let of = (component.as_str(), lane);
-    let [of_a, of_b] =
-        [a, b].map(|value| value.map_or_else(Vec::new, |value| layout::fields(of, value, bytes.offset, authors)));
-    let field = layout::name_at(&of_a, bytes.offset).or_else(|| layout::name_at(&of_b, bytes.offset));
-    let fields = layout::differing((&of_a, a), (&of_b, b), StateDifference::FIELDS_MAX);
-    Some(StateDifference { lane, stage: stage_of(lane), component, entity, bytes, field, fields })
+    let of = match lane {
+        Lane::Native => authors.get(&component),
+        _ => find(&component).map(|part| part.fields),
+    };
+    let fields_of = |value: &[u8]| of.map_or_else(Vec::new, |of| fields(of, value, bytes.offset));
+    let [of_a, of_b] = [a, b].map(|value| value.map_or_else(Vec::new, fields_of));
+    let field = name_at(&of_a, bytes.offset).or_else(|| name_at(&of_b, bytes.offset));
+    let fields = differing((&of_a, a), (&of_b, b), StateDifference::FIELDS_MAX);
+    let stage = blamed(lane, &component);
+    Some(StateDifference { lane, stage, component, entity, bytes, field, fields })
 }
 
 #[cfg(test)]
 mod tests {
     use wasm_engine_components::{AgentId, GroupId};
 
-    use super::super::field::FieldValue;
-    use super::super::section::EntityKind;
     use super::*;
+    use crate::codec::{EntityKind, FieldValue};
 
     fn section(component: &str, of: EntityKind, lane: Lane, id: u64, value: &[u8]) -> WorldState {
         let mut section = Section::new(component, lane, of);

@@ -9,10 +9,10 @@ use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::world::World;
 use wasm_engine_components::{
-    AgentId, Backlog, FaultHistory, Group, GroupCounters, InferenceJob, JobData, Lifecycle, Mailbox, MailboxCounters,
-    MailboxOf, Members, Model, OwnedMailbox, RegionSpec, RegionState, StableId, TopicSpec,
+    AgentId, Group, InferenceJob, Mailbox, MailboxOf, Model, OwnedMailbox, RegionSpec, StableId, TopicSpec,
 };
 
+use super::parts::PARTS;
 use super::registry::StateRegistry;
 use crate::world::digest::PartDigest;
 
@@ -143,20 +143,10 @@ impl Known {
             id::<Model>(world),
             id::<InferenceJob>(world),
         ];
-        let others = [
-            id::<Lifecycle>(world),
-            id::<FaultHistory>(world),
-            id::<OwnedMailbox>(world),
-            id::<MailboxCounters>(world),
-            id::<Backlog>(world),
-            id::<GroupCounters>(world),
-            id::<Members>(world),
-            id::<RegionState>(world),
-            id::<JobData>(world),
-            id::<PartDigest>(world),
-        ];
+        let others = [id::<OwnedMailbox>(world), id::<PartDigest>(world)];
+        let parts: Vec<_> = PARTS.iter().flat_map(|part| (part.components)(world)).collect();
         let stable = id::<StableId>(world);
-        Self { stable, marks: marks.len(), engine: marks.into_iter().chain(others).collect() }
+        Self { stable, marks: marks.len(), engine: marks.into_iter().chain(others).chain(parts).collect() }
     }
 
     /// What is wrong with the entities of an archetype.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use wasm_engine_components::{AgentId, GroupId, JobId, ModelId, RegionId, StableId, TenantId, TopicId};
 
-use super::message::SavedMessage;
-use super::section::{EntityKind, Reader, Section};
+use super::section::Section;
+use crate::codec::{EntityKind, Reader, SavedMessage, StateCodec};
 use crate::world::directory::Directory;
 
 /// Whom a piece of state belongs to.
@@ -57,7 +57,7 @@ impl StateEntity {
             EntityKind::Model => Self::Model(ModelId(id)),
             EntityKind::Native => Self::Native(StableId(id)),
             EntityKind::Message => {
-                let sequence = SavedMessage::decode(value).map_or(0, |message| message.header.sequence);
+                let sequence = SavedMessage::decode(&mut Reader(value)).map_or(0, |message| message.header.sequence);
                 Self::Message { sender: AgentId(id), sequence }
             }
             EntityKind::Place => Self::Place(id),
@@ -156,6 +156,11 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Reads all of the value, which is of that kind.
+    pub(super) fn decode<C: StateCodec>(&self) -> Result<C::Decoded<'a>, StateError> {
+        self.read(C::decode)
+    }
+
     /// What `read` makes of all of the value.
     pub(super) fn read<T>(&self, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, StateError> {
         let mut reader = Reader(self.value);

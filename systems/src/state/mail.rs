@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
+use bevy_ecs::component::ComponentId;
+use bevy_ecs::world::World;
 use wasm_engine_components::{Address, AgentId, Backlog, GroupLimits, MailboxCounters, StoredMessage, Trigger};
 
 use super::entity::StateError;
-use super::message::{HeldTable, SavedMessage, decode_held, decode_places, encode_held, encode_runs, recipient_of};
+use super::message::{HeldTable, recipient_of};
+use super::part::{Coverage, StatePart, Target};
 use super::pass::{Loading, Saving};
-use super::section::{EntityKind, Reader, Section};
+use super::section::Section;
+use crate::codec::{
+    BacklogRuns, Bounces, HeldMessages, MailboxState, Mailboxes, Messages, NativeMessages, SavedMessage, StateCodec,
+    places,
+};
 use crate::world::backlog::{Backlogs, held_message, mailbox_digest};
 use crate::world::chunk::OutputChunk;
 use crate::world::digest::LaneSums;
@@ -27,174 +34,221 @@ fn each_mailbox(saving: &Saving<'_>, mut visit: impl FnMut(AgentId, &MailboxCoun
     }
 }
 
-pub(super) fn save_counters(saving: &mut Saving<'_>, section: &mut Section) {
-    each_mailbox(saving, |agent, counters, _| {
-        if *counters != MailboxCounters::default() {
-            section.push(agent.0, |bytes| bytes.extend_from_slice(&counters.dropped.to_le_bytes()));
-        }
-    });
-}
+impl StatePart for HeldMessages {
+    const COVERAGE: Coverage = Coverage::FieldOf(Mailboxes::NAME);
 
-pub(super) fn load_counters(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    for entry in section.items() {
-        let position = entry.position(loading.directory)?;
-        let dropped = entry.read(Reader::u64)?;
-        let entity = loading.directory.mailboxes[position as usize];
-        if let Some(mut counters) = loading.world.get_mut::<MailboxCounters>(entity) {
-            *counters = MailboxCounters { dropped };
+    /// What waits, each message once, however many mailboxes wait with it.
+    fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
+        let (mut table, mut backlogs) = (HeldTable::default(), Vec::new());
+        each_mailbox(saving, |agent, _, backlog| {
+            if !backlog.is_empty() {
+                backlogs.push((agent, table.runs(backlog)));
+            }
+        });
+        saving.backlogs = backlogs;
+        for (held, place) in table.messages.iter().zip(0..) {
+            to.put(place, (&held.header, &held.payload));
         }
-        loading.mailboxes.insert(position);
     }
-    Ok(())
-}
 
-/// What waits, each message once, however many mailboxes wait with it.
-pub(super) fn save_held(saving: &mut Saving<'_>, section: &mut Section) {
-    let (mut table, mut backlogs) = (HeldTable::default(), Vec::new());
-    each_mailbox(saving, |agent, _, backlog| {
-        if !backlog.is_empty() {
-            backlogs.push((agent, table.runs(backlog)));
-        }
-    });
-    saving.backlogs = backlogs;
-    for (held, place) in table.messages.iter().zip(0..) {
-        section.push(place, |bytes| encode_held(bytes, held));
+    fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+        let held = section.items().map(|entry| {
+            let (header, payload) = entry.decode::<Self>()?;
+            Ok::<_, StateError>(Arc::new(held_message(header, payload)))
+        });
+        loading.held = held.collect::<Result<_, _>>()?;
+        Ok(())
     }
 }
 
-pub(super) fn load_held(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    let held = section.items().map(|entry| {
-        let (header, payload) = decode_held(entry.value).ok_or_else(|| entry.damaged())?;
-        Ok::<_, StateError>(Arc::new(held_message(header, payload)))
-    });
-    loading.held = held.collect::<Result<_, _>>()?;
-    Ok(())
-}
+impl StatePart for BacklogRuns {
+    const COVERAGE: Coverage = Coverage::FieldOf(Mailboxes::NAME);
 
-/// Which of those wait in which mailbox.
-pub(super) fn save_backlogs(saving: &mut Saving<'_>, section: &mut Section) {
-    for (agent, runs) in std::mem::take(&mut saving.backlogs) {
-        section.push(agent.0, |bytes| encode_runs(bytes, &runs));
+    fn components(world: &mut World) -> Vec<ComponentId> {
+        vec![world.register_component::<Backlog>()]
+    }
+
+    fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
+        for (agent, runs) in std::mem::take(&mut saving.backlogs) {
+            to.put(agent.0, &runs);
+        }
+    }
+
+    fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+        for entry in section.items() {
+            let position = entry.position(loading.directory)?;
+            let runs = entry.decode::<Self>()?;
+            let places = places(runs, loading.held.len()).ok_or_else(|| entry.damaged())?;
+            let (mut backlog, mut messages, mut size) = (Backlog::default(), 0_u32, 0_u32);
+            for place in places {
+                let held = &loading.held[place];
+                size = size.saturating_add(record_bytes(held.header.payload_bytes));
+                messages = messages.saturating_add(1);
+                // None holds as many: what is said of it is enough, and it needn't be made.
+                if messages <= GroupLimits::MAX.mailbox_messages_max {
+                    backlog.push(Arc::clone(held));
+                }
+            }
+            let wakes = loading.directory.group_at(position).spec.schedule.trigger == Trigger::Message;
+            if !loading.world.resource_mut::<Mailroom>().inboxes.load_held(position, messages, size) {
+                let problem = format!("{messages} messages of {size} bytes wait, which is more than the mailbox takes");
+                return Err(entry.unfit(problem));
+            }
+            loading.world.resource_mut::<Backlogs>().hold(position, wakes);
+            let entity = loading.directory.mailboxes[position as usize];
+            if let Some(mut empty) = loading.world.get_mut::<Backlog>(entity) {
+                *empty = backlog;
+            }
+            loading.mailboxes.insert(position);
+        }
+        Ok(())
     }
 }
 
-pub(super) fn load_backlogs(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    for entry in section.items() {
-        let position = entry.position(loading.directory)?;
-        let places = decode_places(entry.value, loading.held.len()).ok_or_else(|| entry.damaged())?;
-        let (mut backlog, mut messages, mut size) = (Backlog::default(), 0_u32, 0_u32);
-        for place in places {
-            let held = &loading.held[place];
-            size = size.saturating_add(record_bytes(held.header.payload_bytes));
-            messages = messages.saturating_add(1);
-            // None holds as many: what is said of it is enough, and it needn't be made.
-            if messages <= GroupLimits::MAX.mailbox_messages_max {
-                backlog.push(Arc::clone(held));
+impl StatePart for Mailboxes {
+    const COVERAGE: Coverage = Coverage::Carried(|saving| saving.sums.mailboxes);
+
+    fn components(world: &mut World) -> Vec<ComponentId> {
+        vec![world.register_component::<MailboxCounters>()]
+    }
+
+    fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
+        each_mailbox(saving, |agent, counters, backlog| {
+            let state = MailboxState::new(counters, backlog);
+            if !state.is_new() {
+                to.put(agent.0, state);
+            }
+        });
+    }
+
+    /// What waits is there already: it must be what this says.
+    fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+        let mut waiting = loading.mailboxes.len();
+        for entry in section.items() {
+            let position = entry.position(loading.directory)?;
+            let read = entry.decode::<Self>()?;
+            let mut mailbox = loading.world.entity_mut(loading.directory.mailboxes[position as usize]);
+            let counters = MailboxCounters { dropped: read.dropped };
+            let is_whole =
+                mailbox.get::<Backlog>().is_some_and(|backlog| MailboxState::new(&counters, backlog) == read);
+            if !is_whole {
+                return Err(entry.damaged());
+            }
+            mailbox.insert(counters);
+            waiting -= usize::from(!loading.mailboxes.insert(position));
+        }
+        match waiting {
+            0 => Ok(()),
+            // There is a backlog without it.
+            _ => Err(StateError::Damaged { component: section.component.clone(), entity: None }),
+        }
+    }
+
+    /// Makes the lane of mailboxes anew.
+    fn finish(loading: &mut Loading<'_>) {
+        let mut waiting = std::mem::take(&mut *loading.world.resource_mut::<Backlogs>());
+        waiting.changed.drain();
+        let mut sum = 0_u128;
+        let mut mailboxes = loading.world.query::<(&Backlog, &MailboxCounters)>();
+        for &position in &loading.mailboxes {
+            let entity = loading.directory.mailboxes[position as usize];
+            let Ok(mailbox) = mailboxes.get(loading.world, entity) else { continue };
+            let part = mailbox_digest(loading.directory.ids[position as usize], mailbox);
+            waiting.note(position, part);
+            sum = sum.wrapping_add(part);
+        }
+        *loading.world.resource_mut::<Backlogs>() = waiting;
+        loading.world.resource_mut::<LaneSums>().mailboxes = sum;
+    }
+}
+
+impl StatePart for Messages {
+    const COVERAGE: Coverage = Coverage::Outboxes;
+    const IS_REPEATED: bool = true;
+
+    /// The chunks' messages in canonical order. What was taken back, and what arrived in the frame in which it was sent, is over.
+    fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
+        let mut chunks: Vec<&OutputChunk> = saving.world.resource::<AgentOutputs>().now.chunks.iter().collect();
+        chunks.sort_by_key(|chunk| chunk.group);
+        for chunk in chunks {
+            for address in &chunk.addresses {
+                let Some(target) = address.recipient().map(|to| saving.directory.recipient(to)) else { continue };
+                let (header, payload) = chunk.messages.message(address.at);
+                to.put(header.sender, SavedMessage { to: target, header: *header, payload });
             }
         }
-        let wakes = loading.directory.group_at(position).spec.schedule.trigger == Trigger::Message;
-        if !loading.world.resource_mut::<Mailroom>().inboxes.load_held(position, messages, size) {
-            let problem = format!("{messages} messages of {size} bytes wait, which is more than the mailbox takes");
-            return Err(entry.unfit(problem));
-        }
-        loading.world.resource_mut::<Backlogs>().hold(position, wakes);
-        let entity = loading.directory.mailboxes[position as usize];
-        if let Some(mut empty) = loading.world.get_mut::<Backlog>(entity) {
-            *empty = backlog;
-        }
-        loading.mailboxes.insert(position);
     }
-    Ok(())
-}
 
-/// Makes the lane of mailboxes anew.
-pub(super) fn digest(loading: &mut Loading<'_>) {
-    let mut backlogs = std::mem::take(&mut *loading.world.resource_mut::<Backlogs>());
-    backlogs.changed.drain();
-    let mut sum = 0_u128;
-    let mut mailboxes = loading.world.query::<(&Backlog, &MailboxCounters)>();
-    for &position in &loading.mailboxes {
-        let entity = loading.directory.mailboxes[position as usize];
-        let Ok(mailbox) = mailboxes.get(loading.world, entity) else { continue };
-        let part = mailbox_digest(loading.directory.ids[position as usize], mailbox);
-        backlogs.note(position, part);
-        sum = sum.wrapping_add(part);
-    }
-    *loading.world.resource_mut::<Backlogs>() = backlogs;
-    loading.world.resource_mut::<LaneSums>().mailboxes = sum;
-}
-
-/// The chunks' messages in canonical order. What was taken back, and what arrived in the frame in which it was sent, is over.
-pub(super) fn save_messages(saving: &mut Saving<'_>, section: &mut Section) {
-    let mut chunks: Vec<&OutputChunk> = saving.world.resource::<AgentOutputs>().now.chunks.iter().collect();
-    chunks.sort_by_key(|chunk| chunk.group);
-    for chunk in chunks {
-        for address in &chunk.addresses {
-            let Some(to) = address.recipient().map(|to| saving.directory.recipient(to)) else { continue };
-            let (header, payload) = chunk.messages.message(address.at);
-            section.push(header.sender, |bytes| SavedMessage::encode(bytes, to, header, payload));
+    /// How messages are spread over chunks is no state: here, those of a group share one.
+    fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+        let mut chunks: Vec<OutputChunk> = Vec::new();
+        for entry in section.items() {
+            let from = AgentId(entry.id).group();
+            if loading.directory.group(from).is_none() {
+                return Err(entry.unfit("the scenario lacks the sender's group, or it doesn't take part"));
+            }
+            let SavedMessage { to, header, payload } = entry.decode::<Self>()?;
+            if header.sender != entry.id || header.payload_bytes as usize != payload.len() {
+                return Err(entry.damaged());
+            }
+            let recipient = recipient_of(loading.directory, to).map_err(|problem| entry.unfit(problem))?;
+            if chunks.last().is_none_or(|chunk| chunk.group != from) {
+                chunks.push(OutputChunk::new(from));
+            }
+            let Some(chunk) = chunks.last_mut() else { continue };
+            let at = chunk.messages.push(header, payload);
+            chunk.addresses.push(Address::new(recipient, record_bytes(header.payload_bytes), at));
         }
+        loading.world.resource_mut::<AgentOutputs>().now.chunks = chunks;
+        Ok(())
     }
 }
 
-/// How messages are spread over chunks is no state: here, those of a group share one.
-pub(super) fn load_messages(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    let mut chunks: Vec<OutputChunk> = Vec::new();
-    for entry in section.items() {
-        let from = AgentId(entry.id).group();
-        if loading.directory.group(from).is_none() {
-            return Err(entry.unfit("the scenario lacks the sender's group, or it doesn't take part"));
-        }
-        let message = SavedMessage::decode(entry.value).ok_or_else(|| entry.damaged())?;
-        let SavedMessage { to, header, payload } = message;
-        if header.sender != entry.id || header.payload_bytes as usize != payload.len() {
-            return Err(entry.damaged());
-        }
-        let recipient = recipient_of(loading.directory, to).map_err(|problem| entry.unfit(problem))?;
-        if chunks.last().is_none_or(|chunk| chunk.group != from) {
-            chunks.push(OutputChunk::new(from));
-        }
-        let Some(chunk) = chunks.last_mut() else { continue };
-        let at = chunk.messages.push(header, payload);
-        chunk.addresses.push(Address::new(recipient, record_bytes(header.payload_bytes), at));
-    }
-    loading.world.resource_mut::<AgentOutputs>().now.chunks = chunks;
-    Ok(())
-}
-
-fn save_host(directory: &Directory, messages: &HostMessages, section: &mut Section) {
-    debug_assert_eq!(section.of, EntityKind::Place);
+/// Messages of the host, under their places.
+fn save_host<C, T: Target<C>>(directory: &Directory, messages: &HostMessages, to: &mut T)
+where
+    C: for<'a> StateCodec<Value<'a> = SavedMessage<'a>>,
+{
     for ((recipient, stored), at) in messages.0.iter().zip(0..) {
-        let to = directory.recipient(*recipient);
-        section.push(at, |bytes| SavedMessage::encode(bytes, to, &stored.header, &stored.payload));
+        to.put(
+            at,
+            SavedMessage { to: directory.recipient(*recipient), header: stored.header, payload: &stored.payload },
+        );
     }
 }
 
-fn load_host(directory: &Directory, section: &Section) -> Result<HostMessages, StateError> {
+fn load_host<C>(directory: &Directory, section: &Section) -> Result<HostMessages, StateError>
+where
+    C: for<'a> StateCodec<Decoded<'a> = SavedMessage<'a>>,
+{
     let messages = section.items().map(|entry| {
-        let SavedMessage { to, header, payload } = SavedMessage::decode(entry.value).ok_or_else(|| entry.damaged())?;
+        let SavedMessage { to, header, payload } = entry.decode::<C>()?;
         let recipient = recipient_of(directory, to).map_err(|problem| entry.unfit(problem))?;
-        Ok::<_, StateError>((recipient, StoredMessage { header, payload: payload.into() }))
+        Ok((recipient, StoredMessage { header, payload: payload.into() }))
     });
     messages.collect::<Result<_, _>>().map(HostMessages)
 }
 
-pub(super) fn save_bounces(saving: &mut Saving<'_>, section: &mut Section) {
-    save_host(saving.directory, &saving.world.resource::<Mailroom>().bounces, section);
+impl StatePart for Bounces {
+    fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
+        save_host(saving.directory, &saving.world.resource::<Mailroom>().bounces, to);
+    }
+
+    fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+        let messages = load_host::<Self>(loading.directory, section)?;
+        loading.world.resource_mut::<Mailroom>().bounces = messages;
+        Ok(())
+    }
 }
 
-pub(super) fn load_bounces(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    let messages = load_host(loading.directory, section)?;
-    loading.world.resource_mut::<Mailroom>().bounces = messages;
-    Ok(())
-}
+impl StatePart for NativeMessages {
+    fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
+        save_host(saving.directory, &saving.world.resource::<Mailroom>().native, to);
+    }
 
-pub(super) fn save_native(saving: &mut Saving<'_>, section: &mut Section) {
-    save_host(saving.directory, &saving.world.resource::<Mailroom>().native, section);
-}
-
-pub(super) fn load_native(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
-    let messages = load_host(loading.directory, section)?;
-    loading.world.resource_mut::<Mailroom>().native = messages;
-    Ok(())
+    fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
+        let messages = load_host::<Self>(loading.directory, section)?;
+        loading.world.resource_mut::<Mailroom>().native = messages;
+        Ok(())
+    }
 }

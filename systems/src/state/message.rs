@@ -1,45 +1,11 @@
-//! Messages between two frames: those of agents in flight, those of the host, and those that wait in backlogs.
+//! For whom saved messages are, and the table of those that wait in backlogs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{Backlog, HeldMessage, Recipient, RecipientSlot};
 
-use super::section::Reader;
 use crate::world::directory::Directory;
-
-/// A message in a saved state.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SavedMessage<'a> {
-    /// For whom it is.
-    pub to: Recipient,
-    /// Its header. The length in that of a host's message is 0 until it is delivered.
-    pub header: MessageHeader,
-    /// Its payload.
-    pub payload: &'a [u8],
-}
-
-impl<'a> SavedMessage<'a> {
-    pub(super) fn decode(value: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader(value);
-        let (tag, id) = (reader.u8()?, reader.u64()?);
-        let to = Recipient::from_parts(tag, id)?;
-        Some(Self { to, header: read_header(&mut reader)?, payload: reader.rest() })
-    }
-
-    pub(super) fn encode(bytes: &mut Vec<u8>, to: Recipient, header: &MessageHeader, payload: &[u8]) {
-        let (tag, id) = to.to_parts();
-        bytes.push(tag);
-        bytes.extend_from_slice(&id.to_le_bytes());
-        bytes.extend_from_slice(bytemuck::bytes_of(header));
-        bytes.extend_from_slice(payload);
-    }
-}
-
-fn read_header(reader: &mut Reader<'_>) -> Option<MessageHeader> {
-    bytemuck::try_pod_read_unaligned(reader.take(size_of::<MessageHeader>())?).ok()
-}
 
 /// For whom a message is, by position.
 ///
@@ -104,40 +70,4 @@ impl HeldTable {
         }
         runs
     }
-}
-
-/// A message of a backlog, as it is saved: its header and its payload.
-pub(super) fn encode_held(bytes: &mut Vec<u8>, held: &HeldMessage) {
-    bytes.extend_from_slice(bytemuck::bytes_of(&held.header));
-    bytes.extend_from_slice(&held.payload);
-}
-
-/// The header and the payload of a message of a backlog.
-pub(super) fn decode_held(value: &[u8]) -> Option<(MessageHeader, &[u8])> {
-    let mut reader = Reader(value);
-    let header = read_header(&mut reader)?;
-    let payload = reader.rest();
-    (header.payload_bytes as usize == payload.len()).then_some((header, payload))
-}
-
-/// A backlog, as it is saved: runs of places in the table of its messages.
-pub(super) fn encode_runs(bytes: &mut Vec<u8>, runs: &[(u32, u32)]) {
-    for (first, count) in runs {
-        bytes.extend_from_slice(&first.to_le_bytes());
-        bytes.extend_from_slice(&count.to_le_bytes());
-    }
-}
-
-/// The places of a backlog's messages in a table of `length`; `None` for what isn't a backlog's.
-pub(super) fn decode_places(value: &[u8], length: usize) -> Option<impl Iterator<Item = usize>> {
-    let (runs, rest) = value.as_chunks::<8>();
-    let range = |run: &[u8; 8]| {
-        let (first, count) = run.split_at(4);
-        let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_le_bytes).map(|number| number as usize);
-        let (first, count) = (number(first)?, number(count)?);
-        let end = first.checked_add(count).filter(|end| count > 0 && *end <= length)?;
-        Some(first..end)
-    };
-    let ranges = runs.iter().map(range).collect::<Option<Vec<_>>>()?;
-    rest.is_empty().then(|| ranges.into_iter().flatten())
 }

@@ -3,10 +3,12 @@
 //! [`WorldState::differences`].
 //!
 //! What there is to save is the table of `parts`: the engine's components and the state in its resources, one section each, and after
-//! them what authors registered. Everything else in a world is fixed by the scenario, derived from state (and made anew on
-//! loading: the directory, lists of who waits, carried sums of digests), or transient: empty between two frames. That nothing is
-//! missing from the table is shown by tests that go on from a loaded state and compare every digest; that nothing of an author is,
-//! by [`check_components`].
+//! them what authors registered. The digest of a frame is made of the same parts and the same bytes ([`WorldState::lane`]). Everything
+//! else in a world is fixed by the scenario, derived from state (and made anew on loading: the directory, lists of who waits, carried
+//! sums of digests), or transient: empty between two frames. That nothing is missing from the table is shown by tests that go on from a
+//! loaded state and compare every digest; that nothing of an author is, by [`check_components`].
+//!
+//! A new kind of state is one file with its form ([`crate::codec`]) and where a world has it (`part`), and a line of the table.
 //!
 //! Sections are keyed by stable ids. An [`Entity`](bevy_ecs::entity::Entity), a position in the dense tables, the order in which
 //! entities were spawned, and how messages are spread over chunks aren't in them, and don't come back: none of them is state.
@@ -16,32 +18,35 @@
 mod agents;
 mod compare;
 mod complete;
+mod digest;
 mod entity;
 mod excerpt;
-mod field;
-mod layout;
 mod mail;
 mod message;
 mod native;
+mod part;
 mod parts;
 mod pass;
 mod registry;
+mod run;
 mod section;
 mod time;
 mod view;
-mod walk;
 mod work;
 
-pub use compare::{StateDifference, stage_of};
+#[cfg(test)]
+mod tests;
+
+pub use crate::codec::{EntityKind, FieldDifference, FieldValue, SavedMessage, stage_of};
+pub use compare::StateDifference;
 pub use complete::{IncompleteState, check_components};
 pub use entity::{StateEntity, StateError};
 pub use excerpt::{ByteDifference, Excerpt};
-pub use field::FieldValue;
-pub use layout::{FieldDifference, Layouts};
-pub use message::SavedMessage;
-pub use section::{EntityKind, Section, WorldState};
+pub use registry::Layouts;
+pub use section::{Section, WorldState};
 
 pub(crate) use complete::{SeenArchetypes, watch_components};
+pub(crate) use digest::sum_state;
 pub(crate) use registry::{NativePart, StateRegistry};
 
 use bevy_ecs::world::World;
@@ -59,12 +64,13 @@ use pass::{Loading, Saving};
 /// If the world has no [`crate::SimulationPlugin`], or an author's state breaks its contract: a component that can't be serialised, an
 /// entity without a [`wasm_engine_components::StableId`], two with the same.
 pub fn save_state(world: &mut World) -> WorldState {
-    let mut saving = Saving::new(world);
+    let mut jobs = world.query();
+    let mut saving = Saving::new(world, &mut jobs);
     let sections = PARTS.iter().map(|part| {
-        let mut section = Section::new(part.component, part.lane, part.of);
+        let mut section = Section::new(part.name, part.lane, part.of);
         (part.save)(&mut saving, &mut section);
         // Nobody could load it.
-        debug_assert!(section.is_ordered(part.repeated), "the entries of {} are out of order", part.component);
+        debug_assert!(section.is_ordered(part.is_repeated), "the entries of {} are out of order", part.name);
         section
     });
     let mut state = WorldState { sections: sections.collect() };
@@ -93,7 +99,7 @@ pub fn load_state(world: &mut World, state: &WorldState) -> Result<(), StateErro
             let section = parts::section(state, part)?;
             (part.load)(&mut loading, section)
         })?;
-        parts::finish(&mut loading);
+        PARTS.iter().for_each(|part| (part.finish)(&mut loading));
         world.insert_resource(scheduler);
         Ok(())
     })?;

@@ -8,9 +8,10 @@ use wasm_engine_components::{Lane, StableId};
 
 use super::complete::{IncompleteState, check_ids};
 use super::entity::StateError;
-use super::parts::is_own;
+use super::parts::find;
 use super::registry::{Entities, NativePart, StateRegistry};
-use super::section::{EntityKind, Section, WorldState};
+use super::section::{Section, WorldState};
+use crate::codec::EntityKind;
 
 /// Adds the sections of authors.
 pub(super) fn save(world: &mut World, state: &mut WorldState) {
@@ -31,7 +32,7 @@ pub(super) fn load(world: &mut World, state: &WorldState) -> Result<(), StateErr
     world.init_resource::<StateRegistry>();
     let registry = std::mem::take(&mut *world.resource_mut::<StateRegistry>());
     for section in &state.sections {
-        let engines = is_own(&section.component);
+        let engines = find(&section.component).is_some();
         let known = if section.lane == Lane::Native {
             registry.parts.contains_key(section.component.as_str())
         } else {

@@ -1,14 +1,15 @@
 //! What saving and loading go through, from part to part.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bevy_ecs::entity::Entity;
+use bevy_ecs::query::QueryState;
 use bevy_ecs::world::World;
-use wasm_engine_components::{AgentId, HeldMessage};
+use wasm_engine_components::{AgentId, HeldMessage, InferenceJob, JobData};
 
 use super::entity::{Entry, StateError};
 use super::section::Section;
+use crate::world::digest::LaneSums;
 use crate::world::directory::Directory;
 use crate::world::scheduler::Scheduler;
 
@@ -16,13 +17,18 @@ use crate::world::scheduler::Scheduler;
 pub(super) struct Saving<'w> {
     pub world: &'w World,
     pub directory: &'w Directory,
+    pub scheduler: &'w Scheduler,
+    pub sums: &'w LaneSums,
+    /// The jobs, in no order.
+    pub jobs: Vec<(&'w InferenceJob, &'w JobData)>,
     /// Runs of places of messages, for each mailbox in which some wait.
     pub backlogs: Vec<(AgentId, Vec<(u32, u32)>)>,
 }
 
 impl<'w> Saving<'w> {
-    pub(super) fn new(world: &'w World) -> Self {
-        Self { world, directory: world.resource(), backlogs: Vec::new() }
+    pub(super) fn new(world: &'w World, jobs: &'w mut QueryState<(&InferenceJob, &JobData)>) -> Self {
+        let (directory, scheduler, sums) = (world.resource(), world.resource(), world.resource());
+        Self { world, directory, scheduler, sums, jobs: jobs.iter(world).collect(), backlogs: Vec::new() }
     }
 }
 
@@ -35,15 +41,14 @@ pub(super) struct Loading<'w> {
     pub frame: u64,
     /// What waits, by place.
     pub held: Vec<Arc<HeldMessage>>,
-    pub jobs: BTreeMap<u64, Entity>,
     /// Positions of the mailboxes that aren't as they were made.
     pub mailboxes: BTreeSet<u32>,
 }
 
 impl<'w> Loading<'w> {
     pub(super) fn new(world: &'w mut World, directory: &'w mut Directory, scheduler: &'w mut Scheduler) -> Self {
-        let (held, jobs, mailboxes) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { world, directory, scheduler, frame: 0, held, jobs, mailboxes }
+        let (held, mailboxes) = (Vec::new(), BTreeSet::new());
+        Self { world, directory, scheduler, frame: 0, held, mailboxes }
     }
 }
 

@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use wasm_engine_components::StableId;
 
 use super::entity::StateError;
-use super::parts::is_own;
+use super::parts::find;
 use super::pass::only;
-use super::section::{EntityKind, Reader, Section, write_serde};
-use super::walk::{Walk, fields};
+use super::section::Section;
+use crate::codec::{EntityKind, Fields, Reader, Sink as _, fields_of_authors as fields};
 
 /// What authors registered. Fixed once the world has run a frame.
 #[derive(Resource, Default)]
@@ -30,8 +30,8 @@ pub(crate) struct NativePart {
     /// Which.
     pub component: ComponentId,
     pub(super) of: EntityKind,
-    /// Finds the fields of its values.
-    pub(super) walk: Walk,
+    /// The fields of its values.
+    pub(super) fields: Fields,
     pub(super) save: fn(&mut World, &mut Section),
     pub(super) load: fn(&mut World, &Section, &mut Entities) -> Result<(), StateError>,
 }
@@ -43,15 +43,15 @@ impl NativePart {
     /// A component of entities.
     pub(crate) fn component<T: Component + Serialize + DeserializeOwned>(world: &mut World) -> Self {
         let component = world.register_component::<T>();
-        let walk = fields::<T>;
-        Self { component, of: EntityKind::Native, walk, save: save_component::<T>, load: load_component::<T> }
+        let fields = Fields::Serde(fields::<T>);
+        Self { component, of: EntityKind::Native, fields, save: save_component::<T>, load: load_component::<T> }
     }
 
     /// A resource.
     pub(crate) fn resource<R: Resource + Serialize + DeserializeOwned>(world: &mut World) -> Self {
         let component = world.register_component::<R>();
-        let walk = fields::<R>;
-        Self { component, of: EntityKind::World, walk, save: save_resource::<R>, load: load_resource::<R> }
+        let fields = Fields::Serde(fields::<R>);
+        Self { component, of: EntityKind::World, fields, save: save_resource::<R>, load: load_resource::<R> }
     }
 }
 
@@ -61,7 +61,7 @@ impl StateRegistry {
     /// # Panics
     /// If the name is taken, or the component has another one: authors' mistakes, at the app's build.
     pub(crate) fn add(&mut self, name: &'static str, part: NativePart) {
-        assert!(!is_own(name), "`{name}` can't be registered as state: the engine's own state has that name");
+        assert!(find(name).is_none(), "`{name}` can't be registered as state: the engine's own state has that name");
         let other = self.parts.iter().find(|(_, other)| other.component == part.component);
         if let Some((other, _)) = other.filter(|(other, _)| **other != name) {
             panic!("`{name}` is registered as state already, as `{other}`");
@@ -89,7 +89,7 @@ fn save_component<T: Component + Serialize + DeserializeOwned>(world: &mut World
         .collect();
     parts.sort_unstable_by_key(|(id, _)| *id);
     for (id, part) in parts {
-        section.push(id, |bytes| write_serde(bytes, part, &name));
+        section.push(id, |bytes| bytes.serde(part, &name));
     }
 }
 
@@ -127,7 +127,7 @@ fn load_component<T: Component + Serialize + DeserializeOwned>(
 fn save_resource<R: Resource + Serialize + DeserializeOwned>(world: &mut World, section: &mut Section) {
     if let Some(resource) = world.get_resource::<R>() {
         let name = section.component.clone();
-        section.push(0, |bytes| write_serde(bytes, resource, &name));
+        section.push(0, |bytes| bytes.serde(resource, &name));
     }
 }
 
@@ -142,4 +142,22 @@ fn load_resource<R: Resource + Serialize + DeserializeOwned>(
         world.insert_resource(resource);
     }
     Ok(())
+}
+
+/// What authors registered as state, by name: the fields of its values.
+#[derive(Clone, Debug, Default)]
+pub struct Layouts(BTreeMap<&'static str, Fields>);
+
+impl Layouts {
+    /// The layouts of what was registered in a world.
+    pub fn of(world: &World) -> Self {
+        let registry = world.get_resource::<StateRegistry>();
+        let parts = registry.into_iter().flat_map(|registry| &registry.parts);
+        Self(parts.map(|(&name, part)| (name, part.fields)).collect())
+    }
+
+    /// The fields of what was registered under a name.
+    pub(super) fn get(&self, name: &str) -> Option<Fields> {
+        self.0.get(name).copied()
+    }
 }

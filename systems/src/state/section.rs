@@ -4,38 +4,13 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use wasm_engine_components::{AgentId, Lane};
 
+use crate::codec::EntityKind;
+
 /// All state of a world that isn't guests' memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorldState {
     /// The engine's sections in their order, then those of authors by name.
     pub sections: Vec<Section>,
-}
-
-/// Whose ids a section's are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum EntityKind {
-    /// The world's own: one entry, of id 0.
-    World,
-    /// Agents.
-    Agent,
-    /// Groups; 0 for all of them together.
-    Group,
-    /// Tenants.
-    Tenant,
-    /// Topics.
-    Topic,
-    /// Shared regions.
-    Region,
-    /// Inference jobs.
-    Job,
-    /// Models.
-    Model,
-    /// Entities of authors.
-    Native,
-    /// Messages of agents, by their sender.
-    Message,
-    /// What has an order and no id: places in a queue, from 0.
-    Place,
 }
 
 /// One kind of state: the values of a component, or a part of a resource, by stable id.
@@ -46,7 +21,7 @@ pub struct Section {
     pub component: String,
     /// The lane that digests it.
     pub lane: Lane,
-    /// Whose ids its are.
+    /// Kind of entity that its ids refer to.
     pub of: EntityKind,
     #[serde(serialize_with = "as_steps")]
     ids: Vec<u64>,
@@ -220,56 +195,4 @@ impl WorldState {
     pub fn bytes(&self) -> usize {
         self.sections.iter().map(Section::bytes).sum()
     }
-}
-
-/// A value on its way in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a>(pub &'a [u8]);
-
-impl<'a> Reader<'a> {
-    pub(super) fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(bytes)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    /// All that is left.
-    pub(super) fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.0)
-    }
-
-    pub(super) fn u8(&mut self) -> Option<u8> {
-        self.take(1).map(|bytes| bytes[0])
-    }
-
-    pub(super) fn bool(&mut self) -> Option<bool> {
-        self.u8().filter(|byte| *byte < 2).map(|byte| byte == 1)
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        self.take(4)?.try_into().ok().map(u32::from_le_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
-    }
-
-    pub(super) fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.rest()).ok()
-    }
-
-    /// All that is left, in its serde form.
-    pub(super) fn serde<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
-        let (value, rest) = postcard::take_from_bytes(self.rest()).ok()?;
-        rest.is_empty().then_some(value)
-    }
-}
-
-/// Appends a value in its serde form.
-///
-/// # Panics
-/// If the value's own serialisation fails: what is state can be serialised. `name` is what it is.
-pub(super) fn write_serde<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T, name: &str) {
-    let written = postcard::to_extend(value, std::mem::take(bytes));
-    *bytes = written.unwrap_or_else(|error| panic!("`{name}`, which is state, can't be serialised: {error}"));
 }

@@ -2,9 +2,9 @@
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{AgentId, Backlog, HeldMessage, Lane, MailboxCounters};
+use wasm_engine_components::{AgentId, Backlog, HeldMessage, MailboxCounters};
 
-use crate::world::digest::part_digest;
+use crate::codec::{HeldMessages, MailboxState, Mailboxes, digest};
 use crate::world::positions::PositionSet;
 
 /// Which mailboxes hold back messages, and which changed in this frame. Transient.
@@ -29,24 +29,15 @@ pub(crate) struct Backlogs {
 /// What a mailbox is in its lane. The messages stand for themselves by their digests, which were made once for all mailboxes that
 /// hold them: so a frame costs what changed in it, and not all that waits.
 pub(crate) fn mailbox_digest(of: AgentId, (backlog, counters): (&Backlog, &MailboxCounters)) -> u128 {
-    if backlog.is_empty() {
-        if *counters == MailboxCounters::default() {
-            return 0;
-        }
-        return part_digest(Lane::Mailboxes, of.0, &counters.dropped.to_le_bytes());
-    }
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&counters.dropped.to_le_bytes());
-    bytes[8..16].copy_from_slice(&(backlog.len() as u64).to_le_bytes());
-    bytes[16..].copy_from_slice(&backlog.digest().to_le_bytes());
-    part_digest(Lane::Mailboxes, of.0, &bytes)
+    let mailbox = MailboxState::new(counters, backlog);
+    if mailbox.is_new() { 0 } else { digest::<Mailboxes>(of.0, mailbox) }
 }
 
 /// A message as backlogs hold it.
 pub fn held_message(header: MessageHeader, payload: impl Into<Box<[u8]>>) -> HeldMessage {
     let payload = payload.into();
-    let header_digest = part_digest(Lane::Mailboxes, 0, bytemuck::bytes_of(&header));
-    let digest = header_digest.wrapping_add(part_digest(Lane::Mailboxes, 1, &payload));
+    // By its content alone: in which place of which list it is saved is no state.
+    let digest = digest::<HeldMessages>(0, (&header, &payload));
     HeldMessage { header, payload, digest }
 }
 

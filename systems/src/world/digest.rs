@@ -1,14 +1,15 @@
-//! Digests of state. A lane is a sum, modulo 2^128, of the digests of its parts, each keyed by the part's stable id: the sum
-//! doesn't depend on the order in which the parts are visited, and can be kept up to date by what changed.
+//! Digests. A lane is a sum, modulo 2^128, of the digests of its parts, each keyed by the part's stable id: the sum doesn't depend on
+//! the order in which the parts are visited, and can be kept up to date by what changed. What is state is digested as it is saved, by
+//! [`crate::codec::digest`]; here are the digests of what is of a frame and isn't saved, and the sums of both.
 
 use std::collections::BTreeMap;
 
 use bevy_ecs::component::Component;
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{
-    AgentFault, AgentId, Digest, FaultHistory, GroupTotals, Lane, Lifecycle, Members, TopicId,
-};
+use wasm_engine_components::{AgentFault, AgentId, Digest, FaultHistory, Lane, Lanes, Lifecycle};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
+
+use crate::codec::digest;
 
 /// The lanes of the frame so far. Those that are sums over parts which seldom change are carried from frame to frame.
 /// Transient: made from state.
@@ -26,6 +27,8 @@ pub(crate) struct LaneSums {
     pub faults: Vec<u128>,
     /// Imported log lines of this frame, by position of the group.
     pub logs: Vec<u128>,
+    /// Groups' counters, by position of the group.
+    pub groups: Vec<u128>,
     /// Backlogs and counters of mailboxes. Carried.
     pub mailboxes: u128,
     /// Members of topics. Carried.
@@ -36,6 +39,13 @@ pub(crate) struct LaneSums {
     pub native: u128,
     /// The same by registered name.
     pub native_parts: BTreeMap<&'static str, u128>,
+    /// The lanes of the engine's own state, whole: made of the above and of the rest of the state when the frame is sealed.
+    pub state: Lanes,
+}
+
+/// Returns the sum of what groups, or others, add to a lane.
+pub(crate) fn sum(parts: &[u128]) -> u128 {
+    parts.iter().fold(0, |sum, &part| sum.wrapping_add(part))
 }
 
 impl LaneSums {
@@ -59,7 +69,7 @@ pub(crate) struct DigestChain {
     pub groups: Vec<Digest>,
 }
 
-/// The digest of one part of a lane: `bytes` under the stable id `id`.
+/// The digest of something of this frame: `bytes` under the stable id or the place `id`.
 pub(crate) fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {
     xxh3_128_with_seed(bytes, part_seed(lane, id))
 }
@@ -82,35 +92,11 @@ pub(crate) fn fault_digest(fault: &AgentFault) -> u128 {
     part_digest(Lane::Faults, agent.0, &bytes)
 }
 
-/// What an agent is in its lane.
+/// What an agent adds to its lane.
 pub(crate) fn agent_digest(id: AgentId, lifecycle: Lifecycle, history: &FaultHistory) -> u128 {
-    let mut bytes = [0; 18];
-    bytes[0] = lifecycle as u8;
-    bytes[1..].copy_from_slice(&history_bytes(history));
-    part_digest(Lane::Agents, id.0, &bytes)
-}
-
-/// A fault history as it is digested, and saved.
-pub(crate) fn history_bytes(history: &FaultHistory) -> [u8; 17] {
-    let mut bytes = [0; 17];
-    bytes[..4].copy_from_slice(&history.faults.to_le_bytes());
-    bytes[4..8].copy_from_slice(&history.restarts.to_le_bytes());
-    bytes[8..16].copy_from_slice(&history.restart_frame.to_le_bytes());
-    bytes[16] = u8::from(history.uninitialised);
-    bytes
-}
-
-/// What a topic is in its lane.
-pub(crate) fn topic_digest(id: TopicId, members: &Members) -> u128 {
-    let bytes: Vec<u8> = members.0.iter().flat_map(|member| member.0.to_le_bytes()).collect();
-    part_digest(Lane::Topics, id.0, &bytes)
-}
-
-/// A group's counters as they are digested, and saved.
-pub(crate) fn totals_bytes(totals: &GroupTotals) -> Vec<u8> {
-    let GroupTotals { steps, fuel, messages, inference_jobs, faults } = *totals;
-    let numbers = [steps, fuel, messages, inference_jobs].into_iter().chain(faults.0);
-    numbers.flat_map(u64::to_le_bytes).collect()
+    let life = digest::<Lifecycle>(id.0, lifecycle);
+    // Who never faulted has no history, in a digest as in a snapshot.
+    if *history == FaultHistory::default() { life } else { life.wrapping_add(digest::<FaultHistory>(id.0, history)) }
 }
 
 /// The digest of an agent's linear memory, as it is summed in the lane of memories. All of the memory counts, and its size.

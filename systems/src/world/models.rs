@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{Lane, Model, ModelId};
-
-use crate::world::digest::part_digest;
+use wasm_engine_components::{Model, ModelId};
 
 /// The models of the run.
 #[derive(Resource, Debug, Default)]
@@ -50,20 +48,6 @@ impl ModelTable {
     /// The frame in which a run of the model was left behind, if one was. It isn't run any more.
     pub(crate) fn given_up(&self, id: ModelId) -> Option<u64> {
         self.given_up.get(&id).copied()
-    }
-
-    /// The digest of the models that failed an audit or were given up; 0 for none.
-    pub(crate) fn digest(&self) -> u128 {
-        // Their places are those of no job, and not that of the next job's number.
-        const ALONE: u64 = u64::MAX - 1;
-        const GIVEN_UP: u64 = u64::MAX - 2;
-        let part = |place, bytes: Vec<u8>| match bytes.is_empty() {
-            true => 0,
-            false => part_digest(Lane::Inference, place, &bytes),
-        };
-        let alone = part(ALONE, self.alone.iter().flat_map(|id| id.0.to_le_bytes()).collect());
-        let given_up = self.given_up.iter().flat_map(|(id, frame)| [id.0, *frame]).flat_map(u64::to_le_bytes);
-        alone.wrapping_add(part(GIVEN_UP, given_up.collect()))
     }
 
     /// From now on, `with` answers jobs for `id`, as it was loaded, whoever answers jobs for `with`.

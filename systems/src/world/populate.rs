@@ -92,6 +92,7 @@ pub fn populate(world: &mut World, population: Population) {
         memories: vec![0; groups],
         faults: vec![0; groups],
         logs: vec![0; groups],
+        groups: vec![0; groups],
         ..LaneSums::default()
     });
     world.insert_resource(directory);

@@ -6,9 +6,10 @@ use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::world::World;
 use wasm_engine_abi::OutboxRecord;
-use wasm_engine_components::{FaultKind, GroupId, Lane, RegionId, RegionOwner, RegionSpec, RegionState};
+use wasm_engine_components::{FaultKind, GroupId, RegionId, RegionOwner, RegionSpec, RegionState};
 
-use crate::world::digest::{PartDigest, part_digest};
+use crate::codec::digest;
+use crate::world::digest::PartDigest;
 use crate::world::fault::CallFault;
 
 /// The regions, in the order of their ids.
@@ -118,19 +119,10 @@ pub(crate) fn spawn_regions(world: &mut World, mut regions: Vec<RegionSpec>) -> 
     for region in regions {
         let (id, bytes, writer) = (region.id, region.bytes, region.writer);
         let state = region.zeros();
-        let part = digest(id, &state);
+        let part = digest::<RegionState>(id.0, &state);
         lane = lane.wrapping_add(part);
         let entity = world.spawn((region, state, PartDigest(part))).id();
         table.0.push(RegionPlace { id, entity, bytes, writer });
     }
     (table, lane)
-}
-
-/// Two steps, so that the contents need no copy that has the numbers before it.
-pub(crate) fn digest(id: RegionId, state: &RegionState) -> u128 {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&state.version.to_le_bytes());
-    bytes[8..16].copy_from_slice(&state.since_frame.to_le_bytes());
-    bytes[16..].copy_from_slice(&part_digest(Lane::Regions, id.0, &state.bytes).to_le_bytes());
-    part_digest(Lane::Regions, id.0, &bytes)
 }

@@ -6,32 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
-use wasm_engine_components::{AgentId, Lane};
+use wasm_engine_components::AgentId;
 
-use crate::world::digest::part_digest;
+use crate::codec::{self, Request, digest};
 
 /// Who waits for whom. State.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Requests {
     /// By who asks, and its own number for the request.
-    pub(crate) pending: BTreeMap<(AgentId, u64), Pending>,
+    pending: BTreeMap<(AgentId, u64), Request>,
     /// The same by the frame in which it is given up.
     deadlines: BTreeSet<(u64, AgentId, u64)>,
     /// How many each agent has.
     counts: BTreeMap<AgentId, u32>,
     /// Sum of the digests of all. Carried.
     sum: u128,
-}
-
-/// A request that has no reply yet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pending {
-    /// Who was asked.
-    pub to: AgentId,
-    /// In which frame.
-    pub asked: u64,
-    /// The frame in which it is given up.
-    pub deadline: u64,
 }
 
 impl Requests {
@@ -53,18 +42,19 @@ impl Requests {
         if count >= requests_max {
             return Err(BounceReason::OverBudget);
         }
-        self.insert((from, correlation), Pending { to, asked, deadline });
+        self.insert(from, Request { correlation, to, asked, deadline });
         Ok(())
     }
 
     /// Adds a request; `false` if there is one of that number.
-    pub(crate) fn insert(&mut self, (from, correlation): (AgentId, u64), pending: Pending) -> bool {
-        if self.pending.insert((from, correlation), pending).is_some() {
+    pub(crate) fn insert(&mut self, from: AgentId, request: Request) -> bool {
+        let correlation = request.correlation;
+        if self.pending.insert((from, correlation), request).is_some() {
             return false;
         }
-        self.deadlines.insert((pending.deadline, from, correlation));
+        self.deadlines.insert((request.deadline, from, correlation));
         *self.counts.entry(from).or_default() += 1;
-        self.sum = self.sum.wrapping_add(digest(from, correlation, pending));
+        self.sum = self.sum.wrapping_add(digest::<codec::PendingRequests>(from.0, request));
         true
     }
 
@@ -94,7 +84,7 @@ impl Requests {
         }
     }
 
-    fn remove(&mut self, from: AgentId, correlation: u64) -> Option<Pending> {
+    fn remove(&mut self, from: AgentId, correlation: u64) -> Option<Request> {
         let pending = self.pending.remove(&(from, correlation))?;
         self.deadlines.remove(&(pending.deadline, from, correlation));
         if let Some(count) = self.counts.get_mut(&from) {
@@ -103,12 +93,12 @@ impl Requests {
                 self.counts.remove(&from);
             }
         }
-        self.sum = self.sum.wrapping_sub(digest(from, correlation, pending));
+        self.sum = self.sum.wrapping_sub(digest::<codec::PendingRequests>(from.0, pending));
         Some(pending)
     }
 
     /// Takes out the first of the requests whose time has come in a frame: who asked, and under which number.
-    pub(crate) fn expire(&mut self, frame: u64) -> Option<(AgentId, u64, Pending)> {
+    pub(crate) fn expire(&mut self, frame: u64) -> Option<(AgentId, u64, Request)> {
         let &(deadline, from, correlation) = self.deadlines.first()?;
         if deadline > frame {
             return None;
@@ -128,16 +118,15 @@ impl Requests {
         }
     }
 
-    /// The digest of all.
-    pub(crate) const fn digest(&self) -> u128 {
+    /// All requests, by who asks.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (AgentId, &Request)> {
+        self.pending.iter().map(|((from, _), request)| (*from, request))
+    }
+
+    /// The sum of the digests of all.
+    pub(crate) const fn sum(&self) -> u128 {
         self.sum
     }
-}
-
-fn digest(from: AgentId, correlation: u64, Pending { to, asked, deadline }: Pending) -> u128 {
-    let numbers = [correlation, to.0, asked, deadline];
-    let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
-    part_digest(Lane::Requests, from.0, &bytes)
 }
 
 #[cfg(test)]
@@ -163,9 +152,9 @@ mod tests {
         let earlier =
             MessageHeader { sender, correlation, frame: 2, status: status::REQUEST, ..MessageHeader::default() };
         requests.give_up(&earlier);
-        assert_ne!(requests.digest(), 0, "that was an earlier request");
+        assert_ne!(requests.sum(), 0, "that was an earlier request");
         requests.forget(A);
         assert!(requests.pending.is_empty() && requests.deadlines.is_empty() && requests.counts.is_empty());
-        assert_eq!(requests.digest(), 0);
+        assert_eq!(requests.sum(), 0);
     }
 }

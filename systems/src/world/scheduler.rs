@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::Query;
-use wasm_engine_components::{AgentId, GroupCounters, GroupLimits, Lane, Lifecycle, SchedulerSettings, Tenant};
+use wasm_engine_components::{AgentId, GroupCounters, GroupLimits, Lifecycle, SchedulerSettings, Tenant};
 
+use crate::codec::{Timers, digest};
 use crate::world::calls::Calls;
-use crate::world::digest::part_digest;
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
 
@@ -114,11 +114,11 @@ impl Scheduler {
         if let Some((frame, agent)) = before {
             self.due.remove(&(frame, index));
             self.overdue.remove(&index);
-            self.timer_sum = self.timer_sum.wrapping_sub(timer_digest(agent, frame));
+            self.timer_sum = self.timer_sum.wrapping_sub(digest::<Timers>(agent.0, frame));
         }
         if let Some((frame, agent)) = wish {
             self.due.insert((frame, index));
-            self.timer_sum = self.timer_sum.wrapping_add(timer_digest(agent, frame));
+            self.timer_sum = self.timer_sum.wrapping_add(digest::<Timers>(agent.0, frame));
         }
     }
 
@@ -171,22 +171,10 @@ impl Scheduler {
         open
     }
 
-    /// The digest of who waits for what, and of what is owed.
-    pub(crate) fn digest(&self, directory: &Directory) -> u128 {
-        let part = |domain: u64, bytes: &[u8]| part_digest(Lane::Schedule, domain, bytes);
-        let mut sum = self.timer_sum;
-        for (&index, &since) in &self.deferred {
-            sum = sum.wrapping_add(part(!directory.ids[index as usize].0, &since.to_le_bytes()));
-        }
-        let numbers = [u64::from(self.cursor), self.debt].into_iter();
-        let numbers = numbers.chain(self.group_debts.iter().chain(&self.tenant_debts).copied());
-        let numbers: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
-        sum.wrapping_add(part(0, &numbers))
+    /// The sum of the digests of all timers.
+    pub(crate) const fn timer_sum(&self) -> u128 {
+        self.timer_sum
     }
-}
-
-fn timer_digest(agent: AgentId, frame: u64) -> u128 {
-    part_digest(Lane::Schedule, agent.0, &frame.to_le_bytes())
 }
 
 /// Faulted agents and the frames in which they start again, as (frame, position), sorted. Transient: made from components.

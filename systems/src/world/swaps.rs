@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{GroupId, Lane, ModelId, Swap};
-
-use crate::world::digest::part_digest;
+use wasm_engine_components::{GroupId, ModelId, Swap};
 
 /// A file that a swap puts in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,15 +51,7 @@ pub(crate) struct CurrentModules(pub BTreeMap<GroupId, u32>);
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestedSwaps(pub Vec<Swap>);
 
-impl RequestedSwaps {
-    /// The digest of what is carried out in the next frame.
-    pub(crate) fn digest(&self) -> u128 {
-        let swaps = self.0.iter().zip(1_u64 << 48..);
-        swaps.fold(0, |sum, (swap, at)| sum.wrapping_add(part_digest(Lane::Commands, at, &swap_bytes(*swap))))
-    }
-}
-
-/// A swap as it is digested.
+/// A swap as it is digested where it is an input.
 pub(crate) fn swap_bytes(swap: Swap) -> Vec<u8> {
     let (tag, numbers) = match swap {
         Swap::Module { group, module } => (2_u8, [u64::from(group.0), u64::from(module)]),

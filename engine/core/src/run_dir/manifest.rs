@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use wasm_engine_components::Digest;
 use wasm_engine_components::text::harmless_toml;
+use wasm_engine_components::{Digest, DigestScope};
 
 use super::checked::{PUT_BACK, open_text, seal_text};
 use super::disk::DiskMax;
@@ -32,8 +32,8 @@ pub(super) const TEMPORARY: &str = ".manifest.toml.tmp";
 pub struct RunOptions {
     /// Threads that step agents.
     pub threads: usize,
-    /// `frame` or `full`.
-    pub digest: String,
+    /// What each frame's digest covers: the name of a [`DigestScope`].
+    pub digest: DigestScope,
     /// The modules that were loaded, in the scenario's order.
     pub modules: Vec<LoadedFile>,
     /// The models that were loaded, in the scenario's order.
@@ -62,10 +62,10 @@ pub struct RunOptions {
 
 impl RunOptions {
     /// Those of a simulation. Files aren't read for them again: they may have changed since they were loaded.
-    pub fn new(simulation: &Simulation, digest: &str) -> Self {
+    pub fn new(simulation: &Simulation, digest: DigestScope) -> Self {
         Self {
             threads: simulation.pool().current_num_threads(),
-            digest: digest.to_owned(),
+            digest,
             modules: simulation.modules().to_vec(),
             models: simulation.models().to_vec(),
             module_files: simulation.module_files().to_vec(),
@@ -99,7 +99,7 @@ pub struct Manifest {
     pub seed: u64,
     /// How many frames the run has, or was to have.
     pub frames: u64,
-    /// `frame` or `full`.
+    /// What each frame's digest covers: the name of a [`DigestScope`].
     pub digest: String,
     /// Whether there is a journal.
     pub recorded: bool,
@@ -204,6 +204,12 @@ impl Branch {
 }
 
 impl Manifest {
+    /// Returns what each frame's digest covers.
+    pub fn digest_scope(&self) -> DigestScope {
+        // Another name isn't read.
+        DigestScope::named(&self.digest).unwrap_or_default()
+    }
+
     /// Reads the manifest of a run directory.
     ///
     /// # Errors
@@ -411,7 +417,7 @@ fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128, 
     let seed = scenario.seed.to_string();
     line("seed", &if i64::try_from(scenario.seed).is_ok() { seed } else { toml_string(&seed) });
     line("frames", &scenario.frames.to_string());
-    line("digest", &toml_string(&options.digest));
+    line("digest", &toml_string(options.digest.name()));
     line("recorded", if options.record { "true" } else { "false" });
     if let Some(every) = options.snapshot_every {
         line("snapshot_every", &every.to_string());

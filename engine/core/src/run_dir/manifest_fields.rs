@@ -12,7 +12,7 @@ use super::checked::PUT_BACK;
 use super::manifest::{Branch, FileFacts, Manifest, ModelFacts, NAME};
 use crate::problem::{Problem, thousands};
 use crate::scenario::{Scenario, is_plain_name, toml_key};
-use wasm_engine_components::BatchForm;
+use wasm_engine_components::{BatchForm, DigestScope};
 use wasm_engine_files::parse_sha256;
 
 /// A key, and what is wrong with its value.
@@ -55,7 +55,7 @@ fn head(manifest: &Manifest) -> Result<(), Wrong> {
     if !is_version(&manifest.engine) {
         return wrong("engine", format!("`{}` isn't a version of wasm-engine", shown(&manifest.engine)));
     }
-    if !["frame", "full"].contains(&manifest.digest.as_str()) {
+    if DigestScope::named(&manifest.digest).is_none() {
         return wrong("digest", format!("`{}` isn't `frame` or `full`, what a digest covers", shown(&manifest.digest)));
     }
     frames("frames", manifest.frames, 1)?;

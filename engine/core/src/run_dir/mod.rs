@@ -68,10 +68,12 @@ use self::writer::{Item, Pending, SnapshotWriter, Writer, WriterThread};
 use crate::journal::{JournalOptions, JournalWriter};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
-use crate::simulation::{SavedState, Simulation, StateCopy};
+use crate::simulation::Simulation;
 use crate::snapshot::{self, Snapshot};
+use crate::state::State;
 use crate::summary::Summary;
 use wasm_engine_files::unfinished::making;
+use wasm_engine_wasm::{GuestCapture, GuestCopy};
 
 /// The folder of the journal.
 const JOURNAL: &str = "journal";
@@ -133,10 +135,10 @@ impl RunDir {
         place: &Place,
         scenario: &Scenario,
         options: &RunOptions,
-        state: SavedState,
+        state: State<GuestCapture>,
         extras: Vec<(String, Vec<u8>)>,
     ) -> Result<Self, RunError> {
-        let snapshot = snapshot_of(state, extras);
+        let snapshot = Snapshot { state, base: None, extras };
         let mut no_room = None;
         let made = Self::make(place, scenario, options, |path| {
             let (folder, disk) = (path.join(SNAPSHOTS), Disk::open(path, options.disk_max));
@@ -336,7 +338,12 @@ impl RunDir {
     }
 
     /// Writes a snapshot of the state after the frames so far.
-    fn snapshot(&mut self, state: StateCopy, extras: Vec<(String, Vec<u8>)>, pass: Pass) -> Result<(), RunError> {
+    fn snapshot(
+        &mut self,
+        state: State<GuestCopy>,
+        extras: Vec<(String, Vec<u8>)>,
+        pass: Pass,
+    ) -> Result<(), RunError> {
         self.hand_over()?;
         self.thread.send(Item::Snapshot(Box::new(Pending { state, extras, pass })))
     }
@@ -357,11 +364,6 @@ impl RunDir {
         self.thread.join()?;
         replace_file(&self.path.join(SUMMARY), text.as_bytes())
     }
-}
-
-fn snapshot_of(state: SavedState, extras: Vec<(String, Vec<u8>)>) -> Snapshot {
-    let SavedState { frame, digest, world, guests } = state;
-    Snapshot { frame, digest, base: None, world, guests, extras }
 }
 
 /// Bytes of the files that a run begins with, but for its manifest.

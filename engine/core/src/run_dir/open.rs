@@ -266,7 +266,7 @@ impl OpenRun {
         };
         SimulationOptions {
             seed: None,
-            digest_memories: self.manifest.digest == "full",
+            digest: self.manifest.digest_scope(),
             recorded_models: (inference == Inference::Recorded).then(recorded),
             recorded_forms: self.recorded_forms(),
             unhurried_models: inference == Inference::Recompute,

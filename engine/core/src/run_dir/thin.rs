@@ -71,6 +71,7 @@ impl Chains {
 mod tests {
     use super::*;
     use crate::snapshot::{Snapshot, SnapshotRef};
+    use crate::state::State;
     use wasm_engine_components::Digest;
     use wasm_engine_systems::state::WorldState;
     use wasm_engine_wasm::GuestCapture;
@@ -78,7 +79,7 @@ mod tests {
     fn write(folder: &Path, frame: u64, base: Option<SnapshotRef>) -> SnapshotRef {
         let guests = GuestCapture { full: base.is_none(), ..GuestCapture::default() };
         let (digest, world, extras) = (Digest(0), WorldState::default(), vec![("x".to_owned(), vec![7; 100])]);
-        snapshot::write(folder, &Snapshot { frame, digest, base, world, guests, extras }).unwrap()
+        snapshot::write(folder, &Snapshot { state: State { frame, digest, world, guests }, base, extras }).unwrap()
     }
 
     #[test]

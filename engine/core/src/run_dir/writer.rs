@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 
 use wasm_engine_components::{Action, Digest, FrameInputs, FrameRecord, OutputValue};
 
+use super::TABLES;
 use super::disk::Disk;
 use super::gate::Pass;
 use super::handover::Handover;
 use super::table::failed;
 use super::tables::{TablePositions, Tables};
 use super::thin::Chains;
-use super::{TABLES, snapshot_of};
 use crate::journal::JournalWriter;
 use crate::problem::{Problem, RunError};
-use crate::simulation::StateCopy;
-use crate::snapshot::{self, SnapshotRef};
-use wasm_engine_wasm::{GuestStateError, PageTracker};
+use crate::snapshot::{self, Snapshot, SnapshotRef};
+use crate::state::State;
+use wasm_engine_wasm::{GuestCopy, GuestStateError, PageTracker};
 
 /// Longest time between a frame's record and the disk.
 const SYNC_PERIOD: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ pub(super) enum Item {
 
 /// A snapshot on its way.
 pub(super) struct Pending {
-    pub state: StateCopy,
+    pub state: State<GuestCopy>,
     pub extras: Vec<(String, Vec<u8>)>,
     pub pass: Pass,
 }
@@ -315,9 +315,10 @@ fn write(
         // Until it is written, whichever way that ends.
         let Pending { state, extras, pass: _pass } = *pending;
         let spare = state.guests.spare();
-        let mut snapshot = snapshot_of(state.save(&mut tracker).map_err(|error| unsaved(folder, &error))?, extras);
-        snapshot.base = if snapshot.guests.full { None } else { last };
-        let replaced = snapshot::path(folder, snapshot.frame).metadata().map_or(0, |file| file.len());
+        let state = state.save(&mut tracker).map_err(|error| unsaved(folder, &error))?;
+        let mut snapshot = Snapshot { state, base: None, extras };
+        snapshot.base = if snapshot.state.guests.full { None } else { last };
+        let replaced = snapshot::path(folder, snapshot.state.frame).metadata().map_or(0, |file| file.len());
         let mut taken = 0;
         let mut take = |bytes| disk.take(bytes).inspect(|()| taken += bytes);
         match snapshot::write_counted(folder, &snapshot, &mut take) {
@@ -331,10 +332,10 @@ fn write(
         }
         disk.give_back(replaced);
         if let Some(chains) = &mut chains {
-            chains.add(snapshot.frame, snapshot.base.is_none());
+            chains.add(snapshot.state.frame, snapshot.base.is_none());
             disk.give_back(chains.thin_out()?);
         }
-        spare.take_back(snapshot.guests);
+        spare.take_back(snapshot.state.guests);
     }
     Ok(())
 }

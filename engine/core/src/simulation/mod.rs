@@ -12,11 +12,11 @@ use std::sync::Arc;
 use bevy_app::App;
 use bevy_ecs::world::World;
 use serde::Deserialize;
-use wasm_engine_components::{Digest, FrameInputs, FrameRecord, GroupSpec, Model, RegionSpec, limits};
+use wasm_engine_components::{Digest, DigestScope, FrameInputs, FrameRecord, GroupSpec, Model, RegionSpec, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::state::check_components;
 use wasm_engine_systems::{
-    DigestOptions, FrameClock, GroupSeed, Population, SimulationPlugin, SwapCatalog, inspect, populate, run_frame,
+    FrameClock, GroupSeed, Population, SimulationPlugin, SwapCatalog, inspect, populate, run_frame,
 };
 
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
@@ -30,17 +30,17 @@ use wasm_engine_wasm::{CopyMark, GroupProgram, ModuleSource, WasmOptions, WasmRu
 
 pub use error::SimulationError;
 pub use kept::{KeptFile, KeptFiles, LostFile};
-pub use state::{RestoreError, SavedState, StateCopy};
+pub use state::RestoreError;
 
-/// How to run a scenario on this machine. None of it changes a digest, but for the seed, `digest_memories` and `recorded_forms`.
+/// How to run a scenario on this machine. None of it changes a digest, but for the seed, `digest` and `recorded_forms`.
 #[derive(Clone, Debug, Default)]
 pub struct SimulationOptions {
     /// Instead of the scenario's seed.
     pub seed: Option<u64>,
     /// Threads that step agents. Default: one for each core.
     pub threads: Option<usize>,
-    /// Whether each frame's digest covers the memories of the agents that were called. Default: no.
-    pub digest_memories: bool,
+    /// What each frame's digest covers. Default: everything but the agents' memories.
+    pub digest: DigestScope,
     /// Where compiled modules, and what was found about models, are kept from run to run. Default: nowhere.
     pub cache_dir: Option<PathBuf>,
     /// Who is told of modules and models that take long to load. Default: nobody.
@@ -163,7 +163,7 @@ impl Simulation {
         app.add_plugins(SimulationPlugin);
         app.insert_resource(AgentPort(Box::new(machine.agents)));
         app.insert_resource(ModelPort(machine.inference));
-        app.insert_resource(DigestOptions { memories: options.digest_memories });
+        app.insert_resource(options.digest);
         app.insert_resource(machine.swaps);
         populate(app.world_mut(), machine.population);
         author(&mut app);

@@ -7,7 +7,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::block::{Block, BlockReader, BlockWriter, Kind};
 use super::cursor::{Cursor, put_u32, put_u64};
-use super::{Snapshot, SnapshotRef, VERSION, WorldState};
+use super::{Snapshot, SnapshotRef, VERSION};
+use crate::state::State;
+use wasm_engine_systems::state::WorldState;
 use wasm_engine_wasm::{GuestCapture, InstanceColumns, PAGE_BYTES, PageBlock};
 
 const MAGIC: &[u8; 8] = b"WESNAPSH";
@@ -21,7 +23,7 @@ const HEADER_CHECKED_BYTES: usize = 64;
 /// It can't be written; or the guests aren't full where there is no base, or full where there is one.
 pub(super) fn encode<W: Write>(snapshot: &Snapshot, to: W) -> io::Result<(W, u128)> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
-    let Snapshot { world, guests, extras, .. } = snapshot;
+    let Snapshot { state: State { world, guests, .. }, extras, .. } = snapshot;
     if guests.full != snapshot.base.is_none() {
         return Err(invalid("a snapshot has either all guests or a base".to_owned()));
     }
@@ -55,8 +57,8 @@ pub(super) fn encode<W: Write>(snapshot: &Snapshot, to: W) -> io::Result<(W, u12
 fn header(snapshot: &Snapshot) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     put_u32(&mut bytes, &[VERSION, u32::from(snapshot.base.is_some())]);
-    put_u64(&mut bytes, &[snapshot.frame]);
-    bytes.extend_from_slice(&snapshot.digest.0.to_le_bytes());
+    put_u64(&mut bytes, &[snapshot.state.frame]);
+    bytes.extend_from_slice(&snapshot.state.digest.0.to_le_bytes());
     let base = snapshot.base.unwrap_or(SnapshotRef { frame: 0, checksum: 0 });
     put_u64(&mut bytes, &[base.frame]);
     bytes.extend_from_slice(&base.checksum.to_le_bytes());
@@ -90,7 +92,7 @@ pub(super) fn decode(from: impl Read, length: u64) -> Result<(Snapshot, u128), S
             Kind::Zeroed => &mut contents[2],
             Kind::Extras => &mut contents[3],
             Kind::Pages => {
-                snapshot.guests.pages.push(pages(&content).ok_or_else(|| malformed("pages", at))?);
+                snapshot.state.guests.pages.push(pages(&content).ok_or_else(|| malformed("pages", at))?);
                 continue;
             }
             Kind::End => continue,
@@ -103,9 +105,9 @@ pub(super) fn decode(from: impl Read, length: u64) -> Result<(Snapshot, u128), S
     }
     let checksum = blocks.end()?;
     let [world, agents, zeroed, extras] = &contents;
-    snapshot.world = postcard::from_bytes(&world.1).map_err(|_| malformed("world", world.0))?;
-    read_instances(&agents.1, &mut snapshot.guests).ok_or_else(|| malformed("instances", agents.0))?;
-    snapshot.guests.zeroed = read_zeroed(&zeroed.1).ok_or_else(|| malformed("zeroed pages", zeroed.0))?;
+    snapshot.state.world = postcard::from_bytes(&world.1).map_err(|_| malformed("world", world.0))?;
+    read_instances(&agents.1, &mut snapshot.state.guests).ok_or_else(|| malformed("instances", agents.0))?;
+    snapshot.state.guests.zeroed = read_zeroed(&zeroed.1).ok_or_else(|| malformed("zeroed pages", zeroed.0))?;
     snapshot.extras = read_extras(&extras.1).ok_or_else(|| malformed("extras", extras.0))?;
     Ok((snapshot, checksum))
 }
@@ -123,7 +125,7 @@ pub(super) fn decode_digests(from: impl Read, length: u64) -> Result<(Digest, Di
     while let Some(Block { kind, at, content }) = blocks.block()? {
         if kind == Kind::Instances {
             let digest = Cursor(&content).u128().ok_or_else(|| malformed("instances", at))?;
-            return Ok((header.digest, Digest(digest)));
+            return Ok((header.state.digest, Digest(digest)));
         }
     }
     Err(malformed("instances", 0))
@@ -158,14 +160,9 @@ fn read_header(bytes: &[u8]) -> Result<Snapshot, String> {
         1 if base.frame < frame => Some(base),
         _ => return Err("it is malformed: its header, at byte 0, isn't what this version writes".to_owned()),
     };
-    Ok(Snapshot {
-        frame,
-        digest: Digest(digest),
-        base,
-        world: WorldState::default(),
-        guests: GuestCapture { full: base.is_none(), ..GuestCapture::default() },
-        extras: Vec::new(),
-    })
+    let guests = GuestCapture { full: base.is_none(), ..GuestCapture::default() };
+    let state = State { frame, digest: Digest(digest), world: WorldState::default(), guests };
+    Ok(Snapshot { state, base, extras: Vec::new() })
 }
 
 fn read_instances(bytes: &[u8], guests: &mut GuestCapture) -> Option<()> {

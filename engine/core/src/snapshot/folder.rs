@@ -39,12 +39,12 @@ pub fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<SnapshotRef> {
 /// As [`write`](fn@write), or `take` fails.
 pub fn write_counted(folder: &Path, snapshot: &Snapshot, take: &mut Take<'_>) -> io::Result<SnapshotRef> {
     let (before, after) = TEMPORARY;
-    let temporary = folder.join(format!("{before}{:010}{after}", snapshot.frame));
+    let temporary = folder.join(format!("{before}{:010}{after}", snapshot.state.frame));
     let _unfinished = Unfinished::file(&temporary);
     let written = write_file(&temporary, snapshot, take).and_then(|checksum| {
-        making(|| std::fs::rename(&temporary, path(folder, snapshot.frame)))?;
+        making(|| std::fs::rename(&temporary, path(folder, snapshot.state.frame)))?;
         wasm_engine_files::sync_folder(folder)?;
-        Ok(SnapshotRef { frame: snapshot.frame, checksum })
+        Ok(SnapshotRef { frame: snapshot.state.frame, checksum })
     });
     if written.is_err() {
         // What is left of it is in the way of nobody, and `clean` tries again.
@@ -156,8 +156,8 @@ pub fn read(folder: &Path, frame: u64) -> Result<(Snapshot, SnapshotRef), Proble
     let path = path(folder, frame);
     let (file, length) = open(&path, frame)?;
     let (snapshot, checksum) = content::decode(file, length).map_err(|what| damaged(&path, what))?;
-    if snapshot.frame != frame {
-        let what = format!("it holds frame {}, at byte 16, and its name says {frame}", snapshot.frame);
+    if snapshot.state.frame != frame {
+        let what = format!("it holds frame {}, at byte 16, and its name says {frame}", snapshot.state.frame);
         return Err(damaged(&path, what));
     }
     Ok((snapshot, SnapshotRef { frame, checksum }))
@@ -169,7 +169,7 @@ pub fn read(folder: &Path, frame: u64) -> Result<(Snapshot, SnapshotRef), Proble
 /// As [`read`], for each of them; or a base is missing, or another than the one that was there.
 pub fn read_chain(folder: &Path, frame: u64) -> Result<Vec<Snapshot>, Problem> {
     let mut chain = vec![read(folder, frame)?.0];
-    while let Some((of, base)) = chain.last().and_then(|last| Some((last.frame, last.base?))) {
+    while let Some((of, base)) = chain.last().and_then(|last| Some((last.state.frame, last.base?))) {
         let file = path(folder, base.frame);
         if !file.exists() {
             let what = format!("it is missing, and the snapshot of frame {of} goes on from it");

@@ -21,30 +21,22 @@ mod tests;
 
 use std::path::Path;
 
-use wasm_engine_components::Digest;
-use wasm_engine_systems::state::WorldState;
-
 pub use folder::{clean, list, path, read, read_base, read_chain, read_digests, write, write_counted};
 
 use crate::problem::Problem;
+use crate::state::State;
 use wasm_engine_wasm::GuestCapture;
 
 /// The version of the format that is written, and the only one that is read.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// All state between two frames, or, where it has a base, what has changed of the guests since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The frame that runs next.
-    pub frame: u64,
-    /// The digest of the frame before, which chains all earlier ones; the seed's at the start.
-    pub digest: Digest,
+    /// The state, with what is known of the guests: all of it if there is no base, else what has changed.
+    pub state: State<GuestCapture>,
     /// The snapshot that the guests' changes go on from. `None` for a full one.
     pub base: Option<SnapshotRef>,
-    /// All that isn't guests' state. Always whole.
-    pub world: WorldState,
-    /// The guests: full if there is no base, else incremental.
-    pub guests: GuestCapture,
     /// What else its writer puts in, by name, in an order of its own.
     pub extras: Vec<(String, Vec<u8>)>,
 }

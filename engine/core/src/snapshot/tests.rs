@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use wasm_engine_components::Lane;
 use wasm_engine_components::text::shown_path;
+use wasm_engine_components::{Digest, Lane};
 use wasm_engine_systems::state::{EntityKind, Section, WorldState};
 
 use super::block::{BLOCK_HEADER_BYTES, BlockWriter, Kind, PIECE_BYTES};
@@ -39,15 +39,15 @@ fn full() -> Snapshot {
     ];
     let guests = GuestCapture { full: true, digest: Digest(0x1234 << 100), agents, pages, zeroed: Vec::new() };
     let extras = vec![("journal".to_owned(), vec![1, 2, 3]), (String::new(), Vec::new())];
-    Snapshot { frame: 5, digest: Digest(u128::MAX / 3), base: None, world: world(5), guests, extras }
+    Snapshot { state: State { frame: 5, digest: Digest(u128::MAX / 3), world: world(5), guests }, base: None, extras }
 }
 
 fn incremental(base: SnapshotRef) -> Snapshot {
     let mut snapshot = full();
-    (snapshot.frame, snapshot.base, snapshot.world) = (7, Some(base), world(7));
-    snapshot.guests.full = false;
-    snapshot.guests.pages.truncate(1);
-    snapshot.guests.zeroed = vec![(0, 3), (256, 31)];
+    (snapshot.state.frame, snapshot.base, snapshot.state.world) = (7, Some(base), world(7));
+    snapshot.state.guests.full = false;
+    snapshot.state.guests.pages.truncate(1);
+    snapshot.state.guests.zeroed = vec![(0, 3), (256, 31)];
     snapshot.extras.clear();
     snapshot
 }
@@ -102,10 +102,12 @@ fn the_golden_files_are_read_and_written_the_same() {
 
 #[test]
 fn a_snapshot_of_an_older_format_is_refused() {
-    let old = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/run_format/snapshots-v2");
-    let problem = read(&old, 5).unwrap_err().to_string();
-    let told = "version 2 of the format, at byte 8, and this engine reads version 3: use the engine that wrote it";
-    assert!(problem.contains(told), "{problem}");
+    for version in [2, 3] {
+        let old = format!("../tests/data/run_format/snapshots-v{version}");
+        let problem = read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(old), 5).unwrap_err().to_string();
+        let told = "of the format, at byte 8, and this engine reads version 4: use the engine that wrote it";
+        assert!(problem.contains(&format!("version {version} {told}")), "{problem}");
+    }
 }
 
 #[test]
@@ -251,10 +253,10 @@ fn what_is_half_written_is_ignored_and_cleaned_up() {
     assert_eq!(path(Path::new(""), 1 << 48), Path::new("281474976710656.wes"));
     // A write that fails leaves nothing.
     let mut invalid = full();
-    invalid.guests.full = false;
+    invalid.state.guests.full = false;
     assert!(write(folder.path(), &invalid).is_err());
     std::fs::create_dir(path(folder.path(), 8)).unwrap();
-    assert!(write(folder.path(), &Snapshot { frame: 8, ..full() }).is_err());
+    assert!(write(folder.path(), &Snapshot { state: State { frame: 8, ..full().state }, ..full() }).is_err());
     assert!(!folder.path().join(".0000000008.wes.tmp").exists());
     assert!(read(folder.path(), 8).unwrap_err().to_string().contains("it is a folder"));
     assert!(write(&folder.path().join("none"), &full()).is_err());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use asking::Asking;
 use serde_json::{Value, json};
-use wasm_engine_components::FrameInputs;
+use wasm_engine_components::{DigestScope, FrameInputs};
 
 use super::{FollowError, ReplayOptions, RunReplayer, replay, resume};
 use crate::events;
@@ -56,7 +56,8 @@ fn run(folder: &Path, out: &str, threads: usize, until: u64) -> (String, Summary
     let scenario = load(&folder.join("s.toml"), &load_options).unwrap();
     let source = events::open(&scenario, Arc::default()).unwrap();
     let mut simulation = Simulation::new(&scenario, &options(threads), &mut |_| {}).unwrap();
-    let run_options = RunOptions { record: true, snapshot_every: Some(50), ..RunOptions::new(&simulation, "frame") };
+    let run_options =
+        RunOptions { record: true, snapshot_every: Some(50), ..RunOptions::new(&simulation, DigestScope::Frame) };
     let place = Place::new(Some(&folder.join(out)), &scenario.name);
     let run_dir = RunDir::create(&place, &scenario, &run_options).unwrap();
     let mut recording =

@@ -18,7 +18,9 @@ use crate::run_dir::{
     recorded_scenario,
 };
 use crate::scenario::Scenario;
-use crate::simulation::{KeptFiles, RestoreError, SavedState, Simulation, SimulationOptions};
+use crate::simulation::{KeptFiles, RestoreError, Simulation, SimulationOptions};
+use crate::state::State;
+use wasm_engine_wasm::GuestCapture;
 
 /// How to branch.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +107,7 @@ pub fn branch(
         return Err(RunError::Input(Problem::new(what).file(source.path()).help("write them to a file")).into());
     }
     let source = source.starting_at(options.at);
-    let mut run_options = RunOptions::new(&simulation, &run.manifest.digest);
+    let mut run_options = RunOptions::new(&simulation, run.manifest.digest_scope());
     run_options.record = true;
     run_options.disk_max = options.disk_max;
     run_options.snapshot_every = options.snapshot_every.or(run.manifest.snapshot_every);
@@ -191,12 +193,11 @@ fn take_up(
     replayer: &RunReplayer<'_>,
     scenario: &Scenario,
     files: KeptFiles,
-    state: &SavedState,
+    state: &State<GuestCapture>,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Simulation, RunError> {
-    let digest_memories = replayer.run.manifest.digest == "full";
     let options = SimulationOptions {
-        digest_memories,
+        digest: replayer.run.manifest.digest_scope(),
         files,
         first_frame: state.frame,
         recorded_forms: replayer.run.recorded_forms(),
@@ -220,7 +221,7 @@ fn take_up(
     Ok(simulation)
 }
 
-fn provenance(run: &OpenRun, options: &BranchOptions, state: &SavedState) -> Branch {
+fn provenance(run: &OpenRun, options: &BranchOptions, state: &State<GuestCapture>) -> Branch {
     Branch {
         run: run.path.clone(),
         id: run.manifest.id,

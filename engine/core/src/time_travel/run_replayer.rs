@@ -102,7 +102,7 @@ impl RunReplayer<'_> {
         let Some((guests, last)) = split(chain) else {
             return Ok(Err(Problem::new(format!("there is no snapshot before frame {frame}")).file(&folder)));
         };
-        if let Err(error) = simulation.restore(&last.world, &guests) {
+        if let Err(error) = simulation.restore(&last.state.world, &guests) {
             let what = format!("the snapshot before frame {frame} doesn't fit this run: {error}");
             return Ok(Err(Problem::new(what).file(&folder)));
         }
@@ -135,7 +135,7 @@ impl RunReplayer<'_> {
             _ => return Ok(chain),
         };
         match chain.last() {
-            Some(last) if last.digest == recorded => Ok(chain),
+            Some(last) if last.state.digest == recorded => Ok(chain),
             _ => {
                 let what = format!("the snapshot before frame {frame} isn't one of this run: its digest is another");
                 Err(Problem::new(what).file(&self.run.snapshots()))
@@ -178,7 +178,7 @@ impl RunReplayer<'_> {
 fn split(chain: Vec<Snapshot>) -> Option<(Vec<wasm_engine_wasm::GuestCapture>, Snapshot)> {
     let mut chain = chain;
     let mut last = chain.pop()?;
-    let mut guests: Vec<_> = chain.into_iter().map(|snapshot| snapshot.guests).collect();
-    guests.push(std::mem::take(&mut last.guests));
+    let mut guests: Vec<_> = chain.into_iter().map(|snapshot| snapshot.state.guests).collect();
+    guests.push(std::mem::take(&mut last.state.guests));
     Some((guests, last))
 }

@@ -44,7 +44,7 @@ pub(super) fn stream_inputs_of(run: &OpenRun) -> Result<Option<Vec<StreamFrame>>
     };
     let (snapshot, _) =
         snapshot::read(&folder, run.first_frame()).map_err(|problem| RunError::Input(problem.help(help)))?;
-    if Some(snapshot.digest) != run.manifest.branch.as_ref().map(Branch::digest_before) {
+    if Some(snapshot.state.digest) != run.manifest.branch.as_ref().map(Branch::digest_before) {
         return Err(problem("isn't the snapshot that this branch begins with: its digest is another"));
     }
     let stored = snapshot.extras.iter().find(|(name, _)| name == INPUTS);

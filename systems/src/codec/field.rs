@@ -36,23 +36,62 @@ impl fmt::Display for FieldValue {
     }
 }
 
-/// What a field holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+/// How the bytes of a field are to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
     /// A number of so many bytes.
     Number(usize),
+    /// The id of an agent.
     Agent,
     /// The number of a name.
     Name,
-    Lifecycle,
-    /// The rest of the value.
+    /// A byte that stands for a word.
+    Word(fn(u8) -> &'static str),
+    /// A digest of 128 bits.
+    Digest,
+    /// A text: the rest of the value.
     Text,
+    /// Bytes: the rest of the value.
     Bytes,
 }
 
+pub(crate) const U8: Kind = Kind::Number(1);
+pub(crate) const U32: Kind = Kind::Number(4);
+pub(crate) const U64: Kind = Kind::Number(8);
+
+/// A field by its name, and how it is read.
+pub(crate) type Field = (&'static str, Kind);
+
+/// A list that has a number for each kind of fault, whose names are those of the kinds.
+pub(crate) const LIST_BY_FAULT: &str = "faults";
+
+/// The fields of the values of one kind of state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fields {
+    /// They have fixed places: those that come once, and those that come again and again until the value's end.
+    Fixed {
+        /// The first ones.
+        once: &'static [Field],
+        /// Those of a list.
+        again: &'static [Field],
+    },
+    /// The value is in its serde form, and is walked through.
+    Serde(Walk),
+}
+
+impl Fields {
+    /// Fields that come once each.
+    pub(crate) const fn once(once: &'static [Field]) -> Self {
+        Self::Fixed { once, again: &[] }
+    }
+}
+
+/// Finds the fields of a value in its serde form, from those on that have a given byte.
+pub(crate) type Walk = fn(&[u8], usize) -> Vec<Placed>;
+
 /// A field at its place.
 #[derive(Clone, Debug)]
-pub(super) struct Placed {
+pub(crate) struct Placed {
     pub name: String,
     pub range: Range<usize>,
     pub held: Held,
@@ -60,7 +99,7 @@ pub(super) struct Placed {
 
 /// What is known of what a field holds.
 #[derive(Clone, Debug)]
-pub(super) enum Held {
+pub(crate) enum Held {
     /// How its bytes are to be read.
     Kind(Kind),
     /// What it is, and whether each of its bytes has a number.

@@ -15,10 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::{self, Serialize};
 
 use super::field::{FieldValue, Held, Placed};
-use super::section::Reader;
-
-/// Finds the fields of a saved value, from those on that have a given byte.
-pub(super) type Walk = fn(&[u8], usize) -> Vec<Placed>;
+use super::reader::Reader;
 
 /// What a value is called that has no fields.
 const WHOLE: &str = "value";
@@ -30,7 +27,7 @@ const FIELDS_MAX: usize = 1 << 16;
 const TEXT_BYTES_MAX: usize = 64;
 
 /// The fields of a value of type `T`, but for those that end before the byte `from`. None where the bytes aren't what the type writes.
-pub(super) fn fields<T: Serialize + DeserializeOwned>(value: &[u8], from: usize) -> Vec<Placed> {
+pub(crate) fn fields<T: Serialize + DeserializeOwned>(value: &[u8], from: usize) -> Vec<Placed> {
     walk::<T>(value, from, false)
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wasm_engine_components::{Action, AgentId, Command, GroupId, Issuer, LifecycleAction};
 
-use super::super::layout::{self, differing};
 use super::*;
+use crate::codec::layout::{self, differing};
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Shop {
@@ -52,7 +52,7 @@ fn saved(value: &impl Serialize) -> Vec<u8> {
 /// The fields in which two values differ: names and both sides.
 fn told<T: Serialize + DeserializeOwned>(left: &T, right: &T) -> Vec<(String, String, String)> {
     let (a, b) = (saved(left), saved(right));
-    let from = super::super::ByteDifference::of(Some(&a), Some(&b)).map_or(0, |difference| difference.offset);
+    let from = crate::state::ByteDifference::of(Some(&a), Some(&b)).map_or(0, |difference| difference.offset);
     let (of_a, of_b) = (fields::<T>(&a, from), fields::<T>(&b, from));
     assert!(layout::name_at(&of_a, from).is_some(), "the first byte that differs has a name");
     let text = |value: Option<FieldValue>| value.map_or("-".to_owned(), |value| value.to_string());

@@ -1,0 +1,146 @@
+//! What takes effect later: timers, what was deferred, what frames owe, requests, commands, swaps that were asked for.
+
+use wasm_engine_components::{Action, AgentId, Command, Lane, Swap};
+
+use super::field::{Fields, Kind, U64};
+use super::reader::Reader;
+use super::sink::Sink;
+use super::walk::own_fields;
+use super::{EntityKind, StateCodec};
+
+/// State of one number.
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $codec:ident $name:literal of $of:ident: $field:literal $kind:expr;)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) enum $codec {}
+
+            impl StateCodec for $codec {
+                const NAME: &'static str = $name;
+                const LANE: Lane = Lane::Schedule;
+                const OF: EntityKind = EntityKind::$of;
+                const FIELDS: Fields = Fields::once(&[($field, $kind)]);
+
+                type Value<'a> = u64;
+                type Decoded<'a> = u64;
+
+                #[inline]
+                fn encode(number: u64, to: &mut impl Sink) {
+                    to.u64(number);
+                }
+
+                fn decode<'a>(from: &mut Reader<'a>) -> Option<u64> {
+                    from.u64()
+                }
+            }
+        )*
+    };
+}
+
+numbers! {
+    /// The frames in which agents are woken.
+    Timers "Timers" of Agent: "frame" U64;
+    /// Since when agents that were due wait to be called.
+    Deferred "Deferred" of Agent: "since" U64;
+    /// After which place the round goes on.
+    Cursor "Cursor" of World: "place" Kind::Agent;
+    /// Fuel that is owed by groups; by all, under the id 0.
+    GroupDebts "GroupDebts" of Group: "debt" U64;
+}
+
+/// Fuel that is owed by tenants. A tenant's number is its place among the names of a scenario, which a branch may add to: its name says
+/// who it is.
+pub(crate) enum TenantDebts {}
+
+impl StateCodec for TenantDebts {
+    const NAME: &'static str = "TenantDebts";
+    const LANE: Lane = Lane::Schedule;
+    const OF: EntityKind = EntityKind::Tenant;
+    const FIELDS: Fields = Fields::once(&[("debt", U64), ("tenant", Kind::Text)]);
+
+    type Value<'a> = (u64, &'a str);
+    type Decoded<'a> = (u64, &'a str);
+
+    fn encode((debt, tenant): (u64, &str), to: &mut impl Sink) {
+        to.u64(debt);
+        to.put(tenant.as_bytes());
+    }
+
+    fn decode<'a>(from: &mut Reader<'a>) -> Option<(u64, &'a str)> {
+        Some((from.u64()?, from.text()?))
+    }
+}
+
+/// PendingRequests that wait for a reply.
+pub(crate) enum PendingRequests {}
+
+/// A request, under the id of who asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    /// The asker's own number for it.
+    pub correlation: u64,
+    /// Who was asked.
+    pub to: AgentId,
+    /// In which frame.
+    pub asked: u64,
+    /// The frame in which it is given up.
+    pub deadline: u64,
+}
+
+impl StateCodec for PendingRequests {
+    const NAME: &'static str = "Requests";
+    const LANE: Lane = Lane::Requests;
+    const OF: EntityKind = EntityKind::Agent;
+    const FIELDS: Fields =
+        Fields::once(&[("correlation", U64), ("to", Kind::Agent), ("asked", U64), ("deadline", U64)]);
+
+    type Value<'a> = Request;
+    type Decoded<'a> = Request;
+
+    #[inline]
+    fn encode(request: Request, to: &mut impl Sink) {
+        to.u64s([request.correlation, request.to.0, request.asked, request.deadline]);
+    }
+
+    fn decode<'a>(from: &mut Reader<'a>) -> Option<Request> {
+        let [correlation, to] = [from.u64()?, from.u64()?];
+        Some(Request { correlation, to: AgentId(to), asked: from.u64()?, deadline: from.u64()? })
+    }
+}
+
+/// Queues of what takes effect in the next frame, under places in them. Their values are saved in their serde form.
+macro_rules! queues {
+    ($($(#[$doc:meta])* $codec:ident $name:literal of $value:ty;)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) enum $codec {}
+
+            impl StateCodec for $codec {
+                const NAME: &'static str = $name;
+                const LANE: Lane = Lane::Commands;
+                const OF: EntityKind = EntityKind::Place;
+                const FIELDS: Fields = Fields::Serde(own_fields::<$value>);
+
+                type Value<'a> = &'a $value;
+                type Decoded<'a> = $value;
+
+                fn encode(value: &$value, to: &mut impl Sink) {
+                    to.serde(value, Self::NAME);
+                }
+
+                fn decode<'a>(from: &mut Reader<'a>) -> Option<$value> {
+                    from.serde()
+                }
+            }
+        )*
+    };
+}
+
+queues! {
+    /// Commands of agents.
+    AgentQueue "AgentCommands" of Command;
+    /// Commands of native systems.
+    NativeQueue "NativeCommands" of Action;
+    /// Swaps that native systems asked for.
+    SwapQueue "RequestedSwaps" of Swap;
+}
