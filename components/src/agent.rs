@@ -4,40 +4,30 @@
 use bevy_ecs::component::Component;
 use serde::{Deserialize, Serialize};
 
-/// Where an agent is in its life. State.
-///
-/// `Initialising -> Active <-> Paused -> Terminating -> Terminated`; a fault leads to `Faulted`, and the group's policy on from there.
-#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Lifecycle {
-    /// `agent_init` is called next, on a fresh instance: in the first frame whose budgets have room for it.
-    #[default]
-    Initialising,
-    /// Stepped when its group's schedule says so.
-    Active,
-    /// Not stepped; its messages wait in its mailbox.
-    Paused,
-    /// It faulted, and is initialised again in the frame that its [`FaultHistory`] names or, where its group's policy is
-    /// [`Escalate`](crate::FaultPolicy::Escalate), when its supervisor says so. Its messages wait.
-    Faulted,
-    /// It ended. Messages to it bounce.
-    Terminated,
-    /// Its `agent_shutdown` is called next, in the first frame whose budgets have room for it, and it ends with that call.
-    Terminating,
+wasm_engine_abi::numbered_enum! {
+    /// Where an agent is in its life. State.
+    ///
+    /// `Initialising -> Active <-> Paused -> Terminating -> Terminated`; a fault leads to `Faulted`, and the group's policy on from there.
+    #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    pub enum Lifecycle: u8 {
+        /// `agent_init` is called next, on a fresh instance: in the first frame whose budgets have room for it.
+        #[default]
+        Initialising = 0, "initialising";
+        /// Stepped when its group's schedule says so.
+        Active = 1, "active";
+        /// Not stepped; its messages wait in its mailbox.
+        Paused = 2, "paused";
+        /// It faulted, and is initialised again in the frame that its [`FaultHistory`] names or, where its group's policy is
+        /// [`Escalate`](crate::FaultPolicy::Escalate), when its supervisor says so. Its messages wait.
+        Faulted = 3, "faulted";
+        /// It ended. Messages to it bounce.
+        Terminated = 4, "terminated";
+        /// Its `agent_shutdown` is called next, in the first frame whose budgets have room for it, and it ends with that call.
+        Terminating = 5, "terminating";
+    }
 }
 
 impl Lifecycle {
-    /// The name used in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Initialising => "initialising",
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Faulted => "faulted",
-            Self::Terminated => "terminated",
-            Self::Terminating => "terminating",
-        }
-    }
-
     /// Whether the agent has ended, or is about to.
     pub const fn is_ending(self) -> bool {
         matches!(self, Self::Terminated | Self::Terminating)

@@ -4,83 +4,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::AgentId;
 
-/// What an agent did wrong. The order is that of the counters in a digest: new kinds go to the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum FaultKind {
-    /// It executed `unreachable`: a panic or an abort.
-    Unreachable,
-    /// It read or wrote outside its memory.
-    MemoryOutOfBounds,
-    /// It reached outside a table.
-    TableOutOfBounds,
-    /// It called a null entry of a table, or one of another signature.
-    BadIndirectCall,
-    /// It divided an integer by zero, overflowed in a division, or converted a float out of range.
-    Arithmetic,
-    /// Its calls nested deeper than the limit.
-    CallDepth,
-    /// It used up the fuel of its calls of a frame.
-    OutOfFuel,
-    /// Its outbox isn't well formed: lengths that don't fit, an unknown operation, a reserved value.
-    BadOutbox,
-    /// It asked for more than a limit of its group allows in one step (records, log lines, or a payload's size), or left more state for a
-    /// hot swap than fits into the new module's inbox area.
-    OverLimit,
-    /// It asked for something that its group wasn't granted.
-    Denied,
-    /// It said so itself: an export returned a status other than 0.
-    Reported,
-    /// Its mailbox was full, and its group's overflow policy is `fault`.
-    MailboxFull,
-    /// Another trap of the WebAssembly runtime.
-    Trap,
-    /// It wrote to a shared region that its group doesn't own, or outside the region.
-    BadRegionWrite,
-}
-
-impl FaultKind {
-    /// How many kinds there are.
-    pub const COUNT: usize = 14;
-
-    /// Every kind, in the order of its number.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Unreachable,
-        Self::MemoryOutOfBounds,
-        Self::TableOutOfBounds,
-        Self::BadIndirectCall,
-        Self::Arithmetic,
-        Self::CallDepth,
-        Self::OutOfFuel,
-        Self::BadOutbox,
-        Self::OverLimit,
-        Self::Denied,
-        Self::Reported,
-        Self::MailboxFull,
-        Self::Trap,
-        Self::BadRegionWrite,
-    ];
-
-    /// The name used in summaries and journals.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::MemoryOutOfBounds => "memory_out_of_bounds",
-            Self::TableOutOfBounds => "table_out_of_bounds",
-            Self::BadIndirectCall => "bad_indirect_call",
-            Self::Arithmetic => "arithmetic",
-            Self::CallDepth => "call_depth",
-            Self::OutOfFuel => "out_of_fuel",
-            Self::BadOutbox => "bad_outbox",
-            Self::OverLimit => "over_limit",
-            Self::Denied => "denied",
-            Self::Reported => "reported",
-            Self::MailboxFull => "mailbox_full",
-            Self::Trap => "trap",
-            Self::BadRegionWrite => "bad_region_write",
-        }
+wasm_engine_abi::numbered_enum! {
+    /// What an agent did wrong. The order is that of the counters in a digest: new kinds go to the end.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    pub enum FaultKind: u8 {
+        /// It executed `unreachable`: a panic or an abort.
+        Unreachable = 0, "unreachable";
+        /// It read or wrote outside its memory.
+        MemoryOutOfBounds = 1, "memory_out_of_bounds";
+        /// It reached outside a table.
+        TableOutOfBounds = 2, "table_out_of_bounds";
+        /// It called a null entry of a table, or one of another signature.
+        BadIndirectCall = 3, "bad_indirect_call";
+        /// It divided an integer by zero, overflowed in a division, or converted a float out of range.
+        Arithmetic = 4, "arithmetic";
+        /// Its calls nested deeper than the limit.
+        CallDepth = 5, "call_depth";
+        /// It used up the fuel of its calls of a frame.
+        OutOfFuel = 6, "out_of_fuel";
+        /// Its outbox isn't well formed: lengths that don't fit, an unknown operation, a reserved value.
+        BadOutbox = 7, "bad_outbox";
+        /// It asked for more than a limit of its group allows in one step (records, log lines, or a payload's size), or left more state for a
+        /// hot swap than fits into the new module's inbox area.
+        OverLimit = 8, "over_limit";
+        /// It asked for something that its group wasn't granted.
+        Denied = 9, "denied";
+        /// It said so itself: an export returned a status other than 0.
+        Reported = 10, "reported";
+        /// Its mailbox was full, and its group's overflow policy is `fault`.
+        MailboxFull = 11, "mailbox_full";
+        /// Another trap of the WebAssembly runtime.
+        Trap = 12, "trap";
+        /// It wrote to a shared region that its group doesn't own, or outside the region.
+        BadRegionWrite = 13, "bad_region_write";
     }
 }
+
+// Counters are indexed by the number.
+const _: () = assert!(FaultKind::ALL[FaultKind::COUNT - 1] as usize == FaultKind::COUNT - 1);
 
 /// One fault, as it stands on the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

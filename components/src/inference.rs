@@ -50,32 +50,19 @@ pub struct ModelNotice {
     pub reason: String,
 }
 
-/// What a [`ModelNotice`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ModelNoticeKind {
-    /// The model failed on rows.
-    Failed,
-    /// Rows took too long.
-    TimedOut,
-    /// A row that was run again in other company had another result. From the next frame on, each of the model's rows is run without
-    /// company.
-    AuditFailed,
-    /// A run of the model didn't end although it was told to, so that it was left behind. From the next frame on, the model isn't run.
-    GivenUp,
-}
-
-impl ModelNoticeKind {
-    /// Every kind, in the order of its number.
-    pub const ALL: [Self; 4] = [Self::Failed, Self::TimedOut, Self::AuditFailed, Self::GivenUp];
-
-    /// The name used in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::AuditFailed => "audit_failed",
-            Self::GivenUp => "given_up",
-        }
+wasm_engine_abi::numbered_enum! {
+    /// What a [`ModelNotice`] is about.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    pub enum ModelNoticeKind: u8 {
+        /// The model failed on rows.
+        Failed = 0, "failed";
+        /// Rows took too long.
+        TimedOut = 1, "timed_out";
+        /// A row that was run again in other company had another result. From the next frame on, each of the model's rows is run without
+        /// company.
+        AuditFailed = 2, "audit_failed";
+        /// A run of the model didn't end although it was told to, so that it was left behind. From the next frame on, the model isn't run.
+        GivenUp = 3, "given_up";
     }
 }
 
@@ -191,7 +178,7 @@ mod status_number {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InferenceStatus, D::Error> {
         let number = u32::deserialize(deserializer)?;
-        let known = InferenceStatus::ALL.into_iter().find(|status| *status as u32 == number);
-        known.ok_or_else(|| serde::de::Error::custom("no status of an inference job has that number"))
+        InferenceStatus::from_number(number)
+            .ok_or_else(|| serde::de::Error::custom("no status of an inference job has that number"))
     }
 }

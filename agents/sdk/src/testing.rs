@@ -406,7 +406,7 @@ impl From<OutboxRecord<'_>> for Output {
             Op::Leave => Self::Leave { topic: TopicId(header.target) },
             Op::Infer => Self::Infer { model: ModelId(header.target), correlation, row: payload },
             Op::Log => Self::Log { level: kind, text: text(&payload) },
-            Op::Record => named(header.target, RecordType::from_u32(kind), &payload),
+            Op::Record => named(header.target, RecordType::from_number(kind), &payload),
             Op::WriteRegion => {
                 Self::WriteRegion { region: RegionId(header.target), start: correlation, bytes: payload }
             }

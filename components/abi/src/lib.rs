@@ -10,6 +10,8 @@
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 #![no_std]
 
+mod numbered_enum;
+
 pub mod agent_id;
 pub mod capability;
 pub mod exchange;

@@ -87,96 +87,60 @@ pub mod sender {
     pub const NATIVE: u64 = 2;
 }
 
-/// How an inference job went: the `status` of a message of kind [`kind::INFERENCE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u32)]
-pub enum InferenceStatus {
-    /// The payload holds the outputs.
-    Ok = 0,
-    /// No model of that name is loaded.
-    UnknownModel = 1,
-    /// The payload isn't as long as one row of the model's inputs.
-    WrongSize = 2,
-    /// An input isn't a finite number, and the model's entry refuses such.
-    NonFinite = 3,
-    /// The agent asked for more jobs than it may in one step, or its group or its tenant in one frame.
-    TooMany = 4,
-    /// The model failed on this job.
-    Failed = 5,
-    /// The model took longer than the time that the row had: at most its entry's `run_ms_max`, or a part of the model's time in a frame. Or it
-    /// isn't run any more, because a run of it didn't end.
-    TimedOut = 6,
-}
-
-impl InferenceStatus {
-    /// Every status, in the order of its number.
-    pub const ALL: [Self; 7] =
-        [Self::Ok, Self::UnknownModel, Self::WrongSize, Self::NonFinite, Self::TooMany, Self::Failed, Self::TimedOut];
-}
-
-/// Why a message came back: the `status` of a message of kind [`kind::BOUNCE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u32)]
-pub enum BounceReason {
-    /// There is no such agent; of a spawn or a broadcast: no such group.
-    UnknownRecipient = 1,
-    /// There is no such topic.
-    UnknownTopic = 2,
-    /// The recipient's mailbox had no room for it, whatever its policy.
-    MailboxFull = 3,
-    /// The recipient, or the agent that a command is for, has ended.
-    Terminated = 4,
-    /// The recipient's inbox area is smaller than the message.
-    TooLarge = 5,
-    /// The recipient's group doesn't take messages from the sender's; or the sender may not control the agent or the group that it wants
-    /// to.
-    Refused = 6,
-    /// A spawn found no free place in the group, or none in the tenant's total.
-    GroupFull = 7,
-    /// A command doesn't fit the agent's state: only a paused agent can be resumed, say. Or a request has the correlation of one that still
-    /// waits.
-    WrongState = 8,
-    /// The group or its tenant has sent as much in this frame as it may; a message to many doesn't fit into what the sender's step, its
-    /// group, its tenant or the run may deliver; or a request is one more than may wait.
-    OverBudget = 9,
-    /// A reply to a request that the recipient didn't make, or that was answered or has timed out.
-    NoRequest = 10,
-}
-
-impl BounceReason {
-    /// How many reasons there are.
-    pub const COUNT: usize = 10;
-
-    /// Every reason, in the order of its number.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::UnknownRecipient,
-        Self::UnknownTopic,
-        Self::MailboxFull,
-        Self::Terminated,
-        Self::TooLarge,
-        Self::Refused,
-        Self::GroupFull,
-        Self::WrongState,
-        Self::OverBudget,
-        Self::NoRequest,
-    ];
-
-    /// The name used in summaries.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UnknownRecipient => "unknown_recipient",
-            Self::UnknownTopic => "unknown_topic",
-            Self::MailboxFull => "mailbox_full",
-            Self::Terminated => "terminated",
-            Self::TooLarge => "too_large",
-            Self::Refused => "refused",
-            Self::GroupFull => "group_full",
-            Self::WrongState => "wrong_state",
-            Self::OverBudget => "over_budget",
-            Self::NoRequest => "no_request",
-        }
+crate::numbered_enum! {
+    /// How an inference job went: the `status` of a message of kind [`kind::INFERENCE`].
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum InferenceStatus: u32 {
+        /// The payload holds the outputs.
+        Ok = 0, "ok";
+        /// No model of that name is loaded.
+        UnknownModel = 1, "unknown_model";
+        /// The payload isn't as long as one row of the model's inputs.
+        WrongSize = 2, "wrong_size";
+        /// An input isn't a finite number, and the model's entry refuses such.
+        NonFinite = 3, "non_finite";
+        /// The agent asked for more jobs than it may in one step, or its group or its tenant in one frame.
+        TooMany = 4, "too_many";
+        /// The model failed on this job.
+        Failed = 5, "failed";
+        /// The model took longer than the time that the row had: at most its entry's `run_ms_max`, or a part of the model's time in a frame. Or it
+        /// isn't run any more, because a run of it didn't end.
+        TimedOut = 6, "timed_out";
     }
 }
+
+crate::numbered_enum! {
+    /// Why a message came back: the `status` of a message of kind [`kind::BOUNCE`].
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum BounceReason: u32 {
+        /// There is no such agent; of a spawn or a broadcast: no such group.
+        UnknownRecipient = 1, "unknown_recipient";
+        /// There is no such topic.
+        UnknownTopic = 2, "unknown_topic";
+        /// The recipient's mailbox had no room for it, whatever its policy.
+        MailboxFull = 3, "mailbox_full";
+        /// The recipient, or the agent that a command is for, has ended.
+        Terminated = 4, "terminated";
+        /// The recipient's inbox area is smaller than the message.
+        TooLarge = 5, "too_large";
+        /// The recipient's group doesn't take messages from the sender's; or the sender may not control the agent or the group that it wants
+        /// to.
+        Refused = 6, "refused";
+        /// A spawn found no free place in the group, or none in the tenant's total.
+        GroupFull = 7, "group_full";
+        /// A command doesn't fit the agent's state: only a paused agent can be resumed, say. Or a request has the correlation of one that still
+        /// waits.
+        WrongState = 8, "wrong_state";
+        /// The group or its tenant has sent as much in this frame as it may; a message to many doesn't fit into what the sender's step, its
+        /// group, its tenant or the run may deliver; or a request is one more than may wait.
+        OverBudget = 9, "over_budget";
+        /// A reply to a request that the recipient didn't make, or that was answered or has timed out.
+        NoRequest = 10, "no_request";
+    }
+}
+
+// Counters are indexed by the number, from 1.
+const _: () = assert!(BounceReason::ALL[BounceReason::COUNT - 1] as usize == BounceReason::COUNT);
 
 /// The payload of a message of kind [`kind::NOTICE`]: what a supervisor is told of a fault. It doesn't say what was reached of which limit,
 /// as the run's record of the fault does.

@@ -54,74 +54,50 @@ const fn word8(bytes: &[u8; 32], at: usize) -> u64 {
     word4(bytes, at) as u64 | (word4(bytes, at + 4) as u64) << 32
 }
 
-/// What an outbox record asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u32)]
-pub enum Op {
-    /// A message to the agent `target`.
-    Send = 1,
-    /// A message to all members of the topic `target`.
-    Publish = 2,
-    /// Become a member of the topic `target`. No payload.
-    Join = 3,
-    /// Stop being a member of the topic `target`. No payload.
-    Leave = 4,
-    /// One row for the model `target`: its inputs' bytes in the model's order, concatenated.
-    Infer = 5,
-    /// A line for the log: the payload is UTF-8, `kind` the level (1 error, 2 warn, 3 info, 4 debug).
-    Log = 6,
-    /// A named output: see [`RecordType`].
-    Record = 7,
-    /// A new agent in the group with the number `target`. A payload is its first message, from the agent that asks, under `kind`.
-    /// The answer is a message of kind [`kind::SPAWNED`], or a bounce.
-    Spawn = 8,
-    /// Don't step the agent `target` until it is resumed. No payload, as in the next three.
-    Pause = 9,
-    /// Step the paused agent `target` again.
-    Resume = 10,
-    /// End the agent `target`, after a call of its `agent_shutdown` if it is active or paused.
-    Terminate = 11,
-    /// Initialise the agent `target` anew.
-    Restart = 12,
-    /// Step the asking agent in the frame `target`, whatever its group's schedule; 0 forgets the wish. No payload.
-    Wake = 13,
-    /// A message to the agent `target` that is to be answered within `deadline_frames`: else the asking agent is sent a
-    /// message of kind [`kind::TIMEOUT`].
-    Request = 14,
-    /// The answer to the request with the number `correlation` of the agent `target`.
-    Reply = 15,
-    /// A message to all agents of the group with the number `target`.
-    Broadcast = 16,
-    /// Writes the payload to the shared region `target`, from the byte `correlation` on.
-    WriteRegion = 17,
+crate::numbered_enum! {
+    /// What an outbox record asks for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Op: u32 {
+        /// A message to the agent `target`.
+        Send = 1, "send";
+        /// A message to all members of the topic `target`.
+        Publish = 2, "publish";
+        /// Become a member of the topic `target`. No payload.
+        Join = 3, "join";
+        /// Stop being a member of the topic `target`. No payload.
+        Leave = 4, "leave";
+        /// One row for the model `target`: its inputs' bytes in the model's order, concatenated.
+        Infer = 5, "infer";
+        /// A line for the log: the payload is UTF-8, `kind` the level (1 error, 2 warn, 3 info, 4 debug).
+        Log = 6, "log";
+        /// A named output: see [`RecordType`].
+        Record = 7, "record";
+        /// A new agent in the group with the number `target`. A payload is its first message, from the agent that asks, under `kind`.
+        /// The answer is a message of kind [`kind::SPAWNED`], or a bounce.
+        Spawn = 8, "spawn";
+        /// Don't step the agent `target` until it is resumed. No payload, as in the next three.
+        Pause = 9, "pause";
+        /// Step the paused agent `target` again.
+        Resume = 10, "resume";
+        /// End the agent `target`, after a call of its `agent_shutdown` if it is active or paused.
+        Terminate = 11, "terminate";
+        /// Initialise the agent `target` anew.
+        Restart = 12, "restart";
+        /// Step the asking agent in the frame `target`, whatever its group's schedule; 0 forgets the wish. No payload.
+        Wake = 13, "wake";
+        /// A message to the agent `target` that is to be answered within `deadline_frames`: else the asking agent is sent a
+        /// message of kind [`kind::TIMEOUT`].
+        Request = 14, "request";
+        /// The answer to the request with the number `correlation` of the agent `target`.
+        Reply = 15, "reply";
+        /// A message to all agents of the group with the number `target`.
+        Broadcast = 16, "broadcast";
+        /// Writes the payload to the shared region `target`, from the byte `correlation` on.
+        WriteRegion = 17, "write_region";
+    }
 }
 
 impl Op {
-    /// The operation of that number.
-    #[inline]
-    pub const fn from_u32(op: u32) -> Option<Self> {
-        Some(match op {
-            1 => Self::Send,
-            2 => Self::Publish,
-            3 => Self::Join,
-            4 => Self::Leave,
-            5 => Self::Infer,
-            6 => Self::Log,
-            7 => Self::Record,
-            8 => Self::Spawn,
-            9 => Self::Pause,
-            10 => Self::Resume,
-            11 => Self::Terminate,
-            12 => Self::Restart,
-            13 => Self::Wake,
-            14 => Self::Request,
-            15 => Self::Reply,
-            16 => Self::Broadcast,
-            17 => Self::WriteRegion,
-            _ => return None,
-        })
-    }
-
     /// Whether it is a message to somebody.
     #[inline]
     pub const fn is_message(self) -> bool {
@@ -146,30 +122,18 @@ impl Op {
     }
 }
 
-/// The type of a named output: `kind` of a record with [`Op::Record`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u32)]
-pub enum RecordType {
-    /// `target` holds an `i64`; the payload is the name.
-    I64 = 1,
-    /// `target` holds the bits of an `f64`; the payload is the name.
-    F64 = 2,
-    /// `target` holds the name's length; the payload is the name and then UTF-8 text.
-    Text = 3,
-    /// `target` holds the name's length; the payload is the name and then any bytes.
-    Bytes = 4,
-}
-
-impl RecordType {
-    /// The type of that number.
-    pub const fn from_u32(kind: u32) -> Option<Self> {
-        Some(match kind {
-            1 => Self::I64,
-            2 => Self::F64,
-            3 => Self::Text,
-            4 => Self::Bytes,
-            _ => return None,
-        })
+crate::numbered_enum! {
+    /// The type of a named output: `kind` of a record with [`Op::Record`].
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum RecordType: u32 {
+        /// `target` holds an `i64`; the payload is the name.
+        I64 = 1, "i64";
+        /// `target` holds the bits of an `f64`; the payload is the name.
+        F64 = 2, "f64";
+        /// `target` holds the name's length; the payload is the name and then UTF-8 text.
+        Text = 3, "text";
+        /// `target` holds the name's length; the payload is the name and then any bytes.
+        Bytes = 4, "bytes";
     }
 }
 
@@ -222,7 +186,7 @@ impl<'a> OutboxReader<'a> {
         let room = padded(header.payload_bytes).ok_or(OutboxError::Truncated)?;
         let body = body.get(..room as usize).ok_or(OutboxError::Truncated)?;
         let payload = &body[..header.payload_bytes as usize];
-        let op = Op::from_u32(header.op).ok_or(OutboxError::UnknownOp)?;
+        let op = Op::from_number(header.op).ok_or(OutboxError::UnknownOp)?;
         if (header.deadline_frames != 0) != (op == Op::Request) || header.kind >= kind::RESERVED {
             return Err(OutboxError::Reserved);
         }
@@ -252,7 +216,7 @@ fn check_payload(op: Op, kind: u32, target: u64, payload: &[u8]) -> Result<(), O
 }
 
 fn check_record(kind: u32, target: u64, payload: &[u8]) -> Result<(), OutboxError> {
-    let record = RecordType::from_u32(kind).ok_or(OutboxError::Malformed)?;
+    let record = RecordType::from_number(kind).ok_or(OutboxError::Malformed)?;
     let name = match record {
         RecordType::I64 | RecordType::F64 => payload,
         RecordType::Text | RecordType::Bytes => {
@@ -316,7 +280,7 @@ impl<'a> Iterator for CheckedOutbox<'a> {
         let header = OutboxHeader::read(rest.first_chunk()?);
         let length = header.payload_bytes as usize;
         let payload = &rest[HEADER..HEADER + length];
-        let op = Op::from_u32(header.op).expect("a checked outbox");
+        let op = Op::from_number(header.op).expect("a checked outbox");
         let offset = self.at as u32;
         self.at += HEADER + length.next_multiple_of(RECORD_ALIGN as usize);
         Some(OutboxRecord { offset, op, header, payload })

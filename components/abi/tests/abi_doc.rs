@@ -152,9 +152,9 @@ fn numbers_have_the_documented_names() {
     check_numbers(&tables, "Sender", &senders);
     check_numbers(&tables, "InferenceStatus", &InferenceStatus::ALL.map(|status| (status as u64, status)));
     check_numbers(&tables, "BounceReason", &BounceReason::ALL.map(|reason| (reason as u64, reason)));
-    let ops: Vec<_> = (0..100).filter_map(|op| Some((u64::from(op), Op::from_u32(op)?))).collect();
+    let ops: Vec<_> = (0..100).filter_map(|op| Some((u64::from(op), Op::from_number(op)?))).collect();
     check_numbers(&tables, "Op", &ops);
-    let records: Vec<_> = (0..100).filter_map(|kind| Some((u64::from(kind), RecordType::from_u32(kind)?))).collect();
+    let records: Vec<_> = (0..100).filter_map(|kind| Some((u64::from(kind), RecordType::from_number(kind)?))).collect();
     check_numbers(&tables, "RecordType", &records);
     let bits: Vec<_> = Capability::ALL.iter().map(|&c| (u64::from((c as u32).trailing_zeros()), c.name())).collect();
     check_numbers(&tables, "Capabilities", &bits);
@@ -167,7 +167,7 @@ fn capabilities_allow_the_documented_operations() {
     for (row, capability) in tables["Capabilities"].iter().zip(Capability::ALL) {
         let allowed: Vec<_> =
             row[2].split([' ', ',', ';']).filter(|word| word.starts_with(char::is_uppercase)).collect();
-        let ops = (0..100).filter_map(Op::from_u32).filter(|op| op.capability() == capability);
+        let ops = (0..100).filter_map(Op::from_number).filter(|op| op.capability() == capability);
         assert_eq!(allowed, ops.map(|op| format!("{op:?}")).collect::<Vec<_>>(), "{}", capability.name());
     }
     let denied = tables["Faults"].iter().find(|row| row[1] == "denied").expect("a row of the fault `denied`");

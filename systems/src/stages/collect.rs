@@ -225,7 +225,7 @@ fn named_output(agent: AgentId, record: &OutboxRecord) -> NamedOutput {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let split = || record.payload.split_at(usize::try_from(record.header.target).unwrap_or(usize::MAX));
     let bits = record.header.target;
-    let (name, value) = match RecordType::from_u32(record.header.kind) {
+    let (name, value) = match RecordType::from_number(record.header.kind) {
         Some(RecordType::F64) => (text(record.payload), OutputValue::F64(f64::from_bits(bits))),
         Some(RecordType::Text) => (text(split().0), OutputValue::Text(text(split().1))),
         Some(RecordType::Bytes) => (text(split().0), OutputValue::Bytes(split().1.to_vec())),

@@ -23,7 +23,7 @@ pub(crate) fn row_of(record: &OutboxRecord<'_>) -> Option<(RunTable, u64)> {
     match record.op {
         Op::Log => Some((RunTable::Logs, text_row_bytes(payload))),
         Op::Record => {
-            let bytes = match RecordType::from_u32(record.header.kind) {
+            let bytes = match RecordType::from_number(record.header.kind) {
                 Some(RecordType::Text) => text_row_bytes(payload),
                 Some(RecordType::Bytes) => {
                     let name = usize::try_from(record.header.target).unwrap_or(usize::MAX).min(payload.len());

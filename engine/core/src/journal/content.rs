@@ -241,7 +241,7 @@ impl<'a> Rest<'a> {
 
     fn notice(&mut self) -> Result<ModelNotice, Misfit> {
         let (model, kind, rows) = (ModelId(self.number()?), self.number()?, self.number()?);
-        let kind = ModelNoticeKind::ALL.into_iter().find(|one| *one as u64 == kind);
+        let kind = u8::try_from(kind).ok().and_then(ModelNoticeKind::from_number);
         let kind = kind.ok_or("has a kind of notice of a model that isn't known")?;
         let rows = u32::try_from(rows).map_err(|_| "has a notice of more rows than there can be")?;
         Ok(ModelNotice { model, kind, rows, reason: self.text("has a reason that isn't text")? })
@@ -249,7 +249,7 @@ impl<'a> Rest<'a> {
 
     fn row(&mut self) -> Result<(InferenceStatus, &'a [u8]), Misfit> {
         let status = self.number()?;
-        let status = InferenceStatus::ALL.into_iter().find(|one| *one as u64 == status);
+        let status = u32::try_from(status).ok().and_then(InferenceStatus::from_number);
         let status = status.ok_or("has a status of inference that isn't known")?;
         let length = self.number()?;
         Ok((status, self.bytes(length)?))

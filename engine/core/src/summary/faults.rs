@@ -67,8 +67,7 @@ pub(super) fn reason(fault: &AgentFault, limits: &GroupLimits) -> (Option<Passed
         }
         (FaultKind::BadOutbox, rule) => (None, format!("its outbox isn't well formed: {}", broken_rule(rule))),
         (FaultKind::Denied, capability) => {
-            let name =
-                Capability::ALL.into_iter().find(|known| *known as u32 == capability).map_or("?", Capability::name);
+            let name = Capability::from_number(capability).map_or("?", Capability::name);
             (None, format!("its group isn't granted the capability `{name}`"))
         }
         (FaultKind::Reported, status) => (None, format!("it returned the status {}", reported(status))),
