@@ -7,7 +7,8 @@ use bevy_ecs::resource::Resource;
 use wasm_engine_components::{AgentFault, AgentId, GroupId, ModelId, RegionSpec, RegionState, Unkept};
 
 pub use crate::world::chunk::{
-    DeferredRecord, ImportedLine, OutputChunk, Refused, StepOutcome, StepRequest, StepResults,
+    AddressIndex, DeferredRecord, ImportedLine, OutputChunk, RecordOffset, Refused, StepOutcome, StepRequest,
+    StepResults,
 };
 pub use crate::world::digest::memory_digest;
 pub use crate::world::directory::Directory;

@@ -3,10 +3,10 @@
 //! back, and its sender is told.
 
 use wasm_engine_abi::{BounceReason, Op};
-use wasm_engine_components::{Address, AgentId, TenantId};
+use wasm_engine_components::{AgentId, TenantId};
 
 use crate::world::budget::SendBudgets;
-use crate::world::chunk::{DeferredRecord, OutputChunk, Refused};
+use crate::world::chunk::{AddressIndex, DeferredRecord, OutputChunk, Refused};
 use crate::world::directory::Directory;
 use crate::world::records::record_at;
 use crate::world::requests::Requests;
@@ -29,19 +29,19 @@ pub(crate) fn admit(
         let record = record_at(&chunk.deferred_bytes, other.offset);
         let (target, number) = (AgentId(record.header.target), record.header.correlation);
         let admitted = match record.op {
-            Op::Request if other.address != DeferredRecord::NO_MESSAGE => {
+            Op::Request if other.address != AddressIndex::NONE => {
                 let deadline = frame + u64::from(record.header.deadline_frames);
                 answerable(chunk, &other).and_then(|()| {
                     requests.ask((other.agent, number), target, (frame, deadline), group.spec.limits.requests_max)
                 })
             }
-            Op::Reply if other.address != DeferredRecord::NO_MESSAGE => {
+            Op::Reply if other.address != AddressIndex::NONE => {
                 answerable(chunk, &other).and_then(|()| requests.answer(target, number, other.agent))
             }
             _ => continue,
         };
         if let Err(reason) = admitted
-            && let Some(address) = address_of(chunk, &other)
+            && let Some(address) = other.address.of(chunk)
             && address.recipient().is_some()
         {
             let place = address.at;
@@ -54,15 +54,8 @@ pub(crate) fn admit(
 
 /// A request or a reply that was over the budget isn't one.
 fn answerable(chunk: &mut OutputChunk, other: &DeferredRecord) -> Result<(), BounceReason> {
-    let recipient = address_of(chunk, other).and_then(|address| address.recipient());
+    let recipient = other.address.of(chunk).and_then(|address| address.recipient());
     recipient.map(drop).ok_or(BounceReason::OverBudget)
-}
-
-fn address_of<'a>(chunk: &'a mut OutputChunk, other: &DeferredRecord) -> Option<&'a mut Address> {
-    match other.address & DeferredRecord::EDGE {
-        0 => chunk.addresses.get_mut(other.address as usize),
-        _ => chunk.edges.get_mut((other.address & !DeferredRecord::EDGE) as usize),
-    }
 }
 
 /// Takes back what is beyond the budgets of the group at position `at` and its tenant.

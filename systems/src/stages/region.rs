@@ -82,7 +82,7 @@ fn writes<'a>(directory: &Directory, chunks: &'a [OutputChunk]) -> Vec<Write<'a>
             continue;
         }
         for other in &chunk.deferred {
-            let record = CheckedOutbox::new(&chunk.deferred_bytes[other.offset as usize..]).next();
+            let record = CheckedOutbox::new(&chunk.deferred_bytes[other.offset.0 as usize..]).next();
             if let Some(record) = record.filter(|record| record.op == Op::WriteRegion)
                 && let Some(region) = directory.regions.position(RegionId(record.header.target))
             {

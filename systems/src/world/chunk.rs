@@ -102,16 +102,48 @@ pub struct DeferredRecord {
     /// Position among the records of its outbox.
     pub sequence: u32,
     /// Where the record starts.
-    pub offset: u32,
-    /// Where its message's address stands among the chunk's, if it has one; else [`DeferredRecord::NO_MESSAGE`].
-    pub address: u32,
+    pub offset: RecordOffset,
+    /// Where the address of its message stands.
+    pub address: AddressIndex,
 }
 
-impl DeferredRecord {
-    /// The record sent no message, or one that was refused at once.
-    pub const NO_MESSAGE: u32 = u32::MAX;
-    /// Added to the position of an address that stands among [`OutputChunk::edges`].
-    pub const EDGE: u32 = 1 << 31;
+/// Offset of a record in [`OutputChunk::deferred_bytes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct RecordOffset(pub u32);
+
+/// Where the address of a message stands in its chunk: among [`OutputChunk::addresses`], or among [`OutputChunk::edges`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct AddressIndex(u32);
+
+impl AddressIndex {
+    /// There is no message, or one that was refused at once.
+    pub const NONE: Self = Self(u32::MAX);
+
+    /// Set if the address stands among the edges. A chunk has far fewer of them.
+    const EDGE: u32 = 1 << 31;
+
+    /// Returns the index of the last address of a chunk.
+    #[inline]
+    pub(crate) fn last_address(chunk: &OutputChunk) -> Self {
+        // A chunk has fewer messages than words.
+        Self(chunk.addresses.len() as u32 - 1)
+    }
+
+    /// Returns the index of the last edge of a chunk.
+    #[inline]
+    pub(crate) fn last_edge(chunk: &OutputChunk) -> Self {
+        Self(Self::EDGE + (chunk.edges.len() as u32 - 1))
+    }
+
+    /// Returns the address, if there is one.
+    pub(crate) fn of(self, chunk: &mut OutputChunk) -> Option<&mut Address> {
+        match self.0 & Self::EDGE {
+            0 => chunk.addresses.get_mut(self.0 as usize),
+            _ => chunk.edges.get_mut((self.0 & !Self::EDGE) as usize),
+        }
+    }
 }
 
 impl OutputChunk {

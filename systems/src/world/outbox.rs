@@ -8,7 +8,7 @@ use wasm_engine_abi::{
 };
 use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, RecipientSlot, TopicId};
 
-use crate::world::chunk::{DeferredRecord, Mark, OutputChunk, Refused, Route, StepRequest};
+use crate::world::chunk::{AddressIndex, DeferredRecord, Mark, OutputChunk, RecordOffset, Refused, Route, StepRequest};
 use crate::world::digest::outbox_digest;
 use crate::world::directory::Directory;
 use crate::world::fault::{CallFault, OverLimit};
@@ -151,7 +151,7 @@ impl OutboxIntake<'_> {
         }
     }
 
-    /// A message to one agent. Gives the place of its address.
+    /// A message to one agent. Returns where its address stands.
     #[inline]
     fn send(
         &self,
@@ -161,14 +161,14 @@ impl OutboxIntake<'_> {
         sequence: u32,
         status: u32,
         chunk: &mut OutputChunk,
-    ) -> u32 {
+    ) -> AddressIndex {
         let header = MessageHeader { status, ..self.header(from.agent, &record, 0, sequence) };
         let way = chunk.route.find(record.target).map(|index| (index, false));
         match way.map_or_else(|| self.route(from.agent, record.target, chunk), Ok) {
             Ok((index, edge)) => post(chunk, header, Recipient::Agent(index), edge, payload),
             Err(reason) => {
                 chunk.refused.push(Refused { from: from.slot, meant_for: record.target, header, reason });
-                DeferredRecord::NO_MESSAGE
+                AddressIndex::NONE
             }
         }
     }
@@ -239,10 +239,11 @@ impl OutboxIntake<'_> {
             Op::Broadcast => return self.broadcast(from, record, sequence, chunk),
             Op::Request => self.send(from, record.header, record.payload, sequence, status::REQUEST, chunk),
             Op::Reply => self.send(from, record.header, record.payload, sequence, status::REPLY, chunk),
-            _ => DeferredRecord::NO_MESSAGE,
+            _ => AddressIndex::NONE,
         };
         // The runtime bounds the outboxes so that 32 bits address them all.
         let offset = u32::try_from(chunk.deferred_bytes.len()).expect("a chunk's outboxes are bounded");
+        let offset = RecordOffset(offset);
         chunk.deferred.push(DeferredRecord { agent: from.agent, slot: from.slot, sequence, offset, address });
         chunk.deferred_bytes.extend_from_slice(bytemuck::bytes_of(&record.header));
         chunk.deferred_bytes.extend_from_slice(record.payload);
@@ -287,19 +288,18 @@ fn bad(error: OutboxError) -> CallFault {
     CallFault::new(FaultKind::BadOutbox, error as u32)
 }
 
-/// Puts a message into a chunk. Gives the place of its address.
+/// Puts a message into a chunk. Returns where its address stands.
 #[inline]
-fn post(chunk: &mut OutputChunk, header: MessageHeader, to: RecipientSlot, edge: bool, payload: &[u8]) -> u32 {
+fn post(chunk: &mut OutputChunk, header: MessageHeader, to: RecipientSlot, edge: bool, payload: &[u8]) -> AddressIndex {
     let at = chunk.messages.push(header, payload);
     // What `record_bytes` gives, of a payload that was found in an outbox: nothing overflows.
     let bytes = MessageHeader::BYTES + ((payload.len() + 7) & !7) as u32;
     let address = Address::new(to, bytes, at);
-    // A chunk has fewer messages than words.
     if edge {
         chunk.edges.push(address);
-        DeferredRecord::EDGE + (chunk.edges.len() as u32 - 1)
+        AddressIndex::last_edge(chunk)
     } else {
         chunk.addresses.push(address);
-        chunk.addresses.len() as u32 - 1
+        AddressIndex::last_address(chunk)
     }
 }

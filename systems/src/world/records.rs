@@ -3,7 +3,7 @@
 use wasm_engine_abi::{CheckedOutbox, OutboxRecord};
 use wasm_engine_components::Lane;
 
-use crate::world::chunk::ImportedLine;
+use crate::world::chunk::{ImportedLine, RecordOffset};
 use crate::world::digest::part_digest;
 
 /// The digest of one agent's imported lines, in their order.
@@ -18,7 +18,7 @@ pub(crate) fn lines_digest(lines: &[ImportedLine]) -> u128 {
 }
 
 /// A record that the intake has passed.
-pub(crate) fn record_at(bytes: &[u8], offset: u32) -> OutboxRecord<'_> {
-    let record = CheckedOutbox::new(&bytes[offset as usize..]).next();
+pub(crate) fn record_at(bytes: &[u8], offset: RecordOffset) -> OutboxRecord<'_> {
+    let record = CheckedOutbox::new(&bytes[offset.0 as usize..]).next();
     record.expect("the intake notes records that are there")
 }
