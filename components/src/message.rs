@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, GroupId, TopicId};
+use crate::{AgentId, GroupId, GroupIndex, TopicId, TopicIndex};
 
 /// For whom a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub enum Recipient<Agent = AgentId, Topic = TopicId, Group = GroupId> {
 }
 
 /// A recipient by its position in the tables of a world: that of the agent, or that of the topic or group in the order of their ids.
-pub type RecipientSlot = Recipient<u32, u32, u32>;
+pub type RecipientSlot = Recipient<u32, TopicIndex, GroupIndex>;
 
 impl Recipient {
     /// Returns what kind of recipient it is, as digests and saved states number it, and the number of its id.
@@ -72,8 +72,8 @@ impl Address {
     pub const fn new(to: RecipientSlot, bytes: u32, at: u32) -> Self {
         let to = match to {
             Recipient::Agent(at) => at,
-            Recipient::Group(at) => at | GROUP,
-            Recipient::Topic(at) => at | TOPIC,
+            Recipient::Group(GroupIndex(at)) => at | GROUP,
+            Recipient::Topic(TopicIndex(at)) => at | TOPIC,
         };
         Self { to, bytes, at }
     }
@@ -83,8 +83,8 @@ impl Address {
     pub const fn recipient(self) -> Option<RecipientSlot> {
         match self.to & !POSITION {
             0 => Some(Recipient::Agent(self.to)),
-            GROUP => Some(Recipient::Group(self.to & POSITION)),
-            TOPIC => Some(Recipient::Topic(self.to & POSITION)),
+            GROUP => Some(Recipient::Group(GroupIndex(self.to & POSITION))),
+            TOPIC => Some(Recipient::Topic(TopicIndex(self.to & POSITION))),
             _ => None,
         }
     }
@@ -101,7 +101,12 @@ mod tests {
 
     #[test]
     fn an_address_says_what_it_was_made_of_until_it_is_taken_back() {
-        for to in [Recipient::Agent(0), Recipient::Agent(POSITION), Recipient::Topic(7), Recipient::Group(POSITION)] {
+        for to in [
+            Recipient::Agent(0),
+            Recipient::Agent(POSITION),
+            Recipient::Topic(TopicIndex(7)),
+            Recipient::Group(GroupIndex(POSITION)),
+        ] {
             let mut address = Address::new(to, 48, 3);
             assert_eq!((address.recipient(), address.bytes, address.at), (Some(to), 48, 3));
             address.take_back();

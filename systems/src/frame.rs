@@ -37,11 +37,11 @@ pub enum FrameStage {
     Schedule,
     /// Agents run, wave after wave.
     Step,
-    /// What agents asked for is taken apart.
+    /// The records that agents wrote beside messages are processed.
     Collect,
     /// Inference jobs are dispatched.
     Infer,
-    /// Intentions become state.
+    /// Lifecycles, memberships and regions change.
     Commit,
     /// The frame's digest and record.
     Seal,
@@ -63,7 +63,7 @@ impl FrameStage {
     }
 }
 
-/// Where the systems of a simulation's author belong.
+/// Sets for the systems of a simulation's author.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthorSystems {
     /// At the end of [`FrameStage::Deliver`]: reads what agents are about to read.
@@ -96,7 +96,7 @@ impl RunSeed {
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Inputs(pub FrameInputs);
 
-/// What the frame has to report so far. Transient.
+/// What the frame has reported so far. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct FrameReport {
     /// What happened, in numbers.
@@ -107,7 +107,7 @@ pub(crate) struct FrameReport {
     pub logs: Vec<LogLine>,
     /// Named outputs of this frame.
     pub outputs: Vec<NamedOutput>,
-    /// What wasn't kept of both, in the order of the groups.
+    /// Log lines and outputs that were over a limit, group by group.
     pub excess: Vec<Excess>,
     /// Swaps of this frame.
     pub swaps: Vec<SwapRecord>,
@@ -117,7 +117,7 @@ pub(crate) struct FrameReport {
     pub late_rows: Option<LateRows>,
     /// What is to be told of jobs for models that were given up.
     pub given_up_notices: Vec<ModelNotice>,
-    /// Commands from outside that weren't carried out, the first ones.
+    /// The first commands from outside that weren't carried out.
     pub refused_commands: Vec<RefusedCommand>,
 }
 

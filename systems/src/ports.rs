@@ -18,18 +18,17 @@ pub use crate::world::outbox::{Outbox, OutboxIntake, OutboxRules};
 pub use crate::world::packed::{PackedMessages, header};
 pub use wasm_engine_components::{ModelResults, RowResult};
 
-/// Steps agents. `Any`, so that whoever plugged a runtime in finds it again behind the port.
+/// Steps agents. It is `Any` so that the code that plugged a runtime in can get it back from the port.
 pub trait AgentRuntime: Any + Send + Sync {
     /// Carries out `batch` and leaves one outcome for each request in `results`, in the order of the requests. Called once in
     /// each wave of each frame, from the stage `Step`.
     ///
-    /// `results` may come with the buffers of an earlier frame, to be cleared and filled again. What a guest does wrong is an
-    /// outcome. An outbox goes through [`OutboxIntake::take`]; that of a faulted call is left out.
+    /// `results` may come with the buffers of an earlier frame, to be cleared and filled again. A guest's mistake is an outcome.
+    /// Outboxes go through [`OutboxIntake::take`]; that of a call that faulted is ignored.
     fn step(&mut self, batch: &StepBatch, results: &mut StepResults);
 
-    /// Puts another module in place for a group: each of its agents is a fresh instance afterwards, and those that are asked
-    /// for have the state that they had, if both modules offer the exports for it and none of the calls faults. Called for
-    /// each swap of a frame, from the stage `Ingest`.
+    /// Replaces the module of a group: each of its agents becomes a fresh instance. Agents in `batch.requests` keep their state
+    /// if both modules have the exports for it and no call faults. Called for each swap of a frame, from the stage `Ingest`.
     fn swap(&mut self, batch: &SwapBatch<'_>, results: &mut SwapResults);
 }
 
@@ -38,8 +37,8 @@ pub trait ModelRuntime: Send + Sync + 'static {
     /// Carries out `batches` and leaves one result for each row of each batch in `results`, in the same order.
     ///
     /// A row's result doesn't depend on the other rows of its batch. A row that can't be computed has a status that says so, and
-    /// a notice gives the reason. Where a batch is to be audited, one of its rows is run again in other company; if the result is
-    /// another, a notice says so.
+    /// a notice gives the reason. Where a batch is to be audited, one of its rows is run again beside other rows; if its result
+    /// differs, a notice says so.
     fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults);
 }
 
@@ -74,26 +73,26 @@ pub struct StepBatch<'a> {
 pub struct SharedRegion<'a> {
     /// What it is, and who reads it.
     pub region: &'a RegionSpec,
-    /// What it holds. An agent that was called in [`RegionState::since_frame`] or later has been given it.
+    /// Its contents. An agent that was called in [`RegionState::since_frame`] or later already has them.
     pub state: &'a RegionState,
 }
 
 /// Rows for one model.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelBatch<'a> {
-    /// The model; it is one that was loaded.
+    /// The model, which was loaded.
     pub model: ModelId,
     /// Each as long as the model's row: the inputs in the model's order, concatenated. At least one, and at most the model's
     /// `batch_rows_max`.
     pub rows: &'a [&'a [u8]],
-    /// Whether each row is run without company, because an audit of the model failed in an earlier frame.
+    /// Whether each row is run alone, because an audit of the model failed in an earlier frame.
     pub alone: bool,
     /// The row that is audited, if one is.
     pub audit: Option<u32>,
 }
 
 impl<'a> ModelBatch<'a> {
-    /// Rows that may share a run, without an audit.
+    /// Returns a batch whose rows may share a run, without an audit.
     pub const fn new(model: ModelId, rows: &'a [&'a [u8]]) -> Self {
         Self { model, rows, alone: false, audit: None }
     }
@@ -108,27 +107,27 @@ pub struct SwapBatch<'a> {
     pub digest_memories: bool,
     /// The group.
     pub group: GroupId,
-    /// Number of the new module; it is one that was prepared for the group.
+    /// Number of the new module, which was prepared for the group.
     pub module: u32,
-    /// The agents that take their state along, in the order of their ids.
+    /// The agents that keep their state, in the order of their ids.
     pub requests: &'a [SwapRequest],
 }
 
-/// An agent that takes its state along.
+/// An agent that keeps its state in a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwapRequest {
-    /// Who.
+    /// The agent.
     pub agent: AgentId,
     /// Its slot.
     pub slot: u32,
-    /// Whether to initialise it at once if its state can't be taken along. Otherwise it stays as it was made.
+    /// Whether to initialise it at once if its state can't be kept. Otherwise it stays in its initial image.
     pub init: bool,
 }
 
-/// What one swap gave.
+/// Results of one swap.
 #[derive(Debug, Default)]
 pub struct SwapResults {
-    /// One for each request, in the same order: whether the agent has its state.
+    /// For each request, in the same order, whether the agent kept its state.
     pub carried: Vec<bool>,
     /// Faults of the calls, in the order of the agents' ids, and of the calls.
     pub faults: Vec<AgentFault>,
@@ -145,7 +144,7 @@ pub struct SwapResults {
 }
 
 impl SwapResults {
-    /// Adds what other agents gave.
+    /// Adds the results of other agents.
     pub fn append(&mut self, other: &mut Self) {
         self.carried.append(&mut other.carried);
         self.faults.append(&mut other.faults);

@@ -10,7 +10,8 @@ use table::{Call, group};
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::kind;
 use wasm_engine_components::{
-    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, GroupId, LifecycleAction, Recipient, Tenant, TenantId,
+    Action, AgentId, FaultKind, FaultPolicy, FrameInputs, GroupId, GroupIndex, LifecycleAction, Recipient, Tenant,
+    TenantId,
 };
 use wasm_engine_systems::{GroupSeed, run_frame, testing};
 
@@ -115,7 +116,7 @@ fn what_waits_and_is_no_notice_ends_nothing() {
         let (mut app, log) = run(groups(vec![group(1, 1), faulty(2, 1, FaultPolicy::Escalate)]), |_| {});
         frames(&mut app, 2);
         let header = MessageHeader { kind: kind::NOTICE, topic: agent.0, ..MessageHeader::default() };
-        for to in [0, 1] {
+        for to in [0, 1].map(GroupIndex) {
             testing::forge(app.world_mut(), Recipient::Group(to), header, vec![1; payload]);
         }
         testing::close_mailbox(app.world_mut(), id(1, 0));

@@ -6,21 +6,21 @@ use wasm_engine_components::{AgentId, GroupId, Lifecycle};
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
 
-/// The population, as a native system may look at it: who there is, and where each is in its life.
+/// The agents that there are, and the lifecycle of each.
 #[derive(SystemParam)]
 pub struct Agents<'w> {
     directory: Res<'w, Directory>,
 }
 
 impl Agents<'_> {
-    /// The agents of a group that haven't ended, in the order of their ids.
+    /// Returns the agents of a group that haven't ended, in the order of their ids.
     pub fn agents(&self, group: GroupId) -> impl Iterator<Item = (AgentId, Lifecycle)> {
         let positions = self.directory.group(group).map_or(0..0, GroupRange::positions);
         let all = positions.map(|at| (self.directory.ids[at as usize], self.directory.lifecycles[at as usize]));
         all.filter(|(_, lifecycle)| lifecycle.is_alive())
     }
 
-    /// Where an agent is in its life; `None` if there is no such agent, or another one has its ordinal by now.
+    /// Returns an agent's lifecycle; `None` if there is no such agent, or another one has its ordinal by now.
     pub fn lifecycle(&self, agent: AgentId) -> Option<Lifecycle> {
         self.directory.index(agent).map(|at| self.directory.lifecycles[at as usize])
     }

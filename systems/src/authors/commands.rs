@@ -8,8 +8,8 @@ use crate::world::commands::PendingCommands;
 use crate::world::directory::Directory;
 use crate::world::swaps::RequestedSwaps;
 
-/// Commands of native systems: they take effect at the start of the next frame, before those of agents. Two systems that
-/// give commands need an order between them.
+/// Commands of native systems. They take effect at the start of the next frame, before those of agents. Two systems that give
+/// commands need an order between them.
 #[derive(SystemParam)]
 pub struct AgentCommands<'w> {
     directory: Res<'w, Directory>,
@@ -18,13 +18,13 @@ pub struct AgentCommands<'w> {
 }
 
 impl AgentCommands<'_> {
-    /// Another module for a group, or another model behind a name, from the next frame on. The scenario must have prepared it, by an
-    /// entry of `[[swaps]]`; else it is on the record as refused.
+    /// Replaces a group's module, or the model behind a name, from the next frame on. An entry of the scenario's `[[swaps]]` must
+    /// have prepared it; otherwise the record says that it was refused.
     pub fn swap(&mut self, swap: Swap) {
         self.swaps.0.push(swap);
     }
 
-    /// A new agent in a group that has room for one (`agents_max`). A payload is its first message.
+    /// Spawns an agent in a group that has room for one (`agents_max`). A payload becomes its first message.
     ///
     /// # Errors
     /// There is no such group, or the message breaks a limit.
@@ -35,7 +35,8 @@ impl AgentCommands<'_> {
         Ok(())
     }
 
-    /// Something that happens to an agent. What doesn't fit its state when it takes effect is counted as refused.
+    /// Pauses, resumes, terminates or restarts an agent. An action that doesn't fit the agent's state when it takes effect is
+    /// counted as refused.
     ///
     /// # Errors
     /// There is no such agent.

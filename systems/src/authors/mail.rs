@@ -1,4 +1,4 @@
-//! Mail of native systems: what agents are given, read before them, and messages of native systems' own.
+//! Mail of native systems: they read what agents are given, and send messages of their own.
 
 use bevy_ecs::system::{Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::MessageHeader;
@@ -9,7 +9,7 @@ use crate::frame::FrameClock;
 use crate::world::directory::Directory;
 use crate::world::mailroom::{AgentOutputs, Mailroom};
 
-/// What agents are about to read: for systems in [`crate::AuthorSystems::Sense`].
+/// Reads what agents are about to read, for systems in [`crate::AuthorSystems::Sense`].
 #[derive(SystemParam)]
 pub struct MailReader<'w, 's> {
     backlogs: Query<'w, 's, &'static Backlog>,
@@ -19,8 +19,8 @@ pub struct MailReader<'w, 's> {
 }
 
 impl MailReader<'_, '_> {
-    /// An agent's mailbox in this frame, in the order in which the agent sees it: headers and payloads of what waited, and of
-    /// what arrived. Empty for an agent that doesn't exist.
+    /// Returns an agent's mailbox in this frame, in the order in which the agent sees it: headers and payloads of the messages
+    /// that waited, then of those that arrived. Empty for an agent that doesn't exist.
     pub fn inbox(&self, agent: AgentId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
         let index = self.directory.index(agent);
         let backlog = index.and_then(|index| self.backlogs.get(self.directory.mailboxes[index as usize]).ok());
@@ -29,15 +29,16 @@ impl MailReader<'_, '_> {
         held.chain(index.into_iter().flat_map(|index| self.mailroom.inbox(&self.outputs, index)))
     }
 
-    /// What reaches the members of a topic in this frame, lowest sender first. So a native system listens to agents.
+    /// Returns the messages that reach the members of a topic in this frame, lowest sender first. This is how a native system
+    /// listens to agents.
     pub fn published(&self, topic: TopicId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
         let topic = self.directory.topic(topic);
         topic.into_iter().flat_map(|topic| self.mailroom.published(&self.outputs, topic))
     }
 }
 
-/// Messages from native systems: they are delivered in the next frame, under the sender [`sender::NATIVE`]. Two systems that
-/// post need an order between them, because it is the order of delivery.
+/// Sends messages from native systems. They are delivered in the next frame, from the sender [`sender::NATIVE`]. Two systems that
+/// write need an order between them, because it is the order of delivery.
 #[derive(SystemParam)]
 pub struct MailWriter<'w> {
     clock: Res<'w, FrameClock>,
@@ -45,7 +46,7 @@ pub struct MailWriter<'w> {
     mailroom: ResMut<'w, Mailroom>,
 }
 
-/// Why a native system's message wasn't taken.
+/// Why a message of a native system was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MailError {
@@ -84,8 +85,7 @@ impl MailWriter<'_> {
     /// # Errors
     /// There is no such group, or the message breaks a limit.
     pub fn broadcast(&mut self, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), MailError> {
-        let at =
-            self.directory.group_position(group).and_then(|at| u32::try_from(at).ok()).ok_or(MailError::Unknown)?;
+        let at = self.directory.group_index(group).ok_or(MailError::Unknown)?;
         self.post(Recipient::Group(at), 0, kind, payload)
     }
 
@@ -114,7 +114,7 @@ impl MailWriter<'_> {
     }
 }
 
-/// What a message is held to.
+/// Checks the limits of a message.
 pub(super) fn check_message(kind: u32, payload: &[u8]) -> Result<(), MailError> {
     if kind >= kind::RESERVED {
         return Err(MailError::ReservedKind);

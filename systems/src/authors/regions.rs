@@ -14,7 +14,7 @@ pub struct Regions<'w, 's> {
 }
 
 impl Regions<'_, '_> {
-    /// A region's version and bytes; `None` where there is no such region. Version 0 is all zeros.
+    /// Returns a region's version and bytes; `None` if there is no such region. Version 0 is all zeros.
     pub fn read(&self, region: RegionId) -> Option<(u64, &[u8])> {
         let at = self.directory.regions.position(region)?;
         let state = self.states.get(self.directory.regions[at].entity).ok()?;
@@ -23,9 +23,9 @@ impl Regions<'_, '_> {
 }
 
 /// Writes to regions whose writer is `native`, for systems in [`crate::AuthorSystems::Sense`] or
-/// [`crate::AuthorSystems::Simulate`]. A frame's writes are committed at the end of its stage `Commit`, after both, and are read
-/// from the next frame on, by the one who wrote, too. Two systems that write need an order between them, because it is the order
-/// of the writes.
+/// [`crate::AuthorSystems::Simulate`]. A frame's writes are committed at the end of its stage `Commit`, after both sets.
+/// Everybody, also the system that wrote, reads them from the next frame on. Two systems that write need an order between them,
+/// because it is the order of the writes.
 #[derive(SystemParam)]
 pub struct RegionWriter<'w> {
     directory: Res<'w, Directory>,
@@ -33,7 +33,7 @@ pub struct RegionWriter<'w> {
 }
 
 impl RegionWriter<'_> {
-    /// Writes `bytes` to a region, from its byte `start` on.
+    /// Writes `bytes` to a region, starting at its byte `start`.
     ///
     /// # Errors
     /// There is no such region, native systems aren't its writer, or the bytes don't lie inside it. Nothing is written then.

@@ -1,4 +1,4 @@
-//! State of authors' own: components and resources that are digested, saved and compared like the engine's.
+//! State of authors: components and resources that are digested, saved and compared like the engine's own.
 
 use bevy_app::App;
 use bevy_ecs::change_detection::Mut;

@@ -81,7 +81,7 @@ pub(crate) struct Request {
     pub correlation: u64,
     /// Who was asked.
     pub to: AgentId,
-    /// In which frame.
+    /// The frame in which it was asked.
     pub asked: u64,
     /// The frame in which it is given up.
     pub deadline: u64,

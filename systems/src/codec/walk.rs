@@ -140,7 +140,7 @@ impl Walker<'_> {
         self.small(encoded, || FieldValue::Number(value))
     }
 
-    /// A key of a map. Gives what its entry is called: by the key, where that is one value, else by its place.
+    /// A key of a map. Returns what its entry is called: by the key, where that is one value, else by its place.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T, place: usize) -> Result<String, Stop> {
         // The key has names of its own at first, and is looked at even where its bytes are no news.
         let (start, from) = (self.placed.len(), std::mem::take(&mut self.from));

@@ -1,9 +1,9 @@
-//! Stage `Step`, after each wave's calls: what is sent is admitted, in the order of the agents' ids: within what a group and its
-//! tenant may send in a frame, requests with their deadlines, replies to requests that there are. What isn't admitted is taken
-//! back, and its sender is told.
+//! Stage `Step`, after each wave's calls: messages are admitted in the order of the agents' ids. A message needs room in the
+//! budgets of its group and tenant; requests are registered with their deadlines; a reply needs an open request. A message that
+//! isn't admitted is taken back, and its sender is told.
 
 use wasm_engine_abi::{BounceReason, Op};
-use wasm_engine_components::{AgentId, TenantId};
+use wasm_engine_components::{AgentId, GroupIndex, TenantId};
 
 use crate::world::budget::SendBudgets;
 use crate::world::chunk::{AddressIndex, DeferredRecord, OutputChunk, Refused};
@@ -19,7 +19,7 @@ pub(crate) fn admit(
     requests: &mut Requests,
     chunk: &mut OutputChunk,
 ) {
-    let Some(at) = directory.group_position(chunk.group) else { return };
+    let Some(at) = directory.group_index(chunk.group) else { return };
     let group = &directory.groups[at];
     if chunk.sent > 0 && budgets.is_bounded(at, group.spec.tenant) {
         bound(directory, budgets, (at, group.spec.tenant), chunk);
@@ -52,17 +52,17 @@ pub(crate) fn admit(
     }
 }
 
-/// A request or a reply that was over the budget isn't one.
+/// Refuses a request or a reply that was over the budget.
 fn answerable(chunk: &mut OutputChunk, other: &DeferredRecord) -> Result<(), BounceReason> {
     let recipient = other.address.of(chunk).and_then(|address| address.recipient());
     recipient.map(drop).ok_or(BounceReason::OverBudget)
 }
 
-/// Takes back what is beyond the budgets of the group at position `at` and its tenant.
+/// Takes back messages that are over the budgets of the group at position `at` and its tenant.
 fn bound(
     directory: &Directory,
     budgets: &mut SendBudgets,
-    (at, tenant): (usize, Option<TenantId>),
+    (at, tenant): (GroupIndex, Option<TenantId>),
     chunk: &mut OutputChunk,
 ) {
     let OutputChunk { addresses, edges, messages, refused, .. } = chunk;

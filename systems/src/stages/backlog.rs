@@ -1,5 +1,5 @@
-//! Stage `Step`, around each wave's calls: what waited in backlogs goes to the inboxes of those who are called; at last, what wasn't handed
-//! over goes into the backlogs of the others.
+//! Stage `Step`, around each wave's calls: messages that waited in backlogs go to the inboxes of agents that are called; at last,
+//! messages that weren't handed over go into backlogs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::world::inbox_view::Delivery;
 use crate::world::mailroom::{AgentOutputs, Mailroom};
 
 impl Router<'_, '_> {
-    /// What waited in agents' backlogs goes to the heads of their inboxes. What several of them waited with is there once.
+    /// Moves waiting messages to the heads of inboxes. A message that waited in several backlogs is stored once.
     pub(crate) fn take_from_backlogs(&mut self, indices: &[u32]) {
         let Self { directory, mailroom, backlogs, mailboxes, .. } = self;
         let Mailroom { host, inboxes, .. } = mailroom.as_mut();
@@ -39,7 +39,7 @@ impl Router<'_, '_> {
         }
     }
 
-    /// Puts what wasn't handed over in this frame into the mailboxes' backlogs. What is for many is kept once.
+    /// Puts messages that weren't handed over in this frame into backlogs. A message to many is kept once.
     pub(crate) fn put_into_backlogs(&mut self, outputs: &AgentOutputs, calls: &Calls) {
         let Self { clock, directory, report, mailroom, backlogs, mailboxes, .. } = self;
         let (mailroom, backlogs) = (mailroom.as_mut(), backlogs.as_mut());
@@ -91,8 +91,8 @@ const HAS_MAILBOX: &str =
 /// How many backlogs are stored together.
 const STORED_AT_ONCE: usize = 16;
 
-/// Whether the backlogs from a position on are stored in a frame. Each is before it is full if it gets a message in each frame; not all are in
-/// the same frame, so that no frame pays for others.
+/// Whether the backlogs from a position on are stored in this frame. Each is stored before it is full, even if it gets a message
+/// in every frame, and they take turns, so that every frame costs the same.
 const fn store_now(position: u32, frame: u64) -> bool {
     (position as u64 / STORED_AT_ONCE as u64 + frame).is_multiple_of(Backlog::NEWEST as u64)
 }
@@ -106,7 +106,7 @@ fn store(mailboxes: &mut [(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)]) {
     }
 }
 
-/// What was made for one mailbox, and serves others. Mostly the next one wants the same at the same place of its list.
+/// Values that mailboxes share. Mostly the next mailbox wants the same value at the same place of its list.
 #[derive(Debug)]
 struct Shared<K, T> {
     all: Vec<T>,
@@ -121,7 +121,8 @@ impl<K, T> Default for Shared<K, T> {
 }
 
 impl<K: Copy + Ord, T> Shared<K, T> {
-    /// What has that key: made, if it isn't there yet. `nth` is its place in the list of the mailbox that wants it.
+    /// Returns the value of a key, and makes it if it isn't there yet. `nth` is its place in the list of the mailbox that wants
+    /// it.
     fn get(&mut self, nth: usize, key: K, make: impl FnOnce() -> T) -> &mut T {
         let Self { all, by_place, by_key } = self;
         if let Some(&Some((last, at))) = by_place.get(nth)
@@ -141,8 +142,9 @@ impl<K: Copy + Ord, T> Shared<K, T> {
     }
 }
 
-/// A message that many mailboxes wait with, and references to it that are handed out one by one. They are made many at a time: to count one
-/// more is an atomic operation, and between the writes to mailboxes, which are in no cache, each would wait for the write before it.
+/// A message that waits in many mailboxes, and references to it that are handed out one by one. They are made many at a time: to
+/// count one more is an atomic operation, and between the writes to mailboxes, which are in no cache, each would wait for the
+/// write before it.
 #[derive(Debug)]
 struct Stock {
     message: Arc<HeldMessage>,

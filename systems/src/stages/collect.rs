@@ -1,11 +1,11 @@
-//! Stage `Collect`: what the intake left of the agents' outboxes is taken up, in the order of the agents' ids: bounces, faults,
-//! memberships, inference jobs, log lines, outputs, counters.
+//! Stage `Collect`: records that the intake deferred are processed in the order of the agents' ids: bounces, faults, memberships,
+//! inference jobs, log lines, outputs, counters.
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
 use wasm_engine_components::{
-    Action, AgentId, Command, GroupCounters, GroupId, InferenceJob, Issuer, JobData, JobId, LifecycleAction, LogLine,
-    ModelId, NamedOutput, OutputValue, Recipient, RunTable, TopicId, text_row_bytes,
+    Action, AgentId, Command, GroupCounters, GroupId, GroupIndex, InferenceJob, Issuer, JobData, JobId,
+    LifecycleAction, LogLine, ModelId, NamedOutput, OutputValue, Recipient, RunTable, TopicId, text_row_bytes,
 };
 
 use crate::frame::{FrameClock, FrameReport};
@@ -17,7 +17,7 @@ use crate::world::digest::LaneSums;
 use crate::world::directory::Directory;
 use crate::world::fuel::FrameFuel;
 use crate::world::groups::GroupRange;
-use crate::world::intentions::{Intentions, NextJob};
+use crate::world::intentions::{Intentions, MembershipChange, NextJob};
 use crate::world::mailroom::{AgentOutputs, Mailroom};
 use crate::world::models::ModelTable;
 use crate::world::outbox::OutboxIntake;
@@ -25,7 +25,7 @@ use crate::world::records::{lines_digest, record_at};
 use crate::world::scheduler::Scheduler;
 use crate::world::table_budget::{TableBudgets, note, row_of};
 
-/// Takes up what the intake left. Messages stay in their chunks; what is left to do is little, unless agents ask for much else.
+/// Processes the records that the intake deferred. Messages stay in their chunks.
 pub(crate) fn collect_outputs(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
@@ -62,18 +62,18 @@ pub(crate) fn collect_outputs(
     let mut fuel = vec![FrameFuel::default(); directory.groups.len()];
     swaps.add_fuel(&mut fuel);
     let mut chunks: Vec<&OutputChunk> = outputs.now.chunks.iter().collect();
-    // They lie as the waves came, and inboxes of this frame name them so.
+    // The chunks themselves stay in the order of the waves, because inboxes of this frame refer to them by index.
     chunks.sort_by_key(|chunk| chunk.group);
     for chunk in chunks {
-        let Some(at) = directory.group_position(chunk.group) else { continue };
+        let Some(at) = directory.group_index(chunk.group) else { continue };
         let group = &directory.groups[at];
-        lanes.outboxes[at] = lanes.outboxes[at].wrapping_add(chunk.outbox_sum);
-        lanes.memories[at] = lanes.memories[at].wrapping_add(chunk.memory_sum);
+        lanes.outboxes[at.index()] = lanes.outboxes[at.index()].wrapping_add(chunk.outbox_sum);
+        lanes.memories[at.index()] = lanes.memories[at.index()].wrapping_add(chunk.memory_sum);
         for lines in chunk.log_lines.chunk_by(|a, b| a.agent == b.agent) {
-            lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
+            lanes.logs[at.index()] = lanes.logs[at.index()].wrapping_add(lines_digest(lines));
         }
         let inference_jobs = collector.collect(at, group, chunk);
-        fuel[at].add(FrameFuel { used: chunk.fuel, uncounted: chunk.uncounted });
+        fuel[at.index()].add(FrameFuel { used: chunk.fuel, uncounted: chunk.uncounted });
         collector.report.counts.steps += chunk.steps;
         collector.report.counts.messages += chunk.sent;
         if let Ok(mut counters) = counters.get_mut(group.entity) {
@@ -85,9 +85,13 @@ pub(crate) fn collect_outputs(
         }
     }
     scheduler.book(&directory, &fuel);
-    // An agent's bounces come in the order in which it asked.
+    // An agent's bounces come in the order of its records.
     mailroom.bounces.0[bounced..].sort_by_key(|(to, bounce)| {
-        let (Recipient::Agent(at) | Recipient::Topic(at) | Recipient::Group(at)) = *to;
+        let at = match *to {
+            Recipient::Agent(at) => at,
+            Recipient::Topic(topic) => topic.0,
+            Recipient::Group(group) => group.0,
+        };
         (at, bounce.header.sequence)
     });
     // The lines of the import come before those of the outboxes; each agent's stay in their order.
@@ -108,8 +112,8 @@ struct OutboxCollector<'a> {
 }
 
 impl OutboxCollector<'_> {
-    /// A chunk, whose agents are of `group`. Gives the number of jobs that they asked for.
-    fn collect(&mut self, at: usize, group: &GroupRange, chunk: &OutputChunk) -> u64 {
+    /// Processes a chunk of `group`. Returns the number of jobs in it.
+    fn collect(&mut self, at: GroupIndex, group: &GroupRange, chunk: &OutputChunk) -> u64 {
         self.report.faults.extend_from_slice(&chunk.faults);
         let (payer, mut excess) = ((at, group.spec.tenant), chunk.excess);
         for line in &chunk.log_lines {
@@ -168,7 +172,10 @@ impl OutboxCollector<'_> {
     fn change_membership(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>) {
         let topic = record.header.target;
         match self.intake.directory.topic(TopicId(topic)) {
-            Some(at) => self.intentions.memberships.push((from.agent, at, record.op == Op::Join)),
+            Some(topic) => {
+                let change = MembershipChange { agent: from.agent, topic, joins: record.op == Op::Join };
+                self.intentions.memberships.push(change);
+            }
             None => {
                 let header = self.intake.header(from.agent, &record.header, topic, from.sequence);
                 self.bounce(&header, topic, from.slot, BounceReason::UnknownTopic);
@@ -191,7 +198,7 @@ impl OutboxCollector<'_> {
             Some(status) => JobData::Output { status, bytes: Vec::new() },
             None => JobData::Input(record.payload.to_vec()),
         };
-        // What is refused is known at once.
+        // A refusal needs no latency.
         let latency = known.filter(|_| failure.is_none()).map_or(1, |model| model.spec.latency_frames);
         let due_frame = self.intake.frame + u64::from(latency);
         let job = InferenceJob { id, agent, model, correlation: record.header.correlation, due_frame };
@@ -199,7 +206,7 @@ impl OutboxCollector<'_> {
     }
 
     fn spawn(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>) {
-        // A number that no group has finds none when the command is carried out.
+        // A number that no group has is refused when the command is carried out.
         let group = GroupId(u32::try_from(record.header.target).unwrap_or(u32::MAX));
         let action = Action::Spawn { group, kind: record.header.kind, payload: record.payload.to_vec() };
         self.command(from, record, action);
@@ -220,7 +227,7 @@ impl OutboxCollector<'_> {
     }
 }
 
-/// A record that passed the reader's checks: its name fits, and its text is UTF-8.
+/// Decodes a record that passed the reader's checks: its name fits, and its text is UTF-8.
 fn named_output(agent: AgentId, record: &OutboxRecord) -> NamedOutput {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let split = || record.payload.split_at(usize::try_from(record.header.target).unwrap_or(usize::MAX));

@@ -1,5 +1,5 @@
-//! Stage `Ingest`: commands take effect. First those of the outside, which are inputs of this frame; then what native systems and
-//! agents asked for in the last one: native systems in the order in which they ran, agents by id and sequence.
+//! Stage `Ingest`: commands take effect. Commands from outside come first: they are inputs of this frame. Then come those that
+//! native systems gave in the last frame, in the order in which the systems ran, and those of agents, by id and sequence.
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
@@ -7,8 +7,8 @@ use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::limits::REFUSED_COMMANDS_TOLD_MAX;
 use wasm_engine_components::{
-    Action, AgentId, Backlog, CommandTarget, FaultHistory, GroupId, Issuer, Lane, Lifecycle, LifecycleAction,
-    MailboxCounters, MailboxOf, Members, Recipient, RefusedCommand,
+    Action, AgentId, Backlog, CommandTarget, FaultHistory, GroupId, GroupIndex, Issuer, Lane, Lifecycle,
+    LifecycleAction, MailboxCounters, MailboxOf, Members, Recipient, RefusedCommand,
 };
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
@@ -17,7 +17,7 @@ use crate::world::backlog::Backlogs;
 use crate::world::commands::{PendingCommands, action_bytes};
 use crate::world::digest::{LaneSums, PartDigest, part_digest};
 use crate::world::directory::Directory;
-use crate::world::intentions::Joining;
+use crate::world::intentions::{Joining, MembershipChange};
 use crate::world::mailroom::Mailroom;
 use crate::world::scheduler::Scheduler;
 
@@ -41,7 +41,7 @@ pub(crate) fn carry_out_commands(mut kernel: Kernel, inputs: Res<Inputs>, mut pe
     change_memberships(directory, topics, &mut joining.0);
 }
 
-/// What it takes to carry out a command.
+/// Everything that carrying out a command reads and writes.
 #[derive(SystemParam)]
 pub(crate) struct Kernel<'w, 's> {
     commands: Commands<'w, 's>,
@@ -89,7 +89,7 @@ impl Kernel<'_, '_> {
     }
 
     fn spawn(&mut self, issuer: Issuer, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), BounceReason> {
-        let at = self.directory.group_position(group).ok_or(BounceReason::UnknownRecipient)?;
+        let at = self.directory.group_index(group).ok_or(BounceReason::UnknownRecipient)?;
         if !self.may(issuer, group) {
             return Err(BounceReason::Refused);
         }
@@ -116,7 +116,7 @@ impl Kernel<'_, '_> {
     }
 
     /// Whether one more agent of the group at position `at` fits into its tenant's totals.
-    fn tenant_has_room(&self, at: usize) -> bool {
+    fn tenant_has_room(&self, at: GroupIndex) -> bool {
         let group = &self.directory.groups[at];
         let Some(id) = group.spec.tenant else { return true };
         let tenant = &self.scheduler.tenants[id.0 as usize];
@@ -128,13 +128,13 @@ impl Kernel<'_, '_> {
         agents <= tenant.agents_max && memory <= tenant.memory_bytes_max
     }
 
-    /// Puts the entities of a new agent into its place. Those of the agent that had it before go.
-    fn settle(&mut self, at: usize, id: AgentId, index: u32) {
+    /// Spawns the entities of a new agent, and despawns those of the agent that had its place before.
+    fn settle(&mut self, at: GroupIndex, id: AgentId, index: u32) {
         let position = index as usize;
         let before = self.directory.agents[position];
         if before != Entity::PLACEHOLDER {
             if let Ok((_, _, digest)) = self.agents.get(before) {
-                self.lanes.agents[at] = self.lanes.agents[at].wrapping_sub(digest.0);
+                self.lanes.agents[at.index()] = self.lanes.agents[at.index()].wrapping_sub(digest.0);
             }
             let mailbox = self.backlogs.forget(index);
             self.lanes.mailboxes = self.lanes.mailboxes.wrapping_sub(mailbox);
@@ -149,10 +149,10 @@ impl Kernel<'_, '_> {
         let Self { directory, mailroom, clock, .. } = self;
         directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, clock.frame);
         let topics = self.directory.groups[at].spec.subscribe.iter().filter_map(|topic| self.directory.topic(*topic));
-        self.joining.0.extend(topics.map(|topic| (id, topic, true)));
+        self.joining.0.extend(topics.map(|topic| MembershipChange { agent: id, topic, joins: true }));
     }
 
-    /// Tells an agent of what it asked for.
+    /// Tells an agent that the agent that it asked for was spawned.
     fn announce(&mut self, issuer: Issuer, child: AgentId) {
         let Issuer::Agent { id, correlation, sequence } = issuer else { return };
         let Some(to) = self.directory.alive(id) else { return };

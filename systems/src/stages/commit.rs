@@ -1,4 +1,4 @@
-//! Stage `Commit`: what was intended becomes state: memberships, and the lives of agents that were initialised or faulted.
+//! Stage `Commit`: memberships change, and the lifecycles of agents that were initialised, faulted or ended.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader};
 use wasm_engine_components::{
-    AgentId, Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, Lifecycle, MailboxCounters, Members, Recipient,
+    Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, GroupIndex, Lifecycle, MailboxCounters, Members,
+    Recipient,
 };
 
 use crate::frame::{FrameClock, FrameReport};
@@ -15,7 +16,7 @@ use crate::world::backlog::Backlogs;
 use crate::world::calls::Calls;
 use crate::world::digest::{LaneSums, fault_digest};
 use crate::world::directory::Directory;
-use crate::world::intentions::Intentions;
+use crate::world::intentions::{Intentions, MembershipChange};
 use crate::world::mailroom::{AgentOutputs, Mailroom};
 use crate::world::requests::Requests;
 use crate::world::scheduler::{Restarts, Scheduler};
@@ -29,28 +30,28 @@ pub(crate) fn commit_memberships(
     change_memberships(&directory, &mut topics, &mut intentions.memberships);
 }
 
-/// Carries out changes of memberships (who, the topic's position, whether they join), those of one topic together.
+/// Carries out changes of memberships, those of one topic together.
 pub(crate) fn change_memberships(
     directory: &Directory,
     topics: &mut Query<&mut Members>,
-    changes: &mut Vec<(AgentId, u32, bool)>,
+    changes: &mut Vec<MembershipChange>,
 ) {
-    changes.sort_by_key(|(_, topic, _)| *topic);
-    for changes in changes.chunk_by(|(_, a, _), (_, b, _)| a == b) {
-        let (_, entity) = directory.topics[changes[0].1 as usize];
+    changes.sort_by_key(|change| change.topic);
+    for changes in changes.chunk_by(|a, b| a.topic == b.topic) {
+        let (_, entity) = directory.topics[changes[0].topic.index()];
         let Ok(mut members) = topics.get_mut(entity) else { continue };
-        // Only a change that is one marks the topic as changed.
+        // A change without effect doesn't mark the topic as changed.
         let list = members.bypass_change_detection();
         #[cfg(test)]
         crate::world::looks::look(list.0.len() + changes.len());
-        if list.change(changes.iter().map(|&(agent, _, joins)| (agent, joins))) {
+        if list.change(changes.iter().map(|change| (change.agent, change.joins))) {
             members.set_changed();
         }
     }
     changes.clear();
 }
 
-/// Agents that were initialised without a fault become active; those that were shut down have ended.
+/// Makes agents active that were initialised without a fault, and ends those that were shut down.
 pub(crate) fn commit_calls(
     clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
@@ -76,7 +77,7 @@ pub(crate) fn commit_calls(
     }
 }
 
-/// Counts this frame's faults, and does with the agents what their groups' policies say. Supervisors are told.
+/// Counts this frame's faults, applies the policies of the agents' groups, and tells supervisors.
 pub(crate) fn commit_faults(
     clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
@@ -92,14 +93,14 @@ pub(crate) fn commit_faults(
     lanes.faults.fill(0);
     for fault in &report.faults {
         let Some((range, index)) = directory.find(fault.agent) else { continue };
-        let (Some(at), supervisor) = (directory.group_position(range.id), range.spec.supervisor) else { continue };
+        let (Some(at), supervisor) = (directory.group_index(range.id), range.spec.supervisor) else { continue };
         let Ok((group, mut counters)) = groups.get_mut(range.entity) else { continue };
-        lanes.faults[at] = lanes.faults[at].wrapping_add(fault_digest(fault));
+        lanes.faults[at.index()] = lanes.faults[at.index()].wrapping_add(fault_digest(fault));
         counters.0.faults.add(fault.kind);
         let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize]) else { continue };
         directory.written.push(index);
         history.faults = history.faults.saturating_add(1);
-        if let Some(to) = supervisor.and_then(|id| directory.group_position(id)) {
+        if let Some(to) = supervisor.and_then(|id| directory.group_index(id)) {
             let escalated = u32::from(group.on_fault == FaultPolicy::Escalate && !lifecycle.is_ending());
             let (frame, faults) = (clock.frame, history.faults);
             let notice = FaultNotice {
@@ -134,7 +135,7 @@ pub(crate) fn commit_faults(
 }
 
 /// Tells the agents of the group at position `to` of a fault, in the next frame.
-fn notify(mailroom: &mut Mailroom, to: usize, notice: &FaultNotice) {
+fn notify(mailroom: &mut Mailroom, to: GroupIndex, notice: &FaultNotice) {
     let header = MessageHeader {
         sender: sender::ENGINE,
         topic: notice.agent,
@@ -142,11 +143,11 @@ fn notify(mailroom: &mut Mailroom, to: usize, notice: &FaultNotice) {
         kind: kind::NOTICE,
         ..MessageHeader::default()
     };
-    // Groups are far fewer than 2^32.
-    mailroom.bounces.push(Recipient::Group(to as u32), header, bytemuck::bytes_of(notice).to_vec());
+    mailroom.bounces.push(Recipient::Group(to), header, bytemuck::bytes_of(notice).to_vec());
 }
 
-/// Agents that ended in this frame leave everything: topics, timers, requests. What waited for them goes back to its senders.
+/// Removes agents that ended in this frame from topics, timers and requests. Messages that waited for them go back to their
+/// senders.
 pub(crate) fn commit_terminations(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
@@ -195,7 +196,7 @@ pub(crate) fn commit_terminations(
     }
 }
 
-/// Agents whose time has come are initialised again in the next frame.
+/// Restarts agents whose backoff ends: they are initialised in the next frame.
 pub(crate) fn commit_restarts(
     clock: Res<FrameClock>,
     mut directory: ResMut<Directory>,
@@ -207,7 +208,7 @@ pub(crate) fn commit_restarts(
         && frame <= clock.frame + 1
     {
         restarts.0.pop_first();
-        // A command may have changed its life meanwhile.
+        // A command may have changed its lifecycle meanwhile.
         if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize])
             && *lifecycle == Lifecycle::Faulted
             && history.restart_frame == frame

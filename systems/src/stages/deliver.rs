@@ -66,7 +66,7 @@ pub(crate) fn gather_messages(
             status: *status as u32,
             ..MessageHeader::default()
         };
-        // A result that no mailbox of its agent can hold is a failure of which the agent hears.
+        // A result that doesn't fit into its agent's mailbox becomes a failure, of which the agent is told.
         let room = room.inboxes.loads[index as usize].bytes_max.saturating_sub(MessageHeader::BYTES) as usize;
         if bytes.len() > room {
             let failed = MessageHeader { status: InferenceStatus::Failed as u32, ..header };
@@ -99,7 +99,7 @@ pub(crate) fn sort_messages(mut router: Router, mut outputs: ResMut<AgentOutputs
     sorter.sort();
     let Sorter { overflow, dropped, .. } = sorter;
     overflow.settle(&sent, inboxes, bounces, report, clock.frame);
-    // Whoever looks at what was published in this frame doesn't see what nobody gets.
+    // Messages that nobody gets aren't seen by readers of what was published, either.
     for at in dropped {
         let addresses = match at.chunk {
             Delivery::HOST => &mut host.addresses,
@@ -109,7 +109,7 @@ pub(crate) fn sort_messages(mut router: Router, mut outputs: ResMut<AgentOutputs
     }
 }
 
-/// What it takes to bring messages to mailboxes.
+/// Everything that delivering messages reads and writes.
 #[derive(SystemParam)]
 pub(crate) struct Router<'w, 's> {
     pub(crate) clock: Res<'w, FrameClock>,
@@ -125,7 +125,7 @@ pub(crate) struct Router<'w, 's> {
 }
 
 impl Router<'_, '_> {
-    /// Brings what was sent in this frame's earlier waves to the groups of `wave` that come after the senders'.
+    /// Delivers messages of this frame's earlier waves to the groups of `wave` that come after the senders'.
     pub(crate) fn deliver_edges(&mut self, outputs: &mut AgentOutputs, wave: u32) {
         let Self { clock, directory, report, mailroom, backlogs, requests, budgets, audiences, members, mailboxes } =
             self;
@@ -138,14 +138,14 @@ impl Router<'_, '_> {
         sorter.sort_edges(wave);
         let Sorter { overflow, dropped, .. } = sorter;
         overflow.settle(&sent, inboxes, bounces, report, clock.frame);
-        // What is over a budget reaches nobody in the frame after, either.
+        // A message that is over a budget reaches nobody in the next frame, either.
         for at in dropped {
             take_back(at.at, &mut outputs.now.chunks[(at.chunk & !Delivery::CURRENT) as usize].addresses);
         }
     }
 }
 
-/// Brings messages to mailboxes.
+/// Delivers messages to mailboxes.
 struct Sorter<'p, 'o, 'a, 'w, 's> {
     sent: &'p Sent<'a, 'w, 's>,
     inboxes: &'p mut Inboxes,
@@ -169,7 +169,7 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         Self { sent, inboxes, overflow, budgets, audiences, dropped: Vec::new() }
     }
 
-    /// Brings all messages to their recipients, in canonical order.
+    /// Delivers all messages, in canonical order.
     fn sort(&mut self) {
         let sent = self.sent;
         let chunks = (0..).zip(sent.chunks).map(|(number, chunk)| (number, &chunk.addresses));
@@ -213,7 +213,8 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         }
     }
 
-    /// Brings one message to all its recipients that get it in the frame after; to none, and `false`, if the frame has too few deliveries left.
+    /// Delivers one message to all recipients that get it in the next frame. Delivers it to none, and returns `false`, if the
+    /// budgets have too few deliveries left.
     fn put_to_many(&mut self, to: RecipientSlot, bytes: u32, at: Delivery) -> bool {
         let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
         let (header, part) = (sent.message(at), Part::Later);

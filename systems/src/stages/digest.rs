@@ -18,10 +18,10 @@ pub(crate) fn digest_agents(
     for index in std::mem::take(&mut directory.written) {
         let id = directory.ids[index as usize];
         let Ok((lifecycle, history, mut digest)) = agents.get_mut(directory.agents[index as usize]) else { continue };
-        let Some(group) = directory.group_position(id.group()) else { continue };
+        let Some(group) = directory.group_index(id.group()) else { continue };
         debug_assert_eq!(*lifecycle, directory.lifecycles[index as usize], "the mirror of {id}");
         let after = agent_digest(id, *lifecycle, history);
-        lanes.agents[group] = lanes.agents[group].wrapping_sub(digest.0).wrapping_add(after);
+        lanes.agents[group.index()] = lanes.agents[group.index()].wrapping_sub(digest.0).wrapping_add(after);
         digest.0 = after;
     }
 }

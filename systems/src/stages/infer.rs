@@ -1,8 +1,8 @@
 //! Stage `Infer`: jobs become entities, are sorted and batched by model in the order of their ids, and go through the port.
 //!
-//! Some rows are audited: which ones follows from seed and frame. A model that fails an audit is run without company from the next
-//! frame on, for the rest of the run. A model of which a run was left behind, because it didn't end though it was told to, isn't run any
-//! more: its jobs have the status `TimedOut`. Which models those are is state; in a replay, it follows from what was recorded.
+//! Some rows are audited: which ones follows from seed and frame. A model that fails an audit runs each row alone from the next
+//! frame on. A model with a run that didn't end when it was told to is given up: its jobs have the status `TimedOut` from then
+//! on. Which models those are is state; in a replay, it follows from what was recorded.
 //!
 //! Whether models compute, or what was recorded is given back, the inputs say: see `answers`.
 

@@ -55,7 +55,7 @@ pub(crate) fn address_events(
     }
 }
 
-/// Gives up the requests whose time has come: those who asked are told in this frame.
+/// Gives up requests whose deadline is this frame, and tells those who asked.
 pub(crate) fn expire_requests(
     clock: Res<FrameClock>,
     directory: Res<Directory>,
@@ -67,15 +67,12 @@ pub(crate) fn expire_requests(
     }
 }
 
-/// For whom an event is, or why there is nobody.
+/// Returns the recipient of an event, or why there is none.
 fn recipient(directory: &Directory, to: Recipient) -> Result<RecipientSlot, BounceReason> {
     match to {
         Recipient::Agent(id) => directory.alive(id).map(Recipient::Agent).ok_or_else(|| directory.absence(id)),
         Recipient::Topic(id) => directory.topic(id).map(Recipient::Topic).ok_or(BounceReason::UnknownTopic),
-        // Groups are far fewer than 2^32.
-        Recipient::Group(id) => {
-            directory.group_position(id).map(|at| Recipient::Group(at as u32)).ok_or(BounceReason::UnknownRecipient)
-        }
+        Recipient::Group(id) => directory.group_index(id).map(Recipient::Group).ok_or(BounceReason::UnknownRecipient),
     }
 }
 

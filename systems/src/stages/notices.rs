@@ -7,7 +7,7 @@ use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, FaultNotice, MessageHeader};
 use wasm_engine_components::limits::{deliveries_of, delivery_units};
-use wasm_engine_components::{Address, AgentId, FaultHistory, GroupLimits, Lifecycle, Recipient};
+use wasm_engine_components::{Address, AgentId, FaultHistory, GroupIndex, GroupLimits, Lifecycle, Recipient};
 
 use crate::frame::FrameReport;
 use crate::world::directory::Directory;
@@ -50,8 +50,8 @@ pub(crate) fn meter_notices(
             _ => return true,
         };
         let (header, payload) = messages.message(address.at);
-        let payer = directory.group_position(AgentId(header.topic).group());
-        let deliveries = directory.groups[to as usize].weight() * delivery_units(address.bytes);
+        let payer = directory.group_index(AgentId(header.topic).group());
+        let deliveries = directory.groups[to].weight() * delivery_units(address.bytes);
         let fits = budget.has(payer, deliveries);
         let waits = !(fits && rooms.has(to)) && is_waited_for(&directory, &histories, header, payload);
         if waits {
@@ -101,7 +101,7 @@ fn is_waited_for(
 }
 
 /// What the mailboxes of supervisors have room for, by the positions of their groups: messages and bytes of each.
-struct Rooms(BTreeMap<u32, Room>);
+struct Rooms(BTreeMap<GroupIndex, Room>);
 
 struct Room {
     /// Those that have room for messages, with the positions of their agents, ascending: so a notice looks at none of those who have ended.
@@ -117,7 +117,7 @@ impl Rooms {
         for notice in notices {
             let Some(Recipient::Group(to)) = notice.recipient() else { continue };
             rooms.entry(to).or_insert_with(|| {
-                let positions = directory.groups[to as usize].positions();
+                let positions = directory.groups[to].positions();
                 let rooms = positions.map(|index| (index, inboxes.loads[index as usize].room()));
                 Room { mailboxes: rooms.filter(|(_, (messages, _))| *messages > 0).collect(), is_full: false }
             });
@@ -126,7 +126,7 @@ impl Rooms {
     }
 
     /// Whether a notice has room in one of a group's mailboxes.
-    fn has(&mut self, to: u32) -> bool {
+    fn has(&mut self, to: GroupIndex) -> bool {
         self.0.get_mut(&to).is_some_and(|room| {
             room.is_full = room.is_full || !room.mailboxes.iter().any(|mailbox| has_room(mailbox.1, NOTICE_BYTES));
             !room.is_full
@@ -134,7 +134,7 @@ impl Rooms {
     }
 
     /// A notice takes its room in all mailboxes of a group that have it.
-    fn put_all(&mut self, to: u32) {
+    fn put_all(&mut self, to: GroupIndex) {
         if let Some(room) = self.0.get_mut(&to).filter(|room| !room.is_full) {
             room.mailboxes.iter_mut().for_each(|mailbox| put(&mut mailbox.1, NOTICE_BYTES));
         }
@@ -142,8 +142,8 @@ impl Rooms {
 
     /// A message takes its room in the mailbox of a supervisor.
     fn put(&mut self, directory: &Directory, index: u32, bytes: u32) {
-        let group = directory.group_position(directory.group_at(index).id);
-        if let Some(room) = group.and_then(|at| self.0.get_mut(&(at as u32)))
+        let group = directory.group_index(directory.group_at(index).id);
+        if let Some(room) = group.and_then(|at| self.0.get_mut(&at))
             && let Ok(at) = room.mailboxes.binary_search_by_key(&index, |mailbox| mailbox.0)
         {
             put(&mut room.mailboxes[at].1, bytes);

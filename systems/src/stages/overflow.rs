@@ -1,4 +1,4 @@
-//! What becomes of messages for which there is no room: in a mailbox, or in a frame's budgets.
+//! Handles messages for which there is no room in a mailbox, or in a frame's budgets.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ use crate::world::requests::Requests;
 
 pub(crate) type Mailboxes<'w, 's> = Query<'w, 's, (&'static mut MailboxCounters, &'static mut Backlog)>;
 
-/// Whether a message stays in a backlog whose mailbox drops the oldest: results and bounces do, nothing that agents send pushes them out.
+/// Whether a message stays in the backlog of a mailbox that drops the oldest. Results and bounces do: nothing that agents send
+/// pushes them out.
 fn stays_held(held: &HeldMessage) -> bool {
     #[cfg(test)]
     crate::world::looks::look(1);
@@ -37,7 +38,8 @@ pub(crate) const fn is_to_many(header: &MessageHeader) -> bool {
         || header.kind == kind::NOTICE
 }
 
-/// A message of an agent to one other that a mailbox didn't take, or dropped. Small, because a frame may have one for each agent.
+/// A message from one agent to another that a mailbox refused or dropped. It is small, because a frame may have one for each
+/// agent.
 #[derive(Clone, Copy, Debug)]
 struct Refusal {
     index: u32,
@@ -64,29 +66,29 @@ impl Refused {
     }
 }
 
-/// What becomes of messages for which there is no room.
+/// Handles messages for which there is no room.
 pub(crate) struct Overflow<'a, 'w, 's> {
     mailboxes: &'a mut Mailboxes<'w, 's>,
     backlogs: &'a mut Backlogs,
     requests: &'a mut Requests,
-    /// All that weren't taken, in the order of [`BounceReason::ALL`].
+    /// Number of messages that were refused or dropped, in the order of [`BounceReason::ALL`].
     counts: [u64; BounceReason::COUNT],
-    /// Those to one agent, of which somebody is told. One to many may be refused by any number of its recipients: it is counted
-    /// alone.
+    /// Refused messages to one agent, of which somebody is told. A message to many may be refused by any number of recipients, so
+    /// that it is only counted.
     refusals: Vec<Refusal>,
-    /// The headers of those that were in backlogs.
+    /// Headers of messages that were dropped from backlogs.
     unheld: Vec<MessageHeader>,
-    /// Those to many that were over a budget, and for whom they were meant: in canonical order.
+    /// Messages to many that were over a budget, and for whom they were meant, in canonical order.
     over_budget: Vec<(MessageHeader, u64)>,
-    /// Events among those.
+    /// Number of events among those.
     events_lost: u64,
-    /// Mailboxes that didn't take messages, or dropped some.
+    /// Mailboxes that refused or dropped messages.
     dropping: PositionSet,
-    /// Of those, the ones that are full, and may not be.
+    /// Of those, mailboxes that are full and whose policy is a fault.
     overflowed: PositionSet,
-    /// Which limit each of those passed, by the first message that it didn't take.
+    /// The limit that each of those passed, by the first message that it refused.
     faults: Vec<(u32, CallFault)>,
-    /// For each mailbox that dropped what waited, what stays at the head of its backlog: each is looked at once.
+    /// For each mailbox that dropped waiting messages, those at the head of its backlog that stay. Each is looked at once.
     kept: BTreeMap<u32, Head>,
     scratch: Vec<Delivery>,
 }
@@ -114,7 +116,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         }
     }
 
-    /// Adds a message to a recipient's list, or deals with it.
+    /// Adds a message to a recipient's list, or handles its refusal.
     #[inline]
     pub(crate) fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
         let (index, bytes, at) = message;
@@ -123,7 +125,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         }
     }
 
-    /// A message to many doesn't fit into the budgets of its sender, who is told for whom it was meant.
+    /// Drops a message to many that doesn't fit into the budgets of its sender, who is told for whom it was meant.
     #[cold]
     pub(crate) fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: u64) {
         self.counts[BounceReason::OverBudget as usize - 1] += 1;
@@ -133,7 +135,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         }
     }
 
-    /// Deals with a message that a mailbox doesn't take, as the mailbox's policy says.
+    /// Handles a message that a mailbox refuses, by the mailbox's policy.
     fn handle(
         &mut self,
         sent: &Sent<'_, '_, '_>,
@@ -153,7 +155,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         self.refuse(inboxes, index, Some(at), sent.message(at), reason);
     }
 
-    /// Counts a message that a mailbox doesn't take, or drops: at a place, or one of its backlog.
+    /// Counts a message that a mailbox refuses or drops: one at a place, or one of its backlog.
     fn refuse(
         &mut self,
         inboxes: &mut Inboxes,
@@ -162,7 +164,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         header: &MessageHeader,
         reason: BounceReason,
     ) {
-        // The mailbox's own counter comes to its component once for all of them.
+        // The counter is added to the mailbox's component once for all of them.
         inboxes.loads[index as usize].dropped += 1;
         self.dropping.insert(index);
         self.counts[reason as usize - 1] += 1;
@@ -274,11 +276,11 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     fn fault_overflowed(&mut self, directory: &Directory, report: &mut FrameReport) {
         self.faults.sort_unstable_by_key(|(index, _)| *index);
         for &(index, fault) in &self.faults {
-            // An agent that isn't called for its messages, or wasn't, can't help it: its mailbox just takes no more.
+            // An agent that isn't called for its messages can't empty its mailbox, so that a full one is no fault of it.
             let group = directory.group_at(index);
             let reads = group.is_steady() || group.spec.schedule.trigger == Trigger::Message;
             let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
-            // Messages of the frame before may have been too many, and those along edges again: that is one fault.
+            // A mailbox may overflow once by messages of the frame before, and once by those along edges: that is one fault.
             if is_called && !self.backlogs.holding.contains(index) && self.backlogs.overflowed.insert(index) {
                 report.faults.push(fault.of(directory.ids[index as usize]));
             }
@@ -286,7 +288,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     }
 }
 
-/// The limit of a mailbox that a message of so many bytes would pass, and how far.
+/// Returns the fault of a mailbox that a message of so many bytes would fill beyond its limit.
 fn passed(load: &Load, bytes: u32) -> CallFault {
     let messages = u64::from(load.messages) + 1;
     let (limit, reached, max) = if messages > u64::from(load.messages_max) {

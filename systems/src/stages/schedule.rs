@@ -1,6 +1,5 @@
-//! Stages `Schedule` and `Step`: what the frame may cost, which is opened in the first, and who is called, which is decided in the waves of
-//! the second. The agents that are due are put in order; those that no longer fit into the frame's budgets are deferred, and due again in
-//! the next one.
+//! Stages `Schedule` and `Step`: the first opens the frame's budgets, the waves of the second decide who is called. Agents that
+//! are due are put in order; those that no longer fit into the budgets are deferred, and are due again in the next frame.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -45,7 +44,7 @@ pub(crate) fn open_budgets(
     }
 }
 
-/// What the selection of a wave's calls looks at.
+/// What selecting a wave's calls reads.
 pub(crate) struct Selection<'a> {
     pub frame: u64,
     pub wave: u32,
@@ -55,10 +54,10 @@ pub(crate) struct Selection<'a> {
 }
 
 impl Scheduler {
-    /// Adds the calls of a wave to `calls`. Gives the number of agents that were due and don't fit.
+    /// Adds the calls of a wave to `calls`. Returns the number of agents that were due and don't fit.
     ///
-    /// Who is due when the frame begins is chosen with the first wave, over all waves: so a budget goes to the highest priority,
-    /// and not to the first wave. Later waves only add those whom messages of this frame wake.
+    /// Agents that are due when the frame begins are chosen before the first wave, for all waves: so budgets go to the highest
+    /// priority, and not to the first wave. Later waves only add agents that messages of this frame wake.
     pub(crate) fn select(&mut self, selection: &mut Selection<'_>, calls: &mut Calls) -> u64 {
         let wave = selection.wave as usize;
         let candidates = if wave == 0 {
@@ -85,7 +84,7 @@ impl Scheduler {
         deferred
     }
 
-    /// Chooses those who fit into what is left of the frame. Gives the number of the others, who are deferred.
+    /// Chooses the agents that fit into the remaining budget. Returns the number of those that are deferred.
     fn choose(&mut self, mut candidates: Vec<u32>, selection: &Selection<'_>) -> u64 {
         let mut deferred = 0;
         if self.bounded {
@@ -98,7 +97,7 @@ impl Scheduler {
                 continue;
             }
             self.deferred.remove(&index);
-            // The round goes on with the first for whom there was no room, though others after it may have been served.
+            // The next round begins with the first agent for which there was no room, even if later ones were served.
             if self.bounded && deferred == 0 {
                 self.cursor = index;
             }
@@ -151,7 +150,7 @@ impl Scheduler {
                 && directory.lifecycles[*index as usize] == Lifecycle::Active
                 && !self.deferred.contains_key(index)
         };
-        // Whom messages woke before was chosen with the first wave.
+        // Agents that were woken earlier were chosen before the first wave.
         let mut found: Vec<u32> = inboxes.touched_in_wave().filter(wakes).collect();
         if !found.is_empty() {
             let chosen: BTreeSet<u32> = self.chosen[*wave as usize].iter().copied().collect();
@@ -162,8 +161,8 @@ impl Scheduler {
         found
     }
 
-    /// Puts the agents that are due into the order in which they are served: those that are to end, so that they don't hold their
-    /// places for long; then by the mode, in which those who wait come before others of their rank.
+    /// Sorts agents that are due into the order in which they are served. Those that are to end come first, so that their places
+    /// are free soon. Then the mode decides; of equal rank, those that waited longer come first.
     fn order(&self, candidates: &mut [u32], selection: &Selection<'_>) {
         let SchedulerSettings { mode, ageing_frames, .. } = self.settings;
         candidates.sort_by_cached_key(|&index| {

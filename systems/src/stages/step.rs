@@ -69,7 +69,7 @@ pub(crate) fn step_agents(
     }
 }
 
-/// Decides whom to call in a wave. Gives the position of its first call.
+/// Decides whom to call in a wave. Returns the index of its first call.
 fn select(router: &mut Router<'_, '_>, calls: &mut Calls, scheduler: &mut Scheduler, wave: u32) -> usize {
     let start = calls.requests.len();
     let Router { clock, directory, report, mailroom, backlogs, .. } = router;
@@ -79,7 +79,7 @@ fn select(router: &mut Router<'_, '_>, calls: &mut Calls, scheduler: &mut Schedu
     start
 }
 
-/// Who is handed an inbox in this wave finds there, first, what had to wait.
+/// Puts waiting messages at the head of the inboxes that are handed over in this wave.
 fn release(router: &mut Router<'_, '_>, calls: &Calls, start: usize) {
     if router.backlogs.holding.is_empty() {
         return;

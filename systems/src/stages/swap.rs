@@ -1,14 +1,14 @@
-//! Stage `Ingest`, at its beginning: hot swaps. A group's agents get another module, a model's name another model. The machine has
-//! prepared all of them before the first frame, so that none of it can fail.
+//! Stage `Ingest`, at its beginning: hot swaps. A group gets another module, or a model's name another model. All of them were
+//! prepared before the first frame, so that no swap can fail.
 //!
-//! An agent that is active or paused takes its state along where both modules offer that. One that can't is initialised anew, in
-//! this frame as at a run's start; its messages wait for it. A paused one stays paused and is initialised at once.
+//! An agent that is active or paused keeps its state if both modules have the exports for it. Any other is initialised again in
+//! this frame, and its messages wait for it. A paused agent stays paused, and is initialised at once.
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
-    AgentFault, AgentId, DigestScope, Excess, FaultHistory, GroupCounters, GroupId, Lane, Lifecycle, LogLine, RunTable,
-    Swap, SwapOutcome, SwapRecord, text_row_bytes,
+    AgentFault, AgentId, DigestScope, Excess, FaultHistory, GroupCounters, GroupId, GroupIndex, Lane, Lifecycle,
+    LogLine, RunTable, Swap, SwapOutcome, SwapRecord, text_row_bytes,
 };
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
@@ -25,7 +25,7 @@ use crate::world::records::lines_digest;
 use crate::world::swaps::{CurrentModules, RequestedSwaps, SwapCatalog, SwapFile, swap_bytes};
 use crate::world::table_budget::{TableBudgets, note};
 
-/// What this frame's swaps gave, until `Commit` puts it on the record. Transient.
+/// Results of this frame's swaps, until `Commit` puts them on the record. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct SwapsInHand {
     inputs: u128,
@@ -35,15 +35,15 @@ pub(crate) struct SwapsInHand {
     groups: Vec<GroupSums>,
 }
 
-/// What the swap of one group's module adds to its sums.
+/// What the swap of a group's module adds to the group's sums.
 #[derive(Debug)]
 struct GroupSums {
-    position: usize,
+    position: GroupIndex,
     fuel: FrameFuel,
     memory_sum: u128,
 }
 
-/// Carries out the frame's swaps, in the order in which they are given. Costs nothing in a frame without.
+/// Carries out the frame's swaps, in the order in which they were given.
 pub(crate) fn take_swaps(
     clock: Res<FrameClock>,
     scope: Res<DigestScope>,
@@ -70,13 +70,13 @@ pub(crate) fn take_swaps(
                 models.swap(model, with);
                 SwapOutcome::Done { carried: 0, fresh: 0 }
             }
-            (None, Swap::Module { group, module }) => match directory.group_position(group) {
+            (None, Swap::Module { group, module }) => match directory.group_index(group) {
                 None => SwapOutcome::Refused("the group doesn't take part".to_owned()),
                 Some(position) => {
                     current.0.insert(group, module);
-                    // From here on, the group's digest is that of a group with another module, whatever its agents do.
+                    // The group's digest changes with its module, even if its agents do nothing.
                     let hash = part_digest(Lane::Inputs, u64::from(group.0), &sha256);
-                    chains.groups[position] = chain(chains.groups[position], clock.frame, &[hash]);
+                    chains.groups[position.index()] = chain(chains.groups[position.index()], clock.frame, &[hash]);
                     let requests = requests(&directory, &directory.groups[position]);
                     let batch = SwapBatch {
                         frame: clock.frame,
@@ -101,7 +101,7 @@ pub(crate) fn take_swaps(
     }
 }
 
-/// The agents that take their state along: those that have one.
+/// Returns the agents that keep their state: those that have one.
 fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
     let requests = group.positions().filter_map(|slot| {
         let agent = directory.ids[slot as usize];
@@ -118,7 +118,7 @@ fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
 fn settle(
     (directory, inboxes): (&mut Directory, &mut Inboxes),
     frame: u64,
-    position: usize,
+    position: GroupIndex,
     requests: &[SwapRequest],
     carried: &[bool],
     agents: &mut Query<&mut Lifecycle>,
@@ -138,7 +138,7 @@ fn settle(
 }
 
 impl SwapsInHand {
-    fn take(&mut self, position: usize, group: GroupId, mut results: SwapResults) {
+    fn take(&mut self, position: GroupIndex, group: GroupId, mut results: SwapResults) {
         self.faults.append(&mut results.faults);
         self.lines.append(&mut results.log_lines);
         self.excess.push(Excess { logs: results.unkept_lines, ..Excess::of(group) });
@@ -149,13 +149,13 @@ impl SwapsInHand {
     /// Adds to each group's fuel of the frame what swaps of its module took.
     pub(crate) fn add_fuel(&self, fuel: &mut [FrameFuel]) {
         for sums in &self.groups {
-            fuel[sums.position].add(sums.fuel);
+            fuel[sums.position.index()].add(sums.fuel);
         }
     }
 }
 
-/// Counts the faults of swaps in their agents' histories. They come before the other faults of the frame, so that a notice of one of those has a number that
-/// stays its agent's last.
+/// Counts the faults of swaps in their agents' histories. It runs before the other faults of the frame are counted, so that the
+/// number in a notice of one of those is the agent's last.
 pub(crate) fn count_swap_faults(
     mut directory: ResMut<Directory>,
     in_hand: Res<SwapsInHand>,
@@ -170,8 +170,8 @@ pub(crate) fn count_swap_faults(
     }
 }
 
-/// Puts on the record what the calls of swaps gave. A fault among them is counted, and has led to a fresh start already: the
-/// group's policy has no say in it.
+/// Puts the results of swaps on the record. A fault in a swap has led to a fresh start already, so that it is counted, and the
+/// group's policy isn't applied.
 pub(crate) fn commit_swaps(
     directory: Res<Directory>,
     mut in_hand: ResMut<SwapsInHand>,
@@ -180,31 +180,31 @@ pub(crate) fn commit_swaps(
     mut tables: ResMut<TableBudgets>,
     mut counters: Query<&mut GroupCounters>,
 ) {
-    // Every swap is in the inputs.
+    // Each swap adds to this digest: it is 0 in a frame without one.
     if in_hand.inputs == 0 {
         return;
     }
     let SwapsInHand { inputs, faults, mut lines, excess, groups } = std::mem::take(in_hand.as_mut());
     lanes.inputs = lanes.inputs.wrapping_add(inputs);
     for GroupSums { position, fuel, memory_sum } in groups {
-        lanes.memories[position] = lanes.memories[position].wrapping_add(memory_sum);
+        lanes.memories[position.index()] = lanes.memories[position.index()].wrapping_add(memory_sum);
         if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
             counters.0.fuel = counters.0.fuel.wrapping_add(fuel.used);
         }
     }
     for lines in lines.chunk_by(|a, b| a.agent == b.agent) {
-        if let Some(at) = directory.group_position(lines[0].agent.group()) {
-            lanes.logs[at] = lanes.logs[at].wrapping_add(lines_digest(lines));
+        if let Some(at) = directory.group_index(lines[0].agent.group()) {
+            lanes.logs[at.index()] = lanes.logs[at.index()].wrapping_add(lines_digest(lines));
         }
     }
     for fault in &faults {
         let Some((position, _)) = place(&directory, fault.agent) else { continue };
-        lanes.faults[position] = lanes.faults[position].wrapping_add(fault_digest(fault));
+        lanes.faults[position.index()] = lanes.faults[position.index()].wrapping_add(fault_digest(fault));
         if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
             counters.0.faults.add(fault.kind);
         }
     }
-    // They came before what else happened in the frame; sorting keeps it so.
+    // They came before everything else in the frame, and the sort is stable.
     report.counts.faults += faults.len() as u64;
     report.faults.splice(0..0, faults);
     report.faults.sort_by_key(|fault| fault.agent);
@@ -225,10 +225,10 @@ fn is_kept(directory: &Directory, tables: &mut TableBudgets, report: &mut FrameR
     fits
 }
 
-/// The position of an agent's group, and its own.
-fn place(directory: &Directory, agent: AgentId) -> Option<(usize, u32)> {
+/// Returns the position of an agent's group, and the agent's slot.
+fn place(directory: &Directory, agent: AgentId) -> Option<(GroupIndex, u32)> {
     let (group, slot) = directory.find(agent)?;
-    Some((directory.group_position(group.id)?, slot))
+    Some((directory.group_index(group.id)?, slot))
 }
 
 fn swap_digest(at: u64, swap: Swap, sha256: &[u8; 32]) -> u128 {

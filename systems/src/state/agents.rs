@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use bevy_ecs::component::ComponentId;
 use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
-use wasm_engine_components::{AgentId, Backlog, FaultHistory, GroupCounters, Lifecycle, MailboxCounters, MailboxOf};
+use wasm_engine_components::{
+    AgentId, Backlog, FaultHistory, GroupCounters, GroupIndex, Lifecycle, MailboxCounters, MailboxOf,
+};
 
 use super::entity::{Entry, StateError};
 use super::part::{Coverage, StatePart, Target};
@@ -100,7 +102,7 @@ fn load_lifecycles(loading: &mut Loading<'_>, section: &Section) -> Result<(), S
     let damaged = || StateError::Damaged { component: section.component.clone(), entity: None };
     let mut items = section.items();
     loading.directory.pending.clear();
-    for at in 0..loading.directory.groups.len() {
+    for at in (0..loading.directory.groups.len()).map(GroupIndex::of) {
         let group = &loading.directory.groups[at];
         let mut vacating: BTreeSet<u32> = group.vacating.iter().map(|&(_, ordinal)| ordinal).collect();
         let is_whole = vacating.len() == group.vacating.len();
@@ -129,7 +131,7 @@ fn is_idle(state: Lifecycle) -> bool {
 /// The agent at a position of the group at position `group`; `vacating` are the ordinals that are to be vacant soon.
 fn load_agent(
     loading: &mut Loading<'_>,
-    group: usize,
+    group: GroupIndex,
     position: u32,
     entry: &Entry<'_>,
     vacating: &mut BTreeSet<u32>,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wasm_engine_components::{AgentId, GroupId, JobId, ModelId, RegionId, StableId, TenantId, TopicId};
+use wasm_engine_components::{AgentId, GroupId, GroupIndex, JobId, ModelId, RegionId, StableId, TenantId, TopicId};
 
 use super::section::Section;
 use crate::codec::{EntityKind, Reader, SavedMessage, StateCodec};
@@ -178,9 +178,9 @@ impl<'a> Entry<'a> {
     }
 
     /// The position of the group whose entry it is.
-    pub(super) fn group(&self, directory: &Directory) -> Result<usize, StateError> {
+    pub(super) fn group(&self, directory: &Directory) -> Result<GroupIndex, StateError> {
         let id = u32::try_from(self.id).ok().map(GroupId);
-        let at = id.and_then(|id| directory.group_position(id));
+        let at = id.and_then(|id| directory.group_index(id));
         at.ok_or_else(|| self.unfit("the scenario lacks the group, or it doesn't take part"))
     }
 

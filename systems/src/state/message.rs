@@ -21,7 +21,7 @@ pub(super) fn recipient_of(directory: &Directory, to: Recipient) -> Result<Recip
             found.ok_or_else(|| format!("it is for topic {:#018x}, which the scenario lacks", id.0))
         }
         Recipient::Group(id) => {
-            let found = directory.group_position(id).and_then(|at| u32::try_from(at).ok()).map(Recipient::Group);
+            let found = directory.group_index(id).map(Recipient::Group);
             found.ok_or_else(|| format!("it is for group {}, which the scenario lacks", id.0))
         }
     }

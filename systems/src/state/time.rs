@@ -100,7 +100,7 @@ impl StatePart for GroupDebts {
                 loading.scheduler.debt = debt;
             } else {
                 let at = entry.group(loading.directory)?;
-                loading.scheduler.group_debts[at] = debt;
+                loading.scheduler.group_debts[at.index()] = debt;
             }
         }
         Ok(())

@@ -160,7 +160,7 @@ impl StatePart for Members {
             for &member in &members.0 {
                 entry.place_of(loading.directory, member)?;
             }
-            let (_, entity) = loading.directory.topics[at as usize];
+            let (_, entity) = loading.directory.topics[at.index()];
             if let Some(mut list) = loading.world.get_mut::<Self>(entity) {
                 *list = members;
             }

@@ -20,9 +20,9 @@ pub(crate) struct Backlogs {
     pub overflowed: PositionSet,
     /// Those that ever changed.
     known: PositionSet,
-    /// What those contribute to their lane, by position.
+    /// Digests that those contribute to their lane, by position.
     digests: Vec<u128>,
-    /// What is to be added to the lane for those whose digest was taken in this frame.
+    /// Change of the lane by mailboxes whose digest was taken in this frame.
     pub(crate) lane_change: u128,
 }
 
@@ -42,7 +42,7 @@ pub fn held_message(header: MessageHeader, payload: impl Into<Box<[u8]>>) -> Hel
 }
 
 impl Backlogs {
-    /// A mailbox holds something back, and its digest was taken since.
+    /// Notes that a mailbox holds messages back, and that its digest was taken.
     pub(crate) fn hold(&mut self, index: u32, wakes: bool) {
         self.holding.insert(index);
         if wakes {
@@ -57,7 +57,7 @@ impl Backlogs {
         self.lane_change = self.lane_change.wrapping_sub(before).wrapping_add(after);
     }
 
-    /// A mailbox holds nothing back any more; `false` if it didn't before.
+    /// Notes that a mailbox holds nothing back any more; `false` if it didn't before.
     pub(crate) fn release(&mut self, index: u32) -> bool {
         if !self.holding.remove(index) {
             return false;
@@ -67,7 +67,7 @@ impl Backlogs {
         true
     }
 
-    /// Notes what a mailbox contributes to the lane. Gives what it contributed before.
+    /// Notes the digest that a mailbox contributes to the lane. Returns the one that it contributed before.
     pub(crate) fn note(&mut self, index: u32, digest: u128) -> u128 {
         let at = index as usize;
         if at >= self.digests.len() {
@@ -77,7 +77,7 @@ impl Backlogs {
         core::mem::replace(&mut self.digests[at], digest)
     }
 
-    /// Forgets a mailbox that goes. Gives what it contributed to the lane.
+    /// Forgets a mailbox that is despawned. Returns the digest that it contributed to the lane.
     pub(crate) fn forget(&mut self, index: u32) -> u128 {
         if self.known.remove(index) { core::mem::take(&mut self.digests[index as usize]) } else { 0 }
     }

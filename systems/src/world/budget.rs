@@ -1,7 +1,7 @@
 //! What groups and their tenants may still send and ask for in a frame.
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{GroupLimits, TenantId};
+use wasm_engine_components::{GroupIndex, GroupLimits, TenantId};
 
 use crate::world::directory::Directory;
 use crate::world::scheduler::Scheduler;
@@ -25,13 +25,13 @@ impl SendBudgets {
         self.tenants.extend(scheduler.tenants.iter().map(|tenant| tenant.messages_per_frame_max));
     }
 
-    pub(crate) fn is_bounded(&self, at: usize, tenant: Option<TenantId>) -> bool {
-        let (messages, bytes) = self.groups[at];
+    pub(crate) fn is_bounded(&self, at: GroupIndex, tenant: Option<TenantId>) -> bool {
+        let (messages, bytes) = self.groups[at.index()];
         messages < UNBOUNDED || bytes < UNBOUNDED || tenant.is_some_and(|id| self.tenants[id.0 as usize] < UNBOUNDED)
     }
 
-    pub(crate) fn take(&mut self, at: usize, tenant: Option<TenantId>, bytes: u32) -> bool {
-        let (messages, left) = &mut self.groups[at];
+    pub(crate) fn take(&mut self, at: GroupIndex, tenant: Option<TenantId>, bytes: u32) -> bool {
+        let (messages, left) = &mut self.groups[at.index()];
         let fits = *left >= u64::from(bytes) && take_one(messages, tenant.map(|id| &mut self.tenants[id.0 as usize]));
         if fits {
             *left -= u64::from(bytes);
@@ -67,7 +67,7 @@ impl JobBudgets {
         }
     }
 
-    pub(crate) fn take(&mut self, at: usize, tenant: Option<TenantId>) -> bool {
-        take_one(&mut self.groups[at], tenant.map(|tenant| &mut self.tenants[tenant.0 as usize]))
+    pub(crate) fn take(&mut self, at: GroupIndex, tenant: Option<TenantId>) -> bool {
+        take_one(&mut self.groups[at.index()], tenant.map(|tenant| &mut self.tenants[tenant.0 as usize]))
     }
 }

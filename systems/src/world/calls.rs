@@ -15,11 +15,11 @@ pub(crate) struct Calls {
     pub requests: Vec<StepRequest>,
     /// Whether one of them isn't a step.
     pub has_lifecycle_calls: bool,
-    /// For each agent, by position, the last frame, plus one, in which it was handed its inbox. Kept only where `is_selective`.
+    /// For each agent, by position, one more than the last frame in which it was handed its inbox. Kept only if `is_selective`.
     pub handed: Vec<u64>,
     /// Whether some agents may not be due in some frames.
     pub is_selective: bool,
-    /// The changes of lifecycles from which `requests` were made, where all active agents are called: [`Directory::changes`].
+    /// Value of [`Directory::changes`] from which `requests` were made, where all active agents are called.
     made_from: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ impl Calls {
     }
 }
 
-/// What to call of an agent, if anything.
+/// Returns the export to call in a lifecycle, if any.
 pub(crate) const fn call_for(state: Lifecycle) -> Option<CallKind> {
     match state {
         Lifecycle::Active => Some(CallKind::Step),

@@ -9,7 +9,7 @@ use crate::world::packed::PackedMessages;
 /// One call of one agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepRequest {
-    /// Whom to call.
+    /// The agent to call.
     pub agent: AgentId,
     /// Its position in the dense tables, which is its slot in the runtime.
     pub slot: u32,
@@ -18,17 +18,17 @@ pub struct StepRequest {
     pub call: CallKind,
 }
 
-/// What the calls of one wave gave; in the end, those of the whole frame.
+/// Results of the calls of one wave; in the end, of the whole frame.
 #[derive(Debug, Default)]
 pub struct StepResults {
     /// One for each request, in the same order.
     pub outcomes: Vec<StepOutcome>,
-    /// What the outboxes held. Over all chunks of a wave, agents come in the order of their ids. How many of them share a chunk is the
-    /// runtime's business, and no state.
+    /// What the outboxes held. Over all chunks of a wave, agents come in the order of their ids. How many of them share a chunk
+    /// is up to the runtime, and no state.
     pub chunks: Vec<OutputChunk>,
 }
 
-/// What one call gave.
+/// Result of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepOutcome {
     /// Fuel that it used, also where it faulted.
@@ -39,7 +39,7 @@ pub struct StepOutcome {
     pub fault: Option<FaultKind>,
 }
 
-/// What agents of one group gave. [`OutboxIntake::take`] fills it.
+/// What agents of one group sent. [`OutboxIntake::take`] fills it.
 #[derive(Debug)]
 pub struct OutputChunk {
     /// The group.
@@ -202,7 +202,7 @@ impl OutputChunk {
 /// A line that an agent wrote while it was running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportedLine {
-    /// Who.
+    /// The agent.
     pub agent: AgentId,
     /// 1 error, 2 warn, 3 info, 4 debug.
     pub level: u32,

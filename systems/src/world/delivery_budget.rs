@@ -1,11 +1,11 @@
-//! What messages to many may cost a frame. A publication or a broadcast takes one record of its sender, and one delivery for each of
-//! its recipients: so deliveries are metered by themselves, where they are made. What doesn't fit is dropped as a whole.
+//! Budgets of deliveries. A publication or a broadcast is one record of its sender, but one delivery for each recipient: so
+//! deliveries have budgets of their own, which are charged where they are made. A message that doesn't fit is dropped as a whole.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::sender;
 use wasm_engine_components::limits::deliveries_of;
-use wasm_engine_components::{AgentId, GroupLimits};
+use wasm_engine_components::{AgentId, GroupIndex, GroupLimits};
 
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
@@ -28,7 +28,7 @@ pub(crate) struct DeliveryBudgets {
 }
 
 impl DeliveryBudgets {
-    /// Opens a frame's self.
+    /// Opens a frame's budgets.
     pub(crate) fn open(&mut self, directory: &Directory, scheduler: &Scheduler) {
         let agents = directory.groups.iter().map(GroupRange::weight).sum();
         let of = |limit| deliveries_of(limit, agents);
@@ -64,8 +64,8 @@ impl DeliveryBudgets {
             sender::EXTERNAL | sender::NATIVE => return take_all(deliveries, (all, None), &mut [host]),
             agent => AgentId(agent),
         };
-        let Some(at) = directory.group_position(agent.group()) else { return false };
-        let (group, per_step) = &mut groups[at];
+        let Some(at) = directory.group_index(agent.group()) else { return false };
+        let (group, per_step) = &mut groups[at.index()];
         let mut in_step = match *step {
             Some((who, left)) if who == agent.0 => left,
             _ => *per_step,
@@ -78,8 +78,8 @@ impl DeliveryBudgets {
     }
 }
 
-/// Takes as much off each, if each has it.
-fn take_all(deliveries: u64, (all, group): (&mut Shares, Option<usize>), left: &mut [&mut u64]) -> bool {
+/// Takes an amount off all budgets, if all have it.
+fn take_all(deliveries: u64, (all, group): (&mut Shares, Option<GroupIndex>), left: &mut [&mut u64]) -> bool {
     let fits = left.iter().all(|left| **left >= deliveries) && all.has(group, deliveries);
     if fits {
         all.take(group, deliveries);

@@ -4,7 +4,7 @@
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::BounceReason;
-use wasm_engine_components::{AgentId, GroupId, Lifecycle, Recipient, RecipientSlot, TopicId};
+use wasm_engine_components::{AgentId, GroupId, GroupIndex, Lifecycle, Recipient, RecipientSlot, TopicId, TopicIndex};
 
 use crate::world::groups::{GroupRange, Groups};
 use crate::world::hearers::Hearers;
@@ -46,14 +46,14 @@ pub struct Directory {
 impl Directory {
     /// The position of a group in the order of ids: where its lanes lie.
     #[inline]
-    pub(crate) fn group_position(&self, id: GroupId) -> Option<usize> {
+    pub(crate) fn group_index(&self, id: GroupId) -> Option<GroupIndex> {
         self.groups.position(id)
     }
 
     /// The group with that number.
     #[inline]
     pub(crate) fn group(&self, id: GroupId) -> Option<&GroupRange> {
-        self.group_position(id).map(|at| &self.groups[at])
+        self.group_index(id).map(|at| &self.groups[at])
     }
 
     /// The group of the agent at a position.
@@ -104,15 +104,14 @@ impl Directory {
     pub fn recipient(&self, at: RecipientSlot) -> Recipient {
         match at {
             Recipient::Agent(at) => Recipient::Agent(self.ids[at as usize]),
-            Recipient::Topic(at) => Recipient::Topic(self.topics[at as usize].0),
-            Recipient::Group(at) => Recipient::Group(self.groups[at as usize].id),
+            Recipient::Topic(at) => Recipient::Topic(self.topics[at.index()].0),
+            Recipient::Group(at) => Recipient::Group(self.groups[at].id),
         }
     }
 
     /// The position of a topic in the order of ids.
-    pub(crate) fn topic(&self, id: TopicId) -> Option<u32> {
-        let at = self.topics.binary_search_by_key(&id, |topic| topic.0).ok()?;
-        u32::try_from(at).ok()
+    pub(crate) fn topic(&self, id: TopicId) -> Option<TopicIndex> {
+        self.topics.binary_search_by_key(&id, |topic| topic.0).ok().map(TopicIndex::of)
     }
 
     /// Mirrors a lifecycle that was written in `frame`, with all that hangs on it.
@@ -124,7 +123,7 @@ impl Directory {
             return;
         }
         self.changes += 1;
-        let group = self.group_position(self.ids[at].group()).expect("a position belongs to a group");
+        let group = self.group_index(self.ids[at].group()).expect("a position belongs to a group");
         let group = &mut self.groups[group];
         let idle = |state: Lifecycle| state.is_alive() && state != Lifecycle::Active;
         self.inactive = self.inactive + usize::from(idle(after)) - usize::from(idle(before));
@@ -159,7 +158,7 @@ impl Directory {
     }
 
     /// Takes a place for a new agent of the group at position `at`: one that was never used, else the least used one.
-    pub(crate) fn take_place(&mut self, at: usize) -> Option<(AgentId, u32)> {
+    pub(crate) fn take_place(&mut self, at: GroupIndex) -> Option<(AgentId, u32)> {
         let group = &mut self.groups[at];
         let (generation, ordinal) = if group.used < group.spec.agents_max {
             group.used += 1;
@@ -198,13 +197,17 @@ mod tests {
             (AgentId::GENERATION_MAX, None),
         ] {
             let mut directory = directory(generation);
-            directory.groups[0].vacating.push_back((10, 0));
+            directory.groups[GroupIndex(0)].vacating.push_back((10, 0));
             directory.vacate(11);
-            assert_eq!(directory.take_place(0), None, "what is on its way to the last holder may still arrive");
+            assert_eq!(
+                directory.take_place(GroupIndex(0)),
+                None,
+                "what is on its way to the last holder may still arrive"
+            );
             directory.vacate(12);
             let id = next.map(|next| AgentId::of_generation(GroupId(1), 0, next));
-            assert_eq!(directory.take_place(0), id.map(|id| (id, 0)));
-            assert_eq!(directory.take_place(0), None);
+            assert_eq!(directory.take_place(GroupIndex(0)), id.map(|id| (id, 0)));
+            assert_eq!(directory.take_place(GroupIndex(0)), None);
         }
         assert_eq!(AgentId::GENERATION_MAX, 1_048_575);
     }

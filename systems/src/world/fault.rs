@@ -1,8 +1,8 @@
-//! What an agent does wrong, before it is on the record under the agent's id.
+//! Faults of calls, before they are on the record under the agents' ids.
 
 use wasm_engine_components::{AgentFault, AgentId, FaultKind};
 
-/// Which limit a fault of kind [`FaultKind::OverLimit`] is about: its detail.
+/// The limit that a fault of kind [`FaultKind::OverLimit`] is about, which is its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum OverLimit {
@@ -16,7 +16,7 @@ pub enum OverLimit {
     StateBytes = 4,
 }
 
-/// Which limit a fault of kind [`FaultKind::MailboxFull`] is about: its detail.
+/// The limit that a fault of kind [`FaultKind::MailboxFull`] is about, which is its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum MailboxLimit {
@@ -26,7 +26,7 @@ pub enum MailboxLimit {
     Bytes = 2,
 }
 
-/// What an agent did wrong, before it is on the record under the agent's id.
+/// A fault of a call, before it is on the record under the agent's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallFault {
     /// What it did.

@@ -1,4 +1,4 @@
-//! Who pays for the fuel of the frame's calls. What can't be paid in a frame is owed, and the next ones make up for it.
+//! Who pays for the fuel of the frame's calls. What a budget can't pay in a frame is a debt that is paid in later frames.
 //!
 //! Fuel is paid upwards, and nothing is forgiven on the way:
 //!
@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use wasm_engine_components::GroupLimits;
+use wasm_engine_components::{GroupIndex, GroupLimits};
 
 use crate::world::directory::Directory;
 use crate::world::scheduler::Scheduler;
@@ -34,7 +34,7 @@ impl FrameFuel {
     }
 }
 
-/// Pays as much of a debt and what comes to it as a frame's budget allows. Returns what was paid.
+/// Adds to a debt, and pays as much of it as a frame's budget allows. Returns the amount paid.
 fn pay(debt: &mut u64, more: u64, budget: u64) -> u64 {
     let due = debt.saturating_add(more);
     let paid = due.min(budget);
@@ -43,7 +43,7 @@ fn pay(debt: &mut u64, more: u64, budget: u64) -> u64 {
 }
 
 impl Scheduler {
-    /// Books what the frame's calls have cost, group by group.
+    /// Charges budgets with the cost of the frame's calls, group by group.
     pub(crate) fn book(&mut self, directory: &Directory, fuel: &[FrameFuel]) {
         if !self.bounded {
             return;
@@ -78,7 +78,7 @@ impl Scheduler {
         // A group without a tenant is a payer by itself.
         let mut payers = BTreeMap::<(Option<u32>, usize), Vec<usize>>::new();
         for at in (0..dues.len()).filter(|&at| dues[at] > 0) {
-            let tenant = directory.groups[at].spec.tenant.map(|tenant| tenant.0);
+            let tenant = directory.groups[GroupIndex::of(at)].spec.tenant.map(|tenant| tenant.0);
             payers.entry((tenant, tenant.map_or(at, |_| 0))).or_default().push(at);
         }
         let of = |groups: &[usize]| groups.iter().map(|&at| dues[at]).collect::<Vec<_>>();
@@ -96,10 +96,10 @@ impl Scheduler {
     }
 }
 
-/// Divides a budget among those who owe: each gets an equal part, and what one doesn't need goes to the others. Returns what each pays.
+/// Divides a budget among debtors in equal parts; what one doesn't need goes to the others. Returns what each pays.
 fn divide(budget: u64, dues: &[u64]) -> Vec<u64> {
     let mut order: Vec<usize> = (0..dues.len()).collect();
-    // Who owes least comes first, so that what it leaves can be given to the others.
+    // The smallest debt comes first, so that what it leaves goes to the others.
     order.sort_by_key(|&at| dues[at]);
     let (mut left, mut paid) = (budget, vec![0; dues.len()]);
     for (at, others) in order.into_iter().zip((0..dues.len() as u64).rev()) {

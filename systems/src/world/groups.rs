@@ -1,12 +1,12 @@
 //! The groups: which positions of the dense tables are theirs, and what the hot paths want to know of them.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Index, IndexMut};
 use std::sync::Arc;
 
 use bevy_ecs::entity::Entity;
 use wasm_engine_abi::message::sender;
-use wasm_engine_components::{AgentId, GroupId, GroupLimits, GroupSpec, Mailbox, OverflowPolicy, Trigger};
+use wasm_engine_components::{AgentId, GroupId, GroupIndex, GroupLimits, GroupSpec, Mailbox, OverflowPolicy, Trigger};
 
 /// The groups, in the order of their ids.
 #[derive(Debug, Default)]
@@ -107,18 +107,18 @@ impl GroupRange {
 impl Groups {
     /// The position of a group in the order of ids: where its lanes lie.
     #[inline]
-    pub(crate) fn position(&self, id: GroupId) -> Option<usize> {
+    pub(crate) fn position(&self, id: GroupId) -> Option<GroupIndex> {
         // Groups are few and mostly numbered without gaps: try the place where it would be then.
         let guess = (id.0 as usize).wrapping_sub(1);
         match self.0.get(guess) {
-            Some(group) if group.id == id => Some(guess),
+            Some(group) if group.id == id => Some(GroupIndex::of(guess)),
             _ => self.search(id),
         }
     }
 
     #[inline(never)]
-    fn search(&self, id: GroupId) -> Option<usize> {
-        self.0.binary_search_by_key(&id, |group| group.id).ok()
+    fn search(&self, id: GroupId) -> Option<GroupIndex> {
+        self.0.binary_search_by_key(&id, |group| group.id).ok().map(GroupIndex::of)
     }
 
     /// Adds a group whose id is higher than those of the others.
@@ -130,6 +130,22 @@ impl Groups {
 impl From<Vec<GroupRange>> for Groups {
     fn from(groups: Vec<GroupRange>) -> Self {
         Self(groups)
+    }
+}
+
+impl Index<GroupIndex> for Groups {
+    type Output = GroupRange;
+
+    #[inline]
+    fn index(&self, at: GroupIndex) -> &GroupRange {
+        &self.0[at.index()]
+    }
+}
+
+impl IndexMut<GroupIndex> for Groups {
+    #[inline]
+    fn index_mut(&mut self, at: GroupIndex) -> &mut GroupRange {
+        &mut self.0[at.index()]
     }
 }
 

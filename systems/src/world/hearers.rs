@@ -1,17 +1,17 @@
-//! Which groups hear which. Groups don't change in a run, so this is worked out once, and what a frame looks at is no more than the groups that
+//! Which groups hear which. Groups don't change in a run, so that this is worked out once, and a frame looks only at groups that
 //! a message is for.
 
 use std::collections::BTreeMap;
 
 use wasm_engine_abi::message::sender;
-use wasm_engine_components::AgentId;
+use wasm_engine_components::{AgentId, GroupIndex};
 
-use crate::world::groups::{GroupRange, Groups};
+use crate::world::groups::Groups;
 
 /// Which groups take the messages of each group. Groups with the same hearers share one list. Transient: made from the groups.
 #[derive(Debug, Default)]
 pub(crate) struct Hearers {
-    /// For each group by its position, and at the end for the host: which of `along`, and which of `later`.
+    /// For each group by its position, and at the end for the host, the indexes of its lists in `along` and `later`.
     of: Vec<(u32, u32)>,
     along: Vec<Along>,
     later: Vec<Later>,
@@ -21,16 +21,16 @@ pub(crate) struct Hearers {
 #[derive(Debug, Default)]
 pub(crate) struct Along {
     /// Their positions, ascending.
-    pub groups: Vec<u32>,
+    pub groups: Vec<GroupIndex>,
     /// The same, wave by wave.
-    by_wave: Vec<u32>,
+    by_wave: Vec<GroupIndex>,
     /// The waves, ascending, and where the groups of each end in `by_wave`.
     waves: Vec<(u32, usize)>,
 }
 
 impl Along {
-    fn new(all: &[GroupRange], groups: &[u32]) -> Self {
-        let wave = |group: u32| all[group as usize].wave;
+    fn new(all: &Groups, groups: &[GroupIndex]) -> Self {
+        let wave = |group: GroupIndex| all[group].wave;
         let mut along = Self { groups: groups.to_vec(), by_wave: groups.to_vec(), waves: Vec::new() };
         along.by_wave.sort_by_key(|&group| wave(group));
         let mut end = 0;
@@ -42,7 +42,7 @@ impl Along {
     }
 
     /// Those that are called in a wave, ascending.
-    pub(crate) fn in_wave(&self, wave: u32) -> &[u32] {
+    pub(crate) fn in_wave(&self, wave: u32) -> &[GroupIndex] {
         let at = self.waves.partition_point(|&(of, _)| of < wave);
         match self.waves.get(at) {
             Some(&(of, end)) if of == wave => {
@@ -54,36 +54,36 @@ impl Along {
     }
 }
 
-/// The groups that take a group's messages in the frame after: all that take messages of everybody but for those in `had`, and those in `choosy`.
+/// The groups that take a group's messages in the next frame: all groups that accept everybody, without those in `had`, and with
+/// those in `choosy`.
 #[derive(Debug, Default)]
 pub(crate) struct Later {
-    /// The positions of those that take messages of everybody and had these in the frame before, ascending.
-    pub had: Vec<u32>,
-    /// The positions of those that choose whose messages they take, ascending.
-    pub choosy: Vec<u32>,
+    /// Positions of groups that accept everybody and got the messages along edges, ascending.
+    pub had: Vec<GroupIndex>,
+    /// Positions of groups that say whose messages they accept, ascending.
+    pub choosy: Vec<GroupIndex>,
 }
 
 impl Hearers {
-    /// Works out who hears whom.
+    /// Finds out which groups hear which.
     pub(crate) fn of(groups: &Groups) -> Self {
         let host = groups.len();
         let (mut along, mut had, mut choosy) = (vec![vec![]; host + 1], vec![vec![]; host + 1], vec![vec![]; host + 1]);
-        // Groups are far fewer than 2^32.
-        for (group, at) in groups.iter().zip(0_u32..) {
+        for (group, at) in groups.iter().zip((0..).map(GroupIndex)) {
             for &id in &group.spec.after {
                 let Some(from) = groups.position(id) else { continue };
                 if group.spec.accepts.is_none() {
-                    had[from].push(at);
+                    had[from.index()].push(at);
                 }
                 if group.takes_from(AgentId::new(id, 0)) {
-                    along[from].push(at);
+                    along[from.index()].push(at);
                 }
             }
             for &id in group.spec.accepts.iter().flatten().filter(|&&id| !group.comes_after(id)) {
                 if let Some(from) = groups.position(id)
-                    && choosy[from].last() != Some(&at)
+                    && choosy[from.index()].last() != Some(&at)
                 {
-                    choosy[from].push(at);
+                    choosy[from.index()].push(at);
                 }
             }
             if group.spec.accepts.is_some() {
@@ -106,10 +106,11 @@ impl Hearers {
         hearers
     }
 
-    /// The numbers of the lists of who hears a sender: in the frame in which it sends, and in the one after.
+    /// Returns the indexes of the lists of groups that hear a sender: in the frame in which it sends, and in the next one.
     pub(crate) fn lists(&self, groups: &Groups, from: AgentId) -> (u32, u32) {
         let host = self.of.len() - 1;
-        let at = if from.0 <= sender::NATIVE { host } else { groups.position(from.group()).unwrap_or(host) };
+        let at =
+            if from.0 <= sender::NATIVE { host } else { groups.position(from.group()).map_or(host, GroupIndex::index) };
         self.of[at]
     }
 

@@ -20,7 +20,7 @@ pub struct Inboxes {
     touched: Vec<u32>,
     /// Agents whose lists have become empty again.
     emptied: PositionSet,
-    /// Whether it is a later wave that is delivered to, and the agents whose lists were empty before that.
+    /// While messages are delivered to a later wave, the agents whose lists were empty before that.
     wave: Option<Vec<u32>>,
     /// For each mailbox, the link before the oldest message that it may drop, all up to which stay; or [`Link::END`]. Empty until
     /// one drops messages and keeps others.
@@ -53,7 +53,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Of a mailbox without messages.
+    /// Returns the load of a mailbox without messages.
     pub fn new(messages_max: u32, bytes_max: u32) -> Self {
         Self { messages_max, bytes_max, ..Self::default() }
     }
@@ -83,7 +83,7 @@ impl Load {
 impl Inboxes {
     /// Empties all lists.
     pub fn clear(&mut self) {
-        // Where most have messages, to go through all is less work than to look them up.
+        // If most agents have messages, going through all lists is less work than looking them up.
         if self.touched.len() >= self.firsts.len() / 4 {
             self.firsts.fill(Link::END);
             for load in &mut self.loads {
@@ -121,7 +121,8 @@ impl Inboxes {
         self.wave.get_or_insert_default().clear();
     }
 
-    /// The agents whose lists were empty before this wave's messages were delivered, but for those of a frame's first wave: maybe several times.
+    /// Returns the agents whose lists were empty before this wave's messages were delivered, maybe several times. The first wave
+    /// of a frame isn't counted.
     pub(crate) fn touched_in_wave(&self) -> impl Iterator<Item = u32> + '_ {
         self.wave.iter().flatten().copied().filter(|&index| self.firsts[index as usize] != Link::END)
     }
@@ -154,10 +155,10 @@ impl Inboxes {
     }
 
     /// Adds messages that lie in `chunk`, as [`Inboxes::put`] adds each, up to the first one that is to many or that its mailbox
-    /// doesn't take. Gives how many were added. The room for all of them is made at once: this is done by one thread alone.
+    /// doesn't take. Returns the number of messages that were added. The room for all of them is made at once.
     pub fn put_all(&mut self, addresses: &[Address], chunk: u32) -> usize {
         let Self { links, firsts, loads, touched, emptied, .. } = self;
-        // Who was touched before needs a closer look.
+        // A list that became empty again needs a closer look.
         let addresses = if emptied.is_empty() { addresses } else { &[] };
         let (start, touched_before) = (links.len(), touched.len());
         links.extend(addresses.iter().map(|address| Link { at: Delivery { chunk, at: address.at }, next: Link::END }));
@@ -189,13 +190,13 @@ impl Inboxes {
         added
     }
 
-    /// All that is in the list is now in the backlog, too, and stays there.
+    /// Notes that all messages of the list are now in the backlog.
     pub fn hold(&mut self, index: u32) {
         let load = &mut self.loads[index as usize];
         (load.held_messages, load.held_bytes) = (load.messages, load.bytes);
     }
 
-    /// Puts what was in the backlog before the rest of the list.
+    /// Puts the messages of the backlog before the rest of the list.
     pub fn release(&mut self, index: u32, held: impl DoubleEndedIterator<Item = Delivery>) {
         let load = &mut self.loads[index as usize];
         (load.held_messages, load.held_bytes) = (0, 0);
@@ -215,7 +216,7 @@ impl Inboxes {
         self.loads[index as usize].held_messages > 0
     }
 
-    /// What is in the backlog of a mailbox whose state was loaded; `false` if it doesn't take that much.
+    /// Notes the size of a backlog that was loaded; `false` if the mailbox doesn't take that much.
     pub(crate) fn load_held(&mut self, index: u32, messages: u32, bytes: u32) -> bool {
         let load = &mut self.loads[index as usize];
         (load.messages, load.bytes) = (messages, bytes);
@@ -276,7 +277,7 @@ impl Inboxes {
         Ok(())
     }
 
-    /// Adds a message to a list. Gives whether it is the only one there.
+    /// Adds a message to a list. Returns whether it is the only one there.
     #[inline]
     fn append(&mut self, index: u32, bytes: u32, at: Delivery) -> bool {
         let Self { links, firsts, loads, .. } = self;
@@ -338,6 +339,7 @@ mod tests {
     use wasm_engine_components::RecipientSlot;
 
     use super::*;
+    use wasm_engine_components::TopicIndex;
 
     const FULL: Result<(), BounceReason> = Err(BounceReason::MailboxFull);
 
@@ -392,7 +394,8 @@ mod tests {
     fn many_are_put_as_one_by_one_up_to_the_first_that_is_not_taken() {
         let to = |to: RecipientSlot, n: u32| Address::new(to, 40, n);
         let plain = [0, 1, 1, 0].map(Recipient::Agent);
-        for (last, added) in [(Recipient::Agent(1), 4), (Recipient::Topic(0), 4), (Recipient::Agent(2), 5)] {
+        for (last, added) in [(Recipient::Agent(1), 4), (Recipient::Topic(TopicIndex(0)), 4), (Recipient::Agent(2), 5)]
+        {
             let addresses: Vec<_> = plain.into_iter().chain([last]).zip(0..).map(|(who, n)| to(who, n)).collect();
             let (firsts, loads) = (vec![Link::END; 3], vec![roomy(); 3]);
             let mut each = Inboxes { firsts, loads, ..Inboxes::default() };

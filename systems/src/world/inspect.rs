@@ -1,5 +1,5 @@
-//! The world between two frames, as somebody looks at it who may change nothing: the messages of the last frame, and what an
-//! agent's mailbox was given and still holds. Called by the engine's inspection, and by tests.
+//! Reads a world between two frames: the messages of the last frame, and the messages that an agent's mailbox was given and still
+//! holds. Called by the engine's inspection, and by tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 

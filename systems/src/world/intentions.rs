@@ -1,21 +1,32 @@
 //! What becomes state later in the frame: jobs, and memberships of topics.
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{AgentId, InferenceJob, JobData};
+use wasm_engine_components::{AgentId, InferenceJob, JobData, TopicIndex};
 
 /// What agents asked for that becomes state later in the frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Intentions {
     /// Jobs for `Infer`, in the order of their ids.
     pub jobs: Vec<(InferenceJob, JobData)>,
-    /// Changes of membership for `Commit`, in order: agent, position of the topic, whether it joins.
-    pub memberships: Vec<(AgentId, u32, bool)>,
+    /// Changes of memberships for `Commit`, in order.
+    pub memberships: Vec<MembershipChange>,
 }
 
 /// The number of the next inference job. State.
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub(crate) struct NextJob(pub u64);
 
-/// Who is spawned in this frame and joins a topic at its position, as `change_memberships` takes it. Transient.
+/// Memberships of agents that are spawned in this frame. Transient.
 #[derive(Resource, Debug, Default)]
-pub(crate) struct Joining(pub(crate) Vec<(AgentId, u32, bool)>);
+pub(crate) struct Joining(pub(crate) Vec<MembershipChange>);
+
+/// An agent joins a topic, or leaves it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MembershipChange {
+    /// The agent.
+    pub agent: AgentId,
+    /// The topic.
+    pub topic: TopicIndex,
+    /// Whether it joins.
+    pub joins: bool,
+}

@@ -3,7 +3,7 @@
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
-use wasm_engine_components::{AgentId, Recipient, RecipientSlot, StoredMessage};
+use wasm_engine_components::{AgentId, Recipient, RecipientSlot, StoredMessage, TopicIndex};
 
 use crate::world::chunk::{OutputChunk, StepResults};
 use crate::world::directory::Directory;
@@ -125,7 +125,7 @@ impl Mailroom {
     pub(crate) fn published<'a>(
         &'a self,
         outputs: &'a AgentOutputs,
-        topic: u32,
+        topic: TopicIndex,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
         let view = self.view(&outputs.before, &outputs.now.chunks);
         let host = self.host.addresses.iter().map(|address| (Delivery::HOST, address));

@@ -28,7 +28,7 @@ pub struct Outbox<'a> {
     pub log_bytes: u32,
 }
 
-/// What an outbox is held to.
+/// The limits and capabilities that an outbox is checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxRules {
     /// The group's limits.
@@ -122,7 +122,7 @@ impl OutboxIntake<'_> {
         Ok(())
     }
 
-    /// What a record is held to by itself.
+    /// Checks a record by itself.
     fn check(&self, request: &StepRequest, record: &OutboxRecord<'_>, rules: &OutboxRules) -> Result<(), CallFault> {
         if !rules.capabilities.has(record.op.capability()) {
             return Err(CallFault::new(FaultKind::Denied, record.op.capability() as u32));
@@ -139,7 +139,7 @@ impl OutboxIntake<'_> {
         }
     }
 
-    /// Puts a record where it belongs.
+    /// Puts a record into the chunk.
     fn put(&self, request: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
         chunk.sent += u64::from(record.op.is_message());
         match record.op {
@@ -173,13 +173,13 @@ impl OutboxIntake<'_> {
         }
     }
 
-    /// Finds the recipient of a message, and whether it is reached in this frame. Notes the way to its group, if it leads to each
-    /// of its agents.
+    /// Finds the recipient of a message, and whether it is reached in this frame. Notes the route to its group, if that holds for
+    /// each of its agents.
     #[inline(never)]
     fn route(&self, from: AgentId, to: u64, chunk: &mut OutputChunk) -> Result<(u32, bool), BounceReason> {
         assert_eq!(from.group(), chunk.group, "a chunk holds what agents of one group sent");
         let to = AgentId(to);
-        // Whoever had the id and has ended is heard no more; its group still says whom it took messages from.
+        // Even if the agent has ended, its group says whose messages it accepts.
         if self.directory.group(to.group()).is_some_and(|group| !group.takes_from(from)) {
             return Err(BounceReason::Refused);
         }
@@ -210,9 +210,9 @@ impl OutboxIntake<'_> {
     fn broadcast(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
         let header = self.header(from.agent, &record.header, 0, sequence);
         let header = MessageHeader { status: status::BROADCAST, ..header };
-        let group = u32::try_from(record.header.target).ok().and_then(|id| self.directory.group_position(GroupId(id)));
-        match group.and_then(|at| u32::try_from(at).ok()) {
-            Some(at) if self.directory.groups[at as usize].takes_from(from.agent) => {
+        let group = u32::try_from(record.header.target).ok().and_then(|id| self.directory.group_index(GroupId(id)));
+        match group {
+            Some(at) if self.directory.groups[at].takes_from(from.agent) => {
                 self.post_to_many(chunk, header, Recipient::Group(at), record.payload);
             }
             found => {
@@ -233,7 +233,7 @@ impl OutboxIntake<'_> {
         }
     }
 
-    /// Everything but plain messages: what is left to do of it is done by `Collect`.
+    /// Defers a record that isn't a plain message to the stages `Step` and `Collect`.
     fn take_other(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
         let address = match record.op {
             Op::Broadcast => return self.broadcast(from, record, sequence, chunk),
@@ -249,7 +249,7 @@ impl OutboxIntake<'_> {
         chunk.deferred_bytes.extend_from_slice(record.payload);
     }
 
-    /// What the recipient of a record sees.
+    /// Returns the header that the recipient of a record sees.
     #[inline]
     pub(crate) fn header(&self, agent: AgentId, record: &OutboxHeader, topic: u64, sequence: u32) -> MessageHeader {
         MessageHeader {

@@ -13,7 +13,7 @@ pub struct PackedMessages {
 }
 
 impl PackedMessages {
-    /// Adds a message. `header` has the length of `payload`. Gives the record's place.
+    /// Adds a message. `header` has the length of `payload`. Returns the record's place.
     ///
     /// # Panics
     /// If there are 32 GiB of messages.

@@ -1,5 +1,5 @@
-//! Who gets a message. The members of a topic and the agents of a group are found group by group: those that don't take messages from
-//! the sender's are passed over at once, however many agents they have.
+//! Who gets a message. Members of a topic and agents of a group are found group by group: a group that doesn't accept the sender
+//! is skipped at once, however many agents it has.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::ops::Range;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::Query;
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{Address, AgentId, GroupId, Members, Recipient, RecipientSlot};
+use wasm_engine_components::{Address, AgentId, GroupId, GroupIndex, Members, Recipient, RecipientSlot, TopicIndex};
 
 use crate::world::chunk::OutputChunk;
 use crate::world::directory::Directory;
@@ -24,7 +24,7 @@ pub(crate) struct Sent<'a, 'w, 's> {
     pub host: &'a HostInbox,
 }
 
-/// Which of a message's recipients.
+/// A part of a message's recipients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     /// Those that get it in the frame after.
@@ -51,8 +51,8 @@ impl<'a> Sent<'a, '_, '_> {
         group.takes_from(from) && self.is_in(part, from.group(), group)
     }
 
-    fn members(&self, topic: u32) -> &'a [AgentId] {
-        let (_, entity) = self.directory.topics[topic as usize];
+    fn members(&self, topic: TopicIndex) -> &'a [AgentId] {
+        let (_, entity) = self.directory.topics[topic.index()];
         self.members.get(entity).map_or(&[], |members| &members.0)
     }
 }
@@ -68,7 +68,7 @@ pub(crate) struct Edge {
 #[derive(Debug)]
 struct Run {
     /// The group's position.
-    group: u32,
+    group: GroupIndex,
     /// Where they are in the topic's list.
     members: Range<usize>,
     /// How much a message to all of them counts.
@@ -87,7 +87,7 @@ struct TopicRuns {
 }
 
 impl TopicRuns {
-    fn of(sent: &Sent<'_, '_, '_>, topic: u32) -> Self {
+    fn of(sent: &Sent<'_, '_, '_>, topic: TopicIndex) -> Self {
         let all = sent.members(topic);
         let (mut found, mut start) = (Self::default(), 0);
         while let Some(first) = all.get(start) {
@@ -95,22 +95,22 @@ impl TopicRuns {
             crate::world::looks::look(1);
             let id = first.group();
             let end = start + all[start..].partition_point(|member| member.group() == id);
-            if let Some(at) = sent.directory.group_position(id) {
+            if let Some(at) = sent.directory.group_index(id) {
                 let group = &sent.directory.groups[at];
                 let weight = (end - start) as u64 * group.delivery_weight();
                 if group.spec.accepts.is_none() {
                     found.open += weight;
                 }
-                // Groups are far fewer than 2^32.
-                found.runs.push(Run { group: at as u32, members: start..end, weight, positions: None });
+                found.runs.push(Run { group: at, members: start..end, weight, positions: None });
             }
             start = end;
         }
         found
     }
 
-    /// Calls `visit` with each run whose group is among those, ascending. It looks at no more than the fewer of both, or goes through them together.
-    fn each_of(&self, groups: &[u32], mut visit: impl FnMut(u32, &Run)) {
+    /// Calls `visit` with each run whose group is among `groups`, ascending. It searches for the fewer in the more, or merges
+    /// both lists.
+    fn each_of(&self, groups: &[GroupIndex], mut visit: impl FnMut(u32, &Run)) {
         /// By how much fewer are searched for one by one.
         const FEW: usize = 16;
         if self.runs.len() * FEW < groups.len() {
@@ -137,13 +137,13 @@ impl TopicRuns {
         }
     }
 
-    fn weight_of(&self, groups: &[u32]) -> u64 {
+    fn weight_of(&self, groups: &[GroupIndex]) -> u64 {
         let mut weight = 0;
         self.each_of(groups, |_, run| weight += run.weight);
         weight
     }
 
-    /// How much a message counts that these hear in the frame after.
+    /// Returns what a message counts that these hear in the next frame.
     fn count_later(&self, hearers: &Later) -> u64 {
         self.open - self.weight_of(&hearers.had) + self.weight_of(&hearers.choosy)
     }
@@ -155,7 +155,7 @@ impl TopicRuns {
             Part::Later => {
                 #[cfg(test)]
                 crate::world::looks::look(self.runs.len());
-                let takes = |run: &Run| sent.takes(&sent.directory.groups[run.group as usize], from, part);
+                let takes = |run: &Run| sent.takes(&sent.directory.groups[run.group], from, part);
                 chosen.extend(self.runs.iter().zip(0..).filter(|(run, _)| takes(run)).map(|(_, at)| at));
             }
             Part::Wave(wave) => {
@@ -171,17 +171,17 @@ impl TopicRuns {
 /// asks for it, so that a message costs what its recipients do.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Audiences {
-    topics: BTreeMap<u32, TopicRuns>,
+    topics: BTreeMap<TopicIndex, TopicRuns>,
     /// The positions of the agents of a group that haven't ended, by the group's position.
-    living: BTreeMap<u32, Vec<u32>>,
+    living: BTreeMap<GroupIndex, Vec<u32>>,
     /// How much a message to a topic counts, along edges or in the frame after, by the list of who hears it then: so groups that the same
     /// ones hear share what is found.
-    counts: BTreeMap<(u32, bool, u32), u64>,
+    counts: BTreeMap<(TopicIndex, bool, u32), u64>,
     /// The waves in which a message to a topic arrives, by the list of who hears it. There is one for what was paid for alone.
-    waves: BTreeMap<(u32, u32), Vec<u32>>,
+    waves: BTreeMap<(TopicIndex, u32), Vec<u32>>,
     /// Of one sorting: which runs of a topic get a message in a part, by the list of who hears it then. There is one for what was paid for
     /// alone, so all together are no longer than the budgets allow.
-    chosen: BTreeMap<(u32, Part, u32), Vec<u32>>,
+    chosen: BTreeMap<(TopicIndex, Part, u32), Vec<u32>>,
     /// What was sent in this frame to each later wave.
     edges: BTreeMap<u32, Vec<Edge>>,
     /// How many of this frame's chunks are among those.
@@ -242,7 +242,7 @@ impl Audiences {
                 waves.entry((topic, list)).or_insert_with(|| {
                     let mut found = Vec::new();
                     let groups = &sent.directory.hearers.along(list).groups;
-                    let mut add = |_, run: &Run| found.push(sent.directory.groups[run.group as usize].wave);
+                    let mut add = |_, run: &Run| found.push(sent.directory.groups[run.group].wave);
                     topics.get(&topic).into_iter().for_each(|all| all.each_of(groups, &mut add));
                     found.sort_unstable();
                     found.dedup();
@@ -250,7 +250,7 @@ impl Audiences {
                 })
             }
             Some(Recipient::Group(group)) => {
-                single = [sent.directory.groups[group as usize].wave];
+                single = [sent.directory.groups[group].wave];
                 &single
             }
             Some(Recipient::Agent(_)) | None => &[],
@@ -286,7 +286,7 @@ impl Audiences {
                 })
             }
             Recipient::Group(group) => {
-                let group = &sent.directory.groups[group as usize];
+                let group = &sent.directory.groups[group];
                 let is_own = from.group() == group.id && sent.directory.alive(from).is_some();
                 let others = u64::from(group.alive) - u64::from(is_own);
                 let part = if along { Part::Wave(group.wave) } else { Part::Later };
@@ -326,7 +326,7 @@ impl Audiences {
                 }
             }
             Recipient::Group(at) => {
-                let group = &sent.directory.groups[at as usize];
+                let group = &sent.directory.groups[at];
                 if !sent.takes(group, from, part) {
                     return;
                 }

@@ -36,7 +36,7 @@ pub struct NativeWrites(pub(crate) Vec<NativeWrite>);
 /// Position of the region, first byte, and bytes.
 type NativeWrite = (usize, u64, Vec<u8>);
 
-/// Which rule a fault of kind [`FaultKind::BadRegionWrite`] is about: its detail.
+/// The rule that a fault of kind [`FaultKind::BadRegionWrite`] is about, which is its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 #[non_exhaustive]
@@ -95,7 +95,7 @@ impl Deref for RegionTable {
     }
 }
 
-/// What the intake says to a record of [`Op::WriteRegion`].
+/// Checks a record of [`Op::WriteRegion`].
 #[inline(never)]
 pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &OutboxRecord<'_>) -> Result<(), CallFault> {
     let (region, start) = (RegionId(record.header.target), record.header.correlation);
@@ -111,7 +111,7 @@ pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &Outbo
     })
 }
 
-/// Spawns regions, all zeros. Returns their table, and what they are in their lane.
+/// Spawns regions of zeros. Returns their table, and their sum in the lane.
 pub(crate) fn spawn_regions(world: &mut World, mut regions: Vec<RegionSpec>) -> (RegionTable, u128) {
     regions.sort_unstable_by_key(|region| region.id);
     assert!(regions.is_sorted_by(|a, b| a.id < b.id), "two regions have one number");

@@ -1,5 +1,5 @@
-//! Requests that wait for a reply, and what is told of those that wait too long. Registered and answered when a step is admitted,
-//! and given up at the start of the frame of their deadline.
+//! Requests that wait for a reply. They are registered and answered when a step's messages are admitted, and given up at the
+//! start of the frame of their deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +72,7 @@ impl Requests {
         }
     }
 
-    /// If a message that couldn't be delivered is a request, it is over. One that was asked later under the same number isn't.
+    /// Closes a request whose message couldn't be delivered. A later request of the same number stays open.
     pub(crate) fn give_up(&mut self, message: &MessageHeader) {
         if message.status != status::REQUEST || message.sender <= sender::NATIVE {
             return;
@@ -97,7 +97,7 @@ impl Requests {
         Some(pending)
     }
 
-    /// Takes out the first of the requests whose time has come in a frame: who asked, and under which number.
+    /// Removes a request whose deadline has come, and returns who asked, and under which number.
     pub(crate) fn expire(&mut self, frame: u64) -> Option<(AgentId, u64, Request)> {
         let &(deadline, from, correlation) = self.deadlines.first()?;
         if deadline > frame {

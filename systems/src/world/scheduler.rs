@@ -13,10 +13,10 @@ use crate::world::groups::GroupRange;
 
 const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
 
-/// Who waits for what, and what frames have cost. State.
+/// Timers, agents that wait to be called, and debts of budgets. State.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Scheduler {
-    /// Who goes first, and what a frame may cost. Fixed.
+    /// Order and budgets. Fixed.
     pub settings: SchedulerSettings,
     /// The tenants. Fixed.
     pub tenants: Vec<Tenant>,
@@ -31,7 +31,7 @@ pub(crate) struct Scheduler {
     timer_sum: u128,
     /// Since when agents that were due wait to be called.
     pub(crate) deferred: BTreeMap<u32, u64>,
-    /// After whom the round goes on: the last one before the first that didn't fit; `u32::MAX` before the first round.
+    /// Last agent before the first one that didn't fit: the next round begins after it. `u32::MAX` before the first round.
     pub(crate) cursor: u32,
     /// Fuel that is owed for the frames so far: by all, by each group, by each tenant. See [`crate::world::fuel`].
     pub(crate) debt: u64,
@@ -52,7 +52,8 @@ pub(crate) struct RemainingBudget {
     fuel: u64,
     groups: Vec<u64>,
     tenants: Vec<u64>,
-    /// What a call of each group is expected to cost: the mean so far, before its first step what it used so far, and before its first call its limit.
+    /// Expected cost of a call, by group: the mean so far; before the group's first step, the fuel that it used; before its first
+    /// call, its limit.
     costs: Vec<u64>,
 }
 
@@ -91,21 +92,22 @@ impl Scheduler {
         remaining.tenants = tenants.map(|(tenant, debt)| tenant.fuel_per_frame_max.saturating_sub(*debt)).collect();
         let cost = |group: &GroupRange| match counters.get(group.entity) {
             Ok(counters) if counters.0.steps > 0 => (counters.0.fuel / counters.0.steps).max(1),
-            // What its first calls took together is no less than what one of them takes.
+            // The sum of its first calls is no less than the cost of one of them.
             Ok(counters) if counters.0.fuel > 0 => counters.0.fuel.min(group.spec.limits.fuel_per_step_max),
             _ => group.spec.limits.fuel_per_step_max,
         };
         remaining.costs = directory.groups.iter().map(cost).collect();
     }
 
-    /// Fuel that a group may use in a frame: its own bound, or else what its tenant and all others leave where nobody else uses any.
+    /// Returns the fuel that a group may use in a frame: its own bound, or else the lower one of its tenant's and of all groups
+    /// together.
     fn budget(&self, group: &GroupRange) -> u64 {
         let own = group.spec.limits.fuel_per_frame_max;
         let tenant = group.spec.tenant.map_or(UNBOUNDED, |tenant| self.tenants[tenant.0 as usize].fuel_per_frame_max);
         if own < UNBOUNDED { own } else { tenant.min(self.settings.fuel_per_frame_max) }
     }
 
-    /// Notes that an agent is to be woken in a frame; `None` forgets it.
+    /// Sets the frame in which an agent is woken; `None` forgets it.
     pub(crate) fn wake(&mut self, index: u32, wish: Option<(u64, AgentId)>) {
         let before = match wish {
             Some(wish) => self.timers.insert(index, wish),
@@ -128,7 +130,7 @@ impl Scheduler {
         self.deferred.remove(&index);
     }
 
-    /// Takes out the timers of those active agents whose time has come. A paused agent's wish waits until it is resumed.
+    /// Removes and returns the timers of active agents that are due. The timer of a paused agent waits until it is resumed.
     pub(crate) fn ring(&mut self, frame: u64, directory: &Directory) -> Vec<u32> {
         let is_active = |index: &u32| directory.lifecycles[*index as usize] == Lifecycle::Active;
         let mut rung = Vec::new();
@@ -152,18 +154,18 @@ impl Scheduler {
         rung
     }
 
-    /// Whether one more call of an agent fits into the frame; if so, it is taken off what is left.
+    /// Takes a call of an agent off the remaining budget, if it fits.
     pub(crate) fn take(&mut self, directory: &Directory, index: u32) -> bool {
         let id: AgentId = directory.ids[index as usize];
-        let Some(at) = directory.group_position(id.group()) else { return false };
+        let Some(at) = directory.group_index(id.group()) else { return false };
         let tenant = directory.groups[at].spec.tenant.map(|tenant| tenant.0 as usize);
         let RemainingBudget { steps, fuel, groups, tenants, costs } = &mut self.remaining;
-        let open = *steps > 0 && *fuel > 0 && groups[at] > 0 && tenant.is_none_or(|tenant| tenants[tenant] > 0);
+        let open = *steps > 0 && *fuel > 0 && groups[at.index()] > 0 && tenant.is_none_or(|tenant| tenants[tenant] > 0);
         if open {
             *steps -= 1;
-            let cost = costs[at];
+            let cost = costs[at.index()];
             *fuel = fuel.saturating_sub(cost);
-            groups[at] = groups[at].saturating_sub(cost);
+            groups[at.index()] = groups[at.index()].saturating_sub(cost);
             if let Some(tenant) = tenant {
                 tenants[tenant] = tenants[tenant].saturating_sub(cost);
             }

@@ -3,6 +3,7 @@
 
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
+use wasm_engine_components::GroupIndex;
 
 /// What is left of one. Transient.
 #[derive(Debug, Default)]
@@ -69,17 +70,17 @@ impl Shares {
     }
 
     /// Whether the group at a position, or for `None` events and native systems, may take so much.
-    pub(crate) fn has(&self, group: Option<usize>, amount: u64) -> bool {
+    pub(crate) fn has(&self, group: Option<GroupIndex>, amount: u64) -> bool {
         match group {
-            Some(at) => amount.saturating_sub(self.parts[self.payers[at]]) <= self.common,
+            Some(at) => amount.saturating_sub(self.parts[self.payers[at.index()]]) <= self.common,
             None => !self.is_bound || amount <= self.common,
         }
     }
 
     /// Takes so much, which is there: first of the group's own part.
-    pub(crate) fn take(&mut self, group: Option<usize>, amount: u64) {
+    pub(crate) fn take(&mut self, group: Option<GroupIndex>, amount: u64) {
         let own = match group {
-            Some(at) => &mut self.parts[self.payers[at]],
+            Some(at) => &mut self.parts[self.payers[at.index()]],
             None if self.is_bound => &mut 0,
             None => return,
         };

@@ -1,27 +1,27 @@
-//! Hot swaps: those that the machine has prepared, those that are in place, and those that wait for the next frame.
+//! Hot swaps: those that were prepared, those that are in place, and those that wait for the next frame.
 
 use std::collections::BTreeMap;
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_components::{GroupId, ModelId, Swap};
 
-/// A file that a swap puts in place.
+/// A module or model that a swap puts in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SwapFile {
     /// Its name in the scenario.
     pub name: String,
-    /// Its hash.
+    /// Its SHA-256.
     pub sha256: [u8; 32],
 }
 
-/// What the machine has prepared. Fixed for a run.
+/// The swaps that were prepared. Fixed for a run.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct SwapCatalog {
     /// The modules, by number.
     pub modules: Vec<SwapFile>,
     /// The models.
     pub models: BTreeMap<ModelId, SwapFile>,
-    /// The swaps that were looked at, and why one can't be.
+    /// For each swap that was looked at, why it is refused, if it is.
     pub swaps: BTreeMap<Swap, Result<(), String>>,
 }
 

@@ -1,11 +1,12 @@
-//! What agents may write for the run's tables, log lines and named outputs, in bytes. The intake looks at the budgets of a step; those of groups,
-//! tenants and the run are looked at when what the intake left is taken up, in the order of the agents' ids.
+//! Budgets in bytes of what agents write for the run's tables: log lines and named outputs. The intake checks the budgets of a
+//! step. Those of groups, tenants and the run are checked in the stage `Collect`, in the order of the agents' ids.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::{Op, OutboxRecord, RecordType};
 use wasm_engine_components::limits::TABLE_BYTES_PER_AGENT;
 use wasm_engine_components::{
-    Excess, GroupLimits, RunTable, SchedulerSettings, TableBudget, Tenant, TenantId, bytes_row_bytes, text_row_bytes,
+    Excess, GroupIndex, GroupLimits, RunTable, SchedulerSettings, TableBudget, Tenant, TenantId, bytes_row_bytes,
+    text_row_bytes,
 };
 
 use crate::frame::FrameReport;
@@ -17,7 +18,7 @@ use crate::world::shares::Shares;
 /// Digits of the longest number.
 const NUMBER_BYTES: u64 = 24;
 
-/// The table that a record is for, and what it counts for there, in bytes.
+/// Returns the table that a record is for, and the bytes that it counts for there.
 pub(crate) fn row_of(record: &OutboxRecord<'_>) -> Option<(RunTable, u64)> {
     let payload = record.payload;
     match record.op {
@@ -45,7 +46,7 @@ pub(crate) struct StepTables {
 }
 
 impl StepTables {
-    /// Of a step whose lines by the import count for `log_bytes`.
+    /// Opens the budgets of a step whose imported log lines count for `log_bytes`.
     pub(crate) fn open(limits: &GroupLimits, log_bytes: u32) -> Self {
         Self {
             logs: limits.log_bytes_per_step_max.saturating_sub(log_bytes).into(),
@@ -53,7 +54,7 @@ impl StepTables {
         }
     }
 
-    /// Whether a record is kept, as far as the step is concerned; else it is noted.
+    /// Takes a record off the step's budgets. Returns `false`, and notes the excess, if it doesn't fit.
     pub(crate) fn take(&mut self, record: &OutboxRecord<'_>, excess: &mut Excess) -> bool {
         let Some((table, bytes)) = row_of(record) else { return true };
         let left = match table {
@@ -118,10 +119,10 @@ impl TableBudgets {
         open(&mut self.outputs, directory, output_bytes_per_frame_max, &outputs, of_outputs);
     }
 
-    /// Whether a row of the group at position `at` is kept; else it is noted.
+    /// Takes a row of the group at position `at` off the budgets. Returns `false`, and notes the excess, if it doesn't fit.
     pub(crate) fn take(
         &mut self,
-        (at, tenant): (usize, Option<TenantId>),
+        (at, tenant): (GroupIndex, Option<TenantId>),
         (table, bytes): (RunTable, u64),
         excess: &mut Excess,
     ) -> bool {
@@ -134,12 +135,12 @@ impl TableBudgets {
 
     fn try_take(
         &mut self,
-        at: usize,
+        at: GroupIndex,
         tenant: Option<TenantId>,
         table: RunTable,
         bytes: u64,
     ) -> Result<(), TableBudget> {
-        let group = &mut self.groups[at];
+        let group = &mut self.groups[at.index()];
         let lines = group.lines.checked_sub(u64::from(table == RunTable::Logs)).ok_or(TableBudget::GroupLines)?;
         let left = group.of(table).checked_sub(bytes).ok_or(TableBudget::Group)?;
         let all = match table {
@@ -163,7 +164,7 @@ impl TableBudgets {
     }
 }
 
-/// Opens the budget of all groups for one table. A limit that a scenario sets above what it is by itself is the group's own.
+/// Opens the budget of all groups for one table. A limit that a scenario sets above the default is a part of the group's own.
 fn open(all: &mut Shares, directory: &Directory, bound: u64, tenants: &[u64], limit: impl Fn(&GroupLimits) -> u64) {
     if bound != GroupLimits::BY_AGENTS {
         return all.open_bound(directory, tenants.len(), bound);
@@ -175,7 +176,7 @@ fn open(all: &mut Shares, directory: &Directory, bound: u64, tenants: &[u64], li
     all.open_fair(directory, limit(&GroupLimits::DEFAULT), (set, &tenants), least);
 }
 
-/// Puts on the record what isn't kept.
+/// Puts rows on the record that weren't kept.
 pub(crate) fn note(report: &mut FrameReport, excess: &Excess) {
     if excess.is_empty() {
         return;
