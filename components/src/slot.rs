@@ -25,11 +25,6 @@ macro_rules! place {
 }
 
 place! {
-    /// Index of an agent in the dense tables of a world, and its slot in the runtime. Each group has a range of them.
-    AgentSlot
-}
-
-place! {
     /// Index of a group in the order of ids, among the groups that take part.
     GroupIndex
 }

@@ -193,7 +193,7 @@ fn load(
     let linker = linker(&engine).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
     let parts: Vec<_> = groups.iter().zip(&plans).zip(&ranges).collect();
     let programs = each(&parts, |&((group, plan), range)| {
-        let machine = Machine { engine: &engine, linker: &linker, arena: &arena, range };
+        let machine = ProgramContext { engine: &engine, linker: &linker, arena: &arena, range };
         programs(options, group, plan, &compiled, &machine)
     });
     let programs = programs.into_iter().zip(groups);
@@ -292,7 +292,7 @@ fn programs(
     group: &GroupProgram<'_>,
     plan: &GroupPlan,
     compiled: &[Result<Compiled<'_>, ModuleProblem>],
-    machine: &Machine<'_>,
+    machine: &ProgramContext<'_>,
 ) -> Result<(Arc<Program>, Vec<Alternative>), ModuleProblem> {
     let make = |module: usize| {
         let compiled = compiled[module].as_ref().map_err(Clone::clone)?;
@@ -363,7 +363,7 @@ fn plan_group(group: &GroupSpec, facts: &ModuleFacts) -> Result<SlotPlan, Module
 }
 
 /// What a program is made with.
-struct Machine<'a> {
+struct ProgramContext<'a> {
     engine: &'a Engine,
     linker: &'a Linker<CallState>,
     arena: &'a Arena,
@@ -374,7 +374,7 @@ fn program(
     options: &WasmOptions,
     group: &GroupProgram<'_>,
     compiled: &Compiled<'_>,
-    machine: &Machine<'_>,
+    machine: &ProgramContext<'_>,
 ) -> Result<Program, ModuleProblem> {
     let Compiled { prepared, module } = compiled;
     let lost = || ModuleProblem::Compile { reason: "an export was lost on the way".to_owned() };
