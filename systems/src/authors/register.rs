@@ -96,7 +96,7 @@ fn registry(app: &mut App) -> Mut<'_, StateRegistry> {
 }
 
 fn native_digest<T: Serialize>(name: &str, domain: u64, id: StableId, part: &T) -> u128 {
-    let mut hasher = Hasher::new(seed(domain, id.0));
+    let mut hasher: Hasher = Hasher::new(seed(domain, id.0));
     hasher.serde(part, name);
     hasher.finish()
 }

@@ -109,7 +109,15 @@ pub const fn stage_of(lane: Lane) -> FrameStage {
 /// stable id. It allocates nothing.
 #[inline]
 pub(crate) fn digest<C: StateCodec>(id: u64, value: C::Value<'_>) -> u128 {
-    let mut hasher = Hasher::new(seed(const { const_xxh3::xxh3_64(C::NAME.as_bytes()) }, id));
+    let mut hasher: Hasher = Hasher::new(seed(const { const_xxh3::xxh3_64(C::NAME.as_bytes()) }, id));
+    C::encode(value, &mut hasher);
+    hasher.finish()
+}
+
+/// The same, made for values of at most `BYTES` bytes: for those that are hashed one by one in the frames in which they change.
+#[inline]
+pub(crate) fn digest_small<C: StateCodec, const BYTES: usize>(id: u64, value: C::Value<'_>) -> u128 {
+    let mut hasher = Hasher::<BYTES>::new(seed(const { const_xxh3::xxh3_64(C::NAME.as_bytes()) }, id));
     C::encode(value, &mut hasher);
     hasher.finish()
 }

@@ -85,21 +85,22 @@ impl<S: Sink> Flavor for Pieces<'_, S> {
 /// Bytes that are put together before they are hashed. Most values have fewer: those are hashed at once, which is the fastest.
 const BUFFER_BYTES: usize = 192;
 
-/// Makes the xxh3-128 of what it is given, without a copy of all of it in memory.
-pub(crate) struct Hasher {
+/// Makes the xxh3-128 of what it is given, without a copy of all of it in memory. A buffer that is just as long as what it is given is the
+/// fastest.
+pub(crate) struct Hasher<const BYTES: usize = BUFFER_BYTES> {
     seed: u64,
-    buffer: [u8; BUFFER_BYTES],
+    buffer: [u8; BYTES],
     /// How many bytes of the buffer are taken.
     used: usize,
     /// What was more than the buffer holds.
     stream: Option<Xxh3>,
 }
 
-impl Hasher {
+impl<const BYTES: usize> Hasher<BYTES> {
     /// A hasher that was given nothing.
     #[inline]
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, buffer: [0; BUFFER_BYTES], used: 0, stream: None }
+        Self { seed, buffer: [0; BYTES], used: 0, stream: None }
     }
 
     /// Returns the hash of all that it was given.
@@ -127,7 +128,7 @@ impl Hasher {
     }
 }
 
-impl Sink for Hasher {
+impl<const BYTES: usize> Sink for Hasher<BYTES> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
         let end = self.used + bytes.len();
@@ -137,7 +138,7 @@ impl Sink for Hasher {
                 self.used = end;
             }
             // What is short goes through the buffer, so that the hash is given long pieces.
-            None if bytes.len() < BUFFER_BYTES => {
+            None if bytes.len() < BYTES => {
                 self.flush(&[]);
                 self.buffer[..bytes.len()].copy_from_slice(bytes);
                 self.used = bytes.len();
@@ -157,9 +158,13 @@ mod tests {
         for length in [0, 1, 3, 17, 32, 129, 191, 192, 193, 240, 241, 384, 385, 1_024, 1_025, 5_000] {
             let bytes = &bytes[..length];
             for piece in [1, 7, 8, 191, 192, 193, 300, 5_000] {
-                let mut hasher = Hasher::new(77);
-                bytes.chunks(piece).for_each(|piece| hasher.put(piece));
-                assert_eq!(hasher.finish(), xxh3_128_with_seed(bytes, 77), "{length} bytes in pieces of {piece}");
+                let (mut hasher, mut small) = (Hasher::<BUFFER_BYTES>::new(77), Hasher::<8>::new(77));
+                bytes.chunks(piece).for_each(|piece| {
+                    hasher.put(piece);
+                    small.put(piece);
+                });
+                let whole = xxh3_128_with_seed(bytes, 77);
+                assert_eq!([hasher.finish(), small.finish()], [whole; 2], "{length} bytes in pieces of {piece}");
             }
         }
     }
@@ -170,7 +175,7 @@ mod tests {
         let mut bytes = Vec::new();
         bytes.serde(&value, "it");
         assert_eq!(bytes, postcard::to_allocvec(&value).unwrap());
-        let mut hasher = Hasher::new(5);
+        let mut hasher: Hasher = Hasher::new(5);
         hasher.serde(&value, "it");
         assert_eq!(hasher.finish(), xxh3_128_with_seed(&bytes, 5));
     }

@@ -4,7 +4,7 @@ use bevy_ecs::resource::Resource;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{AgentId, Backlog, HeldMessage, MailboxCounters};
 
-use crate::codec::{HeldMessages, MailboxState, Mailboxes, digest};
+use crate::codec::{HeldMessages, MailboxState, Mailboxes, digest, digest_small};
 use crate::world::positions::PositionSet;
 
 /// Which mailboxes hold back messages, and which changed in this frame. Transient.
@@ -30,7 +30,7 @@ pub(crate) struct Backlogs {
 /// hold them: so a frame costs what changed in it, and not all that waits.
 pub(crate) fn mailbox_digest(of: AgentId, (backlog, counters): (&Backlog, &MailboxCounters)) -> u128 {
     let mailbox = MailboxState::new(counters, backlog);
-    if mailbox.is_new() { 0 } else { digest::<Mailboxes>(of.0, mailbox) }
+    if mailbox.is_new() { 0 } else { digest_small::<Mailboxes, 32>(of.0, mailbox) }
 }
 
 /// A message as backlogs hold it.

@@ -9,7 +9,7 @@ use bevy_ecs::resource::Resource;
 use wasm_engine_components::{AgentFault, AgentId, Digest, FaultHistory, Lane, Lanes, Lifecycle};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 
-use crate::codec::digest;
+use crate::codec::digest_small;
 
 /// The lanes of the frame so far. Those that are sums over parts which seldom change are carried from frame to frame.
 /// Transient: made from state.
@@ -94,9 +94,13 @@ pub(crate) fn fault_digest(fault: &AgentFault) -> u128 {
 
 /// What an agent adds to its lane.
 pub(crate) fn agent_digest(id: AgentId, lifecycle: Lifecycle, history: &FaultHistory) -> u128 {
-    let life = digest::<Lifecycle>(id.0, lifecycle);
+    let life = digest_small::<Lifecycle, 1>(id.0, lifecycle);
     // Who never faulted has no history, in a digest as in a snapshot.
-    if *history == FaultHistory::default() { life } else { life.wrapping_add(digest::<FaultHistory>(id.0, history)) }
+    if *history == FaultHistory::default() {
+        life
+    } else {
+        life.wrapping_add(digest_small::<FaultHistory, 17>(id.0, history))
+    }
 }
 
 /// The digest of an agent's linear memory, as it is summed in the lane of memories. All of the memory counts, and its size.

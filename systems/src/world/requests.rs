@@ -8,7 +8,7 @@ use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::AgentId;
 
-use crate::codec::{self, Request, digest};
+use crate::codec::{self, Request, digest_small};
 
 /// Who waits for whom. State.
 #[derive(Resource, Debug, Default)]
@@ -54,7 +54,7 @@ impl Requests {
         }
         self.deadlines.insert((request.deadline, from, correlation));
         *self.counts.entry(from).or_default() += 1;
-        self.sum = self.sum.wrapping_add(digest::<codec::PendingRequests>(from.0, request));
+        self.sum = self.sum.wrapping_add(digest_small::<codec::PendingRequests, 32>(from.0, request));
         true
     }
 
@@ -93,7 +93,7 @@ impl Requests {
                 self.counts.remove(&from);
             }
         }
-        self.sum = self.sum.wrapping_sub(digest::<codec::PendingRequests>(from.0, pending));
+        self.sum = self.sum.wrapping_sub(digest_small::<codec::PendingRequests, 32>(from.0, pending));
         Some(pending)
     }
 

@@ -6,7 +6,7 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::Query;
 use wasm_engine_components::{AgentId, GroupCounters, GroupLimits, Lifecycle, SchedulerSettings, Tenant};
 
-use crate::codec::{Timers, digest};
+use crate::codec::{Timers, digest_small};
 use crate::world::calls::Calls;
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
@@ -116,11 +116,11 @@ impl Scheduler {
         if let Some((frame, agent)) = before {
             self.due.remove(&(frame, index));
             self.overdue.remove(&index);
-            self.timer_sum = self.timer_sum.wrapping_sub(digest::<Timers>(agent.0, frame));
+            self.timer_sum = self.timer_sum.wrapping_sub(digest_small::<Timers, 8>(agent.0, frame));
         }
         if let Some((frame, agent)) = wish {
             self.due.insert((frame, index));
-            self.timer_sum = self.timer_sum.wrapping_add(digest::<Timers>(agent.0, frame));
+            self.timer_sum = self.timer_sum.wrapping_add(digest_small::<Timers, 8>(agent.0, frame));
         }
     }
 
