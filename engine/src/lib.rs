@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
+#[cfg(feature = "cli")]
 pub use wasm_engine_cli as cli;
 pub use wasm_engine_core::{
     code_cache, events, frame_loop, journal, problem, run_dir, scenario, simulation, snapshot, state, summary,
@@ -17,5 +18,6 @@ pub use wasm_engine_wasm as wasm;
 pub mod inference {
     pub use wasm_engine_components::BatchForm;
     pub use wasm_engine_files::{CACHE_VARIABLE, LoadProgress, cache_folder};
+    #[cfg(feature = "inference")]
     pub use wasm_engine_inference::*;
 }

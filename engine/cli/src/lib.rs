@@ -15,6 +15,7 @@ mod inspect;
 mod interrupt;
 mod machine;
 mod memory;
+#[cfg(feature = "inference")]
 mod model;
 mod names;
 mod panics;
@@ -40,7 +41,6 @@ pub use self::memory::Allocator;
 
 use self::interrupt::Interrupt;
 use self::status::Status;
-use wasm_engine_inference::is_left_behind;
 
 /// Runs systems of WebAssembly agents, deterministically.
 #[derive(Debug, Parser)]
@@ -67,6 +67,7 @@ enum Command {
     /// Say what this machine has: WebAssembly, ONNX Runtime, cores, caches, tools
     Doctor(doctor::DoctorArgs),
     /// Look at a model: its rows, and how they share runs
+    #[cfg(feature = "inference")]
     Model(model::ModelArgs),
     /// Print the script with which a shell completes this command's names and options
     Completions(completions::CompletionsArgs),
@@ -76,6 +77,7 @@ enum Command {
 pub fn main() -> ExitCode {
     panics::tell();
     ignore_signals();
+    #[cfg(feature = "inference")]
     keep_onnx_runtime_local();
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
@@ -84,7 +86,8 @@ pub fn main() -> ExitCode {
     match Interrupt::listen() {
         Ok(interrupt) => {
             let status = run(&command, &interrupt);
-            if is_left_behind() {
+            #[cfg(feature = "inference")]
+            if wasm_engine_inference::is_left_behind() {
                 // A thread may still be at work in ONNX Runtime, whose destructors an ordinary end would run.
                 signals::exit_now(status);
             }
@@ -106,6 +109,7 @@ fn run(command: &Command, interrupt: &Interrupt) -> Status {
         Command::Diff(args) => diff::main(args),
         Command::Inspect(args) => inspect::main(args),
         Command::Doctor(args) => doctor::main(args),
+        #[cfg(feature = "inference")]
         Command::Model(args) => model::main(args),
         Command::Completions(args) => completions::main(args, Cli::command()),
     }
@@ -142,6 +146,7 @@ fn ignore_signals() {
 const fn ignore_signals() {}
 
 /// ONNX Runtime's official builds report sessions to their maker unless this is set before they are loaded.
+#[cfg(feature = "inference")]
 fn keep_onnx_runtime_local() {
     const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
     if std::env::var_os(VARIABLE).is_none() {

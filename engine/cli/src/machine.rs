@@ -3,13 +3,15 @@
 
 use std::path::PathBuf;
 
-use wasm_engine_components::text::shown_path;
-
 use wasm_engine_core::problem::RunError;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::{Simulation, SimulationOptions};
 use wasm_engine_files::cache_folder;
-use wasm_engine_inference::{LibraryLocation, probe};
+#[cfg(feature = "inference")]
+use {
+    wasm_engine_components::text::shown_path,
+    wasm_engine_inference::{LibraryLocation, probe},
+};
 
 /// Builds the simulation of a scenario. `say` is for what takes long.
 pub(super) fn build(
@@ -26,6 +28,7 @@ pub(super) fn cache_dir() -> Option<PathBuf> {
 }
 
 /// ONNX Runtime as it would be found now, without fetching it: where it is, its version and providers; or what to do.
+#[cfg(feature = "inference")]
 pub(super) fn onnx_runtime() -> Result<String, String> {
     let status = probe();
     match (status.location, status.loaded) {
@@ -41,4 +44,10 @@ pub(super) fn onnx_runtime() -> Result<String, String> {
             Err("not here yet; the first run with a model fetches it once, with pip".to_owned())
         }
     }
+}
+
+/// Says that there is no ONNX Runtime, because this build has no use for it.
+#[cfg(not(feature = "inference"))]
+pub(super) fn onnx_runtime() -> Result<String, String> {
+    Err("not used: this build of the engine runs no models".to_owned())
 }

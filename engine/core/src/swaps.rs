@@ -7,6 +7,7 @@ use wasm_engine_systems::{SwapCatalog, SwapFile};
 use crate::problem::{counted, thousands};
 use crate::scenario::{Scenario, SwapEntry};
 use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap};
+#[cfg(feature = "inference")]
 use wasm_engine_inference::ModelInfo;
 use wasm_engine_wasm::{ModuleSwap, WasmRuntime};
 
@@ -60,6 +61,7 @@ pub(crate) fn catalog(
 }
 
 /// Those of a scenario's swaps of models that can't be.
+#[cfg(feature = "inference")]
 pub(crate) fn refused_of_models(scenario: &Scenario, models: &[ModelInfo]) -> Vec<RefusedSwap> {
     let refused = scenario.swaps.iter().filter_map(|entry| match entry.swap {
         Swap::Module { .. } => None,
@@ -108,6 +110,7 @@ fn late(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
 }
 
 /// Whether agents that ask for one model can be answered by the other: the same types, and the same sizes of a row.
+#[cfg(feature = "inference")]
 fn compatible(models: &[ModelInfo], of: ModelId, with: ModelId) -> Result<(), String> {
     let find = |id| models.iter().find(|model: &&ModelInfo| model.id == id);
     let (Some(old), Some(new)) = (find(of), find(with)) else { return Err("it isn't loaded".to_owned()) };

@@ -47,5 +47,5 @@ pub use library::{
     Attempt, LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_VERSION, OVERRIDE_VARIABLE, ResolvedLibrary,
     resolve,
 };
-pub use registry::{ModelInfo, ModelLoadOptions, NoModels, OnnxRuntime};
+pub use registry::{ModelInfo, ModelLoadOptions, OnnxRuntime};
 pub use runtime::{LibraryStatus, LoadedLibrary, probe};

@@ -246,17 +246,6 @@ impl OnnxRuntime {
     }
 }
 
-/// The port of a scenario without models: it needs no ONNX Runtime.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoModels;
-
-impl ModelRuntime for NoModels {
-    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
-        results.clear();
-        batches.iter().for_each(|batch| refuse(batch, results));
-    }
-}
-
 /// Answers for a model that isn't loaded.
 fn refuse(batch: &ModelBatch<'_>, results: &mut ModelResults) {
     let result = RowResult { status: InferenceStatus::UnknownModel, offset: 0, bytes: 0 };

@@ -11,7 +11,6 @@
 //! nothing else. The checksum is no signature: who may write where entries are kept can forge one (see SECURITY.md).
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wasmtime::{Engine, Module};
@@ -72,6 +71,7 @@ impl<'c> CacheInUse<'c> {
             Err(DamagedEntry) => self.report().damaged += 1,
         }
         let module = build(engine, bytes)?;
+        #[cfg(feature = "cranelift")]
         if let Err(error) = seal(engine, bytes, &module).and_then(|entry| self.cache.keep(bytes, &entry)) {
             self.report().unwritten.get_or_insert(error);
         }
@@ -92,12 +92,20 @@ pub(crate) fn compile(engine: &Engine, cache: Option<&CacheInUse<'_>>, bytes: &[
     cache.map_or_else(|| build(engine, bytes), |cache| cache.compile(engine, bytes))
 }
 
-/// Hash of what compiled code depends on besides the module: wasmtime's version, how it is set, the target, and the CPU's features that
-/// it compiles for.
-fn compiler(engine: &Engine) -> [u8; COMPILER_BYTES] {
+/// Returns the hash of what compiled code depends on besides the module: wasmtime's version, how it is set, the target, and the CPU's features
+/// that it compiles for. `None` without a compiler, where wasmtime itself compares what it can.
+#[cfg(feature = "cranelift")]
+fn compiler(engine: &Engine) -> Option<[u8; COMPILER_BYTES]> {
+    use std::hash::{Hash as _, Hasher as _};
+
     let mut hash = Xxh3::new();
     engine.precompile_compatibility_hash().hash(&mut hash);
-    hash.finish().to_le_bytes()
+    Some(hash.finish().to_le_bytes())
+}
+
+#[cfg(not(feature = "cranelift"))]
+const fn compiler(_: &Engine) -> Option<[u8; COMPILER_BYTES]> {
+    None
 }
 
 fn checksum(compiler: &[u8], module: &[u8], code: &[u8]) -> [u8; 16] {
@@ -111,9 +119,10 @@ fn checksum(compiler: &[u8], module: &[u8], code: &[u8]) -> [u8; 16] {
 }
 
 /// Makes an entry of a compiled module.
+#[cfg(feature = "cranelift")]
 fn seal(engine: &Engine, bytes: &[u8], module: &Module) -> Result<Vec<u8>, String> {
     let code = module.serialize().map_err(|error| format!("{error:#}"))?;
-    let compiler = compiler(engine);
+    let compiler = compiler(engine).ok_or("it isn't known what compiled it")?;
     Ok([&compiler[..], &checksum(&compiler, bytes, &code), &code].concat())
 }
 
@@ -124,7 +133,7 @@ fn load(engine: &Engine, bytes: &[u8], entry: &[u8]) -> Result<Option<Module>, D
     if sum != checksum(made_by, bytes, code) {
         return Err(DamagedEntry);
     }
-    if made_by != compiler(engine) {
+    if compiler(engine).is_some_and(|here| made_by != here) {
         return Ok(None);
     }
     // SAFETY: each byte of it was checked, in this very buffer, to be what a compiler of this version and configuration made of this
@@ -132,7 +141,7 @@ fn load(engine: &Engine, bytes: &[u8], entry: &[u8]) -> Result<Option<Module>, D
     Ok(unsafe { Module::deserialize(engine, code) }.ok())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cranelift"))]
 #[allow(clippy::unwrap_used, reason = "a test ends at what it doesn't expect")]
 mod tests {
     use std::sync::Arc;

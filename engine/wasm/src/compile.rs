@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wasm_engine_components::limits::{MEMORY_GROW_FUEL, REF_FUNC_FUEL, WASM_STACK_BYTES_MAX};
-use wasmtime::{Config, Engine, MemoryCreator, Module, OperatorCost, OptLevel, Strategy, WasmFeatures};
+use wasmtime::{Config, Engine, MemoryCreator, Module, OperatorCost, WasmFeatures};
 
 use super::arena::SlotCreator;
 use super::error::{ModuleError, ModuleProblem};
@@ -15,8 +15,12 @@ const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleError> {
     let mut config = Config::new();
     // Determinism: fuel and not epochs, canonical NaNs. Never Winch: it charges other fuel.
-    config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
-    config.consume_fuel(true).operator_cost(fuel()).epoch_interruption(false).cranelift_nan_canonicalization(true);
+    #[cfg(feature = "cranelift")]
+    {
+        config.strategy(wasmtime::Strategy::Cranelift).cranelift_opt_level(wasmtime::OptLevel::Speed);
+        config.cranelift_nan_canonicalization(true);
+    }
+    config.consume_fuel(true).operator_cost(fuel()).epoch_interruption(false);
     // Nothing is async, but the one may not exceed the other.
     config.async_stack_size(WASM_STACK_BYTES_MAX as usize).max_wasm_stack(WASM_STACK_BYTES_MAX as usize);
     // The same features that `validate` lets through.
@@ -58,16 +62,26 @@ pub const WASMTIME_VERSION: &str = "48.0";
 /// is raised whenever [`engine`] sets the compiler in another way.
 pub const CONFIGURATION: &str = "wasmtime 48.0, 1";
 
-/// Checks that code can be made and mapped on this machine.
+/// Checks that code can be made and mapped on this machine; of a build without a compiler, that it has what runs code.
 ///
 /// # Errors
 /// It can't, and why.
 pub fn check_machine() -> Result<(), String> {
     let engine = engine(Arc::new(SlotCreator)).map_err(|error| error.to_string())?;
-    build(&engine, EMPTY_MODULE).map(drop).map_err(|error| error.to_string())
+    match build(&engine, EMPTY_MODULE) {
+        Ok(_) | Err(ModuleProblem::NoCompiler) => Ok(()),
+        Err(problem) => Err(problem.to_string()),
+    }
 }
 
 /// Compiles an instrumented module.
+#[cfg(feature = "cranelift")]
 pub(super) fn build(engine: &Engine, bytes: &[u8]) -> Result<Module, ModuleProblem> {
     Module::new(engine, bytes).map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })
+}
+
+/// Refuses an instrumented module: this build has no compiler.
+#[cfg(not(feature = "cranelift"))]
+pub(super) fn build(_: &Engine, _: &[u8]) -> Result<Module, ModuleProblem> {
+    Err(ModuleProblem::NoCompiler)
 }

@@ -306,6 +306,11 @@ pub enum ModuleProblem {
         /// What the group allows.
         fuel_max: u64,
     },
+    /// Its code isn't in the code cache, and this build of the engine has no compiler.
+    #[error(
+        "its compiled code isn't in the cache, and this build of the engine has no compiler; run the scenario once with a build that has one, of the same version and on the same kind of CPU, and use the cache folder of that run (`WASM_ENGINE_CACHE_DIR`)"
+    )]
+    NoCompiler,
     /// The compiler refused it.
     #[error("it can't be compiled: {}; build it anew, and if that doesn't help, report it", shown(reason))]
     Compile {

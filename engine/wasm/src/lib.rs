@@ -43,8 +43,10 @@ mod trap;
 mod units;
 mod validate;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cranelift"))]
 mod tests;
+#[cfg(all(test, not(feature = "cranelift")))]
+mod tests_without_compiler;
 
 pub use bare::BareShard;
 pub use cache::{CacheReport, CodeCache, DamagedEntry};

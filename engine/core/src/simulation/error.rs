@@ -9,6 +9,7 @@ use super::LostFile;
 use crate::problem::{Problem, RunError};
 use crate::scenario::{Scenario, Step};
 use wasm_engine_files::{FileError, FileProblem};
+#[cfg(feature = "inference")]
 use wasm_engine_inference::{InferenceError, ModelProblem};
 use wasm_engine_wasm::{ModuleError, ModuleProblem};
 
@@ -23,8 +24,15 @@ pub enum SimulationError {
     #[error(transparent)]
     Module(#[from] ModuleError),
     /// A model was refused, or there is no ONNX Runtime.
+    #[cfg(feature = "inference")]
     #[error(transparent)]
     Inference(#[from] InferenceError),
+    /// The scenario has models, and this build of the engine runs none.
+    #[error("the model `{}` can't be run: this build of the engine is one without models", shown(name))]
+    NoInference {
+        /// The name of its first model.
+        name: String,
+    },
     /// A file of a recorded run is nowhere any more.
     #[error(transparent)]
     Lost(#[from] LostFile),
@@ -47,10 +55,16 @@ impl SimulationError {
             Self::Module(
                 ModuleError::AddressSpace { .. } | ModuleError::Threads { .. } | ModuleError::Engine { .. },
             ) => RunError::Failed(problem),
-            Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => RunError::Failed(problem),
-            Self::Inference(InferenceError::Library(_)) | Self::Module(ModuleError::UnknownModule { .. }) => {
-                RunError::Input(problem.file(file))
+            Self::NoInference { name } => {
+                let help = "use a build with the feature `inference`, which is a default one, or take the models out of the scenario";
+                let steps = [Step::Key("models"), Step::Key(&name)];
+                RunError::Input(scenario.place(problem.file(file).help(help), &steps))
             }
+            #[cfg(feature = "inference")]
+            Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => RunError::Failed(problem),
+            #[cfg(feature = "inference")]
+            Self::Inference(InferenceError::Library(_)) => RunError::Input(problem.file(file)),
+            Self::Module(ModuleError::UnknownModule { .. }) => RunError::Input(problem.file(file)),
             Self::Module(ModuleError::Module { name, path, problem }) => {
                 let (what, help) = problem.parts();
                 let what = format!("module `{}` ({}): {what}", shown(&name), shown_path(&path));
@@ -60,9 +74,11 @@ impl SimulationError {
                 let table = if what == "module" { "modules" } else { "models" };
                 RunError::Input(scenario.place(problem.file(file).help(why.help()), &entry(table, &name, &why)))
             }
+            #[cfg(feature = "inference")]
             Self::Inference(InferenceError::Model { name, problem: ModelProblem::File(why), .. }) => {
                 RunError::Input(scenario.place(problem.file(file).help(why.help()), &entry("models", &name, &why)))
             }
+            #[cfg(feature = "inference")]
             Self::Inference(InferenceError::Model { name, .. }) => {
                 let steps = [Step::Key("models"), Step::Key(&name), Step::Key("path")];
                 RunError::Input(scenario.place(problem.file(file), &steps))

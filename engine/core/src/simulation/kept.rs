@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::text::{shown, shown_path};
 
 use crate::problem::Problem;
-use crate::scenario::{ModelSpec, Scenario};
 use wasm_engine_files::{FileProblem, hex, sha256_of_file};
 
 /// Where the files of a recorded run are, by their names in the scenario. Those that aren't in it are where the scenario says.
@@ -79,25 +78,5 @@ fn said(problem: &FileProblem) -> String {
     match problem {
         FileProblem::WrongHash { found, .. } => format!("was changed since the run (its sha256 is {found})"),
         other => other.to_string(),
-    }
-}
-
-impl KeptFiles {
-    /// The scenario's models, with their files where they are. `say` is told of copies that are damaged and weren't needed.
-    ///
-    /// # Errors
-    /// One is nowhere any more.
-    pub(super) fn models(&self, scenario: &Scenario, say: &mut dyn FnMut(&str)) -> Result<Vec<ModelSpec>, LostFile> {
-        let mut models = scenario.models.clone();
-        for model in &mut models {
-            if let Some(kept) = self.models.get(&model.name) {
-                let (file, warning) = kept.find("model", &model.name)?;
-                if let Some(warning) = warning {
-                    say(&format!("warning: {warning}"));
-                }
-                model.path = file;
-            }
-        }
-        Ok(models)
     }
 }

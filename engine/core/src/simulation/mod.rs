@@ -2,17 +2,18 @@
 
 mod error;
 mod kept;
+mod loaded;
+mod models;
+mod options;
 mod state;
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bevy_app::App;
 use bevy_ecs::world::World;
-use serde::Deserialize;
-use wasm_engine_components::{Digest, DigestScope, FrameInputs, FrameRecord, GroupSpec, Model, RegionSpec, limits};
+use wasm_engine_components::{Digest, FrameInputs, FrameRecord, GroupSpec, Model, RegionSpec, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::state::check_components;
 use wasm_engine_systems::{
@@ -22,94 +23,15 @@ use wasm_engine_systems::{
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
 use crate::scenario::Scenario;
 use crate::swaps;
-use wasm_engine_components::BatchForm;
+use models::{Models, load_models};
 use wasm_engine_files::FileError;
-use wasm_engine_files::LoadProgress;
-use wasm_engine_inference::{ModelInfo, ModelLoadOptions, NoModels, OnnxRuntime};
 use wasm_engine_wasm::{CopyMark, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
 
 pub use error::SimulationError;
 pub use kept::{KeptFile, KeptFiles, LostFile};
+pub use loaded::{LoadedFile, LoadedModel, RecordedModels, RefusedSwap};
+pub use options::SimulationOptions;
 pub use state::RestoreError;
-
-/// How to run a scenario on this machine. None of it changes a digest, but for the seed, `digest` and `recorded_forms`.
-#[derive(Clone, Debug, Default)]
-pub struct SimulationOptions {
-    /// Instead of the scenario's seed.
-    pub seed: Option<u64>,
-    /// Threads that step agents. Default: one for each core.
-    pub threads: Option<usize>,
-    /// What each frame's digest covers. Default: everything but the agents' memories.
-    pub digest: DigestScope,
-    /// Where compiled modules, and what was found about models, are kept from run to run. Default: nowhere.
-    pub cache_dir: Option<PathBuf>,
-    /// Who is told of modules and models that take long to load. Default: nobody.
-    pub progress: LoadProgress,
-    /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
-    /// back. Default: they are loaded.
-    pub recorded_models: Option<RecordedModels>,
-    /// The forms that the models of a recorded run had, by name and sha256. Default: each has the one that is found for it.
-    pub recorded_forms: BTreeMap<(String, [u8; 32]), BatchForm>,
-    /// Whether models compute again what a run has recorded: see [`ModelLoadOptions::unhurried`]. Default: they don't.
-    pub unhurried_models: bool,
-    /// A form that models are given whatever their graphs say, without a probe: a table of classes with an error.
-    #[doc(hidden)]
-    pub unchecked_form: Option<BatchForm>,
-    /// Where the files of a recorded run are read, instead of where the scenario says.
-    pub files: KeptFiles,
-    /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
-    /// Default: 0.
-    pub first_frame: u64,
-}
-
-/// What a recorded run says of its models.
-#[derive(Clone, Debug, Default)]
-pub struct RecordedModels {
-    /// The models, in the scenario's order.
-    pub models: Vec<LoadedModel>,
-    /// Swaps of models that were refused before the first frame.
-    pub refused_swaps: Vec<RefusedSwap>,
-}
-
-/// A file that the simulation was built from, for the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadedFile {
-    /// Its name in the scenario.
-    pub name: String,
-    /// Its hash.
-    pub sha256: [u8; 32],
-}
-
-/// A model that the simulation was built from, for the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadedModel {
-    /// Its name in the scenario.
-    pub name: String,
-    /// Its hash.
-    pub sha256: [u8; 32],
-    /// Bytes of one row of its inputs.
-    pub row_bytes: u32,
-    /// The form of its runs, as [`BatchForm::name`](wasm_engine_components::BatchForm::name) has it; a run of an earlier version doesn't say.
-    pub form: Option<String>,
-}
-
-impl From<&ModelInfo> for LoadedModel {
-    fn from(info: &ModelInfo) -> Self {
-        Self { name: info.name.clone(), sha256: info.sha256, row_bytes: info.row_bytes, form: Some(info.form.name()) }
-    }
-}
-
-/// A swap of a model that was refused before the first frame, for the record.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RefusedSwap {
-    /// The model that was to be answered for.
-    pub model: String,
-    /// The one that was to answer.
-    pub with: String,
-    /// Why it can't.
-    pub reason: String,
-}
 
 /// A simulation that is ready to run its next frame.
 pub struct Simulation {
@@ -352,52 +274,4 @@ fn read_modules(
         }
     }
     Ok((sources, modules))
-}
-
-/// A scenario's models, loaded or recorded.
-struct Models {
-    runtime: Box<dyn ModelRuntime>,
-    /// In the scenario's order.
-    models: Vec<LoadedModel>,
-    /// Where they were read.
-    files: Vec<PathBuf>,
-    onnx_runtime: Option<String>,
-    refused: Vec<RefusedSwap>,
-}
-
-fn load_models(
-    scenario: &Scenario,
-    options: &SimulationOptions,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<Models, SimulationError> {
-    if let Some(RecordedModels { models, refused_swaps }) = options.recorded_models.clone() {
-        let (runtime, files) = (Box::new(NoModels), Vec::new());
-        return Ok(Models { runtime, models, files, onnx_runtime: None, refused: refused_swaps });
-    }
-    if scenario.models.is_empty() {
-        let (runtime, files, refused) = (Box::new(NoModels), Vec::new(), Vec::new());
-        return Ok(Models { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
-    }
-    let entries = options.files.models(scenario, say)?;
-    let load = ModelLoadOptions {
-        cache_dir: options.cache_dir.clone(),
-        progress: options.progress.clone(),
-        forms: options.recorded_forms.clone(),
-        unhurried: options.unhurried_models,
-        unchecked: options.unchecked_form,
-    };
-    let (runtime, infos) = OnnxRuntime::load(&entries, &load, say)?;
-    for model in &infos {
-        say(&match model.form {
-            BatchForm::Alone => format!("warning: a slow model: {model}"),
-            BatchForm::Multiple(_) => format!("model {model}"),
-            // All is as anybody expects.
-            BatchForm::Any | BatchForm::Fixed(_) => continue,
-        });
-    }
-    let onnx_runtime = runtime.version().map(str::to_owned);
-    let models = infos.iter().map(LoadedModel::from).collect();
-    let refused = swaps::refused_of_models(scenario, &infos);
-    let files = entries.into_iter().map(|entry| entry.path).collect();
-    Ok(Models { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
 }

@@ -13,7 +13,7 @@
 //!
 //! Source and checker share nothing: each of them reads the journal for itself.
 
-#[cfg(test)]
+#[cfg(all(test, feature = "inference"))]
 mod audits;
 mod branch;
 mod compare;

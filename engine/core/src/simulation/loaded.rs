@@ -1,0 +1,46 @@
+//! What a simulation was built from, for the record.
+
+use serde::Deserialize;
+
+/// What a recorded run says of its models.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedModels {
+    /// The models, in the scenario's order.
+    pub models: Vec<LoadedModel>,
+    /// Swaps of models that were refused before the first frame.
+    pub refused_swaps: Vec<RefusedSwap>,
+}
+
+/// A file that the simulation was built from, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedFile {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its hash.
+    pub sha256: [u8; 32],
+}
+
+/// A model that the simulation was built from, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedModel {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Its hash.
+    pub sha256: [u8; 32],
+    /// Bytes of one row of its inputs.
+    pub row_bytes: u32,
+    /// The form of its runs, as [`BatchForm::name`](wasm_engine_components::BatchForm::name) has it; a run of an earlier version doesn't say.
+    pub form: Option<String>,
+}
+
+/// A swap of a model that was refused before the first frame, for the record.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedSwap {
+    /// The model that was to be answered for.
+    pub model: String,
+    /// The one that was to answer.
+    pub with: String,
+    /// Why it can't.
+    pub reason: String,
+}

@@ -1,0 +1,126 @@
+//! The models of a scenario: loaded, those of a recording, or none.
+
+use std::path::PathBuf;
+
+use wasm_engine_abi::InferenceStatus;
+use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime, RowResult};
+
+use super::error::SimulationError;
+use super::loaded::{LoadedModel, RecordedModels, RefusedSwap};
+use super::options::SimulationOptions;
+use crate::scenario::Scenario;
+#[cfg(feature = "inference")]
+use {
+    super::kept::{KeptFiles, LostFile},
+    crate::swaps,
+    wasm_engine_components::{BatchForm, ModelSpec},
+    wasm_engine_inference::{ModelInfo, ModelLoadOptions, OnnxRuntime},
+};
+
+/// A scenario's models, loaded or recorded.
+pub(super) struct Models {
+    pub runtime: Box<dyn ModelRuntime>,
+    /// In the scenario's order.
+    pub models: Vec<LoadedModel>,
+    /// Where they were read.
+    pub files: Vec<PathBuf>,
+    pub onnx_runtime: Option<String>,
+    pub refused: Vec<RefusedSwap>,
+}
+
+/// Loads the models of a scenario, or takes them from a recording.
+pub(super) fn load_models(
+    scenario: &Scenario,
+    options: &SimulationOptions,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Models, SimulationError> {
+    if let Some(RecordedModels { models, refused_swaps }) = options.recorded_models.clone() {
+        let (runtime, files) = (Box::new(NoModels), Vec::new());
+        return Ok(Models { runtime, models, files, onnx_runtime: None, refused: refused_swaps });
+    }
+    if scenario.models.is_empty() {
+        let (runtime, files, refused) = (Box::new(NoModels), Vec::new(), Vec::new());
+        return Ok(Models { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
+    }
+    open_models(scenario, options, say)
+}
+
+/// Loads the models of a scenario that has some.
+#[cfg(feature = "inference")]
+fn open_models(
+    scenario: &Scenario,
+    options: &SimulationOptions,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Models, SimulationError> {
+    let entries = entries(&options.files, scenario, say)?;
+    let load = ModelLoadOptions {
+        cache_dir: options.cache_dir.clone(),
+        progress: options.progress.clone(),
+        forms: options.recorded_forms.clone(),
+        unhurried: options.unhurried_models,
+        unchecked: options.unchecked_form,
+    };
+    let (runtime, infos) = OnnxRuntime::load(&entries, &load, say)?;
+    for model in &infos {
+        say(&match model.form {
+            BatchForm::Alone => format!("warning: a slow model: {model}"),
+            BatchForm::Multiple(_) => format!("model {model}"),
+            // All is as anybody expects.
+            BatchForm::Any | BatchForm::Fixed(_) => continue,
+        });
+    }
+    let onnx_runtime = runtime.version().map(str::to_owned);
+    let models = infos.iter().map(LoadedModel::from).collect();
+    let refused = swaps::refused_of_models(scenario, &infos);
+    let files = entries.into_iter().map(|entry| entry.path).collect();
+    Ok(Models { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
+}
+
+/// The scenario's models, with their files where they are. `say` is told of copies that are damaged and weren't needed.
+///
+/// # Errors
+/// One is nowhere any more.
+#[cfg(feature = "inference")]
+fn entries(kept: &KeptFiles, scenario: &Scenario, say: &mut dyn FnMut(&str)) -> Result<Vec<ModelSpec>, LostFile> {
+    let mut models = scenario.models.clone();
+    for model in &mut models {
+        if let Some(file) = kept.models.get(&model.name) {
+            let (path, warning) = file.find("model", &model.name)?;
+            if let Some(warning) = warning {
+                say(&format!("warning: {warning}"));
+            }
+            model.path = path;
+        }
+    }
+    Ok(models)
+}
+
+/// Refuses a scenario that has models: this build runs none.
+#[cfg(not(feature = "inference"))]
+fn open_models(
+    scenario: &Scenario,
+    _: &SimulationOptions,
+    _: &mut (dyn FnMut(&str) + Send),
+) -> Result<Models, SimulationError> {
+    let name = scenario.models.first().map(|model| model.name.clone()).unwrap_or_default();
+    Err(SimulationError::NoInference { name })
+}
+
+#[cfg(feature = "inference")]
+impl From<&ModelInfo> for LoadedModel {
+    fn from(info: &ModelInfo) -> Self {
+        Self { name: info.name.clone(), sha256: info.sha256, row_bytes: info.row_bytes, form: Some(info.form.name()) }
+    }
+}
+
+/// The port of a simulation in which no model is run.
+#[derive(Clone, Copy, Debug, Default)]
+struct NoModels;
+
+impl ModelRuntime for NoModels {
+    fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
+        results.clear();
+        let unknown = RowResult { status: InferenceStatus::UnknownModel, offset: 0, bytes: 0 };
+        batches.iter().for_each(|batch| results.rows.extend(batch.rows.iter().map(|_| unknown)));
+    }
+}

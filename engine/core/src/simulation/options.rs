@@ -1,0 +1,40 @@
+//! How a simulation is built on this machine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use wasm_engine_components::{BatchForm, DigestScope};
+use wasm_engine_files::LoadProgress;
+
+use super::kept::KeptFiles;
+use super::loaded::RecordedModels;
+
+/// How to run a scenario on this machine. None of it changes a digest, but for the seed, `digest` and `recorded_forms`.
+#[derive(Clone, Debug, Default)]
+pub struct SimulationOptions {
+    /// Instead of the scenario's seed.
+    pub seed: Option<u64>,
+    /// Threads that step agents. Default: one for each core.
+    pub threads: Option<usize>,
+    /// What each frame's digest covers. Default: everything but the agents' memories.
+    pub digest: DigestScope,
+    /// Where compiled modules, and what was found about models, are kept from run to run. Default: nowhere.
+    pub cache_dir: Option<PathBuf>,
+    /// Who is told of modules and models that take long to load. Default: nobody.
+    pub progress: LoadProgress,
+    /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
+    /// back. Default: they are loaded.
+    pub recorded_models: Option<RecordedModels>,
+    /// The forms that the models of a recorded run had, by name and sha256. Default: each has the one that is found for it.
+    pub recorded_forms: BTreeMap<(String, [u8; 32]), BatchForm>,
+    /// Whether models compute again what a run has recorded: see `ModelLoadOptions::unhurried`. Default: they don't.
+    pub unhurried_models: bool,
+    /// A form that models are given whatever their graphs say, without a probe: a table of classes with an error.
+    #[doc(hidden)]
+    pub unchecked_form: Option<BatchForm>,
+    /// Where the files of a recorded run are read, instead of where the scenario says.
+    pub files: KeptFiles,
+    /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
+    /// Default: 0.
+    pub first_frame: u64,
+}
