@@ -3,9 +3,9 @@
 //! So a million agents cost one map, and the host reaches an agent's memory by an addition, without its store. A slot's memory
 //! starts at its module's size and grows in place, up to the slot's end; nothing is resident before it is touched.
 //!
-//! Slots are reached through raw pointers. What keeps that sound: a slot belongs to one agent of one shard, a shard is stepped by
-//! one thread at a time, its host side touches a slot only while the guest isn't running (or waits for an import), and each shard
-//! holds the arena, so that it outlives its stores.
+//! A slot is a raw pointer, and says where a memory lies. What keeps reaching it sound: a slot belongs to one agent of one shard, a shard is
+//! stepped by one thread at a time, the host reads and writes through `memory`, which has the shard borrowed, and each shard holds the
+//! arena, so that it outlives its stores.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -159,16 +159,6 @@ impl Slot {
         assert!(bytes <= self.capacity, "a memory larger than its slot");
         // SAFETY: the arena, which holds the size, outlives the slot.
         unsafe { &*self.size }.store(bytes, Ordering::Relaxed);
-    }
-
-    /// The memory.
-    ///
-    /// # Safety
-    /// No guest runs on it, and nobody writes to it, while the slice is used.
-    #[inline]
-    pub(super) unsafe fn bytes<'a>(&self) -> &'a [u8] {
-        // SAFETY: a memory's bytes are in its slot, initialised as zero by the map; the rest is the caller's promise.
-        unsafe { core::slice::from_raw_parts(self.base, self.size()) }
     }
 }
 

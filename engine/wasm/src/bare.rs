@@ -8,7 +8,7 @@ use wasmtime::{Func, Store, ValRaw};
 
 use super::WasmRuntime;
 use super::arena::Arena;
-use super::imports::CallState;
+use super::call_state::CallState;
 
 /// Instances that share a store.
 pub struct BareShard {

@@ -141,7 +141,8 @@ fn load(engine: &Engine, bytes: &[u8], entry: &[u8]) -> Result<Option<Module>, D
     Ok(unsafe { Module::deserialize(engine, code) }.ok())
 }
 
-#[cfg(all(test, feature = "cranelift"))]
+#[cfg(test)]
+#[cfg(feature = "cranelift")]
 #[allow(clippy::unwrap_used, reason = "a test ends at what it doesn't expect")]
 mod tests {
     use std::sync::Arc;

@@ -10,82 +10,18 @@
 //! It is made of a copy (`copy`), for which alone the run has to stop. It stands in the order of the slots, whoever copied what. Its
 //! digest covers all guests, and is the same for a full one, an incremental one, and after a restore.
 
-use serde::{Deserialize, Serialize};
 use wasm_engine_components::Digest;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::{
     WasmRuntime,
-    copy::{GuestCopy, ShardCopy, SpareBlocks, touched},
+    captured::{GuestCapture, InstanceColumns, PageBlock, SpareBlocks},
+    copy::{GuestCopy, ShardCopy, touched},
     guest_error::GuestStateError,
     pages::{PAGE_BYTES, PageTracker, ShardPages, is_zero, page_hash},
     resident::Resident,
     shard::Shard,
 };
-
-/// Pages that lie together in memory: 8 MiB.
-pub const BLOCK_PAGES: usize = 2048;
-
-/// The state of all guests, or what has changed of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestCapture {
-    /// Whether it holds all pages that aren't zero. Otherwise it goes on from the capture before it.
-    pub full: bool,
-    /// Of all guests' memories, their sizes, globals and shown regions: of all pages, whether they are in this capture or not.
-    pub digest: Digest,
-    /// All instances.
-    pub agents: InstanceColumns,
-    /// Pages, in the order of slots and of page numbers: at most [`BLOCK_PAGES`] in each block, and of one shard.
-    pub pages: Vec<PageBlock>,
-    /// Slots and numbers of pages that were not zero at the capture before, and are now, or lie beyond the memory's end. In order.
-    pub zeroed: Vec<(u32, u32)>,
-}
-
-/// What a capture holds of each instance that there is, in the order of the slots: a column for each thing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstanceColumns {
-    /// Its slot.
-    pub slots: Vec<u32>,
-    /// Whether it is no longer as it was made. If it is, it has no pages and no globals here.
-    pub used: Vec<bool>,
-    /// Size of its memory.
-    pub memory_bytes: Vec<u64>,
-    /// How many frames' shared regions it has been shown; 0 for none, and where it reads none.
-    pub shown: Vec<u64>,
-    /// How many words of `globals` are its own.
-    pub words: Vec<u32>,
-    /// Bits of the mutable globals, in the order of the module: a word each, of a `v128` the lower and the upper one.
-    pub globals: Vec<u64>,
-}
-
-/// Pages of agents.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PageBlock {
-    /// The agent's slot, for each page.
-    pub slots: Vec<u32>,
-    /// The number of the page in its memory.
-    pub pages: Vec<u32>,
-    /// What they hold, [`PAGE_BYTES`] each.
-    pub bytes: Vec<u8>,
-}
-
-impl InstanceColumns {
-    fn append(&mut self, other: &mut Self) {
-        self.slots.append(&mut other.slots);
-        self.used.append(&mut other.used);
-        self.memory_bytes.append(&mut other.memory_bytes);
-        self.shown.append(&mut other.shown);
-        self.words.append(&mut other.words);
-        self.globals.append(&mut other.globals);
-    }
-}
-
-impl GuestCapture {
-    /// How many pages it holds.
-    pub fn page_count(&self) -> usize {
-        self.pages.iter().map(|block| block.pages.len()).sum()
-    }
-}
 
 /// What a shard gives to a capture.
 #[derive(Default)]
@@ -166,8 +102,7 @@ impl Shard {
             numbers.clear();
             hashes.clear();
             self.program.recipe.state.read_globals(&mut self.store, self.cold[at].instance, &mut words);
-            // SAFETY: the shard is borrowed and runs nothing; the slice ends with this turn.
-            let memory = unsafe { self.hot[at].slot.bytes() };
+            let memory = self.memory(at).bytes();
             let (pages, _) = memory.as_chunks::<PAGE_BYTES>();
             for number in touched(&mut walk, memory) {
                 let page = &pages[number as usize];

@@ -2,26 +2,16 @@
 //! digest is, is found out afterwards, on another thread (`capture`).
 
 use core::ops::Range;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
 use super::{
     WasmRuntime,
-    capture::{BLOCK_PAGES, GuestCapture, InstanceColumns, PageBlock},
-    pages::{PAGE_BYTES, is_zero},
+    captured::{BLOCK_PAGES, InstanceColumns, PageBlock, SpareBlocks},
+    pages::{CopyMark, PAGE_BYTES, is_zero},
     resident::{Resident, Walk},
     shard::Shard,
 };
-
-/// How many copies were made by this process.
-static COPIES: AtomicU64 = AtomicU64::new(0);
-
-/// Names one copy of a runtime's guests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CopyMark(u64);
 
 /// All guests as they were between two frames, or those that were called since an earlier copy.
 #[derive(Clone, Debug)]
@@ -31,47 +21,6 @@ pub struct GuestCopy {
     pub(super) since: Option<CopyMark>,
     pub(super) shards: Vec<ShardCopy>,
     pub(super) spare: SpareBlocks,
-}
-
-/// Memory of earlier copies. A copy to memory that is new takes a page fault for each page, and several times as long.
-#[derive(Clone, Debug, Default)]
-pub struct SpareBlocks(Arc<Mutex<Blocks>>);
-
-/// By their capacities.
-type Blocks = BTreeMap<usize, Vec<Vec<u8>>>;
-
-impl SpareBlocks {
-    /// Takes back what a capture no longer needs.
-    pub fn take_back(&self, capture: GuestCapture) {
-        self.put(capture.pages);
-    }
-
-    pub(super) fn put(&self, blocks: impl IntoIterator<Item = PageBlock>) {
-        let mut spare = self.lock();
-        for PageBlock { bytes, .. } in blocks {
-            spare.entry(bytes.capacity()).or_default().push(bytes);
-        }
-    }
-
-    /// How many blocks there are.
-    #[cfg(test)]
-    pub(super) fn blocks(&self) -> usize {
-        self.lock().values().map(Vec::len).sum()
-    }
-
-    fn block(&self, bytes: usize) -> Vec<u8> {
-        // The smallest that is large enough, and none that is much too large: so all of them are never much more than all copies.
-        let mut spare = self.lock();
-        let fits = spare.range_mut(bytes..=bytes.saturating_mul(2)).find_map(|(_, blocks)| blocks.pop());
-        drop(spare);
-        let mut block = fits.unwrap_or_else(|| Vec::with_capacity(bytes));
-        block.clear();
-        block
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Blocks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl GuestCopy {
@@ -141,11 +90,11 @@ impl WasmRuntime {
             shard.hot.iter_mut().for_each(|hot| hot.changed = false);
             copy
         });
-        let mark = CopyMark(COPIES.fetch_add(1, Ordering::Relaxed));
+        let mark = CopyMark::next();
         self.copied = Some(mark);
         if since.is_none() {
             // More than all guests take is more than any copy needs.
-            spare.lock().clear();
+            spare.clear();
         }
         GuestCopy { mark, since, shards, spare }
     }
@@ -175,8 +124,8 @@ impl Shard {
         let mut pages = Vec::new();
         for at in 0..self.hot.len() {
             let hot = &self.hot[at];
-            // SAFETY: the shard is borrowed and runs nothing; the slice ends with this turn.
-            let memory = unsafe { hot.slot.bytes() };
+            let memory = self.memory(at).bytes();
+            let memory_bytes = memory.len() as u64;
             let copied = hot.used && (!only_changed || hot.changed);
             if copied {
                 let (all, _) = memory.as_chunks::<PAGE_BYTES>();
@@ -188,7 +137,7 @@ impl Shard {
             let columns = &mut copy.agents;
             columns.slots.push(self.first_slot + at as u32);
             columns.used.push(hot.used);
-            columns.memory_bytes.push(memory.len() as u64);
+            columns.memory_bytes.push(memory_bytes);
             columns.shown.push(self.shown.get(at).copied().unwrap_or(0));
             let words = columns.globals.len();
             if hot.used {
@@ -203,8 +152,7 @@ impl Shard {
     fn block(&self, pages: &[(u32, u32)], spare: &SpareBlocks) -> PageBlock {
         let mut bytes = spare.block(pages.len() * PAGE_BYTES);
         for &(at, page) in pages {
-            // SAFETY: as above.
-            let memory = unsafe { self.hot[at as usize].slot.bytes() };
+            let memory = self.memory(at as usize).bytes();
             bytes.extend_from_slice(&memory[page as usize * PAGE_BYTES..][..PAGE_BYTES]);
         }
         PageBlock {

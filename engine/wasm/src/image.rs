@@ -6,8 +6,9 @@ use wasmtime::{AsContextMut, Instance, Module, ModuleExport, Store, V128, Val, V
 
 use super::{
     arena::{Arena, Slot},
-    imports::CallState,
-    instrument::{DEPTH_EXPORT, GLOBAL_PREFIX},
+    call_state::CallState,
+    facts::{DEPTH_EXPORT, GLOBAL_PREFIX},
+    memory::{GuestMemory, GuestMemoryMut},
     pages::PAGE_BYTES,
 };
 
@@ -180,8 +181,9 @@ impl Image {
         instance: Instance,
         slot: Slot,
     ) -> Self {
-        // SAFETY: the caller's promise; the slice ends before this function.
-        let memory = unsafe { slot.bytes() };
+        // SAFETY: the caller's promise.
+        let memory = unsafe { GuestMemory::new(slot, store.data()) }.bytes();
+        let memory_bytes = memory.len();
         let mut parts: Vec<(usize, Box<[u8]>)> = Vec::new();
         for (number, block) in memory.chunks(PAGE_BYTES).enumerate() {
             if block.iter().any(|&byte| byte != 0) {
@@ -190,7 +192,7 @@ impl Image {
         }
         let mut globals = Vec::new();
         exports.read_globals(store, instance, &mut globals);
-        Self { memory_bytes: memory.len(), parts, globals }
+        Self { memory_bytes, parts, globals }
     }
 
     /// Makes an instance as new: memory and its size, globals, depth.
@@ -207,12 +209,13 @@ impl Image {
     ) {
         // SAFETY: the caller's promise.
         unsafe { arena.clear(slot) };
-        for (start, bytes) in &self.parts {
-            // SAFETY: the part lay inside a memory of the initial size, which every slot of the group has room for.
-            unsafe { slot.base().add(*start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        }
         // SAFETY: the caller's promise.
         unsafe { exports.set_memory_bytes(store, instance, slot, self.memory_bytes) };
+        // SAFETY: the caller's promise.
+        let mut memory = unsafe { GuestMemoryMut::new(slot, store.data_mut()) };
+        for (start, bytes) in &self.parts {
+            memory.bytes()[*start..][..bytes.len()].copy_from_slice(bytes);
+        }
         exports.write_globals(store, instance, &self.globals);
     }
 
@@ -236,19 +239,17 @@ impl Image {
     ) {
         // SAFETY: the caller's promise.
         unsafe { exports.set_memory_bytes(store, instance, slot, state.memory_bytes) };
+        // SAFETY: the caller's promise.
+        let mut memory = unsafe { GuestMemoryMut::new(slot, store.data_mut()) };
+        let memory = memory.bytes();
         for (start, bytes) in &self.parts {
             let page = start / PAGE_BYTES;
             if state.pages.binary_search_by_key(&page, |&(page, _)| page as usize).is_err() {
-                // SAFETY: as for a restore of the image.
-                unsafe { slot.base().add(*start).write_bytes(0, bytes.len()) };
+                memory[*start..][..bytes.len()].fill(0);
             }
         }
         for &(page, bytes) in &state.pages {
-            // SAFETY: the caller's promise: the page lies inside the memory.
-            unsafe {
-                let to = slot.base().add(page as usize * PAGE_BYTES);
-                to.copy_from_nonoverlapping(bytes.as_ptr(), PAGE_BYTES);
-            }
+            memory[page as usize * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(bytes);
         }
         exports.write_globals(store, instance, state.globals);
     }

@@ -2,12 +2,12 @@
 
 use wasm_engine_abi::{Capability, IMPORT_MODULE, random_u64};
 use wasm_engine_components::limits::IMPORT_FUEL;
-use wasm_engine_components::{AgentId, TableBudget, Unkept, text_row_bytes};
+use wasm_engine_components::{TableBudget, text_row_bytes};
 use wasm_engine_systems::ports::{CallFault, ImportedLine, OverLimit};
 use wasmparser::ValType;
 use wasmtime::{Caller, Engine, Linker, Trap};
 
-use super::arena::Slot;
+use super::{call_state::CallState, memory::GuestMemory};
 
 /// One import.
 pub(super) struct Import {
@@ -41,39 +41,6 @@ pub(super) const IMPORTS: [Import; 2] = [
     },
 ];
 
-/// What a store's imports know of the call that is running.
-#[derive(Default)]
-pub(super) struct CallState {
-    /// Whose call; `None` outside of a call, in a start function: imports trap then.
-    pub running: Option<Running>,
-    /// Lines of all calls since the shard's step began.
-    pub lines: Vec<ImportedLine>,
-    /// Lines of those calls that were beyond what a step may write.
-    pub unkept: Unkept,
-}
-
-/// One call.
-pub(super) struct Running {
-    /// Who.
-    pub agent: AgentId,
-    /// Its random key.
-    pub key: u64,
-    /// In which frame.
-    pub frame: u64,
-    /// Its memory.
-    pub slot: Slot,
-    /// Lines that it may write at most.
-    pub lines_max: u32,
-    /// Lines that it has written.
-    pub lines: u32,
-    /// What its lines may count for at most, in bytes.
-    pub bytes_max: u32,
-    /// What those that are kept count for.
-    pub bytes: u32,
-    /// The fault with which an import ended the call.
-    pub fault: Option<CallFault>,
-}
-
 /// The imports, ready to be linked.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
@@ -105,27 +72,29 @@ fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32)
     // Each byte counts for one at least: so what can't fit isn't copied.
     let fits = length <= left;
     charge(&mut caller, IMPORT_FUEL + if fits { u64::from(length) } else { 0 })?;
-    let state = caller.data_mut();
-    let running = state.running.as_mut().ok_or_else(in_start)?;
+    let running = caller.data_mut().running.as_mut().ok_or_else(in_start)?;
     if running.lines >= running.lines_max {
         // This line is the one that was too many.
         running.fault = Some(CallFault::over(OverLimit::LogLines, running.lines.saturating_add(1), running.lines_max));
         return Err(Trap::Interrupt.into());
     }
-    // SAFETY: the guest waits for this import, nobody else writes to its memory, and the slice ends with this function.
-    let memory = unsafe { running.slot.bytes() };
+    let slot = running.slot;
+    // SAFETY: the call that is running is of an instance of this store, and its guest waits for this import.
+    let memory = unsafe { GuestMemory::new(slot, caller.data()) }.bytes();
     let end = u64::from(address) + u64::from(length);
     if end > memory.len() as u64 {
         return Err(Trap::MemoryOutOfBounds.into());
     }
+    let text = fits.then(|| String::from_utf8_lossy(&memory[address as usize..][..length as usize]).into_owned());
+    let state = caller.data_mut();
+    let running = state.running.as_mut().ok_or_else(in_start)?;
     running.lines += 1;
-    let text = fits.then(|| String::from_utf8_lossy(&memory[address as usize..][..length as usize]));
     let bytes =
         text.as_ref().map_or_else(|| text_row_bytes(&[]) + u64::from(length), |text| text_row_bytes(text.as_bytes()));
     match (text, u32::try_from(bytes)) {
         (Some(text), Ok(bytes)) if bytes <= left => {
             running.bytes += bytes;
-            state.lines.push(ImportedLine { agent: running.agent, level, text: text.into_owned() });
+            state.lines.push(ImportedLine { agent: running.agent, level, text });
         }
         _ => state.unkept.add(bytes, TableBudget::Step),
     }

@@ -69,8 +69,7 @@ impl WasmRuntime {
     /// The memory of the instance in a slot; `None` where there is none yet.
     pub fn memory(&self, slot: u32) -> Option<Vec<u8>> {
         let (shard, at) = self.find(slot)?;
-        // SAFETY: whoever steps a shard borrows the runtime mutably, so no guest runs; the slice ends here.
-        Some(unsafe { self.shards[shard].slot(at).bytes() }.to_vec())
+        Some(self.shards[shard].memory(at).bytes().to_vec())
     }
 
     /// The size of the memory of the instance in a slot, in bytes; 0 where there is none yet.

@@ -23,15 +23,10 @@ use wasm_encoder::{
 use wasm_engine_components::limits::CALL_DEPTH_MAX;
 use wasmparser::{BinaryReaderError, FunctionBody, Operator, Parser, Payload};
 
-use super::{error::ModuleProblem, validate::FEATURES};
-
-/// What the names of the engine's own exports start with. A module that uses it is refused.
-pub(super) const RESERVED_PREFIX: &str = "$we_";
-/// The export of the depth counter, a mutable `i32` global.
-pub(super) const DEPTH_EXPORT: &str = "$we_depth";
-
-/// What the exports of mutable globals are named, before the global's index.
-pub(super) const GLOBAL_PREFIX: &str = "$we_global_";
+use super::{
+    error::ModuleProblem,
+    facts::{DEPTH_EXPORT, FEATURES, GLOBAL_PREFIX},
+};
 
 /// A module that is ready to be compiled.
 #[derive(Clone, Debug)]

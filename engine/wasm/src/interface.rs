@@ -11,8 +11,8 @@ use wasmparser::{
 
 use super::{
     error::ModuleProblem,
+    facts::{GlobalValues, ModuleFacts},
     imports::IMPORTS,
-    validate::{GlobalValues, ModuleFacts},
 };
 
 /// The position of an import in [`IMPORTS`].

@@ -14,47 +14,52 @@
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod arena;
-mod awake;
 mod bare;
 mod cache;
+mod call_state;
 mod capture;
+mod captured;
 mod compile;
 mod constants;
 mod copy;
 mod effort;
 mod error;
+mod facts;
 mod guest_error;
 mod image;
 mod imports;
 mod inspect;
 mod instrument;
 mod interface;
+mod memory;
 mod pages;
 mod regions;
 mod resident;
 mod restore;
 mod runtime;
 mod shard;
-mod spread;
+mod spin_wait;
 mod stack;
 mod step;
 mod swap;
 mod trap;
-mod units;
 mod validate;
+mod work_split;
 
-#[cfg(all(test, feature = "cranelift"))]
+#[cfg(test)]
+#[cfg(feature = "cranelift")]
 mod tests;
-#[cfg(all(test, not(feature = "cranelift")))]
+#[cfg(test)]
+#[cfg(not(feature = "cranelift"))]
 mod tests_without_compiler;
 
 pub use bare::BareShard;
 pub use cache::{CacheReport, CodeCache, DamagedEntry};
-pub use capture::{BLOCK_PAGES, GuestCapture, InstanceColumns, PageBlock};
+pub use captured::{BLOCK_PAGES, GuestCapture, InstanceColumns, PageBlock, SpareBlocks};
 pub use compile::{CONFIGURATION as CODE_CONFIGURATION, WASMTIME_VERSION, check_machine};
-pub use copy::{CopyMark, CopyPreparation, GuestCopy, SpareBlocks};
+pub use copy::{CopyPreparation, GuestCopy};
 pub use error::{FunctionLimit, ModuleError, ModuleProblem};
 pub use guest_error::GuestStateError;
 pub use inspect::{GlobalBits, GuestGlobal};
-pub use pages::{PAGE_BYTES, PageTracker};
+pub use pages::{CopyMark, PAGE_BYTES, PageTracker};
 pub use runtime::{GroupProgram, ModuleSource, ModuleSwap, WasmOptions, WasmRuntime};

@@ -4,12 +4,26 @@
 //! that a change goes unseen: after 10^18 changed pages, the odds are one in 10^20. A guest that forges two pages with one hash, as
 //! xxh3 isn't made to prevent, spoils what is saved of its own memory, and nobody else's.
 
-use xxhash_rust::xxh3::xxh3_128;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::copy::CopyMark;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Bytes of a page: what captures compare and hold. A part of the format of snapshots.
 pub const PAGE_BYTES: usize = 4096;
+
+/// How many copies were made by this process.
+static COPIES: AtomicU64 = AtomicU64::new(0);
+
+/// Names one copy of a runtime's guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyMark(u64);
+
+impl CopyMark {
+    /// Names a copy that no other one of this process is named.
+    pub(super) fn next() -> Self {
+        Self(COPIES.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// What the pages of all guests were at the last capture: how the next one knows what has changed. Some 20 bytes for each page
 /// that isn't zero.

@@ -6,7 +6,7 @@ use wasm_engine_abi::{ExchangeLayout, RegionView};
 use wasm_engine_components::{GroupSpec, RegionId, RegionSpec};
 use wasm_engine_systems::ports::SharedRegion;
 
-use super::{arena::Slot, error::ModuleProblem};
+use super::{error::ModuleProblem, memory::GuestMemoryMut};
 
 /// What a group's agents read, and where they find it.
 pub(super) struct Readable(Vec<Place>);
@@ -63,11 +63,10 @@ impl Readable {
 
     /// Writes to an agent what it hasn't seen: all that is new since the frame `shown`, or all that isn't zeros, and the table,
     /// where that is 0.
-    ///
-    /// # Safety
-    /// `slot` is the memory of an agent with the layout of the plan, and no guest runs on it.
+    /// `memory` is that of an agent with the layout of the plan.
     #[inline(never)]
-    pub(super) unsafe fn write(&self, regions: &[SharedRegion<'_>], shown: u64, slot: Slot) {
+    pub(super) fn write(&self, regions: &[SharedRegion<'_>], shown: u64, mut memory: GuestMemoryMut<'_>) {
+        let memory = memory.bytes();
         for place in &self.0 {
             let state = place.of(regions).state;
             if state.since_frame < shown {
@@ -75,14 +74,9 @@ impl Readable {
             }
             let (region, version) = (place.region.0, state.version);
             let view = RegionView { region, version, address: place.address, bytes: place.bytes };
-            // SAFETY: views and contents lie inside the regions area, which lies inside the memory, and whatever the guest made
-            // of both, any bytes may stand there. A region's bytes are as many as it has, `of` says.
-            unsafe {
-                slot.base().add(place.view as usize).cast::<RegionView>().write_unaligned(view);
-                if version > 0 {
-                    let to = slot.base().add(place.address as usize);
-                    to.copy_from_nonoverlapping(state.bytes.as_ptr(), state.bytes.len());
-                }
+            memory[place.view as usize..][..size_of::<RegionView>()].copy_from_slice(bytemuck::bytes_of(&view));
+            if version > 0 {
+                memory[place.address as usize..][..state.bytes.len()].copy_from_slice(&state.bytes);
             }
         }
     }

@@ -11,7 +11,7 @@ use wasm_engine_components::{AgentId, GroupId, limits::WASM_PAGE_BYTES};
 
 use super::{
     WasmRuntime,
-    capture::{GuestCapture, InstanceColumns},
+    captured::{GuestCapture, InstanceColumns},
     guest_error::GuestStateError,
     image::InstanceState,
     pages::PAGE_BYTES,

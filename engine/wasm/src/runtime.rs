@@ -14,22 +14,24 @@ use wasmtime::{Engine, Linker, Module};
 
 use super::{
     arena::{Arena, SlotCreator, SlotPlan, SlotRange},
-    awake::Awake,
     cache::{CacheInUse, CacheReport, CodeCache, compile},
+    call_state::CallState,
+    captured::SpareBlocks,
     compile::engine,
-    copy::{CopyMark, SpareBlocks},
     error::{ModuleError, ModuleProblem},
+    facts::ModuleFacts,
     image::StateExports,
-    imports::{CallState, IMPORTS, linker},
+    imports::{IMPORTS, linker},
     instrument::{Instrumented, instrument},
+    pages::CopyMark,
     regions::Readable,
-    shard::{Program, Recipe, SHARD_AGENTS, Shard, ShardPlan},
-    spread::spread,
+    shard::{ModuleExports, Program, SHARD_AGENTS, Shard, ShardPlan},
+    spin_wait::SpinWait,
     stack::{find_deep_stack, on_deep_stack},
     step::{FrameCalls, PREFETCH_FROM_AGENTS},
     swap::swap_group,
-    units::{assign, split},
-    validate::{ModuleFacts, validate},
+    validate::validate,
+    work_split::{assign, split, spread},
 };
 
 /// Largest number of pages of a 32-bit memory.
@@ -90,7 +92,7 @@ pub struct WasmRuntime {
     /// What swaps may put in place, or why they may not.
     pub(super) alternatives: Vec<Alternative>,
     cache_report: CacheReport,
-    awake: Awake,
+    spin_wait: SpinWait,
     /// The copy of the guests after which instances are marked that were called. `None` where none goes on from the last one.
     pub(super) copied: Option<CopyMark>,
     /// Memory for the next one.
@@ -212,7 +214,7 @@ fn load(
         programs,
         alternatives,
         cache_report: cache.map(CacheInUse::into_report).unwrap_or_default(),
-        awake: Awake::new(),
+        spin_wait: SpinWait::new(),
         copied: None,
         spare: SpareBlocks::default(),
     })
@@ -379,9 +381,9 @@ fn program(
     let Compiled { prepared, module } = compiled;
     let lost = || ModuleProblem::Compile { reason: "an export was lost on the way".to_owned() };
     let pre = machine.linker.instantiate_pre(module);
-    let recipe = Recipe {
+    let recipe = ModuleExports {
         pre: pre.map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })?,
-        calls: Recipe::calls(module).ok_or_else(lost)?,
+        calls: ModuleExports::calls(module).ok_or_else(lost)?,
         state: StateExports::find(module, &prepared.instrumented.globals).ok_or_else(lost)?,
         exchange: prepared.facts.exchange,
         uses_imports: prepared.facts.imports.contains(&true),
@@ -428,9 +430,9 @@ impl AgentRuntime for WasmRuntime {
             prefetch: batch.requests.len() >= PREFETCH_FROM_AGENTS,
         };
         let shared = units.len() > 1;
-        spread(units, |unit| unit.run(&calls), || self.awake.release());
+        spread(units, |unit| unit.run(&calls), || self.spin_wait.release());
         if shared {
-            self.awake.hold();
+            self.spin_wait.hold();
         }
     }
 
@@ -438,6 +440,6 @@ impl AgentRuntime for WasmRuntime {
         let swap = ModuleSwap { group: batch.group, module: batch.module as usize };
         let found = self.alternatives.iter().find(|other| other.swap == swap);
         let program = found.and_then(|found| found.program.as_ref().ok()).expect("it was prepared for the group");
-        swap_group(&mut self.shards, program, batch, results, || self.awake.release());
+        swap_group(&mut self.shards, program, batch, results, || self.spin_wait.release());
     }
 }

@@ -10,9 +10,10 @@ use wasmtime::{Engine, Func, Instance, InstancePre, Module, ModuleExport, Store}
 
 use super::{
     arena::{Arena, Slot, SlotRange, with_slot},
+    call_state::CallState,
     error::ModuleProblem,
     image::{Image, StateExports},
-    imports::CallState,
+    memory::GuestMemory,
     regions::Readable,
     trap::start_failure,
 };
@@ -35,7 +36,7 @@ pub(super) struct CallExports {
 }
 
 /// What a group's agents are made of.
-pub(super) struct Recipe {
+pub(super) struct ModuleExports {
     pub pre: InstancePre<CallState>,
     pub calls: CallExports,
     pub state: StateExports,
@@ -46,7 +47,7 @@ pub(super) struct Recipe {
     pub group: String,
 }
 
-impl Recipe {
+impl ModuleExports {
     /// Finds the exports of a module that was validated and compiled.
     pub(super) fn calls(module: &Module) -> Option<CallExports> {
         Some(CallExports {
@@ -82,9 +83,9 @@ impl Recipe {
         let result = made.and_then(|instance| {
             // SAFETY: the instance was made in this slot just now, and doesn't run.
             let image = unsafe { Image::capture(&self.state, &mut store, instance, slot) };
-            // SAFETY: as above; the slice ends with the check.
-            let memory = unsafe { slot.bytes() };
-            let layout = ExchangeLayout::check(memory, self.exchange).map_err(ModuleProblem::Layout)?;
+            // SAFETY: as above.
+            let memory = unsafe { GuestMemory::new(slot, store.data()) };
+            let layout = ExchangeLayout::check(memory.bytes(), self.exchange).map_err(ModuleProblem::Layout)?;
             if layout.outbox_bytes_max > OUTBOX_BYTES_MAX {
                 let bytes = layout.outbox_bytes_max;
                 return Err(ModuleProblem::OutboxTooLarge { bytes, bytes_max: OUTBOX_BYTES_MAX });
@@ -99,7 +100,7 @@ impl Recipe {
 
 /// A group's agents, ready to be made.
 pub(super) struct Program {
-    pub recipe: Recipe,
+    pub recipe: ModuleExports,
     pub group: GroupId,
     pub layout: ExchangeLayout,
     pub image: Image,
@@ -112,7 +113,7 @@ pub(super) struct Program {
 }
 
 /// What the hot path wants of one agent.
-pub(super) struct Hot {
+pub(super) struct HotAgent {
     /// Its `agent_step`.
     pub step: Func,
     /// Its random key.
@@ -126,15 +127,15 @@ pub(super) struct Hot {
     /// Whether it was called since the last copy for a snapshot.
     pub changed: bool,
 }
-const _: () = assert!(size_of::<Hot>() <= 64);
+const _: () = assert!(size_of::<HotAgent>() <= 64);
 
 // SAFETY: the pointer is never followed.
-unsafe impl Send for Hot {}
+unsafe impl Send for HotAgent {}
 // SAFETY: the pointer is never followed.
-unsafe impl Sync for Hot {}
+unsafe impl Sync for HotAgent {}
 
 /// What only some calls want of one agent.
-pub(super) struct Cold {
+pub(super) struct ColdAgent {
     pub instance: Instance,
     pub receive: Option<Func>,
 }
@@ -143,8 +144,8 @@ pub(super) struct Cold {
 pub(super) struct Shard {
     pub program: Arc<Program>,
     pub store: Store<CallState>,
-    pub hot: Vec<Hot>,
-    pub cold: Vec<Cold>,
+    pub hot: Vec<HotAgent>,
+    pub cold: Vec<ColdAgent>,
     /// For each agent, how many frames' shared regions it has been shown; 0 for none at all. Empty where there is nothing to read.
     pub shown: Vec<u64>,
     pub range: SlotRange,
@@ -204,8 +205,8 @@ impl Shard {
         let receive = calls.receive.as_ref().map(|export| function(&mut self.store, instance, export));
         let vm = step.to_raw(&mut self.store).cast_const().cast();
         let agent = AgentId::new(program.group, self.first_ordinal + at);
-        self.hot.push(Hot { step, key: agent_key(program.seed, agent.0), vm, slot, used: false, changed: false });
-        self.cold.push(Cold { instance, receive });
+        self.hot.push(HotAgent { step, key: agent_key(program.seed, agent.0), vm, slot, used: false, changed: false });
+        self.cold.push(ColdAgent { instance, receive });
         if program.readable.is_some() {
             self.shown.push(0);
         }
@@ -224,6 +225,12 @@ impl Shard {
     }
 
     /// The memory of the agent with number `at` of the shard.
+    pub(super) fn memory(&self, at: usize) -> GuestMemory<'_> {
+        // SAFETY: `add` makes the instances in the shard's own store, each in its slot.
+        unsafe { GuestMemory::new(self.hot[at].slot, self.store.data()) }
+    }
+
+    /// Where the memory of the agent with number `at` of the shard lies.
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Slot {
         self.hot[at].slot

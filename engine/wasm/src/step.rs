@@ -1,11 +1,9 @@
 //! One call of one agent: context and inbox in, the call, outbox out. This is the engine's hottest code.
 //!
-//! It reaches the agent's memory through its slot. That is sound because the shard is borrowed for the whole call, the guest is
-//! stopped whenever the host reads or writes, and every address comes from the exchange layout, which was checked against the
-//! initial memory: memories never get smaller than that.
+//! It reaches the agent's memory through [`super::memory`], which has the shard's store borrowed meanwhile.
 
 use wasm_engine_abi::{
-    CallKind, FrameContext, MessageHeader, OutboxError, agent_key,
+    CallKind, MessageHeader, OutboxError, agent_key,
     message::{kind, sender},
 };
 use wasm_engine_components::{FaultKind, GroupLimits, limits::CALL_DEPTH_MAX};
@@ -17,8 +15,9 @@ use wasmtime::{Func, Store, ValRaw};
 
 use super::{
     arena::{Arena, Slot},
-    imports::{CallState, Running},
-    shard::{Cold, Hot, Program, Shard, function},
+    call_state::{CallState, Running},
+    memory::{Exchange, ExchangeMut, GuestMemory, GuestMemoryMut, InboxArea},
+    shard::{ColdAgent, HotAgent, Program, Shard, function},
     trap::{counts_fuel, fault_of},
 };
 
@@ -101,8 +100,8 @@ pub(super) struct Caller<'a> {
     pub credits: u32,
     pub program: &'a Program,
     pub store: &'a mut Store<CallState>,
-    pub hot: &'a mut [Hot],
-    pub cold: &'a [Cold],
+    pub hot: &'a mut [HotAgent],
+    pub cold: &'a [ColdAgent],
     pub shown: &'a mut [u64],
     /// The last frame in which a shared region that the agents read became another; `None` where they read none.
     pub newest: Option<u64>,
@@ -119,7 +118,28 @@ pub(super) struct Callee {
     pub key: u64,
 }
 
-impl Caller<'_> {
+impl<'a> Caller<'a> {
+    /// The memory in the slot of one of the shard's agents.
+    #[inline]
+    pub(super) fn memory(&self, slot: Slot) -> GuestMemory<'_> {
+        // SAFETY: the agents of a caller are instances in its store, and slots are given for theirs alone.
+        unsafe { GuestMemory::new(slot, self.store.data()) }
+    }
+
+    /// What a call hands over, in the memory of one of the shard's agents, to be read.
+    #[inline]
+    pub(super) fn exchange(&self, slot: Slot) -> Exchange<'_, 'a> {
+        // SAFETY: the program's layout was checked against the image of its instances when it was loaded.
+        unsafe { Exchange::new(self.memory(slot), &self.program.layout) }
+    }
+
+    /// The same, to be written to.
+    #[inline]
+    fn exchange_mut(&mut self, callee: Callee) -> ExchangeMut<'_, 'a> {
+        // SAFETY: as for reading.
+        unsafe { GuestMemoryMut::new(callee.slot, self.store.data_mut()).exchange(&self.program.layout) }
+    }
+
     #[inline]
     fn prefetch(&self, at: u32) {
         let Some(hot) = self.hot.get(at as usize) else { return };
@@ -134,9 +154,11 @@ impl Caller<'_> {
     #[inline]
     fn step(&mut self, request: &StepRequest, at: usize) -> Result<u64, CallFault> {
         let (callee, step, _) = self.callee(at);
-        let mut inbox = InboxWriter::new(self.program, callee.slot);
-        self.calls.inbox.each_record(request.slot, |record| inbox.push(record));
-        self.begin(request, callee, inbox.written);
+        let calls = self.calls;
+        let mut inbox = InboxWriter::new(self.exchange_mut(callee));
+        calls.inbox.each_record(request.slot, |record| inbox.push(record));
+        let written = inbox.written;
+        self.begin(request, callee, written);
         if self.receives {
             self.receive(request, at)?;
         }
@@ -158,15 +180,14 @@ impl Caller<'_> {
     /// Who is called, its `agent_step`, and whether it is as it was made.
     #[inline]
     fn callee(&mut self, at: usize) -> (Callee, Func, bool) {
-        let Hot { slot, key, step, used, changed, .. } = &mut self.hot[at];
+        let HotAgent { slot, key, step, used, changed, .. } = &mut self.hot[at];
         *changed = true;
         (Callee { at, slot: *slot, key: *key }, *step, !core::mem::replace(used, true))
     }
 
     #[inline(never)]
     fn digest_memory(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) {
-        // SAFETY: see the module's head.
-        let memory = unsafe { self.hot[at].slot.bytes() };
+        let memory = self.memory(self.hot[at].slot).bytes();
         chunk.memory_sum = chunk.memory_sum.wrapping_add(memory_digest(request.agent, memory));
     }
 
@@ -197,16 +218,18 @@ impl Caller<'_> {
                 *shown = 0;
             }
         }
-        let written = self.write_own(kind::PARAMS, &program.params, callee.slot);
+        let written = self.write_own(kind::PARAMS, &program.params, callee);
         self.begin(request, callee, written);
         let init = function(self.store, instance, &program.recipe.calls.init);
         self.invoke(callee, init)
     }
 
     fn shutdown(&mut self, request: &StepRequest, callee: Callee) -> Result<(), CallFault> {
-        let mut inbox = InboxWriter::new(self.program, callee.slot);
-        self.calls.inbox.records(request.slot).for_each(|record| inbox.push(record));
-        self.begin(request, callee, inbox.written);
+        let calls = self.calls;
+        let mut inbox = InboxWriter::new(self.exchange_mut(callee));
+        calls.inbox.records(request.slot).for_each(|record| inbox.push(record));
+        let written = inbox.written;
+        self.begin(request, callee, written);
         // An agent without the export just ends.
         if let Some(export) = &self.program.recipe.calls.shutdown {
             let shutdown = function(self.store, self.cold[callee.at].instance, export);
@@ -247,8 +270,9 @@ impl Caller<'_> {
         if newest >= shown
             && let Some(readable) = &self.program.readable
         {
-            // SAFETY: the layout, from which the areas come, was checked: see the module's head.
-            unsafe { readable.write(self.calls.regions, shown, self.hot[at].slot) };
+            // SAFETY: the agents of a caller are instances in its store.
+            let memory = unsafe { GuestMemoryMut::new(self.hot[at].slot, self.store.data_mut()) };
+            readable.write(self.calls.regions, shown, memory);
         }
     }
 
@@ -315,13 +339,11 @@ impl Caller<'_> {
     }
 
     #[inline]
-    fn write_context(&self, request: &StepRequest, callee: Callee, written: Written) {
-        let address = self.program.layout.context as usize;
-        // SAFETY: the layout was checked, see the module's head: the context lies inside the memory, and its address there is a
-        // multiple of 8, as is the slot's own. Any bytes are a context.
-        let context = unsafe { &mut *callee.slot.base().add(address).cast::<FrameContext>() };
+    fn write_context(&mut self, request: &StepRequest, callee: Callee, written: Written) {
+        let (calls, program, credits) = (self.calls, self.program, self.credits);
+        let context = self.exchange_mut(callee).context();
         // Field by field: a context that is made elsewhere and copied waits for its own stores.
-        context.frame = self.calls.frame;
+        context.frame = calls.frame;
         context.agent = request.agent.0;
         context.random_key = callee.key;
         context.group = request.agent.group().0;
@@ -329,15 +351,15 @@ impl Caller<'_> {
         context.inbox_records = written.records;
         context.inbox_bytes = written.bytes;
         context.call = request.call as u32;
-        context.frame_period_us = self.program.frame_period_us;
-        context.credits = self.credits;
+        context.frame_period_us = program.frame_period_us;
+        context.credits = credits;
         context.refused = written.bounces;
         context.outbox_records = 0;
         context.outbox_bytes = 0;
     }
 
     /// Writes a message of the engine as the only one. That it fits was checked.
-    pub(super) fn write_own(&self, kind: u32, payload: &[u8], slot: Slot) -> Written {
+    pub(super) fn write_own(&mut self, kind: u32, payload: &[u8], callee: Callee) -> Written {
         let header = MessageHeader {
             sender: sender::ENGINE,
             frame: self.calls.frame,
@@ -347,7 +369,7 @@ impl Caller<'_> {
         };
         let mut packed = PackedMessages::default();
         let at = packed.push(header, payload);
-        let mut inbox = InboxWriter::new(self.program, slot);
+        let mut inbox = InboxWriter::new(self.exchange_mut(callee));
         inbox.push(packed.record(at));
         inbox.written
     }
@@ -355,18 +377,15 @@ impl Caller<'_> {
     /// Hands the outbox in at the intake.
     #[inline]
     fn take_outbox(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) -> Result<(), CallFault> {
-        let (layout, slot) = (&self.program.layout, self.hot[at].slot);
-        // SAFETY: as for the write of the context.
-        let context = unsafe { &*slot.base().add(layout.context as usize).cast::<FrameContext>() };
+        let exchange = self.exchange(self.hot[at].slot);
+        let context = exchange.context();
         let (records, bytes) = (context.outbox_records, context.outbox_bytes);
         if records == 0 && bytes == 0 {
             return Ok(());
         }
-        if bytes > layout.outbox_bytes_max {
-            return Err(beyond_area(bytes, layout.outbox_bytes_max));
-        }
-        // SAFETY: the outbox area lies inside the memory, see the module's head, and the length was checked above.
-        let bytes = unsafe { core::slice::from_raw_parts(slot.base().add(layout.outbox as usize), bytes as usize) };
+        let Some(bytes) = exchange.outbox(bytes) else {
+            return Err(beyond_area(bytes, self.program.layout.outbox_bytes_max));
+        };
         let running = self.store.data().running.as_ref();
         let (log_lines, log_bytes) = running.map_or((0, 0), |running| (running.lines, running.bytes));
         self.calls.intake.take(request, Outbox { bytes, records, log_lines, log_bytes }, &self.program.rules, chunk)
@@ -380,57 +399,24 @@ pub(super) fn beyond_area(bytes: u32, bytes_max: u32) -> CallFault {
 }
 
 /// Packs records into an agent's inbox area.
-struct InboxWriter {
-    base: *mut u8,
-    left: u32,
+struct InboxWriter<'a> {
+    area: InboxArea<'a>,
     written: Written,
 }
 
-impl InboxWriter {
+impl<'a> InboxWriter<'a> {
     #[inline]
-    fn new(program: &Program, slot: Slot) -> Self {
-        let layout = &program.layout;
-        // Inside the slot: the layout was checked.
-        let base = slot.base().wrapping_add(layout.inbox as usize);
-        Self { base, left: layout.inbox_bytes_max, written: Written::default() }
+    fn new(exchange: ExchangeMut<'a, '_>) -> Self {
+        Self { area: exchange.inbox(), written: Written::default() }
     }
 
     #[inline]
     fn push(&mut self, record: &[u64]) {
-        let bytes = size_of_val(record);
-        // A promise of the systems (and, for parameters, of the load): see `InboxView::firsts`.
-        assert!(bytes <= self.left as usize, "an inbox that doesn't fit the module's area");
-        // SAFETY: `left` bytes from here on are the rest of the inbox area, inside the memory, and the record takes no more.
-        unsafe { copy_record(record, self.base.add(self.written.bytes as usize)) };
-        self.left -= bytes as u32;
-        self.written.bytes += bytes as u32;
+        self.area.push(record);
+        self.written.bytes += size_of_val(record) as u32;
         self.written.records += 1;
         self.written.bounces += u32::from(header(record).kind == kind::BOUNCE);
     }
-}
-
-/// Copies a record. Most have payloads of a word, for which a call of `memcpy` would cost more than the copy.
-///
-/// # Safety
-/// There is room for it at `to`, apart from it.
-#[inline]
-unsafe fn copy_record(record: &[u64], to: *mut u8) {
-    match <&[u64; 7]>::try_from(record) {
-        // SAFETY: the caller's promise, of a fixed size.
-        Ok(record) => unsafe { to.cast::<[u64; 7]>().write_unaligned(*record) },
-        // SAFETY: the caller's promise.
-        Err(_) => unsafe { copy_any(record, to) },
-    }
-}
-
-/// Copies a record of any length. Apart: both in one place would be made one call of `memcpy` again.
-///
-/// # Safety
-/// As for [`copy_record`].
-#[inline(never)]
-unsafe fn copy_any(record: &[u64], to: *mut u8) {
-    // SAFETY: the caller's promise.
-    unsafe { to.copy_from_nonoverlapping(record.as_ptr().cast(), size_of_val(record)) };
 }
 
 /// Starts to load a line into the cache. Any address will do.

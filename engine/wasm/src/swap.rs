@@ -1,4 +1,4 @@
-//! Hot swaps: the agents of a shard become instances of another program, in the same slots. Each takes its state along, where it
+//! HotAgent swaps: the agents of a shard become instances of another program, in the same slots. Each takes its state along, where it
 //! is asked to and both modules offer the exports for it:
 //!
 //! ```text
@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxError, kind, padded};
+use wasm_engine_abi::{CallKind, MessageHeader, OutboxError, kind, padded};
 use wasm_engine_components::FaultKind;
 use wasm_engine_systems::ports::{
     CallFault, Directory, HostInbox, InboxView, OutboxIntake, OverLimit, StepRequest, SwapBatch, SwapRequest,
@@ -20,11 +20,11 @@ use wasm_engine_systems::ports::{
 use wasmtime::Store;
 
 use super::{
-    imports::CallState,
+    call_state::CallState,
     shard::{Program, Shard, function},
-    spread::spread,
     stack::on_deep_stack,
     step::{Callee, Caller, FrameCalls, Written, beyond_area},
+    work_split::spread,
 };
 
 /// All that one shard does in a swap.
@@ -180,23 +180,19 @@ impl ShardCaller<'_> {
 
     /// What lies in the outbox area, as far as the guest says that it is its state.
     fn state(&self, callee: Callee, room: u32) -> Result<Vec<u8>, CallFault> {
-        let layout = &self.caller.program.layout;
-        // SAFETY: the guest is stopped, and the layout was checked: the context lies inside the memory, aligned. See `step`.
-        let context = unsafe { &*callee.slot.base().add(layout.context as usize).cast::<FrameContext>() };
+        let exchange = self.caller.exchange(callee.slot);
+        let context = exchange.context();
         let bytes = context.outbox_bytes;
         if context.outbox_records != 0 {
             return Err(CallFault::new(FaultKind::BadOutbox, OutboxError::Malformed as u32));
         }
-        if bytes > layout.outbox_bytes_max {
-            return Err(beyond_area(bytes, layout.outbox_bytes_max));
-        }
+        let Some(state) = exchange.outbox(bytes) else {
+            return Err(beyond_area(bytes, self.caller.program.layout.outbox_bytes_max));
+        };
         let record = padded(bytes).and_then(|payload| payload.checked_add(MessageHeader::BYTES)).unwrap_or(u32::MAX);
         if record > room {
             return Err(CallFault::over(OverLimit::StateBytes, record, room));
         }
-        // SAFETY: the outbox area lies inside the memory, and the length was checked above.
-        let state =
-            unsafe { core::slice::from_raw_parts(callee.slot.base().add(layout.outbox as usize), bytes as usize) };
         Ok(state.to_vec())
     }
 
@@ -210,7 +206,7 @@ impl ShardCaller<'_> {
             return false;
         }
         let callee = self.callee(request);
-        let written = self.caller.write_own(kind::STATE, state, callee.slot);
+        let written = self.caller.write_own(kind::STATE, state, callee);
         self.caller.begin(&step_request(request, CallKind::Import), callee, written);
         let import = self.caller.program.recipe.calls.import_state.as_ref();
         let import = function(
@@ -264,8 +260,7 @@ impl ShardCaller<'_> {
     fn digest(&self, request: &SwapRequest, results: &mut SwapResults) {
         let callee = self.callee(request);
         if self.caller.calls.digest_memories && self.caller.hot[callee.at].used {
-            // SAFETY: the guest is stopped, and nobody else has the shard; the slice ends here.
-            let memory = unsafe { callee.slot.bytes() };
+            let memory = self.caller.memory(callee.slot).bytes();
             results.memory_sum = results.memory_sum.wrapping_add(memory_digest(request.agent, memory));
         }
     }

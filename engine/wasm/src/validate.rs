@@ -7,47 +7,16 @@ use wasm_engine_components::ModuleLimits;
 use wasm_engine_components::limits::{FUNCTION_SLOTS_MAX, GLOBALS_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use wasmparser::{
     BinaryReaderError, DataKind, Element, ElementItems, ElementKind, FuncValidatorAllocations, KnownCustom, Operator,
-    Parser, Payload, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
+    Parser, Payload, TypeRef, ValType, ValidPayload, Validator,
 };
 
 use super::{
     constants,
     effort::{Arity, FunctionEffort, SEGMENT_NS, Signatures},
     error::{FunctionLimit, ModuleProblem},
-    imports::IMPORTS,
-    instrument::RESERVED_PREFIX,
+    facts::{FEATURES, GlobalValues, ModuleFacts, RESERVED_PREFIX},
     interface::{check_exports, check_import_type, known_import},
 };
-
-/// What agents may use. Everything here is deterministic, given canonical NaNs.
-pub(super) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
-    .union(WasmFeatures::MUTABLE_GLOBAL)
-    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
-    .union(WasmFeatures::SIGN_EXTENSION)
-    .union(WasmFeatures::REFERENCE_TYPES)
-    .union(WasmFeatures::MULTI_VALUE)
-    .union(WasmFeatures::BULK_MEMORY)
-    .union(WasmFeatures::SIMD)
-    .union(WasmFeatures::EXTENDED_CONST);
-
-/// What the later steps want to know of a valid module.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ModuleFacts {
-    /// Size of its memory at the start, in pages.
-    pub memory_pages_min: u64,
-    /// Largest size of its memory that it states itself, in pages.
-    pub memory_pages_max: Option<u64>,
-    /// Which of [`IMPORTS`] it uses, by position.
-    pub imports: [bool; IMPORTS.len()],
-    /// Whether it exports `agent_receive`.
-    pub has_receive: bool,
-    /// Whether it exports `agent_shutdown`.
-    pub has_shutdown: bool,
-    /// The address of its exchange block.
-    pub exchange: u32,
-    /// Bytes of its tables, its functions and its globals in each instance, outside the memory.
-    pub instance_bytes: u64,
-}
 
 /// Checks a module's bytes. `limits` are those of the groups that use it.
 pub(super) fn validate(bytes: &[u8], limits: &ModuleLimits) -> Result<ModuleFacts, ModuleProblem> {
@@ -312,10 +281,6 @@ const fn over(what: &'static str, found: u64, max: u64, key: &'static str) -> Re
 const fn at_most(what: &'static str, found: u64, max: u64) -> Result<(), ModuleProblem> {
     if found > max { Err(ModuleProblem::TooMany { what, found, max }) } else { Ok(()) }
 }
-
-/// The values of immutable `i32` globals: where a compiler's `static` lies.
-#[derive(Default)]
-pub(super) struct GlobalValues(pub Vec<Option<i32>>);
 
 impl GlobalValues {
     fn read(&mut self, section: wasmparser::GlobalSectionReader<'_>) -> Result<(), ModuleProblem> {

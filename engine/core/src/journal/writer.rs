@@ -344,7 +344,8 @@ fn open(folder: &Path, segment: u32, options: &OpenOptions) -> Result<(PathBuf, 
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use wasm_engine_components::text::shown_path;
 

@@ -13,7 +13,8 @@
 //!
 //! Source and checker share nothing: each of them reads the journal for itself.
 
-#[cfg(all(test, feature = "inference"))]
+#[cfg(test)]
+#[cfg(feature = "inference")]
 mod audits;
 mod branch;
 mod compare;

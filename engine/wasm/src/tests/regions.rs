@@ -68,8 +68,7 @@ impl Rig {
     /// The memory of an agent.
     fn memory(&self, slot: u32) -> &[u8] {
         let shard = &self.runtime.shards[slot as usize / 256];
-        // SAFETY: no guest runs, and the slice lives no longer than a borrow of the runtime.
-        unsafe { shard.slot(slot as usize % 256).bytes() }
+        shard.memory(slot as usize % 256).bytes()
     }
 
     /// What an agent finds in its regions area.

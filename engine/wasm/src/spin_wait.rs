@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How often a thread looks for the next frame before it gives up and lets itself be put to sleep: some tens of microseconds,
 /// where a small world's serial part takes ten.
-pub(super) const LOOKS: u32 = 2_000;
+pub(super) const SPINS_MAX: u32 = 2_000;
 
 /// Threads that wait for the next frame. It decides when threads run, and nothing of what they do.
 #[derive(Debug)]
-pub(super) struct Awake {
+pub(super) struct SpinWait {
     frame: Arc<AtomicU64>,
     /// Whether each thread has a core of its own: else waiting would take one away from somebody.
     worthwhile: bool,
 }
 
-impl Awake {
+impl SpinWait {
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = rayon::current_num_threads();
@@ -29,7 +29,7 @@ impl Awake {
         self.frame.fetch_add(1, Ordering::Release);
     }
 
-    /// Has the other threads wait for the next [`Awake::release`].
+    /// Has the other threads wait for the next [`SpinWait::release`].
     pub(super) fn hold(&self) {
         if !self.worthwhile {
             return;
@@ -38,7 +38,7 @@ impl Awake {
         for _ in 1..rayon::current_num_threads() {
             let frame = Arc::clone(&self.frame);
             rayon::spawn(move || {
-                for _ in 0..LOOKS {
+                for _ in 0..SPINS_MAX {
                     if frame.load(Ordering::Acquire) != now {
                         break;
                     }

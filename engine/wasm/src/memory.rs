@@ -1,0 +1,182 @@
+//! The memory of one agent, as the host reaches it.
+//!
+//! A [`Slot`] says where a memory lies and nothing else. Whoever reads or writes it shows what its guest runs with, the state of its shard's store, and
+//! has borrowed that for as long as the memory is used: so no guest of the shard runs meanwhile, or it waits for the import that looks.
+
+use core::marker::PhantomData;
+
+use wasm_engine_abi::{ExchangeLayout, FrameContext};
+
+use super::arena::Slot;
+use super::call_state::CallState;
+
+/// The memory of an agent that isn't running, to be read.
+#[derive(Clone, Copy)]
+pub(super) struct GuestMemory<'shard> {
+    slot: Slot,
+    shard: PhantomData<&'shard CallState>,
+}
+
+impl<'shard> GuestMemory<'shard> {
+    /// The memory in a slot, as long as what its shard's calls know is borrowed.
+    ///
+    /// # Safety
+    /// `slot` is the memory of an instance in the store whose state this is.
+    #[inline]
+    pub(super) const unsafe fn new(slot: Slot, _: &'shard CallState) -> Self {
+        Self { slot, shard: PhantomData }
+    }
+
+    /// The bytes of the memory.
+    #[inline]
+    pub(super) fn bytes(self) -> &'shard [u8] {
+        // SAFETY: a memory's bytes are in its slot, initialised as zero by the map. Who writes to them runs a guest of the store or makes a
+        // `GuestMemoryMut`, and both take the store's state by a unique borrow, which there can't be as long as this one is.
+        unsafe { core::slice::from_raw_parts(self.slot.base(), self.slot.size()) }
+    }
+}
+
+/// The memory of an agent that isn't running, to be written to.
+pub(super) struct GuestMemoryMut<'shard> {
+    slot: Slot,
+    shard: PhantomData<&'shard mut CallState>,
+}
+
+impl<'shard> GuestMemoryMut<'shard> {
+    /// The memory in a slot, as long as what its shard's calls know is borrowed.
+    ///
+    /// # Safety
+    /// `slot` is the memory of an instance in the store whose state this is.
+    #[inline]
+    pub(super) const unsafe fn new(slot: Slot, _: &'shard mut CallState) -> Self {
+        Self { slot, shard: PhantomData }
+    }
+
+    /// The bytes of the memory.
+    #[inline]
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: as for reading; the borrow of the store's state is unique, and so is that of the memory.
+        unsafe { core::slice::from_raw_parts_mut(self.slot.base(), self.slot.size()) }
+    }
+
+    /// The exchange block's parts.
+    ///
+    /// # Safety
+    /// The layout was checked against the initial memory of this instance: see [`ExchangeLayout::check`]. (Memories never get smaller.)
+    #[inline]
+    pub(super) const unsafe fn exchange<'layout>(
+        self,
+        layout: &'layout ExchangeLayout,
+    ) -> ExchangeMut<'shard, 'layout> {
+        ExchangeMut { memory: self, layout }
+    }
+}
+
+/// What a call hands over to an agent, and takes from it, in its memory.
+#[derive(Clone, Copy)]
+pub(super) struct Exchange<'shard, 'layout> {
+    memory: GuestMemory<'shard>,
+    layout: &'layout ExchangeLayout,
+}
+
+impl<'shard, 'layout> Exchange<'shard, 'layout> {
+    /// The exchange block's parts.
+    ///
+    /// # Safety
+    /// As for [`GuestMemoryMut::exchange`].
+    #[inline]
+    pub(super) const unsafe fn new(memory: GuestMemory<'shard>, layout: &'layout ExchangeLayout) -> Self {
+        Self { memory, layout }
+    }
+
+    /// The frame's context, as the agent has left it.
+    #[inline]
+    pub(super) fn context(self) -> &'shard FrameContext {
+        let at = self.layout.context as usize;
+        // SAFETY: the layout was checked: the context lies inside the memory, and its address there is a multiple of 8, as is the slot's own.
+        // Any bytes are a context. That nobody writes to it is said at `GuestMemory::bytes`.
+        unsafe { &*self.memory.slot.base().add(at).cast::<FrameContext>() }
+    }
+
+    /// The first bytes of the outbox area: as many as the agent says, or `None` where the area has fewer.
+    #[inline]
+    pub(super) fn outbox(self, bytes: u32) -> Option<&'shard [u8]> {
+        if bytes > self.layout.outbox_bytes_max {
+            return None;
+        }
+        let at = self.layout.outbox as usize;
+        // SAFETY: the layout was checked: the outbox area lies inside the memory, and the length was compared with its own.
+        Some(unsafe { core::slice::from_raw_parts(self.memory.slot.base().add(at), bytes as usize) })
+    }
+}
+
+/// The same, to be written to.
+pub(super) struct ExchangeMut<'shard, 'layout> {
+    memory: GuestMemoryMut<'shard>,
+    layout: &'layout ExchangeLayout,
+}
+
+impl<'shard> ExchangeMut<'shard, '_> {
+    /// The frame's context.
+    #[inline]
+    pub(super) fn context(self) -> &'shard mut FrameContext {
+        let at = self.layout.context as usize;
+        // SAFETY: as for reading; the borrow of the store's state is unique.
+        unsafe { &mut *self.memory.slot.base().add(at).cast::<FrameContext>() }
+    }
+
+    /// The inbox area, to be filled from its start on.
+    #[inline]
+    pub(super) fn inbox(self) -> InboxArea<'shard> {
+        // Inside the slot: the layout was checked.
+        let next = self.memory.slot.base().wrapping_add(self.layout.inbox as usize);
+        InboxArea { next, left: self.layout.inbox_bytes_max, shard: PhantomData }
+    }
+}
+
+/// What is left of an agent's inbox area.
+pub(super) struct InboxArea<'shard> {
+    next: *mut u8,
+    left: u32,
+    shard: PhantomData<&'shard mut CallState>,
+}
+
+impl InboxArea<'_> {
+    /// Appends a record.
+    #[inline]
+    pub(super) fn push(&mut self, record: &[u64]) {
+        let bytes = size_of_val(record);
+        // A promise of the systems (and, for parameters, of the load): see `InboxView::firsts`.
+        assert!(bytes <= self.left as usize, "an inbox that doesn't fit the module's area");
+        // SAFETY: `left` bytes from `next` on are the rest of the inbox area, inside the memory, and the record takes no more.
+        unsafe {
+            copy_record(record, self.next);
+            self.next = self.next.add(bytes);
+        }
+        self.left -= bytes as u32;
+    }
+}
+
+/// Copies a record. Most have payloads of a word, for which a call of `memcpy` would cost more than the copy.
+///
+/// # Safety
+/// There is room for it at `to`, apart from it.
+#[inline]
+unsafe fn copy_record(record: &[u64], to: *mut u8) {
+    match <&[u64; 7]>::try_from(record) {
+        // SAFETY: the caller's promise, of a fixed size.
+        Ok(record) => unsafe { to.cast::<[u64; 7]>().write_unaligned(*record) },
+        // SAFETY: the caller's promise.
+        Err(_) => unsafe { copy_any(record, to) },
+    }
+}
+
+/// Copies a record of any length. Apart: both in one place would be made one call of `memcpy` again.
+///
+/// # Safety
+/// As for [`copy_record`].
+#[inline(never)]
+unsafe fn copy_any(record: &[u64], to: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { to.copy_from_nonoverlapping(record.as_ptr().cast(), size_of_val(record)) };
+}

@@ -1,0 +1,201 @@
+//! How a frame's calls are split over shards and threads.
+//!
+//! Each shard's calls go to one unit of work, which one thread does from end to end. The requests may come in any order; that of the slots is the
+//! fast one. Each thread begins with the same part of the units in every frame: what it wrote there in the last one is still in its cache.
+//! Whoever is done takes what the others haven't begun, from the far end of their parts. That decides who does a unit, and nothing of what the
+//! unit does.
+
+use core::ops::Range;
+use std::hint::spin_loop;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wasm_engine_systems::ports::{OutputChunk, StepOutcome, StepRequest};
+
+use super::{shard::Shard, spin_wait::SPINS_MAX, stack::on_deep_stack, step::FrameCalls};
+
+/// Requests side by side that are for one shard, and where their outcomes go.
+pub(super) struct Run<'a> {
+    requests: &'a [StepRequest],
+    outcomes: &'a mut [StepOutcome],
+}
+
+/// All that one shard does in a frame.
+pub(super) struct Unit<'a> {
+    shard: &'a mut Shard,
+    chunk: &'a mut OutputChunk,
+    /// One, where the requests come in the order of the slots.
+    first: Run<'a>,
+    more: Vec<Run<'a>>,
+}
+
+impl Unit<'_> {
+    /// Makes the calls, on a thread whose stack is deep enough.
+    pub(super) fn run(self, calls: &FrameCalls<'_>) {
+        let Self { shard, chunk, first, more } = self;
+        on_deep_stack(|| {
+            for run in core::iter::once(first).chain(more) {
+                shard.run(calls, run.requests, run.outcomes, chunk);
+            }
+        });
+    }
+}
+
+/// Cuts the requests where the shard changes, and puts the runs in the order of the shards.
+pub(super) fn split<'a>(
+    shards: &[Shard],
+    mut requests: &'a [StepRequest],
+    mut outcomes: &'a mut [StepOutcome],
+) -> Vec<(usize, Run<'a>)> {
+    let mut runs: Vec<(usize, Run<'a>)> = Vec::with_capacity(shards.len().min(requests.len()));
+    let mut sorted = true;
+    while let Some(head) = requests.first() {
+        let shard = shards.partition_point(|shard| shard.first_slot <= head.slot).saturating_sub(1);
+        assert!(shard < shards.len(), "a request where there are no agents");
+        let slots = shards[shard].first_slot..shards[shard].first_slot + shards[shard].agents_max;
+        assert!(slots.contains(&head.slot), "a request for a slot that no agent has");
+        let length = run_length(requests, slots);
+        sorted &= runs.last().is_none_or(|&(before, _)| before < shard);
+        let (run_requests, rest) = requests.split_at(length);
+        let (run_outcomes, outcomes_rest) = outcomes.split_at_mut(length);
+        runs.push((shard, Run { requests: run_requests, outcomes: run_outcomes }));
+        (requests, outcomes) = (rest, outcomes_rest);
+    }
+    if !sorted {
+        runs.sort_by_key(|&(shard, _)| shard);
+    }
+    runs
+}
+
+/// How many of the first requests are for one of `slots`; of two runs for the same slots side by side, the first.
+fn run_length(requests: &[StepRequest], slots: Range<u32>) -> usize {
+    // Mostly all agents are called, in order: to see that takes a comparison for each, and no branch.
+    if let Some(all) = requests.get(..slots.len())
+        && all.iter().zip(slots.clone()).fold(true, |same, (request, slot)| same & (request.slot == slot))
+    {
+        return all.len();
+    }
+    requests.iter().take_while(|request| slots.contains(&request.slot)).count()
+}
+
+/// Gives each shard its runs and a chunk.
+pub(super) fn assign<'a>(
+    shards: &'a mut [Shard],
+    runs: Vec<(usize, Run<'a>)>,
+    chunks: &'a mut Vec<OutputChunk>,
+) -> Vec<Unit<'a>> {
+    let mut needed = 0;
+    let mut last = usize::MAX;
+    for &(shard, _) in &runs {
+        let group = shards[shard].program.group;
+        if shard != last {
+            match chunks.get_mut(needed) {
+                Some(chunk) => chunk.clear(group),
+                None => chunks.push(OutputChunk::new(group)),
+            }
+            needed += 1;
+        }
+        last = shard;
+    }
+    chunks.truncate(needed);
+    let mut units: Vec<Unit<'a>> = Vec::with_capacity(needed);
+    let (mut shards, mut chunks) = (shards.iter_mut().enumerate(), chunks.iter_mut());
+    last = usize::MAX;
+    for (shard, run) in runs {
+        if shard == last {
+            if let Some(unit) = units.last_mut() {
+                unit.more.push(run);
+            }
+            continue;
+        }
+        let found = shards.find(|&(at, _)| at == shard).zip(chunks.next());
+        let ((_, shard_found), chunk) = found.expect("the runs come in the order of the shards, each with its chunk");
+        units.push(Unit { shard: shard_found, chunk, first: run, more: Vec::new() });
+        last = shard;
+    }
+    units
+}
+
+/// Runs each unit once, on the threads of the current pool, and returns when all are done. Calls `begin` when there is something
+/// to do for the other threads.
+pub(super) fn spread<U: Send>(units: Vec<U>, work: impl Fn(U) + Sync, begin: impl FnOnce() + Send) {
+    let threads = rayon::current_num_threads();
+    // On one thread there is nobody to share with, and the loop costs nothing.
+    if threads == 1 || units.len() < 2 {
+        units.into_iter().for_each(work);
+        return;
+    }
+    let units: Vec<_> = units.into_iter().map(|unit| Mutex::new(Some(unit))).collect();
+    let share = || {
+        let own = rayon::current_thread_index().unwrap_or(0);
+        for at in order(own, threads, units.len()) {
+            // Nobody works while holding a lock: a poisoned one is as good.
+            let unit = units[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let Some(unit) = unit {
+                work(unit);
+            }
+        }
+    };
+    let helpers = threads.min(units.len()) - 1;
+    let ready = AtomicUsize::new(0);
+    rayon::scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(|_| {
+                share();
+                ready.fetch_add(1, Ordering::Release);
+            });
+        }
+        begin();
+        share();
+        // The others are as good as done: to look for other work meanwhile, as the scope's end does, takes longer.
+        for _ in 0..SPINS_MAX {
+            if ready.load(Ordering::Acquire) == helpers {
+                break;
+            }
+            spin_loop();
+        }
+    });
+}
+
+/// In which order a thread looks for units: its own part forwards, then the parts after it backwards.
+fn order(own: usize, threads: usize, units: usize) -> impl Iterator<Item = usize> {
+    let part = move |thread: usize| units * thread / threads..units * (thread + 1) / threads;
+    let others = (1..threads).map(move |step| (own + step) % threads);
+    part(own).chain(others.flat_map(move |thread| part(thread).rev()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn every_thread_knows_every_unit_and_begins_with_its_own() {
+        for (threads, units) in [(1, 1), (2, 4), (2, 5), (3, 2), (4, 9), (7, 100)] {
+            let mut firsts = Vec::new();
+            for own in 0..threads {
+                let mut all: Vec<_> = order(own, threads, units).collect();
+                firsts.extend(all.first().copied());
+                all.sort_unstable();
+                assert!(all.into_iter().eq(0..units), "{threads} threads, {units} units, thread {own}");
+            }
+            firsts.dedup();
+            assert!(units < threads || firsts.len() == threads, "{threads} threads, {units} units");
+        }
+    }
+
+    #[test]
+    fn each_unit_is_done_once() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().expect("a pool");
+        for units in [0, 1, 3, 4, 100] {
+            let done: Vec<_> = (0..units).map(|_| AtomicU32::new(0)).collect();
+            pool.install(|| {
+                let count = |unit: usize| {
+                    done[unit].fetch_add(1, Ordering::Relaxed);
+                };
+                spread((0..units).collect(), count, || {});
+            });
+            assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1), "{units} units");
+        }
+    }
+}
