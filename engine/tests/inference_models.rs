@@ -4,7 +4,7 @@
 mod inference_common;
 
 use inference_common::{digits, entry, entry_at, f32s, float_row, i32s, load, outcomes, run, try_load, with_dims};
-use wasm_engine::inference::{BatchForm, ElementType, ModelLoadOptions, NoModels, OnnxRuntime};
+use wasm_engine::inference::{BatchForm, ElementType, ModelLoadOptions, OnnxRuntime};
 use wasm_engine_abi::{InferenceStatus, name_id};
 use wasm_engine_components::ModelId;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime};
@@ -311,8 +311,6 @@ fn without_models_nothing_is_looked_for() {
     let mut results = ModelResults::default();
     runtime.infer(&batches, &mut results);
     assert_eq!(outcomes(&results), [Err(InferenceStatus::UnknownModel), Err(InferenceStatus::UnknownModel)]);
-    NoModels.infer(&batches, &mut results);
-    assert_eq!(outcomes(&results).len(), 2);
 }
 
 #[test]

@@ -124,3 +124,21 @@ impl ModelRuntime for NoModels {
         batches.iter().for_each(|batch| results.rows.extend(batch.rows.iter().map(|_| unknown)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_engine_components::ModelId;
+
+    #[test]
+    fn where_no_model_is_run_each_row_has_an_answer() {
+        let rows: [&[u8]; 2] = [b"a", b"b"];
+        let mut results = ModelResults::default();
+        for _ in 0..2 {
+            NoModels
+                .infer(&[ModelBatch::new(ModelId(1), &rows), ModelBatch::new(ModelId(2), &rows[..1])], &mut results);
+            assert_eq!(results.rows.len(), 3, "those of the frame before are gone");
+            assert!(results.rows.iter().all(|row| row.status == InferenceStatus::UnknownModel && row.bytes == 0));
+        }
+    }
+}
