@@ -14,7 +14,7 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 use wasm_engine::events;
 use wasm_engine::frame_loop;
-use wasm_engine::run_dir::{Access, Inference, OpenRun, Place, Recording, RunDir, RunOptions};
+use wasm_engine::run_dir::{Access, Inference, OpenRun, OutputDir, Recording, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine::summary::{Collector, RunFacts};
@@ -71,7 +71,7 @@ fn record(out: &Path, every: u64) {
     let mut simulation = Simulation::with_plugins(&scenario, &options, &mut |_| {}, plugins).unwrap();
     let run_options =
         RunOptions { record: true, snapshot_every: Some(every), ..RunOptions::new(&simulation, DigestScope::Frame) };
-    let run_dir = RunDir::create(&Place::new(Some(out), "weather"), &scenario, &run_options).unwrap();
+    let run_dir = RunDir::create(&OutputDir::new(Some(out), "weather"), &scenario, &run_options).unwrap();
     let mut recording = Recording::new(run_dir, &simulation, Some(Some(every)), Collector::default());
     let mut source = events::open(&scenario, Arc::default()).unwrap();
     frame_loop::run(&mut simulation, &mut source, &mut recording).unwrap();

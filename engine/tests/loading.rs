@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 
 use wasm_engine::files::sha256_of_file;
-use wasm_engine::run_dir::{Place, RunDir, RunOptions};
+use wasm_engine::run_dir::{OutputDir, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine_components::{DigestScope, FaultPolicy, Group, GroupId, Schedule, TenantId, Trigger};
@@ -68,7 +68,7 @@ fn the_manifest_has_the_hashes_of_what_was_loaded() {
         std::fs::write(folder.path().join(file), "another").unwrap();
     }
     let out = folder.path().join("run");
-    RunDir::create(&Place::new(Some(&out), "ring"), &scenario, &RunOptions::new(&simulation, DigestScope::Frame))
+    RunDir::create(&OutputDir::new(Some(&out), "ring"), &scenario, &RunOptions::new(&simulation, DigestScope::Frame))
         .unwrap();
     let manifest: toml::Table = std::fs::read_to_string(out.join("manifest.toml")).unwrap().parse().unwrap();
     for ((sort, name, _), hash) in files.iter().zip(&hashes) {

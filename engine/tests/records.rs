@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use wasm_engine::problem::RunError;
-use wasm_engine::run_dir::{Place, RecordedFrame, RunDir, RunOptions};
+use wasm_engine::run_dir::{OutputDir, RecordedFrame, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::LoadedFile;
 use wasm_engine::summary::{Collector, RunFacts, Summary};
@@ -183,7 +183,7 @@ fn a_run_directory_holds_what_happened() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = scenario(folder.path());
     let out = folder.path().join("deep/run");
-    let mut run_dir = RunDir::create(&Place::new(Some(&out), "office"), &scenario, &options()).unwrap();
+    let mut run_dir = RunDir::create(&OutputDir::new(Some(&out), "office"), &scenario, &options()).unwrap();
     for record in records() {
         run_dir.append(RecordedFrame::new(record)).unwrap();
     }
@@ -270,7 +270,7 @@ fn a_manifest_is_toml() {
     let mut scenario = scenario(folder.path());
     scenario.seed = u64::MAX >> 1;
     let out = folder.path().join("run");
-    RunDir::create(&Place::new(Some(&out), "office"), &scenario, &options()).unwrap();
+    RunDir::create(&OutputDir::new(Some(&out), "office"), &scenario, &options()).unwrap();
     let manifest: toml::Table = std::fs::read_to_string(out.join("manifest.toml")).unwrap().parse().unwrap();
     assert_eq!(manifest["params"]["agents"].as_integer(), Some(2000));
     assert_eq!(manifest["params"]["title"].as_str(), Some("a \"b\""));
@@ -300,8 +300,15 @@ fn fresh_folders_are_numbered() {
     std::fs::create_dir_all(runs.join("office-0041-old")).unwrap();
     std::fs::create_dir_all(runs.join("office-b-0007")).unwrap();
     let create = |name: &str| {
-        let place = Place::Fresh(runs.clone(), name.to_owned());
-        RunDir::create(&place, &scenario, &options()).unwrap().path().file_name().unwrap().to_str().unwrap().to_owned()
+        let output_dir = OutputDir::Fresh(runs.clone(), name.to_owned());
+        RunDir::create(&output_dir, &scenario, &options())
+            .unwrap()
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(create("office"), "office-0001");
     assert_eq!(create("office"), "office-0002");
@@ -321,8 +328,8 @@ fn a_folder_that_cannot_be_used_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = scenario(folder.path());
     let create = |out: &Path| {
-        let place = Place::new(Some(out), "office");
-        match RunDir::create(&place, &scenario, &options()) {
+        let output_dir = OutputDir::new(Some(out), "office");
+        match RunDir::create(&output_dir, &scenario, &options()) {
             Ok(_) => panic!("{} was taken", out.display()),
             Err(RunError::Input(problem)) => problem.to_string().replace(&format!("{}/", folder.path().display()), ""),
             Err(RunError::Failed(problem)) => panic!("not bad input: {problem}"),
@@ -337,5 +344,5 @@ fn a_folder_that_cannot_be_used_is_refused_with_what_to_do() {
     let below = create(&folder.path().join("a.wasm/run"));
     assert_eq!(below, "a.wasm/run: isn't a folder; help: name a folder with --out");
     std::fs::create_dir(folder.path().join("empty")).unwrap();
-    RunDir::create(&Place::new(Some(&folder.path().join("empty")), "office"), &scenario, &options()).unwrap();
+    RunDir::create(&OutputDir::new(Some(&folder.path().join("empty")), "office"), &scenario, &options()).unwrap();
 }

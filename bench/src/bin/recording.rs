@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use wasm_engine::run_dir::{Access, Inference, OpenRun, Place, Recording, RunDir, RunOptions};
+use wasm_engine::run_dir::{Access, Inference, OpenRun, OutputDir, Recording, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 use wasm_engine::summary::{Collector, RunFacts};
@@ -114,7 +114,7 @@ fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
     let options = SimulationOptions { threads: Some(args.threads), ..SimulationOptions::default() };
     let mut simulation = Simulation::new(scenario, &options, &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
     let run_options = RunOptions { record, ..RunOptions::new(&simulation, DigestScope::Frame) };
-    let run_dir = RunDir::create(&Place::new(Some(out), "bench"), scenario, &run_options);
+    let run_dir = RunDir::create(&OutputDir::new(Some(out), "bench"), scenario, &run_options);
     let run_dir = run_dir.unwrap_or_else(|error| panic!("{error}"));
     let mut recording = Recording::new(run_dir, &simulation, record.then_some(None), Collector::default());
     let mut source = events::open(scenario, Arc::default()).unwrap_or_else(|error| panic!("{error}"));

@@ -14,7 +14,7 @@ use super::status::Status;
 use super::terminal::say;
 use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::RunError;
-use wasm_engine_core::run_dir::{Access, Inference, Place};
+use wasm_engine_core::run_dir::{Access, Inference, OutputDir};
 use wasm_engine_core::summary::RunFacts;
 use wasm_engine_core::time_travel::{BranchError, BranchOptions, Branched, branch};
 
@@ -54,8 +54,8 @@ pub(super) fn main(args: &BranchArgs, interrupt: &Interrupt) -> Status {
 
 fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), NotStarted> {
     let run = open(&args.run.run, Access::Read)?;
-    let place = Place::new(Some(&args.out), &run.scenario.name);
-    place.check().map_err(RunError::Input)?;
+    let output_dir = OutputDir::new(Some(&args.out), &run.scenario.name);
+    output_dir.check().map_err(RunError::Input)?;
     let replayer = replayer(&run, &args.machine, Inference::Recorded);
     let options = BranchOptions {
         at: args.at,
@@ -64,7 +64,7 @@ fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), N
         snapshot_every: args.snapshots.snapshot_every,
         disk_max: args.disk.disk_max(),
     };
-    let branched = branch(&replayer, &options, &place, &interrupt.flag, &mut |line| say(line));
+    let branched = branch(&replayer, &options, &output_dir, &interrupt.flag, &mut |line| say(line));
     let branched = branched.map_err(|error| match error {
         BranchError::Follow(error) => NotStarted::from(error),
         BranchError::Scenario(problems) => NotStarted::Input(problems),

@@ -18,7 +18,7 @@ use super::status::Status;
 use super::terminal;
 use wasm_engine_core::events;
 use wasm_engine_core::problem::RunError;
-use wasm_engine_core::run_dir::{Place, Recording, RunDir, RunOptions};
+use wasm_engine_core::run_dir::{OutputDir, Recording, RunDir, RunOptions};
 use wasm_engine_core::scenario::{LoadOptions, load};
 use wasm_engine_core::simulation::SimulationOptions;
 use wasm_engine_core::summary::{Collector, RunFacts};
@@ -80,8 +80,8 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     let frames_expected = scenario.frames;
     scenario.frames = args.frames.frames.unwrap_or(scenario.frames);
     scenario.seed = args.seed.unwrap_or(scenario.seed);
-    let place = Place::new(args.out.as_deref(), &scenario.name);
-    place.check().map_err(RunError::Input)?;
+    let output_dir = OutputDir::new(args.out.as_deref(), &scenario.name);
+    output_dir.check().map_err(RunError::Input)?;
     let mut source = events::open(&scenario, Arc::clone(&interrupt.flag))?;
     let options = SimulationOptions {
         digest: args.digest,
@@ -98,7 +98,7 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
         disk_max: args.disk.disk_max(),
         ..RunOptions::new(&simulation, args.digest)
     };
-    let run_dir = RunDir::create(&place, &scenario, &run_options)?;
+    let run_dir = RunDir::create(&output_dir, &scenario, &run_options)?;
     let snapshots = run_options.record.then_some(run_options.snapshot_every);
     let mut recording = Recording::new(run_dir, &simulation, snapshots, Collector::of(&scenario));
     let facts = RunFacts { frames_expected, late_events: source.late_lines(), ..RunFacts::default() };

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use wasm_engine_components::text::harmless_toml;
 use wasm_engine_components::{Digest, DigestScope};
 
-use super::checked::{PUT_BACK, open_text, seal_text};
+use super::checksummed_text::{PUT_BACK, open_text, seal_text};
 use super::disk::DiskMax;
 use super::manifest_fields::{self, id, parse_digits, seed};
 use super::start;

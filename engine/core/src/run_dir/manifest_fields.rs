@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use wasm_engine_components::limits::{FRAMES_MAX, PAYLOAD_BYTES_MAX};
 use wasm_engine_components::text::shown;
 
-use super::checked::PUT_BACK;
+use super::checksummed_text::PUT_BACK;
 use super::manifest::{Branch, FileFacts, Manifest, ModelFacts, NAME};
 use crate::problem::{Problem, thousands};
 use crate::scenario::{Scenario, is_plain_name, toml_key};

@@ -17,9 +17,8 @@
 //!
 //! [`Recording`] writes one while a run goes on, [`OpenRun`] reads one.
 
-mod checked;
+mod checksummed_text;
 mod disk;
-mod gate;
 mod handover;
 mod inference;
 mod kept;
@@ -27,14 +26,15 @@ mod lock;
 mod manifest;
 mod manifest_fields;
 mod open;
-mod place;
+mod output_dir;
 mod recording;
 mod room;
 mod rows;
+mod snapshot_permit;
+mod snapshot_retention;
 mod start;
 mod table;
 mod tables;
-mod thin;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -44,14 +44,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasm_engine_components::text::harmless_json;
 use wasm_engine_components::{Digest, FrameRecord};
 
-pub use checked::{open_text, seal_text};
+pub use checksummed_text::{open_text, seal_text};
 pub use disk::DiskMax;
 pub use handover::{Closed, Closer};
 pub use inference::Inference;
 pub use lock::RunLock;
 pub use manifest::{Branch, Manifest, RunOptions};
 pub use open::{Access, OpenRun};
-pub use place::Place;
+pub use output_dir::OutputDir;
 pub use recording::Recording;
 pub use writer::RecordedFrame;
 
@@ -60,7 +60,7 @@ pub(crate) use manifest::ModelFacts;
 pub(crate) use open::recorded_scenario;
 
 use self::disk::Disk;
-use self::gate::{Gate, Pass};
+use self::snapshot_permit::{SnapshotPermit, SnapshotSlot};
 use self::start::Start;
 use self::table::{failed, replace_file, sync_folder, write_file};
 use self::tables::Tables;
@@ -110,7 +110,7 @@ pub struct RunDir {
     thread: WriterThread,
     batch_since: Instant,
     digest: Digest,
-    gate: Gate,
+    snapshot_slot: SnapshotSlot,
     /// Whether what comes from outside can't be had again.
     streams: bool,
     /// Held as long as this; of a run that goes on, by who opened it.
@@ -118,13 +118,13 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the folder at `place` and the files in it, and writes those that say what is run: the manifest as the last one, so
+    /// Makes the folder at `output_dir` and the files in it, and writes those that say what is run: the manifest as the last one, so
     /// that a folder with a manifest is whole.
     ///
     /// # Errors
     /// The folder or a file can't be made ([`RunError::Input`]) or written ([`RunError::Failed`]), or the events can't be read.
-    pub fn create(place: &Place, scenario: &Scenario, options: &RunOptions) -> Result<Self, RunError> {
-        Self::make(place, scenario, options, |_| Ok(()))
+    pub fn create(output_dir: &OutputDir, scenario: &Scenario, options: &RunOptions) -> Result<Self, RunError> {
+        Self::make(output_dir, scenario, options, |_| Ok(()))
     }
 
     /// The same for a branch, which begins with a snapshot of the run that it comes from.
@@ -132,7 +132,7 @@ impl RunDir {
     /// # Errors
     /// As [`RunDir::create`].
     pub(crate) fn create_from(
-        place: &Place,
+        output_dir: &OutputDir,
         scenario: &Scenario,
         options: &RunOptions,
         state: State<GuestCapture>,
@@ -140,7 +140,7 @@ impl RunDir {
     ) -> Result<Self, RunError> {
         let snapshot = Snapshot { state, base: None, extras };
         let mut no_room = None;
-        let made = Self::make(place, scenario, options, |path| {
+        let made = Self::make(output_dir, scenario, options, |path| {
             let (folder, disk) = (path.join(SNAPSHOTS), Disk::open(path, options.disk_max));
             let written = snapshot::write_counted(&folder, &snapshot, &mut |bytes| disk.take(bytes));
             no_room = disk.is_full().then(|| disk.first_error());
@@ -151,19 +151,19 @@ impl RunDir {
     }
 
     fn make(
-        place: &Place,
+        output_dir: &OutputDir,
         scenario: &Scenario,
         options: &RunOptions,
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
-        Self::make_in(place, scenario, options, begin).map_err(|error| match error {
+        Self::make_in(output_dir, scenario, options, begin).map_err(|error| match error {
             RunError::Failed(problem) => RunError::Failed(problem.help(NOTHING_RUN)),
             input @ RunError::Input(_) => input,
         })
     }
 
     fn make_in(
-        place: &Place,
+        output_dir: &OutputDir,
         scenario: &Scenario,
         options: &RunOptions,
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
@@ -173,7 +173,7 @@ impl RunDir {
         let manifest = manifest::manifest(scenario, options, id, events.as_deref());
         let bytes = manifest.len() as u64 + bytes_at_start(scenario, options);
         disk::check_start(options.disk_max, bytes)?;
-        let (start, lock) = Start::begin(|| place.take())?;
+        let (start, lock) = Start::begin(|| output_dir.take())?;
         let path = start.folder().to_path_buf();
         Disk::open(&path, options.disk_max).check_copies(bytes)?;
         write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
@@ -270,7 +270,7 @@ impl RunDir {
             thread,
             batch_since: Instant::now(),
             digest,
-            gate: Gate::default(),
+            snapshot_slot: SnapshotSlot::default(),
             streams,
             _lock: lock,
         })
@@ -332,9 +332,9 @@ impl RunDir {
     }
 
     /// Waits until no other snapshot is being written: before its state is copied. Frames so far don't wait with it.
-    fn pass(&mut self) -> Result<Pass, RunError> {
+    fn snapshot_permit(&mut self) -> Result<SnapshotPermit, RunError> {
         self.hand_over()?;
-        Ok(self.gate.pass())
+        Ok(self.snapshot_slot.acquire())
     }
 
     /// Writes a snapshot of the state after the frames so far.
@@ -342,15 +342,15 @@ impl RunDir {
         &mut self,
         state: State<GuestCopy>,
         extras: Vec<(String, Vec<u8>)>,
-        pass: Pass,
+        permit: SnapshotPermit,
     ) -> Result<(), RunError> {
         self.hand_over()?;
-        self.thread.send(Item::Snapshot(Box::new(Pending { state, extras, pass })))
+        self.thread.send(Item::Snapshot(Box::new(Pending { state, extras, permit })))
     }
 
     /// Whether a snapshot is being written.
     pub fn is_busy(&self) -> bool {
-        self.gate.is_taken()
+        self.snapshot_slot.is_taken()
     }
 
     /// Writes what isn't written yet and waits until it is on the disk, then `summary.json`: where it is, all else is whole.

@@ -19,7 +19,7 @@ const PERIOD_MIN: Duration = Duration::from_secs(30);
 const COST_SHARE: u32 = 50;
 /// A run that ends gets a last snapshot if the one before is at least this old.
 const LAST_PERIOD_MIN: Duration = Duration::from_secs(2);
-/// Each so manieth snapshot is a whole one, so that no chain of them is longer.
+/// Every 16th snapshot is full, which bounds a chain.
 const CHAIN_MAX: u32 = 16;
 
 /// A run that is being recorded.
@@ -107,7 +107,7 @@ impl Recording {
 
     fn take_snapshot(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
         let full = self.snapshots.as_ref().is_none_or(|snapshots| snapshots.taken.is_multiple_of(CHAIN_MAX));
-        let pass = self.run_dir.pass()?;
+        let permit = self.run_dir.snapshot_permit()?;
         let started = Instant::now();
         let state = simulation.copy(full);
         if let Some(snapshots) = &mut self.snapshots {
@@ -117,7 +117,7 @@ impl Recording {
             snapshots.last_frame = Some(state.frame);
             snapshots.cost = started.elapsed();
         }
-        self.run_dir.snapshot(state, self.extras(), pass)
+        self.run_dir.snapshot(state, self.extras(), permit)
     }
 
     /// What a run that goes on from a snapshot wants to know besides the state.

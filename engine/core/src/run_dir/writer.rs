@@ -14,11 +14,11 @@ use wasm_engine_components::{Action, Digest, FrameInputs, FrameRecord, OutputVal
 
 use super::TABLES;
 use super::disk::Disk;
-use super::gate::Pass;
 use super::handover::Handover;
+use super::snapshot_permit::SnapshotPermit;
+use super::snapshot_retention::SnapshotRetention;
 use super::table::failed;
 use super::tables::{TablePositions, Tables};
-use super::thin::Chains;
 use crate::journal::JournalWriter;
 use crate::problem::{Problem, RunError};
 use crate::snapshot::{self, Snapshot, SnapshotRef};
@@ -108,7 +108,7 @@ pub(super) enum Item {
 pub(super) struct Pending {
     pub state: State<GuestCopy>,
     pub extras: Vec<(String, Vec<u8>)>,
-    pub pass: Pass,
+    pub permit: SnapshotPermit,
 }
 
 /// What writes.
@@ -310,10 +310,10 @@ fn write(
 ) -> Result<(), RunError> {
     let mut last: Option<SnapshotRef> = None;
     let mut tracker = PageTracker::default();
-    let mut chains = thin_from.map(|first| Chains::of(folder, first, disk.snapshots_bytes_max()));
+    let mut retention = thin_from.map(|first| SnapshotRetention::of(folder, first, disk.snapshots_bytes_max()));
     while let Ok(pending) = snapshots.recv() {
         // Until it is written, whichever way that ends.
-        let Pending { state, extras, pass: _pass } = *pending;
+        let Pending { state, extras, permit: _permit } = *pending;
         let spare = state.guests.spare();
         let state = state.save(&mut tracker).map_err(|error| unsaved(folder, &error))?;
         let mut snapshot = Snapshot { state, base: None, extras };
@@ -331,9 +331,9 @@ fn write(
             Err(error) => return Err(failed(folder, &error)),
         }
         disk.give_back(replaced);
-        if let Some(chains) = &mut chains {
-            chains.add(snapshot.state.frame, snapshot.base.is_none());
-            disk.give_back(chains.thin_out()?);
+        if let Some(retention) = &mut retention {
+            retention.add(snapshot.state.frame, snapshot.base.is_none());
+            disk.give_back(retention.thin_out()?);
         }
         spare.take_back(snapshot.state.guests);
     }

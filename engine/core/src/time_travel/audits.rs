@@ -13,7 +13,7 @@ use super::{FollowError, ReplayOptions, RunReplayer, replay, resume};
 use crate::events;
 use crate::frame_loop::{self, FrameSource};
 use crate::problem::RunError;
-use crate::run_dir::{Access, Inference, OpenRun, Place, Recording, RunDir, RunOptions};
+use crate::run_dir::{Access, Inference, OpenRun, OutputDir, Recording, RunDir, RunOptions};
 use crate::scenario::{LoadOptions, load};
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::summary::{Collector, RunFacts, Summary};
@@ -58,8 +58,8 @@ fn run(folder: &Path, out: &str, threads: usize, until: u64) -> (String, Summary
     let mut simulation = Simulation::new(&scenario, &options(threads), &mut |_| {}).unwrap();
     let run_options =
         RunOptions { record: true, snapshot_every: Some(50), ..RunOptions::new(&simulation, DigestScope::Frame) };
-    let place = Place::new(Some(&folder.join(out)), &scenario.name);
-    let run_dir = RunDir::create(&place, &scenario, &run_options).unwrap();
+    let output_dir = OutputDir::new(Some(&folder.join(out)), &scenario.name);
+    let run_dir = RunDir::create(&output_dir, &scenario, &run_options).unwrap();
     let mut recording =
         Recording::new(run_dir, &simulation, Some(run_options.snapshot_every), Collector::of(&scenario));
     let mut source = Until(source, until);

@@ -14,8 +14,8 @@ use super::stream_inputs::stream_inputs_from;
 use crate::events::{self, EventSource, StreamFrame};
 use crate::problem::{Problem, Problems, RunError, counted};
 use crate::run_dir::{
-    Branch, COLLECTED, DiskMax, INPUTS, Manifest, OpenRun, Place, Recording, RunDir, RunOptions, SCENARIO, find_files,
-    recorded_scenario,
+    Branch, COLLECTED, DiskMax, INPUTS, Manifest, OpenRun, OutputDir, Recording, RunDir, RunOptions, SCENARIO,
+    find_files, recorded_scenario,
 };
 use crate::scenario::Scenario;
 use crate::simulation::{KeptFiles, RestoreError, Simulation, SimulationOptions};
@@ -62,7 +62,7 @@ pub struct Branched {
 pub fn branch(
     replayer: &RunReplayer<'_>,
     options: &BranchOptions,
-    place: &Place,
+    output_dir: &OutputDir,
     interrupted: &Arc<AtomicBool>,
     say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Branched, BranchError> {
@@ -116,7 +116,7 @@ pub fn branch(
     run_options.branch = Some(provenance(run, options, &state));
     let collected = restored.collector.watching(&scenario);
     extras.push((COLLECTED.to_owned(), collected.save()));
-    let run_dir = RunDir::create_from(place, &scenario, &run_options, state, extras)?;
+    let run_dir = RunDir::create_from(output_dir, &scenario, &run_options, state, extras)?;
     let recording = Recording::new(run_dir, &simulation, Some(run_options.snapshot_every), collected);
     Ok(Branched { simulation, source, recording, scenario, frames_expected, warnings })
 }

@@ -2,30 +2,30 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// What a snapshot passes on its way to the disk.
+/// The one place that a snapshot on its way to the disk may have.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub(super) struct SnapshotSlot(Arc<(Mutex<bool>, Condvar)>);
 
-/// A snapshot that has passed. When this is dropped, the next one may.
+/// Leave for one snapshot to be made and written. When this is dropped, the next one has leave.
 #[derive(Debug)]
-pub(super) struct Pass(Gate);
+pub(super) struct SnapshotPermit(SnapshotSlot);
 
-impl Gate {
+impl SnapshotSlot {
     /// Whether one is on its way.
     pub fn is_taken(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the one that is on its way.
-    pub fn pass(&self) -> Pass {
+    pub fn acquire(&self) -> SnapshotPermit {
         let (taken, freed) = &*self.0;
         let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
         *freed.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner) = true;
-        Pass(self.clone())
+        SnapshotPermit(self.clone())
     }
 }
 
-impl Drop for Pass {
+impl Drop for SnapshotPermit {
     fn drop(&mut self) {
         let (taken, freed) = &*self.0.0;
         *taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
@@ -39,15 +39,15 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn one_passes_at_a_time_and_a_thread_that_ends_lets_the_next_one_pass() {
-        let gate = Gate::default();
-        let first = gate.pass();
-        assert!(gate.is_taken());
+    fn one_is_there_at_a_time_and_a_thread_that_ends_lets_the_next_one_in() {
+        let slot = SnapshotSlot::default();
+        let first = slot.acquire();
+        assert!(slot.is_taken());
         let (sender, passed) = std::sync::mpsc::channel();
         let second = std::thread::spawn({
-            let gate = gate.clone();
+            let slot = slot.clone();
             move || {
-                let _pass = gate.pass();
+                let _permit = slot.acquire();
                 let _ = sender.send(());
                 panic!("it fails with a snapshot in hand");
             }
@@ -56,7 +56,7 @@ mod tests {
         drop(first);
         passed.recv().unwrap();
         assert!(second.join().is_err());
-        drop(gate.pass());
-        assert!(!gate.is_taken());
+        drop(slot.acquire());
+        assert!(!slot.is_taken());
     }
 }

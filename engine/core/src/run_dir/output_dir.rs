@@ -11,14 +11,14 @@ const RUNS: &str = "runs";
 
 /// Where a run's folder goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum OutputDir {
     /// This folder, which must not be there yet, be empty, or have only what a start has left that died.
     Named(PathBuf),
     /// A fresh folder `<name>-<number>` in this folder.
     Fresh(PathBuf, String),
 }
 
-impl Place {
+impl OutputDir {
     /// The folder that `--out` names, or else a fresh one for the scenario of that name.
     pub fn new(out: Option<&Path>, scenario: &str) -> Self {
         match out {

@@ -10,7 +10,7 @@ use crate::problem::RunError;
 use crate::snapshot;
 
 /// The snapshots of a folder, the oldest first.
-pub(super) struct Chains {
+pub(super) struct SnapshotRetention {
     folder: PathBuf,
     chains: VecDeque<Chain>,
     bytes_max: u64,
@@ -23,19 +23,19 @@ struct Chain {
     bytes: u64,
 }
 
-impl Chains {
+impl SnapshotRetention {
     /// Those that are there already, but for the one before `first_frame`: a branch can't do without the one that it begins with.
     pub fn of(folder: &Path, first_frame: u64, bytes_max: u64) -> Self {
-        let mut chains = Self { folder: folder.to_path_buf(), chains: VecDeque::new(), bytes_max };
+        let mut retention = Self { folder: folder.to_path_buf(), chains: VecDeque::new(), bytes_max };
         for frame in snapshot::list(folder).unwrap_or_default() {
             // One that is damaged is for its owner to look at.
             if frame > first_frame
                 && let Ok(base) = snapshot::read_base(folder, frame)
             {
-                chains.add(frame, base.is_none());
+                retention.add(frame, base.is_none());
             }
         }
-        chains
+        retention
     }
 
     /// Takes note of one that was written.
@@ -92,18 +92,18 @@ mod tests {
         write(path, 20, Some(base));
         write(path, 30, None);
         let bytes = std::fs::metadata(snapshot::path(path, 30)).unwrap().len();
-        let mut chains = Chains::of(path, 3, 3 * bytes + bytes / 2);
-        chains.thin_out().unwrap();
+        let mut retention = SnapshotRetention::of(path, 3, 3 * bytes + bytes / 2);
+        retention.thin_out().unwrap();
         assert_eq!(snapshot::list(path).unwrap(), [3, 10, 20, 30], "three of about the same size have room");
         let base = write(path, 40, None);
-        chains.add(40, true);
-        chains.thin_out().unwrap();
+        retention.add(40, true);
+        retention.thin_out().unwrap();
         assert_eq!(snapshot::list(path).unwrap(), [3, 30, 40], "what goes on from another goes with it");
         for frame in [50, 60, 70] {
             write(path, frame, Some(base));
-            chains.add(frame, false);
+            retention.add(frame, false);
         }
-        chains.thin_out().unwrap();
+        retention.thin_out().unwrap();
         assert_eq!(snapshot::list(path).unwrap(), [3, 40, 50, 60, 70], "the last chain stays, however long it is");
     }
 }
