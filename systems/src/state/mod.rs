@@ -8,7 +8,7 @@
 //! sums of digests), or transient: empty between two frames. That nothing is missing from the table is shown by tests that go on from a
 //! loaded state and compare every digest; that nothing of an author is, by [`check_components`].
 //!
-//! A new kind of state is one file with its form ([`crate::codec`]) and where a world has it (`part`), and a line of the table.
+//! A new kind of state is one file with its form (`crate::codec`) and where a world has it (`part`), and a line of the table.
 //!
 //! Sections are keyed by stable ids. An [`Entity`](bevy_ecs::entity::Entity), a position in the dense tables, the order in which
 //! entities were spawned, and how messages are spread over chunks aren't in them, and don't come back: none of them is state.

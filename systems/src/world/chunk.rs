@@ -39,7 +39,7 @@ pub struct StepOutcome {
     pub fault: Option<FaultKind>,
 }
 
-/// What agents of one group sent. [`OutboxIntake::take`] fills it.
+/// What agents of one group sent. [`crate::ports::OutboxIntake::take`] fills it.
 #[derive(Debug)]
 pub struct OutputChunk {
     /// The group.
@@ -67,7 +67,7 @@ pub struct OutputChunk {
     pub fuel: u64,
     /// Fuel that calls may have used beyond that, which ended in an instruction before which nothing is written down. The group waits for it.
     pub uncounted: u64,
-    /// Sum of [`crate::world::digest::outbox_digest`] over the outboxes that aren't empty.
+    /// Sum of the digests of the outboxes that aren't empty.
     pub outbox_sum: u128,
     /// Sum of [`crate::world::digest::memory_digest`] over the agents that were called; 0 unless it was asked for.
     pub memory_sum: u128,
