@@ -48,7 +48,7 @@ pub struct PageBlock {
     pub slots: Vec<u32>,
     /// The number of the page in its memory.
     pub pages: Vec<u32>,
-    /// What they hold, [`PAGE_BYTES`] each.
+    /// What they hold, [`PAGE_BYTES`](crate::PAGE_BYTES) each.
     pub bytes: Vec<u8>,
 }
 

@@ -59,7 +59,7 @@ fn fuel() -> OperatorCost {
 pub const WASMTIME_VERSION: &str = "48.0";
 
 /// What says which compiled code this version of the crate can use, besides what wasmtime itself checks: its version, and one that
-/// is raised whenever [`engine`] sets the compiler in another way.
+/// is raised whenever `engine` sets the compiler in another way.
 pub const CONFIGURATION: &str = "wasmtime 48.0, 1";
 
 /// Checks that code can be made and mapped on this machine; of a build without a compiler, that it has what runs code.

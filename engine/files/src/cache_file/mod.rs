@@ -1,7 +1,7 @@
 //! The files of the engine's cache folder: compiled modules, and what models' probes found. They only ever save
 //! time: whatever isn't exactly what was written there is a miss, which is made and written anew.
 //!
-//! A file is read into memory once and checked there by [`form`], so one that is changed meanwhile changes nothing. It is written under a
+//! A file is read into memory once and checked there by `form`, so one that is changed meanwhile changes nothing. It is written under a
 //! temporary name, synced and renamed, so that processes which write the same one don't meet. A temporary file is locked as long as its
 //! writer lives, and goes with the writer: at a signal by [`Unfinished`], after a kill once somebody else writes.
 
