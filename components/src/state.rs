@@ -13,44 +13,45 @@ impl core::fmt::Display for Digest {
     }
 }
 
-/// What a frame's digest covers, each in a lane of its own, so that a divergence names its culprit. [`Lane::kind`] says whether a lane covers
-/// state, or what came in or went out in the frame. The order is that of the digest: new lanes go to the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum Lane {
-    /// What came from outside in this frame.
-    Inputs,
-    /// Agents' lifecycles and fault histories, and the places of groups.
-    Agents,
-    /// What agents asked for in this frame: their outboxes.
-    Outboxes,
-    /// What waits in mailboxes, and what was dropped.
-    Mailboxes,
-    /// Messages from the host that are in flight: bounces and native systems' messages.
-    HostMessages,
-    /// Members of topics.
-    Topics,
-    /// Inference jobs and results in flight, the number of the next job, which models answer for others, and models that failed an audit
-    /// or were given up.
-    Inference,
-    /// Groups' counters (steps, fuel, messages, jobs, faults), and modules that were swapped in.
-    Groups,
-    /// Registered components of authors' entities.
-    Native,
-    /// Memories of the agents that stepped in this frame; zero unless the run asks for full digests.
-    Memories,
-    /// Faults of this frame: who, what, its detail, and what was reached of which limit.
-    Faults,
-    /// Log lines of this frame that agents wrote by import, those of faulted calls among them. Others are in outboxes.
-    Logs,
-    /// Commands, and swaps that native systems asked for, that take effect in the next frame.
-    Commands,
-    /// Agents' timers, who was deferred and since when, the cursor of round-robin, and fuel that is owed.
-    Schedule,
-    /// Requests that wait for a reply.
-    Requests,
-    /// Shared regions: versions and contents.
-    Regions,
+wasm_engine_abi::numbered_enum! {
+    /// What a frame's digest covers, each in a lane of its own, so that a divergence names its culprit. [`Lane::kind`] says whether a lane covers
+    /// state, or what came in or went out in the frame. The order is that of the digest: new lanes go to the end.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    pub enum Lane: u8 {
+        /// What came from outside in this frame.
+        Inputs = 0, "inputs";
+        /// Agents' lifecycles and fault histories, and the places of groups.
+        Agents = 1, "agents";
+        /// What agents asked for in this frame: their outboxes.
+        Outboxes = 2, "outboxes";
+        /// What waits in mailboxes, and what was dropped.
+        Mailboxes = 3, "mailboxes";
+        /// Messages from the host that are in flight: bounces and native systems' messages.
+        HostMessages = 4, "host_messages";
+        /// Members of topics.
+        Topics = 5, "topics";
+        /// Inference jobs and results in flight, the number of the next job, which models answer for others, and models that failed an audit
+        /// or were given up.
+        Inference = 6, "inference";
+        /// Groups' counters (steps, fuel, messages, jobs, faults), and modules that were swapped in.
+        Groups = 7, "groups";
+        /// Registered components of authors' entities.
+        Native = 8, "native";
+        /// Memories of the agents that stepped in this frame; zero unless the run asks for full digests.
+        Memories = 9, "memories";
+        /// Faults of this frame: who, what, its detail, and what was reached of which limit.
+        Faults = 10, "faults";
+        /// Log lines of this frame that agents wrote by import, those of faulted calls among them. Others are in outboxes.
+        Logs = 11, "logs";
+        /// Commands, and swaps that native systems asked for, that take effect in the next frame.
+        Commands = 12, "commands";
+        /// Agents' timers, who was deferred and since when, the cursor of round-robin, and fuel that is owed.
+        Schedule = 13, "schedule";
+        /// Requests that wait for a reply.
+        Requests = 14, "requests";
+        /// Shared regions: versions and contents.
+        Regions = 15, "regions";
+    }
 }
 
 /// What a lane is made of.
@@ -62,34 +63,20 @@ pub enum LaneKind {
     Frame,
 }
 
-/// How much the digest of each frame covers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Resource, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DigestScope {
-    /// Everything but the agents' memories.
-    #[default]
-    Frame,
-    /// The memories of the agents that were called in the frame, too: [`Lane::Memories`].
-    Full,
+wasm_engine_abi::numbered_enum! {
+    /// How much the digest of each frame covers.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Resource, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum DigestScope: u8 {
+        /// Everything but the agents' memories.
+        #[default]
+        Frame = 0, "frame";
+        /// The memories of the agents that were called in the frame, too: [`Lane::Memories`].
+        Full = 1, "full";
+    }
 }
 
 impl DigestScope {
-    /// Each scope, in order.
-    pub const ALL: [Self; 2] = [Self::Frame, Self::Full];
-
-    /// The name by which it is asked for, and recorded.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Frame => "frame",
-            Self::Full => "full",
-        }
-    }
-
-    /// Returns the scope of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.name() == name)
-    }
-
     /// Returns whether memories are covered.
     pub const fn covers_memories(self) -> bool {
         matches!(self, Self::Full)
@@ -97,29 +84,6 @@ impl DigestScope {
 }
 
 impl Lane {
-    /// How many lanes there are.
-    pub const COUNT: usize = 16;
-
-    /// Every lane, in order.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Inputs,
-        Self::Agents,
-        Self::Outboxes,
-        Self::Mailboxes,
-        Self::HostMessages,
-        Self::Topics,
-        Self::Inference,
-        Self::Groups,
-        Self::Native,
-        Self::Memories,
-        Self::Faults,
-        Self::Logs,
-        Self::Commands,
-        Self::Schedule,
-        Self::Requests,
-        Self::Regions,
-    ];
-
     /// Returns what the lane is made of.
     pub const fn kind(self) -> LaneKind {
         match self {
@@ -135,28 +99,6 @@ impl Lane {
             | Self::Schedule
             | Self::Requests
             | Self::Regions => LaneKind::State,
-        }
-    }
-
-    /// The name used in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Inputs => "inputs",
-            Self::Agents => "agents",
-            Self::Outboxes => "outboxes",
-            Self::Mailboxes => "mailboxes",
-            Self::HostMessages => "host_messages",
-            Self::Topics => "topics",
-            Self::Inference => "inference",
-            Self::Groups => "groups",
-            Self::Native => "native",
-            Self::Memories => "memories",
-            Self::Faults => "faults",
-            Self::Logs => "logs",
-            Self::Commands => "commands",
-            Self::Schedule => "schedule",
-            Self::Requests => "requests",
-            Self::Regions => "regions",
         }
     }
 }

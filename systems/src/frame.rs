@@ -11,55 +11,41 @@ use wasm_engine_components::{
 #[derive(ScheduleLabel, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Frame;
 
-/// The stages of a frame. The order of the variants is the order of the frame.
-///
-/// ```text
-/// Frame
-/// ├── Ingest     the frame's inputs are taken in: the only door into the world
-/// ├── Deliver    messages of the last frame, results that are due and events reach mailboxes
-/// │   └── AuthorSystems::Sense
-/// ├── Schedule   the frame's budgets are opened
-/// ├── Step       wave after wave, who is due and fits into the budgets is called, in parallel, behind the port
-/// ├── Collect    what they asked for, in the order of their ids
-/// ├── Infer      jobs are batched and dispatched
-/// ├── Commit     lifecycles and memberships change
-/// │   └── AuthorSystems::Simulate
-/// └── Seal       the digest and the record: the only door out
-/// ```
-#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FrameStage {
-    /// The frame's inputs are taken in.
-    Ingest,
-    /// Messages reach mailboxes.
-    Deliver,
-    /// The frame's budgets are opened. Who is due, and who of them is called, is decided in the waves of [`Step`](Self::Step): a message
-    /// along `after` may wake an agent in the same frame.
-    Schedule,
-    /// Agents run, wave after wave.
-    Step,
-    /// The records that agents wrote beside messages are processed.
-    Collect,
-    /// Inference jobs are dispatched.
-    Infer,
-    /// Lifecycles, memberships and regions change.
-    Commit,
-    /// The frame's digest and record.
-    Seal,
-}
-
-impl FrameStage {
-    /// The name used in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Deliver => "deliver",
-            Self::Schedule => "schedule",
-            Self::Step => "step",
-            Self::Collect => "collect",
-            Self::Infer => "infer",
-            Self::Commit => "commit",
-            Self::Seal => "seal",
-        }
+wasm_engine_abi::numbered_enum! {
+    /// The stages of a frame. The order of the variants is the order of the frame.
+    ///
+    /// ```text
+    /// Frame
+    /// ├── Ingest     the frame's inputs are taken in: the only door into the world
+    /// ├── Deliver    messages of the last frame, results that are due and events reach mailboxes
+    /// │   └── AuthorSystems::Sense
+    /// ├── Schedule   the frame's budgets are opened
+    /// ├── Step       wave after wave, who is due and fits into the budgets is called, in parallel, behind the port
+    /// ├── Collect    what they asked for, in the order of their ids
+    /// ├── Infer      jobs are batched and dispatched
+    /// ├── Commit     lifecycles and memberships change
+    /// │   └── AuthorSystems::Simulate
+    /// └── Seal       the digest and the record: the only door out
+    /// ```
+    #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum FrameStage: u8 {
+        /// The frame's inputs are taken in.
+        Ingest = 0, "ingest";
+        /// Messages reach mailboxes.
+        Deliver = 1, "deliver";
+        /// The frame's budgets are opened. Who is due, and who of them is called, is decided in the waves of [`Step`](Self::Step): a message
+        /// along `after` may wake an agent in the same frame.
+        Schedule = 2, "schedule";
+        /// Agents run, wave after wave.
+        Step = 3, "step";
+        /// The records that agents wrote beside messages are processed.
+        Collect = 4, "collect";
+        /// Inference jobs are dispatched.
+        Infer = 5, "infer";
+        /// Lifecycles, memberships and regions change.
+        Commit = 6, "commit";
+        /// The frame's digest and record.
+        Seal = 7, "seal";
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) struct RunArgs {
 fn digest_scope() -> impl TypedValueParser<Value = DigestScope> {
     let names = PossibleValuesParser::new(DigestScope::ALL.map(DigestScope::name));
     // Other names are refused before.
-    names.map(|name| DigestScope::named(&name).unwrap_or_default())
+    names.map(|name| DigestScope::from_name(&name).unwrap_or_default())
 }
 
 /// Runs the command.

@@ -72,17 +72,12 @@ impl StateCodec for Lifecycle {
     }
 
     fn decode<'a>(from: &mut Reader<'a>) -> Option<Self> {
-        lifecycle(from.u8()?)
+        Self::from_number(from.u8()?)
     }
 }
 
-fn lifecycle(number: u8) -> Option<Lifecycle> {
-    use Lifecycle::{Active, Faulted, Initialising, Paused, Terminated, Terminating};
-    [Initialising, Active, Paused, Faulted, Terminated, Terminating].into_iter().find(|state| *state as u8 == number)
-}
-
 fn name_of_lifecycle(number: u8) -> &'static str {
-    lifecycle(number).map_or("unknown", Lifecycle::name)
+    Lifecycle::from_number(number).map_or("unknown", Lifecycle::name)
 }
 
 impl StateCodec for FaultHistory {

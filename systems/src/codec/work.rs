@@ -158,20 +158,13 @@ impl StateCodec for Job {
 }
 
 fn status(number: u8) -> Option<InferenceStatus> {
-    InferenceStatus::ALL.into_iter().find(|status| *status as u32 == u32::from(number))
+    InferenceStatus::from_number(number.into())
 }
 
 fn name_of_status(number: u8) -> &'static str {
     match status(number) {
         None if number == ASKED => "asked",
-        None => "unknown",
-        Some(InferenceStatus::Ok) => "ok",
-        Some(InferenceStatus::UnknownModel) => "unknown_model",
-        Some(InferenceStatus::WrongSize) => "wrong_size",
-        Some(InferenceStatus::NonFinite) => "non_finite",
-        Some(InferenceStatus::TooMany) => "too_many",
-        Some(InferenceStatus::Failed) => "failed",
-        Some(InferenceStatus::TimedOut) => "timed_out",
+        known => known.map_or("unknown", InferenceStatus::name),
     }
 }
 

@@ -207,7 +207,7 @@ impl Manifest {
     /// Returns what each frame's digest covers.
     pub fn digest_scope(&self) -> DigestScope {
         // Another name isn't read.
-        DigestScope::named(&self.digest).unwrap_or_default()
+        DigestScope::from_name(&self.digest).unwrap_or_default()
     }
 
     /// Reads the manifest of a run directory.

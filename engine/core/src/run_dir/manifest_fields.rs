@@ -55,7 +55,7 @@ fn head(manifest: &Manifest) -> Result<(), Wrong> {
     if !is_version(&manifest.engine) {
         return wrong("engine", format!("`{}` isn't a version of wasm-engine", shown(&manifest.engine)));
     }
-    if DigestScope::named(&manifest.digest).is_none() {
+    if DigestScope::from_name(&manifest.digest).is_none() {
         return wrong("digest", format!("`{}` isn't `frame` or `full`, what a digest covers", shown(&manifest.digest)));
     }
     frames("frames", manifest.frames, 1)?;
