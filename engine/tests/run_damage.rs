@@ -197,10 +197,23 @@ fn what_is_no_run_of_this_version_is_refused() {
     }
     let manifest = folder.join("run/manifest.toml");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replace("format = 2", "format = 9")).unwrap();
+    fs::write(&manifest, text.replace("format = 3", "format = 9")).unwrap();
     assert!(told(&["replay", "run"]).contains("format 9"));
-    fs::write(&manifest, text.replace("format = 2", "format = 1")).unwrap();
+    fs::write(&manifest, text.replace("format = 3", "format = 1")).unwrap();
     assert!(told(&["replay", "run"]).contains("kept no journal"));
+    // What an earlier version wrote stays as it is: its digests aren't ours, so that a run that went on would cut it to nothing.
+    fs::write(&manifest, text.replace("format = 3", "format = 2")).unwrap();
+    let kept = |folder: &Path| {
+        let names = ["frames.jsonl", "summary.json", "journal/000000.wej"];
+        names.map(|name| fs::read(folder.join("run").join(name)).unwrap())
+    };
+    let before = kept(folder);
+    for command in ["replay", "resume", "inspect"] {
+        assert!(
+            told(&[command, "run"]).contains("format 2, of an earlier version of wasm-engine, which had other digests")
+        );
+    }
+    assert_eq!(kept(folder), before);
     fs::write(&manifest, text.replace("frames = 6", "frames = 7")).unwrap();
     assert!(told(&["replay", "run"]).contains("manifest.toml"));
 }

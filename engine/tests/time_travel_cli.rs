@@ -186,14 +186,14 @@ fn what_is_no_run_is_refused_with_what_to_do() {
     for (manifest, expected) in [
         (&b"hello"[..], "doesn't say the version of its format"),
         (b"\xff\xfe", "can't be read"),
-        (b"format = 2\n# checksum xxh3-128 0\n", "doesn't match the checksum"),
+        (b"format = 3\n# checksum xxh3-128 0\n", "doesn't match the checksum"),
     ] {
         fs::write(folder.join("other/manifest.toml"), manifest).unwrap();
         let text = refused(folder, &["replay", "other"]);
         assert!(text.contains(expected), "{text}");
     }
     // With a checksum that is right.
-    fs::write(folder.join("other/manifest.toml"), wasm_engine::run_dir::seal_text("format = 2\n")).unwrap();
+    fs::write(folder.join("other/manifest.toml"), wasm_engine::run_dir::seal_text("format = 3\n")).unwrap();
     assert!(refused(folder, &["inspect", "other"]).contains("isn't a manifest"));
     let text = refused(folder, &["replay", "file"]);
     assert!(text.starts_with("error: file: is a file, and not the folder of a run\n"), "{text}");

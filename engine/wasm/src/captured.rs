@@ -90,8 +90,8 @@ impl SpareBlocks {
         }
     }
 
-    /// How many blocks there are.
-    #[cfg(test)]
+    /// Number of spare blocks.
+    #[cfg(all(test, feature = "cranelift"))]
     pub(super) fn blocks(&self) -> usize {
         self.lock().values().map(Vec::len).sum()
     }

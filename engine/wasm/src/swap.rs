@@ -1,4 +1,4 @@
-//! HotAgent swaps: the agents of a shard become instances of another program, in the same slots. Each takes its state along, where it
+//! Hot swaps: the agents of a shard become instances of another program, in the same slots. Each takes its state along, where it
 //! is asked to and both modules offer the exports for it:
 //!
 //! ```text

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use wasm_engine_components::{Group, GroupId};
+use wasm_engine_components::{GroupId, GroupSpec};
 
 use super::{
     CodeCache, DamagedEntry, GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime,
@@ -32,7 +32,7 @@ fn a_module_whose_code_is_nowhere_is_refused_and_the_error_says_what_to_do() {
     let load = |cache: Option<std::sync::Arc<dyn CodeCache>>| {
         let source = ModuleSource { name: "m".into(), path: "m.wasm".into(), bytes: agent.clone() };
         let options = WasmOptions { code_cache: cache, ..WasmOptions::default() };
-        let group = Group::new(GroupId(1), "g".to_owned(), 1);
+        let group = GroupSpec::new(GroupId(1), "g", 1);
         WasmRuntime::load(&options, &[source], &[GroupProgram { group: &group, module: 0, params: b"" }])
     };
     // No entry, one that is none, and one that no compiler of this version has sealed.

@@ -71,7 +71,7 @@ impl StateCodec for TenantDebts {
     }
 }
 
-/// PendingRequests that wait for a reply.
+/// Requests that wait for a reply.
 pub(crate) enum PendingRequests {}
 
 /// A request, under the id of who asked.

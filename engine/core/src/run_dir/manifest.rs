@@ -20,7 +20,7 @@ use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap, Simulation};
 use wasm_engine_files::{hex, sha256, sha256_of_file};
 
 /// The version of the run directory's layout. Version 1 had no journal, no snapshots and no checksums.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The name of the file.
 pub(super) const NAME: &str = "manifest.toml";
@@ -329,8 +329,9 @@ fn check_format(path: &Path, text: &str) -> Result<(), Problem> {
     match format {
         FORMAT => Ok(()),
         0..FORMAT => {
-            let what = format!("has the format {format}, of an earlier version of wasm-engine, which kept no journal");
-            Err(Problem::new(what).file(path).help("run its scenario again"))
+            let lacks = if format < 2 { "kept no journal" } else { "had other digests" };
+            let what = format!("has the format {format}, of an earlier version of wasm-engine, which {lacks}");
+            Err(Problem::new(what).file(path).help("open it with the version that wrote it, or run its scenario again"))
         }
         _ => {
             let what = format!("has the format {format}, but this version of wasm-engine knows none after {FORMAT}");
@@ -466,7 +467,7 @@ mod tests {
 
     #[test]
     fn what_changes_of_a_run_that_goes_on_is_rewritten_and_nothing_else() {
-        let body = "format = 2\nframes = 5\n\n[params]\nform = 7\nframes = 8\n\n[models.a]\nform = \"any\"\n\n[models.\"b c\"]\nrow_bytes = 1\n\
+        let body = "format = 3\nframes = 5\n\n[params]\nform = 7\nframes = 8\n\n[models.a]\nform = \"any\"\n\n[models.\"b c\"]\nrow_bytes = 1\n\
                     form = \"any\"\nearlier_forms = [{ form = \"x\", before_frame = 1 }]\n\n[environment]\nform = \"any\"\n";
         let earlier = |form: &str, before_frame| EarlierForm { form: form.to_owned(), before_frame };
         let facts = ModelFacts {
@@ -490,9 +491,10 @@ mod tests {
     #[test]
     fn other_versions_are_told_apart() {
         let told = |text: &str| check_format(Path::new("m.toml"), text).map_err(|problem| problem.to_string());
-        assert_eq!(told("format = 2\n"), Ok(()));
+        assert_eq!(told("format = 3\n"), Ok(()));
+        assert!(told("format = 2\n").unwrap_err().contains("had other digests"));
         assert!(told("format = 1\nengine = \"0.1\"\n").unwrap_err().contains("kept no journal"));
-        assert!(told("format = 3\n").unwrap_err().contains("knows none after 2"));
+        assert!(told("format = 4\n").unwrap_err().contains("knows none after 3"));
         assert!(told("engine = 1\n").unwrap_err().contains("changed or damaged"));
     }
 }
