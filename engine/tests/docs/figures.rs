@@ -1,4 +1,4 @@
-//! Figures in the documents are those of the engine. What `docs/SCENARIO.md` says of keys has a test of its own, `scenario_reference`.
+//! Figures in the documents are those of the engine. What `docs/SCENARIO.md` says of keys has a test of its own, in `engine/core/tests/scenario/reference.rs`.
 
 use wasm_engine::inference::ONNX_RUNTIME_VERSION;
 use wasm_engine::time_travel::DIFFERENCES_MAX;
