@@ -23,6 +23,15 @@ pub enum Swap {
     },
 }
 
+/// A file that was loaded: what a group runs, what answers, or what a swap puts in place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadedFile {
+    /// Its name in the scenario.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: [u8; 32],
+}
+
 /// One swap, as it stands on the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapRecord {

@@ -35,7 +35,7 @@ pub use frame::{AuthorSystems, Frame, FrameClock, FrameStage, RunSeed};
 pub use world::inspect;
 pub use world::populate::{GroupSeed, Population, populate};
 pub use world::regions::BadRegionWrite;
-pub use world::swaps::{SwapCatalog, SwapFile};
+pub use world::swaps::SwapCatalog;
 
 use crate::authors::register::NativeDigests;
 use bevy_app::{App, Plugin};

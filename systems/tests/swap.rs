@@ -11,13 +11,13 @@ use table::{Call, Table, app, group, model};
 use wasm_engine_abi::{CallKind, FaultNotice, MessageHeader, Op, kind, name_id};
 use wasm_engine_components::{
     AgentFault, AgentId, Digest, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs, FrameRecord,
-    GroupId, Lane, Lifecycle, ModelId, Recipient, Swap, SwapOutcome, SwapRecord,
+    GroupId, Lane, Lifecycle, LoadedFile, ModelId, Recipient, Swap, SwapOutcome, SwapRecord,
 };
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ImportedLine, ModelBatch, ModelPort, ModelResults, ModelRuntime, RowResult, StepBatch,
     StepResults, SwapBatch, SwapRequest, SwapResults,
 };
-use wasm_engine_systems::{Population, SwapCatalog, SwapFile, inspect, run_frame, testing};
+use wasm_engine_systems::{Population, SwapCatalog, inspect, run_frame, testing};
 
 /// Agents that are functions, and what a swap gives them.
 struct Swapping<F, S> {
@@ -49,7 +49,7 @@ fn to_module(group: u32, module: u32) -> Swap {
 
 /// Two modules; group 1 and group 2 may get the second, and group 1 isn't given the third.
 fn catalog() -> SwapCatalog {
-    let file = |name: &str, byte| SwapFile { name: name.into(), sha256: [byte; 32] };
+    let file = |name: &str, byte| LoadedFile { name: name.into(), sha256: [byte; 32] };
     let swaps = [
         (to_module(1, 0), Ok(())),
         (to_module(1, 1), Ok(())),
@@ -368,7 +368,7 @@ fn jobs_go_to_the_new_model_and_results_in_flight_stay() {
     app.insert_resource(ModelPort(Box::new(Named(asked.clone()))));
     let (a, b) = (ModelId(name_id("a")), ModelId(name_id("b")));
     let (there, back) = (Swap::Model { model: a, with: b }, Swap::Model { model: a, with: a });
-    let files = [(a, "a"), (b, "b")].map(|(id, name)| (id, SwapFile { name: name.into(), sha256: [9; 32] }));
+    let files = [(a, "a"), (b, "b")].map(|(id, name)| (id, LoadedFile { name: name.into(), sha256: [9; 32] }));
     let swaps = [there, back].map(|swap| (swap, Ok(())));
     let catalog = SwapCatalog { models: files.into(), swaps: swaps.into(), ..SwapCatalog::default() };
     app.insert_resource(catalog);

@@ -17,5 +17,4 @@ pub mod simulation;
 pub mod snapshot;
 pub mod state;
 pub mod summary;
-mod swaps;
 pub mod time_travel;

@@ -8,7 +8,7 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
     AgentFault, AgentId, DigestScope, Excess, FaultHistory, GroupCounters, GroupId, GroupIndex, Lane, Lifecycle,
-    LogLine, RunTable, Swap, SwapOutcome, SwapRecord, text_row_bytes,
+    LoadedFile, LogLine, RunTable, Swap, SwapOutcome, SwapRecord, text_row_bytes,
 };
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
@@ -22,7 +22,7 @@ use crate::world::inbox::Inboxes;
 use crate::world::mailroom::Mailroom;
 use crate::world::models::ModelTable;
 use crate::world::records::lines_digest;
-use crate::world::swaps::{CurrentModules, RequestedSwaps, SwapCatalog, SwapFile, swap_bytes};
+use crate::world::swaps::{CurrentModules, RequestedSwaps, SwapCatalog, swap_bytes};
 use crate::world::table_budget::{TableBudgets, note};
 
 /// Results of this frame's swaps, until `Commit` puts them on the record. Transient.
@@ -62,7 +62,7 @@ pub(crate) fn take_swaps(
 ) {
     let swaps = inputs.0.swaps.iter().copied().chain(requested.0.drain(..));
     for (swap, at) in swaps.zip(0_u64..) {
-        let SwapFile { name, sha256 } = catalog.file(swap);
+        let LoadedFile { name, sha256 } = catalog.file(swap);
         in_hand.inputs = in_hand.inputs.wrapping_add(swap_digest(at, swap, &sha256));
         let outcome = match (catalog.refusal(swap), swap) {
             (Some(reason), _) => SwapOutcome::Refused(reason),

@@ -3,30 +3,21 @@
 use std::collections::BTreeMap;
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{GroupId, ModelId, Swap};
-
-/// A module or model that a swap puts in place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SwapFile {
-    /// Its name in the scenario.
-    pub name: String,
-    /// Its SHA-256.
-    pub sha256: [u8; 32],
-}
+use wasm_engine_components::{GroupId, LoadedFile, ModelId, Swap};
 
 /// The swaps that were prepared. Fixed for a run.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct SwapCatalog {
     /// The modules, by number.
-    pub modules: Vec<SwapFile>,
+    pub modules: Vec<LoadedFile>,
     /// The models.
-    pub models: BTreeMap<ModelId, SwapFile>,
+    pub models: BTreeMap<ModelId, LoadedFile>,
     /// For each swap that was looked at, why it is refused, if it is.
     pub swaps: BTreeMap<Swap, Result<(), String>>,
 }
 
 impl SwapCatalog {
-    pub(crate) fn file(&self, swap: Swap) -> SwapFile {
+    pub(crate) fn file(&self, swap: Swap) -> LoadedFile {
         let file = match swap {
             Swap::Module { module, .. } => self.modules.get(module as usize),
             Swap::Model { with, .. } => self.models.get(&with),

@@ -12,14 +12,14 @@ use bevy_ecs::system::{Commands, Query, Res, ResMut};
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{
-    AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits, LifecycleAction, ModelId,
-    OverflowPolicy, RegionId, RegionOwner, RegionSpec, Schedule, SchedulerMode, SchedulerSettings, StableId, Swap,
-    Tenant, TenantId, TopicId, TopicSpec, Trigger,
+    AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits, LifecycleAction, LoadedFile,
+    ModelId, OverflowPolicy, RegionId, RegionOwner, RegionSpec, Schedule, SchedulerMode, SchedulerSettings, StableId,
+    Swap, Tenant, TenantId, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::ports::{AgentPort, ModelPort};
 use wasm_engine_systems::{
     AgentCommands, Agents, AuthorSystems, Frame, FrameClock, GroupSeed, MailWriter, Population, RegionWriter,
-    RegisterState, SimulationPlugin, SwapCatalog, SwapFile, populate, run_frame,
+    RegisterState, SimulationPlugin, SwapCatalog, populate, run_frame,
 };
 
 use crate::table::{Call, Suspect, Table, group, model};
@@ -186,7 +186,7 @@ pub fn app_after(population: Population, chunk_agents: usize, before: impl FnOnc
     before(&mut app);
     app.insert_resource(AgentPort(Box::new(Table { chunk_agents, step })));
     app.insert_resource(ModelPort(Box::new(Suspect::default())));
-    let file = |name: &str| SwapFile { name: name.into(), sha256: [name.len() as u8; 32] };
+    let file = |name: &str| LoadedFile { name: name.into(), sha256: [name.len() as u8; 32] };
     let swaps = [module_swap(), model_swap(SIBYL), model_swap(ORACLE)];
     app.insert_resource(SwapCatalog {
         modules: vec![file("old"), file("newer")],

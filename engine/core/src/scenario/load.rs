@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 use wasm_engine_components::limits::FRAMES_MAX;
 
+use super::convert::{Converter, read_params, set_param};
 use super::expect::expect;
 use super::fields::{Context, Fields, readable};
 use super::groups::{Names, groups, is_plain_name};
-use super::node::{Converter, Node};
-use super::params::Params;
+use super::node::Node;
 use super::regions::regions;
 use super::resources::{models, modules, topics};
 use super::schedule::scheduler;
@@ -66,8 +66,8 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Scenario, Problems> {
 pub fn parse(source: String, path: &Path, options: &LoadOptions) -> Result<Scenario, Problems> {
     let document = DeTable::parse(&source).map_err(|error| syntax_problem(&source, path, &error))?;
     let mut problems = Vec::new();
-    let mut params = Params::read(document.get_ref(), &mut problems);
-    let unset: Vec<Problem> = options.set.iter().filter_map(|set| params.set(set).err()).collect();
+    let mut params = read_params(document.get_ref(), &mut problems);
+    let unset: Vec<Problem> = options.set.iter().filter_map(|set| set_param(&mut params, set).err()).collect();
     if !unset.is_empty() {
         return Err(Problems(unset.into_iter().map(|problem| problem.file(path)).collect()));
     }

@@ -5,6 +5,7 @@
 //! into a checked [`Scenario`].
 
 mod canonical;
+mod convert;
 mod expect;
 mod fields;
 mod form;

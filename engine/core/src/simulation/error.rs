@@ -5,7 +5,7 @@ use std::path::Path;
 use wasm_engine_components::text::{shown, shown_path};
 use wasm_engine_systems::state::IncompleteState;
 
-use super::LostFile;
+use super::kept::LostFile;
 use crate::problem::{Problem, RunError};
 use crate::scenario::{Scenario, Step};
 use wasm_engine_files::{FileError, FileProblem};

@@ -1,4 +1,4 @@
-//! What a simulation was built from, for the record.
+//! What a simulation was built from, for the record: models, and swaps that were refused before the first frame.
 
 use serde::Deserialize;
 
@@ -11,21 +11,12 @@ pub struct RecordedModels {
     pub refused_swaps: Vec<RefusedSwap>,
 }
 
-/// A file that the simulation was built from, for the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadedFile {
-    /// Its name in the scenario.
-    pub name: String,
-    /// Its hash.
-    pub sha256: [u8; 32],
-}
-
 /// A model that the simulation was built from, for the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedModel {
     /// Its name in the scenario.
     pub name: String,
-    /// Its hash.
+    /// SHA-256 of its file.
     pub sha256: [u8; 32],
     /// Bytes of one row of its inputs.
     pub row_bytes: u32,

@@ -6,6 +6,7 @@ mod loaded;
 mod models;
 mod options;
 mod state;
+mod swaps;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -22,16 +23,16 @@ use wasm_engine_systems::{
 
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
 use crate::scenario::Scenario;
-use crate::swaps;
 use models::{Models, load_models};
 use wasm_engine_files::FileError;
 use wasm_engine_wasm::{CopyMark, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
 
 pub use error::SimulationError;
 pub use kept::{KeptFile, KeptFiles, LostFile};
-pub use loaded::{LoadedFile, LoadedModel, RecordedModels, RefusedSwap};
+pub use loaded::{LoadedModel, RecordedModels, RefusedSwap};
 pub use options::SimulationOptions;
 pub use state::RestoreError;
+pub use wasm_engine_components::LoadedFile;
 
 /// A simulation that is ready to run its next frame.
 pub struct Simulation {

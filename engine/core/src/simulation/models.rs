@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 #[cfg(feature = "inference")]
 use {
     super::kept::{KeptFiles, LostFile},
-    crate::swaps,
+    super::swaps,
     wasm_engine_components::{BatchForm, ModelSpec},
     wasm_engine_inference::{ModelInfo, ModelLoadOptions, OnnxRuntime},
 };

@@ -1,12 +1,12 @@
 //! Hot swaps before the first frame: what a scenario's swaps need is loaded with everything else, and each is either prepared or
 //! refused here. In its frame, nothing is left to fail.
 
-use wasm_engine_components::{ModelId, Swap};
-use wasm_engine_systems::{SwapCatalog, SwapFile};
+use wasm_engine_components::{LoadedFile, ModelId, Swap};
+use wasm_engine_systems::SwapCatalog;
 
+use super::loaded::{LoadedModel, RefusedSwap};
 use crate::problem::{counted, thousands};
 use crate::scenario::{Scenario, SwapEntry};
-use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap};
 #[cfg(feature = "inference")]
 use wasm_engine_inference::ModelInfo;
 use wasm_engine_wasm::{ModuleSwap, WasmRuntime};
@@ -30,11 +30,12 @@ pub(crate) fn catalog(
     refused: &[RefusedSwap],
     (first_frame, say): (u64, &mut dyn FnMut(&str)),
 ) -> SwapCatalog {
-    let file = |name: &String, sha256: [u8; 32]| SwapFile { name: name.clone(), sha256 };
     let entries = scenario.models.iter().zip(models);
     let mut catalog = SwapCatalog {
-        modules: modules.iter().map(|module| file(&module.name, module.sha256)).collect(),
-        models: entries.map(|(entry, model)| (entry.id, file(&model.name, model.sha256))).collect(),
+        modules: modules.to_vec(),
+        models: entries
+            .map(|(entry, model)| (entry.id, LoadedFile { name: model.name.clone(), sha256: model.sha256 }))
+            .collect(),
         ..SwapCatalog::default()
     };
     for &SwapEntry { frame, swap } in &scenario.swaps {
