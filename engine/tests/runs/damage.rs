@@ -88,6 +88,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Bytes of a file that are damaged: each 13th and those of both ends. `.ci/parts/damage` damages all of them, which takes minutes.
+fn tried(bytes: usize) -> impl Iterator<Item = usize> {
+    let all = std::env::var_os("WASM_ENGINE_EVERY_BYTE").is_some();
+    (0..bytes).filter(move |&at| all || at % 13 == 0 || at < 40 || at + 40 >= bytes)
+}
+
 #[test]
 fn a_flipped_bit_anywhere_is_told_or_does_not_matter() {
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +104,7 @@ fn a_flipped_bit_anywhere_is_told_or_does_not_matter() {
     for file in files(&whole) {
         let name = file.strip_prefix(&whole).unwrap().to_path_buf();
         let bytes = fs::read(&file).unwrap();
-        for at in 0..bytes.len() {
+        for at in tried(bytes.len()) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << (at % 8);
             fs::write(&file, &damaged).unwrap();
@@ -115,7 +121,7 @@ fn a_flipped_bit_anywhere_is_told_or_does_not_matter() {
         }
         fs::write(&file, &bytes).unwrap();
     }
-    assert!(told > 1_000, "the journal and the manifest are checked: {told}");
+    assert!(told > 100, "the journal and the manifest are checked: {told}");
     assert_eq!(replayed(&whole, None), Ok((digest, 6)), "all is as it was");
 }
 
@@ -129,7 +135,7 @@ fn a_damaged_run_is_resumed_to_the_right_digest_or_not_at_all() {
     for file in files(&whole) {
         let name = file.strip_prefix(&whole).unwrap().to_path_buf();
         let bytes = fs::read(&file).unwrap();
-        for at in 0..bytes.len() {
+        for at in tried(bytes.len()) {
             let _ = fs::remove_dir_all(&copied);
             copy(&whole, &copied);
             let mut damaged = bytes.clone();
@@ -154,7 +160,7 @@ fn a_file_that_is_cut_short_or_gone_is_told_or_does_not_matter() {
     for file in files(&whole) {
         let name = file.strip_prefix(&whole).unwrap().to_path_buf();
         let bytes = fs::read(&file).unwrap();
-        let lengths = (0..bytes.len()).map(Some).chain([None]);
+        let lengths = tried(bytes.len()).map(Some).chain([None]);
         for length in lengths {
             match length {
                 Some(length) => fs::write(&file, &bytes[..length]).unwrap(),
