@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use wasm_engine_components::limits::{EVENT_BYTES_PER_FRAME_MAX, EVENT_LINE_BYTES_MAX, EVENTS_PER_FRAME_MAX};
 
-use super::directory::Directory;
-use super::line::{Fault, Line, parse};
+use super::address_book::AddressBook;
+use super::line::{Line, parse};
+use super::raw_line::LineFault;
 use crate::problem::{Problem, thousands};
 
 /// Why there is no next line.
@@ -36,7 +37,7 @@ impl Lines {
     }
 
     /// The next line that isn't blank.
-    pub fn next(&mut self, directory: &Directory) -> Result<Option<Line>, ReadError> {
+    pub fn next(&mut self, addresses: &AddressBook) -> Result<Option<Line>, ReadError> {
         loop {
             self.buffer.clear();
             let most = EVENT_LINE_BYTES_MAX as u64 + 1;
@@ -49,20 +50,20 @@ impl Lines {
             let ended = self.buffer.last() == Some(&b'\n');
             if !ended && length > EVENT_LINE_BYTES_MAX {
                 let what = format!("the line is longer than {} bytes", thousands(EVENT_LINE_BYTES_MAX));
-                return Err(self.wrong(Fault::of_line(what).help("send less in one event")));
+                return Err(self.wrong(LineFault::of_line(what).help("send less in one event")));
             }
             let Ok(text) = std::str::from_utf8(&self.buffer) else {
-                return Err(self.wrong(Fault::of_line("isn't UTF-8").help("save it as UTF-8 text")));
+                return Err(self.wrong(LineFault::of_line("isn't UTF-8").help("save it as UTF-8 text")));
             };
             // A mark that some editors put at the start of a file isn't a part of its first line.
             let text = if self.number == 1 { text.trim_start_matches('\u{feff}') } else { text };
             if text.trim().is_empty() {
                 continue;
             }
-            let line = parse(text.trim_end(), directory).map_err(|fault| self.wrong(fault))?;
+            let line = parse(text.trim_end(), addresses).map_err(|fault| self.wrong(fault))?;
             if let Some((number, frame)) = self.before.filter(|(_, frame)| line.frame < *frame) {
                 let what = format!("frame {} comes after frame {frame} of line {number}", line.frame);
-                return Err(self.wrong(Fault::new("frame", what).help("sort the events by frame")));
+                return Err(self.wrong(LineFault::new("frame", what).help("sort the events by frame")));
             }
             if self.before.is_none_or(|(_, frame)| line.frame > frame) {
                 self.amount = (0, 0);
@@ -74,7 +75,7 @@ impl Lines {
     }
 
     /// Takes a line's part of what a frame may be given.
-    fn take(&mut self, line: &Line) -> Result<(), Fault> {
+    fn take(&mut self, line: &Line) -> Result<(), LineFault> {
         let (events, bytes) = line.amount();
         self.amount = (self.amount.0 + events, self.amount.1 + bytes);
         let what = match self.amount {
@@ -84,11 +85,11 @@ impl Lines {
             }
             _ => return Ok(()),
         };
-        let fault = Fault::new("frame", format!("frame {} is given more than {what}", line.frame));
+        let fault = LineFault::new("frame", format!("frame {} is given more than {what}", line.frame));
         Err(fault.help("give it less, or spread it over several frames"))
     }
 
-    fn wrong(&self, fault: Fault) -> ReadError {
+    fn wrong(&self, fault: LineFault) -> ReadError {
         let mut problem = Problem::new(fault.what).file(&self.path).line(self.number);
         if let Some(column) = fault.column {
             problem = problem.column(column);

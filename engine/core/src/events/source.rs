@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasm_engine_components::{FrameInputs, Swap};
 
-use super::directory::Directory;
-use super::line::{Input, Line};
+use super::address_book::AddressBook;
+use super::line::Line;
+use super::raw_line::Input;
 use super::reader::{Lines, ReadError};
 use super::stream::InterruptibleReader;
 use super::stream_inputs::{StreamFrame, StreamInputs};
@@ -20,7 +21,7 @@ use crate::scenario::Scenario;
 
 /// External events and the scenario's swaps, frame by frame, up to the run's last frame or until the run is asked to end.
 pub struct EventSource {
-    directory: Directory,
+    addresses: AddressBook,
     lines: Option<Lines>,
     /// In the place of lines.
     stored: StreamInputs,
@@ -101,7 +102,7 @@ impl EventSource {
     /// A source that gives what a scenario's run had of external events once, and reads nothing.
     pub fn stored(scenario: &Scenario, stored: Vec<StreamFrame>, interrupted: Arc<AtomicBool>) -> Self {
         Self {
-            directory: Directory::new(scenario),
+            addresses: AddressBook::new(scenario),
             lines: None,
             stored: StreamInputs::new(stored),
             path: scenario.input.clone().unwrap_or_default(),
@@ -144,7 +145,7 @@ impl EventSource {
     fn check(&self, file: File) -> Result<u64, Problem> {
         let mut lines = Lines::new(Box::new(BufReader::new(file)), &self.path);
         let mut late = 0;
-        while let Some(line) = lines.next(&self.directory).map_err(|error| self.problem(error))? {
+        while let Some(line) = lines.next(&self.addresses).map_err(|error| self.problem(error))? {
             late += u64::from(line.frame >= self.frames);
             if self.interrupted.load(Ordering::Relaxed) {
                 break;
@@ -176,7 +177,7 @@ impl EventSource {
         while let Some(lines) = &mut self.lines {
             let next = match self.pending.take() {
                 Some(line) => Ok(Some(line)),
-                None => lines.next(&self.directory),
+                None => lines.next(&self.addresses),
             };
             match next {
                 Ok(Some(line)) if line.frame > frame => {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::content::{self, Before};
+use super::contents::Contents;
 use super::format::{KIND_FRAME, Place};
-use super::open::Contents;
 use super::scan::{Broken, Opened, SegmentReader};
 use super::{JournalFrame, damage, segment_path};
 use crate::problem::Problem;

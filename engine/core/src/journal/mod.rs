@@ -15,6 +15,7 @@
 //! [`Problem`](crate::problem::Problem) that names the file and the byte: there is never a frame that wasn't written.
 
 mod content;
+mod contents;
 mod damage;
 mod format;
 mod frames;

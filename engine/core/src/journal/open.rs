@@ -1,11 +1,12 @@
 //! Opening a journal: every segment is read once, from the first byte to the last, and nothing is believed that isn't checked.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use wasm_engine_components::Digest;
 
 use super::content::{self, Before};
+use super::contents::{Contents, Keyframe};
 use super::format::{END_BYTES, KIND_END, KIND_FRAME, Place, SEGMENT_HEADER_BYTES, SegmentHeader, at, u64_at};
 use super::scan::{Broken, Opened, Record, SegmentReader};
 use super::{End, Frames, JournalFrame, TornTail, damage, segment_number, segment_path};
@@ -16,36 +17,6 @@ use crate::problem::{Problem, counted};
 #[derive(Clone, Debug)]
 pub struct Journal {
     contents: Arc<Contents>,
-}
-
-/// What is known of a journal.
-#[derive(Debug, Default)]
-pub(super) struct Contents {
-    pub folder: PathBuf,
-    pub run_id: u128,
-    /// Number of the first frame; unknown where not even the first segment has a header.
-    pub first_frame: Option<u64>,
-    pub frames: u64,
-    /// How many files of segments there are.
-    pub segments: u32,
-    pub keyframes: Vec<Keyframe>,
-    pub end: Option<End>,
-    pub torn: Option<TornTail>,
-}
-
-/// Where a frame that is written whole begins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Keyframe {
-    pub frame: u64,
-    pub offset: u64,
-    pub segment: u32,
-}
-
-impl Contents {
-    /// The number of the frame that would be appended next.
-    pub fn next_frame(&self) -> u64 {
-        self.first_frame.unwrap_or(0).saturating_add(self.frames)
-    }
 }
 
 impl Journal {

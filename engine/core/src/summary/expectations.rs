@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::outputs::{Incomplete, Number, Outputs};
+use super::number::Number;
+use super::outputs::{Incomplete, Outputs};
 use crate::scenario::{Counted, Expectation, ExpectedValue, Scenario};
 
 /// An expectation, and whether it holds.
@@ -65,7 +66,7 @@ pub(super) fn check(
 fn held(expectation: &Expectation, value: Option<Number>, outputs: &Outputs) -> (bool, String) {
     let holds = |test: &dyn Fn(f64) -> bool| value.is_some_and(|value| test(value.as_f64()));
     // In the same form as the value beside it.
-    let shown = |number: f64| super::text::number(Number::Float(number));
+    let shown = |number: f64| Number::Float(number).to_string();
     match &expectation.value {
         ExpectedValue::Equals(number) => (holds(&|value| value == *number), format!("equals {}", shown(*number))),
         ExpectedValue::AtLeast(number) => (holds(&|value| value >= *number), format!("is at least {}", shown(*number))),
@@ -78,7 +79,7 @@ fn held(expectation: &Expectation, value: Option<Number>, outputs: &Outputs) -> 
                 _ => false,
             };
             let shown = match other {
-                Ok(Some(other)) => super::text::number(other),
+                Ok(Some(other)) => other.to_string(),
                 Ok(None) => "not recorded".to_owned(),
                 Err(Incomplete) => "not known, a summary has no room for all values of it".to_owned(),
             };

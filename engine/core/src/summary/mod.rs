@@ -7,19 +7,22 @@ mod collector;
 mod expectations;
 mod faults;
 mod models;
+mod named;
 mod notices;
+mod number;
 mod outputs;
 mod text;
 
-use serde::{Deserialize, Serialize, Serializer};
-use wasm_engine_components::text::Lines;
+use serde::{Deserialize, Serialize};
 
 pub use collector::{Collector, RunFacts};
 pub use expectations::ExpectationResult;
 pub use faults::{PassedLimit, fault_reason};
 pub use models::{ModelNoticeSummary, ModelSummary};
+pub use named::Named;
 pub use notices::{ErrorLine, ErrorLines, FirstFault};
-pub use outputs::{Number, OutputSummary, OutputValueSummary};
+pub use number::Number;
+pub use outputs::{OutputSummary, OutputValueSummary};
 
 /// The end of a run. Field names are those of the JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -143,38 +146,10 @@ pub struct EventSummary {
     pub late: u64,
 }
 
-/// Values by name, in an order that means something: an object in JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named<T>(pub Vec<(String, T)>);
-
-impl<T> Named<T> {
-    /// The value of that name.
-    pub fn get(&self, name: &str) -> Option<&T> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
-    }
-}
-
-impl<T> Default for Named<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T: Serialize> Serialize for Named<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
-}
-
 impl Summary {
     /// One line of JSON, without the line's end.
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
-    }
-
-    /// A table for people.
-    pub fn text(&self) -> Lines {
-        text::text(self)
     }
 
     /// The expectations that count and don't hold.

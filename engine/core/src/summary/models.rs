@@ -7,7 +7,7 @@ use wasm_engine_components::limits::NAME_BYTES_MAX;
 use wasm_engine_components::text::shown;
 use wasm_engine_components::{BeyondAscii, FrameRecord, ModelId, ModelNotice, ModelNoticeKind, json_text_bytes};
 
-use super::Named;
+use super::named::Named;
 use crate::problem::{counted, thousands};
 use crate::scenario::Scenario;
 

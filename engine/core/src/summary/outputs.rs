@@ -13,51 +13,12 @@ use wasm_engine_components::limits::{
 };
 use wasm_engine_components::{AgentId, BeyondAscii, GroupId, NamedOutput, OutputValue, json_text_bytes};
 
+use super::number::Number;
 use crate::problem::counted;
 use crate::scenario::{ExpectedValue, Scenario};
 
 /// Most bytes of JSON for the last value, the sum and the count of one name, without the name and texts.
 const ROW_BYTES: u64 = 128;
-
-/// A number that stays whole as long as it can.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
-    /// Whole. Wider than what agents record, so that a sum of them never overflows.
-    Whole(i128),
-    /// Any.
-    Float(f64),
-}
-
-impl Number {
-    /// The nearest float.
-    #[expect(clippy::cast_precision_loss, reason = "the nearest float is what is meant")]
-    pub const fn as_f64(self) -> f64 {
-        match self {
-            Self::Whole(value) => value as f64,
-            Self::Float(value) => value,
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Whole(a), Self::Whole(b)) => Self::Whole(a.saturating_add(b)),
-            (a, b) => Self::Float(a.as_f64() + b.as_f64()),
-        }
-    }
-}
-
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match *self {
-            // Beyond 64 bits JSON readers would take a float anyway.
-            Self::Whole(value) => match i64::try_from(value) {
-                Ok(value) => serializer.serialize_i64(value),
-                Err(_) => serializer.serialize_f64(self.as_f64()),
-            },
-            Self::Float(value) => serializer.serialize_f64(value),
-        }
-    }
-}
 
 /// The last value of an output.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,7 +2,7 @@
 
 use wasm_engine_components::text::{Lines, Table, shown};
 
-use super::{ErrorLines, ExpectationResult, Number, OutputValueSummary, Summary};
+use super::{ErrorLines, ExpectationResult, OutputValueSummary, Summary};
 use crate::problem::{counted, thousands};
 
 /// How many hexadecimal digits of a group's digest a table shows.
@@ -14,8 +14,15 @@ const NAME_CHARS_MAX: usize = 60;
 /// Most outputs of one group that are shown.
 const OUTPUTS_SHOWN_MAX: usize = 20;
 
+impl Summary {
+    /// A table for people.
+    pub fn text(&self) -> Lines {
+        text(self)
+    }
+}
+
 /// The whole text, ending with where the results are.
-pub(super) fn text(summary: &Summary) -> Lines {
+fn text(summary: &Summary) -> Lines {
     let mut text = Lines::default();
     let mut line = |name: &str, value: String| text.line(format_args!("{name:<11}{value}"));
     let state = if summary.interrupted { ", interrupted" } else { "" };
@@ -141,12 +148,12 @@ fn outputs(summary: &Summary) -> Lines {
     for (group, outputs) in &summary.outputs.0 {
         for (name, output) in outputs.0.iter().take(OUTPUTS_SHOWN_MAX) {
             let last = match &output.last {
-                OutputValueSummary::Number(value) => number(*value),
+                OutputValueSummary::Number(value) => value.to_string(),
                 OutputValueSummary::Text(text) => format!("\"{}\"", shown(text).at_most(TEXT_CHARS_MAX)),
             };
             let sum = match output.sum {
                 Some(_) if output.incomplete => "not known".to_owned(),
-                Some(sum) => number(sum),
+                Some(sum) => sum.to_string(),
                 None => "-".to_owned(),
             };
             table.row([
@@ -198,27 +205,13 @@ impl ExpectationResult {
         let output = shown(output);
         let group = if group.is_empty() { "the run" } else { group };
         match self.value {
-            Some(value) => format!("{group}: {output} {expected}: it is {}", number(value)),
+            Some(value) => format!("{group}: {output} {expected}: it is {value}"),
             None if self.incomplete => {
                 format!(
                     "{group}: {output} {expected}: a summary has no room for all values of it, so its sum isn't known"
                 )
             }
             None => format!("{group}: {output} {expected}: no agent recorded a number under that name"),
-        }
-    }
-}
-
-/// A number with thousands apart; floats with what it takes to tell them from others, but no more than needed to read.
-pub(super) fn number(number: Number) -> String {
-    match number {
-        Number::Whole(value) => thousands(value),
-        Number::Float(value) => {
-            let text = value.to_string();
-            match text.split_once('.') {
-                Some((whole, fraction)) => format!("{}.{fraction}", thousands(whole)),
-                None => thousands(text),
-            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who may receive an event: groups and topics by name. Built once for a run, read for each event.
+//! Whom an event may be for: groups and topics by name. Built once for a run, read for each event.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,12 @@ use wasm_engine_abi::{MessageHeader, RECORD_ALIGN};
 use wasm_engine_components::limits::PAYLOAD_BYTES_MAX;
 use wasm_engine_components::{AgentId, GroupId, GroupLimits, GroupSpec, Recipient, Swap, TopicId};
 
-use super::line::Fault;
+use super::raw_line::LineFault;
 use crate::problem::{counted, nearest_name, thousands};
 use crate::scenario::Scenario;
 
-/// Groups and topics by name.
-pub(super) struct Directory {
+/// Groups, topics and prepared swaps by name.
+pub(super) struct AddressBook {
     // Hashed by name for lookups only: nothing depends on the order.
     groups: HashMap<String, GroupAddress>,
     topics: HashMap<String, TopicId>,
@@ -36,7 +36,7 @@ pub(super) struct GroupAddress {
 
 /// A recipient that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Address {
+pub(super) struct Destination {
     /// Who.
     pub target: Recipient,
     /// Whether it takes part in this run.
@@ -69,8 +69,8 @@ impl PayloadLimit {
     }
 }
 
-impl Directory {
-    /// The directory of a scenario.
+impl AddressBook {
+    /// Returns those of a scenario.
     pub fn new(scenario: &Scenario) -> Self {
         let address = |group: &GroupSpec| GroupAddress {
             id: group.id,
@@ -91,28 +91,32 @@ impl Directory {
     }
 
     /// The swap of that group or model for that module or model.
-    pub fn swap(&self, of: &str, with: &str, is_module: bool) -> Result<Swap, Fault> {
+    pub fn swap(&self, of: &str, with: &str, is_module: bool) -> Result<Swap, LineFault> {
         let (replaced, by) = if is_module { ("group", "module") } else { ("model", "with") };
         self.swaps.get(&(of.to_owned(), with.to_owned(), is_module)).copied().ok_or_else(|| {
             let help =
                 format!("add an entry to the scenario: `[[swaps]]`, `{replaced} = \"{of}\"`, `{by} = \"{with}\"`");
-            Fault::new(by, format!("the {replaced} `{of}` isn't prepared to get `{with}`")).help(help)
+            LineFault::new(by, format!("the {replaced} `{of}` isn't prepared to get `{with}`")).help(help)
         })
     }
 
     /// The agent that the key `to` names, or, as `group/*`, all agents of a group.
-    pub fn recipient(&self, to: &str) -> Result<Address, Fault> {
+    pub fn recipient(&self, to: &str) -> Result<Destination, LineFault> {
         if let Some(name) = to.strip_suffix("/*") {
             let group = self.group("to", name)?;
-            return Ok(Address { target: Recipient::Group(group.id), enabled: group.enabled, payload: group.payload });
+            return Ok(Destination {
+                target: Recipient::Group(group.id),
+                enabled: group.enabled,
+                payload: group.payload,
+            });
         }
         let (agent, group) = self.agent("to", to)?;
-        Ok(Address { target: Recipient::Agent(agent), enabled: group.enabled, payload: group.payload })
+        Ok(Destination { target: Recipient::Agent(agent), enabled: group.enabled, payload: group.payload })
     }
 
     /// The agent that `written` names, and its group: `group/ordinal`, `group/ordinal#generation`, or `group` where that may
     /// have one agent only.
-    pub fn agent(&self, key: &'static str, written: &str) -> Result<(AgentId, GroupAddress), Fault> {
+    pub fn agent(&self, key: &'static str, written: &str) -> Result<(AgentId, GroupAddress), LineFault> {
         let (name, number) = written.split_once('/').map_or((written, None), |(name, number)| (name, Some(number)));
         let group = self.group(key, name)?;
         let last = group.agents_max - 1;
@@ -124,13 +128,13 @@ impl Directory {
                 true => format!("the group `{name}` has {}", counted(group.agents, "agent")),
                 false => format!("the group `{name}` may have {}", counted(group.agents_max, "agent")),
             };
-            return Err(Fault::new(key, what).help(format!("name one of them: `{name}/0` to `{name}/{last}`")));
+            return Err(LineFault::new(key, what).help(format!("name one of them: `{name}/0` to `{name}/{last}`")));
         };
         let (ordinal, generation) =
             number.split_once('#').map_or((number, None), |(ordinal, generation)| (ordinal, Some(generation)));
         let Some(ordinal) = decimal(ordinal).filter(|ordinal| *ordinal < group.agents_max) else {
             let what = format!("the group `{name}` has no agent `{ordinal}`");
-            return Err(Fault::new(key, what).help(format!("use `{name}/0` to `{name}/{last}`")));
+            return Err(LineFault::new(key, what).help(format!("use `{name}/0` to `{name}/{last}`")));
         };
         let Some(generation) = generation else { return Ok((AgentId::new(group.id, ordinal), group)) };
         match decimal(generation).filter(|generation| *generation <= AgentId::GENERATION_MAX) {
@@ -138,27 +142,27 @@ impl Directory {
             None => {
                 let what = format!("`{generation}` doesn't say how many agents had the number {ordinal} before");
                 let most = thousands(AgentId::GENERATION_MAX);
-                Err(Fault::new(key, what).help(format!("write 0 to {most} behind the `#`")))
+                Err(LineFault::new(key, what).help(format!("write 0 to {most} behind the `#`")))
             }
         }
     }
 
     /// The group of that name.
-    pub fn group(&self, key: &'static str, name: &str) -> Result<GroupAddress, Fault> {
+    pub fn group(&self, key: &'static str, name: &str) -> Result<GroupAddress, LineFault> {
         self.groups.get(name).copied().ok_or_else(|| {
             let known = sorted(self.groups.keys());
-            Fault::new(key, format!("there is no group `{name}`")).helped(nearest_name(name, known))
+            LineFault::new(key, format!("there is no group `{name}`")).helped(nearest_name(name, known))
         })
     }
 
     /// The topic of that name.
-    pub fn topic(&self, name: &str) -> Result<Address, Fault> {
+    pub fn topic(&self, name: &str) -> Result<Destination, LineFault> {
         match self.topics.get(name) {
-            Some(id) => Ok(Address { target: Recipient::Topic(*id), enabled: true, payload: PayloadLimit::TOPIC }),
+            Some(id) => Ok(Destination { target: Recipient::Topic(*id), enabled: true, payload: PayloadLimit::TOPIC }),
             None => {
                 let known = sorted(self.topics.keys());
                 let help = nearest_name(name, known).or_else(|| Some("the scenario has no topics".to_owned()));
-                Err(Fault::new("topic", format!("there is no topic `{name}`")).helped(help))
+                Err(LineFault::new("topic", format!("there is no topic `{name}`")).helped(help))
             }
         }
     }

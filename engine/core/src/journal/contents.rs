@@ -1,0 +1,35 @@
+//! What is known of a journal that was opened: shared by the journal and by the frames that are read from it.
+
+use std::path::PathBuf;
+
+use super::{End, TornTail};
+
+/// What is known of a journal.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub folder: PathBuf,
+    pub run_id: u128,
+    /// Number of the first frame; unknown where not even the first segment has a header.
+    pub first_frame: Option<u64>,
+    pub frames: u64,
+    /// How many files of segments there are.
+    pub segments: u32,
+    pub keyframes: Vec<Keyframe>,
+    pub end: Option<End>,
+    pub torn: Option<TornTail>,
+}
+
+/// Where a frame that is written whole begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keyframe {
+    pub frame: u64,
+    pub offset: u64,
+    pub segment: u32,
+}
+
+impl Contents {
+    /// The number of the frame that would be appended next.
+    pub fn next_frame(&self) -> u64 {
+        self.first_frame.unwrap_or(0).saturating_add(self.frames)
+    }
+}
