@@ -20,7 +20,7 @@ const EXCUSE: &str = "Files here import each other because ";
 
 /// Circles that are still there: the target, how many of them it has, and how many files are in them. The list may only shrink, so a
 /// circle that has been opened must be taken off it.
-const KNOWN: &[(&str, usize, usize)] = &[("wasm-engine-core", 1, 9), ("wasm-engine-cli", 1, 5)];
+const KNOWN: &[(&str, usize, usize)] = &[("wasm-engine-core", 1, 9)];
 
 /// A group of files of which each leads to each other one by imports.
 struct Circle {

@@ -9,7 +9,8 @@ use wasm_engine_components::{AgentId, FrameRecord};
 use wasm_engine_systems::inspect;
 
 use super::ending::{self, Ending};
-use super::{View, kind_name, sender_name};
+use super::view::{View, kind_name};
+use crate::names::sender_name;
 use wasm_engine_core::problem::{Problem, counted, thousands};
 use wasm_engine_core::run_dir::OpenRun;
 use wasm_engine_core::simulation::Simulation;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use wasm_engine_components::{AgentId, FrameRecord};
 use wasm_engine_systems::inspect;
 
-use super::NotStarted;
+use crate::session::NotStarted;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::Simulation;
 use wasm_engine_core::time_travel::{RunReplayer, watch};

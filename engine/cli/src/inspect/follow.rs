@@ -6,7 +6,9 @@ use wasm_engine_components::{AgentId, FrameRecord, Lifecycle};
 use wasm_engine_systems::inspect;
 
 use super::ending::{self, Ending};
-use super::{NotStarted, View, warn};
+use super::view::View;
+use crate::session::NotStarted;
+use crate::travel::warn;
 use wasm_engine_core::problem::{Problem, RunError};
 use wasm_engine_core::simulation::Simulation;
 use wasm_engine_core::time_travel::{RunReplayer, watch};

@@ -7,7 +7,8 @@ use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{AgentId, FrameRecord, GroupId, Recipient, TopicId};
 use wasm_engine_systems::inspect::{self, SeenMessage};
 
-use super::{View, kind_name, sender_name};
+use super::view::{View, kind_name};
+use crate::names::sender_name;
 use wasm_engine_core::problem::counted;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::Simulation;

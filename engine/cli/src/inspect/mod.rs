@@ -6,19 +6,18 @@ mod ending;
 mod follow;
 mod messages;
 mod state;
+mod view;
 
 use clap::Args;
-use serde::Serialize;
-use wasm_engine_components::text::{Lines, shown_path};
 use wasm_engine_components::{AgentId, FrameRecord};
 
-use super::names::sender_name;
 use super::session::{MachineArgs, NotStarted, RunDirArgs, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal;
 use super::travel::{open, replayer, warn};
+use view::View;
 use wasm_engine_core::problem::{Problem, RunError, nearest_name};
-use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
+use wasm_engine_core::run_dir::{Access, Inference};
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::Simulation;
 use wasm_engine_core::time_travel::{RunReplayer, watch};
@@ -41,11 +40,6 @@ pub(super) struct InspectArgs {
     /// How to print it: as text, or as one line of JSON
     #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
     summary: SummaryForm,
-}
-
-/// What is shown, as text or JSON.
-trait View: Serialize {
-    fn text(&self) -> Lines;
 }
 
 /// Runs the command.
@@ -124,28 +118,4 @@ fn agent_of(scenario: &Scenario, name: &str) -> Result<AgentId, Problem> {
         return Err(form());
     }
     Ok(AgentId::of_generation(group.id, ordinal, generation))
-}
-
-/// A message's kind: the engine's have names.
-fn kind_name(kind: u32) -> String {
-    use wasm_engine_abi::message::kind::{BOUNCE, INFERENCE, NOTICE, PARAMS, SPAWNED, STATE, TIMEOUT};
-    let name = match kind {
-        INFERENCE => "inference",
-        BOUNCE => "bounce",
-        NOTICE => "notice",
-        PARAMS => "params",
-        SPAWNED => "spawned",
-        STATE => "state",
-        TIMEOUT => "timeout",
-        other => return other.to_string(),
-    };
-    name.to_owned()
-}
-
-/// The frame's run, for the head of a text.
-fn head(run: &OpenRun, record: &FrameRecord) -> Lines {
-    let mut head = Lines::default();
-    head.line(format_args!("{}, after frame {}", shown_path(&run.path), record.frame));
-    head.line(format_args!("digest     {}", record.digest));
-    head
 }

@@ -6,7 +6,7 @@ use wasm_engine_components::text::{Lines, Table};
 use wasm_engine_components::{FaultKind, FrameRecord, InferenceJob, Lifecycle, RegionSpec, RegionState};
 use wasm_engine_systems::inspect;
 
-use super::{View, head};
+use super::view::{View, head};
 use wasm_engine_core::problem::{counted, thousands};
 use wasm_engine_core::run_dir::OpenRun;
 use wasm_engine_core::simulation::Simulation;

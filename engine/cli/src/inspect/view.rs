@@ -1,0 +1,36 @@
+//! What the views of a run share: how they are shown, the head of a text, and the names of kinds.
+
+use serde::Serialize;
+use wasm_engine_components::FrameRecord;
+use wasm_engine_components::text::{Lines, shown_path};
+
+use wasm_engine_core::run_dir::OpenRun;
+
+/// What is shown, as text or JSON.
+pub(super) trait View: Serialize {
+    fn text(&self) -> Lines;
+}
+
+/// A message's kind: the engine's have names.
+pub(super) fn kind_name(kind: u32) -> String {
+    use wasm_engine_abi::message::kind::{BOUNCE, INFERENCE, NOTICE, PARAMS, SPAWNED, STATE, TIMEOUT};
+    let name = match kind {
+        INFERENCE => "inference",
+        BOUNCE => "bounce",
+        NOTICE => "notice",
+        PARAMS => "params",
+        SPAWNED => "spawned",
+        STATE => "state",
+        TIMEOUT => "timeout",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+/// The frame's run, for the head of a text.
+pub(super) fn head(run: &OpenRun, record: &FrameRecord) -> Lines {
+    let mut head = Lines::default();
+    head.line(format_args!("{}, after frame {}", shown_path(&run.path), record.frame));
+    head.line(format_args!("digest     {}", record.digest));
+    head
+}
