@@ -18,10 +18,6 @@ use crate::tree;
 /// How the sentence of a folder's `//!` begins that allows its files to import each other.
 const EXCUSE: &str = "Files here import each other because ";
 
-/// Circles that are still there: the target, how many of them it has, and how many files are in them. The list may only shrink, so a
-/// circle that has been opened must be taken off it.
-const KNOWN: &[(&str, usize, usize)] = &[("wasm-engine-core", 1, 9)];
-
 /// A group of files of which each leads to each other one by imports.
 struct Circle {
     files: BTreeSet<usize>,
@@ -261,33 +257,20 @@ fn a_folder_that_says_why_may_have_a_circle() {
 #[test]
 fn no_two_files_import_each_other() {
     let root = tree::root();
-    let mut known: BTreeMap<&str, (usize, usize)> =
-        KNOWN.iter().map(|&(name, circles, files)| (name, (circles, files))).collect();
     let mut wrong = String::new();
-    let (mut circles, mut files, mut read) = (0, 0, 0);
+    let mut read = 0;
     for target in targets() {
         let name = target.name();
         let krate = Crate::load(&root, &target.root_file);
         let report = report(&krate);
-        let expected = known.remove(name.as_str()).unwrap_or_default();
-        circles += report.circles;
-        files += report.files;
         read += krate.sources.len();
-        let found = (report.circles, report.files);
-        if found != expected {
-            let _ = writeln!(
-                wrong,
-                "{name}: {} circles with {} files in them, where {} with {} are known\n{}",
-                found.0, found.1, expected.0, expected.1, report.text
-            );
+        if report.circles > 0 {
+            let _ = writeln!(wrong, "{name}: {}", report.text);
         }
         for path in report.unneeded {
             let _ = writeln!(wrong, "{path} excuses a circle that isn't there");
         }
-        print!("{}", report.text);
     }
-    println!("{circles} circles with {files} files in them, in {read} files");
-    let _ =
-        known.keys().try_for_each(|name| writeln!(wrong, "{name} is on the list of known circles, and isn't a target"));
+    assert!(read > 300, "only {read} files were read");
     assert!(wrong.is_empty(), "{wrong}");
 }

@@ -6,8 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::RecordedFrame;
-use super::writer::Item;
+use super::item::{Item, RecordedFrame};
 use crate::problem::RunError;
 
 /// How often a full queue is tried again.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use wasm_engine_components::limits::{MODEL_COPY_BYTES_MAX, MODULE_BYTES_MAX};
 
-use super::FILES;
+use super::layout::FILES;
 use super::manifest::{Manifest, RunOptions};
 use super::table::{self, failed, sync_folder, write_file};
 use crate::problem::{Problem, RunError};

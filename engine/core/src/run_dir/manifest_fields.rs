@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
 use wasm_engine_components::limits::{FRAMES_MAX, PAYLOAD_BYTES_MAX};
 use wasm_engine_components::text::shown;
 
 use super::checksummed_text::PUT_BACK;
-use super::manifest::{Branch, FileFacts, Manifest, ModelFacts, NAME};
+use super::layout::MANIFEST;
+use super::manifest::{Branch, FileFacts, Manifest, ModelFacts};
+use super::manifest_values::parse_digits;
 use crate::problem::{Problem, thousands};
 use crate::scenario::{Scenario, is_plain_name, toml_key};
 use wasm_engine_components::{BatchForm, DigestScope};
@@ -39,7 +40,7 @@ pub(super) fn check_files(folder: &Path, manifest: &Manifest, scenario: &Scenari
 }
 
 fn told(folder: &Path, checked: Result<(), Wrong>) -> Result<(), Problem> {
-    let problem = |(key, what): Wrong| Problem::new(what).file(&folder.join(NAME)).key(key).help(PUT_BACK);
+    let problem = |(key, what): Wrong| Problem::new(what).file(&folder.join(MANIFEST)).key(key).help(PUT_BACK);
     checked.map_err(problem)
 }
 
@@ -176,37 +177,6 @@ fn branch(manifest: &Manifest) -> Result<(), Wrong> {
     match set.iter().find(|set| !set.contains('=')) {
         Some(set) => wrong("branch.set", format!("`{}` isn't NAME=VALUE", shown(set))),
         None => Ok(()),
-    }
-}
-
-/// A number of 128 bits in 32 hexadecimal digits, as a manifest has digests and ids.
-pub(super) fn parse_digits(digits: &str) -> Option<u128> {
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let is_whole = digits.len() == 32 && digits.bytes().all(is_digit);
-    is_whole.then(|| u128::from_str_radix(digits, 16).ok())?
-}
-
-/// Reads a run's number.
-pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
-    let digits = String::deserialize(deserializer)?;
-    parse_digits(&digits).ok_or_else(|| serde::de::Error::custom("an id has 32 hexadecimal digits"))
-}
-
-/// Reads a seed. TOML's integers end at 2^63: a seed above that is a text.
-pub(super) fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Seed {
-        Number(u64),
-        Text(String),
-    }
-    match Seed::deserialize(deserializer)? {
-        Seed::Number(seed) => Ok(seed),
-        Seed::Text(seed) => match seed.parse::<u64>() {
-            // As it is written: a `+` is none of a number's digits.
-            Ok(number) if number.to_string() == seed => Ok(number),
-            _ => Err(serde::de::Error::custom("a seed is a whole number of 64 bits")),
-        },
     }
 }
 

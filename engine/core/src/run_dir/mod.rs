@@ -21,10 +21,14 @@ mod checksummed_text;
 mod disk;
 mod handover;
 mod inference;
+mod item;
 mod kept;
+mod layout;
 mod lock;
 mod manifest;
 mod manifest_fields;
+mod manifest_file;
+mod manifest_values;
 mod open;
 mod output_dir;
 mod recording;
@@ -48,23 +52,27 @@ pub use checksummed_text::{open_text, seal_text};
 pub use disk::DiskMax;
 pub use handover::{Closed, Closer};
 pub use inference::Inference;
+pub use item::RecordedFrame;
+pub use layout::SUMMARY;
 pub use lock::RunLock;
 pub use manifest::{Branch, Manifest, RunOptions};
 pub use open::{Access, OpenRun};
 pub use output_dir::OutputDir;
 pub use recording::Recording;
-pub use writer::RecordedFrame;
 
 pub(crate) use kept::find_files;
+pub(crate) use layout::{COLLECTED, INPUTS, SCENARIO, TABLES};
 pub(crate) use manifest::ModelFacts;
 pub(crate) use open::recorded_scenario;
 
 use self::disk::Disk;
+use self::item::{Item, Pending};
+use self::layout::{FILES, JOURNAL, MANIFEST, SNAPSHOTS, events_copy};
 use self::snapshot_permit::{SnapshotPermit, SnapshotSlot};
 use self::start::Start;
 use self::table::{failed, replace_file, sync_folder, write_file};
 use self::tables::Tables;
-use self::writer::{Item, Pending, SnapshotWriter, Writer, WriterThread};
+use self::writer::{SnapshotWriter, Writer, WriterThread};
 use crate::journal::{JournalOptions, JournalWriter};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
@@ -75,25 +83,8 @@ use crate::summary::Summary;
 use wasm_engine_files::unfinished::making;
 use wasm_engine_wasm::{GuestCapture, GuestCopy};
 
-/// The folder of the journal.
-const JOURNAL: &str = "journal";
-/// The folder of the snapshots.
-const SNAPSHOTS: &str = "snapshots";
-/// The folder of the modules, models and events.
-const FILES: &str = "files";
 /// The largest events file of which a copy is kept, in bytes.
 const EVENTS_COPY_BYTES_MAX: u64 = 256 << 20;
-/// The scenario's text.
-pub(crate) const SCENARIO: &str = "scenario.toml";
-/// The summary.
-pub const SUMMARY: &str = "summary.json";
-/// What a snapshot holds of the summary so far.
-pub(crate) const COLLECTED: &str = "collected";
-/// How far the tables were written when a snapshot was taken.
-pub(crate) const TABLES: &str = "tables";
-
-/// What the first snapshot of a branch holds of events that can't be read again.
-pub(crate) const INPUTS: &str = "inputs";
 /// What to do where the machine failed before there was a run.
 const NOTHING_RUN: &str =
     "nothing was run: make room, or name a folder elsewhere with --out, and give the command again";
@@ -169,8 +160,8 @@ impl RunDir {
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
         let id = fresh_id();
-        let events = manifest::events_hash(scenario, options).map_err(RunError::Input)?;
-        let manifest = manifest::manifest(scenario, options, id, events.as_deref());
+        let events = manifest_file::events_hash(scenario, options).map_err(RunError::Input)?;
+        let manifest = manifest_file::manifest(scenario, options, id, events.as_deref());
         let bytes = manifest.len() as u64 + bytes_at_start(scenario, options);
         disk::check_start(options.disk_max, bytes)?;
         let (start, lock) = Start::begin(|| output_dir.take())?;
@@ -192,7 +183,7 @@ impl RunDir {
         };
         let tables = Tables::create(&path, scenario).map_err(RunError::Input)?;
         begin(&path)?;
-        replace_file(&path.join(manifest::NAME), manifest.as_bytes())?;
+        replace_file(&path.join(MANIFEST), manifest.as_bytes())?;
         start.done();
         let before = options.branch.as_ref().map_or(Digest(0), Branch::digest_before);
         let thin = options.snapshot_every.is_none();
@@ -388,11 +379,6 @@ fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: O
     sync_folder(&folder)
 }
 
-/// The name of the copy of an events file.
-fn events_copy(sha256: &str) -> String {
-    format!("{sha256}.jsonl")
-}
-
 /// Makes the folder for snapshots, if it isn't there.
 fn make_snapshots_folder(path: &Path) -> Result<(), RunError> {
     let folder = path.join(SNAPSHOTS);
@@ -405,11 +391,4 @@ fn fresh_id() -> u128 {
     let parts = [now, u128::from(std::process::id())];
     let bytes: Vec<u8> = parts.into_iter().flat_map(u128::to_le_bytes).collect();
     xxhash_rust::xxh3::xxh3_128(&bytes)
-}
-
-/// What a run directory without a journal is told.
-fn not_recorded(path: &Path) -> Problem {
-    Problem::new("was run with --no-record: there is no journal to open it by")
-        .file(path)
-        .help("run its scenario again without --no-record")
 }

@@ -9,11 +9,11 @@ use wasm_engine_components::text::{shown, shown_path};
 
 use super::disk::DiskMax;
 use super::inference::Inference;
+use super::layout::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy};
 use super::lock::RunLock;
 use super::manifest::{EarlierForm, Manifest, ModelFacts};
 use super::manifest_fields;
-use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy, kept, not_recorded};
-use super::{table, tables};
+use super::{kept, table, tables};
 use crate::journal::{Journal, JournalFrame};
 use crate::problem::{Problem, Problems, counted, thousands};
 use crate::scenario::{LoadOptions, Scenario, parse};
@@ -355,6 +355,13 @@ fn earlier_forms(recorded: &[EarlierForm], last: &str, here: &str, end: u64) -> 
         forms.push(EarlierForm { form, before_frame: end });
     }
     forms
+}
+
+/// What a run directory without a journal is told.
+fn not_recorded(path: &Path) -> Problem {
+    Problem::new("was run with --no-record: there is no journal to open it by")
+        .file(path)
+        .help("run its scenario again without --no-record")
 }
 
 #[cfg(test)]

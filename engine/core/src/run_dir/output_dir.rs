@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{RunLock, start};
+use super::lock::RunLock;
+use super::start;
 use crate::problem::{Problem, RunError};
 
 /// Where fresh folders are made, in the working directory.

@@ -6,11 +6,10 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::layout::{FILES, JOURNAL, MANIFEST, MANIFEST_TEMPORARY, SCENARIO, SNAPSHOTS};
 use super::lock::{self, RunLock};
-use super::manifest;
 use super::table::failed;
 use super::tables::NAMES;
-use super::{FILES, JOURNAL, SCENARIO, SNAPSHOTS};
 use crate::problem::RunError;
 use wasm_engine_files::unfinished::{Unfinished, making};
 
@@ -21,7 +20,7 @@ const MARKED: &str = "A run directory is being made here. The next run that is g
 
 /// Files and folders that a start makes; [`MARKER`] is the first, after the lock.
 fn made() -> impl Iterator<Item = &'static str> {
-    [SCENARIO, FILES, JOURNAL, SNAPSHOTS, manifest::TEMPORARY].into_iter().chain(NAMES)
+    [SCENARIO, FILES, JOURNAL, SNAPSHOTS, MANIFEST_TEMPORARY].into_iter().chain(NAMES)
 }
 
 /// Whether a folder is empty, or has nothing but what a start has left that didn't get to its manifest.
@@ -111,7 +110,7 @@ impl Drop for Start {
 /// Takes away what a start has made, and the folder, too, if it has made that.
 fn clear(folder: &Path, fresh: bool) {
     // The manifest may just have been written; then all of it stays.
-    if folder.join(manifest::NAME).exists() {
+    if folder.join(MANIFEST).exists() {
         return;
     }
     remove_made(folder);
@@ -162,7 +161,7 @@ mod tests {
         for (files, free) in cases {
             assert_eq!(is_free(folder_of(files).path()).unwrap(), free, "{files:?}");
         }
-        let whole = folder_of(&[(MARKER, MARKED), (SCENARIO, "x"), (manifest::NAME, "x")]);
+        let whole = folder_of(&[(MARKER, MARKED), (SCENARIO, "x"), (MANIFEST, "x")]);
         assert!(!is_free(whole.path()).unwrap() && !is_dead(whole.path()));
     }
 
@@ -185,7 +184,7 @@ mod tests {
         assert!(!fresh.exists());
         // One that is through stays.
         let (start, lock) = begin(&fresh);
-        fs::write(fresh.join(manifest::NAME), "x").unwrap();
+        fs::write(fresh.join(MANIFEST), "x").unwrap();
         start.done();
         drop(lock);
         assert_eq!(fs::read_dir(&fresh).unwrap().count(), 2);

@@ -10,106 +10,22 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use wasm_engine_components::{Action, Digest, FrameInputs, FrameRecord, OutputValue};
-
-use super::TABLES;
 use super::disk::Disk;
 use super::handover::Handover;
-use super::snapshot_permit::SnapshotPermit;
+use super::item::{Item, Pending, RecordedFrame};
+use super::layout::TABLES;
 use super::snapshot_retention::SnapshotRetention;
 use super::table::failed;
 use super::tables::{TablePositions, Tables};
 use crate::journal::JournalWriter;
 use crate::problem::{Problem, RunError};
 use crate::snapshot::{self, Snapshot, SnapshotRef};
-use crate::state::State;
-use wasm_engine_wasm::{GuestCopy, GuestStateError, PageTracker};
+use wasm_engine_wasm::{GuestStateError, PageTracker};
 
 /// Longest time between a frame's record and the disk.
 const SYNC_PERIOD: Duration = Duration::from_secs(1);
 /// Batches of frames that may wait for the disk. Beyond them, frames wait.
 const BATCHES_MAX: usize = 64;
-
-/// A frame on its way into the run directory.
-#[derive(Debug, Default)]
-pub struct RecordedFrame {
-    /// What came out of it, and what went in.
-    pub record: FrameRecord,
-    /// Whether it goes into the journal: not where there is none, nor where it has the frame already, because a run that goes on
-    /// runs some of its frames again.
-    pub to_journal: bool,
-    /// Bytes of the disk that were taken for it.
-    pub taken: u64,
-}
-
-impl RecordedFrame {
-    /// A frame of a run that begins, or goes on after its last frame.
-    pub fn new(record: FrameRecord) -> Self {
-        Self { record, to_journal: true, taken: 0 }
-    }
-
-    /// Lets go of what only a journal keeps.
-    pub(super) fn leave_out_of_journal(&mut self) {
-        self.to_journal = false;
-        let FrameRecord { inputs, inference, .. } = &mut self.record;
-        *inputs = FrameInputs { counts: inputs.counts, ..FrameInputs::default() };
-        // Its notices are lines of a table.
-        (inference.rows, inference.bytes) = (Vec::new(), Vec::new());
-    }
-
-    /// Returns how many bytes it takes at most, in the journal and the tables.
-    pub fn bytes_max(&self) -> u64 {
-        /// A frame's own record in the journal, and its line among the frames.
-        const FRAME_BYTES: usize = 8 << 10;
-        /// Of anything else: a row or an item of the journal, but for what it holds. Names of groups have a bound.
-        const ITEM_BYTES: usize = 512;
-        let FrameRecord { inputs, inference, .. } = &self.record;
-        let record = &self.record;
-        let events = inputs.events.iter().map(|event| event.payload.len() + ITEM_BYTES);
-        let commands = inputs.commands.iter().map(|action| match action {
-            Action::Spawn { payload, .. } => payload.len() + ITEM_BYTES,
-            Action::Agent(..) => ITEM_BYTES,
-        });
-        let rows = inference.rows.iter().map(|row| row.bytes + ITEM_BYTES);
-        let native = record.native.iter().map(|(name, _)| name.len() + ITEM_BYTES);
-        // Those of models that ran are in the journal, too.
-        let told = inference.notices.iter().chain(record.model_notices());
-        let told = told.map(|notice| 6 * notice.reason.len() + ITEM_BYTES);
-        let items = inputs.swaps.len() + record.faults.len() + record.swaps.len() * 2;
-        // JSON has six bytes at most for one, and base64 fewer.
-        let logs = record.logs.iter().map(|line| 6 * line.text.len() + ITEM_BYTES);
-        let outputs = record.outputs.iter().map(|output| {
-            let value = match &output.value {
-                OutputValue::Text(text) => text.len(),
-                OutputValue::Bytes(bytes) => bytes.len(),
-                OutputValue::I64(_) | OutputValue::F64(_) => 0,
-            };
-            6 * (output.name.len() + value) + ITEM_BYTES
-        });
-        let all = events.chain(commands).chain(rows).chain(native).chain(told).chain(logs).chain(outputs);
-        (FRAME_BYTES + items * ITEM_BYTES) as u64 + all.map(|bytes| bytes as u64).sum::<u64>()
-    }
-}
-
-/// What the writer is told.
-pub(super) enum Item {
-    /// Frames, in their order.
-    Frames(Vec<RecordedFrame>),
-    /// The state after those frames.
-    Snapshot(Box<Pending>),
-    /// The run has ended, with this digest, and a summary of this checksum.
-    End(Digest, u128),
-    /// The process is about to end: what there is goes to the disk, then the number of the next frame to this sender, and then nothing
-    /// more is written.
-    Close(SyncSender<Result<Option<u64>, RunError>>),
-}
-
-/// A snapshot on its way.
-pub(super) struct Pending {
-    pub state: State<GuestCopy>,
-    pub extras: Vec<(String, Vec<u8>)>,
-    pub permit: SnapshotPermit,
-}
 
 /// What writes.
 pub(super) struct Writer {
