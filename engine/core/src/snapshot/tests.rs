@@ -84,7 +84,7 @@ fn a_chain_comes_back_as_it_was_written() {
 
 #[test]
 fn the_golden_files_are_read_and_written_the_same() {
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/run_format/snapshots");
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/run_format/snapshots");
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(&golden).unwrap();
         let base = write(&golden, &full()).unwrap();
@@ -103,7 +103,7 @@ fn the_golden_files_are_read_and_written_the_same() {
 #[test]
 fn a_snapshot_of_an_older_format_is_refused() {
     for version in [2, 3] {
-        let old = format!("../tests/data/run_format/snapshots-v{version}");
+        let old = format!("tests/data/run_format/snapshots-v{version}");
         let problem = read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(old), 5).unwrap_err().to_string();
         let told = "of the format, at byte 8, and this engine reads version 4: use the engine that wrote it";
         assert!(problem.contains(&format!("version {version} {told}")), "{problem}");
