@@ -19,7 +19,7 @@ use wasm_engine::simulation::{Simulation, SimulationOptions};
 /// If it can't be.
 pub fn simulation(scenario: &Scenario, threads: usize) -> Simulation {
     let options = SimulationOptions { threads: Some(threads), ..SimulationOptions::default() };
-    Simulation::new(scenario, &options, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
+    Simulation::new(scenario, &options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The middle one of samples, of which there is one at least.

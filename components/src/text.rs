@@ -11,6 +11,11 @@ use std::path::Path;
 
 use crate::limits::{LINE_CHARS_MAX, PATH_CHARS_MAX, SHOWN_CHARS_MAX};
 
+/// Target of events (those of the crate `tracing`) that whoever runs the engine is told of without asking for more, though nothing is wrong.
+pub const NOTE: &str = "wasm_engine::note";
+/// Target of events that say that something is downloaded, which is told to whoever runs the engine in any case.
+pub const DOWNLOAD: &str = "wasm_engine::download";
+
 /// Combining marks that a character may carry. No script has more; what has is meant to run over the lines around it.
 const MARKS_MAX: u32 = 8;
 

@@ -17,7 +17,7 @@ fn scenario(name: &str) -> Scenario {
 /// The digest after some frames, or why the scenario doesn't run: the whole line that a person sees.
 fn run(scenario: &Scenario, cache: Option<&Path>) -> Result<Digest, String> {
     let options = SimulationOptions { cache_dir: cache.map(Path::to_path_buf), ..SimulationOptions::default() };
-    let built = Simulation::new(scenario, &options, &mut |_: &str| {});
+    let built = Simulation::new(scenario, &options);
     let mut simulation = built.map_err(|error| error.of_run(scenario, &scenario.path).problem().to_string())?;
     let mut digest = simulation.digest();
     for _ in 0..10 {

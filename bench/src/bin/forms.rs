@@ -67,7 +67,7 @@ fn measure(args: &Args, path: &Path, jobs: usize, models: &mut [OnnxRuntime]) ->
     let element = |row: usize, at: usize| ((row * 7 + at) as f32 / 100.0).to_le_bytes();
     let rows: Vec<Vec<u8>> = (0..jobs).map(|row| (0..32).flat_map(|at| element(row, at)).collect()).collect();
     let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-    let mut bare = OnnxRuntime::bare(path, &rows, &mut tell)?;
+    let mut bare = OnnxRuntime::bare(path, &rows)?;
     let calls = 4_000 / (jobs + 3) + 1;
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); models.len() + 1];
     let mut results = ModelResults::default();
@@ -98,16 +98,12 @@ fn id() -> ModelId {
     ModelId(name_id("mlp"))
 }
 
-fn tell(line: &str) {
-    println!("{line}");
-}
-
 /// The model in a form, as a run that goes on has it.
 fn load(path: &Path, form: BatchForm) -> Result<OnnxRuntime, InferenceError> {
     let entry = entry(path.to_path_buf());
     let load = |forms| {
         let options = ModelLoadOptions { forms, ..ModelLoadOptions::default() };
-        OnnxRuntime::load(std::slice::from_ref(&entry), &options, &mut tell)
+        OnnxRuntime::load(std::slice::from_ref(&entry), &options)
     };
     let (_, infos) = load(BTreeMap::new())?;
     let (runtime, infos) = load(BTreeMap::from([(("mlp".to_owned(), infos[0].sha256), form)]))?;

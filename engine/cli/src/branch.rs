@@ -11,7 +11,6 @@ use super::session::{
     report_not_started,
 };
 use super::status::Status;
-use super::terminal::say;
 use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::RunError;
 use wasm_engine_core::run_dir::{Access, Inference, OutputDir};
@@ -64,7 +63,7 @@ fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), N
         snapshot_every: args.snapshots.snapshot_every,
         disk_max: args.disk.disk_max(),
     };
-    let branched = branch(&replayer, &options, &output_dir, &interrupt.flag, &mut |line| say(line));
+    let branched = branch(&replayer, &options, &output_dir, &interrupt.flag);
     let branched = branched.map_err(|error| match error {
         BranchError::Follow(error) => NotStarted::from(error),
         BranchError::Scenario(problems) => NotStarted::Input(problems),

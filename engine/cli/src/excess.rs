@@ -29,7 +29,7 @@ impl<'a> ExcessWarnings<'a> {
         if over_budget && record.counts.events_lost > 0 && !self.told_events {
             self.told_events = true;
             lines.push(format!(
-                "warning: {} event{} of frame {} reached nobody, and messages were over a budget of deliveries: what events to topics and groups may \
+                "{} event{} of frame {} reached nobody, and messages were over a budget of deliveries: what events to topics and groups may \
                  cost in one frame is scheduler.host_deliveries_per_frame_max{}; the summary counts all of them (`events.lost`), and no more is said of it",
                 thousands(record.counts.events_lost),
                 if record.counts.events_lost == 1 { "" } else { "s" },
@@ -60,7 +60,7 @@ impl<'a> ExcessWarnings<'a> {
         let (name, limit) = self.limit(id, table, budget);
         let (many, s) = (thousands(unkept.rows), if unkept.rows == 1 { "" } else { "s" });
         format!(
-            "warning: group `{name}` writes more than is kept: in frame {} {many} {rows}{s} of it had no room in {limit}; the summary counts \
+            "group `{name}` writes more than is kept: in frame {} {many} {rows}{s} of it had no room in {limit}; the summary counts \
              all of them (`{counts}`), and no more is said of it",
             thousands(frame)
         )
@@ -123,8 +123,7 @@ mod tests {
             record.counts.events_lost = 1;
             assert_eq!(warnings.take(&record), [""; 0]);
             record.counts.drop_messages(BounceReason::OverBudget, 1);
-            let told =
-                "warning: 1 event of frame 1,200 reached nobody, and messages were over a budget of deliveries: ";
+            let told = "1 event of frame 1,200 reached nobody, and messages were over a budget of deliveries: ";
             assert_eq!(warnings.take(&record), [format!("{told}{limit}{value}{end}")]);
             assert_eq!(warnings.take(&record), [""; 0]);
         }

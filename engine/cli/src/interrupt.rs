@@ -17,7 +17,6 @@ use wasm_engine_components::text::{Lines, shown_path};
 
 use super::signals::{Signals, exit_now, say_now};
 use super::status::Status;
-use super::terminal::say;
 use wasm_engine_core::problem::{Problem, RunError, thousands};
 use wasm_engine_core::run_dir::{Closed, Closer};
 use wasm_engine_files::unfinished;
@@ -99,7 +98,7 @@ impl Interrupt {
     pub fn ask_for_snapshots(&self, asked: Arc<AtomicBool>) {
         #[cfg(unix)]
         if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGUSR1, asked) {
-            say(format!("warning: SIGUSR1 takes no snapshot: {error}"));
+            tracing::warn!("SIGUSR1 takes no snapshot: {error}");
         }
         #[cfg(not(unix))]
         let _ = asked;

@@ -13,6 +13,7 @@ mod doctor;
 mod excess;
 mod inspect;
 mod interrupt;
+mod log;
 mod machine;
 mod memory;
 #[cfg(feature = "inference")]
@@ -24,6 +25,7 @@ mod refused;
 mod replay;
 mod resume;
 mod run;
+mod said;
 mod session;
 mod signals;
 mod status;
@@ -46,6 +48,8 @@ use self::status::Status;
 #[derive(Debug, Parser)]
 #[command(name = "wasm-engine", version, max_term_width = 120)]
 struct Cli {
+    #[command(flatten)]
+    log: log::LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -80,8 +84,14 @@ pub fn main() -> ExitCode {
     #[cfg(feature = "inference")]
     keep_onnx_runtime_local();
     let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) => return not_parsed(&error).into(),
+        Ok(cli) => {
+            cli.log.listen();
+            cli.command
+        }
+        Err(error) => {
+            terminal::begin(log::form_of(std::env::args_os()), false);
+            return not_parsed(&error).into();
+        }
     };
     match Interrupt::listen() {
         Ok(interrupt) => {

@@ -13,13 +13,9 @@ use {
     wasm_engine_inference::{LibraryLocation, probe},
 };
 
-/// Builds the simulation of a scenario. `say` is for what takes long.
-pub(super) fn build(
-    scenario: &Scenario,
-    options: &SimulationOptions,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<Simulation, RunError> {
-    Simulation::new(scenario, options, say).map_err(|error| error.of_run(scenario, &scenario.path))
+/// Builds the simulation of a scenario.
+pub(super) fn build(scenario: &Scenario, options: &SimulationOptions) -> Result<Simulation, RunError> {
+    Simulation::new(scenario, options).map_err(|error| error.of_run(scenario, &scenario.path))
 }
 
 /// The engine's folder in the user's cache: compiled modules and ONNX Runtime are kept there between runs.

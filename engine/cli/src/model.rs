@@ -8,7 +8,7 @@ use wasm_engine_components::limits::{MODEL_AXIS_MAX, MODEL_DIM_MAX};
 use wasm_engine_components::text::{Lines, shown_path};
 
 use super::status::Status;
-use super::terminal::{print, print_json, say, say_problem};
+use super::terminal::{print, print_json, say_problem};
 use super::{machine, progress};
 use wasm_engine_core::problem::{Problem, counted};
 use wasm_engine_core::scenario::ModelSpec;
@@ -124,7 +124,7 @@ fn report(args: &CheckArgs) -> Result<Report, InferenceError> {
     });
     let cache_dir = machine::cache_dir();
     let options = ModelLoadOptions { cache_dir, progress: progress::loading(args.json), ..ModelLoadOptions::default() };
-    let (runtime, infos) = OnnxRuntime::load(&[entry], &options, &mut |line| say(line))?;
+    let (runtime, infos) = OnnxRuntime::load(&[entry], &options)?;
     let version = runtime.version().unwrap_or_default().to_owned();
     // One entry gives one model.
     Ok(Report::new(&infos[0], version))

@@ -1,7 +1,7 @@
 //! The progress bar, and the line that says what takes long before the first frame: on standard error, where that is a terminal. A frame
 //! costs the bar one look at the clock.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -22,9 +22,8 @@ pub(super) fn loading(quiet: bool) -> LoadProgress {
     if quiet || !terminal::is_watched() {
         return LoadProgress::default();
     }
-    let line = Mutex::new(None::<ProgressBar>);
     LoadProgress::new(move |text| {
-        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = drawn();
         match text {
             Some(text) => line.get_or_insert_with(ProgressBar::new_spinner).set_message(shown(text).to_string()),
             None => {
@@ -34,6 +33,22 @@ pub(super) fn loading(quiet: bool) -> LoadProgress {
             }
         }
     })
+}
+
+/// The bar or the line that is drawn now: one in a process, as there is one standard error.
+static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+fn drawn() -> MutexGuard<'static, Option<ProgressBar>> {
+    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says something above the bar, where there is one.
+pub(super) fn beside(say: impl FnOnce()) {
+    let bar = drawn().clone();
+    match bar {
+        Some(bar) => bar.suspend(say),
+        None => say(),
+    }
 }
 
 /// A bar, or nothing where nobody looks.
@@ -58,6 +73,7 @@ impl Progress {
             }
             bar
         });
+        drawn().clone_from(&bar);
         Self { bar, due: Instant::now() }
     }
 
@@ -74,17 +90,10 @@ impl Progress {
         }
     }
 
-    /// Says a line beside the bar.
-    pub fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| terminal::say(line)),
-            None => terminal::say(line),
-        }
-    }
-
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
+            drawn().take();
             bar.finish_and_clear();
         }
     }

@@ -32,11 +32,11 @@ impl<'a> RefusedCommands<'a> {
                 CommandTarget::Agent(agent, _) => format!("for agent `{}`", self.scenario.agent_name(agent)),
             };
             let (word, frame, why) = (word_of(refused.target), thousands(record.frame), why(refused.reason));
-            lines.push(format!("warning: the command `{word}` of frame {frame} {whom} wasn't carried out: {why}"));
+            lines.push(format!("the command `{word}` of frame {frame} {whom} wasn't carried out: {why}"));
         }
         self.told += lines.len();
         if !lines.is_empty() && self.told == REFUSED_COMMANDS_TOLD_MAX {
-            lines.push("warning: no more is said of commands; the summary counts all (`commands_refused`)".to_owned());
+            lines.push("no more is said of commands; the summary counts all (`commands_refused`)".to_owned());
         }
         lines
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use clap::Args;
-use wasm_engine_components::text::Lines;
+use tracing::info;
+use wasm_engine_components::text::{Lines, NOTE};
 
 use super::comparison::DivergenceView;
 use super::disk::DiskArgs;
@@ -12,7 +13,7 @@ use super::session::{
     FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, drive, report, report_not_started,
 };
 use super::status::Status;
-use super::terminal::{print, print_json, say, say_lines};
+use super::terminal::{print, print_json, say_lines};
 use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::{Problem, RunError, counted, thousands};
 use wasm_engine_core::run_dir::{Access, Inference, OpenRun, SUMMARY};
@@ -106,9 +107,9 @@ fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64, interrupt: &Int
         resume(&replayer, Arc::clone(&interrupt.flag))?;
     warn(&warnings);
     if !args.report.quiet {
-        say(plan(run, simulation.next_frame()));
+        info!(target: NOTE, "{}", plan(run, simulation.next_frame()));
         if let Some(events) = events(run) {
-            say(events);
+            info!(target: NOTE, "{events}");
         }
     }
     let facts = RunFacts { frames_expected, late_events: source.late_lines(), ..RunFacts::default() };

@@ -15,7 +15,6 @@ use super::session::{
     FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, SnapshotArgs, drive, report, report_not_started,
 };
 use super::status::Status;
-use super::terminal;
 use wasm_engine_core::events;
 use wasm_engine_core::problem::RunError;
 use wasm_engine_core::run_dir::{OutputDir, Recording, RunDir, RunOptions};
@@ -88,9 +87,7 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
         progress: progress::loading(args.report.quiet),
         ..args.machine.options()
     };
-    // What is fetched is said aloud, also where `--quiet` was asked for.
-    let mut say = |text: &str| terminal::say(text);
-    let mut simulation = machine::build(&scenario, &options, &mut say)?;
+    let mut simulation = machine::build(&scenario, &options)?;
     let run_options = RunOptions {
         record: !args.no_record,
         snapshot_every: args.snapshots.snapshot_every,

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use tracing::{Level, warn};
 use wasm_engine_components::FrameRecord;
 use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
-use wasm_engine_components::text::{Lines, shown, shown_path};
+use wasm_engine_components::text::{shown, shown_path};
 
 use super::excess::ExcessWarnings;
 use super::interrupt::Interrupt;
 use super::machine;
 use super::progress::{self, Progress};
 use super::refused::RefusedCommands;
+use super::said::Said;
 use super::status::Status;
-use super::terminal::{print, print_json, say, say_lines, say_problem};
+use super::terminal::{print, print_json, say, say_problem};
 use wasm_engine_core::frame_loop::{self, FrameSink, FrameSource};
 use wasm_engine_core::problem::{Problem, Problems, RunError, counted, thousands};
 use wasm_engine_core::run_dir::Recording;
@@ -221,10 +223,10 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
 
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), S::Error> {
         let frame = record.frame;
-        self.excess.take(&record).iter().for_each(|line| self.progress.say(line));
+        self.excess.take(&record).iter().for_each(|line| warn!("{line}"));
         // What is run again was told when it was run first.
         if frame >= self.recorded {
-            self.refused.take(&record).iter().for_each(|line| self.progress.say(line));
+            self.refused.take(&record).iter().for_each(|line| warn!("{line}"));
         }
         self.sink.append(record, simulation)?;
         if frame + 1 == self.recorded {
@@ -269,14 +271,12 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> S
         SummaryForm::Text if args.quiet && !failed => Ok(()),
         SummaryForm::Text => print(&summary.text()),
     };
-    outcome.warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
+    outcome.warnings.iter().for_each(|warning| warn!("{warning}"));
     unmet.iter().for_each(say_problem);
     if outcome.signal.is_some() && outcome.recorded && outcome.error.is_none() {
         let run = shown_path(Path::new(&summary.run_dir));
-        let mut lines = Lines::default();
-        lines.line(format_args!("ended before frame {}, in order", thousands(summary.frames)));
-        lines.line(format_args!("  help: `wasm-engine resume {run}` goes on with the run"));
-        say_lines(&lines);
+        let ended = format!("ended before frame {}, in order", thousands(summary.frames));
+        say(&Said::new(Level::INFO, ended).help(Some(format!("`wasm-engine resume {run}` goes on with the run"))));
     }
     match &outcome.error {
         Some(FollowError::Error(error)) => say_problem(error.problem()),

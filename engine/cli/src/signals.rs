@@ -1,12 +1,14 @@
 //! Signals as the system gives them, and the two things that the thread which waits for them does without ever waiting for another
 //! thread: to say something, and to end the process.
 
-use wasm_engine_components::text::Lines;
+use tracing::Level;
+use wasm_engine_components::text::{Lines, shown};
 
+use super::said::Said;
 use super::status::Status;
+use super::terminal::{Form, form};
 
 /// Longest text that is said at once, in bytes: a pipe that takes anything takes this much.
-#[cfg(unix)]
 const SAID_BYTES_MAX: usize = 4_000;
 
 #[cfg(unix)]
@@ -117,15 +119,35 @@ mod elsewhere {
 /// Says something on standard error, unless that would have to wait: for a reader that reads no more, or for a thread of this process that
 /// waits for one.
 pub(super) fn say_now(lines: &Lines) {
-    write_now(lines.as_str());
+    write_now(&match form() {
+        Form::Text => lines.as_str().to_owned(),
+        Form::Json => one_json(Said::of_lines(Level::INFO, lines)),
+    });
+}
+
+/// As much JSON as is written at once. What has longer paths in it is cut, so that it stays JSON.
+fn one_json(mut said: Said<'_>) -> String {
+    let json = said.json();
+    if json.len() <= SAID_BYTES_MAX {
+        return json;
+    }
+    // Of a character that isn't a letter, JSON may make a dozen.
+    said.message = shown(&said.message).at_most(SAID_BYTES_MAX / 16).to_string();
+    said.json()
 }
 
 /// Says that there is no memory, and takes none.
 pub(super) fn say_no_memory() {
-    write_now(
-        "error: there is no more memory to be had\n  help: give the process more, or run less at once; what is recorded of a run stays: \
-         `wasm-engine resume` goes on from there\n",
-    );
+    write_now(match form() {
+        Form::Text => {
+            "error: there is no more memory to be had\n  help: give the process more, or run less at once; what is recorded of a run stays: \
+             `wasm-engine resume` goes on from there\n"
+        }
+        Form::Json => {
+            "{\"level\":\"ERROR\",\"message\":\"there is no more memory to be had\",\"help\":\"give the process more, or run less at once; what is \
+             recorded of a run stays: `wasm-engine resume` goes on from there\"}\n"
+        }
+    });
 }
 
 #[cfg(unix)]
@@ -142,9 +164,7 @@ fn write_now(text: &str) {
 
 #[cfg(not(unix))]
 fn write_now(text: &str) {
-    let mut lines = Lines::default();
-    text.lines().for_each(|line| lines.line(line));
-    super::terminal::say_lines(&lines);
+    super::terminal::tell(text);
 }
 
 /// Ends the process now: no destructor runs, of Rust or of a library whose threads are still at work.

@@ -1,39 +1,75 @@
 //! All that the command line says. Nothing else in this crate writes to standard output or standard error, and nothing goes there that isn't
 //! made harmless here: [`Lines`] and single lines by [`text`](wasm_engine_components::text), JSON by its own escapes.
 
-use std::fmt;
 use std::io::{IsTerminal as _, Write};
+use std::sync::OnceLock;
 
+use tracing::Level;
 use wasm_engine_components::text::{Lines, harmless_json};
 
+use super::said::Said;
 use wasm_engine_core::problem::Problem;
 
-/// Says one line on standard error, whatever is in it.
-pub(super) fn say(line: impl fmt::Display) {
-    let mut lines = Lines::default();
-    lines.line(line);
-    say_lines(&lines);
+/// The form of what is said on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Lines for a person.
+    #[default]
+    Text,
+    /// A JSON object a line, and nothing else.
+    Json,
 }
 
-/// Says lines on standard error. Where that is full, closed or gone there is nobody to tell, which is no reason to end a run: so nothing else
-/// here may write to it, and clippy bans the macros that panic then.
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Settings {
+    form: Form,
+    is_bare: bool,
+}
+
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+
+/// Says everything in this form from now on. Where `is_bare`, nothing is drawn. To be called once in a process; before, the form is text.
+pub(super) fn begin(form: Form, is_bare: bool) {
+    let _ = SETTINGS.set(Settings { form, is_bare });
+}
+
+/// Returns the form of what is said.
+pub(super) fn form() -> Form {
+    SETTINGS.get().map_or(Form::Text, |settings| settings.form)
+}
+
+/// Says something on standard error.
+pub(super) fn say(said: &Said<'_>) {
+    match form() {
+        Form::Text => tell(said.lines().as_str()),
+        Form::Json => tell(&said.json()),
+    }
+}
+
+/// Says lines on standard error that make up an error.
 pub(super) fn say_lines(lines: &Lines) {
-    let _ = std::io::stderr().lock().write_all(lines.as_str().as_bytes());
+    match form() {
+        Form::Text => tell(lines.as_str()),
+        Form::Json => say(&Said::of_lines(Level::ERROR, lines)),
+    }
 }
 
 /// Says on standard error what is wrong and what to do.
 pub(super) fn say_problem(problem: &Problem) {
-    let mut lines = Lines::default();
-    lines.line(format_args!("error: {}", problem.head()));
-    if let Some(help) = problem.help_text() {
-        lines.line(format_args!("  help: {help}"));
-    }
-    say_lines(&lines);
+    say(&Said::new(Level::ERROR, problem.head()).help(problem.help_text()));
 }
 
-/// Whether a person sees standard error.
+/// Writes to standard error. Where that is full, closed or gone there is nobody to tell, which is no reason to end a run: so nothing else
+/// here may write to it, and clippy bans the macros that panic then.
+pub(super) fn tell(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether a person sees standard error, and it may have more than lines.
 pub(super) fn is_watched() -> bool {
-    std::io::stderr().is_terminal()
+    let Settings { form, is_bare } = SETTINGS.get().copied().unwrap_or_default();
+    form == Form::Text && !is_bare && std::io::stderr().is_terminal()
 }
 
 /// Prints a result for people.

@@ -5,7 +5,6 @@ use std::path::Path;
 use bevy_app::App;
 
 use super::session::{MachineArgs, NotStarted};
-use super::terminal::say;
 use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
 use wasm_engine_core::time_travel::RunReplayer;
 
@@ -14,7 +13,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
     let run = OpenRun::open(path, access).map_err(NotStarted::Input)?;
     let (recorded, here) = (&run.manifest.engine, env!("CARGO_PKG_VERSION"));
     if recorded != here {
-        say(format_args!("warning: recorded by wasm-engine {recorded}, and this is {here}: digests may differ"));
+        tracing::warn!("recorded by wasm-engine {recorded}, and this is {here}: digests may differ");
     }
     Ok(run)
 }
@@ -28,5 +27,5 @@ fn no_plugins(_: &mut App) {}
 
 /// Says what a person should know.
 pub(super) fn warn(warnings: &[String]) {
-    warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 }

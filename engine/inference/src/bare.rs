@@ -27,12 +27,12 @@ pub struct BareModel {
 }
 
 impl OnnxRuntime {
-    /// Opens a model for a batch of rows that is run as it is. `say` is told where ONNX Runtime is fetched.
+    /// Opens a model for a batch of rows that is run as it is.
     ///
     /// # Errors
     /// The model can't be used, or there is no ONNX Runtime.
-    pub fn bare(path: &Path, rows: &[&[u8]], say: &mut dyn FnMut(&str)) -> Result<BareModel, InferenceError> {
-        let runtime = runtime::start(say)?;
+    pub fn bare(path: &Path, rows: &[&[u8]]) -> Result<BareModel, InferenceError> {
+        let runtime = runtime::start()?;
         let of_model = InferenceError::of_model("bare", path);
         let failed = |error: ort::Error| ModelProblem::NotLoadable {
             version: runtime.version.clone(),

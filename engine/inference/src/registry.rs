@@ -110,15 +110,11 @@ type Key<'e> = ([u8; 32], &'e [(String, u32)], &'e [(String, u32)]);
 
 impl OnnxRuntime {
     /// Loads the models of a scenario. Every file is read and checked before ONNX Runtime is looked for; without models it
-    /// isn't looked for at all. `say` is given a line whenever a person should know what happens.
+    /// isn't looked for at all.
     ///
     /// # Errors
     /// For the first model that can't be used, and where there is no ONNX Runtime.
-    pub fn load(
-        entries: &[ModelSpec],
-        options: &ModelLoadOptions,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<(Self, Vec<ModelInfo>), InferenceError> {
+    pub fn load(entries: &[ModelSpec], options: &ModelLoadOptions) -> Result<(Self, Vec<ModelInfo>), InferenceError> {
         let verdicts = Verdicts::new(options.cache_dir.as_deref());
         let mut keys: Vec<Key<'_>> = Vec::with_capacity(entries.len());
         let mut contents = Vec::with_capacity(entries.len());
@@ -135,7 +131,7 @@ impl OnnxRuntime {
         let mut models_by_key: Vec<(Key<'_>, usize, ModelInfo)> = Vec::new();
         for ((entry, key), content) in entries.iter().zip(&keys).zip(contents) {
             if let Some(content) = content {
-                let runtime = runtime::start(say)?;
+                let runtime = runtime::start()?;
                 loaded.runtime = Some(runtime);
                 let sharers = || entries.iter().zip(&keys).filter(|(_, other)| *other == key).map(|(sharer, _)| sharer);
                 let rows_max = sharers().map(|sharer| sharer.batch_rows_max).max().unwrap_or(1);

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use wasm_engine_components::text::shown_path;
+use wasm_engine_components::text::{NOTE, shown_path};
 
 use super::library::{
     LibraryError, LibraryLocation, LibrarySource, ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION, ResolvedLibrary,
@@ -64,16 +64,17 @@ pub fn probe() -> LibraryStatus {
 
 /// The process's runtime. The first call finds and loads the library; later ones get the same, whatever the environment
 /// says by then.
-pub(crate) fn start(say: &mut dyn FnMut(&str)) -> Result<&'static Runtime, LibraryError> {
+pub(crate) fn start() -> Result<&'static Runtime, LibraryError> {
     let first = RUNTIME.get().is_none();
     watchdog::begin().map_err(|error| LibraryError::NoThread(error.to_string()))?;
-    let runtime = start_with(|| resolve(say))?;
+    let runtime = start_with(resolve)?;
     if first && runtime.version != ONNX_RUNTIME_VERSION {
-        say(&format!(
+        tracing::info!(
+            target: NOTE,
             "{} is ONNX Runtime {}, not the pinned {ONNX_RUNTIME_VERSION}: results may differ in their last bits",
             shown_path(&runtime.library.path),
             runtime.version
-        ));
+        );
     }
     Ok(runtime)
 }

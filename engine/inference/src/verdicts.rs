@@ -213,7 +213,7 @@ mod tests {
         };
         let (_, plain) = load(None);
         assert_eq!(load(Some(folder.path())).1, plain);
-        let library = super::super::runtime::start(&mut |_| ()).unwrap().identity();
+        let library = super::super::runtime::start().unwrap().identity();
         let key = VerdictKey::new(sha256, Said::default(), plain.form, (64, 1 << 30), library, None);
         assert_eq!(Verdicts::new(Some(folder.path())).find(&key).unwrap().form, plain.form);
         // Another verdict shows that it is taken.
@@ -258,7 +258,7 @@ mod tests {
 
     fn load(entry: &ModelSpec, cache: Option<&Path>) -> Result<(OnnxRuntime, ModelInfo), InferenceError> {
         let options = ModelLoadOptions { cache_dir: cache.map(Path::to_path_buf), ..ModelLoadOptions::default() };
-        let (runtime, mut infos) = OnnxRuntime::load(std::slice::from_ref(entry), &options, &mut |_| ())?;
+        let (runtime, mut infos) = OnnxRuntime::load(std::slice::from_ref(entry), &options)?;
         Ok((runtime, infos.remove(0)))
     }
 

@@ -5,6 +5,7 @@ use crate::common;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+use crate::common::listener::listen;
 use crate::common::{engine, stderr, told, wasm_engine};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
@@ -19,8 +20,8 @@ fn ring() -> Scenario {
 fn run(scenario: &Scenario, cache_dir: Option<&Path>) -> (Digest, Vec<String>) {
     let cache_dir = cache_dir.map(Path::to_path_buf);
     let options = SimulationOptions { cache_dir, threads: Some(1), ..SimulationOptions::default() };
-    let mut lines = Vec::new();
-    let mut simulation = Simulation::new(scenario, &options, &mut |line: &str| lines.push(line.to_owned())).unwrap();
+    let (built, lines) = listen(|| Simulation::new(scenario, &options));
+    let mut simulation = built.unwrap();
     let records = (0..10).map(|_| simulation.frame(FrameInputs::default()));
     (records.last().unwrap().digest, lines)
 }

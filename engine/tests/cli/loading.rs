@@ -4,6 +4,7 @@ use crate::common;
 
 use std::path::Path;
 
+use common::listener::listen;
 use wasm_engine::files::sha256_of_file;
 use wasm_engine::run_dir::{OutputDir, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
@@ -24,8 +25,7 @@ fn scenario(folder: &Path, more: &str) -> Scenario {
 /// What is said while a simulation is built, or why it isn't.
 fn said(scenario: &Scenario, cache_dir: Option<&Path>) -> Result<Vec<String>, String> {
     let options = SimulationOptions { cache_dir: cache_dir.map(Path::to_path_buf), ..SimulationOptions::default() };
-    let mut lines = Vec::new();
-    let built = Simulation::new(scenario, &options, &mut |line: &str| lines.push(line.to_owned()));
+    let (built, mut lines) = listen(|| Simulation::new(scenario, &options));
     built.map(|_| ()).map_err(|error| error.to_string())?;
     lines.retain(|line| line.starts_with("warning: "));
     Ok(lines)
@@ -59,7 +59,7 @@ fn the_manifest_has_the_hashes_of_what_was_loaded() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/gemm.onnx");
     std::fs::copy(model, folder.path().join("gemm.onnx")).unwrap();
     let scenario = scenario(folder.path(), "models.gemm.path = \"gemm.onnx\"");
-    let simulation = Simulation::new(&scenario, &SimulationOptions::default(), &mut |_| {}).unwrap();
+    let simulation = Simulation::new(&scenario, &SimulationOptions::default()).unwrap();
     let files = [("modules", "ring", "ring.wasm"), ("models", "gemm", "gemm.onnx")];
     let hashes = files.map(|(.., file)| sha256_of_file(&folder.path().join(file)).unwrap());
     for (.., file) in files {
@@ -95,7 +95,7 @@ fn groups_reach_the_world_without_references_to_absent_ones() {
                 controls = [\"off\"]\naccepts = [\"off\", \"pool\"]\n";
     let timid = pool.replace("pool", "timid").replace("\"ring\"\nafter", "\"off\"\nafter").replace("escalate", "pause");
     let scenario = scenario(folder.path(), &format!("tenants.acme = {{}}\ntenants.zoo = {{}}\n{off}{pool}{timid}"));
-    let mut simulation = Simulation::new(&scenario, &SimulationOptions::default(), &mut |_| {}).unwrap();
+    let mut simulation = Simulation::new(&scenario, &SimulationOptions::default()).unwrap();
     let world = simulation.world_mut();
     let mut groups: Vec<Group> = world.query::<&Group>().iter(world).cloned().collect();
     groups.sort_by_key(|group| group.id);

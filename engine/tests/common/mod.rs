@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub mod asking;
+pub mod listener;
 #[cfg(unix)]
 pub mod terminal;
 

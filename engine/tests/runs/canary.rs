@@ -66,7 +66,7 @@ fn record(out: &Path, every: u64) {
     let path = common::root().join("agents/scenarios/counter.toml");
     let scenario = load(&path, &LoadOptions::default()).unwrap();
     let options = SimulationOptions::default();
-    let mut simulation = Simulation::with_plugins(&scenario, &options, &mut |_| {}, plugins).unwrap();
+    let mut simulation = Simulation::with_plugins(&scenario, &options, plugins).unwrap();
     let run_options =
         RunOptions { record: true, snapshot_every: Some(every), ..RunOptions::new(&simulation, DigestScope::Frame) };
     let run_dir = RunDir::create(&OutputDir::new(Some(out), "weather"), &scenario, &run_options).unwrap();

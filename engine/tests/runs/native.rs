@@ -18,7 +18,7 @@ fn build(threads: usize, seed: u64, author: impl FnOnce(&mut App)) -> Result<Sim
     let path = common::root().join("agents/scenarios/counter.toml");
     let scenario = load(&path, &LoadOptions::default()).expect("the scenario is good");
     let options = SimulationOptions { threads: Some(threads), seed: Some(seed), ..SimulationOptions::default() };
-    Simulation::with_plugins(&scenario, &options, &mut |_| {}, author)
+    Simulation::with_plugins(&scenario, &options, author)
 }
 
 fn run(threads: usize, seed: u64, plugin: bool) -> Vec<FrameRecord> {

@@ -271,6 +271,7 @@ impl OpenRun {
             recorded_forms: self.recorded_forms(),
             unhurried_models: inference == Inference::Recompute,
             files: self.files.clone(),
+            is_rebuilt: true,
             ..options
         }
     }

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use bevy_app::App;
 use bevy_ecs::world::World;
+use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Span, dispatcher};
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, GroupSpec, Model, RegionSpec, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::state::check_components;
@@ -48,17 +50,13 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// Builds the world of a scenario. `say` is told what takes time or is worth knowing: fetching ONNX Runtime, a model whose
-    /// rows can't share runs, a cache that can't be used.
+    /// Builds the world of a scenario. What takes time or is worth knowing is told by events of [`tracing`]: fetching ONNX Runtime, a model
+    /// whose rows can't share runs, a cache that can't be used.
     ///
     /// # Errors
     /// A file of the scenario is missing, was changed, or is refused.
-    pub fn new(
-        scenario: &Scenario,
-        options: &SimulationOptions,
-        say: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Self, SimulationError> {
-        Self::with_plugins(scenario, options, say, |_| {})
+    pub fn new(scenario: &Scenario, options: &SimulationOptions) -> Result<Self, SimulationError> {
+        Self::with_plugins(scenario, options, |_| {})
     }
 
     /// Builds the world of a scenario with an author's own plugins and entities: `author` is called after the scenario's
@@ -69,7 +67,6 @@ impl Simulation {
     pub fn with_plugins(
         scenario: &Scenario,
         options: &SimulationOptions,
-        say: &mut (dyn FnMut(&str) + Send),
         author: impl FnOnce(&mut App),
     ) -> Result<Self, SimulationError> {
         let mut pool = rayon::ThreadPoolBuilder::new()
@@ -80,7 +77,7 @@ impl Simulation {
         }
         let pool = Arc::new(pool.build()?);
         // Guests may run while they are loaded, and need the pool's stacks.
-        let machine = pool.install(|| Machine::load(scenario, options, say))?;
+        let machine = on_pool(&pool, || Machine::load(scenario, options))?;
 
         let mut app = App::new();
         app.add_plugins(SimulationPlugin);
@@ -117,7 +114,7 @@ impl Simulation {
     /// A loop of many frames is faster inside `pool().install(...)`: each frame then starts where it runs.
     pub fn frame(&mut self, inputs: FrameInputs) -> FrameRecord {
         let world = &mut self.world;
-        self.pool.install(|| run_frame(world, inputs))
+        on_pool(&self.pool, || run_frame(world, inputs))
     }
 
     /// The agents' instances.
@@ -176,6 +173,17 @@ impl Simulation {
     }
 }
 
+/// Does work on a thread of the pool. Who listens to spans and events on this thread listens to those of the work, and its spans belong to this
+/// thread's.
+fn on_pool<R: Send>(pool: &rayon::ThreadPool, work: impl FnOnce() -> R + Send) -> R {
+    // Nobody listens, or it is one of the pool's threads already.
+    if LevelFilter::current() == LevelFilter::OFF || pool.current_thread_index().is_some() {
+        return pool.install(work);
+    }
+    let (listener, span) = (dispatcher::get_default(Dispatch::clone), Span::current());
+    pool.install(|| dispatcher::with_default(&listener, || span.in_scope(work)))
+}
+
 /// The agents' instances, behind their port.
 fn guests(world: &mut World) -> &mut WasmRuntime {
     let port: &mut dyn Any = world.resource_mut::<AgentPort>().into_inner().0.as_mut();
@@ -197,11 +205,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn load(
-        scenario: &Scenario,
-        options: &SimulationOptions,
-        say: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Self, SimulationError> {
+    fn load(scenario: &Scenario, options: &SimulationOptions) -> Result<Self, SimulationError> {
         let seed = options.seed.unwrap_or(scenario.seed);
         let groups = GroupSpec::taking_part(&scenario.groups);
         let (sources, modules) = read_modules(scenario, &options.files)?;
@@ -222,13 +226,13 @@ impl Machine {
         let problems =
             cache.map(|cache| cache.map_or_else(|error| vec![error], |cache| cache.problems(agents.cache_report())));
         for problem in problems.into_iter().flatten() {
-            say(&format!("warning: {problem}"));
+            options.warn(format_args!("{problem}"));
         }
 
         let Models { runtime: inference, models, files: model_files, onnx_runtime, refused } =
-            load_models(scenario, options, say)?;
+            load_models(scenario, options)?;
 
-        let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, (options.first_frame, say));
+        let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, options);
         let seeds =
             groups.into_iter().map(|group| GroupSeed { inbox_bytes_max: agents.inbox_bytes_max(group.id), group });
         let population = Population {

@@ -11,7 +11,7 @@ use super::options::SimulationOptions;
 use crate::scenario::Scenario;
 #[cfg(feature = "inference")]
 use {
-    super::kept::{KeptFiles, LostFile},
+    super::kept::LostFile,
     super::swaps,
     wasm_engine_components::{BatchForm, ModelSpec},
     wasm_engine_inference::{ModelInfo, ModelLoadOptions, OnnxRuntime},
@@ -29,11 +29,7 @@ pub(super) struct Models {
 }
 
 /// Loads the models of a scenario, or takes them from a recording.
-pub(super) fn load_models(
-    scenario: &Scenario,
-    options: &SimulationOptions,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<Models, SimulationError> {
+pub(super) fn load_models(scenario: &Scenario, options: &SimulationOptions) -> Result<Models, SimulationError> {
     if let Some(RecordedModels { models, refused_swaps }) = options.recorded_models.clone() {
         let (runtime, files) = (Box::new(NoModels), Vec::new());
         return Ok(Models { runtime, models, files, onnx_runtime: None, refused: refused_swaps });
@@ -42,17 +38,13 @@ pub(super) fn load_models(
         let (runtime, files, refused) = (Box::new(NoModels), Vec::new(), Vec::new());
         return Ok(Models { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
     }
-    open_models(scenario, options, say)
+    open_models(scenario, options)
 }
 
 /// Loads the models of a scenario that has some.
 #[cfg(feature = "inference")]
-fn open_models(
-    scenario: &Scenario,
-    options: &SimulationOptions,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> Result<Models, SimulationError> {
-    let entries = entries(&options.files, scenario, say)?;
+fn open_models(scenario: &Scenario, options: &SimulationOptions) -> Result<Models, SimulationError> {
+    let entries = entries(options, scenario)?;
     let load = ModelLoadOptions {
         cache_dir: options.cache_dir.clone(),
         progress: options.progress.clone(),
@@ -60,14 +52,14 @@ fn open_models(
         unhurried: options.unhurried_models,
         unchecked: options.unchecked_form,
     };
-    let (runtime, infos) = OnnxRuntime::load(&entries, &load, say)?;
+    let (runtime, infos) = OnnxRuntime::load(&entries, &load)?;
     for model in &infos {
-        say(&match model.form {
-            BatchForm::Alone => format!("warning: a slow model: {model}"),
-            BatchForm::Multiple(_) => format!("model {model}"),
+        match model.form {
+            BatchForm::Alone => options.warn(format_args!("a slow model: {model}")),
+            BatchForm::Multiple(_) => options.note(format_args!("model {model}")),
             // All is as anybody expects.
-            BatchForm::Any | BatchForm::Fixed(_) => continue,
-        });
+            BatchForm::Any | BatchForm::Fixed(_) => {}
+        }
     }
     let onnx_runtime = runtime.version().map(str::to_owned);
     let models = infos.iter().map(LoadedModel::from).collect();
@@ -76,18 +68,18 @@ fn open_models(
     Ok(Models { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
 }
 
-/// The scenario's models, with their files where they are. `say` is told of copies that are damaged and weren't needed.
+/// The scenario's models, with their files where they are. Copies that are damaged and weren't needed are warned of.
 ///
 /// # Errors
 /// One is nowhere any more.
 #[cfg(feature = "inference")]
-fn entries(kept: &KeptFiles, scenario: &Scenario, say: &mut dyn FnMut(&str)) -> Result<Vec<ModelSpec>, LostFile> {
+fn entries(options: &SimulationOptions, scenario: &Scenario) -> Result<Vec<ModelSpec>, LostFile> {
     let mut models = scenario.models.clone();
     for model in &mut models {
-        if let Some(file) = kept.models.get(&model.name) {
+        if let Some(file) = options.files.models.get(&model.name) {
             let (path, warning) = file.find("model", &model.name)?;
             if let Some(warning) = warning {
-                say(&format!("warning: {warning}"));
+                options.warn(format_args!("{warning}"));
             }
             model.path = path;
         }
@@ -97,11 +89,7 @@ fn entries(kept: &KeptFiles, scenario: &Scenario, say: &mut dyn FnMut(&str)) -> 
 
 /// Refuses a scenario that has models: this build runs none.
 #[cfg(not(feature = "inference"))]
-fn open_models(
-    scenario: &Scenario,
-    _: &SimulationOptions,
-    _: &mut (dyn FnMut(&str) + Send),
-) -> Result<Models, SimulationError> {
+fn open_models(scenario: &Scenario, _: &SimulationOptions) -> Result<Models, SimulationError> {
     let name = scenario.models.first().map(|model| model.name.clone()).unwrap_or_default();
     Err(SimulationError::NoInference { name })
 }

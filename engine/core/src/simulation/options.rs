@@ -1,8 +1,11 @@
 //! How a simulation is built on this machine.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
+use tracing::{debug, info, warn};
+use wasm_engine_components::text::NOTE;
 use wasm_engine_components::{BatchForm, DigestScope};
 use wasm_engine_files::LoadProgress;
 
@@ -37,4 +40,19 @@ pub struct SimulationOptions {
     /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
     /// Default: 0.
     pub first_frame: u64,
+    /// Whether the simulation of a recorded run is built again: what a person was told when the run was recorded is no news, and is told at the
+    /// level `debug`. Default: it is new.
+    pub is_rebuilt: bool,
+}
+
+impl SimulationOptions {
+    /// Warns of something, once for each run.
+    pub(super) fn warn(&self, text: fmt::Arguments<'_>) {
+        if self.is_rebuilt { debug!("{text}") } else { warn!("{text}") }
+    }
+
+    /// Tells something that is worth knowing, once for each run.
+    pub(super) fn note(&self, text: fmt::Arguments<'_>) {
+        if self.is_rebuilt { debug!("{text}") } else { info!(target: NOTE, "{text}") }
+    }
 }

@@ -5,6 +5,7 @@ use wasm_engine_components::{LoadedFile, ModelId, Swap};
 use wasm_engine_systems::SwapCatalog;
 
 use super::loaded::{LoadedModel, RefusedSwap};
+use super::options::SimulationOptions;
 use crate::problem::{counted, thousands};
 use crate::scenario::{Scenario, SwapEntry};
 #[cfg(feature = "inference")]
@@ -28,7 +29,7 @@ pub(crate) fn catalog(
     modules: &[LoadedFile],
     models: &[LoadedModel],
     refused: &[RefusedSwap],
-    (first_frame, say): (u64, &mut dyn FnMut(&str)),
+    options: &SimulationOptions,
 ) -> SwapCatalog {
     let entries = scenario.models.iter().zip(models);
     let mut catalog = SwapCatalog {
@@ -50,10 +51,12 @@ pub(crate) fn catalog(
                 refused.map_or(Ok(()), |swap| Err(swap.reason.clone()))
             }
         };
-        let is_past = frame.is_some_and(|frame| frame < first_frame);
+        let is_past = frame.is_some_and(|frame| frame < options.first_frame);
         match &prepared {
-            Err(reason) if !is_past => say(&format!("warning: {}: {reason}", consequence(scenario, frame, swap))),
-            Ok(()) if frame.is_some_and(|frame| frame >= scenario.frames) => say(&late(scenario, frame, swap)),
+            Err(reason) if !is_past => options.warn(format_args!("{}: {reason}", consequence(scenario, frame, swap))),
+            Ok(()) if frame.is_some_and(|frame| frame >= scenario.frames) => {
+                options.warn(format_args!("{}", late(scenario, frame, swap)));
+            }
             _ => {}
         }
         catalog.swaps.insert(swap, prepared);
@@ -107,7 +110,7 @@ fn late(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
         Swap::Model { model, .. } => format!("model `{}`", model_name(scenario, model)),
     };
     let (frame, frames) = (thousands(frame.unwrap_or(0)), counted(scenario.frames, "frame"));
-    format!("warning: the swap of {what} is for frame {frame}, and isn't done: the run has {frames}, from 0 on")
+    format!("the swap of {what} is for frame {frame}, and isn't done: the run has {frames}, from 0 on")
 }
 
 /// Whether agents that ask for one model can be answered by the other: the same types, and the same sizes of a row.

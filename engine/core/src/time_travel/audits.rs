@@ -55,7 +55,7 @@ fn run(folder: &Path, out: &str, threads: usize, until: u64) -> (String, Summary
     let load_options = LoadOptions { set: Vec::new(), input: None, recorded: false };
     let scenario = load(&folder.join("s.toml"), &load_options).unwrap();
     let source = events::open(&scenario, Arc::default()).unwrap();
-    let mut simulation = Simulation::new(&scenario, &options(threads), &mut |_| {}).unwrap();
+    let mut simulation = Simulation::new(&scenario, &options(threads)).unwrap();
     let run_options =
         RunOptions { record: true, snapshot_every: Some(50), ..RunOptions::new(&simulation, DigestScope::Frame) };
     let output_dir = OutputDir::new(Some(&folder.join(out)), &scenario.name);

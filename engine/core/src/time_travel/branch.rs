@@ -53,8 +53,7 @@ pub struct Branched {
     pub warnings: Vec<String>,
 }
 
-/// Prepares a branch: the first run's state is made, and the new run directory, which begins with it. `say` is told what
-/// [`Simulation::new`] tells.
+/// Prepares a branch: the first run's state is made, and the new run directory, which begins with it.
 ///
 /// # Errors
 /// The first run can't be opened there; the parameters don't fit it; the folder can't be written; or a frame comes out
@@ -64,7 +63,6 @@ pub fn branch(
     options: &BranchOptions,
     output_dir: &OutputDir,
     interrupted: &Arc<AtomicBool>,
-    say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Branched, BranchError> {
     let run = replayer.run;
     check_frame(run, options.at)?;
@@ -82,7 +80,7 @@ pub fn branch(
     warnings.append(&mut restored.warnings);
     let state = restored.simulation.save();
     check_modules(run, &scenario)?;
-    let simulation = take_up(replayer, &scenario, files, &state, say)?;
+    let simulation = take_up(replayer, &scenario, files, &state)?;
     warnings.extend(OpenRun::warn_of_other_forms(&run.other_forms(simulation.models())));
     // It computes anew what the run had from there on.
     warnings.extend(run.warn_of_earlier_forms(options.at));
@@ -194,7 +192,6 @@ fn take_up(
     scenario: &Scenario,
     files: KeptFiles,
     state: &State<GuestCapture>,
-    say: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Simulation, RunError> {
     let options = SimulationOptions {
         digest: replayer.run.manifest.digest_scope(),
@@ -203,7 +200,7 @@ fn take_up(
         recorded_forms: replayer.run.recorded_forms(),
         ..replayer.options.clone()
     };
-    let built = Simulation::with_plugins(scenario, &options, say, |app| (replayer.author)(app));
+    let built = Simulation::with_plugins(scenario, &options, |app| (replayer.author)(app));
     let mut simulation = built.map_err(|error| error.of_run(scenario, &replayer.run.path.join(SCENARIO)))?;
     let restored = simulation.restore(&state.world, std::slice::from_ref(&state.guests));
     restored.map_err(|error| {

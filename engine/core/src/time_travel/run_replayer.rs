@@ -47,7 +47,7 @@ impl RunReplayer<'_> {
     /// A module or a model isn't what it was, or there is no ONNX Runtime.
     pub fn build(&self) -> Result<Simulation, RunError> {
         let options = self.run.simulation_options(self.inference, self.options.clone());
-        let built = Simulation::with_plugins(&self.run.scenario, &options, &mut |_| {}, |app| (self.author)(app));
+        let built = Simulation::with_plugins(&self.run.scenario, &options, |app| (self.author)(app));
         built.map_err(|error| error.of_run(&self.run.scenario, &self.run.path.join(SCENARIO)))
     }
 

@@ -105,7 +105,7 @@ fn run(folder: &Path, threads: usize) -> Vec<FrameRecord> {
     let author = |app: &mut bevy_app::App| {
         app.add_systems(Frame, sky.in_set(AuthorSystems::Simulate));
     };
-    let mut simulation = Simulation::with_plugins(&scenario, &options, &mut |_| {}, author).unwrap();
+    let mut simulation = Simulation::with_plugins(&scenario, &options, author).unwrap();
     (0..scenario.frames).map(|_| simulation.frame(FrameInputs::default())).collect()
 }
 
@@ -146,7 +146,7 @@ fn a_reader_without_an_area_is_refused_when_the_scenario_is_loaded() {
     files(folder.path());
     std::fs::write(folder.path().join("regions.toml"), SCENARIO.replace("bytes = 8", "bytes = 9")).unwrap();
     let scenario = load(&folder.path().join("regions.toml"), &LoadOptions::default()).unwrap();
-    let error = Simulation::new(&scenario, &SimulationOptions::default(), &mut |_| {}).err().unwrap().to_string();
+    let error = Simulation::new(&scenario, &SimulationOptions::default()).err().unwrap().to_string();
     assert!(error.contains("the shared regions that group `writers` reads take 104 bytes of its regions area, and it has 88; build the agent with a larger one"), "{error}");
 }
 
@@ -159,7 +159,7 @@ fn a_reading_group_that_takes_no_part_needs_no_area() {
         "[modules.alone]\npath = \"writer.wasm\"\n[[groups]]\nname = \"alone\"\nmodule = \"alone\"\nagents = 1\n";
     std::fs::write(folder.path().join("regions.toml"), text + alone).unwrap();
     let scenario = load(&folder.path().join("regions.toml"), &LoadOptions::default()).unwrap();
-    let mut simulation = Simulation::new(&scenario, &SimulationOptions::default(), &mut |_| {}).unwrap();
+    let mut simulation = Simulation::new(&scenario, &SimulationOptions::default()).unwrap();
     let [first, second] = [0, 1].map(|_| simulation.frame(FrameInputs::default()));
     assert_eq!(first.lanes[Lane::Regions], second.lanes[Lane::Regions]);
     assert_eq!(second.faults[0].detail, BadRegionWrite::NotOwner as u32);

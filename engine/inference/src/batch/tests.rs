@@ -17,7 +17,7 @@ fn batcher(name: &str, form: BatchForm) -> Batcher {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models").join(name);
     let minute = Duration::from_secs(60);
     let time = ModelLimits { load: Deadline::after(minute), run: minute, unhurried: false, memory_bytes: 1 << 30 };
-    let runtime = runtime::start(&mut |line| eprintln!("{line}")).unwrap();
+    let runtime = runtime::start().unwrap();
     let model = session::open(runtime, &std::fs::read(path).unwrap(), Said::default(), time).unwrap();
     Batcher::new(BoundModel::new(model, form, 64, Steadiness::MemoryAndTime))
 }

@@ -23,7 +23,7 @@ pub use pin::ONNX_RUNTIME_VERSION;
 use fetch::{Download, download_with_pip, fetch};
 use pin::Pin;
 
-use wasm_engine_components::text::shown_path;
+use wasm_engine_components::text::{DOWNLOAD, shown_path};
 
 use wasm_engine_files::{cache_folder, sha256_of_file};
 
@@ -91,20 +91,16 @@ impl Settings {
     }
 }
 
-/// Finds the library, and fetches it if it must. `say` is given a line whenever a person should know what happens.
+/// Finds the library, and fetches it if it must. That is told by an event whose target is [`DOWNLOAD`]: nothing is fetched unsaid.
 ///
 /// # Errors
 /// Where there is none and none can be fetched, and where `ORT_DYLIB_PATH` doesn't name a file.
-pub fn resolve(say: &mut dyn FnMut(&str)) -> Result<ResolvedLibrary, LibraryError> {
-    resolve_with(&Settings::from_environment(), &mut download_with_pip, say)
+pub fn resolve() -> Result<ResolvedLibrary, LibraryError> {
+    resolve_with(&Settings::from_environment(), &mut download_with_pip)
 }
 
 /// [`resolve`] under stated settings.
-pub(crate) fn resolve_with(
-    settings: &Settings,
-    download: Download<'_>,
-    say: &mut dyn FnMut(&str),
-) -> Result<ResolvedLibrary, LibraryError> {
+pub(crate) fn resolve_with(settings: &Settings, download: Download<'_>) -> Result<ResolvedLibrary, LibraryError> {
     if let Some(overridden) = settings.overridden() {
         return overridden;
     }
@@ -121,15 +117,17 @@ pub(crate) fn resolve_with(
     let _ = lock.lock();
     match check(pin, &path) {
         Cached::Good => return Ok(ResolvedLibrary { path, source: LibrarySource::Cache }),
-        Cached::Missing => say(&format!(
+        Cached::Missing => tracing::info!(
+            target: DOWNLOAD,
             "ONNX Runtime {ONNX_RUNTIME_VERSION} isn't on this machine yet: fetching it once with pip (about 20 MB) into {}",
             shown_path(folder)
-        )),
-        Cached::Wrong { found } => say(&format!(
+        ),
+        Cached::Wrong { found } => tracing::info!(
+            target: DOWNLOAD,
             "{} isn't what it was (its sha256 is {found}): fetching ONNX Runtime {ONNX_RUNTIME_VERSION} again with pip (about \
              20 MB)",
             shown_path(&path)
-        )),
+        ),
     }
     fetch(pin, &path, download)?;
     Ok(ResolvedLibrary { path, source: LibrarySource::Fetched })

@@ -2,7 +2,12 @@
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use tracing::field::Field;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::Registry;
 use wasm_engine_components::text::shown_path;
 
 use super::fetch::command_line;
@@ -29,6 +34,29 @@ fn pin() -> Pin {
         wheel_sha256: hash(&wheel(LIBRARY)),
         member: "library.so".into(),
         library_sha256: hash(LIBRARY),
+    }
+}
+
+/// What the work gives, and what is told of downloads.
+fn listen<R>(work: impl FnOnce() -> R) -> (R, Vec<String>) {
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let listener = Registry::default().with(Downloads(Arc::clone(&lines)));
+    let result = tracing::subscriber::with_default(listener, work);
+    let lines = std::mem::take(&mut *lines.lock().unwrap());
+    (result, lines)
+}
+
+struct Downloads(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Downloads {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        assert_eq!((event.metadata().target(), *event.metadata().level()), (DOWNLOAD, Level::INFO));
+        let lines = &mut *self.0.lock().unwrap();
+        let mut add = |field: &Field, value: &dyn std::fmt::Debug| {
+            assert_eq!(field.name(), "message");
+            lines.push(format!("{value:?}"));
+        };
+        event.record(&mut add);
     }
 }
 
@@ -59,8 +87,7 @@ impl Fixture {
             }
             Ok(())
         };
-        let mut said = Vec::new();
-        let result = resolve_with(&self.settings, &mut download, &mut |line| said.push(line.to_string()));
+        let (result, said) = listen(|| resolve_with(&self.settings, &mut download));
         (result, said, asked)
     }
 
@@ -137,7 +164,7 @@ fn without_pip_the_error_says_what_was_tried_and_what_to_run() {
         let attempt = |program: &str| Attempt { program: program.into(), problem: "there is no such program".into() };
         Err(vec![attempt("python3 -m pip"), attempt("pip")])
     };
-    let error = resolve_with(&user.settings, &mut download, &mut |_| ()).unwrap_err().to_string();
+    let error = resolve_with(&user.settings, &mut download).unwrap_err().to_string();
     for part in [
         "python3 -m pip: there is no such program; ",
         "; pip: there is no such program)",
@@ -216,7 +243,7 @@ fn of_many_at_once_one_fetches() {
                     std::fs::write(folder.join("a.whl"), wheel(LIBRARY)).unwrap();
                     Ok(())
                 };
-                let found = resolve_with(&user.settings, &mut download, &mut |_| ()).unwrap();
+                let found = resolve_with(&user.settings, &mut download).unwrap();
                 assert_eq!(std::fs::read(found.path).unwrap(), LIBRARY);
             });
         }
@@ -263,8 +290,7 @@ fn the_four_platforms_are_pinned() {
 fn pip_fetches_the_real_wheel() {
     let mut user = Fixture::new();
     user.settings.pin = Some(Pin::of_this_platform().unwrap());
-    let mut said = Vec::new();
-    let found = resolve_with(&user.settings, &mut download_with_pip, &mut |line| said.push(line.to_string())).unwrap();
-    assert_eq!((found.source, said.len()), (LibrarySource::Fetched, 1));
+    let (found, said) = listen(|| resolve_with(&user.settings, &mut download_with_pip));
+    assert_eq!((found.unwrap().source, said.len()), (LibrarySource::Fetched, 1));
     assert_eq!(user.left().len(), 1);
 }

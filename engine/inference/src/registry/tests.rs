@@ -8,7 +8,7 @@ fn a_model_whose_padded_graph_takes_too_long_at_load_is_refused() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/models/mixed-sum.onnx");
     let content = std::fs::read(path).unwrap();
     let graph = graph::read_graph(&content).unwrap();
-    let runtime = runtime::start(&mut |line| eprintln!("{line}")).unwrap();
+    let runtime = runtime::start().unwrap();
     let within = |load_s| ModelLimits {
         load: Deadline::after(Duration::from_secs(load_s)),
         run: Duration::from_secs(60),

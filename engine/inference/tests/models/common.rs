@@ -29,7 +29,7 @@ pub fn with_dims(name: &str, dims: &[(&str, u32)]) -> ModelSpec {
 }
 
 pub fn try_load(entries: &[ModelSpec]) -> Result<(OnnxRuntime, Vec<ModelInfo>), InferenceError> {
-    OnnxRuntime::load(entries, &ModelLoadOptions::default(), &mut |line| eprintln!("{line}"))
+    OnnxRuntime::load(entries, &ModelLoadOptions::default())
 }
 
 /// Loads one model.

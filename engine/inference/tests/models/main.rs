@@ -4,5 +4,7 @@
 mod bad_models;
 mod common;
 mod limits;
+#[path = "../../../tests/common/listener.rs"]
+mod listener;
 mod rows;
 mod zoo;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "tests")]
 
 use crate::common::{digits, entry, entry_at, f32s, float_row, i32s, load, outcomes, run, try_load, with_dims};
+use crate::listener::listen;
 use wasm_engine_abi::{InferenceStatus, name_id};
 use wasm_engine_components::{BatchForm, ModelId};
 use wasm_engine_inference::{ElementType, ModelLoadOptions, OnnxRuntime};
@@ -299,10 +300,9 @@ fn what_is_wrong_with_a_row_is_its_result() {
 
 #[test]
 fn without_models_nothing_is_looked_for() {
-    let (mut runtime, infos) = OnnxRuntime::load(&[], &ModelLoadOptions::default(), &mut |line| {
-        panic!("there is nothing to say, but it said: {line}")
-    })
-    .unwrap();
+    let (loaded, told) = listen(|| OnnxRuntime::load(&[], &ModelLoadOptions::default()));
+    assert_eq!(told, [""; 0], "there is nothing to say");
+    let (mut runtime, infos) = loaded.unwrap();
     assert!(infos.is_empty() && runtime.version().is_none() && runtime.providers().is_empty());
     let rows: [&[u8]; 2] = [&[1], &[]];
     let batches = [ModelBatch::new(ModelId(1), &rows)];
