@@ -144,7 +144,7 @@ fn what_is_wrong_with_a_module_is_told_with_its_place_in_the_scenario() {
 
 #[test]
 fn a_bad_command_line_ends_with_status_2() {
-    refused(&[], "Usage: wasm-engine <COMMAND>");
+    refused(&[], "Usage: wasm-engine [OPTIONS] <COMMAND>");
     refused(&["rnu"], "unrecognized subcommand 'rnu'");
     refused(&["run"], "<SCENARIO>");
     refused(&["run", "x.toml", "--frames", "0"], "0 is not in 1..=281474976710656");
