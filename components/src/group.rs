@@ -20,6 +20,7 @@ use crate::{
 /// assert_eq!((clerks.agents_max, clerks.after.len()), (3, 0));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GroupSpec {
     /// Its number, at least 1.

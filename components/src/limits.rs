@@ -250,6 +250,7 @@ macro_rules! limits {
 limits! {
     /// What bounds one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
     GroupLimits {
         /// Fuel of an agent's calls in one frame, those of `agent_receive` included: roughly, WebAssembly instructions.
         fuel_per_step_max: u64 = 1_000_000, in 1..=1 << 40;
@@ -336,6 +337,7 @@ limits! {
     ///
     /// A module within the defaults is loaded in 2 seconds and 256 MB on 2 cores.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
     ModuleLimits {
         /// Size of the file, in bytes.
         module_bytes_max: u64 = 4 << 20, in 8..=MODULE_BYTES_MAX;

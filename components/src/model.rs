@@ -17,6 +17,7 @@ use crate::limits::{BATCH_ROWS_DEFAULT, MODEL_LOAD_MS_DEFAULT, MODEL_MEMORY_BYTE
 /// assert_eq!((speech.batch_rows_max, speech.latency_frames), (64, 2));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ModelSpec {
     /// Its name.

@@ -13,6 +13,7 @@ pub struct RegionId(pub u64);
 
 /// A shared region: all that a scenario says of it. Fixed for a run.
 #[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RegionSpec {
     /// The number of its name.

@@ -8,6 +8,7 @@ use crate::{AgentId, TopicId};
 
 /// A topic: all that a scenario says of it. Fixed for a run.
 #[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TopicSpec {
     /// The number of its name.
