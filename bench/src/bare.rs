@@ -3,7 +3,7 @@
 //! next one, so it neither addresses, sorts, checks nor digests anything.
 
 use rayon::prelude::*;
-use wasm_engine::wasm::{BareShard, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
+use wasm_engine::wasm::{BareShard, ModuleSource, WasmOptions, WasmRuntime};
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxHeader, agent_key};
 use wasm_engine_components::{AgentId, GroupSpec};
 use wasm_engine_systems::ports::{
@@ -46,12 +46,13 @@ impl Ring {
     pub fn new(agents: u32) -> Self {
         let scenario = crate::engine::scenario(agents);
         let (entry, module) = (&scenario.groups[0], &scenario.modules[0]);
-        let group = entry.clone().with(|group| (group.agents, group.agents_max) = (agents, agents));
+        let of_size = |group: &mut GroupSpec| (group.module, group.agents, group.agents_max) = (0, agents, agents);
+        let group = entry.clone().with(of_size);
         let bytes = std::fs::read(&module.path).unwrap_or_else(|e| panic!("{}: {e}", module.path.display()));
         let source = ModuleSource { name: module.name.clone(), path: module.path.clone(), bytes };
-        let program = GroupProgram { group: &group, module: 0, params: &entry.params };
         let options = WasmOptions { seed: scenario.seed, ..WasmOptions::default() };
-        let mut runtime = WasmRuntime::load(&options, &[source], &[program]).unwrap_or_else(|e| panic!("{e}"));
+        let mut runtime =
+            WasmRuntime::load(&options, &[source], std::slice::from_ref(&group)).unwrap_or_else(|e| panic!("{e}"));
         initialise(&mut runtime, &group);
 
         let ids = (0..agents).map(|ordinal| AgentId::new(group.id, ordinal));

@@ -53,5 +53,5 @@ pub use region::{RegionId, RegionOwner, RegionSpec, RegionState};
 pub use schedule::{Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Trigger};
 pub use slot::{GroupIndex, TopicIndex};
 pub use state::{Digest, DigestScope, Lane, LaneKind, Lanes};
-pub use swap::{LoadedFile, Swap, SwapOutcome, SwapRecord};
+pub use swap::{LoadedFile, ModuleSwap, Swap, SwapOutcome, SwapRecord};
 pub use topic::{Members, TopicSpec};

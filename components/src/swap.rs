@@ -8,12 +8,7 @@ use crate::{GroupId, ModelId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Swap {
     /// The agents of a group run another module.
-    Module {
-        /// Which group.
-        group: GroupId,
-        /// Number of the module among those of the run, from 0 in the order of their names.
-        module: u32,
-    },
+    Module(ModuleSwap),
     /// Jobs for a model go to another one.
     Model {
         /// The name that agents ask for.
@@ -21,6 +16,15 @@ pub enum Swap {
         /// The loaded model that answers.
         with: ModelId,
     },
+}
+
+/// Another module for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ModuleSwap {
+    /// The group.
+    pub group: GroupId,
+    /// Number of the module among those of the run, from 0 in the order of their names.
+    pub module: u32,
 }
 
 /// A file that was loaded: what a group runs, what answers, or what a swap puts in place.

@@ -8,7 +8,7 @@ use bevy_app::App;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
     Action, EventCounts, ExternalEvent, FrameInputs, FrameRecord, GroupId, LateRows, LifecycleAction, ModelAnswers,
-    ModelResults, Recipient, Swap,
+    ModelResults, ModuleSwap, Recipient, Swap,
 };
 use wasm_engine_systems::ports::{ModelBatch, ModelPort, ModelRuntime};
 use wasm_engine_systems::run_frame;
@@ -50,7 +50,7 @@ fn inputs(frame: u64) -> FrameInputs {
     let event = |to| ExternalEvent { to, kind: 1, correlation: frame, payload: vec![frame as u8; 9] };
     let mut inputs = FrameInputs::default();
     if frame == 2 {
-        inputs.swaps = vec![Swap::Module { group: GroupId(1), module: 1 }];
+        inputs.swaps = vec![Swap::Module(ModuleSwap { group: GroupId(1), module: 1 })];
     }
     if frame % 3 == 1 {
         inputs.events = vec![event(Recipient::Agent(id(1, 0))), event(Recipient::Topic(NEWS))];

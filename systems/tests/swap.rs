@@ -11,7 +11,7 @@ use table::{Call, Table, app, group, model};
 use wasm_engine_abi::{CallKind, FaultNotice, MessageHeader, Op, kind, name_id};
 use wasm_engine_components::{
     AgentFault, AgentId, Digest, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs, FrameRecord,
-    GroupId, Lane, Lifecycle, LoadedFile, ModelId, Recipient, Swap, SwapOutcome, SwapRecord,
+    GroupId, Lane, Lifecycle, LoadedFile, ModelId, ModuleSwap, Recipient, Swap, SwapOutcome, SwapRecord,
 };
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ImportedLine, ModelBatch, ModelPort, ModelResults, ModelRuntime, RowResult, StepBatch,
@@ -44,7 +44,7 @@ fn id(group: u32, ordinal: u32) -> AgentId {
 }
 
 fn to_module(group: u32, module: u32) -> Swap {
-    Swap::Module { group: GroupId(group), module }
+    Swap::Module(ModuleSwap { group: GroupId(group), module })
 }
 
 /// Two modules; group 1 and group 2 may get the second, and group 1 isn't given the third.

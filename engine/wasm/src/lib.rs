@@ -62,4 +62,4 @@ pub use error::{FunctionLimit, ModuleError, ModuleProblem};
 pub use guest_error::GuestStateError;
 pub use inspect::{GlobalBits, GuestGlobal};
 pub use pages::{CopyMark, PAGE_BYTES, PageTracker};
-pub use runtime::{GroupProgram, ModuleSource, ModuleSwap, WasmOptions, WasmRuntime};
+pub use runtime::{ModuleSource, WasmOptions, WasmRuntime};

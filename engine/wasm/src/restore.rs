@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use wasm_engine_abi::agent_key;
-use wasm_engine_components::{AgentId, GroupId, limits::WASM_PAGE_BYTES};
+use wasm_engine_components::{AgentId, GroupId, ModuleSwap, limits::WASM_PAGE_BYTES};
 
 use super::{
     WasmRuntime,
@@ -15,7 +15,6 @@ use super::{
     guest_error::GuestStateError,
     image::InstanceState,
     pages::PAGE_BYTES,
-    runtime::ModuleSwap,
     shard::{Program, Shard},
     stack::on_deep_stack,
 };
@@ -113,7 +112,7 @@ impl WasmRuntime {
             let own = self.programs.iter().find(|program| program.group == group);
             return own.cloned().ok_or(GuestStateError::Group { group });
         };
-        let swap = ModuleSwap { group, module: module as usize };
+        let swap = ModuleSwap { group, module };
         let found = self.alternatives.iter().find(|other| other.swap == swap);
         let found = found.and_then(|found| found.program.as_ref().ok());
         found.cloned().ok_or(GuestStateError::Module { group, module })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use wasm_engine_abi::{MessageHeader, padded};
 use wasm_engine_components::limits::{INSTANCE_BYTES_FREE, WASM_PAGE_BYTES};
-use wasm_engine_components::{GroupId, GroupSpec, ModuleLimits, RegionSpec};
+use wasm_engine_components::{GroupId, GroupSpec, ModuleLimits, ModuleSwap, RegionSpec};
 use wasm_engine_systems::ports::{
     AgentRuntime, OutboxRules, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults,
 };
@@ -46,26 +46,6 @@ pub struct ModuleSource {
     pub path: PathBuf,
     /// The file's bytes.
     pub bytes: Vec<u8>,
-}
-
-/// A group and what its agents run.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupProgram<'a> {
-    /// The group.
-    pub group: &'a GroupSpec,
-    /// Position of its module in the list of modules.
-    pub module: usize,
-    /// What `agent_init` finds in its inbox.
-    pub params: &'a [u8],
-}
-
-/// Another module that a group may get while the run goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModuleSwap {
-    /// The group.
-    pub group: GroupId,
-    /// Position of the module in the list of modules.
-    pub module: usize,
 }
 
 /// How a runtime is set up.
@@ -120,15 +100,12 @@ struct Prepared {
 impl WasmRuntime {
     /// Loads modules, and makes an instance for each agent of each group.
     ///
-    /// `groups` come in the order of their numbers; agents get slots in that order, from 0.
+    /// `groups` come in the order of their numbers; agents get slots in that order, from 0. A group's module is the one of `modules` at the
+    /// position that its spec says.
     ///
     /// # Errors
     /// The first module, or else group, that can't be loaded, and why.
-    pub fn load(
-        options: &WasmOptions,
-        modules: &[ModuleSource],
-        groups: &[GroupProgram<'_>],
-    ) -> Result<Self, ModuleError> {
+    pub fn load(options: &WasmOptions, modules: &[ModuleSource], groups: &[GroupSpec]) -> Result<Self, ModuleError> {
         Self::load_with_swaps(options, modules, groups, &[])
     }
 
@@ -139,7 +116,7 @@ impl WasmRuntime {
     pub fn load_with_swaps(
         options: &WasmOptions,
         modules: &[ModuleSource],
-        groups: &[GroupProgram<'_>],
+        groups: &[GroupSpec],
         swaps: &[ModuleSwap],
     ) -> Result<Self, ModuleError> {
         find_deep_stack().map_err(|reason| ModuleError::Threads { reason })?;
@@ -166,7 +143,7 @@ impl WasmRuntime {
 fn load(
     options: &WasmOptions,
     modules: &[ModuleSource],
-    groups: &[GroupProgram<'_>],
+    groups: &[GroupSpec],
     swaps: &[ModuleSwap],
 ) -> Result<WasmRuntime, ModuleError> {
     let blame = |(module, problem): (usize, ModuleProblem)| {
@@ -175,7 +152,8 @@ fn load(
     };
     // What is there for swaps only may be refused without harm.
     let spare = |module: usize| {
-        swaps.iter().any(|swap| swap.module == module) && groups.iter().all(|group| group.module != module)
+        swaps.iter().any(|swap| swap.module as usize == module)
+            && groups.iter().all(|group| group.module as usize != module)
     };
     let bounded: Vec<_> = modules.iter().zip(module_limits(modules.len(), groups, swaps)).collect();
     let prepared = each(&bounded, |(source, limits)| {
@@ -199,13 +177,13 @@ fn load(
         programs(options, group, plan, &compiled, &machine)
     });
     let programs = programs.into_iter().zip(groups);
-    let programs = programs.map(|(made, group)| made.map_err(|problem| blame((group.module, problem))));
+    let programs = programs.map(|(made, group)| made.map_err(|problem| blame((group.module as usize, problem))));
     let (programs, alternatives): (Vec<_>, Vec<_>) = programs.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let alternatives: Vec<Alternative> = alternatives.into_iter().flatten().collect();
     let plans = shard_plans(groups);
     let shards = each(&plans, |&(at, plan)| Shard::new(&engine, &programs[at], &arena, ranges[at], plan));
     let shards = shards.into_iter().zip(&plans);
-    let shards = shards.map(|(made, plan)| made.map_err(|problem| blame((groups[plan.0].module, problem))));
+    let shards = shards.map(|(made, plan)| made.map_err(|problem| blame((groups[plan.0].module as usize, problem))));
     let shards = shards.collect::<Result<_, _>>()?;
     let inboxes = programs.iter().map(|program| (program.group, smallest_inbox(program, &alternatives))).collect();
     Ok(WasmRuntime {
@@ -221,12 +199,12 @@ fn load(
 }
 
 /// What bounds each module: the least of what the groups say that begin with it, or may get it.
-fn module_limits(modules: usize, groups: &[GroupProgram<'_>], swaps: &[ModuleSwap]) -> Vec<ModuleLimits> {
+fn module_limits(modules: usize, groups: &[GroupSpec], swaps: &[ModuleSwap]) -> Vec<ModuleLimits> {
     let mut all: Vec<Option<ModuleLimits>> = vec![None; modules];
-    for GroupProgram { group, module, .. } in groups {
+    for group in groups {
         let swapped = swaps.iter().filter(|swap| swap.group == group.id).map(|swap| swap.module);
-        for at in swapped.chain([*module]) {
-            if let Some(limits) = all.get_mut(at) {
+        for module in swapped.chain([group.module]) {
+            if let Some(limits) = all.get_mut(module as usize) {
                 let own = group.module_limits;
                 *limits = Some(limits.map_or(own, |limits| limits.least(own)));
             }
@@ -258,24 +236,25 @@ struct GroupPlan {
     /// Its slots: they have room for each module that it may get.
     slots: SlotPlan,
     /// Modules that swaps are to put in place, and why one may not.
-    others: Vec<(usize, Result<(), ModuleProblem>)>,
+    others: Vec<(u32, Result<(), ModuleProblem>)>,
 }
 
 /// Plans each group. What its own module is refused for fails the load.
 fn plan_groups(
-    groups: &[GroupProgram<'_>],
+    groups: &[GroupSpec],
     swaps: &[ModuleSwap],
     prepared: &[Result<Prepared, ModuleProblem>],
     blame: impl Fn((usize, ModuleProblem)) -> ModuleError,
 ) -> Result<Vec<GroupPlan>, ModuleError> {
     let mut plans = Vec::with_capacity(groups.len());
-    for GroupProgram { group, module, .. } in groups {
-        let plan = |module: usize| -> Result<Result<SlotPlan, ModuleProblem>, ModuleError> {
+    for group in groups {
+        let plan = |module: u32| -> Result<Result<SlotPlan, ModuleProblem>, ModuleError> {
+            let module = module as usize;
             let unknown = || ModuleError::UnknownModule { group: group.name.clone(), module, modules: prepared.len() };
             let prepared = prepared.get(module).ok_or_else(unknown)?;
             Ok(prepared.as_ref().map_err(Clone::clone).and_then(|prepared| plan_group(group, &prepared.facts)))
         };
-        let own = plan(*module)?.map_err(|problem| blame((*module, problem)))?;
+        let own = plan(group.module)?.map_err(|problem| blame((group.module as usize, problem)))?;
         let mut wanted: Vec<_> = swaps.iter().filter(|swap| swap.group == group.id).map(|swap| swap.module).collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -291,13 +270,13 @@ fn plan_groups(
 /// A group's own program, and those that swaps may put in its place.
 fn programs(
     options: &WasmOptions,
-    group: &GroupProgram<'_>,
+    group: &GroupSpec,
     plan: &GroupPlan,
     compiled: &[Result<Compiled<'_>, ModuleProblem>],
     machine: &ProgramContext<'_>,
 ) -> Result<(Arc<Program>, Vec<Alternative>), ModuleProblem> {
-    let make = |module: usize| {
-        let compiled = compiled[module].as_ref().map_err(Clone::clone)?;
+    let make = |module: u32| {
+        let compiled = compiled[module as usize].as_ref().map_err(Clone::clone)?;
         program(options, group, compiled, machine).map(Arc::new)
     };
     let own = make(group.module)?;
@@ -308,20 +287,20 @@ fn programs(
             Ok(()) if *module == group.module => Ok(Arc::clone(&own)),
             Ok(()) => make(*module),
         };
-        Alternative { swap: ModuleSwap { group: group.group.id, module: *module }, program }
+        Alternative { swap: ModuleSwap { group: group.id, module: *module }, program }
     });
     let others = others.collect();
     Ok((own, others))
 }
 
 /// Which shards the groups have: each with the position of its group.
-fn shard_plans(groups: &[GroupProgram<'_>]) -> Vec<(usize, ShardPlan)> {
+fn shard_plans(groups: &[GroupSpec]) -> Vec<(usize, ShardPlan)> {
     let mut plans = Vec::new();
     let mut first_slot = 0;
     for (at, group) in groups.iter().enumerate() {
-        for first_ordinal in (0..group.group.agents_max).step_by(SHARD_AGENTS as usize) {
-            let agents_max = SHARD_AGENTS.min(group.group.agents_max - first_ordinal);
-            let agents = group.group.agents.saturating_sub(first_ordinal).min(agents_max);
+        for first_ordinal in (0..group.agents_max).step_by(SHARD_AGENTS as usize) {
+            let agents_max = SHARD_AGENTS.min(group.agents_max - first_ordinal);
+            let agents = group.agents.saturating_sub(first_ordinal).min(agents_max);
             plans.push((at, ShardPlan { first_ordinal, first_slot, agents, agents_max }));
             first_slot += agents_max;
         }
@@ -374,7 +353,7 @@ struct ProgramContext<'a> {
 
 fn program(
     options: &WasmOptions,
-    group: &GroupProgram<'_>,
+    group: &GroupSpec,
     compiled: &Compiled<'_>,
     machine: &ProgramContext<'_>,
 ) -> Result<Program, ModuleProblem> {
@@ -387,25 +366,25 @@ fn program(
         state: StateExports::find(module, &prepared.instrumented.globals).ok_or_else(lost)?,
         exchange: prepared.facts.exchange,
         uses_imports: prepared.facts.imports.contains(&true),
-        limits: group.group.limits,
-        group: group.group.name.clone(),
+        limits: group.limits,
+        group: group.name.clone(),
     };
     // SAFETY: the group's shards, which use its slots, aren't made yet, and each group has slots of its own.
     let (layout, image) = unsafe { recipe.probe(machine.engine, machine.arena, machine.arena.slot(machine.range, 0)) }?;
     let params = u32::try_from(group.params.len()).ok().and_then(padded).map(|bytes| u64::from(bytes) + RECORD_BYTES);
     let needed = params.unwrap_or(u64::MAX);
     if needed > u64::from(layout.inbox_bytes_max) {
-        let (bytes, group) = (group.params.len() as u64 + RECORD_BYTES, group.group.name.clone());
+        let (bytes, group) = (group.params.len() as u64 + RECORD_BYTES, group.name.clone());
         return Err(ModuleProblem::Params { group, bytes, bytes_max: layout.inbox_bytes_max });
     }
-    let readable = Readable::plan(group.group, &options.regions, &layout)?;
+    let readable = Readable::plan(group, &options.regions, &layout)?;
     Ok(Program {
         recipe,
         readable,
-        group: group.group.id,
+        group: group.id,
         layout,
         image,
-        rules: OutboxRules { limits: group.group.limits, capabilities: group.group.capabilities },
+        rules: OutboxRules { limits: group.limits, capabilities: group.capabilities },
         params: group.params.to_vec(),
         seed: options.seed,
         frame_period_us: options.frame_period_us,
@@ -437,7 +416,7 @@ impl AgentRuntime for WasmRuntime {
     }
 
     fn swap(&mut self, batch: &SwapBatch<'_>, results: &mut SwapResults) {
-        let swap = ModuleSwap { group: batch.group, module: batch.module as usize };
+        let swap = ModuleSwap { group: batch.group, module: batch.module };
         let found = self.alternatives.iter().find(|other| other.swap == swap);
         let program = found.and_then(|found| found.program.as_ref().ok()).expect("it was prepared for the group");
         swap_group(&mut self.shards, program, batch, results, || self.spin_wait.release());

@@ -4,9 +4,7 @@ use std::sync::Mutex;
 
 use wasm_engine_components::{GroupId, GroupSpec};
 
-use super::{
-    CodeCache, DamagedEntry, GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime,
-};
+use super::{CodeCache, DamagedEntry, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
 
 /// A cache that has the same entry for every module.
 #[derive(Debug)]
@@ -33,7 +31,7 @@ fn a_module_whose_code_is_nowhere_is_refused_and_the_error_says_what_to_do() {
         let source = ModuleSource { name: "m".into(), path: "m.wasm".into(), bytes: agent.clone() };
         let options = WasmOptions { code_cache: cache, ..WasmOptions::default() };
         let group = GroupSpec::new(GroupId(1), "g", 1);
-        WasmRuntime::load(&options, &[source], &[GroupProgram { group: &group, module: 0, params: b"" }])
+        WasmRuntime::load(&options, &[source], &[group])
     };
     // No entry, one that is none, and one that no compiler of this version has sealed.
     for entry in [None, Some(Vec::new()), Some(vec![7; 5_000])] {

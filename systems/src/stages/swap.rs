@@ -8,7 +8,7 @@ use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
     AgentFault, AgentId, DigestScope, Excess, FaultHistory, GroupCounters, GroupId, GroupIndex, Lane, Lifecycle,
-    LoadedFile, LogLine, RunTable, Swap, SwapOutcome, SwapRecord, text_row_bytes,
+    LoadedFile, LogLine, ModuleSwap, RunTable, Swap, SwapOutcome, SwapRecord, text_row_bytes,
 };
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
@@ -70,7 +70,7 @@ pub(crate) fn take_swaps(
                 models.swap(model, with);
                 SwapOutcome::Done { carried: 0, fresh: 0 }
             }
-            (None, Swap::Module { group, module }) => match directory.group_index(group) {
+            (None, Swap::Module(ModuleSwap { group, module })) => match directory.group_index(group) {
                 None => SwapOutcome::Refused("the group doesn't take part".to_owned()),
                 Some(position) => {
                     current.0.insert(group, module);

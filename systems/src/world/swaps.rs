@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{GroupId, LoadedFile, ModelId, Swap};
+use wasm_engine_components::{GroupId, LoadedFile, ModelId, ModuleSwap, Swap};
 
 /// The swaps that were prepared. Fixed for a run.
 #[derive(Resource, Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub struct SwapCatalog {
 impl SwapCatalog {
     pub(crate) fn file(&self, swap: Swap) -> LoadedFile {
         let file = match swap {
-            Swap::Module { module, .. } => self.modules.get(module as usize),
+            Swap::Module(swap) => self.modules.get(swap.module as usize),
             Swap::Model { with, .. } => self.models.get(&with),
         };
         file.cloned().unwrap_or_default()
@@ -45,7 +45,7 @@ pub struct RequestedSwaps(pub Vec<Swap>);
 /// A swap as it is digested where it is an input.
 pub(crate) fn swap_bytes(swap: Swap) -> Vec<u8> {
     let (tag, numbers) = match swap {
-        Swap::Module { group, module } => (2_u8, [u64::from(group.0), u64::from(module)]),
+        Swap::Module(ModuleSwap { group, module }) => (2_u8, [u64::from(group.0), u64::from(module)]),
         Swap::Model { model, with } => (3, [model.0, with.0]),
     };
     let mut bytes = vec![tag];

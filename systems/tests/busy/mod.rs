@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{
     AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, GroupLimits, LifecycleAction, LoadedFile,
-    ModelId, OverflowPolicy, RegionId, RegionOwner, RegionSpec, Schedule, SchedulerMode, SchedulerSettings, StableId,
-    Swap, Tenant, TenantId, TopicId, TopicSpec, Trigger,
+    ModelId, ModuleSwap, OverflowPolicy, RegionId, RegionOwner, RegionSpec, Schedule, SchedulerMode, SchedulerSettings,
+    StableId, Swap, Tenant, TenantId, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::ports::{AgentPort, ModelPort};
 use wasm_engine_systems::{
@@ -210,7 +210,7 @@ pub fn app() -> App {
 }
 
 fn module_swap() -> Swap {
-    Swap::Module { group: GroupId(1), module: 1 }
+    Swap::Module(ModuleSwap { group: GroupId(1), module: 1 })
 }
 
 fn model_swap(with: ModelId) -> Swap {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wasm_engine_abi::{MessageHeader, RECORD_ALIGN};
 use wasm_engine_components::limits::PAYLOAD_BYTES_MAX;
-use wasm_engine_components::{AgentId, GroupId, GroupLimits, GroupSpec, Recipient, Swap, TopicId};
+use wasm_engine_components::{AgentId, GroupId, GroupLimits, GroupSpec, ModuleSwap, Recipient, Swap, TopicId};
 
 use super::raw_line::LineFault;
 use crate::problem::{counted, nearest_name, thousands};
@@ -183,7 +183,7 @@ fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
 fn swap_names(scenario: &Scenario, swap: Swap) -> Option<(String, String, bool)> {
     let model = |id| scenario.models.iter().find(|model| model.id == id).map(|model| model.name.clone());
     match swap {
-        Swap::Module { group, module } => {
+        Swap::Module(ModuleSwap { group, module }) => {
             let module = scenario.modules.get(module as usize)?;
             Some((scenario.group(group)?.name.clone(), module.name.clone(), true))
         }

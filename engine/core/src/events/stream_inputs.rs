@@ -59,14 +59,14 @@ impl StreamInputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasm_engine_components::{AgentId, GroupId, LifecycleAction, Recipient};
+    use wasm_engine_components::{AgentId, GroupId, LifecycleAction, ModuleSwap, Recipient};
 
     #[test]
     fn stored_inputs_come_back_for_their_frames() {
         let agent = AgentId::new(GroupId(1), 2);
         let events = vec![ExternalEvent { to: Recipient::Agent(agent), kind: 3, correlation: 4, payload: vec![5; 6] }];
         let commands = vec![Action::Agent(agent, LifecycleAction::Pause)];
-        let swaps = vec![Swap::Module { group: GroupId(1), module: 7 }];
+        let swaps = vec![Swap::Module(ModuleSwap { group: GroupId(1), module: 7 })];
         let counts = EventCounts { delivered: 8, disabled: 9 };
         let inputs = FrameInputs { events, commands, swaps, models: ModelAnswers::Compute, counts };
         let frames = [(3, inputs), (5, FrameInputs::default())].map(|(frame, inputs)| StreamFrame { frame, inputs });

@@ -178,7 +178,7 @@ impl<'a> SwapRow<'a> {
     pub fn new(frame: u64, record: &'a SwapRecord, names: &'a AgentNames) -> Self {
         let name = record.name.as_str();
         let (group, model) = match record.swap {
-            Swap::Module { group, .. } => (Some(names.of_group(group)), None),
+            Swap::Module(swap) => (Some(names.of_group(swap.group)), None),
             Swap::Model { model, .. } => (None, Some(names.of_model(model))),
         };
         // Only a module has agents that take something along.

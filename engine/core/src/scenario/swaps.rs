@@ -1,7 +1,7 @@
 //! Hot swaps: the entries `[[swaps]]` of a scenario.
 
 use wasm_engine_components::limits::{FRAMES_MAX, SWAPS_MAX};
-use wasm_engine_components::{GroupSpec, ModelId, ModelSpec, Swap};
+use wasm_engine_components::{GroupSpec, ModelId, ModelSpec, ModuleSwap, Swap};
 
 use super::expect::group;
 use super::fields::{Context, Fields, origin};
@@ -42,7 +42,7 @@ pub(super) fn swaps(
 /// Whether both are about one group, or one model.
 fn same(a: Swap, b: Swap) -> bool {
     match (a, b) {
-        (Swap::Module { group: a, .. }, Swap::Module { group: b, .. }) => a == b,
+        (Swap::Module(a), Swap::Module(b)) => a.group == b.group,
         (Swap::Model { model: a, .. }, Swap::Model { model: b, .. }) => a == b,
         _ => false,
     }
@@ -66,7 +66,7 @@ fn what(
     if of_group {
         let module = module(cx, fields, modules);
         let group = group(cx, fields, groups)?;
-        return Some((group.enabled, Swap::Module { group: group.id, module }));
+        return Some((group.enabled, Swap::Module(ModuleSwap { group: group.id, module })));
     }
     let (model, with) = (model(cx, fields, "model", models), model(cx, fields, "with", models));
     Some((true, Swap::Model { model: model?, with: with? }))

@@ -27,7 +27,7 @@ use crate::code_cache::{CODE_FOLDER, CodeFolder};
 use crate::scenario::Scenario;
 use models::{Models, load_models};
 use wasm_engine_files::FileError;
-use wasm_engine_wasm::{CopyMark, GroupProgram, ModuleSource, WasmOptions, WasmRuntime};
+use wasm_engine_wasm::{CopyMark, ModuleSource, WasmOptions, WasmRuntime};
 
 pub use error::SimulationError;
 pub use kept::{KeptFile, KeptFiles, LostFile};
@@ -210,8 +210,6 @@ impl Machine {
         let groups = GroupSpec::taking_part(&scenario.groups);
         let (sources, modules) = read_modules(scenario, &options.files)?;
         let module_files = sources.iter().map(|source| source.path.clone()).collect();
-        let program = |group| GroupProgram { group, module: group.module as usize, params: &group.params };
-        let programs: Vec<_> = groups.iter().map(program).collect();
         let regions: Vec<RegionSpec> = scenario.regions.iter().map(|region| region.read_by(&groups)).collect();
         let cache = options.cache_dir.as_ref().map(|folder| CodeFolder::open(&folder.join(CODE_FOLDER)).map(Arc::new));
         let wasm = WasmOptions {
@@ -220,7 +218,7 @@ impl Machine {
             code_cache: cache.as_ref().and_then(|cache| cache.as_ref().ok()).map(|cache| Arc::clone(cache) as _),
             regions: regions.clone(),
         };
-        let compile = || WasmRuntime::load_with_swaps(&wasm, &sources, &programs, &swaps::of_modules(scenario));
+        let compile = || WasmRuntime::load_with_swaps(&wasm, &sources, &groups, &swaps::of_modules(scenario));
         let plural = if sources.len() == 1 { "" } else { "s" };
         let agents = options.progress.during(&format!("compiling {} module{plural}", sources.len()), compile)?;
         let problems =

@@ -1,7 +1,7 @@
 //! Hot swaps before the first frame: what a scenario's swaps need is loaded with everything else, and each is either prepared or
 //! refused here. In its frame, nothing is left to fail.
 
-use wasm_engine_components::{LoadedFile, ModelId, Swap};
+use wasm_engine_components::{LoadedFile, ModelId, ModuleSwap, Swap};
 use wasm_engine_systems::SwapCatalog;
 
 use super::loaded::{LoadedModel, RefusedSwap};
@@ -10,12 +10,12 @@ use crate::problem::{counted, thousands};
 use crate::scenario::{Scenario, SwapEntry};
 #[cfg(feature = "inference")]
 use wasm_engine_inference::ModelInfo;
-use wasm_engine_wasm::{ModuleSwap, WasmRuntime};
+use wasm_engine_wasm::WasmRuntime;
 
 /// The modules that groups may get.
 pub(crate) fn of_modules(scenario: &Scenario) -> Vec<ModuleSwap> {
     let swaps = scenario.swaps.iter().filter_map(|entry| match entry.swap {
-        Swap::Module { group, module } => Some(ModuleSwap { group, module: module as usize }),
+        Swap::Module(swap) => Some(swap),
         Swap::Model { .. } => None,
     });
     swaps.collect()
@@ -41,10 +41,7 @@ pub(crate) fn catalog(
     };
     for &SwapEntry { frame, swap } in &scenario.swaps {
         let prepared = match swap {
-            Swap::Module { group, module } => {
-                let swap = ModuleSwap { group, module: module as usize };
-                agents.refusal(swap).map_or(Ok(()), |problem| Err(problem.to_string()))
-            }
+            Swap::Module(swap) => agents.refusal(swap).map_or(Ok(()), |problem| Err(problem.to_string())),
             Swap::Model { model, with } => {
                 let [model, with] = [model, with].map(|id| model_name(scenario, id));
                 let refused = refused.iter().find(|swap| swap.model == model && swap.with == with);
@@ -68,7 +65,7 @@ pub(crate) fn catalog(
 #[cfg(feature = "inference")]
 pub(crate) fn refused_of_models(scenario: &Scenario, models: &[ModelInfo]) -> Vec<RefusedSwap> {
     let refused = scenario.swaps.iter().filter_map(|entry| match entry.swap {
-        Swap::Module { .. } => None,
+        Swap::Module(_) => None,
         Swap::Model { model, with } => {
             let reason = compatible(models, model, with).err()?;
             let [model, with] = [model, with].map(|id| model_name(scenario, id).to_owned());
@@ -90,7 +87,7 @@ fn model_name(scenario: &Scenario, id: ModelId) -> &str {
 fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
     let when = frame.map(|frame| format!(" in frame {frame}")).unwrap_or_default();
     match swap {
-        Swap::Module { group, module } => {
+        Swap::Module(ModuleSwap { group, module }) => {
             let group = scenario.group(group).map_or("?", |group| &group.name);
             // By its name alone: of a run that is opened again, the file is a copy whose name tells nothing.
             let name = scenario.modules.get(module as usize).map_or("?", |module| &module.name);
@@ -106,7 +103,7 @@ fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
 /// A warning of a swap for which the run is too short.
 fn late(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
     let what = match swap {
-        Swap::Module { group, .. } => format!("group `{}`", scenario.group(group).map_or("?", |group| &group.name)),
+        Swap::Module(swap) => format!("group `{}`", scenario.group(swap.group).map_or("?", |group| &group.name)),
         Swap::Model { model, .. } => format!("model `{}`", model_name(scenario, model)),
     };
     let (frame, frames) = (thousands(frame.unwrap_or(0)), counted(scenario.frames, "frame"));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use wasm_engine_components::{
     AgentFault, AgentId, Digest, EventCounts, FaultKind, FrameCounts, FrameRecord, GroupId, GroupRecord, GroupTotals,
-    Lane, LogLine, ModelId, ModelNotice, ModelNoticeKind, NamedOutput, OutputValue, Swap, SwapOutcome, SwapRecord,
+    Lane, LogLine, ModelId, ModelNotice, ModelNoticeKind, ModuleSwap, NamedOutput, OutputValue, Swap, SwapOutcome,
+    SwapRecord,
 };
 use wasm_engine_core::problem::RunError;
 use wasm_engine_core::run_dir::{OutputDir, RecordedFrame, RunDir, RunOptions};
@@ -97,8 +98,16 @@ fn records() -> [FrameRecord; 2] {
     first.logs = vec![LogLine { agent: AgentId::new(GroupId(1), 0), level: 2, text: "a \"line\"".to_owned() }];
     let swap = |swap, name: &str, outcome| SwapRecord { swap, name: name.to_owned(), sha256: [0xcd; 32], outcome };
     first.swaps = vec![
-        swap(Swap::Module { group: GroupId(3), module: 0 }, "b", SwapOutcome::Done { carried: 2, fresh: 1 }),
-        swap(Swap::Module { group: GroupId(1), module: 0 }, "a", SwapOutcome::Refused("it \"can't\"".to_owned())),
+        swap(
+            Swap::Module(ModuleSwap { group: GroupId(3), module: 0 }),
+            "b",
+            SwapOutcome::Done { carried: 2, fresh: 1 },
+        ),
+        swap(
+            Swap::Module(ModuleSwap { group: GroupId(1), module: 0 }),
+            "a",
+            SwapOutcome::Refused("it \"can't\"".to_owned()),
+        ),
         swap(
             Swap::Model { model: ModelId(7), with: ModelId(8) },
             "digits-2",

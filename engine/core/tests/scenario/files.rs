@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wasm_engine_abi::{Capabilities, Capability, name_id};
 use wasm_engine_components::{
-    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, OverflowPolicy, RegionOwner, RegionSpec, Schedule,
+    AgentId, FaultPolicy, GroupId, GroupLimits, ModelId, ModuleSwap, OverflowPolicy, RegionOwner, RegionSpec, Schedule,
     SchedulerMode, SchedulerSettings, Swap, Tenant, TenantId, TopicId, Trigger,
 };
 use wasm_engine_core::scenario::{ExpectedValue, LoadOptions, Scenario, load};
@@ -422,7 +422,7 @@ fn swaps_come_by_frame_and_those_of_groups_that_take_no_part_are_left_out() {
          [[swaps]]\nframe = 3\ngroup = \"g\"\nmodule = \"a\"\n"
     );
     let model = |name| ModelId(name_id(name));
-    let module = |group, module| Swap::Module { group: GroupId(group), module };
+    let module = |group, module| Swap::Module(ModuleSwap { group: GroupId(group), module });
     let n_by_m = Swap::Model { model: model("n"), with: model("m") };
     let swaps = |set: &[&str]| -> Vec<_> {
         let scenario = load_text(folder.path(), &text, set).unwrap();

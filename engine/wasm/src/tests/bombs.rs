@@ -95,12 +95,9 @@ fn a_group_may_raise_its_limits_and_the_least_of_several_counts() {
     let source = || ModuleSource { name: "m".into(), path: PathBuf::from("m.wasm"), bytes: bytes.clone() };
     let (small, mut large) = (group(1, 1), group(2, 1));
     large.module_limits = ModuleLimits { function_cost_max: 100_000_000, ..ModuleLimits::MAX };
-    let load = |groups: &[&GroupSpec]| {
-        let programs: Vec<_> = groups.iter().map(|group| GroupProgram { group, module: 0, params: b"" }).collect();
-        WasmRuntime::load(&WasmOptions::default(), &[source()], &programs).map(|_| ())
-    };
-    load(&[&large]).unwrap();
-    let refused = load(&[&small, &large]).unwrap_err().to_string();
+    let load = |groups: &[GroupSpec]| WasmRuntime::load(&WasmOptions::default(), &[source()], groups).map(|_| ());
+    load(from_ref(&large)).unwrap();
+    let refused = load(&[small, large]).unwrap_err().to_string();
     assert!(refused.contains("(`limits.function_cost_max`)"), "{refused}");
 }
 

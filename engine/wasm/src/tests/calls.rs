@@ -37,8 +37,7 @@ fn the_context_says_who_when_and_what() {
     let group = group(3, 300);
     let options = WasmOptions { seed: 11, frame_period_us: 2_000, ..WasmOptions::default() };
     let source = source(&agent(&showing(CONTEXT, 64), ""));
-    let programs = [GroupProgram { group: &group, module: 0, params: b"" }];
-    let runtime = WasmRuntime::load(&options, &[source], &programs).unwrap();
+    let runtime = WasmRuntime::load(&options, &[source], &[group]).unwrap();
     assert_eq!((runtime.inbox_bytes_max(GroupId(3)), runtime.inbox_bytes_max(GroupId(1))), (4096, 0));
     let agents = (0..300).map(|ordinal| AgentId::new(GroupId(3), ordinal)).collect();
     let mut rig = Rig::from(runtime, agents, 40);
@@ -83,9 +82,8 @@ fn with_init() -> String {
 
 #[test]
 fn init_finds_the_parameters_in_its_inbox() {
-    let group = group(1, 2);
-    let programs = [GroupProgram { group: &group, module: 0, params: b"{a=1}" }];
-    let runtime = WasmRuntime::load(&WasmOptions::default(), &[source(&with_init())], &programs).unwrap();
+    let group = group(1, 2).with(|group| group.params = b"{a=1}".to_vec());
+    let runtime = WasmRuntime::load(&WasmOptions::default(), &[source(&with_init())], &[group]).unwrap();
     let agents = vec![AgentId::new(GroupId(1), 0), AgentId::new(GroupId(1), 1)];
     let mut rig = Rig::from(runtime, agents, 5);
     rig.frame(CallKind::Init, &[]);

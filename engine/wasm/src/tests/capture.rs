@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wasm_engine_systems::ports::{SwapBatch, SwapRequest, SwapResults};
 
 use super::*;
-use crate::{GlobalBits, GuestCapture, GuestStateError, ModuleSwap, PAGE_BYTES, PageBlock, PageTracker};
+use crate::{GlobalBits, GuestCapture, GuestStateError, PAGE_BYTES, PageBlock, PageTracker};
 
 /// An agent with globals of all types that grows, writes here and there, zeroes a page in every third step, and sends what it counts.
 pub(super) fn changeable() -> String {
@@ -257,8 +257,7 @@ fn swappable(group: &GroupSpec) -> WasmRuntime {
     let other = changeable().replace("(i32.const -70000)", "(i32.const -1)").replace("\"image\"", "\"other\"");
     let sources = [source(&changeable()), source(&other)];
     let swaps = [0, 1].map(|module| ModuleSwap { group: group.id, module });
-    let programs = [GroupProgram { group, module: 0, params: b"" }];
-    WasmRuntime::load_with_swaps(&WasmOptions::default(), &sources, &programs, &swaps).unwrap()
+    WasmRuntime::load_with_swaps(&WasmOptions::default(), &sources, from_ref(group), &swaps).unwrap()
 }
 
 #[test]

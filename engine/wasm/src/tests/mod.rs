@@ -19,10 +19,11 @@ mod speed;
 mod swap;
 
 use std::path::PathBuf;
+use std::slice::from_ref;
 
 use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
 use wasm_engine_components::{
-    AgentId, FaultKind, GroupId, GroupLimits, GroupSpec, Recipient, RegionSpec, RegionState, TopicId,
+    AgentId, FaultKind, GroupId, GroupLimits, GroupSpec, ModuleSwap, Recipient, RegionSpec, RegionState, TopicId,
 };
 use wasm_engine_systems::ports::{
     AgentRuntime, Delivery, Directory, HostInbox, InboxView, Link, OutboxIntake, SharedRegion, StepBatch, StepOutcome,
@@ -30,7 +31,7 @@ use wasm_engine_systems::ports::{
 };
 use wasm_engine_systems::testing;
 
-use super::{GroupProgram, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
+use super::{ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
 
 /// Address of the exchange block of [`agent`]s.
 const BLOCK: u32 = 1024;
@@ -94,7 +95,7 @@ fn load(text: &str, group: &GroupSpec) -> Result<WasmRuntime, ModuleError> {
 }
 
 fn load_bytes(source: ModuleSource, group: &GroupSpec) -> Result<WasmRuntime, ModuleError> {
-    WasmRuntime::load(&WasmOptions::default(), &[source], &[GroupProgram { group, module: 0, params: b"" }])
+    WasmRuntime::load(&WasmOptions::default(), &[source], from_ref(group))
 }
 
 /// The problem that a load ends with.

@@ -47,8 +47,8 @@ fn the_error_names_module_file_and_remedy() {
         error.to_string(),
         "module `m` (agents/m.wasm): it doesn't export `agent_step` (a function (i32) -> (i32)); use an agent SDK, or see docs/ABI.md"
     );
-    let programs = [GroupProgram { group: &group(1, 1), module: 3, params: b"" }];
-    let Err(error) = WasmRuntime::load(&WasmOptions::default(), &[], &programs) else { panic!("it was loaded") };
+    let groups = [group(1, 1).with(|group| group.module = 3)];
+    let Err(error) = WasmRuntime::load(&WasmOptions::default(), &[], &groups) else { panic!("it was loaded") };
     assert_eq!(error.to_string(), "group `g1` refers to module number 3, and only 0 modules were given");
 }
 
@@ -198,10 +198,8 @@ fn what_is_too_large() {
     ));
     let globals = "(global (mut i32) (i32.const 1))".repeat(1_000);
     assert!(matches!(problem(&agent("i32.const 0", &globals)), ModuleProblem::TooMany { what: "globals", .. }));
-    let programs = [GroupProgram { group: &group(1, 1), module: 0, params: &[0; 4_049] }];
-    let Err(error) = WasmRuntime::load(&WasmOptions::default(), &[source(&plain())], &programs) else {
-        panic!("loaded")
-    };
+    let groups = [group(1, 1).with(|group| group.params = vec![0; 4_049])];
+    let Err(error) = WasmRuntime::load(&WasmOptions::default(), &[source(&plain())], &groups) else { panic!("loaded") };
     assert!(
         error
             .to_string()
@@ -266,8 +264,7 @@ impl CodeCache for Entries {
 fn a_code_cache_is_filled_and_used_and_what_is_wrong_with_it_is_told() {
     let load = |cache: &Arc<Entries>| {
         let options = WasmOptions { code_cache: Some(Arc::clone(cache) as _), ..WasmOptions::default() };
-        let programs = [GroupProgram { group: &group(1, 1), module: 0, params: b"" }];
-        WasmRuntime::load(&options, &[source(&plain())], &programs).unwrap().cache_report().clone()
+        WasmRuntime::load(&options, &[source(&plain())], &[group(1, 1)]).unwrap().cache_report().clone()
     };
     let cache = Arc::new(Entries::default());
     let found = || cache.found.load(Ordering::Relaxed);

@@ -73,11 +73,9 @@ fn the_order_of_the_requests_changes_nothing() {
 
 #[test]
 fn groups_are_dense_in_slots_and_apart_in_chunks() {
-    let groups = [group(1, 300), group(4, 1), group(5, 0), group(9, 257)];
+    let groups = [group(1, 300), group(4, 1).with(|group| group.module = 1), group(5, 0), group(9, 257)];
     let sources = [source(&echo()), source(&agent("i32.const 3", ""))];
-    let programs: Vec<_> =
-        groups.iter().map(|group| GroupProgram { group, module: usize::from(group.id.0 == 4), params: b"" }).collect();
-    let runtime = WasmRuntime::load(&WasmOptions::default(), &sources, &programs).unwrap();
+    let runtime = WasmRuntime::load(&WasmOptions::default(), &sources, &groups).unwrap();
     assert_eq!(runtime.inbox_bytes_max(GroupId(5)), 4096);
     let agents = groups.iter().flat_map(|group| (0..group.agents).map(|n| AgentId::new(group.id, n))).collect();
     let mut rig = Rig::from(runtime, agents, 0);

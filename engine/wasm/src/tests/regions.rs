@@ -32,7 +32,7 @@ fn three() -> Vec<RegionSpec> {
 
 fn load_with(text: &str, group: &GroupSpec, regions: Vec<RegionSpec>) -> Result<WasmRuntime, ModuleError> {
     let options = WasmOptions { regions, ..WasmOptions::default() };
-    WasmRuntime::load(&options, &[source(text)], &[GroupProgram { group, module: 0, params: b"" }])
+    WasmRuntime::load(&options, &[source(text)], from_ref(group))
 }
 
 fn rig_of(text: &str, group: &GroupSpec, regions: Vec<RegionSpec>) -> Rig {

@@ -4,7 +4,6 @@ use wasm_engine_abi::{OutboxError, kind};
 use wasm_engine_systems::ports::{OverLimit, SwapBatch, SwapRequest, SwapResults};
 
 use super::*;
-use crate::ModuleSwap;
 
 /// A counter: each step adds `by` to what it has, and reports it. Its initialisation sets it to `start`. `exports` come besides.
 fn counter(by: u32, start: u32, exports: &str) -> String {
@@ -44,9 +43,9 @@ fn swappable(by: u32, start: u32) -> String {
 /// A runtime whose one group begins with the first module, and may get each of the others.
 fn rig(texts: &[&str], group: &GroupSpec) -> Rig {
     let sources: Vec<_> = texts.iter().map(|text| source(text)).collect();
-    let swaps: Vec<_> = (0..texts.len()).map(|module| ModuleSwap { group: group.id, module }).collect();
-    let programs = [GroupProgram { group, module: 0, params: b"p=1" }];
-    let runtime = WasmRuntime::load_with_swaps(&WasmOptions::default(), &sources, &programs, &swaps);
+    let swaps: Vec<_> = (0..texts.len() as u32).map(|module| ModuleSwap { group: group.id, module }).collect();
+    let with_params = group.clone().with(|group| group.params = b"p=1".to_vec());
+    let runtime = WasmRuntime::load_with_swaps(&WasmOptions::default(), &sources, &[with_params], &swaps);
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     let agents = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal)).collect();
     let mut rig =
@@ -274,22 +273,18 @@ fn a_module_that_is_refused_leaves_the_old_one() {
     assert_eq!((rig.counts(), rig.counts()), (vec![1; 2], vec![2; 2]));
     // A module that a group begins with is refused as ever, and so is one that nobody uses.
     let bad = source(&foreign);
-    let programs = [GroupProgram { group: &group, module: 0, params: b"" }];
     let swap = [ModuleSwap { group: GroupId(1), module: 0 }];
-    assert!(
-        WasmRuntime::load_with_swaps(&WasmOptions::default(), std::slice::from_ref(&bad), &programs, &swap).is_err()
-    );
+    assert!(WasmRuntime::load_with_swaps(&WasmOptions::default(), from_ref(&bad), from_ref(&group), &swap).is_err());
     let sources = [source(&swappable(1, 0)), bad];
-    assert!(WasmRuntime::load(&WasmOptions::default(), &sources, &programs).is_err());
+    assert!(WasmRuntime::load(&WasmOptions::default(), &sources, &[group]).is_err());
 }
 
 #[test]
 fn other_groups_are_left_alone() {
     let groups = [group(1, 2), group(2, 3), group(5, 1)];
     let sources = [source(&swappable(1, 0)), source(&swappable(10, 0))];
-    let programs = groups.each_ref().map(|group| GroupProgram { group, module: 0, params: b"" });
     let swaps = [ModuleSwap { group: GroupId(2), module: 1 }];
-    let runtime = WasmRuntime::load_with_swaps(&WasmOptions::default(), &sources, &programs, &swaps).unwrap();
+    let runtime = WasmRuntime::load_with_swaps(&WasmOptions::default(), &sources, &groups, &swaps).unwrap();
     let agents = groups.iter().flat_map(|group| (0..group.agents).map(|n| AgentId::new(group.id, n))).collect();
     let mut rig =
         Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new(), regions: Vec::new() };

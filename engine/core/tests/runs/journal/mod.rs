@@ -11,7 +11,7 @@ use std::path::Path;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
     Action, AgentId, Digest, EventCounts, ExternalEvent, FrameInputs, GroupId, Lane, LifecycleAction, ModelId,
-    ModelNotice, ModelNoticeKind, Recipient, Swap, TopicId,
+    ModelNotice, ModelNoticeKind, ModuleSwap, Recipient, Swap, TopicId,
 };
 use wasm_engine_core::journal::{Journal, JournalFrame, JournalOptions, JournalWriter};
 use wasm_engine_core::problem::Problem;
@@ -68,7 +68,10 @@ fn inputs(frame: u64) -> FrameInputs {
             Action::Spawn { group: GroupId(1), kind: 1, payload: vec![1, 2] },
             Action::Agent(agent, LifecycleAction::Restart),
         ],
-        swaps: vec![Swap::Module { group: GroupId(1), module: 3 }, Swap::Model { model: ModelId(0), with: ModelId(1) }],
+        swaps: vec![
+            Swap::Module(ModuleSwap { group: GroupId(1), module: 3 }),
+            Swap::Model { model: ModelId(0), with: ModelId(1) },
+        ],
         ..FrameInputs::default()
     }
 }
