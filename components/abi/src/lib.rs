@@ -23,7 +23,9 @@ pub mod region;
 
 pub use capability::{Capabilities, Capability};
 pub use exchange::{CallKind, ExchangeHeader, ExchangeLayout, FrameContext, LayoutError};
-pub use message::{BounceReason, FaultNotice, InboxReader, InboxRecord, InferenceStatus, MessageHeader, kind};
+pub use message::{
+    BounceReason, EngineKind, FaultNotice, InboxReader, InboxRecord, InferenceStatus, MessageHeader, kind,
+};
 pub use name::name_id;
 pub use outbox::{CheckedOutbox, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, RecordType};
 pub use random::{agent_key, philox4x32, random_u64};

@@ -44,25 +44,25 @@ impl MessageHeader {
     }
 }
 
-/// Kinds of messages. Those below [`kind::RESERVED`] are the agents' own.
+/// Kinds of messages. Those below [`kind::RESERVED`] are the agents' own, the others are [`EngineKind`]s.
 pub mod kind {
     /// The first kind that only the engine may use.
     pub const RESERVED: u32 = 0x8000_0000;
     /// The result of an inference job: `status` says how it went, the payload is the model's outputs, concatenated.
-    pub const INFERENCE: u32 = 0x8000_0001;
+    pub const INFERENCE: u32 = super::EngineKind::Inference as u32;
     /// A message that couldn't be delivered, or a command, a join or a leave that couldn't be carried out: `status` says why, `topic` for
     /// what it was meant, `correlation` is that of the record.
-    pub const BOUNCE: u32 = 0x8000_0002;
+    pub const BOUNCE: u32 = super::EngineKind::Bounce as u32;
     /// The parameters of the agent's group, in the inbox of `agent_init`.
-    pub const PARAMS: u32 = 0x8000_0003;
+    pub const PARAMS: u32 = super::EngineKind::Params as u32;
     /// A spawn was carried out: `topic` is the new agent's id, `correlation` is the request's.
-    pub const SPAWNED: u32 = 0x8000_0004;
+    pub const SPAWNED: u32 = super::EngineKind::Spawned as u32;
     /// An agent that the recipient supervises faulted: `topic` is its id, the payload a [`crate::FaultNotice`].
-    pub const NOTICE: u32 = 0x8000_0005;
+    pub const NOTICE: u32 = super::EngineKind::Notice as u32;
     /// A request wasn't answered in time: `topic` is for whom it was, `correlation` is the request's.
-    pub const TIMEOUT: u32 = 0x8000_0006;
+    pub const TIMEOUT: u32 = super::EngineKind::Timeout as u32;
     /// The state that the agent left under its module before, in the inbox of `agent_import_state`.
-    pub const STATE: u32 = 0x8000_0007;
+    pub const STATE: u32 = super::EngineKind::State as u32;
 }
 
 /// What a message of an agent, of a native system or from outside is: its `status`, set by the engine.
@@ -199,3 +199,26 @@ impl<'a> Iterator for InboxReader<'a> {
         Some(InboxRecord { offset, header, payload })
     }
 }
+
+crate::numbered_enum! {
+    /// What a message of the engine is: its `kind`. Each has a constant in [`kind`] that says what the other fields hold.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum EngineKind: u32 {
+        /// The result of an inference job: [`kind::INFERENCE`].
+        Inference = 0x8000_0001, "inference";
+        /// Something that couldn't be delivered or carried out: [`kind::BOUNCE`].
+        Bounce = 0x8000_0002, "bounce";
+        /// The parameters of the agent's group: [`kind::PARAMS`].
+        Params = 0x8000_0003, "params";
+        /// The answer to a spawn: [`kind::SPAWNED`].
+        Spawned = 0x8000_0004, "spawned";
+        /// The fault of an agent that the recipient supervises: [`kind::NOTICE`].
+        Notice = 0x8000_0005, "notice";
+        /// The end of a request without an answer: [`kind::TIMEOUT`].
+        Timeout = 0x8000_0006, "timeout";
+        /// What the agent left for its next module: [`kind::STATE`].
+        State = 0x8000_0007, "state";
+    }
+}
+
+const _: () = assert!(EngineKind::ALL[0] as u32 > kind::RESERVED);

@@ -10,7 +10,7 @@ use wasm_engine_abi::agent_id::{GENERATION_SHIFT, GROUP_MAX, GROUP_SHIFT};
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{
     ABI_VERSION, BounceReason, CallKind, Capability, EXPORT_EXCHANGE, EXPORT_EXPORT_STATE, EXPORT_IMPORT_STATE,
-    EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE, EXPORT_SHUTDOWN, EXPORT_STEP, ExchangeHeader, FaultNotice,
+    EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE, EXPORT_SHUTDOWN, EXPORT_STEP, EngineKind, ExchangeHeader, FaultNotice,
     FrameContext, IMPORT_MODULE, InferenceStatus, MAGIC, MessageHeader, Op, OutboxHeader, RecordType, RegionView,
     exchange, kind, name_id, philox4x32,
 };
@@ -132,15 +132,10 @@ fn numbers_have_the_documented_names() {
     let (_, tables) = document();
     let calls = [CallKind::Init, CallKind::Step, CallKind::Shutdown];
     check_numbers(&tables, "CallKind", &calls.map(|call| (call as u64, call)));
-    let kinds = [
-        (kind::INFERENCE, "INFERENCE"),
-        (kind::BOUNCE, "BOUNCE"),
-        (kind::PARAMS, "PARAMS"),
-        (kind::SPAWNED, "SPAWNED"),
-        (kind::NOTICE, "NOTICE"),
-        (kind::TIMEOUT, "TIMEOUT"),
-    ];
-    check_numbers(&tables, "MessageKind", &kinds.map(|(number, name)| (u64::from(number), name)));
+    // STATE stands with what a swap adds.
+    let kinds = EngineKind::ALL.into_iter().filter(|&kind| kind != EngineKind::State);
+    let kinds: Vec<_> = kinds.map(|kind| (u64::from(kind as u32), kind.name().to_uppercase())).collect();
+    check_numbers(&tables, "MessageKind", &kinds);
     let statuses = [
         (status::PLAIN, "PLAIN"),
         (status::REQUEST, "REQUEST"),

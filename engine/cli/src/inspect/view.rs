@@ -1,6 +1,7 @@
 //! What the views of a run share: how they are shown, the head of a text, and the names of kinds.
 
 use serde::Serialize;
+use wasm_engine_abi::EngineKind;
 use wasm_engine_components::FrameRecord;
 use wasm_engine_components::text::{Lines, shown_path};
 
@@ -13,18 +14,7 @@ pub(super) trait View: Serialize {
 
 /// A message's kind: the engine's have names.
 pub(super) fn kind_name(kind: u32) -> String {
-    use wasm_engine_abi::message::kind::{BOUNCE, INFERENCE, NOTICE, PARAMS, SPAWNED, STATE, TIMEOUT};
-    let name = match kind {
-        INFERENCE => "inference",
-        BOUNCE => "bounce",
-        NOTICE => "notice",
-        PARAMS => "params",
-        SPAWNED => "spawned",
-        STATE => "state",
-        TIMEOUT => "timeout",
-        other => return other.to_string(),
-    };
-    name.to_owned()
+    EngineKind::from_number(kind).map_or_else(|| kind.to_string(), |kind| kind.name().to_owned())
 }
 
 /// The frame's run, for the head of a text.
