@@ -50,18 +50,19 @@ impl Action {
     }
 }
 
-/// What is to happen to an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum LifecycleAction {
-    /// It isn't stepped until it is resumed. Fits an agent that is active.
-    Pause,
-    /// It is stepped again. Fits an agent that is paused.
-    Resume,
-    /// It ends: after a call of `agent_shutdown` if it was active or paused, else at once. Fits any that hasn't ended.
-    Terminate,
-    /// It is initialised anew. Fits any that hasn't ended.
-    Restart,
+wasm_engine_abi::numbered_enum! {
+    /// What is to happen to an agent. Its name is the word for it in an events file.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    pub enum LifecycleAction: u8 {
+        /// It isn't stepped until it is resumed. Fits an agent that is active.
+        Pause = 0, "pause";
+        /// It is stepped again. Fits an agent that is paused.
+        Resume = 1, "resume";
+        /// It ends: after a call of `agent_shutdown` if it was active or paused, else at once. Fits any that hasn't ended.
+        Terminate = 2, "terminate";
+        /// It is initialised anew. Fits any that hasn't ended.
+        Restart = 3, "restart";
+    }
 }
 
 /// Who wants it.

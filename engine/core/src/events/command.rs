@@ -8,13 +8,6 @@ use super::payload::{limited, payload};
 use super::raw_line::{Input, LineFault, RawLine, kind, whole};
 use crate::problem::{nearest_name, thousands};
 
-/// The word of each order.
-const ORDERS: [(&str, LifecycleAction); 4] = [
-    ("pause", LifecycleAction::Pause),
-    ("resume", LifecycleAction::Resume),
-    ("terminate", LifecycleAction::Terminate),
-    ("restart", LifecycleAction::Restart),
-];
 const SPAWN: &str = "spawn";
 const SWAP: &str = "swap";
 
@@ -22,7 +15,7 @@ const SWAP: &str = "swap";
 pub fn word_of(target: CommandTarget) -> &'static str {
     match target {
         CommandTarget::Spawn(_) => SPAWN,
-        CommandTarget::Agent(_, order) => ORDERS.iter().find(|(_, known)| *known == order).map_or("", |(word, _)| word),
+        CommandTarget::Agent(_, action) => action.name(),
     }
 }
 
@@ -34,8 +27,8 @@ pub(super) fn command(word: &str, raw: RawLine, addresses: &AddressBook) -> Resu
     if word == SWAP {
         return swap(&raw, addresses);
     }
-    let Some((_, order)) = ORDERS.iter().find(|(known, _)| *known == word) else {
-        let known = [SPAWN, SWAP].into_iter().chain(ORDERS.map(|(known, _)| known));
+    let Some(action) = LifecycleAction::from_name(word) else {
+        let known = [SPAWN, SWAP].into_iter().chain(LifecycleAction::ALL.map(LifecycleAction::name));
         let fault = LineFault::new("command", format!("there is no command `{word}`"));
         return Err(fault.helped(nearest_name(word, known)));
     };
@@ -44,7 +37,7 @@ pub(super) fn command(word: &str, raw: RawLine, addresses: &AddressBook) -> Resu
         return Err(LineFault::new("agent", "missing").help("say which agent, as `GROUP/ORDINAL`"));
     };
     let (id, group) = addresses.agent("agent", agent)?;
-    Ok(group.enabled.then_some(Input::Commands { action: Action::Agent(id, *order), count: 1 }))
+    Ok(group.enabled.then_some(Input::Commands { action: Action::Agent(id, action), count: 1 }))
 }
 
 fn spawn(raw: RawLine, addresses: &AddressBook) -> Result<Option<Input>, LineFault> {
