@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{engine, stderr};
+use crate::common::{engine, path, stderr};
 
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
@@ -13,16 +13,30 @@ fn script(shell: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
-fn each_shell_learns_every_command_and_its_options() {
+/// The commands that the help lists.
+fn commands() -> Vec<String> {
     let help = engine(Path::new("."), &["--help"]);
     let help = String::from_utf8(help.stdout).unwrap();
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(commands.contains(&"replay") && commands.contains(&"completions"), "{commands:?}");
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<_> = lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(["replay", "completions", "help"].iter().all(|&known| commands.iter().any(|one| one == known)), "{help}");
+    commands
+}
+
+#[test]
+fn the_document_has_every_command() {
+    let document = std::fs::read_to_string(path("docs/CLI.md")).unwrap();
+    for command in commands().iter().filter(|command| *command != "help") {
+        assert!(document.contains(&format!("\n| `{command}` | ")), "docs/CLI.md has no row `{command}`");
+    }
+}
+
+#[test]
+fn each_shell_learns_every_command_and_its_options() {
     for shell in SHELLS {
         let script = script(shell);
-        for word in commands.iter().chain(&["snapshot-every", "summary"]) {
+        let options = ["snapshot-every", "summary"].map(str::to_owned);
+        for word in commands().iter().chain(&options) {
             assert!(script.contains(word), "{shell} doesn't know {word}");
         }
     }

@@ -76,15 +76,19 @@ fn links_lead_somewhere() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// Paths of the repository that a document's prose names as code and that don't exist.
-fn missing_paths(document: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+/// Paths of the repository that a document's prose names as code and that don't exist, and tests (`path.rs::name`) that aren't in their file.
+fn missing_paths(document: &str, text: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut missing = Vec::new();
     for (at, line) in split(text).1.lines().enumerate() {
         for span in code_spans(line) {
-            let path = span.split("::").next().unwrap_or_default();
+            let (path, test) = span.split_once("::").map_or((span, None), |(path, test)| (path, Some(test)));
             let is_path = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
-            if ROOMS.iter().any(|room| path.starts_with(room)) && path.chars().all(is_path) && !exists(path) {
-                missing.push(format!("{document}:{}: there is no `{path}`", at + 1));
+            if !ROOMS.iter().any(|room| path.starts_with(room)) || !path.chars().all(is_path) {
+                continue;
+            }
+            let is_there = read(path).is_some_and(|source| test.is_none_or(|test| has_test(&source, test)));
+            if !is_there {
+                missing.push(format!("{document}:{}: there is no `{span}`", at + 1));
             }
         }
     }
@@ -92,13 +96,13 @@ fn missing_paths(document: &str, text: &str, exists: impl Fn(&str) -> bool) -> V
 }
 
 #[test]
-fn paths_in_the_documents_exist() {
-    let canary = "`engine/src/lib.rs` and `engine/src/gone.rs`, `engine/src/<name>.rs`, `a/b`";
-    let missing = missing_paths("A.md", canary, |path| path == "engine/src/lib.rs");
-    assert_eq!(missing, ["A.md:1: there is no `engine/src/gone.rs`"]);
+fn paths_and_tests_in_the_documents_exist() {
+    let canary = "`engine/src/lib.rs` and `engine/src/gone.rs`, `engine/src/<name>.rs`, `a/b`\n`engine/src/lib.rs::a`, `engine/src/lib.rs::b`";
+    let texts = |path: &str| (path == "engine/src/lib.rs").then(|| "#[test]\nfn a() {}\nfn b() {}\n".to_owned());
+    let expected = ["A.md:1: there is no `engine/src/gone.rs`", "A.md:2: there is no `engine/src/lib.rs::b`"];
+    assert_eq!(missing_paths("A.md", canary, texts), expected);
 
-    let exists = |path: &str| tree::root().join(path).exists();
-    let missing: Vec<_> = documents().iter().flat_map(|file| missing_paths(&file.path, &file.text(), exists)).collect();
+    let missing: Vec<_> = documents().iter().flat_map(|file| missing_paths(&file.path, &file.text(), read)).collect();
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 

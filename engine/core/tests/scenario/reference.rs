@@ -205,6 +205,23 @@ fn every_key_of_events_is_in_it() {
     }
 }
 
+/// The words that are told for one that isn't known.
+#[test]
+fn every_command_is_in_it() {
+    let document = reference();
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = read(folder.path(), &blocks(&document, "toml").concat(), &[]).unwrap();
+    let line = "{\"frame\":1,\"command\":\"zzzzzzzz\",\"agent\":\"readers/0\"}\n";
+    std::fs::write(folder.path().join("scans.jsonl"), line).unwrap();
+    let told = open(&scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    let known: Vec<_> = told.split_once("known: ").unwrap().1.split(", ").collect();
+    assert!(known.contains(&"`pause`") && known.contains(&"`spawn`"), "{told}");
+    let row = row(&document, "### Commands", "command");
+    for command in known {
+        assert!(row.contains(&format!("{command}: ")), "docs/SCENARIO.md doesn't say what {command} does");
+    }
+}
+
 #[test]
 fn the_limits_are_those_of_the_engine() {
     let document = reference();
