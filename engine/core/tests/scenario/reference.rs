@@ -415,7 +415,7 @@ fn the_bounds_in_its_text_are_those_of_the_engine() {
         ),
         format!("All regions together have at most {} bytes", thousands(REGIONS_BYTES_MAX)),
         format!("that the group reads. Those are at most {} bytes", thousands(GROUP_REGIONS_BYTES_MAX)),
-        format!("of more than {} agents that recorded it", thousands(SUMMARY_VALUES_MAX)),
+        format!("If more than {} agents have recorded it", thousands(SUMMARY_VALUES_MAX)),
         format!(
             "less a header of {header} bytes, in multiples of {}), for a topic {} bytes",
             wasm_engine_abi::RECORD_ALIGN,
