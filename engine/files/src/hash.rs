@@ -2,17 +2,17 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// Lower-case hexadecimal digits.
+/// Returns bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes as characters, with a full stop for each that isn't one of ASCII.
+/// Returns bytes as ASCII characters, with a full stop for each byte that can't be printed.
 pub fn ascii(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '.' }).collect()
 }
 
-/// A SHA-256 from its 64 hexadecimal digits.
+/// Returns the SHA-256 that is written as 64 hexadecimal digits.
 pub fn parse_sha256(digits: &str) -> Option<[u8; 32]> {
     let digits = digits.as_bytes();
     let mut hash = [0; 32];
@@ -25,7 +25,7 @@ pub fn parse_sha256(digits: &str) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-/// The hash of some bytes.
+/// Returns the SHA-256 of some bytes.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }

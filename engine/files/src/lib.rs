@@ -1,5 +1,5 @@
-//! Files and what surrounds them, for the crates of the engine that touch a disk: reading what users name, files of the cache folder,
-//! files that are half made, hashes, and numbers as people write them. It knows no scenario, no run, no module and no model.
+//! Files, for the crates of the engine that touch a disk: reading files that users name, files of the cache folder, unfinished
+//! files, hashes, and numbers as people write them. It knows no scenario, no run, no module and no model.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Units, and their bytes.
+/// Units of sizes, with their bytes.
 const UNITS: [(&str, u64); 9] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
@@ -15,7 +15,7 @@ const UNITS: [(&str, u64); 9] = [
     ("", 1),
 ];
 
-/// The bytes of a size: a whole number, and perhaps a unit. `None` where it isn't one, or is too large.
+/// Returns the bytes of a size: a whole number, which may have a unit. `None` if it isn't a size, or is too large.
 pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -23,7 +23,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*bytes)
 }
 
-/// A whole number with a comma between thousands.
+/// Returns a whole number with commas between thousands.
 pub fn thousands(number: impl fmt::Display) -> String {
     let digits = number.to_string();
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
@@ -37,7 +37,7 @@ pub fn thousands(number: impl fmt::Display) -> String {
     text
 }
 
-/// So many of something, whose plural has an `s`: `1 frame`, `2,000 frames`.
+/// Returns a number with its noun, whose plural has an `s`: `1 frame`, `2,000 frames`.
 pub fn counted(number: impl fmt::Display, one: &str) -> String {
     let number = thousands(number);
     let s = if number == "1" { "" } else { "s" };

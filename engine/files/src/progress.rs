@@ -1,25 +1,25 @@
-//! Tells somebody who waits that something takes long: while a model is opened and probed, and while modules are compiled.
+//! Reports work that takes long to whoever waits: opening and probing a model, compiling modules.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// Time after which something is said, and from then on again.
+/// Time from the begin of the work to the first report, and between reports.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Who is told of what takes long. It is called about once a second, from another thread, with a line that takes the place of the one
-/// before; with `None` once it is over. By default nobody is.
+/// Receiver of reports about work that takes long. It is called about once a second, from another thread, with a line that replaces the
+/// one before, and with `None` when the work is done. By default there is no receiver.
 #[derive(Clone, Default)]
 pub struct LoadProgress(Option<Arc<dyn Fn(Option<&str>) + Send + Sync>>);
 
 impl LoadProgress {
-    /// Tells `show`.
+    /// Returns a receiver that calls `show`.
     pub fn new(show: impl Fn(Option<&str>) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(show)))
     }
 
-    /// Does `work`, which is `what`, and tells of it as long as it goes on.
+    /// Does `work`, and reports it as `what` while it goes on.
     pub fn during<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
         let Some(show) = &self.0 else { return work() };
         std::thread::scope(|scope| {
@@ -35,7 +35,7 @@ impl LoadProgress {
                     show(None);
                 }
             };
-            // Without the thread nobody is told, and that is all.
+            // Without the thread there are no reports, and nothing else is missing.
             let _ = std::thread::Builder::new().name("load-progress".into()).spawn_scoped(scope, tell);
             let worked = work();
             drop(done);

@@ -1,8 +1,8 @@
-//! What is half made while this process works: files under temporary names, folders that aren't whole yet, programs that it has
-//! started. Whoever makes such a thing keeps an [`Unfinished`] until it is whole or gone, and makes it, or gives it another name, within
-//! [`making`] or [`Unfinished::made`]. A signal that ends the process at once lets [`remove_all`] take it away first, and from then on
-//! nothing new is made, though other threads go on to the end of the process. After a kill it stays, and whoever comes next copes
-//! with it, as ever.
+//! Unfinished things of this process: files under temporary names, folders that aren't complete yet, programs that it has started.
+//!
+//! Code that makes such a thing keeps an [`Unfinished`] until the thing is complete or removed, and creates or renames it within
+//! [`making`] or [`Unfinished::made`]. A signal that ends the process at once calls [`remove_all`] first. From then on nothing new is
+//! made, although other threads go on until the process ends. After a kill, unfinished things stay, and the next process handles them.
 
 use std::io;
 use std::path::Path;
@@ -13,39 +13,39 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// How something is taken away.
+/// Removes an unfinished thing.
 type Remove = Box<dyn FnOnce() + Send>;
 
-/// How often a folder is tried again in which a process that was just killed may still make a file, and the time between.
+/// How often the removal of a folder is tried again, and the pause between: a process that was just killed may still make a file in it.
 const REMOVE_TRIES: (u32, Duration) = (20, Duration::from_millis(5));
 
-/// All that is half made now.
+/// All unfinished things of this process.
 static ALL: Registry = Registry(Mutex::new((0, Vec::new())));
 
-/// Things that are half made, by number, the latest last.
+/// Unfinished things by number, the latest last.
 struct Registry(Mutex<(u64, Vec<(u64, Remove)>)>);
 
-/// Something that is half made, until this is dropped.
+/// Registration of an unfinished thing, until it is dropped.
 #[derive(Debug)]
 #[must_use = "what it stands for counts as whole once this is dropped"]
 pub struct Unfinished(u64);
 
 impl Unfinished {
-    /// Something that `remove` takes away.
+    /// Registers a thing that `remove` removes.
     pub fn new(remove: impl FnOnce() + Send + 'static) -> Self {
         Self::add(&mut all(), Box::new(remove))
     }
 
-    /// A file under a temporary name.
+    /// Registers a file under a temporary name.
     pub fn file(path: &Path) -> Self {
         let path = path.to_path_buf();
         Self::new(move || drop(std::fs::remove_file(path)))
     }
 
-    /// Makes a folder that nobody needs before it is whole.
+    /// Makes a folder with `make`, and registers it.
     ///
     /// # Errors
-    /// Those of `make`.
+    /// The error of `make`.
     pub fn folder(make: impl FnOnce() -> io::Result<TempDir>) -> io::Result<(TempDir, Self)> {
         Self::made(make, |folder| {
             let path = folder.path().to_path_buf();
@@ -53,11 +53,11 @@ impl Unfinished {
         })
     }
 
-    /// Makes something, and says how it is taken away: no signal comes between the two. What makes it must be quick, and make nothing
-    /// else by [`making`] or this.
+    /// Makes a thing with `make` and registers how it is removed, without a signal in between. `make` must be quick, and must not call
+    /// [`making`] or this function.
     ///
     /// # Errors
-    /// Those of `make`.
+    /// The error of `make`.
     pub fn made<T, E, R: FnOnce() + Send + 'static>(
         make: impl FnOnce() -> Result<T, E>,
         remove: impl FnOnce(&T) -> R,
@@ -68,10 +68,10 @@ impl Unfinished {
         Ok((made, unfinished))
     }
 
-    /// Starts a program, which is ended with what it has started itself.
+    /// Starts a program, and registers it: it is ended with the programs that it has started.
     ///
     /// # Errors
-    /// It can't be started.
+    /// The program can't be started.
     pub fn child(command: &mut Command) -> io::Result<(Child, Self)> {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(command, 0);
@@ -98,16 +98,15 @@ impl Drop for Unfinished {
     }
 }
 
-/// Makes a file or a folder in what is half made, or gives it its name: quickly, without writing into it. Once [`remove_all`] has begun, this
-/// doesn't come back.
+/// Runs `make`, which creates a file or a folder in an unfinished folder, or renames an unfinished thing. `make` must be quick, and not write
+/// into the file. Once [`remove_all`] has begun, this function doesn't return.
 pub fn making<T>(make: impl FnOnce() -> T) -> T {
     let _all = all();
     make()
 }
 
-/// Takes away what is half made, the latest first, and comes back once that is done, or after `patience`: a file system that doesn't
-/// answer may keep whoever makes something at this moment, or this. From then on nobody gets to make or to end such a thing: who tries waits for
-/// the end of the process, which the caller sees to.
+/// Removes all unfinished things, the latest first. Returns when that is done, or after `patience`, because a file system may not answer.
+/// From then on, threads that make or complete such a thing wait for the end of the process, which the caller has to bring about.
 pub fn remove_all(patience: Duration) {
     ALL.remove_all(patience);
 }
@@ -131,13 +130,13 @@ impl Registry {
         let (done, is_done) = sync_channel(1);
         let thread = std::thread::Builder::new().name("cleanup".to_owned()).spawn(move || {
             remove(self.lock());
-            // Nobody waits any more after the patience.
+            // After `patience`, nobody waits for this any more.
             let _ = done.send(());
         });
         match thread {
             // An error means that it took too long, or that a removal panicked: the process ends either way.
             Ok(_) => _ = is_done.recv_timeout(patience),
-            // Without a thread, only what can't wait is done.
+            // Without a thread, things are only removed if that needs no waiting.
             Err(_) => _ = self.0.try_lock().map(remove),
         }
     }
@@ -156,7 +155,7 @@ fn remove_folder(path: &Path) {
 #[cfg(unix)]
 fn end_group(id: u32) {
     let Ok(group) = libc::pid_t::try_from(id) else { return };
-    // SAFETY: it takes numbers alone. The group is that of a child that hasn't been waited for, or it is gone, which is an error.
+    // SAFETY: the arguments are numbers. The process group is that of a child that hasn't been waited for; if it is gone, the call fails.
     unsafe { libc::kill(-group, libc::SIGKILL) };
 }
 
@@ -176,7 +175,7 @@ mod tests {
             let mut all = all.lock();
             let unfinished = Unfinished::add(&mut all, Box::new(move || end.send(()).unwrap_or_default()));
             begun.send(()).unwrap();
-            // As a file system that answers late.
+            // Stands for a file system that answers late.
             std::thread::sleep(Duration::from_secs(2));
             std::mem::forget(unfinished);
         });

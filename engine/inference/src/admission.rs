@@ -1,9 +1,9 @@
-//! The admission probe: a second look at the form that a model's graph asks for. Called by [`super::registry`] when a model is
-//! loaded, on the very form that will be used; what doesn't hold makes the model fall to the next safer form.
+//! The admission probe: it checks the form that a model's graph asks for. [`super::registry`] calls it when a model is
+//! loaded, with the very form that will be used. If the form doesn't hold, the model falls to the next safer form.
 //!
-//! It compares bits: each row as if there were no other, against the same row in runs of every size, at other places and among
-//! other neighbours. Rows are random, but always the same ones, so that a model is judged alike in every run: numbers of many
-//! magnitudes, small whole numbers, zeros, and, unless they might count a loop, what is no number or hardly one.
+//! It compares bits: the result of each row alone with that of the same row in runs of every size, at other places and among
+//! other neighbours. Rows are random, but the same in every run, so that the verdict is, too: numbers of many
+//! magnitudes, small whole numbers, zeros, and, unless they might count a loop, NaN, infinities, huge and tiny numbers.
 
 use wasm_engine_abi::philox4x32;
 
@@ -14,23 +14,23 @@ use super::limits::Deadline;
 use super::watchdog::Halt;
 use wasm_engine_components::BatchForm;
 
-/// Version of what is probed. A verdict of another version counts for nothing.
+/// Version of the probe. A verdict of another version isn't used.
 pub(crate) const PROBE_VERSION: u32 = 3;
-/// Rows that are probed of each kind.
+/// Number of rows of each kind.
 const PROBE_ROWS: usize = 16;
-/// Largest run in which all kinds of rows are probed. Larger ones are probed with rows of many magnitudes alone.
+/// Largest run, in rows, in which all kinds of rows are probed. Larger ones are probed only with rows of many magnitudes.
 const MIXED_SIZE_MAX: usize = 64;
 
-/// What the rows hold.
+/// Kind of values in the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Values {
-    /// Floats from 2^-7 to 2^8, by row; integers of 0 to 15, which end a loop soon that they count.
+    /// Floats from 2^-7 to 2^8, by row; integers from 0 to 15, so that a loop which they count ends soon.
     Magnitudes,
-    /// Whole numbers of -8 to 7; integers of 0 and 1, for models that take them as indices.
+    /// Whole numbers from -8 to 7; integers of 0 and 1, for models that take them as indices.
     Whole,
-    /// Every second row is zero, and half of the others' elements.
+    /// Every second row is zeros, and so are half of the elements of the others.
     Zeros,
-    /// Every second row is of elements that are no number, infinite, huge, or next to zero.
+    /// Every second row is of NaNs, infinities, huge and tiny numbers.
     Extremes,
 }
 
@@ -38,26 +38,26 @@ impl Values {
     const ALL: [Self; 4] = [Self::Magnitudes, Self::Whole, Self::Zeros, Self::Extremes];
 }
 
-/// What the probe found.
+/// Result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// A row's result is the same in any company that the form allows.
+    /// A row's result is the same among any rows with which the form allows it to share a run.
     Holds,
-    /// It isn't, or nobody knows, for this reason.
+    /// It isn't, or that can't be found out, for this reason.
     Fails(String),
-    /// There isn't memory enough for runs of the size with this number.
+    /// There isn't enough memory for runs of the size with this index.
     TooLarge(usize),
-    /// Not even the same row gives the same result twice.
+    /// The same row, run twice, gives different results.
     Unrepeatable,
 }
 
-/// Probes a model in the form that it has. `bounded` leaves extremes out: a float may become the number of rounds of a loop.
+/// Probes a model in its form. `bounded` leaves extreme values out, because a float may become the number of rounds of a loop.
 fn probe(model: &BoundModel, bounded: bool) -> Result<Verdict, Halt> {
     let (mut refused, mut lacked) = (None, None);
     let mut probed = false;
     for values in Values::ALL.into_iter().filter(|values| !bounded || *values != Values::Extremes) {
         let rows: Vec<Vec<u8>> = (0..PROBE_ROWS).map(|row| random_row(model.inputs(), row, values)).collect();
-        // A row that the model refuses says nothing.
+        // A row that the model refuses proves nothing.
         let mut good: Vec<(&[u8], Vec<u8>)> = Vec::new();
         for row in &rows {
             match run_alone(model, row) {
@@ -86,7 +86,7 @@ fn probe(model: &BoundModel, bounded: bool) -> Result<Verdict, Halt> {
     if probed {
         return Ok(Verdict::Holds);
     }
-    // A form doesn't follow from how much memory there is.
+    // The form must not depend on how much memory there is.
     if let Some(lacked) = lacked {
         return Err(lacked);
     }
@@ -94,37 +94,37 @@ fn probe(model: &BoundModel, bounded: bool) -> Result<Verdict, Halt> {
     Ok(Verdict::Fails(format!("it fails on random inputs, so that it couldn't be probed: {reason}")))
 }
 
-/// Probes a model, and lets it fall to the next safer form as often as the probe finds that a form doesn't hold. Returns why it
-/// did; `None` for a model that nobody can run twice.
+/// Probes a model, and lets it fall to the next safer form as often as a form doesn't hold. Returns why it fell; `None` for a model that gives
+/// different results for the same row.
 pub(crate) fn settle(model: &mut BoundModel, bounded: bool) -> Result<Option<Vec<String>>, Halt> {
     let mut reasons = Vec::new();
     loop {
         match (probe(model, bounded)?, model.form().safer()) {
             (Verdict::Unrepeatable, _) => return Ok(None),
-            // Which sizes are used changes no result, so that it may depend on the machine's memory. A form may not.
+            // The sizes of runs change no result, so they may depend on the machine's memory. The form must not.
             (Verdict::TooLarge(size), _) => model.use_sizes(size),
             (Verdict::Fails(reason), Some(safer)) => {
                 model.set_form(safer);
                 reasons.push(reason);
             }
-            // Where a run is one row there's nothing to depend on.
+            // A run of one row has no other rows to depend on.
             (Verdict::Fails(_), None) | (Verdict::Holds, _) => return Ok(Some(reasons)),
         }
     }
 }
 
-/// Runs a row as if there were no other.
+/// Runs a row in its canonical form, as if there were no other row.
 fn run_alone(model: &BoundModel, row: &[u8]) -> Result<Vec<u8>, Halt> {
     let mut out = Vec::new();
     model.run_alone(0, &[row], &mut out, deadline(model)).map(|()| out)
 }
 
-/// When the next run of the probe must be done.
+/// Returns the deadline of the next run of the probe.
 fn deadline(model: &BoundModel) -> Deadline {
     model.time().load.within(model.time().run)
 }
 
-/// Compares the rows in runs of every size with the rows alone. Returns what is wrong.
+/// Compares rows in runs of every size with the rows alone. Returns the first difference.
 fn compare(model: &BoundModel, rows: &[(&[u8], Vec<u8>)], values: Values) -> Result<Option<Verdict>, Halt> {
     let bytes = model.output_bytes();
     let sizes = model.sizes();
@@ -161,13 +161,13 @@ fn compare(model: &BoundModel, rows: &[(&[u8], Vec<u8>)], values: Values) -> Res
     Ok(None)
 }
 
-/// Row number `row` of the probe.
+/// Returns row number `row` of the probe.
 fn random_row(inputs: &[TensorPlan], row: usize, values: Values) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut words = Words::new(row);
     for plan in inputs {
         let end = plan.part.end;
-        // What belongs to all rows of a run is the same in all of them.
+        // Inputs that all rows of a run share are the same in all of them.
         let row = if plan.axis.is_none() { 0 } else { row };
         let mut shared = Words::new(usize::MAX);
         let words = if plan.axis.is_none() { &mut shared } else { &mut words };
@@ -182,7 +182,7 @@ fn random_row(inputs: &[TensorPlan], row: usize, values: Values) -> Vec<u8> {
 fn push_element(bytes: &mut Vec<u8>, dtype: ElementType, word: u32, row: usize, values: Values) {
     let odd = row % 2 == 1;
     let is_zero = values == Values::Zeros && (!odd || word >> 31 == 1);
-    // Rows of other magnitudes, so that a scale that is shared by a run shows.
+    // Rows have different magnitudes, so that a scale which a run shares is found.
     let plain = f64::from(word.cast_signed()) / f64::from(1_u32 << 31) * f64::from(1_u32 << (row % 16)) / 128.0;
     let float = match values {
         _ if is_zero => 0.0,
@@ -214,7 +214,7 @@ fn push_element(bytes: &mut Vec<u8>, dtype: ElementType, word: u32, row: usize, 
     }
 }
 
-/// Random words, numbered by row and position.
+/// Returns random words, as a function of row and index.
 struct Words {
     counter: [u32; 4],
     words: [u32; 4],

@@ -1,5 +1,5 @@
-//! A model with no engine around it: all rows in one call of ONNX Runtime, on tensors that are bound once. The floor that the benchmark of
-//! forms compares the jobs of a frame with; nothing else uses it.
+//! A model without the engine around it: all rows in one call of ONNX Runtime, on tensors that are bound once. The benchmark of forms compares the
+//! jobs of a frame with it; nothing else uses it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl BareModel {
     /// Copies the rows in, runs the model, and copies the outputs out.
     ///
     /// # Panics
-    /// If the model fails, or a row hasn't the model's size.
+    /// If the model fails, or a row doesn't have the model's size.
     pub fn run(&mut self) -> Vec<f32> {
         let floats: &mut [f32] = self.input.try_extract_tensor_mut::<f32>().expect("an input of f32").1;
         bytemuck::cast_slice_mut::<_, u8>(floats).copy_from_slice(&self.rows);

@@ -1,8 +1,8 @@
-//! Carries out the batches of a frame: refuses what is wrong, plans runs of the sizes that were probed for the rest, and puts what they
-//! gave in the rows' places. A failed run is tried again row by row. Called by [`super::registry`] in each frame that has jobs. It can't
-//! fail: what goes wrong with a row is the row's result, and the reason is a notice.
+//! Carries out the batches of a frame: refuses bad rows, plans runs of the probed sizes for the others, and puts their results in the rows'
+//! places. A failed run is tried again row by row. [`super::registry`] calls it in each frame that has jobs. It can't
+//! fail: if something goes wrong with a row, that is the row's result, and the reason is a notice.
 //!
-//! How the runs of a frame are made follows from its rows. On which threads they are done doesn't show in any result.
+//! The runs of a frame follow from its rows. The threads on which they are done show in no result.
 
 use std::borrow::{Borrow, Cow};
 use std::ops::Range;
@@ -23,8 +23,8 @@ use wasm_engine_components::BatchForm;
 #[cfg(test)]
 mod tests;
 
-/// Time of all runs of a frame together below which they are done one after the other by the thread that waits for them: to hand them to
-/// others takes longer.
+/// If all runs of a frame together take less than this time, the waiting thread does them one after the other, because handing them to
+/// other threads would take longer.
 const HANDED_OVER_FROM: Duration = Duration::from_micros(100);
 
 /// A model that is ready for batches.
@@ -32,37 +32,37 @@ pub(crate) struct Batcher {
     model: Arc<BoundModel>,
     sizes: Vec<usize>,
     row_bytes: usize,
-    /// The parts of a row that all rows of a run must have in common.
+    /// Parts of a row that must be the same in all rows of a run.
     shared: Vec<Range<usize>>,
 }
 
-/// Rows that are run together, or one that has a run for itself.
+/// Rows that are run together, or a row that is run alone.
 pub(crate) struct Unit<'r> {
     model: &'r Arc<BoundModel>,
     patience: Arc<Patience>,
     bucket: usize,
     rows: Cow<'r, [&'r [u8]]>,
-    /// The batch that the rows are of, and where their results go.
+    /// The rows' batch, and where their results go.
     batch: &'r ModelBatch<'r>,
     places: Vec<usize>,
 }
 
-/// What a unit gave: the outputs of the rows that have some, one after the other, and those that have none.
+/// Results of a unit: the outputs of the rows that have some, one after the other, and the rows that have none.
 #[derive(Default)]
 pub(crate) struct Ran {
     bytes: Vec<u8>,
-    /// By number within the unit, ascending.
+    /// Failed rows by their index in the unit, ascending.
     halted: Vec<(usize, Halt)>,
 }
 
 impl Batcher {
-    /// Takes a model, whose runs have the form that it is bound to.
+    /// Returns a model whose runs have the form that it is bound to.
     pub(crate) fn new(model: BoundModel) -> Self {
         let row_bytes = model.inputs().last().map_or(0, |input| input.part.end);
         Self { sizes: model.sizes(), row_bytes, shared: model.shared(), model: Arc::new(model) }
     }
 
-    /// Why the model isn't run any more, if it isn't.
+    /// Returns why the model isn't run any more, if it was given up.
     pub(crate) fn given_up(&self) -> Option<String> {
         let limit = self.model.run_limit().as_millis();
         let reason = || {
@@ -71,13 +71,13 @@ impl Batcher {
         self.model.is_given_up().then(reason)
     }
 
-    /// The time that the model has in a frame.
+    /// Returns the time that the model has in a frame.
     pub(crate) fn patience(&self) -> Arc<Patience> {
         let limit = self.model.run_limit();
         Arc::new(if self.model.time().unhurried { Patience::unhurried(limit) } else { Patience::new(limit) })
     }
 
-    /// Makes a place for the result of each row, in order, with the status of those that can't be run, and adds the runs of the others.
+    /// Adds a result for each row, in order, with the status of those that can't be run, and adds the runs of the others.
     pub(crate) fn plan<'r>(
         &'r self,
         batch: &'r ModelBatch<'r>,
@@ -107,7 +107,7 @@ impl Batcher {
             return;
         }
         let mut good: Vec<usize> = (0..rows.len()).filter(|&at| is_ok(&slots[at])).collect();
-        // Only those run together that agree in what they share. Those who came first among equals stay first.
+        // Only rows with the same shared inputs run together. The sort is stable.
         let shared = |&at: &usize| self.shared.iter().map(move |part| &rows[at][part.clone()]);
         good.sort_by(|one, other| shared(one).cmp(shared(other)));
         for group in good.chunk_by(|one, other| shared(one).eq(shared(other))) {
@@ -119,7 +119,7 @@ impl Batcher {
         }
     }
 
-    /// The runs of so many rows: the size, and which of the rows.
+    /// Returns the runs of so many rows: the size of each, and its rows.
     fn each_run(&self, batch: &ModelBatch<'_>, rows: usize, mut run: impl FnMut(usize, Range<usize>)) {
         let alone = self.runs_alone(batch);
         let mut start = 0;
@@ -134,7 +134,7 @@ impl Batcher {
         batch.alone || self.model.form() == BatchForm::Alone
     }
 
-    /// Whether a row may be run.
+    /// Returns the status of a row that may not be run.
     fn check(&self, row: &[u8], refuse_non_finite: bool) -> InferenceStatus {
         if row.len() != self.row_bytes {
             return InferenceStatus::WrongSize;
@@ -143,8 +143,8 @@ impl Batcher {
         if refuse_non_finite && !finite() { InferenceStatus::NonFinite } else { InferenceStatus::Ok }
     }
 
-    /// The run that audits a row of a batch, if one is audited: the row as if there were no other. One that came alone is run again
-    /// among copies of itself. `first` is the place of the batch's first result.
+    /// Returns the run that audits a row of a batch, if one is audited: the row as if there were no other. A row that came alone is run again
+    /// among copies of itself. `first` is the index of the batch's first result.
     pub(crate) fn audit<'r>(
         &'r self,
         batch: &'r ModelBatch<'r>,
@@ -165,7 +165,7 @@ impl Batcher {
 }
 
 impl Unit<'_> {
-    /// The result of an audit: why it failed, if it did.
+    /// Returns why an audit failed, if it did.
     pub(crate) fn audited(&self, ran: &Ran, results: &ModelResults) -> Option<String> {
         let bytes = self.model.output_bytes();
         // The last copy is in another slot, if there is one.
@@ -174,12 +174,12 @@ impl Unit<'_> {
             None if ran.bytes[last * bytes..] == *results.output(&results.rows[self.places[0]]) => None,
             None => Some("had another result".to_owned()),
             Some((_, Halt::Failed(reason))) => Some(format!("failed: {reason}")),
-            // That says nothing of the row.
+            // That proves nothing about the row.
             Some((_, Halt::TimedOut(_))) => None,
         }
     }
 
-    /// Tells that an audit failed.
+    /// Adds the notice of a failed audit.
     pub(crate) fn tell_audit(&self, problem: &str, results: &mut ModelResults) {
         let (at, rows) = (self.batch.audit.unwrap_or_default(), self.batch.rows.len());
         results.notice(self.batch.model, ModelNoticeKind::AuditFailed, 1, || {
@@ -187,7 +187,7 @@ impl Unit<'_> {
         });
     }
 
-    /// Puts what the rows gave in their places, and tells of those that gave nothing.
+    /// Puts the results of rows in their places, and adds notices of rows without a result.
     pub(crate) fn place(&self, ran: Result<Ran, Duration>, results: &mut ModelResults) {
         let ran = ran.unwrap_or_else(|limit| Ran::halted(self.rows.len(), &Halt::TimedOut(limit)));
         let (row_bytes, mut offset) = (self.model.output_bytes(), results.bytes.len());
@@ -229,7 +229,7 @@ impl Ran {
         Self { bytes: Vec::new(), halted: (0..rows).map(|row| (row, halt.clone())).collect() }
     }
 
-    /// The rows that weren't done in the time that they had, which was less than `limit`.
+    /// Returns the rows that weren't done in the time that they had, if that was less than `limit`.
     fn late(&self, limit: Duration) -> impl Iterator<Item = (usize, Duration)> {
         self.halted.iter().filter_map(move |(row, halt)| match halt {
             Halt::TimedOut(had) if *had < limit => Some((*row, *had)),
@@ -237,7 +237,7 @@ impl Ran {
         })
     }
 
-    /// Puts in what rows gave that had given nothing: by number within the unit, ascending. A row has so many bytes.
+    /// Adds the outputs of rows that had none: by index in the unit, ascending. A row has so many bytes.
     fn put(&mut self, row_bytes: usize, again: Vec<(usize, Self)>) {
         let old = std::mem::take(self);
         let (mut again, mut from) = (again.into_iter().peekable(), 0);
@@ -256,14 +256,14 @@ impl Ran {
         self.bytes.extend_from_slice(&old.bytes[from..]);
     }
 
-    /// Whether a row failed for want of memory.
+    /// Returns whether a row failed because of too little memory.
     fn lacked_memory(&self) -> bool {
         self.halted.iter().any(|(_, halt)| halt.is_of_memory())
     }
 }
 
-/// Runs rows together. If that fails, one bad row may be why: each gets a run of its own, so that only the bad one fails.
-/// `alone` says that no other run goes on, and `had` what time a row had that wasn't done in it.
+/// Runs rows together. If that fails, one bad row may be the cause, so each row gets a run of its own, and only the bad one fails.
+/// `alone` says that no other run goes on, and `had` how much time a row had in which it wasn't done.
 fn execute(
     model: &BoundModel,
     patience: &Patience,
@@ -300,15 +300,14 @@ fn execute(
     ran
 }
 
-/// Does the runs, and returns what each gave, in order. An error is a limit of time that a run didn't keep, so that its thread was left
-/// behind.
+/// Does the runs, and returns their results in order. An error is the limit of time that a run exceeded, so that its thread was left behind.
 pub(crate) fn run_all(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Duration>> {
     let mut ran = run_each(units, threads);
     run_late(units, &mut ran);
     ran
 }
 
-/// Does the runs: on this thread where they are few and sure to be quick, else on `threads`.
+/// Does the runs: on this thread if they are few and sure to be quick, else on `threads` threads.
 fn run_each(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Duration>> {
     let times = units.iter().map(|unit| unit.model.quick_run(unit.bucket));
     let time = times.sum::<Option<Duration>>();
@@ -318,11 +317,11 @@ fn run_each(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Duration>> {
             .map(|unit| Ok(execute(unit.model, &unit.patience, unit.bucket, &unit.rows, true, None)))
             .collect();
     }
-    // This thread is one of them where nothing can keep it.
+    // This thread takes part if every run is sure to end.
     let whole = |unit| Owned::of(unit, 0..unit.rows.len(), unit.bucket, None);
     let mut ran = hand_over(units, units.iter().map(whole).collect(), Hands { threads, joins: time.is_some() });
     if threads > 1 && units.len() > 1 {
-        // Runs of a model that go on side by side share its memory. Whether a row fails isn't to depend on that: what lacked memory is run
+        // Runs of a model that go on side by side share its memory. Whether a row fails must not depend on that, so runs that lacked memory are done
         // again, one after the other.
         let failed = |ran: &Result<Ran, Duration>| ran.as_ref().is_ok_and(Ran::lacked_memory);
         let again: Vec<usize> = (0..units.len()).filter(|&at| failed(&ran[at])).collect();
@@ -334,7 +333,7 @@ fn run_each(units: &[Unit<'_>], threads: usize) -> Vec<Result<Ran, Duration>> {
     ran
 }
 
-/// Runs rows that weren't done in their part of the time once more, after all others.
+/// Runs the rows that weren't done in their part of the time once more, after all others.
 fn run_late(units: &[Unit<'_>], ran: &mut [Result<Ran, Duration>]) {
     let mut late = Vec::new();
     for (at, ran) in ran.iter().enumerate().filter_map(|(at, ran)| Some((at, ran.as_ref().ok()?))) {
@@ -357,18 +356,18 @@ fn run_late(units: &[Unit<'_>], ran: &mut [Result<Ran, Duration>]) {
     }
 }
 
-/// A run that another thread can do: nothing of it is borrowed.
+/// A run that another thread can do, because it owns its data.
 struct Owned {
     model: Arc<BoundModel>,
     patience: Arc<Patience>,
     bucket: usize,
     rows: usize,
     bytes: Vec<u8>,
-    /// The time that the row had that wasn't done in it.
+    /// The time that the row had in its first run.
     had: Option<Duration>,
 }
 
-/// Nothing else goes on beside a run.
+/// One thread, so that no other run goes on beside a run.
 const ONE_BY_ONE: Hands = Hands { threads: 1, joins: false };
 
 impl Owned {
@@ -384,7 +383,7 @@ impl Owned {
     }
 }
 
-/// Has the crew do runs, each of which is of the unit in the same place.
+/// Lets the crew do runs. Each belongs to the unit with the same index.
 fn hand_over<'u, 'r: 'u>(
     units: &[impl Borrow<Unit<'r>>],
     owned: Vec<Owned>,

@@ -1,8 +1,8 @@
-//! Preallocated buffers, bound to a session: rows in, one run, outputs out. Called by [`super::batch`] and
-//! [`super::admission`], which therefore runs exactly what is run later.
+//! Preallocated buffers, bound to a session: rows in, one run, outputs out. [`super::batch`] and [`super::admission`] use it, so the probe
+//! runs exactly what is run later.
 //!
-//! A model may be run on several threads at once. Each takes a *lane*, which has buffers of its own for each size of a batch, made when
-//! they are first needed, and gives it back. A run allocates nothing here.
+//! A model may be run on several threads at once. Each takes a *lane*, which has its own buffers for each size of a run, made when
+//! they are first needed, and returns it afterwards. A run allocates nothing here.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,26 +36,26 @@ pub(crate) struct BoundModel {
     outputs: Vec<TensorPlan>,
     output_bytes: usize,
     sizes: Vec<u32>,
-    /// Those that nobody runs on.
+    /// Lanes that aren't in use.
     lanes: Mutex<Vec<Lane>>,
-    /// Whether how much memory a run takes follows from its size, and not from what rows hold.
+    /// Whether the memory of a run follows from its size alone, and not from what rows hold.
     steady: bool,
-    /// Whether how long a run takes does, too.
+    /// Whether the time of a run does, too.
     in_time: bool,
-    /// Whether a run goes on of a model that isn't steady.
+    /// Whether a run is going on, for a model whose memory isn't steady.
     is_taken: Mutex<bool>,
     is_free: Condvar,
-    /// The shortest time of a run of each size, in nanoseconds; 0 before the first one.
+    /// Shortest time of a run of each size, in nanoseconds; 0 before the first one.
     quickest_ns: Vec<AtomicU64>,
-    /// Whether a run was left behind.
+    /// Returns whether a run was left behind.
     given_up: AtomicBool,
 }
 
-/// What one thread at a time runs a model with.
+/// Buffers with which one thread at a time runs a model.
 struct Lane {
-    /// So that the watchdog can end this run alone.
+    /// Options of this run, by which the watchdog can end it alone.
     run_options: Arc<RunOptions>,
-    /// For each size of a batch.
+    /// Buffers for each size of a run.
     buffers: Vec<Option<Buffers>>,
 }
 
@@ -66,7 +66,7 @@ struct Buffers {
 }
 
 impl BoundModel {
-    /// Binds a model whose runs have this form, and at most `batch_rows_max` rows where the form allows.
+    /// Binds a model whose runs have this form, and at most `batch_rows_max` rows if the form allows several.
     pub(crate) fn new(model: OpenModel, form: BatchForm, batch_rows_max: u32, steadiness: Steadiness) -> Self {
         let row_bytes = u64::from(model.row_bytes.max(model.output_bytes).max(1));
         let rows_max = u64::from(batch_rows_max).min(BATCH_BYTES_MAX / row_bytes).max(1);
@@ -93,7 +93,7 @@ impl BoundModel {
         bound
     }
 
-    /// Changes the form of runs. Buffers are made anew when they are needed.
+    /// Changes the form of the runs. Buffers are made anew when they are needed.
     pub(crate) fn set_form(&mut self, form: BatchForm) {
         self.form = form;
         self.sizes = match self.slots {
@@ -106,82 +106,82 @@ impl BoundModel {
         self.quickest_ns = self.sizes.iter().map(|_| AtomicU64::new(0)).collect();
     }
 
-    /// Takes only the first so many sizes of a batch from now on, and at least the smallest.
+    /// Uses only the first so many sizes of runs from now on, but at least the smallest.
     pub(crate) fn use_sizes(&mut self, count: usize) {
         self.sizes.truncate(count.max(1));
         self.quickest_ns.truncate(count.max(1));
         self.lanes().clear();
     }
 
-    /// The form of runs.
+    /// Returns the form of the runs.
     pub(crate) const fn form(&self) -> BatchForm {
         self.form
     }
 
-    /// Rows of each size of a batch, ascending. The first is that of the canonical form.
+    /// Returns the sizes of runs in rows, ascending. The first is that of the canonical form.
     pub(crate) fn sizes(&self) -> Vec<usize> {
         self.sizes.iter().map(|&rows| rows as usize).collect()
     }
 
-    /// The inputs and their parts of a row.
+    /// Returns the inputs and their parts of a row.
     pub(crate) fn inputs(&self) -> &[TensorPlan] {
         &self.inputs
     }
 
-    /// How long it may take.
+    /// Returns the limits of the model.
     pub(crate) const fn time(&self) -> ModelLimits {
         self.time
     }
 
-    /// The longest time for one run.
+    /// Returns the longest time for one run.
     pub(crate) const fn run_limit(&self) -> Duration {
         self.time.run
     }
 
-    /// The parts of a row that belong to all rows of a run.
+    /// Returns the parts of a row that belong to all rows of a run.
     pub(crate) fn shared(&self) -> Vec<Range<usize>> {
         let common = |input: &&TensorPlan| self.slots == Slots::Any && input.axis.is_none();
         self.inputs.iter().filter(common).map(|input| input.part.clone()).collect()
     }
 
-    /// Bytes of a row's outputs.
+    /// Returns the size of a row's outputs in bytes.
     pub(crate) const fn output_bytes(&self) -> usize {
         self.output_bytes
     }
 
-    /// A run was left behind: there are to be no more.
+    /// Notes that a run was left behind, so that there are no more.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a run was left behind.
+    /// Returns whether a run was left behind.
     pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    /// How long a run of such a size takes, where it is sure to end far within its limit: what takes long then is the same for all
+    /// Returns how long a run of such a size takes, if it is sure to end far within its limit: its time is the same for all
     /// rows, and runs of that size were quick.
     pub(crate) fn quick_run(&self, bucket: usize) -> Option<Duration> {
-        /// Numbers that are hardly above zero take a hundred times as long as others.
+        /// Subnormal numbers take a hundred times as long as others.
         const SURELY: u32 = 1_000;
         let quickest = Duration::from_nanos(self.quickest_ns[bucket].load(Ordering::Relaxed));
         (self.in_time && !quickest.is_zero() && quickest * SURELY <= self.time.run).then_some(quickest)
     }
 
-    /// The time that a run of such a size has at least: some times what the shortest one took.
+    /// Returns the least time that a run of such a size has: a multiple of the shortest run.
     pub(crate) fn least_time(&self, bucket: usize) -> Duration {
         const TIMES: u32 = 10;
         let shortest = |bucket: usize| Duration::from_nanos(self.quickest_ns[bucket].load(Ordering::Relaxed));
         let own = shortest(bucket);
-        // Before the first one of that size, that of the smallest says something.
+        // Before the first run of that size, the time of the smallest size is used.
         let known = if own.is_zero() { shortest(0) * (self.sizes[bucket] / self.sizes[0].max(1)) } else { own };
         known * TIMES
     }
 
-    /// Waits until a run may begin. Runs whose memory follows from what rows hold are done one at a time, so that whether one fits doesn't
-    /// depend on others. `None` where the one before was left behind.
+    /// Waits until a run may begin. Runs whose memory depends on what rows hold are done one at a time, so that whether a run fits doesn't
+    /// depend on others. `None` if the run before was left behind.
     pub(crate) fn turn(&self) -> Option<Turn<'_>> {
-        /// How often somebody who waits looks whether that is in vain.
+        /// Period at which a waiting thread checks whether the run before was left behind.
         const LOOK_PERIOD: Duration = Duration::from_millis(50);
         if self.steady {
             return Some(Turn(None));
@@ -197,24 +197,25 @@ impl BoundModel {
         Some(Turn(Some(self)))
     }
 
-    /// Leaves the arena as it is before each run of a model that isn't steady, whatever was done to load it. Of each model, one run
-    /// shows what the shortest takes.
+    /// Empties the arena of a model that isn't steady, as it is before each of its runs, whatever loading the model left in it. For each model,
+    /// one run
+    /// measures the shortest time.
     pub(crate) fn tidy_up(&self, deadline: Deadline) -> Result<(), Halt> {
         let zeros = vec![0; self.inputs.last().map_or(0, |input| input.part.end)];
         match self.run(0, &[&zeros], &mut Vec::new(), deadline) {
-            // A run that fails gives everything back, too.
+            // A run that fails empties the arena, too.
             Ok(()) | Err(Halt::Failed(_)) => Ok(()),
             Err(halt) => Err(halt),
         }
     }
 
     fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
-        // Nobody panics while holding it with something half done.
+        // No thread panics while it holds the lock and leaves something half done.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs at least one row and at most as many as the bucket has, and appends their outputs to `out`. Slots that are left
-    /// get copies of the last row: its kind of input is one that the model can take. On an error `out` is as it was.
+    /// Runs at least one row and at most as many as the bucket has, and appends their outputs to `out`. Free places
+    /// get copies of the last row, which the model can take. After an error, `out` is unchanged.
     pub(crate) fn run(&self, bucket: usize, rows: &[&[u8]], out: &mut Vec<u8>, deadline: Deadline) -> Result<(), Halt> {
         let lane = self.lanes().pop();
         let mut lane = match lane {
@@ -229,8 +230,9 @@ impl BoundModel {
         ran
     }
 
-    /// The same while no other run of the model goes on. One that has no room, because earlier runs left the arena in pieces, is done once
-    /// more with all of it.
+    /// Does the same while no other run of the model goes on. If there is no room, because earlier runs left the arena fragmented, the run is
+    /// done once
+    /// more with an empty arena.
     pub(crate) fn run_alone(
         &self,
         bucket: usize,
@@ -295,13 +297,13 @@ impl BoundModel {
         self.time.run = limit;
     }
 
-    /// How many lanes nobody runs on.
+    /// Returns the number of lanes that aren't in use.
     #[cfg(test)]
     pub(crate) fn lanes_made(&self) -> usize {
         self.lanes().len()
     }
 
-    /// Where the buffers begin.
+    /// Returns the addresses of the buffers.
     #[cfg(test)]
     pub(crate) fn buffer_places(&self) -> Vec<usize> {
         let place = |plan: &TensorPlan, tensor: &DynTensor| {
@@ -320,13 +322,13 @@ impl BoundModel {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
         let quickest = self.quickest_ns[bucket].load(Ordering::Relaxed);
         if quickest == 0 || took < quickest {
-            // Another thread may write at the same time. Either was a run of that size.
+            // Another thread may write at the same time; either value is the time of a run of that size.
             self.quickest_ns[bucket].store(took, Ordering::Relaxed);
         }
     }
 }
 
-/// The turn of a run; the next one begins when it is dropped.
+/// Permission for a run; the next run begins when it is dropped.
 pub(crate) struct Turn<'m>(Option<&'m BoundModel>);
 
 impl Drop for Turn<'_> {
@@ -341,7 +343,7 @@ impl Drop for Turn<'_> {
 impl Buffers {
     fn new(session: &Session, inputs: &[TensorPlan], outputs: &[TensorPlan], rows: u32) -> ort::Result<Self> {
         let tensor =
-            // Not from the arena: that is empty between two runs.
+            // Not from the arena, which is empty between two runs.
             |plan: &TensorPlan| DynTensor::new(&Allocator::default(), plan.info.dtype.to_ort(), plan.shape(rows));
         let input_tensors = inputs.iter().map(tensor).collect::<ort::Result<Vec<_>>>()?;
         let mut output_tensors = outputs.iter().map(tensor).collect::<ort::Result<Vec<_>>>()?;
@@ -360,11 +362,11 @@ impl Buffers {
     }
 }
 
-/// The bucket for the next rows of `left`, and how many of them it takes. `sizes` ascend.
+/// Returns the bucket for the next rows of `left`, and how many of them it takes. `sizes` ascend.
 ///
-/// A small batch is padded up to the next size, because a run costs more than its rows. A large one is padded only if it
-/// fills three quarters; else the next smaller size is taken, and the rest comes in a run of its own. All sizes are of the model's form,
-/// so that the choice changes no result.
+/// A small batch is padded up to the next size, because a run costs more than its rows. A large batch is padded only if it
+/// fills three quarters; otherwise the next smaller size is taken, and the rest gets a run of its own. All sizes are of the model's form,
+/// so the choice changes no result.
 pub(crate) fn next_bucket(sizes: &[usize], left: usize) -> (usize, usize) {
     const PADDED_ROWS_MAX: usize = 8;
     let last = sizes.len() - 1;

@@ -1,10 +1,10 @@
-//! Runs of one session on several threads at once. Called by [`super::binding`].
+//! Runs of one session on several threads at once, for [`super::binding`].
 
 use ort::AsPointer as _;
 use ort::session::{IoBinding, RunOptions, Session};
 
-/// Runs a session on what is bound. `ort` asks for the session exclusively, because some execution providers aren't safe to run on
-/// several threads at once; ONNX Runtime's CPU provider is, and sessions here have no other. So the batches of one model run side by
+/// Runs a session with a binding. `ort` demands exclusive access to the session, because some execution providers aren't safe to use from
+/// several threads at once. ONNX Runtime's CPU provider is, and sessions here have no other. So the batches of one model run side by
 /// side without a copy of its weights for each thread.
 pub(super) fn run(session: &Session, binding: &mut IoBinding, options: &RunOptions) -> ort::Result<()> {
     // SAFETY: the function is the loaded library's and has this type in every version that it may be. The three pointers live through

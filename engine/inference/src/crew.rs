@@ -1,9 +1,9 @@
-//! Threads on which ONNX Runtime works, so that nobody has to wait for it for ever. Called by [`super::registry`]: for loads and probes,
+//! Threads on which ONNX Runtime works, so that the engine never has to wait for it for ever. [`super::registry`] uses them for loads and probes,
 //! and for the runs of a frame that aren't sure to be quick.
 //!
-//! ONNX Runtime looks between two operators whether it is to end, so a single operator that takes hours can't be ended. Whoever
-//! waits for such a thread leaves it behind: everything that the work touches is its own or shared for good, so the thread may go on
-//! until the operator is done, and nobody looks at what comes out. A process doesn't wait for these threads when it ends.
+//! ONNX Runtime checks only between two operators whether it is to end, so a single operator that takes hours can't be ended. Then the
+//! waiting thread leaves the working one behind. All data of the work is owned by it or shared for good, so the thread may go on
+//! until the operator is done, and its result is dropped. A process doesn't wait for these threads when it ends.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -17,10 +17,10 @@ use wasm_engine_components::limits::MODEL_GRACE_MS;
 
 use super::limits::Deadline;
 
-/// How often somebody who waits looks whether a thread is overdue.
+/// Period at which a waiting thread looks for overdue threads.
 const LOOK_PERIOD: Duration = Duration::from_millis(LOOK_MS);
 const LOOK_MS: u64 = 50;
-/// How many looks an overdue thread has until it is left behind. It is looks that are counted, and not the clock: a process that was stopped had no
+/// Number of looks after which an overdue thread is left behind. Looks are counted instead of time, because a process that was stopped had no
 /// time in which to end anything.
 const GRACE_LOOKS: u64 = MODEL_GRACE_MS / LOOK_MS;
 /// Stack of a thread of the crew, in bytes: as much as a program's first thread has.
@@ -29,40 +29,40 @@ const STACK_BYTES: usize = 8 << 20;
 /// Whether a thread was left behind in ONNX Runtime.
 static LEFT_BEHIND: AtomicBool = AtomicBool::new(false);
 
-/// Returns whether a thread of this process may still be at work in ONNX Runtime, because nobody could end it. Such a process has to end
-/// without running the destructors of libraries: they would take away what the thread works on.
+/// Returns whether a thread of this process may still be at work in ONNX Runtime, because it couldn't be ended. Such a process has to end
+/// without running the destructors of libraries, which would free what the thread works on.
 pub fn is_left_behind() -> bool {
     LEFT_BEHIND.load(Ordering::Relaxed)
 }
 
-/// What a thread of the crew does at the moment.
+/// What a thread of the crew is doing.
 #[derive(Default)]
 struct Beat(Mutex<Pulse>);
 
 #[derive(Default)]
 struct Pulse {
-    /// Number of its piece of work.
+    /// Index of its piece of work.
     piece: usize,
-    /// When what it waits for in ONNX Runtime must be done.
+    /// Deadline of its call of ONNX Runtime.
     until: Option<Deadline>,
-    /// How often somebody has seen that it is overdue.
+    /// Number of looks at which it was overdue.
     looks: u64,
-    /// Nobody waits for it any more.
+    /// Whether it was left behind.
     is_left: bool,
 }
 
 thread_local! {
-    /// The beat of this thread, while it works for somebody.
+    /// The beat of this thread, while it does a piece of work.
     static BEAT: RefCell<Option<Arc<Beat>>> = const { RefCell::new(None) };
 }
 
 impl Beat {
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
-        // Nobody panics while holding it with something half done.
+        // No thread panics while it holds the lock and leaves something half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves the thread behind if it is overdue. Returns its piece of work, and the limit that it had.
+    /// Leaves the thread behind if it is overdue. If so, returns the index of its piece of work, and the limit that it had.
     fn leave_if_overdue(&self, now: Instant) -> Option<(usize, Duration)> {
         let mut pulse = self.pulse();
         let limit = pulse.until.filter(|_| !pulse.is_left)?.overdue(now)?;
@@ -76,7 +76,7 @@ impl Beat {
     }
 }
 
-/// Calls ONNX Runtime for something that is ended at `deadline`. On a thread of the crew, whoever waits for it knows that.
+/// Makes a call of ONNX Runtime that is ended at `deadline`. On a thread of the crew, the waiting thread can see the deadline.
 pub(crate) fn within<T>(deadline: Deadline, call: impl FnOnce() -> T) -> T {
     let set = |until| {
         BEAT.with_borrow(|beat| {
@@ -92,8 +92,8 @@ pub(crate) fn within<T>(deadline: Deadline, call: impl FnOnce() -> T) -> T {
     called
 }
 
-/// Does `work` on a thread of the crew, and waits for it. An error is a limit of time that ONNX Runtime didn't keep, although it was told
-/// to end: the thread is left behind.
+/// Does `work` on a thread of the crew, and waits for it. An error is the limit of time that ONNX Runtime exceeded, although it was told
+/// to end; the thread was left behind.
 pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Duration> {
     let work = Mutex::new(Some(work));
     let once = move |_| work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work());
@@ -105,17 +105,17 @@ pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     }
 }
 
-/// Who does pieces of work.
+/// Which threads do pieces of work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hands {
-    /// How many threads at a time.
+    /// Number of threads at a time.
     pub threads: usize,
-    /// Whether the thread that waits is one of them. Nobody can leave that one behind, so that each piece has to be sure to end.
+    /// Whether the waiting thread takes part. It can't be left behind, so each piece must be sure to end.
     pub joins: bool,
 }
 
-/// Does pieces of work number 0 to `count`, and returns what each gave, in order. An error is a limit of time that a piece didn't keep
-/// although it was told to end: its thread is left behind. `left` is told of it at once.
+/// Does pieces of work number 0 to `count`, and returns their results in order. An error is the limit of time that a piece exceeded,
+/// although it was told to end; its thread was left behind. `left` is called for such a piece at once.
 pub(crate) fn each<T: Send + 'static>(
     count: usize,
     hands: Hands,
@@ -144,7 +144,7 @@ pub(crate) fn each<T: Send + 'static>(
             let now = Instant::now();
             let overdue: Vec<_> = workers.iter().filter_map(|beat| beat.leave_if_overdue(now)).collect();
             overdue.iter().for_each(|&(piece, limit)| done.put(piece, Ok(Err(limit))));
-            // Where no thread can be started, this one does what is left.
+            // If no thread can be started, this one does the rest.
             drop(done);
             for (piece, _) in overdue {
                 left(piece);
@@ -167,7 +167,7 @@ struct Round<T, W> {
     all_done: Condvar,
 }
 
-/// What a piece of work gave, or the limit that it didn't keep, or its panic.
+/// Result of a piece of work, or the limit that it exceeded, or its panic.
 type Outcome<T> = Result<Result<T, Duration>, Box<dyn Any + Send>>;
 
 struct Done<T> {
@@ -184,11 +184,11 @@ impl<T> Done<T> {
 
 impl<T, W: Fn(usize) -> T> Round<T, W> {
     fn done(&self) -> MutexGuard<'_, Done<T>> {
-        // Nobody panics while holding it with something half done.
+        // No thread panics while it holds the lock and leaves something half done.
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does pieces until there are none, or until the thread was left behind.
+    /// Does pieces until there are no more, or until the thread was left behind.
     fn take_part(&self, beat: &Arc<Beat>) {
         BEAT.with_borrow_mut(|own| *own = Some(Arc::clone(beat)));
         loop {
@@ -198,13 +198,13 @@ impl<T, W: Fn(usize) -> T> Round<T, W> {
             }
             beat.pulse().piece = piece;
             let result = catch_unwind(AssertUnwindSafe(|| (self.work)(piece)));
-            // Somebody else has the place of a thread that was left behind, and nobody waits for its result.
+            // The thread was left behind and replaced, and its result isn't needed.
             if beat.pulse().is_left {
                 break;
             }
             let mut done = self.done();
             done.put(piece, result.map(Ok));
-            // Whoever waits is woken once: to wake it for each piece takes longer than small ones do.
+            // The waiting thread is woken once, because waking it for each piece takes longer than small pieces do.
             if done.missing == 0 {
                 self.all_done.notify_one();
             }
@@ -215,7 +215,7 @@ impl<T, W: Fn(usize) -> T> Round<T, W> {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads of the process that work for models, and what waits for them. There are never more than had something to do at one time.
+/// The process's threads for models, and the jobs that wait for them. There are never more threads than had jobs at one time.
 #[derive(Default)]
 struct Crew {
     waiting: Mutex<Waiting>,
@@ -225,13 +225,13 @@ struct Crew {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
-    /// Threads that wait for a job.
+    /// Number of threads that wait for a job.
     idle: usize,
 }
 
 static CREW: Crew = Crew { waiting: Mutex::new(Waiting { jobs: VecDeque::new(), idle: 0 }), wake: Condvar::new() };
 
-/// Has a thread do a job. Where none can be started, this one does it: then nobody can leave it behind.
+/// Gives a job to a thread. If none can be started, this thread does the job, and can't be left behind.
 fn submit(job: Job) {
     let mut waiting = CREW.lock();
     waiting.jobs.push_back(job);

@@ -19,12 +19,12 @@ pub enum ElementType {
     U8,
     /// 8-bit signed integer.
     I8,
-    /// One byte: 0 is false, and any other byte is taken for true.
+    /// One byte: 0 is false, and any other byte is true.
     Bool,
 }
 
 impl ElementType {
-    /// Size of an element in bytes.
+    /// Returns the size of an element in bytes.
     pub const fn bytes(self) -> u32 {
         match self {
             Self::F64 | Self::I64 => 8,
@@ -33,7 +33,7 @@ impl ElementType {
         }
     }
 
-    /// Its name: `f32`, `bool` and so on.
+    /// Returns the name: `f32`, `bool` and so on.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -46,7 +46,7 @@ impl ElementType {
         }
     }
 
-    /// ONNX's number of the type.
+    /// Returns ONNX's number of the type.
     pub(crate) const fn onnx(self) -> i64 {
         match self {
             Self::F32 => 1,
@@ -84,7 +84,7 @@ impl ElementType {
         }
     }
 
-    /// Appends an element. Types without negative numbers take 1 for -1.
+    /// Appends an element. Types without negative numbers get 1 for -1.
     pub(crate) fn push(self, number: i8, bytes: &mut Vec<u8>) {
         match self {
             Self::F32 => bytes.extend(f32::from(number).to_le_bytes()),
@@ -96,8 +96,8 @@ impl ElementType {
         }
     }
 
-    /// Gives all NaNs the same bits. Which of two NaNs a sum takes its bits from depends on the loop that computes it, and so on who
-    /// shares the run.
+    /// Gives all NaNs the same bits. Which of two NaNs a sum takes its bits from depends on the loop that computes it, and so on the other rows
+    /// of the run.
     pub(crate) fn make_nans_canonical(self, bytes: &mut [u8]) {
         match self {
             Self::F32 => {
@@ -112,7 +112,7 @@ impl ElementType {
         }
     }
 
-    /// Whether each element of `bytes` is a finite number. Integers are.
+    /// Returns whether each element of `bytes` is a finite number, as all integers are.
     pub(crate) fn all_finite(self, bytes: &[u8]) -> bool {
         // An infinity or a NaN has all bits of its exponent set.
         const F32_EXPONENT: u32 = 0x7f80_0000;

@@ -1,9 +1,9 @@
 //! How a model's tensors become rows: which dimension is the batch, and which bytes of a row belong to which tensor.
-//! Called by [`super::session`] when a model is loaded. Pure: what the model declares comes in as data.
+//! [`super::session`] calls it when a model is loaded. It is pure: the declarations of the model are its input.
 //!
-//! The batch is the leading dimension of inputs: dynamic, or a fixed number of slots. A dynamic one may be another dimension of the other
-//! inputs, found by its name or declared in `batch_axes`; an input that doesn't have it at all is shared by the rows of a run, so that
-//! only rows that agree in it run together. A model without a batch is run a row at a time, and a row is all of its inputs. Any other
+//! The batch is the leading dimension of inputs, which is dynamic or a fixed number. In other inputs, a dynamic batch may be another dimension,
+//! which has the same name or is declared in `batch_axes`. An input without the batch is shared by the rows of a run, so only rows that
+//! agree in it run together. A model without a batch is run a row at a time, and a row is all of its inputs. Any other
 //! dynamic dimension must have its size in the scenario's `dims`.
 
 use std::fmt;
@@ -22,7 +22,7 @@ pub struct TensorInfo {
     pub name: String,
     /// Type of its elements.
     pub dtype: ElementType,
-    /// Its dimensions as the model has them; `None` is a dynamic batch.
+    /// Its dimensions in the model; `None` is the dynamic batch.
     pub shape: Vec<Option<u32>>,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for TensorInfo {
     }
 }
 
-/// What the inputs say about the batch.
+/// The batch of a model, by its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slots {
     /// Any number of rows.
@@ -45,7 +45,7 @@ pub(crate) enum Slots {
 }
 
 impl Slots {
-    /// The rows that a tensor has whose leading dimension is `leading`.
+    /// Returns the batch of a tensor whose leading dimension is `leading`.
     const fn rows(self) -> u32 {
         match self {
             Self::Exactly(rows) => rows,
@@ -75,7 +75,7 @@ impl Declared {
         self.dimensions.len()
     }
 
-    /// What `dims` calls a dynamic dimension. One that the model doesn't name is called by its tensor and its position, such as
+    /// Returns the name of a dynamic dimension in `dims`. If the model doesn't name it, it is named by its tensor and index, such as
     /// `state[1]`. `None` for a fixed dimension.
     pub(crate) fn dimension_name(&self, position: usize) -> Option<String> {
         match self.dimensions.get(position)? {
@@ -86,7 +86,7 @@ impl Declared {
     }
 }
 
-/// What `dims` calls a dimension that the model gives no name.
+/// Returns the name in `dims` of a dimension that has no name in the model.
 pub(crate) fn nameless(tensor: &str, position: usize) -> String {
     format!("{tensor}[{position}]")
 }
@@ -97,19 +97,19 @@ pub(crate) struct TensorPlan {
     pub info: TensorInfo,
     /// Bytes of the row.
     pub part: Range<usize>,
-    /// The dimension that holds the rows; `None` where all of the tensor belongs to the row, or to all rows of the run.
+    /// Index of the dimension that holds the rows; `None` if the whole tensor belongs to the row, or to all rows of the run.
     pub axis: Option<usize>,
-    /// In how many pieces a row lies in the tensor: the product of the dimensions before the rows'.
+    /// Number of pieces of a row in the tensor: the product of the dimensions before the rows'.
     pub pieces: usize,
 }
 
 impl TensorPlan {
-    /// The shape for so many rows. `rows` counts only where the batch is dynamic.
+    /// Returns the shape for so many rows. `rows` only counts if the batch is dynamic.
     pub(crate) fn shape(&self, rows: u32) -> Vec<i64> {
         self.info.shape.iter().map(|size| i64::from(size.unwrap_or(rows))).collect()
     }
 
-    /// Where the pieces of rows are: the slot, the bytes in a tensor of so many slots, and those in the row.
+    /// Returns where the pieces of rows are: the place in the run, the bytes in a tensor with so many places, and those in the row.
     pub(crate) fn places(&self, slots: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> + use<> {
         let slots = if self.axis.is_some() { slots } else { 1 };
         let (start, pieces) = (self.part.start, self.pieces);
@@ -124,7 +124,7 @@ impl TensorPlan {
     }
 }
 
-/// Lays tensors side by side in a row, and checks that a message can carry it.
+/// Lays out the tensors of a row, and checks that a message can carry it.
 pub(crate) fn lay_out(
     role: &'static str,
     tensors: Vec<TensorInfo>,
@@ -170,19 +170,19 @@ impl Said<'_> {
         self.dims.iter().find(|(named, _)| named == name).map(|&(_, size)| size)
     }
 
-    /// The dimension that is said to hold the rows of a tensor.
+    /// Returns the dimension that the scenario says holds the rows of a tensor.
     pub(crate) fn axis(&self, tensor: &str) -> Option<usize> {
         let (_, axis) = self.batch_axes.iter().find(|(named, _)| named == tensor)?;
         usize::try_from(*axis).ok()
     }
 
-    /// Whether dimension `position` of a tensor may be the batch: what has a size in `dims` is said not to be.
+    /// Returns whether dimension `position` of a tensor may be the batch. A dimension with a size in `dims` isn't.
     fn is_open(&self, tensor: &Declared, position: usize) -> bool {
         tensor.dimension_name(position).is_some_and(|name| self.size(&name).is_none())
     }
 }
 
-/// Finds the batch of a model's inputs, and gives each dynamic dimension its size.
+/// Finds the batch of a model's inputs, and the size of each other dynamic dimension.
 pub(crate) fn resolve_inputs(inputs: &[Declared], said: Said<'_>) -> Result<(Slots, Vec<TensorInfo>), ModelProblem> {
     let axes = batch_axes(inputs, said)?;
     let slots = if axes.iter().any(Option::is_some) {
@@ -216,7 +216,7 @@ pub(crate) fn resolve_inputs(inputs: &[Declared], said: Said<'_>) -> Result<(Slo
     Ok((slots, tensors.collect::<Result<_, _>>()?))
 }
 
-/// The dimension that holds the rows, for each input that has one.
+/// Returns the dimension that holds the rows, for each input that has one.
 fn batch_axes(inputs: &[Declared], said: Said<'_>) -> Result<Vec<Option<usize>>, ModelProblem> {
     let name = batch_name(inputs, said)?;
     let axes = inputs.iter().map(|input| {
@@ -245,7 +245,7 @@ fn batch_axes(inputs: &[Declared], said: Said<'_>) -> Result<Vec<Option<usize>>,
     axes.collect()
 }
 
-/// The name of the batch: that of the leading dimensions, or else the only one that dimensions without a size have.
+/// Returns the name of the batch: that of the leading dimensions, or else the only name of dimensions without a size.
 fn batch_name(inputs: &[Declared], said: Said<'_>) -> Result<Option<String>, ModelProblem> {
     let name = |input: &Declared, position: usize| match input.dimensions.get(position) {
         Some(Dimension::Named(name)) if said.is_open(input, position) => Some(name.clone()),
@@ -272,11 +272,11 @@ fn batch_name(inputs: &[Declared], said: Said<'_>) -> Result<Option<String>, Mod
     let mut open: Vec<String> = others().flat_map(names).collect();
     open.sort();
     open.dedup();
-    // Where there are several, nobody knows which; each then asks for its size.
+    // If there are several, the batch isn't known, and each must have a size.
     Ok(if open.len() == 1 { open.pop() } else { None })
 }
 
-/// Each name in `dims` must be a dimension of an input or output: a typing mistake isn't passed over.
+/// Checks that each name in `dims` is a dimension of an input or output, so that a typing mistake is an error.
 pub(crate) fn check_names(
     inputs: &[Declared],
     outputs: &[Declared],
@@ -309,7 +309,7 @@ mod tests {
         Declared { name: name.into(), dtype: ElementType::F32, dimensions: dimensions.iter().map(dimension).collect() }
     }
 
-    /// What comes out for inputs `a` and `b` and sizes, as text.
+    /// Returns the result for inputs `a` and `b` and sizes, as text.
     fn check(a: &[&str], b: Option<&[&str]>, dims: &[(&str, u32)]) -> String {
         check_with(a, b, dims, &[])
     }

@@ -5,14 +5,14 @@
 //!    │         └─────> admission ──┐          may rows share a run? ── verdicts (kept from run to run)
 //!    └─ infer ─> batch ──────> binding        rows into buffers, one run, outputs out ── tensor, concurrent
 //! runtime ── library (pin, fetch), memory     the process's one ONNX Runtime, found or fetched
-//! watchdog, crew                              ends loads and runs that take too long; leaves behind what doesn't end
+//! watchdog, crew                              end loads and runs that take too long; leave behind those that don't end
 //! bare                                        a model without all that, for a benchmark
 //! ```
 //!
-//! Invariants: a row's result depends on the row and the model alone, never on who shares its batch. Nothing here panics for
-//! what a model file or an agent holds. A scenario without models looks for no ONNX Runtime. A run takes one thread of the CPU; several
-//! runs, of one model or of several, go on side by side. Whatever ONNX Runtime does has a limit of time and memory. There is no unsafe
-//! code but in `runtime`, where the library is loaded, in `memory`, and in `concurrent`, where it is called.
+//! Invariants: a row's result depends only on the row and the model, never on the other rows of its batch. No content of a model file or a
+//! row makes anything here panic. A scenario without models doesn't look for ONNX Runtime. A run takes one thread of the CPU; several
+//! runs, of one model or of several, go on side by side. Everything that ONNX Runtime does has a limit of time and memory. Unsafe code
+//! is only in `runtime`, which loads the library, in `memory`, and in `concurrent`, which calls it.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 

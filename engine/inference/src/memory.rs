@@ -1,8 +1,8 @@
-//! Bounds the memory that ONNX Runtime takes for what a model computes. Called by [`super::session`] whenever a session is opened.
+//! Bounds the memory that ONNX Runtime takes for a model's intermediate results. [`super::session`] uses it when it opens a session.
 //!
-//! Each session has an arena of its own, with the limit of its model's entry. So whether a row fits depends on no other model, and on no
-//! other machine. A run takes no more from it than it needs, and where that follows from what rows hold, [`super::binding`] lets a model
-//! have one run at a time and gives everything back after each: so it doesn't depend on other rows, either.
+//! Each session has an arena of its own, with the limit of its model's entry. So whether a row fits doesn't depend on other models or on the
+//! machine. A run takes no more from the arena than it needs. If that depends on what rows hold, [`super::binding`] does one run of the model
+//! at a time and empties the arena after each, so it doesn't depend on other rows, either.
 
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -16,10 +16,10 @@ use ort::sys::{OrtAllocatorType, OrtMemType, OrtStatusPtr};
 use super::limits::Deadline;
 use super::watchdog::Halt;
 
-/// Held while a session is opened: it takes the arena that the environment has then, and keeps it.
+/// Held while a session is opened, because the session takes the arena that the environment has at that time.
 static OPENING: Mutex<()> = Mutex::new(());
 
-/// Opens a session with `open`, whose arena has at most so many bytes.
+/// Opens a session with `open`. Its arena has at most so many bytes.
 pub(super) fn with_arena<T>(
     environment: &Environment,
     bytes_max: u64,
@@ -31,19 +31,19 @@ pub(super) fn with_arena<T>(
     open()
 }
 
-/// Options of runs that give back what they took from the arena, also if they fail.
+/// Returns options of runs that empty the arena, also if they fail.
 pub(super) fn returning_options() -> ort::Result<RunOptions> {
     let mut options = RunOptions::new()?;
     options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
     Ok(options)
 }
 
-/// A thread that was left behind while it opened a session never gives the lock back.
+/// Takes the lock, unless a thread that was left behind while it opened a session holds it for ever.
 fn lock_until(deadline: Deadline) -> Result<MutexGuard<'static, ()>, Halt> {
     loop {
         match OPENING.try_lock() {
             Ok(guard) => return Ok(guard),
-            // Nothing is half done: the next arena takes the place of the last one.
+            // Nothing is half done: the next arena replaces the last one.
             Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) if deadline.is_passed(Instant::now()) => {
                 return Err(Halt::TimedOut(deadline.limit()));
@@ -53,11 +53,11 @@ fn lock_until(deadline: Deadline) -> Result<MutexGuard<'static, ()>, Halt> {
     }
 }
 
-/// Gives the environment an arena for the sessions that are opened from now on. Those that are open keep theirs.
+/// Gives the environment an arena for sessions that are opened from now on. Open ones keep theirs.
 fn register_arena(environment: &Environment, bytes_max: usize) -> Result<(), ort::Error> {
-    /// ONNX Runtime chooses.
+    /// ONNX Runtime's default.
     const DEFAULT: i32 = -1;
-    /// The arena grows by what is asked for. Otherwise it doubles, and how much fits depends on what came before.
+    /// The arena grows by as much as is asked for. Otherwise it would double, and how much fits would depend on what came before.
     const AS_REQUESTED: i32 = 1;
     let api = ort::api();
     let (mut place, mut arena) = (ptr::null_mut(), ptr::null_mut());

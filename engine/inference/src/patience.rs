@@ -1,8 +1,8 @@
-//! The time that a model has in a frame, and what each of its rows has of it. Called by [`super::batch`].
+//! The time that a model has in a frame, and the part of each of its rows, for [`super::batch`].
 //!
-//! Time is that of runs, added up over all threads: so what a row has doesn't follow from their number, nor from other models.
+//! The time of runs is added up over all threads, so a row's part doesn't depend on their number, nor on other models.
 //!
-//! Where recorded rows are computed again, nothing of this counts: which of them have a result is on the record.
+//! If recorded rows are computed again, none of this applies, because the record says which of them have a result.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,32 +10,32 @@ use std::time::{Duration, Instant};
 use super::limits::Deadline;
 use super::watchdog::Halt;
 
-/// How many times the limit of one run all runs of a model may take in a frame.
+/// Time of all runs of a model in a frame, as a multiple of the limit of one run.
 const FRAME_RUNS: u32 = 10;
-/// How many of these are for the first run of each row; the rest is for those that weren't done in that.
+/// The part of that multiple that is for the first run of each row. The rest is for rows that weren't done in it.
 const FIRST_RUNS: u32 = 5;
 
 /// Which run of a row it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chance {
-    /// The first one, which has at least this time, whatever other rows took.
+    /// The first run, which has at least this time, whatever other rows took.
     First {
         /// The time.
         least: Duration,
     },
     /// One more, after the first runs of all others.
     Second {
-        /// The time that the first one had.
+        /// The time that the first run had.
         had: Duration,
     },
 }
 
-/// The time that a model has in a frame: ten times the limit of a run. First, the rows share half of it, each an equal part of what is left,
-/// at most the limit, and at least what its caller says. Those that weren't done in that share the rest, after all others,
-/// as long as each has twice what it had. So a row that takes its time takes none from those that are quick, whoever asked first.
+/// The time that a model has in a frame: ten times the limit of a run. First, the rows share half of it: each has an equal part of what is left,
+/// at most the limit, and at least what its caller says. Rows that weren't done in that share the rest, after all others,
+/// as long as each can have twice what it had. So a slow row takes no time from quick ones, whoever asked first.
 pub(crate) struct Patience {
     limit: Duration,
-    /// Whether each run has all of the limit, whatever the others take.
+    /// Whether each run has the whole limit, whatever the others take.
     unhurried: bool,
     spent_ns: AtomicU64,
     rows_left: AtomicUsize,
@@ -46,17 +46,17 @@ impl Patience {
         Self { limit, unhurried: false, spent_ns: AtomicU64::new(0), rows_left: AtomicUsize::new(0) }
     }
 
-    /// Time without an end for the frame: each run has the whole limit.
+    /// Returns unbounded time for the frame: each run has the whole limit.
     pub(crate) const fn unhurried(limit: Duration) -> Self {
         Self { unhurried: true, ..Self::new(limit) }
     }
 
-    /// So many more rows are to be run.
+    /// Adds rows that will be run.
     pub(crate) fn expect(&self, rows: usize) {
         self.rows_left.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// So many rows have a result, or won't get one for now.
+    /// Notes that so many rows have a result, or won't get one for now.
     pub(crate) fn done(&self, rows: usize) {
         self.rows_left.fetch_sub(rows, Ordering::Relaxed);
     }
@@ -87,7 +87,7 @@ impl Patience {
         ran
     }
 
-    /// What so many rows have of what is left of so many times the limit.
+    /// Returns the part of so many rows in what is left of a multiple of the limit.
     fn part(&self, rows: usize, runs: u32) -> Duration {
         let spent = Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed));
         // At most all of it: a row may be counted as done while another thread still asks.

@@ -30,30 +30,30 @@ use wasm_engine_components::BatchForm;
 use wasm_engine_components::ModelSpec;
 use wasm_engine_files::LoadProgress;
 
-/// A model that was loaded. Displayed, it is a line for a report.
+/// A model that was loaded. Its `Display` is a line for a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// The number of its name.
+    /// Number of its name.
     pub id: ModelId,
     /// Its name in the scenario.
     pub name: String,
-    /// What its file hashes to.
+    /// SHA-256 of its file.
     pub sha256: [u8; 32],
-    /// Bytes of one row: the inputs in the model's order, concatenated.
+    /// Size of one row in bytes: the inputs in the model's order, concatenated.
     pub row_bytes: u32,
-    /// Bytes of one row's outputs, in the model's order, concatenated.
+    /// Size of one row's outputs in bytes, in the model's order, concatenated.
     pub output_bytes: u32,
-    /// Most rows of one batch, as the scenario says.
+    /// Most rows of one batch, by the scenario.
     pub batch_rows_max: u32,
     /// Its inputs, in the model's order.
     pub inputs: Vec<TensorInfo>,
     /// Its outputs, in the model's order.
     pub outputs: Vec<TensorInfo>,
-    /// How its rows share runs: the canonical form of a row, too.
+    /// How its rows share runs, which is also the canonical form of a row.
     pub form: BatchForm,
-    /// Why the form isn't [`BatchForm::Any`]: what the graph says, or the probe found.
+    /// Why the form isn't [`BatchForm::Any`], by the graph or the probe.
     pub reasons: Vec<String>,
-    /// The nodes of its graph that decide the form, or are padded: the first ones of them.
+    /// The first nodes of its graph that decide the form, or are padded.
     pub deciders: Vec<Decider>,
 }
 
@@ -80,32 +80,31 @@ pub struct OnnxRuntime {
     models: Vec<Batcher>,
 }
 
-/// What belongs to a name, and not to the model behind it.
+/// What belongs to a name, and not to the model behind the name.
 #[derive(Clone, Copy)]
 struct Name {
     model: usize,
     refuse_non_finite: bool,
 }
 
-/// How models are loaded on this machine. None of it changes a result, but for `forms`, and for what `unhurried` lets end.
+/// How models are loaded on this machine. Only `forms`, and `unhurried` for rows that take long, can change a result.
 #[derive(Clone, Debug, Default)]
 pub struct ModelLoadOptions {
-    /// The engine's cache folder, where the probe's verdicts are kept. Default: they aren't.
+    /// The engine's cache folder, in which verdicts of the probe are kept. Default: none, so they aren't kept.
     pub cache_dir: Option<PathBuf>,
-    /// Who is told of what takes long.
+    /// Receiver of reports about work that takes long.
     pub progress: LoadProgress,
-    /// The forms that the models of a recorded run had, by name and sha256: one that goes on has them again, but where a stricter
-    /// one is found now.
+    /// Forms of the models of a recorded run, by name and sha256. A run that goes on has them again, unless a stricter form is found now.
     pub forms: BTreeMap<(String, [u8; 32]), BatchForm>,
-    /// Rows are computed again of which a recording says that they had a result. So neither `run_ms_max` nor what other rows take ends
-    /// them: each run may take as long as loading the model may. Default: they are new.
+    /// Whether rows are computed again that had a result in a recording. Then neither `run_ms_max` nor the time of other rows ends
+    /// them, and each run may take as long as loading the model may. Default: false.
     pub unhurried: bool,
-    /// A form that models are given whatever their graphs say, without a probe.
+    /// A form for all models, whatever their graphs say, without a probe.
     #[doc(hidden)]
     pub unchecked: Option<BatchForm>,
 }
 
-/// What makes two entries the same model: the sha256 of the file, and what is said of its dimensions.
+/// Key of a model: two entries with the same sha256 and dimensions share it.
 type Key<'e> = ([u8; 32], &'e [(String, u32)], &'e [(String, u32)]);
 
 impl OnnxRuntime {
@@ -113,7 +112,7 @@ impl OnnxRuntime {
     /// isn't looked for at all.
     ///
     /// # Errors
-    /// For the first model that can't be used, and where there is no ONNX Runtime.
+    /// The first model that can't be used; or there is no ONNX Runtime.
     pub fn load(entries: &[ModelSpec], options: &ModelLoadOptions) -> Result<(Self, Vec<ModelInfo>), InferenceError> {
         let verdicts = Verdicts::new(options.cache_dir.as_deref());
         let mut keys: Vec<Key<'_>> = Vec::with_capacity(entries.len());
@@ -158,7 +157,7 @@ impl OnnxRuntime {
                     unchecked: options.unchecked,
                 };
                 let open = move || job.open();
-                // On a thread of its own, which is left behind if ONNX Runtime doesn't come back.
+                // On a thread that is left behind if ONNX Runtime doesn't return.
                 let opened = options.progress.during(&what, || crew::apart(open)).unwrap_or_else(|limit| {
                     Err(ModelProblem::of_halt(Halt::TimedOut(limit), time, ModelProblem::Broken))
                 });
@@ -180,12 +179,12 @@ impl OnnxRuntime {
         Ok((loaded, infos))
     }
 
-    /// The version of ONNX Runtime; `None` without models.
+    /// Returns the version of ONNX Runtime; `None` without models.
     pub fn version(&self) -> Option<&str> {
         self.runtime.map(|runtime| runtime.version.as_str())
     }
 
-    /// The execution providers that have a device here, each with the kind of device; none without models. Models run on
+    /// Returns the execution providers that have a device on this machine, each with the kind of device; none without models. Models run on
     /// `CPUExecutionProvider`.
     pub fn providers(&self) -> Vec<String> {
         self.runtime.map(Runtime::providers).unwrap_or_default()
@@ -193,8 +192,8 @@ impl OnnxRuntime {
 }
 
 impl ModelRuntime for OnnxRuntime {
-    /// All runs of a frame are done side by side, by as many threads as the engine has, whatever their models; but those that together
-    /// take next to no time one after the other. Each result has its row's place.
+    /// All runs of a frame are done side by side, whatever their models, by as many threads as the engine has; runs that together
+    /// take next to no time are done one after the other. Each result has its row's place.
     fn infer(&mut self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
         results.clear();
         let threads = rayon::current_num_threads();
@@ -225,7 +224,7 @@ impl ModelRuntime for OnnxRuntime {
 }
 
 impl OnnxRuntime {
-    /// Tells of the models of these batches of which a run was left behind, under each of their names: none of them is run any more.
+    /// Adds notices for the models of these batches of which a run was left behind, under each of their names. They aren't run any more.
     fn tell_given_up(&self, batches: &[ModelBatch<'_>], results: &mut ModelResults) {
         let of_batch = |batch: &ModelBatch<'_>| self.names.get(&batch.model).map(|name| name.model);
         let asked: BTreeSet<usize> = batches.iter().filter_map(of_batch).collect();
@@ -236,19 +235,19 @@ impl OnnxRuntime {
         }
     }
 
-    /// The model of a batch.
+    /// Returns the model of a batch.
     fn model(&self, batch: &ModelBatch<'_>) -> Option<&Batcher> {
         self.models.get(self.names.get(&batch.model)?.model)
     }
 }
 
-/// Answers for a model that isn't loaded.
+/// Adds the results of a batch whose model isn't loaded.
 fn refuse(batch: &ModelBatch<'_>, results: &mut ModelResults) {
     let result = RowResult { status: InferenceStatus::UnknownModel, offset: 0, bytes: 0 };
     results.rows.extend(batch.rows.iter().map(|_| result));
 }
 
-/// A model that is to be opened and probed, and all that takes.
+/// A model to be opened and probed, with everything that this needs.
 struct OpenJob {
     runtime: &'static Runtime,
     entry: ModelSpec,
@@ -257,7 +256,7 @@ struct OpenJob {
     batch_rows_max: u32,
     time: ModelLimits,
     verdicts: Verdicts,
-    /// The form that it had in the run that goes on.
+    /// The form that the model had in the run that goes on.
     recorded: Option<BatchForm>,
     unchecked: Option<BatchForm>,
 }
@@ -313,7 +312,7 @@ impl OpenJob {
         Ok((Batcher::new(bound), info))
     }
 
-    /// Probes a model, unless what the probe found was kept. Returns why it has fallen to a safer form, if it has.
+    /// Probes a model, unless a verdict was kept. Returns why it has fallen to a safer form, if it has.
     fn settle(
         &self,
         bound: &mut BoundModel,
@@ -326,7 +325,7 @@ impl OpenJob {
             return Ok(Vec::new());
         }
         let form = bound.form();
-        // Where nothing is kept, nobody asks which library it is.
+        // If nothing is kept, the library's identity isn't needed.
         let library = if self.verdicts.are_kept() { self.runtime.identity() } else { "" };
         let key =
             VerdictKey::new(self.sha256, said, form, (self.batch_rows_max, self.time.memory_bytes), library, padded);
@@ -344,7 +343,7 @@ impl OpenJob {
     }
 }
 
-/// Refuses what no row may be given to.
+/// Refuses a model to which no row may be given.
 fn refuse_unfit(graph: &ModelGraph<'_>, runtime: &Runtime) -> Result<(), ModelProblem> {
     if let Some((domain, name)) = graph.taken_function() {
         return Err(ModelProblem::TakenFunction { domain: domain.into(), name: name.into() });
@@ -361,16 +360,16 @@ fn refuse_unfit(graph: &ModelGraph<'_>, runtime: &Runtime) -> Result<(), ModelPr
     Ok(())
 }
 
-/// The form that a model's graph asks for, and why.
+/// Form that a model's graph asks for, and why.
 struct Decided {
     form: BatchForm,
     reasons: Vec<String>,
     deciders: Vec<Decider>,
-    /// What the padded model hashes to, if it was padded.
+    /// SHA-256 of the padded model, if it was padded.
     padded: Option<String>,
 }
 
-/// Finds the form of a model's runs in its graph. Where reductions are padded, the model is opened anew.
+/// Finds the form of a model's runs in its graph. If reductions are padded, the model is opened anew.
 fn decide(
     runtime: &Runtime,
     graph: &ModelGraph<'_>,
@@ -392,7 +391,7 @@ fn decide(
                 model = padded;
                 padded_hash = Some(wasm_engine_files::hex(&wasm_engine_files::sha256(&content)));
             }
-            // A form doesn't follow from how fast a machine is, or how much memory it has.
+            // The form must not depend on the speed or the memory of the machine.
             Err(problem) if problem.is_of_machine() => return Err(problem),
             Err(problem) => {
                 classes.form = BatchForm::Alone;

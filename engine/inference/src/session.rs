@@ -1,5 +1,5 @@
-//! One model in ONNX Runtime: opens the session, reads what the model declares, and watches what shapes its outputs really
-//! have. Called by [`super::registry`] at load.
+//! One model in ONNX Runtime: opens the session, reads what the model declares, and finds the shapes that its outputs really
+//! have. [`super::registry`] calls it at load.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use super::runtime::{CPU_PROVIDER, Runtime};
 use super::tensor;
 use super::watchdog::{self, Halt, Work};
 
-/// Where ONNX Runtime would look for weights outside of the model: a folder that doesn't exist, because no hash covers them.
+/// Folder in which ONNX Runtime would look for weights outside of the model. It doesn't exist, because no hash covers such weights.
 const NO_FOLDER: &str = "/wasm-engine-reads-no-weights-outside-of-a-model";
 
-/// A session, and how rows go in and out of it.
+/// A session, and the layout of its rows.
 pub(crate) struct OpenModel {
     pub session: Session,
-    /// For the runs that show the outputs' shapes, so that the watchdog can end them.
+    /// Options of the runs that find the outputs' shapes, by which the watchdog can end them.
     run_options: Arc<RunOptions>,
     pub time: ModelLimits,
     pub slots: Slots,
@@ -32,7 +32,7 @@ pub(crate) struct OpenModel {
     pub outputs: Vec<TensorPlan>,
     pub row_bytes: u32,
     pub output_bytes: u32,
-    /// Why rows can't share a run, if that shows from the outputs' shapes.
+    /// Why rows can't share a run, if the outputs' shapes show that.
     pub single_rows: Option<String>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn open(
     };
     let outputs = model.watch_outputs(&declared_outputs, said)?;
     if model.slots == Slots::One {
-        // Perhaps only the outputs showed that there is no batch.
+        // The outputs may have shown that there is no batch.
         let whole = model.inputs.drain(..).map(|plan| plan.info).collect();
         (model.inputs, model.row_bytes) = lay_out("input", whole, Slots::One)?;
     }
@@ -81,14 +81,14 @@ pub(crate) fn open(
 fn start(runtime: &Runtime, content: &[u8], time: ModelLimits) -> Result<Session, Halt> {
     let mut builder = configure(runtime)?;
     let canceler = Work::Load(builder.canceler());
-    // Weights lie in the arena, too: as in the file, and once more in the order in which kernels read them.
+    // Weights are in the arena, too: as in the file, and once more in the order in which kernels read them.
     let bytes_max = time.memory_bytes.saturating_add(content.len() as u64 * 2);
     memory::with_arena(&runtime.environment, bytes_max, time.load, || {
         watchdog::until(time.load, canceler, || builder.commit_from_memory(content))
     })
 }
 
-/// Everything that could change a result.
+/// Sets everything that could change a result.
 fn configure(runtime: &Runtime) -> ort::Result<SessionBuilder> {
     let environment = &runtime.environment;
     let cpu = environment.devices().filter(|device| device.ep().is_ok_and(|ep| ep == CPU_PROVIDER));
@@ -103,17 +103,17 @@ fn configure(runtime: &Runtime) -> ort::Result<SessionBuilder> {
         .with_deterministic_compute(true)?
         // Without it u8 x s8 products saturate on CPUs that lack VNNI, and give other results there.
         .with_precise_qmm()?
-        // The arena that the environment has by now.
+        // Uses the arena that the environment has now.
         .with_env_allocators()?
-        // A plan of an earlier run's memory would be in the way of one that needs another.
+        // A memory plan of an earlier run doesn't fit a run that needs other memory.
         .with_memory_pattern(false)?
-        // A row that fails is a result, and isn't reported a second time.
+        // A row that fails is a result, and isn't reported again.
         .with_log_level(LogLevel::Fatal)?
         .with_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)?;
     Ok(builder)
 }
 
-/// What the model says about its inputs or outputs.
+/// Returns what the model declares about its inputs or outputs.
 fn declared(role: &'static str, outlets: &[Outlet]) -> Result<Vec<Declared>, ModelProblem> {
     if outlets.is_empty() {
         return Err(ModelProblem::Nothing { role });
@@ -137,7 +137,7 @@ fn declared(role: &'static str, outlets: &[Outlet]) -> Result<Vec<Declared>, Mod
 }
 
 impl OpenModel {
-    /// The outputs' real shapes: models declare them loosely, or not at all. Where an output has no row for each row of the
+    /// Finds the outputs' real shapes, because models declare them loosely or not at all. If an output doesn't have a row for each row of the
     /// input, the model is run a row at a time.
     fn watch_outputs(&mut self, declared: &[Declared], said: Said<'_>) -> Result<Vec<TensorInfo>, ModelProblem> {
         let alone = match self.output_shapes(1, Fill::Zeros) {
@@ -160,7 +160,7 @@ impl OpenModel {
             Slots::Any => {
                 let pair = match self.output_shapes(2, Fill::Zeros) {
                     Ok(shapes) => shapes,
-                    // Where two rows have no room, nobody knows whether they may share a run.
+                    // If there is no room for two rows, it isn't known whether they may share a run.
                     Err(halt @ Halt::Failed(_)) if !halt.is_of_memory() => Vec::new(),
                     Err(halt) => return Err(ModelProblem::of_halt(halt, self.time, ModelProblem::Broken)),
                 };
@@ -183,7 +183,7 @@ impl OpenModel {
         }
     }
 
-    /// The outputs' shapes as the model declares them, for a model that fails on zeros.
+    /// Returns the outputs' shapes as the model declares them, for a model that fails on zeros.
     fn trust_outputs(
         &mut self,
         declared: &[Declared],
@@ -215,7 +215,7 @@ impl OpenModel {
         Ok(info(declared, shapes.into_iter()))
     }
 
-    /// An output whose size follows from what its inputs hold can't be part of a row.
+    /// Checks that no output's size depends on what the inputs hold: such an output can't be part of a row.
     fn refuse_shapes_of_data(&mut self, declared: &[Declared], on_zeros: &[Vec<u32>]) -> Result<(), ModelProblem> {
         for fill in [Fill::Ones, Fill::Mixed] {
             let shapes = match self.output_shapes(1, fill) {
@@ -236,7 +236,7 @@ impl OpenModel {
         Ok(())
     }
 
-    /// Runs on such rows, and returns the outputs' shapes.
+    /// Runs the model with such rows, and returns the outputs' shapes.
     fn output_shapes(&mut self, rows: u32, fill: Fill) -> Result<Vec<Vec<u32>>, Halt> {
         let slots = match self.slots {
             Slots::Any => rows,
@@ -263,12 +263,12 @@ impl OpenModel {
     }
 }
 
-/// What a row is filled with to see the shapes of outputs.
+/// Values of rows with which the shapes of outputs are found.
 #[derive(Clone, Copy, Debug)]
 enum Fill {
     Zeros,
     Ones,
-    /// 1, 0, -1, 0 and so on; 1 and 0 where there is no -1.
+    /// 1, 0, -1, 0 and so on; 1 and 0 for types without -1.
     Mixed,
 }
 
@@ -289,7 +289,7 @@ impl Fill {
     }
 }
 
-/// Each tensor that `batch_axes` names is there.
+/// Checks that each tensor in `batch_axes` exists.
 fn check_tensors(inputs: &[Declared], outputs: &[Declared], said: Said<'_>) -> Result<(), ModelProblem> {
     let known: Vec<String> = inputs.iter().chain(outputs).map(|tensor| tensor.name.clone()).collect();
     match said.batch_axes.iter().find(|(named, _)| !known.contains(named)) {
@@ -298,7 +298,8 @@ fn check_tensors(inputs: &[Declared], outputs: &[Declared], said: Said<'_>) -> R
     }
 }
 
-/// The one dimension in which an output of two rows is twice as large as one of a row, and which is said to hold the rows, if any is.
+/// Returns the only dimension in which an output of two rows is twice as large as that of one row; it must be the one in `batch_axes`, if that
+/// names one.
 fn rows_axis(alone: &[u32], pair: &[u32], said: Option<usize>) -> Option<usize> {
     if alone.len() != pair.len() {
         return None;
@@ -308,7 +309,7 @@ fn rows_axis(alone: &[u32], pair: &[u32], said: Option<usize>) -> Option<usize> 
     (differing.next().is_none() && said.is_none_or(|said| said == axis)).then_some(axis)
 }
 
-/// A dynamic batch of such rows.
+/// Returns a dynamic batch of such rows.
 fn batched(row: &[u32], axis: Option<usize>) -> Vec<Option<u32>> {
     row.iter().enumerate().map(|(at, &size)| (axis != Some(at)).then_some(size)).collect()
 }

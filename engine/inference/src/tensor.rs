@@ -1,6 +1,6 @@
-//! Tensors: the bytes of one row, as agents see them. Called by [`super::layout`] and [`super::binding`].
+//! Tensors as the bytes of rows that agents see, for [`super::layout`] and [`super::binding`].
 //!
-//! Elements are little-endian and lie side by side, as they do in memory here. Nothing is converted, but for `bool`.
+//! Elements are little-endian and adjacent, as they are in memory. Nothing is converted, except `bool`.
 
 use ort::value::DynTensor;
 
@@ -9,7 +9,7 @@ use super::layout::TensorPlan;
 
 const _: () = assert!(cfg!(target_endian = "little"), "rows are exchanged in the machine's own byte order");
 
-/// Fills a tensor with its part of each of `rows`. The last row fills what slots are left.
+/// Fills a tensor with its part of each of `rows`. The last row fills the remaining places.
 pub(crate) fn fill(tensor: &mut DynTensor, plan: &TensorPlan, rows: &[&[u8]], slots: usize) -> ort::Result<()> {
     match plan.info.dtype {
         ElementType::F32 => copy_rows(tensor.try_extract_tensor_mut::<f32>()?.1, plan, rows, slots),
@@ -19,7 +19,7 @@ pub(crate) fn fill(tensor: &mut DynTensor, plan: &TensorPlan, rows: &[&[u8]], sl
         ElementType::U8 => copy_rows(tensor.try_extract_tensor_mut::<u8>()?.1, plan, rows, slots),
         ElementType::I8 => copy_rows(tensor.try_extract_tensor_mut::<i8>()?.1, plan, rows, slots),
         ElementType::Bool => {
-            // A guest may send any byte, but a `bool` holds 0 or 1.
+            // A guest may send any byte, but a `bool` must hold 0 or 1.
             let elements = tensor.try_extract_tensor_mut::<bool>()?.1;
             for (slot, inside, of_row) in plan.places(slots) {
                 let row = &rows[slot.min(rows.len() - 1)][of_row];
@@ -37,7 +37,7 @@ fn copy_rows<T: bytemuck::Pod>(elements: &mut [T], plan: &TensorPlan, rows: &[&[
     }
 }
 
-/// A tensor's elements as bytes.
+/// Returns a tensor's elements as bytes.
 pub(crate) fn read(tensor: &DynTensor, of: ElementType) -> ort::Result<&[u8]> {
     Ok(match of {
         ElementType::F32 => bytemuck::cast_slice(tensor.try_extract_tensor::<f32>()?.1),
@@ -50,10 +50,10 @@ pub(crate) fn read(tensor: &DynTensor, of: ElementType) -> ort::Result<&[u8]> {
     })
 }
 
-/// Bytes of which the place of each buffer is a multiple.
+/// Alignment of each buffer in bytes.
 pub(crate) const BUFFER_ALIGNMENT: usize = 64;
 
-/// Fails if a tensor's memory isn't aligned: some operators give other results where it begins 4 or 8 bytes later.
+/// Checks that a tensor's memory is aligned: some operators give other results if it begins 4 or 8 bytes later.
 pub(crate) fn check_alignment(tensor: &DynTensor, of: ElementType) -> ort::Result<()> {
     let bytes = read(tensor, of)?;
     if bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(BUFFER_ALIGNMENT) {

@@ -1,8 +1,8 @@
-//! Ends what takes ONNX Runtime too long. One thread for the process sleeps until the earliest deadline; loads and runs are
-//! registered with it while they last. Called by [`super::session`] and [`super::binding`].
+//! Ends calls of ONNX Runtime that take too long. One thread of the process sleeps until the earliest deadline; [`super::session`] and
+//! [`super::binding`] register loads and runs with it.
 //!
-//! ONNX Runtime looks between two operators whether it is to end. So a loop of any length ends at once, but a single operator
-//! that takes long, say the product of two huge matrices, ends only when it is done: [`super::crew`] says what happens then.
+//! ONNX Runtime checks between two operators whether it is to end. So a loop of any length ends at once, but a single operator
+//! that takes long, such as the product of two huge matrices, ends only when it is done: [`super::crew`] handles that.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub(crate) enum Halt {
     /// It took too long.
     #[error("it took longer than {} ms", (.0.as_secs_f64() * 1e4).round() / 10.0)]
     TimedOut(Duration),
-    /// ONNX Runtime says why. The text is bounded, and on one line.
+    /// ONNX Runtime failed, with this message: one line, of bounded length.
     #[error("{0}")]
     Failed(String),
 }
@@ -33,15 +33,15 @@ impl From<ort::Error> for Halt {
 }
 
 impl Halt {
-    /// Whether there wasn't enough memory: which depends on the machine, and on what else runs.
+    /// Returns whether there wasn't enough memory, which depends on the machine and on what else runs.
     pub(crate) fn is_of_memory(&self) -> bool {
-        /// What the arena and the allocators of ONNX Runtime say.
+        /// Messages of the arena and the allocators of ONNX Runtime.
         const SAID: [&str; 4] = ["Available memory of", "Failed to allocate", "bad_alloc", "bad allocation"];
         matches!(self, Self::Failed(reason) if SAID.iter().any(|said| reason.contains(said)))
     }
 }
 
-/// A text of ONNX Runtime's on one line, cut to what is kept of it.
+/// Returns a text of ONNX Runtime as one line, cut to the length that is kept.
 pub(crate) fn bounded(text: &str) -> String {
     let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.retain(|character| !character.is_control());
@@ -53,7 +53,7 @@ pub(crate) fn bounded(text: &str) -> String {
     line
 }
 
-/// Work of ONNX Runtime's that another thread can end.
+/// A call of ONNX Runtime that another thread can end.
 pub(crate) enum Work {
     /// A run.
     Run(Arc<RunOptions>),
@@ -63,7 +63,7 @@ pub(crate) enum Work {
 
 impl Work {
     fn end(&self) {
-        // It fails only for what isn't there any more.
+        // This fails only if the call isn't there any more.
         let _ = match self {
             Self::Run(options) => options.terminate(),
             Self::Load(canceler) => canceler.cancel(),
@@ -84,7 +84,7 @@ pub(crate) fn until<T>(deadline: Deadline, work: Work, run: impl FnOnce() -> ort
     let done = crew::within(deadline, run);
     let ended = WATCHDOG.remove(id);
     if ended && let Some(options) = run_options {
-        // Nobody but the watchdog ends a run, and it doesn't know this one any more.
+        // Only the watchdog ends runs, and this one is no longer registered.
         options.unterminate()?;
     }
     match (done, ended) {
@@ -102,10 +102,10 @@ struct Entry {
 }
 
 struct Watched {
-    /// What goes on now: at most one for each thread.
+    /// Calls that are going on: at most one for each thread.
     entries: Vec<Entry>,
     next_id: u64,
-    /// When the thread looks next; `None` while it waits to be woken.
+    /// When the thread checks next; `None` while it waits to be woken.
     looks_at: Option<Instant>,
 }
 
@@ -121,7 +121,7 @@ struct Watchdog {
 /// The process's watchdog.
 static WATCHDOG: Watchdog = Watchdog { watched: Mutex::new(Watched::NONE), sooner: Condvar::new() };
 
-/// Starts the watchdog's thread, unless it runs. It is never joined: it holds nothing that needs an end.
+/// Starts the watchdog's thread, unless it runs. The thread is never joined, because it holds nothing that must be released.
 ///
 /// # Errors
 /// The machine has no room for a thread. Without it there would be no limits of time.
@@ -137,7 +137,7 @@ pub(crate) fn begin() -> Result<(), io::Error> {
 
 impl Watchdog {
     fn lock(&self) -> MutexGuard<'_, Watched> {
-        // Nobody panics while holding it with something half done.
+        // No thread panics while it holds the lock and leaves something half done.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,14 +146,14 @@ impl Watchdog {
         let id = watched.next_id;
         watched.next_id += 1;
         watched.entries.push(Entry { id, deadline, work, ended: false });
-        // A thread that looks soon enough anyway isn't woken: so a run costs no call of the system.
+        // A thread that will check soon enough isn't woken, so that a run needs no system call.
         if watched.looks_at.is_none_or(|looks_at| looks_at > deadline) {
             self.sooner.notify_one();
         }
         id
     }
 
-    /// Forgets work that is done. Returns whether it was ended.
+    /// Removes a call that has returned. Returns whether it was ended.
     fn remove(&self, id: u64) -> bool {
         let mut watched = self.lock();
         let at = watched.entries.iter().position(|entry| entry.id == id);

@@ -13,24 +13,24 @@ use super::tensor::GraphTensor;
 use super::value::{Origin, Size, Value};
 use wasm_engine_components::BatchForm;
 
-/// Most deciders that are kept: what else there is, is no news.
+/// Most deciders that are kept; more say nothing new.
 const DECIDERS_MAX: usize = 16;
 
-/// Most that is kept of all values, in elements of some 16 bytes.
+/// Most elements, of some 16 bytes, that are kept of all values together.
 const WEIGHT_MAX: usize = 1 << 22;
 
-/// What the walk has found.
+/// Result of the walk.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub deciders: Vec<Decider>,
     pub paddings: Vec<Padding>,
-    /// The form without what had no room among the deciders.
+    /// The form, without nodes that had no room among the deciders.
     pub form: Option<BatchForm>,
-    /// How much is kept of all values.
+    /// Number of elements that are kept of all values.
     weight: usize,
 }
 
-/// Values by name, those of the surrounding graphs included.
+/// Values by name, including those of the surrounding graphs.
 struct Scope<'s, 'g> {
     values: BTreeMap<&'g str, Value>,
     outer: Option<&'s Scope<'s, 'g>>,
@@ -57,7 +57,7 @@ pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[Gra
         let value = scope.find(&output.name);
         let reason = match value {
             None => "it isn't made by any node",
-            // Whatever it was lost in has been told.
+            // The node in which it was lost is among the deciders already.
             Some(value) if value.is_lost() && findings.form.is_some() => continue,
             Some(value) if value.is_lost() => "what comes out of a node before it isn't known",
             Some(value) if value.origin == Origin::Count => rules::COUNTS,
@@ -84,7 +84,7 @@ impl Findings {
     }
 }
 
-/// A graph, and where it stands.
+/// A graph, and its place in the model.
 #[derive(Clone, Copy)]
 struct Walk<'w> {
     opset: i64,
@@ -113,17 +113,17 @@ impl Walk<'_> {
                 Vec::new()
             });
             let outputs = outputs.into_iter().chain(std::iter::repeat_with(Value::lost));
-            // One without a name isn't asked for; those after it keep their places.
+            // An output without a name isn't used; those after it keep their places.
             for (&name, value) in node.outputs.iter().zip(outputs).filter(|(name, _)| !name.is_empty()) {
                 findings.weight += value.weight();
-                // A graph that is larger than any was made to do harm.
+                // A graph that is larger than any real one was made to do harm.
                 let kept = if findings.weight > WEIGHT_MAX { self.dropped(node, findings) } else { value };
                 scope.values.insert(name, kept);
             }
         }
     }
 
-    /// What takes the place of a value that there is no room for.
+    /// Returns the value that replaces one for which there is no room.
     fn dropped(self, node: &Node<'_>, findings: &mut Findings) -> Value {
         findings.add(Decider {
             node: node.label(),
@@ -135,7 +135,7 @@ impl Walk<'_> {
         Value::lost()
     }
 
-    /// What comes out of a node, or why nothing is known of it.
+    /// Returns the outputs of a node, or why nothing is known about them.
     fn node<'g>(
         self,
         number: usize,
@@ -143,13 +143,13 @@ impl Walk<'_> {
         scope: &Scope<'_, 'g>,
         findings: &mut Findings,
     ) -> Result<Vec<Value>, Why> {
-        // ONNX Runtime puts nodes in order; this doesn't.
+        // ONNX Runtime sorts nodes; this walk doesn't.
         let input = |&name: &&str| match name {
             "" => Ok(None),
             name => scope.find(name).cloned().map(Some).ok_or("one of its inputs isn't made by a node before it"),
         };
         let inputs: Vec<_> = node.inputs.iter().map(input).collect::<Result<_, _>>()?;
-        // Why they are lost has been told.
+        // The reason is among the deciders already.
         if inputs.iter().flatten().any(Value::is_lost) {
             return Ok(Vec::new());
         }
@@ -186,7 +186,7 @@ impl Walk<'_> {
         Ok(found.outputs)
     }
 
-    /// The branches of an `If` whose condition is the same for all rows.
+    /// Walks the branches of an `If` whose condition is the same for all rows.
     fn branches<'g>(
         self,
         call: &Call<'_, 'g>,
@@ -226,7 +226,7 @@ impl Walk<'_> {
     }
 }
 
-/// What is known of a value that is one or the other.
+/// Returns what is known about a value that is one of two.
 fn either(one: Value, other: &Value) -> Result<Value, Why> {
     if one.is_lost() || other.is_lost() {
         return Ok(Value::lost());
@@ -247,7 +247,7 @@ fn either(one: Value, other: &Value) -> Result<Value, Why> {
     Ok(Value { orders, ..Value::new(one.dtype, shape, origin) })
 }
 
-/// An operator that wasn't tested is no danger where all rows share what it computes.
+/// An operator that wasn't tested does no harm if all rows share its result.
 fn unknown(call: &Call<'_, '_>, is_standard: bool) -> Result<Vec<Value>, Why> {
     let has_graphs = call.node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
     let shared = call.inputs.iter().flatten().all(|value| !value.is_batched() && value.origin <= Origin::Shared);

@@ -1,4 +1,4 @@
-//! What is told of a node that decides how rows may share runs.
+//! A node that decides how rows may share runs, as it is reported.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use wasm_engine_components::BatchForm;
 /// A node that restricts the form of a model's runs, or is padded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decider {
-    /// The node's name, or where it has none, that of its first output.
+    /// The node's name, or, if it has none, that of its first output.
     pub node: String,
     /// Its operator.
     pub operator: String,
     /// The form that it needs.
     pub form: BatchForm,
-    /// Why.
+    /// Why it needs the form.
     pub reason: String,
     /// Whether its rows are padded inside the graph, so that the form isn't restricted by it.
     pub is_padded: bool,

@@ -11,8 +11,9 @@
 //!           └─────> steady       whether a run's time and memory follow from its number of rows
 //! ```
 //!
-//! `wire` and `read` take whatever bytes there are, and leave a [`model`]. A file that they can't read is refused: ONNX Runtime might read it. `classify` believes nothing that a file says about shapes but of its constants:
-//! shapes are followed from the inputs. What it doesn't understand runs alone.
+//! `wire` and `read` accept any bytes, and make a [`model`] of them. A file that they can't read is refused, because ONNX Runtime might read it.
+//! `classify` uses only the shapes of inputs and constants, and follows them through the graph: other shapes in a file may be wrong. Rows of a
+//! model that it doesn't understand are run alone.
 
 mod classify;
 mod decider;
@@ -42,7 +43,7 @@ pub(crate) use read::Unreadable;
 pub(crate) use steady::Steadiness;
 pub(crate) use traps::DividingNode;
 
-/// What is known of a model's graph.
+/// A model's graph, as far as it was read.
 pub(crate) struct ModelGraph<'a> {
     content: &'a [u8],
     model: model::Model<'a>,
@@ -51,7 +52,7 @@ pub(crate) struct ModelGraph<'a> {
 /// Reads a model's graph.
 ///
 /// # Errors
-/// It can't be read. Such a model isn't to be opened: nobody looked for what makes a model unfit.
+/// It can't be read. Such a model must not be opened, because its operators weren't checked.
 pub(crate) fn read_graph(content: &[u8]) -> Result<ModelGraph<'_>, Unreadable> {
     Ok(ModelGraph { content, model: read::read(content)? })
 }
@@ -61,54 +62,54 @@ pub(crate) fn read_graph(content: &[u8]) -> Result<ModelGraph<'_>, Unreadable> {
 pub(crate) struct Classes {
     /// The form that the most restrictive node needs, for a batch of any size.
     pub form: BatchForm,
-    /// The nodes that decide it, the first ones of them.
+    /// The first nodes that decide it.
     pub deciders: Vec<Decider>,
     paddings: Vec<pad::Padding>,
 }
 
 impl ModelGraph<'_> {
-    /// The first function that may have the name of an operator of ONNX Runtime's own, which is run in its place: domain and name.
+    /// Returns domain and name of the first function that may have the name of one of ONNX Runtime's own operators, which would be run instead.
     pub(crate) fn taken_function(&self) -> Option<(&str, &str)> {
         self.model.taken_function()
     }
 
-    /// The first node that draws random numbers.
+    /// Returns the first node that draws random numbers.
     pub(crate) fn random_node(&self) -> Option<RandomNode> {
         random::find(&self.model)
     }
 
-    /// The first node that may divide the least whole number by -1, which would end the process; or one by 0, unless ONNX Runtime
-    /// `sees_zeros`.
+    /// Returns the first node that may divide the least whole number by -1, which would end the process, or, unless ONNX Runtime
+    /// `sees_zeros`, a whole number by 0.
     pub(crate) fn dividing_node(&self, sees_zeros: bool) -> Option<DividingNode> {
         traps::find(&self.model, sees_zeros)
     }
 
-    /// The node that gives an output a shape of data: its name and operator.
+    /// Returns name and operator of the node that makes an output's shape depend on data.
     pub(crate) fn shaping_node(&self, output: &str) -> Option<String> {
         let node = shapes::find(&self.model.graph, output)?;
         Some(format!("the node `{}` ({})", node.label(), node.operator))
     }
 
-    /// Whether there may be loops, whose rounds an input counts.
+    /// Returns whether there may be loops whose rounds an input counts.
     pub(crate) fn has_loops(&self) -> bool {
         let has_body = |node: &model::Node<'_>| node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
         let functions = self.model.functions.iter().flat_map(|function| &function.nodes);
         self.model.graph.nodes.iter().chain(functions).any(has_body)
     }
 
-    /// What of a run follows from its number of rows, and not from what they hold.
+    /// Returns what of a run follows from its number of rows, and not from what they hold.
     pub(crate) fn steadiness(&self) -> Steadiness {
         steady::steadiness(&self.model)
     }
 
-    /// What the nodes need, for rows that are laid out so.
+    /// Returns what the nodes need, for rows with this layout.
     pub(crate) fn classes(&self, inputs: &[TensorPlan], outputs: &[TensorPlan]) -> Classes {
         let tensors = |plans: &[TensorPlan]| plans.iter().map(GraphTensor::of).collect::<Vec<_>>();
         let found = classify::classify(&self.model, &tensors(inputs), &tensors(outputs));
         Classes { form: found.form.unwrap_or(BatchForm::Any), deciders: found.deciders, paddings: found.paddings }
     }
 
-    /// The model with its reductions padded; `None` if there is nothing to pad.
+    /// Returns the model with its reductions padded; `None` if there is nothing to pad.
     pub(crate) fn padded(&self, classes: &Classes) -> Option<Vec<u8>> {
         // Rows that are run alone need no padding.
         if classes.paddings.is_empty() || classes.form == BatchForm::Alone {

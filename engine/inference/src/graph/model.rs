@@ -1,4 +1,4 @@
-//! A model's graph as [`super::read`] leaves it: what decides how rows may share runs, borrowed from the file.
+//! A model's graph as [`super::read`] makes it: the parts that decide how rows may share runs, borrowed from the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,13 +34,13 @@ pub(super) struct Function<'a> {
 }
 
 impl Function<'_> {
-    /// What nodes call it by.
+    /// Returns the key by which nodes call it.
     pub(super) fn identifier(&self) -> String {
         identifier(self.domain, self.name, self.overload)
     }
 }
 
-/// What ONNX Runtime finds functions by. It is one text there, too, so that other names may give the same.
+/// Key by which ONNX Runtime finds functions. It is one text there, too, so different names may give the same key.
 fn identifier(domain: &str, name: &str, overload: &str) -> String {
     let of_domain = format!("{domain}:{name}");
     if overload.is_empty() { of_domain } else { format!("{of_domain}:{overload}") }
@@ -114,23 +114,23 @@ pub(super) mod dtype {
 }
 
 impl Node<'_> {
-    /// How the node is named to a person: by its name, or where it has none, by its first output.
+    /// Returns the node's name, or, if it has none, that of its first output.
     pub(super) fn label(&self) -> String {
         let name = if self.name.is_empty() { self.outputs.first().copied().unwrap_or_default() } else { self.name };
         name.into()
     }
 
-    /// What a function has to be called so that the node calls it.
+    /// Returns the key of the function that the node calls.
     pub(super) fn identifier(&self) -> String {
         identifier(self.domain, self.operator, self.overload)
     }
 
-    /// An attribute by its name.
+    /// Returns an attribute by its name.
     pub(super) fn attribute(&self, name: &str) -> Option<&Attribute<'_>> {
         self.attributes.iter().find(|attribute| attribute.name == name)
     }
 
-    /// An integer attribute, or what it is where it isn't given.
+    /// Returns an integer attribute, or its default.
     pub(super) fn integer(&self, name: &str, default: i64) -> i64 {
         self.attribute(name).map_or(default, |attribute| attribute.integer)
     }
@@ -139,14 +139,14 @@ impl Node<'_> {
 /// Beginnings of the domains in which ONNX Runtime has operators of its own.
 const TAKEN_DOMAINS: [&str; 5] = ["ai.onnx", "com.microsoft", "com.ms", "com.xilinx", "org.pytorch.aten"];
 
-/// Whether ONNX Runtime has operators of its own in a domain: it runs those, and not a function that has one's name.
+/// Returns whether ONNX Runtime has operators of its own in a domain. It runs those instead of functions with their names.
 fn is_taken(domain: &str) -> bool {
     let is_in = |taken: &&str| domain.strip_prefix(*taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     domain.is_empty() || TAKEN_DOMAINS.iter().any(is_in)
 }
 
 impl Model<'_> {
-    /// The first function that may have the name of one of ONNX Runtime's own operators: its domain, as it is written, and its name.
+    /// Returns the first function that may have the name of one of ONNX Runtime's own operators: its domain, as it is written, and its name.
     pub(super) fn taken_function(&self) -> Option<(&str, &str)> {
         let function = self.functions.iter().find(|function| is_taken(function.domain))?;
         Some((if function.domain.is_empty() { "ai.onnx" } else { function.domain }, function.name))

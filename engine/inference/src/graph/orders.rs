@@ -1,23 +1,23 @@
-//! In which orders the dimensions of a tensor may lie in memory. ONNX Runtime moves transpositions past the nodes after them, which then
-//! go along other dimensions than the graph says. Kept with each [`super::value::Value`]; called by [`super::rules`].
+//! The orders in which the dimensions of a tensor may lie in memory. ONNX Runtime moves transpositions past the nodes after them, which then
+//! work along other dimensions than the graph says. Each [`super::value::Value`] has its orders, and [`super::rules`] use them.
 
-/// Most orders that are followed of one tensor.
+/// Most orders that are followed for one tensor.
 const ORDERS_MAX: usize = 6;
 
 /// The orders that a tensor may have besides its own.
 ///
-/// An order says for each dimension which place it has in memory: `[0, 2, 1]` is that of a tensor whose last two dimensions lie there
-/// the other way round.
+/// An order gives the place of each dimension in memory: `[0, 2, 1]` is that of a tensor whose last two dimensions are exchanged
+/// there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Orders(Option<Vec<Vec<usize>>>);
 
 impl Orders {
-    /// No other order than its own.
+    /// Returns no other order than the tensor's own.
     pub(super) const OWN: Self = Self(Some(Vec::new()));
-    /// Any order.
+    /// Returns all orders.
     pub(super) const UNKNOWN: Self = Self(None);
 
-    /// How many they are, its own included.
+    /// Returns the number of orders, the tensor's own included.
     pub(super) fn count(&self) -> usize {
         1 + self.0.as_ref().map_or(0, Vec::len)
     }
@@ -26,7 +26,7 @@ impl Orders {
         *self == Self::OWN
     }
 
-    /// Each order that a tensor of so many dimensions may have, its own first; `None` if they aren't known.
+    /// Returns each order that a tensor of so many dimensions may have, its own first; `None` if they aren't known.
     pub(super) fn all(&self, rank: usize) -> Option<Vec<Vec<usize>>> {
         let others = self.0.as_ref()?;
         if others.iter().any(|order| order.len() != rank) {
@@ -35,12 +35,12 @@ impl Orders {
         Some(std::iter::once((0..rank).collect()).chain(others.iter().cloned()).collect())
     }
 
-    /// After a transposition, whose dimension `n` was `from[n]` before. It may be carried out there, or later.
+    /// Returns the orders after a transposition, whose dimension `n` was `from[n]` before. It may be carried out there, or later.
     pub(super) fn transposed(&self, from: &[usize]) -> Self {
         self.changed(from.len(), |order| from.iter().map(|&at| order[at]).collect())
     }
 
-    /// Without some of so many dimensions.
+    /// Returns the orders without some of so many dimensions.
     pub(super) fn without(&self, gone: &[usize], rank: usize) -> Self {
         self.changed(rank, |order| {
             let kept: Vec<usize> = (0..rank).filter(|at| !gone.contains(at)).map(|at| order[at]).collect();
@@ -48,8 +48,8 @@ impl Orders {
         })
     }
 
-    /// With dimensions of one element added at these places of a result of so many dimensions. It makes no difference where they lie:
-    /// each lies behind the dimension before it.
+    /// Returns the orders with dimensions of one element added at these places of a result of so many dimensions. Their place in memory makes
+    /// no difference, so each is put behind the dimension before it.
     pub(super) fn with(&self, added: &[usize], rank: usize) -> Self {
         let own: Vec<usize> = (0..rank).filter(|at| !added.contains(at)).collect();
         self.changed(own.len(), |order| {
@@ -64,7 +64,7 @@ impl Orders {
         })
     }
 
-    /// What either of two tensors of one shape may have.
+    /// Returns the orders that either of two tensors of one shape may have.
     pub(super) fn or(self, other: Self) -> Self {
         match (self.0, other.0) {
             (Some(mut all), Some(others)) => {

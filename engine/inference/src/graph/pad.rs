@@ -1,9 +1,9 @@
-//! Pads what a reduction takes inside the graph, so that its width is a multiple of 4. Called by [`super::super::registry`] through
+//! Pads the input of reductions inside the graph, so that its width is a multiple of 4. [`super::super::registry`] calls it through
 //! [`super::ModelGraph::padded`] before the model is opened anew.
 //!
 //! A sum over a row of, say, 5 numbers depends on where in memory the row begins, because vector loops begin at aligned addresses. With
-//! a width that is a multiple of 4, each row begins alike. What is added changes no result in exact arithmetic: -0 in sums, and
-//! infinities where the greatest or least is sought. Everything else in the file is copied as it is.
+//! a width that is a multiple of 4, all rows have the same alignment. The added values change no result in exact arithmetic: -0 in sums, and
+//! infinities for the greatest or the least. Everything else in the file is copied as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,19 +19,19 @@ pub(super) enum Reduction {
     Min,
 }
 
-/// A reduction of a tensor of f32, which is to be padded.
+/// A reduction of a tensor of f32, to be padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Padding {
-    /// Its number among the nodes of the main graph.
+    /// Its index among the nodes of the main graph.
     pub node: usize,
     pub reduction: Reduction,
-    /// Dimensions of what it takes.
+    /// Dimensions of its input.
     pub rank: usize,
     /// The dimension that is padded.
     pub axis: usize,
-    /// How much is added to it.
+    /// Number of elements that are added to that dimension.
     pub missing: i64,
-    /// Elements that it takes without those.
+    /// Number of elements of its input without those.
     pub elements: i64,
 }
 
@@ -52,7 +52,7 @@ mod field {
     pub(super) const TENSOR_BYTES: u32 = 9;
 }
 
-/// The model with padded reductions.
+/// Returns the model with padded reductions.
 pub(super) fn apply(content: &[u8], graph: &Graph<'_>, opset: i64, paddings: &[Padding]) -> Result<Vec<u8>, Malformed> {
     let prefix = unused_prefix(graph);
     let mut out = Vec::with_capacity(content.len() + 512 * paddings.len());
@@ -67,7 +67,7 @@ pub(super) fn apply(content: &[u8], graph: &Graph<'_>, opset: i64, paddings: &[P
     Ok(out)
 }
 
-/// A beginning that no name in the graph has.
+/// Returns a prefix that no name in the graph has.
 fn unused_prefix(graph: &Graph<'_>) -> String {
     const BEGINNING: &str = "wasm-engine/padded-";
     let of_nodes = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs)).copied();
@@ -110,7 +110,7 @@ fn rewrite(
     Ok(out)
 }
 
-/// Appends the nodes and constants that take the place of a reduction.
+/// Appends the nodes and constants that replace a reduction.
 fn put_padded(
     out: &mut Vec<u8>,
     message: &[u8],

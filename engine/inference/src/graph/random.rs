@@ -1,10 +1,10 @@
-//! Operators that draw random numbers: a run with one couldn't be repeated. Called by [`super::ModelGraph::random_node`].
+//! Operators that draw random numbers, with which a run couldn't be repeated, for [`super::ModelGraph::random_node`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Function, Graph, Model, Node, Tensor};
 
-/// Operators that draw, of any domain: the standard one's and those that ONNX Runtime adds.
+/// Operators that draw, of any domain: those of the standard and those that ONNX Runtime adds.
 const DRAWING: [&str; 10] = [
     "Bernoulli",
     "BiasDropout",
@@ -17,18 +17,18 @@ const DRAWING: [&str; 10] = [
     "Sampling",
     "TrainableDropout",
 ];
-/// Operators that draw where they are told that they are trained.
+/// Operators that draw in training mode.
 const DRAWING_IN_TRAINING: [&str; 2] = ["Dropout", "BitmaskDropout"];
 
 /// A node that draws.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RandomNode {
     pub operator: String,
-    /// The node's name, or where it has none, that of its first output.
+    /// The node's name, or, if it has none, that of its first output.
     pub node: String,
 }
 
-/// What is known where a node stands: constants that are `false`, of this graph and those around it.
+/// What is known at a node: constants that are `false`, of this graph and those around it.
 struct Place<'p, 'a> {
     falsehoods: BTreeMap<&'a str, bool>,
     outer: Option<&'p Place<'p, 'a>>,
@@ -58,10 +58,10 @@ fn in_graph<'a>(graph: &Graph<'a>, outer: Option<&Place<'_, 'a>>, own: &BTreeSet
     in_nodes(&graph.nodes, &place, own)
 }
 
-/// The depth is bounded by the reader.
+/// Searches a graph. The reader has bounded the depth.
 fn in_nodes<'a>(nodes: &[Node<'a>], place: &Place<'_, 'a>, own: &BTreeSet<String>) -> Option<RandomNode> {
     nodes.iter().find_map(|node| {
-        // A function of the model is looked at itself.
+        // Functions of the model are searched by themselves.
         if draws(node, place) && !own.contains(&node.identifier()) {
             return Some(RandomNode { operator: node.operator.into(), node: node.label() });
         }
@@ -75,11 +75,11 @@ fn draws(node: &Node<'_>, place: &Place<'_, '_>) -> bool {
         return true;
     }
     let Some(training) = node.inputs.get(2).filter(|name| !name.is_empty()) else { return false };
-    // A third input says whether it is trained. What isn't a constant `false` may be true.
+    // The third input is the training mode. Unless it is a constant `false`, it may be true.
     DRAWING_IN_TRAINING.contains(&node.operator) && !place.is_false(training)
 }
 
-/// Names that are made here, and which of them are constants that are `false`. What has a name twice is none.
+/// Returns the names that are defined here, and which of them are constants that are `false`. A name that is defined twice isn't one.
 fn falsehoods<'a>(constants: &[Tensor<'a>], nodes: &[Node<'a>], inputs: &[&'a str]) -> BTreeMap<&'a str, bool> {
     let is_false = |tensor: &Tensor<'_>| tensor.integers.as_deref() == Some(&[0]);
     let mut found = BTreeMap::new();
@@ -92,7 +92,7 @@ fn falsehoods<'a>(constants: &[Tensor<'a>], nodes: &[Node<'a>], inputs: &[&'a st
         let holds = node.operator == "Constant" && node.attributes.len() == 1 && made.is_some_and(is_false);
         node.outputs.iter().for_each(|name| see(*name, holds));
     }
-    // An input takes the place of a constant that has its name, where the caller gives one.
+    // An input replaces a constant of the same name if the caller gives one.
     inputs.iter().for_each(|name| see(*name, false));
     found
 }

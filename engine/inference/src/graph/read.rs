@@ -1,7 +1,7 @@
-//! Reads the graph of an ONNX model: nodes, constants, inputs. Called by [`super::read_graph`].
+//! Reads the graph of an ONNX model: nodes, constants, inputs, for [`super::read_graph`].
 //!
-//! Only what decides how rows may share runs is kept, and it borrows from the file. A file that was made to do harm is an error at
-//! worst: depth, counts and sizes have limits.
+//! Only the parts that decide how rows may share runs are kept, and they borrow from the file. A file that was made to do harm is an error at
+//! worst, because depth, counts and sizes have limits.
 
 use std::collections::BTreeSet;
 
@@ -16,26 +16,26 @@ const PARTS_MAX: usize = 1 << 21;
 const DEPTH_MAX: usize = 12;
 /// Most inputs, or outputs, of a node.
 const NAMES_MAX: usize = 4_096;
-/// How many names an attribute or a constant counts for: they take so much more memory.
+/// Number of names for which an attribute or a constant counts, because it takes more memory.
 const LARGE_PART: usize = 8;
 /// Most dimensions of a constant.
 const RANK_MAX: usize = 64;
-/// Most integers that are kept of one constant or attribute. Shapes, axes and pads are shorter.
+/// Most integers that are kept of one constant or attribute. Shapes, axes and pads have fewer.
 const INTEGERS_MAX: usize = 256;
 
-/// Why a model's graph can't be read: it isn't a model, is larger than this reader takes, or says something twice.
+/// Why a model's graph can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
-    /// It isn't a message of protocol buffers, or one with other fields than a model's.
+    /// It isn't a message of protocol buffers, or has other fields than a model.
     #[error("it isn't a model of ONNX, or a part of it is missing or damaged")]
     Malformed,
     /// It has no graph.
     #[error("it has no graph")]
     NoGraph,
-    /// A part of which there may be one is there twice, and programs disagree about which of them counts.
+    /// A part that may occur once occurs twice, and programs disagree about which of them counts.
     #[error("it has {0} twice where there may be one")]
     Twice(&'static str),
-    /// It is larger than this reader takes.
+    /// It is larger than this reader accepts.
     #[error("it has {0}")]
     TooLarge(&'static str),
 }
@@ -46,11 +46,11 @@ impl From<Malformed> for Unreadable {
     }
 }
 
-/// What may still be kept.
+/// What may still be kept, and the parts that were seen.
 struct Left {
     nodes: usize,
     parts: usize,
-    /// Whether it is a function that is read, whose attributes may come from who calls it.
+    /// Whether a function is being read, whose attributes may come from its caller.
     in_function: bool,
 }
 
@@ -106,8 +106,8 @@ pub(super) fn read(content: &[u8]) -> Result<Model<'_>, Unreadable> {
     if has_graph { Ok(model) } else { Err(Unreadable::NoGraph) }
 }
 
-/// Notes that a part was seen of which there may be one. Where a message is given twice, readers of protocol buffers merge the two:
-/// nobody writes models so, but for those that are to be read in two ways.
+/// Notes that a part was seen that may occur once. Readers of protocol buffers merge a message that occurs twice, and only
+/// files that are meant to be read in two ways are written like that.
 const fn once(seen: &mut bool, part: &'static str) -> Result<(), Unreadable> {
     if *seen {
         return Err(Unreadable::Twice(part));
@@ -187,7 +187,7 @@ fn graph<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Graph<'
     Ok(graph)
 }
 
-/// The name of an input or output, and the type of its elements; 0 where none is said.
+/// Returns the name of an input or output, and the type of its elements; 0 if there is none.
 fn value(message: &[u8]) -> Result<(&str, i64), Unreadable> {
     let (mut name, mut of, mut has_type) = ("", 0, false);
     for field in Fields::new(message) {
@@ -204,7 +204,7 @@ fn value(message: &[u8]) -> Result<(&str, i64), Unreadable> {
     Ok((name, of))
 }
 
-/// The type of a tensor's elements: field 1 of field 1.
+/// Returns the type of a tensor's elements: field 1 of field 1.
 fn element_type(message: &[u8]) -> Result<i64, Unreadable> {
     let (mut of, mut has_tensor) = (0, false);
     for field in Fields::new(message) {
@@ -286,14 +286,14 @@ fn attribute<'a>(message: &'a [u8], left: &mut Left, depth: usize) -> Result<Att
         if !left.in_function {
             return Err(Unreadable::Malformed);
         }
-        // What it holds by itself doesn't count.
+        // The constant's own fields don't count.
         let Attribute { name, graphs, .. } = attribute;
         attribute = Attribute { name, graphs, by_reference: true, ..Attribute::default() };
     }
     Ok(attribute)
 }
 
-/// Keeps a repeated field's integers, or notes that they are too many.
+/// Keeps the integers of a repeated field, or notes that there are too many.
 fn keep(field: Field<'_>, integers: &mut Vec<i64>, cut: &mut bool) {
     if *cut || field.integers(integers, INTEGERS_MAX).is_err() {
         *cut = true;
@@ -301,7 +301,7 @@ fn keep(field: Field<'_>, integers: &mut Vec<i64>, cut: &mut bool) {
     }
 }
 
-/// Keeps floats as long as they are few.
+/// Keeps floats as long as there are few.
 fn keep_floats(field: Field<'_>, floats: &mut Vec<f32>) {
     match field.content {
         Content::Fixed32(bits) if floats.len() <= INTEGERS_MAX => floats.push(f32::from_bits(bits)),
@@ -319,7 +319,7 @@ fn dimension(field: Field<'_>, dims: &mut Vec<i64>) -> Result<(), Unreadable> {
     field.integers(dims, RANK_MAX).map_err(|error| if is_number && dims.len() > RANK_MAX { many } else { error.into() })
 }
 
-/// A sparse constant: only its name and type are of use.
+/// Reads a sparse constant, of which only name and type are used.
 fn sparse<'a>(message: &'a [u8], left: &mut Left) -> Result<Tensor<'a>, Unreadable> {
     let (mut constant, mut has_values) = (Tensor::default(), false);
     for field in Fields::new(message) {
@@ -370,7 +370,7 @@ fn tensor<'a>(message: &'a [u8], left: &mut Left) -> Result<Tensor<'a>, Unreadab
     Ok(tensor)
 }
 
-/// A number as the constant's type holds it, which may be written with more bits than that has.
+/// Returns a number as the constant's type holds it; the file may have more bits than the type.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what has no room is left out everywhere")]
 const fn of_type(of: i64, number: i64) -> i64 {
     match of {
@@ -381,7 +381,7 @@ const fn of_type(of: i64, number: i64) -> i64 {
     }
 }
 
-/// The integers of a constant that is stored as bytes, where they are few.
+/// Returns the integers of a constant that is stored as bytes, if there are few.
 fn raw_integers(of: i64, raw: &[u8]) -> Option<Vec<i64>> {
     let few = |width: usize| raw.len().is_multiple_of(width) && raw.len() / width <= INTEGERS_MAX;
     match of {

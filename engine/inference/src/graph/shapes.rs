@@ -1,11 +1,11 @@
-//! Operators whose outputs have a shape that follows from what their inputs hold. Called by [`super::ModelGraph`], to name the one
+//! Operators whose outputs have a shape that depends on what their inputs hold. [`super::ModelGraph`] uses them to name the operator
 //! because of which a model is refused.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::model::{Graph, Node};
 
-/// Operators that give as many elements as they find.
+/// Operators that return as many elements as they find.
 const FINDING: [&str; 4] = ["Compress", "NonMaxSuppression", "NonZero", "Unique"];
 
 /// Operators that take sizes or counts as inputs, and which inputs those are.
@@ -23,7 +23,7 @@ const SIZED: [(&str, &[usize]); 11] = [
     ("TopK", &[1]),
 ];
 
-/// Finds the node nearest to an output that gives it a shape of data: one that finds elements, else one that takes a size that is no
+/// Finds the node nearest to an output that makes its shape depend on data: one that finds elements, else one whose size input isn't
 /// constant.
 pub(super) fn find<'g, 'a>(graph: &'g Graph<'a>, output: &str) -> Option<&'g Node<'a>> {
     let producers: BTreeMap<&str, &Node<'_>> =
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!((name(&graph, "z"), name(&graph, "nothing")), (None, None));
         graph.nodes[0].operator = "Relu";
         assert_eq!(name(&graph, "y").as_deref(), Some("tiled"), "the reshape's size is a constant");
-        // A graph that isn't one: it ends all the same.
+        // A graph with a cycle isn't valid; the search ends all the same.
         graph.nodes[0].inputs = vec!["flat"];
         assert_eq!(name(&graph, "flat"), None);
     }

@@ -1,22 +1,22 @@
-//! Whether how much memory a run takes, and how long it takes, follows from its number of rows alone, or also from what the rows hold.
-//! Called by [`super::ModelGraph`].
+//! Whether memory and time of a run follow from its number of rows alone, or also from what the rows hold,
+//! for [`super::ModelGraph`].
 
 use std::collections::BTreeSet;
 
 use super::model::{Model, Node};
 
-/// What of a run follows from its number of rows alone.
+/// Which of memory and time follow from the number of rows alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Steadiness {
-    /// Rows decide how much memory it takes, or how long.
+    /// Neither: rows may decide both.
     None,
-    /// Rows decide how long it takes. Its memory is at most what follows from the number of rows.
+    /// Memory: rows may decide the time, but the memory is bounded by the number of rows.
     Memory,
     /// Both.
     MemoryAndTime,
 }
 
-/// Operators of the standard domain whose number of rounds, or whose outputs' size, follows from all that they are given.
+/// Operators of the standard domain whose number of rounds, or size of outputs, depends on all of their inputs.
 const OF_DATA: [&str; 9] =
     ["AffineGrid", "Compress", "If", "Loop", "MaxUnpool", "NonMaxSuppression", "Scan", "SequenceMap", "Unique"];
 /// Those for which all inputs say a size.

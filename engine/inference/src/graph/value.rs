@@ -1,5 +1,5 @@
-//! What is known of a tensor in a graph before it runs: its shape, which dimension holds the rows, and where it comes from. Called by
-//! the rules of [`super::classify`].
+//! What is known about a tensor of a graph before a run: its shape, the dimension that holds the rows, and where it comes from. The
+//! rules of [`super::classify`] use it.
 
 use super::model::{Tensor, dtype};
 use super::orders::Orders;
@@ -8,7 +8,7 @@ use super::orders::Orders;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
     Known(i64),
-    /// So many times the number of rows in the run. As a dimension, the elements of one row lie side by side in it.
+    /// A multiple of the number of rows in the run. In such a dimension, the elements of one row are adjacent.
     Rows(i64),
     Unknown,
 }
@@ -47,7 +47,7 @@ impl Size {
 
     pub(super) const fn divide(self, other: Self) -> Self {
         match (self, other) {
-            // Operators truncate, and so does this.
+            // Operators truncate, and so does this function.
             (Self::Known(a), Self::Known(b)) => match a.checked_div(b) {
                 Some(quotient) => Self::Known(quotient),
                 None => Self::Unknown,
@@ -62,16 +62,16 @@ impl Size {
     }
 }
 
-/// Where a tensor's content comes from. Of several, the greatest counts.
+/// Where a tensor's content comes from. If it comes from several, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
-    /// The model alone.
+    /// From the model alone.
     Constant,
-    /// Inputs that all rows of a run share, too.
+    /// Also from inputs that all rows of a run share.
     Shared,
-    /// The number of rows in the run. It may say how large a tensor is, and nothing else.
+    /// Also from the number of rows in the run, which may only decide the size of a tensor.
     Count,
-    /// What rows hold.
+    /// Also from what rows hold.
     Rows,
 }
 
@@ -82,13 +82,13 @@ pub(super) struct Value {
     pub dtype: i64,
     pub shape: Option<Vec<Size>>,
     pub origin: Origin,
-    /// The elements, where they are few integers.
+    /// The elements, if they are few integers.
     pub integers: Option<Vec<Size>>,
-    /// The elements, where they are few floats.
+    /// The elements, if they are few floats.
     pub floats: Option<Vec<f32>>,
-    /// Whether the content is there before the first run, so that ONNX Runtime prepares it for products.
+    /// Whether the content is known before the first run, so that ONNX Runtime prepares it for products.
     pub prepared: bool,
-    /// Whether it comes out of a `DequantizeLinear`.
+    /// Whether it is the output of a `DequantizeLinear`.
     pub dequantised: bool,
     /// The orders in which its dimensions may lie in memory.
     pub orders: Orders,
@@ -108,7 +108,7 @@ impl Value {
         }
     }
 
-    /// A tensor that nothing is known about, because a node before it wasn't understood.
+    /// Returns a tensor about which nothing is known, because a node before it wasn't understood.
     pub(super) const fn lost() -> Self {
         Self::new(0, None, Origin::Rows)
     }
@@ -117,9 +117,9 @@ impl Value {
         self.origin == Origin::Rows && self.shape.is_none()
     }
 
-    /// A constant of the model.
+    /// Returns a constant of the model.
     pub(super) fn constant(tensor: &Tensor<'_>) -> Self {
-        // A file may say anything.
+        // A file may have any numbers.
         let size = |&size: &i64| if size < 0 { Size::Unknown } else { Size::Known(size) };
         let shape = tensor.dims.iter().map(size).collect();
         let integers = tensor.integers.as_ref().map(|all| all.iter().map(|&n| Size::Known(n)).collect());
@@ -131,7 +131,7 @@ impl Value {
         }
     }
 
-    /// A vector of integers, or a scalar, from its elements.
+    /// Returns a vector of integers, or a scalar, from its elements.
     pub(super) fn of_integers(integers: Vec<Size>, scalar: bool, origin: Origin) -> Self {
         let length = i64::try_from(integers.len()).unwrap_or(i64::MAX);
         let shape = if scalar { vec![] } else { vec![Size::Known(length)] };
@@ -140,29 +140,29 @@ impl Value {
         Self { integers: Some(integers), prepared, ..Self::new(dtype::I64, Some(shape), count) }
     }
 
-    /// The dimension that holds the rows.
+    /// Returns the dimension that holds the rows.
     pub(super) fn axis(&self) -> Option<usize> {
         self.shape.as_ref()?.iter().position(|size| matches!(size, Size::Rows(_)))
     }
 
-    /// About how much is kept of it, in elements of some 16 bytes.
+    /// Returns about how much is kept of it, in elements of some 16 bytes.
     pub(super) fn weight(&self) -> usize {
         let rank = self.shape.as_ref().map_or(0, Vec::len);
         let elements = self.integers.as_ref().map_or(0, Vec::len) + self.floats.as_ref().map_or(0, Vec::len);
         1 + rank * self.orders.count() + elements
     }
 
-    /// Whether it has something of each row.
+    /// Returns whether it has a part for each row.
     pub(super) fn is_batched(&self) -> bool {
         self.axis().is_some() || self.origin == Origin::Rows
     }
 
-    /// The elements, where all of them are known integers.
+    /// Returns the elements, if all of them are known integers.
     pub(super) fn known_integers(&self) -> Option<Vec<i64>> {
         self.integers.as_ref()?.iter().map(|size| size.known()).collect()
     }
 
-    /// Elements of one row that lie side by side in memory; `None` if that isn't known.
+    /// Returns the number of elements of one row that are adjacent in memory; `None` if that isn't known.
     pub(super) fn run_of_row(&self) -> Option<i64> {
         let (shape, axis) = (self.shape.as_ref()?, self.axis()?);
         let Size::Rows(times) = shape[axis] else { return None };
@@ -170,18 +170,18 @@ impl Value {
     }
 }
 
-/// The product of known sizes.
+/// Returns the product of known sizes.
 pub(super) fn product(sizes: &[Size]) -> Option<i64> {
     sizes.iter().try_fold(1_i64, |product, size| product.checked_mul(size.known()?))
 }
 
-/// What dimension `axis` is counted from the start: negative ones count from the end.
+/// Returns dimension `axis` counted from the start; negative numbers count from the end.
 pub(super) fn position(axis: i64, rank: usize) -> Option<usize> {
     let from_start = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(from_start).ok().filter(|&at| at < rank)
 }
 
-/// The shape of two that are broadcast, or why rows don't stay apart.
+/// Returns the shape of two tensors that are broadcast, or why rows don't stay apart.
 pub(super) fn broadcast(a: &[Size], b: &[Size]) -> Result<Vec<Size>, &'static str> {
     let rank = a.len().max(b.len());
     let padded = |shape: &[Size], at: usize| match (at + shape.len()).checked_sub(rank) {
@@ -200,7 +200,7 @@ pub(super) fn broadcast(a: &[Size], b: &[Size]) -> Result<Vec<Size>, &'static st
     Ok(shape)
 }
 
-/// Rows are in one dimension only.
+/// Checks that rows are in only one dimension.
 pub(super) fn one_batch(shape: &[Size]) -> Result<(), &'static str> {
     let rows = shape.iter().filter(|size| matches!(size, Size::Rows(_))).count();
     if rows > 1 { Err("it compares rows with each other") } else { Ok(()) }
@@ -258,7 +258,7 @@ pub(super) fn reshape(shape: &[Size], target: &[Size], keeps_zeros: bool) -> Opt
     (product(&sizes[..at])? == before).then_some(sizes)
 }
 
-/// The quotient of a division without remainder.
+/// Returns the quotient of a division without remainder.
 fn divided(all: i64, by: i64) -> Option<i64> {
     (by > 0 && all > 0 && all % by == 0).then(|| all / by)
 }

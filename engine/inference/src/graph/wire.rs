@@ -1,6 +1,6 @@
-//! Protocol buffers' wire format: the fields of a message, one after another. Called by [`super::read`] and [`super::pad`].
+//! Protocol buffers' wire format: the fields of a message, one after another, for [`super::read`] and [`super::pad`].
 //!
-//! Nothing is copied and nothing recurses here. Whatever the bytes hold, a message ends with an error at worst.
+//! Nothing is copied, and nothing recurses. Whatever the bytes are, the result is an error at worst.
 
 /// The bytes aren't a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) enum Content<'a> {
     Bytes(&'a [u8]),
 }
 
-/// A field with its number, and the bytes that it has in the message, its key included.
+/// A field with its number, and its bytes in the message, the key included.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Field<'a> {
     pub number: u32,
@@ -24,7 +24,7 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The content as bytes.
+    /// Returns the content as bytes.
     pub(super) const fn bytes(&self) -> Result<&'a [u8], Malformed> {
         match self.content {
             Content::Bytes(bytes) => Ok(bytes),
@@ -32,12 +32,12 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The content as text.
+    /// Returns the content as text.
     pub(super) fn text(&self) -> Result<&'a str, Malformed> {
         str::from_utf8(self.bytes()?).map_err(|_| Malformed)
     }
 
-    /// The content as a signed integer: negative ones have all 64 bits.
+    /// Returns the content as a signed integer. Negative ones have all 64 bits.
     pub(super) const fn integer(&self) -> Result<i64, Malformed> {
         match self.content {
             Content::Varint(value) => Ok(value.cast_signed()),
@@ -45,7 +45,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The integers of a repeated field, packed into one or not.
+    /// Returns the integers of a repeated field, packed into one or not.
     pub(super) fn integers(&self, values: &mut Vec<i64>, values_max: usize) -> Result<(), Malformed> {
         match self.content {
             Content::Varint(value) => values.push(value.cast_signed()),
@@ -63,7 +63,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The fields of a message. After an error, there are no more.
+/// Iterator over the fields of a message. After an error, it ends.
 #[derive(Clone, Debug)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
                 Content::Bytes(bytes)
             }
             5 => Content::Fixed32(u32::from_le_bytes(*take(&mut self.rest)?)),
-            // Groups were given up before ONNX began.
+            // Groups were deprecated before ONNX existed.
             _ => return Err(Malformed),
         };
         if number == 0 {
@@ -119,7 +119,7 @@ fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], Malforme
     Ok(bytes)
 }
 
-/// Reads an integer of seven bits a byte.
+/// Reads an integer with seven bits in each byte.
 fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0_u64;
     for shift in (0..u64::BITS).step_by(7) {
@@ -133,7 +133,7 @@ fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     Err(Malformed)
 }
 
-/// Appends an integer of seven bits a byte.
+/// Appends an integer with seven bits in each byte.
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);

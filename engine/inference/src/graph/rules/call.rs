@@ -1,18 +1,18 @@
-//! What a rule is given, and what it says: for [`super`] and the rules.
+//! Input and output of a rule, for [`super`] and the rules.
 
 use super::super::model::{Node, dtype};
 use super::super::pad::Padding;
 use super::super::table::Class;
 use super::super::value::{Origin, Size, Value, one_batch};
 
-/// A node, and what is known of its inputs.
+/// A node, and what is known about its inputs.
 pub(in super::super) struct Call<'c, 'g> {
     pub node: &'c Node<'g>,
-    /// `None` is an optional input that isn't given.
+    /// Values of the inputs; `None` for an optional input that isn't given.
     pub inputs: Vec<Option<Value>>,
     /// Version of the operator set.
     pub opset: i64,
-    /// Where the node may be rewritten: its number in the model's main graph.
+    /// Index of the node in the model's main graph, if it may be rewritten.
     pub number: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ pub(in super::super) enum Needs {
     PaddingAndRows(Padding, String, u32, String),
 }
 
-/// What comes out of a node.
+/// Outputs of a node, and what it needs.
 pub(in super::super) struct Found {
     pub outputs: Vec<Value>,
     pub needs: Needs,
@@ -45,7 +45,7 @@ pub(in super::super) const COUNTS: &str = "it computes with the number of rows i
 pub(super) const LOST: &str = "it can't be told which of its dimensions holds the rows";
 
 impl Call<'_, '_> {
-    /// A required input.
+    /// Returns a required input.
     pub(super) fn input(&self, at: usize) -> Result<&Value, Why> {
         self.optional(at).ok_or_else(|| "it lacks an input".into())
     }
@@ -54,23 +54,23 @@ impl Call<'_, '_> {
         self.inputs.get(at)?.as_ref()
     }
 
-    /// The shape of a required input.
+    /// Returns the shape of a required input.
     pub(super) fn shape(&self, at: usize) -> Result<&[Size], Why> {
         self.input(at)?.shape.as_deref().ok_or_else(|| UNKNOWN_SHAPE.into())
     }
 
-    /// Where rows are in a required input; `None` where it has none.
+    /// Returns the dimension of the rows in a required input; `None` if it has none.
     pub(super) fn axis(&self, at: usize) -> Result<Option<usize>, Why> {
         self.shape(at)?;
         Ok(self.input(at)?.axis())
     }
 
-    /// The integers of an input that is a constant.
+    /// Returns the integers of an input that is a constant.
     pub(super) fn integers(&self, at: usize) -> Option<Vec<i64>> {
         self.optional(at)?.known_integers()
     }
 
-    /// Axes that were an attribute once and are an input now; `None` if there are none.
+    /// Returns axes, which are an attribute in old versions and an input in new ones; `None` if there are none.
     pub(super) fn axes(&self, at: usize) -> Result<Option<Vec<i64>>, Why> {
         if let Some(attribute) = self.node.attribute("axes") {
             let kept = !attribute.integers_cut && !attribute.by_reference;
@@ -90,7 +90,7 @@ impl Call<'_, '_> {
         self.inputs.iter().flatten().any(Value::is_batched)
     }
 
-    /// All inputs but the first are the same for all rows.
+    /// Checks that all inputs but the first are the same for all rows.
     pub(super) fn only_first_batched(&self) -> Result<(), Why> {
         if (1..self.inputs.len()).any(|at| self.is_batched(at)) { Err(UNTESTED_USE.into()) } else { Ok(()) }
     }
@@ -99,13 +99,13 @@ impl Call<'_, '_> {
         self.inputs.iter().flatten().map(|value| value.origin).max().unwrap_or(Origin::Constant)
     }
 
-    /// A result of all inputs.
+    /// Returns a value that comes from all inputs.
     pub(super) fn result(&self, of: i64, shape: Option<Vec<Size>>) -> Value {
         let prepared = self.inputs.iter().flatten().all(|value| value.prepared);
         Value { prepared, ..Value::new(of, shape, self.origin()) }
     }
 
-    /// One output like the first input, of another shape.
+    /// Returns one output like the first input, with another shape.
     pub(super) fn like_first(&self, shape: Vec<Size>) -> Result<Value, Why> {
         one_batch(&shape)?;
         Ok(self.result(self.input(0)?.dtype, Some(shape)))
@@ -123,9 +123,9 @@ impl Found {
     }
 }
 
-/// What a class means for a tensor.
+/// Returns what a class means for a tensor.
 pub(super) fn needs(class: Class, of: &Value) -> Result<Needs, Why> {
-    /// Every vector loop then goes a whole number of times.
+    /// Then every vector loop has a whole number of rounds.
     const ROWS: u32 = 16;
     let run = of.run_of_row();
     let elements = || run.map_or("an unknown number of".into(), |run| run.to_string());
@@ -144,7 +144,7 @@ pub(super) fn needs(class: Class, of: &Value) -> Result<Needs, Why> {
     }
 }
 
-/// Elements are of this type unless the first input says another.
+/// Sets the type of elements, unless the first input has one.
 pub(super) fn or_type(value: &Value, default: i64) -> i64 {
     if value.dtype == 0 { default } else { value.dtype }
 }

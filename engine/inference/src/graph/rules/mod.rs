@@ -1,7 +1,7 @@
-//! What a node does with rows: the rules that [`super::table`] names. Called by [`super::classify`] for each node.
+//! What a node does with rows: the rules that [`super::table`] names. [`super::classify`] applies them to each node.
 //!
-//! A rule either says what comes out and which form the node needs, or why nothing is known, and then rows are run alone. Whatever a rule
-//! doesn't understand is such a reason: a rule never guesses.
+//! A rule returns the outputs of a node and the form that it needs, or why nothing is known, and then rows are run alone. A rule never guesses: if it
+//! doesn't understand something, that is such a reason.
 
 mod call;
 mod elements;
@@ -19,7 +19,7 @@ use super::value::{Origin, Value};
 
 pub(super) use self::call::{COUNTS, COUPLED, Call, Needs, Why};
 
-/// The input whose type of elements the table speaks of.
+/// Returns the input whose type of elements the table means.
 const fn typed_by(rule: Rule) -> usize {
     match rule {
         Rule::Select => 1,
@@ -28,7 +28,7 @@ const fn typed_by(rule: Rule) -> usize {
     }
 }
 
-/// Whether the number of rows may come in through this input: it sizes the result.
+/// Returns whether this input may hold the number of rows, because it sizes the result.
 const fn takes_count(rule: Rule, at: usize) -> bool {
     matches!((rule, at), (Rule::Reshape | Rule::Expand, 1) | (Rule::ConstantOfShape, 0) | (Rule::Resize, 3))
 }
@@ -53,7 +53,7 @@ pub(super) fn apply(call: &Call<'_, '_>, entry: &Entry) -> Result<Found, Why> {
         found
     });
     match found {
-        // What all rows share is computed alike in each run, though nothing more is known about it.
+        // A value that all rows share is computed in the same way in each run, even if nothing more is known about it.
         Err(_) if !call.any_batched() => {
             let unknown = Value { orders: Orders::UNKNOWN, ..Value::new(0, None, call.origin()) };
             let unknown = if unknown.is_lost() { Value::lost() } else { unknown };
@@ -116,7 +116,7 @@ fn dispatch(call: &Call<'_, '_>, rule: Rule, class: Class) -> Result<Found, Why>
         Rule::OneHot => moves::one_hot(call),
         Rule::Resize => moves::resize(call),
         Rule::Coupled => Err(COUPLED.into()),
-        // Branches are followed where the graph is walked.
+        // Branches are followed by the walk.
         Rule::If => Err(UNTESTED_USE.into()),
     }
 }
