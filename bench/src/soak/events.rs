@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 
 use super::cast::Role;
-use super::groups::Group;
-use super::plan::{Plan, Swap};
+use super::groups::PlannedGroup;
+use super::plan::{Plan, PlannedSwap};
 use super::random::Random;
 
 /// Most lines of messages and commands.
 const LINES_MAX: u64 = 300;
 
 /// The events file: lines sorted by frame.
-pub(super) fn events(random: &mut Random, plan: &Plan, groups: &[Group], swaps: &[Swap]) -> String {
+pub(super) fn events(random: &mut Random, plan: &Plan, groups: &[PlannedGroup], swaps: &[PlannedSwap]) -> String {
     let mut lines = Vec::new();
     // Some come after the run's last frame.
     let frame = |random: &mut Random| random.of(0..=plan.frames + plan.frames / 20);
@@ -36,7 +36,7 @@ pub(super) fn events(random: &mut Random, plan: &Plan, groups: &[Group], swaps: 
     text
 }
 
-fn message(random: &mut Random, plan: &Plan, groups: &[Group]) -> String {
+fn message(random: &mut Random, plan: &Plan, groups: &[PlannedGroup]) -> String {
     let group = random.pick(groups);
     let to = match random.of(0..=9) {
         0 => format!("\"topic\":\"desk-{}\"", random.of(0..=plan.desks - 1)),
@@ -49,7 +49,7 @@ fn message(random: &mut Random, plan: &Plan, groups: &[Group]) -> String {
 }
 
 /// An agent that is there, or may be, or never was.
-fn agent(random: &mut Random, group: &Group) -> String {
+fn agent(random: &mut Random, group: &PlannedGroup) -> String {
     let ordinal = random.of(0..=group.agents_max - 1);
     let generation = if random.one_in(5) { format!("#{}", random.of(0..=3)) } else { String::new() };
     format!("{}/{ordinal}{generation}", group.role.name())
@@ -65,7 +65,7 @@ fn payload(random: &mut Random) -> String {
     }
 }
 
-fn command(random: &mut Random, groups: &[Group], swaps: &[Swap]) -> String {
+fn command(random: &mut Random, groups: &[PlannedGroup], swaps: &[PlannedSwap]) -> String {
     let group = random.pick(groups);
     let name = group.role.name();
     match random.of(0..=9) {

@@ -6,8 +6,8 @@ use std::{fs, io};
 
 use super::cast::{Cast, Role};
 use super::events::events;
-use super::groups::{Group, group};
-use super::plan::{Plan, Swap};
+use super::groups::{PlannedGroup, group};
+use super::plan::{Plan, PlannedSwap};
 use super::random::Random;
 
 /// The random stream of scenarios.
@@ -63,7 +63,7 @@ pub fn generate(seed: u64, with_models: bool) -> Generated {
 }
 
 /// The groups, in the order of the cast.
-fn groups(random: &mut Random, plan: &Plan, cast: &Cast) -> Vec<Group> {
+fn groups(random: &mut Random, plan: &Plan, cast: &Cast) -> Vec<PlannedGroup> {
     // An order besides the scenario's own: who comes after whom in a frame.
     let mut order = cast.roles.clone();
     random.shuffle(&mut order);
@@ -127,9 +127,9 @@ fn resources(random: &mut Random, plan: &Plan, cast: &Cast) -> String {
 }
 
 /// Swaps of random groups for random modules, and of the model. Some are refused, which is a result like any other.
-fn swaps(random: &mut Random, plan: &Plan, cast: &Cast) -> Vec<Swap> {
+fn swaps(random: &mut Random, plan: &Plan, cast: &Cast) -> Vec<PlannedSwap> {
     let modules = cast.modules();
-    let mut swaps = Vec::<Swap>::new();
+    let mut swaps = Vec::<PlannedSwap>::new();
     for _ in 0..random.of(0..=6) {
         let keys = if plan.with_models && random.one_in(3) {
             let with = *random.pick(&["digits", "digits-next"]);
@@ -146,7 +146,7 @@ fn swaps(random: &mut Random, plan: &Plan, cast: &Cast) -> Vec<Swap> {
         let frame = (!random.one_in(3)).then(|| random.of(1..=plan.frames - 1));
         // A group is swapped once in a frame at most, and prepared once.
         if !swaps.iter().any(|other| other.frame == frame && other.keys[0] == keys[0]) {
-            swaps.push(Swap { frame, keys });
+            swaps.push(PlannedSwap { frame, keys });
         }
     }
     swaps

@@ -9,7 +9,7 @@ use super::random::Random;
 
 /// A group as the scenario has it.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
+pub(super) struct PlannedGroup {
     /// What its agents are.
     pub role: Role,
     /// How many there may be.
@@ -19,7 +19,7 @@ pub(super) struct Group {
 }
 
 /// Writes a group's table. `before` are those after which it may come without making a cycle.
-pub(super) fn group(random: &mut Random, plan: &Plan, cast: &Cast, role: Role, before: &[Role]) -> Group {
+pub(super) fn group(random: &mut Random, plan: &Plan, cast: &Cast, role: Role, before: &[Role]) -> PlannedGroup {
     let (agents, agents_max) = crowd(random, plan, role);
     let mut text = String::new();
     let mut line = |key: &str, value: &str| {
@@ -56,7 +56,7 @@ pub(super) fn group(random: &mut Random, plan: &Plan, cast: &Cast, role: Role, b
         line("tenant", "\"vandals\"");
     }
     line("limits", &limits(random, role));
-    Group { role, agents_max, text }
+    PlannedGroup { role, agents_max, text }
 }
 
 /// How many agents a group starts with, and how many it may have.

@@ -18,7 +18,7 @@ pub(super) struct Plan {
 
 /// What takes the place of what.
 #[derive(Clone, Debug)]
-pub(super) struct Swap {
+pub(super) struct PlannedSwap {
     /// `None` where it waits for a command.
     pub frame: Option<u64>,
     /// The keys that say what, as TOML and as JSON have them: `group` and `module`, or `model` and `with`.

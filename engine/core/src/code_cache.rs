@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use wasm_engine_components::limits::CODE_CACHE_ENTRY_BYTES_MAX;
 use wasm_engine_components::text::shown_path;
-use wasm_engine_files::cache_file::{CacheFileProblem, CacheFolder, FileKey, Form, environment};
+use wasm_engine_files::cache_file::{CacheFileProblem, CacheFolder, FileForm, FileKey, environment};
 use wasm_engine_files::cpu;
 use wasm_engine_wasm::{CODE_CONFIGURATION, CacheReport, CodeCache, DamagedEntry};
 
 /// Name of the code cache's folder in the engine's cache folder.
 pub const CODE_FOLDER: &str = "code";
 /// The form of its entries.
-const CODE: Form = Form { magic: *b"wecode\r\n", version: 2, suffix: ".code", bytes_max: CODE_CACHE_ENTRY_BYTES_MAX };
+const CODE: FileForm =
+    FileForm { magic: *b"wecode\r\n", version: 2, suffix: ".code", bytes_max: CODE_CACHE_ENTRY_BYTES_MAX };
 
 /// A folder of compiled modules.
 #[derive(Clone, Debug)]

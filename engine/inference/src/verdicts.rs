@@ -12,14 +12,15 @@ use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
 use super::admission::PROBE_VERSION;
 use super::layout::Said;
 use wasm_engine_components::BatchForm;
-use wasm_engine_files::cache_file::{self, CacheFolder, FileKey, Form};
+use wasm_engine_files::cache_file::{self, CacheFolder, FileForm, FileKey};
 use wasm_engine_files::cpu;
 use wasm_engine_files::hex;
 
 /// The name of the folder of verdicts in the engine's cache folder.
 const FOLDER: &str = "verdicts";
 /// The form of its files.
-const VERDICT: Form = Form { magic: *b"weverd\r\n", version: 1, suffix: ".verdict", bytes_max: SCENARIO_BYTES_MAX };
+const VERDICT: FileForm =
+    FileForm { magic: *b"weverd\r\n", version: 1, suffix: ".verdict", bytes_max: SCENARIO_BYTES_MAX };
 
 /// A folder of verdicts, or nothing that is kept.
 #[derive(Clone, Debug)]

@@ -11,14 +11,14 @@ use super::raw_line::{Input, LineFault, RawLine, kind, whole};
 
 /// A line that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct EventLine {
     /// The frame it is for.
     pub frame: u64,
     /// What it says; `None` where that is for a group that doesn't take part in this run.
     pub input: Option<Input>,
 }
 
-impl Line {
+impl EventLine {
     /// How many messages and commands it gives to its frame, and how many bytes of payloads.
     pub fn amount(&self) -> (u64, u64) {
         match &self.input {
@@ -34,7 +34,7 @@ impl Line {
 }
 
 /// Reads a line.
-pub(super) fn parse(text: &str, addresses: &AddressBook) -> Result<Line, LineFault> {
+pub(super) fn parse(text: &str, addresses: &AddressBook) -> Result<EventLine, LineFault> {
     let mut raw = RawLine::parse(text)?;
     let frame = whole("frame", raw.frame.as_ref(), 0, FRAMES_MAX - 1)?
         .ok_or_else(|| LineFault::new("frame", "missing").help("say in which frame the event arrives, from 0"))?;
@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str, addresses: &AddressBook) -> Result<Line, LineFau
         Some(word) => command(&word, raw, addresses)?,
         None => event(raw, addresses)?.map(Input::Event),
     };
-    Ok(Line { frame, input })
+    Ok(EventLine { frame, input })
 }
 
 /// Reads a line that is a message; `None` where its recipient doesn't take part in this run.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::limits::{EVENT_BYTES_PER_FRAME_MAX, EVENT_LINE_BYTES_MAX, EVENTS_PER_FRAME_MAX};
 
 use super::address_book::AddressBook;
-use super::line::{Line, parse};
+use super::line::{EventLine, parse};
 use super::raw_line::LineFault;
 use crate::problem::{Problem, thousands};
 
@@ -19,7 +19,7 @@ pub(super) enum ReadError {
 }
 
 /// Reads lines and checks their order.
-pub(super) struct Lines {
+pub(super) struct EventLines {
     input: Box<dyn BufRead + Send>,
     path: PathBuf,
     buffer: Vec<u8>,
@@ -30,14 +30,14 @@ pub(super) struct Lines {
     amount: (u64, u64),
 }
 
-impl Lines {
+impl EventLines {
     /// Reads from `input`, which messages call `path`.
     pub fn new(input: Box<dyn BufRead + Send>, path: &Path) -> Self {
         Self { input, path: path.to_path_buf(), buffer: Vec::new(), number: 0, before: None, amount: (0, 0) }
     }
 
     /// The next line that isn't blank.
-    pub fn next(&mut self, addresses: &AddressBook) -> Result<Option<Line>, ReadError> {
+    pub fn next(&mut self, addresses: &AddressBook) -> Result<Option<EventLine>, ReadError> {
         loop {
             self.buffer.clear();
             let most = EVENT_LINE_BYTES_MAX as u64 + 1;
@@ -75,7 +75,7 @@ impl Lines {
     }
 
     /// Takes a line's part of what a frame may be given.
-    fn take(&mut self, line: &Line) -> Result<(), LineFault> {
+    fn take(&mut self, line: &EventLine) -> Result<(), LineFault> {
         let (events, bytes) = line.amount();
         self.amount = (self.amount.0 + events, self.amount.1 + bytes);
         let what = match self.amount {

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasm_engine_components::{FrameInputs, Swap};
 
 use super::address_book::AddressBook;
-use super::line::Line;
+use super::line::EventLine;
 use super::raw_line::Input;
-use super::reader::{Lines, ReadError};
+use super::reader::{EventLines, ReadError};
 use super::stream::InterruptibleReader;
 use super::stream_inputs::{StreamFrame, StreamInputs};
 use crate::frame_loop::FrameSource;
@@ -22,11 +22,11 @@ use crate::scenario::Scenario;
 /// External events and the scenario's swaps, frame by frame, up to the run's last frame or until the run is asked to end.
 pub struct EventSource {
     addresses: AddressBook,
-    lines: Option<Lines>,
+    lines: Option<EventLines>,
     /// In the place of lines.
     stored: StreamInputs,
     path: PathBuf,
-    pending: Option<Line>,
+    pending: Option<EventLine>,
     /// By frame; those of earlier frames are behind `next_swap`.
     swaps: Vec<(u64, Swap)>,
     next_swap: usize,
@@ -66,7 +66,7 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
         // A pipe may have nobody yet who writes to it.
         Box::new(InterruptibleReader::start(move || File::open(path), interrupted).map_err(|error| no_thread(&error))?)
     };
-    source.lines = Some(Lines::new(Box::new(BufReader::new(input)), &source.path));
+    source.lines = Some(EventLines::new(Box::new(BufReader::new(input)), &source.path));
     Ok(source)
 }
 
@@ -143,7 +143,7 @@ impl EventSource {
 
     /// Reads a file to its end, and counts the events after the last frame.
     fn check(&self, file: File) -> Result<u64, Problem> {
-        let mut lines = Lines::new(Box::new(BufReader::new(file)), &self.path);
+        let mut lines = EventLines::new(Box::new(BufReader::new(file)), &self.path);
         let mut late = 0;
         while let Some(line) = lines.next(&self.addresses).map_err(|error| self.problem(error))? {
             late += u64::from(line.frame >= self.frames);
@@ -185,7 +185,7 @@ impl EventSource {
                     break;
                 }
                 Ok(Some(line)) if line.frame < self.first_frame => {}
-                Ok(Some(Line { input: Some(input), .. })) => {
+                Ok(Some(EventLine { input: Some(input), .. })) => {
                     inputs.counts.delivered += 1;
                     match input {
                         Input::Event(event) => inputs.events.push(event),
@@ -195,7 +195,7 @@ impl EventSource {
                         }
                     }
                 }
-                Ok(Some(Line { input: None, .. })) => inputs.counts.disabled += 1,
+                Ok(Some(EventLine { input: None, .. })) => inputs.counts.disabled += 1,
                 Ok(None) => self.lines = None,
                 // A wait for input that was interrupted isn't a failure.
                 Err(ReadError::Io(_)) if self.stopped() => return Ok(None),

@@ -26,11 +26,11 @@ const CHAIN_MAX: u32 = 16;
 pub struct Recording {
     run_dir: RunDir,
     collector: Collector,
-    snapshots: Option<Snapshots>,
+    snapshots: Option<SnapshotTimer>,
 }
 
 /// When snapshots are taken. None of it is state: where a run is looked at changes nothing of it.
-struct Snapshots {
+struct SnapshotTimer {
     /// After each so many frames; `None` for the engine's own measure.
     every: Option<u64>,
     last: Instant,
@@ -49,7 +49,7 @@ impl Recording {
     ///
     /// `collector` has the sums of the frames before: none, or those of a run that was stopped.
     pub fn new(run_dir: RunDir, simulation: &Simulation, snapshots: Option<Option<u64>>, collector: Collector) -> Self {
-        let snapshots = snapshots.map(|every| Snapshots {
+        let snapshots = snapshots.map(|every| SnapshotTimer {
             every,
             last: Instant::now(),
             // What begins here begins with a state that is there already.
@@ -130,7 +130,7 @@ impl Recording {
     /// # Errors
     /// A file can't be written.
     pub fn finish(&mut self, simulation: &mut Simulation, summary: &Summary) -> Result<(), RunError> {
-        let is_due = |snapshots: &Snapshots| {
+        let is_due = |snapshots: &SnapshotTimer| {
             let is_old = || snapshots.every.is_none() && snapshots.last.elapsed() >= LAST_PERIOD_MIN;
             snapshots.asked.load(Ordering::Relaxed) || is_old()
         };
@@ -141,7 +141,7 @@ impl Recording {
     }
 }
 
-impl Snapshots {
+impl SnapshotTimer {
     /// Whether it is time to get memory for the first one: half way to it.
     fn is_half_way(&self, next: u64) -> bool {
         let is_near = || match self.every {

@@ -16,7 +16,7 @@ use wasm_engine_files::unfinished::{Unfinished, making};
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A file of JSON lines.
-pub(super) struct Table {
+pub(super) struct TableFile {
     path: PathBuf,
     writer: BufWriter<File>,
     /// What was written so far.
@@ -33,7 +33,7 @@ pub(super) struct TablePosition {
     hash: u128,
 }
 
-impl Table {
+impl TableFile {
     /// Makes an empty table.
     pub fn create(path: PathBuf) -> Result<Self, Problem> {
         match making(|| File::create_new(&path)) {
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_that_names_the_file() {
         let file = File::options().write(true).open("/dev/full").unwrap();
-        let mut table = Table::of(PathBuf::from("run/frames.jsonl"), file);
+        let mut table = TableFile::of(PathBuf::from("run/frames.jsonl"), file);
         table.row(&1).unwrap();
         let Err(RunError::Failed(problem)) = table.flush() else { panic!("the disk isn't full") };
         let text = problem.to_string();
@@ -221,25 +221,25 @@ mod tests {
     fn a_table_goes_on_where_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
-        let mut table = Table::create(path.clone()).unwrap();
+        let mut table = TableFile::create(path.clone()).unwrap();
         table.row(&1).unwrap();
         let position = table.position();
         table.row(&"lost").unwrap();
         table.sync().unwrap();
         drop(table);
-        let mut table = Table::reopen(path.clone(), Some(position)).unwrap();
+        let mut table = TableFile::reopen(path.clone(), Some(position)).unwrap();
         table.row(&2).unwrap();
         let whole = table.position();
         table.flush().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
         drop(table);
-        assert_eq!(Table::reopen(path.clone(), Some(whole)).unwrap().position(), whole);
+        assert_eq!(TableFile::reopen(path.clone(), Some(whole)).unwrap().position(), whole);
         std::fs::write(&path, "1\n3\n").unwrap();
-        let told = Table::reopen(path.clone(), Some(whole)).err().unwrap().to_string();
+        let told = TableFile::reopen(path.clone(), Some(whole)).err().unwrap().to_string();
         assert!(told.contains("rows.jsonl: isn't what was written: its first 4 bytes"), "{told}");
         std::fs::write(&path, "1\n").unwrap();
-        assert!(Table::reopen(path.clone(), Some(whole)).is_err());
-        drop(Table::reopen(path.clone(), None).unwrap());
+        assert!(TableFile::reopen(path.clone(), Some(whole)).is_err());
+        drop(TableFile::reopen(path.clone(), None).unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
 }

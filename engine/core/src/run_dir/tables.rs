@@ -5,7 +5,7 @@ use std::path::Path;
 use wasm_engine_components::FrameRecord;
 
 use super::rows::{AgentNames, FaultRow, FrameRow, LogRow, ModelRow, OutputRow, SwapRow};
-use super::table::{Table, TablePosition};
+use super::table::{TableFile, TablePosition};
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
 
@@ -22,21 +22,21 @@ pub(super) type TablePositions = [TablePosition; NAMES.len()];
 /// All tables of a run.
 pub(super) struct Tables {
     names: AgentNames,
-    tables: [Table; NAMES.len()],
+    tables: [TableFile; NAMES.len()],
 }
 
 impl Tables {
     /// Makes empty tables in a run directory.
     pub fn create(folder: &Path, scenario: &Scenario) -> Result<Self, Problem> {
-        Self::each(scenario, |at| Table::create(folder.join(NAMES[at])))
+        Self::each(scenario, |at| TableFile::create(folder.join(NAMES[at])))
     }
 
     /// Opens those of a run that is to go on, and cuts them back to `positions`, or to nothing.
     pub fn reopen(folder: &Path, scenario: &Scenario, positions: Option<&TablePositions>) -> Result<Self, Problem> {
-        Self::each(scenario, |at| Table::reopen(folder.join(NAMES[at]), positions.map(|positions| positions[at])))
+        Self::each(scenario, |at| TableFile::reopen(folder.join(NAMES[at]), positions.map(|positions| positions[at])))
     }
 
-    fn each(scenario: &Scenario, make: impl Fn(usize) -> Result<Table, Problem>) -> Result<Self, Problem> {
+    fn each(scenario: &Scenario, make: impl Fn(usize) -> Result<TableFile, Problem>) -> Result<Self, Problem> {
         let tables = [make(0)?, make(1)?, make(2)?, make(3)?, make(4)?, make(5)?];
         Ok(Self { names: AgentNames::new(scenario), tables })
     }
@@ -55,12 +55,12 @@ impl Tables {
 
     /// Writes what is buffered, and waits until it is on the disk.
     pub fn sync(&mut self) -> Result<(), RunError> {
-        self.tables.iter_mut().try_for_each(Table::sync)
+        self.tables.iter_mut().try_for_each(TableFile::sync)
     }
 
     /// Bytes of all.
     pub fn bytes(&self) -> u64 {
-        self.tables.iter().map(Table::bytes).sum()
+        self.tables.iter().map(TableFile::bytes).sum()
     }
 
     /// How far they were written.

@@ -25,7 +25,7 @@ use wasm_engine_systems::{
 
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
 use crate::scenario::Scenario;
-use models::{Models, load_models};
+use models::{LoadedModels, load_models};
 use wasm_engine_files::FileError;
 use wasm_engine_wasm::{CopyMark, ModuleSource, WasmOptions, WasmRuntime};
 
@@ -227,7 +227,7 @@ impl Machine {
             options.warn(format_args!("{problem}"));
         }
 
-        let Models { runtime: inference, models, files: model_files, onnx_runtime, refused } =
+        let LoadedModels { runtime: inference, models, files: model_files, onnx_runtime, refused } =
             load_models(scenario, options)?;
 
         let swaps = swaps::catalog(scenario, &agents, &modules, &models, &refused, options);

@@ -18,7 +18,7 @@ use {
 };
 
 /// A scenario's models, loaded or recorded.
-pub(super) struct Models {
+pub(super) struct LoadedModels {
     pub runtime: Box<dyn ModelRuntime>,
     /// In the scenario's order.
     pub models: Vec<LoadedModel>,
@@ -29,21 +29,21 @@ pub(super) struct Models {
 }
 
 /// Loads the models of a scenario, or takes them from a recording.
-pub(super) fn load_models(scenario: &Scenario, options: &SimulationOptions) -> Result<Models, SimulationError> {
+pub(super) fn load_models(scenario: &Scenario, options: &SimulationOptions) -> Result<LoadedModels, SimulationError> {
     if let Some(RecordedModels { models, refused_swaps }) = options.recorded_models.clone() {
         let (runtime, files) = (Box::new(NoModels), Vec::new());
-        return Ok(Models { runtime, models, files, onnx_runtime: None, refused: refused_swaps });
+        return Ok(LoadedModels { runtime, models, files, onnx_runtime: None, refused: refused_swaps });
     }
     if scenario.models.is_empty() {
         let (runtime, files, refused) = (Box::new(NoModels), Vec::new(), Vec::new());
-        return Ok(Models { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
+        return Ok(LoadedModels { runtime, models: Vec::new(), files, onnx_runtime: None, refused });
     }
     open_models(scenario, options)
 }
 
 /// Loads the models of a scenario that has some.
 #[cfg(feature = "inference")]
-fn open_models(scenario: &Scenario, options: &SimulationOptions) -> Result<Models, SimulationError> {
+fn open_models(scenario: &Scenario, options: &SimulationOptions) -> Result<LoadedModels, SimulationError> {
     let entries = entries(options, scenario)?;
     let load = ModelLoadOptions {
         cache_dir: options.cache_dir.clone(),
@@ -65,7 +65,7 @@ fn open_models(scenario: &Scenario, options: &SimulationOptions) -> Result<Model
     let models = infos.iter().map(LoadedModel::from).collect();
     let refused = swaps::refused_of_models(scenario, &infos);
     let files = entries.into_iter().map(|entry| entry.path).collect();
-    Ok(Models { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
+    Ok(LoadedModels { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
 }
 
 /// The scenario's models, with their files where they are. Copies that are damaged and weren't needed are warned of.
@@ -89,7 +89,7 @@ fn entries(options: &SimulationOptions, scenario: &Scenario) -> Result<Vec<Model
 
 /// Refuses a scenario that has models: this build runs none.
 #[cfg(not(feature = "inference"))]
-fn open_models(scenario: &Scenario, _: &SimulationOptions) -> Result<Models, SimulationError> {
+fn open_models(scenario: &Scenario, _: &SimulationOptions) -> Result<LoadedModels, SimulationError> {
     let name = scenario.models.first().map(|model| model.name.clone()).unwrap_or_default();
     Err(SimulationError::NoInference { name })
 }

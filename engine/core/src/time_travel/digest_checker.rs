@@ -18,7 +18,7 @@ use crate::summary::Collector;
 /// has read it before as a source.
 pub struct DigestChecker {
     frames: RecordedFrames,
-    snapshots: Snapshots,
+    snapshots: RecordedSnapshots,
     /// Sums over the frames, if they are wanted.
     pub collector: Option<Collector>,
     /// Number of frames that were as they were recorded.
@@ -30,7 +30,7 @@ pub struct DigestChecker {
 }
 
 /// The snapshots that a run has: each says what all memories' digest was.
-struct Snapshots {
+struct RecordedSnapshots {
     folder: PathBuf,
     /// Ascending.
     frames: Vec<u64>,
@@ -41,7 +41,7 @@ impl DigestChecker {
     pub fn new(run: &OpenRun, (from, to): (u64, u64)) -> Self {
         Self {
             frames: RecordedFrames::new(run, from, to),
-            snapshots: Snapshots { folder: run.snapshots(), frames: run.snapshot_frames() },
+            snapshots: RecordedSnapshots { folder: run.snapshots(), frames: run.snapshot_frames() },
             collector: None,
             checked: 0,
             late: None,
@@ -73,7 +73,7 @@ impl DigestChecker {
 
     /// Returns whether all memories are what they were, if there is a snapshot that says so.
     fn has_recorded_memories(&mut self, record: &FrameRecord, simulation: &mut Simulation) -> bool {
-        let Snapshots { folder, frames } = &self.snapshots;
+        let RecordedSnapshots { folder, frames } = &self.snapshots;
         let frame = record.frame + 1;
         if frames.binary_search(&frame).is_err() {
             return true;

@@ -28,7 +28,7 @@ pub const FRAME_BYTES: usize = HEAD_BYTES + CHECKSUM_BYTES;
 
 /// A kind of file.
 #[derive(Clone, Copy, Debug)]
-pub struct Form {
+pub struct FileForm {
     /// How its files begin.
     pub magic: [u8; 8],
     /// Version of the form, and of the content.
@@ -92,7 +92,7 @@ impl FileKey {
     }
 }
 
-impl Form {
+impl FileForm {
     /// The name of the file with a key.
     pub fn file_name(&self, key: &FileKey) -> String {
         crate::hash::hex(&key.subject) + self.suffix
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     const ENVIRONMENT: [u8; 16] = [7; 16];
-    const FORM: Form = Form { magic: *b"wetests\n", version: 1, suffix: ".test", bytes_max: 1 << 20 };
+    const FORM: FileForm = FileForm { magic: *b"wetests\n", version: 1, suffix: ".test", bytes_max: 1 << 20 };
 
     fn file() -> (FileKey, Vec<u8>) {
         let key = FileKey::new(ENVIRONMENT, b"a subject");
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(FORM.verify(&file, &FileKey::new([8; 16], b"a subject")), Err(CacheFileProblem::Outdated));
         assert_eq!(FORM.inspect(&file, [8; 16], &FORM.file_name(&key)), Err(CacheFileProblem::Outdated));
         assert_eq!(FORM.inspect(&file, ENVIRONMENT, "another name"), Err(CacheFileProblem::Damaged));
-        let other = Form { magic: *b"another\n", ..FORM };
+        let other = FileForm { magic: *b"another\n", ..FORM };
         assert_eq!(other.verify(&file, &key), Err(CacheFileProblem::Damaged));
         let mut later = file;
         later[8] = 2;

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use wasm_engine_components::limits::CODE_CACHE_BYTES_MAX;
 use wasm_engine_components::text::shown_path;
 
-pub use self::form::{CacheFileProblem, FRAME_BYTES, FileKey, Form, environment};
+pub use self::form::{CacheFileProblem, FRAME_BYTES, FileForm, FileKey, environment};
 use crate::regular;
 use crate::unfinished::{Unfinished, making};
 
@@ -31,7 +31,7 @@ const UNFINISHED_AGE_UNLOCKED: Duration = Duration::from_hours(24);
 #[derive(Clone, Debug)]
 pub struct CacheFolder {
     path: PathBuf,
-    form: Form,
+    form: FileForm,
 }
 
 /// A file that was read and is whole.
@@ -49,7 +49,7 @@ impl CacheFolder {
     ///
     /// # Errors
     /// It can't be used, and why, as what goes on after its name.
-    pub fn open(folder: &Path, form: Form) -> Result<Self, String> {
+    pub fn open(folder: &Path, form: FileForm) -> Result<Self, String> {
         let unusable = |error: io::Error| format!("can't be used: {error}");
         let path = std::path::absolute(folder).map_err(unusable)?;
         make_folder(&path).map_err(unusable)?;
@@ -60,7 +60,7 @@ impl CacheFolder {
     ///
     /// # Errors
     /// It can't be used, and why, as what goes on after its name.
-    pub fn existing(folder: &Path, form: Form) -> Result<Option<Self>, String> {
+    pub fn existing(folder: &Path, form: FileForm) -> Result<Option<Self>, String> {
         let metadata = match std::fs::metadata(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             metadata => metadata.map_err(|error| format!("can't be used: {error}"))?,
@@ -270,7 +270,7 @@ const fn trusts_others(_: &std::fs::Metadata) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    const FORM: Form = Form { magic: *b"wetests\n", version: 1, suffix: ".test", bytes_max: 1_000 };
+    const FORM: FileForm = FileForm { magic: *b"wetests\n", version: 1, suffix: ".test", bytes_max: 1_000 };
 
     fn key(subject: &[u8]) -> FileKey {
         FileKey::new([3; 16], subject)
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn a_sparse_file_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
-        let large = Form { bytes_max: u64::MAX, ..FORM };
+        let large = FileForm { bytes_max: u64::MAX, ..FORM };
         let cache = CacheFolder::open(folder.path(), large).unwrap();
         cache.keep(&key(b"x"), b"content").unwrap();
         let path = folder.path().join(FORM.file_name(&key(b"x")));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decider::Decider;
-use super::model::{Graph, Model, Node};
+use super::model::{Graph, Node, OnnxModel};
 use super::orders::Orders;
 use super::pad::Padding;
 use super::rules::{self, Call, Needs, Why};
@@ -43,7 +43,7 @@ impl Scope<'_, '_> {
 }
 
 /// Walks a model.
-pub(super) fn classify(model: &Model<'_>, inputs: &[GraphTensor], outputs: &[GraphTensor]) -> Findings {
+pub(super) fn classify(model: &OnnxModel<'_>, inputs: &[GraphTensor], outputs: &[GraphTensor]) -> Findings {
     let mut findings = Findings::default();
     let mut scope = Scope { values: BTreeMap::new(), outer: None };
     for input in inputs {

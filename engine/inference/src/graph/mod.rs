@@ -46,7 +46,7 @@ pub(crate) use traps::DividingNode;
 /// A model's graph, as far as it was read.
 pub(crate) struct ModelGraph<'a> {
     content: &'a [u8],
-    model: model::Model<'a>,
+    model: model::OnnxModel<'a>,
 }
 
 /// Reads a model's graph.

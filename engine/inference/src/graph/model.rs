@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A model.
 #[derive(Debug, Default)]
-pub(super) struct Model<'a> {
+pub(super) struct OnnxModel<'a> {
     /// Version of the format.
     pub version: i64,
     pub graph: Graph<'a>,
@@ -13,7 +13,7 @@ pub(super) struct Model<'a> {
     pub functions: Vec<Function<'a>>,
 }
 
-impl<'a> Model<'a> {
+impl<'a> OnnxModel<'a> {
     /// Inputs that may be constants, too: since version 4, a caller may give others in the place of such constants.
     pub(super) fn overridable_inputs(&self) -> BTreeSet<&'a str> {
         if self.version < 4 { BTreeSet::new() } else { self.graph.inputs.iter().copied().collect() }
@@ -145,7 +145,7 @@ fn is_taken(domain: &str) -> bool {
     domain.is_empty() || TAKEN_DOMAINS.iter().any(is_in)
 }
 
-impl Model<'_> {
+impl OnnxModel<'_> {
     /// Returns the first function that may have the name of one of ONNX Runtime's own operators: its domain, as it is written, and its name.
     pub(super) fn taken_function(&self) -> Option<(&str, &str)> {
         let function = self.functions.iter().find(|function| is_taken(function.domain))?;

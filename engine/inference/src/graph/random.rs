@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Function, Graph, Model, Node, Tensor};
+use super::model::{Function, Graph, Node, OnnxModel, Tensor};
 
 /// Operators that draw, of any domain: those of the standard and those that ONNX Runtime adds.
 const DRAWING: [&str; 10] = [
@@ -44,7 +44,7 @@ impl Place<'_, '_> {
 }
 
 /// Finds the first node that draws, in subgraphs and functions, too.
-pub(super) fn find(model: &Model<'_>) -> Option<RandomNode> {
+pub(super) fn find(model: &OnnxModel<'_>) -> Option<RandomNode> {
     let own: BTreeSet<String> = model.functions.iter().map(Function::identifier).collect();
     let in_function = |function: &Function<'_>| {
         let place = Place { falsehoods: falsehoods(&[], &function.nodes, &function.inputs), outer: None };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Attribute, Function, Graph, Model, Node, Tensor, dtype};
+use super::model::{Attribute, Function, Graph, Node, OnnxModel, Tensor, dtype};
 use super::wire::{Content, Field, Fields, Malformed};
 
 /// Most nodes of a model, subgraphs and functions included.
@@ -73,9 +73,9 @@ impl Left {
 }
 
 /// Reads a model.
-pub(super) fn read(content: &[u8]) -> Result<Model<'_>, Unreadable> {
+pub(super) fn read(content: &[u8]) -> Result<OnnxModel<'_>, Unreadable> {
     let mut left = Left { nodes: NODES_MAX, parts: PARTS_MAX, in_function: false };
-    let mut model = Model::default();
+    let mut model = OnnxModel::default();
     let mut has_graph = false;
     for field in Fields::new(content) {
         let field = field?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Model, Node};
+use super::model::{Node, OnnxModel};
 
 /// Which of memory and time follow from the number of rows alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Names<'_> {
 }
 
 /// Returns what of a run no node lets follow from data. A model's own functions, bodies and operators of other domains aren't looked into.
-pub(super) fn steadiness(model: &Model<'_>) -> Steadiness {
+pub(super) fn steadiness(model: &OnnxModel<'_>) -> Steadiness {
     let graph = &model.graph;
     let inputs: BTreeSet<&str> = graph.inputs.iter().copied().collect();
     let constants = graph.constants.iter().map(|constant| constant.name);
@@ -132,7 +132,7 @@ mod tests {
         let constants = vec![Tensor { name: "k", ..Tensor::default() }];
         let graph =
             Graph { nodes: nodes.iter().map(node).collect(), constants, inputs: vec!["x", "n"], ..Graph::default() };
-        steadiness(&Model { graph, ..Model::default() })
+        steadiness(&OnnxModel { graph, ..OnnxModel::default() })
     }
 
     /// A tensor that rows can only make smaller takes no more memory, but as long as they say.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Function, Graph, Model, Node, Tensor, dtype};
+use super::model::{Function, Graph, Node, OnnxModel, Tensor, dtype};
 use super::table;
 
 /// Most nodes that are looked at, those of functions once for each call.
@@ -122,7 +122,7 @@ struct Walk<'g> {
 }
 
 /// Finds the first node that may divide the least number by -1, or, unless ONNX Runtime `sees_zeros`, any number by 0.
-pub(super) fn find(model: &Model<'_>, sees_zeros: bool) -> Option<DividingNode> {
+pub(super) fn find(model: &OnnxModel<'_>, sees_zeros: bool) -> Option<DividingNode> {
     let functions = model.functions.iter().map(|function| (function.identifier(), function)).collect();
     let mut walk = Walk { functions, sees_zeros, looks: 0, found: None };
     walk.graph(&model.graph, &[], None, 0);

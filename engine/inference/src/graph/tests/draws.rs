@@ -1,18 +1,18 @@
 //! Operators that draw are found wherever they are.
 
-use super::super::model::{Attribute, Function, Graph, Model, Node};
+use super::super::model::{Attribute, Function, Graph, Node, OnnxModel};
 use super::super::random;
 use super::{graphs, node, numbers, with};
 
-fn model(nodes: Vec<Node<'static>>) -> Model<'static> {
-    Model { graph: Graph { nodes, ..Graph::default() }, ..Model::default() }
+fn model(nodes: Vec<Node<'static>>) -> OnnxModel<'static> {
+    OnnxModel { graph: Graph { nodes, ..Graph::default() }, ..OnnxModel::default() }
 }
 
 fn function(nodes: Vec<Node<'static>>) -> Function<'static> {
     Function { name: "f", domain: "own", nodes, ..Function::default() }
 }
 
-fn found(model: &Model<'_>) -> Option<String> {
+fn found(model: &OnnxModel<'_>) -> Option<String> {
     random::find(model).map(|found| format!("{} {}", found.operator, found.node))
 }
 
@@ -29,9 +29,9 @@ fn each_operator_that_draws_is_named() {
         let body = Graph { nodes: vec![with(node("Loop", "n", "z"), graphs("body", inner()))], ..Graph::default() };
         assert_eq!(found(&model(vec![with(node("If", "c", "y"), graphs("else_branch", body))])), said);
         let functions = vec![function(vec![node(operator, "x", "r")])];
-        assert_eq!(found(&Model { functions, ..model(vec![node("Exp", "x", "y")]) }), said);
+        assert_eq!(found(&OnnxModel { functions, ..model(vec![node("Exp", "x", "y")]) }), said);
         let functions = vec![function(vec![with(node("If", "c", "y"), graphs("then_branch", inner()))])];
-        assert_eq!(found(&Model { functions, ..Model::default() }), said);
+        assert_eq!(found(&OnnxModel { functions, ..OnnxModel::default() }), said);
     }
     assert_eq!(found(&model(vec![node("Exp", "x", "y")])), None);
 }
@@ -60,13 +60,13 @@ fn a_dropout_draws_where_it_may_be_trained() {
     assert!(found(&outer).is_none());
     let value = Attribute { name: "value", tensor: Some(numbers("", &[0])), ..Attribute::default() };
     let body = vec![with(node("Constant", "", "t"), value), node("Dropout", "x - t", "y")];
-    assert!(found(&Model { functions: vec![function(body)], ..Model::default() }).is_none());
+    assert!(found(&OnnxModel { functions: vec![function(body)], ..OnnxModel::default() }).is_none());
     // A function may be called like an operator that draws, and doesn't.
     let mut sampling = node("Sampling", "x", "y");
     sampling.domain = "own";
     let own = Function { name: "Sampling", ..function(vec![node("Exp", "a", "b")]) };
-    assert!(found(&Model { functions: vec![own], ..model(vec![sampling]) }).is_none());
+    assert!(found(&OnnxModel { functions: vec![own], ..model(vec![sampling]) }).is_none());
     // What a function says isn't known where it has no constant.
     let functions = vec![function(vec![node("Dropout", "x - t", "y")])];
-    assert!(found(&Model { functions, ..Model::default() }).is_some());
+    assert!(found(&OnnxModel { functions, ..OnnxModel::default() }).is_some());
 }

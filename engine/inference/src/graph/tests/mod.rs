@@ -5,7 +5,7 @@ mod hostile;
 mod real_rules;
 mod traps;
 
-use super::model::{Attribute, Graph, Model, Node, Tensor, dtype};
+use super::model::{Attribute, Graph, Node, OnnxModel, Tensor, dtype};
 use super::value::Size;
 use super::{GraphTensor, classify};
 use wasm_engine_components::BatchForm;
@@ -54,7 +54,7 @@ fn tensor(name: &str, of: i64, shape: &[i64]) -> GraphTensor {
 
 /// A model with the output `y`, whose rows are in dimension `axis`.
 struct Case {
-    model: Model<'static>,
+    model: OnnxModel<'static>,
     inputs: Vec<GraphTensor>,
     axis: usize,
 }
@@ -63,7 +63,7 @@ impl Case {
     fn new(nodes: Vec<Node<'static>>, inputs: Vec<GraphTensor>) -> Self {
         let graph = Graph { nodes, outputs: vec!["y"], ..Graph::default() };
         let opsets = [("", 21)].into();
-        Self { model: Model { version: 10, graph, opsets, functions: Vec::new() }, inputs, axis: 0 }
+        Self { model: OnnxModel { version: 10, graph, opsets, functions: Vec::new() }, inputs, axis: 0 }
     }
 
     /// A model of one input `x` of f32.

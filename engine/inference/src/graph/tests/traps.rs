@@ -1,16 +1,16 @@
 //! Divisions that would end the process are found wherever they are, and others are let be.
 
-use super::super::model::{Function, Graph, Model, Node, Tensor, dtype};
+use super::super::model::{Function, Graph, Node, OnnxModel, Tensor, dtype};
 use super::super::traps;
 use super::{graphs, integer, node, numbers, with};
 
 /// A model of inputs `a` and `b` of one type.
-fn model(of: i64, nodes: Vec<Node<'static>>) -> Model<'static> {
+fn model(of: i64, nodes: Vec<Node<'static>>) -> OnnxModel<'static> {
     let graph = Graph { nodes, inputs: vec!["a", "b"], input_types: vec![of, of], ..Graph::default() };
-    Model { graph, ..Model::default() }
+    OnnxModel { graph, ..OnnxModel::default() }
 }
 
-fn found(model: &Model<'_>) -> Option<String> {
+fn found(model: &OnnxModel<'_>) -> Option<String> {
     let found = traps::find(model, true);
     assert!(found.as_ref().is_none_or(|found| !found.by_zero));
     found.map(|found| format!("{} {}", found.operator, found.node))
@@ -19,7 +19,7 @@ fn found(model: &Model<'_>) -> Option<String> {
 /// Of a library that makes no error of a division by 0, constants without a zero alone may divide whole numbers.
 #[test]
 fn where_zeros_are_not_seen_nothing_divides_that_may_be_one() {
-    let found = |model: &Model<'_>| traps::find(model, false).map(|found| (found.node, found.by_zero));
+    let found = |model: &OnnxModel<'_>| traps::find(model, false).map(|found| (found.node, found.by_zero));
     let by = |of: i64, values: &[i64], operator: &'static str| {
         let mut by = model(of, vec![node("Identity", "k", "n"), node(operator, "a n", "y")]);
         by.graph.constants.push(Tensor { dtype: of, ..numbers("k", values) });
@@ -63,7 +63,7 @@ fn rows_divided_by_rows_are_refused_where_they_are_whole() {
                 outputs: vec!["y"],
                 nodes: vec![node(operator, "p q", "y")],
             };
-            assert_eq!(found(&Model { functions: vec![function], ..model(of, vec![called]) }), said);
+            assert_eq!(found(&OnnxModel { functions: vec![function], ..model(of, vec![called]) }), said);
             let backwards = vec![node(operator, "a c", "y"), node("Neg", "b", "c")];
             assert_eq!(found(&model(of, backwards)), said);
             let cast = vec![with(node("Cast", "b", "c"), integer("to", of)), node(operator, "c c", "y")];
@@ -148,7 +148,7 @@ fn calls_end() {
     };
     let mut called = node("f", "a", "y");
     called.domain = "own";
-    let all = Model { functions: vec![body("f"), body("g")], ..model(dtype::F32, vec![called]) };
+    let all = OnnxModel { functions: vec![body("f"), body("g")], ..model(dtype::F32, vec![called]) };
     assert!(found(&all).is_some(), "nobody knows what is in it");
 }
 
@@ -169,17 +169,17 @@ fn functions_are_told_apart_as_onnx_runtime_does() {
     };
     for (overload, is_refused) in [("a", true), ("b", false)] {
         let call = Node { domain: "own", overload, ..node("f", "a b", "y") };
-        let called = Model { functions: functions(), ..model(dtype::I32, vec![call]) };
+        let called = OnnxModel { functions: functions(), ..model(dtype::I32, vec![call]) };
         assert_eq!(found(&called).is_some(), is_refused, "{overload}");
     }
     for domain in ["", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"] {
         let hides = function(domain, "Div", "", vec![node("Add", "p q", "r")]);
-        let model = Model { functions: vec![hides], ..model(dtype::I32, vec![node("Div", "a b", "y")]) };
+        let model = OnnxModel { functions: vec![hides], ..model(dtype::I32, vec![node("Div", "a b", "y")]) };
         assert_eq!(found(&model), Some("Div y".into()), "{domain}");
         assert_eq!(model.taken_function().map(|(_, name)| name), Some("Div"), "{domain}");
     }
     for domain in ["own", "pkg.onnxscript.torch_lib", "this", "com.microsofter", "ai.onnxruntime"] {
-        let model = Model { functions: vec![function(domain, "Div", "", vec![])], ..Model::default() };
+        let model = OnnxModel { functions: vec![function(domain, "Div", "", vec![])], ..OnnxModel::default() };
         assert_eq!(model.taken_function(), None, "{domain}");
     }
 }
