@@ -11,6 +11,7 @@
 mod authors;
 mod codec;
 mod frame;
+mod spans;
 mod stages;
 mod world;
 
@@ -61,8 +62,10 @@ impl Plugin for SimulationPlugin {
         // An empty schedule costs 0.1 us here, and 30 us and more on several threads: parallelism is behind the ports.
         schedule.set_executor(SingleThreadedExecutor::new());
         app.add_schedule(schedule);
+        let running = spans::RunningStage::default();
         add_resources(app);
-        add_stages(app);
+        add_stages(app, &running);
+        app.insert_resource(running);
     }
 }
 
@@ -106,6 +109,7 @@ fn add_resources(app: &mut App) {
 /// # Panics
 /// If the world has no [`SimulationPlugin`] or no ports, or a port breaks its contract.
 pub fn run_frame(world: &mut World, inputs: FrameInputs) -> FrameRecord {
+    let _span = spans::FrameSpan::enter(world);
     world.resource_mut::<frame::Inputs>().0 = inputs;
     world.run_schedule(Frame);
     state::watch_components(world);
@@ -113,10 +117,12 @@ pub fn run_frame(world: &mut World, inputs: FrameInputs) -> FrameRecord {
     std::mem::take(&mut world.resource_mut::<frame::Sealed>().0)
 }
 
-/// The whole frame, top to bottom.
-fn add_stages(app: &mut App) {
+/// The whole frame, top to bottom. Each system is in a span of its name, and in that of its stage.
+fn add_stages(app: &mut App, running: &spans::RunningStage) {
     use FrameStage::{Collect, Commit, Deliver, Infer, Ingest, Schedule, Seal, Step};
     use stages::{collect, commit, deliver, digest, infer, ingest, notices, region, schedule, seal, step, swap};
+    let [ingest, deliver, schedule, step, collect, infer, commit, seal] =
+        FrameStage::ALL.map(|stage| running.of(stage));
     app.configure_sets(Frame, (Ingest, Deliver, Schedule, Step, Collect, Infer, Commit, Seal).chain())
         .configure_sets(Frame, AuthorSystems::Sense.in_set(Deliver).after(deliver::sort_messages))
         .configure_sets(Frame, AuthorSystems::Simulate.in_set(Commit).after(commit::commit_restarts))
@@ -127,12 +133,12 @@ fn add_stages(app: &mut App) {
         .add_systems(
             Frame,
             (
-                swap::take_swaps,
-                ingest::take_inputs,
-                stages::command::carry_out_commands,
-                ingest::address_events,
+                ingest.system(swap::take_swaps),
+                ingest.system(ingest::take_inputs),
+                ingest.system(stages::command::carry_out_commands),
+                ingest.system(ingest::address_events),
                 ApplyDeferred,
-                ingest::expire_requests,
+                ingest.system(ingest::expire_requests),
             )
                 .chain()
                 .in_set(Ingest),
@@ -140,29 +146,32 @@ fn add_stages(app: &mut App) {
         .add_systems(
             Frame,
             (
-                deliver::open_delivery_budgets,
-                deliver::gather_messages,
+                deliver.system(deliver::open_delivery_budgets),
+                deliver.system(deliver::gather_messages),
                 ApplyDeferred,
-                notices::meter_notices,
-                deliver::sort_messages,
+                deliver.system(notices::meter_notices),
+                deliver.system(deliver::sort_messages),
             )
                 .chain()
                 .in_set(Deliver),
         )
-        .add_systems(Frame, schedule::open_budgets.in_set(Schedule))
-        .add_systems(Frame, step::step_agents.in_set(Step))
-        .add_systems(Frame, collect::collect_outputs.in_set(Collect))
-        .add_systems(Frame, (infer::spawn_jobs, ApplyDeferred, infer::dispatch_jobs).chain().in_set(Infer))
+        .add_systems(Frame, schedule.system(schedule::open_budgets).in_set(Schedule))
+        .add_systems(Frame, step.system(step::step_agents).in_set(Step))
+        .add_systems(Frame, collect.system(collect::collect_outputs).in_set(Collect))
+        .add_systems(
+            Frame,
+            (infer.system(infer::spawn_jobs), ApplyDeferred, infer.system(infer::dispatch_jobs)).chain().in_set(Infer),
+        )
         .add_systems(
             Frame,
             (
-                commit::commit_memberships,
-                commit::commit_calls,
-                swap::count_swap_faults,
-                commit::commit_faults,
-                swap::commit_swaps,
-                commit::commit_terminations,
-                commit::commit_restarts,
+                commit.system(commit::commit_memberships),
+                commit.system(commit::commit_calls),
+                commit.system(swap::count_swap_faults),
+                commit.system(commit::commit_faults),
+                commit.system(swap::commit_swaps),
+                commit.system(commit::commit_terminations),
+                commit.system(commit::commit_restarts),
             )
                 .chain()
                 .in_set(Commit),
@@ -170,19 +179,23 @@ fn add_stages(app: &mut App) {
         // After the authors' systems: what they write in a frame is seen in the next one, as what agents write is.
         .add_systems(
             Frame,
-            region::commit_regions.in_set(Commit).after(commit::commit_restarts).after(AuthorSystems::Simulate),
+            commit
+                .system(region::commit_regions)
+                .in_set(Commit)
+                .after(commit::commit_restarts)
+                .after(AuthorSystems::Simulate),
         )
         .add_systems(
             Frame,
             (
-                digest::clear_native_lane,
-                digest::digest_agents,
-                digest::digest_topics,
-                digest::digest_mailboxes,
-                digest::digest_groups,
+                seal.system(digest::clear_native_lane),
+                seal.system(digest::digest_agents),
+                seal.system(digest::digest_topics),
+                seal.system(digest::digest_mailboxes),
+                seal.system(digest::digest_groups),
                 // It looks at all of the world and writes only the sums, which nobody else does here.
-                state::sum_state.ambiguous_with_all(),
-                seal::seal_frame,
+                seal.system(state::sum_state).ambiguous_with_all(),
+                seal.system(seal::seal_frame),
             )
                 .chain()
                 .in_set(Seal),

@@ -28,7 +28,7 @@ pub trait FrameSink {
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Self::Error>;
 }
 
-/// Runs frames until the source ends.
+/// Runs frames until the source ends. Whoever listens sees it as the span `run`.
 ///
 /// # Errors
 /// The first error of source or sink. A frame itself can't fail.
@@ -37,6 +37,7 @@ pub fn run<E>(
     source: &mut impl FrameSource<Error = E>,
     sink: &mut impl FrameSink<Error = E>,
 ) -> Result<(), E> {
+    let _run = tracing::info_span!("run", first_frame = simulation.next_frame()).entered();
     while let Some(inputs) = source.next_frame(simulation.next_frame())? {
         let record = simulation.frame(inputs);
         sink.append(record, simulation)?;

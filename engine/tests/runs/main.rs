@@ -11,6 +11,7 @@ mod kernel_tour;
 mod native;
 mod reference;
 mod run_dir;
+mod spans;
 mod streams;
 mod swap;
 mod time_travel;
