@@ -135,7 +135,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Listener {
         let Some(open) = extensions.get::<Open>() else { return };
         let took = open.since.elapsed();
         let mut fields = open.fields.others.clone();
-        fields.insert("ms".to_owned(), (took.as_secs_f64() * 1e3).into());
+        fields.insert("ms".to_owned(), (took.as_micros() as f64 / 1e3).into());
         let spans = span.parent().into_iter().flat_map(|parent| parent.scope().from_root());
         let spans = spans.map(|span| {
             let open = span.extensions();

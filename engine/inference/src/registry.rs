@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::limits::MODEL_BYTES_MAX;
@@ -158,10 +158,13 @@ impl OnnxRuntime {
                 };
                 let open = move || job.open();
                 // On a thread that is left behind if ONNX Runtime doesn't return.
+                let since = Instant::now();
                 let opened = options.progress.during(&what, || crew::apart(open)).unwrap_or_else(|limit| {
                     Err(ModelProblem::of_halt(Halt::TimedOut(limit), time, ModelProblem::Broken))
                 });
                 let (batcher, info) = opened.map_err(InferenceError::of_model(&entry.name, &entry.path))?;
+                let (model, form, ms) = (&*entry.name, info.form.name(), since.elapsed().as_micros() as f64 / 1e3);
+                tracing::info!(model, form, ms, "a model is opened, and its form is known");
                 models_by_key.push((*key, loaded.models.len(), info));
                 loaded.models.push(batcher);
             }

@@ -11,6 +11,7 @@ mod hostile_names;
 mod kept_files;
 mod links;
 mod loading;
+mod log;
 mod notices;
 mod reached;
 mod run_input;

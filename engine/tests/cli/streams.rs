@@ -60,6 +60,8 @@ fn a_standard_error_that_takes_nothing_ends_no_command() {
         assert!(
             folder.join(&run).join("summary.json").is_file() && folder.join(&branch).join("summary.json").is_file()
         );
+        let all = ["run", &tour, "--frames", "5", "--no-record", "-vvv", "--log", "json"];
+        assert_eq!(wasm_engine(folder).args(all).stderr(full()).output().unwrap().status.code(), Some(0));
         // What is wrong is told by the status, where nobody can be told in words.
         let bad = wasm_engine(folder).args(["run", "no.toml"]).stderr(full()).output().unwrap();
         assert_eq!(bad.status.code(), Some(2));

@@ -169,6 +169,30 @@ fn dependencies_go_one_way() {
     assert_eq!(members.len(), EDGES.len(), "every crate of the plan is a member");
 }
 
+/// Libraries emit spans and events, and who listens is for a program to say: the command line is one, and so are tests.
+const LISTENERS: [(&str, &[&str]); 1] = [("tracing-subscriber", &["wasm-engine-cli"])];
+
+/// Complaints about crates that bring a listener and aren't a program's.
+fn wrong_listeners(members: &[Value]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for member in members {
+        for (listener, allowed) in LISTENERS {
+            if direct(member).contains(listener) && !allowed.contains(&name(member)) {
+                wrong.push(format!("{} must not depend on {listener}", name(member)));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn libraries_bring_no_listener() {
+    let core = [member("wasm-engine-core", &[("tracing", None), ("tracing-subscriber", None)])];
+    assert_eq!(wrong_listeners(&core), ["wasm-engine-core must not depend on tracing-subscriber"]);
+    assert!(wrong_listeners(&[member("wasm-engine-core", &[("tracing-subscriber", Some("dev"))])]).is_empty());
+    assert_eq!(wrong_listeners(&members("Cargo.toml")), [""; 0]);
+}
+
 #[test]
 fn agents_depend_on_the_abi_and_the_sdk_alone() {
     let agent = [member("clerk", &[("wasm-engine-components", None)])];

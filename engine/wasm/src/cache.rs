@@ -63,10 +63,10 @@ impl<'c> CacheInUse<'c> {
         Self { cache, report: Mutex::default() }
     }
 
-    /// Returns the module that was kept for an instrumented one; if there is none, compiles and keeps it.
-    pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8]) -> Result<Module, ModuleProblem> {
+    /// Returns the module that was kept for an instrumented one; if there is none, compiles and keeps it. Says which of the two.
+    pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8]) -> Result<(Module, bool), ModuleProblem> {
         match self.cache.find(bytes).and_then(|entry| entry.map_or(Ok(None), |entry| load(engine, bytes, &entry))) {
-            Ok(Some(module)) => return Ok(module),
+            Ok(Some(module)) => return Ok((module, true)),
             Ok(None) => {}
             Err(DamagedEntry) => self.report().damaged += 1,
         }
@@ -75,7 +75,7 @@ impl<'c> CacheInUse<'c> {
         if let Err(error) = seal(engine, bytes, &module).and_then(|entry| self.cache.keep(bytes, &entry)) {
             self.report().unwritten.get_or_insert(error);
         }
-        Ok(module)
+        Ok((module, false))
     }
 
     pub(crate) fn into_report(self) -> CacheReport {
@@ -87,9 +87,13 @@ impl<'c> CacheInUse<'c> {
     }
 }
 
-/// Compiles an instrumented module, or takes it from the cache where there is one.
-pub(crate) fn compile(engine: &Engine, cache: Option<&CacheInUse<'_>>, bytes: &[u8]) -> Result<Module, ModuleProblem> {
-    cache.map_or_else(|| build(engine, bytes), |cache| cache.compile(engine, bytes))
+/// Compiles an instrumented module, or takes it from the cache where there is one; and says whether it was there.
+pub(crate) fn compile(
+    engine: &Engine,
+    cache: Option<&CacheInUse<'_>>,
+    bytes: &[u8],
+) -> Result<(Module, bool), ModuleProblem> {
+    cache.map_or_else(|| Ok((build(engine, bytes)?, false)), |cache| cache.compile(engine, bytes))
 }
 
 /// Returns the hash of what compiled code depends on besides the module: wasmtime's version, how it is set, the target, and the CPU's features

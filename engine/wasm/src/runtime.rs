@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
+use tracing::info;
 use wasm_engine_abi::{MessageHeader, padded};
 use wasm_engine_components::limits::{INSTANCE_BYTES_FREE, WASM_PAGE_BYTES};
 use wasm_engine_components::{GroupId, GroupSpec, ModuleLimits, ModuleSwap, RegionSpec};
@@ -83,6 +85,18 @@ pub struct WasmRuntime {
 struct Compiled<'a> {
     prepared: &'a Prepared,
     module: Module,
+    is_from_cache: bool,
+    took: Duration,
+}
+
+/// Tells how long it took to get a module's code.
+fn tell(source: &ModuleSource, compiled: Option<&Compiled<'_>>) {
+    let Some(Compiled { is_from_cache, took, .. }) = compiled else { return };
+    let (module, ms) = (source.name.as_str(), took.as_micros() as f64 / 1e3);
+    match is_from_cache {
+        true => info!(module, ms, "a module's code is taken from the cache"),
+        false => info!(module, ms, "a module is compiled"),
+    }
 }
 
 /// A module for a group, besides the one that it begins with.
@@ -167,8 +181,12 @@ fn load(
     let cache = options.code_cache.as_deref().map(CacheInUse::new);
     let compiled = each(&prepared, |prepared| {
         let prepared = prepared.as_ref().map_err(Clone::clone)?;
-        Ok(Compiled { prepared, module: compile(&engine, cache.as_ref(), &prepared.instrumented.bytes)? })
+        let since = Instant::now();
+        let (module, is_from_cache) = compile(&engine, cache.as_ref(), &prepared.instrumented.bytes)?;
+        Ok(Compiled { prepared, module, is_from_cache, took: since.elapsed() })
     });
+    // Here and not where it happens: of the threads that compile, nobody may listen to any.
+    modules.iter().zip(&compiled).for_each(|(source, compiled)| tell(source, compiled.as_ref().ok()));
     first_problem(&compiled, spare).map_err(blame)?;
     let linker = linker(&engine).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
     let parts: Vec<_> = groups.iter().zip(&plans).zip(&ranges).collect();
@@ -357,7 +375,7 @@ fn program(
     compiled: &Compiled<'_>,
     machine: &ProgramContext<'_>,
 ) -> Result<Program, ModuleProblem> {
-    let Compiled { prepared, module } = compiled;
+    let Compiled { prepared, module, .. } = compiled;
     let lost = || ModuleProblem::Compile { reason: "an export was lost on the way".to_owned() };
     let pre = machine.linker.instantiate_pre(module);
     let recipe = ModuleExports {

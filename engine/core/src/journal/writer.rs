@@ -236,6 +236,7 @@ impl JournalWriter {
     /// Ends the segment, for good, and begins the next.
     fn next_segment(&mut self) -> Result<(), Problem> {
         self.sync()?;
+        self.tell_sealed();
         let segment = self.segment + 1;
         let opened = open(&self.folder, segment, OpenOptions::new().write(true).create_new(true));
         (self.path, self.file) = opened.inspect_err(|problem| self.failed = Some(problem.clone()))?;
@@ -290,7 +291,15 @@ impl JournalWriter {
         self.record.extend_from_slice(&summary.to_le_bytes());
         self.put(KIND_END)?;
         self.ended = true;
-        self.sync()
+        self.sync()?;
+        self.tell_sealed();
+        Ok(())
+    }
+
+    /// Tells that nothing is added to the segment any more.
+    fn tell_sealed(&self) {
+        let (segment, bytes, next_frame) = (self.segment, self.offset, self.next_frame);
+        tracing::info!(segment, bytes, next_frame, "a segment of the journal is sealed");
     }
 
     /// The number of the frame that must be appended next.

@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tracing::info;
+
 use super::disk::Disk;
 use super::handover::Handover;
 use super::item::{Item, Pending, RecordedFrame};
@@ -133,6 +135,7 @@ impl Writer {
             }
         }
         self.sync()?;
+        info!(bytes = self.tables.bytes(), "the tables are closed");
         self.snapshots.join()
     }
 
@@ -237,8 +240,14 @@ fn write(
         let replaced = snapshot::path(folder, snapshot.state.frame).metadata().map_or(0, |file| file.len());
         let mut taken = 0;
         let mut take = |bytes| disk.take(bytes).inspect(|()| taken += bytes);
+        let since = Instant::now();
         match snapshot::write_counted(folder, &snapshot, &mut take) {
-            Ok(written) => last = Some(written),
+            Ok(written) => {
+                last = Some(written);
+                let (frame, is_full) = (snapshot.state.frame, snapshot.base.is_none());
+                let ms = since.elapsed().as_micros() as f64 / 1e3;
+                info!(frame, is_full, bytes = taken, ms, "a snapshot is written");
+            }
             // The run ends, and whoever runs it is told why. It can go on from an earlier one.
             Err(_) if disk.is_full() => {
                 disk.give_back(taken);

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use bevy_app::App;
 use bevy_ecs::world::World;
 use tracing::level_filters::LevelFilter;
-use tracing::{Dispatch, Span, dispatcher};
+use tracing::{Dispatch, Span, dispatcher, info};
+use wasm_engine_components::text::shown_path;
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, GroupSpec, Model, RegionSpec, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
 use wasm_engine_systems::state::check_components;
@@ -26,7 +27,7 @@ use wasm_engine_systems::{
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
 use crate::scenario::Scenario;
 use models::{LoadedModels, load_models};
-use wasm_engine_files::FileError;
+use wasm_engine_files::{FileError, cpu};
 use wasm_engine_wasm::{CopyMark, ModuleSource, WasmOptions, WasmRuntime};
 
 pub use error::SimulationError;
@@ -76,6 +77,8 @@ impl Simulation {
             pool = pool.num_threads(threads);
         }
         let pool = Arc::new(pool.build()?);
+        let cache = options.cache_dir.as_deref().map_or_else(|| "none".to_owned(), |path| shown_path(path).to_string());
+        info!(threads = pool.current_num_threads(), cpu = cpu::class(), cache, "a simulation is built");
         // Guests may run while they are loaded, and need the pool's stacks.
         let machine = on_pool(&pool, || Machine::load(scenario, options))?;
 

@@ -1,0 +1,167 @@
+//! What is said on standard error, by how much of it was asked for, and in which form.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::common::{self, RING, engine, path, stderr, summary};
+
+const TOUR: &str = "agents/scenarios/kernel-tour.toml";
+
+/// Standard error as JSON lines.
+fn json_lines(text: &str) -> Vec<Value> {
+    let parse = |line: &str| -> Value { serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")) };
+    let lines: Vec<Value> = text.lines().map(parse).collect();
+    for line in &lines {
+        let time = line["time"].as_str().unwrap();
+        assert!(time.len() == "2026-11-28T21:22:01.000000Z".len() && time.ends_with('Z'), "{line}");
+        assert!(line["message"].as_str().is_some_and(|text| !text.is_empty()), "{line}");
+        let level = line["level"].as_str().unwrap();
+        assert!(["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level), "{line}");
+        assert!(line["target"].as_str().unwrap().starts_with("wasm_engine"), "{line}");
+    }
+    lines
+}
+
+/// Runs a ring for 30 frames with snapshots before the frames 10 and 20.
+fn ring(folder: &Path, out: &str, options: &[&str]) -> (Value, String) {
+    let ring = path(RING);
+    let args = ["run", &ring, "--frames", "30", "--snapshot-every", "10", "--summary", "json", "--out", out];
+    let output = engine(folder, &[&args, options].concat());
+    let mut summary = summary(&output);
+    for key in ["wall_s", "run_dir", "threads", "frames_per_s", "steps_per_s"] {
+        summary.as_object_mut().unwrap().remove(key);
+    }
+    (summary, stderr(&output).to_owned())
+}
+
+#[test]
+fn more_is_said_where_it_is_asked_for_and_each_thing_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (quiet, told) = ring(folder, "default", &[]);
+    assert_eq!(told, "", "a run that goes well has nothing to say");
+    let (verbose, told) = ring(folder, "v", &["-v"]);
+    assert_eq!(verbose["digest"], quiet["digest"]);
+    assert!(told.lines().all(|line| line.starts_with("info: ")), "{told}");
+    let once = |text: &str, words: &str| {
+        assert_eq!(text.lines().filter(|line| line.contains(words)).count(), 1, "{words}: {text}");
+    };
+    for words in [
+        "info: a simulation is built ",
+        "info: a module",
+        "info: a snapshot is written ",
+        "info: a segment of the journal is sealed ",
+        "info: the tables are closed ",
+        "info: run ended ",
+    ] {
+        // The last one is that of the end.
+        let expected = if words.contains("snapshot") { 3 } else { 1 };
+        assert_eq!(told.lines().filter(|line| line.starts_with(words)).count(), expected, "{words}: {told}");
+    }
+    let (frames, told) = ring(folder, "vv", &["-vv"]);
+    assert_eq!(frames["digest"], quiet["digest"]);
+    assert_eq!(told.lines().filter(|line| line.starts_with("debug: frame ended ")).count(), 30, "{told}");
+    assert!(!told.contains("trace: "), "{told}");
+    once(&told, " number=29");
+    for threads in ["1", "2"] {
+        let out = format!("vvv-{threads}");
+        let (all, told) = ring(folder, &out, &["-vvv", "--threads", threads]);
+        assert_eq!(all["digest"], quiet["digest"]);
+        let systems = told.lines().filter(|line| line.starts_with("trace: system ended ")).count();
+        assert_eq!(systems, 29 * 30);
+        assert_eq!(told.lines().filter(|line| line.contains("name=step_agents")).count(), 30);
+    }
+}
+
+#[test]
+fn warnings_and_notes_can_be_left_out_and_errors_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let tour = path(TOUR);
+    let run = |out: &str, more: &[&str]| {
+        engine(folder, &[&["run", &tour, "--frames", "170", "--out", out][..], more].concat())
+    };
+    let (plain, bare) = (run("plain", &[]), run("bare", &["-q"]));
+    assert_eq!(plain.status.code(), bare.status.code());
+    assert!(stderr(&plain).starts_with("warning: group `watchers` keeps its module"), "{}", stderr(&plain));
+    let errors: Vec<&str> = stderr(&plain).lines().filter(|line| line.starts_with("error: ")).collect();
+    let kept: Vec<&str> = stderr(&bare).lines().collect();
+    assert_eq!(kept.len(), errors.len(), "{kept:?}");
+    assert!(kept.iter().all(|line| line.starts_with("error: ")));
+    assert!(!bare.stdout.is_empty(), "the result is printed");
+    let goes_on = engine(folder, &["resume", "bare", "--frames", "171", "-q"]);
+    assert!(!stderr(&goes_on).contains("recorded"), "{}", stderr(&goes_on));
+    let bad = engine(folder, &["-q", "run", "no.toml"]);
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(stderr(&bad).starts_with("error: the file `no.toml` doesn't exist\n  help: "), "{}", stderr(&bad));
+    assert_eq!(engine(folder, &["doctor", "-q", "-v"]).status.code(), Some(2), "one or the other");
+}
+
+#[test]
+fn as_json_each_line_is_an_object_and_nothing_else_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let tour = path(TOUR);
+    let args = ["run", &tour, "--frames", "170", "--out", "run", "--log", "json"];
+    let output = engine(folder, &args);
+    let lines = json_lines(stderr(&output));
+    let warned = lines.iter().find(|line| line["level"] == "WARN").unwrap();
+    assert!(warned["message"].as_str().unwrap().starts_with("group `watchers` keeps its module"), "{warned}");
+    // Errors, with what to do, of each sort: of a command, of the command line itself, and of many at once.
+    let cases: [(&[&str], &str); 4] = [
+        (&["run", "no.toml", "--log", "json"], "the file `no.toml` doesn't exist"),
+        (&["--log=json", "run"], "the following required arguments were not provided"),
+        (&["run", &tour, "--log", "json", "--frames", "none"], "invalid value 'none'"),
+        (&["inspect", "nowhere", "--log=json"], "nowhere"),
+    ];
+    for (args, message) in cases {
+        let output = engine(folder, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let lines = json_lines(stderr(&output));
+        assert_eq!(lines.len(), 1, "{args:?}: {lines:?}");
+        assert_eq!(lines[0]["level"], "ERROR");
+        assert!(lines[0]["message"].as_str().unwrap().starts_with(message), "{args:?}: {lines:?}");
+    }
+    let missing = engine(folder, &["run", "no.toml", "--log", "json"]);
+    assert_eq!(json_lines(stderr(&missing))[0]["help"], "name a scenario file, such as my-scenario.toml");
+    let (_, told) = ring(folder, "all", &["--log", "json", "-vvv"]);
+    let lines = json_lines(&told);
+    let step = lines.iter().find(|line| line["fields"]["name"] == "step_agents").unwrap();
+    assert_eq!((&step["message"], &step["level"]), (&"system ended".into(), &"TRACE".into()));
+    assert!(step["fields"]["ms"].as_f64().is_some_and(|ms| ms >= 0.0), "{step}");
+    let spans: Vec<_> = step["spans"].as_array().unwrap().iter().map(|span| span["span"].as_str().unwrap()).collect();
+    assert_eq!(spans, ["run", "frame", "stage"], "{step}");
+    assert_eq!((&step["spans"][1]["number"], &step["spans"][2]["name"]), (&0.into(), &"step".into()), "{step}");
+}
+
+/// Each wrong scenario of the goldens is told in JSON as it is in lines.
+#[test]
+fn problems_are_the_same_in_both_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::copy(common::root().join("agents/samples/wasm/ring.wasm"), folder.join("ring.wasm")).unwrap();
+    let good =
+        "frames = 2\nmodules.ring.path = \"ring.wasm\"\n[[groups]]\nname = \"ring\"\nmodule = \"ring\"\nagents = 4\n";
+    for (from, to) in [
+        ("frames = 2", "farmes = 2"),
+        ("frames = 2", "frames = \"two\""),
+        ("frames = 2", "frames = 2\n= 3"),
+        ("ring.wasm\"", "r\\u001b[2J\\n.wasm\""),
+        ("module = \"ring\"", "module = \"rong\""),
+        ("agents = 4", "agents = 0\nagents_max = -1"),
+        ("name = \"ring\"", "name = \"\\u202e\""),
+    ] {
+        std::fs::write(folder.join("s.toml"), good.replace(from, to)).unwrap();
+        let lines = engine(folder, &["run", "s.toml"]);
+        let json = engine(folder, &["run", "s.toml", "--log", "json"]);
+        assert_eq!((lines.status.code(), json.status.code()), (Some(2), Some(2)), "{to}: {}", stderr(&lines));
+        let json: Vec<Value> = json_lines(stderr(&json));
+        let errors = stderr(&lines).lines().filter(|line| line.starts_with("error: ")).count();
+        assert!(errors > 0 && json.len() == errors, "{to}: {json:?}: {}", stderr(&lines));
+        for line in json {
+            let message = line["message"].as_str().unwrap();
+            assert!(stderr(&lines).contains(&format!("error: {message}\n")), "{to}: {message}: {}", stderr(&lines));
+        }
+    }
+}
