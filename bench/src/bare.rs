@@ -18,7 +18,7 @@ struct Record {
     value: u64,
 }
 
-/// What an agent sends, as it lies in its outbox.
+/// A message of an agent, as it is in its outbox.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 struct Sent {
@@ -31,7 +31,7 @@ pub struct Ring {
     shards: Vec<BareShard>,
     group: GroupSpec,
     keys: Vec<u64>,
-    /// What each agent sent in the last frame, as its neighbour will see it.
+    /// Message of each agent in the last frame, as its neighbour sees it.
     before: Vec<Record>,
     now: Vec<Record>,
     frame: u64,
@@ -39,10 +39,10 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The ring after its first frame, on the current thread pool.
+    /// Returns the ring after its first frame, on the current thread pool.
     ///
     /// # Panics
-    /// If the module of this repository doesn't load or doesn't do what it is to do.
+    /// If the module of this repository doesn't load, or doesn't behave as a ring.
     pub fn new(agents: u32) -> Self {
         let scenario = crate::engine::scenario(agents);
         let (entry, module) = (&scenario.groups[0], &scenario.modules[0]);
@@ -62,7 +62,7 @@ impl Ring {
         Self { shards: runtime.into_bare(), group, keys, now: before.clone(), before, frame: 1, fuel: 0 }
     }
 
-    /// One frame, in which every token is passed on.
+    /// Runs one frame, in which every token is passed on.
     ///
     /// # Panics
     /// If a call faults, or doesn't send one message.
@@ -82,12 +82,12 @@ impl Ring {
         std::mem::swap(&mut self.before, &mut self.now);
     }
 
-    /// Sum of the tokens' values: each frame adds one to each.
+    /// Returns the sum of the tokens' values. Each frame adds one to each token.
     pub fn sum(&self) -> u64 {
         self.before.iter().map(|record| record.value).sum()
     }
 
-    /// Frames that were run, the first included.
+    /// Returns the number of frames that were run, including the first.
     pub const fn frames(&self) -> u64 {
         self.frame
     }
@@ -102,7 +102,7 @@ struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    /// Steps a shard, whose first agent has the number `start`. Gives the fuel that it used.
+    /// Steps a shard, whose first agent has the number `start`. Returns the fuel that it used.
     fn run(&self, start: usize, shard: &mut BareShard, now: &mut [Record]) -> u64 {
         let mut fuel = 0;
         let layout = *shard.layout();
@@ -147,7 +147,7 @@ fn token_header() -> OutboxHeader {
     OutboxHeader { op: 1, kind: 1, payload_bytes: 8, ..OutboxHeader::default() }
 }
 
-/// What the recipient sees of what was sent.
+/// Returns a sent message as its recipient sees it.
 #[inline]
 fn record(from: AgentId, frame: u64, sent: &Sent) -> Record {
     let header = MessageHeader {

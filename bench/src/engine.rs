@@ -4,7 +4,7 @@ use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::Simulation;
 use wasm_engine_components::FrameInputs;
 
-/// The ring as a scenario.
+/// Returns the ring as a scenario.
 ///
 /// # Panics
 /// If the scenario of this repository can't be read.
@@ -15,7 +15,7 @@ pub fn scenario(agents: u32) -> Scenario {
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// The ring in the engine, after its first frames: every agent holds a token in each frame from now on.
+/// Returns the ring in the engine after its first frames, from which on every agent holds a token in each frame.
 ///
 /// # Panics
 /// If the scenario of this repository doesn't load.
@@ -27,10 +27,10 @@ pub fn ring(agents: u32, threads: usize) -> Simulation {
     simulation
 }
 
-/// One frame, in which every token is passed on.
+/// Runs one frame, in which every token is passed on.
 ///
 /// # Panics
-/// If one isn't: then what was measured isn't the ring.
+/// If a token isn't passed on, because then the measurement isn't of the ring.
 pub fn frame(simulation: &mut Simulation, agents: u32) {
     let record = simulation.frame(FrameInputs::default());
     assert!(record.counts.faults == 0 && record.counts.messages == u64::from(agents), "the ring lost a token");

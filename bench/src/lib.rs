@@ -1,4 +1,4 @@
-//! Measurements: the engine next to a floor, in one run. And a soak: runs that are killed, and go on.
+//! Measurements of the engine beside a floor, in one process; and a soak, in which runs are killed and resumed.
 //!
 //! `cargo run --release -p wasm-engine-bench --bin ring` prints the comparison, `cargo bench -p wasm-engine-bench` has the
 //! same as criterion benchmarks. Machines are noisy: look at ratios, and at medians. The soak is `--bin soak`.
@@ -13,22 +13,22 @@ pub mod soak;
 use wasm_engine::scenario::Scenario;
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 
-/// A scenario, loaded, with so many threads.
+/// Loads a scenario, with so many threads.
 ///
 /// # Panics
-/// If it can't be.
+/// If the scenario can't be loaded.
 pub fn simulation(scenario: &Scenario, threads: usize) -> Simulation {
     let options = SimulationOptions { threads: Some(threads), ..SimulationOptions::default() };
     Simulation::new(scenario, &options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The middle one of samples, of which there is one at least.
+/// Returns the median of samples, of which there must be at least one.
 pub fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
 }
 
-/// Where the scenario and its module lie.
+/// Returns the root of the repository.
 pub fn scenarios() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../agents/scenarios")
 }

@@ -1,4 +1,4 @@
-//! What a hostile frame costs next to an honest one: agents that broadcast and publish as much as they may, to everybody. Samples in
+//! Measures hostile frames beside honest ones: agents that broadcast and publish as much as they may, to everybody. Samples in
 //! turns, medians.
 
 #![forbid(unsafe_code)]
@@ -119,14 +119,14 @@ impl World {
         world
     }
 
-    /// The median of so many frames in milliseconds, and what the last one counted.
+    /// Returns the median of so many frames in milliseconds, and the counts of the last one.
     fn samples(mut self, samples: u32) -> (f64, FrameCounts) {
         let frames: Vec<_> = (0..samples).map(|_| self.frame()).collect();
         let counts = frames.last().map_or_else(FrameCounts::default, |frame| frame.1);
         (median(frames.into_iter().map(|frame| frame.0).collect()), counts)
     }
 
-    /// Milliseconds of a frame, and what it counted.
+    /// Returns the milliseconds of a frame, and its counts.
     fn frame(&mut self) -> (f64, FrameCounts) {
         let (inputs, pool) = (self.case.inputs(), self.simulation.pool());
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! What it costs that a row's result doesn't depend on its company: the jobs of a frame in each form of runs, next to one call of ONNX Runtime
+//! Measures the cost of results that don't depend on other rows: the jobs of a frame in each form of runs, beside one call of ONNX Runtime
 //! for all rows at once. Samples in turns, medians.
 
 #![forbid(unsafe_code)]
@@ -15,7 +15,7 @@ use wasm_engine_bench::median;
 use wasm_engine_components::ModelId;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime as _};
 
-/// The largest batch that a scenario gets without saying anything.
+/// Largest batch of a model by default.
 const BATCH_ROWS_MAX: u32 = 64;
 const FORMS: [BatchForm; 4] = [BatchForm::Any, BatchForm::Multiple(4), BatchForm::Multiple(16), BatchForm::Alone];
 
@@ -62,7 +62,7 @@ fn compare(args: &Args) -> Result<(), InferenceError> {
     Ok(())
 }
 
-/// The medians of the call of ONNX Runtime and of a frame in each form, in microseconds.
+/// Returns the medians of the call of ONNX Runtime and of a frame in each form, in microseconds.
 fn measure(args: &Args, path: &Path, jobs: usize, models: &mut [OnnxRuntime]) -> Result<Vec<f64>, InferenceError> {
     let element = |row: usize, at: usize| ((row * 7 + at) as f32 / 100.0).to_le_bytes();
     let rows: Vec<Vec<u8>> = (0..jobs).map(|row| (0..32).flat_map(|at| element(row, at)).collect()).collect();
@@ -80,14 +80,14 @@ fn measure(args: &Args, path: &Path, jobs: usize, models: &mut [OnnxRuntime]) ->
     Ok(samples.into_iter().map(median).collect())
 }
 
-/// The jobs of a frame: planned, run and put in their places.
+/// Runs the jobs of a frame: plans them, runs them and puts the results in their places.
 fn frame(model: &mut OnnxRuntime, rows: &[&[u8]], results: &mut ModelResults) {
     let batches: Vec<_> = rows.chunks(BATCH_ROWS_MAX as usize).map(|rows| ModelBatch::new(id(), rows)).collect();
     model.infer(&batches, results);
     assert_eq!(results.rows.len(), rows.len(), "each job has its result");
 }
 
-/// Microseconds for a call, the mean of a sample of some milliseconds.
+/// Returns the microseconds of a call, as the mean of a sample of some milliseconds.
 fn sample_us(calls: usize, mut call: impl FnMut()) -> f64 {
     let start = Instant::now();
     (0..calls).for_each(|_| call());
@@ -98,7 +98,7 @@ fn id() -> ModelId {
     ModelId(name_id("mlp"))
 }
 
-/// The model in a form, as a run that goes on has it.
+/// Loads the model in a given form, as a run that goes on does.
 fn load(path: &Path, form: BatchForm) -> Result<OnnxRuntime, InferenceError> {
     let entry = entry(path.to_path_buf());
     let load = |forms| {

@@ -1,4 +1,4 @@
-//! What recording costs, and what a recording is worth: runs with a journal next to runs without one, in turns, in one process;
+//! Measures the cost of recording: runs with a journal beside runs without one, in turns, in one process;
 //! and how fast a recorded run is replayed.
 
 #![forbid(unsafe_code)]
@@ -17,7 +17,7 @@ use wasm_engine::{events, frame_loop};
 use wasm_engine_bench::median;
 use wasm_engine_components::DigestScope;
 
-/// Between two runs.
+/// Pause between two runs.
 const REST: Duration = Duration::from_millis(100);
 
 /// Compares runs that keep a journal with runs that don't, and with replays
@@ -39,9 +39,9 @@ struct Args {
 
 /// Seconds of one run.
 struct Sample {
-    /// Its frames.
+    /// Time of its frames.
     frames_s: f64,
-    /// The same, and until all is on the disk.
+    /// The same, until everything is on the disk.
     whole_s: f64,
 }
 
@@ -109,7 +109,7 @@ fn compare(args: &Args, name: &str, set: Vec<String>) {
     );
 }
 
-/// One run, from its first frame on.
+/// Returns the times of one run, from its first frame on.
 fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
     let options = SimulationOptions { threads: Some(args.threads), ..SimulationOptions::default() };
     let mut simulation = Simulation::new(scenario, &options).unwrap_or_else(|e| panic!("{e}"));
@@ -128,7 +128,7 @@ fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
     Sample { frames_s, whole_s: started.elapsed().as_secs_f64() }
 }
 
-/// Seconds of a replay, from its first frame on.
+/// Returns the seconds of a replay, from its first frame on.
 fn replayed(args: &Args, out: &Path) -> f64 {
     let run = OpenRun::open(out, Access::Read).unwrap_or_else(|problems| panic!("{problems}"));
     let options = SimulationOptions { threads: Some(args.threads), ..SimulationOptions::default() };
@@ -142,7 +142,7 @@ fn replayed(args: &Args, out: &Path) -> f64 {
     started.map_or(0.0, |started| started.elapsed().as_secs_f64())
 }
 
-/// Bytes of the files in a folder.
+/// Returns the size of the files in a folder in bytes.
 fn size(folder: &Path) -> u64 {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()

@@ -1,4 +1,4 @@
-//! The engine's frame next to a bare wasmtime loop, on the ring: one run, samples in turns, medians.
+//! Measures the engine's frame beside a bare wasmtime loop, on the ring: one process, samples in turns, medians.
 
 #![forbid(unsafe_code)]
 
@@ -37,7 +37,7 @@ fn main() {
     }
 }
 
-/// Nanoseconds for a step: of the bare loop, and of the engine's frame.
+/// Returns the nanoseconds of a step in the bare loop and in the engine's frame.
 fn measure(agents: u32, threads: usize, args: &Args) -> (f64, f64) {
     let frames = (args.steps / agents).max(1);
     let mut simulation = engine::ring(agents, threads);

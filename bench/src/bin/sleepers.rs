@@ -1,4 +1,4 @@
-//! What agents cost that sleep: a ring of agents that are awake in each frame, alone, and next to a group that isn't due.
+//! Measures the cost of agents that sleep: a ring of agents that are awake in each frame, alone and beside a group that isn't due.
 
 #![forbid(unsafe_code)]
 
@@ -53,7 +53,7 @@ fn main() {
     println!("the sleepers were loaded and initialised in {load_s:.1} s");
 }
 
-/// The ring, whose agents are called because there are messages for them, and sleepers, after the frames in which all were
+/// Returns the ring, whose agents are called because they have messages, with sleepers, after the frames in which all were
 /// initialised.
 fn world(args: &Args, asleep: u32) -> Simulation {
     let awake = args.awake;
@@ -80,7 +80,7 @@ fn world(args: &Args, asleep: u32) -> Simulation {
     simulation
 }
 
-/// Microseconds for one of `frames` frames.
+/// Returns the microseconds of one of `frames` frames.
 fn frame_us(simulation: &mut Simulation, frames: u32) -> f64 {
     let pool = simulation.pool();
     let started = Instant::now();

@@ -1,5 +1,5 @@
-//! What a snapshot of the guests costs, and getting it back, next to a memcpy of as many bytes: one run, medians. The ring, in which
-//! every agent is called in every frame.
+//! Measures snapshots of the guests and their restoration, beside a memcpy of as many bytes: one process, medians. The guests are the ring,
+//! in which every agent is called in every frame.
 
 #![forbid(unsafe_code)]
 
@@ -45,7 +45,7 @@ fn main() {
     }
 }
 
-/// One row: what, and samples of bytes and seconds.
+/// One row: a name, and samples of bytes and seconds.
 struct Row(&'static str, Vec<(usize, f64)>);
 
 impl Row {
@@ -53,7 +53,7 @@ impl Row {
         Self(name, Vec::new())
     }
 
-    /// Takes a sample. The work says how many bytes of pages it was about.
+    /// Takes a sample. The work returns how many bytes of pages it handled.
     fn sample<T>(&mut self, work: impl FnOnce() -> (usize, T)) -> T {
         let started = Instant::now();
         let (bytes, value) = work();
@@ -95,7 +95,7 @@ fn measure(args: &Args, threads: usize) {
     println!("resident: {before} MB before, {with_copy} MB with the first copy, {} MB at the end", resident_mb());
 }
 
-/// What the run stops for, what is done afterwards on one thread, and a memcpy of as many bytes: in turns.
+/// Measures in turns the copy for which the run stops, the work on one thread afterwards, and a memcpy of as many bytes.
 fn copies(args: &Args, simulation: &mut Simulation, pool: &rayon::ThreadPool, bytes: usize) {
     const PART: usize = 1 << 20;
     let from = vec![7_u8; bytes];
@@ -128,13 +128,13 @@ fn copies(args: &Args, simulation: &mut Simulation, pool: &rayon::ThreadPool, by
     [warm, fresh, full, stepped, idle, full_later, later].into_iter().for_each(|row| row.print(args.agents));
 }
 
-/// What a snapshot's thread does before it writes. With the bytes that it goes through.
+/// Does what a snapshot's thread does before it writes. Returns the bytes that it handled.
 fn captured(copy: State<GuestCopy>, tracker: &mut PageTracker) -> (usize, State<GuestCapture>) {
     let bytes = copy.guests.page_count() * PAGE_BYTES;
     (bytes, copy.save(tracker).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// The first copy of another simulation, for which memory was got before, as a recording does it half way to its first snapshot.
+/// Makes the first copy of another simulation, for which memory was allocated before, as a recording does half way to its first snapshot.
 fn prepared(args: &Args, threads: usize) {
     let mut simulation = engine::ring(args.agents, threads);
     let mut row = Row::new("the first copy, its memory prepared");
@@ -192,7 +192,7 @@ fn files(args: &Args, simulation: &mut Simulation, guests: GuestCapture) {
     );
 }
 
-/// With the bytes of its pages.
+/// Returns the bytes of its pages.
 fn sized(copy: State<GuestCopy>) -> (usize, State<GuestCopy>) {
     (copy.guests.page_count() * PAGE_BYTES, copy)
 }
@@ -203,7 +203,7 @@ fn runtime(simulation: &mut Simulation) -> &mut WasmRuntime {
     runtime.downcast_mut().expect("the simulation steps its agents in wasmtime")
 }
 
-/// Memory of this process that is there, in MB; 0 where the system doesn't say.
+/// Returns the resident memory of this process in MB; 0 if the system doesn't say.
 fn resident_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,5 +1,5 @@
-//! Nothing is lost when the power goes: random scenarios, whose runs are killed at random moments and go on, come to the same as if
-//! nobody had touched them.
+//! Shows that nothing is lost when the power fails: runs of random scenarios that are killed at random moments and resumed give the same
+//! result as undisturbed ones.
 
 #![forbid(unsafe_code)]
 
@@ -50,7 +50,7 @@ enum Models {
 }
 
 impl Models {
-    /// What `auto` means here.
+    /// Returns what `auto` means on this machine.
     fn resolved(self) -> Self {
         let is_here = || matches!(wasm_engine::inference::probe().loaded, Some(Ok(_)));
         if self == Self::Auto && !is_here() { Self::None } else { self }
@@ -108,7 +108,7 @@ fn soak(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
-/// A failure, and what to do with it.
+/// Reports a failure, and what to do about it.
 fn told(seed: u64, with_models: bool, folder: &Path, error: &str) -> String {
     let models = if with_models { "all" } else { "none" };
     format!(
@@ -119,7 +119,7 @@ fn told(seed: u64, with_models: bool, folder: &Path, error: &str) -> String {
     )
 }
 
-/// The engine's binary.
+/// Returns the engine's binary.
 fn engine(args: &Args) -> Result<PathBuf, String> {
     let name = format!("wasm-engine{}", std::env::consts::EXE_SUFFIX);
     let beside = || std::env::current_exe().map(|own| own.with_file_name(name));
@@ -133,7 +133,7 @@ fn engine(args: &Args) -> Result<PathBuf, String> {
     }
 }
 
-/// A bar, where somebody looks.
+/// Returns a progress bar, if standard error is a terminal.
 fn bar(seeds: u64) -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };

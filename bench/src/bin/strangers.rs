@@ -1,4 +1,4 @@
-//! What forty modules of strangers cost two good groups: the frame alone and beside them, samples in turns, medians.
+//! Measures what forty modules of strangers cost two good groups: the frame alone and beside them, samples in turns, medians.
 
 #![forbid(unsafe_code)]
 
@@ -34,7 +34,7 @@ struct Args {
     fuel: u64,
 }
 
-/// What holds the strangers.
+/// Limits of the strangers.
 #[derive(Clone, Copy)]
 enum Beside {
     Nobody,
@@ -75,7 +75,7 @@ fn frame(world: &mut Simulation) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
 }
 
-/// A world after its first frames.
+/// Returns a world after its first frames.
 fn world(args: &Args, threads: usize, beside: Beside) -> Simulation {
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
     let tenant = matches!(beside, Beside::Tenant);

@@ -1,4 +1,4 @@
-//! Worlds in which one agent, or a few, send to all the others: what a hostile frame costs next to an honest one.
+//! Worlds in which one agent, or a few, send to all others, to measure a hostile frame beside an honest one.
 //!
 //! In an honest frame each agent is called, sends one message of eight bytes to its neighbour, and gets one.
 
@@ -12,41 +12,41 @@ use wasm_engine_components::{ExternalEvent, FrameInputs, GroupId, Recipient};
 /// A hostile world.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// What is measured.
+    /// Name of the case.
     pub name: &'static str,
-    /// How many agents of a group are hostile; 0 for the honest world.
+    /// Number of hostile agents in each hostile group; 0 for the honest world.
     pub hostile: u32,
-    /// How many groups of those there are.
+    /// Number of hostile groups.
     pub groups: u32,
     /// Records that each of them sends in each step.
     pub records: u32,
     /// Bytes of each record's payload.
     pub payload_bytes: u32,
-    /// What they send them to.
+    /// Where they send them.
     pub target: Target,
-    /// More keys of the group that gets them.
+    /// More keys of the recipients' group.
     pub victims: &'static str,
-    /// Whether that group is another than the honest one, of as many agents.
+    /// Whether the recipients' group isn't the honest one, but another of as many agents.
     pub aside: bool,
-    /// Into how many groups the honest agents are divided, each after the one before it and after the hostile ones; 1 without any order.
+    /// Number of groups into which the honest agents are divided, each after the one before it and after the hostile ones; 1 for no order.
     pub waves: u32,
-    /// Events to the group, which come from outside, in each frame.
+    /// Number of events from outside to the group in each frame.
     pub events: u32,
 }
 
-/// To whom hostile agents send.
+/// Where hostile agents send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// To a group.
     Group,
     /// To a topic, whose members that group's agents are.
     Topic,
-    /// To nobody: they join that topic and leave it in turns.
+    /// Nowhere: they join that topic and leave it in turns.
     Membership,
 }
 
 impl Case {
-    /// Nobody is hostile.
+    /// The world without hostile agents.
     pub const HONEST: Self = Self {
         name: "honest",
         hostile: 0,
@@ -60,7 +60,7 @@ impl Case {
         events: 0,
     };
 
-    /// The world as a scenario, and its modules in `folder`.
+    /// Returns the world as a scenario, and writes its modules into `folder`.
     ///
     /// # Panics
     /// If the folder can't be written to.
@@ -113,14 +113,14 @@ impl Case {
             .unwrap_or_else(|problems| panic!("{problems}"))
     }
 
-    /// What comes from outside in a frame.
+    /// Returns the inputs of a frame.
     pub fn inputs(&self) -> FrameInputs {
         let event = ExternalEvent { to: Recipient::Group(GroupId(1)), kind: 1, correlation: 0, payload: Vec::new() };
         FrameInputs { events: vec![event; self.events as usize], ..FrameInputs::default() }
     }
 }
 
-/// An agent whose step is `step`, with room for `outbox_bytes` of records.
+/// Returns the module of an agent whose step is `step`, with room for `outbox_bytes` of records.
 fn agent(outbox_bytes: u32, step: &str) -> String {
     const INBOX: u32 = 32 << 10;
     let words = [MAGIC, 1, 128, INBOX, 128 + INBOX, outbox_bytes, 0, 0];
@@ -136,7 +136,7 @@ fn agent(outbox_bytes: u32, step: &str) -> String {
     )
 }
 
-/// One that sends its frame's number to its neighbour, in a group of so many.
+/// Returns the module of an agent that sends the frame's number to its neighbour, in a group of so many.
 fn honest(agents: u32) -> String {
     agent(
         4096,
@@ -153,7 +153,7 @@ fn honest(agents: u32) -> String {
     )
 }
 
-/// One that sends as many records to many; `op` is an expression.
+/// Returns the module of an agent that sends so many records to many; `op` is an expression.
 fn hostile(records: u32, payload_bytes: u32, op: &str, target: u64) -> String {
     let record = 32 + payload_bytes.next_multiple_of(8);
     agent(

@@ -1,8 +1,8 @@
-//! Who takes part in a scenario: groups of sample agents, in a random order, because a group's number is its position.
+//! The cast of a scenario: groups of sample agents, in a random order, because a group's number is its place.
 
 use super::random::Random;
 
-/// What the agents of a group are.
+/// Role of a group's agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Spawn workers, give them tasks, restart and end them.
@@ -32,7 +32,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// The name of its group.
+    /// Returns the name of its group.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Foremen => "foremen",
@@ -50,7 +50,7 @@ impl Role {
         }
     }
 
-    /// The name of its module.
+    /// Returns the name of its module.
     pub const fn module(self) -> &'static str {
         match self {
             Self::Foremen => "foreman",
@@ -68,7 +68,7 @@ impl Role {
     }
 }
 
-/// Parts of a cast that come together.
+/// Roles that only occur together.
 const TROUPES: [&[Role]; 6] = [
     &[Role::Foremen, Role::Workers],
     &[Role::Tickers, Role::Tallies],
@@ -77,18 +77,18 @@ const TROUPES: [&[Role]; 6] = [
     &[Role::Heralds, Role::Watchers],
     &[Role::Ring],
 ];
-/// The one that needs a model.
+/// The troupe that needs a model.
 const POSTROOM: &[Role] = &[Role::Readers, Role::Clerks, Role::Ledger];
 
-/// The groups of a scenario, each a role once at most.
+/// The roles of a scenario, each at most once.
 #[derive(Clone, Debug)]
 pub(super) struct Cast {
-    /// In the order of the scenario.
+    /// Roles in the order of the scenario.
     pub roles: Vec<Role>,
 }
 
 impl Cast {
-    /// Three of the troupes at least, and the postroom where there is a model.
+    /// Returns a random cast: at least three of the troupes, and the postroom if there is a model.
     pub fn new(random: &mut Random, with_models: bool) -> Self {
         let mut troupes = TROUPES;
         random.shuffle(&mut troupes);
@@ -101,17 +101,17 @@ impl Cast {
         Self { roles }
     }
 
-    /// Whether a role is there.
+    /// Returns whether the cast has a role.
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
 
-    /// The number of a role's group; one that no group has, where it isn't there.
+    /// Returns the number of a role's group; if the cast doesn't have it, a number that no group has.
     pub fn number(&self, role: Role) -> usize {
         self.roles.iter().position(|own| *own == role).map_or(999, |at| at + 1)
     }
 
-    /// The modules that the groups begin with, each once, sorted.
+    /// Returns the modules with which the groups begin, each once, sorted.
     pub fn modules(&self) -> Vec<&'static str> {
         let mut modules: Vec<&str> = self.roles.iter().map(|role| role.module()).collect();
         modules.sort_unstable();

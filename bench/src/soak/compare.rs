@@ -1,4 +1,4 @@
-//! Two run directories that are to be the same: the tables byte for byte, the summary but for what a machine adds.
+//! Compares two run directories that must be the same: the tables byte for byte, and the summary without what depends on the machine.
 
 use std::fs;
 use std::path::Path;
@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 /// Tables of a run.
 const TABLES: [&str; 6] =
     ["frames.jsonl", "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl", "models.jsonl"];
-/// What a summary says of the process and its machine, and not of the run.
+/// Keys of a summary that are about the process and the machine, and not about the run.
 const MACHINE: [&str; 5] = ["threads", "frames_here", "wall_s", "frames_per_s", "run_dir"];
-/// How much of a line or value a complaint shows, and how much of that comes before the difference.
+/// Number of characters of a line or value that a complaint shows, and how many of them are before the difference.
 const SHOWN_CHARS: usize = 300;
 const BEFORE_CHARS: usize = 60;
 
-/// The first difference between two runs, if there is one. Errors are differences, too.
+/// Returns the first difference between two runs, if there is one. Errors are differences, too.
 /// `found` has the frames from `first_frame` on.
 pub(super) fn difference(expected: &Path, found: &Path, first_frame: u64) -> Option<String> {
     // The frames first: they say where it began.
@@ -26,7 +26,7 @@ pub(super) fn difference(expected: &Path, found: &Path, first_frame: u64) -> Opt
     })
 }
 
-/// A run's summary.
+/// Returns a run's summary.
 pub(super) fn summary(run: &Path) -> Result<Map<String, Value>, String> {
     let path = run.join("summary.json");
     let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -56,7 +56,7 @@ fn table_difference(table: &str, expected: &Path, found: &Path, first_frame: u64
     None
 }
 
-/// The lines of a table that are about frames from a certain one on. Each line of a table names its frame.
+/// Returns the lines of a table that are about frames from a given one on. Each line of a table names its frame.
 fn from_frame(table: Vec<u8>, first_frame: u64) -> Vec<u8> {
     if first_frame == 0 {
         return table;
@@ -75,7 +75,7 @@ fn summary_difference(expected: &Map<String, Value>, found: &Map<String, Value>)
     })
 }
 
-/// Says what differs, from a little before the first byte that does.
+/// Returns a text about a difference, from a little before its first byte.
 fn told(place: &str, expected: Option<String>, found: Option<String>) -> String {
     let (left, right) = (expected.as_deref().unwrap_or_default(), found.as_deref().unwrap_or_default());
     let same = left.chars().zip(right.chars()).take_while(|(left, right)| left == right).count();

@@ -1,4 +1,4 @@
-//! What a loss of power leaves besides what a kill does: a journal whose end is torn or full of nothing, a snapshot half written.
+//! Damage that a loss of power does and a kill doesn't: a journal whose end is torn or zeros, a snapshot that is half written.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
@@ -10,13 +10,13 @@ use super::random::Random;
 
 /// Most bytes that are cut off or added.
 const BYTES_MAX: u64 = 96;
-/// Most zeros that are added: more than a block of a disk.
+/// Most zeros that are added, more than a block of a disk has.
 const ZEROS_MAX: u64 = 6_000;
-/// The header of a journal's file. That of the first one is on the disk before the manifest is.
+/// Bytes of the header of a journal's file. That of the first one is on the disk before the manifest is.
 pub(super) const JOURNAL_HEADER_BYTES: u64 = 56;
 
-/// Harms a run directory whose process was killed; what was done to it, if anything. Where `may_cut`, the journal may lose what was on
-/// the disk: more than a loss of power takes, and nothing that its events can't be read again for can do without.
+/// Damages a run directory whose process was killed. Returns what was done, if anything. If `may_cut`, the journal may lose what was on
+/// the disk: more than a loss of power takes, and more than a run can lose whose events can't be read again.
 ///
 /// # Errors
 /// A file can't be read or written.
@@ -31,13 +31,13 @@ pub(super) fn harm(random: &mut Random, run: &Path, may_cut: bool) -> io::Result
     Ok(done)
 }
 
-/// Whether a run's journal has its end. All of it was on the disk by then, and nothing was written behind it.
+/// Returns whether a run's journal has its end. Then all of it is on the disk, and nothing was written behind it.
 fn has_ended(run: &Path) -> bool {
     let is_told = || OpenRun::open(run, Access::Read).is_ok_and(|run| run.journal.end().is_some());
     run.join("summary.json").exists() || is_told()
 }
 
-/// Files of a folder by name; none where there is no folder.
+/// Returns the files of a folder, sorted by name; none if there is no folder.
 pub(super) fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -78,7 +78,7 @@ fn harm_journal(random: &mut Random, folder: &Path, may_cut: bool) -> io::Result
     Ok(Some(what))
 }
 
-/// As a process leaves it that is killed while it writes one.
+/// Leaves a snapshot as a process does that is killed while it writes one.
 fn leave_half_a_snapshot(random: &mut Random, folder: &Path) -> io::Result<Option<String>> {
     let Some(last) = files(folder, "wes")?.pop() else { return Ok(None) };
     let mut bytes = fs::read(&last)?;

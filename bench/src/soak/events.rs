@@ -1,4 +1,4 @@
-//! What comes from outside: messages to agents that are there and to some that aren't, to groups and topics, and commands.
+//! Events of a scenario: messages to agents that exist and to some that don't, to groups and topics, and commands.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::random::Random;
 /// Most lines of messages and commands.
 const LINES_MAX: u64 = 300;
 
-/// The events file: lines sorted by frame.
+/// Returns the events file: lines sorted by frame.
 pub(super) fn events(random: &mut Random, plan: &Plan, groups: &[PlannedGroup], swaps: &[PlannedSwap]) -> String {
     let mut lines = Vec::new();
     // Some come after the run's last frame.
@@ -48,14 +48,14 @@ fn message(random: &mut Random, plan: &Plan, groups: &[PlannedGroup]) -> String 
     format!("{to},\"kind\":{kind},\"correlation\":{correlation}{}", payload(random))
 }
 
-/// An agent that is there, or may be, or never was.
+/// Returns an agent that exists, or may exist, or never does.
 fn agent(random: &mut Random, group: &PlannedGroup) -> String {
     let ordinal = random.of(0..=group.agents_max - 1);
     let generation = if random.one_in(5) { format!("#{}", random.of(0..=3)) } else { String::new() };
     format!("{}/{ordinal}{generation}", group.role.name())
 }
 
-/// A payload as the rest of a line; small enough for every mailbox.
+/// Returns a payload as the rest of a line, small enough for every mailbox.
 fn payload(random: &mut Random) -> String {
     match random.of(0..=3) {
         0 => ",\"text\":\"good morning\"".to_owned(),
@@ -86,7 +86,7 @@ fn command(random: &mut Random, groups: &[PlannedGroup], swaps: &[PlannedSwap]) 
     }
 }
 
-/// A picture of anything at all. Readers say what digit it is like.
+/// Returns a random picture. Readers say which digit it resembles.
 fn scan(random: &mut Random, plan: &Plan, image: u64) -> String {
     let pixels: Vec<String> = (0..64).map(|_| random.of(0..=16).to_string()).collect();
     let desk = random.of(0..=plan.desks - 1);

@@ -1,4 +1,4 @@
-//! A scenario from a seed: its text, and that of its events.
+//! Makes a scenario from a seed: its text, and that of its events.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ const SCENARIO: u32 = 1;
 /// The random stream of events.
 const EVENTS: u32 = 2;
 
-/// A scenario that a seed made. Paths in it are relative to its folder.
+/// A scenario that was made from a seed. Paths in it are relative to its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generated {
     /// The scenario's text.
     pub scenario: String,
     /// The text of its events.
     pub events: String,
-    /// Frames that it runs.
+    /// Number of frames.
     pub frames: u64,
-    /// The modules that it names, without their folder and extension.
+    /// Modules that it names, without folder and extension.
     modules: Vec<&'static str>,
     with_models: bool,
 }
@@ -62,7 +62,7 @@ pub fn generate(seed: u64, with_models: bool) -> Generated {
     Generated { scenario: text, events, frames: plan.frames, modules, with_models }
 }
 
-/// The groups, in the order of the cast.
+/// Returns the groups, in the order of the cast.
 fn groups(random: &mut Random, plan: &Plan, cast: &Cast) -> Vec<PlannedGroup> {
     // An order besides the scenario's own: who comes after whom in a frame.
     let mut order = cast.roles.clone();
@@ -94,7 +94,7 @@ fn head(random: &mut Random, seed: u64, plan: &Plan) -> String {
     text
 }
 
-/// Modules, models, tenants and regions. Each module is there twice: the second one stands for its next version.
+/// Writes modules, models, tenants and regions. Each module is there twice; the second one stands for its next version.
 fn resources(random: &mut Random, plan: &Plan, cast: &Cast) -> String {
     let mut text = String::new();
     for module in cast.modules() {
@@ -126,7 +126,7 @@ fn resources(random: &mut Random, plan: &Plan, cast: &Cast) -> String {
     text
 }
 
-/// Swaps of random groups for random modules, and of the model. Some are refused, which is a result like any other.
+/// Writes swaps of random groups to random modules, and of the model. Some are refused, which is a result like any other.
 fn swaps(random: &mut Random, plan: &Plan, cast: &Cast) -> Vec<PlannedSwap> {
     let modules = cast.modules();
     let mut swaps = Vec::<PlannedSwap>::new();
@@ -157,7 +157,7 @@ fn next(module: &str) -> String {
 }
 
 impl Generated {
-    /// Writes the scenario into a folder, with its events and all the files that it names; its path.
+    /// Writes the scenario into a folder, with its events and all the files that it names. Returns its path.
     ///
     /// # Errors
     /// A file can't be read or written.
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Over some seeds, everything occurs that the soak is there to try.
+    /// Over some seeds, everything occurs that the soak has to try.
     #[test]
     fn seeds_make_all_that_there_is() {
         let all: String =

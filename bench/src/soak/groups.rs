@@ -1,5 +1,5 @@
-//! One group of a scenario: how many agents of which parameters, when they are stepped, what bounds them, and what happens when they
-//! fault. Everything that a scenario may say of a group is said here, now and then.
+//! One group of a scenario: the number of agents and their parameters, when they are stepped, their limits, and what happens when they
+//! fault. Every key of a group occurs now and then.
 
 use std::fmt::Write as _;
 
@@ -7,18 +7,18 @@ use super::cast::{Cast, Role};
 use super::plan::Plan;
 use super::random::Random;
 
-/// A group as the scenario has it.
+/// A group of the scenario.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedGroup {
-    /// What its agents are.
+    /// Role of its agents.
     pub role: Role,
-    /// How many there may be.
+    /// Most agents that it may have.
     pub agents_max: u64,
-    /// Its table.
+    /// Its table as TOML.
     pub text: String,
 }
 
-/// Writes a group's table. `before` are those after which it may come without making a cycle.
+/// Writes a group's table. `before` are the groups after which it may come without a cycle.
 pub(super) fn group(random: &mut Random, plan: &Plan, cast: &Cast, role: Role, before: &[Role]) -> PlannedGroup {
     let (agents, agents_max) = crowd(random, plan, role);
     let mut text = String::new();
@@ -59,7 +59,7 @@ pub(super) fn group(random: &mut Random, plan: &Plan, cast: &Cast, role: Role, b
     PlannedGroup { role, agents_max, text }
 }
 
-/// How many agents a group starts with, and how many it may have.
+/// Returns how many agents a group starts with, and how many it may have.
 fn crowd(random: &mut Random, plan: &Plan, role: Role) -> (u64, u64) {
     let agents = match role {
         Role::Foremen | Role::Heralds => random.of(1..=3),
@@ -127,7 +127,7 @@ fn params(random: &mut Random, plan: &Plan, cast: &Cast, role: Role, agents: u64
     }
 }
 
-/// From whom a group takes messages; `None`: from everybody.
+/// Returns the groups from which a group takes messages; `None` for all.
 fn accepts(random: &mut Random, cast: &Cast, role: Role) -> Option<String> {
     let needed: &[Role] = match role {
         Role::Foremen => &[Role::Workers],
@@ -143,7 +143,7 @@ fn accepts(random: &mut Random, cast: &Cast, role: Role) -> Option<String> {
     random.one_in(2).then(|| names(needed.iter().filter(|role| cast.has(**role))))
 }
 
-/// Who is told of a group's faults, if anybody.
+/// Returns the supervisor of a group, if it has one.
 fn supervisor(random: &mut Random, cast: &Cast, role: Role) -> Option<Role> {
     if role == Role::Workers && !random.one_in(8) {
         return Some(Role::Foremen);
@@ -215,7 +215,7 @@ fn limits(random: &mut Random, role: Role) -> String {
     format!("{{ {} }}", entries.join(", "))
 }
 
-/// A TOML array of groups' names.
+/// Returns a TOML array of groups' names.
 fn names<'a>(roles: impl Iterator<Item = &'a Role>) -> String {
     let names: Vec<String> = roles.map(|role| quoted(role.name())).collect();
     format!("[{}]", names.join(", "))

@@ -1,8 +1,8 @@
-//! The soak: random scenarios, each run once as it is and once killed again and again, which must come to the same.
+//! The soak: random scenarios. Each is run once undisturbed and once killed again and again, which must give the same result.
 //!
-//! `bin/soak.rs` is its program. A seed makes a scenario ([`generate`]) whose `plan`, cast (`cast`) and groups (`groups`) are random, and its
-//! events (`events`). A [`Trial`] runs it: it starts the engine (`process`), kills it, harms what was left (`damage`), has it go on, and
-//! compares (`compare`). The scenario is a function of the seed; when the kills fall is up to the machine.
+//! `bin/soak.rs` is its program. A seed gives a scenario ([`generate`]) with random `plan`, cast (`cast`) and groups (`groups`), and its
+//! events (`events`). A [`Trial`] runs it: it starts the engine (`process`), kills it, damages the folder (`damage`), resumes the run, and
+//! compares (`compare`). The scenario is a function of the seed; the moments of the kills depend on the machine.
 
 mod cast;
 mod compare;

@@ -1,14 +1,14 @@
-//! What a scenario is made of, before its text is written.
+//! The plan of a scenario, before its text is written.
 
-/// What the parts of a scenario have in common.
+/// Choices that the parts of a scenario share.
 pub(super) struct Plan {
-    /// Frames to run.
+    /// Number of frames to run.
     pub frames: u64,
-    /// How much work a task is.
+    /// Amount of work of a task.
     pub rounds: u64,
-    /// Desks of the postroom.
+    /// Number of desks of the postroom.
     pub desks: u64,
-    /// Readers at each.
+    /// Number of readers at each desk.
     pub readers_per_desk: u64,
     /// Whether the saboteurs are a tenant.
     pub tenant: bool,
@@ -16,11 +16,11 @@ pub(super) struct Plan {
     pub with_models: bool,
 }
 
-/// What takes the place of what.
+/// A swap.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedSwap {
-    /// `None` where it waits for a command.
+    /// Frame of the swap; `None` if it waits for a command.
     pub frame: Option<u64>,
-    /// The keys that say what, as TOML and as JSON have them: `group` and `module`, or `model` and `with`.
+    /// Keys of the swap as TOML and as JSON: `group` and `module`, or `model` and `with`.
     pub keys: [(&'static str, String); 2],
 }

@@ -1,11 +1,11 @@
-//! One start of the engine: what it is told, when it is ended, and how that went.
+//! One start of the engine: its arguments, when it is ended, and the result.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How often a process is looked after.
+/// Period at which a process is checked.
 const LOOK: Duration = Duration::from_micros(500);
 
 /// How a process is ended from outside.
@@ -13,7 +13,7 @@ const LOOK: Duration = Duration::from_micros(500);
 pub(super) enum Stop {
     /// At once: SIGKILL.
     Kill,
-    /// In an orderly way: SIGTERM.
+    /// In order: SIGTERM.
     Ask,
 }
 
@@ -21,15 +21,15 @@ pub(super) enum Stop {
 pub(super) struct Start<'a> {
     /// The binary.
     pub engine: &'a Path,
-    /// What it is told.
+    /// Its arguments.
     pub arguments: Vec<String>,
-    /// What it can read from standard input.
+    /// Its standard input.
     pub input: Option<PathBuf>,
-    /// Where what it says goes: two files of this name.
+    /// Where its output goes: two files of this name.
     pub log: PathBuf,
-    /// When and how it is ended, if it is still there.
+    /// When and how it is ended, if it is still running.
     pub stop: Option<(Duration, Stop)>,
-    /// When it hangs.
+    /// Time after which it counts as hanging.
     pub patience: Duration,
 }
 
@@ -41,12 +41,12 @@ pub(super) struct Ended {
     pub stopped: bool,
     /// How long it ran.
     pub wall: Duration,
-    /// What it said on standard error.
+    /// Its standard error.
     pub said: String,
 }
 
 impl Ended {
-    /// The exit status, if it ended by itself.
+    /// Returns the exit status, if it ended by itself.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
@@ -94,7 +94,7 @@ impl Start<'_> {
     }
 }
 
-/// Ends a process that is still waited for: so its id is nobody else's.
+/// Ends a process that hasn't been waited for, so that its id can't belong to another process.
 fn end(child: &mut Child, stop: Stop) -> Result<(), String> {
     let result = match stop {
         Stop::Kill => child.kill(),

@@ -1,4 +1,4 @@
-//! Random choices. Philox of the ABI, so that a seed means the same on every machine and in every version of every crate.
+//! Random choices with the ABI's Philox, so that a seed gives the same on every machine and with every version of every crate.
 
 use std::ops::RangeInclusive;
 
@@ -13,43 +13,43 @@ pub struct Random {
 }
 
 impl Random {
-    /// The stream of that number under a seed.
+    /// Returns the stream with a number under a seed.
     pub const fn new(seed: u64, stream: u32) -> Self {
         Self { seed, stream, drawn: 0 }
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub const fn number(&mut self) -> u64 {
         self.drawn += 1;
         random_u64(self.seed, self.drawn, self.stream, 0)
     }
 
-    /// A number of a range. That some are a little more likely than others is no matter here.
+    /// Returns a number of a range. Some are a little more likely than others, which doesn't matter here.
     pub fn of(&mut self, range: RangeInclusive<u64>) -> u64 {
         let span = (range.end() - range.start()).saturating_add(1);
         range.start() + self.number() % span
     }
 
-    /// True once in so many times.
+    /// Returns true once in so many times.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.number().is_multiple_of(times)
     }
 
-    /// One of several.
+    /// Returns one of several.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there are none.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         assert!(!from.is_empty(), "there is something to pick from");
         &from[self.index(from.len())]
     }
 
-    /// A position below `length`, which isn't 0.
+    /// Returns an index below `length`, which isn't 0.
     pub fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.number() % length as u64).unwrap_or(0)
     }
 
-    /// Brings something into a random order.
+    /// Shuffles a list.
     pub fn shuffle<T>(&mut self, of: &mut [T]) {
         for end in (1..of.len()).rev() {
             let other = self.index(end + 1);

@@ -1,5 +1,5 @@
-//! One seed: its scenario is run as it is, and again by an engine that is killed and goes on until it is through. Both must have come
-//! to the same, and a replay of the second must agree.
+//! The trial of one seed: its scenario is run undisturbed, and again by an engine that is killed and resumed until it is done. Both must give
+//! the same result, and a replay of the second must agree.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,16 +14,16 @@ use super::random::Random;
 
 /// The random stream of kills.
 const KILLS: u32 = 3;
-/// How long a process may take in any case, and how many times as long as the whole run.
+/// How long a process may take at least, and as a multiple of the whole run.
 const PATIENCE_MIN: Duration = Duration::from_mins(1);
 const PATIENCE_TIMES: u32 = 20;
 /// Most frames from snapshot to snapshot.
 const SNAPSHOT_EVERY_MAX: u64 = 40;
-/// The engine's exit statuses for bad input, and for an end by SIGINT or SIGTERM.
+/// Exit statuses of the engine for bad input, and for an end by SIGINT or SIGTERM.
 const EXIT_INPUT: i32 = 2;
 const EXIT_SIGNAL: [i32; 2] = [130, 143];
 
-/// What all trials have in common.
+/// Settings of all trials.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The engine's binary.
@@ -34,24 +34,24 @@ pub struct Settings {
     pub threads: Vec<u32>,
 }
 
-/// What trials came to.
+/// Counts over trials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Frames of the runs as they are.
+    /// Frames of the undisturbed runs.
     pub frames: u64,
-    /// Kills before the first frame was on record.
+    /// Kills before the first frame was recorded.
     pub kills_before: u32,
-    /// Kills while new frames were on their way.
+    /// Kills while new frames were run.
     pub kills_running: u32,
-    /// Kills of a resumed run that had no new frame yet.
+    /// Kills of a resumed run before its first new frame.
     pub kills_resuming: u32,
     /// Runs that were ended by SIGTERM.
     pub terms: u32,
-    /// Run directories that were harmed after a kill.
+    /// Run directories that were damaged after a kill.
     pub harmed: u32,
-    /// Runs that went on.
+    /// Resumed runs.
     pub resumes: u32,
-    /// Those of them that began with a snapshot, and not with the first frame.
+    /// Resumed runs that began with a snapshot, and not with the first frame.
     pub resumes_from_snapshot: u32,
     /// Seeds whose events came from standard input.
     pub streams: u32,
@@ -60,12 +60,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// All kills.
+    /// Returns the number of all kills.
     pub const fn kills(&self) -> u32 {
         self.kills_before + self.kills_running + self.kills_resuming
     }
 
-    /// Adds another one.
+    /// Adds the counts of another trial.
     pub const fn add(&mut self, other: &Self) {
         self.frames += other.frames;
         self.kills_before += other.kills_before;
@@ -86,14 +86,14 @@ pub struct Trial<'a> {
     folder: &'a Path,
     scenario: PathBuf,
     frames: u64,
-    /// The events, where they come from standard input. Each start is given all of them.
+    /// The events, if they come from standard input. Each start is given all of them.
     stream: Option<PathBuf>,
     random: Random,
-    /// The exit status of the run as it is, and how long that took.
+    /// Exit status and time of the undisturbed run.
     whole: (i32, Duration),
     starts: u32,
     tally: Tally,
-    /// What happened: for a person who looks for the reason of a failure.
+    /// What happened, for a person who looks for the reason of a failure.
     story: String,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Trial<'a> {
     /// Tries a seed in an empty folder.
     ///
     /// # Errors
-    /// What went wrong. The folder's `story.txt` has what happened until then.
+    /// The text says what went wrong. The folder's `story.txt` has what happened until then.
     pub fn run(settings: &'a Settings, seed: u64, with_models: bool, folder: &'a Path) -> Result<Tally, String> {
         let generated = generate(seed, with_models);
         let scenario = generated.write(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -149,7 +149,7 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// A run that was killed has come to what the one that wasn't has, from a frame on; and a replay of it agrees.
+    /// Checks that a run that was killed has, from a frame on, the same result as the undisturbed one, and that a replay of it agrees.
     fn compare(&mut self, whole: &Path, run: &Path, first_frame: u64) -> Result<(), String> {
         if let Some(difference) = difference(whole, run, first_frame) {
             return Err(format!("the run that was killed isn't what it would have been: {difference}"));
@@ -159,7 +159,7 @@ impl<'a> Trial<'a> {
         if ended.code() == Some(0) { Ok(()) } else { Err(failed("the replay of the run that was killed", &ended)) }
     }
 
-    /// Runs it into a folder, or branches another run into it, and kills it, until it is through.
+    /// Runs the scenario into a folder, or branches another run into it, and kills it, until it is done.
     fn battered(&mut self, run: &Path, branch: Option<(&Path, u64)>) -> Result<(), String> {
         let mut attempts = match self.settings.kills_max {
             0 => 0,
@@ -203,7 +203,7 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// When the next process is ended, and how.
+    /// Returns when the next process is ended, and how.
     fn stop(&mut self) -> (Duration, Stop) {
         let whole_us = u64::try_from(self.whole.1.as_micros()).unwrap_or(u64::MAX / 16);
         // At any moment, and often early: while it loads, or runs again what it had. So that one run is killed many times.
@@ -213,7 +213,7 @@ impl<'a> Trial<'a> {
         (delay, if self.random.one_in(6) { Stop::Ask } else { Stop::Kill })
     }
 
-    /// A run that was killed before it had a manifest can't go on, and the engine says so; the same command takes its folder over.
+    /// Handles a run that was killed before it had a manifest: it can't be resumed, and the engine says so; the same command takes its folder over.
     fn begin_anew(&mut self, run: &Path) -> Result<(), String> {
         let arguments = self.resume_arguments(run, None);
         let ended = self.start(arguments, None)?;
@@ -223,8 +223,8 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// What an end means. Whoever was asked to end may have been through. A run that `had_summary` may have been complete: it is left
-    /// as it is then.
+    /// Returns what an end means. A process that was asked to end may have been done. A run that `had_summary` may have been complete, and is then
+    /// left as it is.
     fn judge(
         &self,
         ended: &Ended,
@@ -272,7 +272,7 @@ impl<'a> Trial<'a> {
         *count += 1;
     }
 
-    /// A run that goes on says how many frames are recorded, and from which on it runs them again: from the snapshot's.
+    /// Reads what a resumed run says: how many frames are recorded, and from which on it runs them again, which is the snapshot's.
     fn count_resume(&mut self, is_new: bool, ended: &Ended) {
         self.tally.terms += u32::from(ended.stopped && ended.code().is_some());
         let is_plan = |line: &&str| line.contains(" recorded; ") || line.contains(" recorded, and ");
@@ -337,7 +337,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// What the end of a process means.
+/// Meaning of the end of a process.
 enum Verdict {
     Killed,
     Stopped,
