@@ -1,4 +1,4 @@
-//! What differs between two states, and where a replay parts from its recording: made once, and shown as text or as JSON.
+//! Differences of two states, and the place where a replay parts from its recording, as text or JSON.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -13,12 +13,12 @@ use wasm_engine_core::summary::Named;
 use wasm_engine_core::time_travel::{Compared, Comparison, DIFFERENCES_MAX, Divergence, RowDifference};
 use wasm_engine_files::{ascii, hex};
 
-/// What the two sides of a divergence are called.
+/// Names of the two sides of a divergence.
 const RECORDED_AND_NOW: [&str; 2] = ["recorded", "now"];
-/// What they are called where the frame was run a second time.
+/// Their names if the frame was run a second time.
 const SECOND_AND_NOW: [&str; 2] = ["second", "now"];
 
-/// What differs between two states.
+/// Differences of two states.
 #[derive(Serialize)]
 pub(super) struct ComparisonView {
     differences: Vec<DifferenceView>,
@@ -39,7 +39,7 @@ struct DifferenceView {
     byte: usize,
     /// The field in which that byte lies, where the value's layout is known.
     field: Option<String>,
-    /// How many bytes differ, those that only one side has among them.
+    /// Number of bytes that differ, including those that only one side has.
     bytes_differing: usize,
     fields: Vec<FieldView>,
     /// The bytes around the first one that differs, under the names of the sides; null where a side has no such value.
@@ -64,19 +64,19 @@ struct SideView {
     /// Where the bytes begin in it.
     from: usize,
     hex: String,
-    /// The same as characters, with a full stop for what is none.
+    /// The same as characters; a full stop stands for a byte that isn't printable.
     text: String,
 }
 
 impl ComparisonView {
-    /// `sides` are what the two are called.
+    /// Creates it; `sides` are the names of the two sides.
     pub fn new(comparison: &Comparison, scenario: &Scenario, sides: [&str; 2]) -> Self {
         let all = comparison.state.iter().chain(&comparison.memories);
         let differences = all.map(|difference| DifferenceView::new(difference, scenario, sides)).collect();
         Self { differences, state_cut: comparison.state_cut, memories_cut: comparison.memories_cut }
     }
 
-    /// The same for people.
+    /// Returns it as text.
     pub fn add_to(&self, text: &mut Lines) {
         let is_memory = |difference: &&DifferenceView| difference.lane == Lane::Memories.name();
         for difference in self.differences.iter().filter(|difference| !is_memory(difference)) {
@@ -124,7 +124,7 @@ impl DifferenceView {
     }
 }
 
-/// A value as text has it.
+/// Returns a value as it is written in text.
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -138,7 +138,7 @@ fn sides_of(bytes: &ByteDifference, sides: [&str; 2]) -> Named<Option<SideView>>
     Named(sides.map(str::to_owned).into_iter().zip([view(&bytes.left), view(&bytes.right)]).collect())
 }
 
-/// How many bytes differ.
+/// Returns the number of bytes that differ.
 fn differing(bytes: usize) -> String {
     format!("{} {}", counted(bytes, "byte"), if bytes == 1 { "differs" } else { "differ" })
 }
@@ -164,7 +164,7 @@ impl From<&Excerpt> for SideView {
 }
 
 impl SideView {
-    /// The bytes in groups of four, and as characters. `first` is the first one that differs.
+    /// Returns the bytes in groups of four, and as characters. `first` is the first one that differs.
     fn bytes(&self, first: usize) -> String {
         let mut shown = String::new();
         for (at, digits) in self.hex.as_bytes().chunks(2).enumerate() {
@@ -190,7 +190,7 @@ impl FieldView {
             Some(FieldValue::Number(number)) => (*number).into(),
             Some(FieldValue::Signed(number)) => (*number).into(),
             Some(FieldValue::Bool(value)) => (*value).into(),
-            // JSON has no name for what isn't finite.
+            // JSON has no numbers that aren't finite.
             Some(FieldValue::Float(text)) => match text.parse::<f64>() {
                 Ok(number) if number.is_finite() => number.into(),
                 _ => text.as_str().into(),
@@ -219,7 +219,7 @@ pub(super) struct DivergenceView {
     /// The first result of a model that differs.
     model_row: Option<RowView>,
     compared: &'static str,
-    /// With `later_snapshot`, the frame of that.
+    /// With `later_snapshot`, the frame of that snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared_frame: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -232,9 +232,9 @@ pub(super) struct DivergenceView {
 #[derive(Serialize)]
 struct RowView {
     row: usize,
-    /// How the row went on each side; null where that has no such row.
+    /// Status of the row on each side; null where a side has no such row.
     status: Named<Option<String>>,
-    /// The first byte of the outputs that differs, and how many do; none where only the statuses do.
+    /// The first byte of the outputs that differs, and the number of bytes that do; none if only the statuses differ.
     byte: Option<usize>,
     bytes_differing: usize,
     #[serde(flatten)]
@@ -298,7 +298,7 @@ impl DivergenceView {
         }
     }
 
-    /// The same for people.
+    /// Returns it as text.
     pub fn text(&self) -> Lines {
         let mut text = Lines::default();
         let mut line = |key: &str, value: &str| text.line(format_args!("  {key:<10} {value}"));

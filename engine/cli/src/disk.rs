@@ -19,7 +19,7 @@ impl DiskArgs {
     }
 }
 
-/// A size that isn't nothing.
+/// Parses a size, which must not be 0.
 fn parse_size(text: &str) -> Result<u64, String> {
     wasm_engine_files::parse_size(text)
         .filter(|&bytes| bytes > 0)

@@ -1,4 +1,4 @@
-//! Tells, once for each group and table, that not all of what its agents write is kept; and once that events were over their budget.
+//! Warns, once for each group and table, that not everything its agents write is kept; and once that events were over their budget.
 
 use std::collections::BTreeSet;
 
@@ -8,21 +8,21 @@ use wasm_engine_components::{Excess, FrameRecord, GroupId, GroupLimits, RunTable
 use wasm_engine_core::problem::thousands;
 use wasm_engine_core::scenario::Scenario;
 
-/// What was told so far.
+/// What was reported so far.
 pub(super) struct ExcessWarnings<'a> {
     scenario: &'a Scenario,
     told: BTreeSet<(GroupId, RunTable)>,
-    /// Whether it was told that events weren't delivered.
+    /// Whether it was reported that events weren't delivered.
     told_events: bool,
 }
 
 impl<'a> ExcessWarnings<'a> {
-    /// Nothing.
+    /// Creates it with nothing reported.
     pub const fn of(scenario: &'a Scenario) -> Self {
         Self { scenario, told: BTreeSet::new(), told_events: false }
     }
 
-    /// What is new in a frame's record: a line each.
+    /// Returns a line for each thing that is new in a frame's record.
     pub fn take(&mut self, record: &FrameRecord) -> Vec<String> {
         let mut lines = Vec::new();
         let over_budget = record.counts.dropped_by_reason[BounceReason::OverBudget as usize - 1] > 0;
@@ -66,7 +66,7 @@ impl<'a> ExcessWarnings<'a> {
         )
     }
 
-    /// The group's name, and the limit with its value.
+    /// Returns the group's name, and the limit with its value.
     fn limit(&self, id: GroupId, table: RunTable, budget: TableBudget) -> (&str, String) {
         let Some(group) = self.scenario.group(id) else { return ("", budget.key(table).to_owned()) };
         let (limits, key) = (&group.limits, budget.key(table));
@@ -119,7 +119,7 @@ mod tests {
             let mut warnings = ExcessWarnings::of(&scenario);
             record.counts = Default::default();
             assert_eq!(warnings.take(&record), [""; 0]);
-            // One for an agent that isn't there is no matter of a budget.
+            // An event for an agent that isn't there has nothing to do with a budget.
             record.counts.events_lost = 1;
             assert_eq!(warnings.take(&record), [""; 0]);
             record.counts.drop_messages(BounceReason::OverBudget, 1);

@@ -1,11 +1,11 @@
-//! What agents, groups, topics and kinds of messages are called, as users write them.
+//! Names of agents, groups, topics and kinds of messages, as users write them.
 
 use wasm_engine_components::{AgentId, TopicId};
 use wasm_engine_systems::state::StateEntity;
 
 use wasm_engine_core::scenario::Scenario;
 
-/// What an entry of the state belongs to.
+/// Returns what an entry of the state belongs to.
 pub(super) fn entity_name(entity: &StateEntity, scenario: &Scenario) -> String {
     let group =
         |id| scenario.group(id).map_or_else(|| format!("group {}", id.0), |group| format!("group {}", group.name));
@@ -35,7 +35,7 @@ fn topic_name(scenario: &Scenario, id: TopicId) -> Option<&str> {
     scenario.topics.iter().find(|topic| topic.id == id).map(|topic| topic.name.as_str())
 }
 
-/// The name whose number that is: of a topic, a model or a region. The number itself where it is no name's.
+/// Returns the name of a topic, a model or a region with a number, or the number itself if there is none.
 pub(super) fn name_of(scenario: &Scenario, number: u64) -> String {
     let models = scenario.models.iter().map(|model| (model.id.0, &model.name));
     let regions = scenario.regions.iter().map(|region| (region.id.0, &region.name));
@@ -44,7 +44,7 @@ pub(super) fn name_of(scenario: &Scenario, number: u64) -> String {
     found.map_or_else(|| format!("{number:#x}"), |(_, name)| name.clone())
 }
 
-/// Who sent a message.
+/// Returns the sender of a message.
 pub(super) fn sender_name(scenario: &Scenario, sender: u64) -> String {
     use wasm_engine_abi::message::sender::{ENGINE, EXTERNAL, NATIVE};
     match sender {

@@ -1,4 +1,4 @@
-//! Panics: faults of the engine itself. They are told like anything else that goes to a terminal, whatever is in their text.
+//! Panics: faults of the engine itself. They are printed in the form of everything else on standard error, made harmless for a terminal.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{PanicHookInfo, set_hook};
@@ -7,7 +7,7 @@ use wasm_engine_components::text::{Lines, shown};
 
 use super::terminal::say_lines;
 
-/// From now on, panics are told. The process ends as ever: with status 101, once the main thread knows of it.
+/// Sets the hook that prints panics. The process still ends with status 101, once the main thread knows of it.
 pub(super) fn tell() {
     set_hook(Box::new(|panic| say_lines(&lines(panic, &Backtrace::capture()))));
 }
@@ -38,7 +38,7 @@ fn lines(panic: &PanicHookInfo<'_>, backtrace: &Backtrace) -> Lines {
 mod tests {
     use std::process::Command;
 
-    /// Says that this process is the second one.
+    /// Marks the second process.
     const PANIC: &str = "PANICS_TEST";
     const EVIL: &str = "a\u{1b}[2J\r\nerror: forged\u{202e}";
 

@@ -12,12 +12,12 @@ use super::terminal;
 use wasm_engine_core::problem::{counted, thousands};
 use wasm_engine_files::LoadProgress;
 
-/// Least time between two updates.
+/// Shortest time between two updates.
 const UPDATE_PERIOD: Duration = Duration::from_millis(100);
-/// How often a second the terminal is drawn at most.
+/// Largest number of times a second that the terminal is drawn.
 const DRAWS_PER_S_MAX: u8 = 10;
 
-/// Shows what takes long before the first frame, where somebody looks.
+/// Shows what takes long before the first frame, if standard error is a terminal.
 pub(super) fn loading(quiet: bool) -> LoadProgress {
     if quiet || !terminal::is_watched() {
         return LoadProgress::default();
@@ -51,14 +51,14 @@ pub(super) fn beside(say: impl FnOnce()) {
     }
 }
 
-/// A bar, or nothing where nobody looks.
+/// A bar, or nothing if standard error isn't a terminal.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     due: Instant,
 }
 
 impl Progress {
-    /// A bar of so many frames, unless `quiet`.
+    /// Creates a bar for a number of frames, unless `quiet`.
     pub fn new(frames: u64, quiet: bool) -> Self {
         let shown = !quiet && terminal::is_watched();
         let bar = shown.then(|| {
@@ -83,7 +83,7 @@ impl Progress {
         let now = Instant::now();
         if now >= self.due {
             self.due = now + UPDATE_PERIOD;
-            // The message first: each of the two may draw.
+            // The message goes first, because each of the two calls may draw.
             let (agents, messages) = (counted(counts.agents, "agent"), counted(counts.messages, "message"));
             bar.set_message(format!(", {agents}, {messages}"));
             bar.set_position(frame + 1);

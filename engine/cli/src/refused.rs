@@ -1,4 +1,4 @@
-//! Tells which commands from outside weren't carried out, and why. Of a run, it tells the first ones.
+//! Reports which commands from outside weren't carried out, and why: the first ones of a run.
 
 use wasm_engine_abi::BounceReason;
 use wasm_engine_components::limits::REFUSED_COMMANDS_TOLD_MAX;
@@ -8,19 +8,19 @@ use wasm_engine_core::events::word_of;
 use wasm_engine_core::problem::thousands;
 use wasm_engine_core::scenario::Scenario;
 
-/// What was told so far.
+/// What was reported so far.
 pub(super) struct RefusedCommands<'a> {
     scenario: &'a Scenario,
     told: usize,
 }
 
 impl<'a> RefusedCommands<'a> {
-    /// Nothing.
+    /// Creates it with nothing reported.
     pub const fn of(scenario: &'a Scenario) -> Self {
         Self { scenario, told: 0 }
     }
 
-    /// What is new in a frame's record: a line each.
+    /// Returns a line for each thing that is new in a frame's record.
     pub fn take(&mut self, record: &FrameRecord) -> Vec<String> {
         let room = REFUSED_COMMANDS_TOLD_MAX - self.told;
         let mut lines = Vec::new();
@@ -42,7 +42,7 @@ impl<'a> RefusedCommands<'a> {
     }
 }
 
-/// Why a command from outside isn't carried out.
+/// Returns why a command from outside isn't carried out.
 fn why(reason: BounceReason) -> &'static str {
     match reason {
         BounceReason::UnknownRecipient => "there is no such agent yet",

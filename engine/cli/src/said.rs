@@ -92,7 +92,7 @@ impl<'a> Said<'a> {
             fields,
             spans,
         };
-        // Keys are text, and so nothing in it can't be JSON.
+        // Keys are strings, so that everything in it can be JSON.
         let json = serde_json::to_string(&line).unwrap_or_default();
         harmless_json(&json).into_owned() + "\n"
     }
@@ -107,7 +107,7 @@ fn listed(fields: &Map<String, Value>) -> String {
     fields.iter().map(one).collect()
 }
 
-/// The time so long after the beginning of 1970, in UTC, as RFC 3339 writes it.
+/// Returns the time so long after the beginning of 1970, in UTC, as RFC 3339 writes it.
 fn timestamp(since: Duration) -> String {
     let (days, s) = (since.as_secs() / DAY_S, since.as_secs() % DAY_S);
     let (year, month, day) = date(days);
@@ -115,7 +115,7 @@ fn timestamp(since: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{min:02}:{s:02}.{us:06}Z")
 }
 
-/// Year, month and day so many days after 1970-01-01. Years are counted from March here, so that a leap day is the last day of one.
+/// Returns year, month and day, a number of days after 1970-01-01. Years begin with March here, so that a leap day is the last day of a year.
 const fn date(days: u64) -> (u64, u64, u64) {
     // Days since 0000-03-01. An era is 400 years, which have the same number of days.
     let days = days + 719_468;

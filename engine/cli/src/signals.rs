@@ -1,5 +1,5 @@
-//! Signals as the system gives them, and the two things that the thread which waits for them does without ever waiting for another
-//! thread: to say something, and to end the process.
+//! Signals of the operating system, and the two things that the thread which waits for them can do without waiting for another
+//! thread: print a line, and end the process.
 
 use tracing::Level;
 use wasm_engine_components::text::{Lines, shown};
@@ -8,7 +8,7 @@ use super::said::Said;
 use super::status::Status;
 use super::terminal::{Form, form};
 
-/// Longest text that is said at once, in bytes: a pipe that takes anything takes this much.
+/// Longest text that is written at once, in bytes: a pipe with any room takes this much.
 const SAID_BYTES_MAX: usize = 4_000;
 
 #[cfg(unix)]
@@ -29,20 +29,20 @@ mod unix {
 
     /// The signals that end a process, as they come.
     pub struct Signals {
-        /// Gets a byte for each.
+        /// Gets a byte for each signal.
         bytes: UnixStream,
-        /// The one that came last.
+        /// The signal that came last.
         last: Arc<AtomicUsize>,
     }
 
     impl Signals {
-        /// Signals, and what begins to listen to them.
+        /// Starts to listen to signals.
         pub fn new() -> io::Result<(Self, impl FnOnce() -> io::Result<()>)> {
             let (bytes, writer) = UnixStream::pair()?;
             let last = Arc::<AtomicUsize>::default();
             let signals = Self { bytes, last: Arc::clone(&last) };
             let begin = move || {
-                // Who starts a process with `nohup` wants it to outlive its terminal.
+                // A process that was started with `nohup` must outlive its terminal.
                 let all =
                     [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| signal != SIGHUP || !is_ignored(signal));
                 for signal in all {
@@ -54,7 +54,7 @@ mod unix {
             Ok((signals, begin))
         }
 
-        /// The next signal; none where there is none before the deadline, or none can come any more.
+        /// Returns the next signal; none where there is none before the deadline, or none can come any more.
         pub fn next(&mut self, deadline: Option<Instant>) -> Option<u8> {
             loop {
                 let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -95,7 +95,7 @@ mod elsewhere {
     pub struct Signals(Receiver<()>);
 
     impl Signals {
-        /// Signals, and what begins to listen to them.
+        /// Starts to listen to signals.
         pub fn new() -> io::Result<(Self, impl FnOnce() -> io::Result<()>)> {
             let (sender, signals) = channel();
             let begin = move || {
@@ -105,7 +105,7 @@ mod elsewhere {
             Ok((Self(signals), begin))
         }
 
-        /// The next signal; none where there is none before the deadline, or none can come any more.
+        /// Returns the next signal; none where there is none before the deadline, or none can come any more.
         pub fn next(&mut self, deadline: Option<Instant>) -> Option<u8> {
             let came = match deadline {
                 None => self.0.recv().is_ok(),
@@ -116,8 +116,8 @@ mod elsewhere {
     }
 }
 
-/// Says something on standard error, unless that would have to wait: for a reader that reads no more, or for a thread of this process that
-/// waits for one.
+/// Prints a line on standard error without ever waiting: for a reader that no longer reads, or for a thread of this process that
+/// waits for the reader. If it would have to wait, it prints nothing.
 pub(super) fn say_now(lines: &Lines) {
     write_now(&match form() {
         Form::Text => lines.as_str().to_owned(),
@@ -136,7 +136,7 @@ fn one_json(mut said: Said<'_>) -> String {
     said.json()
 }
 
-/// Says that there is no memory, and takes none.
+/// Prints that there is no memory, without allocating any.
 pub(super) fn say_no_memory() {
     write_now(match form() {
         Form::Text => {

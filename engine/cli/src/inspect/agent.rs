@@ -16,9 +16,9 @@ use wasm_engine_core::run_dir::OpenRun;
 use wasm_engine_core::simulation::Simulation;
 use wasm_engine_files::{ascii, hex};
 
-/// Rows of a dump that a text shows, of 16 bytes each.
+/// Number of rows of a dump, of 16 bytes each, that a text shows.
 const ROWS_MAX: usize = 64;
-/// Strings that a text shows, and the shortest of them.
+/// Number of strings that a text shows, and the length of the shortest ones.
 const STRINGS_MAX: usize = 40;
 const STRING_BYTES_MIN: usize = 6;
 /// The longest part of a string that is shown.
@@ -38,7 +38,7 @@ pub(super) struct AgentJson {
     ended: Option<Ending>,
     #[serde(skip)]
     first_frame: u64,
-    /// What came in this frame.
+    /// What arrived in this frame.
     inbox: Vec<MailJson>,
     /// What waits because it couldn't be handed over.
     waiting: Vec<MailJson>,
@@ -66,7 +66,7 @@ struct StringJson {
 }
 
 impl AgentJson {
-    /// `ended` is said of an agent that has.
+    /// `ended` describes the end of an agent that has ended.
     pub fn new(
         run: &OpenRun,
         record: &FrameRecord,
@@ -115,7 +115,7 @@ impl AgentJson {
     }
 }
 
-/// Why an agent isn't there after a frame.
+/// Returns why an agent isn't there after a frame.
 fn absence(run: &OpenRun, record: &FrameRecord, world: &World, id: AgentId, ended: Option<Ending>) -> Problem {
     let scenario = &run.scenario;
     let name = scenario.agent_name(id);
@@ -137,7 +137,7 @@ fn absence(run: &OpenRun, record: &FrameRecord, world: &World, id: AgentId, ende
     problem(what, help)
 }
 
-/// As a number is written: the highest byte first.
+/// As numbers are written: the highest byte first.
 fn reversed(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes.reverse();
@@ -145,7 +145,7 @@ fn reversed(bytes: &[u8]) -> Vec<u8> {
     bytes.split_off(zeros.min(bytes.len().saturating_sub(1)))
 }
 
-/// Runs of printable characters.
+/// Returns runs of printable characters.
 fn strings(memory: &[u8]) -> Vec<StringJson> {
     let is_text = |byte: &u8| (b' '..=b'~').contains(byte);
     let mut strings = Vec::new();
@@ -204,7 +204,7 @@ impl View for AgentJson {
     }
 }
 
-/// A dump of the rows that aren't zeros.
+/// Returns a dump of the rows that aren't all zeros.
 fn dump(memory: &[u8], text: &mut Lines) {
     let rows = || memory.chunks(16).enumerate().filter(|(_, row)| row.iter().any(|&byte| byte != 0));
     for (at, row) in rows().take(ROWS_MAX) {

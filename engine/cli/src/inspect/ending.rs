@@ -1,4 +1,4 @@
-//! When an agent ended, and who has its place since.
+//! Finds when an agent ended, and which agent has had its place since.
 
 use bevy_ecs::world::World;
 use serde::Serialize;
@@ -15,12 +15,12 @@ use wasm_engine_core::time_travel::{RunReplayer, watch};
 pub(super) struct Ending {
     /// The frame in which it ended; none where that was before the first frame of a branch.
     pub frame: Option<u64>,
-    /// Who has its place, or got it first; nobody yet where none.
+    /// The agent that has its place, or got it first; `None` if none has yet.
     pub next: Option<String>,
 }
 
 impl Ending {
-    /// What is said of it. `first_frame` is the run's.
+    /// Describes the end in words. `first_frame` is the run's.
     pub fn sentence(&self, agent: &str, first_frame: u64) -> String {
         match self.frame {
             Some(frame) => format!("{agent} ended in frame {frame}"),
@@ -29,17 +29,17 @@ impl Ending {
     }
 }
 
-/// Who has the place of an agent: itself, or one before or after it; nobody where the place was never used.
+/// Returns the agent that has the place of an agent: itself, or one before or after it; `None` if the place was never used.
 pub(super) fn in_place(world: &World, id: AgentId) -> Option<AgentId> {
     inspect::agents(world, id.group()).get(id.ordinal() as usize).copied()
 }
 
-/// Who has the place of an agent that has lost it.
+/// Returns the agent that has the place of an agent that has lost it.
 pub(super) fn next(world: &World, id: AgentId) -> Option<AgentId> {
     in_place(world, id).filter(|there| there.generation() > id.generation())
 }
 
-/// Whether an agent has ended. One that wasn't spawned yet hasn't.
+/// Returns whether an agent has ended. One that wasn't spawned yet hasn't.
 pub(super) fn has_ended(world: &World, id: AgentId) -> bool {
     match inspect::agent(world, id) {
         Some(agent) => !agent.lifecycle.is_alive(),
@@ -47,7 +47,7 @@ pub(super) fn has_ended(world: &World, id: AgentId) -> bool {
     }
 }
 
-/// The end of an agent that has ended after frame `at`. `world` is the one after that frame.
+/// Returns the end of an agent that has ended after frame `at`. `world` is the one after that frame.
 pub(super) fn ending(
     replayer: &RunReplayer<'_>,
     scenario: &Scenario,
@@ -59,14 +59,14 @@ pub(super) fn ending(
     let mut snapshots = replayer.run.snapshot_frames();
     snapshots.retain(|frame| (first..=at).contains(frame));
     let next = next(world, id).map(|next| scenario.agent_name(next));
-    // Who has ended never lives again: so the last snapshot before the end is found by halves.
+    // An agent that has ended never lives again, so the last snapshot before the end is found by bisection.
     let (mut low, mut high, mut to) = (0, snapshots.len(), at + 1);
     while low < high {
         let middle = low.midpoint(high);
         match replayer.restore(snapshots[middle])? {
             Ok(arrival) if !has_ended(arrival.simulation.world(), id) => low = middle + 1,
             Ok(_) => (high, to) = (middle, snapshots[middle]),
-            // One that is damaged tells nothing. An earlier one is as good.
+            // A damaged snapshot is skipped; an earlier one does as well.
             Err(_) => high = middle,
         }
     }
@@ -84,7 +84,7 @@ pub(super) fn ending(
     Ok(Ending { frame, next })
 }
 
-/// Whether an agent had ended before the run's first frame: only where the run is a branch.
+/// Returns whether an agent had ended before the run's first frame: only where the run is a branch.
 pub(super) fn ended_before(replayer: &RunReplayer<'_>, id: AgentId) -> Result<bool, NotStarted> {
     let first = replayer.run.first_frame();
     Ok(first > 0 && has_ended(replayer.start(first)?.simulation.world(), id))

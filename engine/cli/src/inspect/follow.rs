@@ -30,7 +30,7 @@ pub(super) struct FollowJson {
 struct FrameJson {
     frame: u64,
     lifecycle: &'static str,
-    /// Messages that came to its mailbox.
+    /// Number of messages that came to its mailbox.
     received: usize,
     sent: usize,
     waiting: usize,
@@ -67,12 +67,12 @@ pub(super) fn follow(replayer: &RunReplayer<'_>, agent: AgentId) -> Result<Follo
         frame: Some(frame).filter(|_| !is_earlier),
         next: next.map(|(_, next)| run.scenario.agent_name(next)),
     });
-    // Who had the place before the run's first frame got it in none of these.
+    // An agent that had the place before the run's first frame got it in none of these frames.
     let next_frame = next.map(|(frame, _)| frame).filter(|&frame| !is_earlier || frame > first_frame);
     Ok(FollowJson { agent: run.scenario.agent_name(agent), ended, next_frame, first_frame, frames })
 }
 
-/// What a frame was for the agent; `None` if it was nothing.
+/// Returns what a frame was for the agent; `None` if it was nothing.
 fn frame(
     record: &FrameRecord,
     simulation: &Simulation,

@@ -13,13 +13,13 @@ use wasm_engine_core::problem::counted;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::Simulation;
 
-/// How many messages a text lists.
+/// Number of messages that a text lists.
 const LISTED_MAX: usize = 1_000;
 
 #[derive(Serialize)]
 pub(super) struct MessagesJson {
     frame: u64,
-    /// The agent whose messages these are; none where they are everybody's.
+    /// The agent whose messages these are; `None` for those of all agents.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
     messages: Vec<MessageJson>,
@@ -37,13 +37,13 @@ pub(super) struct MessageJson {
     pub correlation: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'static str>,
-    /// None where it was refused at once: then its payload wasn't kept.
+    /// `None` if it was refused at once, because its payload isn't kept then.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
 }
 
 impl MessagesJson {
-    /// All of them, or those that an agent sent or was sent alone.
+    /// Returns all messages, or only those to or from one agent.
     pub fn new(scenario: &Scenario, record: &FrameRecord, simulation: &Simulation, agent: Option<AgentId>) -> Self {
         let is_meant = |message: &SeenMessage<'_>| {
             let is_to = |id| message.to == Recipient::Agent(id) && message.refused.is_none();
@@ -106,7 +106,7 @@ impl View for MessagesJson {
     }
 }
 
-/// The first of them.
+/// Returns the first of the messages.
 fn table(messages: &[MessageJson]) -> Lines {
     let mut table = Table::new(["sender", "recipient", "topic", "kind", "bytes", "refused"]);
     for message in messages.iter().take(LISTED_MAX) {

@@ -57,7 +57,7 @@ struct FaultJson {
     detail: u32,
     reached: u64,
     allowed: u64,
-    /// Why, in words.
+    /// Reason, in words.
     reason: String,
 }
 
@@ -132,7 +132,7 @@ impl View for StateJson {
             counted(self.jobs_in_flight, "inference job")
         ));
         text.blank();
-        // Columns of states in which nobody is are left out.
+        // Columns of states that no agent is in are left out.
         let shown: Vec<usize> =
             (0..STATES.len()).filter(|&at| self.groups.iter().any(|group| group.states[at].1 > 0)).collect();
         let mut columns = vec!["group"];

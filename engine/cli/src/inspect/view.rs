@@ -12,12 +12,12 @@ pub(super) trait View: Serialize {
     fn text(&self) -> Lines;
 }
 
-/// A message's kind: the engine's have names.
+/// Returns a message's kind: the engine's have names.
 pub(super) fn kind_name(kind: u32) -> String {
     EngineKind::from_number(kind).map_or_else(|| kind.to_string(), |kind| kind.name().to_owned())
 }
 
-/// The frame's run, for the head of a text.
+/// Returns the frame's run, for the head of a text.
 pub(super) fn head(run: &OpenRun, record: &FrameRecord) -> Lines {
     let mut head = Lines::default();
     head.line(format_args!("{}, after frame {}", shown_path(&run.path), record.frame));

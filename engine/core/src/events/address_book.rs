@@ -1,4 +1,4 @@
-//! Whom an event may be for: groups and topics by name. Built once for a run, read for each event.
+//! The recipients that an event may have: groups and topics by name. Built once for a run, used for each event.
 
 use std::collections::HashMap;
 
@@ -15,18 +15,18 @@ pub(super) struct AddressBook {
     // Hashed by name for lookups only: nothing depends on the order.
     groups: HashMap<String, GroupAddress>,
     topics: HashMap<String, TopicId>,
-    /// What the scenario has prepared, by the names of what is replaced and of what replaces it, and whether that is a module.
+    /// Prepared swaps, by the name of what is replaced, the name of its replacement, and whether these are modules.
     swaps: HashMap<(String, String, bool), Swap>,
 }
 
 /// A group that was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GroupAddress {
-    /// Which.
+    /// Id of the group.
     pub id: GroupId,
-    /// How many agents it starts with.
+    /// Number of agents that it starts with.
     agents: u32,
-    /// How many it may have: those that are spawned have the ordinals below that, too.
+    /// Largest number of agents that it may have. Ordinals of spawned agents are below it, too.
     agents_max: u32,
     /// Whether it takes part in this run.
     pub enabled: bool,
@@ -37,7 +37,7 @@ pub(super) struct GroupAddress {
 /// A recipient that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Destination {
-    /// Who.
+    /// The recipient.
     pub target: Recipient,
     /// Whether it takes part in this run.
     pub enabled: bool,
@@ -48,17 +48,17 @@ pub(super) struct Destination {
 /// The largest payload that a recipient takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PayloadLimit {
-    /// In bytes.
+    /// The bound, in bytes.
     pub bytes_max: u32,
-    /// The limit of the group that says so; `None` for a topic, whose members may differ.
+    /// The group's limit that sets the bound; `None` for a topic, whose members may have different limits.
     pub key: Option<&'static str>,
 }
 
 impl PayloadLimit {
-    /// What one payload of a topic may have.
+    /// The bound for a topic.
     const TOPIC: Self = Self { bytes_max: PAYLOAD_BYTES_MAX, key: None };
 
-    /// That of a group: a message must also fit into a mailbox that is empty, as a record with its header and padding.
+    /// Returns the bound for a group. A message must also fit into an empty mailbox, as a record with its header and padding.
     fn of_group(limits: &GroupLimits) -> Self {
         let room = (limits.mailbox_bytes_max - MessageHeader::BYTES) / RECORD_ALIGN * RECORD_ALIGN;
         if room < limits.payload_bytes_max {
@@ -70,7 +70,7 @@ impl PayloadLimit {
 }
 
 impl AddressBook {
-    /// Returns those of a scenario.
+    /// Creates the address book of a scenario.
     pub fn new(scenario: &Scenario) -> Self {
         let address = |group: &GroupSpec| GroupAddress {
             id: group.id,
@@ -90,7 +90,7 @@ impl AddressBook {
         }
     }
 
-    /// The swap of that group or model for that module or model.
+    /// Returns the prepared swap of a group to a module, or of a model to a model.
     pub fn swap(&self, of: &str, with: &str, is_module: bool) -> Result<Swap, LineFault> {
         let (replaced, by) = if is_module { ("group", "module") } else { ("model", "with") };
         self.swaps.get(&(of.to_owned(), with.to_owned(), is_module)).copied().ok_or_else(|| {
@@ -100,7 +100,7 @@ impl AddressBook {
         })
     }
 
-    /// The agent that the key `to` names, or, as `group/*`, all agents of a group.
+    /// Returns the agent that the key `to` names, or, as `group/*`, all agents of a group.
     pub fn recipient(&self, to: &str) -> Result<Destination, LineFault> {
         if let Some(name) = to.strip_suffix("/*") {
             let group = self.group("to", name)?;
@@ -114,7 +114,7 @@ impl AddressBook {
         Ok(Destination { target: Recipient::Agent(agent), enabled: group.enabled, payload: group.payload })
     }
 
-    /// The agent that `written` names, and its group: `group/ordinal`, `group/ordinal#generation`, or `group` where that may
+    /// Returns the agent that `written` names, and its group: `group/ordinal`, `group/ordinal#generation`, or `group` where that may
     /// have one agent only.
     pub fn agent(&self, key: &'static str, written: &str) -> Result<(AgentId, GroupAddress), LineFault> {
         let (name, number) = written.split_once('/').map_or((written, None), |(name, number)| (name, Some(number)));
@@ -147,7 +147,7 @@ impl AddressBook {
         }
     }
 
-    /// The group of that name.
+    /// Returns the group of that name.
     pub fn group(&self, key: &'static str, name: &str) -> Result<GroupAddress, LineFault> {
         self.groups.get(name).copied().ok_or_else(|| {
             let known = sorted(self.groups.keys());
@@ -155,7 +155,7 @@ impl AddressBook {
         })
     }
 
-    /// The topic of that name.
+    /// Returns the topic of that name.
     pub fn topic(&self, name: &str) -> Result<Destination, LineFault> {
         match self.topics.get(name) {
             Some(id) => Ok(Destination { target: Recipient::Topic(*id), enabled: true, payload: PayloadLimit::TOPIC }),
@@ -168,7 +168,7 @@ impl AddressBook {
     }
 }
 
-/// A number that is written in digits and nothing else.
+/// Parses a number that consists of digits alone.
 fn decimal(digits: &str) -> Option<u32> {
     digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -179,7 +179,7 @@ fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     names
 }
 
-/// What a swap replaces, by what, and whether that is a module.
+/// Returns what a swap replaces, by what, and whether that is a module.
 fn swap_names(scenario: &Scenario, swap: Swap) -> Option<(String, String, bool)> {
     let model = |id| scenario.models.iter().find(|model| model.id == id).map(|model| model.name.clone());
     match swap {

@@ -1,4 +1,4 @@
-//! A line that is a command: what changes agents' lives. `spawn` and `swap` name a group, the others one agent.
+//! Lines that are commands. `spawn` and `swap` name a group, the others one agent.
 
 use wasm_engine_components::limits::{EVENT_SPAWN_BYTES_MAX, EVENT_SPAWNS_MAX};
 use wasm_engine_components::{Action, CommandTarget, LifecycleAction};
@@ -11,7 +11,7 @@ use crate::problem::{nearest_name, thousands};
 const SPAWN: &str = "spawn";
 const SWAP: &str = "swap";
 
-/// What a command is called in an events file.
+/// Returns what a command is called in an events file.
 pub fn word_of(target: CommandTarget) -> &'static str {
     match target {
         CommandTarget::Spawn(_) => SPAWN,
@@ -67,7 +67,7 @@ fn spawn(raw: RawLine, addresses: &AddressBook) -> Result<Option<Input>, LineFau
     Ok(group.enabled.then_some(Input::Commands { action, count }))
 }
 
-/// Another module for a group, or another model behind a name. It has been prepared, or it is a mistake.
+/// Reads a swap: another module for a group, or another model behind a name. One that the scenario hasn't prepared is an error.
 fn swap(raw: &RawLine, addresses: &AddressBook) -> Result<Option<Input>, LineFault> {
     let known = ["frame", "command", "group", "module", "model", "with"];
     refuse_others(SWAP, raw, &known, "use the keys `group` and `module`, or `model` and `with`")?;

@@ -10,7 +10,7 @@ use crate::problem::{counted, nearest_name, thousands};
 /// Types of `numbers`. Shape of a payload: `[numbers]`, little-endian, without padding.
 const TYPES: [&str; 7] = ["u8", "i8", "i32", "i64", "u32", "f32", "f64"];
 
-/// The payload of a line, and the key it came from.
+/// Returns the payload of a line, and the key it came from.
 pub(super) fn payload(raw: RawLine) -> Result<(&'static str, Vec<u8>), LineFault> {
     let given = [("text", raw.text.is_some()), ("base64", raw.base64.is_some()), ("numbers", raw.numbers.is_some())];
     let mut given = given.iter().filter(|(_, there)| *there).map(|(key, _)| *key);
@@ -36,7 +36,7 @@ pub(super) fn payload(raw: RawLine) -> Result<(&'static str, Vec<u8>), LineFault
     }
 }
 
-/// A payload and its key, if it is no larger than its recipient takes.
+/// Returns a payload and its key, unless it is larger than its recipient takes.
 pub(super) fn limited(
     (key, payload): (&'static str, Vec<u8>),
     limit: PayloadLimit,
@@ -52,7 +52,7 @@ pub(super) fn limited(
     Err(LineFault::new(key, what).help(help))
 }
 
-/// The numbers as bytes.
+/// Returns the numbers as bytes.
 fn packed(numbers: &[Number], number_type: &str) -> Result<Vec<u8>, LineFault> {
     match number_type {
         "u8" => each(numbers, number_type, |n| n.as_u64().and_then(|n| u8::try_from(n).ok()).map(u8::to_le_bytes)),

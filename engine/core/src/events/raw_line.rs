@@ -1,5 +1,5 @@
-//! One line of an events file as JSON has it: its keys and their values, not yet looked up. Strict: a key that isn't known, or that is
-//! there twice, is a fault. Also what is wrong with a line, and what it comes to.
+//! One line of an events file as JSON: its keys and values, before names are looked up. Unknown keys, and keys that occur
+//! twice, are errors. Also the error of a line, and the input that a line becomes.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ const KEYS: [&str; 16] = [
     "type",
 ];
 
-/// What is wrong with a line: the key if it is one key's fault, what, and what to do.
+/// What is wrong with a line: the key, if one key is at fault; a sentence; and what to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LineFault {
     pub key: Option<&'static str>,
@@ -39,12 +39,12 @@ pub(super) struct LineFault {
 }
 
 impl LineFault {
-    /// The fault of a key.
+    /// Creates the fault of a key.
     pub fn new(key: &'static str, what: impl Into<String>) -> Self {
         Self { key: Some(key), what: what.into(), ..Self::default() }
     }
 
-    /// The fault of a line as a whole.
+    /// Creates the fault of a line as a whole.
     pub fn of_line(what: impl Into<String>) -> Self {
         Self { what: what.into(), ..Self::default() }
     }
@@ -54,25 +54,25 @@ impl LineFault {
         self.helped(Some(help.into()))
     }
 
-    /// Says what to do, where there is something to say.
+    /// Says what to do, if there is something to say.
     pub fn helped(mut self, help: Option<String>) -> Self {
         self.help = help;
         self
     }
 }
 
-/// What a line says.
+/// The input that a line becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     /// A message.
     Event(ExternalEvent),
-    /// Another module or model.
+    /// A hot swap.
     Swap(Swap),
-    /// A command, so many times.
+    /// A command, repeated `count` times.
     Commands {
-        /// What is to happen.
+        /// What the command does.
         action: Action,
-        /// How often, at least once.
+        /// Number of times, at least 1.
         count: u32,
     },
 }
@@ -104,7 +104,7 @@ impl RawLine {
         serde_json::from_str(text).map_err(|error| json_fault(&error))
     }
 
-    /// The keys that are there, in the order of [`KEYS`].
+    /// Returns the keys that are there, in the order of [`KEYS`].
     pub fn given(&self) -> impl Iterator<Item = &'static str> {
         let there = [
             self.frame.is_some(),
@@ -128,13 +128,13 @@ impl RawLine {
     }
 }
 
-/// The key `kind`.
+/// Returns the key `kind`.
 pub(super) fn kind(raw: &RawLine) -> Result<Option<u32>, LineFault> {
     let kind = whole("kind", raw.kind.as_ref(), 0, u64::from(RESERVED) - 1)?;
     kind.map(|kind| u32::try_from(kind).map_err(|_| LineFault::new("kind", "is out of range"))).transpose()
 }
 
-/// A whole number from `min` to `max`.
+/// Returns a whole number from `min` to `max`.
 pub(super) fn whole(key: &'static str, number: Option<&Number>, min: u64, max: u64) -> Result<Option<u64>, LineFault> {
     let Some(number) = number else { return Ok(None) };
     match number.as_u64().filter(|value| (min..=max).contains(value)) {
@@ -146,10 +146,10 @@ pub(super) fn whole(key: &'static str, number: Option<&Number>, min: u64, max: u
     }
 }
 
-/// A line as it may be.
+/// Example of a line, for errors.
 const EXAMPLE: &str = "{\"frame\":0,\"to\":\"readers/0\",\"text\":\"hello\"}";
 
-/// What serde_json says, with its column apart from the text, and without its line, which is always 1.
+/// Converts an error of serde_json: the column becomes a field, and the line, which is always 1, is left out.
 fn json_fault(error: &serde_json::Error) -> LineFault {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -194,7 +194,7 @@ impl<'de> Deserialize<'de> for RawLine {
                         _ => {
                             let help = nearest_name(&key, KEYS).unwrap_or_default();
                             let error = A::Error::custom(format!("unknown key `{key}`; help: {help}"));
-                            // The value is read first, so that a line that isn't JSON is told that.
+                            // The value is read first, so that a line that isn't JSON is reported as such.
                             map.next_value::<IgnoredAny>()?;
                             return Err(error);
                         }
@@ -208,7 +208,7 @@ impl<'de> Deserialize<'de> for RawLine {
     }
 }
 
-/// Reads the value of a key that may be there once.
+/// Reads the value of a key that must not occur twice.
 fn once<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
     key: &str,
     slot: &mut Option<T>,
@@ -216,7 +216,7 @@ fn once<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
 ) -> Result<(), A::Error> {
     let value = map.next_value::<T>().map_err(|error| {
         let text = error.to_string();
-        // An error of the JSON itself keeps its own words; one of the type names the key.
+        // A syntax error of JSON keeps its own text; an error of the type names the key.
         if text.starts_with("invalid type") { A::Error::custom(format!("`{key}`: {text}")) } else { error }
     })?;
     if slot.replace(value).is_some() {

@@ -1,5 +1,5 @@
-//! Standard input, or a pipe, that a waiting run can leave: a thread reads it, and the run asks it for more while nobody asked the
-//! run to end.
+//! Standard input, or a pipe, with reads that can be interrupted: a thread reads it, and the run waits for the thread only until
+//! the run is asked to end.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 /// Size of one block, in bytes.
 const BLOCK_BYTES: usize = 64 << 10;
-/// How many blocks may wait for the run.
+/// Number of blocks that may wait for the run.
 const BLOCKS_MAX: usize = 4;
-/// How often a waiting run looks whether it is to end.
+/// Interval at which a waiting run checks whether it is asked to end.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A stream, until it ends or the flag is set.
+/// A reader of a stream. It ends with the stream, or once the flag `interrupted` is set.
 pub(super) struct InterruptibleReader {
     blocks: Receiver<io::Result<Vec<u8>>>,
     block: Vec<u8>,
@@ -23,10 +23,10 @@ pub(super) struct InterruptibleReader {
 }
 
 impl InterruptibleReader {
-    /// Starts to read what `open` gives. The thread ends with its input, or with the process.
+    /// Starts the thread that reads what `open` returns. It ends with its input, or with the process.
     ///
     /// # Errors
-    /// The thread can't be started.
+    /// Fails if the thread can't be started.
     pub fn start<R: Read>(
         open: impl FnOnce() -> io::Result<R> + Send + 'static,
         interrupted: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ impl InterruptibleReader {
             let mut input = match open() {
                 Ok(input) => input,
                 Err(error) => {
-                    // Nobody may be there any more to be told.
+                    // The run may have ended, so that nobody receives this.
                     let _ = sender.send(Err(error));
                     return;
                 }

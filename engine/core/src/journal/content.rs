@@ -1,4 +1,4 @@
-//! A frame as the payload of a record: what differs from the frame before, in as few bytes as that takes.
+//! A frame as the payload of a record: only what differs from the frame before, in few bytes.
 //!
 //! | part | bytes |
 //! |---|---|
@@ -36,7 +36,7 @@ const FLAGS: u8 = KEY | NAMES | COUNTS | INFERENCE | INPUTS | NOTICES;
 // The mask of lanes is a number of 64 bits.
 const _: () = assert!(Lane::COUNT <= 64);
 
-/// The frame before, as far as the next one is told from it.
+/// What is needed of the frame before to encode or decode the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Before {
     lanes: Lanes,
@@ -44,7 +44,7 @@ pub(super) struct Before {
 }
 
 impl Before {
-    /// The frame is now the one before.
+    /// Makes the frame the one before.
     pub fn set(&mut self, frame: &FrameRef<'_>) {
         self.lanes = *frame.lanes;
         if !self.native.iter().map(|(name, _)| name).eq(frame.native.iter().map(|(name, _)| name)) {
@@ -54,7 +54,7 @@ impl Before {
     }
 }
 
-/// The parts of a frame's inputs that are recorded as such.
+/// The parts of a frame's inputs that flag `INPUTS` stands for.
 type Inputs = (Vec<ExternalEvent>, Vec<Action>, Vec<Swap>);
 
 /// Appends a frame's payload. `before` is ignored in a keyframe.
@@ -127,10 +127,10 @@ fn put_native(frame: &FrameRef<'_>, before: &[(String, Digest)], out: &mut Vec<u
     }
 }
 
-/// Why a payload isn't a frame's. Its checksum was right, so whoever wrote it did so.
+/// Why a payload isn't that of a frame. Its checksum was right, so it was written like this.
 pub(super) type Misfit = &'static str;
 
-/// The frame that a payload holds, and whether it is a keyframe. It becomes the one before.
+/// Decodes a frame from a payload. Returns it and whether it is a keyframe. It becomes the frame before.
 pub(super) fn decode(payload: &[u8], before: &mut Before) -> Result<(JournalFrame, bool), Misfit> {
     let mut rest = Rest(payload);
     let number = rest.number()?;
@@ -181,7 +181,7 @@ pub(super) fn decode(payload: &[u8], before: &mut Before) -> Result<(JournalFram
     Ok((frame, flags & KEY != 0))
 }
 
-/// What is left of a payload. No length that it states is believed before the bytes are there.
+/// The rest of a payload. A length that it states is used only after the bytes were found to be there.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

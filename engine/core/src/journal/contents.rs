@@ -1,4 +1,4 @@
-//! What is known of a journal that was opened: shared by the journal and by the frames that are read from it.
+//! What is known of an opened journal. The journal and the readers of its frames share it.
 
 use std::path::PathBuf;
 
@@ -12,14 +12,14 @@ pub(super) struct Contents {
     /// Number of the first frame; unknown where not even the first segment has a header.
     pub first_frame: Option<u64>,
     pub frames: u64,
-    /// How many files of segments there are.
+    /// Number of segment files.
     pub segments: u32,
     pub keyframes: Vec<Keyframe>,
     pub end: Option<End>,
     pub torn: Option<TornTail>,
 }
 
-/// Where a frame that is written whole begins.
+/// Where a keyframe begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keyframe {
     pub frame: u64,
@@ -28,7 +28,7 @@ pub(super) struct Keyframe {
 }
 
 impl Contents {
-    /// The number of the frame that would be appended next.
+    /// Returns the number of the frame that would be appended next.
     pub fn next_frame(&self) -> u64 {
         self.first_frame.unwrap_or(0).saturating_add(self.frames)
     }

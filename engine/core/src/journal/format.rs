@@ -13,10 +13,10 @@ pub(super) const SEGMENT_HEADER_BYTES: usize = 56;
 pub(super) const RECORD_HEADER_BYTES: usize = 17;
 /// Size of the checksum behind a record's payload, in bytes.
 pub(super) const SUM_BYTES: usize = 8;
-/// What a record takes beside its payload, in bytes.
+/// Size of a record without its payload, in bytes.
 pub(super) const RECORD_OVERHEAD_BYTES: usize = RECORD_HEADER_BYTES + SUM_BYTES;
 
-/// Where the fields of a segment's header lie: for errors.
+/// Offsets of the fields of a segment's header, for errors.
 pub(super) mod at {
     pub const VERSION: u64 = 8;
     pub const SEGMENT: u64 = 12;
@@ -31,28 +31,28 @@ pub(super) const KIND_FRAME: u8 = 1;
 pub(super) const KIND_END: u8 = 2;
 /// Size of the payload of such a record, in bytes.
 pub(super) const END_BYTES: usize = 40;
-/// Size of such a record, in bytes: a segment keeps room for one.
+/// Size of such a record, in bytes. A segment keeps room for one.
 pub(super) const END_RECORD_BYTES: usize = RECORD_OVERHEAD_BYTES + END_BYTES;
 
-/// What a segment is, and of what.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
-    /// Its number.
+    /// Number of the segment.
     pub segment: u32,
-    /// The number of its first frame.
+    /// Number of its first frame.
     pub first_frame: u64,
-    /// The run.
+    /// Id of the run.
     pub run_id: u128,
     /// The checksum of the last record of the segment before; 0 in the first.
     pub link: u64,
 }
 
-/// Why a segment's header isn't one.
+/// Why bytes aren't the header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeaderFault {
-    /// It isn't a journal's.
+    /// The magic isn't that of a journal.
     Magic,
-    /// It has a version that isn't known.
+    /// The version isn't supported.
     Version(u32),
     /// Its checksum is wrong.
     Sum,
@@ -81,7 +81,7 @@ impl SegmentHeader {
         if bytes[..8] != MAGIC {
             return Err(HeaderFault::Magic);
         }
-        // Before the checksum: another version may have its checksum elsewhere.
+        // The version is checked before the checksum, because another version may have its checksum elsewhere.
         let version = u32_at(bytes, 8);
         if version != FORMAT_VERSION {
             return Err(HeaderFault::Version(version));
@@ -94,26 +94,26 @@ impl SegmentHeader {
     }
 }
 
-/// The checksum that a segment's header states: what its first record links to.
+/// Returns the checksum in a segment's header. The first record links to it.
 pub(super) fn header_sum(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> u64 {
     u64_at(bytes, SEGMENT_HEADER_BYTES - SUM_BYTES)
 }
 
-/// Where a record is: its header is valid nowhere else, so that bytes that look like a record, in a payload say, aren't one.
+/// The place of a record. Its header is valid only there, so that bytes of a payload that look like a record aren't taken for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The run.
+    /// Id of the run.
     pub run_id: u128,
-    /// The segment.
+    /// Number of the segment.
     pub segment: u32,
 }
 
-/// What stands before a record's payload.
+/// The header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordHeader {
-    /// Bytes of the payload.
+    /// Size of the payload, in bytes.
     pub length: u32,
-    /// What the payload is.
+    /// Kind of the payload.
     pub kind: u8,
     /// The checksum of the record before, or of the segment's header.
     pub link: u64,
@@ -130,14 +130,14 @@ impl RecordHeader {
         bytes
     }
 
-    /// None if its check fails, or if it isn't at its place.
+    /// Decodes a header. Returns `None` if its check fails: it is damaged, or of another place.
     pub fn decode(bytes: &[u8; RECORD_HEADER_BYTES], place: Place, offset: u64) -> Option<Self> {
         let header = Self { length: u32_at(bytes, 0), kind: bytes[4], link: u64_at(bytes, 5) };
         (check(bytes, place, offset) == u32_at(bytes, 13)).then_some(header)
     }
 }
 
-/// The check of a record's header: over its fields and its place.
+/// Returns the check of a record's header. It covers the fields and the place.
 fn check(header: &[u8; RECORD_HEADER_BYTES], place: Place, offset: u64) -> u32 {
     let mut bytes = [0; 13 + 28];
     bytes[..13].copy_from_slice(&header[..13]);
@@ -147,19 +147,19 @@ fn check(header: &[u8; RECORD_HEADER_BYTES], place: Place, offset: u64) -> u32 {
     (xxh3_64(&bytes) >> 32) as u32
 }
 
-/// The checksum of a record: over its header, and so over the one of the record before, and its payload, as they lie there.
+/// Returns the checksum of a record. It covers the payload and the header, and with the header's link all records before.
 pub(super) fn record_sum(header_and_payload: &[u8]) -> u64 {
     xxh3_64(header_and_payload)
 }
 
-/// The number that lies there; 0 for what is missing, which no caller leaves.
+/// Returns the number at an offset. Missing bytes count as 0; no caller lets any be missing.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut number = [0; 4];
     number.iter_mut().zip(bytes.iter().skip(at)).for_each(|(to, from)| *to = *from);
     u32::from_le_bytes(number)
 }
 
-/// The same with 64 bits.
+/// Returns the 64-bit number at an offset.
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }

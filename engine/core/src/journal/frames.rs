@@ -1,4 +1,4 @@
-//! Frames, read one after the other from the files of a journal that was opened.
+//! Reads the frames of an opened journal, one after the other.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct Frames {
     before: Before,
 }
 
-/// Where a writer goes on after a frame.
+/// Where a writer continues after a frame.
 pub(super) struct Position {
     pub segment: u32,
     pub offset: u64,
@@ -38,7 +38,7 @@ impl Frames {
         Self { contents, next, end, reader: None, segment: 0, before: Before::default() }
     }
 
-    /// Where the frame that was read last ends. None if none was.
+    /// Returns where the frame that was read last ends; `None` if none was read.
     pub(super) fn position(self) -> Option<Position> {
         let reader = self.reader?;
         Some(Position { segment: self.segment, offset: reader.offset(), link: reader.link(), before: self.before })
@@ -55,7 +55,7 @@ impl Frames {
         }
     }
 
-    /// Goes to the last keyframe that isn't behind the next frame.
+    /// Goes to the last keyframe at or before the next frame.
     fn start(&mut self) -> Result<SegmentReader, Problem> {
         let after = self.contents.keyframes.partition_point(|keyframe| keyframe.frame <= self.next);
         // The first frame of every segment is one.
@@ -67,7 +67,7 @@ impl Frames {
         Ok(reader)
     }
 
-    /// The next frame, or an earlier one that the next one is told from.
+    /// Reads one frame: the next one, or an earlier one that is needed to decode it.
     fn read(&mut self) -> Result<JournalFrame, Problem> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
@@ -106,7 +106,7 @@ impl Iterator for Frames {
                     return Some(Err(problem));
                 }
             };
-            // From one frame to the next, the number grows by one; before the first that is asked for, it only must not pass it.
+            // The number grows by one from frame to frame. Before the first frame that is asked for, it only must not be beyond that.
             if frame.frame == self.next {
                 self.next += 1;
                 return Some(Ok(frame));
@@ -121,7 +121,7 @@ impl Iterator for Frames {
     }
 }
 
-/// The file isn't as it was when the journal was opened.
+/// Returns the problem that the file isn't as it was when the journal was opened.
 fn changed(reader: &SegmentReader, offset: u64) -> Problem {
     damage::damaged(reader.path(), offset, "it has changed since it was opened")
 }

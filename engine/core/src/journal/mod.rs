@@ -40,9 +40,9 @@ pub use writer::JournalWriter;
 pub struct JournalFrame {
     /// Number of the frame.
     pub frame: u64,
-    /// What entered the world, but for what models answered.
+    /// What entered the world, except for the answers of models.
     pub inputs: FrameInputs,
-    /// What models answered to the rows that were dispatched in this frame, in the order of the dispatch, and what was told of them.
+    /// Answers of models to the rows that were dispatched in this frame, in the order of the dispatch, and notices of models.
     pub inference: ModelResults,
     /// The digest at the frame's end.
     pub digest: Digest,
@@ -52,7 +52,7 @@ pub struct JournalFrame {
     pub native: Vec<(String, Digest)>,
 }
 
-/// What a journal is given of a frame to write: of a record, or of what another journal has kept of one.
+/// What a journal writes of a frame. Made from a record, or from what another journal has kept of one.
 #[derive(Clone, Debug)]
 pub struct FrameRef<'a> {
     frame: u64,
@@ -81,7 +81,7 @@ impl<'a> From<&'a JournalFrame> for FrameRef<'a> {
 /// The orderly end of a run. Nothing follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// How many frames the journal holds.
+    /// Number of frames in the journal.
     pub frames: u64,
     /// The run's digest.
     pub digest: Digest,
@@ -92,20 +92,20 @@ pub struct End {
 /// What a crash left behind the last whole record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
-    /// The last segment.
+    /// File of the last segment.
     pub file: PathBuf,
-    /// Where the first byte lies that isn't part of a whole record.
+    /// Offset of the first byte that isn't part of a whole record.
     pub offset: u64,
-    /// How many bytes there are from there to the file's end. None, where not even the segment's header was written.
+    /// Number of bytes from there to the end of the file; may be 0 if the segment's header wasn't written.
     pub bytes: u64,
 }
 
 /// How a journal is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
-    /// Number of the first frame: 0 but for a run that begins with another run's snapshot.
+    /// Number of the first frame: 0, except for a run that begins with another run's snapshot.
     pub first_frame: u64,
-    /// Size at which a segment is followed by the next, in bytes.
+    /// Size at which the next segment begins, in bytes.
     pub segment_bytes_max: u32,
 }
 
@@ -115,14 +115,14 @@ impl Default for JournalOptions {
     }
 }
 
-/// The file of a segment.
+/// Returns the path of a segment.
 fn segment_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("{number:06}.wej"))
 }
 
-/// The number of the segment that a file's name stands for.
+/// Returns the number of the segment with a file name.
 fn segment_number(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".wej")?;
-    // Only the one form that is written: not `+1`, not `01`.
+    // Only the form that is written counts: not `+1`, not `01`.
     digits.parse().ok().filter(|number| format!("{number:06}") == digits)
 }

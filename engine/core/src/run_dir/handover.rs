@@ -1,4 +1,4 @@
-//! Frames on their way from the loop that runs them to the thread that writes them; and the end of that by another thread, while a
+//! Hands frames over from the loop that runs them to the thread that writes them. Another thread can end that while a
 //! frame is still being run.
 
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use std::time::{Duration, Instant};
 use super::item::{Item, RecordedFrame};
 use crate::problem::RunError;
 
-/// How often a full queue is tried again.
+/// Interval at which a full queue is tried again.
 const POLL: Duration = Duration::from_millis(5);
 
-/// What both threads have of it.
+/// State that both threads share.
 #[derive(Clone, Default)]
 pub(super) struct Handover {
     /// Frames that wait to be handed over together.
     batch: Arc<Mutex<Vec<RecordedFrame>>>,
-    /// The way to the writer's thread; none once it is told of nothing more.
+    /// Queue to the writer's thread; `None` once nothing more is sent.
     sender: Arc<Mutex<Option<SyncSender<Item>>>>,
 }
 
 impl Handover {
-    /// A way to the writer.
+    /// A queue to the writer.
     pub fn to(sender: SyncSender<Item>) -> Self {
         Self { sender: Arc::new(Mutex::new(Some(sender))), ..Self::default() }
     }
 
-    /// The frames that wait, unless they are being handed over until `deadline`.
+    /// Locks the frames that wait. Returns `None` if another thread is still handing them over at `deadline`.
     fn batch_until(&self, deadline: Instant) -> Option<MutexGuard<'_, Vec<RecordedFrame>>> {
         loop {
             match self.batch.try_lock() {
@@ -39,17 +39,17 @@ impl Handover {
         }
     }
 
-    /// The frames that wait. Whoever takes them sends them before it lets go of this: so they are sent in their order.
+    /// Locks the frames that wait. Whoever takes them sends them before it releases the lock, so that they are sent in order.
     pub fn batch(&self) -> MutexGuard<'_, Vec<RecordedFrame>> {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The way to the writer, if it is open.
+    /// Returns the queue to the writer, if it is open.
     pub fn sender(&self) -> Option<SyncSender<Item>> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Closes the way to the writer, which then ends once it has written what it was told of.
+    /// Closes the queue to the writer, which then ends once it has written what was sent.
     pub fn disconnect(&self) {
         *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -64,29 +64,29 @@ pub struct Closer {
     pub(super) recorded: bool,
 }
 
-/// What a run directory came to that was closed.
+/// Result of closing a run directory.
 #[derive(Debug)]
 pub enum Closed {
-    /// All frames that have been run are on the disk; this is the number of the next one. None without a journal.
+    /// All frames that have been run are on the disk. Holds the number of the next one, or `None` without a journal.
     Whole(Option<u64>),
-    /// Something can't be written.
+    /// Something couldn't be written.
     Failed(RunError),
-    /// The writer didn't get to it in time, or is about to end by itself. What it has written already is there.
+    /// The writer didn't come to it in time, or is about to end by itself. What it has written is kept.
     Busy,
 }
 
 impl Closer {
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether there is a journal, by which the run can go on.
+    /// Returns whether there is a journal, by which the run can go on.
     pub const fn is_recorded(&self) -> bool {
         self.recorded
     }
 
-    /// Has the writer write and sync what has been run, and then stop for good: whatever else it is told of, it writes nothing more.
+    /// Makes the writer write and sync what has been run, and then stop: it writes nothing that is sent later.
     pub fn close(&self, within: Duration) -> Closed {
         let deadline = Instant::now() + within;
         let Some(sender) = self.handover.sender() else { return Closed::Busy };
@@ -107,7 +107,7 @@ impl Closer {
     }
 }
 
-/// Sends something into a queue that may be full until `deadline`.
+/// Sends an item into a queue, and waits until `deadline` while it is full.
 fn send(sender: &SyncSender<Item>, item: Item, deadline: Instant) -> bool {
     let mut item = item;
     loop {
@@ -132,7 +132,7 @@ mod tests {
         let closer = Closer { handover: handover.clone(), path: PathBuf::new(), recorded: true };
         let waiting = handover.batch();
         sender.send(Item::Frames(Vec::new())).unwrap();
-        // It gets neither the frames nor room in the queue.
+        // The loop's thread holds the frames, and the queue is full.
         assert!(matches!(closer.close(Duration::from_millis(30)), Closed::Busy));
         assert!(matches!(items.try_recv(), Ok(Item::Frames(_))));
         assert!(items.try_recv().is_err(), "nothing came between");

@@ -1,17 +1,17 @@
-//! What models do where frames of a recorded run are run again.
+//! What models do when frames of a recorded run are run again.
 
 use wasm_engine_components::{ModelAnswers, ModelResults};
 
 /// What models do in frames that were recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Inference {
-    /// Recorded results are given back. Nothing is computed, so no ONNX Runtime is needed.
+    /// Recorded results are used. Nothing is computed, so no ONNX Runtime is needed.
     #[default]
     Recorded,
-    /// Models compute, and their results are compared with the recorded ones. No clock decides: what took too long when it was recorded
-    /// isn't computed, and what takes too long now isn't compared.
+    /// Models compute, and their results are compared with the recorded ones. The clock doesn't matter: rows that took too long when they
+    /// were recorded aren't computed, and rows that take too long now aren't compared.
     Recompute,
-    /// Recorded results are given back as long as there are any, and models compute from there on.
+    /// Recorded results are used as long as there are any; after that, models compute.
     RecordedThenComputed,
 }
 

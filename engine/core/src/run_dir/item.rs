@@ -1,4 +1,4 @@
-//! What the thread that writes a run directory is told: frames, snapshots, and the end. Made by [`super::RunDir`], on its way in
+//! What is sent to the thread that writes a run directory: frames, snapshots, and the end. Made by [`super::RunDir`], sent by
 //! `handover`, written by `writer`.
 
 use std::sync::mpsc::SyncSender;
@@ -13,22 +13,22 @@ use wasm_engine_wasm::GuestCopy;
 /// A frame on its way into the run directory.
 #[derive(Debug, Default)]
 pub struct RecordedFrame {
-    /// What came out of it, and what went in.
+    /// Inputs and results of the frame.
     pub record: FrameRecord,
-    /// Whether it goes into the journal: not where there is none, nor where it has the frame already, because a run that goes on
+    /// Whether it goes into the journal. It doesn't if there is no journal, or if the journal has the frame already: a resumed run
     /// runs some of its frames again.
     pub to_journal: bool,
-    /// Bytes of the disk that were taken for it.
+    /// Number of bytes of the disk that were reserved for it.
     pub taken: u64,
 }
 
 impl RecordedFrame {
-    /// A frame of a run that begins, or goes on after its last frame.
+    /// Creates a frame of a new run, or one after the last frame of a resumed run.
     pub fn new(record: FrameRecord) -> Self {
         Self { record, to_journal: true, taken: 0 }
     }
 
-    /// Lets go of what only a journal keeps.
+    /// Drops what only a journal keeps.
     pub(super) fn leave_out_of_journal(&mut self) {
         self.to_journal = false;
         let FrameRecord { inputs, inference, .. } = &mut self.record;
@@ -37,11 +37,11 @@ impl RecordedFrame {
         (inference.rows, inference.bytes) = (Vec::new(), Vec::new());
     }
 
-    /// Returns how many bytes it takes at most, in the journal and the tables.
+    /// Returns the largest number of bytes that it takes in the journal and the tables.
     pub fn bytes_max(&self) -> u64 {
-        /// A frame's own record in the journal, and its line among the frames.
+        /// Bytes of the frame's record in the journal and of its line in `frames.jsonl`.
         const FRAME_BYTES: usize = 8 << 10;
-        /// Of anything else: a row or an item of the journal, but for what it holds. Names of groups have a bound.
+        /// Bytes of any other row or item, without its content. Names of groups are bounded.
         const ITEM_BYTES: usize = 512;
         let FrameRecord { inputs, inference, .. } = &self.record;
         let record = &self.record;
@@ -52,11 +52,11 @@ impl RecordedFrame {
         });
         let rows = inference.rows.iter().map(|row| row.bytes + ITEM_BYTES);
         let native = record.native.iter().map(|(name, _)| name.len() + ITEM_BYTES);
-        // Those of models that ran are in the journal, too.
+        // Notices of models that ran are in the journal, too.
         let told = inference.notices.iter().chain(record.model_notices());
         let told = told.map(|notice| 6 * notice.reason.len() + ITEM_BYTES);
         let items = inputs.swaps.len() + record.faults.len() + record.swaps.len() * 2;
-        // JSON has six bytes at most for one, and base64 fewer.
+        // A byte takes at most six bytes in JSON, and fewer in base64.
         let logs = record.logs.iter().map(|line| 6 * line.text.len() + ITEM_BYTES);
         let outputs = record.outputs.iter().map(|output| {
             let value = match &output.value {
@@ -71,20 +71,20 @@ impl RecordedFrame {
     }
 }
 
-/// What the writer is told.
+/// An item for the writer.
 pub(super) enum Item {
     /// Frames, in their order.
     Frames(Vec<RecordedFrame>),
-    /// The state after those frames.
+    /// The state after the frames that were sent before.
     Snapshot(Box<Pending>),
     /// The run has ended, with this digest, and a summary of this checksum.
     End(Digest, u128),
-    /// The process is about to end: what there is goes to the disk, then the number of the next frame to this sender, and then nothing
-    /// more is written.
+    /// The process is about to end: the writer writes and syncs what it has, sends the number of the next frame to this sender, and
+    /// writes nothing more.
     Close(SyncSender<Result<Option<u64>, RunError>>),
 }
 
-/// A snapshot on its way.
+/// A snapshot to be written.
 pub(super) struct Pending {
     pub state: State<GuestCopy>,
     pub extras: Vec<(String, Vec<u8>)>,

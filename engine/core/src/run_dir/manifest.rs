@@ -61,7 +61,7 @@ impl RunOptions {
         }
     }
 
-    /// The file that events are read from, if there is one and they can be read from it again.
+    /// Returns the file that events are read from, if there is one and they can be read from it again.
     pub(super) fn events_to_keep<'a>(&'a self, scenario: &'a Scenario) -> Option<&'a Path> {
         let input = scenario.input.as_deref().filter(|_| !self.streams && !scenario.reads_standard_input())?;
         Some(self.events_file.as_deref().unwrap_or(input))
@@ -182,7 +182,7 @@ pub struct Branch {
 }
 
 impl Branch {
-    /// The digest of the frame before its first one.
+    /// Returns the digest of the frame before its first one.
     pub(crate) fn digest_before(&self) -> Digest {
         Digest(parse_digits(&self.digest).unwrap_or(0))
     }
@@ -195,23 +195,23 @@ impl Manifest {
         DigestScope::from_name(&self.digest).unwrap_or_default()
     }
 
-    /// The parameters as `NAME=VALUE`.
+    /// Returns the parameters as `NAME=VALUE`.
     pub fn set(&self) -> Vec<String> {
         self.params.iter().map(|(name, value)| format!("{name}={}", inline(value))).collect()
     }
 
-    /// Whether its events, if it had any, came from a file: from where they can be read again.
+    /// Returns whether its events, if it had any, came from a file: from where they can be read again.
     pub fn events_repeat(&self) -> bool {
         self.input.is_none() || self.input_sha256.is_some()
     }
 
-    /// The first frame that the run directory has: that of the branch, or 0.
+    /// Returns the first frame that the run directory has: that of the branch, or 0.
     pub fn first_frame(&self) -> u64 {
         self.branch.as_ref().map_or(0, |branch| branch.frame)
     }
 }
 
-/// A value on one line, as `--set` takes it.
+/// Returns a value on one line, as `--set` takes it.
 fn inline(value: &toml::Value) -> String {
     match value {
         toml::Value::Array(items) => {

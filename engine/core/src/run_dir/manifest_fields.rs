@@ -1,5 +1,5 @@
-//! What each field of a manifest may be. A manifest may be somebody else's, with a checksum that is right: what no run ever wrote is refused by its key, and
-//! never taken for something near.
+//! Checks the fields of a manifest. A manifest may come from elsewhere, with a right checksum: a value that no run writes is refused with its
+//! key, and never replaced by a similar one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ type Wrong = (String, String);
 /// Checks all fields of the manifest of a run directory.
 ///
 /// # Errors
-/// One can't be that of a run. The problem names its key.
+/// Fails if a run can't have written the value of a field. The problem names its key.
 pub(super) fn check(folder: &Path, manifest: &Manifest) -> Result<(), Problem> {
     let checks = [head, input, scenario, modules, models, refused_swaps, environment, branch];
     told(folder, checks.into_iter().try_for_each(|check| check(manifest)))
@@ -31,7 +31,7 @@ pub(super) fn check(folder: &Path, manifest: &Manifest) -> Result<(), Problem> {
 /// Checks that a manifest has the modules and models of its scenario and no others: without its hash, a file that was changed would be run.
 ///
 /// # Errors
-/// One is missing, or there is one too many.
+/// Fails if one is missing, or there is one too many.
 pub(super) fn check_files(folder: &Path, manifest: &Manifest, scenario: &Scenario) -> Result<(), Problem> {
     let modules = scenario.modules.iter().map(|module| &module.name);
     let models = scenario.models.iter().map(|model| &model.name);
@@ -73,7 +73,7 @@ fn frames(key: impl Into<String>, number: u64, from: u64) -> Result<(), Wrong> {
 
 fn sha256(key: impl Into<String>, digits: &str) -> Result<(), Wrong> {
     match parse_sha256(digits) {
-        // As it is written: a copy has it as its name.
+        // Only in the form that is written, because the name of a copy contains it.
         Some(_) if !digits.bytes().any(|byte| byte.is_ascii_uppercase()) => Ok(()),
         _ => wrong(key, format!("`{}` isn't a SHA-256, 64 hexadecimal digits", shown(digits))),
     }
@@ -180,7 +180,7 @@ fn branch(manifest: &Manifest) -> Result<(), Wrong> {
     }
 }
 
-/// Whether there is something for each name of a table of the scenario, and for no other.
+/// Checks that there is an entry for each name of a table of the scenario, and no other.
 fn same_names<'a, T>(
     table: &str,
     facts: &BTreeMap<String, T>,

@@ -62,17 +62,17 @@ impl Recording {
         Self { run_dir, collector, snapshots }
     }
 
-    /// What is set to ask for a snapshot after the frame in hand.
+    /// Returns what is set to ask for a snapshot after the frame in hand.
     pub fn snapshot_request(&self) -> Option<Arc<AtomicBool>> {
         self.snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.asked))
     }
 
-    /// The sums so far.
+    /// Returns the sums so far.
     pub const fn collector(&self) -> &Collector {
         &self.collector
     }
 
-    /// The run directory.
+    /// Returns the run directory.
     pub const fn run_dir(&self) -> &RunDir {
         &self.run_dir
     }
@@ -80,7 +80,7 @@ impl Recording {
     /// Takes the record of a frame that the journal has already.
     ///
     /// # Errors
-    /// A file can't be written.
+    /// Fails if a file can't be written.
     pub fn append_again(&mut self, record: FrameRecord) -> Result<(), RunError> {
         self.put(RecordedFrame { to_journal: false, ..RecordedFrame::new(record) })
     }
@@ -95,7 +95,7 @@ impl Recording {
     /// Takes a snapshot now, unless there is one of this frame.
     ///
     /// # Errors
-    /// A file can't be written.
+    /// Fails if a file can't be written.
     pub fn snapshot(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
         let frame = Some(simulation.next_frame());
         // Another one would go on from the file that it replaces.
@@ -120,7 +120,7 @@ impl Recording {
         self.run_dir.snapshot(state, self.extras(), permit)
     }
 
-    /// What a run that goes on from a snapshot wants to know besides the state.
+    /// Returns what a run that goes on from a snapshot wants to know besides the state.
     fn extras(&self) -> Vec<(String, Vec<u8>)> {
         vec![(COLLECTED.to_owned(), self.collector.save())]
     }
@@ -128,7 +128,7 @@ impl Recording {
     /// Ends the run: with a last snapshot, if there is much to run again otherwise, and the summary.
     ///
     /// # Errors
-    /// A file can't be written.
+    /// Fails if a file can't be written.
     pub fn finish(&mut self, simulation: &mut Simulation, summary: &Summary) -> Result<(), RunError> {
         let is_due = |snapshots: &SnapshotTimer| {
             let is_old = || snapshots.every.is_none() && snapshots.last.elapsed() >= LAST_PERIOD_MIN;
@@ -142,7 +142,7 @@ impl Recording {
 }
 
 impl SnapshotTimer {
-    /// Whether it is time to get memory for the first one: half way to it.
+    /// Returns whether it is time to get memory for the first one: half way to it.
     fn is_half_way(&self, next: u64) -> bool {
         let is_near = || match self.every {
             Some(every) => every > 1 && next % every >= every / 2,
@@ -151,7 +151,7 @@ impl SnapshotTimer {
         !self.prepared && self.taken == 0 && is_near()
     }
 
-    /// Whether one is to be taken before the frame `next`.
+    /// Returns whether one is to be taken before the frame `next`.
     fn is_due(&self, next: u64, is_busy: bool) -> bool {
         let period = || PERIOD_MIN.max(self.cost * COST_SHARE);
         let is_wanted =

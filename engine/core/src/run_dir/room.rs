@@ -5,20 +5,20 @@ use std::time::Duration;
 use super::{RecordedFrame, RunDir};
 use crate::problem::RunError;
 
-/// How often a writer that is behind is looked at.
+/// Interval at which a writer that is behind is checked.
 const POLL: Duration = Duration::from_millis(1);
 
 impl RunDir {
-    /// Takes room for a frame. Gives why the run has to end where there is none: the frames before are written then.
+    /// Reserves room for a frame. If there is none, returns why the run has to end; the frames before are written then.
     ///
     /// # Errors
-    /// A file can't be written.
+    /// Fails if a file can't be written.
     pub(super) fn take_room(&mut self, frame: &mut RecordedFrame) -> Result<Option<RunError>, RunError> {
         frame.taken = frame.bytes_max();
         if self.disk.take_for_frame(frame.taken) {
             return Ok(None);
         }
-        // What waits was counted at its most.
+        // Frames that wait were counted at their largest size.
         self.wait_for_writer()?;
         if self.disk.take_for_frame(frame.taken) {
             return Ok(None);
@@ -26,7 +26,7 @@ impl RunDir {
         let next = frame.record.frame + u64::from(self.streams);
         let error = self.disk.error(next, self.recorded);
         if self.streams {
-            // What came in can't be had again: this frame is the last one, and is kept.
+            // The frame's inputs can't be read again, so it is kept, and is the last one.
             self.disk.take_for_last_frame(frame.taken);
         }
         Ok(Some(error))

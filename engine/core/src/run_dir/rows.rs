@@ -9,14 +9,14 @@ use wasm_engine_components::{
 
 use crate::scenario::{Scenario, agent_in_group};
 
-/// Agents and models as users write them.
+/// Agents and models, named as users write them.
 pub(super) struct AgentNames {
     groups: Vec<String>,
     models: Vec<(ModelId, String)>,
 }
 
 impl AgentNames {
-    /// The names of a scenario's agents.
+    /// Creates the names of a scenario's agents.
     pub fn new(scenario: &Scenario) -> Self {
         Self {
             groups: scenario.groups.iter().map(|group| group.name.clone()).collect(),
@@ -134,7 +134,7 @@ impl<'a> OutputRow<'a> {
     }
 }
 
-/// A value: a number, a string, or an object `{"base64": ".."}`. JSON has no name for what isn't finite: a string says it.
+/// A value: a number, a string, or an object `{"base64": ".."}`. JSON has no numbers that aren't finite: they are strings.
 struct OutputCell<'a>(&'a OutputValue);
 
 impl Serialize for OutputCell<'_> {
@@ -152,7 +152,7 @@ impl Serialize for OutputCell<'_> {
     }
 }
 
-/// A line of `swaps.jsonl`: of a group and its new module, or of a model and the one that answers for it.
+/// A line of `swaps.jsonl`: a group and its new module, or a model and its replacement.
 #[derive(Serialize)]
 pub(super) struct SwapRow<'a> {
     frame: u64,
@@ -181,7 +181,7 @@ impl<'a> SwapRow<'a> {
             Swap::Module(swap) => (Some(names.of_group(swap.group)), None),
             Swap::Model { model, .. } => (None, Some(names.of_model(model))),
         };
-        // Only a module has agents that take something along.
+        // Only swaps of modules have agents that keep state.
         let (outcome, counts, reason) = match &record.outcome {
             SwapOutcome::Done { carried, fresh } => ("done", group.map(|_| (*carried, *fresh)), None),
             SwapOutcome::Refused(reason) => ("refused", None, Some(reason.as_str())),

@@ -1,22 +1,22 @@
-//! One snapshot at a time: each is a copy of all state, and a slow disk is to cost a run time, not memory.
+//! Permits for one snapshot at a time. Each is a copy of all state, and a slow disk should cost a run time, not memory.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// The one place that a snapshot on its way to the disk may have.
+/// Gives the permit to one snapshot at a time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SnapshotSlot(Arc<(Mutex<bool>, Condvar)>);
 
-/// Leave for one snapshot to be made and written. When this is dropped, the next one has leave.
+/// Permit to make and write one snapshot. Dropping it frees the permit for the next one.
 #[derive(Debug)]
 pub(super) struct SnapshotPermit(SnapshotSlot);
 
 impl SnapshotSlot {
-    /// Whether one is on its way.
+    /// Returns whether a snapshot is being made or written.
     pub fn is_taken(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the one that is on its way.
+    /// Waits until no snapshot is being made or written.
     pub fn acquire(&self) -> SnapshotPermit {
         let (taken, freed) = &*self.0;
         let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -58,12 +58,12 @@ impl Tables {
         self.tables.iter_mut().try_for_each(TableFile::sync)
     }
 
-    /// Bytes of all.
+    /// Returns bytes of all.
     pub fn bytes(&self) -> u64 {
         self.tables.iter().map(TableFile::bytes).sum()
     }
 
-    /// How far they were written.
+    /// Returns how far they were written.
     pub fn positions(&self) -> TablePositions {
         [0, 1, 2, 3, 4, 5].map(|at: usize| self.tables[at].position())
     }

@@ -1,9 +1,9 @@
-//! TOML text with one form for each value: what `agent_init` is given for a table, and how a run directory keeps
-//! parameters. Keys are sorted, a table within a table is written inline, and a string stays on its line.
+//! Canonical TOML: each value has exactly one text. `agent_init` is given a table in this form, and a run directory keeps
+//! parameters in it. Keys are sorted, nested tables are inline, and strings are on one line.
 
 use super::node::{Entry, Kind, is_param_name};
 
-/// The lines `key = value` of a table.
+/// Returns the lines `key = value` of a table.
 pub(super) fn lines(entries: &[Entry]) -> String {
     let mut text = String::new();
     for entry in entries {
@@ -15,19 +15,19 @@ pub(super) fn lines(entries: &[Entry]) -> String {
     text
 }
 
-/// One value.
+/// Returns a value as text.
 pub(super) fn value(kind: &Kind) -> String {
     let mut text = String::new();
     write_value(&mut text, kind);
     text
 }
 
-/// A key: bare where TOML allows it.
+/// Returns a key: bare where TOML allows it.
 pub(crate) fn key(key: &str) -> String {
     if is_param_name(key) { key.to_owned() } else { string(key) }
 }
 
-/// A string in double quotes.
+/// Returns a string in double quotes.
 pub(crate) fn string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -76,12 +76,12 @@ fn write_value(text: &mut String, kind: &Kind) {
             }
             text.push_str(" }");
         }
-        // Nobody sees it: a scenario with a problem isn't run.
+        // The text isn't used: a scenario with a problem isn't run.
         Kind::Broken => text.push_str("\"\""),
     }
 }
 
-/// The shortest text that reads back as the same float, always with a point or an exponent.
+/// Returns the shortest text that reads back as the same float, always with a point or an exponent.
 fn float(value: f64) -> String {
     if value.is_nan() { "nan".to_owned() } else { format!("{value:?}") }
 }

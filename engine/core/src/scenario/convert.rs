@@ -1,5 +1,5 @@
-//! From TOML to the tree that a scenario is read from. References to parameters are resolved on the way; the parameters themselves are
-//! read here, too: the table `[params]`, and what `--set` puts in its place.
+//! Converts TOML to the tree that a scenario is read from, and resolves references to parameters. The parameters are
+//! read here, too: the table `[params]`, and values of `--set`.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -9,11 +9,11 @@ use super::node::{Entry, Kind, Node, is_param_name, join, path_key};
 use super::params::Params;
 use crate::problem::{Problem, nearest_name};
 
-/// Makes trees. With `params`, strings that are `$name` become the parameter's value.
+/// Converts TOML to trees. With `params`, a string `$name` becomes the parameter's value.
 pub(super) struct Converter<'a> {
     /// The parameters; `None` while they themselves are read.
     pub params: Option<&'a Params>,
-    /// What was wrong: offset and problem, with the key named.
+    /// Problems so far, each with its offset.
     pub problems: Vec<(usize, Problem)>,
 }
 
@@ -70,7 +70,7 @@ impl Converter<'_> {
         Node { kind, at, param: None }
     }
 
-    /// A string: itself, a reference, or a text whose first `$` is written twice.
+    /// Converts a string: a reference `$name`, a text that begins with `$$` for `$`, or any other text.
     fn text(&mut self, text: &str, at: usize, path: &str) -> Node {
         let plain = |text: &str| Node { kind: Kind::Text(text.to_owned()), at, param: None };
         let (Some(params), Some(rest)) = (self.params, text.strip_prefix('$')) else {
@@ -94,7 +94,7 @@ impl Converter<'_> {
     }
 }
 
-/// A parameter's value as if it stood at `at`, where it is used.
+/// Returns a parameter's value as if it stood at `at`, where it is used.
 fn relocated(kind: &Kind, at: usize) -> Kind {
     match kind {
         Kind::Array(items) => Kind::Array(
@@ -160,7 +160,7 @@ pub(super) fn set_param(params: &mut Params, assignment: &str) -> Result<(), Pro
     Ok(())
 }
 
-/// `text` as a value of the type of `default`.
+/// Parses `text` as a value of the type of `default`.
 fn parsed_as(default: &Kind, text: &str) -> Result<Kind, String> {
     let parsed = DeValue::parse(text.trim()).ok().map(|value| {
         let mut converter = Converter { params: None, problems: Vec::new() };
@@ -169,7 +169,7 @@ fn parsed_as(default: &Kind, text: &str) -> Result<Kind, String> {
     });
     match (default, parsed) {
         (_, Some(Kind::Broken)) => Err("the value is out of range".to_owned()),
-        // What isn't quoted is a text as it stands, also where it looks like a number.
+        // Text without quotes is taken as it is, even if it looks like a number.
         (Kind::Text(_), Some(Kind::Text(quoted))) => Ok(Kind::Text(quoted)),
         (Kind::Text(_), _) => Ok(Kind::Text(text.to_owned())),
         #[expect(clippy::cast_precision_loss, reason = "an integer that stands for a float is the nearest float")]
@@ -182,7 +182,7 @@ fn parsed_as(default: &Kind, text: &str) -> Result<Kind, String> {
     }
 }
 
-/// A TOML type with its article.
+/// Returns a TOML type with its article.
 fn article(type_name: &str) -> String {
     let an = type_name.starts_with(['a', 'e', 'i', 'o', 'u']);
     format!("{} {type_name}", if an { "an" } else { "a" })

@@ -11,7 +11,7 @@ use crate::problem::{Problem, nearest_name};
 
 const VALUES: [&str; 4] = ["equals", "at_least", "at_most", "equals_output"];
 
-/// Reads `[[expect]]`. What is expected of a group that doesn't take part is left out.
+/// Reads `[[expect]]`. Expectations of groups that don't take part are left out.
 pub(super) fn expect(
     cx: &mut Context,
     top: &Fields<'_>,
@@ -68,7 +68,7 @@ fn counted(cx: &mut Context, fields: &Fields<'_>) -> Option<(String, Option<Coun
     Some((name.to_owned(), Some(count)))
 }
 
-/// The group that the key `group` names.
+/// Returns the group that the key `group` names.
 pub(super) fn group<'g>(cx: &mut Context, fields: &Fields<'_>, groups: &'g [GroupSpec]) -> Option<&'g GroupSpec> {
     fields.need(cx, "group", "name a group");
     let (name, node) = fields.text(cx, "group")?;

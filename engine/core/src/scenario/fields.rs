@@ -1,5 +1,5 @@
-//! Typed reading of a table of the scenario. Every reader reports what is wrong and gives back a default, so that one pass
-//! finds many problems; the defaults are never run, because a scenario with a problem isn't.
+//! Typed reading of a table of the scenario. Every reader reports problems and returns a default, so that one pass
+//! finds many problems; the defaults are never used, because a scenario with a problem isn't run.
 
 use std::fs::Metadata;
 use std::ops::RangeInclusive;
@@ -12,13 +12,13 @@ use super::node::{Entry, Kind, Node, join, path_key};
 use crate::problem::{Problem, nearest_name, thousands};
 use wasm_engine_files::parse_sha256;
 
-/// What the readers share: where files lie, and what was wrong so far.
+/// State that the readers share: the folder of files, and the problems so far.
 pub(super) struct Context {
     /// The scenario's folder.
     pub folder: PathBuf,
     /// Whether the files that it names must be there.
     pub looks_for_files: bool,
-    /// What was wrong: offset in the scenario, and problem.
+    /// Problems so far, each with its offset in the scenario.
     pub problems: Vec<(usize, Problem)>,
 }
 
@@ -40,13 +40,13 @@ impl Context {
         }
     }
 
-    /// `name` under the scenario's folder; an absolute one stays.
+    /// Returns the path `name` in the scenario's folder; an absolute path stays.
     pub fn resolve(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 }
 
-/// From which parameter a value came, for messages.
+/// Returns a note that names the parameter from which a value came.
 pub(super) fn origin(node: &Node) -> String {
     node.param.as_ref().map_or_else(String::new, |name| format!(" (parameter `{name}`)"))
 }
@@ -77,17 +77,17 @@ impl<'a> Fields<'a> {
         Some(Self { path: path.to_owned(), at: node.at, entries })
     }
 
-    /// The path of a key.
+    /// Returns the path of a key.
     pub fn path(&self, key: &str) -> String {
         join(&self.path, key)
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&'a Node> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
-    /// The value of a key that must be there.
+    /// Returns the value of a key that must be there.
     pub fn need(&self, cx: &mut Context, key: &str, help: &str) -> Option<&'a Node> {
         let node = self.get(key);
         if node.is_none() {
@@ -96,18 +96,18 @@ impl<'a> Fields<'a> {
         node
     }
 
-    /// A whole number in a range.
+    /// Returns a whole number in a range.
     pub fn integer(&self, cx: &mut Context, key: &str, range: RangeInclusive<u64>, default: u64) -> u64 {
         self.get(key).and_then(|node| integer(cx, node, &self.path(key), range)).unwrap_or(default)
     }
 
-    /// A whole number in a range of 32 bits.
+    /// Returns a whole number in a range of 32 bits.
     pub fn integer_u32(&self, cx: &mut Context, key: &str, range: RangeInclusive<u32>, default: u32) -> u32 {
         let range = u64::from(*range.start())..=u64::from(*range.end());
         u32::try_from(self.integer(cx, key, range, default.into())).unwrap_or(default)
     }
 
-    /// `true` or `false`.
+    /// Returns a boolean.
     pub fn boolean(&self, cx: &mut Context, key: &str, default: bool) -> bool {
         match self.get(key) {
             Some(Node { kind: Kind::Boolean(value), .. }) => *value,
@@ -119,13 +119,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A string that isn't empty.
+    /// Returns a string that isn't empty.
     pub fn text(&self, cx: &mut Context, key: &str) -> Option<(&'a str, &'a Node)> {
         let node = self.get(key)?;
         text(cx, node, &self.path(key)).map(|text| (text, node))
     }
 
-    /// The items of an array; none where the key is missing.
+    /// Returns the items of an array; none where the key is missing.
     pub fn array(&self, cx: &mut Context, key: &str) -> Option<&'a [Node]> {
         let node = self.get(key)?;
         match &node.kind {
@@ -137,7 +137,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The entries of a table with free keys; none where the key is missing.
+    /// Returns the entries of a table with free keys; none where the key is missing.
     pub fn entries(&self, cx: &mut Context, key: &str) -> &'a [Entry] {
         match self.get(key) {
             Some(Node { kind: Kind::Table(entries), .. }) => entries,
@@ -149,7 +149,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// One of several words.
+    /// Returns one of several words.
     pub fn choice<T: Copy>(&self, cx: &mut Context, key: &str, choices: &[(&str, T)], default: T) -> T {
         let Some(node) = self.get(key) else { return default };
         let Kind::Text(word) = &node.kind else {
@@ -165,7 +165,7 @@ impl<'a> Fields<'a> {
         default
     }
 
-    /// A file that must be there: resolved against the scenario's folder.
+    /// Returns a file that must be there: resolved against the scenario's folder.
     pub fn file(&self, cx: &mut Context, key: &str) -> Option<PathBuf> {
         let (name, node) = self.text(cx, key)?;
         let path = cx.resolve(name);
@@ -178,7 +178,7 @@ impl<'a> Fields<'a> {
         Some(path)
     }
 
-    /// A SHA-256 in hexadecimal.
+    /// Returns a SHA-256 in hexadecimal.
     pub fn sha256(&self, cx: &mut Context, key: &str) -> Option<[u8; 32]> {
         let (digits, node) = self.text(cx, key)?;
         let hash = parse_sha256(digits);
@@ -194,7 +194,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A whole number in a range.
+/// Returns a whole number in a range.
 pub(super) fn integer(cx: &mut Context, node: &Node, path: &str, range: RangeInclusive<u64>) -> Option<u64> {
     let Kind::Integer(value) = node.kind else {
         cx.wrong_type(node, path, &Needed::Integer(range));
@@ -208,7 +208,7 @@ pub(super) fn integer(cx: &mut Context, node: &Node, path: &str, range: RangeInc
     None
 }
 
-/// A string that isn't empty.
+/// Returns a string that isn't empty.
 pub(super) fn text<'a>(cx: &mut Context, node: &'a Node, path: &str) -> Option<&'a str> {
     match &node.kind {
         Kind::Text(text) if text.is_empty() => {
@@ -224,7 +224,7 @@ pub(super) fn text<'a>(cx: &mut Context, node: &'a Node, path: &str) -> Option<&
     }
 }
 
-/// A number, whole or not, but finite.
+/// Returns a number, whole or not, but finite.
 pub(super) fn number(cx: &mut Context, node: &Node, path: &str) -> Option<f64> {
     match node.kind {
         #[expect(clippy::cast_precision_loss, reason = "numbers of outputs are compared as f64")]
@@ -242,7 +242,7 @@ pub(super) fn number(cx: &mut Context, node: &Node, path: &str) -> Option<f64> {
     }
 }
 
-/// Why a path can't be read, if it can't: as a file, or as a pipe.
+/// Returns why a path can't be read, if it can't: as a file, or as a pipe.
 pub(super) fn readable(path: &Path) -> Result<Metadata, String> {
     let shown = shown_path(path);
     match std::fs::metadata(path) {
@@ -253,7 +253,7 @@ pub(super) fn readable(path: &Path) -> Result<Metadata, String> {
     }
 }
 
-/// Why a path can't be read as a regular file, if it can't. What is read whole must have an end.
+/// Returns why a path can't be read as a regular file, if it can't. A file that is read as a whole must have an end.
 pub(super) fn regular_file(path: &Path) -> Result<(), String> {
     match readable(path)?.is_file() {
         true => Ok(()),

@@ -1,4 +1,4 @@
-//! How a value of the type that is needed is written: the help of an error that says that it is of another type.
+//! Shows how to write a value of the type that is needed: the help of an error about a wrong type.
 
 use std::ops::RangeInclusive;
 
@@ -6,10 +6,10 @@ use super::node::Kind;
 use crate::problem::thousands;
 use wasm_engine_files::parse_size;
 
-/// Arrays of tables.
+/// Keys that are arrays of tables.
 const TABLES: [&str; 3] = ["groups", "swaps", "expect"];
 
-/// What a value is to be.
+/// The type that a value must have.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Needed {
     Integer(RangeInclusive<u64>),
@@ -22,7 +22,7 @@ pub(super) enum Needed {
 }
 
 impl Needed {
-    /// The type, with its article.
+    /// Returns the type, with its article.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Integer(_) => "an integer",
@@ -35,7 +35,7 @@ impl Needed {
         }
     }
 
-    /// How it is written in the place of `found`, which the path of a key leads to.
+    /// Returns how a value of this type is written in place of `found`, the value at the path of a key.
     pub fn help(&self, found: &Kind, path: &str) -> String {
         let example = |value: &str| assignment(path, value);
         match self {
@@ -79,13 +79,13 @@ impl Needed {
     }
 }
 
-/// The line with a value of a key; of an item of an array, the value alone.
+/// Returns the line with a value of a key; of an item of an array, the value alone.
 fn assignment(path: &str, value: &str) -> String {
     let key = path.rsplit('.').next().unwrap_or(path);
     if key.ends_with(']') { format!("`{value}`") } else { format!("`{key} = {value}`") }
 }
 
-/// The whole number that somebody may have meant.
+/// Returns the integer that was probably meant.
 fn whole(found: &Kind) -> Option<u64> {
     match found {
         Kind::Text(text) => parse_size(&text.replace(['_', ','], "")),
@@ -95,7 +95,7 @@ fn whole(found: &Kind) -> Option<u64> {
     }
 }
 
-/// What was found as a text; something that stands for one where that can't be.
+/// Returns the value that was found as a string, or a placeholder if it can't be one.
 fn quoted(found: &Kind) -> String {
     match found {
         Kind::Integer(number) => format!("\"{number}\""),

@@ -43,7 +43,7 @@ const KEYS: [&str; 19] = [
     "limits",
 ];
 
-/// What groups refer to.
+/// What groups may refer to.
 pub(super) struct Names<'a> {
     /// Modules, sorted by name.
     pub modules: &'a [ModuleEntry],
@@ -85,7 +85,7 @@ pub(super) fn groups(cx: &mut Context, top: &Fields<'_>, names: &Names<'_>) -> V
     groups
 }
 
-/// The name that a group has, or an empty one where it isn't a text; the group's own reader says what is wrong with it.
+/// Returns the name that a group has, or an empty one where it isn't a text; the group's own reader says what is wrong with it.
 fn name_of(node: &Node) -> &str {
     match node.get("name").map(|name| &name.kind) {
         Some(Kind::Text(name)) => name,
@@ -123,7 +123,7 @@ fn group(cx: &mut Context, fields: &Fields<'_>, index: usize, names: &Names<'_>,
     })
 }
 
-/// The keys `agents` and `agents_max`. A group starts without agents only where it says how many it may have later.
+/// Returns the keys `agents` and `agents_max`. A group starts without agents only where it says how many it may have later.
 fn counts(cx: &mut Context, fields: &Fields<'_>) -> (u32, u32) {
     fields.need(cx, "agents", "say how many agents the group has");
     let Some(node) = fields.get("agents_max") else {
@@ -155,7 +155,7 @@ fn own_name(cx: &mut Context, fields: &Fields<'_>, index: usize, group_names: &[
     name.to_owned()
 }
 
-/// Whether a name may be a part of a path and of `group/ordinal`.
+/// Returns whether a name may be a part of a path and of `group/ordinal`.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && !name.starts_with('.')
@@ -176,7 +176,7 @@ pub(super) fn module(cx: &mut Context, fields: &Fields<'_>, modules: &[ModuleEnt
     0
 }
 
-/// What `agent_init` is given.
+/// Returns what `agent_init` is given.
 fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
     let given: Vec<&str> =
         ["params", "params_base64", "params_file"].into_iter().filter(|key| fields.get(key).is_some()).collect();
@@ -202,7 +202,7 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
         "params_file" => fields.file(cx, key).map_or_else(Vec::new, |file| {
             let most = u64::from(PAYLOAD_BYTES_MAX) + 1;
             wasm_engine_files::read_at_most(&file, most).unwrap_or_else(|error| {
-                // What doesn't exist or isn't a regular file was reported by `file`.
+                // `file` has reported files that don't exist or aren't regular.
                 if file.is_file() {
                     let what = format!("`{}` can't be read: {error}", shown_path(&file));
                     cx.report(
@@ -249,7 +249,7 @@ fn capabilities(cx: &mut Context, fields: &Fields<'_>) -> Capabilities {
     granted.map_or(Capabilities::ALL, |granted| granted.into_iter().fold(Capabilities::NONE, Capabilities::with))
 }
 
-/// An array of names, each of which `find` knows: sorted; `None` where the key is missing.
+/// Returns an array of names, each of which `find` knows: sorted; `None` where the key is missing.
 pub(super) fn each_name<T: Ord>(
     cx: &mut Context,
     fields: &Fields<'_>,
@@ -274,7 +274,7 @@ pub(super) fn each_name<T: Ord>(
     Some(found)
 }
 
-/// A name that `find` knows; `None` where the key is missing.
+/// Returns a name that `find` knows; `None` where the key is missing.
 fn one_name<T>(
     cx: &mut Context,
     fields: &Fields<'_>,
@@ -286,7 +286,7 @@ fn one_name<T>(
     known_name(cx, node, &fields.path(key), sort, find(name), name)
 }
 
-/// What was found under `name`; else says that there is none, with the help that the search gave.
+/// Returns what `name` was found to be. If there is none, reports that with the help of the search.
 fn known_name<T>(
     cx: &mut Context,
     node: &Node,
@@ -360,7 +360,7 @@ fn fault_policy(cx: &mut Context, fields: &Fields<'_>) -> FaultPolicy {
     }
 }
 
-/// What bounds agents and their modules: both in one table.
+/// Reads the limits of agents and of modules, which share one table.
 fn limits(cx: &mut Context, fields: &Fields<'_>, agents_max: u32) -> (GroupLimits, ModuleLimits) {
     let defaults = (GroupLimits::default_of(agents_max), ModuleLimits::DEFAULT);
     let Some(node) = fields.get("limits") else { return defaults };

@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// The value of a key; `None` where this isn't a table, or the key isn't there.
+    /// Returns the value of a key; `None` where this isn't a table, or the key isn't there.
     pub fn get(&self, key: &str) -> Option<&Self> {
         let Kind::Table(entries) = &self.kind else { return None };
         entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
@@ -45,7 +45,7 @@ pub(super) struct Entry {
 }
 
 impl Kind {
-    /// What it is, with its article.
+    /// Returns what it is, with its article.
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::Text(_) => "a string",
@@ -60,12 +60,12 @@ impl Kind {
     }
 }
 
-/// Whether `name` may follow the `$` of a reference.
+/// Returns whether `name` may follow the `$` of a reference.
 pub(super) fn is_param_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-/// A key as it stands in a path: quoted if TOML would want it quoted.
+/// Returns a key as it stands in a path: quoted if TOML would want it quoted.
 pub(super) fn path_key(key: &str) -> String {
     if is_param_name(key) { key.to_owned() } else { format!("{key:?}") }
 }

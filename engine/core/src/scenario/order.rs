@@ -1,5 +1,5 @@
-//! How groups hang together: an order among them without cycles, and supervisors that are there. Names that no group has
-//! are told where they are read; this is about what the references come to among the groups that take part in the run.
+//! Checks how groups refer to each other: `after` must have no cycles, and supervisors must take part in the run. Unknown names
+//! are reported where they are read.
 
 use wasm_engine_components::{FaultPolicy, GroupId, GroupSpec};
 
@@ -37,10 +37,10 @@ fn report(cx: &mut Context, items: &[Node], group: GroupId, key: &str, problem: 
     cx.report(place, &format!("groups[{index}].{key}"), problem);
 }
 
-/// Groups each of which is to come after the next, and the last after the first; none where `after` is an order. Which cycle
-/// it is, if there are several, follows from the groups' numbers; its first group is the one with the smallest.
+/// Returns a cycle: groups each of which must come after the next, and the last after the first; empty if there is none. If
+/// there are several, the groups' ids decide which one; its first group is the one with the smallest id.
 fn cycle(groups: &[GroupSpec]) -> Vec<&GroupSpec> {
-    // Groups come in the order of their ids. What comes after itself was told of already.
+    // Groups come in the order of their ids. A group that comes after itself was reported already.
     let position = |id: &GroupId| groups.binary_search_by_key(id, |group| group.id).ok();
     let before: Vec<Vec<usize>> = groups
         .iter()
@@ -63,7 +63,7 @@ fn cycle(groups: &[GroupSpec]) -> Vec<&GroupSpec> {
             }
         }
     }
-    // Each group that is left comes after another one that is left: who goes from one to the next comes round.
+    // Each remaining group comes after another remaining one, so following them leads round a cycle.
     let next = |at: usize| before[at].iter().copied().find(|&other| open[other] > 0);
     let mut way: Vec<usize> = Vec::new();
     let mut here = (0..groups.len()).find(|&at| open[at] > 0);

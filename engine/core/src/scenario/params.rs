@@ -8,12 +8,12 @@ use super::node::Kind;
 pub(super) struct Params(pub Vec<(String, Kind)>);
 
 impl Params {
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     pub fn get(&self, name: &str) -> Option<&Kind> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, kind)| kind)
     }
 
-    /// The names, sorted.
+    /// Returns the names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }

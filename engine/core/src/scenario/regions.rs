@@ -12,7 +12,7 @@ use super::node::path_key;
 use super::resources::{check_name, too_many, unique_id};
 use crate::problem::{Problem, nearest_name, thousands};
 
-/// What a writer is called that isn't a group.
+/// Name of the writer that isn't a group.
 const NATIVE: &str = "native";
 
 /// Reads `[regions]`.
@@ -39,7 +39,7 @@ pub(super) fn regions(cx: &mut Context, top: &Fields<'_>, groups: &[GroupSpec]) 
     regions
 }
 
-/// The key `writer`: a group that may write, or native systems.
+/// Returns the key `writer`: a group that may write, or native systems.
 fn writer(cx: &mut Context, fields: &Fields<'_>, groups: &[GroupSpec]) -> Option<RegionOwner> {
     fields.need(cx, "writer", "name the group whose agents write to the region, or use `native`");
     let (name, node) = fields.text(cx, "writer")?;
@@ -70,7 +70,7 @@ fn nearest(name: &str, groups: &[GroupSpec]) -> Option<String> {
     nearest_name(name, groups.iter().map(|group| group.name.as_str()).filter(|known| !known.is_empty()))
 }
 
-/// What all regions have together, and those that one group reads.
+/// Checks the total size of all regions, and of those that one group reads.
 fn check_sums(cx: &mut Context, top: &Fields<'_>, regions: &[RegionSpec], groups: &[GroupSpec]) {
     let at = top.get("regions").map_or(top.at, |node| node.at);
     let total: u64 = regions.iter().map(|region| u64::from(region.bytes)).sum();

@@ -101,7 +101,7 @@ pub(super) fn topics(cx: &mut Context, top: &Fields<'_>) -> Vec<TopicSpec> {
     topics
 }
 
-/// The number of `name`, which no other name of its sort may have.
+/// Returns the number of `name`, which no other name of its sort may have.
 pub(super) fn unique_id<'a>(
     cx: &mut Context,
     ids: &mut HashMap<u64, &'a str>,

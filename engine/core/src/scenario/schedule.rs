@@ -1,4 +1,4 @@
-//! When agents are stepped: the key `schedule` of a group, and the table `[scheduler]`.
+//! Reads when agents are stepped: the key `schedule` of a group, and the table `[scheduler]`.
 
 use wasm_engine_components::limits::{AGEING_FRAMES_MAX, PERIOD_FRAMES_MAX, PRIORITY_MAX};
 use wasm_engine_components::{GroupLimits, Schedule, SchedulerMode, SchedulerSettings, Trigger};

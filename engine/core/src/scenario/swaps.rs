@@ -12,7 +12,7 @@ use crate::problem::{Problem, nearest_name};
 
 const KEYS: [&str; 5] = ["frame", "group", "module", "model", "with"];
 
-/// Reads `[[swaps]]`, sorted by frame. What is swapped in a group that doesn't take part is checked and left out.
+/// Reads `[[swaps]]`, sorted by frame. Swaps of groups that don't take part are checked and left out.
 pub(super) fn swaps(
     cx: &mut Context,
     top: &Fields<'_>,
@@ -39,7 +39,7 @@ pub(super) fn swaps(
     swaps
 }
 
-/// Whether both are about one group, or one model.
+/// Returns whether both swap the same group, or the same model.
 fn same(a: Swap, b: Swap) -> bool {
     match (a, b) {
         (Swap::Module(a), Swap::Module(b)) => a.group == b.group,
@@ -48,7 +48,7 @@ fn same(a: Swap, b: Swap) -> bool {
     }
 }
 
-/// What is replaced by what, and whether it takes part in the run.
+/// Returns what is replaced by what, and whether it takes part in the run.
 fn what(
     cx: &mut Context,
     fields: &Fields<'_>,

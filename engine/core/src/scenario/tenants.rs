@@ -1,4 +1,4 @@
-//! Tenants: groups that share totals. The tables `[tenants.NAME]`, and whether what a run starts with is within them.
+//! Tenants: groups that share limits on totals. Reads the tables `[tenants.NAME]`, and checks that the start of a run is within them.
 
 use wasm_engine_components::limits::{AGENTS_MAX, TENANTS_MAX};
 use wasm_engine_components::{GroupLimits, GroupSpec, Tenant, TenantId};
@@ -34,7 +34,7 @@ pub(super) fn tenants(cx: &mut Context, top: &Fields<'_>) -> Vec<Tenant> {
         };
         let deliveries = or(KEYS[5], min.deliveries_per_frame_max, none, GroupLimits::BY_AGENTS);
         let mut bound = |key: &str, least: u64, most: u64| or(key, least, most, none);
-        // A table that isn't one keeps its place, so that the others keep their numbers.
+        // An entry that isn't a table keeps its place, so that the others keep their ids.
         tenants.push(Tenant {
             agents_max: bound(KEYS[0], 1, AGENTS_MAX.into()),
             memory_bytes_max: bound(KEYS[1], min.memory_bytes_max, none),
@@ -50,7 +50,7 @@ pub(super) fn tenants(cx: &mut Context, top: &Fields<'_>) -> Vec<Tenant> {
     tenants
 }
 
-/// Refuses a start that is beyond a tenant's totals: it could never be reached by a spawn, either.
+/// Refuses a start that is beyond a tenant's totals.
 pub(super) fn check_starts(cx: &mut Context, top: &Fields<'_>, tenants: &[Tenant], groups: &[GroupSpec]) {
     for (at, tenant) in (0..).map(TenantId).zip(tenants) {
         let own = || groups.iter().filter(move |group| group.enabled && group.tenant == Some(at));
@@ -85,7 +85,7 @@ fn path(name: &str) -> String {
     format!("tenants.{}", path_key(name))
 }
 
-/// Where a key of a tenant stands.
+/// Returns where a key of a tenant stands.
 fn place(top: &Fields<'_>, tenant: &str, key: &str) -> usize {
     let table = top.get("tenants").and_then(|node| node.get(tenant));
     table.and_then(|table| table.get(key)).or(table).map_or(top.at, |node| node.at)

@@ -6,7 +6,7 @@ use wasm_engine_components::{
     AgentId, GroupId, GroupSpec, ModelSpec, RegionSpec, SchedulerSettings, Swap, Tenant, TopicSpec,
 };
 
-/// What to run.
+/// A checked scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// Its name: the key `name`, or the file's stem.
@@ -17,7 +17,7 @@ pub struct Scenario {
     pub source: String,
     /// Seed of all random numbers. Default 0.
     pub seed: u64,
-    /// How many frames to run, at least 1.
+    /// Number of frames to run, at least 1.
     pub frames: u64,
     /// Simulated length of a frame in microseconds, told to the agents. Default 0: not stated.
     pub frame_period_us: u32,
@@ -29,7 +29,7 @@ pub struct Scenario {
     pub models: Vec<ModelSpec>,
     /// Topics, in the order of their names.
     pub topics: Vec<TopicSpec>,
-    /// What a frame may cost, and who goes first.
+    /// Budgets of a frame, and which groups go first.
     pub scheduler: SchedulerSettings,
     /// Tenants, in the order of their names. The tenant at position `i` has the id `i`.
     pub tenants: Vec<Tenant>,
@@ -39,24 +39,24 @@ pub struct Scenario {
     pub groups: Vec<GroupSpec>,
     /// The events file, if any: `-` is standard input.
     pub input: Option<PathBuf>,
-    /// What must hold at the end.
+    /// Expectations that are checked at the end.
     pub expect: Vec<Expectation>,
     /// Modules and models that are replaced while the run goes on, by frame. Those of groups that don't take part are left out.
     pub swaps: Vec<SwapEntry>,
 }
 
 impl Scenario {
-    /// Whether its events come from standard input.
+    /// Returns whether its events come from standard input.
     pub fn reads_standard_input(&self) -> bool {
         self.input.as_deref() == Some(Path::new("-"))
     }
 
-    /// The group with that number.
+    /// Returns the group with that number.
     pub fn group(&self, id: GroupId) -> Option<&GroupSpec> {
         self.groups.get((id.0 as usize).checked_sub(1)?)
     }
 
-    /// An agent as users write it: `group/ordinal`, and `#generation` where it isn't the first with that ordinal.
+    /// Returns an agent as users write it: `group/ordinal`, and `#generation` where it isn't the first with that ordinal.
     pub fn agent_name(&self, agent: AgentId) -> String {
         match self.group(agent.group()) {
             Some(group) => agent_in_group(&group.name, agent),
@@ -65,7 +65,7 @@ impl Scenario {
     }
 }
 
-/// An agent of the group with that name, as users write it.
+/// Returns an agent of the group with that name, as users write it.
 pub(crate) fn agent_in_group(group: &str, agent: AgentId) -> String {
     match agent.generation() {
         0 => format!("{group}/{}", agent.ordinal()),
@@ -87,23 +87,23 @@ pub struct ModuleEntry {
 /// Something that is replaced while the run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwapEntry {
-    /// At the start of which frame; `None` for one that is only prepared, for whoever asks for it.
+    /// Frame at whose start it is carried out; `None` for a swap that is only prepared, for a command.
     pub frame: Option<u64>,
-    /// What, and by what: modules by their position in [`Scenario::modules`].
+    /// What is replaced, and by what. Modules are positions in [`Scenario::modules`].
     pub swap: Swap,
 }
 
 /// Something that must hold at the end of a run; if it doesn't, the run has failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expectation {
-    /// Whose: a group's number; none for the whole run, of which only what is counted is known.
+    /// Id of the group; `None` for the whole run, which has counts only.
     pub group: Option<GroupId>,
-    /// The output's name. The value is the sum over the group's agents of the last number that each recorded under it.
-    /// Where something is counted instead, this is its name.
+    /// The output's name, or the name of a count. The value of an output is the sum, over the group's agents, of the last number
+    /// that each recorded under the name.
     pub output: String,
-    /// What is counted, where it isn't an output that is expected.
+    /// The count that is expected; `None` for an output.
     pub count: Option<Counted>,
-    /// What it must be.
+    /// Bound that the value must keep.
     pub value: ExpectedValue,
     /// Line of the scenario file.
     pub line: usize,
@@ -121,20 +121,20 @@ pub enum Counted {
 }
 
 impl Counted {
-    /// Each with its name in a scenario.
+    /// All counts, each with its name in a scenario.
     pub const ALL: [(&'static str, Self); 3] =
         [("agents", Self::Agents), ("faults", Self::Faults), ("error_lines", Self::ErrorLines)];
 }
 
-/// What an output must be.
+/// A bound for a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExpectedValue {
-    /// This number.
+    /// Equal to this number.
     Equals(f64),
     /// At least this number.
     AtLeast(f64),
     /// At most this number.
     AtMost(f64),
-    /// The same as another output of the group.
+    /// Equal to another output of the group.
     EqualsOutput(String),
 }

@@ -1,8 +1,8 @@
-//! What a simulation was built from, for the record: models, and swaps that were refused before the first frame.
+//! What is recorded of a simulation's models, and of swaps that were refused before the first frame.
 
 use serde::Deserialize;
 
-/// What a recorded run says of its models.
+/// What a recorded run knows of its models.
 #[derive(Clone, Debug, Default)]
 pub struct RecordedModels {
     /// The models, in the scenario's order.
@@ -11,7 +11,7 @@ pub struct RecordedModels {
     pub refused_swaps: Vec<RefusedSwap>,
 }
 
-/// A model that the simulation was built from, for the record.
+/// A loaded model, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedModel {
     /// Its name in the scenario.
@@ -24,14 +24,14 @@ pub struct LoadedModel {
     pub form: Option<String>,
 }
 
-/// A swap of a model that was refused before the first frame, for the record.
+/// A swap of a model that was refused before the first frame, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedSwap {
-    /// The model that was to be answered for.
+    /// The model that was to be replaced.
     pub model: String,
-    /// The one that was to answer.
+    /// Its replacement.
     pub with: String,
-    /// Why it can't.
+    /// Reason of the refusal.
     pub reason: String,
 }

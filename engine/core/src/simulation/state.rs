@@ -1,4 +1,4 @@
-//! The state of a simulation between two frames: saved, copied, taken up again.
+//! Saves, copies and restores the state of a simulation between two frames.
 
 use wasm_engine_components::Digest;
 use wasm_engine_systems::inspect;
@@ -8,10 +8,10 @@ use super::{Simulation, guests};
 use crate::state::State;
 use wasm_engine_wasm::{CopyPreparation, GuestCapture, GuestCopy, GuestStateError};
 
-/// Why a state can't be taken up.
+/// Why a state can't be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The world's.
+    /// The state of the world doesn't fit.
     #[error(transparent)]
     World(#[from] StateError),
     /// The agents' memories.
@@ -28,13 +28,14 @@ impl Simulation {
         State { frame: self.next_frame(), digest: self.digest(), world, guests }
     }
 
-    /// What gets memory for the first copy, on another thread. Without it, that one takes two to four times as long as later ones.
+    /// Returns a task that allocates memory for the first copy on another thread. Without it, the first copy takes two to four times as
+    /// long as later ones.
     pub fn prepare_copy(&mut self) -> CopyPreparation {
         self.guests().prepare_copy()
     }
 
-    /// Copies all state between two frames. The memories of agents that weren't called since the last copy are left out; there are all of
-    /// them the first time, and where `full`.
+    /// Copies all state between two frames. Memories of agents that weren't called since the last copy are left out, except
+    /// the first time and if `full` is set.
     pub fn copy(&mut self, full: bool) -> State<GuestCopy> {
         let world = save_state(&mut self.world);
         let Self { world: here, pool, copied, .. } = self;
@@ -44,11 +45,11 @@ impl Simulation {
         State { frame: self.next_frame(), digest: self.digest(), world, guests }
     }
 
-    /// Takes up a state, in a simulation that was built from the same scenario, or from one that was changed a little, and that
-    /// has run no frame. `guests` begins with a whole capture, to which the others add what changed.
+    /// Restores a state, in a simulation that was built from the same scenario, or from one that was changed a little, and that
+    /// has run no frame. `guests` begins with a full capture; the others hold what changed after it.
     ///
     /// # Errors
-    /// The state doesn't fit. The simulation is of no use then.
+    /// Fails if the state doesn't fit. The simulation can't be used then.
     pub fn restore(&mut self, world: &WorldState, guest_states: &[GuestCapture]) -> Result<(), RestoreError> {
         load_state(&mut self.world, world)?;
         let ids = inspect::slots(&self.world).to_vec();
@@ -58,7 +59,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The digest of all agents' memories.
+    /// Returns the digest of all agents' memories.
     pub fn memory_digest(&mut self) -> Digest {
         let Self { world, pool, .. } = self;
         pool.install(|| guests(world).memory_digest())

@@ -1,5 +1,5 @@
-//! Hot swaps before the first frame: what a scenario's swaps need is loaded with everything else, and each is either prepared or
-//! refused here. In its frame, nothing is left to fail.
+//! Prepares hot swaps before the first frame: what they need is loaded with everything else, and each is prepared or
+//! refused here, so that it can't fail in its frame.
 
 use wasm_engine_components::{LoadedFile, ModelId, ModuleSwap, Swap};
 use wasm_engine_systems::SwapCatalog;
@@ -12,7 +12,7 @@ use crate::scenario::{Scenario, SwapEntry};
 use wasm_engine_inference::ModelInfo;
 use wasm_engine_wasm::WasmRuntime;
 
-/// The modules that groups may get.
+/// Returns the modules to which groups may be swapped.
 pub(crate) fn of_modules(scenario: &Scenario) -> Vec<ModuleSwap> {
     let swaps = scenario.swaps.iter().filter_map(|entry| match entry.swap {
         Swap::Module(swap) => Some(swap),
@@ -21,7 +21,7 @@ pub(crate) fn of_modules(scenario: &Scenario) -> Vec<ModuleSwap> {
     swaps.collect()
 }
 
-/// What the frames' swaps put in place, or why they may not: of the latter, a person is told, unless they are before the first
+/// Returns what the swaps put in place, or why they are refused. Warns of refused ones, unless they are before the first
 /// frame that is run.
 pub(crate) fn catalog(
     scenario: &Scenario,
@@ -61,7 +61,7 @@ pub(crate) fn catalog(
     catalog
 }
 
-/// Those of a scenario's swaps of models that can't be.
+/// Returns those of a scenario's swaps of models that must be refused.
 #[cfg(feature = "inference")]
 pub(crate) fn refused_of_models(scenario: &Scenario, models: &[ModelInfo]) -> Vec<RefusedSwap> {
     let refused = scenario.swaps.iter().filter_map(|entry| match entry.swap {
@@ -83,13 +83,13 @@ fn model_name(scenario: &Scenario, id: ModelId) -> &str {
     scenario.models.iter().find(|model| model.id == id).map_or("?", |model| &model.name)
 }
 
-/// What a refusal means, in words.
+/// Describes a refusal in words.
 fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
     let when = frame.map(|frame| format!(" in frame {frame}")).unwrap_or_default();
     match swap {
         Swap::Module(ModuleSwap { group, module }) => {
             let group = scenario.group(group).map_or("?", |group| &group.name);
-            // By its name alone: of a run that is opened again, the file is a copy whose name tells nothing.
+            // Only the name is used: in a run that is opened again, the file is a copy whose path tells nothing.
             let name = scenario.modules.get(module as usize).map_or("?", |module| &module.name);
             format!("group `{group}` keeps its module{when}, because module `{name}` is refused")
         }
@@ -100,7 +100,7 @@ fn consequence(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
     }
 }
 
-/// A warning of a swap for which the run is too short.
+/// Returns a warning of a swap for which the run is too short.
 fn late(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
     let what = match swap {
         Swap::Module(swap) => format!("group `{}`", scenario.group(swap.group).map_or("?", |group| &group.name)),
@@ -110,7 +110,7 @@ fn late(scenario: &Scenario, frame: Option<u64>, swap: Swap) -> String {
     format!("the swap of {what} is for frame {frame}, and isn't done: the run has {frames}, from 0 on")
 }
 
-/// Whether agents that ask for one model can be answered by the other: the same types, and the same sizes of a row.
+/// Returns whether one model can replace another: the types and the sizes of a row are the same.
 #[cfg(feature = "inference")]
 fn compatible(models: &[ModelInfo], of: ModelId, with: ModelId) -> Result<(), String> {
     let find = |id| models.iter().find(|model: &&ModelInfo| model.id == id);

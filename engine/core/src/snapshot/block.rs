@@ -12,7 +12,7 @@ use super::cursor::Cursor;
 
 /// Most bytes of a block's content.
 pub(super) const CONTENT_BYTES_MAX: usize = 64 << 20;
-/// What a long content is cut into.
+/// Size of the pieces into which long content is cut.
 pub(super) const PIECE_BYTES: usize = 16 << 20;
 /// Bytes of a block's header.
 pub(super) const BLOCK_HEADER_BYTES: usize = 32;
@@ -21,7 +21,7 @@ const CHECKED_BYTES: usize = 16;
 /// Level of compression.
 const LEVEL: i32 = 1;
 
-/// What a block holds. The order is that in the file.
+/// Kind of a block's content, in the order of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub(super) enum Kind {
@@ -41,7 +41,7 @@ impl Kind {
     }
 }
 
-/// The checksum of what was written or read so far.
+/// Checksum of everything that was written or read so far.
 struct Checked<T> {
     inner: T,
     hash: Xxh3,
@@ -63,7 +63,7 @@ pub(super) struct BlockWriter<W> {
 }
 
 impl<W: Write> BlockWriter<W> {
-    /// Begins with what stands before the blocks.
+    /// Begins with the header of the file.
     pub fn new(to: W, header: &[u8]) -> io::Result<Self> {
         let mut to = Checked { inner: to, hash: Xxh3::new() };
         to.put(header)?;
@@ -81,7 +81,7 @@ impl<W: Write> BlockWriter<W> {
         self.stored.clear();
         self.stored.reserve(zstd::zstd_safe::compress_bound(content.len()));
         self.compressor.compress_to_buffer(content, &mut self.stored)?;
-        // What doesn't get smaller stays as it is, so that no block is longer than its content.
+        // Content that doesn't get smaller is stored uncompressed, so that no block is longer than its content.
         let stored = if self.stored.len() < content.len() { &self.stored } else { content };
         let numbers = [kind as u32, self.number, content.len() as u32, stored.len() as u32];
         let mut header = [0; BLOCK_HEADER_BYTES];
@@ -96,7 +96,7 @@ impl<W: Write> BlockWriter<W> {
         Ok(())
     }
 
-    /// Writes the last block and the checksum of the whole file, which it gives.
+    /// Writes the last block and the checksum of the whole file. Returns the checksum.
     pub fn end(mut self) -> io::Result<(W, u128)> {
         self.block(Kind::End, &[])?;
         let checksum = self.to.hash.digest128();
@@ -112,12 +112,12 @@ fn checksum(header: &[u8], stored: &[u8]) -> u128 {
     hash.digest128()
 }
 
-/// Reads blocks. What is wrong comes as a sentence about the file, without its name.
+/// Reads blocks. Errors are sentences about the file, without its name.
 pub(super) struct BlockReader<R> {
     from: R,
     hash: Xxh3,
     decompressor: Decompressor<'static>,
-    /// Bytes that were read.
+    /// Number of bytes read so far.
     at: u64,
     /// Length of the file.
     length: u64,
@@ -138,7 +138,7 @@ impl<R: Read> BlockReader<R> {
         Ok(Self { from, hash: Xxh3::new(), decompressor, at: 0, length, number: 0, last: Kind::World })
     }
 
-    /// The next bytes as they are.
+    /// Returns the next bytes as they are.
     pub fn bytes(&mut self, count: usize) -> Result<Vec<u8>, String> {
         let bytes = self.unhashed(count)?;
         self.hash.update(&bytes);
@@ -159,7 +159,7 @@ impl<R: Read> BlockReader<R> {
         Ok(bytes)
     }
 
-    /// The next block; `None` after the last one.
+    /// Returns the next block; `None` after the last one.
     pub fn block(&mut self) -> Result<Option<Block>, String> {
         let at = self.at;
         let wrong = |number: u32, what: &str| Err(format!("it is damaged: block {number}, at byte {at}, {what}"));
@@ -196,7 +196,7 @@ impl<R: Read> BlockReader<R> {
         Ok(None)
     }
 
-    /// After the last block: the checksum of the whole file.
+    /// Checks the checksum of the whole file, which follows the last block.
     pub fn end(mut self) -> Result<u128, String> {
         let at = self.at;
         let found = self.hash.digest128();

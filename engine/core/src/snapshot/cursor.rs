@@ -1,6 +1,6 @@
-//! Numbers out of bytes that may be anything. Each step says by `None` that there is less than it needs.
+//! Reads numbers from untrusted bytes. Each method returns `None` if there are fewer bytes than it needs.
 
-/// What is left of some bytes.
+/// The rest of some bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a>(pub &'a [u8]);
 
@@ -27,18 +27,18 @@ impl<'a> Cursor<'a> {
         self.array().map(u128::from_le_bytes)
     }
 
-    /// A length, or a count: as much as an address can name.
+    /// Returns a length or a count; `None` if it doesn't fit a `usize`.
     pub fn length(&mut self) -> Option<usize> {
         self.u64()?.try_into().ok()
     }
 
-    /// A column of `count` numbers.
+    /// Returns a column of `count` numbers.
     pub fn column_u32(&mut self, count: usize) -> Option<Vec<u32>> {
         let (numbers, _) = self.take(count.checked_mul(4)?)?.as_chunks();
         Some(numbers.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect())
     }
 
-    /// A column of `count` numbers.
+    /// Returns a column of `count` numbers.
     pub fn column_u64(&mut self, count: usize) -> Option<Vec<u64>> {
         let (numbers, _) = self.take(count.checked_mul(8)?)?.as_chunks();
         Some(numbers.iter().map(|&bytes| u64::from_le_bytes(bytes)).collect())

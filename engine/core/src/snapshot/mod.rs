@@ -1,5 +1,5 @@
-//! Snapshots as files: what a world and its guests were between two frames. Whoever records a run writes them, whoever replays,
-//! resumes, branches or inspects one reads them.
+//! Snapshots as files: the state of a world and its guests between two frames. A run that is recorded writes them; replay,
+//! resume, branch and inspect read them.
 //!
 //! ```text
 //! snapshots/0000000100.wes    full: all of the state before frame 100
@@ -30,18 +30,18 @@ use wasm_engine_wasm::GuestCapture;
 /// The version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 4;
 
-/// All state between two frames, or, where it has a base, what has changed of the guests since.
+/// All state between two frames. With a base, only the guests' changes since the base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The state, with what is known of the guests: all of it if there is no base, else what has changed.
+    /// The state, with the guests' memories: all of them without a base, else what has changed.
     pub state: State<GuestCapture>,
     /// The snapshot that the guests' changes go on from. `None` for a full one.
     pub base: Option<SnapshotRef>,
-    /// What else its writer puts in, by name, in an order of its own.
+    /// Further parts, by name, in the order of the writer.
     pub extras: Vec<(String, Vec<u8>)>,
 }
 
-/// One certain snapshot.
+/// Identifies one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotRef {
     /// Its frame, which is its name.
@@ -50,7 +50,7 @@ pub struct SnapshotRef {
     pub checksum: u128,
 }
 
-/// A file that can't be read as a snapshot.
+/// Creates the problem of a file that can't be read as a snapshot.
 fn damaged(file: &Path, what: impl Into<String>) -> Problem {
     Problem::new(what)
         .file(file)

@@ -1,4 +1,4 @@
-//! Takes the record of each frame and keeps what the summary needs: sums, the last record of each group, outputs.
+//! Collects what the summary needs from the record of each frame: sums, the last record of each group, outputs.
 
 use std::time::Duration;
 
@@ -42,16 +42,16 @@ pub struct Collector {
     expected_bytes: u64,
 }
 
-/// What a summary says besides what the frames' records say.
+/// What a summary says beyond the records of frames.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
     /// Number of lines of external events for a frame after the last one.
     pub late_events: u64,
-    /// How many frames the scenario file says; its expectations are for the end of those.
+    /// Number of frames in the scenario file. Expectations are checked at the end of those.
     pub frames_expected: u64,
     /// Whether the run was asked to end.
     pub interrupted: bool,
-    /// Why it failed.
+    /// Why the run failed.
     pub error: Option<String>,
     /// Threads that stepped agents.
     pub threads: usize,
@@ -64,12 +64,12 @@ pub struct RunFacts {
 }
 
 impl Collector {
-    /// Of a run of `scenario` that begins.
+    /// Creates the collector of a new run of `scenario`.
     pub fn of(scenario: &Scenario) -> Self {
         Self::default().watching(scenario)
     }
 
-    /// Goes on with another scenario: has room for what that one expects.
+    /// Continues with another scenario, and makes room for its expectations.
     #[must_use]
     pub fn watching(mut self, scenario: &Scenario) -> Self {
         self.outputs.watch(scenario);
@@ -118,7 +118,7 @@ impl Collector {
         postcard::to_allocvec(&(self, NO_LATE_EVENTS)).unwrap_or_default()
     }
 
-    /// Returns what was saved of a run of `scenario`, or `None` for bytes that [`save`](Self::save) never made.
+    /// Restores what was saved of a run of `scenario`. Returns `None` for bytes that [`save`](Self::save) can't have made.
     pub fn load(bytes: &[u8], scenario: &Scenario) -> Option<Self> {
         let (collector, _) = postcard::from_bytes::<(Self, u64)>(bytes).ok()?;
         Some(collector.watching(scenario))
@@ -129,7 +129,7 @@ impl Collector {
         &self.counts
     }
 
-    /// Most bytes that the summary has as JSON after one more frame, but for what it has in any case.
+    /// Returns the largest size of the summary as JSON after one more frame, without its fixed part.
     pub fn json_bytes_max_with(&self, record: &FrameRecord) -> u64 {
         record.groups.len() as u64 * GROUP_BYTES
             + self.expected_bytes
@@ -137,7 +137,7 @@ impl Collector {
             + self.models.json_bytes_max_with(record.model_notices())
     }
 
-    /// The summary of a run of `scenario` that ended here.
+    /// Returns the summary of a run of `scenario` that ended here.
     #[expect(clippy::cast_precision_loss, reason = "rates for people")]
     pub fn summary(&self, scenario: &Scenario, facts: &RunFacts) -> Summary {
         let counts = &self.counts;

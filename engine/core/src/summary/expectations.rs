@@ -1,4 +1,4 @@
-//! What a scenario expects of its outputs, held against what they are.
+//! Compares what a scenario expects of its outputs with their values.
 
 use serde::Serialize;
 
@@ -15,12 +15,12 @@ pub struct ExpectationResult {
     pub output: String,
     /// What is expected, in words.
     pub expected: String,
-    /// What the output is; none if no number was recorded, or it isn't known.
+    /// Value of the output; `None` if no number was recorded, or it isn't known.
     pub value: Option<Number>,
-    /// Whether the summary had no room for some value of it. Its sum isn't known then, and the expectation isn't met.
+    /// Whether the summary had no room for some value of it. Then the sum isn't known, and the expectation isn't met.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub incomplete: bool,
-    /// Whether it holds: at the end of a run that isn't due, so far.
+    /// Whether it holds. In a run that ended early, whether it holds so far.
     pub met: bool,
     /// Whether it counts: a run that ended before the scenario's last frame fails no expectation, and meets none.
     pub due: bool,
@@ -28,7 +28,7 @@ pub struct ExpectationResult {
     pub line: usize,
 }
 
-/// Holds each expectation against the outputs, or what `count` says.
+/// Checks each expectation against the outputs, or against the count that `count` returns.
 pub(super) fn check(
     scenario: &Scenario,
     outputs: &Outputs,

@@ -1,4 +1,4 @@
-//! Why an agent faulted, in words: what it reached of which limit, or which rule it broke.
+//! Says in words why an agent faulted: which limit it reached, with what, or which rule it broke.
 
 use serde::Serialize;
 use wasm_engine_abi::{Capability, OutboxError};
@@ -15,19 +15,19 @@ pub struct PassedLimit {
     /// Its key in the scenario. Some limits have none: the size of an area of a module, the depth of calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'static str>,
-    /// What it allowed.
+    /// Value of the limit.
     pub value: u64,
-    /// What was counted against it, what was refused among it.
+    /// What the agent used, including what was refused.
     pub reached: u64,
 }
 
-/// Why an agent of a scenario faulted, in words.
+/// Returns why an agent of a scenario faulted, in words.
 pub fn fault_reason(fault: &AgentFault, scenario: &Scenario) -> String {
     let group = scenario.group(fault.agent.group());
     reason(fault, group.map_or(&GroupLimits::DEFAULT, |group| &group.limits)).1
 }
 
-/// The limit that a fault is about, if it is about one, and the reason in words. `limits` are those of the agent's group.
+/// Returns the limit that a fault is about, if it is about one, and the reason in words. `limits` are those of the agent's group.
 pub(super) fn reason(fault: &AgentFault, limits: &GroupLimits) -> (Option<PassedLimit>, String) {
     let AgentFault { kind, detail, reached, allowed, .. } = *fault;
     let (count, most) = (thousands(reached), thousands(allowed));
@@ -75,7 +75,7 @@ pub(super) fn reason(fault: &AgentFault, limits: &GroupLimits) -> (Option<Passed
     }
 }
 
-/// A status that an export returned. Those of the SDK are in words, with the number as the ABI writes it.
+/// Returns a status that an export returned. Those of the SDK are in words, with the number as the ABI writes it.
 fn reported(status: u32) -> String {
     let meaning = match status.wrapping_sub(1 << 31) {
         1 => "its outbox had no room",
@@ -95,7 +95,7 @@ const MESSAGES: u32 = MailboxLimit::Messages as u32;
 const NOT_OWNER: u32 = BadRegionWrite::NotOwner as u32;
 const OUT_OF_BOUNDS: u32 = BadRegionWrite::OutOfBounds as u32;
 
-/// What is wrong with an outbox, by the number of the [`OutboxError`].
+/// Returns what is wrong with an outbox, by the number of the [`OutboxError`].
 fn broken_rule(rule: u32) -> &'static str {
     const UNKNOWN_OP: u32 = OutboxError::UnknownOp as u32;
     const RESERVED: u32 = OutboxError::Reserved as u32;

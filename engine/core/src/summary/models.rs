@@ -1,4 +1,4 @@
-//! What is to be told of models: rows that failed or took too long, audits that failed, runs that didn't end, each with the first reason.
+//! Notices of models: rows that failed or took too long, audits that failed, runs that didn't end, each with the first reason.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const NOTICE_BYTES: u64 = 6 * NAME_BYTES_MAX as u64 + 128;
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct ModelNotices(BTreeMap<(ModelId, ModelNoticeKind), ModelNoticeSummary>);
 
-/// One model of which there is something to tell. What didn't occur is left out of the JSON.
+/// The notices of one model. Kinds that didn't occur are left out of the JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ModelSummary {
     /// The model failed on rows.
@@ -27,10 +27,10 @@ pub struct ModelSummary {
     /// Rows took too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timed_out: Option<ModelNoticeSummary>,
-    /// A row had another result when it was run again without company. From the next frame on, all of the model's rows were run so.
+    /// A row had another result when it was run again alone. From the next frame on, all rows of the model were run alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_failed: Option<ModelNoticeSummary>,
-    /// A run didn't end though it was told to, so that it was left behind. From the next frame on, the model wasn't run.
+    /// A run didn't end when it was told to, so it was abandoned. From the next frame on, the model wasn't run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given_up: Option<ModelNoticeSummary>,
 }
@@ -40,9 +40,9 @@ pub struct ModelSummary {
 pub struct ModelNoticeSummary {
     /// Number of rows.
     pub rows: u64,
-    /// Frame in which it happened first.
+    /// First frame in which it happened.
     pub first_frame: u64,
-    /// Reason that was given then.
+    /// Reason that was given in that frame.
     pub reason: String,
 }
 
@@ -56,7 +56,7 @@ impl ModelNotices {
         }
     }
 
-    /// Most bytes that they have as JSON with some more.
+    /// Returns the largest size as JSON after further notices.
     pub fn json_bytes_max_with<'a>(&self, more: impl Iterator<Item = &'a ModelNotice>) -> u64 {
         let bytes = |reason: &str| NOTICE_BYTES + json_text_bytes(reason.as_bytes(), BeyondAscii::ByNumber);
         let known = self.0.values().map(|notice| bytes(&notice.reason)).sum::<u64>();
@@ -64,7 +64,7 @@ impl ModelNotices {
         known + new.map(|notice| bytes(&notice.reason)).sum::<u64>()
     }
 
-    /// The models of which there is something to tell, in the scenario's order.
+    /// Returns the models with notices, in the scenario's order.
     pub fn summary(&self, scenario: &Scenario) -> Named<ModelSummary> {
         let of = |model, kind| self.0.get(&(model, kind)).cloned();
         let models = scenario.models.iter().map(|model| {
@@ -81,7 +81,7 @@ impl ModelNotices {
 }
 
 impl ModelSummary {
-    /// What happened, a sentence for each kind.
+    /// Returns what happened, a sentence for each kind.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> + '_ {
         let failed = self.failed.as_ref().map(|notice| ("row", "failed, first", notice));
         let timed_out = self.timed_out.as_ref().map(|notice| ("row", "took too long, first", notice));

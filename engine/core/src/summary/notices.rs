@@ -33,14 +33,14 @@ pub struct FirstFault {
     /// The limit that was passed, if it was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<PassedLimit>,
-    /// All of it in one sentence.
+    /// The fault in one sentence.
     pub text: String,
 }
 
 /// Lines of the level `error` that agents logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ErrorLines {
-    /// How many are in `logs.jsonl`.
+    /// Number of lines in `logs.jsonl`.
     pub count: u64,
     /// The first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,12 +73,12 @@ impl Notices {
         }
     }
 
-    /// How many error lines were logged.
+    /// Returns the number of error lines.
     pub const fn error_lines_count(&self) -> u64 {
         self.error_lines
     }
 
-    /// The error lines, for a summary.
+    /// Returns the error lines, for a summary.
     pub fn error_lines(&self, scenario: &Scenario) -> ErrorLines {
         let first = self.first_error.as_ref().map(|(frame, agent, text)| ErrorLine {
             frame: *frame,
@@ -88,7 +88,7 @@ impl Notices {
         ErrorLines { count: self.error_lines, first }
     }
 
-    /// The first fault of a group, for a summary.
+    /// Returns the first fault of a group, for a summary.
     pub fn first_fault(&self, group: &GroupSpec, scenario: &Scenario) -> Option<FirstFault> {
         let (frame, fault) = self.first_faults.get(&group.id)?;
         let agent = scenario.agent_name(fault.agent);

@@ -6,12 +6,12 @@ use serde::{Serialize, Serializer};
 
 use crate::problem::thousands;
 
-/// A number that stays whole as long as it can.
+/// A number that stays an integer as long as it can.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// Whole. Wider than what agents record, so that a sum of them never overflows.
+    /// An integer. Wider than what agents record, so that a sum of them never overflows.
     Whole(i128),
-    /// Any.
+    /// A float.
     Float(f64),
 }
 
@@ -25,7 +25,7 @@ impl Number {
         }
     }
 
-    /// Returns the sum: whole, where both are.
+    /// Returns the sum: an integer if both are integers.
     pub(super) fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Self::Whole(a), Self::Whole(b)) => Self::Whole(a.saturating_add(b)),
@@ -47,7 +47,7 @@ impl Serialize for Number {
     }
 }
 
-/// With thousands apart; floats with what it takes to tell them from others, but no more than needed to read.
+/// Formats integers with thousands separators, and floats with a readable number of digits.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,7 @@
 //! Named outputs: the last number that each agent recorded under a name, summed over its group.
 //!
-//! There is room for so many names and values, and each group has its own: what one group records takes nothing from another. Outputs
-//! that the scenario expects something of are kept whatever else there is.
+//! The numbers of names and values are bounded, for each group apart, so that a group can't use up the room of another. Outputs
+//! with expectations are always kept.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ struct Cell {
     text_bytes: u64,
 }
 
-/// A value as a snapshot has it: in full, and not as JSON shows it.
+/// A value in a snapshot: in full, unlike in JSON.
 #[derive(Clone, Serialize, Deserialize)]
 enum Saved {
     Whole(i128),
@@ -127,7 +127,7 @@ pub(super) struct Outputs {
     room: Room,
     /// Most bytes that they have as JSON.
     json_bytes: u64,
-    /// Outputs for which there was no room.
+    /// Number of outputs for which there was no room.
     pub left_out: u64,
 }
 
@@ -162,8 +162,8 @@ struct GroupOutputs {
 pub(super) struct Incomplete;
 
 impl Outputs {
-    /// Has room for each group of a scenario, and for what it expects. A name that is expected only from now on, and may have been recorded
-    /// when there was no room for it, isn't known any more.
+    /// Makes room for each group of a scenario, and for its expectations. If a name is expected only from now on, and may have been recorded
+    /// when there was no room for it, its sum isn't known.
     pub fn watch(&mut self, scenario: &Scenario) {
         let groups = scenario.groups.iter().filter(|group| group.enabled).count().max(1);
         self.room = Room {
@@ -188,16 +188,16 @@ impl Outputs {
         }
     }
 
-    /// The outputs of a group, by name.
+    /// Returns the outputs of a group, by name.
     pub fn of_group(&self, group: GroupId) -> impl Iterator<Item = (&str, OutputSummary)> {
         let names = self.groups.get(&group.0).map(|group| &group.names);
         names.into_iter().flatten().map(|(name, cell)| (name.as_str(), cell.summary()))
     }
 
-    /// The sum of one output; `None` if no number was recorded.
+    /// Returns the sum of one output; `None` if no number was recorded.
     ///
     /// # Errors
-    /// It isn't known.
+    /// Fails if the sum isn't known.
     pub fn sum(&self, group: GroupId, name: &str) -> Result<Option<Number>, Incomplete> {
         let Some(group) = self.groups.get(&group.0) else { return Ok(None) };
         match group.names.get(&*key(name)) {
@@ -224,7 +224,7 @@ impl Outputs {
 }
 
 impl GroupOutputs {
-    /// Has room for a name in any case, unless values of it may be lost already: a sum of the others would be taken for all of it.
+    /// Always keeps a name, unless values of it may be lost already: the sum of the others would be taken for the whole.
     fn expect(&mut self, name: &str) {
         let name = key(name);
         if !self.incomplete || self.names.contains_key(&*name) {
@@ -290,7 +290,8 @@ impl Cell {
     }
 }
 
-/// The name under which an output is kept: its own, unless that is long. Then it is cut, and the hash of all of it tells it from others.
+/// Returns the name under which an output is kept: its own, unless that is long. Then it is cut, and the hash of all of it tells it from
+/// others.
 fn key(name: &str) -> Cow<'_, str> {
     if name.len() <= SUMMARY_TEXT_BYTES_MAX {
         return Cow::Borrowed(name);

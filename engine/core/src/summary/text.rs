@@ -5,23 +5,23 @@ use wasm_engine_components::text::{Lines, Table, shown};
 use super::{ErrorLines, ExpectationResult, OutputValueSummary, Summary};
 use crate::problem::{counted, thousands};
 
-/// How many hexadecimal digits of a group's digest a table shows.
+/// Number of hexadecimal digits of a group's digest that a table shows.
 const DIGEST_SHOWN: usize = 12;
 
-/// How many characters of a text output a table shows, and of an output's name.
+/// Number of characters of a text output, and of an output's name, that a table shows.
 const TEXT_CHARS_MAX: usize = 60;
 const NAME_CHARS_MAX: usize = 60;
 /// Most outputs of one group that are shown.
 const OUTPUTS_SHOWN_MAX: usize = 20;
 
 impl Summary {
-    /// A table for people.
+    /// Returns a table for people.
     pub fn text(&self) -> Lines {
         text(self)
     }
 }
 
-/// The whole text, ending with where the results are.
+/// Returns the whole text, ending with where the results are.
 fn text(summary: &Summary) -> Lines {
     let mut text = Lines::default();
     let mut line = |name: &str, value: String| text.line(format_args!("{name:<11}{value}"));
@@ -199,7 +199,7 @@ fn expectations(expectations: &[ExpectationResult]) -> Lines {
 }
 
 impl ExpectationResult {
-    /// What is expected and what came of it, in one sentence.
+    /// Returns what is expected and what came of it, in one sentence.
     pub fn sentence(&self) -> String {
         let Self { group, output, expected, .. } = self;
         let output = shown(output);

@@ -76,7 +76,7 @@ fn replayer(run: &OpenRun, threads: usize, inference: Inference) -> RunReplayer<
     RunReplayer { run, options: options(threads), inference, author: &|_| {} }
 }
 
-/// The digest of a replay.
+/// Returns the digest of a replay.
 fn replayed(path: &Path, threads: usize, inference: Inference, from: Option<u64>) -> String {
     let run = OpenRun::open(path, Access::Read).unwrap();
     let replayed = replay(&replayer(&run, threads, inference), ReplayOptions { from, to: None }, &mut |_| {}).unwrap();
@@ -84,7 +84,7 @@ fn replayed(path: &Path, threads: usize, inference: Inference, from: Option<u64>
     replayed.digest.to_string()
 }
 
-/// The digest of a run that goes on.
+/// Returns the digest of a run that goes on.
 fn resumed(path: &Path, threads: usize) -> String {
     let run = OpenRun::open(path, Access::Write).unwrap();
     let resumed = resume(&replayer(&run, threads, Inference::RecordedThenComputed), Arc::default()).unwrap();
@@ -95,7 +95,7 @@ fn resumed(path: &Path, threads: usize) -> String {
     simulation.digest().to_string()
 }
 
-/// The rows of a table, those of a run that is complete.
+/// Returns the rows of a table, those of a run that is complete.
 fn rows(run: &Path, table: &str) -> Vec<Value> {
     fs::read_to_string(run.join(table)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

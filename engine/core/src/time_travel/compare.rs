@@ -9,7 +9,7 @@ use wasm_engine_systems::state::{
 use crate::simulation::Simulation;
 use wasm_engine_wasm::GuestGlobal;
 
-/// How many differences of each sort are shown: so many entries of the worlds' states, and so many parts of memories.
+/// Largest number of differences that are shown of each sort: entries of the worlds' states, and parts of memories.
 pub const DIFFERENCES_MAX: usize = 16;
 
 /// The section that holds the digests of the frames so far.
@@ -18,18 +18,18 @@ const CHAIN: &str = "DigestChain";
 /// What differs between a left and a right simulation.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
-    /// In their worlds, the first ones in the order of a frame's stages.
+    /// Differences in their worlds: the first ones, in the order of a frame's stages.
     pub state: Vec<StateDifference>,
-    /// Whether there may be more of those: as many were found as were looked for.
+    /// Whether there may be more differences in the worlds: the search ended at its bound.
     pub state_cut: bool,
-    /// In their agents' memories, the first ones in the order of the agents' ids.
+    /// Differences in their agents' memories: the first ones, in the order of the agents' ids.
     pub memories: Vec<StateDifference>,
-    /// Whether there are more of those.
+    /// Whether there are more differences in memories.
     pub memories_cut: bool,
 }
 
 impl Comparison {
-    /// Whether nothing differs.
+    /// Returns whether nothing differs.
     pub const fn is_empty(&self) -> bool {
         self.state.is_empty() && self.memories.is_empty()
     }
@@ -40,9 +40,9 @@ pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
     let states = [save_state(left.world_mut()), save_state(right.world_mut())];
     let mut state = states[0].differences(&states[1], &Layouts::of(left.world()), DIFFERENCES_MAX);
     let state_cut = state.len() >= DIFFERENCES_MAX;
-    // The chain of digests differs wherever anything does: it is no news.
+    // The chain of digests differs wherever anything does, so it is left out.
     state.retain(|difference| difference.component != CHAIN);
-    // Those who have places in either: a scenario may give the two other numbers of them.
+    // Agents of either simulation: their scenarios may have different numbers of agents.
     let ids = |simulation: &Simulation| inspect::slots(simulation.world()).to_vec();
     let mut agents = [ids(left), ids(right)].concat();
     agents.sort_unstable();
@@ -53,7 +53,7 @@ pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
         memories.extend(differing(agent, "memory", (a.memory.as_deref(), b.memory.as_deref()), Vec::new()));
         let [of_a, of_b] = [&a, &b].map(|guest| guest.globals.as_ref().map(|globals| bytes_of(globals)));
         memories.extend(differing(agent, "globals", (of_a.as_deref(), of_b.as_deref()), differing_globals(&a, &b)));
-        // One more than is shown is looked for, to know whether that was all.
+        // One more than is shown is searched for, to find out whether there are more.
         if memories.len() > DIFFERENCES_MAX {
             break;
         }
@@ -63,14 +63,14 @@ pub fn compare(left: &mut Simulation, right: &mut Simulation) -> Comparison {
     Comparison { state, state_cut, memories, memories_cut }
 }
 
-/// The lanes in which two frames differ, in the order in which a frame comes to them.
+/// Returns the lanes in which two frames differ, in the order in which a frame comes to them.
 pub(super) fn differing_lanes(left: &Lanes, right: &Lanes) -> Vec<Lane> {
     let mut lanes: Vec<_> = Lane::ALL.into_iter().filter(|&lane| left[lane] != right[lane]).collect();
     lanes.sort_by_key(|&lane| stage_of(lane));
     lanes
 }
 
-/// What an agent has in its module's instance; nothing where it has none.
+/// Returns an agent's memory in its module's instance; empty if it has none.
 struct Guest {
     memory: Option<Vec<u8>>,
     globals: Option<Vec<GuestGlobal>>,
@@ -84,12 +84,12 @@ impl Guest {
     }
 }
 
-/// The globals side by side.
+/// Returns the globals side by side.
 fn bytes_of(globals: &[GuestGlobal]) -> Vec<u8> {
     globals.iter().flat_map(|global| global.value.bytes()).collect()
 }
 
-/// The globals that differ, by their index in the module.
+/// Returns the globals that differ, by their index in the module.
 fn differing_globals(left: &Guest, right: &Guest) -> Vec<FieldDifference> {
     let [a, b] = [left, right].map(|guest| guest.globals.as_deref().unwrap_or_default());
     let (mut found, mut offset) = (Vec::new(), 0);

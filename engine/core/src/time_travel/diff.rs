@@ -1,5 +1,5 @@
-//! Diff: the first frame in which two runs part, found by bisecting their digests, which chain all that was before; and what
-//! differs in the states after it.
+//! Diff: finds the first frame in which two runs part, by bisecting their digests, each of which covers all frames before; and
+//! the differences of the states after it.
 
 use wasm_engine_components::Lane;
 use wasm_engine_components::text::shown_path;
@@ -14,9 +14,9 @@ use crate::run_dir::{Manifest, OpenRun};
 /// How two runs compare.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// What their manifests say differently: key, and both values.
+    /// Differences of their manifests: the key, and both values.
     pub manifests: Vec<(String, String, String)>,
-    /// The frames that both have: the first one, and the one after the last.
+    /// Frames that both have: the first one, and the one after the last.
     pub frames: (u64, u64),
     /// The first of those in which they part.
     pub frame: Option<u64>,
@@ -31,7 +31,7 @@ pub struct Difference {
 /// Compares two runs.
 ///
 /// # Errors
-/// A journal can't be read, a run can't be built again, or doesn't do again what it did.
+/// Fails if a journal can't be read, a run can't be built again, or doesn't do again what it did.
 pub fn diff(left: &RunReplayer<'_>, right: &RunReplayer<'_>) -> Result<Difference, FollowError> {
     let (a, b) = (left.run, right.run);
     let first = a.first_frame().max(b.first_frame());
@@ -60,7 +60,7 @@ pub fn diff(left: &RunReplayer<'_>, right: &RunReplayer<'_>) -> Result<Differenc
     Ok(difference)
 }
 
-/// The first frame in which two runs part: `None` where their digests never differ; without a frame where only their chains do.
+/// Returns the first frame in which two runs part: `None` where their digests never differ; without a frame where only their chains do.
 fn first_difference(a: &OpenRun, b: &OpenRun, first: u64, end: u64) -> Result<Option<(Option<u64>, bool)>, Problem> {
     let differ = |frame: u64| -> Result<bool, Problem> { Ok(a.frame(frame)?.digest != b.frame(frame)?.digest) };
     if !differ(end - 1)? {
@@ -78,7 +78,7 @@ fn first_difference(a: &OpenRun, b: &OpenRun, first: u64, end: u64) -> Result<Op
     if !lanes(&a.frame(low)?, &b.frame(low)?).is_empty() {
         return Ok(Some((Some(low), false)));
     }
-    // The chains began otherwise. The lanes aren't chained: they tell where the states part.
+    // The chains have different starts. The lanes aren't chained, so they show where the states part.
     let frames = a.journal.frames_from(low).zip(b.journal.frames_from(low));
     for (a, b) in frames {
         let (a, b) = (a?, b?);
@@ -93,7 +93,7 @@ fn lanes(a: &JournalFrame, b: &JournalFrame) -> Vec<Lane> {
     differing_lanes(&a.lanes, &b.lanes)
 }
 
-/// What was run differently.
+/// Returns the differences in what was run.
 fn manifests(a: &Manifest, b: &Manifest) -> Vec<(String, String, String)> {
     let facts = |manifest: &Manifest| {
         let mut facts = vec![

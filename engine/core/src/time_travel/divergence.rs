@@ -1,5 +1,5 @@
-//! A frame that came out otherwise than it was recorded: what two records of one frame say when they are compared, and what was
-//! found about it since. `explain` looks for that.
+//! A frame with another result than the recorded one: the differences of the two records, and what was
+//! found out about them. `explain` does the latter.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use crate::journal::JournalFrame;
 /// Where a replay parts from its recording.
 #[derive(Clone, Debug)]
 pub struct Divergence {
-    /// The first frame that came out otherwise.
+    /// The first frame with another result.
     pub frame: u64,
     /// Its recorded digest.
     pub recorded: Digest,
-    /// The digest that it has now.
+    /// Its digest in the replay.
     pub found: Digest,
     /// The lanes that differ, in the order in which a frame comes to them.
     pub lanes: Vec<Lane>,
@@ -25,25 +25,25 @@ pub struct Divergence {
     pub components: Vec<String>,
     /// The first result of a model that differs.
     pub inference: Option<RowDifference>,
-    /// With what the state was compared.
+    /// What the state was compared with.
     pub compared: Compared,
-    /// What differs in it.
+    /// Differences of the state.
     pub comparison: Comparison,
-    /// Why there is less to compare with than there might be.
+    /// Why less could be compared than usual.
     pub trouble: Option<String>,
 }
 
-/// Whose values a divergence shows beside those of the replay.
+/// The values that a divergence shows beside those of the replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compared {
-    /// Nobody's: there was nothing to compare with.
+    /// None: there was nothing to compare with.
     #[default]
     Nothing,
-    /// The recorded ones, of a snapshot right after the frame.
+    /// Recorded values, of a snapshot right after the frame.
     Recorded,
-    /// Those of a second execution of the frame.
+    /// Values of a second execution of the frame.
     SecondExecution,
-    /// The recorded ones of a later frame: of the snapshot before this one.
+    /// Recorded values of a later frame: those of the snapshot before this frame.
     Later(u64),
 }
 
@@ -52,9 +52,9 @@ pub enum Compared {
 pub struct RowDifference {
     /// Its position among the rows that the frame dispatched.
     pub row: usize,
-    /// What was recorded; `None` if the recording has fewer rows.
+    /// The recorded result; `None` if the recording has fewer rows.
     pub recorded: Option<RowAnswer>,
-    /// What there is now; `None` if the recording has more rows.
+    /// The result in the replay; `None` if the recording has more rows.
     pub found: Option<RowAnswer>,
 }
 
@@ -112,7 +112,7 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// The authors' components whose digests differ, by name.
+/// Returns the authors' components whose digests differ, by name.
 fn differing_components(recorded: &JournalFrame, found: &FrameRecord) -> Vec<String> {
     let before = |name: &str| recorded.native.iter().find(|(known, _)| known == name).map(|(_, digest)| *digest);
     let now = |name: &str| found.native.iter().find(|(known, _)| *known == name).map(|(_, digest)| *digest);

@@ -1,4 +1,4 @@
-//! The frames of a run's journal, read one after the other by somebody who knows which one comes next.
+//! Reads the frames of a run's journal one after the other, for callers that know which frame comes next.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::journal::{Frames, JournalFrame};
 use crate::problem::Problem;
 use crate::run_dir::OpenRun;
 
-/// Recorded frames, from one frame up to another and without that.
+/// Recorded frames of a range.
 pub(super) struct RecordedFrames {
     frames: Frames,
     to: u64,
@@ -14,16 +14,16 @@ pub(super) struct RecordedFrames {
 }
 
 impl RecordedFrames {
-    /// The frames of `run` from `from` up to `to`, as far as it has them.
+    /// Returns the frames `from..to` of `run`, as far as it has them.
     pub fn new(run: &OpenRun, from: u64, to: u64) -> Self {
         let journal = run.journal.folder().to_path_buf();
         Self { frames: run.journal.frames_from(from), to: to.min(run.end_frame()), journal }
     }
 
-    /// Returns what was recorded of a frame, or `None` if it is none of these. They are asked for in their order.
+    /// Returns what was recorded of a frame, or `None` if it isn't in the range. Frames must be asked for in order.
     ///
     /// # Errors
-    /// The journal can't be read, or isn't what it was when it was opened.
+    /// Fails if the journal can't be read, or isn't what it was when it was opened.
     pub fn next(&mut self, frame: u64) -> Result<Option<JournalFrame>, Problem> {
         if frame >= self.to {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Replay: a recorded run is run again, and every digest must be what it was.
+//! Replay: runs a recorded run again, and compares every digest with the recorded one.
 
 use wasm_engine_components::text::shown;
 use wasm_engine_components::{Digest, FrameRecord, LateRows};
@@ -22,27 +22,27 @@ pub struct ReplayOptions {
     pub to: Option<u64>,
 }
 
-/// What a replay came to.
+/// Result of a replay.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     /// The first frame that was run: at or before the one asked for.
     pub from: u64,
-    /// How many frames are as they were recorded.
+    /// Number of frames that are as they were recorded.
     pub checked: u64,
     /// The digest of the last of those.
     pub digest: Digest,
-    /// How many rows were to be computed again, and took too long, so that they weren't compared.
+    /// Number of rows that were to be computed again but took too long, so that they weren't compared.
     pub rows_not_compared: u64,
     /// Where it parts from the recording, if it does.
     pub divergence: Option<Box<Divergence>>,
-    /// What a person should know: damaged snapshots and copies that weren't needed.
+    /// Warnings: damaged snapshots, and damaged copies that weren't needed.
     pub warnings: Vec<String>,
 }
 
 /// Replays a run. `progress` is called after each frame.
 ///
 /// # Errors
-/// A simulation can't be built, the journal can't be read, or frames are asked for that there aren't.
+/// Fails if a simulation can't be built, the journal can't be read, or the frames don't exist.
 pub fn replay(
     replayer: &RunReplayer<'_>,
     options: ReplayOptions,
@@ -52,7 +52,7 @@ pub fn replay(
     let (first, end) = (run.first_frame(), run.end_frame());
     let (from, to) = (options.from.unwrap_or(first), options.to.map_or(end, |to| to.saturating_add(1)));
     check_range(run, from, to)?;
-    // From the beginning, no snapshot is believed: the beginning is known.
+    // A replay from the beginning uses no snapshot, because the state at the beginning is known.
     let mut restored = replayer.start(if options.from.is_some() { from } else { first })?;
     let mut warnings = run.warnings.clone();
     warnings.append(&mut restored.warnings);
@@ -63,7 +63,7 @@ pub fn replay(
     let Watched { checker, digest, .. } = sink;
     let DigestChecker { checked, late, .. } = checker;
     let rows_not_compared = late.map_or(0, |(_, late)| late.rows);
-    // Of a snapshot that was passed over at the start, enough was said.
+    // Snapshots that were skipped at the start were reported already.
     let file = |warning: &str| warning.split_once(": ").map(|(file, _)| file.to_owned());
     let said: Vec<_> = warnings.iter().map(|warning| file(warning)).collect();
     warnings.extend(checker.warnings.into_iter().filter(|warning| !said.contains(&file(warning))));
@@ -94,7 +94,7 @@ fn check_range(run: &OpenRun, from: u64, to: u64) -> Result<(), RunError> {
     Ok(())
 }
 
-/// What a person should know of rows that took too long to be compared.
+/// Returns the warning about rows that took too long to be compared.
 fn warn_of_late(run: &OpenRun, frame: u64, late: LateRows) -> String {
     let model = run.scenario.models.iter().find(|entry| entry.id == late.model);
     let model = model.map_or_else(|| "a model".to_owned(), |entry| format!("the model `{}`", shown(&entry.name)));
@@ -106,7 +106,7 @@ fn warn_of_late(run: &OpenRun, frame: u64, late: LateRows) -> String {
     )
 }
 
-/// Tells somebody of each frame.
+/// Calls a function after each frame.
 struct Watched<'a> {
     checker: DigestChecker,
     progress: &'a mut (dyn FnMut(&FrameRecord) + Send),

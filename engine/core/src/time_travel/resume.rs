@@ -17,17 +17,17 @@ use crate::problem::RunError;
 use crate::run_dir::{Recording, RunDir};
 use crate::simulation::Simulation;
 
-/// A run that is about to go on.
+/// A run that is ready to go on.
 pub struct Resumed {
     /// Its simulation, in the state of the last snapshot.
     pub simulation: Simulation,
-    /// Where its frames come from.
+    /// The source of its frames.
     pub source: JournalSource,
-    /// Where its records go.
+    /// The sink of its records.
     pub sink: ResumeSink,
-    /// How many frames it has already.
+    /// Number of frames that it has already.
     pub frames: u64,
-    /// What a person should know.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
@@ -51,10 +51,10 @@ impl FrameSink for ResumeSink {
     }
 }
 
-/// Prepares a run to go on. Its scenario says how many frames it is to have.
+/// Prepares a run to go on, up to the number of frames in its scenario.
 ///
 /// # Errors
-/// Its simulation can't be built or its files can't be written; a file of it was changed, or is damaged.
+/// Fails if its simulation can't be built or its files can't be written; a file of it was changed, or is damaged.
 pub fn resume(replayer: &RunReplayer<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
     let run = replayer.run;
     let scenario = run.with_events().map_err(RunError::Input)?;
@@ -71,7 +71,7 @@ pub fn resume(replayer: &RunReplayer<'_>, interrupted: Arc<AtomicBool>) -> Resul
         Some(stored) => EventSource::stored(&run.scenario, stored, interrupted),
         None => events::open(&scenario, interrupted)?,
     };
-    // Where they can't be read again, what came before is in the journal alone.
+    // Events that can't be read again are only in the journal.
     let source = source.starting_at(if repeats { from } else { frames });
     let live = LiveTail { source, repeats };
     let source = JournalSource::new(run, replayer.inference, (from, frames), Some(live));
@@ -81,8 +81,8 @@ pub fn resume(replayer: &RunReplayer<'_>, interrupted: Arc<AtomicBool>) -> Resul
     Ok(Resumed { simulation, source, sink: ResumeSink { checker, recording }, frames, warnings })
 }
 
-/// The run's last state, and its folder, whose tables go on from there. Where a table isn't what was written up to there, all frames are run
-/// again: that is what it takes to write it anew.
+/// Returns the run's last state, and its folder, whose tables are continued from there. If a table isn't what was written up to there,
+/// all frames are run again to write it anew.
 fn reopen(
     replayer: &RunReplayer<'_>,
     frames: u64,

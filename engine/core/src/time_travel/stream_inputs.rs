@@ -1,5 +1,5 @@
-//! What came into a run from outside and can't be read there again: events of standard input, of a pipe or a device. A branch of such a run keeps what
-//! its run recorded of them, in the snapshot that it begins with.
+//! Events that can't be read again: those of standard input, a pipe or a device. A branch of a run with such events keeps what
+//! the run recorded of them in its first snapshot.
 
 use crate::events::StreamFrame;
 use crate::journal::JournalFrame;
@@ -8,15 +8,15 @@ use crate::run_dir::{Branch, INPUTS, OpenRun};
 use crate::scenario::Scenario;
 use crate::snapshot;
 
-/// What a run was given from the frame `at` on, for a branch of it. `None` where its events can be read again.
+/// Returns what a run was given from the frame `at` on, for a branch of it. `None` where its events can be read again.
 ///
 /// # Errors
-/// The run's journal, or its first snapshot, can't be read.
+/// Fails if the run's journal, or its first snapshot, can't be read.
 pub(super) fn stream_inputs_from(run: &OpenRun, at: u64) -> Result<Option<Vec<StreamFrame>>, RunError> {
     if run.manifest.events_repeat() {
         return Ok(None);
     }
-    // A branch that was stopped early keeps more than it has run.
+    // A branch that was stopped early has inputs of frames that it hasn't run.
     if let Some(mut frames) = stream_inputs_of(run)? {
         frames.retain(|stored| stored.frame >= at);
         return Ok(Some(frames));
@@ -28,10 +28,10 @@ pub(super) fn stream_inputs_from(run: &OpenRun, at: u64) -> Result<Option<Vec<St
     Ok(Some(frames))
 }
 
-/// What a branch keeps.
+/// Returns what a branch keeps.
 ///
 /// # Errors
-/// Its first snapshot can't be read.
+/// Fails if its first snapshot can't be read.
 pub(super) fn stream_inputs_of(run: &OpenRun) -> Result<Option<Vec<StreamFrame>>, RunError> {
     if run.manifest.branch.is_none() || run.manifest.events_repeat() {
         return Ok(None);
@@ -52,7 +52,7 @@ pub(super) fn stream_inputs_of(run: &OpenRun) -> Result<Option<Vec<StreamFrame>>
     frames.map(Some).ok_or_else(|| problem("is malformed: the events that it keeps can't be read"))
 }
 
-/// What a frame was given from outside; `None` for nothing.
+/// Returns what a frame was given from outside; `None` for nothing.
 fn from_outside(recorded: JournalFrame, scenario: &Scenario) -> Option<StreamFrame> {
     let JournalFrame { frame, mut inputs, .. } = recorded;
     // The scenario's swaps come first. A branch has them from its own scenario.

@@ -1,4 +1,4 @@
-//! Watch: a recorded run is run again, and somebody looks at the world after each frame.
+//! Watch: runs a recorded run again, and shows the world to a function after each frame.
 
 use wasm_engine_components::FrameRecord;
 
@@ -9,10 +9,10 @@ use crate::frame_loop::FrameSink;
 use crate::problem::{Problem, RunError, thousands};
 use crate::simulation::Simulation;
 
-/// Runs the frames `from` up to `to` and without it, and calls `visit` after each of them. Gives the simulation after the last.
+/// Runs the frames `from..to`, and calls `visit` after each. Returns the simulation after the last one.
 ///
 /// # Errors
-/// The run can't be built again, doesn't do again what it did, or has no such frames.
+/// Fails if the run can't be built again, doesn't repeat its recording, or has no such frames.
 pub fn watch(
     replayer: &RunReplayer<'_>,
     from: u64,
