@@ -12,7 +12,7 @@ pub fn scenario(agents: u32) -> Scenario {
     let set = [("agents", agents), ("tokens", agents), ("audit_every", 0)];
     let set = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
     load(&crate::scenarios().join("ring.toml"), &LoadOptions { set, ..LoadOptions::default() })
-        .unwrap_or_else(|problems| panic!("{problems}"))
+        .unwrap_or_else(|problems| panic!("{problems:#}"))
 }
 
 /// Returns the ring in the engine after its first frames, from which on every agent holds a token in each frame.

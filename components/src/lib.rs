@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod batch_form;
+pub mod causes;
 pub mod command;
 pub mod excess;
 pub mod fault;

@@ -146,6 +146,12 @@ pub fn harmless_toml(toml: &str) -> Cow<'_, str> {
     })
 }
 
+/// Returns lines in which every character that a terminal might take for more than a character is replaced by U+FFFD: each place in them, counted
+/// in lines and characters, stays what it is.
+pub fn harmless_lines(text: &str) -> Cow<'_, str> {
+    harmless(text, |c, out| out.push(if matches!(c, '\n' | '\t') { c } else { char::REPLACEMENT_CHARACTER }))
+}
+
 /// The text, in which `escape` writes what a terminal might take for more than a character.
 fn harmless(text: &str, mut escape: impl FnMut(char, &mut String)) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {

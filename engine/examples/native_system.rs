@@ -66,7 +66,7 @@ fn swing_bell(
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agents/scenarios/counter.toml");
-    let scenario = load(&path, &LoadOptions::default()).map_err(|problems| problems.to_string())?;
+    let scenario = load(&path, &LoadOptions::default()).map_err(|problems| format!("{problems:#}"))?;
     let mut simulation = Simulation::with_plugins(&scenario, &SimulationOptions::default(), |app| {
         app.add_plugins(TowerPlugin);
     })?;

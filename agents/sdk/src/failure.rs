@@ -77,3 +77,14 @@ impl core::fmt::Display for OutboxFull {
 
 impl core::error::Error for Failure {}
 impl core::error::Error for OutboxFull {}
+
+impl core::fmt::Display for ParamError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the scenario doesn't give the parameter",
+            Self::Invalid => "the parameter has another type, or is out of range",
+        })
+    }
+}
+
+impl core::error::Error for ParamError {}

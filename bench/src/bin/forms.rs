@@ -13,6 +13,7 @@ use wasm_engine::scenario::ModelSpec;
 use wasm_engine_abi::name_id;
 use wasm_engine_bench::median;
 use wasm_engine_components::ModelId;
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_systems::ports::{ModelBatch, ModelResults, ModelRuntime as _};
 
 /// Largest batch of a model by default.
@@ -36,7 +37,7 @@ struct Args {
 fn main() {
     let args = Args::parse();
     if let Err(error) = compare(&args) {
-        println!("error: {error}");
+        println!("error: {}", with_causes(&error));
         std::process::exit(2);
     }
 }

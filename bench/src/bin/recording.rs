@@ -72,7 +72,7 @@ fn main() {
 fn compare(args: &Args, name: &str, set: Vec<String>) {
     let path = wasm_engine_bench::scenarios().join(format!("{name}.toml"));
     let options = LoadOptions { set, ..LoadOptions::default() };
-    let scenario = load(&path, &options).unwrap_or_else(|problems| panic!("{problems}"));
+    let scenario = load(&path, &options).unwrap_or_else(|problems| panic!("{problems:#}"));
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
     let (mut without, mut recorded, mut replays, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for number in 0..args.samples {
@@ -115,29 +115,29 @@ fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
     let mut simulation = Simulation::new(scenario, &options).unwrap_or_else(|e| panic!("{e}"));
     let run_options = RunOptions { record, ..RunOptions::new(&simulation, DigestScope::Frame) };
     let run_dir = RunDir::create(&OutputDir::new(Some(out), "bench"), scenario, &run_options);
-    let run_dir = run_dir.unwrap_or_else(|error| panic!("{error}"));
+    let run_dir = run_dir.unwrap_or_else(|error| panic!("{error:#}"));
     let mut recording = Recording::new(run_dir, &simulation, record.then_some(None), Collector::default());
-    let mut source = events::open(scenario, Arc::default()).unwrap_or_else(|error| panic!("{error}"));
+    let mut source = events::open(scenario, Arc::default()).unwrap_or_else(|error| panic!("{error:#}"));
     let pool = simulation.pool();
     let started = Instant::now();
     pool.install(|| frame_loop::run(&mut simulation, &mut source, &mut recording))
-        .unwrap_or_else(|error| panic!("{error}"));
+        .unwrap_or_else(|error| panic!("{error:#}"));
     let frames_s = started.elapsed().as_secs_f64();
     let summary = recording.collector().summary(scenario, &RunFacts::default());
-    recording.finish(&mut simulation, &summary).unwrap_or_else(|error| panic!("{error}"));
+    recording.finish(&mut simulation, &summary).unwrap_or_else(|error| panic!("{error:#}"));
     Sample { frames_s, whole_s: started.elapsed().as_secs_f64() }
 }
 
 /// Returns the seconds of a replay, from its first frame on.
 fn replayed(args: &Args, out: &Path) -> f64 {
-    let run = OpenRun::open(out, Access::Read).unwrap_or_else(|problems| panic!("{problems}"));
+    let run = OpenRun::open(out, Access::Read).unwrap_or_else(|problems| panic!("{problems:#}"));
     let options = SimulationOptions { threads: Some(args.threads), ..SimulationOptions::default() };
     let replayer = RunReplayer { run: &run, options, inference: Inference::Recorded, author: &|_| {} };
     let mut started = None;
     let replayed = replay(&replayer, ReplayOptions::default(), &mut |_| {
         started.get_or_insert_with(Instant::now);
     });
-    let replayed = replayed.unwrap_or_else(|error| panic!("{error}"));
+    let replayed = replayed.unwrap_or_else(|error| panic!("{error:#}"));
     assert!(replayed.divergence.is_none(), "a replay is identical");
     started.map_or(0.0, |started| started.elapsed().as_secs_f64())
 }

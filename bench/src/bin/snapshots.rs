@@ -131,7 +131,7 @@ fn copies(args: &Args, simulation: &mut Simulation, pool: &rayon::ThreadPool, by
 /// Does what a snapshot's thread does before it writes. Returns the bytes that it handled.
 fn captured(copy: State<GuestCopy>, tracker: &mut PageTracker) -> (usize, State<GuestCapture>) {
     let bytes = copy.guests.page_count() * PAGE_BYTES;
-    (bytes, copy.save(tracker).unwrap_or_else(|error| panic!("{error}")))
+    (bytes, copy.save(tracker).unwrap_or_else(|error| panic!("{error:#}")))
 }
 
 /// Makes the first copy of another simulation, for which memory was allocated before, as a recording does half way to its first snapshot.
@@ -151,7 +151,7 @@ fn restores(args: &Args, simulation: &mut Simulation, threads: usize, capture: &
     let restore = |simulation: &mut Simulation| {
         let pool = simulation.pool();
         let restored = pool.install(|| runtime(simulation).restore(&ids, &BTreeMap::new(), chain));
-        (bytes, restored.unwrap_or_else(|error| panic!("{error}")))
+        (bytes, restored.unwrap_or_else(|error| panic!("{error:#}")))
     };
     let mut used = Row::new("a restore");
     for _ in 0..args.samples {
@@ -179,8 +179,8 @@ fn files(args: &Args, simulation: &mut Simulation, guests: GuestCapture) {
     std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let (mut write, mut read) = (Row::new("a file is written (one thread)"), Row::new("a file is read (one thread)"));
     for _ in 0..args.samples.min(3) {
-        write.sample(|| (bytes, snapshot::write(&folder, &snapshot).unwrap_or_else(|error| panic!("{error}"))));
-        read.sample(|| (bytes, snapshot::read(&folder, 0).unwrap_or_else(|problem| panic!("{problem}"))));
+        write.sample(|| (bytes, snapshot::write(&folder, &snapshot).unwrap_or_else(|error| panic!("{error:#}"))));
+        read.sample(|| (bytes, snapshot::read(&folder, 0).unwrap_or_else(|problem| panic!("{problem:#}"))));
     }
     let length = std::fs::metadata(snapshot::path(&folder, 0)).map_or(0, |file| file.len());
     let _ = std::fs::remove_dir_all(&folder);

@@ -84,7 +84,7 @@ fn world(args: &Args, threads: usize, beside: Beside) -> Simulation {
     scenario::write(folder.path(), &samples, &modules::strangers(), &sizes);
     let set = vec![format!("strangers={}", !matches!(beside, Beside::Nobody))];
     let scenario = load(&folder.path().join("strangers.toml"), &LoadOptions { set, ..LoadOptions::default() })
-        .unwrap_or_else(|problems| panic!("{problems}"));
+        .unwrap_or_else(|problems| panic!("{problems:#}"));
     let mut world = simulation(&scenario, threads);
     for _ in 0..20 {
         frame(&mut world);

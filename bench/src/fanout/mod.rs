@@ -83,7 +83,7 @@ impl Case {
             let _ = writeln!(text, "{module}.path = {:?}", format!("{module}.wasm"));
             let wat = std::fs::read(folder.join(format!("{module}.wat"))).unwrap_or_default();
             let wasm = wat::parse_bytes(&wat).unwrap_or_else(|error| panic!("{module}: {error}"));
-            std::fs::write(folder.join(format!("{module}.wasm")), wasm).unwrap_or_else(|error| panic!("{error}"));
+            std::fs::write(folder.join(format!("{module}.wasm")), wasm).unwrap_or_else(|error| panic!("{error:#}"));
         }
         let mut group = |name: &str, module: &str, agents: u32, more: &str| {
             let _ = write!(text, "[[groups]]\nname = {name:?}\nmodule = {module:?}\nagents = {agents}\n{more}\n");
@@ -110,7 +110,7 @@ impl Case {
             group(&format!("hostile-{more}"), "hostile", self.hostile.max(1), &limits);
         }
         parse(text, &folder.join("fanout.toml"), &LoadOptions::default())
-            .unwrap_or_else(|problems| panic!("{problems}"))
+            .unwrap_or_else(|problems| panic!("{problems:#}"))
     }
 
     /// Returns the inputs of a frame.

@@ -194,9 +194,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for seed in 0..SEEDS {
             let path = generate(seed, seed % 2 == 0).write(folder.path()).unwrap();
-            let scenario = load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let scenario =
+                load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
             let opened = wasm_engine::events::open(&scenario, Arc::new(AtomicBool::new(false)));
-            assert!(opened.is_ok(), "seed {seed}: {}", opened.err().map(|e| e.to_string()).unwrap_or_default());
+            assert!(opened.is_ok(), "seed {seed}: {}", opened.err().map(|e| format!("{e:#}")).unwrap_or_default());
         }
     }
 

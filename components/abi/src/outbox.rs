@@ -286,3 +286,16 @@ impl<'a> Iterator for CheckedOutbox<'a> {
         Some(OutboxRecord { offset, op, header, payload })
     }
 }
+
+impl core::fmt::Display for OutboxError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "a record of the outbox isn't whole, or bytes are left after the last one",
+            Self::UnknownOp => "a record of the outbox asks for an operation that this version of the ABI doesn't have",
+            Self::Reserved => "a reserved field of a record isn't zero, or its kind is reserved for the engine",
+            Self::Malformed => "the fields of a record don't fit its operation",
+        })
+    }
+}
+
+impl core::error::Error for OutboxError {}

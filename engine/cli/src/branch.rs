@@ -15,7 +15,7 @@ use super::travel::{open, replayer, warn};
 use wasm_engine_core::problem::RunError;
 use wasm_engine_core::run_dir::{Access, Inference, OutputDir};
 use wasm_engine_core::summary::RunFacts;
-use wasm_engine_core::time_travel::{BranchError, BranchOptions, Branched, branch};
+use wasm_engine_core::time_travel::{BranchOptions, Branched, branch};
 
 #[derive(Debug, Args)]
 pub(super) struct BranchArgs {
@@ -64,11 +64,7 @@ fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), N
         disk_max: args.disk.disk_max(),
     };
     let branched = branch(&replayer, &options, &output_dir, &interrupt.flag);
-    let branched = branched.map_err(|error| match error {
-        BranchError::Follow(error) => NotStarted::from(error),
-        BranchError::Scenario(problems) => NotStarted::Input(problems),
-    })?;
-    let Branched { mut simulation, mut source, mut recording, scenario, frames_expected, warnings } = branched;
+    let Branched { mut simulation, mut source, mut recording, scenario, frames_expected, warnings } = branched?;
     warn(&warnings);
     let facts = RunFacts { frames_expected, late_events: source.late_lines(), ..RunFacts::default() };
     let ends = (&mut simulation, &mut source, &mut recording);

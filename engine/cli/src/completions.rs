@@ -22,9 +22,6 @@ pub(super) fn main(args: &CompletionsArgs, mut command: clap::Command) -> Status
     let script = String::from_utf8_lossy(&script).replace(&wrong, &right);
     match terminal::print_script(&script) {
         Ok(()) => Status::Done,
-        Err(problem) => {
-            terminal::say_problem(&problem);
-            Status::Machine
-        }
+        Err(error) => terminal::fail(&error),
     }
 }

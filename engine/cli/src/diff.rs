@@ -13,7 +13,7 @@ use super::session::{MachineArgs, NotStarted, SummaryForm, report_not_started};
 use super::status::Status;
 use super::terminal::{print, print_json};
 use super::travel::{open, replayer, warn};
-use wasm_engine_core::problem::{counted, thousands};
+use wasm_engine_core::problem::{ErrorKind, counted, thousands};
 use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
 use wasm_engine_core::time_travel::{Difference, diff};
 
@@ -77,9 +77,9 @@ fn run(args: &DiffArgs) -> Result<Status, NotStarted> {
         SummaryForm::Text => print(&text(&a, &b, &difference)),
         SummaryForm::Json => print_json(&json(&a, &b, &difference)),
     };
-    printed.map_err(NotStarted::Failed)?;
+    printed?;
     let is_same = is_same(&a, &b, &difference);
-    Ok(if is_same { Status::Done } else { Status::Unmet })
+    Ok(if is_same { Status::Done } else { ErrorKind::Unmet.into() })
 }
 
 fn is_same(a: &OpenRun, b: &OpenRun, difference: &Difference) -> bool {

@@ -5,13 +5,14 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 use serde::Serialize;
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::text::{Lines, shown_path};
 
 use super::machine;
 use super::status::Status;
-use super::terminal::{print, print_json, say_problem};
+use super::terminal::{fail, print, print_json};
 use wasm_engine_core::code_cache::{CODE_FOLDER, CacheSurvey, check_code_cache, survey_code_cache};
-use wasm_engine_core::problem::{counted, thousands};
+use wasm_engine_core::problem::{ErrorKind, counted, thousands};
 use wasm_engine_files::unfinished::Unfinished;
 use wasm_engine_wasm::check_machine;
 
@@ -81,12 +82,9 @@ pub(super) fn main(args: &DoctorArgs) -> Status {
         false => print(&text(&report)),
     };
     match printed {
-        Err(problem) => {
-            say_problem(&problem);
-            Status::Machine
-        }
+        Err(error) => fail(&error),
         Ok(()) if report.ok && report.whole => Status::Done,
-        Ok(()) => Status::Machine,
+        Ok(()) => ErrorKind::Machine.into(),
     }
 }
 
@@ -144,7 +142,7 @@ fn text(report: &Report) -> Lines {
 }
 
 fn webassembly() -> Result<String, String> {
-    check_machine()?;
+    check_machine().map_err(|error| with_causes(&error))?;
     Ok(format!("wasmtime {}", locked_version("wasmtime").unwrap_or("of unknown version")))
 }
 
@@ -176,7 +174,7 @@ fn cache(verify: bool) -> Result<String, String> {
         return Err(format!("{shown} can't be used: it isn't a folder"));
     }
     let code = path.join(CODE_FOLDER);
-    check_code_cache(&code).map_err(|why| format!("{} {why}", shown_path(&code)))?;
+    check_code_cache(&code).map_err(|why| format!("{} {}", shown_path(&code), with_causes(&why)))?;
     let (files, bytes) = folder_size(&path);
     let note = if verify { "" } else { "; what is in it wasn't verified: --verify checks compiled modules" };
     Ok(format!("{shown}, {}, {} MiB{note}", counted(files, "file"), thousands(bytes >> 20)))
@@ -190,7 +188,7 @@ fn code_cache(remove: bool) -> Check {
     let survey = match survey_code_cache(&folder) {
         Ok(survey) => survey,
         Err(why) => {
-            let value = format!("{}: {why}", shown_path(&folder));
+            let value = format!("{}: {}", shown_path(&folder), with_causes(&why));
             return Check::of(CODE_CACHE, Err(value), "see docs/CLI.md; until then, modules are compiled in each run");
         }
     };

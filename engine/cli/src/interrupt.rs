@@ -61,7 +61,7 @@ impl Interrupt {
         };
         let failed = |error: std::io::Error| {
             let help = "raise the limit of threads and processes (`ulimit -u`)";
-            RunError::Failed(Problem::new(format!("can't listen to signals: {error}")).help(help))
+            RunError::Failed(Problem::new("can't listen to signals").caused_by(error).help(help))
         };
         let listener = interrupt.clone();
         let (mut signals, begin) = Signals::new().map_err(failed)?;
@@ -161,7 +161,7 @@ fn lines(texts: &[&str]) -> Lines {
 fn meaning_of(closer: &Closer, again: bool, closed: &Closed) -> Lines {
     let run = shown_path(closer.path());
     let kept = match closed {
-        Closed::Failed(error) => format!("ended in the middle of a frame, and not all before it is kept: {error}"),
+        Closed::Failed(error) => format!("ended in the middle of a frame, and not all before it is kept: {error:#}"),
         _ if again => "ended while recorded frames were run again: all of them are kept".to_owned(),
         Closed::Whole(Some(next)) => {
             format!("ended in the middle of frame {}: all frames before it are kept", thousands(next))

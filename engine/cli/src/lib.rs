@@ -103,10 +103,7 @@ pub fn main() -> ExitCode {
             }
             status.into()
         }
-        Err(error) => {
-            terminal::say_problem(error.problem());
-            Status::from(&error).into()
-        }
+        Err(error) => terminal::fail(&error).into(),
     }
 }
 
@@ -138,7 +135,7 @@ fn not_parsed(error: &clap::Error) -> Status {
     let mut lines = Lines::default();
     text.lines().for_each(|line| lines.line(line));
     terminal::say_lines(&lines);
-    Status::Input
+    wasm_engine_core::problem::ErrorKind::Input.into()
 }
 
 /// A write beyond the limit of a file's size (`ulimit -f`) is to fail as a full disk does, rather than kill the process. Who asks for a

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use super::signals::{exit_now, say_no_memory};
-use super::status::Status;
+use wasm_engine_core::problem::ErrorKind;
 
 /// The system's memory. Where there is none to be had, the process says so and ends: for binaries, as their `#[global_allocator]`.
 #[derive(Debug)]
@@ -45,5 +45,5 @@ fn had(pointer: *mut u8) -> *mut u8 {
 #[inline(never)]
 fn no_memory() -> ! {
     say_no_memory();
-    exit_now(Status::Machine)
+    exit_now(ErrorKind::Machine.into())
 }

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::limits::{MODEL_AXIS_MAX, MODEL_DIM_MAX};
 use wasm_engine_components::text::{Lines, shown_path};
 
 use super::status::Status;
-use super::terminal::{print, print_json, say_problem};
+use super::terminal::{fail, print, print_json, say_problem};
 use super::{machine, progress};
 use wasm_engine_core::problem::{Problem, counted};
 use wasm_engine_core::scenario::ModelSpec;
+use wasm_engine_core::simulation::SimulationError;
 use wasm_engine_files::hex;
 use wasm_engine_inference::{InferenceError, ModelInfo, ModelLoadOptions, OnnxRuntime, TensorInfo};
 
@@ -91,11 +93,8 @@ pub(super) fn main(args: &ModelArgs) -> Status {
     let report = match report(args) {
         Ok(report) => report,
         Err(error) => {
-            say_problem(&Problem::new(error.to_string()));
-            return match error {
-                InferenceError::Library(error) if !error.is_of_user() => Status::Machine,
-                _ => Status::Input,
-            };
+            say_problem(&Problem::new(with_causes(&error)));
+            return SimulationError::from(error).kind().into();
         }
     };
     let printed = match args.json {
@@ -104,10 +103,7 @@ pub(super) fn main(args: &ModelArgs) -> Status {
     };
     match printed {
         Ok(()) => Status::Done,
-        Err(problem) => {
-            say_problem(&problem);
-            Status::Machine
-        }
+        Err(error) => fail(&error),
     }
 }
 

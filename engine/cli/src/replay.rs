@@ -13,7 +13,7 @@ use super::session::{MachineArgs, NotStarted, ReportArgs, RunDirArgs, SummaryFor
 use super::status::Status;
 use super::terminal::{print, print_json, say_problem};
 use super::travel::{open, replayer, warn};
-use wasm_engine_core::problem::{Problem, counted, thousands};
+use wasm_engine_core::problem::{ErrorKind, Problem, counted, thousands};
 use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
 use wasm_engine_core::summary::Collector;
 use wasm_engine_core::time_travel::{ReplayOptions, Replayed, replay};
@@ -109,13 +109,13 @@ fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) ->
         (SummaryForm::Text, None) => print(&identical(run, replayed, args.from, wall_s)),
         (SummaryForm::Text, Some(divergence)) => print(&DivergenceView::new(divergence, &run.scenario).text()),
     };
-    printed.map_err(NotStarted::Failed)?;
+    printed?;
     match divergence {
         None => Ok(Status::Done),
         Some(divergence) => {
             let what = format!("frame {} doesn't come out as it was recorded", divergence.frame);
             say_problem(&Problem::new(what).file(&run.path));
-            Ok(Status::Unmet)
+            Ok(ErrorKind::Unmet.into())
         }
     }
 }

@@ -84,7 +84,7 @@ fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<Status, NotStarted> {
             print(&text)
         }
     };
-    printed.map_err(NotStarted::Failed)?;
+    printed?;
     Ok(Status::Done)
 }
 
@@ -93,7 +93,7 @@ fn summary_line(run: &OpenRun, checksum: u128) -> Result<String, Problem> {
     let file = run.path.join(SUMMARY);
     let help = "remove it, and `wasm-engine resume` writes it again";
     let bytes = wasm_engine_files::read_at_most(&file, SUMMARY_BYTES_MAX)
-        .map_err(|error| Problem::new(format!("can't be read: {error}")).file(&file).help(help))?;
+        .map_err(|error| Problem::new("can't be read").caused_by(error).file(&file).help(help))?;
     let damaged = || Problem::new("isn't the summary of this run: it was changed or damaged").file(&file).help(help);
     if xxhash_rust::xxh3::xxh3_128(&bytes) != checksum {
         return Err(damaged());

@@ -75,7 +75,7 @@ pub(super) fn main(args: &RunArgs, interrupt: &Interrupt) -> Status {
 /// Checks all input, then runs all frames.
 fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     let options = LoadOptions { set: args.set.clone(), input: args.input.clone(), recorded: false };
-    let mut scenario = load(&args.scenario, &options).map_err(NotStarted::Input)?;
+    let mut scenario = load(&args.scenario, &options)?;
     let frames_expected = scenario.frames;
     scenario.frames = args.frames.frames.unwrap_or(scenario.frames);
     scenario.seed = args.seed.unwrap_or(scenario.seed);

@@ -18,12 +18,12 @@ use super::said::Said;
 use super::status::Status;
 use super::terminal::{print, print_json, say, say_problem};
 use wasm_engine_core::frame_loop::{self, FrameSink, FrameSource};
-use wasm_engine_core::problem::{Problem, Problems, RunError, counted, thousands};
+use wasm_engine_core::problem::{ErrorKind, Problem, Problems, RunError, counted, thousands};
 use wasm_engine_core::run_dir::Recording;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::{Simulation, SimulationOptions};
 use wasm_engine_core::summary::{RunFacts, Summary};
-use wasm_engine_core::time_travel::{FollowError, ResumeSink};
+use wasm_engine_core::time_travel::{BranchError, FollowError, ResumeSink};
 
 /// Most groups without agents that are named.
 const DEAD_GROUPS_TOLD_MAX: usize = 10;
@@ -97,27 +97,43 @@ pub(super) struct Outcome {
 }
 
 /// Why there was no first frame.
-pub(super) enum NotStarted {
-    Input(Problems),
-    Failed(Problem),
-    Diverged(FollowError),
+pub(super) struct NotStarted {
+    kind: ErrorKind,
+    problems: Problems,
+}
+
+impl From<Problems> for NotStarted {
+    fn from(problems: Problems) -> Self {
+        Self { kind: ErrorKind::Input, problems }
+    }
 }
 
 impl From<RunError> for NotStarted {
     fn from(error: RunError) -> Self {
-        match error {
-            RunError::Input(problem) => Self::Input(problem.into()),
-            RunError::Failed(problem) => Self::Failed(problem),
-        }
+        Self { kind: error.kind(), problems: error.problem().clone().into() }
     }
 }
 
 impl From<FollowError> for NotStarted {
     fn from(error: FollowError) -> Self {
+        Self { kind: error.kind(), problems: problem_of(&error).into() }
+    }
+}
+
+impl From<BranchError> for NotStarted {
+    fn from(error: BranchError) -> Self {
         match error {
-            FollowError::Error(error) => error.into(),
-            error @ FollowError::Diverged(_) => Self::Diverged(error),
+            BranchError::Follow(error) => error.into(),
+            BranchError::Scenario(problems) => problems.into(),
         }
+    }
+}
+
+/// What is told of an error.
+fn problem_of(error: &FollowError) -> Problem {
+    match error {
+        FollowError::Error(error) => error.problem().clone(),
+        FollowError::Diverged(_) => Problem::new(error.to_string()),
     }
 }
 
@@ -169,7 +185,7 @@ where
     sink.progress.finish();
     let error = result.err().map(Into::into);
     facts.interrupted = interrupt.signal().is_some() && simulation.next_frame() < scenario.frames;
-    facts.error = error.as_ref().map(FollowError::to_string);
+    facts.error = error.as_ref().map(|error| format!("{error:#}"));
     let recording = sink.sink.recording();
     facts.run_dir = recording.run_dir().path().to_string_lossy().into_owned();
     let summary = recording.collector().summary(scenario, &facts);
@@ -239,20 +255,8 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
 
 /// Says why there was no first frame.
 pub(super) fn report_not_started(why: &NotStarted) -> Status {
-    match why {
-        NotStarted::Input(problems) => {
-            problems.0.iter().for_each(say_problem);
-            Status::Input
-        }
-        NotStarted::Failed(problem) => {
-            say_problem(problem);
-            Status::Machine
-        }
-        NotStarted::Diverged(error) => {
-            say_problem(&Problem::new(error.to_string()));
-            error.into()
-        }
-    }
+    why.problems.0.iter().for_each(say_problem);
+    why.kind.into()
 }
 
 /// Prints the summary, says what went wrong, and turns it into the exit status.
@@ -278,18 +282,16 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> S
         let ended = format!("ended before frame {}, in order", thousands(summary.frames));
         say(&Said::new(Level::INFO, ended).help(Some(format!("`wasm-engine resume {run}` goes on with the run"))));
     }
-    match &outcome.error {
-        Some(FollowError::Error(error)) => say_problem(error.problem()),
-        Some(error @ FollowError::Diverged(_)) => say_problem(&Problem::new(error.to_string())),
-        None => {}
+    if let Some(error) = &outcome.error {
+        say_problem(&problem_of(error));
     }
-    if let Err(problem) = &printed {
-        say_problem(problem);
+    if let Err(error) = &printed {
+        say_problem(error.problem());
     }
-    match (&outcome.error, printed) {
-        (Some(stop), _) => stop.into(),
-        (None, Err(_)) => Status::Machine,
-        (None, Ok(())) if !unmet.is_empty() => Status::Unmet,
+    match (&outcome.error, &printed) {
+        (Some(error), _) => error.kind().into(),
+        (None, Err(error)) => error.kind().into(),
+        (None, Ok(())) if !unmet.is_empty() => ErrorKind::Unmet.into(),
         (None, Ok(())) => outcome.signal.map_or(Status::Done, Status::Signal),
     }
 }

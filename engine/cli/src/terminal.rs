@@ -8,7 +8,8 @@ use tracing::Level;
 use wasm_engine_components::text::{Lines, harmless_json};
 
 use super::said::Said;
-use wasm_engine_core::problem::Problem;
+use super::status::Status;
+use wasm_engine_core::problem::{Problem, RunError};
 
 /// The form of what is said on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,12 @@ pub(super) fn say_problem(problem: &Problem) {
     say(&Said::new(Level::ERROR, problem.head()).help(problem.help_text()));
 }
 
+/// Says why a command failed. Returns the status that follows from it.
+pub(super) fn fail(error: &RunError) -> Status {
+    say_problem(error.problem());
+    error.kind().into()
+}
+
 /// Writes to standard error. Where that is full, closed or gone there is nobody to tell, which is no reason to end a run: so nothing else
 /// here may write to it, and clippy bans the macros that panic then.
 pub(super) fn tell(text: &str) {
@@ -76,7 +83,7 @@ pub(super) fn is_watched() -> bool {
 ///
 /// # Errors
 /// Standard output can't be written.
-pub(super) fn print(lines: &Lines) -> Result<(), Problem> {
+pub(super) fn print(lines: &Lines) -> Result<(), RunError> {
     write(lines.as_str())
 }
 
@@ -84,7 +91,7 @@ pub(super) fn print(lines: &Lines) -> Result<(), Problem> {
 ///
 /// # Errors
 /// Standard output can't be written.
-pub(super) fn print_json(json: &str) -> Result<(), Problem> {
+pub(super) fn print_json(json: &str) -> Result<(), RunError> {
     write(&(harmless_json(json) + "\n"))
 }
 
@@ -97,17 +104,17 @@ pub(super) fn print_help(help: &clap::Error) {
 ///
 /// # Errors
 /// Standard output can't be written.
-pub(super) fn print_script(script: &str) -> Result<(), Problem> {
+pub(super) fn print_script(script: &str) -> Result<(), RunError> {
     write(script)
 }
 
 /// A reader that has gone away, as `head` does, has had enough and isn't an error, nor is a terminal that was closed; a full disk is one.
-fn write(text: &str) -> Result<(), Problem> {
+fn write(text: &str) -> Result<(), RunError> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe && !is_closed_terminal(&error) => {
             let help = "see that there is room where it goes; what a run has in its folder is whole";
-            Err(Problem::new(format!("standard output can't be written: {error}")).help(help))
+            Err(RunError::Failed(Problem::new("standard output can't be written").caused_by(error).help(help)))
         }
         _ => Ok(()),
     }

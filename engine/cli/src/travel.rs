@@ -10,7 +10,7 @@ use wasm_engine_core::time_travel::RunReplayer;
 
 /// Opens a run directory.
 pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
-    let run = OpenRun::open(path, access).map_err(NotStarted::Input)?;
+    let run = OpenRun::open(path, access)?;
     let (recorded, here) = (&run.manifest.engine, env!("CARGO_PKG_VERSION"));
     if recorded != here {
         tracing::warn!("recorded by wasm-engine {recorded}, and this is {here}: digests may differ");

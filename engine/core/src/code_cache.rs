@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::limits::CODE_CACHE_ENTRY_BYTES_MAX;
 use wasm_engine_components::text::shown_path;
-use wasm_engine_files::cache_file::{CacheFileProblem, CacheFolder, FileForm, FileKey, environment};
+use wasm_engine_files::cache_file::{CacheFileProblem, CacheFolder, CacheFolderProblem, FileForm, FileKey, environment};
 use wasm_engine_files::cpu;
-use wasm_engine_wasm::{CODE_CONFIGURATION, CacheReport, CodeCache, DamagedEntry};
+use wasm_engine_wasm::{CODE_CONFIGURATION, CacheReport, CodeCache, DamagedEntry, UnkeptEntry};
 
 /// Name of the code cache's folder in the engine's cache folder.
 pub const CODE_FOLDER: &str = "code";
@@ -26,7 +27,7 @@ impl CodeFolder {
     /// It can't be used, and why, as a sentence without its end.
     pub(crate) fn open(folder: &Path) -> Result<Self, String> {
         let opened = CacheFolder::open(folder, CODE);
-        opened.map(Self).map_err(|reason| unkept(&format!("the code cache {} {reason}", shown_path(folder))))
+        opened.map(Self).map_err(|why| unkept(&format!("the code cache {} {}", shown_path(folder), with_causes(&why))))
     }
 
     /// What a person should know of a load's use of the cache: sentences without an end.
@@ -62,8 +63,8 @@ impl CodeCache for CodeFolder {
         Ok(found.map(|file| file.content().to_vec()))
     }
 
-    fn keep(&self, module: &[u8], entry: &[u8]) -> Result<(), String> {
-        self.0.keep(&key(module), entry)
+    fn keep(&self, module: &[u8], entry: &[u8]) -> Result<(), UnkeptEntry> {
+        self.0.keep(&key(module), entry).map_err(UnkeptEntry::new)
     }
 }
 
@@ -84,7 +85,7 @@ pub struct CacheSurvey {
 ///
 /// # Errors
 /// It isn't used, and why.
-pub fn check_code_cache(folder: &Path) -> Result<(), String> {
+pub fn check_code_cache(folder: &Path) -> Result<(), CacheFolderProblem> {
     CacheFolder::existing(folder, CODE).map(drop)
 }
 
@@ -92,10 +93,10 @@ pub fn check_code_cache(folder: &Path) -> Result<(), String> {
 ///
 /// # Errors
 /// The folder can't be read or isn't used, and why.
-pub fn survey_code_cache(folder: &Path) -> Result<CacheSurvey, String> {
+pub fn survey_code_cache(folder: &Path) -> Result<CacheSurvey, CacheFolderProblem> {
     let mut survey = CacheSurvey::default();
     let Some(folder) = CacheFolder::existing(folder, CODE)? else { return Ok(survey) };
-    for (path, checked) in folder.survey(this_machine()).map_err(|error| error.to_string())? {
+    for (path, checked) in folder.survey(this_machine()).map_err(CacheFolderProblem::Unreadable)? {
         match checked {
             None => survey.others += 1,
             Some(Ok(())) => survey.whole += 1,

@@ -1,5 +1,7 @@
 //! Files that users name: only regular ones are read, up to a bound, and hashed.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,8 +12,7 @@ use wasm_engine_components::text::shown_path;
 use crate::hash::{hex, sha256};
 
 /// A file that wasn't taken: a module's.
-#[derive(Debug, thiserror::Error)]
-#[error("the {what} `{name}` ({path}) {problem}", path = shown_path(path))]
+#[derive(Debug)]
 pub struct FileError {
     /// `"module"`.
     pub what: &'static str,
@@ -23,11 +24,25 @@ pub struct FileError {
     pub problem: FileProblem,
 }
 
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, name, path, problem } = self;
+        write!(f, "the {what} `{name}` ({}) {problem}", shown_path(path))
+    }
+}
+
+/// What is wrong with the file is said already: its cause is this error's.
+impl Error for FileError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
+    }
+}
+
 /// Why a file wasn't taken. Displayed, it goes on after the file's name.
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
     /// It can't be read.
-    #[error("can't be read: {0}")]
+    #[error("can't be read")]
     Unreadable(#[from] io::Error),
     /// It is larger than the limit.
     #[error("has {bytes} bytes, more than the limit of {bytes_max}")]
@@ -146,7 +161,20 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use wasm_engine_components::causes::with_causes;
+
     use super::*;
+
+    #[test]
+    fn the_kind_of_what_the_system_said_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none");
+        let problem = read_checked(&path, 3, None).unwrap_err();
+        let error = FileError { what: "module", name: "m".to_owned(), path, problem };
+        assert!(!error.to_string().contains("os error") && with_causes(&error).contains("can't be read: No such file"));
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        assert_eq!(cause.map(io::Error::kind), Some(io::ErrorKind::NotFound));
+    }
 
     #[test]
     fn a_file_is_read_up_to_its_limit_and_compared_with_its_hash() {
@@ -175,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_never_opened() {
-        let told = |path: &Path| read_checked(path, 1 << 40, None).unwrap_err().to_string();
+        let told = |path: &Path| with_causes(&read_checked(path, 1 << 40, None).unwrap_err());
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(told(folder.path()), "can't be read: it is a folder, a file is needed");
         #[cfg(unix)]

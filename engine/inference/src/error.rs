@@ -1,5 +1,7 @@
 //! Why models couldn't be loaded. Each message is one sentence: which model and file, what is wrong, what to do.
 
+use std::error::Error;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,13 +16,11 @@ use wasm_engine_files::FileProblem;
 const REASON_CHARS_MAX: usize = 1_000;
 
 /// Why the models of a scenario couldn't be loaded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum InferenceError {
     /// There is no ONNX Runtime.
-    #[error(transparent)]
-    Library(#[from] LibraryError),
+    Library(LibraryError),
     /// One model isn't usable.
-    #[error("the model `{name}` ({}) {problem}", shown_path(path))]
     Model {
         /// Its name in the scenario.
         name: String,
@@ -29,6 +29,31 @@ pub enum InferenceError {
         /// What is wrong with it.
         problem: ModelProblem,
     },
+}
+
+impl fmt::Display for InferenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Library(error) => error.fmt(f),
+            Self::Model { name, path, problem } => write!(f, "the model `{name}` ({}) {problem}", shown_path(path)),
+        }
+    }
+}
+
+/// What is wrong with a model or the library is said already: its cause is this error's.
+impl Error for InferenceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Library(error) => error.source(),
+            Self::Model { problem, .. } => problem.source(),
+        }
+    }
+}
+
+impl From<LibraryError> for InferenceError {
+    fn from(error: LibraryError) -> Self {
+        Self::Library(error)
+    }
 }
 
 impl InferenceError {

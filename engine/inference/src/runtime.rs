@@ -66,7 +66,7 @@ pub fn probe() -> LibraryStatus {
 /// says by then.
 pub(crate) fn start() -> Result<&'static Runtime, LibraryError> {
     let first = RUNTIME.get().is_none();
-    watchdog::begin().map_err(|error| LibraryError::NoThread(error.to_string()))?;
+    watchdog::begin().map_err(LibraryError::NoThread)?;
     let runtime = start_with(resolve)?;
     if first && runtime.version != ONNX_RUNTIME_VERSION {
         tracing::info!(

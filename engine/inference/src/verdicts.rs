@@ -4,6 +4,7 @@
 //! It only ever saves time: a file that isn't exactly what was written is a miss, and is written anew; one that can't be written is
 //! probed again next time. A file is JSON in the form of [`wasm_engine_files::cache_file`].
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -121,9 +122,9 @@ impl Verdicts {
     }
 }
 
-fn write(folder: &Path, entry: &Entry) -> Result<(), String> {
-    let content = serde_json::to_vec(entry).map_err(|error| error.to_string())?;
-    CacheFolder::open(folder, VERDICT)?.keep(&entry.key.file_key(), &content)
+fn write(folder: &Path, entry: &Entry) -> Result<(), Box<dyn Error>> {
+    let content = serde_json::to_vec(entry)?;
+    Ok(CacheFolder::open(folder, VERDICT)?.keep(&entry.key.file_key(), &content)?)
 }
 
 #[cfg(test)]

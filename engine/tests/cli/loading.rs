@@ -9,6 +9,7 @@ use wasm_engine::files::sha256_of_file;
 use wasm_engine::run_dir::{OutputDir, RunDir, RunOptions};
 use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::{DigestScope, FaultPolicy, Group, GroupId, Schedule, TenantId, Trigger};
 
 /// A ring of four agents in a folder, with `more` in its scenario.
@@ -26,7 +27,7 @@ fn scenario(folder: &Path, more: &str) -> Scenario {
 fn said(scenario: &Scenario, cache_dir: Option<&Path>) -> Result<Vec<String>, String> {
     let options = SimulationOptions { cache_dir: cache_dir.map(Path::to_path_buf), ..SimulationOptions::default() };
     let (built, mut lines) = listen(|| Simulation::new(scenario, &options));
-    built.map(|_| ()).map_err(|error| error.to_string())?;
+    built.map(|_| ()).map_err(|error| with_causes(&error))?;
     lines.retain(|line| line.starts_with("warning: "));
     Ok(lines)
 }

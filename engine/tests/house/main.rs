@@ -5,6 +5,7 @@
 mod circles;
 mod code;
 mod dependencies;
+mod errors;
 mod imports;
 mod modules;
 mod publish;

@@ -39,9 +39,9 @@ fn replayer(run: &OpenRun) -> RunReplayer<'_> {
 
 /// The digest of a replay, or what is wrong.
 fn replayed(path: &Path, from: Option<u64>) -> Result<(String, u64), String> {
-    let run = OpenRun::open(path, Access::Read).map_err(|problems| problems.to_string())?;
+    let run = OpenRun::open(path, Access::Read).map_err(|problems| format!("{problems:#}"))?;
     let result = replay(&replayer(&run), ReplayOptions { from, to: None }, &mut |_| {});
-    let result = result.map_err(|error| error.to_string())?;
+    let result = result.map_err(|error| format!("{error:#}"))?;
     match result.divergence {
         None => Ok((result.digest.to_string(), run.end_frame())),
         Some(divergence) => Err(format!("frame {} diverges", divergence.frame)),
@@ -50,8 +50,8 @@ fn replayed(path: &Path, from: Option<u64>) -> Result<(String, u64), String> {
 
 /// The digest of a run that goes on, or what is wrong.
 fn resumed(path: &Path) -> Result<String, String> {
-    let text = |error: RunError| error.to_string();
-    let run = OpenRun::open(path, Access::Write).map_err(|problems| problems.to_string())?;
+    let text = |error: RunError| format!("{error:#}");
+    let run = OpenRun::open(path, Access::Write).map_err(|problems| format!("{problems:#}"))?;
     let resumed = resume(&replayer(&run), Arc::default()).map_err(text)?;
     let (mut simulation, mut source, mut sink) = (resumed.simulation, resumed.source, resumed.sink);
     match frame_loop::run(&mut simulation, &mut source, &mut sink) {

@@ -9,6 +9,7 @@
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
 use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapOptions};
@@ -88,11 +89,13 @@ impl Arena {
             end = end.saturating_add(stride.saturating_mul(u64::from(plan.agents)));
             first += plan.agents as usize;
         }
-        let refused = |reason: String| ModuleError::AddressSpace { bytes: end, agents, reason };
+        let refused = |error: io::Error| ModuleError::AddressSpace { bytes: end, agents, error };
         let bytes = usize::try_from(end).ok().filter(|&bytes| bytes <= isize::MAX.cast_unsigned());
-        let bytes = bytes.ok_or_else(|| refused("it is more than an address can name".to_owned()))?;
+        let bytes = bytes.ok_or_else(|| {
+            refused(io::Error::new(io::ErrorKind::OutOfMemory, "it is more than an address can name"))
+        })?;
         let map = MmapOptions::new().no_reserve_swap().len(bytes.max(1)).map_anon();
-        let mut map = map.map_err(|error| refused(error.to_string()))?;
+        let mut map = map.map_err(refused)?;
         // Huge pages would make all of each slot resident. Where the advice is unknown there are none.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::NoHugePage);

@@ -10,9 +10,12 @@
 //! An entry is checked here, where it is handed to wasmtime without another look: whatever is behind the port can cost a compilation, and
 //! nothing else. The checksum is no signature: who may write where entries are kept can forge one (see SECURITY.md).
 
+use std::error::Error;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+#[cfg(feature = "cranelift")]
+use wasm_engine_components::causes::with_causes;
 use wasmtime::{Engine, Module};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -34,14 +37,26 @@ pub trait CodeCache: fmt::Debug + Send + Sync {
     /// Keeps an entry for a module.
     ///
     /// # Errors
-    /// Why it can't be kept, as a sentence without its end.
-    fn keep(&self, module: &[u8], entry: &[u8]) -> Result<(), String>;
+    /// It can't be kept.
+    fn keep(&self, module: &[u8], entry: &[u8]) -> Result<(), UnkeptEntry>;
 }
 
 /// An entry of a code cache isn't what was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the entry isn't what was kept")]
 pub struct DamagedEntry;
+
+/// Why an entry couldn't be kept: a sentence without its end.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct UnkeptEntry(Box<dyn Error + Send + Sync>);
+
+impl UnkeptEntry {
+    /// Makes it of the error, or the text, that says why.
+    pub fn new(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(why.into())
+    }
+}
 
 /// What a load met in a code cache that a person should know of. It costs time and nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +88,7 @@ impl<'c> CacheInUse<'c> {
         let module = build(engine, bytes)?;
         #[cfg(feature = "cranelift")]
         if let Err(error) = seal(engine, bytes, &module).and_then(|entry| self.cache.keep(bytes, &entry)) {
-            self.report().unwritten.get_or_insert(error);
+            self.report().unwritten.get_or_insert_with(|| with_causes(&error));
         }
         Ok((module, false))
     }
@@ -124,9 +139,9 @@ fn checksum(compiler: &[u8], module: &[u8], code: &[u8]) -> [u8; 16] {
 
 /// Makes an entry of a compiled module.
 #[cfg(feature = "cranelift")]
-fn seal(engine: &Engine, bytes: &[u8], module: &Module) -> Result<Vec<u8>, String> {
-    let code = module.serialize().map_err(|error| format!("{error:#}"))?;
-    let compiler = compiler(engine).ok_or("it isn't known what compiled it")?;
+fn seal(engine: &Engine, bytes: &[u8], module: &Module) -> Result<Vec<u8>, UnkeptEntry> {
+    let code = module.serialize().map_err(|error| UnkeptEntry::new(format!("{error:#}")))?;
+    let compiler = compiler(engine).ok_or_else(|| UnkeptEntry::new("it isn't known what compiled it"))?;
     Ok([&compiler[..], &checksum(&compiler, bytes, &code), &code].concat())
 }
 

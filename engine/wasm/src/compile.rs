@@ -6,7 +6,7 @@ use wasm_engine_components::limits::{MEMORY_GROW_FUEL, REF_FUNC_FUEL, WASM_STACK
 use wasmtime::{Config, Engine, MemoryCreator, Module, OperatorCost, WasmFeatures};
 
 use super::arena::SlotCreator;
-use super::error::{ModuleError, ModuleProblem};
+use super::error::{MachineError, ModuleError, ModuleProblem};
 
 /// The smallest module.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -66,11 +66,11 @@ pub const CONFIGURATION: &str = "wasmtime 48.0, 1";
 ///
 /// # Errors
 /// It can't, and why.
-pub fn check_machine() -> Result<(), String> {
-    let engine = engine(Arc::new(SlotCreator)).map_err(|error| error.to_string())?;
+pub fn check_machine() -> Result<(), MachineError> {
+    let engine = engine(Arc::new(SlotCreator))?;
     match build(&engine, EMPTY_MODULE) {
         Ok(_) | Err(ModuleProblem::NoCompiler) => Ok(()),
-        Err(problem) => Err(problem.to_string()),
+        Err(problem) => Err(problem.into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why modules or groups were refused at load. Each message is one sentence that says what is wrong, where, and what to do.
 
+use std::io;
 use std::path::PathBuf;
 
 use wasm_engine_abi::LayoutError;
@@ -31,7 +32,7 @@ pub enum ModuleError {
     },
     /// The machine doesn't give the address space that the agents' memories need.
     #[error(
-        "the machine refused to reserve {bytes} bytes of address space for the memories of {agents} agents ({reason}); lower `memory_bytes_max` or the number of agents, or raise the limit of virtual memory (`ulimit -v`, `vm.overcommit_memory`)"
+        "the machine refused to reserve {bytes} bytes of address space for the memories of {agents} agents ({error}); lower `memory_bytes_max` or the number of agents, or raise the limit of virtual memory (`ulimit -v`, `vm.overcommit_memory`)"
     )]
     AddressSpace {
         /// How many bytes were asked for.
@@ -39,20 +40,27 @@ pub enum ModuleError {
         /// For how many agents.
         agents: u64,
         /// What the machine said.
-        reason: String,
+        error: io::Error,
     },
     /// There are no threads with stacks deep enough for agents.
-    #[error("can't start threads with stacks deep enough for agents: {}", shown(reason))]
-    Threads {
-        /// What the machine said.
-        reason: String,
-    },
+    #[error("can't start threads with stacks deep enough for agents")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
     /// wasmtime doesn't work on this machine.
     #[error("the WebAssembly compiler can't be set up on this machine: {}", shown(reason))]
     Engine {
         /// What it said.
         reason: String,
     },
+}
+
+/// Why a machine can't run compiled modules.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum MachineError {
+    /// wasmtime can't be set up.
+    Engine(#[from] ModuleError),
+    /// A module can't be compiled and mapped.
+    Code(#[from] ModuleProblem),
 }
 
 /// What is wrong with a module, alone or in a group.

@@ -101,11 +101,12 @@ pub enum GuestStateError {
         slot: u32,
     },
     /// An instance can't be made.
-    #[error("the instance in slot {slot} can't be made: {problem}")]
+    #[error("the instance in slot {slot} can't be made")]
     Instance {
         /// The slot.
         slot: u32,
         /// Why.
+        #[source]
         problem: ModuleProblem,
     },
     /// What was restored isn't what was captured.

@@ -54,11 +54,11 @@ mod tests;
 mod tests_without_compiler;
 
 pub use bare::BareShard;
-pub use cache::{CacheReport, CodeCache, DamagedEntry};
+pub use cache::{CacheReport, CodeCache, DamagedEntry, UnkeptEntry};
 pub use captured::{BLOCK_PAGES, GuestCapture, InstanceColumns, PageBlock, SpareBlocks};
 pub use compile::{CONFIGURATION as CODE_CONFIGURATION, WASMTIME_VERSION, check_machine};
 pub use copy::{CopyPreparation, GuestCopy};
-pub use error::{FunctionLimit, ModuleError, ModuleProblem};
+pub use error::{FunctionLimit, MachineError, ModuleError, ModuleProblem};
 pub use guest_error::GuestStateError;
 pub use inspect::{GlobalBits, GuestGlobal};
 pub use pages::{CopyMark, PAGE_BYTES, PageTracker};

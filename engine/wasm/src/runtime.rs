@@ -133,7 +133,7 @@ impl WasmRuntime {
         groups: &[GroupSpec],
         swaps: &[ModuleSwap],
     ) -> Result<Self, ModuleError> {
-        find_deep_stack().map_err(|reason| ModuleError::Threads { reason })?;
+        find_deep_stack().map_err(ModuleError::Threads)?;
         on_deep_stack(|| load(options, modules, groups, swaps))
     }
 

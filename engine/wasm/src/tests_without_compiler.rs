@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use wasm_engine_components::{GroupId, GroupSpec};
 
-use super::{CodeCache, DamagedEntry, ModuleError, ModuleProblem, ModuleSource, WasmOptions, WasmRuntime};
+use super::{CodeCache, DamagedEntry, ModuleError, ModuleProblem, ModuleSource, UnkeptEntry, WasmOptions, WasmRuntime};
 
 /// A cache that has the same entry for every module.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl CodeCache for OneEntry {
         Ok(self.entry.clone())
     }
 
-    fn keep(&self, _: &[u8], _: &[u8]) -> Result<(), String> {
+    fn keep(&self, _: &[u8], _: &[u8]) -> Result<(), UnkeptEntry> {
         *self.kept.lock().unwrap() += 1;
         Ok(())
     }

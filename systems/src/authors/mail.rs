@@ -47,28 +47,19 @@ pub struct MailWriter<'w> {
 }
 
 /// Why a message of a native system was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailError {
     /// There is no such agent (any more), topic or group.
+    #[error("there is no such agent, topic or group")]
     Unknown,
     /// The kind is [`kind::RESERVED`] or above.
+    #[error("kinds from 0x80000000 on are the engine's")]
     ReservedKind,
     /// The payload is longer than [`limits::PAYLOAD_BYTES_MAX`].
+    #[error("the payload is longer than a message's limit")]
     TooLarge,
 }
-
-impl std::fmt::Display for MailError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => "there is no such agent, topic or group",
-            Self::ReservedKind => "kinds from 0x80000000 on are the engine's",
-            Self::TooLarge => "the payload is longer than a message's limit",
-        })
-    }
-}
-
-impl std::error::Error for MailError {}
 
 impl MailWriter<'_> {
     /// Sends a message to an agent.

@@ -1,8 +1,6 @@
 //! Nothing of a simulation is forgotten: a component of a simulated entity is the engine's own, or registered as state, or as
 //! transient. Who puts an app together calls [`check_components`] before the first frame; each frame looks at what is new.
 
-use std::fmt;
-
 use bevy_ecs::archetype::{Archetype, ArchetypeId};
 use bevy_ecs::component::{Component, ComponentId};
 use bevy_ecs::entity::Entity;
@@ -17,9 +15,14 @@ use super::registry::StateRegistry;
 use crate::world::digest::PartDigest;
 
 /// State of an author that neither a digest nor a snapshot would show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IncompleteState {
     /// A component of a simulated entity is neither registered as state nor as transient.
+    #[error(
+        "`{component}` of {entity} is neither registered as state nor as transient: call `app.register_state::<{short}>(\"a name\")` if \
+         what a simulation does depends on it, `app.register_transient::<{short}>()` if it is made anew from state",
+        short = component.rsplit("::").next().unwrap_or(component)
+    )]
     Unregistered {
         /// The component's type.
         component: String,
@@ -27,6 +30,7 @@ pub enum IncompleteState {
         entity: String,
     },
     /// An entity with a component that is registered as state has no [`StableId`].
+    #[error("{entity} has `{component}`, which is state, and no StableId: spawn it with one")]
     WithoutId {
         /// The name under which the component is registered.
         component: String,
@@ -34,30 +38,12 @@ pub enum IncompleteState {
         entity: String,
     },
     /// Two entities have one [`StableId`].
+    #[error("two entities share StableId {}: give each one of its own", id.0)]
     SharedId {
         /// Which.
         id: StableId,
     },
 }
-
-impl fmt::Display for IncompleteState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unregistered { component, entity } => {
-                let short = component.rsplit("::").next().unwrap_or(component);
-                write!(f, "`{component}` of {entity} is neither registered as state nor as transient: call ")?;
-                write!(f, "`app.register_state::<{short}>(\"a name\")` if what a simulation does depends on it, ")?;
-                write!(f, "`app.register_transient::<{short}>()` if it is made anew from state")
-            }
-            Self::WithoutId { component, entity } => {
-                write!(f, "{entity} has `{component}`, which is state, and no StableId: spawn it with one")
-            }
-            Self::SharedId { id } => write!(f, "two entities share StableId {}: give each one of its own", id.0),
-        }
-    }
-}
-
-impl std::error::Error for IncompleteState {}
 
 /// Checks that no state of a world would be forgotten: each component of each simulated entity is known, and each entity of an author
 /// with state has a [`StableId`] of its own. Simulated are the entities with a [`StableId`], and the engine's own: agents, mailboxes, groups,

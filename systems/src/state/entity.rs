@@ -84,21 +84,28 @@ impl fmt::Display for StateEntity {
 }
 
 /// Why a saved state can't be loaded into a world. The world may hold half of it then, and is of no use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// The world has run a frame.
+    #[error("a saved state is loaded into a world that has run no frame, and this one has")]
     NotFresh,
     /// The state has no such section.
+    #[error("the saved state lacks `{component}`: it is of another version of the engine, or of the plugins")]
     Missing {
         /// Which.
         component: String,
     },
     /// The world has no such component, or the state has its section twice.
+    #[error(
+        "the saved state has `{component}`, which is no state of this world, or has it twice; a plugin that registered it with \
+         `register_state` must do so here, too"
+    )]
     Unknown {
         /// Which.
         component: String,
     },
     /// A section isn't what was saved: its entries aren't in order, or a value isn't one.
+    #[error("the saved state is damaged: {}", damage(component, *entity))]
     Damaged {
         /// Which.
         component: String,
@@ -106,6 +113,7 @@ pub enum StateError {
         entity: Option<StateEntity>,
     },
     /// A value doesn't fit the world, whose scenario isn't that of the state.
+    #[error("the saved state doesn't fit the scenario: `{component}` of {entity}: {problem}")]
     Unfit {
         /// Of which component.
         component: String,
@@ -116,36 +124,13 @@ pub enum StateError {
     },
 }
 
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFresh => {
-                f.write_str("a saved state is loaded into a world that has run no frame, and this one has")
-            }
-            Self::Missing { component } => {
-                write!(
-                    f,
-                    "the saved state lacks `{component}`: it is of another version of the engine, or of the plugins"
-                )
-            }
-            Self::Unknown { component } => {
-                write!(f, "the saved state has `{component}`, which is no state of this world, or has it twice; ")?;
-                f.write_str("a plugin that registered it with `register_state` must do so here, too")
-            }
-            Self::Damaged { component, entity: Some(entity) } => {
-                write!(f, "the saved state is damaged: `{component}` of {entity} can't be read")
-            }
-            Self::Damaged { component, entity: None } => {
-                write!(f, "the saved state is damaged: the entries of `{component}` aren't in order")
-            }
-            Self::Unfit { component, entity, problem } => {
-                write!(f, "the saved state doesn't fit the scenario: `{component}` of {entity}: {problem}")
-            }
-        }
+/// What of a section is damaged.
+fn damage(component: &str, entity: Option<StateEntity>) -> String {
+    match entity {
+        Some(entity) => format!("`{component}` of {entity} can't be read"),
+        None => format!("the entries of `{component}` aren't in order"),
     }
 }
-
-impl std::error::Error for StateError {}
 
 /// An entry on its way in.
 #[derive(Clone, Copy, Debug)]

@@ -37,29 +37,20 @@ pub struct NativeWrites(pub(crate) Vec<NativeWrite>);
 type NativeWrite = (usize, u64, Vec<u8>);
 
 /// The rule that a fault of kind [`FaultKind::BadRegionWrite`] is about, which is its detail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[repr(u32)]
 #[non_exhaustive]
 pub enum BadRegionWrite {
     /// There is no region of that number.
+    #[error("there is no such region")]
     UnknownRegion = 1,
     /// Somebody else writes it.
+    #[error("the region has another writer")]
     NotOwner = 2,
     /// Not all of the bytes lie inside the region.
+    #[error("the bytes don't lie inside the region")]
     OutOfBounds = 3,
 }
-
-impl std::fmt::Display for BadRegionWrite {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::UnknownRegion => "there is no such region",
-            Self::NotOwner => "the region has another writer",
-            Self::OutOfBounds => "the bytes don't lie inside the region",
-        })
-    }
-}
-
-impl std::error::Error for BadRegionWrite {}
 
 impl RegionTable {
     /// The position of a region in the order of ids.

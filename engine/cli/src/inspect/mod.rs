@@ -88,7 +88,7 @@ fn print(args: &InspectArgs, view: &impl View) -> Result<(), NotStarted> {
         SummaryForm::Text => terminal::print(&view.text()),
         SummaryForm::Json => terminal::print_json(&serde_json::to_string(view).unwrap_or_default()),
     };
-    printed.map_err(NotStarted::Failed)
+    Ok(printed?)
 }
 
 /// The simulation right after a frame, and that frame's record.

@@ -52,10 +52,7 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
     let input: Box<dyn Read + Send> = if scenario.reads_standard_input() {
         source.repeats = false;
         source.path = PathBuf::from("standard input");
-        Box::new(
-            InterruptibleReader::start(|| Ok(std::io::stdin().lock()), interrupted)
-                .map_err(|error| no_thread(&error))?,
-        )
+        Box::new(InterruptibleReader::start(|| Ok(std::io::stdin().lock()), interrupted).map_err(no_thread)?)
     } else if is_file(path).map_err(RunError::Input)? {
         let late = open_file(path).and_then(|file| source.check(file));
         source.late = late.map_err(RunError::Input)?;
@@ -64,7 +61,7 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
         source.repeats = false;
         let path = path.clone();
         // A pipe may have nobody yet who writes to it.
-        Box::new(InterruptibleReader::start(move || File::open(path), interrupted).map_err(|error| no_thread(&error))?)
+        Box::new(InterruptibleReader::start(move || File::open(path), interrupted).map_err(no_thread)?)
     };
     source.lines = Some(EventLines::new(Box::new(BufReader::new(input)), &source.path));
     Ok(source)
@@ -72,29 +69,29 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
 
 /// Whether there is a file, and not a pipe or a device, from which everything can be read twice.
 fn is_file(path: &Path) -> Result<bool, Problem> {
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
     match metadata.is_dir() {
-        true => Err(no_events(path, "is a folder, an events file is needed".to_owned())),
+        true => Err(no_events(path, "is a folder, an events file is needed")),
         false => Ok(metadata.is_file()),
     }
 }
 
 fn open_file(path: &Path) -> Result<File, Problem> {
-    File::open(path).map_err(|error| unreadable(path, &error))
+    File::open(path).map_err(|error| unreadable(path, error))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+fn unreadable(path: &Path, error: std::io::Error) -> Problem {
     match error.kind() {
-        std::io::ErrorKind::NotFound => no_events(path, "doesn't exist".to_owned()),
-        _ => no_events(path, format!("can't be read: {error}")),
+        std::io::ErrorKind::NotFound => no_events(path, "doesn't exist"),
+        _ => no_events(path, "can't be read").caused_by(error),
     }
 }
 
-fn no_thread(error: &std::io::Error) -> RunError {
-    RunError::Failed(Problem::new(format!("can't start the thread that reads events: {error}")))
+fn no_thread(error: std::io::Error) -> RunError {
+    RunError::Failed(Problem::new("can't start the thread that reads events").caused_by(error))
 }
 
-fn no_events(path: &Path, what: String) -> Problem {
+fn no_events(path: &Path, what: &str) -> Problem {
     Problem::new(what).file(path).help("name an events file, or `-` for standard input")
 }
 
@@ -219,7 +216,7 @@ impl EventSource {
             }
             ReadError::Io(error) => {
                 let help = "see that it is there and may be read";
-                Problem::new(format!("can't be read: {error}")).file(&self.path).help(help)
+                Problem::new("can't be read").caused_by(error).file(&self.path).help(help)
             }
         }
     }

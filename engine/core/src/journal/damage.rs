@@ -57,15 +57,16 @@ pub(super) fn missing(file: &Path, later: Option<&Path>) -> Problem {
 }
 
 /// What can't be read.
-pub(super) fn unreadable(file: &Path, error: &io::Error) -> Problem {
+pub(super) fn unreadable(file: &Path, error: io::Error) -> Problem {
     let help = "see that it is there and may be read: all of the journal is needed";
-    Problem::new(format!("can't be read: {error}")).file(file).help(help)
+    Problem::new("can't be read").caused_by(error).file(file).help(help)
 }
 
 /// What can't be written.
-pub(super) fn unwritable(file: &Path, error: &io::Error) -> Problem {
-    let problem = Problem::new(format!("can't be written: {error}")).file(file);
-    match error.kind() {
+pub(super) fn unwritable(file: &Path, error: io::Error) -> Problem {
+    let kind = error.kind();
+    let problem = Problem::new("can't be written").caused_by(error).file(file);
+    match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
             problem.help("make room, then `resume` the run: it goes on from the last whole frame that was written")
         }

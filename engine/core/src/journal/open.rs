@@ -128,7 +128,7 @@ impl Journal {
 
 /// How many segments a folder holds. Their numbers have no gap.
 fn segments(folder: &Path) -> Result<u32, Problem> {
-    let unreadable = |error| damage::unreadable(folder, &error);
+    let unreadable = |error| damage::unreadable(folder, error);
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         numbers.extend(entry.map_err(unreadable)?.file_name().to_str().and_then(segment_number));

@@ -69,7 +69,7 @@ impl SegmentReader {
     /// Opens a segment and reads its header.
     pub fn open(path: PathBuf, place: Place) -> Result<(Self, Opened), Problem> {
         let opened = open_regular(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (length, file) = opened.map_err(|error| damage::unreadable(&path, &error))?;
+        let (length, file) = opened.map_err(|error| damage::unreadable(&path, error))?;
         let offset = SEGMENT_HEADER_BYTES as u64;
         let file = BufReader::with_capacity(64 << 10, file);
         let mut reader = Self { path, file, place, length, offset, link: None, record: Vec::new() };
@@ -77,7 +77,7 @@ impl SegmentReader {
             return Ok((reader, Opened::Unwritten));
         }
         let mut header = [0; SEGMENT_HEADER_BYTES];
-        reader.file.read_exact(&mut header).map_err(|error| damage::unreadable(&reader.path, &error))?;
+        reader.file.read_exact(&mut header).map_err(|error| damage::unreadable(&reader.path, error))?;
         reader.link = Some(header_sum(&header));
         let opened = match SegmentHeader::decode(&header) {
             Ok(header) => Opened::Whole(header),
@@ -112,7 +112,7 @@ impl SegmentReader {
 
     /// Goes to where a record is known to begin. What that one links to was checked when the journal was opened.
     pub fn seek(&mut self, offset: u64) -> Result<(), Problem> {
-        self.file.seek(SeekFrom::Start(offset)).map_err(|error| damage::unreadable(&self.path, &error))?;
+        self.file.seek(SeekFrom::Start(offset)).map_err(|error| damage::unreadable(&self.path, error))?;
         (self.offset, self.link) = (offset, None);
         Ok(())
     }
@@ -155,14 +155,14 @@ impl SegmentReader {
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Broken> {
-        self.file.read_exact(bytes).map_err(|error| Broken::Problem(damage::unreadable(&self.path, &error)))
+        self.file.read_exact(bytes).map_err(|error| Broken::Problem(damage::unreadable(&self.path, error)))
     }
 
     /// Where the first whole record behind `from` begins, if there is one. What it links to doesn't matter: the record before
     /// it is the broken one.
     pub fn find(&mut self, from: u64) -> Result<Option<u64>, Problem> {
         let found = find(self.file.get_mut(), self.length, from, self.place);
-        found.map_err(|error| damage::unreadable(&self.path, &error))
+        found.map_err(|error| damage::unreadable(&self.path, error))
     }
 }
 

@@ -79,7 +79,7 @@ fn records_that_nobody_writes_are_refused_with_their_place() {
         let path = folder.path().join("000000.wej");
         std::fs::write(&path, segment(&records)).unwrap();
         for journal in [Journal::open(folder.path(), 1), Journal::open_cut(folder.path(), 1)] {
-            let text = journal.unwrap_err().to_string();
+            let text = format!("{:#}", journal.unwrap_err());
             let damage = format!("000000.wej: is damaged at byte {offset}: {told}; help");
             assert!(text.contains(&damage) || told.starts_with("has") && text.contains(told), "{text}, not {damage}");
         }
@@ -87,7 +87,7 @@ fn records_that_nobody_writes_are_refused_with_their_place() {
     let whole = segment(&[frame(0, true), end(1)]);
     for tail in [&[0][..], &[0; 30], &[0xff; 30]] {
         std::fs::write(folder.path().join("000000.wej"), [&whole, tail].concat()).unwrap();
-        let text = Journal::open(folder.path(), 1).unwrap_err().to_string();
+        let text = format!("{:#}", Journal::open(folder.path(), 1).unwrap_err());
         assert!(text.contains(&format!("000000.wej: is damaged at byte {}: ", whole.len())), "{text}");
     }
 }

@@ -63,14 +63,14 @@ impl JournalWriter {
     /// # Errors
     /// As for [`create`](Self::create).
     pub fn create_with(folder: &Path, run_id: u128, options: JournalOptions) -> Result<Self, Problem> {
-        making(|| std::fs::create_dir_all(folder)).map_err(|error| damage::unwritable(folder, &error))?;
+        making(|| std::fs::create_dir_all(folder)).map_err(|error| damage::unwritable(folder, error))?;
         let header = SegmentHeader { segment: 0, first_frame: options.first_frame, run_id, link: 0 };
         let (path, file) = open(folder, 0, OpenOptions::new().write(true).create_new(true))?;
         let mut writer = Self::new(folder, &header, (path, file), options);
         writer.begin_segment(&header)?;
         writer.sync()?;
         if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_folder(parent).map_err(|error| damage::unwritable(parent, &error))?;
+            sync_folder(parent).map_err(|error| damage::unwritable(parent, error))?;
         }
         Ok(writer)
     }
@@ -111,7 +111,7 @@ impl JournalWriter {
         for segment in (kept + 1..contents.segments).rev() {
             let path = segment_path(folder, segment);
             let removed = std::fs::remove_file(&path).and_then(|()| sync_folder(folder));
-            removed.map_err(|error| damage::unwritable(&path, &error))?;
+            removed.map_err(|error| damage::unwritable(&path, error))?;
         }
         let (path, file) = open(folder, kept, OpenOptions::new().write(true))?;
         let options = JournalOptions { first_frame: first_frame + frames, ..options };
@@ -330,7 +330,7 @@ impl JournalWriter {
         match result {
             Ok(_) => Ok(()),
             Err(error) => {
-                let problem = damage::unwritable(&self.path, &error);
+                let problem = damage::unwritable(&self.path, error);
                 self.failed = Some(problem.clone());
                 Err(problem)
             }
@@ -349,7 +349,7 @@ fn open(folder: &Path, segment: u32, options: &OpenOptions) -> Result<(PathBuf, 
     let path = segment_path(folder, segment);
     match making(|| no_link(&mut options.clone()).open(&path)) {
         Ok(file) => Ok((path, file)),
-        Err(error) => Err(damage::unwritable(&path, &error)),
+        Err(error) => Err(damage::unwritable(&path, error)),
     }
 }
 
@@ -372,7 +372,7 @@ mod tests {
         writer.flush().unwrap();
         writer.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
         writer.append(&JournalFrame { frame: 1, ..JournalFrame::default() }).unwrap();
-        let text = writer.sync().unwrap_err().to_string();
+        let text = format!("{:#}", writer.sync().unwrap_err());
         let path = folder.path().join("000000.wej");
         assert!(
             text.starts_with(&format!("{}: can't be written: No space left on device", shown_path(&path))),
@@ -384,7 +384,7 @@ mod tests {
         let frame = JournalFrame { frame: 2, ..JournalFrame::default() };
         let errors = [writer.append(&frame).map(drop), writer.flush(), writer.sync(), writer.end(Digest(0), 0)];
         assert!(
-            errors.iter().all(|error| error.as_ref().is_err_and(|problem| problem.to_string() == text)),
+            errors.iter().all(|error| error.as_ref().is_err_and(|problem| format!("{problem:#}") == text)),
             "{errors:?}"
         );
         drop(writer);

@@ -75,7 +75,7 @@ mod tests {
                 bytes[at] ^= flip;
                 // What isn't text any more isn't even read as one.
                 let Ok(text) = String::from_utf8(bytes) else { continue };
-                let problem = opened(&text).expect_err("a flipped byte").to_string();
+                let problem = format!("{:#}", opened(&text).expect_err("a flipped byte"));
                 assert!(problem.starts_with("run/manifest.toml: ") && problem.contains("damaged"), "{problem}");
             }
             if sealed.is_char_boundary(at) {
@@ -86,7 +86,7 @@ mod tests {
         assert!(opened(&format!("{sealed}\n")).is_err());
         assert!(opened(&format!("{sealed}{sealed}")).is_err());
         assert_eq!(
-            opened("").unwrap_err().to_string(),
+            format!("{:#}", opened("").unwrap_err()),
             "run/manifest.toml: its last line isn't a checksum: it was changed, damaged or cut short; help: take the file \
              from a copy of the run directory; it isn't meant to be edited"
         );

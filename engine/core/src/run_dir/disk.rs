@@ -284,7 +284,7 @@ mod tests {
         disk.give_back(50);
         assert!(disk.take(51).is_err(), "nothing is left of it");
         assert!(disk.is_full() && !disk.take_for_frame(1), "and the run ends");
-        let told = disk.error(7, true).problem().to_string();
+        let told = format!("{:#}", disk.error(7, true).problem());
         assert!(
             told.contains("the run ended before frame 7: its folder has 1,450 bytes, 65,536 are kept for the summary"),
             "{told}"
@@ -301,7 +301,7 @@ mod tests {
         let disk = Disk::open(folder.path(), DiskMax::default());
         assert!(disk.take_for_frame(1_000), "half of what is free may be had by a run that starts");
         assert!(!disk.take_for_frame(free + LEASE_BYTES));
-        let told = disk.error(0, false).problem().to_string();
+        let told = format!("{:#}", disk.error(0, false).problem());
         assert!(told.contains("bytes of the disk free") && told.ends_with("; run it again"), "{told}");
     }
 }

@@ -67,12 +67,11 @@ pub(super) fn bytes_of_copies(scenario: &Scenario, options: &RunOptions) -> u64 
 /// Copies modules and models into the run directory.
 pub(super) fn keep_files(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
     let folder = path.join(FILES);
-    making(|| std::fs::create_dir(&folder))
-        .map_err(|error| RunError::of_io(table::unwritable(&folder, &error), &error))?;
+    making(|| std::fs::create_dir(&folder)).map_err(|error| RunError::of_io(table::unmade(&folder), error))?;
     for kept in all(scenario, options) {
         let copy = folder.join(&kept.name);
         if kept.is_model {
-            keep_model(&kept, &copy).map_err(|error| failed(&copy, &error))?;
+            keep_model(&kept, &copy).map_err(|error| failed(&copy, error))?;
         // It may have been changed since it was loaded: then the run has no copy of it, and none is better than a wrong one.
         } else if let Ok((bytes, _)) = wasm_engine_files::read_checked(kept.source, MODULE_BYTES_MAX, Some(kept.sha256))
         {

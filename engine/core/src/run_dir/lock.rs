@@ -27,7 +27,7 @@ impl RunLock {
     /// # Errors
     /// Another process, or another part of this one, reads or writes it, or the lock can't be made.
     pub fn exclusive(folder: &Path) -> Result<Self, Problem> {
-        let mut file = open(folder).map_err(|error| unlockable(folder, &error))?;
+        let mut file = open(folder).map_err(|error| unlockable(folder, error))?;
         taken(folder, &mut file, File::try_lock)?;
         say(&mut file, "written");
         Ok(Self { _file: Some(file) })
@@ -46,10 +46,10 @@ impl RunLock {
                     Ok(file) => file,
                     // Who can't make it can't be kept from reading by one who could.
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { _file: None }),
-                    Err(error) => return Err(unlockable(folder, &error)),
+                    Err(error) => return Err(unlockable(folder, error)),
                 }
             }
-            Err(error) => return Err(unlockable(folder, &error)),
+            Err(error) => return Err(unlockable(folder, error)),
         };
         taken(folder, &mut file, File::try_lock_shared)?;
         say(&mut file, "read");
@@ -75,7 +75,7 @@ fn open(folder: &Path) -> io::Result<File> {
 fn taken(folder: &Path, file: &mut File, lock: fn(&File) -> Result<(), TryLockError>) -> Result<(), Problem> {
     match lock(file) {
         Ok(()) => Ok(()),
-        Err(TryLockError::Error(error)) => Err(unlockable(folder, &error)),
+        Err(TryLockError::Error(error)) => Err(unlockable(folder, error)),
         Err(TryLockError::WouldBlock) => {
             let mut told = String::new();
             let _ = file.take(TOLD_BYTES_MAX).read_to_string(&mut told);
@@ -98,8 +98,9 @@ fn say(file: &mut File, how: &str) {
     let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(text.as_bytes()));
 }
 
-fn unlockable(folder: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("the run directory can't be locked: {error}"))
+fn unlockable(folder: &Path, error: io::Error) -> Problem {
+    Problem::new("the run directory can't be locked")
+        .caused_by(error)
         .file(folder)
         .help("put it into a folder that you may write to, on a file system with locks")
 }
@@ -120,7 +121,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let in_use = |result: Result<RunLock, Problem>, how: &str| {
-            let text = result.expect_err("it is in use").to_string();
+            let text = format!("{:#}", result.expect_err("it is in use"));
             let process = std::process::id();
             let shown = shown_path(folder);
             assert_eq!(
@@ -151,7 +152,7 @@ mod tests {
         let _reader = RunLock::shared(folder.path()).unwrap();
         for bytes in [&b"written by me\n"[..], b"", &[0xff; 1000], b"read"] {
             std::fs::write(folder.path().join(NAME), bytes).unwrap();
-            let text = RunLock::exclusive(folder.path()).unwrap_err().to_string();
+            let text = format!("{:#}", RunLock::exclusive(folder.path()).unwrap_err());
             assert!(text.contains("in use: another process has locked it; help"), "{text}");
         }
     }
@@ -161,7 +162,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("no");
         for result in [RunLock::exclusive(&missing), RunLock::shared(&missing)] {
-            let text = result.unwrap_err().to_string();
+            let text = format!("{:#}", result.unwrap_err());
             assert!(
                 text.starts_with(&format!("{}: the run directory can't be locked: ", shown_path(&missing))),
                 "{text}"
@@ -191,7 +192,7 @@ mod tests {
             .unwrap();
         let lines = io::BufRead::lines(io::BufReader::new(other.stdout.take().unwrap()));
         assert!(lines.map_while(Result::ok).any(|line| line.contains("locked")), "the second process has the lock");
-        let text = RunLock::exclusive(folder.path()).unwrap_err().to_string();
+        let text = format!("{:#}", RunLock::exclusive(folder.path()).unwrap_err());
         assert!(text.contains(&format!("written by process {}", other.id())), "{text}");
         assert!(RunLock::shared(folder.path()).is_err());
         other.kill().unwrap();
@@ -209,7 +210,7 @@ mod tests {
         // A superuser may do everything.
         if File::create(folder.path().join("probe")).is_err() {
             RunLock::shared(folder.path()).unwrap();
-            let text = RunLock::exclusive(folder.path()).unwrap_err().to_string();
+            let text = format!("{:#}", RunLock::exclusive(folder.path()).unwrap_err());
             assert!(text.contains("can't be locked: Permission denied"), "{text}");
         }
         allow(0o700);

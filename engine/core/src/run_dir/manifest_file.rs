@@ -46,7 +46,7 @@ impl Manifest {
                 let help = "name the folder of a run, such as runs/ring-0001";
                 return Err(Problem::new("is a file, and not the folder of a run").file(folder).help(help));
             }
-            Err(error) => return Err(Problem::new(format!("can't be read: {error}")).file(&path).help(PUT_BACK)),
+            Err(error) => return Err(Problem::new("can't be read").caused_by(error).file(&path).help(PUT_BACK)),
         };
         check_format(&path, &text)?;
         let body = open_text(&path, &text)?;
@@ -61,7 +61,7 @@ impl Manifest {
     /// all forms that they had before.
     pub(super) fn rewrite(folder: &Path, frames: u64, models: &BTreeMap<String, ModelFacts>) -> Result<(), RunError> {
         let path = folder.join(MANIFEST);
-        let unreadable = |error| RunError::Input(Problem::new(format!("can't be read: {error}")).file(&path));
+        let unreadable = |error| RunError::Input(Problem::new("can't be read").caused_by(error).file(&path));
         let text = std::fs::read_to_string(&path).map_err(unreadable)?;
         let body = open_text(&path, &text).map_err(RunError::Input)?;
         replace_file(&path, seal_text(&rewritten(body, frames, models)).as_bytes())
@@ -219,7 +219,7 @@ fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128, 
 pub(super) fn events_hash(scenario: &Scenario, options: &RunOptions) -> Result<Option<String>, Problem> {
     let unreadable = |file: &Path, error: std::io::Error| {
         let help = "see that the events file is there and may be read";
-        Problem::new(format!("can't be read: {error}")).file(file).help(help)
+        Problem::new("can't be read").caused_by(error).file(file).help(help)
     };
     let hash = |file: &Path| sha256_of_file(file).map_err(|error| unreadable(file, error));
     options.events_to_keep(scenario).map(hash).transpose()
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn other_versions_are_told_apart() {
-        let told = |text: &str| check_format(Path::new("m.toml"), text).map_err(|problem| problem.to_string());
+        let told = |text: &str| check_format(Path::new("m.toml"), text).map_err(|problem| format!("{problem:#}"));
         assert_eq!(told("format = 3\n"), Ok(()));
         assert!(told("format = 2\n").unwrap_err().contains("had other digests"));
         assert!(told("format = 1\nengine = \"0.1\"\n").unwrap_err().contains("kept no journal"));

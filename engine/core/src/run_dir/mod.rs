@@ -135,7 +135,7 @@ impl RunDir {
             let (folder, disk) = (path.join(SNAPSHOTS), Disk::open(path, options.disk_max));
             let written = snapshot::write_counted(&folder, &snapshot, &mut |bytes| disk.take(bytes));
             no_room = disk.is_full().then(|| disk.first_error());
-            written.map(drop).map_err(|error| failed(&folder, &error))
+            written.map(drop).map_err(|error| failed(&folder, error))
         });
         // What may be written isn't what the disk has room for: another help.
         made.map_err(|error| no_room.unwrap_or(error))
@@ -211,7 +211,7 @@ impl RunDir {
         let tables = Tables::reopen(path, scenario, positions.as_ref()).map_err(RunError::Input)?;
         // It tells of an end that won't be the last any more.
         match std::fs::remove_file(path.join(SUMMARY)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, &error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, error)),
             _ => sync_folder(path)?,
         }
         // One that is asked to stop earlier this time is still to have as many as before.
@@ -225,11 +225,11 @@ impl RunDir {
         make_snapshots_folder(path)?;
         // Of a write that a crash cut short.
         let snapshots = path.join(SNAPSHOTS);
-        snapshot::clean(&snapshots).map_err(|error| failed(&snapshots, &error))?;
+        snapshot::clean(&snapshots).map_err(|error| failed(&snapshots, error))?;
         // The journal doesn't confirm those of frames that it has lost.
         for frame in run.snapshot_frames().into_iter().filter(|&frame| frame > run.end_frame()) {
             let file = snapshot::path(&snapshots, frame);
-            std::fs::remove_file(&file).map_err(|error| failed(&file, &error))?;
+            std::fs::remove_file(&file).map_err(|error| failed(&file, error))?;
         }
         // The open run holds the lock.
         let thin = run.manifest.snapshot_every.is_none();
@@ -375,14 +375,14 @@ fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: O
     }
     let folder = path.join(FILES);
     let copy = folder.join(events_copy(sha256));
-    table::copy_file(file, &copy).map_err(|error| failed(&copy, &error))?;
+    table::copy_file(file, &copy).map_err(|error| failed(&copy, error))?;
     sync_folder(&folder)
 }
 
 /// Makes the folder for snapshots, if it isn't there.
 fn make_snapshots_folder(path: &Path) -> Result<(), RunError> {
     let folder = path.join(SNAPSHOTS);
-    making(|| std::fs::create_dir_all(&folder)).map_err(|error| failed(&folder, &error))
+    making(|| std::fs::create_dir_all(&folder)).map_err(|error| failed(&folder, error))
 }
 
 /// A number that no other run has.

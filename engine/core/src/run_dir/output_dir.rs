@@ -43,7 +43,7 @@ impl OutputDir {
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
                 Err(problem("isn't a folder").help("name a folder with --out"))
             }
-            Err(error) => Err(unusable(path, &error)),
+            Err(error) => Err(unusable(path).caused_by(error)),
         }
     }
 
@@ -61,7 +61,7 @@ impl OutputDir {
         match self {
             Self::Named(path) => {
                 let is_fresh = !path.exists();
-                std::fs::create_dir_all(path).map_err(|error| unmakeable(path, &error))?;
+                std::fs::create_dir_all(path).map_err(|error| unmakeable(path, error))?;
                 Ok((path.clone(), is_fresh))
             }
             Self::Fresh(parent, name) => Ok((fresh(parent, name)?, true)),
@@ -71,8 +71,8 @@ impl OutputDir {
 
 /// Makes the folder with the next number. Two runs that start at once get two folders, because only one of them makes each.
 fn fresh(parent: &Path, name: &str) -> Result<PathBuf, RunError> {
-    std::fs::create_dir_all(parent).map_err(|error| unmakeable(parent, &error))?;
-    let entries = std::fs::read_dir(parent).map_err(|error| unmakeable(parent, &error))?;
+    std::fs::create_dir_all(parent).map_err(|error| unmakeable(parent, error))?;
+    let entries = std::fs::read_dir(parent).map_err(|error| unmakeable(parent, error))?;
     let number = |entry: std::fs::DirEntry| {
         let digits = entry.file_name().to_str()?.strip_prefix(name)?.strip_prefix('-')?.to_owned();
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u32>().ok())?
@@ -83,17 +83,15 @@ fn fresh(parent: &Path, name: &str) -> Result<PathBuf, RunError> {
         match std::fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && next < u32::MAX => next += 1,
-            Err(error) => return Err(unmakeable(&path, &error)),
+            Err(error) => return Err(unmakeable(&path, error)),
         }
     }
 }
 
-fn unmakeable(path: &Path, error: &std::io::Error) -> RunError {
-    RunError::of_io(unusable(path, error), error)
+fn unmakeable(path: &Path, error: std::io::Error) -> RunError {
+    RunError::of_io(unusable(path), error)
 }
 
-fn unusable(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::new(format!("the output folder can't be used: {error}"))
-        .file(path)
-        .help("name a folder that you may write to with --out")
+fn unusable(path: &Path) -> Problem {
+    Problem::new("the output folder can't be used").file(path).help("name a folder that you may write to with --out")
 }

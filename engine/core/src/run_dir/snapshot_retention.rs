@@ -58,7 +58,7 @@ impl SnapshotRetention {
             for frame in chain.frames.into_iter().rev() {
                 let file = snapshot::path(&self.folder, frame);
                 match std::fs::remove_file(&file) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&file, &error)),
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&file, error)),
                     _ => {}
                 }
             }

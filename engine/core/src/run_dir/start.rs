@@ -81,7 +81,7 @@ impl Start {
             let _ = fs::remove_file(&marker);
             fs::File::create_new(&marker)?.write_all(MARKED.as_bytes())
         };
-        making(mark).map_err(|error| failed(&marker, &error))?;
+        making(mark).map_err(|error| failed(&marker, error))?;
         remove_made(&start.folder);
         Ok((start, lock))
     }

@@ -38,7 +38,7 @@ impl TableFile {
     pub fn create(path: PathBuf) -> Result<Self, Problem> {
         match making(|| File::create_new(&path)) {
             Ok(file) => Ok(Self::of(path, file)),
-            Err(error) => Err(unwritable(&path, &error)),
+            Err(error) => Err(unwritable(&path, error)),
         }
     }
 
@@ -55,15 +55,15 @@ impl TableFile {
         }
         if is_there {
             // A pipe would have it wait.
-            wasm_engine_files::open_regular(&path).map_err(|error| unwritable(&path, &error))?;
+            wasm_engine_files::open_regular(&path).map_err(|error| unwritable(&path, error))?;
         }
         let opened =
             wasm_engine_files::no_link(File::options().read(true).write(true).create(true).truncate(false)).open(&path);
-        let file = opened.map_err(|error| unwritable(&path, &error))?;
+        let file = opened.map_err(|error| unwritable(&path, error))?;
         let mut table = Self::of(path, file);
-        let failed = |path: &Path, error: &io::Error| Problem::new(format!("can't be read: {error}")).file(path);
+        let failed = |path: &Path, error: io::Error| Problem::new("can't be read").caused_by(error).file(path);
         if let Some(position) = position {
-            let found = table.read_to(position.bytes).map_err(|error| failed(&table.path, &error))?;
+            let found = table.read_to(position.bytes).map_err(|error| failed(&table.path, error))?;
             if found != position {
                 let what =
                     format!("isn't what was written: its first {} bytes were changed or cut short", position.bytes);
@@ -74,7 +74,7 @@ impl TableFile {
         let file = table.writer.get_mut();
         file.set_len(bytes)
             .and_then(|()| file.seek(io::SeekFrom::Start(bytes)))
-            .map_err(|error| unwritable(path, &error))?;
+            .map_err(|error| unwritable(path, error))?;
         Ok(table)
     }
 
@@ -97,7 +97,7 @@ impl TableFile {
     /// Adds a line.
     pub fn row(&mut self, row: &impl Serialize) -> Result<(), RunError> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, row).map_err(|error| failed(&self.path, &error.into()))?;
+        serde_json::to_writer(&mut self.line, row).map_err(|error| failed(&self.path, error.into()))?;
         // Somebody may look at the table in a terminal.
         if let Ok(Cow::Owned(harmless)) = std::str::from_utf8(&self.line).map(harmless_json) {
             self.line = harmless.into_bytes();
@@ -105,18 +105,18 @@ impl TableFile {
         self.line.push(b'\n');
         self.hash.update(&self.line);
         self.bytes += self.line.len() as u64;
-        self.writer.write_all(&self.line).map_err(|error| failed(&self.path, &error))
+        self.writer.write_all(&self.line).map_err(|error| failed(&self.path, error))
     }
 
     /// Writes what is buffered.
     pub fn flush(&mut self) -> Result<(), RunError> {
-        self.writer.flush().map_err(|error| failed(&self.path, &error))
+        self.writer.flush().map_err(|error| failed(&self.path, error))
     }
 
     /// Writes what is buffered, and waits until it is on the disk.
     pub fn sync(&mut self) -> Result<(), RunError> {
         self.flush()?;
-        self.writer.get_ref().sync_data().map_err(|error| failed(&self.path, &error))
+        self.writer.get_ref().sync_data().map_err(|error| failed(&self.path, error))
     }
 
     /// Bytes that were written so far.
@@ -148,9 +148,8 @@ pub(super) fn last_frame(path: &Path) -> Option<u64> {
 
 /// Writes and syncs a whole file that isn't there yet.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let mut file =
-        making(|| File::create_new(path)).map_err(|error| RunError::of_io(unwritable(path, &error), &error))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, &error))
+    let mut file = making(|| File::create_new(path)).map_err(|error| RunError::of_io(unmade(path), error))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, error))
 }
 
 /// Copies and syncs a whole file. Where the file system can, the two share their bytes: the system is asked for that where it is Linux.
@@ -167,25 +166,25 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let temporary = path.with_file_name(format!(".{name}.tmp"));
     // One of a process that was killed may be left.
     match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&temporary, &error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&temporary, error)),
         _ => {}
     }
     let _unfinished = Unfinished::file(&temporary);
     write_file(&temporary, bytes)?;
-    making(|| std::fs::rename(&temporary, path)).map_err(|error| failed(path, &error))?;
+    making(|| std::fs::rename(&temporary, path)).map_err(|error| failed(path, error))?;
     path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Waits until the names in a folder are on the disk.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), RunError> {
-    wasm_engine_files::sync_folder(folder).map_err(|error| failed(folder, &error))
+    wasm_engine_files::sync_folder(folder).map_err(|error| failed(folder, error))
 }
 
 /// A write that failed in the run.
-pub(super) fn failed(path: &Path, error: &io::Error) -> RunError {
-    let problem = Problem::new(format!("can't be written: {error}")).file(path);
+pub(super) fn failed(path: &Path, error: io::Error) -> RunError {
     let full =
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded);
+    let problem = Problem::new("can't be written").caused_by(error).file(path);
     RunError::Failed(match full {
         true => problem
             .help("make room, and `wasm-engine resume` goes on with the run; or name a folder elsewhere with --out"),
@@ -193,10 +192,13 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> RunError {
     })
 }
 
-pub(super) fn unwritable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(format!("can't be made: {error}"))
-        .file(path)
-        .help("see that it can be written to, or name another folder with --out")
+fn unwritable(path: &Path, error: io::Error) -> Problem {
+    unmade(path).caused_by(error)
+}
+
+/// What couldn't be made.
+pub(super) fn unmade(path: &Path) -> Problem {
+    Problem::new("can't be made").file(path).help("see that it can be written to, or name another folder with --out")
 }
 
 #[cfg(test)]
@@ -210,7 +212,7 @@ mod tests {
         let mut table = TableFile::of(PathBuf::from("run/frames.jsonl"), file);
         table.row(&1).unwrap();
         let Err(RunError::Failed(problem)) = table.flush() else { panic!("the disk isn't full") };
-        let text = problem.to_string();
+        let text = format!("{problem:#}");
         assert!(text.starts_with("run/frames.jsonl: can't be written: No space left on device"), "{text}");
         assert!(text.contains("; help: make room, and `wasm-engine resume` goes on with the run"), "{text}");
         let long = "x".repeat(2 * BUFFER_BYTES);
@@ -235,7 +237,7 @@ mod tests {
         drop(table);
         assert_eq!(TableFile::reopen(path.clone(), Some(whole)).unwrap().position(), whole);
         std::fs::write(&path, "1\n3\n").unwrap();
-        let told = TableFile::reopen(path.clone(), Some(whole)).err().unwrap().to_string();
+        let told = format!("{:#}", TableFile::reopen(path.clone(), Some(whole)).err().unwrap());
         assert!(told.contains("rows.jsonl: isn't what was written: its first 4 bytes"), "{told}");
         std::fs::write(&path, "1\n").unwrap();
         assert!(TableFile::reopen(path.clone(), Some(whole)).is_err());

@@ -234,7 +234,7 @@ fn write(
         // Until it is written, whichever way that ends.
         let Pending { state, extras, permit: _permit } = *pending;
         let spare = state.guests.spare();
-        let state = state.save(&mut tracker).map_err(|error| unsaved(folder, &error))?;
+        let state = state.save(&mut tracker).map_err(|error| unsaved(folder, error))?;
         let mut snapshot = Snapshot { state, base: None, extras };
         snapshot.base = if snapshot.state.guests.full { None } else { last };
         let replaced = snapshot::path(folder, snapshot.state.frame).metadata().map_or(0, |file| file.len());
@@ -253,7 +253,7 @@ fn write(
                 disk.give_back(taken);
                 continue;
             }
-            Err(error) => return Err(failed(folder, &error)),
+            Err(error) => return Err(failed(folder, error)),
         }
         disk.give_back(replaced);
         if let Some(retention) = &mut retention {
@@ -265,9 +265,9 @@ fn write(
     Ok(())
 }
 
-fn unsaved(folder: &Path, error: &GuestStateError) -> RunError {
+fn unsaved(folder: &Path, error: GuestStateError) -> RunError {
     let help = "this is a fault of the engine: report it; what was recorded up to here is whole";
-    RunError::Failed(Problem::new(format!("a snapshot can't be made: {error}")).file(folder).help(help))
+    RunError::Failed(Problem::new("a snapshot can't be made").caused_by(error).file(folder).help(help))
 }
 
 /// Without a journal, nothing goes on with the run.
@@ -289,6 +289,6 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     thread.map_err(|error| {
         let help = "raise the limit of threads and processes (`ulimit -u`), or use fewer with --threads";
-        RunError::Failed(Problem::new(format!("can't start the thread `{name}`: {error}")).help(help))
+        RunError::Failed(Problem::new(format!("can't start the thread `{name}`")).caused_by(error).help(help))
     })
 }

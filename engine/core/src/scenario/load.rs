@@ -17,7 +17,7 @@ use super::source::{position, read};
 use super::swaps::swaps;
 use super::tenants::{check_starts, tenants};
 use super::types::Scenario;
-use crate::problem::{Problem, Problems};
+use crate::problem::{Problem, Problems, SourceText};
 
 /// How many problems of one scenario are said.
 const PROBLEMS_MAX: usize = 10;
@@ -154,18 +154,19 @@ fn syntax_problem(source: &str, path: &Path, error: &toml::de::Error) -> Problem
     let mut problem = Problem::new(format!("isn't TOML: {}", error.message())).file(path).help(help);
     if let Some(span) = error.span() {
         let (line, column) = position(source, span.start);
-        problem = problem.line(line).column(column);
+        problem = problem.line(line).column(column).in_text(source);
     }
     problem.into()
 }
 
 /// Offsets become lines and columns.
 fn located(problems: Vec<(usize, Problem)>, source: &str, path: &Path) -> Problems {
+    let text = SourceText::new(path, source);
     let mut located: Vec<Problem> = problems
         .into_iter()
         .map(|(at, problem)| {
             let (line, column) = position(source, at);
-            problem.file(path).line(line).column(column)
+            problem.file(path).line(line).column(column).text(text.clone())
         })
         .collect();
     located.sort_by_key(Problem::position);

@@ -28,7 +28,7 @@ impl Scenario {
         match offset(&self.source, steps) {
             Some(at) => {
                 let (line, column) = position(&self.source, at);
-                problem.line(line).column(column)
+                problem.line(line).column(column).in_text(&self.source)
             }
             None => problem,
         }

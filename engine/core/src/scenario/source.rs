@@ -16,7 +16,7 @@ pub(super) fn read(path: &Path) -> Result<String, Problem> {
     let problem = |what: String| Problem::new(what).file(path);
     regular_file(path).map_err(|what| Problem::new(what).help("name a scenario file, such as my-scenario.toml"))?;
     let bytes = read_at_most(path, SCENARIO_BYTES_MAX + 1).map_err(|error| {
-        problem(format!("can't be read: {error}")).help("see that you may read it, or name another file")
+        problem("can't be read".to_owned()).caused_by(error).help("see that you may read it, or name another file")
     })?;
     if bytes.len() as u64 > SCENARIO_BYTES_MAX {
         let help = format!("a scenario has at most {} bytes", thousands(SCENARIO_BYTES_MAX));

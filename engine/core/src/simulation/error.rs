@@ -6,7 +6,7 @@ use wasm_engine_components::text::{shown, shown_path};
 use wasm_engine_systems::state::IncompleteState;
 
 use super::kept::LostFile;
-use crate::problem::{Problem, RunError};
+use crate::problem::{ErrorKind, Problem, RunError};
 use crate::scenario::{Scenario, Step};
 use wasm_engine_files::{FileError, FileProblem};
 #[cfg(feature = "inference")]
@@ -38,59 +38,80 @@ pub enum SimulationError {
     Lost(#[from] LostFile),
     /// The threads couldn't be started.
     #[error("can't start the threads that step agents: {0}; try fewer with --threads")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
+    Threads(rayon::ThreadPoolBuildError),
     /// A plugin of an author has state that no digest and no snapshot would show.
     #[error(transparent)]
     State(#[from] IncompleteState),
 }
 
 impl SimulationError {
-    /// The error of a run of `scenario`, whose text lies at `file`: what is wrong with a module or a model is bad input, and is told with its place in
-    /// that text. That there are no threads, no memory or no ONNX Runtime to be had is the machine's.
-    pub fn of_run(self, scenario: &Scenario, file: &Path) -> RunError {
-        let problem = Problem::new(self.to_string());
+    /// Whose fault it is: what is wrong with a module or a model is bad input. That there are no threads, no memory or no ONNX Runtime to be
+    /// had is the machine's, as is a fault of the engine or of an author's plugin.
+    pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Lost(lost) => RunError::Input(lost.problem),
-            Self::Threads(_) | Self::State(_) => RunError::Failed(problem),
-            Self::Module(
-                ModuleError::AddressSpace { .. } | ModuleError::Threads { .. } | ModuleError::Engine { .. },
-            ) => RunError::Failed(problem),
-            Self::NoInference { name } => {
-                let help = "use a build with the feature `inference`, which is a default one, or take the models out of the scenario";
-                let steps = [Step::Key("models"), Step::Key(&name)];
-                RunError::Input(scenario.place(problem.file(file).help(help), &steps))
+            Self::Threads(_)
+            | Self::State(_)
+            | Self::Module(ModuleError::AddressSpace { .. } | ModuleError::Threads(_) | ModuleError::Engine { .. }) => {
+                ErrorKind::Machine
             }
             #[cfg(feature = "inference")]
-            Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => RunError::Failed(problem),
-            #[cfg(feature = "inference")]
-            Self::Inference(InferenceError::Library(_)) => RunError::Input(problem.file(file)),
-            Self::Module(ModuleError::UnknownModule { .. }) => RunError::Input(problem.file(file)),
+            Self::Inference(InferenceError::Library(error)) if !error.is_of_user() => ErrorKind::Machine,
+            _ => ErrorKind::Input,
+        }
+    }
+
+    /// The error of a run of `scenario`, whose text lies at `file`: what is wrong with a module or a model is told with its place in that text.
+    pub fn of_run(self, scenario: &Scenario, file: &Path) -> RunError {
+        let (kind, problem) = (self.kind(), Problem::new(self.to_string()));
+        let problem = match self {
+            Self::Lost(lost) => lost.problem,
+            Self::Module(ModuleError::Threads(error)) => problem.caused_by(error),
+            Self::NoInference { name } => {
+                let help = "use a build with the feature `inference`, which is a default one, or take the models out of the scenario";
+                scenario.place(problem.file(file).help(help), &[Step::Key("models"), Step::Key(&name)])
+            }
+            Self::Module(ModuleError::UnknownModule { .. }) => problem.file(file),
             Self::Module(ModuleError::Module { name, path, problem }) => {
                 let (what, help) = problem.parts();
                 let what = format!("module `{}` ({}): {what}", shown(&name), shown_path(&path));
-                RunError::Input(of_module(scenario, Problem::new(what).file(file).help(help), &name, &problem))
+                of_module(scenario, Problem::new(what).file(file).help(help), &name, &problem)
             }
             Self::File(FileError { what, name, problem: why, .. }) => {
                 let table = if what == "module" { "modules" } else { "models" };
-                RunError::Input(scenario.place(problem.file(file).help(why.help()), &entry(table, &name, &why)))
+                of_file(scenario, problem.file(file), (table, &name), why)
             }
             #[cfg(feature = "inference")]
             Self::Inference(InferenceError::Model { name, problem: ModelProblem::File(why), .. }) => {
-                RunError::Input(scenario.place(problem.file(file).help(why.help()), &entry("models", &name, &why)))
+                of_file(scenario, problem.file(file), ("models", &name), why)
             }
             #[cfg(feature = "inference")]
             Self::Inference(InferenceError::Model { name, .. }) => {
-                let steps = [Step::Key("models"), Step::Key(&name), Step::Key("path")];
-                RunError::Input(scenario.place(problem.file(file), &steps))
+                scenario.place(problem.file(file), &[Step::Key("models"), Step::Key(&name), Step::Key("path")])
             }
-        }
+            #[cfg(feature = "inference")]
+            Self::Inference(InferenceError::Library(error)) if error.is_of_user() => problem.file(file),
+            // The machine's, which no scenario says anything of.
+            _ => problem,
+        };
+        RunError::of(kind, problem)
     }
 }
 
-/// Where the entry of a file says what isn't so.
-fn entry<'a>(table: &'a str, name: &'a str, why: &FileProblem) -> [Step<'a>; 3] {
+impl From<rayon::ThreadPoolBuildError> for SimulationError {
+    fn from(error: rayon::ThreadPoolBuildError) -> Self {
+        Self::Threads(error)
+    }
+}
+
+/// Names the key of a file's entry that says what isn't so, and what caused it.
+fn of_file(scenario: &Scenario, problem: Problem, (table, name): (&str, &str), why: FileProblem) -> Problem {
     let key = if matches!(why, FileProblem::WrongHash { .. }) { "sha256" } else { "path" };
-    [Step::Key(table), Step::Key(name), Step::Key(key)]
+    let steps = [Step::Key(table), Step::Key(name), Step::Key(key)];
+    let problem = scenario.place(problem.help(why.help()), &steps);
+    match why {
+        FileProblem::Unreadable(error) => problem.caused_by(error),
+        FileProblem::TooLarge { .. } | FileProblem::WrongHash { .. } => problem,
+    }
 }
 
 /// Names the key of a group that refuses a module, or else that of the module's file.

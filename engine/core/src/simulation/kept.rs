@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::text::{shown, shown_path};
 
 use crate::problem::Problem;
@@ -31,7 +32,7 @@ pub struct KeptFile {
 
 /// A file of a recorded run that is nowhere any more.
 #[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
+#[error(transparent)]
 pub struct LostFile {
     /// What is wrong with both of its places, and what to do.
     pub problem: Problem,
@@ -77,6 +78,6 @@ impl KeptFile {
 fn said(problem: &FileProblem) -> String {
     match problem {
         FileProblem::WrongHash { found, .. } => format!("was changed since the run (its sha256 is {found})"),
-        other => other.to_string(),
+        other => with_causes(other),
     }
 }

@@ -122,8 +122,11 @@ pub fn clean(folder: &Path) -> io::Result<()> {
 fn open(path: &Path, frame: u64) -> Result<(BufReader<File>, u64), Problem> {
     let file = wasm_engine_files::open_regular(path).and_then(|file| Ok((file.metadata()?.len(), file)));
     let (length, file) = file.map_err(|error| {
-        let what = format!("the snapshot of frame {frame} can't be opened: {error}");
-        Problem::new(what).file(path).help("use the frame of another snapshot, or replay from the start")
+        let what = format!("the snapshot of frame {frame} can't be opened");
+        Problem::new(what)
+            .caused_by(error)
+            .file(path)
+            .help("use the frame of another snapshot, or replay from the start")
     })?;
     Ok((BufReader::with_capacity(BUFFER_BYTES, file), length))
 }

@@ -60,7 +60,7 @@ fn folder() -> tempfile::TempDir {
 fn refusal(folder: &Path, bytes: &[u8]) -> String {
     let path = path(folder, 5);
     std::fs::write(&path, bytes).unwrap();
-    let problem = read(folder, 5).expect_err("a damaged snapshot was read").to_string();
+    let problem = format!("{:#}", read(folder, 5).expect_err("a damaged snapshot was read"));
     assert!(problem.starts_with(&shown_path(&path).to_string()), "{problem}");
     assert!(problem.contains("; help: "), "{problem}");
     problem
@@ -104,7 +104,7 @@ fn the_golden_files_are_read_and_written_the_same() {
 fn a_snapshot_of_an_older_format_is_refused() {
     for version in [2, 3] {
         let old = format!("tests/data/run_format/snapshots-v{version}");
-        let problem = read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(old), 5).unwrap_err().to_string();
+        let problem = format!("{:#}", read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(old), 5).unwrap_err());
         let told = "of the format, at byte 8, and this engine reads version 4: use the engine that wrote it";
         assert!(problem.contains(&format!("version {version} {told}")), "{problem}");
     }
@@ -223,19 +223,19 @@ fn a_base_must_be_there_and_be_the_same() {
     let mut other = full();
     other.extras.clear();
     write(folder.path(), &other).unwrap();
-    let problem = read_chain(folder.path(), 7).unwrap_err().to_string();
+    let problem = format!("{:#}", read_chain(folder.path(), 7).unwrap_err());
     assert!(
         problem.contains("0000000005.wes: it isn't the one that the snapshot of frame 7 goes on from"),
         "{problem}"
     );
     std::fs::remove_file(path(folder.path(), 5)).unwrap();
-    let problem = read_chain(folder.path(), 7).unwrap_err().to_string();
+    let problem = format!("{:#}", read_chain(folder.path(), 7).unwrap_err());
     assert!(problem.contains("0000000005.wes: it is missing, and the snapshot of frame 7"), "{problem}");
-    let problem = read_chain(folder.path(), 6).unwrap_err().to_string();
+    let problem = format!("{:#}", read_chain(folder.path(), 6).unwrap_err());
     assert!(problem.contains("the snapshot of frame 6 can't be opened"), "{problem}");
     // A file under another frame's name.
     std::fs::rename(path(folder.path(), 7), path(folder.path(), 6)).unwrap();
-    let problem = read_chain(folder.path(), 6).unwrap_err().to_string();
+    let problem = format!("{:#}", read_chain(folder.path(), 6).unwrap_err());
     assert!(problem.contains("holds frame 7, at byte 16, and its name says 6"), "{problem}");
 }
 
@@ -260,7 +260,7 @@ fn what_is_half_written_is_ignored_and_cleaned_up() {
     std::fs::create_dir(path(folder.path(), 8)).unwrap();
     assert!(write(folder.path(), &Snapshot { state: State { frame: 8, ..full().state }, ..full() }).is_err());
     assert!(!folder.path().join(".0000000008.wes.tmp").exists());
-    assert!(read(folder.path(), 8).unwrap_err().to_string().contains("it is a folder"));
+    assert!(read(folder.path(), 8).unwrap_err().head().contains("it is a folder"));
     assert!(write(&folder.path().join("none"), &full()).is_err());
 }
 

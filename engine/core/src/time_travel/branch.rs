@@ -2,10 +2,13 @@
 //! of parameters. What a parameter can change is what happens from then on: limits, schedules, budgets, events, what new agents are
 //! given. Who there is, and what they have in their memories, is what it was.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_systems::state::{StateEntity, StateError};
 
 use super::error::FollowError;
@@ -120,12 +123,44 @@ pub fn branch(
 }
 
 /// Why there is no branch.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub enum BranchError {
     /// The first run didn't do again what it did, or can't be run.
     Follow(FollowError),
     /// The scenario doesn't take the parameters.
     Scenario(Problems),
+}
+
+impl BranchError {
+    fn diagnostic(&self) -> &dyn Diagnostic {
+        match self {
+            Self::Follow(error) => error,
+            Self::Scenario(problems) => problems,
+        }
+    }
+}
+
+impl Diagnostic for BranchError {
+    fn code<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        self.diagnostic().code()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        self.diagnostic().help()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.diagnostic().source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.diagnostic().labels()
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        self.diagnostic().related()
+    }
 }
 
 impl<E: Into<FollowError>> From<E> for BranchError {
@@ -209,7 +244,7 @@ fn take_up(
                 let name = scenario.group(*id).map_or("?", |group| group.name.as_str());
                 format!("the run's state doesn't fit the branch: group {name}: {problem}")
             }
-            other => format!("the run's state doesn't fit the branch: {other}"),
+            other => format!("the run's state doesn't fit the branch: {}", with_causes(other)),
         };
         RunError::Input(
             Problem::new(what).key("--set").help("a branch can't change who there is, nor what they are made of"),

@@ -1,33 +1,55 @@
 //! Why a recorded run can't be followed.
 
-use std::fmt;
+use std::fmt::Display;
+
+use miette::{Diagnostic, LabeledSpan, SourceCode};
 
 use super::divergence::Divergence;
-use crate::problem::{Problem, RunError};
+use crate::problem::{ErrorKind, Problem, RunError};
 
 /// Why a run didn't follow its recording to the end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     /// Something can't be read, or isn't what it was.
-    Error(RunError),
+    #[error(transparent)]
+    Error(#[from] RunError),
     /// A frame came out otherwise.
+    #[error("{0}")]
     Diverged(Box<Divergence>),
 }
 
-impl fmt::Display for FollowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl FollowError {
+    /// Whose fault it is.
+    pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Error(error) => error.fmt(f),
-            Self::Diverged(divergence) => divergence.fmt(f),
+            Self::Error(error) => error.kind(),
+            Self::Diverged(_) => ErrorKind::Unmet,
+        }
+    }
+
+    const fn run_error(&self) -> Option<&RunError> {
+        match self {
+            Self::Error(error) => Some(error),
+            Self::Diverged(_) => None,
         }
     }
 }
 
-impl std::error::Error for FollowError {}
+impl Diagnostic for FollowError {
+    fn code<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        Some(Box::new(self.kind().code()))
+    }
 
-impl From<RunError> for FollowError {
-    fn from(error: RunError) -> Self {
-        Self::Error(error)
+    fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        self.run_error()?.help()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.run_error()?.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.run_error()?.labels()
     }
 }
 

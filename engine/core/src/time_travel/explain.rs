@@ -20,7 +20,7 @@ use crate::simulation::Simulation;
 /// Looks for the values of a divergence. `simulation` is the one that diverged, right after that frame. Where no other can be built to
 /// compare it with, [`Divergence::trouble`] says why.
 pub fn explain(divergence: &mut Divergence, replayer: &RunReplayer<'_>, simulation: &mut Simulation) {
-    divergence.trouble = compare_values(divergence, replayer, simulation).err().map(|error| error.to_string());
+    divergence.trouble = compare_values(divergence, replayer, simulation).err().map(|error| format!("{error:#}"));
 }
 
 fn compare_values(

@@ -103,8 +103,8 @@ impl RunReplayer<'_> {
             return Ok(Err(Problem::new(format!("there is no snapshot before frame {frame}")).file(&folder)));
         };
         if let Err(error) = simulation.restore(&last.state.world, &guests) {
-            let what = format!("the snapshot before frame {frame} doesn't fit this run: {error}");
-            return Ok(Err(Problem::new(what).file(&folder)));
+            let what = format!("the snapshot before frame {frame} doesn't fit this run");
+            return Ok(Err(Problem::new(what).caused_by(error).file(&folder)));
         }
         let extra = |name: &str| last.extras.iter().find(|(known, _)| known == name).map(|(_, bytes)| bytes.clone());
         let collected = extra(COLLECTED).map(|bytes| Collector::load(&bytes, &self.run.scenario));

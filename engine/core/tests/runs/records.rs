@@ -338,7 +338,9 @@ fn a_folder_that_cannot_be_used_is_refused_with_what_to_do() {
         let output_dir = OutputDir::new(Some(out), "office");
         match RunDir::create(&output_dir, &scenario, &options()) {
             Ok(_) => panic!("{} was taken", out.display()),
-            Err(RunError::Input(problem)) => problem.to_string().replace(&format!("{}/", folder.path().display()), ""),
+            Err(RunError::Input(problem)) => {
+                format!("{problem:#}").replace(&format!("{}/", folder.path().display()), "")
+            }
             Err(RunError::Failed(problem)) => panic!("not bad input: {problem}"),
         }
     };

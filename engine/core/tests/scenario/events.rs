@@ -65,7 +65,7 @@ impl Case {
     fn open(&self, events: &[u8]) -> Result<EventSource, String> {
         std::fs::write(self.folder.path().join("e.jsonl"), events).unwrap();
         open(&self.scenario, Arc::clone(&self.interrupted))
-            .map_err(|problem| problem.to_string().replace(&format!("{}/", self.folder.path().display()), ""))
+            .map_err(|problem| format!("{problem:#}").replace(&format!("{}/", self.folder.path().display()), ""))
     }
 }
 
@@ -212,7 +212,7 @@ fn a_line_that_turns_bad_after_the_check_ends_the_run_as_bad_input() {
     std::fs::write(case.folder.path().join("e.jsonl"), b"{\"frame\":0,\"to\":\"ledger\"}\n{\"frame\":\n").unwrap();
     let error = source.next_frame(0).unwrap_err();
     assert!(matches!(&error, RunError::Input(_)), "{error:?}");
-    assert!(error.to_string().contains("e.jsonl:2"), "{error}");
+    assert!(format!("{error:#}").contains("e.jsonl:2"), "{error}");
 }
 
 #[test]
@@ -237,11 +237,11 @@ fn a_source_ends_when_the_run_is_asked_to() {
 fn an_events_file_must_be_a_file() {
     let mut case = Case::new();
     case.scenario.input = Some(case.folder.path().to_path_buf());
-    let told = open(&case.scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    let told = format!("{:#}", open(&case.scenario, Arc::default()).map(|_| ()).unwrap_err());
     assert!(
         told.ends_with(": is a folder, an events file is needed; help: name an events file, or `-` for standard input")
     );
     case.scenario.input = Some(case.folder.path().join("no.jsonl"));
-    let told = open(&case.scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    let told = format!("{:#}", open(&case.scenario, Arc::default()).map(|_| ()).unwrap_err());
     assert!(told.ends_with("no.jsonl: doesn't exist; help: name an events file, or `-` for standard input"), "{told}");
 }

@@ -25,7 +25,7 @@ fn load_text(folder: &Path, text: &str, set: &[&str]) -> Result<Scenario, String
     let path = folder.join("x.toml");
     std::fs::write(&path, text).unwrap();
     let options = LoadOptions { set: set.iter().map(|set| (*set).to_owned()).collect(), ..LoadOptions::default() };
-    load(&path, &options).map_err(|problems| problems.to_string().replace(&format!("{}/", folder.display()), ""))
+    load(&path, &options).map_err(|problems| format!("{problems:#}").replace(&format!("{}/", folder.display()), ""))
 }
 
 /// What comes before the groups of a scenario in those files, unless it starts with `!`.
@@ -94,13 +94,13 @@ fn files_that_are_no_scenario_are_told_so() {
         if let Some(bytes) = bytes {
             std::fs::write(&path, bytes).unwrap();
         }
-        let told = load(&path, &LoadOptions::default()).unwrap_err().to_string();
+        let told = format!("{:#}", load(&path, &LoadOptions::default()).unwrap_err());
         assert_eq!(told.replace(&format!("{}/", folder.path().display()), ""), expected);
     }
     let path = folder.path().join("large.toml");
     let file = std::fs::File::create(&path).unwrap();
     file.set_len((16 << 20) + 1).unwrap();
-    let told = load(&path, &LoadOptions::default()).unwrap_err().to_string();
+    let told = format!("{:#}", load(&path, &LoadOptions::default()).unwrap_err());
     assert!(told.ends_with("the file is too large; help: a scenario has at most 16,777,216 bytes"), "{told}");
 }
 
@@ -124,7 +124,7 @@ fn devices_and_pipes_are_no_files_of_a_scenario() {
         }
     }
     for path in [Path::new("/dev/zero"), &folder.path().join("pipe")] {
-        let told = load(path, &LoadOptions::default()).unwrap_err().to_string();
+        let told = format!("{:#}", load(path, &LoadOptions::default()).unwrap_err());
         assert!(told.contains("is a device or a pipe, a file is needed; help: name a scenario file"), "{told}");
     }
     // Events may come from a pipe.

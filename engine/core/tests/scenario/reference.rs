@@ -65,7 +65,7 @@ fn read(folder: &Path, text: &str, set: &[&str]) -> Result<Scenario, String> {
     let path = folder.join("office.toml");
     std::fs::write(&path, text).unwrap();
     let options = LoadOptions { set: set.iter().map(|set| (*set).to_owned()).collect(), ..LoadOptions::default() };
-    load(&path, &options).map_err(|problems| problems.to_string().replace(&format!("{}/", folder.display()), ""))
+    load(&path, &options).map_err(|problems| format!("{problems:#}").replace(&format!("{}/", folder.display()), ""))
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn every_key_of_events_is_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = read(folder.path(), &blocks(&document, "toml").concat(), &[]).unwrap();
     std::fs::write(folder.path().join("scans.jsonl"), "{\"zzzzzzzz\":1}\n").unwrap();
-    let told = open(&scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    let told = format!("{:#}", open(&scenario, Arc::default()).map(|_| ()).unwrap_err());
     let known = told.split_once("known: ").unwrap().1;
     assert_eq!(known.split(", ").count(), 16);
     let events = &document[document.find("## External events").unwrap()..];

@@ -47,13 +47,16 @@ pub struct FileKey {
 }
 
 /// Why bytes aren't the file that was looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CacheFileProblem {
     /// They were changed, or never were such a file.
+    #[error("the file was changed, or never was one of the cache")]
     Damaged,
     /// They are a file of another form, engine, library, configuration or CPU.
+    #[error("the file is that of another version, library, configuration or CPU")]
     Outdated,
     /// They are a whole file of another subject.
+    #[error("the file was made from something else")]
     OtherSubject,
 }
 

@@ -34,6 +34,42 @@ pub struct CacheFolder {
     form: FileForm,
 }
 
+/// Why a folder can't be used. Displayed, it goes on after the folder's name.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheFolderProblem {
+    /// It can't be made or looked at.
+    #[error("can't be used")]
+    Unusable(#[source] io::Error),
+    /// It was removed as soon as it was there.
+    #[error("can't be used: it is gone again")]
+    Gone,
+    /// It is something else.
+    #[error("can't be used: it isn't a folder")]
+    NoFolder,
+    /// What lies in it may be anybody's.
+    #[error(
+        "can't be used: {who} may write it, and what lies in it would be run or believed; make it yours alone (chmod 700), or use another \
+         cache folder"
+    )]
+    OthersMayWrite {
+        /// Who else may write it.
+        who: &'static str,
+    },
+    /// What is in it can't be listed.
+    #[error(transparent)]
+    Unreadable(io::Error),
+}
+
+/// A file of a cache folder can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{} can't be written", shown_path(path))]
+pub struct CacheWriteError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
 /// A file that was read and is whole.
 pub struct WholeFile(Vec<u8>);
 
@@ -49,28 +85,26 @@ impl CacheFolder {
     ///
     /// # Errors
     /// It can't be used, and why, as what goes on after its name.
-    pub fn open(folder: &Path, form: FileForm) -> Result<Self, String> {
-        let unusable = |error: io::Error| format!("can't be used: {error}");
-        let path = std::path::absolute(folder).map_err(unusable)?;
-        make_folder(&path).map_err(unusable)?;
-        Self::existing(&path, form)?.ok_or_else(|| "can't be used: it is gone again".to_owned())
+    pub fn open(folder: &Path, form: FileForm) -> Result<Self, CacheFolderProblem> {
+        let path = std::path::absolute(folder).map_err(CacheFolderProblem::Unusable)?;
+        make_folder(&path).map_err(CacheFolderProblem::Unusable)?;
+        Self::existing(&path, form)?.ok_or(CacheFolderProblem::Gone)
     }
 
     /// Opens a folder that is there; `None` where there is none.
     ///
     /// # Errors
     /// It can't be used, and why, as what goes on after its name.
-    pub fn existing(folder: &Path, form: FileForm) -> Result<Option<Self>, String> {
+    pub fn existing(folder: &Path, form: FileForm) -> Result<Option<Self>, CacheFolderProblem> {
         let metadata = match std::fs::metadata(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            metadata => metadata.map_err(|error| format!("can't be used: {error}"))?,
+            metadata => metadata.map_err(CacheFolderProblem::Unusable)?,
         };
         if !metadata.is_dir() {
-            return Err("can't be used: it isn't a folder".to_owned());
+            return Err(CacheFolderProblem::NoFolder);
         }
         if let Some(who) = trusts_others(&metadata) {
-            let help = "what lies in it would be run or believed; make it yours alone (chmod 700), or use another cache folder";
-            return Err(format!("can't be used: {who} may write it, and {help}"));
+            return Err(CacheFolderProblem::OthersMayWrite { who });
         }
         Ok(Some(Self { path: folder.to_path_buf(), form }))
     }
@@ -100,13 +134,13 @@ impl CacheFolder {
     ///
     /// # Errors
     /// It can't be written, with the path.
-    pub fn keep(&self, key: &FileKey, content: &[u8]) -> Result<(), String> {
+    pub fn keep(&self, key: &FileKey, content: &[u8]) -> Result<(), CacheWriteError> {
         if (content.len() + FRAME_BYTES) as u64 > self.form.bytes_max {
             return Ok(());
         }
         let path = self.path.join(self.form.file_name(key));
-        self.write(&path, &self.form.seal(key, content))
-            .map_err(|error| format!("{} can't be written: {error}", shown_path(&path)))?;
+        let written = self.write(&path, &self.form.seal(key, content));
+        written.map_err(|source| CacheWriteError { path, source })?;
         // The new file is there; others that can't be removed are only in the way.
         let _ = self.make_room();
         Ok(())

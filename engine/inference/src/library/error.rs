@@ -39,7 +39,7 @@ pub enum LibraryError {
     NoCacheFolder,
     /// The cache can't be read or written.
     #[error(
-        "{} can't be used as the cache of ONNX Runtime ({source}): make it writable, or set WASM_ENGINE_CACHE_DIR to \
+        "{} can't be used as the cache of ONNX Runtime ({error}): make it writable, or set WASM_ENGINE_CACHE_DIR to \
              another folder, or ORT_DYLIB_PATH to the library file of ONNX Runtime {ONNX_RUNTIME_VERSION}",
         shown_path(path)
     )]
@@ -47,7 +47,7 @@ pub enum LibraryError {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// No pip could fetch the wheel.
     #[error(
@@ -102,7 +102,7 @@ pub enum LibraryError {
     #[error(
         "the thread that ends what models do when it takes too long can't be started ({0}): raise the limit of threads (ulimit -u)"
     )]
-    NoThread(String),
+    NoThread(std::io::Error),
     /// The file is an ONNX Runtime that lacks what we call.
     #[error("{} is ONNX Runtime {found}, but 1.{ONNX_RUNTIME_MINOR_MIN} or newer is needed, and \
              {ONNX_RUNTIME_VERSION} is what results are promised for: {}", shown_path(path), remedy(*from_override))]

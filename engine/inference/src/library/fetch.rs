@@ -30,7 +30,7 @@ const PIPS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["python", "-m", "pip"],
 /// Fetches the wheel and leaves the library at `target`, whole or not at all.
 pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<(), LibraryError> {
     let folder = target.parent().unwrap_or(Path::new("."));
-    let cache = |source| LibraryError::Cache { path: folder.to_path_buf(), source };
+    let cache = |error| LibraryError::Cache { path: folder.to_path_buf(), error };
     // On the same file system as the target, so that the last step is a rename.
     let make = || tempfile::Builder::new().prefix(".fetch-").tempdir_in(folder);
     let (work, _unfinished) = Unfinished::folder(make).map_err(cache)?;
@@ -41,7 +41,7 @@ pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<
         member: format!("{}/{}", Pin::FOLDER, pin.member),
     })?;
     let wheel = only_wheel(work.path())?;
-    let found = sha256_of_file(&wheel).map_err(|source| LibraryError::Cache { path: wheel.clone(), source })?;
+    let found = sha256_of_file(&wheel).map_err(|error| LibraryError::Cache { path: wheel.clone(), error })?;
     if found != pin.wheel_sha256 {
         return Err(LibraryError::WrongHash { what: "the wheel", found, expected: pin.wheel_sha256.clone() });
     }
@@ -65,7 +65,7 @@ pub(crate) fn command_line(pin: &Pin) -> String {
 
 /// The one wheel that pip left.
 fn only_wheel(folder: &Path) -> Result<PathBuf, LibraryError> {
-    let entries = std::fs::read_dir(folder).map_err(|source| LibraryError::Cache { path: folder.into(), source })?;
+    let entries = std::fs::read_dir(folder).map_err(|error| LibraryError::Cache { path: folder.into(), error })?;
     let wheels = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut wheels = wheels.filter(|path| path.extension().is_some_and(|extension| extension == "whl"));
     match (wheels.next(), wheels.next()) {
@@ -77,7 +77,7 @@ fn only_wheel(folder: &Path) -> Result<PathBuf, LibraryError> {
 /// Writes the library to a temporary file, hashes it on the way, and hands it back synced.
 fn unpack(pin: &Pin, wheel: &Path, folder: &Path) -> Result<tempfile::NamedTempFile, LibraryError> {
     let broken = |problem: &dyn std::fmt::Display| LibraryError::Unpack { problem: problem.to_string() };
-    let cache = |source| LibraryError::Cache { path: folder.to_path_buf(), source };
+    let cache = |error| LibraryError::Cache { path: folder.to_path_buf(), error };
     let file = File::open(wheel).map_err(cache)?;
     let mut archive = zip::ZipArchive::new(file).map_err(|error| broken(&error))?;
     let name = format!("{}/{}", Pin::FOLDER, pin.member);

@@ -109,7 +109,7 @@ pub(crate) fn resolve_with(settings: &Settings, download: Download<'_>) -> Resul
         return Ok(ResolvedLibrary { path, source: LibrarySource::Cache });
     }
     let folder = path.parent().unwrap_or(Path::new("."));
-    let cache = |source| LibraryError::Cache { path: folder.to_path_buf(), source };
+    let cache = |error| LibraryError::Cache { path: folder.to_path_buf(), error };
     std::fs::create_dir_all(folder).map_err(cache)?;
     // Of several processes that find nothing, one fetches and the others wait for it. Where the file system has no locks
     // each fetches for itself: that is only slower.

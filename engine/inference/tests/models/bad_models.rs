@@ -8,6 +8,7 @@ use std::process::Command;
 use crate::common::{entry, entry_at, f32s, load, run, try_load, with_dims};
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::ModelSpec;
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_files::{FileProblem, cache_folder};
 use wasm_engine_inference::{InferenceError, LibraryLocation, ModelProblem, probe};
 
@@ -15,7 +16,7 @@ use wasm_engine_inference::{InferenceError, LibraryLocation, ModelProblem, probe
 fn check(entry: ModelSpec, parts: &[&str]) {
     let path = entry.path.display().to_string();
     let name = format!("the model `{}`", entry.name);
-    let error = try_load(&[entry]).err().unwrap().to_string();
+    let error = with_causes(&try_load(&[entry]).err().unwrap());
     println!("{error}\n");
     for part in [&name, &path].into_iter().map(String::as_str).chain(parts.iter().copied()) {
         assert!(error.contains(part), "{part} isn't in: {error}");

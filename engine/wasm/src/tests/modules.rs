@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::{CacheReport, CodeCache, DamagedEntry};
+use crate::{CacheReport, CodeCache, DamagedEntry, UnkeptEntry};
 
 fn bytes(bytes: &[u8]) -> ModuleProblem {
     problem_of(ModuleSource { bytes: bytes.to_vec(), ..source("(module)") }, &group(1, 1))
@@ -251,9 +251,9 @@ impl CodeCache for Entries {
         Ok(found)
     }
 
-    fn keep(&self, module: &[u8], entry: &[u8]) -> Result<(), String> {
+    fn keep(&self, module: &[u8], entry: &[u8]) -> Result<(), UnkeptEntry> {
         if self.is_full {
-            return Err("it is full".to_owned());
+            return Err(UnkeptEntry::new("it is full"));
         }
         self.kept.lock().unwrap().insert(module.to_vec(), entry.to_vec());
         Ok(())

@@ -14,7 +14,7 @@ fn outcome(folder: &Path, all: &[JournalFrame], what: &str) -> Result<u64, Strin
     let journal = match Journal::open(folder, RUN) {
         Ok(journal) => journal,
         Err(problem) => {
-            let text = problem.to_string().replace(&format!("{}/", folder.display()), "");
+            let text = format!("{problem:#}").replace(&format!("{}/", folder.display()), "");
             assert!(text.contains(".wej: ") && text.contains("; help: "), "{what}: {text}");
             return Err(text);
         }
@@ -87,7 +87,7 @@ fn every_cut_is_found_but_in_the_last_segment() {
             assert_eq!(outcome.is_ok(), name == last, "{what}: {outcome:?}");
             // The caller, who knows that the run has ended, finds that one, too.
             if outcome.is_ok() {
-                let text = Journal::open(&path, RUN).unwrap().ended().unwrap_err().to_string();
+                let text = format!("{:#}", Journal::open(&path, RUN).unwrap().ended().unwrap_err());
                 assert!(text.contains(&format!("{name}: is damaged at byte ")), "{what}: {text}");
             }
         }
@@ -157,7 +157,7 @@ fn two_histories_are_not_mixed() {
     write(&other, &others, SEGMENT_BYTES, true);
     let (ours, theirs) = (files(&one), files(&other));
     std::fs::write(one.join("000000.wej"), &theirs["000000.wej"]).unwrap();
-    let text = Journal::open(&one, RUN).unwrap_err().to_string();
+    let text = format!("{:#}", Journal::open(&one, RUN).unwrap_err());
     assert!(text.contains("000001.wej: is damaged at byte 40: it doesn't follow the segment before it"), "{text}");
     // Within a segment: blocks of the disk that were never written, so that what was there before is there still.
     let mut links = 0;
@@ -165,12 +165,12 @@ fn two_histories_are_not_mixed() {
         let mixed = [&theirs["000000.wej"][..at], &ours["000000.wej"][at..]].concat();
         if mixed != ours["000000.wej"] && mixed != theirs["000000.wej"] {
             std::fs::write(one.join("000000.wej"), &mixed).unwrap();
-            let text = Journal::open(&one, RUN).unwrap_err().to_string();
+            let text = format!("{:#}", Journal::open(&one, RUN).unwrap_err());
             links += u32::from(text.contains("a record doesn't follow the one before it"));
         }
     }
     assert!(links > 0, "at the beginnings of records");
-    let text = Journal::open(&other, RUN + 1).unwrap_err().to_string();
+    let text = format!("{:#}", Journal::open(&other, RUN + 1).unwrap_err());
     let told = "000000.wej: belongs to another run (at byte 24): 0123456789abcdef0011223344556677, not ";
     assert!(text.contains(told), "{text}");
 }
@@ -206,7 +206,7 @@ fn what_changes_after_the_journal_was_opened_is_found() {
         std::fs::write(&path, changed).unwrap();
         let read: Vec<_> = journal.frames().collect();
         let (last, before) = read.split_last().unwrap();
-        let text = last.as_ref().unwrap_err().to_string();
+        let text = format!("{:#}", last.as_ref().unwrap_err());
         assert!(text.contains("000001.wej: "), "{text}");
         for (frame, read) in before.iter().enumerate() {
             assert_eq!(read.as_ref().unwrap(), &all[frame]);
@@ -237,6 +237,6 @@ fn random_bytes_are_no_journal() {
     }
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    let text = Journal::open(folder.path(), RUN).unwrap_err().to_string();
+    let text = format!("{:#}", Journal::open(folder.path(), RUN).unwrap_err());
     assert!(text.contains("000000.wej: can't be read: it is a folder"), "{text}");
 }

@@ -44,7 +44,7 @@ fn another_version_is_refused() {
     for (folder, version) in
         [(folder.path(), 4), (&golden().with_file_name("journal-v1"), 1), (&golden().with_file_name("journal-v2"), 2)]
     {
-        let text = Journal::open(folder, RUN).unwrap_err().to_string();
+        let text = format!("{:#}", Journal::open(folder, RUN).unwrap_err());
         assert_eq!(
             text,
             format!(

@@ -162,7 +162,7 @@ fn a_writer_takes_the_next_frame_alone_and_nothing_after_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let frames = frames(3);
     let mut writer = JournalWriter::create(folder.path(), RUN).unwrap();
-    let text = writer.append(&frames[1]).unwrap_err().to_string();
+    let text = format!("{:#}", writer.append(&frames[1]).unwrap_err());
     assert!(text.ends_with("000000.wej: frame 1 can't be written: frame 0 comes next"), "{text}");
     let mut bytes = writer.append(&frames[0]).unwrap();
     bytes += writer.append(&frames[1]).unwrap();
@@ -171,7 +171,7 @@ fn a_writer_takes_the_next_frame_alone_and_nothing_after_the_end() {
     writer.end(Digest(1), SUMMARY).unwrap();
     assert!(writer.append(&frames[2]).unwrap_err().to_string().contains("the journal has ended"));
     assert!(writer.end(Digest(1), SUMMARY).is_err());
-    let text = JournalWriter::create(folder.path(), RUN).err().unwrap().to_string();
+    let text = format!("{:#}", JournalWriter::create(folder.path(), RUN).err().unwrap());
     assert!(text.contains("000000.wej: can't be written: File exists"), "{text}");
     assert!(text.ends_with("help: name another folder with --out; a run never overwrites another"), "{text}");
 }

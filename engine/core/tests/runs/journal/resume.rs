@@ -73,7 +73,7 @@ fn a_journal_can_be_cut_after_any_frame() {
         assert_eq!(files(&path), expected, "{keep} frames kept");
     }
     let journal = Journal::open(&path, RUN).unwrap();
-    let text = JournalWriter::reopen_with(&journal, 21, options(SEGMENT_BYTES)).err().unwrap().to_string();
+    let text = format!("{:#}", JournalWriter::reopen_with(&journal, 21, options(SEGMENT_BYTES)).err().unwrap());
     assert!(text.ends_with("journal: holds 20 frames, 21 are needed"), "{text}");
 }
 

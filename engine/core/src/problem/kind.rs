@@ -1,0 +1,41 @@
+//! Whose fault an error is. Called wherever something can fail; the command line makes its exit status of it.
+
+use std::io;
+
+/// Whose fault an error is. From it follow the exit status of the command line, and the code of a diagnostic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// What was given is bad: a scenario, events, an option, the folder of a run.
+    Input,
+    /// The machine failed, or lacks something: a disk, memory, threads, a library that can't be had.
+    Machine,
+    /// What was run isn't as it should be: an expectation isn't met, or a run doesn't come out as it was recorded.
+    Unmet,
+}
+
+impl ErrorKind {
+    /// The kind of an error of the system: the machine's where the same would have gone well on another one, else bad input, such as a path
+    /// that nobody may write to.
+    pub fn of_io(error: &io::Error) -> Self {
+        /// Input/output error; too many open files, in the system and in the process. They have no kinds.
+        const RAW: [i32; 3] = [5, 23, 24];
+        let is_raw = cfg!(unix) && error.raw_os_error().is_some_and(|raw| RAW.contains(&raw));
+        match error.kind() {
+            _ if is_raw => Self::Machine,
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::OutOfMemory => Self::Machine,
+            _ => Self::Input,
+        }
+    }
+
+    /// The code of a diagnostic of this kind. It stays what it is from version to version.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Input => "wasm_engine::input",
+            Self::Machine => "wasm_engine::machine",
+            Self::Unmet => "wasm_engine::unmet",
+        }
+    }
+}
