@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::limits::CODE_CACHE_ENTRY_BYTES_MAX;
 use wasm_engine_components::text::shown_path;
-use wasm_engine_files::cache_file::{CacheFileProblem, CacheFolder, CacheFolderProblem, FileForm, FileKey, environment};
+use wasm_engine_files::cache_file::{
+    CacheFileProblem, CacheFolder, CacheFolderProblem, FileForm, FileKey, environment,
+};
 use wasm_engine_files::cpu;
 use wasm_engine_wasm::{CODE_CONFIGURATION, CacheReport, CodeCache, DamagedEntry, UnkeptEntry};
 

@@ -33,6 +33,8 @@ struct Errors {
     given: Vec<(String, String, Option<String>)>,
     /// Types that aren't public: nor are their functions.
     private: BTreeSet<String>,
+    /// Errors whose text says what their source says: where, and the name.
+    said_twice: Vec<(String, String)>,
 }
 
 impl Errors {
@@ -63,7 +65,9 @@ impl Errors {
             Some(name) => Some(format!("{path}: `{function}` gives `{name}`, which doesn't implement `Error`")),
             None => Some(format!("{path}: `{function}` gives an error that is no type of its own")),
         });
-        named.chain(given).collect()
+        let twice = self.said_twice.iter();
+        let twice = twice.map(|(path, name)| format!("{path}: the text of `{name}` says what its source says, too"));
+        named.chain(given).chain(twice).collect()
     }
 }
 
@@ -103,8 +107,16 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             return;
         }
         match item {
-            Item::Enum(one) => self.add_type(&one.ident, &one.vis, &one.attrs),
-            Item::Struct(one) => self.add_type(&one.ident, &one.vis, &one.attrs),
+            Item::Enum(one) => {
+                self.add_type(&one.ident, &one.vis, &one.attrs);
+                let twice = one.variants.iter().any(|variant| says_its_source(&variant.attrs, &variant.fields));
+                self.errors.said_twice.extend(twice.then(|| (self.path.to_owned(), one.ident.to_string())));
+            }
+            Item::Struct(one) => {
+                self.add_type(&one.ident, &one.vis, &one.attrs);
+                let twice = says_its_source(&one.attrs, &one.fields);
+                self.errors.said_twice.extend(twice.then(|| (self.path.to_owned(), one.ident.to_string())));
+            }
             Item::Fn(one) if matches!(one.vis, Visibility::Public(_)) => self.add_function(&one.sig),
             Item::Impl(one) => {
                 let of = one.trait_.as_ref().and_then(|(_, path, _)| path.segments.last());
@@ -131,6 +143,18 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             self.add_function(&function.sig);
         }
     }
+}
+
+/// Whether the text of thiserror's attribute names, in braces, the field that is the source.
+fn says_its_source(attributes: &[syn::Attribute], fields: &syn::Fields) -> bool {
+    let text = attributes.iter().find(|attribute| attribute.path().is_ident("error"));
+    let Some(syn::Meta::List(text)) = text.map(|attribute| &attribute.meta) else { return false };
+    let text = text.tokens.to_string();
+    fields.iter().enumerate().any(|(at, field)| {
+        let name = field.ident.as_ref().map_or_else(|| at.to_string(), ToString::to_string);
+        let is_marked = field.attrs.iter().any(|one| one.path().is_ident("source") || one.path().is_ident("from"));
+        (is_marked || name == "source") && ["}", ":"].iter().any(|end| text.contains(&format!("{{{name}{end}")))
+    })
 }
 
 /// The last name of a type's path.
@@ -169,12 +193,15 @@ fn public_errors_implement_error() {
         "pub trait A { fn f(&self) -> Result<(), (u8, u8)>; }",
         "#[derive(Debug)]\npub enum ReadError { Io }",
         "pub struct FileProblem;\nimpl std::fmt::Display for FileProblem {}",
+        "#[derive(Debug, thiserror::Error)]\nenum Bad { #[error(\"no: {0}\")] Io(#[from] Io) }",
+        "#[derive(Debug, thiserror::Error)]\n#[error(\"no ({source})\")]\nstruct Bad { source: Io }",
     ] {
         assert_eq!(of(canary).len(), 1, "{canary}");
     }
     let fine = "use std::io;\n#[derive(Debug, thiserror::Error)]\npub enum ReadError {}\npub struct Bad;\nimpl core::error::Error for Bad {}
         pub fn f() -> Result<io::Result<u8>, Bad> { Ok(Ok(1)) }\npub fn g<E>() -> Result<fmt::Result, E> { h() }\nfn h() -> Result<(), String> { Ok(()) }
-        pub(super) fn i() -> Result<(), String> { Ok(()) }\ntrait A { fn f() -> Result<(), String>; }\n#[cfg(test)]\nmod tests { pub fn f() -> Result<(), String> { Ok(()) } }";
+        pub(super) fn i() -> Result<(), String> { Ok(()) }\nstruct Own;\nimpl Own { pub fn j() -> Result<(), String> { Ok(()) } }
+        #[derive(Debug, thiserror::Error)]\nenum Good { #[error(\"no: {0}\")] Io(Io), #[error(\"no\")] Disk { source: Io } }\ntrait A { fn f() -> Result<(), String>; }\n#[cfg(test)]\nmod tests { pub fn f() -> Result<(), String> { Ok(()) } }";
     assert_eq!(of(fine), [""; 0]);
 
     let mut errors = Errors::default();

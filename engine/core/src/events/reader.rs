@@ -3,12 +3,14 @@
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use wasm_engine_components::limits::{EVENT_BYTES_PER_FRAME_MAX, EVENT_LINE_BYTES_MAX, EVENTS_PER_FRAME_MAX};
+use wasm_engine_components::limits::{
+    EVENT_BYTES_PER_FRAME_MAX, EVENT_LINE_BYTES_MAX, EVENTS_PER_FRAME_MAX, LINE_CHARS_MAX,
+};
 
 use super::address_book::AddressBook;
 use super::line::{EventLine, parse};
 use super::raw_line::LineFault;
-use crate::problem::{Problem, thousands};
+use crate::problem::{Problem, SourceText, thousands};
 
 /// Why there is no next line.
 pub(super) enum ReadError {
@@ -99,6 +101,12 @@ impl EventLines {
         }
         if let Some(help) = fault.help {
             problem = problem.help(help);
+        }
+        // A longer line would be shown by nobody.
+        if let Ok(line) = std::str::from_utf8(&self.buffer)
+            && line.len() <= LINE_CHARS_MAX
+        {
+            problem = problem.text(SourceText::from_line(&self.path, line, self.number));
         }
         ReadError::Line(problem)
     }

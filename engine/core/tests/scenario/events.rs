@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use miette::Diagnostic as _;
 use wasm_engine_abi::name_id;
 use wasm_engine_components::{
     Action, AgentId, EventCounts, ExternalEvent, FrameInputs, GroupId, LifecycleAction, Recipient, TopicId,
@@ -213,6 +214,11 @@ fn a_line_that_turns_bad_after_the_check_ends_the_run_as_bad_input() {
     let error = source.next_frame(0).unwrap_err();
     assert!(matches!(&error, RunError::Input(_)), "{error:?}");
     assert!(format!("{error:#}").contains("e.jsonl:2"), "{error}");
+    // A printer of diagnostics shows the line, which is the second of the file.
+    let label = error.labels().and_then(|mut labels| labels.next()).unwrap();
+    let shown = error.source_code().unwrap().read_span(label.inner(), 0, 0).unwrap();
+    assert_eq!(shown.line(), 1);
+    assert!(shown.name().unwrap().ends_with("e.jsonl"));
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn every_command_is_in_it() {
     let scenario = read(folder.path(), &blocks(&document, "toml").concat(), &[]).unwrap();
     let line = "{\"frame\":1,\"command\":\"zzzzzzzz\",\"agent\":\"readers/0\"}\n";
     std::fs::write(folder.path().join("scans.jsonl"), line).unwrap();
-    let told = open(&scenario, Arc::default()).map(|_| ()).unwrap_err().to_string();
+    let told = format!("{:#}", open(&scenario, Arc::default()).map(|_| ()).unwrap_err());
     let known: Vec<_> = told.split_once("known: ").unwrap().1.split(", ").collect();
     assert!(known.contains(&"`pause`") && known.contains(&"`spawn`"), "{told}");
     let row = row(&document, "### Commands", "command");
