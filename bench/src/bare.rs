@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use wasm_engine::wasm::{BareShard, ModuleSource, WasmOptions, WasmRuntime};
 use wasm_engine_abi::{CallKind, FrameContext, MessageHeader, OutboxHeader, agent_key};
-use wasm_engine_components::{AgentId, GroupSpec};
+use wasm_engine_components::{AgentId, AgentSlot, GroupSpec};
 use wasm_engine_systems::ports::{
     AgentRuntime, Directory, HostInbox, InboxView, Link, OutboxIntake, StepBatch, StepRequest, StepResults,
 };
@@ -163,7 +163,7 @@ fn record(from: AgentId, frame: u64, sent: &Sent) -> Record {
 
 fn initialise(runtime: &mut WasmRuntime, group: &GroupSpec) {
     let requests: Vec<StepRequest> = (0..group.agents)
-        .map(|slot| StepRequest { agent: AgentId::new(group.id, slot), slot, call: CallKind::Init })
+        .map(|slot| StepRequest { agent: AgentId::new(group.id, slot), slot: AgentSlot(slot), call: CallKind::Init })
         .collect();
     let (slots, host, directory) = (vec![Link::END; requests.len()], HostInbox::default(), Directory::default());
     let inbox = InboxView { firsts: &slots, links: &[], chunks: &[], current: &[], host: &host };

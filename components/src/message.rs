@@ -1,12 +1,12 @@
 //! For whom messages are.
 //!
 //! There is one type for it, [`Recipient`]. Everything that comes from outside, is saved or is shown says stable ids. Between the tables
-//! of a world it says positions in them, [`RecipientSlot`], so that nothing is looked up for each message; an [`Address`] is one of those,
+//! of a world it says indexes into them, [`RecipientSlot`], so that nothing is looked up for each message; an [`Address`] is one of those,
 //! packed.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, GroupId, GroupIndex, TopicId, TopicIndex};
+use crate::{AgentId, AgentSlot, GroupId, GroupIndex, TopicId, TopicIndex};
 
 /// For whom a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub enum Recipient<Agent = AgentId, Topic = TopicId, Group = GroupId> {
     Group(Group),
 }
 
-/// A recipient by its position in the tables of a world: that of the agent, or that of the topic or group in the order of their ids.
-pub type RecipientSlot = Recipient<u32, TopicIndex, GroupIndex>;
+/// A recipient by its index in the tables of a world.
+pub type RecipientSlot = Recipient<AgentSlot, TopicIndex, GroupIndex>;
 
 impl Recipient {
     /// Returns what kind of recipient it is, as digests and saved states number it, and the number of its id.
@@ -51,7 +51,7 @@ impl Recipient {
 /// For whom a message is, how much room it takes, and where it lies: what sorting needs of it, apart from the message itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// The position, and in the two highest bits what it is a position of.
+    /// The index, and in the two highest bits which table it is for.
     to: u32,
     /// Bytes that the message takes in an inbox, header and padding included.
     pub bytes: u32,
@@ -60,20 +60,20 @@ pub struct Address {
 }
 const _: () = assert!(size_of::<Address>() == 12);
 
-const POSITION: u32 = (1 << 30) - 1;
+const INDEX: u32 = (1 << 30) - 1;
 const GROUP: u32 = 1 << 30;
 const TOPIC: u32 = 2 << 30;
 const NOBODY: u32 = 3 << 30;
-const _: () = assert!(crate::limits::AGENTS_MAX <= POSITION && crate::limits::TOPICS_MAX <= POSITION);
+const _: () = assert!(crate::limits::AGENTS_MAX <= INDEX && crate::limits::TOPICS_MAX <= INDEX);
 
 impl Address {
     /// Returns the address of a message that takes `bytes` and lies at the place `at`.
     #[inline]
     pub const fn new(to: RecipientSlot, bytes: u32, at: u32) -> Self {
         let to = match to {
-            Recipient::Agent(at) => at,
-            Recipient::Group(GroupIndex(at)) => at | GROUP,
-            Recipient::Topic(TopicIndex(at)) => at | TOPIC,
+            Recipient::Agent(AgentSlot(slot)) => slot,
+            Recipient::Group(GroupIndex(index)) => index | GROUP,
+            Recipient::Topic(TopicIndex(index)) => index | TOPIC,
         };
         Self { to, bytes, at }
     }
@@ -81,10 +81,10 @@ impl Address {
     /// Returns for whom the message is; `None` for one that was taken back.
     #[inline]
     pub const fn recipient(self) -> Option<RecipientSlot> {
-        match self.to & !POSITION {
-            0 => Some(Recipient::Agent(self.to)),
-            GROUP => Some(Recipient::Group(GroupIndex(self.to & POSITION))),
-            TOPIC => Some(Recipient::Topic(TopicIndex(self.to & POSITION))),
+        match self.to & !INDEX {
+            0 => Some(Recipient::Agent(AgentSlot(self.to))),
+            GROUP => Some(Recipient::Group(GroupIndex(self.to & INDEX))),
+            TOPIC => Some(Recipient::Topic(TopicIndex(self.to & INDEX))),
             _ => None,
         }
     }
@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn an_address_says_what_it_was_made_of_until_it_is_taken_back() {
         for to in [
-            Recipient::Agent(0),
-            Recipient::Agent(POSITION),
+            Recipient::Agent(AgentSlot(0)),
+            Recipient::Agent(AgentSlot(INDEX)),
             Recipient::Topic(TopicIndex(7)),
-            Recipient::Group(GroupIndex(POSITION)),
+            Recipient::Group(GroupIndex(INDEX)),
         ] {
             let mut address = Address::new(to, 48, 3);
             assert_eq!((address.recipient(), address.bytes, address.at), (Some(to), 48, 3));

@@ -4,7 +4,7 @@
 use core::any::Any;
 
 use bevy_ecs::resource::Resource;
-use wasm_engine_components::{AgentFault, AgentId, GroupId, ModelId, RegionSpec, RegionState, Unkept};
+use wasm_engine_components::{AgentFault, AgentId, AgentSlot, GroupId, ModelId, RegionSpec, RegionState, Unkept};
 
 pub use crate::world::chunk::{
     AddressIndex, DeferredRecord, ImportedLine, OutputChunk, RecordOffset, Refused, StepOutcome, StepRequest,
@@ -119,7 +119,7 @@ pub struct SwapRequest {
     /// The agent.
     pub agent: AgentId,
     /// Its slot.
-    pub slot: u32,
+    pub slot: AgentSlot,
     /// Whether to initialise it at once if its state can't be kept. Otherwise it stays in its initial image.
     pub init: bool,
 }

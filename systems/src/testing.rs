@@ -6,7 +6,8 @@ use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{
-    AgentId, GroupId, GroupLimits, GroupSpec, Lifecycle, Mailbox, ModelId, OverflowPolicy, RecipientSlot, TopicId,
+    AgentId, AgentSlot, GroupId, GroupLimits, GroupSpec, Lifecycle, Mailbox, ModelId, OverflowPolicy, RecipientSlot,
+    TopicId,
 };
 
 pub use crate::world::backlog::held_message;
@@ -21,7 +22,7 @@ use crate::world::scheduler::Restarts;
 /// Returns a directory in which there is each agent of one group, and some topics: for a runtime without a world.
 pub fn directory(group: &GroupSpec, topics: &[TopicId]) -> Directory {
     let mailbox = Mailbox { capacity_messages: 0, capacity_bytes: 0, overflow: OverflowPolicy::Reject };
-    let group = GroupRange::new(Arc::new(group.clone()), Entity::PLACEHOLDER, 0, mailbox);
+    let group = GroupRange::new(Arc::new(group.clone()), Entity::PLACEHOLDER, AgentSlot(0), mailbox);
     let topics = topics.iter().map(|&topic| (topic, Entity::PLACEHOLDER)).collect();
     Directory { groups: vec![group].into(), topics, ..Directory::default() }
 }
@@ -63,13 +64,13 @@ pub fn inactive(world: &World) -> usize {
 /// Returns an agent's lifecycle, as the dense tables say.
 pub fn lifecycle(world: &World, agent: AgentId) -> Option<Lifecycle> {
     let directory = world.resource::<Directory>();
-    directory.index(agent).map(|index| directory.lifecycles[index as usize])
+    directory.slot(agent).map(|slot| directory.lifecycles[slot.index()])
 }
 
 /// Returns an agent's entity.
 pub fn entity(world: &World, agent: AgentId) -> Option<Entity> {
     let directory = world.resource::<Directory>();
-    directory.index(agent).map(|index| directory.agents[index as usize])
+    directory.slot(agent).map(|slot| directory.agents[slot.index()])
 }
 
 /// Returns the number of agents that start again in a later frame.
@@ -106,6 +107,6 @@ pub fn forge(world: &mut World, to: RecipientSlot, header: MessageHeader, payloa
 
 /// Closes an agent's mailbox.
 pub fn close_mailbox(world: &mut World, agent: AgentId) {
-    let Some(index) = world.resource::<Directory>().index(agent) else { return };
-    world.resource_mut::<Mailroom>().inboxes.loads[index as usize].messages_max = 0;
+    let Some(slot) = world.resource::<Directory>().slot(agent) else { return };
+    world.resource_mut::<Mailroom>().inboxes.loads[slot.index()].messages_max = 0;
 }

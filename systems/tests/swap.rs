@@ -10,8 +10,8 @@ use bevy_app::App;
 use table::{Call, Table, app, group, model};
 use wasm_engine_abi::{CallKind, FaultNotice, MessageHeader, Op, kind, name_id};
 use wasm_engine_components::{
-    AgentFault, AgentId, Digest, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs, FrameRecord,
-    GroupId, Lane, Lifecycle, LoadedFile, ModelId, ModuleSwap, Recipient, Swap, SwapOutcome, SwapRecord,
+    AgentFault, AgentId, AgentSlot, Digest, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs,
+    FrameRecord, GroupId, Lane, Lifecycle, LoadedFile, ModelId, ModuleSwap, Recipient, Swap, SwapOutcome, SwapRecord,
 };
 use wasm_engine_systems::ports::{
     AgentPort, AgentRuntime, ImportedLine, ModelBatch, ModelPort, ModelResults, ModelRuntime, RowResult, StepBatch,
@@ -318,7 +318,7 @@ fn only_those_that_have_a_state_are_asked_for_it() {
     let record = frame(&mut app, &[to_module(1, 1), to_module(2, 1)]);
     assert_eq!(record.swaps[1].outcome, SwapOutcome::Done { carried: 0, fresh: 2 });
     let expected = [(id(1, 0), 0, false), (id(1, 1), 1, true), (id(1, 2), 2, false), (id(2, 0), 3, false)];
-    let expected = expected.map(|(agent, slot, init)| SwapRequest { agent, slot, init });
+    let expected = expected.map(|(agent, slot, init)| SwapRequest { agent, slot: AgentSlot(slot), init });
     assert_eq!(*asked.lock().unwrap(), expected);
     (0..3).for_each(|_| drop(frame(&mut app, &[])));
     let of = |agent: AgentId| -> Vec<_> {

@@ -10,7 +10,7 @@
 //! It is made of a copy (`copy`), for which alone the run has to stop. It stands in the order of the slots, whoever copied what. Its
 //! digest covers all guests, and is the same for a full one, an incremental one, and after a restore.
 
-use wasm_engine_components::Digest;
+use wasm_engine_components::{AgentSlot, Digest};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::{
@@ -28,7 +28,7 @@ use super::{
 struct ShardCapture {
     agents: InstanceColumns,
     blocks: Vec<PageBlock>,
-    zeroed: Vec<(u32, u32)>,
+    zeroed: Vec<(AgentSlot, u32)>,
     /// Sum of the agents' digests.
     sum: u128,
     tracked: ShardPages,
@@ -94,7 +94,7 @@ impl Shard {
         let mut walk = resident.walk();
         let (mut words, mut numbers, mut hashes) = <(Vec<_>, Vec<_>, Vec<_>)>::default();
         let mut sum = 0_u128;
-        for (at, slot) in (0..self.hot.len()).zip(self.first_slot..) {
+        for (at, slot) in (0..self.hot.len()).zip((self.first_slot.0..).map(AgentSlot)) {
             if !self.hot[at].used {
                 continue;
             }
@@ -192,7 +192,7 @@ impl PageBlock {
 }
 
 /// The digest of an agent that isn't as it was made. Those that are have none: it makes no difference whether they exist.
-fn agent_digest(slot: u32, memory_bytes: u64, shown: u64, globals: &[u64], pages: (&[u32], &[u128])) -> u128 {
+fn agent_digest(slot: AgentSlot, memory_bytes: u64, shown: u64, globals: &[u64], pages: (&[u32], &[u128])) -> u128 {
     let mut bytes = Vec::with_capacity(24 + 8 * globals.len() + 20 * pages.0.len());
     bytes.extend_from_slice(&memory_bytes.to_le_bytes());
     bytes.extend_from_slice(&shown.to_le_bytes());
@@ -205,5 +205,5 @@ fn agent_digest(slot: u32, memory_bytes: u64, shown: u64, globals: &[u64], pages
         bytes.extend_from_slice(&hash.to_le_bytes());
     }
     // Slots have domains of their own: two agents that swap their memories are another state.
-    xxh3_128_with_seed(&bytes, u64::from(slot).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    xxh3_128_with_seed(&bytes, u64::from(slot.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use wasm_engine_components::Digest;
+use wasm_engine_components::{AgentSlot, Digest};
 
 /// Pages that lie together in memory: 8 MiB.
 pub const BLOCK_PAGES: usize = 2048;
@@ -21,14 +21,14 @@ pub struct GuestCapture {
     /// Pages, in the order of slots and of page numbers: at most [`BLOCK_PAGES`] in each block, and of one shard.
     pub pages: Vec<PageBlock>,
     /// Slots and numbers of pages that were not zero at the capture before, and are now, or lie beyond the memory's end. In order.
-    pub zeroed: Vec<(u32, u32)>,
+    pub zeroed: Vec<(AgentSlot, u32)>,
 }
 
 /// What a capture holds of each instance that there is, in the order of the slots: a column for each thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceColumns {
     /// Its slot.
-    pub slots: Vec<u32>,
+    pub slots: Vec<AgentSlot>,
     /// Whether it is no longer as it was made. If it is, it has no pages and no globals here.
     pub used: Vec<bool>,
     /// Size of its memory.
@@ -45,7 +45,7 @@ pub struct InstanceColumns {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageBlock {
     /// The agent's slot, for each page.
-    pub slots: Vec<u32>,
+    pub slots: Vec<AgentSlot>,
     /// The number of the page in its memory.
     pub pages: Vec<u32>,
     /// What they hold, [`PAGE_BYTES`](crate::PAGE_BYTES) each.

@@ -1,6 +1,6 @@
 //! Why guests can't get back what a capture holds. Each message is one sentence that says what is wrong, and where.
 
-use wasm_engine_components::{Digest, GroupId};
+use wasm_engine_components::{AgentSlot, Digest, GroupId};
 
 use super::error::ModuleProblem;
 
@@ -22,13 +22,13 @@ pub enum GuestStateError {
     )]
     Slot {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
     },
     /// Pages or zeroed pages aren't in ascending order.
     #[error("the capture is malformed: page {page} of slot {slot} is out of order")]
     Order {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
         /// The page's number.
         page: u32,
     },
@@ -36,7 +36,7 @@ pub enum GuestStateError {
     #[error("the capture has page {page} of slot {slot}, which lies outside of what that instance's memory is to be")]
     Page {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
         /// The page's number.
         page: u32,
     },
@@ -60,7 +60,7 @@ pub enum GuestStateError {
     )]
     Memory {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
         /// What the capture says.
         bytes: u64,
         /// The size that it is made with.
@@ -74,7 +74,7 @@ pub enum GuestStateError {
     )]
     Globals {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
         /// What the capture says.
         words: usize,
         /// What the module says.
@@ -84,7 +84,7 @@ pub enum GuestStateError {
     #[error("global {index} of slot {slot} is to have a value that its type doesn't have")]
     Global {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
         /// The global's index in the module.
         index: u32,
     },
@@ -92,19 +92,19 @@ pub enum GuestStateError {
     #[error("slot {slot} was shown shared regions, and its group reads none; is it a snapshot of another scenario?")]
     Shown {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
     },
     /// A slot has no agent's id, or that of another slot.
     #[error("the agent in slot {slot} has no id, or one that belongs to another slot")]
     Id {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
     },
     /// An instance can't be made.
     #[error("the instance in slot {slot} can't be made")]
     Instance {
         /// The slot.
-        slot: u32,
+        slot: AgentSlot,
         /// Why.
         #[source]
         problem: ModuleProblem,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use wasm_engine_components::AgentSlot;
+
 use super::{WasmRuntime, image::GlobalKind, shard::Shard};
 
 /// A mutable global of a guest.
@@ -57,28 +59,28 @@ impl GlobalBits {
 impl WasmRuntime {
     /// How many slots there are: one for each agent that there may be.
     pub fn slots(&self) -> u32 {
-        self.shards.last().map_or(0, |shard| shard.first_slot + shard.agents_max)
+        self.shards.last().map_or(0, |shard| (shard.first_slot + shard.agents_max).0)
     }
 
     /// Whether the instance in a slot has ever been called, and not been made as new since; `None` where there is none yet.
-    pub fn used(&self, slot: u32) -> Option<bool> {
+    pub fn used(&self, slot: AgentSlot) -> Option<bool> {
         let (shard, at) = self.find(slot)?;
         Some(self.shards[shard].hot[at].used)
     }
 
     /// The memory of the instance in a slot; `None` where there is none yet.
-    pub fn memory(&self, slot: u32) -> Option<Vec<u8>> {
+    pub fn memory(&self, slot: AgentSlot) -> Option<Vec<u8>> {
         let (shard, at) = self.find(slot)?;
         Some(self.shards[shard].memory(at).bytes().to_vec())
     }
 
     /// The size of the memory of the instance in a slot, in bytes; 0 where there is none yet.
-    pub fn memory_bytes(&self, slot: u32) -> u64 {
+    pub fn memory_bytes(&self, slot: AgentSlot) -> u64 {
         self.find(slot).map_or(0, |(shard, at)| self.shards[shard].slot(at).size() as u64)
     }
 
     /// The mutable globals of the instance in a slot, in the order of the module; `None` where there is none yet.
-    pub fn globals(&mut self, slot: u32) -> Option<Vec<GuestGlobal>> {
+    pub fn globals(&mut self, slot: AgentSlot) -> Option<Vec<GuestGlobal>> {
         let (shard, at) = self.find(slot)?;
         let Shard { program, store, cold, .. } = &mut self.shards[shard];
         let mut words = Vec::new();
@@ -99,7 +101,7 @@ impl WasmRuntime {
     }
 
     /// The shard of a slot, and the number of its instance there.
-    fn find(&self, slot: u32) -> Option<(usize, usize)> {
+    fn find(&self, slot: AgentSlot) -> Option<(usize, usize)> {
         let shard = self.shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1)?;
         let at = (slot - self.shards[shard].first_slot) as usize;
         (at < self.shards[shard].hot.len()).then_some((shard, at))

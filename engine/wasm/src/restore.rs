@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use wasm_engine_abi::agent_key;
-use wasm_engine_components::{AgentId, GroupId, ModuleSwap, limits::WASM_PAGE_BYTES};
+use wasm_engine_components::{AgentId, AgentSlot, GroupId, ModuleSwap, limits::WASM_PAGE_BYTES};
 
 use super::{
     WasmRuntime,
@@ -85,11 +85,11 @@ impl WasmRuntime {
         let (mut first, mut first_word) = (0, 0);
         for shard in &self.shards {
             let group = shard.program.group;
-            let end = u64::from(shard.first_slot) + u64::from(shard.agents_max);
-            let instances = agents.slots[first..].partition_point(|&slot| u64::from(slot) < end);
+            let end = u64::from(shard.first_slot.0) + u64::from(shard.agents_max);
+            let instances = agents.slots[first..].partition_point(|slot| u64::from(slot.0) < end);
             let slots = &agents.slots[first..first + instances];
             // They are made one after the other, from the first slot on.
-            if let Some((&slot, _)) = slots.iter().zip(shard.first_slot..).find(|&(&slot, next)| slot != next) {
+            if let Some((&slot, _)) = slots.iter().zip(shard.first_slot.0..).find(|&(slot, next)| slot.0 != next) {
                 return Err(GuestStateError::Slot { slot });
             }
             let program = self.program(group, modules.get(&group).copied())?;
@@ -120,7 +120,7 @@ impl WasmRuntime {
 
     /// Adds a capture's pages to the shards' own.
     fn add_pages<'a>(&self, plans: &mut [ShardPlan<'a>], capture: &'a GuestCapture) -> Result<(), GuestStateError> {
-        let mut add = |before: &mut Option<(u32, u32)>, slot, page, bytes| {
+        let mut add = |before: &mut Option<(AgentSlot, u32)>, slot, page, bytes| {
             if before.replace((slot, page)) >= Some((slot, page)) {
                 return Err(GuestStateError::Order { slot, page });
             }
@@ -214,7 +214,13 @@ impl ShardPlan<'_> {
         }
     }
 
-    fn check_instance(&self, shard: &Shard, slot: u32, bytes: u64, globals: &[u64]) -> Result<(), GuestStateError> {
+    fn check_instance(
+        &self,
+        shard: &Shard,
+        slot: AgentSlot,
+        bytes: u64,
+        globals: &[u64],
+    ) -> Result<(), GuestStateError> {
         let state = &self.program.recipe.state;
         let bytes_min = self.program.image.memory_bytes() as u64;
         let bytes_max = state.memory_bytes_max().min(shard.range.capacity() as u64);
@@ -236,9 +242,9 @@ impl ShardPlan<'_> {
         Ok(())
     }
 
-    fn check_id(&self, shard: &Shard, slot: u32, ids: &[AgentId]) -> Result<(), GuestStateError> {
+    fn check_id(&self, shard: &Shard, slot: AgentSlot, ids: &[AgentId]) -> Result<(), GuestStateError> {
         let ordinal = shard.first_ordinal + (slot - shard.first_slot);
-        match ids.get(slot as usize) {
+        match ids.get(slot.index()) {
             Some(id) if (id.group(), id.ordinal()) == (self.program.group, ordinal) => Ok(()),
             _ => Err(GuestStateError::Id { slot }),
         }
@@ -275,7 +281,7 @@ impl Shard {
                 *shown = agents.shown[row];
             }
             // An agent that a swap left as it was made keeps its key, too.
-            if let Some(id) = ids.get(agents.slots[row] as usize) {
+            if let Some(id) = ids.get(agents.slots[row].index()) {
                 self.hot[at].key = agent_key(self.program.seed, id.0);
             }
             if !agents.used[row] {

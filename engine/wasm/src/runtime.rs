@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use tracing::info;
 use wasm_engine_abi::{MessageHeader, padded};
 use wasm_engine_components::limits::{INSTANCE_BYTES_FREE, WASM_PAGE_BYTES};
-use wasm_engine_components::{GroupId, GroupSpec, ModuleLimits, ModuleSwap, RegionSpec};
+use wasm_engine_components::{AgentSlot, GroupId, GroupSpec, ModuleLimits, ModuleSwap, RegionSpec};
 use wasm_engine_systems::ports::{
     AgentRuntime, OutboxRules, StepBatch, StepOutcome, StepResults, SwapBatch, SwapResults,
 };
@@ -314,13 +314,13 @@ fn programs(
 /// Which shards the groups have: each with the position of its group.
 fn shard_plans(groups: &[GroupSpec]) -> Vec<(usize, ShardPlan)> {
     let mut plans = Vec::new();
-    let mut first_slot = 0;
+    let mut first_slot = AgentSlot(0);
     for (at, group) in groups.iter().enumerate() {
         for first_ordinal in (0..group.agents_max).step_by(SHARD_AGENTS as usize) {
             let agents_max = SHARD_AGENTS.min(group.agents_max - first_ordinal);
             let agents = group.agents.saturating_sub(first_ordinal).min(agents_max);
             plans.push((at, ShardPlan { first_ordinal, first_slot, agents, agents_max }));
-            first_slot += agents_max;
+            first_slot = first_slot + agents_max;
         }
     }
     plans

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use wasm_engine_abi::{ExchangeLayout, agent_key};
-use wasm_engine_components::{AgentId, GroupId, GroupLimits};
+use wasm_engine_components::{AgentId, AgentSlot, GroupId, GroupLimits};
 use wasm_engine_systems::ports::{OutboxRules, StepRequest};
 use wasmtime::{Engine, Func, Instance, InstancePre, Module, ModuleExport, Store};
 
@@ -151,7 +151,7 @@ pub(super) struct Shard {
     pub range: SlotRange,
     pub first_ordinal: u32,
     /// Slot of the first agent in the dense tables.
-    pub first_slot: u32,
+    pub first_slot: AgentSlot,
     /// How many agents it has room for. Their instances are made when they are first needed.
     pub agents_max: u32,
     /// Held so that it outlives the store.
@@ -162,7 +162,7 @@ pub(super) struct Shard {
 #[derive(Clone, Copy)]
 pub(super) struct ShardPlan {
     pub first_ordinal: u32,
-    pub first_slot: u32,
+    pub first_slot: AgentSlot,
     /// Agents from the start.
     pub agents: u32,
     /// Agents that there may be.

@@ -72,7 +72,7 @@ impl Shard {
             if calls.prefetch
                 && let Some(ahead) = requests.get(position + PREFETCH_AGENTS)
             {
-                caller.prefetch(ahead.slot.wrapping_sub(*first_slot));
+                caller.prefetch(ahead.slot.0.wrapping_sub(first_slot.0));
             }
             let at = (request.slot - *first_slot) as usize;
             let called = match request.call {

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use wasm_engine_abi::{CallKind, MessageHeader, OutboxError, kind, padded};
-use wasm_engine_components::FaultKind;
+use wasm_engine_components::{AgentSlot, FaultKind};
 use wasm_engine_systems::ports::{
     CallFault, Directory, HostInbox, InboxView, OutboxIntake, OverLimit, StepRequest, SwapBatch, SwapRequest,
     SwapResults, memory_digest,
@@ -157,7 +157,7 @@ impl Shard {
 
 /// Makes the calls of a swap.
 struct ShardCaller<'a> {
-    first_slot: u32,
+    first_slot: AgentSlot,
     caller: Caller<'a>,
 }
 

@@ -10,6 +10,7 @@ use std::hint::spin_loop;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use wasm_engine_components::AgentSlot;
 use wasm_engine_systems::ports::{OutputChunk, StepOutcome, StepRequest};
 
 use super::{shard::Shard, spin_wait::SPINS_MAX, stack::on_deep_stack, step::FrameCalls};
@@ -68,10 +69,10 @@ pub(super) fn split<'a>(
 }
 
 /// How many of the first requests are for one of `slots`; of two runs for the same slots side by side, the first.
-fn run_length(requests: &[StepRequest], slots: Range<u32>) -> usize {
+fn run_length(requests: &[StepRequest], slots: Range<AgentSlot>) -> usize {
     // Mostly all agents are called, in order: to see that takes a comparison for each, and no branch.
-    if let Some(all) = requests.get(..slots.len())
-        && all.iter().zip(slots.clone()).fold(true, |same, (request, slot)| same & (request.slot == slot))
+    if let Some(all) = requests.get(..(slots.end - slots.start) as usize)
+        && all.iter().zip(slots.start.0..).fold(true, |same, (request, slot)| same & (request.slot.0 == slot))
     {
         return all.len();
     }

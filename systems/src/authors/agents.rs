@@ -15,13 +15,13 @@ pub struct Agents<'w> {
 impl Agents<'_> {
     /// Returns the agents of a group that haven't ended, in the order of their ids.
     pub fn agents(&self, group: GroupId) -> impl Iterator<Item = (AgentId, Lifecycle)> {
-        let positions = self.directory.group(group).map_or(0..0, GroupRange::positions);
-        let all = positions.map(|at| (self.directory.ids[at as usize], self.directory.lifecycles[at as usize]));
+        let slots = self.directory.group(group).into_iter().flat_map(GroupRange::slots);
+        let all = slots.map(|slot| (self.directory.ids[slot.index()], self.directory.lifecycles[slot.index()]));
         all.filter(|(_, lifecycle)| lifecycle.is_alive())
     }
 
     /// Returns an agent's lifecycle; `None` if there is no such agent, or another one has its ordinal by now.
     pub fn lifecycle(&self, agent: AgentId) -> Option<Lifecycle> {
-        self.directory.index(agent).map(|at| self.directory.lifecycles[at as usize])
+        self.directory.slot(agent).map(|slot| self.directory.lifecycles[slot.index()])
     }
 }

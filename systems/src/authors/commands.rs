@@ -41,7 +41,7 @@ impl AgentCommands<'_> {
     /// # Errors
     /// There is no such agent.
     pub fn apply(&mut self, agent: AgentId, action: LifecycleAction) -> Result<(), MailError> {
-        self.directory.index(agent).ok_or(MailError::Unknown)?;
+        self.directory.slot(agent).ok_or(MailError::Unknown)?;
         self.pending.native.push(Action::Agent(agent, action));
         Ok(())
     }

@@ -22,11 +22,11 @@ impl MailReader<'_, '_> {
     /// Returns an agent's mailbox in this frame, in the order in which the agent sees it: headers and payloads of the messages
     /// that waited, then of those that arrived. Empty for an agent that doesn't exist.
     pub fn inbox(&self, agent: AgentId) -> impl Iterator<Item = (&MessageHeader, &[u8])> {
-        let index = self.directory.index(agent);
-        let backlog = index.and_then(|index| self.backlogs.get(self.directory.mailboxes[index as usize]).ok());
+        let slot = self.directory.slot(agent);
+        let backlog = slot.and_then(|slot| self.backlogs.get(self.directory.mailboxes[slot.index()]).ok());
         let held = backlog.into_iter().flat_map(Backlog::iter);
         let held = held.map(|held| (&held.header, &*held.payload));
-        held.chain(index.into_iter().flat_map(|index| self.mailroom.inbox(&self.outputs, index)))
+        held.chain(slot.into_iter().flat_map(|slot| self.mailroom.inbox(&self.outputs, slot)))
     }
 
     /// Returns the messages that reach the members of a topic in this frame, lowest sender first. This is how a native system
@@ -67,8 +67,8 @@ impl MailWriter<'_> {
     /// # Errors
     /// There is no such agent, or the message breaks a limit.
     pub fn send(&mut self, to: AgentId, kind: u32, payload: &[u8]) -> Result<(), MailError> {
-        let index = self.directory.alive(to).ok_or(MailError::Unknown)?;
-        self.post(Recipient::Agent(index), 0, kind, payload)
+        let slot = self.directory.alive(to).ok_or(MailError::Unknown)?;
+        self.post(Recipient::Agent(slot), 0, kind, payload)
     }
 
     /// Sends a message to all agents of a group.

@@ -58,7 +58,7 @@ fn answerable(chunk: &mut OutputChunk, other: &DeferredRecord) -> Result<(), Bou
     recipient.map(drop).ok_or(BounceReason::OverBudget)
 }
 
-/// Takes back messages that are over the budgets of the group at position `at` and its tenant.
+/// Takes back messages that are over the budgets of a group and its tenant.
 fn bound(
     directory: &Directory,
     budgets: &mut SendBudgets,
@@ -83,7 +83,7 @@ fn bound(
             address.take_back();
         }
         let header = *messages.message(next).0;
-        let Some(from) = directory.index(AgentId(header.sender)) else { continue };
+        let Some(from) = directory.slot(AgentId(header.sender)) else { continue };
         refused.push(Refused { from, meant_for, header, reason: BounceReason::OverBudget });
     }
 }

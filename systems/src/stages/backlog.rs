@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bevy_ecs::change_detection::Mut;
-use wasm_engine_components::{Backlog, HeldMessage, MailboxCounters, Trigger};
+use wasm_engine_components::{AgentSlot, Backlog, HeldMessage, MailboxCounters, Trigger};
 
 use crate::stages::deliver::Router;
 use crate::stages::overflow::is_to_many;
@@ -16,16 +16,16 @@ use crate::world::mailroom::{AgentOutputs, Mailroom};
 
 impl Router<'_, '_> {
     /// Moves waiting messages to the heads of inboxes. A message that waited in several backlogs is stored once.
-    pub(crate) fn take_from_backlogs(&mut self, indices: &[u32]) {
+    pub(crate) fn take_from_backlogs(&mut self, slots: &[AgentSlot]) {
         let Self { directory, mailroom, backlogs, mailboxes, .. } = self;
         let Mailroom { host, inboxes, .. } = mailroom.as_mut();
         let mut placed = Shared::<usize, (Arc<HeldMessage>, Delivery)>::default();
         let mut list = Vec::new();
-        for &index in indices {
-            if !backlogs.release(index) {
+        for &slot in slots {
+            if !backlogs.release(slot) {
                 continue;
             }
-            let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[index as usize]) else { continue };
+            let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[slot.index()]) else { continue };
             for (held, nth) in backlog.drain().zip(0..) {
                 let mut put = || Delivery { chunk: Delivery::HOST, at: host.messages.push(held.header, &held.payload) };
                 let at = match Arc::strong_count(&held) {
@@ -35,7 +35,7 @@ impl Router<'_, '_> {
                 };
                 list.push(at);
             }
-            inboxes.release(index, list.drain(..));
+            inboxes.release(slot, list.drain(..));
         }
     }
 
@@ -43,14 +43,14 @@ impl Router<'_, '_> {
     pub(crate) fn put_into_backlogs(&mut self, outputs: &AgentOutputs, calls: &Calls) {
         let Self { clock, directory, report, mailroom, backlogs, mailboxes, .. } = self;
         let (mailroom, backlogs) = (mailroom.as_mut(), backlogs.as_mut());
-        let is_called = |index| calls.was_handed(directory, index, clock.frame);
-        let waits: Vec<u32> = mailroom.inboxes.touched().filter(|&index| !is_called(index)).collect();
+        let is_called = |slot| calls.was_handed(directory, slot, clock.frame);
+        let waits: Vec<AgentSlot> = mailroom.inboxes.touched().filter(|&slot| !is_called(slot)).collect();
         let view = mailroom.view(&outputs.before, &outputs.now.chunks);
         let mut shared = Shared::<(u32, u32), Stock>::default();
         let mut held = 0;
-        let mut add = |index: u32, counters: &MailboxCounters, backlog: &mut Backlog| {
+        let mut add = |slot: AgentSlot, counters: &MailboxCounters, backlog: &mut Backlog| {
             let before = backlog.len();
-            for (at, nth) in view.deliveries(index).zip(0..) {
+            for (at, nth) in view.deliveries(slot).zip(0..) {
                 let (header, payload) = view.message(at);
                 let hold = || Arc::new(held_message(*header, payload));
                 backlog.push(match is_to_many(header) {
@@ -59,9 +59,9 @@ impl Router<'_, '_> {
                 });
             }
             held += (backlog.len() - before) as u64;
-            backlogs.digest(index, directory.ids[index as usize], (backlog, counters));
+            backlogs.digest(slot, directory.ids[slot.index()], (backlog, counters));
         };
-        let entity = |index: u32| directory.mailboxes[index as usize];
+        let entity = |slot: AgentSlot| directory.mailboxes[slot.index()];
         let (some, rest) = waits.as_chunks::<STORED_AT_ONCE>();
         for some in some {
             // An author's system that despawned one took more than what it has of its own.
@@ -69,18 +69,18 @@ impl Router<'_, '_> {
             if store_now(some[0], clock.frame) {
                 store(&mut mailboxes);
             }
-            for (&index, (counters, backlog)) in some.iter().zip(&mut mailboxes) {
-                add(index, counters, backlog);
+            for (&slot, (counters, backlog)) in some.iter().zip(&mut mailboxes) {
+                add(slot, counters, backlog);
             }
         }
-        for &index in rest {
-            let (counters, mut backlog) = mailboxes.get_mut(entity(index)).expect(HAS_MAILBOX);
-            add(index, &counters, &mut backlog);
+        for &slot in rest {
+            let (counters, mut backlog) = mailboxes.get_mut(entity(slot)).expect(HAS_MAILBOX);
+            add(slot, &counters, &mut backlog);
         }
         report.counts.delivered -= held;
-        for &index in &waits {
-            mailroom.inboxes.hold(index);
-            backlogs.hold(index, directory.group_at(index).spec.schedule.trigger == Trigger::Message);
+        for &slot in &waits {
+            mailroom.inboxes.hold(slot);
+            backlogs.hold(slot, directory.group_at(slot).spec.schedule.trigger == Trigger::Message);
         }
     }
 }
@@ -91,10 +91,10 @@ const HAS_MAILBOX: &str =
 /// How many backlogs are stored together.
 const STORED_AT_ONCE: usize = 16;
 
-/// Whether the backlogs from a position on are stored in this frame. Each is stored before it is full, even if it gets a message
+/// Whether the backlogs from a slot on are stored in this frame. Each is stored before it is full, even if it gets a message
 /// in every frame, and they take turns, so that every frame costs the same.
-const fn store_now(position: u32, frame: u64) -> bool {
-    (position as u64 / STORED_AT_ONCE as u64 + frame).is_multiple_of(Backlog::NEWEST as u64)
+const fn store_now(first: AgentSlot, frame: u64) -> bool {
+    (first.0 as u64 / STORED_AT_ONCE as u64 + frame).is_multiple_of(Backlog::NEWEST as u64)
 }
 
 /// Stores what is newest in some backlogs. Where they end is read of all of them before any is written to: the processor waits for many reads at a

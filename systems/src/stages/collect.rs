@@ -4,7 +4,7 @@
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{BounceReason, InferenceStatus, MessageHeader, Op, OutboxRecord, RecordType};
 use wasm_engine_components::{
-    Action, AgentId, Command, GroupCounters, GroupId, GroupIndex, InferenceJob, Issuer, JobData, JobId,
+    Action, AgentId, AgentSlot, Command, GroupCounters, GroupId, GroupIndex, InferenceJob, Issuer, JobData, JobId,
     LifecycleAction, LogLine, ModelId, NamedOutput, OutputValue, Recipient, RunTable, TopicId, text_row_bytes,
 };
 
@@ -87,12 +87,12 @@ pub(crate) fn collect_outputs(
     scheduler.book(&directory, &fuel);
     // An agent's bounces come in the order of its records.
     mailroom.bounces.0[bounced..].sort_by_key(|(to, bounce)| {
-        let at = match *to {
-            Recipient::Agent(at) => at,
+        let index = match *to {
+            Recipient::Agent(slot) => slot.0,
             Recipient::Topic(topic) => topic.0,
             Recipient::Group(group) => group.0,
         };
-        (at, bounce.header.sequence)
+        (index, bounce.header.sequence)
     });
     // The lines of the import come before those of the outboxes; each agent's stay in their order.
     report.logs.sort_by_key(|line| line.agent);
@@ -164,7 +164,7 @@ impl OutboxCollector<'_> {
         jobs
     }
 
-    fn bounce(&mut self, header: &MessageHeader, meant_for: u64, to: u32, reason: BounceReason) {
+    fn bounce(&mut self, header: &MessageHeader, meant_for: u64, to: AgentSlot, reason: BounceReason) {
         self.report.counts.drop_messages(reason, 1);
         self.mailroom.bounces.bounce(header, meant_for, to, reason, self.intake.frame);
     }

@@ -7,7 +7,7 @@ use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::limits::REFUSED_COMMANDS_TOLD_MAX;
 use wasm_engine_components::{
-    Action, AgentId, Backlog, CommandTarget, FaultHistory, GroupId, GroupIndex, Issuer, Lane, Lifecycle,
+    Action, AgentId, AgentSlot, Backlog, CommandTarget, FaultHistory, GroupId, GroupIndex, Issuer, Lane, Lifecycle,
     LifecycleAction, MailboxCounters, MailboxOf, Members, Recipient, RefusedCommand,
 };
 
@@ -96,8 +96,8 @@ impl Kernel<'_, '_> {
         if !self.tenant_has_room(at) {
             return Err(BounceReason::GroupFull);
         }
-        let (id, index) = self.directory.take_place(at).ok_or(BounceReason::GroupFull)?;
-        self.settle(at, id, index);
+        let (id, slot) = self.directory.take_slot(at).ok_or(BounceReason::GroupFull)?;
+        self.settle(at, id, slot);
         self.announce(issuer, id);
         if !payload.is_empty() {
             let frame = self.clock.frame;
@@ -110,12 +110,12 @@ impl Kernel<'_, '_> {
                     MessageHeader { sender: id.0, correlation, sequence, frame: frame - 1, ..header }
                 }
             };
-            self.mailroom.first_messages.push(Recipient::Agent(index), header, payload);
+            self.mailroom.first_messages.push(Recipient::Agent(slot), header, payload);
         }
         Ok(())
     }
 
-    /// Whether one more agent of the group at position `at` fits into its tenant's totals.
+    /// Whether one more agent of a group fits into its tenant's totals.
     fn tenant_has_room(&self, at: GroupIndex) -> bool {
         let group = &self.directory.groups[at];
         let Some(id) = group.spec.tenant else { return true };
@@ -128,15 +128,15 @@ impl Kernel<'_, '_> {
         agents <= tenant.agents_max && memory <= tenant.memory_bytes_max
     }
 
-    /// Spawns the entities of a new agent, and despawns those of the agent that had its place before.
-    fn settle(&mut self, at: GroupIndex, id: AgentId, index: u32) {
-        let position = index as usize;
-        let before = self.directory.agents[position];
+    /// Spawns the entities of a new agent, and despawns those of the agent that had its slot before.
+    fn settle(&mut self, at: GroupIndex, id: AgentId, slot: AgentSlot) {
+        let index = slot.index();
+        let before = self.directory.agents[index];
         if before != Entity::PLACEHOLDER {
             if let Ok((_, _, digest)) = self.agents.get(before) {
                 self.lanes.agents[at.index()] = self.lanes.agents[at.index()].wrapping_sub(digest.0);
             }
-            let mailbox = self.backlogs.forget(index);
+            let mailbox = self.backlogs.forget(slot);
             self.lanes.mailboxes = self.lanes.mailboxes.wrapping_sub(mailbox);
             self.commands.entity(before).despawn();
         }
@@ -144,10 +144,10 @@ impl Kernel<'_, '_> {
         let agent = self.commands.spawn(parts).id();
         let mailbox = self.directory.groups[at].mailbox;
         let parts = (MailboxOf(agent), mailbox, MailboxCounters::default(), Backlog::default());
-        self.directory.agents[position] = agent;
-        self.directory.mailboxes[position] = self.commands.spawn(parts).id();
+        self.directory.agents[index] = agent;
+        self.directory.mailboxes[index] = self.commands.spawn(parts).id();
         let Self { directory, mailroom, clock, .. } = self;
-        directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, clock.frame);
+        directory.set_lifecycle(&mut mailroom.inboxes, slot, Lifecycle::Initialising, clock.frame);
         let topics = self.directory.groups[at].spec.subscribe.iter().filter_map(|topic| self.directory.topic(*topic));
         self.joining.0.extend(topics.map(|topic| MembershipChange { agent: id, topic, joins: true }));
     }
@@ -169,25 +169,25 @@ impl Kernel<'_, '_> {
     }
 
     fn order(&mut self, issuer: Issuer, agent: AgentId, order: LifecycleAction) -> Result<(), BounceReason> {
-        let (group, index) = self.directory.find(agent).ok_or_else(|| self.directory.absence(agent))?;
+        let (group, slot) = self.directory.find(agent).ok_or_else(|| self.directory.absence(agent))?;
         let own = matches!(issuer, Issuer::Agent { id, .. } if id == agent);
         if !own && !self.may(issuer, group.id) {
             return Err(BounceReason::Refused);
         }
-        let state = self.directory.lifecycles[index as usize];
+        let state = self.directory.lifecycles[slot.index()];
         if state.is_ending() {
             return Err(BounceReason::Terminated);
         }
         let after = match (order, state) {
             (LifecycleAction::Pause, Lifecycle::Active) => Lifecycle::Paused,
-            (LifecycleAction::Resume, Lifecycle::Paused) if self.is_uninitialised(index) => Lifecycle::Initialising,
+            (LifecycleAction::Resume, Lifecycle::Paused) if self.is_uninitialised(slot) => Lifecycle::Initialising,
             (LifecycleAction::Resume, Lifecycle::Paused) => Lifecycle::Active,
             (LifecycleAction::Pause | LifecycleAction::Resume, _) => return Err(BounceReason::WrongState),
             (LifecycleAction::Terminate, Lifecycle::Active | Lifecycle::Paused) => Lifecycle::Terminating,
             (LifecycleAction::Terminate, _) => Lifecycle::Terminated,
             (LifecycleAction::Restart, _) => Lifecycle::Initialising,
         };
-        let entity = self.directory.agents[index as usize];
+        let entity = self.directory.agents[slot.index()];
         let Self { directory, mailroom, clock, agents, .. } = self;
         if let Ok((mut lifecycle, ..)) = agents.get_mut(entity) {
             *lifecycle = after;
@@ -195,12 +195,12 @@ impl Kernel<'_, '_> {
             // It was spawned in this very frame: its entity isn't there yet.
             self.commands.entity(entity).insert(after);
         }
-        directory.set_lifecycle(&mut mailroom.inboxes, index, after, clock.frame);
+        directory.set_lifecycle(&mut mailroom.inboxes, slot, after, clock.frame);
         Ok(())
     }
 
-    fn is_uninitialised(&self, index: u32) -> bool {
-        self.agents.get(self.directory.agents[index as usize]).is_ok_and(|(_, history, _)| history.uninitialised)
+    fn is_uninitialised(&self, slot: AgentSlot) -> bool {
+        self.agents.get(self.directory.agents[slot.index()]).is_ok_and(|(_, history, _)| history.uninitialised)
     }
 
     fn refuse(&mut self, issuer: Issuer, meant_for: u64, reason: BounceReason) {

@@ -7,8 +7,8 @@ use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, MessageHeader};
 use wasm_engine_components::{
-    Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, GroupIndex, Lifecycle, MailboxCounters, Members,
-    Recipient,
+    AgentSlot, Backlog, FaultHistory, FaultPolicy, Group, GroupCounters, GroupIndex, Lifecycle, MailboxCounters,
+    Members, Recipient,
 };
 
 use crate::frame::{FrameClock, FrameReport};
@@ -69,7 +69,7 @@ pub(crate) fn commit_calls(
             CallKind::Shutdown => Lifecycle::Terminated,
             _ => continue,
         };
-        if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[request.slot as usize]) {
+        if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[request.slot.index()]) {
             *lifecycle = after;
             history.uninitialised = false;
             directory.set_lifecycle(&mut mailroom.inboxes, request.slot, after, clock.frame);
@@ -92,13 +92,13 @@ pub(crate) fn commit_faults(
     report.counts.faults = report.faults.len() as u64;
     lanes.faults.fill(0);
     for fault in &report.faults {
-        let Some((range, index)) = directory.find(fault.agent) else { continue };
+        let Some((range, slot)) = directory.find(fault.agent) else { continue };
         let (Some(at), supervisor) = (directory.group_index(range.id), range.spec.supervisor) else { continue };
         let Ok((group, mut counters)) = groups.get_mut(range.entity) else { continue };
         lanes.faults[at.index()] = lanes.faults[at.index()].wrapping_add(fault_digest(fault));
         counters.0.faults.add(fault.kind);
-        let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize]) else { continue };
-        directory.written.push(index);
+        let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[slot.index()]) else { continue };
+        directory.written.push(slot);
         history.faults = history.faults.saturating_add(1);
         if let Some(to) = supervisor.and_then(|id| directory.group_index(id)) {
             let escalated = u32::from(group.on_fault == FaultPolicy::Escalate && !lifecycle.is_ending());
@@ -124,17 +124,17 @@ pub(crate) fn commit_faults(
             FaultPolicy::Restart { restarts_max, backoff_frames } if history.restarts < restarts_max => {
                 let doubled = u64::from(backoff_frames.max(1)) << history.restarts.min(20);
                 history.restart_frame = clock.frame + doubled;
-                restarts.0.insert((history.restart_frame, index));
+                restarts.0.insert((history.restart_frame, slot));
                 Lifecycle::Faulted
             }
             FaultPolicy::Restart { .. } | FaultPolicy::Terminate => Lifecycle::Terminated,
         };
         let after = *lifecycle;
-        directory.set_lifecycle(&mut mailroom.inboxes, index, after, clock.frame);
+        directory.set_lifecycle(&mut mailroom.inboxes, slot, after, clock.frame);
     }
 }
 
-/// Tells the agents of the group at position `to` of a fault, in the next frame.
+/// Tells the agents of the group `to` of a fault, in the next frame.
 fn notify(mailroom: &mut Mailroom, to: GroupIndex, notice: &FaultNotice) {
     let header = MessageHeader {
         sender: sender::ENGINE,
@@ -161,33 +161,33 @@ pub(crate) fn commit_terminations(
     mut mailboxes: Query<(&mut Backlog, &mut MailboxCounters)>,
     mut topics: Query<&mut Members>,
 ) {
-    let is_dead = |index: &&u32| !directory.lifecycles[**index as usize].is_alive();
-    let ended: BTreeSet<u32> = directory.written.iter().filter(is_dead).copied().collect();
+    let is_dead = |slot: &&AgentSlot| !directory.lifecycles[slot.index()].is_alive();
+    let ended: BTreeSet<AgentSlot> = directory.written.iter().filter(is_dead).copied().collect();
     if ended.is_empty() {
         return;
     }
-    for &index in &ended {
-        let at = index as usize;
-        scheduler.forget(index);
-        if let Ok(history) = histories.get(directory.agents[at]) {
-            restarts.0.remove(&(history.restart_frame, index));
+    for &slot in &ended {
+        let index = slot.index();
+        scheduler.forget(slot);
+        if let Ok(history) = histories.get(directory.agents[index]) {
+            restarts.0.remove(&(history.restart_frame, slot));
         }
-        requests.forget(directory.ids[at]);
-        if backlogs.release(index) {
-            mailroom.inboxes.forget_held(index);
-            let Ok((mut backlog, mut counters)) = mailboxes.get_mut(directory.mailboxes[at]) else { continue };
+        requests.forget(directory.ids[index]);
+        if backlogs.release(slot) {
+            mailroom.inboxes.forget_held(slot);
+            let Ok((mut backlog, mut counters)) = mailboxes.get_mut(directory.mailboxes[index]) else { continue };
             for held in backlog.drain() {
                 let header = held.header;
                 let reason = BounceReason::Terminated;
                 counters.dropped += 1;
                 report.counts.drop_messages(reason, 1);
-                mailroom.bounces.return_to_sender(&directory, &header, directory.ids[at].0, reason, clock.frame);
+                mailroom.bounces.return_to_sender(&directory, &header, directory.ids[index].0, reason, clock.frame);
                 requests.give_up(&header);
             }
         }
     }
-    // Ids are in the order of positions.
-    let ids: Vec<_> = ended.iter().map(|&index| directory.ids[index as usize]).collect();
+    // Ids are in the order of slots.
+    let ids: Vec<_> = ended.iter().map(|&slot| directory.ids[slot.index()]).collect();
     for mut members in &mut topics {
         // Only a topic that had one of them as a member has changed.
         if members.bypass_change_detection().remove(&ids) {
@@ -204,18 +204,18 @@ pub(crate) fn commit_restarts(
     mut restarts: ResMut<Restarts>,
     mut agents: Query<(&mut Lifecycle, &mut FaultHistory)>,
 ) {
-    while let Some(&(frame, index)) = restarts.0.first()
+    while let Some(&(frame, slot)) = restarts.0.first()
         && frame <= clock.frame + 1
     {
         restarts.0.pop_first();
         // A command may have changed its lifecycle meanwhile.
-        if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[index as usize])
+        if let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[slot.index()])
             && *lifecycle == Lifecycle::Faulted
             && history.restart_frame == frame
         {
             history.restarts += 1;
             *lifecycle = Lifecycle::Initialising;
-            directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, clock.frame);
+            directory.set_lifecycle(&mut mailroom.inboxes, slot, Lifecycle::Initialising, clock.frame);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Stage `Deliver`: what was sent in the last frame, results that are due and events of this frame are sorted into lists by
-//! recipient. A message is stored once, however many its recipients are; a list holds positions.
+//! recipient. A message is stored once, however many its recipients are; a list refers to it.
 //!
 //! The order in a mailbox is canonical: what waited from earlier frames, then by sender (engine, outside, native systems,
 //! agents by id), then by sequence.
@@ -56,7 +56,7 @@ pub(crate) fn gather_messages(
     due.sort_unstable_by_key(|(_, job, _)| job.id);
     for (entity, job, data) in due {
         commands.entity(entity).despawn();
-        let (JobData::Output { status, bytes }, Some(index)) = (data, directory.index(job.agent)) else { continue };
+        let (JobData::Output { status, bytes }, Some(slot)) = (data, directory.slot(job.agent)) else { continue };
         let header = MessageHeader {
             sender: sender::ENGINE,
             topic: job.model.0,
@@ -67,12 +67,12 @@ pub(crate) fn gather_messages(
             ..MessageHeader::default()
         };
         // A result that doesn't fit into its agent's mailbox becomes a failure, of which the agent is told.
-        let room = room.inboxes.loads[index as usize].bytes_max.saturating_sub(MessageHeader::BYTES) as usize;
+        let room = room.inboxes.loads[slot.index()].bytes_max.saturating_sub(MessageHeader::BYTES) as usize;
         if bytes.len() > room {
             let failed = MessageHeader { status: InferenceStatus::Failed as u32, ..header };
-            host.push(Recipient::Agent(index), &failed, &[]);
+            host.push(Recipient::Agent(slot), &failed, &[]);
         } else {
-            host.push(Recipient::Agent(index), &header, bytes);
+            host.push(Recipient::Agent(slot), &header, bytes);
         }
     }
     for (recipient, stored) in room.first_messages.0.drain(..) {
@@ -179,8 +179,8 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
             for address in &addresses[added..] {
                 let at = Delivery { chunk, at: address.at };
                 let Some(to) = address.recipient() else { continue };
-                if let Recipient::Agent(index) = to {
-                    self.overflow.put(sent, self.inboxes, (index, address.bytes, at));
+                if let Recipient::Agent(slot) = to {
+                    self.overflow.put(sent, self.inboxes, (slot, address.bytes, at));
                 } else if !self.put_to_many(to, address.bytes, at) {
                     self.dropped.push(at);
                 }
@@ -203,10 +203,10 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         let part = Part::Wave(wave);
         for Edge { address, at } in audiences.take_edges(sent, wave) {
             let from = AgentId(sent.message(at).sender);
-            let mut put = |index| overflow.put(sent, inboxes, (index, address.bytes, at));
+            let mut put = |slot| overflow.put(sent, inboxes, (slot, address.bytes, at));
             match address.recipient() {
-                Some(Recipient::Agent(index)) if !sent.is_in(part, from.group(), sent.directory.group_at(index)) => {}
-                Some(Recipient::Agent(index)) => put(index),
+                Some(Recipient::Agent(slot)) if !sent.is_in(part, from.group(), sent.directory.group_at(slot)) => {}
+                Some(Recipient::Agent(slot)) => put(slot),
                 Some(to) => audiences.each(sent, to, (from, part), put),
                 None => {}
             }
@@ -227,7 +227,7 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
             overflow.drop_over_budget(header, sent.directory.recipient(to).number());
             return false;
         }
-        audiences.each(sent, to, (from, part), |index| overflow.put(sent, inboxes, (index, bytes, at)));
+        audiences.each(sent, to, (from, part), |slot| overflow.put(sent, inboxes, (slot, bytes, at)));
         true
     }
 }

@@ -15,11 +15,11 @@ pub(crate) fn digest_agents(
     mut lanes: ResMut<LaneSums>,
     mut agents: Query<(&Lifecycle, &FaultHistory, &mut PartDigest)>,
 ) {
-    for index in std::mem::take(&mut directory.written) {
-        let id = directory.ids[index as usize];
-        let Ok((lifecycle, history, mut digest)) = agents.get_mut(directory.agents[index as usize]) else { continue };
+    for slot in std::mem::take(&mut directory.written) {
+        let id = directory.ids[slot.index()];
+        let Ok((lifecycle, history, mut digest)) = agents.get_mut(directory.agents[slot.index()]) else { continue };
         let Some(group) = directory.group_index(id.group()) else { continue };
-        debug_assert_eq!(*lifecycle, directory.lifecycles[index as usize], "the mirror of {id}");
+        debug_assert_eq!(*lifecycle, directory.lifecycles[slot.index()], "the mirror of {id}");
         let after = agent_digest(id, *lifecycle, history);
         lanes.agents[group.index()] = lanes.agents[group.index()].wrapping_sub(digest.0).wrapping_add(after);
         digest.0 = after;
@@ -55,9 +55,9 @@ pub(crate) fn digest_mailboxes(
     mut lanes: ResMut<LaneSums>,
     mailboxes: Query<(&Backlog, &MailboxCounters)>,
 ) {
-    for index in backlogs.changed.drain() {
-        let Ok(mailbox) = mailboxes.get(directory.mailboxes[index as usize]) else { continue };
-        backlogs.digest(index, directory.ids[index as usize], mailbox);
+    for slot in backlogs.changed.drain() {
+        let Ok(mailbox) = mailboxes.get(directory.mailboxes[slot.index()]) else { continue };
+        backlogs.digest(slot, directory.ids[slot.index()], mailbox);
     }
     backlogs.overflowed.drain();
     lanes.mailboxes = lanes.mailboxes.wrapping_add(core::mem::take(&mut backlogs.lane_change));

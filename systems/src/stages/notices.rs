@@ -7,7 +7,9 @@ use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, FaultNotice, MessageHeader};
 use wasm_engine_components::limits::{deliveries_of, delivery_units};
-use wasm_engine_components::{Address, AgentId, FaultHistory, GroupIndex, GroupLimits, Lifecycle, Recipient};
+use wasm_engine_components::{
+    Address, AgentId, AgentSlot, FaultHistory, GroupIndex, GroupLimits, Lifecycle, Recipient,
+};
 
 use crate::frame::FrameReport;
 use crate::world::directory::Directory;
@@ -42,8 +44,8 @@ pub(crate) fn meter_notices(
     // They come in the order in which they are delivered, before all that agents send.
     addresses.retain_mut(|address| {
         let to = match address.recipient() {
-            Some(Recipient::Agent(index)) => {
-                rooms.put(&directory, index, address.bytes);
+            Some(Recipient::Agent(slot)) => {
+                rooms.put(&directory, slot, address.bytes);
                 return true;
             }
             Some(Recipient::Group(to)) if is_notice(address) => to,
@@ -94,18 +96,18 @@ fn is_waited_for(
 ) -> bool {
     // What waits may come from a file.
     let Ok(notice) = bytemuck::try_pod_read_unaligned::<FaultNotice>(payload) else { return false };
-    let Some((_, index)) = directory.find(AgentId(header.topic)) else { return false };
+    let Some((_, slot)) = directory.find(AgentId(header.topic)) else { return false };
     notice.escalated == 1
-        && directory.lifecycles[index as usize] == Lifecycle::Faulted
-        && histories.get(directory.agents[index as usize]).is_ok_and(|history| history.faults == notice.faults)
+        && directory.lifecycles[slot.index()] == Lifecycle::Faulted
+        && histories.get(directory.agents[slot.index()]).is_ok_and(|history| history.faults == notice.faults)
 }
 
-/// What the mailboxes of supervisors have room for, by the positions of their groups: messages and bytes of each.
+/// What the mailboxes of supervisors have room for, by their groups: messages and bytes of each.
 struct Rooms(BTreeMap<GroupIndex, Room>);
 
 struct Room {
-    /// Those that have room for messages, with the positions of their agents, ascending: so a notice looks at none of those who have ended.
-    mailboxes: Vec<(u32, (u32, u32))>,
+    /// Those that have room for messages, with the slots of their agents, ascending: so a notice looks at none of those who have ended.
+    mailboxes: Vec<(AgentSlot, (u32, u32))>,
     /// Whether none has room for a notice any more. They are all of one size.
     is_full: bool,
 }
@@ -117,8 +119,8 @@ impl Rooms {
         for notice in notices {
             let Some(Recipient::Group(to)) = notice.recipient() else { continue };
             rooms.entry(to).or_insert_with(|| {
-                let positions = directory.groups[to].positions();
-                let rooms = positions.map(|index| (index, inboxes.loads[index as usize].room()));
+                let slots = directory.groups[to].slots();
+                let rooms = slots.map(|slot| (slot, inboxes.loads[slot.index()].room()));
                 Room { mailboxes: rooms.filter(|(_, (messages, _))| *messages > 0).collect(), is_full: false }
             });
         }
@@ -141,10 +143,10 @@ impl Rooms {
     }
 
     /// A message takes its room in the mailbox of a supervisor.
-    fn put(&mut self, directory: &Directory, index: u32, bytes: u32) {
-        let group = directory.group_index(directory.group_at(index).id);
+    fn put(&mut self, directory: &Directory, slot: AgentSlot, bytes: u32) {
+        let group = directory.group_index(directory.group_at(slot).id);
         if let Some(room) = group.and_then(|at| self.0.get_mut(&at))
-            && let Ok(at) = room.mailboxes.binary_search_by_key(&index, |mailbox| mailbox.0)
+            && let Ok(at) = room.mailboxes.binary_search_by_key(&slot, |mailbox| mailbox.0)
         {
             put(&mut room.mailboxes[at].1, bytes);
         }

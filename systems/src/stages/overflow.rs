@@ -6,7 +6,7 @@ use bevy_ecs::system::Query;
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{
-    AgentId, Backlog, FaultKind, Head, HeldMessage, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
+    AgentId, AgentSlot, Backlog, FaultKind, Head, HeldMessage, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
 };
 
 use crate::frame::FrameReport;
@@ -17,9 +17,9 @@ use crate::world::inbox::{Inboxes, Load};
 use crate::world::inbox_view::Delivery;
 use crate::world::mailroom::HostMessages;
 use crate::world::packed::record_bytes;
-use crate::world::positions::PositionSet;
 use crate::world::recipients::Sent;
 use crate::world::requests::Requests;
+use crate::world::slot_set::SlotSet;
 
 pub(crate) type Mailboxes<'w, 's> = Query<'w, 's, (&'static mut MailboxCounters, &'static mut Backlog)>;
 
@@ -42,7 +42,7 @@ pub(crate) const fn is_to_many(header: &MessageHeader) -> bool {
 /// agent.
 #[derive(Clone, Copy, Debug)]
 struct Refusal {
-    index: u32,
+    slot: AgentSlot,
     reason: BounceReason,
     at: Refused,
 }
@@ -83,13 +83,13 @@ pub(crate) struct Overflow<'a, 'w, 's> {
     /// Number of events among those.
     events_lost: u64,
     /// Mailboxes that refused or dropped messages.
-    dropping: PositionSet,
+    dropping: SlotSet,
     /// Of those, mailboxes that are full and whose policy is a fault.
-    overflowed: PositionSet,
+    overflowed: SlotSet,
     /// The limit that each of those passed, by the first message that it refused.
-    faults: Vec<(u32, CallFault)>,
+    faults: Vec<(AgentSlot, CallFault)>,
     /// For each mailbox that dropped waiting messages, those at the head of its backlog that stay. Each is looked at once.
-    kept: BTreeMap<u32, Head>,
+    kept: BTreeMap<AgentSlot, Head>,
     scratch: Vec<Delivery>,
 }
 
@@ -108,8 +108,8 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             unheld: Vec::new(),
             over_budget: Vec::new(),
             events_lost: 0,
-            dropping: PositionSet::default(),
-            overflowed: PositionSet::default(),
+            dropping: SlotSet::default(),
+            overflowed: SlotSet::default(),
             faults: Vec::new(),
             kept: BTreeMap::new(),
             scratch: Vec::new(),
@@ -118,9 +118,9 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
 
     /// Adds a message to a recipient's list, or handles its refusal.
     #[inline]
-    pub(crate) fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
-        let (index, bytes, at) = message;
-        if let Err(reason) = inboxes.put(index, bytes, at) {
+    pub(crate) fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (AgentSlot, u32, Delivery)) {
+        let (slot, bytes, at) = message;
+        if let Err(reason) = inboxes.put(slot, bytes, at) {
             self.handle(sent, inboxes, message, reason);
         }
     }
@@ -140,33 +140,33 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         &mut self,
         sent: &Sent<'_, '_, '_>,
         inboxes: &mut Inboxes,
-        message: (u32, u32, Delivery),
+        message: (AgentSlot, u32, Delivery),
         reason: BounceReason,
     ) {
-        let (index, bytes, at) = message;
-        let overflow = sent.directory.group_at(index).mailbox.overflow;
+        let (slot, bytes, at) = message;
+        let overflow = sent.directory.group_at(slot).mailbox.overflow;
         if overflow == OverflowPolicy::DropOldest && reason == BounceReason::MailboxFull {
             return self.make_room(sent, inboxes, message);
         }
         let is_fault = overflow == OverflowPolicy::Fault && reason == BounceReason::MailboxFull;
-        if is_fault && self.overflowed.insert(index) {
-            self.faults.push((index, passed(&inboxes.loads[index as usize], bytes)));
+        if is_fault && self.overflowed.insert(slot) {
+            self.faults.push((slot, passed(&inboxes.loads[slot.index()], bytes)));
         }
-        self.refuse(inboxes, index, Some(at), sent.message(at), reason);
+        self.refuse(inboxes, slot, Some(at), sent.message(at), reason);
     }
 
     /// Counts a message that a mailbox refuses or drops: one at a place, or one of its backlog.
     fn refuse(
         &mut self,
         inboxes: &mut Inboxes,
-        index: u32,
+        slot: AgentSlot,
         at: Option<Delivery>,
         header: &MessageHeader,
         reason: BounceReason,
     ) {
         // The counter is added to the mailbox's component once for all of them.
-        inboxes.loads[index as usize].dropped += 1;
-        self.dropping.insert(index);
+        inboxes.loads[slot.index()].dropped += 1;
+        self.dropping.insert(slot);
         self.counts[reason as usize - 1] += 1;
         if header.sender > sender::NATIVE && !is_to_many(header) {
             let at = at.map_or_else(
@@ -177,22 +177,22 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
                 },
                 Refused::Sent,
             );
-            self.refusals.push(Refusal { index, reason, at });
+            self.refusals.push(Refusal { slot, reason, at });
         }
     }
 
     /// Puts a message into a mailbox after dropping the oldest.
-    fn make_room(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (u32, u32, Delivery)) {
-        let (index, _, at) = message;
+    fn make_room(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (AgentSlot, u32, Delivery)) {
+        let (slot, _, at) = message;
         let mut backlog = None;
-        if inboxes.is_holding(index) {
-            let mailbox = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]);
+        if inboxes.is_holding(slot) {
+            let mailbox = self.mailboxes.get_mut(sent.directory.mailboxes[slot.index()]);
             backlog = mailbox.ok().map(|(_, backlog)| backlog);
         }
         // Results and bounces stay: nothing that agents send pushes them out.
         let stays = |at| sent.message(at).sender == sender::ENGINE;
         let bytes_of = |at| record_bytes(sent.message(at).payload_bytes);
-        let kept_before = self.kept.get(&index).copied().unwrap_or_default();
+        let kept_before = self.kept.get(&slot).copied().unwrap_or_default();
         let (mut kept, mut unheld, mut dropped) = (kept_before, Vec::new(), core::mem::take(&mut self.scratch));
         let drop_held = || {
             let backlog = backlog.as_mut()?;
@@ -203,24 +203,24 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         };
         let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
         if kept != kept_before {
-            self.kept.insert(index, kept);
+            self.kept.insert(slot, kept);
         }
         let is_empty = backlog.is_some_and(|backlog| backlog.is_empty());
         if !unheld.is_empty() {
-            self.backlogs.changed.insert(index);
+            self.backlogs.changed.insert(slot);
             if is_empty {
-                self.backlogs.release(index);
+                self.backlogs.release(slot);
             }
         }
         for header in &unheld {
-            self.refuse(inboxes, index, None, header, BounceReason::MailboxFull);
+            self.refuse(inboxes, slot, None, header, BounceReason::MailboxFull);
         }
         for at in dropped.drain(..) {
-            self.refuse(inboxes, index, Some(at), sent.message(at), BounceReason::MailboxFull);
+            self.refuse(inboxes, slot, Some(at), sent.message(at), BounceReason::MailboxFull);
         }
         self.scratch = dropped;
         if let Err(reason) = put {
-            self.refuse(inboxes, index, Some(at), sent.message(at), reason);
+            self.refuse(inboxes, slot, Some(at), sent.message(at), reason);
         }
     }
 
@@ -243,11 +243,11 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             }
         }
         self.tell_senders(sent, bounces, frame);
-        for index in self.dropping.iter() {
-            let dropped = core::mem::take(&mut inboxes.loads[index as usize].dropped);
-            if let Ok((mut counters, backlog)) = self.mailboxes.get_mut(sent.directory.mailboxes[index as usize]) {
+        for slot in self.dropping.iter() {
+            let dropped = core::mem::take(&mut inboxes.loads[slot.index()].dropped);
+            if let Ok((mut counters, backlog)) = self.mailboxes.get_mut(sent.directory.mailboxes[slot.index()]) {
                 counters.dropped += u64::from(dropped);
-                self.backlogs.digest(index, sent.directory.ids[index as usize], (&backlog, &counters));
+                self.backlogs.digest(slot, sent.directory.ids[slot.index()], (&backlog, &counters));
             }
         }
         self.fault_overflowed(sent.directory, report);
@@ -256,14 +256,14 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     fn tell_senders(&mut self, sent: &Sent<'_, '_, '_>, bounces: &mut HostMessages, frame: u64) {
         let directory = sent.directory;
         // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
-        self.refusals.sort_by_key(|refusal| (refusal.at.order(), refusal.index));
+        self.refusals.sort_by_key(|refusal| (refusal.at.order(), refusal.slot));
         bounces.0.reserve(self.refusals.len());
-        for &Refusal { index, reason, at } in &self.refusals {
+        for &Refusal { slot, reason, at } in &self.refusals {
             let header = match at {
                 Refused::Unheld(at) => &self.unheld[at as usize],
                 Refused::Sent(at) => sent.message(at),
             };
-            let meant_for = directory.ids[index as usize];
+            let meant_for = directory.ids[slot.index()];
             bounces.return_to_sender(directory, header, meant_for.0, reason, frame);
             self.requests.give_up(header);
             // Who asked hears that there is no answer, if its mailbox takes that much.
@@ -274,15 +274,15 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     }
 
     fn fault_overflowed(&mut self, directory: &Directory, report: &mut FrameReport) {
-        self.faults.sort_unstable_by_key(|(index, _)| *index);
-        for &(index, fault) in &self.faults {
+        self.faults.sort_unstable_by_key(|(slot, _)| *slot);
+        for &(slot, fault) in &self.faults {
             // An agent that isn't called for its messages can't empty its mailbox, so that a full one is no fault of it.
-            let group = directory.group_at(index);
+            let group = directory.group_at(slot);
             let reads = group.is_steady() || group.spec.schedule.trigger == Trigger::Message;
-            let is_called = reads && directory.lifecycles[index as usize] == Lifecycle::Active;
+            let is_called = reads && directory.lifecycles[slot.index()] == Lifecycle::Active;
             // A mailbox may overflow once by messages of the frame before, and once by those along edges: that is one fault.
-            if is_called && !self.backlogs.holding.contains(index) && self.backlogs.overflowed.insert(index) {
-                report.faults.push(fault.of(directory.ids[index as usize]));
+            if is_called && !self.backlogs.holding.contains(slot) && self.backlogs.overflowed.insert(slot) {
+                report.faults.push(fault.of(directory.ids[slot.index()]));
             }
         }
     }

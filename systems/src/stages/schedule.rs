@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::CallKind;
-use wasm_engine_components::{GroupCounters, GroupLimits, Lifecycle, SchedulerMode, SchedulerSettings, Trigger};
+use wasm_engine_components::{
+    AgentSlot, GroupCounters, GroupLimits, Lifecycle, SchedulerMode, SchedulerSettings, Trigger,
+};
 
 use crate::frame::FrameClock;
 use crate::world::backlog::Backlogs;
@@ -71,90 +73,90 @@ impl Scheduler {
         let mut chosen = std::mem::take(&mut self.chosen[wave]);
         chosen.sort_unstable();
         calls.handed.resize(selection.directory.ids.len(), 0);
-        for &index in &chosen {
-            let at = index as usize;
-            let Some(call) = call_for(selection.directory.lifecycles[at]) else { continue };
+        for &slot in &chosen {
+            let index = slot.index();
+            let Some(call) = call_for(selection.directory.lifecycles[index]) else { continue };
             calls.has_lifecycle_calls |= call != CallKind::Step;
             if call != CallKind::Init {
-                calls.handed[at] = selection.frame + 1;
+                calls.handed[index] = selection.frame + 1;
             }
-            calls.requests.push(StepRequest { agent: selection.directory.ids[at], slot: index, call });
+            calls.requests.push(StepRequest { agent: selection.directory.ids[index], slot, call });
         }
         self.chosen[wave] = chosen;
         deferred
     }
 
     /// Chooses the agents that fit into the remaining budget. Returns the number of those that are deferred.
-    fn choose(&mut self, mut candidates: Vec<u32>, selection: &Selection<'_>) -> u64 {
+    fn choose(&mut self, mut candidates: Vec<AgentSlot>, selection: &Selection<'_>) -> u64 {
         let mut deferred = 0;
         if self.bounded {
             self.order(&mut candidates, selection);
         }
-        for index in candidates {
-            if self.bounded && !self.take(selection.directory, index) {
-                self.deferred.entry(index).or_insert(selection.frame);
+        for slot in candidates {
+            if self.bounded && !self.take(selection.directory, slot) {
+                self.deferred.entry(slot).or_insert(selection.frame);
                 deferred += 1;
                 continue;
             }
-            self.deferred.remove(&index);
+            self.deferred.remove(&slot);
             // The next round begins with the first agent for which there was no room, even if later ones were served.
             if self.bounded && deferred == 0 {
-                self.cursor = index;
+                self.cursor = Some(slot);
             }
-            self.chosen[selection.directory.group_at(index).wave as usize].push(index);
+            self.chosen[selection.directory.group_at(slot).wave as usize].push(slot);
         }
         deferred
     }
 
     /// The agents that are due when a frame begins, in the order of their ids.
-    fn candidates(&mut self, selection: &mut Selection<'_>) -> Vec<u32> {
+    fn candidates(&mut self, selection: &mut Selection<'_>) -> Vec<AgentSlot> {
         let Selection { frame, ref mut directory, inboxes, backlogs, .. } = *selection;
-        let mut found: Vec<u32> = Vec::new();
+        let mut found: Vec<AgentSlot> = Vec::new();
         let mut by_message = false;
         for group in directory.groups.iter().filter(|group| group.alive > group.inactive) {
             match group.spec.schedule.trigger {
                 Trigger::Every { period, phase } if frame % u64::from(period) == u64::from(phase) => {
-                    found.extend(group.positions());
+                    found.extend(group.slots());
                 }
                 trigger => by_message |= trigger == Trigger::Message,
             }
         }
         let mut pending = std::mem::take(&mut directory.pending);
         let still = |state| matches!(state, Lifecycle::Initialising | Lifecycle::Terminating);
-        pending.retain(|&index| still(directory.lifecycles[index as usize]));
+        pending.retain(|&slot| still(directory.lifecycles[slot.index()]));
         pending.sort_unstable();
         pending.dedup();
         found.extend(&pending);
         // Whoever is deferred now is still pending in the next frame.
         directory.pending = pending;
         if by_message {
-            let wakes = |index: &u32| directory.group_at(*index).spec.schedule.trigger == Trigger::Message;
+            let wakes = |slot: &AgentSlot| directory.group_at(*slot).spec.schedule.trigger == Trigger::Message;
             found.extend(inboxes.touched().filter(wakes));
             found.extend(backlogs.waking.iter());
         }
         found.extend(self.deferred.keys());
         found.extend(self.ring(frame, directory));
-        found.retain(|&index| call_for(directory.lifecycles[index as usize]).is_some());
+        found.retain(|&slot| call_for(directory.lifecycles[slot.index()]).is_some());
         found.sort_unstable();
         found.dedup();
         found
     }
 
     /// The agents of a later wave that messages of this frame wake.
-    fn woken(&self, selection: &Selection<'_>) -> Vec<u32> {
+    fn woken(&self, selection: &Selection<'_>) -> Vec<AgentSlot> {
         let Selection { wave, directory, inboxes, .. } = selection;
-        let wakes = |index: &u32| {
-            let group = directory.group_at(*index);
+        let wakes = |slot: &AgentSlot| {
+            let group = directory.group_at(*slot);
             group.wave == *wave
                 && group.spec.schedule.trigger == Trigger::Message
-                && directory.lifecycles[*index as usize] == Lifecycle::Active
-                && !self.deferred.contains_key(index)
+                && directory.lifecycles[slot.index()] == Lifecycle::Active
+                && !self.deferred.contains_key(slot)
         };
         // Agents that were woken earlier were chosen before the first wave.
-        let mut found: Vec<u32> = inboxes.touched_in_wave().filter(wakes).collect();
+        let mut found: Vec<AgentSlot> = inboxes.touched_in_wave().filter(wakes).collect();
         if !found.is_empty() {
-            let chosen: BTreeSet<u32> = self.chosen[*wave as usize].iter().copied().collect();
-            found.retain(|index| !chosen.contains(index));
+            let chosen: BTreeSet<AgentSlot> = self.chosen[*wave as usize].iter().copied().collect();
+            found.retain(|slot| !chosen.contains(slot));
             found.sort_unstable();
             found.dedup();
         }
@@ -163,19 +165,19 @@ impl Scheduler {
 
     /// Sorts agents that are due into the order in which they are served. Those that are to end come first, so that their places
     /// are free soon. Then the mode decides; of equal rank, those that waited longer come first.
-    fn order(&self, candidates: &mut [u32], selection: &Selection<'_>) {
+    fn order(&self, candidates: &mut [AgentSlot], selection: &Selection<'_>) {
         let SchedulerSettings { mode, ageing_frames, .. } = self.settings;
-        candidates.sort_by_cached_key(|&index| {
-            let stays = selection.directory.lifecycles[index as usize] != Lifecycle::Terminating;
-            let since = self.deferred.get(&index).copied().unwrap_or(selection.frame);
+        candidates.sort_by_cached_key(|&slot| {
+            let stays = selection.directory.lifecycles[slot.index()] != Lifecycle::Terminating;
+            let since = self.deferred.get(&slot).copied().unwrap_or(selection.frame);
             let (priority, is_behind) = match mode {
-                SchedulerMode::RoundRobin => (0, self.cursor != u32::MAX && index <= self.cursor),
+                SchedulerMode::RoundRobin => (0, self.cursor.is_some_and(|last| slot <= last)),
                 SchedulerMode::Priority => {
                     let waited = (selection.frame - since).checked_div(u64::from(ageing_frames)).unwrap_or(0);
-                    (u64::from(selection.directory.group_at(index).spec.schedule.priority) + waited, false)
+                    (u64::from(selection.directory.group_at(slot).spec.schedule.priority) + waited, false)
                 }
             };
-            (stays, Reverse(priority), since, is_behind, index)
+            (stays, Reverse(priority), since, is_behind, slot)
         });
     }
 }

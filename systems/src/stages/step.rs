@@ -5,7 +5,7 @@
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::CallKind;
-use wasm_engine_components::{DigestScope, RegionSpec, RegionState};
+use wasm_engine_components::{AgentSlot, DigestScope, RegionSpec, RegionState};
 
 use crate::ports::{AgentPort, StepBatch};
 use crate::stages::admit::admit;
@@ -84,12 +84,12 @@ fn release(router: &mut Router<'_, '_>, calls: &Calls, start: usize) {
     if router.backlogs.holding.is_empty() {
         return;
     }
-    let ready: Vec<u32> = if calls.is_selective {
+    let ready: Vec<AgentSlot> = if calls.is_selective {
         let handed = calls.requests[start..].iter().filter(|request| request.call != CallKind::Init);
         handed.map(|request| request.slot).filter(|&slot| router.backlogs.holding.contains(slot)).collect()
     } else {
         let frame = router.clock.frame;
-        let handed = |index: &u32| calls.was_handed(&router.directory, *index, frame);
+        let handed = |slot: &AgentSlot| calls.was_handed(&router.directory, *slot, frame);
         router.backlogs.holding.iter().filter(handed).collect()
     };
     router.take_from_backlogs(&ready);

@@ -7,8 +7,8 @@
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{
-    AgentFault, AgentId, DigestScope, Excess, FaultHistory, GroupCounters, GroupId, GroupIndex, Lane, Lifecycle,
-    LoadedFile, LogLine, ModuleSwap, RunTable, Swap, SwapOutcome, SwapRecord, text_row_bytes,
+    AgentFault, AgentId, AgentSlot, DigestScope, Excess, FaultHistory, GroupCounters, GroupId, GroupIndex, Lane,
+    Lifecycle, LoadedFile, LogLine, ModuleSwap, RunTable, Swap, SwapOutcome, SwapRecord, text_row_bytes,
 };
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
@@ -38,7 +38,7 @@ pub(crate) struct SwapsInHand {
 /// What the swap of a group's module adds to the group's sums.
 #[derive(Debug)]
 struct GroupSums {
-    position: GroupIndex,
+    group_index: GroupIndex,
     fuel: FrameFuel,
     memory_sum: u128,
 }
@@ -72,12 +72,13 @@ pub(crate) fn take_swaps(
             }
             (None, Swap::Module(ModuleSwap { group, module })) => match directory.group_index(group) {
                 None => SwapOutcome::Refused("the group doesn't take part".to_owned()),
-                Some(position) => {
+                Some(group_index) => {
                     current.0.insert(group, module);
                     // The group's digest changes with its module, even if its agents do nothing.
                     let hash = part_digest(Lane::Inputs, u64::from(group.0), &sha256);
-                    chains.groups[position.index()] = chain(chains.groups[position.index()], clock.frame, &[hash]);
-                    let requests = requests(&directory, &directory.groups[position]);
+                    chains.groups[group_index.index()] =
+                        chain(chains.groups[group_index.index()], clock.frame, &[hash]);
+                    let requests = requests(&directory, &directory.groups[group_index]);
                     let batch = SwapBatch {
                         frame: clock.frame,
                         digest_memories: scope.covers_memories(),
@@ -90,9 +91,9 @@ pub(crate) fn take_swaps(
                     assert_eq!(results.carried.len(), requests.len(), "one outcome for each request of a swap");
                     let outcome = {
                         let tables = (directory.as_mut(), &mut mailroom.inboxes);
-                        settle(tables, clock.frame, position, &requests, &results.carried, &mut agents)
+                        settle(tables, clock.frame, group_index, &requests, &results.carried, &mut agents)
                     };
-                    in_hand.take(position, directory.groups[position].id, results);
+                    in_hand.take(group_index, directory.groups[group_index].id, results);
                     outcome
                 }
             },
@@ -103,9 +104,9 @@ pub(crate) fn take_swaps(
 
 /// Returns the agents that keep their state: those that have one.
 fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
-    let requests = group.positions().filter_map(|slot| {
-        let agent = directory.ids[slot as usize];
-        match directory.lifecycles[slot as usize] {
+    let requests = group.slots().filter_map(|slot| {
+        let agent = directory.ids[slot.index()];
+        match directory.lifecycles[slot.index()] {
             Lifecycle::Active => Some(SwapRequest { agent, slot, init: false }),
             Lifecycle::Paused | Lifecycle::Terminating => Some(SwapRequest { agent, slot, init: true }),
             Lifecycle::Initialising | Lifecycle::Faulted | Lifecycle::Terminated => None,
@@ -118,15 +119,15 @@ fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
 fn settle(
     (directory, inboxes): (&mut Directory, &mut Inboxes),
     frame: u64,
-    position: GroupIndex,
+    group_index: GroupIndex,
     requests: &[SwapRequest],
     carried: &[bool],
     agents: &mut Query<&mut Lifecycle>,
 ) -> SwapOutcome {
     for (request, _) in requests.iter().zip(carried).filter(|&(_, &carried)| !carried) {
-        let at = request.slot as usize;
-        if directory.lifecycles[at] == Lifecycle::Active
-            && let Ok(mut lifecycle) = agents.get_mut(directory.agents[at])
+        let index = request.slot.index();
+        if directory.lifecycles[index] == Lifecycle::Active
+            && let Ok(mut lifecycle) = agents.get_mut(directory.agents[index])
         {
             *lifecycle = Lifecycle::Initialising;
             directory.set_lifecycle(inboxes, request.slot, Lifecycle::Initialising, frame);
@@ -134,22 +135,22 @@ fn settle(
     }
     // At most the number of a group's agents.
     let carried = carried.iter().filter(|&&carried| carried).count() as u32;
-    SwapOutcome::Done { carried, fresh: directory.groups[position].alive - carried }
+    SwapOutcome::Done { carried, fresh: directory.groups[group_index].alive - carried }
 }
 
 impl SwapsInHand {
-    fn take(&mut self, position: GroupIndex, group: GroupId, mut results: SwapResults) {
+    fn take(&mut self, group_index: GroupIndex, group: GroupId, mut results: SwapResults) {
         self.faults.append(&mut results.faults);
         self.lines.append(&mut results.log_lines);
         self.excess.push(Excess { logs: results.unkept_lines, ..Excess::of(group) });
         let fuel = FrameFuel { used: results.fuel, uncounted: results.uncounted };
-        self.groups.push(GroupSums { position, fuel, memory_sum: results.memory_sum });
+        self.groups.push(GroupSums { group_index, fuel, memory_sum: results.memory_sum });
     }
 
     /// Adds to each group's fuel of the frame what swaps of its module took.
     pub(crate) fn add_fuel(&self, fuel: &mut [FrameFuel]) {
         for sums in &self.groups {
-            fuel[sums.position.index()].add(sums.fuel);
+            fuel[sums.group_index.index()].add(sums.fuel);
         }
     }
 }
@@ -163,7 +164,7 @@ pub(crate) fn count_swap_faults(
 ) {
     for fault in &in_hand.faults {
         let Some((_, slot)) = place(&directory, fault.agent) else { continue };
-        if let Ok(mut history) = histories.get_mut(directory.agents[slot as usize]) {
+        if let Ok(mut history) = histories.get_mut(directory.agents[slot.index()]) {
             history.faults = history.faults.saturating_add(1);
             directory.written.push(slot);
         }
@@ -186,9 +187,9 @@ pub(crate) fn commit_swaps(
     }
     let SwapsInHand { inputs, faults, mut lines, excess, groups } = std::mem::take(in_hand.as_mut());
     lanes.inputs = lanes.inputs.wrapping_add(inputs);
-    for GroupSums { position, fuel, memory_sum } in groups {
-        lanes.memories[position.index()] = lanes.memories[position.index()].wrapping_add(memory_sum);
-        if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
+    for GroupSums { group_index, fuel, memory_sum } in groups {
+        lanes.memories[group_index.index()] = lanes.memories[group_index.index()].wrapping_add(memory_sum);
+        if let Ok(mut counters) = counters.get_mut(directory.groups[group_index].entity) {
             counters.0.fuel = counters.0.fuel.wrapping_add(fuel.used);
         }
     }
@@ -198,9 +199,9 @@ pub(crate) fn commit_swaps(
         }
     }
     for fault in &faults {
-        let Some((position, _)) = place(&directory, fault.agent) else { continue };
-        lanes.faults[position.index()] = lanes.faults[position.index()].wrapping_add(fault_digest(fault));
-        if let Ok(mut counters) = counters.get_mut(directory.groups[position].entity) {
+        let Some((group_index, _)) = place(&directory, fault.agent) else { continue };
+        lanes.faults[group_index.index()] = lanes.faults[group_index.index()].wrapping_add(fault_digest(fault));
+        if let Ok(mut counters) = counters.get_mut(directory.groups[group_index].entity) {
             counters.0.faults.add(fault.kind);
         }
     }
@@ -217,16 +218,16 @@ pub(crate) fn commit_swaps(
 
 /// Whether what is left of its group's and its tenant's budgets has room for a line.
 fn is_kept(directory: &Directory, tables: &mut TableBudgets, report: &mut FrameReport, line: &ImportedLine) -> bool {
-    let Some((position, _)) = place(directory, line.agent) else { return false };
-    let (group, mut excess) = (&directory.groups[position], Excess::of(line.agent.group()));
+    let Some((group_index, _)) = place(directory, line.agent) else { return false };
+    let (group, mut excess) = (&directory.groups[group_index], Excess::of(line.agent.group()));
     let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
-    let fits = tables.take((position, group.spec.tenant), row, &mut excess);
+    let fits = tables.take((group_index, group.spec.tenant), row, &mut excess);
     note(report, &excess);
     fits
 }
 
-/// Returns the position of an agent's group, and the agent's slot.
-fn place(directory: &Directory, agent: AgentId) -> Option<(GroupIndex, u32)> {
+/// Returns the index of an agent's group, and the slot of the agent.
+fn place(directory: &Directory, agent: AgentId) -> Option<(GroupIndex, AgentSlot)> {
     let (group, slot) = directory.find(agent)?;
     Some((directory.group_index(group.id)?, slot))
 }

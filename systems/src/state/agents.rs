@@ -6,7 +6,7 @@ use bevy_ecs::component::ComponentId;
 use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
 use wasm_engine_components::{
-    AgentId, Backlog, FaultHistory, GroupCounters, GroupIndex, Lifecycle, MailboxCounters, MailboxOf,
+    AgentId, AgentSlot, Backlog, FaultHistory, GroupCounters, GroupIndex, Lifecycle, MailboxCounters, MailboxOf,
 };
 
 use super::entity::{Entry, StateError};
@@ -69,9 +69,8 @@ impl StatePart for Lifecycle {
 
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
         let directory = saving.directory;
-        for at in directory.groups.iter().flat_map(GroupRange::positions) {
-            let at = at as usize;
-            to.put(directory.ids[at].0, directory.lifecycles[at]);
+        for slot in directory.groups.iter().flat_map(GroupRange::slots) {
+            to.put(directory.ids[slot.index()].0, directory.lifecycles[slot.index()]);
         }
     }
 
@@ -87,10 +86,10 @@ impl StatePart for Lifecycle {
         let mut sums = vec![0_u128; directory.groups.len()];
         let mut agents = world.query::<(&Self, &FaultHistory, &mut PartDigest)>();
         for (group, sum) in directory.groups.iter().zip(&mut sums) {
-            for at in group.positions() {
-                let at = at as usize;
-                let Ok((lifecycle, history, mut part)) = agents.get_mut(world, directory.agents[at]) else { continue };
-                part.0 = agent_digest(directory.ids[at], *lifecycle, history);
+            for slot in group.slots() {
+                let entity = directory.agents[slot.index()];
+                let Ok((lifecycle, history, mut part)) = agents.get_mut(world, entity) else { continue };
+                part.0 = agent_digest(directory.ids[slot.index()], *lifecycle, history);
                 *sum = sum.wrapping_add(part.0);
             }
         }
@@ -106,16 +105,16 @@ fn load_lifecycles(loading: &mut Loading<'_>, section: &Section) -> Result<(), S
         let group = &loading.directory.groups[at];
         let mut vacating: BTreeSet<u32> = group.vacating.iter().map(|&(_, ordinal)| ordinal).collect();
         let is_whole = vacating.len() == group.vacating.len();
-        for position in group.positions() {
+        for slot in group.slots() {
             let entry = items.next().filter(|_| is_whole).ok_or_else(damaged)?;
-            load_agent(loading, at, position, &entry, &mut vacating)?;
+            load_agent(loading, at, slot, &entry, &mut vacating)?;
         }
         if !vacating.is_empty() {
             return Err(damaged());
         }
         let Directory { groups, lifecycles, .. } = &mut *loading.directory;
         let group = &mut groups[at];
-        let states = group.positions().map(|position| lifecycles[position as usize]);
+        let states = group.slots().map(|slot| lifecycles[slot.index()]);
         // Both counts are of agents of one group.
         group.alive = states.clone().filter(|state| state.is_alive()).count() as u32;
         group.inactive = states.filter(|state| is_idle(*state)).count() as u32;
@@ -128,17 +127,17 @@ fn is_idle(state: Lifecycle) -> bool {
     state.is_alive() && state != Lifecycle::Active
 }
 
-/// The agent at a position of the group at position `group`; `vacating` are the ordinals that are to be vacant soon.
+/// Loads the agent in a slot of a group. `vacating` are the ordinals that are to be vacant soon.
 fn load_agent(
     loading: &mut Loading<'_>,
     group: GroupIndex,
-    position: u32,
+    slot: AgentSlot,
     entry: &Entry<'_>,
     vacating: &mut BTreeSet<u32>,
 ) -> Result<(), StateError> {
     let Loading { world, directory, .. } = loading;
     let group = &mut directory.groups[group];
-    let (id, at, ordinal) = (AgentId(entry.id), position as usize, position - group.start);
+    let (id, index, ordinal) = (AgentId(entry.id), slot.index(), slot - group.start);
     let state = entry.decode::<Lifecycle>()?;
     let is_soon_vacant = vacating.remove(&ordinal);
     let is_first = id.generation() == 0 && state.is_alive();
@@ -146,29 +145,29 @@ fn load_agent(
     if !is_here || !(group.grows || is_first) || (is_soon_vacant && state.is_alive()) {
         return Err(entry.damaged());
     }
-    if directory.agents[at] == Entity::PLACEHOLDER {
+    if directory.agents[index] == Entity::PLACEHOLDER {
         let agent = world.spawn((id, state, FaultHistory::default(), PartDigest::default())).id();
         let parts = (MailboxOf(agent), group.mailbox, MailboxCounters::default(), Backlog::default());
-        directory.agents[at] = agent;
-        directory.mailboxes[at] = world.spawn(parts).id();
+        directory.agents[index] = agent;
+        directory.mailboxes[index] = world.spawn(parts).id();
     } else {
-        let mut agent = world.entity_mut(directory.agents[at]);
-        if directory.ids[at] != id {
+        let mut agent = world.entity_mut(directory.agents[index]);
+        if directory.ids[index] != id {
             agent.insert(id);
         }
         if let Some(mut lifecycle) = agent.get_mut::<Lifecycle>() {
             *lifecycle = state;
         }
     }
-    (directory.ids[at], directory.lifecycles[at]) = (id, state);
+    (directory.ids[index], directory.lifecycles[index]) = (id, state);
     if matches!(state, Lifecycle::Initialising | Lifecycle::Terminating) {
-        directory.pending.push(position);
+        directory.pending.push(slot);
     }
     if !state.is_alive() && !is_soon_vacant && id.generation() < AgentId::GENERATION_MAX {
         group.vacant.insert((id.generation() + 1, ordinal));
     }
     let takes = if state.is_alive() { group.mailbox.capacity_messages } else { 0 };
-    world.resource_mut::<Mailroom>().inboxes.loads[at].messages_max = takes;
+    world.resource_mut::<Mailroom>().inboxes.loads[index].messages_max = takes;
     Ok(())
 }
 
@@ -183,11 +182,11 @@ impl StatePart for FaultHistory {
         let directory = saving.directory;
         let Some(histories) = saving.world.try_query::<&Self>() else { return };
         let histories = histories.query_manual(saving.world);
-        for at in directory.groups.iter().flat_map(GroupRange::positions) {
-            if let Ok(history) = histories.get(directory.agents[at as usize])
+        for slot in directory.groups.iter().flat_map(GroupRange::slots) {
+            if let Ok(history) = histories.get(directory.agents[slot.index()])
                 && *history != Self::default()
             {
-                to.put(directory.ids[at as usize].0, history);
+                to.put(directory.ids[slot.index()].0, history);
             }
         }
     }
@@ -196,16 +195,16 @@ impl StatePart for FaultHistory {
         let Loading { world, directory, frame, .. } = loading;
         let mut restarts = Restarts::default();
         for entry in section.items() {
-            let position = entry.position(directory)?;
+            let slot = entry.slot(directory)?;
             let read = entry.decode::<Self>()?;
             // Who has no history has no entry.
             if read == Self::default() {
                 return Err(entry.damaged());
             }
-            if directory.lifecycles[position as usize] == Lifecycle::Faulted && read.restart_frame > *frame {
-                restarts.0.insert((read.restart_frame, position));
+            if directory.lifecycles[slot.index()] == Lifecycle::Faulted && read.restart_frame > *frame {
+                restarts.0.insert((read.restart_frame, slot));
             }
-            if let Some(mut history) = world.get_mut::<Self>(directory.agents[position as usize]) {
+            if let Some(mut history) = world.get_mut::<Self>(directory.agents[slot.index()]) {
                 *history = read;
             }
         }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use wasm_engine_components::{AgentId, GroupId, GroupIndex, JobId, ModelId, RegionId, StableId, TenantId, TopicId};
+use wasm_engine_components::{
+    AgentId, AgentSlot, GroupId, GroupIndex, JobId, ModelId, RegionId, StableId, TenantId, TopicId,
+};
 
 use super::section::Section;
 use crate::codec::{EntityKind, Reader, SavedMessage, StateCodec};
@@ -152,17 +154,17 @@ impl<'a> Entry<'a> {
         read(&mut reader).filter(|_| reader.0.is_empty()).ok_or_else(|| self.damaged())
     }
 
-    /// The position of the agent whose entry it is.
-    pub(super) fn position(&self, directory: &Directory) -> Result<u32, StateError> {
-        self.place_of(directory, AgentId(self.id))
+    /// Returns the slot of the agent whose entry it is.
+    pub(super) fn slot(&self, directory: &Directory) -> Result<AgentSlot, StateError> {
+        self.slot_of(directory, AgentId(self.id))
     }
 
-    /// The position of an agent that the entry is about.
-    pub(super) fn place_of(&self, directory: &Directory, agent: AgentId) -> Result<u32, StateError> {
-        directory.index(agent).ok_or_else(|| self.unfit(format!("nobody has the place of agent {agent} under that id")))
+    /// Returns the slot of an agent that the entry is about.
+    pub(super) fn slot_of(&self, directory: &Directory, agent: AgentId) -> Result<AgentSlot, StateError> {
+        directory.slot(agent).ok_or_else(|| self.unfit(format!("nobody has the place of agent {agent} under that id")))
     }
 
-    /// The position of the group whose entry it is.
+    /// Returns the index of the group whose entry it is.
     pub(super) fn group(&self, directory: &Directory) -> Result<GroupIndex, StateError> {
         let id = u32::try_from(self.id).ok().map(GroupId);
         let at = id.and_then(|id| directory.group_index(id));

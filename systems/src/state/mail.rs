@@ -27,9 +27,9 @@ fn each_mailbox(saving: &Saving<'_>, mut visit: impl FnMut(AgentId, &MailboxCoun
     let Some(mailboxes) = saving.world.try_query::<(&MailboxCounters, &Backlog)>() else { return };
     let mailboxes = mailboxes.query_manual(saving.world);
     // Whatever changes a mailbox notes it there, for its digest.
-    for at in saving.world.resource::<Backlogs>().known() {
-        if let Ok((counters, backlog)) = mailboxes.get(saving.directory.mailboxes[at as usize]) {
-            visit(saving.directory.ids[at as usize], counters, backlog);
+    for slot in saving.world.resource::<Backlogs>().known() {
+        if let Ok((counters, backlog)) = mailboxes.get(saving.directory.mailboxes[slot.index()]) {
+            visit(saving.directory.ids[slot.index()], counters, backlog);
         }
     }
 }
@@ -76,7 +76,7 @@ impl StatePart for BacklogRuns {
 
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         for entry in section.items() {
-            let position = entry.position(loading.directory)?;
+            let slot = entry.slot(loading.directory)?;
             let runs = entry.decode::<Self>()?;
             let places = places(runs, loading.held.len()).ok_or_else(|| entry.damaged())?;
             let (mut backlog, mut messages, mut size) = (Backlog::default(), 0_u32, 0_u32);
@@ -89,17 +89,17 @@ impl StatePart for BacklogRuns {
                     backlog.push(Arc::clone(held));
                 }
             }
-            let wakes = loading.directory.group_at(position).spec.schedule.trigger == Trigger::Message;
-            if !loading.world.resource_mut::<Mailroom>().inboxes.load_held(position, messages, size) {
+            let wakes = loading.directory.group_at(slot).spec.schedule.trigger == Trigger::Message;
+            if !loading.world.resource_mut::<Mailroom>().inboxes.load_held(slot, messages, size) {
                 let problem = format!("{messages} messages of {size} bytes wait, which is more than the mailbox takes");
                 return Err(entry.unfit(problem));
             }
-            loading.world.resource_mut::<Backlogs>().hold(position, wakes);
-            let entity = loading.directory.mailboxes[position as usize];
+            loading.world.resource_mut::<Backlogs>().hold(slot, wakes);
+            let entity = loading.directory.mailboxes[slot.index()];
             if let Some(mut empty) = loading.world.get_mut::<Backlog>(entity) {
                 *empty = backlog;
             }
-            loading.mailboxes.insert(position);
+            loading.mailboxes.insert(slot);
         }
         Ok(())
     }
@@ -125,9 +125,9 @@ impl StatePart for Mailboxes {
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         let mut waiting = loading.mailboxes.len();
         for entry in section.items() {
-            let position = entry.position(loading.directory)?;
+            let slot = entry.slot(loading.directory)?;
             let read = entry.decode::<Self>()?;
-            let mut mailbox = loading.world.entity_mut(loading.directory.mailboxes[position as usize]);
+            let mut mailbox = loading.world.entity_mut(loading.directory.mailboxes[slot.index()]);
             let counters = MailboxCounters { dropped: read.dropped };
             let is_whole =
                 mailbox.get::<Backlog>().is_some_and(|backlog| MailboxState::new(&counters, backlog) == read);
@@ -135,7 +135,7 @@ impl StatePart for Mailboxes {
                 return Err(entry.damaged());
             }
             mailbox.insert(counters);
-            waiting -= usize::from(!loading.mailboxes.insert(position));
+            waiting -= usize::from(!loading.mailboxes.insert(slot));
         }
         match waiting {
             0 => Ok(()),
@@ -150,11 +150,11 @@ impl StatePart for Mailboxes {
         waiting.changed.drain();
         let mut sum = 0_u128;
         let mut mailboxes = loading.world.query::<(&Backlog, &MailboxCounters)>();
-        for &position in &loading.mailboxes {
-            let entity = loading.directory.mailboxes[position as usize];
+        for &slot in &loading.mailboxes {
+            let entity = loading.directory.mailboxes[slot.index()];
             let Ok(mailbox) = mailboxes.get(loading.world, entity) else { continue };
-            let part = mailbox_digest(loading.directory.ids[position as usize], mailbox);
-            waiting.note(position, part);
+            let part = mailbox_digest(loading.directory.ids[slot.index()], mailbox);
+            waiting.note(slot, part);
             sum = sum.wrapping_add(part);
         }
         *loading.world.resource_mut::<Backlogs>() = waiting;

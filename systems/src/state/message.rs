@@ -7,14 +7,14 @@ use wasm_engine_components::{Backlog, HeldMessage, Recipient, RecipientSlot};
 
 use crate::world::directory::Directory;
 
-/// For whom a message is, by position.
+/// Returns the indexes of a recipient.
 ///
 /// # Errors
 /// There is no such agent, topic or group.
 pub(super) fn recipient_of(directory: &Directory, to: Recipient) -> Result<RecipientSlot, String> {
     match to {
         Recipient::Agent(id) => {
-            directory.index(id).map(Recipient::Agent).ok_or_else(|| format!("it is for agent {id}, whom nobody knows"))
+            directory.slot(id).map(Recipient::Agent).ok_or_else(|| format!("it is for agent {id}, whom nobody knows"))
         }
         Recipient::Topic(id) => {
             let found = directory.topic(id).map(Recipient::Topic);

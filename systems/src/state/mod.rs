@@ -10,7 +10,7 @@
 //!
 //! A new kind of state is one file with its form (`crate::codec`) and where a world has it (`part`), and a line of the table.
 //!
-//! Sections are keyed by stable ids. An [`Entity`](bevy_ecs::entity::Entity), a position in the dense tables, the order in which
+//! Sections are keyed by stable ids. An [`Entity`](bevy_ecs::entity::Entity), a slot in the dense tables, the order in which
 //! entities were spawned, and how messages are spread over chunks aren't in them, and don't come back: none of them is state.
 //!
 //! Guests' memories, tables and globals lie behind the port of the runtime, which saves them itself.

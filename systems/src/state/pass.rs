@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bevy_ecs::query::QueryState;
 use bevy_ecs::world::World;
-use wasm_engine_components::{AgentId, HeldMessage, InferenceJob, JobData};
+use wasm_engine_components::{AgentId, AgentSlot, HeldMessage, InferenceJob, JobData};
 
 use super::entity::{Entry, StateError};
 use super::section::Section;
@@ -41,8 +41,8 @@ pub(super) struct Loading<'w> {
     pub frame: u64,
     /// What waits, by place.
     pub held: Vec<Arc<HeldMessage>>,
-    /// Positions of the mailboxes that aren't as they were made.
-    pub mailboxes: BTreeSet<u32>,
+    /// Slots of the mailboxes that aren't as they were made.
+    pub mailboxes: BTreeSet<AgentSlot>,
 }
 
 impl<'w> Loading<'w> {

@@ -23,9 +23,9 @@ impl StatePart for Timers {
     /// Those whose time is past are looked at in the next frame, as they would have been.
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         for entry in section.items() {
-            let position = entry.position(loading.directory)?;
+            let slot = entry.slot(loading.directory)?;
             let frame = entry.decode::<Self>()?;
-            loading.scheduler.wake(position, Some((frame, AgentId(entry.id))));
+            loading.scheduler.wake(slot, Some((frame, AgentId(entry.id))));
         }
         Ok(())
     }
@@ -33,50 +33,49 @@ impl StatePart for Timers {
 
 impl StatePart for Deferred {
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
-        for (&at, since) in &saving.scheduler.deferred {
-            to.put(saving.directory.ids[at as usize].0, *since);
+        for (slot, since) in &saving.scheduler.deferred {
+            to.put(saving.directory.ids[slot.index()].0, *since);
         }
     }
 
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         for entry in section.items() {
-            let position = entry.position(loading.directory)?;
+            let slot = entry.slot(loading.directory)?;
             let since = entry.decode::<Self>()?;
             // Since a frame that is over.
             if since >= loading.frame {
                 return Err(entry.damaged());
             }
-            loading.scheduler.deferred.insert(position, since);
+            loading.scheduler.deferred.insert(slot, since);
         }
         Ok(())
     }
 }
 
-/// No place: before the first round.
-const NOBODY: u64 = u64::MAX;
+/// What is saved before the first round.
+const NO_SLOT: u64 = u64::MAX;
 
-/// The cursor is a place, whoever has it: that of the first agent there.
+/// The cursor is a slot, whichever agent has it by now. It is saved as the id of the first agent there.
 impl StatePart for Cursor {
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
-        let scheduler = saving.scheduler;
-        let id = saving.directory.ids.get(scheduler.cursor as usize).filter(|_| scheduler.waves > 0);
-        to.put(0, id.map_or(NOBODY, |id| AgentId::new(id.group(), id.ordinal()).0));
+        let id = saving.scheduler.cursor.map(|slot| saving.directory.ids[slot.index()]);
+        to.put(0, id.map_or(NO_SLOT, |id| AgentId::new(id.group(), id.ordinal()).0));
     }
 
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         let entry = only(section)?;
-        let place = entry.decode::<Self>()?;
-        if place == NOBODY {
-            loading.scheduler.cursor = u32::MAX;
+        let saved = entry.decode::<Self>()?;
+        if saved == NO_SLOT {
+            loading.scheduler.cursor = None;
             return Ok(());
         }
-        let id = AgentId(place);
+        let id = AgentId(saved);
         if id.generation() != 0 {
             return Err(entry.damaged());
         }
         let group = loading.directory.group(id.group()).filter(|group| id.ordinal() < group.spec.agents_max);
         let group = group.ok_or_else(|| entry.unfit(format!("the round stands at {id}, which is no place here")))?;
-        loading.scheduler.cursor = group.start + id.ordinal();
+        loading.scheduler.cursor = Some(group.start + id.ordinal());
         Ok(())
     }
 }
@@ -147,7 +146,7 @@ impl StatePart for codec::PendingRequests {
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         let mut requests = Requests::default();
         for entry in section.items() {
-            entry.position(loading.directory)?;
+            entry.slot(loading.directory)?;
             if !requests.insert(AgentId(entry.id), entry.decode::<Self>()?) {
                 return Err(entry.damaged());
             }

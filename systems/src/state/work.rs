@@ -158,7 +158,7 @@ impl StatePart for Members {
             let at = at.ok_or_else(|| entry.unfit("the scenario lacks the topic"))?;
             let members = entry.decode::<Self>()?;
             for &member in &members.0 {
-                entry.place_of(loading.directory, member)?;
+                entry.slot_of(loading.directory, member)?;
             }
             let (_, entity) = loading.directory.topics[at.index()];
             if let Some(mut list) = loading.world.get_mut::<Self>(entity) {

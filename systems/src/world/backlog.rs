@@ -2,25 +2,25 @@
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{AgentId, Backlog, HeldMessage, MailboxCounters};
+use wasm_engine_components::{AgentId, AgentSlot, Backlog, HeldMessage, MailboxCounters};
 
 use crate::codec::{HeldMessages, MailboxState, Mailboxes, digest, digest_small};
-use crate::world::positions::PositionSet;
+use crate::world::slot_set::SlotSet;
 
 /// Which mailboxes hold back messages, and which changed in this frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Backlogs {
     /// Those with a backlog.
-    pub holding: PositionSet,
+    pub holding: SlotSet,
     /// Of those, the ones of agents that are called when there are messages for them.
-    pub waking: PositionSet,
+    pub waking: SlotSet,
     /// Those whose backlog or counters changed.
-    pub changed: PositionSet,
+    pub changed: SlotSet,
     /// Those whose owners fault in this frame because they are full.
-    pub overflowed: PositionSet,
+    pub overflowed: SlotSet,
     /// Those that ever changed.
-    known: PositionSet,
-    /// Digests that those contribute to their lane, by position.
+    known: SlotSet,
+    /// Digests that those contribute to their lane, by slot.
     digests: Vec<u128>,
     /// Change of the lane by mailboxes whose digest was taken in this frame.
     pub(crate) lane_change: u128,
@@ -43,47 +43,47 @@ pub fn held_message(header: MessageHeader, payload: impl Into<Box<[u8]>>) -> Hel
 
 impl Backlogs {
     /// Notes that a mailbox holds messages back, and that its digest was taken.
-    pub(crate) fn hold(&mut self, index: u32, wakes: bool) {
-        self.holding.insert(index);
+    pub(crate) fn hold(&mut self, slot: AgentSlot, wakes: bool) {
+        self.holding.insert(slot);
         if wakes {
-            self.waking.insert(index);
+            self.waking.insert(slot);
         }
     }
 
     /// Takes the digest of a mailbox that changed.
-    pub(crate) fn digest(&mut self, index: u32, of: AgentId, mailbox: (&Backlog, &MailboxCounters)) {
+    pub(crate) fn digest(&mut self, slot: AgentSlot, of: AgentId, mailbox: (&Backlog, &MailboxCounters)) {
         let after = mailbox_digest(of, mailbox);
-        let before = self.note(index, after);
+        let before = self.note(slot, after);
         self.lane_change = self.lane_change.wrapping_sub(before).wrapping_add(after);
     }
 
     /// Notes that a mailbox holds nothing back any more; `false` if it didn't before.
-    pub(crate) fn release(&mut self, index: u32) -> bool {
-        if !self.holding.remove(index) {
+    pub(crate) fn release(&mut self, slot: AgentSlot) -> bool {
+        if !self.holding.remove(slot) {
             return false;
         }
-        self.waking.remove(index);
-        self.changed.insert(index);
+        self.waking.remove(slot);
+        self.changed.insert(slot);
         true
     }
 
     /// Notes the digest that a mailbox contributes to the lane. Returns the one that it contributed before.
-    pub(crate) fn note(&mut self, index: u32, digest: u128) -> u128 {
-        let at = index as usize;
-        if at >= self.digests.len() {
-            self.digests.resize((at + 1).next_power_of_two(), 0);
+    pub(crate) fn note(&mut self, slot: AgentSlot, digest: u128) -> u128 {
+        let index = slot.index();
+        if index >= self.digests.len() {
+            self.digests.resize((index + 1).next_power_of_two(), 0);
         }
-        self.known.insert(index);
-        core::mem::replace(&mut self.digests[at], digest)
+        self.known.insert(slot);
+        core::mem::replace(&mut self.digests[index], digest)
     }
 
     /// Forgets a mailbox that is despawned. Returns the digest that it contributed to the lane.
-    pub(crate) fn forget(&mut self, index: u32) -> u128 {
-        if self.known.remove(index) { core::mem::take(&mut self.digests[index as usize]) } else { 0 }
+    pub(crate) fn forget(&mut self, slot: AgentSlot) -> u128 {
+        if self.known.remove(slot) { core::mem::take(&mut self.digests[slot.index()]) } else { 0 }
     }
 
     /// The mailboxes that ever changed: the others are as they were made.
-    pub(crate) fn known(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn known(&self) -> impl Iterator<Item = AgentSlot> + '_ {
         self.known.iter()
     }
 }

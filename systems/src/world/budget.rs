@@ -52,7 +52,7 @@ fn take_one(group: &mut u64, tenant: Option<&mut u64>) -> bool {
     fits
 }
 
-/// What groups and tenants may still ask for in this frame, by position: inference jobs.
+/// What groups and tenants may still ask for in this frame, by index: inference jobs.
 pub(crate) struct JobBudgets {
     groups: Vec<u64>,
     tenants: Vec<u64>,

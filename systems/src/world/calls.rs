@@ -2,7 +2,7 @@
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::CallKind;
-use wasm_engine_components::Lifecycle;
+use wasm_engine_components::{AgentSlot, Lifecycle};
 
 use crate::world::chunk::StepRequest;
 use crate::world::directory::Directory;
@@ -15,7 +15,7 @@ pub(crate) struct Calls {
     pub requests: Vec<StepRequest>,
     /// Whether one of them isn't a step.
     pub has_lifecycle_calls: bool,
-    /// For each agent, by position, one more than the last frame in which it was handed its inbox. Kept only if `is_selective`.
+    /// For each agent, by slot, one more than the last frame in which it was handed its inbox. Kept only if `is_selective`.
     pub handed: Vec<u64>,
     /// Whether some agents may not be due in some frames.
     pub is_selective: bool,
@@ -37,20 +37,20 @@ impl Calls {
         self.made_from = Some(directory.changes);
         directory.pending.clear();
         self.requests.clear();
-        let calls = directory.groups.iter().flat_map(GroupRange::positions).filter_map(|slot| {
-            let (agent, state) = (directory.ids[slot as usize], directory.lifecycles[slot as usize]);
+        let calls = directory.groups.iter().flat_map(GroupRange::slots).filter_map(|slot| {
+            let (agent, state) = (directory.ids[slot.index()], directory.lifecycles[slot.index()]);
             Some(StepRequest { agent, slot, call: call_for(state)? })
         });
         self.requests.extend(calls);
         self.has_lifecycle_calls = self.requests.iter().any(|request| request.call != CallKind::Step);
     }
 
-    /// Whether the agent at a position was handed its inbox in this frame.
-    pub(crate) fn was_handed(&self, directory: &Directory, index: u32, frame: u64) -> bool {
+    /// Whether the agent in a slot was handed its inbox in this frame.
+    pub(crate) fn was_handed(&self, directory: &Directory, slot: AgentSlot, frame: u64) -> bool {
         if self.is_selective {
-            return self.handed.get(index as usize) == Some(&(frame + 1));
+            return self.handed.get(slot.index()) == Some(&(frame + 1));
         }
-        matches!(directory.lifecycles[index as usize], Lifecycle::Active | Lifecycle::Terminating)
+        matches!(directory.lifecycles[slot.index()], Lifecycle::Active | Lifecycle::Terminating)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What goes to the agents' calls and comes from them: requests, outcomes, and the chunks in which the runtime gathers what agents sent.
 
 use wasm_engine_abi::{BounceReason, CallKind, MessageHeader};
-use wasm_engine_components::{Address, AgentFault, AgentId, Excess, FaultKind, GroupId};
+use wasm_engine_components::{Address, AgentFault, AgentId, AgentSlot, Excess, FaultKind, GroupId};
 
 use crate::world::fault::CallFault;
 use crate::world::packed::PackedMessages;
@@ -11,8 +11,8 @@ use crate::world::packed::PackedMessages;
 pub struct StepRequest {
     /// The agent to call.
     pub agent: AgentId,
-    /// Its position in the dense tables, which is its slot in the runtime.
-    pub slot: u32,
+    /// Its slot.
+    pub slot: AgentSlot,
     /// What to call. `Init` starts from the module's initial image, whatever the instance did before, and has the group's
     /// parameters for an inbox.
     pub call: CallKind,
@@ -82,8 +82,8 @@ pub struct OutputChunk {
 /// A message that was refused by the intake.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused {
-    /// Position of the sender.
-    pub from: u32,
+    /// Slot of the sender.
+    pub from: AgentSlot,
     /// For which agent, group or topic it was meant.
     pub meant_for: u64,
     /// The message.
@@ -97,8 +97,8 @@ pub struct Refused {
 pub struct DeferredRecord {
     /// Who asked.
     pub agent: AgentId,
-    /// Its position.
-    pub slot: u32,
+    /// Its slot.
+    pub slot: AgentSlot,
     /// Position among the records of its outbox.
     pub sequence: u32,
     /// Where the record starts.
@@ -216,14 +216,14 @@ pub struct ImportedLine {
 pub(crate) struct Route {
     pub(crate) first: u64,
     pub(crate) agents: u32,
-    pub(crate) start: u32,
+    pub(crate) start: AgentSlot,
 }
 
 impl Route {
-    /// The position of an agent, if it is of that group.
+    /// Returns the slot of an agent, if it is of that group.
     #[inline]
-    pub(crate) fn find(&self, id: u64) -> Option<u32> {
-        // Ids of a group are side by side, in the order of the positions.
+    pub(crate) fn find(&self, id: u64) -> Option<AgentSlot> {
+        // Ids of a group are side by side, in the order of their slots.
         let ordinal = id.wrapping_sub(self.first);
         (ordinal < u64::from(self.agents)).then(|| self.start + ordinal as u32)
     }

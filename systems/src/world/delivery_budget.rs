@@ -19,7 +19,7 @@ pub(crate) struct DeliveryBudgets {
     all: Shares,
     /// For events and native systems.
     host: u64,
-    /// For each group, by position; and what one agent of it may make in a step.
+    /// For each group, by index; and what one agent of it may make in a step.
     groups: Vec<(u64, u64)>,
     /// For each tenant.
     tenants: Vec<u64>,

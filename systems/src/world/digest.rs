@@ -17,17 +17,17 @@ use crate::codec::digest_small;
 pub(crate) struct LaneSums {
     /// What came from outside.
     pub inputs: u128,
-    /// Agents' lifecycles and fault histories, by position of the group. Carried.
+    /// Agents' lifecycles and fault histories, by index of the group. Carried.
     pub agents: Vec<u128>,
-    /// Agents' outboxes, by position of the group.
+    /// Agents' outboxes, by index of the group.
     pub outboxes: Vec<u128>,
-    /// Called agents' memories, by position of the group.
+    /// Called agents' memories, by index of the group.
     pub memories: Vec<u128>,
-    /// Faults of this frame, by position of the group.
+    /// Faults of this frame, by index of the group.
     pub faults: Vec<u128>,
-    /// Imported log lines of this frame, by position of the group.
+    /// Imported log lines of this frame, by index of the group.
     pub logs: Vec<u128>,
-    /// Groups' counters, by position of the group.
+    /// Groups' counters, by index of the group.
     pub groups: Vec<u128>,
     /// Backlogs and counters of mailboxes. Carried.
     pub mailboxes: u128,
@@ -65,7 +65,7 @@ pub(crate) struct PartDigest(pub u128);
 pub(crate) struct DigestChain {
     /// Of the world.
     pub world: Digest,
-    /// Of the groups, by position.
+    /// Of the groups, by index.
     pub groups: Vec<Digest>,
 }
 

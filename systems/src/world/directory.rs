@@ -1,10 +1,12 @@
-//! Dense tables of the agents. Each group has a range of *positions*, one for each agent that it may have at one time; an agent's
-//! ordinal is its place in the range. They mirror components, so that the hot paths read arrays instead of looking entities up.
+//! Dense tables of the agents. Each group has a range of *slots*, one for each agent that it may have at one time; an agent's
+//! ordinal counts from the first of them. They mirror components, so that the hot paths read arrays instead of looking entities up.
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::BounceReason;
-use wasm_engine_components::{AgentId, GroupId, GroupIndex, Lifecycle, Recipient, RecipientSlot, TopicId, TopicIndex};
+use wasm_engine_components::{
+    AgentId, AgentSlot, GroupId, GroupIndex, Lifecycle, Recipient, RecipientSlot, TopicId, TopicIndex,
+};
 
 use crate::world::groups::{GroupRange, Groups};
 use crate::world::hearers::Hearers;
@@ -14,7 +16,7 @@ use crate::world::regions::RegionTable;
 /// Where everything is. Transient: made from the components.
 #[derive(Resource, Debug, Default)]
 pub struct Directory {
-    /// The agents' ids, by position: ascending. Where no agent has been yet, the id of the first.
+    /// The agents' ids, by slot: ascending. Where no agent has been yet, the id of the first.
     pub(crate) ids: Vec<AgentId>,
     /// The agents' entities; [`Entity::PLACEHOLDER`] where no agent has been yet.
     pub(crate) agents: Vec<Entity>,
@@ -28,9 +30,9 @@ pub struct Directory {
     pub(crate) changes: u64,
     /// The agents whose lifecycle or fault history was written in this frame: whoever writes one notes it here, so that the
     /// others cost nothing.
-    pub(crate) written: Vec<u32>,
+    pub(crate) written: Vec<AgentSlot>,
     /// The agents that became [`Lifecycle::Initialising`] or [`Lifecycle::Terminating`], and perhaps still are.
-    pub(crate) pending: Vec<u32>,
+    pub(crate) pending: Vec<AgentSlot>,
     /// The groups, in the order of their ids.
     pub(crate) groups: Groups,
     /// Whether a group comes after another, so that messages may arrive in the frame in which they are sent.
@@ -44,10 +46,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The position of a group in the order of ids: where its lanes lie.
+    /// Returns the index of a group, which is also that of its sums in the lanes.
     #[inline]
     pub(crate) fn group_index(&self, id: GroupId) -> Option<GroupIndex> {
-        self.groups.position(id)
+        self.groups.find(id)
     }
 
     /// The group with that number.
@@ -56,43 +58,43 @@ impl Directory {
         self.group_index(id).map(|at| &self.groups[at])
     }
 
-    /// The group of the agent at a position.
+    /// Returns the group of the agent in a slot.
     ///
     /// # Panics
-    /// If there is no such position.
+    /// If there is no such slot.
     #[inline]
-    pub(crate) fn group_at(&self, index: u32) -> &GroupRange {
-        self.group(self.ids[index as usize].group()).expect("a position belongs to a group")
+    pub(crate) fn group_at(&self, slot: AgentSlot) -> &GroupRange {
+        self.group(self.ids[slot.index()].group()).expect("a slot belongs to a group")
     }
 
-    /// An agent's group, and its position; also of an agent that has ended, until another one has its ordinal.
+    /// Returns an agent's group and its slot; also of an agent that has ended, until another one has its ordinal.
     #[inline]
-    pub(crate) fn find(&self, id: AgentId) -> Option<(&GroupRange, u32)> {
+    pub(crate) fn find(&self, id: AgentId) -> Option<(&GroupRange, AgentSlot)> {
         let group = self.group(id.group())?;
         if id.ordinal() >= group.used {
             return None;
         }
-        let index = group.start + id.ordinal();
-        let is_there = if group.grows { self.ids[index as usize] == id } else { id.generation() == 0 };
-        is_there.then_some((group, index))
+        let slot = group.start + id.ordinal();
+        let is_there = if group.grows { self.ids[slot.index()] == id } else { id.generation() == 0 };
+        is_there.then_some((group, slot))
     }
 
-    /// The position of an agent, as [`Directory::find`] has it.
+    /// Returns the slot of an agent, as [`Directory::find`] has it.
     #[inline]
-    pub(crate) fn index(&self, id: AgentId) -> Option<u32> {
-        self.find(id).map(|(_, index)| index)
+    pub(crate) fn slot(&self, id: AgentId) -> Option<AgentSlot> {
+        self.find(id).map(|(_, slot)| slot)
     }
 
-    /// The position of an agent that hasn't ended.
-    pub(crate) fn alive(&self, id: AgentId) -> Option<u32> {
-        self.index(id).filter(|&index| self.lifecycles[index as usize].is_alive())
+    /// Returns the slot of an agent that hasn't ended.
+    pub(crate) fn alive(&self, id: AgentId) -> Option<AgentSlot> {
+        self.slot(id).filter(|&slot| self.lifecycles[slot.index()].is_alive())
     }
 
     /// Why an agent that isn't alive isn't: it has ended, whoever has its ordinal now, or there never was one.
     #[cold]
     pub(crate) fn absence(&self, id: AgentId) -> BounceReason {
         let was = self.group(id.group()).is_some_and(|group| {
-            id.ordinal() < group.used && id.generation() <= self.ids[(group.start + id.ordinal()) as usize].generation()
+            id.ordinal() < group.used && id.generation() <= self.ids[(group.start + id.ordinal()).index()].generation()
         });
         if was { BounceReason::Terminated } else { BounceReason::UnknownRecipient }
     }
@@ -100,44 +102,44 @@ impl Directory {
     /// Returns the ids of a recipient.
     ///
     /// # Panics
-    /// If there is no such position.
-    pub fn recipient(&self, at: RecipientSlot) -> Recipient {
-        match at {
-            Recipient::Agent(at) => Recipient::Agent(self.ids[at as usize]),
+    /// If there is no such slot.
+    pub fn recipient(&self, to: RecipientSlot) -> Recipient {
+        match to {
+            Recipient::Agent(slot) => Recipient::Agent(self.ids[slot.index()]),
             Recipient::Topic(at) => Recipient::Topic(self.topics[at.index()].0),
             Recipient::Group(at) => Recipient::Group(self.groups[at].id),
         }
     }
 
-    /// The position of a topic in the order of ids.
+    /// Returns the index of a topic.
     pub(crate) fn topic(&self, id: TopicId) -> Option<TopicIndex> {
         self.topics.binary_search_by_key(&id, |topic| topic.0).ok().map(TopicIndex::of)
     }
 
     /// Mirrors a lifecycle that was written in `frame`, with all that hangs on it.
-    pub(crate) fn set_lifecycle(&mut self, inboxes: &mut Inboxes, index: u32, after: Lifecycle, frame: u64) {
-        let at = index as usize;
-        let before = std::mem::replace(&mut self.lifecycles[at], after);
-        self.written.push(index);
+    pub(crate) fn set_lifecycle(&mut self, inboxes: &mut Inboxes, slot: AgentSlot, after: Lifecycle, frame: u64) {
+        let index = slot.index();
+        let before = std::mem::replace(&mut self.lifecycles[index], after);
+        self.written.push(slot);
         if before == after {
             return;
         }
         self.changes += 1;
-        let group = self.group_index(self.ids[at].group()).expect("a position belongs to a group");
+        let group = self.group_index(self.ids[index].group()).expect("a slot belongs to a group");
         let group = &mut self.groups[group];
         let idle = |state: Lifecycle| state.is_alive() && state != Lifecycle::Active;
         self.inactive = self.inactive + usize::from(idle(after)) - usize::from(idle(before));
         group.inactive = group.inactive + u32::from(idle(after)) - u32::from(idle(before));
         group.alive = group.alive + u32::from(after.is_alive()) - u32::from(before.is_alive());
         if matches!(after, Lifecycle::Initialising | Lifecycle::Terminating) {
-            self.pending.push(index);
+            self.pending.push(slot);
         }
         if !after.is_alive() {
-            inboxes.loads[at].messages_max = 0;
+            inboxes.loads[index].messages_max = 0;
             group.grows = true;
-            group.vacating.push_back((frame, index - group.start));
+            group.vacating.push_back((frame, slot - group.start));
         } else if !before.is_alive() {
-            inboxes.loads[at].messages_max = group.mailbox.capacity_messages;
+            inboxes.loads[index].messages_max = group.mailbox.capacity_messages;
         }
     }
 
@@ -149,7 +151,7 @@ impl Directory {
                 && ended + 2 <= frame
             {
                 group.vacating.pop_front();
-                let generation = self.ids[(group.start + ordinal) as usize].generation();
+                let generation = self.ids[(group.start + ordinal).index()].generation();
                 if generation < AgentId::GENERATION_MAX {
                     group.vacant.insert((generation + 1, ordinal));
                 }
@@ -157,8 +159,8 @@ impl Directory {
         }
     }
 
-    /// Takes a place for a new agent of the group at position `at`: one that was never used, else the least used one.
-    pub(crate) fn take_place(&mut self, at: GroupIndex) -> Option<(AgentId, u32)> {
+    /// Takes a slot for a new agent of a group: one that was never used, else the least used one.
+    pub(crate) fn take_slot(&mut self, at: GroupIndex) -> Option<(AgentId, AgentSlot)> {
         let group = &mut self.groups[at];
         let (generation, ordinal) = if group.used < group.spec.agents_max {
             group.used += 1;
@@ -166,9 +168,9 @@ impl Directory {
         } else {
             group.vacant.pop_first()?
         };
-        let (id, index) = (AgentId::of_generation(group.id, ordinal, generation), group.start + ordinal);
-        self.ids[index as usize] = id;
-        Some((id, index))
+        let (id, slot) = (AgentId::of_generation(group.id, ordinal, generation), group.start + ordinal);
+        self.ids[slot.index()] = id;
+        Some((id, slot))
     }
 }
 
@@ -184,7 +186,7 @@ mod tests {
         let group = GroupSpec::new(GroupId(1), "pool", 1);
         let overflow = OverflowPolicy::Reject;
         let mailbox = Mailbox { capacity_messages: 1, capacity_bytes: 64, overflow };
-        let range = GroupRange::new(Arc::new(group), Entity::PLACEHOLDER, 0, mailbox);
+        let range = GroupRange::new(Arc::new(group), Entity::PLACEHOLDER, AgentSlot(0), mailbox);
         let ids = vec![AgentId::of_generation(GroupId(1), 0, generation)];
         Directory { ids, groups: Groups::from(vec![range]), ..Directory::default() }
     }
@@ -200,14 +202,14 @@ mod tests {
             directory.groups[GroupIndex(0)].vacating.push_back((10, 0));
             directory.vacate(11);
             assert_eq!(
-                directory.take_place(GroupIndex(0)),
+                directory.take_slot(GroupIndex(0)),
                 None,
                 "what is on its way to the last holder may still arrive"
             );
             directory.vacate(12);
             let id = next.map(|next| AgentId::of_generation(GroupId(1), 0, next));
-            assert_eq!(directory.take_place(GroupIndex(0)), id.map(|id| (id, 0)));
-            assert_eq!(directory.take_place(GroupIndex(0)), None);
+            assert_eq!(directory.take_slot(GroupIndex(0)), id.map(|id| (id, AgentSlot(0))));
+            assert_eq!(directory.take_slot(GroupIndex(0)), None);
         }
         assert_eq!(AgentId::GENERATION_MAX, 1_048_575);
     }

@@ -1,4 +1,4 @@
-//! The groups: which positions of the dense tables are theirs, and what the hot paths want to know of them.
+//! The groups: which slots of the dense tables are theirs, and what the hot paths want to know of them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Deref, DerefMut, Index, IndexMut};
@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bevy_ecs::entity::Entity;
 use wasm_engine_abi::message::sender;
-use wasm_engine_components::{AgentId, GroupId, GroupIndex, GroupLimits, GroupSpec, Mailbox, OverflowPolicy, Trigger};
+use wasm_engine_components::{
+    AgentId, AgentSlot, GroupId, GroupIndex, GroupLimits, GroupSpec, Mailbox, OverflowPolicy, Trigger,
+};
 
 /// The groups, in the order of their ids.
 #[derive(Debug, Default)]
@@ -22,8 +24,8 @@ pub(crate) struct GroupRange {
     pub spec: Arc<GroupSpec>,
     /// Its entity.
     pub entity: Entity,
-    /// Position of its first agent.
-    pub start: u32,
+    /// Slot of its first agent.
+    pub start: AgentSlot,
     /// How many of its ordinals were ever used: those below this.
     pub used: u32,
     /// Whether it may be given agents during the run, so that an ordinal may belong to another agent later: it has room for more
@@ -47,8 +49,8 @@ pub(crate) struct GroupRange {
 }
 
 impl GroupRange {
-    /// The place of a group whose first agent has the position `start`. Its agents aren't alive yet.
-    pub(crate) fn new(spec: Arc<GroupSpec>, entity: Entity, start: u32, mailbox: Mailbox) -> Self {
+    /// Returns the range of a group whose first agent has the slot `start`. Its agents aren't alive yet.
+    pub(crate) fn new(spec: Arc<GroupSpec>, entity: Entity, start: AgentSlot, mailbox: Mailbox) -> Self {
         Self {
             id: spec.id,
             entity,
@@ -82,9 +84,9 @@ impl GroupRange {
         !self.spec.after.is_empty() && self.spec.after.binary_search(&group).is_ok()
     }
 
-    /// Its positions.
-    pub(crate) const fn positions(&self) -> core::ops::Range<u32> {
-        self.start..self.start + self.used
+    /// Returns the slots of the ordinals that were ever used, ascending.
+    pub(crate) fn slots(&self) -> impl ExactSizeIterator<Item = AgentSlot> + Clone + use<> {
+        (self.start.0..self.start.0 + self.used).map(AgentSlot)
     }
 
     /// How often a delivery of a message to many counts for one of its agents. Twice, where it costs about twice as much: it waits in a
@@ -105,9 +107,9 @@ impl GroupRange {
 }
 
 impl Groups {
-    /// The position of a group in the order of ids: where its lanes lie.
+    /// Returns the index of a group.
     #[inline]
-    pub(crate) fn position(&self, id: GroupId) -> Option<GroupIndex> {
+    pub(crate) fn find(&self, id: GroupId) -> Option<GroupIndex> {
         // Groups are few and mostly numbered without gaps: try the place where it would be then.
         let guess = (id.0 as usize).wrapping_sub(1);
         match self.0.get(guess) {

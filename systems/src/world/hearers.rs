@@ -11,7 +11,7 @@ use crate::world::groups::Groups;
 /// Which groups take the messages of each group. Groups with the same hearers share one list. Transient: made from the groups.
 #[derive(Debug, Default)]
 pub(crate) struct Hearers {
-    /// For each group by its position, and at the end for the host, the indexes of its lists in `along` and `later`.
+    /// For each group by its index, and at the end for the host, the indexes of its lists in `along` and `later`.
     of: Vec<(u32, u32)>,
     along: Vec<Along>,
     later: Vec<Later>,
@@ -20,7 +20,7 @@ pub(crate) struct Hearers {
 /// The groups that take a group's messages in the frame in which they are sent.
 #[derive(Debug, Default)]
 pub(crate) struct Along {
-    /// Their positions, ascending.
+    /// Their indexes, ascending.
     pub groups: Vec<GroupIndex>,
     /// The same, wave by wave.
     by_wave: Vec<GroupIndex>,
@@ -58,9 +58,9 @@ impl Along {
 /// those in `choosy`.
 #[derive(Debug, Default)]
 pub(crate) struct Later {
-    /// Positions of groups that accept everybody and got the messages along edges, ascending.
+    /// Indexes of groups that accept everybody and got the messages along edges, ascending.
     pub had: Vec<GroupIndex>,
-    /// Positions of groups that say whose messages they accept, ascending.
+    /// Indexes of groups that say whose messages they accept, ascending.
     pub choosy: Vec<GroupIndex>,
 }
 
@@ -71,7 +71,7 @@ impl Hearers {
         let (mut along, mut had, mut choosy) = (vec![vec![]; host + 1], vec![vec![]; host + 1], vec![vec![]; host + 1]);
         for (group, at) in groups.iter().zip((0..).map(GroupIndex)) {
             for &id in &group.spec.after {
-                let Some(from) = groups.position(id) else { continue };
+                let Some(from) = groups.find(id) else { continue };
                 if group.spec.accepts.is_none() {
                     had[from.index()].push(at);
                 }
@@ -80,7 +80,7 @@ impl Hearers {
                 }
             }
             for &id in group.spec.accepts.iter().flatten().filter(|&&id| !group.comes_after(id)) {
-                if let Some(from) = groups.position(id)
+                if let Some(from) = groups.find(id)
                     && choosy[from.index()].last() != Some(&at)
                 {
                     choosy[from.index()].push(at);
@@ -110,7 +110,7 @@ impl Hearers {
     pub(crate) fn lists(&self, groups: &Groups, from: AgentId) -> (u32, u32) {
         let host = self.of.len() - 1;
         let at =
-            if from.0 <= sender::NATIVE { host } else { groups.position(from.group()).map_or(host, GroupIndex::index) };
+            if from.0 <= sender::NATIVE { host } else { groups.find(from.group()).map_or(host, GroupIndex::index) };
         self.of[at]
     }
 

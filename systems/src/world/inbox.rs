@@ -2,10 +2,10 @@
 //! over the messages, in canonical order, makes them all.
 
 use wasm_engine_abi::BounceReason;
-use wasm_engine_components::{Address, Recipient};
+use wasm_engine_components::{Address, AgentSlot, Recipient};
 
 use crate::world::inbox_view::{Delivery, Link};
-use crate::world::positions::PositionSet;
+use crate::world::slot_set::SlotSet;
 
 /// The lists. Transient: made in each frame from the messages in flight.
 #[derive(Debug, Default)]
@@ -17,16 +17,16 @@ pub struct Inboxes {
     /// What is in each list, and what its mailbox holds at most.
     pub loads: Vec<Load>,
     /// The agents whose lists aren't empty, and those in `emptied`.
-    touched: Vec<u32>,
+    touched: Vec<AgentSlot>,
     /// Agents whose lists have become empty again.
-    emptied: PositionSet,
+    emptied: SlotSet,
     /// While messages are delivered to a later wave, the agents whose lists were empty before that.
-    wave: Option<Vec<u32>>,
+    wave: Option<Vec<AgentSlot>>,
     /// For each mailbox, the link before the oldest message that it may drop, all up to which stay; or [`Link::END`]. Empty until
     /// one drops messages and keeps others.
     kept: Vec<u32>,
     /// The mailboxes that have one.
-    keeping: Vec<u32>,
+    keeping: Vec<AgentSlot>,
     /// How many links were taken out of their lists.
     dropped: usize,
 }
@@ -90,9 +90,9 @@ impl Inboxes {
                 (load.messages, load.bytes) = (load.held_messages, load.held_bytes);
             }
         } else {
-            for &index in &self.touched {
-                self.firsts[index as usize] = Link::END;
-                let load = &mut self.loads[index as usize];
+            for &slot in &self.touched {
+                self.firsts[slot.index()] = Link::END;
+                let load = &mut self.loads[slot.index()];
                 (load.messages, load.bytes) = (load.held_messages, load.held_bytes);
             }
         }
@@ -100,8 +100,8 @@ impl Inboxes {
         self.emptied.drain();
         self.wave = None;
         self.links.clear();
-        for index in self.keeping.drain(..) {
-            self.kept[index as usize] = Link::END;
+        for slot in self.keeping.drain(..) {
+            self.kept[slot.index()] = Link::END;
         }
         self.dropped = 0;
     }
@@ -112,8 +112,8 @@ impl Inboxes {
     }
 
     /// The agents whose lists aren't empty, each once.
-    pub fn touched(&self) -> impl Iterator<Item = u32> + '_ {
-        self.touched.iter().copied().filter(|&index| self.emptied.is_empty() || !self.emptied.contains(index))
+    pub fn touched(&self) -> impl Iterator<Item = AgentSlot> + '_ {
+        self.touched.iter().copied().filter(|&slot| self.emptied.is_empty() || !self.emptied.contains(slot))
     }
 
     /// Begins to deliver to a later wave.
@@ -123,18 +123,18 @@ impl Inboxes {
 
     /// Returns the agents whose lists were empty before this wave's messages were delivered, maybe several times. The first wave
     /// of a frame isn't counted.
-    pub(crate) fn touched_in_wave(&self) -> impl Iterator<Item = u32> + '_ {
-        self.wave.iter().flatten().copied().filter(|&index| self.firsts[index as usize] != Link::END)
+    pub(crate) fn touched_in_wave(&self) -> impl Iterator<Item = AgentSlot> + '_ {
+        self.wave.iter().flatten().copied().filter(|&slot| self.firsts[slot.index()] != Link::END)
     }
 
     /// Notes that the list of an agent isn't empty any more.
     #[inline]
-    fn touch(&mut self, index: u32) {
-        if self.emptied.is_empty() || !self.emptied.remove(index) {
-            self.touched.push(index);
+    fn touch(&mut self, slot: AgentSlot) {
+        if self.emptied.is_empty() || !self.emptied.remove(slot) {
+            self.touched.push(slot);
         }
         if let Some(wave) = &mut self.wave {
-            wave.push(index);
+            wave.push(slot);
         }
     }
 
@@ -143,13 +143,13 @@ impl Inboxes {
     /// # Errors
     /// Why the mailbox doesn't take it.
     #[inline]
-    pub fn put(&mut self, index: u32, bytes: u32, at: Delivery) -> Result<(), BounceReason> {
-        let load = &self.loads[index as usize];
+    pub fn put(&mut self, slot: AgentSlot, bytes: u32, at: Delivery) -> Result<(), BounceReason> {
+        let load = &self.loads[slot.index()];
         if !load.takes(bytes) {
             return Err(load.refusal(bytes));
         }
-        if self.append(index, bytes, at) {
-            self.touch(index);
+        if self.append(slot, bytes, at) {
+            self.touch(slot);
         }
         Ok(())
     }
@@ -162,20 +162,20 @@ impl Inboxes {
         let addresses = if emptied.is_empty() { addresses } else { &[] };
         let (start, touched_before) = (links.len(), touched.len());
         links.extend(addresses.iter().map(|address| Link { at: Delivery { chunk, at: address.at }, next: Link::END }));
-        touched.resize(touched_before + addresses.len(), 0);
+        touched.resize(touched_before + addresses.len(), AgentSlot::default());
         let mut touches = touched_before;
         let mut added = 0;
         for address in addresses {
-            let Some(Recipient::Agent(index)) = address.recipient() else { break };
-            let load = &mut loads[index as usize];
+            let Some(Recipient::Agent(slot)) = address.recipient() else { break };
+            let load = &mut loads[slot.index()];
             if !load.takes(address.bytes) {
                 break;
             }
             let link = (start + added) as u32;
-            let first = &mut firsts[index as usize];
+            let first = &mut firsts[slot.index()];
             if *first == Link::END {
                 *first = link;
-                touched[touches] = index;
+                touched[touches] = slot;
                 touches += 1;
             } else {
                 links[load.last as usize].next = link;
@@ -191,43 +191,43 @@ impl Inboxes {
     }
 
     /// Notes that all messages of the list are now in the backlog.
-    pub fn hold(&mut self, index: u32) {
-        let load = &mut self.loads[index as usize];
+    pub fn hold(&mut self, slot: AgentSlot) {
+        let load = &mut self.loads[slot.index()];
         (load.held_messages, load.held_bytes) = (load.messages, load.bytes);
     }
 
     /// Puts the messages of the backlog before the rest of the list.
-    pub fn release(&mut self, index: u32, held: impl DoubleEndedIterator<Item = Delivery>) {
-        let load = &mut self.loads[index as usize];
+    pub fn release(&mut self, slot: AgentSlot, held: impl DoubleEndedIterator<Item = Delivery>) {
+        let load = &mut self.loads[slot.index()];
         (load.held_messages, load.held_bytes) = (0, 0);
         for at in held.rev() {
             let link = self.links.len() as u32;
-            let next = std::mem::replace(&mut self.firsts[index as usize], link);
+            let next = std::mem::replace(&mut self.firsts[slot.index()], link);
             self.links.push(Link { at, next });
             if next == Link::END {
-                self.loads[index as usize].last = link;
-                self.touch(index);
+                self.loads[slot.index()].last = link;
+                self.touch(slot);
             }
         }
     }
 
     /// Whether something is in the backlog of a mailbox.
-    pub fn is_holding(&self, index: u32) -> bool {
-        self.loads[index as usize].held_messages > 0
+    pub fn is_holding(&self, slot: AgentSlot) -> bool {
+        self.loads[slot.index()].held_messages > 0
     }
 
     /// Notes the size of a backlog that was loaded; `false` if the mailbox doesn't take that much.
-    pub(crate) fn load_held(&mut self, index: u32, messages: u32, bytes: u32) -> bool {
-        let load = &mut self.loads[index as usize];
+    pub(crate) fn load_held(&mut self, slot: AgentSlot, messages: u32, bytes: u32) -> bool {
+        let load = &mut self.loads[slot.index()];
         (load.messages, load.bytes) = (messages, bytes);
-        self.hold(index);
-        let load = &self.loads[index as usize];
+        self.hold(slot);
+        let load = &self.loads[slot.index()];
         messages <= load.messages_max && bytes <= load.bytes_max
     }
 
     /// Forgets the backlog, whose agent has ended.
-    pub fn forget_held(&mut self, index: u32) {
-        let load = &mut self.loads[index as usize];
+    pub fn forget_held(&mut self, slot: AgentSlot) {
+        let load = &mut self.loads[slot.index()];
         load.messages -= load.held_messages;
         load.bytes -= load.held_bytes;
         (load.held_messages, load.held_bytes) = (0, 0);
@@ -241,52 +241,52 @@ impl Inboxes {
     /// Why the mailbox doesn't take it all the same.
     pub fn put_dropping(
         &mut self,
-        (index, bytes, at): (u32, u32, Delivery),
+        (slot, bytes, at): (AgentSlot, u32, Delivery),
         mut drop_held: impl FnMut() -> Option<u32>,
         stays: impl Fn(Delivery) -> bool,
         bytes_of: impl Fn(Delivery) -> u32,
         dropped: &mut Vec<Delivery>,
     ) -> Result<(), BounceReason> {
-        match self.put(index, bytes, at) {
+        match self.put(slot, bytes, at) {
             Err(BounceReason::MailboxFull) => {}
             done => return done,
         }
-        let was_listed = self.firsts[index as usize] != Link::END;
-        while !self.loads[index as usize].takes(bytes) {
+        let was_listed = self.firsts[slot.index()] != Link::END;
+        while !self.loads[slot.index()].takes(bytes) {
             if let Some(freed) = drop_held() {
-                let load = &mut self.loads[index as usize];
+                let load = &mut self.loads[slot.index()];
                 (load.messages, load.bytes) = (load.messages - 1, load.bytes - freed);
                 (load.held_messages, load.held_bytes) = (load.held_messages - 1, load.held_bytes - freed);
                 continue;
             }
-            let Some(oldest) = self.take_oldest(index, &stays) else {
-                if was_listed && self.firsts[index as usize] == Link::END {
-                    self.emptied.insert(index);
+            let Some(oldest) = self.take_oldest(slot, &stays) else {
+                if was_listed && self.firsts[slot.index()] == Link::END {
+                    self.emptied.insert(slot);
                 }
                 return Err(BounceReason::MailboxFull);
             };
-            let load = &mut self.loads[index as usize];
+            let load = &mut self.loads[slot.index()];
             (load.messages, load.bytes) = (load.messages - 1, load.bytes - bytes_of(oldest));
             dropped.push(oldest);
         }
         // What was dropped may have been all of the list: then the agent is among the touched already.
-        if self.firsts[index as usize] == Link::END && !was_listed {
-            self.touch(index);
+        if self.firsts[slot.index()] == Link::END && !was_listed {
+            self.touch(slot);
         }
-        self.append(index, bytes, at);
+        self.append(slot, bytes, at);
         Ok(())
     }
 
     /// Adds a message to a list. Returns whether it is the only one there.
     #[inline]
-    fn append(&mut self, index: u32, bytes: u32, at: Delivery) -> bool {
+    fn append(&mut self, slot: AgentSlot, bytes: u32, at: Delivery) -> bool {
         let Self { links, firsts, loads, .. } = self;
-        let load = &mut loads[index as usize];
+        let load = &mut loads[slot.index()];
         // Each link is a message in memory, or one of its recipients: far fewer than 2^32 of twelve bytes each.
         let link = links.len() as u32;
-        let first = firsts[index as usize] == Link::END;
+        let first = firsts[slot.index()] == Link::END;
         if first {
-            firsts[index as usize] = link;
+            firsts[slot.index()] = link;
         } else {
             links[load.last as usize].next = link;
         }
@@ -298,35 +298,35 @@ impl Inboxes {
     }
 
     /// Notes that all messages of a list up to a link stay.
-    fn keep(&mut self, index: u32, link: u32) {
+    fn keep(&mut self, slot: AgentSlot, link: u32) {
         if self.kept.is_empty() {
             self.kept.resize(self.firsts.len(), Link::END);
         }
-        if std::mem::replace(&mut self.kept[index as usize], link) == Link::END {
-            self.keeping.push(index);
+        if std::mem::replace(&mut self.kept[slot.index()], link) == Link::END {
+            self.keeping.push(slot);
         }
     }
 
     /// Takes the oldest message that may be dropped out of a list.
-    fn take_oldest(&mut self, index: u32, stays: impl Fn(Delivery) -> bool) -> Option<Delivery> {
-        let mut before = self.kept.get(index as usize).copied().filter(|&link| link != Link::END);
+    fn take_oldest(&mut self, slot: AgentSlot, stays: impl Fn(Delivery) -> bool) -> Option<Delivery> {
+        let mut before = self.kept.get(slot.index()).copied().filter(|&link| link != Link::END);
         loop {
-            let link = before.map_or(self.firsts[index as usize], |before| self.links[before as usize].next);
+            let link = before.map_or(self.firsts[slot.index()], |before| self.links[before as usize].next);
             if link == Link::END {
                 return None;
             }
             let Link { at, next } = self.links[link as usize];
             if stays(at) {
                 before = Some(link);
-                self.keep(index, link);
+                self.keep(slot, link);
                 continue;
             }
             match before {
-                None => self.firsts[index as usize] = next,
+                None => self.firsts[slot.index()] = next,
                 Some(before) => self.links[before as usize].next = next,
             }
             if let (Link::END, Some(before)) = (next, before) {
-                self.loads[index as usize].last = before;
+                self.loads[slot.index()].last = before;
             }
             self.dropped += 1;
             return Some(at);
@@ -341,6 +341,8 @@ mod tests {
     use super::*;
     use wasm_engine_components::TopicIndex;
 
+    /// The only agent.
+    const A: AgentSlot = AgentSlot(0);
     const FULL: Result<(), BounceReason> = Err(BounceReason::MailboxFull);
 
     fn roomy() -> Load {
@@ -357,7 +359,7 @@ mod tests {
 
     fn put(load: Load, sizes: &[u32]) -> Vec<Result<(), BounceReason>> {
         let mut inboxes = inboxes(load);
-        sizes.iter().zip(0..).map(|(&bytes, n)| inboxes.put(0, bytes, at(n))).collect()
+        sizes.iter().zip(0..).map(|(&bytes, n)| inboxes.put(A, bytes, at(n))).collect()
     }
 
     /// What is dropped of messages with those sizes, of which the second value says whether they stay, what is refused, and
@@ -365,7 +367,7 @@ mod tests {
     fn put_dropping(load: Load, messages: &[(u32, bool)]) -> (Vec<u32>, Vec<(u32, BounceReason)>, Vec<u32>) {
         let (mut inboxes, mut dropped, mut refused) = (inboxes(load), Vec::new(), Vec::new());
         for (&(bytes, _), n) in messages.iter().zip(0..) {
-            let message = (0, bytes, at(n));
+            let message = (A, bytes, at(n));
             let stays = |at: Delivery| messages[at.at as usize].1;
             let bytes_of = |at: Delivery| messages[at.at as usize].0;
             refused.extend(
@@ -393,17 +395,20 @@ mod tests {
     #[test]
     fn many_are_put_as_one_by_one_up_to_the_first_that_is_not_taken() {
         let to = |to: RecipientSlot, n: u32| Address::new(to, 40, n);
-        let plain = [0, 1, 1, 0].map(Recipient::Agent);
-        for (last, added) in [(Recipient::Agent(1), 4), (Recipient::Topic(TopicIndex(0)), 4), (Recipient::Agent(2), 5)]
-        {
+        let plain = [0, 1, 1, 0].map(|slot| Recipient::Agent(AgentSlot(slot)));
+        for (last, added) in [
+            (Recipient::Agent(AgentSlot(1)), 4),
+            (Recipient::Topic(TopicIndex(0)), 4),
+            (Recipient::Agent(AgentSlot(2)), 5),
+        ] {
             let addresses: Vec<_> = plain.into_iter().chain([last]).zip(0..).map(|(who, n)| to(who, n)).collect();
             let (firsts, loads) = (vec![Link::END; 3], vec![roomy(); 3]);
             let mut each = Inboxes { firsts, loads, ..Inboxes::default() };
             let mut all = Inboxes { firsts: each.firsts.clone(), loads: each.loads.clone(), ..Inboxes::default() };
             assert_eq!(all.put_all(&addresses, 0), added);
             for address in &addresses[..added] {
-                let Some(Recipient::Agent(index)) = address.recipient() else { panic!("{address:?} was added") };
-                assert_eq!(each.put(index, address.bytes, at(address.at)), Ok(()));
+                let Some(Recipient::Agent(slot)) = address.recipient() else { panic!("{address:?} was added") };
+                assert_eq!(each.put(slot, address.bytes, at(address.at)), Ok(()));
             }
             assert_eq!(format!("{all:?}"), format!("{each:?}"));
         }
@@ -445,40 +450,40 @@ mod tests {
     #[test]
     fn a_list_that_was_dropped_for_a_message_that_does_not_fit_is_touched_once() {
         let mut inboxes = inboxes(Load::new(2, 100));
-        assert_eq!(inboxes.put(0, 48, at(0)), Ok(()));
-        inboxes.hold(0);
+        assert_eq!(inboxes.put(A, 48, at(0)), Ok(()));
+        inboxes.hold(A);
         inboxes.clear();
         let bytes = [48, 56, 48];
         let mut put = |n: u32| {
-            let message = (0, bytes[n as usize], at(n));
+            let message = (A, bytes[n as usize], at(n));
             inboxes.put_dropping(message, || None, |_| false, |at| bytes[at.at as usize], &mut Vec::new())
         };
         assert_eq!((put(0), put(1), put(2)), (Ok(()), FULL, Ok(())));
-        assert_eq!((inboxes.touched.as_slice(), inboxes.messages()), ([0].as_slice(), 1));
+        assert_eq!((inboxes.touched.as_slice(), inboxes.messages()), ([A].as_slice(), 1));
     }
 
     #[test]
     fn what_is_held_counts_and_comes_first() {
         let mut inboxes = inboxes(Load::new(3, 1_000));
         for n in 0..2 {
-            assert_eq!(inboxes.put(0, 50, at(n)), Ok(()));
+            assert_eq!(inboxes.put(A, 50, at(n)), Ok(()));
         }
-        inboxes.hold(0);
+        inboxes.hold(A);
         inboxes.clear();
         assert_eq!((inboxes.firsts[0], inboxes.loads[0].messages, inboxes.loads[0].bytes), (Link::END, 2, 100));
-        assert_eq!(inboxes.put(0, 50, at(2)), Ok(()));
-        assert_eq!(inboxes.put(0, 50, at(3)), FULL);
+        assert_eq!(inboxes.put(A, 50, at(2)), Ok(()));
+        assert_eq!(inboxes.put(A, 50, at(3)), FULL);
         let mut held = vec![50];
-        let dropped = inboxes.put_dropping((0, 50, at(4)), || held.pop(), |_| false, |_| 50, &mut Vec::new());
+        let dropped = inboxes.put_dropping((A, 50, at(4)), || held.pop(), |_| false, |_| 50, &mut Vec::new());
         assert_eq!((dropped, inboxes.loads[0].messages), (Ok(()), 3));
-        inboxes.release(0, [at(7)].into_iter());
+        inboxes.release(A, [at(7)].into_iter());
         let mut order = Vec::new();
         let mut next = inboxes.firsts[0];
         while let Some(link) = inboxes.links.get(next as usize) {
             order.push(link.at.at);
             next = link.next;
         }
-        assert_eq!((order, inboxes.touched.as_slice()), (vec![7, 2, 4], [0].as_slice()));
+        assert_eq!((order, inboxes.touched.as_slice()), (vec![7, 2, 4], [A].as_slice()));
         inboxes.clear();
         assert_eq!((inboxes.loads[0].messages, inboxes.loads[0].bytes), (0, 0));
     }

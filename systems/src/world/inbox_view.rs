@@ -1,7 +1,7 @@
 //! Where a frame's messages lie, and how their recipients find them.
 
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{Address, RecipientSlot};
+use wasm_engine_components::{Address, AgentSlot, RecipientSlot};
 
 use crate::world::chunk::OutputChunk;
 use crate::world::packed::{PackedMessages, record_bytes, split};
@@ -46,7 +46,7 @@ impl Link {
 /// The frame's messages, as a list for each recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct InboxView<'a> {
-    /// For each agent, by position, where its first message stands in `links`, or [`Link::END`]. What it leads to fits into
+    /// For each agent, by slot, where its first message stands in `links`, or [`Link::END`]. What it leads to fits into
     /// the inbox area of the agent's module.
     pub firsts: &'a [u32],
     /// The lists. A message is stored once, however many its recipients are.
@@ -60,10 +60,10 @@ pub struct InboxView<'a> {
 }
 
 impl<'a> InboxView<'a> {
-    /// Where the messages for the agent at position `slot` lie, oldest and lowest sender first.
-    pub fn deliveries(&self, slot: u32) -> impl Iterator<Item = Delivery> + use<'a> {
+    /// Where the messages for the agent in a slot lie, oldest and lowest sender first.
+    pub fn deliveries(&self, slot: AgentSlot) -> impl Iterator<Item = Delivery> + use<'a> {
         let view = *self;
-        let mut next = view.firsts[slot as usize];
+        let mut next = view.firsts[slot.index()];
         core::iter::from_fn(move || {
             // `END` is no position of any list.
             let link = view.links.get(next as usize)?;
@@ -72,17 +72,17 @@ impl<'a> InboxView<'a> {
         })
     }
 
-    /// The inbox records for the agent at position `slot`, oldest and lowest sender first, padding included.
+    /// The inbox records for the agent in a slot, oldest and lowest sender first, padding included.
     #[inline]
-    pub fn records(&self, slot: u32) -> impl Iterator<Item = &'a [u64]> + use<'a> {
+    pub fn records(&self, slot: AgentSlot) -> impl Iterator<Item = &'a [u64]> + use<'a> {
         let view = *self;
         self.deliveries(slot).map(move |at| view.messages(at.chunk).record(at.at))
     }
 
     /// Calls `visit` with each of those: as a loop, which takes fewer instructions than an iterator.
     #[inline]
-    pub fn each_record(&self, slot: u32, mut visit: impl FnMut(&'a [u64])) {
-        let mut next = self.firsts[slot as usize];
+    pub fn each_record(&self, slot: AgentSlot, mut visit: impl FnMut(&'a [u64])) {
+        let mut next = self.firsts[slot.index()];
         while next != Link::END {
             let link = &self.links[next as usize];
             next = link.next;
@@ -92,7 +92,7 @@ impl<'a> InboxView<'a> {
 
     /// The same as headers and payloads.
     #[inline]
-    pub fn of(&self, slot: u32) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
+    pub fn of(&self, slot: AgentSlot) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
         self.records(slot).map(split)
     }
 

@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bevy_ecs::world::World;
 use wasm_engine_abi::message::status;
 use wasm_engine_abi::{BounceReason, MessageHeader};
-use wasm_engine_components::{Address, AgentId, Backlog, Digest, FaultHistory, GroupId, Lifecycle, Recipient, TopicId};
+use wasm_engine_components::{
+    Address, AgentId, AgentSlot, Backlog, Digest, FaultHistory, GroupId, Lifecycle, Recipient, TopicId,
+};
 
 use crate::world::chunk::OutputChunk;
 use crate::world::digest::DigestChain;
 use crate::world::directory::Directory;
+use crate::world::groups::GroupRange;
 use crate::world::mailroom::{AgentOutputs, HostMessages, Mailroom};
 use crate::world::swaps::CurrentModules;
 
@@ -25,8 +28,8 @@ pub fn slots(world: &World) -> &[AgentId] {
 }
 
 /// Returns the slot of an agent; also of one that has ended, until another one has its place.
-pub fn slot(world: &World, agent: AgentId) -> Option<u32> {
-    world.resource::<Directory>().index(agent)
+pub fn slot(world: &World, agent: AgentId) -> Option<AgentSlot> {
+    world.resource::<Directory>().slot(agent)
 }
 
 /// Returns the modules of the groups that were swapped, by number.
@@ -117,8 +120,8 @@ fn of_number(header: &MessageHeader, number: u64) -> Recipient {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SeenAgent {
-    /// Its position in the dense tables: its slot in the runtime.
-    pub slot: u32,
+    /// Its slot.
+    pub slot: AgentSlot,
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
     /// What its faults have led to.
@@ -128,31 +131,31 @@ pub struct SeenAgent {
 /// An agent that there is, or whose place nobody has taken yet.
 pub fn agent(world: &World, id: AgentId) -> Option<SeenAgent> {
     let directory = world.resource::<Directory>();
-    let slot = directory.index(id)?;
-    let entity = world.get_entity(directory.agents[slot as usize]).ok()?;
+    let slot = directory.slot(id)?;
+    let entity = world.get_entity(directory.agents[slot.index()]).ok()?;
     let faults = entity.get::<FaultHistory>().copied().unwrap_or_default();
-    Some(SeenAgent { slot, lifecycle: directory.lifecycles[slot as usize], faults })
+    Some(SeenAgent { slot, lifecycle: directory.lifecycles[slot.index()], faults })
 }
 
 /// All agents of a group whose places were ever used, in the order of their ids.
 pub fn agents(world: &World, group: GroupId) -> Vec<AgentId> {
     let directory = world.resource::<Directory>();
-    let positions = directory.group(group).map_or(0..0, |group| group.positions());
-    positions.map(|at| directory.ids[at as usize]).collect()
+    let slots = directory.group(group).into_iter().flat_map(GroupRange::slots);
+    slots.map(|slot| directory.ids[slot.index()]).collect()
 }
 
 /// What came to an agent's mailbox in the last frame, in the order in which it was, or would have been, handed over.
 pub fn inbox(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
-    let Some(index) = world.resource::<Directory>().index(id) else { return Vec::new() };
-    let messages = world.resource::<Mailroom>().inbox(world.resource::<AgentOutputs>(), index);
+    let Some(slot) = world.resource::<Directory>().slot(id) else { return Vec::new() };
+    let messages = world.resource::<Mailroom>().inbox(world.resource::<AgentOutputs>(), slot);
     messages.map(|(header, payload)| (*header, payload)).collect()
 }
 
 /// What waits in an agent's mailbox because it couldn't be handed over.
 pub fn backlog(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
     let directory = world.resource::<Directory>();
-    let Some(index) = directory.index(id) else { return Vec::new() };
-    let backlog = world.get::<Backlog>(directory.mailboxes[index as usize]);
+    let Some(slot) = directory.slot(id) else { return Vec::new() };
+    let backlog = world.get::<Backlog>(directory.mailboxes[slot.index()]);
     let held = backlog.into_iter().flat_map(Backlog::iter);
     held.map(|held| (held.header, &*held.payload)).collect()
 }

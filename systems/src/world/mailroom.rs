@@ -3,7 +3,7 @@
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader, kind};
-use wasm_engine_components::{AgentId, Recipient, RecipientSlot, StoredMessage, TopicIndex};
+use wasm_engine_components::{AgentId, AgentSlot, Recipient, RecipientSlot, StoredMessage, TopicIndex};
 
 use crate::world::chunk::{OutputChunk, StepResults};
 use crate::world::directory::Directory;
@@ -59,8 +59,8 @@ impl HostMessages {
         self.0.push((recipient, StoredMessage { header, payload: payload.into() }));
     }
 
-    /// Adds the bounce of the message `of` to its sender, which is the agent at position `to`.
-    pub fn bounce(&mut self, of: &MessageHeader, meant_for: u64, to: u32, reason: BounceReason, frame: u64) {
+    /// Adds the bounce of the message `of` to its sender, which is the agent in the slot `to`.
+    pub fn bounce(&mut self, of: &MessageHeader, meant_for: u64, to: AgentSlot, reason: BounceReason, frame: u64) {
         let header = MessageHeader {
             sender: sender::ENGINE,
             topic: meant_for,
@@ -120,8 +120,7 @@ impl Mailroom {
         InboxView { firsts, links, chunks: &before.chunks, current, host: &self.host }
     }
 
-    /// What was published in the last frame to the topic at position `topic` of
-    /// [`crate::world::directory::Directory::topics`], lowest sender first.
+    /// Returns what was published to a topic in the last frame, lowest sender first.
     pub(crate) fn published<'a>(
         &'a self,
         outputs: &'a AgentOutputs,
@@ -136,12 +135,12 @@ impl Mailroom {
             .map(move |(chunk, address)| view.message(Delivery { chunk, at: address.at }))
     }
 
-    /// The inbox of the agent at position `index`, in this frame.
+    /// Returns the inbox of the agent in a slot, in this frame.
     pub(crate) fn inbox<'a>(
         &'a self,
         outputs: &'a AgentOutputs,
-        index: u32,
+        slot: AgentSlot,
     ) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> {
-        self.view(&outputs.before, &outputs.now.chunks).of(index)
+        self.view(&outputs.before, &outputs.now.chunks).of(slot)
     }
 }

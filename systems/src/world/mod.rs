@@ -23,12 +23,13 @@ pub(crate) mod models;
 pub(crate) mod outbox;
 pub(crate) mod packed;
 pub(crate) mod populate;
-pub(crate) mod positions;
+
 pub(crate) mod recipients;
 pub(crate) mod records;
 pub(crate) mod regions;
 pub(crate) mod requests;
 pub(crate) mod scheduler;
 pub(crate) mod shares;
+pub(crate) mod slot_set;
 pub(crate) mod swaps;
 pub(crate) mod table_budget;

@@ -6,7 +6,9 @@ use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
     BounceReason, Capabilities, MessageHeader, Op, OutboxError, OutboxHeader, OutboxReader, OutboxRecord, kind, padded,
 };
-use wasm_engine_components::{Address, AgentId, FaultKind, GroupId, GroupLimits, Recipient, RecipientSlot, TopicId};
+use wasm_engine_components::{
+    Address, AgentId, AgentSlot, FaultKind, GroupId, GroupLimits, Recipient, RecipientSlot, TopicId,
+};
 
 use crate::world::chunk::{AddressIndex, DeferredRecord, Mark, OutputChunk, RecordOffset, Refused, Route, StepRequest};
 use crate::world::digest::outbox_digest;
@@ -163,9 +165,9 @@ impl OutboxIntake<'_> {
         chunk: &mut OutputChunk,
     ) -> AddressIndex {
         let header = MessageHeader { status, ..self.header(from.agent, &record, 0, sequence) };
-        let way = chunk.route.find(record.target).map(|index| (index, false));
+        let way = chunk.route.find(record.target).map(|slot| (slot, false));
         match way.map_or_else(|| self.route(from.agent, record.target, chunk), Ok) {
-            Ok((index, edge)) => post(chunk, header, Recipient::Agent(index), edge, payload),
+            Ok((slot, edge)) => post(chunk, header, Recipient::Agent(slot), edge, payload),
             Err(reason) => {
                 chunk.refused.push(Refused { from: from.slot, meant_for: record.target, header, reason });
                 AddressIndex::NONE
@@ -176,15 +178,15 @@ impl OutboxIntake<'_> {
     /// Finds the recipient of a message, and whether it is reached in this frame. Notes the route to its group, if that holds for
     /// each of its agents.
     #[inline(never)]
-    fn route(&self, from: AgentId, to: u64, chunk: &mut OutputChunk) -> Result<(u32, bool), BounceReason> {
+    fn route(&self, from: AgentId, to: u64, chunk: &mut OutputChunk) -> Result<(AgentSlot, bool), BounceReason> {
         assert_eq!(from.group(), chunk.group, "a chunk holds what agents of one group sent");
         let to = AgentId(to);
         // Even if the agent has ended, its group says whose messages it accepts.
         if self.directory.group(to.group()).is_some_and(|group| !group.takes_from(from)) {
             return Err(BounceReason::Refused);
         }
-        let (group, index) = self.directory.find(to).ok_or_else(|| self.directory.absence(to))?;
-        if group.grows && self.directory.lifecycles[index as usize].is_ending() {
+        let (group, slot) = self.directory.find(to).ok_or_else(|| self.directory.absence(to))?;
+        if group.grows && self.directory.lifecycles[slot.index()].is_ending() {
             return Err(BounceReason::Terminated);
         }
         let edge = group.comes_after(from.group());
@@ -192,7 +194,7 @@ impl OutboxIntake<'_> {
             chunk.route =
                 Route { first: AgentId::new(group.id, 0).0, agents: group.spec.agents_max, start: group.start };
         }
-        Ok((index, edge))
+        Ok((slot, edge))
     }
 
     fn publish(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
 use wasm_engine_components::{
-    AgentId, Backlog, Digest, FaultHistory, Group, GroupCounters, GroupSpec, Lifecycle, Mailbox, MailboxCounters,
-    MailboxOf, Members, Model, RegionSpec, SchedulerSettings, Tenant, TopicSpec,
+    AgentId, AgentSlot, Backlog, Digest, FaultHistory, Group, GroupCounters, GroupSpec, Lifecycle, Mailbox,
+    MailboxCounters, MailboxOf, Members, Model, RegionSpec, SchedulerSettings, Tenant, TopicSpec,
 };
 
 use crate::frame::RunSeed;
@@ -102,7 +102,7 @@ pub fn populate(world: &mut World, population: Population) {
 
 fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, mailroom: &mut Mailroom) {
     let group = &seed.group;
-    let start = u32::try_from(directory.ids.len()).expect("the number of agents is bounded by AGENTS_MAX");
+    let start = AgentSlot::of(directory.ids.len());
     let ids = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal));
     let agents: Vec<_> = world
         .spawn_batch(
@@ -138,8 +138,8 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
     let spec = Arc::new(spec);
     let entity = world.spawn((Group(Arc::clone(&spec)), GroupCounters::default())).id();
     directory.groups.push(GroupRange::new(spec, entity, start, mailbox));
-    for index in start..start + group.agents {
-        directory.set_lifecycle(&mut mailroom.inboxes, index, Lifecycle::Initialising, 0);
+    for slot in (0..group.agents).map(|ordinal| start + ordinal) {
+        directory.set_lifecycle(&mut mailroom.inboxes, slot, Lifecycle::Initialising, 0);
     }
 }
 

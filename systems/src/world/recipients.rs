@@ -7,7 +7,9 @@ use std::ops::Range;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::Query;
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{Address, AgentId, GroupId, GroupIndex, Members, Recipient, RecipientSlot, TopicIndex};
+use wasm_engine_components::{
+    Address, AgentId, AgentSlot, GroupId, GroupIndex, Members, Recipient, RecipientSlot, TopicIndex,
+};
 
 use crate::world::chunk::OutputChunk;
 use crate::world::directory::Directory;
@@ -67,14 +69,14 @@ pub(crate) struct Edge {
 /// Members of a topic that are of one group.
 #[derive(Debug)]
 struct Run {
-    /// The group's position.
+    /// The group's index.
     group: GroupIndex,
     /// Where they are in the topic's list.
     members: Range<usize>,
     /// How much a message to all of them counts.
     weight: u64,
-    /// Their positions, once somebody sends to them.
-    positions: Option<Vec<u32>>,
+    /// Their slots, once somebody sends to them.
+    slots: Option<Vec<AgentSlot>>,
 }
 
 /// The members of a topic, group by group.
@@ -101,7 +103,7 @@ impl TopicRuns {
                 if group.spec.accepts.is_none() {
                     found.open += weight;
                 }
-                found.runs.push(Run { group: at, members: start..end, weight, positions: None });
+                found.runs.push(Run { group: at, members: start..end, weight, slots: None });
             }
             start = end;
         }
@@ -172,8 +174,8 @@ impl TopicRuns {
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Audiences {
     topics: BTreeMap<TopicIndex, TopicRuns>,
-    /// The positions of the agents of a group that haven't ended, by the group's position.
-    living: BTreeMap<GroupIndex, Vec<u32>>,
+    /// The slots of the agents of a group that haven't ended.
+    living: BTreeMap<GroupIndex, Vec<AgentSlot>>,
     /// How much a message to a topic counts, along edges or in the frame after, by the list of who hears it then: so groups that the same
     /// ones hear share what is found.
     counts: BTreeMap<(TopicIndex, bool, u32), u64>,
@@ -213,8 +215,8 @@ impl Audiences {
             for &address in &sent.current[chunk as usize].edges {
                 let edge = Edge { address, at: Delivery { chunk: chunk | Delivery::CURRENT, at: address.at } };
                 match address.recipient() {
-                    Some(Recipient::Agent(index)) => {
-                        self.edges.entry(sent.directory.group_at(index).wave).or_default().push(edge);
+                    Some(Recipient::Agent(slot)) => {
+                        self.edges.entry(sent.directory.group_at(slot).wave).or_default().push(edge);
                     }
                     None => {}
                     Some(to @ (Recipient::Group(_) | Recipient::Topic(_))) => {
@@ -296,13 +298,13 @@ impl Audiences {
         }
     }
 
-    /// Calls `visit` with the position of each recipient, ascending within a group.
+    /// Calls `visit` with the slot of each recipient, ascending within a group.
     pub(crate) fn each(
         &mut self,
         sent: &Sent<'_, '_, '_>,
         to: RecipientSlot,
         (from, part): (AgentId, Part),
-        mut visit: impl FnMut(u32),
+        mut visit: impl FnMut(AgentSlot),
     ) {
         match to {
             Recipient::Topic(topic) => {
@@ -312,17 +314,17 @@ impl Audiences {
                 let runs =
                     self.chosen.entry((topic, part, list)).or_insert_with(|| all.choose(sent, (from, list), part));
                 for &run in &*runs {
-                    let Run { members, positions, .. } = &mut all.runs[run as usize];
+                    let Run { members, slots, .. } = &mut all.runs[run as usize];
                     let find = || {
                         let members = &sent.members(topic)[members.clone()];
                         #[cfg(test)]
                         crate::world::looks::look(members.len());
-                        members.iter().filter_map(|&member| sent.directory.index(member)).collect()
+                        members.iter().filter_map(|&member| sent.directory.slot(member)).collect()
                     };
-                    let positions = positions.get_or_insert_with(find);
+                    let slots = slots.get_or_insert_with(find);
                     #[cfg(test)]
-                    crate::world::looks::look(positions.len());
-                    positions.iter().copied().for_each(&mut visit);
+                    crate::world::looks::look(slots.len());
+                    slots.iter().copied().for_each(&mut visit);
                 }
             }
             Recipient::Group(at) => {
@@ -330,15 +332,15 @@ impl Audiences {
                 if !sent.takes(group, from, part) {
                     return;
                 }
-                let lives = |&index: &u32| sent.directory.lifecycles[index as usize].is_alive();
+                let lives = |&slot: &AgentSlot| sent.directory.lifecycles[slot.index()].is_alive();
                 let living = self.living.entry(at).or_insert_with(|| {
                     #[cfg(test)]
-                    crate::world::looks::look(group.positions().len());
-                    group.positions().filter(lives).collect()
+                    crate::world::looks::look(group.slots().len());
+                    group.slots().filter(lives).collect()
                 });
                 #[cfg(test)]
                 crate::world::looks::look(living.len());
-                living.iter().copied().filter(|&index| sent.directory.ids[index as usize] != from).for_each(visit);
+                living.iter().copied().filter(|&slot| sent.directory.ids[slot.index()] != from).for_each(visit);
             }
             Recipient::Agent(_) => {}
         }

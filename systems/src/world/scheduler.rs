@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_ecs::resource::Resource;
 use bevy_ecs::system::Query;
-use wasm_engine_components::{AgentId, GroupCounters, GroupLimits, Lifecycle, SchedulerSettings, Tenant};
+use wasm_engine_components::{AgentId, AgentSlot, GroupCounters, GroupLimits, Lifecycle, SchedulerSettings, Tenant};
 
 use crate::codec::{Timers, digest_small};
 use crate::world::calls::Calls;
@@ -23,16 +23,16 @@ pub(crate) struct Scheduler {
     /// How many waves a frame has, at least 1. Fixed.
     pub waves: u32,
     /// The frames for which agents asked to be woken, and who asked; the same by frame; and the sum of their digests.
-    pub(crate) timers: BTreeMap<u32, (u64, AgentId)>,
-    due: BTreeSet<(u64, u32)>,
+    pub(crate) timers: BTreeMap<AgentSlot, (u64, AgentId)>,
+    due: BTreeSet<(u64, AgentSlot)>,
     /// Those whose time came while their agent wasn't active; and the changes of lifecycles up to which they were looked at.
-    overdue: BTreeSet<u32>,
+    overdue: BTreeSet<AgentSlot>,
     overdue_seen: u64,
     timer_sum: u128,
     /// Since when agents that were due wait to be called.
-    pub(crate) deferred: BTreeMap<u32, u64>,
-    /// Last agent before the first one that didn't fit: the next round begins after it. `u32::MAX` before the first round.
-    pub(crate) cursor: u32,
+    pub(crate) deferred: BTreeMap<AgentSlot, u64>,
+    /// Last agent before the first one that didn't fit: the next round begins after it. `None` before the first round.
+    pub(crate) cursor: Option<AgentSlot>,
     /// Fuel that is owed for the frames so far: by all, by each group, by each tenant. See [`crate::world::fuel`].
     pub(crate) debt: u64,
     pub(crate) group_debts: Vec<u64>,
@@ -40,7 +40,7 @@ pub(crate) struct Scheduler {
     /// What is left of this frame's budgets. Transient.
     pub(crate) remaining: RemainingBudget,
     /// Who is called in this frame, by wave. Transient.
-    pub(crate) chosen: Vec<Vec<u32>>,
+    pub(crate) chosen: Vec<Vec<AgentSlot>>,
     /// Whether fuel is bounded at all. Fixed.
     pub(crate) bounded: bool,
 }
@@ -72,7 +72,7 @@ impl Scheduler {
 
     fn set_up(&mut self, directory: &Directory) {
         self.waves = 1 + directory.groups.iter().map(|group| group.wave).max().unwrap_or(0);
-        self.cursor = u32::MAX;
+        self.cursor = None;
         self.group_debts = vec![0; directory.groups.len()];
         self.tenant_debts = vec![0; self.tenants.len()];
         let bounds = directory.groups.iter().map(|group| group.spec.limits.fuel_per_frame_max);
@@ -108,55 +108,55 @@ impl Scheduler {
     }
 
     /// Sets the frame in which an agent is woken; `None` forgets it.
-    pub(crate) fn wake(&mut self, index: u32, wish: Option<(u64, AgentId)>) {
+    pub(crate) fn wake(&mut self, slot: AgentSlot, wish: Option<(u64, AgentId)>) {
         let before = match wish {
-            Some(wish) => self.timers.insert(index, wish),
-            None => self.timers.remove(&index),
+            Some(wish) => self.timers.insert(slot, wish),
+            None => self.timers.remove(&slot),
         };
         if let Some((frame, agent)) = before {
-            self.due.remove(&(frame, index));
-            self.overdue.remove(&index);
+            self.due.remove(&(frame, slot));
+            self.overdue.remove(&slot);
             self.timer_sum = self.timer_sum.wrapping_sub(digest_small::<Timers, 8>(agent.0, frame));
         }
         if let Some((frame, agent)) = wish {
-            self.due.insert((frame, index));
+            self.due.insert((frame, slot));
             self.timer_sum = self.timer_sum.wrapping_add(digest_small::<Timers, 8>(agent.0, frame));
         }
     }
 
     /// Forgets an agent that has ended.
-    pub(crate) fn forget(&mut self, index: u32) {
-        self.wake(index, None);
-        self.deferred.remove(&index);
+    pub(crate) fn forget(&mut self, slot: AgentSlot) {
+        self.wake(slot, None);
+        self.deferred.remove(&slot);
     }
 
     /// Removes and returns the timers of active agents that are due. The timer of a paused agent waits until it is resumed.
-    pub(crate) fn ring(&mut self, frame: u64, directory: &Directory) -> Vec<u32> {
-        let is_active = |index: &u32| directory.lifecycles[*index as usize] == Lifecycle::Active;
+    pub(crate) fn ring(&mut self, frame: u64, directory: &Directory) -> Vec<AgentSlot> {
+        let is_active = |slot: &AgentSlot| directory.lifecycles[slot.index()] == Lifecycle::Active;
         let mut rung = Vec::new();
         if self.overdue_seen != directory.changes {
             self.overdue_seen = directory.changes;
             rung.extend(self.overdue.iter().copied().filter(is_active));
         }
-        while let Some(&(at, index)) = self.due.first()
+        while let Some(&(at, slot)) = self.due.first()
             && at <= frame
         {
             self.due.pop_first();
-            if is_active(&index) {
-                rung.push(index);
+            if is_active(&slot) {
+                rung.push(slot);
             } else {
-                self.overdue.insert(index);
+                self.overdue.insert(slot);
             }
         }
-        for &index in &rung {
-            self.wake(index, None);
+        for &slot in &rung {
+            self.wake(slot, None);
         }
         rung
     }
 
     /// Takes a call of an agent off the remaining budget, if it fits.
-    pub(crate) fn take(&mut self, directory: &Directory, index: u32) -> bool {
-        let id: AgentId = directory.ids[index as usize];
+    pub(crate) fn take(&mut self, directory: &Directory, slot: AgentSlot) -> bool {
+        let id: AgentId = directory.ids[slot.index()];
         let Some(at) = directory.group_index(id.group()) else { return false };
         let tenant = directory.groups[at].spec.tenant.map(|tenant| tenant.0 as usize);
         let RemainingBudget { steps, fuel, groups, tenants, costs } = &mut self.remaining;
@@ -179,6 +179,6 @@ impl Scheduler {
     }
 }
 
-/// Faulted agents and the frames in which they start again, as (frame, position), sorted. Transient: made from components.
+/// Faulted agents and the frames in which they start again, as (frame, slot), sorted. Transient: made from components.
 #[derive(Resource, Debug, Default)]
-pub(crate) struct Restarts(pub BTreeSet<(u64, u32)>);
+pub(crate) struct Restarts(pub BTreeSet<(u64, AgentSlot)>);

@@ -8,7 +8,7 @@ use wasm_engine_components::GroupIndex;
 /// What is left of one. Transient.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
-    /// For each group, by position, which of `parts` is its own.
+    /// For each group, by index, which of `parts` is its own.
     payers: Vec<usize>,
     /// What groups, and after them tenants, have for themselves.
     parts: Vec<u64>,
@@ -69,7 +69,7 @@ impl Shares {
         }
     }
 
-    /// Whether the group at a position, or for `None` events and native systems, may take so much.
+    /// Whether a group, or for `None` events and native systems, may take so much.
     pub(crate) fn has(&self, group: Option<GroupIndex>, amount: u64) -> bool {
         match group {
             Some(at) => amount.saturating_sub(self.parts[self.payers[at.index()]]) <= self.common,

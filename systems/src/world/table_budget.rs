@@ -70,7 +70,7 @@ impl StepTables {
     }
 }
 
-/// What groups and tenants may still write in this frame, by position. Transient.
+/// What groups and tenants may still write in this frame, by index. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct TableBudgets {
     groups: Vec<Room>,
@@ -119,7 +119,7 @@ impl TableBudgets {
         open(&mut self.outputs, directory, output_bytes_per_frame_max, &outputs, of_outputs);
     }
 
-    /// Takes a row of the group at position `at` off the budgets. Returns `false`, and notes the excess, if it doesn't fit.
+    /// Takes a row of a group off the budgets. Returns `false`, and notes the excess, if it doesn't fit.
     pub(crate) fn take(
         &mut self,
         (at, tenant): (GroupIndex, Option<TenantId>),

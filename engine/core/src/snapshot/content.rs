@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use wasm_engine_components::Digest;
+use wasm_engine_components::{AgentSlot, Digest};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::block::{Block, BlockReader, BlockWriter, Kind};
@@ -33,13 +33,13 @@ pub(super) fn encode<W: Write>(snapshot: &Snapshot, to: W) -> io::Result<(W, u12
     blocks.pieces(Kind::Instances, &instances(guests))?;
     let mut content = Vec::new();
     for &(slot, page) in &guests.zeroed {
-        put_u32(&mut content, &[slot, page]);
+        put_u32(&mut content, &[slot.0, page]);
     }
     blocks.pieces(Kind::Zeroed, &content)?;
     for block in &guests.pages {
         content.clear();
         put_u32(&mut content, &[block.pages.len() as u32]);
-        put_u32(&mut content, &block.slots);
+        put_u32(&mut content, bytemuck::cast_slice(&block.slots));
         put_u32(&mut content, &block.pages);
         content.extend_from_slice(&block.bytes);
         blocks.block(Kind::Pages, &content)?;
@@ -70,7 +70,7 @@ fn instances(guests: &GuestCapture) -> Vec<u8> {
     let InstanceColumns { slots, used, memory_bytes, shown, words, globals } = &guests.agents;
     let mut bytes = guests.digest.0.to_le_bytes().to_vec();
     put_u64(&mut bytes, &[slots.len() as u64, globals.len() as u64]);
-    put_u32(&mut bytes, slots);
+    put_u32(&mut bytes, bytemuck::cast_slice(slots));
     put_u32(&mut bytes, words);
     put_u64(&mut bytes, memory_bytes);
     put_u64(&mut bytes, shown);
@@ -171,7 +171,7 @@ fn read_instances(bytes: &[u8], guests: &mut GuestCapture) -> Option<()> {
     let (count, words) = (fields.length()?, fields.length()?);
     // Each column is in the bytes before it is allocated.
     guests.agents = InstanceColumns {
-        slots: fields.column_u32(count)?,
+        slots: fields.column_u32(count)?.into_iter().map(AgentSlot).collect(),
         words: fields.column_u32(count)?,
         memory_bytes: fields.column_u64(count)?,
         shown: fields.column_u64(count)?,
@@ -181,16 +181,18 @@ fn read_instances(bytes: &[u8], guests: &mut GuestCapture) -> Option<()> {
     fields.0.is_empty().then_some(())
 }
 
-fn read_zeroed(bytes: &[u8]) -> Option<Vec<(u32, u32)>> {
+fn read_zeroed(bytes: &[u8]) -> Option<Vec<(AgentSlot, u32)>> {
     let numbers = Cursor(bytes).column_u32(bytes.len() / 4)?;
     let (pairs, rest) = numbers.as_chunks::<2>();
-    (rest.is_empty() && bytes.len().is_multiple_of(4)).then(|| pairs.iter().map(|&[slot, page]| (slot, page)).collect())
+    (rest.is_empty() && bytes.len().is_multiple_of(4))
+        .then(|| pairs.iter().map(|&[slot, page]| (AgentSlot(slot), page)).collect())
 }
 
 fn pages(bytes: &[u8]) -> Option<PageBlock> {
     let mut fields = Cursor(bytes);
     let count = fields.u32()? as usize;
-    let (slots, pages) = (fields.column_u32(count)?, fields.column_u32(count)?);
+    let slots = fields.column_u32(count)?.into_iter().map(AgentSlot).collect();
+    let pages = fields.column_u32(count)?;
     let whole = fields.0.len() == count * PAGE_BYTES;
     whole.then(|| PageBlock { slots, pages, bytes: fields.0.to_vec() })
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use wasm_engine_components::text::shown_path;
-use wasm_engine_components::{Digest, Lane};
+use wasm_engine_components::{AgentSlot, Digest, Lane};
 use wasm_engine_systems::state::{EntityKind, Section, WorldState};
 
 use super::block::{BLOCK_HEADER_BYTES, BlockWriter, Kind, PIECE_BYTES};
@@ -25,7 +25,7 @@ fn page(salt: u8) -> Vec<u8> {
 
 fn full() -> Snapshot {
     let agents = InstanceColumns {
-        slots: vec![0, 1, 256],
+        slots: vec![AgentSlot(0), AgentSlot(1), AgentSlot(256)],
         used: vec![true, false, true],
         memory_bytes: vec![65_536, 65_536, 131_072],
         shown: vec![0, 0, 5],
@@ -34,8 +34,8 @@ fn full() -> Snapshot {
     };
     let bytes = [page(1), page(2), page(3)].concat();
     let pages = vec![
-        PageBlock { slots: vec![0, 0], pages: vec![0, 15], bytes: bytes[..2 * PAGE_BYTES].to_vec() },
-        PageBlock { slots: vec![256], pages: vec![31], bytes: bytes[2 * PAGE_BYTES..].to_vec() },
+        PageBlock { slots: vec![AgentSlot(0); 2], pages: vec![0, 15], bytes: bytes[..2 * PAGE_BYTES].to_vec() },
+        PageBlock { slots: vec![AgentSlot(256)], pages: vec![31], bytes: bytes[2 * PAGE_BYTES..].to_vec() },
     ];
     let guests = GuestCapture { full: true, digest: Digest(0x1234 << 100), agents, pages, zeroed: Vec::new() };
     let extras = vec![("journal".to_owned(), vec![1, 2, 3]), (String::new(), Vec::new())];

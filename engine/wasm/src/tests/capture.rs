@@ -55,7 +55,7 @@ fn view(rig: &Rig) -> (Vec<(u64, Option<FaultKind>, u32)>, Vec<Vec<u8>>, u128) {
 
 /// All that is saved of a runtime's guests, read one by one.
 pub(super) fn everything(rig: &mut Rig) -> Vec<Option<(bool, Vec<u8>, Vec<GlobalBits>)>> {
-    let slots = 0..rig.runtime.slots();
+    let slots = (0..rig.runtime.slots()).map(AgentSlot);
     let one = |slot| {
         let globals = rig.runtime.globals(slot)?.into_iter().map(|global| global.value).collect();
         Some((rig.runtime.used(slot)?, rig.runtime.memory(slot)?, globals))
@@ -100,7 +100,7 @@ fn a_restored_runtime_goes_on_as_if_nothing_had_happened() {
     assert!(capture.full && capture.zeroed.is_empty(), "the first is full");
     let mut other = restored(load(&changeable(), &growing(300)).unwrap(), &rig, std::slice::from_ref(&capture));
     // The floats' payloads, which no instruction has touched, and a sum that has overflown.
-    let globals = rig.runtime.globals(0).unwrap();
+    let globals = rig.runtime.globals(AgentSlot(0)).unwrap();
     assert_eq!(globals.iter().map(|global| global.index).collect::<Vec<_>>(), [1, 2, 4, 5, 6, 7]);
     assert_eq!(globals[3].value, GlobalBits::F32(0xffb4_5678));
     assert_eq!(globals[4].value, GlobalBits::F64(0x7ff4_0000_0000_0123));
@@ -228,8 +228,9 @@ fn instances_that_were_made_late_are_made_again() {
     let mut rig = Rig::of(&changeable(), &group);
     rig.agents = (0..600).map(|ordinal| AgentId::new(group.id, ordinal)).collect();
     rig.frame_of(&[1, 5, 300], CallKind::Init, &[], true);
-    assert_eq!((rig.runtime.used(5), rig.runtime.used(4), rig.runtime.used(6)), (Some(true), Some(false), None));
-    assert_eq!((rig.runtime.used(255), rig.runtime.used(256), rig.runtime.used(301)), (None, Some(false), None));
+    let used = |slot| rig.runtime.used(AgentSlot(slot));
+    assert_eq!([5, 4, 6].map(used), [Some(true), Some(false), None]);
+    assert_eq!([255, 256, 301].map(used), [None, Some(false), None]);
     let capture = rig.runtime.capture();
     assert_eq!(capture.agents.slots.len(), 6 + 45);
     let mut other = restored(load(&changeable(), &group).unwrap(), &rig, &[capture]);
@@ -268,7 +269,7 @@ fn a_swapped_module_is_in_place_again() {
     rig.frame(CallKind::Init, &[]);
     let mut tracker = PageTracker::default();
     let mut chain = vec![captured_since(&mut rig, &mut tracker, true)];
-    let requests = [SwapRequest { agent: rig.agents[7], slot: 7, init: true }];
+    let requests = [SwapRequest { agent: rig.agents[7], slot: AgentSlot(7), init: true }];
     let batch = SwapBatch { frame: 1, digest_memories: false, group: group.id, module: 1, requests: &requests };
     rig.runtime.swap(&batch, &mut SwapResults::default());
     chain.push(captured_since(&mut rig, &mut tracker, false));

@@ -23,7 +23,8 @@ use std::slice::from_ref;
 
 use wasm_engine_abi::{CallKind, Capabilities, MessageHeader};
 use wasm_engine_components::{
-    AgentId, FaultKind, GroupId, GroupLimits, GroupSpec, ModuleSwap, Recipient, RegionSpec, RegionState, TopicId,
+    AgentId, AgentSlot, FaultKind, GroupId, GroupLimits, GroupSpec, ModuleSwap, Recipient, RegionSpec, RegionState,
+    TopicId,
 };
 use wasm_engine_systems::ports::{
     AgentRuntime, Delivery, Directory, HostInbox, InboxView, Link, OutboxIntake, SharedRegion, StepBatch, StepOutcome,
@@ -165,18 +166,18 @@ impl Rig {
     fn frame_of(&mut self, slots: &[u32], call: CallKind, mails: &[Mail<'_>], digest: bool) {
         let mut host = HostInbox::default();
         for Mail(slot, header, payload) in mails {
-            host.push(Recipient::Agent(*slot), header, payload);
+            host.push(Recipient::Agent(AgentSlot(*slot)), header, payload);
         }
         let (mut requests, mut links) = (Vec::new(), Vec::new());
         let mut firsts = vec![Link::END; self.agents.len()];
-        for &slot in slots {
+        for slot in slots.iter().copied().map(AgentSlot) {
             for address in
                 host.addresses.iter().rev().filter(|address| address.recipient() == Some(Recipient::Agent(slot)))
             {
-                let next = std::mem::replace(&mut firsts[slot as usize], links.len() as u32);
+                let next = std::mem::replace(&mut firsts[slot.index()], links.len() as u32);
                 links.push(Link { at: Delivery { chunk: Delivery::HOST, at: address.at }, next });
             }
-            requests.push(StepRequest { agent: self.agents[slot as usize], slot, call });
+            requests.push(StepRequest { agent: self.agents[slot.index()], slot, call });
         }
         self.called = slots.to_vec();
         let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], current: &[], host: &host };

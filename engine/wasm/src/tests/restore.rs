@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wasm_engine_components::Digest;
+use wasm_engine_components::{AgentSlot, Digest};
 
 use super::capture::{changeable, everything, growing};
 use super::*;
@@ -36,11 +36,11 @@ fn refusal(spoil: impl FnOnce(&mut GuestCapture)) -> GuestStateError {
 fn sizes_that_a_memory_cannot_have() {
     let size = |bytes: u64| refusal(|capture| capture.agents.memory_bytes[1] = bytes);
     for bytes in [0, 65_535, 65_537, 9 << 16, 1 << 32, u64::MAX, u64::MAX << 16] {
-        let expected = GuestStateError::Memory { slot: 1, bytes, bytes_min: 1 << 16, bytes_max: 8 << 16 };
+        let expected = GuestStateError::Memory { slot: AgentSlot(1), bytes, bytes_min: 1 << 16, bytes_max: 8 << 16 };
         assert_eq!(size(bytes), expected);
     }
     // A size that it might have, but for the pages that it has.
-    assert_eq!(size(1 << 16), GuestStateError::Page { slot: 1, page: 31 });
+    assert_eq!(size(1 << 16), GuestStateError::Page { slot: AgentSlot(1), page: 31 });
     assert!(matches!(size(8 << 16), GuestStateError::Digest { .. }));
     // The module's own maximum counts, too.
     let text = changeable().replace("\"memory\") 1)", "\"memory\") 1 2)");
@@ -48,18 +48,21 @@ fn sizes_that_a_memory_cannot_have() {
     let (rig, mut capture) = captured();
     capture.agents.memory_bytes[0] = 3 << 16;
     let error = runtime.restore(&rig.agents, &BTreeMap::new(), &[capture]).unwrap_err();
-    assert!(matches!(error, GuestStateError::Memory { slot: 0, bytes_max: 0x20000, .. }), "{error}");
+    assert!(matches!(error, GuestStateError::Memory { slot: AgentSlot(0), bytes_max: 0x20000, .. }), "{error}");
 }
 
 #[test]
 fn slots_that_there_are_not() {
-    assert_eq!(refusal(|capture| capture.agents.slots[3] = 4), GuestStateError::Slot { slot: 4 });
-    assert_eq!(refusal(|capture| capture.agents.slots[3] = u32::MAX), GuestStateError::Slot { slot: u32::MAX });
-    assert_eq!(refusal(|capture| capture.agents.slots[1] = 0), GuestStateError::Slot { slot: 0 });
-    assert_eq!(refusal(|capture| capture.agents.slots.swap(0, 1)), GuestStateError::Slot { slot: 0 });
-    assert_eq!(refusal(|capture| capture.zeroed.push((4, 0))), GuestStateError::Slot { slot: 4 });
-    let last = |capture: &mut GuestCapture| capture.pages[0].slots.last_mut().map(|slot| *slot = 900);
-    assert_eq!(refusal(|capture| assert!(last(capture).is_some())), GuestStateError::Slot { slot: 900 });
+    assert_eq!(refusal(|capture| capture.agents.slots[3] = AgentSlot(4)), GuestStateError::Slot { slot: AgentSlot(4) });
+    assert_eq!(
+        refusal(|capture| capture.agents.slots[3] = AgentSlot(u32::MAX)),
+        GuestStateError::Slot { slot: AgentSlot(u32::MAX) }
+    );
+    assert_eq!(refusal(|capture| capture.agents.slots[1] = AgentSlot(0)), GuestStateError::Slot { slot: AgentSlot(0) });
+    assert_eq!(refusal(|capture| capture.agents.slots.swap(0, 1)), GuestStateError::Slot { slot: AgentSlot(0) });
+    assert_eq!(refusal(|capture| capture.zeroed.push((AgentSlot(4), 0))), GuestStateError::Slot { slot: AgentSlot(4) });
+    let last = |capture: &mut GuestCapture| capture.pages[0].slots.last_mut().map(|slot| *slot = AgentSlot(900));
+    assert_eq!(refusal(|capture| assert!(last(capture).is_some())), GuestStateError::Slot { slot: AgentSlot(900) });
 }
 
 #[test]
@@ -67,18 +70,18 @@ fn pages_that_a_memory_has_no_place_for() {
     let page = |page: u32| {
         refusal(|capture| {
             let block = &mut capture.pages[0];
-            block.slots.push(2);
+            block.slots.push(AgentSlot(2));
             block.pages.push(page);
             block.bytes.extend_from_slice(&[1; PAGE_BYTES]);
         })
     };
-    assert_eq!(page(32), GuestStateError::Page { slot: 2, page: 32 });
-    assert_eq!(page(u32::MAX), GuestStateError::Page { slot: 2, page: u32::MAX });
-    assert_eq!(page(31), GuestStateError::Order { slot: 2, page: 31 }, "it is there already");
+    assert_eq!(page(32), GuestStateError::Page { slot: AgentSlot(2), page: 32 });
+    assert_eq!(page(u32::MAX), GuestStateError::Page { slot: AgentSlot(2), page: u32::MAX });
+    assert_eq!(page(31), GuestStateError::Order { slot: AgentSlot(2), page: 31 }, "it is there already");
     assert!(matches!(page(0), GuestStateError::Order { .. }));
     // Of an agent that is as it was made, and of one that there isn't.
-    let unused = refusal(|capture| *capture.pages[0].slots.last_mut().unwrap() = 3);
-    assert!(matches!(unused, GuestStateError::Page { slot: 3, .. }));
+    let unused = refusal(|capture| *capture.pages[0].slots.last_mut().unwrap() = AgentSlot(3));
+    assert!(matches!(unused, GuestStateError::Page { slot: AgentSlot(3), .. }));
     let none = refusal(|capture| {
         let agents = &mut capture.agents;
         agents.slots.pop();
@@ -86,17 +89,17 @@ fn pages_that_a_memory_has_no_place_for() {
         agents.memory_bytes.pop();
         agents.shown.pop();
         agents.words.pop();
-        *capture.pages[0].slots.last_mut().unwrap() = 3;
+        *capture.pages[0].slots.last_mut().unwrap() = AgentSlot(3);
     });
-    assert!(matches!(none, GuestStateError::Page { slot: 3, .. }));
-    let twice = refusal(|capture| capture.zeroed.extend([(1, 5), (1, 5)]));
-    assert_eq!(twice, GuestStateError::Order { slot: 1, page: 5 });
+    assert!(matches!(none, GuestStateError::Page { slot: AgentSlot(3), .. }));
+    let twice = refusal(|capture| capture.zeroed.extend([(AgentSlot(1), 5); 2]));
+    assert_eq!(twice, GuestStateError::Order { slot: AgentSlot(1), page: 5 });
 }
 
 #[test]
 fn columns_that_do_not_fit_together() {
     let spoils: [fn(&mut GuestCapture); 9] = [
-        |capture| capture.agents.slots.push(4),
+        |capture| capture.agents.slots.push(AgentSlot(4)),
         |capture| capture.agents.used.push(true),
         |capture| capture.agents.memory_bytes.clear(),
         |capture| capture.agents.shown.push(0),
@@ -118,12 +121,18 @@ fn globals_that_the_module_does_not_have() {
         capture.agents.words[0] += 1;
         capture.agents.words[1] -= 1;
     });
-    assert_eq!(moved, GuestStateError::Globals { slot: 0, words: 8, expected: 7 });
+    assert_eq!(moved, GuestStateError::Globals { slot: AgentSlot(0), words: 8, expected: 7 });
     // The upper half of an i32.
-    assert_eq!(refusal(|capture| capture.agents.globals[7] |= 1 << 32), GuestStateError::Global { slot: 1, index: 1 });
-    assert_eq!(refusal(|capture| capture.agents.globals[3] |= 1 << 63), GuestStateError::Global { slot: 0, index: 5 });
+    assert_eq!(
+        refusal(|capture| capture.agents.globals[7] |= 1 << 32),
+        GuestStateError::Global { slot: AgentSlot(1), index: 1 }
+    );
+    assert_eq!(
+        refusal(|capture| capture.agents.globals[3] |= 1 << 63),
+        GuestStateError::Global { slot: AgentSlot(0), index: 5 }
+    );
     assert!(matches!(refusal(|capture| capture.agents.globals[2] ^= 1 << 63), GuestStateError::Digest { .. }));
-    assert_eq!(refusal(|capture| capture.agents.shown[2] = 1), GuestStateError::Shown { slot: 2 });
+    assert_eq!(refusal(|capture| capture.agents.shown[2] = 1), GuestStateError::Shown { slot: AgentSlot(2) });
 }
 
 #[test]

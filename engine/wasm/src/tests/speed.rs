@@ -127,11 +127,11 @@ fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
     let mut firsts = Vec::new();
     for slot in 0..agents {
         let Mail(_, header, payload) = mail(slot, 0, &payload);
-        host.push(Recipient::Agent(slot), &header, payload);
+        host.push(Recipient::Agent(AgentSlot(slot)), &header, payload);
         let at = host.addresses[slot as usize].at;
         links.push(Link { at: Delivery { chunk: Delivery::HOST, at }, next: Link::END });
         firsts.push(if inbox_len == 0 { Link::END } else { slot });
-        requests.push(StepRequest { agent: rig.agents[slot as usize], slot, call });
+        requests.push(StepRequest { agent: rig.agents[slot as usize], slot: AgentSlot(slot), call });
     }
     let inbox = InboxView { firsts: &firsts, links: &links, chunks: &[], current: &[], host: &host };
     let directory = directory();

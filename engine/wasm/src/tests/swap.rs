@@ -57,8 +57,12 @@ fn rig(texts: &[&str], group: &GroupSpec) -> Rig {
 impl Rig {
     /// Swaps all agents; `init` is whether each is initialised at once where it has no state.
     fn swap(&mut self, module: u32, init: bool) -> SwapResults {
-        let requests: Vec<_> =
-            self.agents.iter().zip(0..).map(|(&agent, slot)| SwapRequest { agent, slot, init }).collect();
+        let requests: Vec<_> = self
+            .agents
+            .iter()
+            .zip(0..)
+            .map(|(&agent, slot)| SwapRequest { agent, slot: AgentSlot(slot), init })
+            .collect();
         self.swap_of(module, &requests)
     }
 
@@ -113,7 +117,7 @@ fn without_both_exports_an_agent_begins_anew() {
 fn an_agent_that_is_not_asked_for_begins_anew() {
     let mut rig = rig(&[&swappable(1, 0), &swappable(10, 0)], &group(1, 3));
     rig.counts();
-    let request = SwapRequest { agent: rig.agents[1], slot: 1, init: false };
+    let request = SwapRequest { agent: rig.agents[1], slot: AgentSlot(1), init: false };
     assert_eq!(rig.swap_of(1, &[request]).carried, [true]);
     assert_eq!(rig.counts(), [10, 11, 10]);
 }
@@ -289,7 +293,8 @@ fn other_groups_are_left_alone() {
     let mut rig =
         Rig { runtime, agents, results: StepResults::default(), frame: 0, called: Vec::new(), regions: Vec::new() };
     assert_eq!(rig.counts(), [1; 6]);
-    let requests = [2, 3, 4].map(|slot| SwapRequest { agent: rig.agents[slot as usize], slot, init: false });
+    let requests =
+        [2, 3, 4].map(|slot| SwapRequest { agent: rig.agents[slot as usize], slot: AgentSlot(slot), init: false });
     let mut results = SwapResults::default();
     let batch = SwapBatch { frame: 1, digest_memories: false, group: GroupId(2), module: 1, requests: &requests };
     rig.runtime.swap(&batch, &mut results);
