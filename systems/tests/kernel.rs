@@ -10,7 +10,8 @@ use table::{app, group};
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{BounceReason, CallKind, Op};
 use wasm_engine_components::{
-    AgentId, FrameRecord, GroupId, Lifecycle, LifecycleAction, Schedule, Tenant, TenantId, Trigger,
+    AgentId, FaultKind, FaultPolicy, FrameRecord, GroupId, Lifecycle, LifecycleAction, Schedule, Tenant, TenantId,
+    Trigger,
 };
 use wasm_engine_systems::{GroupSeed, inspect, testing};
 
@@ -221,4 +222,34 @@ fn each_trigger_says_in_which_frames_agents_are_called() {
         assert_eq!(steps(&log, id(2, 0)), expected, "{trigger:?}");
         assert_eq!(seen(&log, id(2, 0)).len(), 1, "{trigger:?}: the message isn't lost");
     }
+}
+
+#[test]
+fn an_agent_whose_initialisation_faulted_is_initialised_when_it_is_resumed() {
+    let mut seed = group(1, 1);
+    seed.group.on_fault = FaultPolicy::Pause;
+    let (mut app, log) = run(groups(vec![seed]), |call| {
+        call.out.fault = (call.frame == 0).then_some(FaultKind::Trap);
+    });
+    frames(&mut app, 3);
+    frame(&mut app, vec![order(id(1, 0), LifecycleAction::Resume)]);
+    frames(&mut app, 1);
+    assert_eq!(calls(&log, id(1, 0)), [(0, CallKind::Init), (3, CallKind::Init), (4, CallKind::Step)]);
+}
+
+#[test]
+fn a_first_message_says_which_spawn_it_came_with() {
+    let mut small = room(2, 0, 2);
+    small.group.limits.mailbox_bytes_max = 56;
+    let (mut app, log) = run(groups(vec![master(&[2]), small]), |call| {
+        if call.frame == 1 {
+            call.out.push(Op::Spawn, 2, 5, 70, &[1; 8]);
+            call.out.push(Op::Spawn, 2, 5, 71, &[1; 9]);
+        }
+    });
+    frames(&mut app, 5);
+    assert_eq!(bounces(&log, id(1, 0)), [(3, 71, BounceReason::TooLarge as u32)]);
+    let (frame, header, _) = seen(&log, id(2, 0)).into_iter().next().expect("the first message arrives");
+    assert_eq!((frame, header.sender, header.kind), (3, id(1, 0).0, 5));
+    assert_eq!((header.frame, header.sequence, header.correlation), (1, 0, 70), "as it was asked for");
 }

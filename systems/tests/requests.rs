@@ -8,8 +8,8 @@ mod table;
 use logged::{Log, bounces, frames, groups, id, run, seen};
 use table::group;
 use wasm_engine_abi::message::{kind, status};
-use wasm_engine_abi::{BounceReason, Op};
-use wasm_engine_components::{AgentId, GroupId};
+use wasm_engine_abi::{BounceReason, Op, OutboxHeader};
+use wasm_engine_components::{AgentId, GroupId, Lane, OverflowPolicy, Trigger};
 use wasm_engine_systems::Population;
 
 const ASKED: u32 = 1;
@@ -132,4 +132,51 @@ fn a_request_that_is_not_delivered_bounces_and_is_over() {
         let told = told(&log, id(1, 0));
         assert_eq!(told[1..], [(bounced + 1, kind::TIMEOUT)], "{order:?}: that of the second one alone");
     }
+}
+
+#[test]
+fn an_old_request_that_is_dropped_does_not_end_a_new_one_of_its_number() {
+    let mut slow = group(2, 1);
+    slow.group.schedule.trigger = Trigger::Timer;
+    slow.group.limits.mailbox_messages_max = 1;
+    slow.group.overflow = OverflowPolicy::DropOldest;
+    let (mut app, log) = run(groups(vec![group(1, 1), slow, group(3, 1)]), |call| {
+        match (call.agent.group().0, call.frame) {
+            (1, 1) => call.out.request(id(2, 0), 9, 2),
+            (1, 3) => call.out.request(id(3, 0), 9, 9),
+            (1, 4) => call.out.send(id(2, 0), 0, &[]),
+            // It answers after the old request was pushed out of the mailbox of 2/0, in frame 5.
+            (3, 7) => call.out.push(Op::Reply, id(1, 0).0, 0, 9, &[]),
+            _ => {}
+        }
+    });
+    frames(&mut app, 10);
+    let told = seen(&log, id(1, 0)).into_iter().map(|(frame, header, _)| {
+        assert_eq!(header.correlation, 9);
+        (frame, header.kind)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(3, kind::TIMEOUT), (6, kind::BOUNCE), (8, 0)]);
+}
+
+#[test]
+fn who_asks_hears_that_the_reply_found_no_room() {
+    let mut asker = group(1, 1);
+    asker.group.limits.mailbox_messages_max = 1;
+    let (mut app, log) = run(groups(vec![asker, group(2, 2)]), |call| {
+        if call.frame == 1 && call.agent == id(1, 0) {
+            call.out.request(id(2, 1), 7, 9);
+        }
+        if call.frame == 2 && call.agent == id(2, 0) {
+            call.out.send(id(1, 0), 1, &[]);
+        }
+        if call.frame == 2 && call.agent == id(2, 1) {
+            let (target, op) = (id(1, 0).0, Op::Reply as u32);
+            call.out.record(OutboxHeader { target, correlation: 7, op, ..OutboxHeader::default() }, &[]);
+        }
+    });
+    let last = frames(&mut app, 6).pop().unwrap();
+    let told = seen(&log, id(1, 0)).into_iter();
+    let told: Vec<_> = told.map(|(frame, header, _)| (frame, header.kind, header.correlation, header.topic)).collect();
+    assert_eq!(told, [(3, 1, 0, 0), (4, kind::TIMEOUT, 7, id(2, 1).0)]);
+    assert_eq!(last.lanes[Lane::Requests].0, 0, "the request is over");
 }

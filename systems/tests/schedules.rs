@@ -421,3 +421,20 @@ fn sleepers_with_timers_are_in_the_digest() {
     };
     assert_ne!(lane(10), lane(11));
 }
+
+#[test]
+fn a_round_passes_over_nobody_whose_group_is_out_of_fuel() {
+    let mut poor = group(1, 3);
+    // The table's calls cost 10.
+    poor.group.limits.fuel_per_frame_max = 10;
+    let calls = Arc::new(Mutex::new([0_u32; 4]));
+    let counted = Arc::clone(&calls);
+    let scheduler = SchedulerSettings { mode: SchedulerMode::RoundRobin, ..SchedulerSettings::default() };
+    let population = Population { groups: vec![poor, group(2, 1)], scheduler, ..Population::default() };
+    let mut app = app(population, move |call| {
+        let agent = if call.agent.group() == GroupId(2) { 3 } else { call.agent.ordinal() as usize };
+        counted.lock().unwrap()[agent] += 1;
+    });
+    frames(&mut app, 30);
+    assert_eq!(*calls.lock().unwrap(), [10, 10, 10, 30]);
+}
