@@ -54,7 +54,7 @@ impl Router<'_, '_> {
                 let (header, payload) = view.message(at);
                 let hold = || Arc::new(held_message(*header, payload));
                 backlog.push(match is_to_many(header) {
-                    true => shared.get(nth, at.place(), || Stock::new(hold())).take(),
+                    true => shared.get(nth, at.order(), || Stock::new(hold())).take(),
                     false => hold(),
                 });
             }

@@ -223,7 +223,7 @@ impl OutboxCollector<'_> {
 
     fn wake(&mut self, from: &DeferredRecord, frame: u64) {
         let wish = (frame > 0).then(|| (frame.max(self.intake.frame + 1), from.agent));
-        self.scheduler.wake(from.slot, wish);
+        self.scheduler.timers.set(from.slot, wish);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::world::calls::Calls;
 use crate::world::digest::{LaneSums, fault_digest};
 use crate::world::directory::Directory;
 use crate::world::intentions::{Intentions, MembershipChange};
+use crate::world::looks::look;
 use crate::world::mailroom::{AgentOutputs, Mailroom};
 use crate::world::requests::Requests;
 use crate::world::scheduler::{Restarts, Scheduler};
@@ -42,8 +43,7 @@ pub(crate) fn change_memberships(
         let Ok(mut members) = topics.get_mut(entity) else { continue };
         // A change without effect doesn't mark the topic as changed.
         let list = members.bypass_change_detection();
-        #[cfg(test)]
-        crate::world::looks::look(list.0.len() + changes.len());
+        look(list.0.len() + changes.len());
         if list.change(changes.iter().map(|change| (change.agent, change.joins))) {
             members.set_changed();
         }

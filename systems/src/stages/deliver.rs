@@ -12,16 +12,17 @@ use wasm_engine_components::limits::delivery_units;
 use wasm_engine_components::{Address, AgentId, InferenceJob, JobData, Members, Recipient, RecipientSlot};
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
-use crate::stages::overflow::{Mailboxes, Overflow};
+use crate::stages::overflow::{MailboxQuery, Overflow};
 use crate::world::backlog::Backlogs;
 use crate::world::delivery_budget::DeliveryBudgets;
 use crate::world::directory::Directory;
-use crate::world::inbox::Inboxes;
+use crate::world::inbox::{Inboxes, Incoming};
 use crate::world::inbox_view::Delivery;
 use crate::world::mailroom::{AddressedEvent, AgentOutputs, Mailroom};
-use crate::world::recipients::{Audiences, Edge, Part, Sent};
+use crate::world::recipients::{Audiences, Edge};
 use crate::world::requests::Requests;
 use crate::world::scheduler::Scheduler;
+use crate::world::sent::{Arrival, Sent};
 
 /// Opens the frame's budgets of deliveries.
 pub(crate) fn open_delivery_budgets(
@@ -121,7 +122,7 @@ pub(crate) struct Router<'w, 's> {
     budgets: ResMut<'w, DeliveryBudgets>,
     audiences: ResMut<'w, Audiences>,
     members: Query<'w, 's, &'static Members>,
-    pub(crate) mailboxes: Mailboxes<'w, 's>,
+    pub(crate) mailboxes: MailboxQuery<'w, 's>,
 }
 
 impl Router<'_, '_> {
@@ -180,7 +181,7 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
                 let at = Delivery { chunk, at: address.at };
                 let Some(to) = address.recipient() else { continue };
                 if let Recipient::Agent(slot) = to {
-                    self.overflow.put(sent, self.inboxes, (slot, address.bytes, at));
+                    self.overflow.put(sent, self.inboxes, Incoming { slot, bytes: address.bytes, at });
                 } else if !self.put_to_many(to, address.bytes, at) {
                     self.dropped.push(at);
                 }
@@ -191,8 +192,8 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
     /// Brings what was sent in this frame to its recipients in a wave. Notes the messages that are over a budget: their chunks, and where they lie.
     fn sort_edges(&mut self, wave: u32) {
         let Self { sent, inboxes, overflow, budgets, audiences, dropped } = self;
-        audiences.index_edges(sent, |edge, header, count| {
-            let fits = budgets.take(sent.directory, header, count * delivery_units(edge.address.bytes));
+        audiences.index_edges(sent, |edge, header, weight| {
+            let fits = budgets.take(sent.directory, header, weight * delivery_units(edge.address.bytes));
             if !fits {
                 let meant_for = edge.address.recipient().map_or(0, |to| sent.directory.recipient(to).number());
                 overflow.drop_over_budget(header, meant_for);
@@ -200,14 +201,17 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
             }
             fits
         });
-        let part = Part::Wave(wave);
+        let arrival = Arrival::Wave(wave);
         for Edge { address, at } in audiences.take_edges(sent, wave) {
             let from = AgentId(sent.message(at).sender);
-            let mut put = |slot| overflow.put(sent, inboxes, (slot, address.bytes, at));
+            let mut put = |slot| overflow.put(sent, inboxes, Incoming { slot, bytes: address.bytes, at });
             match address.recipient() {
-                Some(Recipient::Agent(slot)) if !sent.is_in(part, from.group(), sent.directory.group_at(slot)) => {}
-                Some(Recipient::Agent(slot)) => put(slot),
-                Some(to) => audiences.each(sent, to, (from, part), put),
+                Some(Recipient::Agent(slot)) => {
+                    if arrival.is_that_of(from.group(), sent.directory.group_at(slot)) {
+                        put(slot);
+                    }
+                }
+                Some(to) => audiences.each(sent, to, (from, arrival), put),
                 None => {}
             }
         }
@@ -217,17 +221,18 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
     /// budgets have too few deliveries left.
     fn put_to_many(&mut self, to: RecipientSlot, bytes: u32, at: Delivery) -> bool {
         let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
-        let (header, part) = (sent.message(at), Part::Later);
+        let header = sent.message(at);
         let from = AgentId(header.sender);
-        let count = audiences.count(sent, to, from, false);
-        if count == 0 {
+        let weight = audiences.weight_later(sent, to, from);
+        if weight == 0 {
             return true;
         }
-        if !budgets.take(sent.directory, header, count * delivery_units(bytes)) {
+        if !budgets.take(sent.directory, header, weight * delivery_units(bytes)) {
             overflow.drop_over_budget(header, sent.directory.recipient(to).number());
             return false;
         }
-        audiences.each(sent, to, (from, part), |slot| overflow.put(sent, inboxes, (slot, bytes, at)));
+        let put = |slot| overflow.put(sent, inboxes, Incoming { slot, bytes, at });
+        audiences.each(sent, to, (from, Arrival::NextFrame), put);
         true
     }
 }

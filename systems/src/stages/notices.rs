@@ -18,7 +18,7 @@ use crate::world::inbox::Inboxes;
 use crate::world::inbox_view::HostInbox;
 use crate::world::mailroom::Mailroom;
 use crate::world::scheduler::Scheduler;
-use crate::world::shares::Shares;
+use crate::world::shares::{FairShares, Shares};
 
 /// Takes the frame's notices off their budget. One whose agent stays faulted until its supervisor has heard of it waits for the next frame, where it
 /// doesn't fit into the budget or no mailbox of the supervisor has room for it. Any other one that doesn't fit into the budget is dropped, and counted.
@@ -79,7 +79,10 @@ fn open(directory: &Directory, tenants: usize) -> Shares {
         supervisor.map_or(0, GroupRange::weight) * delivery_units(NOTICE_BYTES)
     };
     let mut budget = Shares::default();
-    budget.open_fair(directory, common, (|_| None, &vec![None; tenants]), least);
+    let tenant_limits = vec![None; tenants];
+    let no_limit = |_: &GroupRange| None;
+    let fair = FairShares { common, limit_of: no_limit, tenant_limits: &tenant_limits, least_of: least };
+    budget.open_fair(directory, &fair);
     budget
 }
 

@@ -6,81 +6,87 @@ use bevy_ecs::system::Query;
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{
-    AgentId, AgentSlot, Backlog, FaultKind, Head, HeldMessage, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
+    AgentId, AgentSlot, Backlog, FaultKind, Head, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
 };
 
 use crate::frame::FrameReport;
 use crate::world::backlog::Backlogs;
 use crate::world::directory::Directory;
 use crate::world::fault::{CallFault, MailboxLimit};
-use crate::world::inbox::{Inboxes, Load};
+use crate::world::inbox::{Inboxes, Incoming, Load};
 use crate::world::inbox_view::Delivery;
+use crate::world::looks::look;
 use crate::world::mailroom::HostMessages;
 use crate::world::packed::record_bytes;
-use crate::world::recipients::Sent;
 use crate::world::requests::Requests;
+use crate::world::sent::Sent;
 use crate::world::slot_set::SlotSet;
 
-pub(crate) type Mailboxes<'w, 's> = Query<'w, 's, (&'static mut MailboxCounters, &'static mut Backlog)>;
+/// The mailboxes of agents.
+pub(crate) type MailboxQuery<'w, 's> = Query<'w, 's, (&'static mut MailboxCounters, &'static mut Backlog)>;
 
-/// Whether a message stays in the backlog of a mailbox that drops the oldest. Results and bounces do: nothing that agents send
-/// pushes them out.
-fn stays_held(held: &HeldMessage) -> bool {
-    #[cfg(test)]
-    crate::world::looks::look(1);
-    held.header.sender == sender::ENGINE
+/// Returns whether a message stays in a mailbox that drops the oldest. Results and bounces do: nothing that agents send pushes them out.
+const fn is_kept(header: &MessageHeader) -> bool {
+    header.sender == sender::ENGINE
 }
 
-/// Whether a message has more than one recipient.
+/// Returns whether a message has more than one recipient.
 pub(crate) const fn is_to_many(header: &MessageHeader) -> bool {
     header.status == status::BROADCAST
         || (header.topic != 0 && header.kind < kind::RESERVED)
         || header.kind == kind::NOTICE
 }
 
+/// Returns whether somebody hears that a mailbox refused or dropped a message: its sender, if it is an agent. A message to many may be refused by
+/// any number of recipients, so that it is only counted.
+const fn is_told(header: &MessageHeader) -> bool {
+    header.sender > sender::NATIVE && !is_to_many(header)
+}
+
 /// A message from one agent to another that a mailbox refused or dropped. It is small, because a frame may have one for each
 /// agent.
 #[derive(Clone, Copy, Debug)]
 struct Refusal {
+    /// Whose mailbox it was.
     slot: AgentSlot,
     reason: BounceReason,
-    at: Refused,
+    message: Refused,
 }
 
-/// Where a refused message lies. The order is the canonical one: what waited comes first.
+/// Where a refused message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
-    /// It was in a backlog: its place in [`Overflow::unheld`].
+    /// It waited in a backlog: index of its header in [`Overflow::unheld`].
     Unheld(u32),
     /// It is one of the frame's.
     Sent(Delivery),
 }
 
 impl Refused {
+    /// Returns what refusals are sorted by, so that they come in canonical order: what waited comes first.
     const fn order(self) -> (bool, (u32, u32)) {
         match self {
             // Those of one mailbox lie there in the order in which they were dropped, and the sort is stable.
             Self::Unheld(_) => (false, (0, 0)),
-            Self::Sent(at) => (true, at.place()),
+            Self::Sent(at) => (true, at.order()),
         }
     }
 }
 
-/// Handles messages for which there is no room.
+/// Handles messages for which there is no room, while messages are sorted into mailboxes. [`Overflow::settle`] then tells the senders.
 pub(crate) struct Overflow<'a, 'w, 's> {
-    mailboxes: &'a mut Mailboxes<'w, 's>,
+    mailboxes: &'a mut MailboxQuery<'w, 's>,
     backlogs: &'a mut Backlogs,
     requests: &'a mut Requests,
     /// Number of messages that were refused or dropped, in the order of [`BounceReason::ALL`].
     counts: [u64; BounceReason::COUNT],
-    /// Refused messages to one agent, of which somebody is told. A message to many may be refused by any number of recipients, so
-    /// that it is only counted.
+    /// Refused messages of which somebody is told.
     refusals: Vec<Refusal>,
-    /// Headers of messages that were dropped from backlogs.
+    /// Headers of messages that were dropped from backlogs, of which somebody is told.
     unheld: Vec<MessageHeader>,
     /// Messages to many that were over a budget, and for whom they were meant, in canonical order.
     over_budget: Vec<(MessageHeader, u64)>,
-    /// Number of events among those.
+    /// Number of external events that were over a budget.
     events_lost: u64,
     /// Mailboxes that refused or dropped messages.
     dropping: SlotSet,
@@ -88,14 +94,15 @@ pub(crate) struct Overflow<'a, 'w, 's> {
     overflowed: SlotSet,
     /// The limit that each of those passed, by the first message that it refused.
     faults: Vec<(AgentSlot, CallFault)>,
-    /// For each mailbox that dropped waiting messages, those at the head of its backlog that stay. Each is looked at once.
-    kept: BTreeMap<AgentSlot, Head>,
+    /// For each mailbox that dropped waiting messages, those at the head of its backlog that stay: so each is looked at once.
+    kept_heads: BTreeMap<AgentSlot, Head>,
+    /// A buffer that is used again.
     scratch: Vec<Delivery>,
 }
 
 impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     pub(crate) fn new(
-        mailboxes: &'a mut Mailboxes<'w, 's>,
+        mailboxes: &'a mut MailboxQuery<'w, 's>,
         backlogs: &'a mut Backlogs,
         requests: &'a mut Requests,
     ) -> Self {
@@ -111,16 +118,15 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             dropping: SlotSet::default(),
             overflowed: SlotSet::default(),
             faults: Vec::new(),
-            kept: BTreeMap::new(),
+            kept_heads: BTreeMap::new(),
             scratch: Vec::new(),
         }
     }
 
     /// Adds a message to a recipient's list, or handles its refusal.
     #[inline]
-    pub(crate) fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (AgentSlot, u32, Delivery)) {
-        let (slot, bytes, at) = message;
-        if let Err(reason) = inboxes.put(slot, bytes, at) {
+    pub(crate) fn put(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: Incoming) {
+        if let Err(reason) = inboxes.put(message) {
             self.handle(sent, inboxes, message, reason);
         }
     }
@@ -128,7 +134,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     /// Drops a message to many that doesn't fit into the budgets of its sender, who is told for whom it was meant.
     #[cold]
     pub(crate) fn drop_over_budget(&mut self, header: &MessageHeader, meant_for: u64) {
-        self.counts[BounceReason::OverBudget as usize - 1] += 1;
+        self.count(BounceReason::OverBudget);
         self.events_lost += u64::from(header.sender == sender::EXTERNAL);
         if header.sender > sender::NATIVE {
             self.over_budget.push((*header, meant_for));
@@ -136,95 +142,121 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     }
 
     /// Handles a message that a mailbox refuses, by the mailbox's policy.
-    fn handle(
+    fn handle(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: Incoming, reason: BounceReason) {
+        let Incoming { slot, bytes, at } = message;
+        // A message that no mailbox of this size could hold is refused under any policy.
+        let is_full = reason == BounceReason::MailboxFull;
+        match sent.directory.group_at(slot).mailbox.overflow {
+            OverflowPolicy::DropOldest if is_full => return self.make_room(sent, inboxes, message),
+            OverflowPolicy::Fault if is_full => {
+                if self.overflowed.insert(slot) {
+                    self.faults.push((slot, full_mailbox(&inboxes.loads[slot.index()], bytes)));
+                }
+            }
+            _ => {}
+        }
+        self.refuse_sent(sent, inboxes, (slot, at), reason);
+    }
+
+    /// Counts a message of the frame that a mailbox refuses or drops, and notes whom to tell.
+    fn refuse_sent(
         &mut self,
         sent: &Sent<'_, '_, '_>,
         inboxes: &mut Inboxes,
-        message: (AgentSlot, u32, Delivery),
+        (slot, at): (AgentSlot, Delivery),
         reason: BounceReason,
     ) {
-        let (slot, bytes, at) = message;
-        let overflow = sent.directory.group_at(slot).mailbox.overflow;
-        if overflow == OverflowPolicy::DropOldest && reason == BounceReason::MailboxFull {
-            return self.make_room(sent, inboxes, message);
+        self.count_dropped(inboxes, slot, reason);
+        if is_told(sent.message(at)) {
+            self.refusals.push(Refusal { slot, reason, message: Refused::Sent(at) });
         }
-        let is_fault = overflow == OverflowPolicy::Fault && reason == BounceReason::MailboxFull;
-        if is_fault && self.overflowed.insert(slot) {
-            self.faults.push((slot, passed(&inboxes.loads[slot.index()], bytes)));
-        }
-        self.refuse(inboxes, slot, Some(at), sent.message(at), reason);
     }
 
-    /// Counts a message that a mailbox refuses or drops: one at a place, or one of its backlog.
-    fn refuse(
-        &mut self,
-        inboxes: &mut Inboxes,
-        slot: AgentSlot,
-        at: Option<Delivery>,
-        header: &MessageHeader,
-        reason: BounceReason,
-    ) {
-        // The counter is added to the mailbox's component once for all of them.
+    /// Counts a waiting message that a mailbox drops to make room, and notes whom to tell.
+    fn refuse_held(&mut self, inboxes: &mut Inboxes, slot: AgentSlot, header: &MessageHeader) {
+        let reason = BounceReason::MailboxFull;
+        self.count_dropped(inboxes, slot, reason);
+        if is_told(header) {
+            // Each was a message in memory, of more than sixteen bytes: there are fewer than 2^32.
+            let message = Refused::Unheld(self.unheld.len() as u32);
+            self.unheld.push(*header);
+            self.refusals.push(Refusal { slot, reason, message });
+        }
+    }
+
+    /// Counts a message that a mailbox refuses or drops.
+    fn count_dropped(&mut self, inboxes: &mut Inboxes, slot: AgentSlot, reason: BounceReason) {
+        // `settle` adds the counter to the mailbox's component, once for all of them.
         inboxes.loads[slot.index()].dropped += 1;
         self.dropping.insert(slot);
+        self.count(reason);
+    }
+
+    const fn count(&mut self, reason: BounceReason) {
+        // Reasons are numbered from 1.
         self.counts[reason as usize - 1] += 1;
-        if header.sender > sender::NATIVE && !is_to_many(header) {
-            let at = at.map_or_else(
-                || {
-                    self.unheld.push(*header);
-                    // Each was a message in memory, of more than sixteen bytes.
-                    Refused::Unheld(self.unheld.len() as u32 - 1)
-                },
-                Refused::Sent,
-            );
-            self.refusals.push(Refusal { slot, reason, at });
+    }
+
+    /// Puts a message into a mailbox after dropping the oldest ones that may be dropped.
+    fn make_room(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: Incoming) {
+        let Incoming { slot, at, .. } = message;
+        let (mut unheld, mut dropped) = (Vec::new(), core::mem::take(&mut self.scratch));
+        let put = self.put_dropping(sent, inboxes, message, (&mut unheld, &mut dropped));
+        for header in &unheld {
+            self.refuse_held(inboxes, slot, header);
+        }
+        for at in dropped.drain(..) {
+            self.refuse_sent(sent, inboxes, (slot, at), BounceReason::MailboxFull);
+        }
+        self.scratch = dropped;
+        if let Err(reason) = put {
+            self.refuse_sent(sent, inboxes, (slot, at), reason);
         }
     }
 
-    /// Puts a message into a mailbox after dropping the oldest.
-    fn make_room(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: (AgentSlot, u32, Delivery)) {
-        let (slot, _, at) = message;
+    /// Puts a message into a mailbox after dropping the oldest ones. The headers of those that it dropped from the backlog go to `unheld`, and those
+    /// that it dropped from the list to `dropped`.
+    fn put_dropping(
+        &mut self,
+        sent: &Sent<'_, '_, '_>,
+        inboxes: &mut Inboxes,
+        message: Incoming,
+        (unheld, dropped): (&mut Vec<MessageHeader>, &mut Vec<Delivery>),
+    ) -> Result<(), BounceReason> {
+        let slot = message.slot;
         let mut backlog = None;
         if inboxes.is_holding(slot) {
             let mailbox = self.mailboxes.get_mut(sent.directory.mailboxes[slot.index()]);
             backlog = mailbox.ok().map(|(_, backlog)| backlog);
         }
-        // Results and bounces stay: nothing that agents send pushes them out.
-        let stays = |at| sent.message(at).sender == sender::ENGINE;
-        let bytes_of = |at| record_bytes(sent.message(at).payload_bytes);
-        let kept_before = self.kept.get(&slot).copied().unwrap_or_default();
-        let (mut kept, mut unheld, mut dropped) = (kept_before, Vec::new(), core::mem::take(&mut self.scratch));
+        let head_before = self.kept_heads.get(&slot).copied().unwrap_or_default();
+        let mut head = head_before;
         let drop_held = || {
             let backlog = backlog.as_mut()?;
-            backlog.extend(&mut kept, stays_held);
-            let header = backlog.remove_after(kept)?.header;
+            backlog.extend(&mut head, |held| {
+                look(1);
+                is_kept(&held.header)
+            });
+            let header = backlog.remove_after(head)?.header;
             unheld.push(header);
             Some(record_bytes(header.payload_bytes))
         };
-        let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, &mut dropped);
-        if kept != kept_before {
-            self.kept.insert(slot, kept);
+        let stays = |at| is_kept(sent.message(at));
+        let bytes_of = |at| record_bytes(sent.message(at).payload_bytes);
+        let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, dropped);
+        if head != head_before {
+            self.kept_heads.insert(slot, head);
         }
-        let is_empty = backlog.is_some_and(|backlog| backlog.is_empty());
         if !unheld.is_empty() {
             self.backlogs.changed.insert(slot);
-            if is_empty {
+            if backlog.is_some_and(|backlog| backlog.is_empty()) {
                 self.backlogs.release(slot);
             }
         }
-        for header in &unheld {
-            self.refuse(inboxes, slot, None, header, BounceReason::MailboxFull);
-        }
-        for at in dropped.drain(..) {
-            self.refuse(inboxes, slot, Some(at), sent.message(at), BounceReason::MailboxFull);
-        }
-        self.scratch = dropped;
-        if let Err(reason) = put {
-            self.refuse(inboxes, slot, Some(at), sent.message(at), reason);
-        }
+        put
     }
 
-    /// Tells the senders, and those who wait for an answer that won't come.
+    /// Ends a sorting: puts what was dropped on the record, and tells the senders, and those who wait for an answer that won't come.
     pub(crate) fn settle(
         mut self,
         sent: &Sent<'_, '_, '_>,
@@ -243,24 +275,19 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             }
         }
         self.tell_senders(sent, bounces, frame);
-        for slot in self.dropping.iter() {
-            let dropped = core::mem::take(&mut inboxes.loads[slot.index()].dropped);
-            if let Ok((mut counters, backlog)) = self.mailboxes.get_mut(sent.directory.mailboxes[slot.index()]) {
-                counters.dropped += u64::from(dropped);
-                self.backlogs.digest(slot, sent.directory.ids[slot.index()], (&backlog, &counters));
-            }
-        }
+        self.count_in_mailboxes(sent.directory, inboxes);
         self.fault_overflowed(sent.directory, report);
     }
 
+    /// Tells the senders of messages to one agent, in canonical order.
     fn tell_senders(&mut self, sent: &Sent<'_, '_, '_>, bounces: &mut HostMessages, frame: u64) {
         let directory = sent.directory;
-        // In canonical order: a mailbox that drops the oldest refuses it later than it was looked at.
-        self.refusals.sort_by_key(|refusal| (refusal.at.order(), refusal.slot));
+        // A mailbox that drops the oldest refuses it when a later message arrives, so that refusals aren't in order.
+        self.refusals.sort_by_key(|refusal| (refusal.message.order(), refusal.slot));
         bounces.0.reserve(self.refusals.len());
-        for &Refusal { slot, reason, at } in &self.refusals {
-            let header = match at {
-                Refused::Unheld(at) => &self.unheld[at as usize],
+        for &Refusal { slot, reason, message } in &self.refusals {
+            let header = match message {
+                Refused::Unheld(index) => &self.unheld[index as usize],
                 Refused::Sent(at) => sent.message(at),
             };
             let meant_for = directory.ids[slot.index()];
@@ -273,6 +300,18 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         }
     }
 
+    /// Adds what was dropped to the mailboxes' own counters, and takes their digests.
+    fn count_in_mailboxes(&mut self, directory: &Directory, inboxes: &mut Inboxes) {
+        for slot in self.dropping.iter() {
+            let dropped = core::mem::take(&mut inboxes.loads[slot.index()].dropped);
+            if let Ok((mut counters, backlog)) = self.mailboxes.get_mut(directory.mailboxes[slot.index()]) {
+                counters.dropped += u64::from(dropped);
+                self.backlogs.digest(slot, directory.ids[slot.index()], (&backlog, &counters));
+            }
+        }
+    }
+
+    /// Puts the faults of agents with full mailboxes on the record.
     fn fault_overflowed(&mut self, directory: &Directory, report: &mut FrameReport) {
         self.faults.sort_unstable_by_key(|(slot, _)| *slot);
         for &(slot, fault) in &self.faults {
@@ -288,8 +327,8 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     }
 }
 
-/// Returns the fault of a mailbox that a message of so many bytes would fill beyond its limit.
-fn passed(load: &Load, bytes: u32) -> CallFault {
+/// Returns the fault of an agent whose mailbox a message of so many bytes would fill beyond its limit.
+fn full_mailbox(load: &Load, bytes: u32) -> CallFault {
     let messages = u64::from(load.messages) + 1;
     let (limit, reached, max) = if messages > u64::from(load.messages_max) {
         (MailboxLimit::Messages, messages, load.messages_max)

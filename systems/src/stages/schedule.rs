@@ -35,9 +35,9 @@ pub(crate) fn open_budgets(
     calls.requests_for_all(&mut directory);
     if !calls.is_selective {
         // Everybody is called anyway.
-        scheduler.ring(clock.frame, &directory);
+        scheduler.timers.ring(clock.frame, &directory);
     }
-    if scheduler.bounded {
+    if scheduler.is_bounded {
         scheduler.open(&directory, &counters);
     }
     for group in directory.groups.iter_mut() {
@@ -89,18 +89,18 @@ impl Scheduler {
     /// Chooses the agents that fit into the remaining budget. Returns the number of those that are deferred.
     fn choose(&mut self, mut candidates: Vec<AgentSlot>, selection: &Selection<'_>) -> u64 {
         let mut deferred = 0;
-        if self.bounded {
+        if self.is_bounded {
             self.order(&mut candidates, selection);
         }
         for slot in candidates {
-            if self.bounded && !self.take(selection.directory, slot) {
+            if self.is_bounded && !self.take(selection.directory, slot) {
                 self.deferred.entry(slot).or_insert(selection.frame);
                 deferred += 1;
                 continue;
             }
             self.deferred.remove(&slot);
             // The next round begins with the first agent for which there was no room, even if later ones were served.
-            if self.bounded && deferred == 0 {
+            if self.is_bounded && deferred == 0 {
                 self.cursor = Some(slot);
             }
             self.chosen[selection.directory.group_at(slot).wave as usize].push(slot);
@@ -135,7 +135,7 @@ impl Scheduler {
             found.extend(backlogs.waking.iter());
         }
         found.extend(self.deferred.keys());
-        found.extend(self.ring(frame, directory));
+        found.extend(self.timers.ring(frame, directory));
         found.retain(|&slot| call_for(directory.lifecycles[slot.index()]).is_some());
         found.sort_unstable();
         found.dedup();

@@ -12,11 +12,11 @@ use crate::world::requests::Requests;
 use crate::world::swaps::RequestedSwaps;
 
 impl StatePart for Timers {
-    const COVERAGE: Coverage = Coverage::Carried(|saving| saving.scheduler.timer_sum());
+    const COVERAGE: Coverage = Coverage::Carried(|saving| saving.scheduler.timers.sum());
 
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
-        for (frame, agent) in saving.scheduler.timers.values() {
-            to.put(agent.0, *frame);
+        for (frame, agent) in saving.scheduler.timers.iter() {
+            to.put(agent.0, frame);
         }
     }
 
@@ -25,7 +25,7 @@ impl StatePart for Timers {
         for entry in section.items() {
             let slot = entry.slot(loading.directory)?;
             let frame = entry.decode::<Self>()?;
-            loading.scheduler.wake(slot, Some((frame, AgentId(entry.id))));
+            loading.scheduler.timers.set(slot, Some((frame, AgentId(entry.id))));
         }
         Ok(())
     }

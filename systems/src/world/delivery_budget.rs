@@ -10,7 +10,7 @@ use wasm_engine_components::{AgentId, GroupIndex, GroupLimits};
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
 use crate::world::scheduler::Scheduler;
-use crate::world::shares::Shares;
+use crate::world::shares::{FairShares, Shares};
 
 /// Deliveries that are left to a frame. Transient.
 #[derive(Resource, Debug, Default)]
@@ -37,7 +37,9 @@ impl DeliveryBudgets {
         match scheduler.settings.deliveries_per_frame_max {
             GroupLimits::BY_AGENTS => {
                 let own = |group: &GroupRange| set(group.spec.limits.deliveries_per_frame_max);
-                self.all.open_fair(directory, of(GroupLimits::BY_AGENTS), (own, &tenants), |_| 0);
+                let common = of(GroupLimits::BY_AGENTS);
+                let fair = FairShares { common, limit_of: own, tenant_limits: &tenants, least_of: |_: &GroupRange| 0 };
+                self.all.open_fair(directory, &fair);
             }
             bound => self.all.open_bound(directory, tenants.len(), bound),
         }

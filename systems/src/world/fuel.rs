@@ -45,7 +45,7 @@ fn pay(debt: &mut u64, more: u64, budget: u64) -> u64 {
 impl Scheduler {
     /// Charges budgets with the cost of the frame's calls, group by group.
     pub(crate) fn book(&mut self, directory: &Directory, fuel: &[FrameFuel]) {
-        if !self.bounded {
+        if !self.is_bounded {
             return;
         }
         let (mut tenants, mut all) = (vec![0_u64; self.tenants.len()], 0_u64);

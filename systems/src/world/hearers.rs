@@ -11,10 +11,19 @@ use crate::world::groups::Groups;
 /// Which groups take the messages of each group. Groups with the same hearers share one list. Transient: made from the groups.
 #[derive(Debug, Default)]
 pub(crate) struct Hearers {
-    /// For each group by its index, and at the end for the host, the indexes of its lists in `along` and `later`.
+    /// The lists of each group by its index, and at the end those of the host: indexes in `along` and `later`.
     of: Vec<(u32, u32)>,
     along: Vec<Along>,
     later: Vec<Later>,
+}
+
+/// A list of the groups that hear a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum HearerList {
+    /// Of those that take its messages in the frame in which they are sent: see [`Hearers::along`].
+    Along(u32),
+    /// Of those that take them in the next frame: see [`Hearers::later`].
+    Later(u32),
 }
 
 /// The groups that take a group's messages in the frame in which they are sent.
@@ -106,18 +115,28 @@ impl Hearers {
         hearers
     }
 
-    /// Returns the indexes of the lists of groups that hear a sender: in the frame in which it sends, and in the next one.
-    pub(crate) fn lists(&self, groups: &Groups, from: AgentId) -> (u32, u32) {
-        let host = self.of.len() - 1;
-        let at =
-            if from.0 <= sender::NATIVE { host } else { groups.find(from.group()).map_or(host, GroupIndex::index) };
-        self.of[at]
+    /// Returns the list of the groups that hear a sender in the frame in which it sends.
+    pub(crate) fn along_list(&self, groups: &Groups, from: AgentId) -> HearerList {
+        HearerList::Along(self.lists(groups, from).0)
     }
 
+    /// Returns the list of the groups that hear a sender in the next frame.
+    pub(crate) fn later_list(&self, groups: &Groups, from: AgentId) -> HearerList {
+        HearerList::Later(self.lists(groups, from).1)
+    }
+
+    fn lists(&self, groups: &Groups, from: AgentId) -> (u32, u32) {
+        let host = self.of.len() - 1;
+        let is_host = from.0 <= sender::NATIVE;
+        self.of[if is_host { host } else { groups.find(from.group()).map_or(host, GroupIndex::index) }]
+    }
+
+    /// Returns the groups of a list [`HearerList::Along`].
     pub(crate) fn along(&self, list: u32) -> &Along {
         &self.along[list as usize]
     }
 
+    /// Returns the groups of a list [`HearerList::Later`].
     pub(crate) fn later(&self, list: u32) -> &Later {
         &self.later[list as usize]
     }

@@ -23,8 +23,8 @@ impl Delivery {
     /// Sent in this frame, by an agent of an earlier wave.
     pub const CURRENT: u32 = 1 << 31;
 
-    /// Its place in the canonical order: the host's messages come first.
-    pub const fn place(self) -> (u32, u32) {
+    /// Returns what deliveries of one frame are sorted by to be in canonical order: the host's messages come first.
+    pub const fn order(self) -> (u32, u32) {
         (self.chunk.wrapping_add(1), self.at)
     }
 }

@@ -1,17 +1,29 @@
-//! How much a frame looks at, counted where that is done, in the builds of the tests of costs alone.
+//! Counts how much a frame looks at: agents, members of topics, runs of them, messages. The tests of costs read the count; in builds without them,
+//! [`look`] does nothing.
 
-use std::cell::Cell;
+#[cfg(test)]
+pub(crate) use counter::{look, take};
 
-thread_local! {
-    static LOOKS: Cell<u64> = const { Cell::new(0) };
-}
+/// Counts so many looks.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) const fn look(_: usize) {}
 
-/// Counts so many looks at agents, members, runs of them or messages. A frame's systems run on one thread.
-pub(crate) fn look(times: usize) {
-    LOOKS.set(LOOKS.get() + times as u64);
-}
+#[cfg(test)]
+mod counter {
+    use std::cell::Cell;
 
-/// How many looks were counted since the last call.
-pub(crate) fn take() -> u64 {
-    LOOKS.take()
+    thread_local! {
+        static LOOKS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Counts so many looks. A frame's systems run on one thread.
+    pub(crate) fn look(times: usize) {
+        LOOKS.set(LOOKS.get() + times as u64);
+    }
+
+    /// Returns the number of looks since the last call.
+    pub(crate) fn take() -> u64 {
+        LOOKS.take()
+    }
 }

@@ -16,7 +16,6 @@ pub(crate) mod inbox;
 pub(crate) mod inbox_view;
 pub mod inspect;
 pub(crate) mod intentions;
-#[cfg(test)]
 pub(crate) mod looks;
 pub(crate) mod mailroom;
 pub(crate) mod models;
@@ -29,7 +28,10 @@ pub(crate) mod records;
 pub(crate) mod regions;
 pub(crate) mod requests;
 pub(crate) mod scheduler;
+pub(crate) mod sent;
 pub(crate) mod shares;
 pub(crate) mod slot_set;
 pub(crate) mod swaps;
 pub(crate) mod table_budget;
+pub(crate) mod timers;
+pub(crate) mod topic_runs;

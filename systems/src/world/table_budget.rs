@@ -13,7 +13,7 @@ use crate::frame::FrameReport;
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
 use crate::world::scheduler::Scheduler;
-use crate::world::shares::Shares;
+use crate::world::shares::{FairShares, Shares};
 
 /// Digits of the longest number.
 const NUMBER_BYTES: u64 = 24;
@@ -173,7 +173,8 @@ fn open(all: &mut Shares, directory: &Directory, bound: u64, tenants: &[u64], li
     let set = |group: &GroupRange| Some(limit(&group.spec.limits)).filter(|&limit| limit > by_itself(group));
     let tenants: Vec<_> = tenants.iter().map(|&limit| (limit < GroupLimits::UNBOUNDED).then_some(limit)).collect();
     let least = |group: &GroupRange| u64::from(group.spec.agents_max) * TABLE_BYTES_PER_AGENT;
-    all.open_fair(directory, limit(&GroupLimits::DEFAULT), (set, &tenants), least);
+    let common = limit(&GroupLimits::DEFAULT);
+    all.open_fair(directory, &FairShares { common, limit_of: set, tenant_limits: &tenants, least_of: least });
 }
 
 /// Puts rows on the record that weren't kept.
