@@ -6,10 +6,11 @@ use bevy_ecs::entity::Entity;
 use bevy_ecs::world::World;
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{
-    AgentId, AgentSlot, GroupId, GroupLimits, GroupSpec, Lifecycle, Mailbox, ModelId, OverflowPolicy, RecipientSlot,
-    TopicId,
+    AgentId, AgentSlot, Digest, GroupId, GroupLimits, GroupSpec, Lane, Lifecycle, Mailbox, ModelId, OverflowPolicy,
+    RecipientSlot, TopicId,
 };
 
+use crate::state::WorldState;
 pub use crate::world::backlog::held_message;
 use crate::world::chunk::StepResults;
 use crate::world::directory::Directory;
@@ -98,6 +99,11 @@ pub fn sent_words(world: &World) -> u32 {
 /// Number of places in lists that the messages of the last frame took: one for each recipient of each message.
 pub fn links(world: &World) -> usize {
     world.resource::<Mailroom>().inboxes.links.len()
+}
+
+/// Returns the digest of a lane that covers state, made from a saved state; 0 for any other lane. It is that of the frame before the state was saved.
+pub fn lane(state: &WorldState, lane: Lane) -> Digest {
+    crate::state::lane(state, lane)
 }
 
 /// Adds a message of the engine, as a saved state may hold it that somebody has forged.

@@ -9,10 +9,10 @@ mod table;
 use bevy_app::App;
 use bevy_ecs::component::Component;
 use bevy_ecs::world::World;
-use busy::{app, app_after, frames, id, population};
+use busy::{app, app_after, frames, population};
 use wasm_engine_components::{AgentId, FaultHistory, FrameRecord, Lane, LaneKind, MailboxCounters};
-use wasm_engine_systems::RegisterState;
 use wasm_engine_systems::state::{Layouts, Section, StateError, WorldState, load_state, save_state};
+use wasm_engine_systems::{RegisterState, testing};
 
 /// A frame in which something of every kind is under way.
 const BUSY: u64 = 9;
@@ -77,7 +77,7 @@ fn a_world_goes_on_from_any_frame_as_if_nothing_had_happened() {
 /// The lanes of state that aren't the sums of the hashes of what is saved of them.
 fn other_lanes(record: &FrameRecord, state: &WorldState) -> Vec<Lane> {
     let lanes = Lane::ALL.into_iter().filter(|lane| lane.kind() == LaneKind::State);
-    lanes.filter(|&lane| state.lane(lane) != record.lanes[lane]).collect()
+    lanes.filter(|&lane| testing::lane(&state, lane) != record.lanes[lane]).collect()
 }
 
 #[test]
@@ -283,11 +283,7 @@ fn bytes_that_were_changed_are_a_state_or_an_error_and_never_a_panic() {
             bytes.truncate(next(bytes.len()));
         }
         let Ok(state) = postcard::from_bytes::<WorldState>(&bytes) else { continue };
-        let looked_at = [state.agents().count(), state.messages().count(), state.backlog(id(3, 0)).count()];
-        assert!(
-            state.differences(&good, &Layouts::default(), 10).len() <= 10
-                && looked_at.iter().all(|count| *count <= good.bytes())
-        );
+        assert!(state.differences(&good, &Layouts::default(), 10).len() <= 10);
         let mut app = app();
         match load_state(app.world_mut(), &state) {
             Ok(()) => loaded += 1,

@@ -10,12 +10,11 @@ use bevy_app::App;
 use bevy_ecs::component::Component;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_ecs::system::Commands;
-use busy::{Area, Height, MAP, NEWS, Weather, Width, app, app_after, frames, id, population};
+use busy::{Area, Height, MAP, Weather, Width, app, app_after, frames, id, population};
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{
-    AgentId, Backlog, GroupLimits, HeldMessage, InferenceJob, JobData, Lane, Lifecycle, Recipient, RegionState,
-    Schedule, StableId, Trigger,
+    Backlog, GroupLimits, HeldMessage, Lane, Lifecycle, RegionState, Schedule, StableId, Trigger,
 };
 use wasm_engine_systems::state::{
     FieldValue, IncompleteState, Layouts, StateDifference, StateEntity, StateError, WorldState, check_components,
@@ -98,26 +97,6 @@ fn a_state_that_does_not_fit_says_what_does_not() {
     assert_eq!(load_state(app.world_mut(), &busy_state(9)), Ok(()));
     frames(&mut app, 5);
     assert_eq!(load_state(app.world_mut(), &busy_state(9)), Err(StateError::NotFresh));
-}
-
-#[test]
-fn a_state_is_looked_at_without_a_world() {
-    let mut app = app();
-    frames(&mut app, 9);
-    let state = save_state(app.world_mut());
-    let world = app.world_mut();
-    let mut agents: Vec<_> =
-        world.query::<(&AgentId, &Lifecycle)>().iter(world).map(|(id, life)| (*id, *life)).collect();
-    agents.sort_by_key(|(id, _)| *id);
-    assert_eq!(state.agents().collect::<Vec<_>>(), agents);
-    let waits: Vec<_> = state.backlog(id(3, 0)).collect();
-    assert_eq!(waits.len(), 3);
-    assert!(waits.iter().all(|message| message.payload.len() == message.header.payload_bytes as usize));
-    let published = state.messages().filter(|message| message.to == Recipient::Topic(NEWS)).count();
-    assert!(published > 0 && state.fault_history(id(4, 0)).faults > 0 && state.dropped(id(3, 0)) > 0);
-    let jobs: Vec<_> =
-        world.query::<(&InferenceJob, &JobData)>().iter(world).map(|(job, data)| (*job, data.clone())).collect();
-    assert!(!jobs.is_empty() && jobs.iter().all(|(job, data)| state.job_data(job.id).as_ref() == Some(data)));
 }
 
 #[test]

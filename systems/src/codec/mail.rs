@@ -152,7 +152,7 @@ impl StateCodec for Mailboxes {
 
 /// A message in a saved state.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SavedMessage<'a> {
+pub(crate) struct SavedMessage<'a> {
     /// For whom it is.
     pub to: Recipient,
     /// Its header. The length in that of a host's message is 0 until it is delivered.

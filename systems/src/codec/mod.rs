@@ -28,8 +28,9 @@ pub(crate) use field::Fields;
 pub(crate) use field::U32;
 pub use layout::FieldDifference;
 pub(crate) use layout::{differing, fields, name_at};
-pub use mail::SavedMessage;
-pub(crate) use mail::{BacklogRuns, Bounces, HeldMessages, MailboxState, Mailboxes, Messages, NativeMessages, places};
+pub(crate) use mail::{
+    BacklogRuns, Bounces, HeldMessages, MailboxState, Mailboxes, Messages, NativeMessages, SavedMessage, places,
+};
 pub(crate) use reader::Reader;
 pub(crate) use run::{Chain, Clock};
 pub(crate) use sink::{Hasher, Sink};
@@ -37,7 +38,7 @@ pub(crate) use time::{
     AgentQueue, Cursor, Deferred, GroupDebts, NativeQueue, PendingRequests, Request, SwapQueue, TenantDebts, Timers,
 };
 pub(crate) use walk::fields as fields_of_authors;
-pub(crate) use work::{AloneModel, Job, JobCounter, ModelAnswers, ModelsAlone, Modules};
+pub(crate) use work::{AloneModel, AnsweringModels, Job, JobCounter, ModelsAlone, Modules};
 
 /// Kind of entity that a section's ids refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -111,6 +112,14 @@ pub const fn stage_of(lane: Lane) -> FrameStage {
 pub(crate) fn digest<C: StateCodec>(id: u64, value: C::Value<'_>) -> u128 {
     let mut hasher: Hasher = Hasher::new(seed(const { const_xxh3::xxh3_64(C::NAME.as_bytes()) }, id));
     C::encode(value, &mut hasher);
+    hasher.finish()
+}
+
+/// The same with a hasher that is used for one value after another.
+#[inline]
+pub(crate) fn digest_with<C: StateCodec>(hasher: &mut Hasher, id: u64, value: C::Value<'_>) -> u128 {
+    hasher.begin(seed(const { const_xxh3::xxh3_64(C::NAME.as_bytes()) }, id));
+    C::encode(value, hasher);
     hasher.finish()
 }
 

@@ -97,10 +97,18 @@ pub(crate) struct Hasher<const BYTES: usize = BUFFER_BYTES> {
 }
 
 impl<const BYTES: usize> Hasher<BYTES> {
-    /// A hasher that was given nothing.
+    /// Returns a hasher that was given nothing.
     #[inline]
     pub(crate) fn new(seed: u64) -> Self {
         Self { seed, buffer: [0; BYTES], used: 0, stream: None }
+    }
+
+    /// Begins another hash. The buffer isn't cleared, which would take longer than to hash a value of a few bytes.
+    #[inline]
+    pub(crate) fn begin(&mut self, seed: u64) {
+        self.seed = seed;
+        self.used = 0;
+        self.stream = None;
     }
 
     /// Returns the hash of all that it was given.
@@ -165,6 +173,10 @@ mod tests {
                 });
                 let whole = xxh3_128_with_seed(bytes, 77);
                 assert_eq!([hasher.finish(), small.finish()], [whole; 2], "{length} bytes in pieces of {piece}");
+                // Nothing is left of it in the next hash.
+                hasher.begin(78);
+                hasher.put(&bytes[length / 2..]);
+                assert_eq!(hasher.finish(), xxh3_128_with_seed(&bytes[length / 2..], 78));
             }
         }
     }

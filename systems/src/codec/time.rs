@@ -48,8 +48,11 @@ numbers! {
     GroupDebts "GroupDebts" of Group: "debt" U64;
 }
 
-/// Fuel that is owed by tenants. A tenant's number is its place among the names of a scenario, which a branch may add to: its name says
-/// who it is.
+/// Fuel that is owed by tenants: the debt, and the name of the tenant.
+///
+/// A tenant's number, by which a debt is keyed, is its index among the names of a scenario, and a branch may add to those. So a state is loaded by the
+/// name. The number is in the hash: where a branch numbers a tenant anew, its digests differ from those of the run that it branched off from the
+/// branch on.
 pub(crate) enum TenantDebts {}
 
 impl StateCodec for TenantDebts {

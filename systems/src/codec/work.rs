@@ -9,8 +9,11 @@ use super::sink::Sink;
 use super::{EntityKind, StateCodec};
 use crate::frame::FrameStage;
 
-/// The modules of the groups that were swapped. A module's number is its place among the names of a scenario, which a branch may add to:
-/// its name says which it is.
+/// The modules of the groups that were swapped: number and name.
+///
+/// A module's number is its index among the names of a scenario, and a branch may add to those. So a state is loaded by the name; the number counts
+/// only for a module without one. Both are in the hash: where a branch numbers a module anew, its digests differ from those of the run that it
+/// branched off from the branch on.
 pub(crate) enum Modules {}
 
 impl StateCodec for Modules {
@@ -34,9 +37,9 @@ impl StateCodec for Modules {
 }
 
 /// Which model answers for another, by swaps.
-pub(crate) enum ModelAnswers {}
+pub(crate) enum AnsweringModels {}
 
-impl StateCodec for ModelAnswers {
+impl StateCodec for AnsweringModels {
     const NAME: &'static str = "ModelAnswers";
     const LANE: Lane = Lane::Inference;
     const STAGE: FrameStage = FrameStage::Ingest;

@@ -1,5 +1,5 @@
 //! The lanes of state: each is the sum of the hashes of what is saved of it. [`sum_state`] makes them in each frame, from the world;
-//! [`WorldState::lane`] makes them from a saved state.
+//! [`lane`] makes them from a saved state.
 
 use bevy_ecs::query::QueryState;
 use bevy_ecs::world::World;
@@ -13,7 +13,7 @@ use crate::codec::seed;
 use crate::world::digest::LaneSums;
 
 /// Stage `Seal`: sums up the lanes of the engine's own state. What is carried is there by now.
-pub(crate) fn sum_state(world: &mut World, jobs: &mut QueryState<(&InferenceJob, &JobData)>) {
+pub(crate) fn sum_state(world: &mut World, jobs: &mut QueryState<(&'static InferenceJob, &'static JobData)>) {
     let mut lanes = Lanes::default();
     let mut saving = Saving::new(world, jobs);
     for part in PARTS {
@@ -24,14 +24,13 @@ pub(crate) fn sum_state(world: &mut World, jobs: &mut QueryState<(&InferenceJob,
     world.resource_mut::<LaneSums>().state = lanes;
 }
 
-impl WorldState {
-    /// Returns the digest of a lane that covers state, as it was in the frame before the state was saved; 0 for any other lane.
-    pub fn lane(&self, lane: Lane) -> Digest {
-        let sections = self.sections.iter().filter(|section| section.lane == lane);
-        let hashed = sections
-            .filter(|section| lane == Lane::Native || find(&section.component).is_some_and(|part| part.is_hashed()));
-        Digest(hashed.map(Section::sum).fold(0, u128::wrapping_add))
-    }
+/// Returns the digest of a lane that covers state, as it was in the frame before the state was saved; 0 for any other lane. Tests compare it with
+/// what the frame had.
+pub(crate) fn lane(state: &WorldState, lane: Lane) -> Digest {
+    let sections = state.sections.iter().filter(|section| section.lane == lane);
+    let hashed = sections
+        .filter(|section| lane == Lane::Native || find(&section.component).is_some_and(|part| part.is_hashed()));
+    Digest(hashed.map(Section::sum).fold(0, u128::wrapping_add))
 }
 
 impl Section {

@@ -3,7 +3,7 @@
 //! [`WorldState::differences`].
 //!
 //! What there is to save is the table of `parts`: the engine's components and the state in its resources, one section each, and after
-//! them what authors registered. The digest of a frame is made of the same parts and the same bytes ([`WorldState::lane`]). Everything
+//! them what authors registered. The digest of a frame is made of the same parts and the same bytes (`digest::lane`). Everything
 //! else in a world is fixed by the scenario, derived from state (and made anew on loading: the directory, lists of who waits, carried
 //! sums of digests), or transient: empty between two frames. That nothing is missing from the table is shown by tests that go on from a
 //! loaded state and compare every digest; that nothing of an author is, by [`check_components`].
@@ -31,13 +31,12 @@ mod registry;
 mod run;
 mod section;
 mod time;
-mod view;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
-pub use crate::codec::{EntityKind, FieldDifference, FieldValue, SavedMessage, stage_of};
+pub use crate::codec::{EntityKind, FieldDifference, FieldValue, stage_of};
 pub use compare::StateDifference;
 pub use complete::{IncompleteState, check_components};
 pub use entity::{StateEntity, StateError};
@@ -46,7 +45,7 @@ pub use registry::Layouts;
 pub use section::{Section, WorldState};
 
 pub(crate) use complete::{SeenArchetypes, watch_components};
-pub(crate) use digest::sum_state;
+pub(crate) use digest::{lane, sum_state};
 pub(crate) use registry::{NativePart, StateRegistry};
 
 use bevy_ecs::world::World;

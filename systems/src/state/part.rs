@@ -8,7 +8,7 @@ use wasm_engine_components::Lane;
 use super::entity::StateError;
 use super::pass::{Loading, Saving};
 use super::section::Section;
-use crate::codec::{EntityKind, Fields, StateCodec, digest};
+use crate::codec::{EntityKind, Fields, Hasher, StateCodec, digest_with};
 use crate::frame::FrameStage;
 
 /// How the digest of a frame covers a part of the state.
@@ -80,15 +80,18 @@ impl<C: StateCodec> Target<C> for Section {
     }
 }
 
-/// The sum of the values' hashes.
-struct Sum(u128);
+/// The sum of the values' hashes. They share a hasher, whose buffer is cleared once and not for each value.
+struct Sum {
+    sum: u128,
+    hasher: Hasher,
+}
 
 impl<C: StateCodec> Target<C> for Sum {
     const IS_ORDERED: bool = false;
 
     #[inline]
     fn put(&mut self, id: u64, value: C::Value<'_>) {
-        self.0 = self.0.wrapping_add(digest::<C>(id, value));
+        self.sum = self.sum.wrapping_add(digest_with::<C>(&mut self.hasher, id, value));
     }
 }
 
@@ -147,7 +150,7 @@ fn save<P: StatePart>(saving: &mut Saving<'_>, section: &mut Section) {
 }
 
 fn hash<P: StatePart>(saving: &mut Saving<'_>) -> u128 {
-    let mut sum = Sum(0);
+    let mut sum = Sum { sum: 0, hasher: Hasher::new(0) };
     P::save(saving, &mut sum);
-    sum.0
+    sum.sum
 }

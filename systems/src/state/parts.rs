@@ -7,9 +7,9 @@ use super::entity::StateError;
 use super::part::Part;
 use super::section::{Section, WorldState};
 use crate::codec::{
-    AgentQueue, BacklogRuns, Bounces, Chain, Clock, Cursor, Deferred, EntityKind, GroupDebts, HeldMessages, Job,
-    JobCounter, Mailboxes, Messages, ModelAnswers, ModelsAlone, Modules, NativeMessages, NativeQueue, PendingRequests,
-    Places, SwapQueue, TenantDebts, Timers,
+    AgentQueue, AnsweringModels, BacklogRuns, Bounces, Chain, Clock, Cursor, Deferred, EntityKind, GroupDebts,
+    HeldMessages, Job, JobCounter, Mailboxes, Messages, ModelsAlone, Modules, NativeMessages, NativeQueue,
+    PendingRequests, Places, SwapQueue, TenantDebts, Timers,
 };
 
 pub(super) const PARTS: &[Part] = &[
@@ -19,7 +19,7 @@ pub(super) const PARTS: &[Part] = &[
     Part::of::<FaultHistory>(),
     Part::of::<GroupCounters>(),
     Part::of::<Modules>(),
-    Part::of::<ModelAnswers>(),
+    Part::of::<AnsweringModels>(),
     Part::of::<ModelsAlone>(),
     Part::of::<JobCounter>(),
     Part::of::<Job>(),

@@ -19,16 +19,16 @@ pub(super) struct Saving<'w> {
     pub directory: &'w Directory,
     pub scheduler: &'w Scheduler,
     pub sums: &'w LaneSums,
-    /// The jobs, in no order.
-    pub jobs: Vec<(&'w InferenceJob, &'w JobData)>,
+    /// Finds the jobs, in no order.
+    pub jobs: &'w mut QueryState<(&'static InferenceJob, &'static JobData)>,
     /// Runs of places of messages, for each mailbox in which some wait.
     pub backlogs: Vec<(AgentId, Vec<(u32, u32)>)>,
 }
 
 impl<'w> Saving<'w> {
-    pub(super) fn new(world: &'w World, jobs: &'w mut QueryState<(&InferenceJob, &JobData)>) -> Self {
+    pub(super) fn new(world: &'w World, jobs: &'w mut QueryState<(&'static InferenceJob, &'static JobData)>) -> Self {
         let (directory, scheduler, sums) = (world.resource(), world.resource(), world.resource());
-        Self { world, directory, scheduler, sums, jobs: jobs.iter(world).collect(), backlogs: Vec::new() }
+        Self { world, directory, scheduler, sums, jobs, backlogs: Vec::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use super::entity::{Entry, StateError};
 use super::part::{Coverage, StatePart, Target};
 use super::pass::{Loading, Saving, only};
 use super::section::Section;
-use crate::codec::{self, AloneModel, Job, ModelAnswers, ModelsAlone, Modules, digest};
+use crate::codec::{self, AloneModel, AnsweringModels, Job, ModelsAlone, Modules, digest};
 use crate::world::digest::{LaneSums, PartDigest};
 use crate::world::intentions::NextJob;
 use crate::world::models::ModelTable;
@@ -44,7 +44,7 @@ impl StatePart for Modules {
     }
 }
 
-impl StatePart for ModelAnswers {
+impl StatePart for AnsweringModels {
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
         for (model, with) in &saving.world.resource::<ModelTable>().answers {
             to.put(model.0, *with);
@@ -109,11 +109,13 @@ impl StatePart for Job {
     }
 
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
+        let jobs = saving.jobs.iter(saving.world);
         if T::IS_ORDERED {
-            saving.jobs.sort_unstable_by_key(|(job, _)| job.id);
-        }
-        for &(job, data) in &saving.jobs {
-            to.put(job.id.0, (job, data));
+            let mut jobs: Vec<_> = jobs.collect();
+            jobs.sort_unstable_by_key(|(job, _)| job.id);
+            jobs.into_iter().for_each(|(job, data)| to.put(job.id.0, (job, data)));
+        } else {
+            jobs.for_each(|(job, data)| to.put(job.id.0, (job, data)));
         }
     }
 
