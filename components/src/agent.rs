@@ -1,11 +1,11 @@
 //! Agents: sandboxed WebAssembly modules that are stepped in each frame. The guest itself lives behind the port
-//! `AgentRuntime`; these are the parts that the world knows of it.
+//! `AgentRuntime`; these are the parts of it that the world knows.
 
 use bevy_ecs::component::Component;
 use serde::{Deserialize, Serialize};
 
 wasm_engine_abi::numbered_enum! {
-    /// Where an agent is in its life. State.
+    /// State of an agent's life. State.
     ///
     /// `Initialising -> Active <-> Paused -> Terminating -> Terminated`; a fault leads to `Faulted`, and the group's policy on from there.
     #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,12 +28,12 @@ wasm_engine_abi::numbered_enum! {
 }
 
 impl Lifecycle {
-    /// Whether the agent has ended, or is about to.
+    /// Returns whether the agent has ended, or is about to.
     pub const fn is_ending(self) -> bool {
         matches!(self, Self::Terminated | Self::Terminating)
     }
 
-    /// Whether the agent hasn't ended.
+    /// Returns whether the agent hasn't ended.
     pub const fn is_alive(self) -> bool {
         !matches!(self, Self::Terminated)
     }

@@ -1,5 +1,5 @@
 //! The form in which a model's rows share runs. It is fixed when the model is loaded and never depends on the number of jobs.
-//! Decided from the model's graph, and obeyed wherever its rows are run.
+//! It follows from the model's graph, and holds wherever its rows are run.
 //!
 //! The contract: **the result of a row is that of the row in its model's canonical form, for this library and kind of CPU, on one
 //! thread.** The canonical form of a row is the smallest run that its model's form allows, with the row in the first slot.
@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Every vector loop is a whole number of times through with so many rows, whatever it takes at once.
+/// With so many rows, every vector loop runs a whole number of times, however many elements it takes at once.
 const CANONICAL: u32 = 16;
 
 /// How rows share runs of a model. From top to bottom, the forms are ever more restrictive.
@@ -26,7 +26,7 @@ pub enum BatchForm {
 }
 
 impl BatchForm {
-    /// The more restrictive one of two.
+    /// Returns the more restrictive one of two forms.
     #[must_use]
     pub fn strictest(self, other: Self) -> Self {
         match (self, other) {
@@ -36,7 +36,7 @@ impl BatchForm {
         }
     }
 
-    /// The next form for a model for which this one doesn't hold.
+    /// Returns the form to try next for a model for which this one doesn't hold; `None` if there is none.
     #[must_use]
     pub const fn safer(self) -> Option<Self> {
         match self {
@@ -71,7 +71,7 @@ impl BatchForm {
         }
     }
 
-    /// The form of a name in a manifest, if it is one that a model can have. A manifest may be somebody else's.
+    /// Returns the form with a name from a manifest, if it is one that a model can have. The manifest may have been written by anybody.
     pub fn of_name(name: &str) -> Option<Self> {
         let number = |rest: &str| rest.parse().ok().filter(|&rows| rows > 0);
         match name {
@@ -84,7 +84,7 @@ impl BatchForm {
         }
     }
 
-    /// Its name in manifests and reports: `any`, `multiple of 4`, `fixed 8`, `alone`.
+    /// Returns its name in manifests and reports: `any`, `multiple of 4`, `fixed 8`, `alone`.
     pub fn name(self) -> String {
         match self {
             Self::Any => "any".into(),

@@ -1,4 +1,4 @@
-//! Commands: what changes agents' lives. Each takes effect at the start of a frame: one from outside in the frame that it is an
+//! Commands, which change agents' lives. Each takes effect at the start of a frame: one from outside in the frame that it is an
 //! input of, one from an agent or a native system in the frame after it was given.
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::{AgentId, GroupId};
 pub enum Action {
     /// A new agent. A payload is its first message.
     Spawn {
-        /// In which group.
+        /// Group of the new agent.
         group: GroupId,
         /// The first message's kind.
         kind: u32,
@@ -41,7 +41,7 @@ pub enum CommandTarget {
 }
 
 impl Action {
-    /// Returns what it is about.
+    /// Returns the command without what it brings along.
     pub const fn target(&self) -> CommandTarget {
         match self {
             Self::Spawn { group, .. } => CommandTarget::Spawn(*group),
@@ -65,7 +65,7 @@ wasm_engine_abi::numbered_enum! {
     }
 }
 
-/// Who wants it.
+/// Who gave the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Issuer {
     /// The outside.
@@ -74,7 +74,7 @@ pub enum Issuer {
     Native,
     /// An agent, which is told of what can't be done.
     Agent {
-        /// Who.
+        /// The agent.
         id: AgentId,
         /// Its own number for the command.
         correlation: u64,
@@ -86,7 +86,7 @@ pub enum Issuer {
 /// A command on its way. State.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Who wants it.
+    /// Who gave the command.
     pub issuer: Issuer,
     /// What is to happen.
     pub action: Action,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::GroupId;
 use crate::limits::TABLE_ROW_BYTES;
 
-/// What of it.
+/// A table of the run to which agents write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RunTable {
     /// Log lines.
@@ -31,7 +31,7 @@ pub enum TableBudget {
 }
 
 impl TableBudget {
-    /// Its key in a scenario: of `limits`, of a tenant, or of `[scheduler]`.
+    /// Returns its key in a scenario: in `limits` of a group, in a tenant, or in `[scheduler]`.
     pub const fn key(self, table: RunTable) -> &'static str {
         match (self, table) {
             (Self::Step, RunTable::Logs) => "log_bytes_per_step_max",
@@ -46,11 +46,11 @@ impl TableBudget {
 /// Rows of one table that aren't kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unkept {
-    /// How many.
+    /// Number of rows.
     pub rows: u64,
     /// What they count for, in bytes.
     pub bytes: u64,
-    /// For want of room in which budget: the first of them.
+    /// The budget that had no room for the first of them.
     pub budget: Option<TableBudget>,
 }
 
@@ -60,7 +60,7 @@ impl Unkept {
         self.append(&Self { rows: 1, bytes, budget: Some(budget) });
     }
 
-    /// Notes those that came after these.
+    /// Notes the rows that came after these.
     pub const fn append(&mut self, later: &Self) {
         self.rows += later.rows;
         self.bytes = self.bytes.saturating_add(later.bytes);
@@ -82,12 +82,12 @@ pub struct Excess {
 }
 
 impl Excess {
-    /// Nothing of a group.
+    /// Returns the excess of a group of which everything was kept.
     pub fn of(group: GroupId) -> Self {
         Self { group, logs: Unkept::default(), outputs: Unkept::default() }
     }
 
-    /// Of one table.
+    /// Returns the rows of one table that weren't kept.
     pub const fn of_table(&mut self, table: RunTable) -> &mut Unkept {
         match table {
             RunTable::Logs => &mut self.logs,
@@ -95,7 +95,7 @@ impl Excess {
         }
     }
 
-    /// Whether all was kept.
+    /// Returns whether everything was kept.
     pub const fn is_empty(&self) -> bool {
         self.logs.rows == 0 && self.outputs.rows == 0
     }
@@ -126,12 +126,12 @@ pub fn json_text_bytes(text: &[u8], beyond_ascii: BeyondAscii) -> u64 {
     text.iter().map(escaped).sum()
 }
 
-/// What a row with this text counts for, in bytes: about what it takes as a line of JSON.
+/// Returns what a row with this text counts for, in bytes: about what it takes as a line of JSON.
 pub fn text_row_bytes(text: &[u8]) -> u64 {
     u64::from(TABLE_ROW_BYTES) + json_text_bytes(text, BeyondAscii::AsItIs)
 }
 
-/// What a row with a name and so many bytes counts for: in base64.
+/// Returns what a row with a name and so many bytes counts for, in bytes: about what it takes as a line of JSON, in base64.
 pub fn bytes_row_bytes(name: &[u8], bytes: usize) -> u64 {
     text_row_bytes(name) + (bytes as u64).div_ceil(3) * 4
 }

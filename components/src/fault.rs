@@ -76,7 +76,7 @@ impl FaultCounts {
         self.0.iter().sum()
     }
 
-    /// The kinds that occurred, with their numbers, in the order of [`FaultKind::ALL`].
+    /// Returns the kinds that occurred, with how often each did, in the order of [`FaultKind::ALL`].
     pub fn by_kind(&self) -> impl Iterator<Item = (FaultKind, u64)> + '_ {
         FaultKind::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
     }

@@ -174,7 +174,7 @@ pub struct GroupRecord {
 }
 
 impl GroupRecord {
-    /// The group's number as an id.
+    /// Returns the id of the group.
     pub const fn id(&self) -> GroupId {
         GroupId(self.group)
     }

@@ -25,37 +25,37 @@ impl AgentId {
     /// The last generation of an ordinal, which isn't used again then.
     pub const GENERATION_MAX: u32 = (1 << (64 - GENERATION_SHIFT)) - 1;
 
-    /// The id of the first agent with number `ordinal` in `group`.
+    /// Returns the id of the first agent that has the ordinal in `group`.
     #[inline]
     pub const fn new(group: GroupId, ordinal: u32) -> Self {
         Self((group.0 as u64) << GROUP_SHIFT | ordinal as u64)
     }
 
-    /// The id of the agent that has the number after `generation` others.
+    /// Returns the id of the agent that has the ordinal in `group` after `generation` others.
     pub const fn of_generation(group: GroupId, ordinal: u32, generation: u32) -> Self {
         Self(Self::new(group, ordinal).0 | (generation as u64) << GENERATION_SHIFT)
     }
 
-    /// The agent's group.
+    /// Returns the agent's group.
     #[inline]
     pub const fn group(self) -> GroupId {
         GroupId((self.0 >> GROUP_SHIFT) as u32 & ((1 << (GENERATION_SHIFT - GROUP_SHIFT)) - 1))
     }
 
-    /// The agent's number in its group, from 0.
+    /// Returns the agent's number in its group, from 0.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half of the id")]
     #[inline]
     pub const fn ordinal(self) -> u32 {
         self.0 as u32
     }
 
-    /// How many agents had the ordinal before.
+    /// Returns how many agents had the ordinal before.
     #[inline]
     pub const fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32
     }
 
-    /// What ids are ordered by: group, ordinal, generation.
+    /// Returns the number by which ids are ordered: by group, then ordinal, then generation.
     #[inline]
     const fn rank(self) -> u64 {
         self.0.rotate_left(64 - GENERATION_SHIFT)

@@ -11,9 +11,9 @@ use crate::{AgentId, JobId, ModelId};
 pub struct InferenceJob {
     /// Its number.
     pub id: JobId,
-    /// Who asked.
+    /// The agent that asked.
     pub agent: AgentId,
-    /// Which model.
+    /// The model.
     pub model: ModelId,
     /// Chosen by the agent, and given back with the result.
     pub correlation: u64,
@@ -39,9 +39,9 @@ pub enum JobData {
 /// Something about a model that is told beside the results of a frame: why rows have none, that an audit failed, or that it is given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelNotice {
-    /// Which model.
+    /// The model.
     pub model: ModelId,
-    /// What happened.
+    /// What happened to its rows.
     pub kind: ModelNoticeKind,
     /// Number of rows to which it happened.
     pub rows: u32,

@@ -304,7 +304,7 @@ impl GroupLimits {
     /// The default of what is counted in deliveries: as many as [`deliveries_of`] says. No scenario can set it.
     pub const BY_AGENTS: u64 = u64::MAX;
 
-    /// What holds for a group that may have so many agents, where its scenario says nothing.
+    /// Returns the limits of a group that may have so many agents, where its scenario says nothing.
     #[must_use]
     pub const fn default_of(agents_max: u32) -> Self {
         let table = agents_max as u64 * TABLE_BYTES_PER_AGENT;
@@ -317,7 +317,7 @@ impl GroupLimits {
     }
 }
 
-/// How many deliveries a limit allows in a frame that begins with so many agents that haven't ended.
+/// Returns how many deliveries a limit allows in a frame that begins with so many agents that haven't ended.
 pub const fn deliveries_of(limit: u64, agents: u64) -> u64 {
     match limit {
         GroupLimits::BY_AGENTS if agents > DELIVERIES_LEAST => agents,
@@ -326,7 +326,7 @@ pub const fn deliveries_of(limit: u64, agents: u64) -> u64 {
     }
 }
 
-/// What a message that takes `bytes` in an inbox counts for each of its recipients, if it is to many.
+/// Returns what a message to many counts for each of its recipients. `bytes` is what it takes in an inbox.
 pub const fn delivery_units(bytes: u32) -> u64 {
     bytes.div_ceil(DELIVERY_BYTES) as u64
 }

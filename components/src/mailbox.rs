@@ -58,7 +58,7 @@ pub struct Backlog {
     /// The newest, from the front, without gaps. They lie in the component, because the end of `older` is mostly in no cache: many
     /// mailboxes that each get a message would wait for memory as many times.
     newest: [Option<Arc<HeldMessage>>; Self::NEWEST],
-    /// The digest of all in their order: kept with each change, because to go through all costs more than the change.
+    /// The digest of all messages in their order. It is kept up to date with each change, because hashing all messages would cost more than the change.
     digest: u128,
 }
 
@@ -85,7 +85,7 @@ pub struct Head {
 const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 impl Backlog {
-    /// How many messages a backlog takes before it has to move some to memory of its own.
+    /// Number of messages that a backlog takes before it has to move some to memory of its own.
     pub const NEWEST: usize = 4;
 
     /// Returns the messages, oldest first.
@@ -154,7 +154,7 @@ impl Backlog {
         let removed = self.older.remove(head.messages)?;
         // A mailbox holds less than 2^32 messages.
         let after = FACTOR.wrapping_pow((self.len() - head.messages) as u32);
-        // Those of the head lose a factor.
+        // Each message of the head loses a factor in the digest.
         let was = head.digest.wrapping_mul(FACTOR).wrapping_add(removed.digest).wrapping_mul(after);
         self.digest = self.digest.wrapping_sub(was).wrapping_add(head.digest.wrapping_mul(after));
         Some(removed)

@@ -1,14 +1,14 @@
-//! For whom messages are.
+//! Recipients of messages.
 //!
-//! There is one type for it, [`Recipient`]. Everything that comes from outside, is saved or is shown says stable ids. Between the tables
-//! of a world it says indexes into them, [`RecipientSlot`], so that nothing is looked up for each message; an [`Address`] is one of those,
+//! There is one type for them, [`Recipient`]. Whatever comes from outside, is saved or is shown names stable ids. Between the tables
+//! of a world, recipients are indexes into them, [`RecipientSlot`], so that nothing is looked up for each message. An [`Address`] is one of those,
 //! packed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{AgentId, AgentSlot, GroupId, GroupIndex, TopicId, TopicIndex};
 
-/// For whom a message is.
+/// The recipient of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Recipient<Agent = AgentId, Topic = TopicId, Group = GroupId> {
     /// One agent.
@@ -48,14 +48,14 @@ impl Recipient {
     }
 }
 
-/// For whom a message is, how much room it takes, and where it lies: what sorting needs of it, apart from the message itself.
+/// The recipient of a message, how much room it takes, and where it lies: all that sorting needs to know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The index, and in the two highest bits which table it is for.
     to: u32,
     /// Bytes that the message takes in an inbox, header and padding included.
     pub bytes: u32,
-    /// Its place among its chunk's messages.
+    /// Where it lies among its chunk's messages: offset of its record, in words of 8 bytes.
     pub at: u32,
 }
 const _: () = assert!(size_of::<Address>() == 12);
@@ -67,7 +67,7 @@ const NOBODY: u32 = 3 << 30;
 const _: () = assert!(crate::limits::AGENTS_MAX <= INDEX && crate::limits::TOPICS_MAX <= INDEX);
 
 impl Address {
-    /// Returns the address of a message that takes `bytes` and lies at the place `at`.
+    /// Returns the address of a message that takes `bytes` in an inbox, and whose record is at the offset `at`.
     #[inline]
     pub const fn new(to: RecipientSlot, bytes: u32, at: u32) -> Self {
         let to = match to {
@@ -78,7 +78,7 @@ impl Address {
         Self { to, bytes, at }
     }
 
-    /// Returns for whom the message is; `None` for one that was taken back.
+    /// Returns the recipient; `None` for a message that was taken back.
     #[inline]
     pub const fn recipient(self) -> Option<RecipientSlot> {
         match self.to & !INDEX {
@@ -89,7 +89,7 @@ impl Address {
         }
     }
 
-    /// Takes the message back: it is for nobody then.
+    /// Takes the message back: it has no recipient then.
     pub const fn take_back(&mut self) {
         self.to = NOBODY;
     }

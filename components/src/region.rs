@@ -1,4 +1,4 @@
-//! Shared regions: named bytes that one writes and many read. What is written in a frame is read from the next one on.
+//! Shared regions: named bytes with one writer and many readers. What is written in a frame is read from the next one on.
 
 use bevy_ecs::component::Component;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct RegionSpec {
     pub name: String,
     /// Its size in bytes, at least 1.
     pub bytes: u32,
-    /// Who writes it.
+    /// The only one that may write to it.
     pub writer: RegionOwner,
     /// The groups whose agents read it, sorted. Default: none.
     pub readers: Vec<GroupId>,
@@ -40,7 +40,7 @@ pub enum RegionOwner {
 /// What a region holds. State.
 #[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionState {
-    /// How many frames have written to it: 0, and then all bytes are zeros, until the first did.
+    /// Number of frames that have written to it. While it is 0, all bytes are zeros.
     pub version: u64,
     /// The first frame that sees this version; 0 for version 0. Whoever was called in it or later has nothing to be told.
     pub since_frame: u64,

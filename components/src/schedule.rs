@@ -35,7 +35,7 @@ pub struct Schedule {
     pub priority: u32,
 }
 
-/// Who goes first where not all fit into a frame.
+/// How agents are chosen where not all fit into a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SchedulerMode {
     /// The highest priority; those of one priority by how long they have waited, then by id.
@@ -49,7 +49,7 @@ pub enum SchedulerMode {
 /// What a frame may cost, and who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedulerSettings {
-    /// Who goes first.
+    /// How agents are chosen where not all fit.
     pub mode: SchedulerMode,
     /// Calls in one frame. Default: no bound.
     pub steps_per_frame_max: u64,

@@ -1,4 +1,4 @@
-//! Digests: what two runs have in common if they have everything in common.
+//! Digests: numbers that two runs share if they share all of their state.
 
 use bevy_ecs::resource::Resource;
 use serde::{Deserialize, Serialize};

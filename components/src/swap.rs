@@ -45,7 +45,7 @@ pub struct SwapRecord {
     pub name: String,
     /// SHA-256 of its file.
     pub sha256: [u8; 32],
-    /// What came of it.
+    /// What came of the swap.
     pub outcome: SwapOutcome,
 }
 

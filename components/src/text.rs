@@ -73,12 +73,12 @@ impl Lines {
         self.0.push_str(&lines.0);
     }
 
-    /// Whether there is no line.
+    /// Returns whether there is no line.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The lines, each with its end.
+    /// Returns the lines, each with its end.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Lines {
 pub struct Table(Vec<Vec<String>>);
 
 impl Table {
-    /// A table with a heading.
+    /// Returns a table with a heading and no rows.
     pub fn new<'a>(heading: impl IntoIterator<Item = &'a str>) -> Self {
         let mut table = Self(Vec::new());
         table.row(heading);
@@ -107,7 +107,7 @@ impl Table {
         self.0.push(cells.into_iter().map(|cell| shown(cell.as_ref()).to_string()).collect());
     }
 
-    /// The rows, each a line.
+    /// Returns the rows, each as a line.
     pub fn lines(&self) -> Lines {
         let columns = self.0.iter().map(Vec::len).max().unwrap_or(0);
         let width = |at: usize| self.0.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
@@ -152,7 +152,7 @@ pub fn harmless_lines(text: &str) -> Cow<'_, str> {
     harmless(text, |c, out| out.push(if matches!(c, '\n' | '\t') { c } else { char::REPLACEMENT_CHARACTER }))
 }
 
-/// The text, in which `escape` writes what a terminal might take for more than a character.
+/// Returns the text, in which `escape` writes what a terminal might take for more than a character.
 fn harmless(text: &str, mut escape: impl FnMut(char, &mut String)) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
@@ -166,7 +166,7 @@ fn harmless(text: &str, mut escape: impl FnMut(char, &mut String)) -> Cow<'_, st
     Cow::Owned(out)
 }
 
-/// The text, escaped, and cut in the middle to at most `chars_max` characters.
+/// Returns the text, escaped, and cut in the middle to at most `chars_max` characters.
 fn cut(text: &str, chars_max: usize) -> Cow<'_, str> {
     if text.len() <= chars_max && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
@@ -190,7 +190,7 @@ fn cut(text: &str, chars_max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}…({missing} more)…{tail}"))
 }
 
-/// As much of the start of a text, escaped, as has at most `chars_max` characters; how many they are, and where the rest begins.
+/// Returns as much of the start of a text, escaped, as has at most `chars_max` characters; how many they are, and where the rest begins.
 fn start(text: &str, chars_max: usize) -> (String, usize, usize) {
     let (mut escaped, mut count, mut seen) = (String::new(), 0_usize, Seen::default());
     let mut chars = text.char_indices().peekable();
@@ -218,7 +218,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether a character is shown as it is: the next one, between the last one and `after`.
+    /// Returns whether a character is shown as it is: the next one, between the last one and `after`.
     fn is_plain(&mut self, c: char, after: Option<char>) -> bool {
         let is_plain = self.judge(c, after);
         // What was escaped is neither a part of an emoji nor can it carry marks.
@@ -288,7 +288,7 @@ const fn is_of_emoji(c: char) -> bool {
     is_pictograph(c) || c == '\u{fe0f}'
 }
 
-/// Whether a character is neither a control character, nor of a format, nor private, nor unassigned: what std doesn't escape in the middle of a
+/// Returns whether a character is neither a control character, nor of a format, nor private, nor unassigned: what std doesn't escape in the middle of a
 /// text.
 fn is_printable(c: char) -> bool {
     let mut bytes = [b'a'; 5];
@@ -296,7 +296,7 @@ fn is_printable(c: char) -> bool {
     std::str::from_utf8(&bytes[..length]).is_ok_and(|text| text.escape_debug().count() == 2)
 }
 
-/// Whether a character is set on the one before it: what std escapes at the beginning of a text, and nowhere else.
+/// Returns whether a character is set on the one before it: what std escapes at the beginning of a text, and nowhere else.
 fn is_mark(c: char) -> bool {
     c > '\u{2ff}' && is_printable(c) && c.escape_debug().count() > 1
 }
@@ -312,7 +312,7 @@ fn escape(c: char) -> impl Iterator<Item = char> {
     short.unwrap_or_default().chars().chain(long)
 }
 
-/// How many characters a character becomes at most.
+/// Returns how many characters a character becomes at most.
 fn escaped_chars(c: char) -> usize {
     if matches!(c, ' '..='~') { 1 } else { escape(c).count() }
 }

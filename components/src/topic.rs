@@ -37,8 +37,8 @@ impl TopicSpec {
 pub struct Members(pub Vec<AgentId>);
 
 impl Members {
-    /// Carries out changes, of which each says who and whether they join: of two for one agent, the later one counts. Gives whether any of them
-    /// was one. All are carried out in one pass over the members, because each by itself would move all that come after it.
+    /// Carries out changes: each says which agent, and whether it joins or leaves. Of two for one agent, the later one counts. Returns whether any of them
+    /// changed anything. All are carried out in one pass over the members, because each by itself would move all members that come after it.
     pub fn change(&mut self, changes: impl IntoIterator<Item = (AgentId, bool)>) -> bool {
         let mut changes: Vec<_> = changes.into_iter().collect();
         changes.sort_by_key(|(agent, _)| *agent);
@@ -66,8 +66,8 @@ impl Members {
         true
     }
 
-    /// Takes out those of `gone`, which is sorted, who are members. Returns whether there was one. Looks at no more of either list than there is in the
-    /// shorter one: a frame in which one agent ends doesn't go through the members of all topics.
+    /// Removes the members that are in `gone`, which is sorted. Returns whether there was one. It looks at no more entries of either list than the
+    /// shorter one has: a frame in which one agent ends doesn't go through the members of all topics.
     pub fn remove(&mut self, gone: &[AgentId]) -> bool {
         let (few, many) = if gone.len() < self.0.len() { (gone, self.0.as_slice()) } else { (self.0.as_slice(), gone) };
         let gone: Vec<AgentId> = few.iter().copied().filter(|agent| many.binary_search(agent).is_ok()).collect();

@@ -1,4 +1,4 @@
-//! What a frame costs follows from what it delivers and changes, and not from how many agents or waves there are beside it. What is looked at
+//! The cost of a frame follows from what it delivers and changes, and not from how many agents or waves there are beside it. What is looked at
 //! is counted where that is done, in the builds of these tests alone: a count is the same on every machine, and each was a hundred times as
 //! much and more.
 

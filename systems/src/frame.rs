@@ -70,7 +70,7 @@ pub struct FrameClock {
 pub struct RunSeed(pub u64);
 
 impl RunSeed {
-    /// A random number of a native system: a function of seed, `entity` (a stable id), frame, stream and index.
+    /// Returns a random number for a native system: a function of the seed, `entity` (a stable id), frame, stream and index.
     pub const fn random_u64(self, entity: u64, frame: u64, stream: u32, index: u32) -> u64 {
         let key = wasm_engine_abi::random::random_u64(self.0, entity, 0x6e61_7469, 0x7665_0000);
         wasm_engine_abi::random_u64(key, frame, stream, index)

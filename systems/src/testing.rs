@@ -1,4 +1,4 @@
-//! What the tests of this workspace see of a world, and do to it, beyond what anybody else may. Nothing but tests uses it.
+//! What tests of this workspace see of a world and do to it, beyond what other crates may. Nothing else uses it.
 
 use std::sync::Arc;
 
@@ -79,24 +79,24 @@ pub fn restarts(world: &World) -> usize {
     world.resource::<Restarts>().0.len()
 }
 
-/// Whether a model failed an audit, and the frame in which it was given up.
+/// Returns whether a model failed an audit, and the frame in which it was given up, if it was.
 pub fn model(world: &World, id: ModelId) -> (bool, Option<u64>) {
     let models = world.resource::<ModelTable>();
     (models.is_alone(id), models.given_up(id))
 }
 
-/// Number of words that the host's messages of the last frame take.
+/// Returns the number of words that the host's messages of the last frame take.
 pub fn host_words(world: &World) -> u32 {
     world.resource::<Mailroom>().host.messages.place()
 }
 
-/// Number of words that the messages take that agents sent in the last frame.
+/// Returns the number of words that the messages take that agents sent in the last frame.
 pub fn sent_words(world: &World) -> u32 {
     let StepResults { chunks, .. } = &world.resource::<AgentOutputs>().now;
     chunks.iter().map(|chunk| chunk.messages.place()).sum()
 }
 
-/// Number of places in lists that the messages of the last frame took: one for each recipient of each message.
+/// Returns the number of links in lists that the messages of the last frame took: one for each recipient of each message.
 pub fn links(world: &World) -> usize {
     world.resource::<Mailroom>().inboxes.links.len()
 }

@@ -40,12 +40,12 @@ impl Capabilities {
     /// Every capability of this ABI version.
     pub const ALL: Self = Self((1 << Capability::ALL.len()) - 1);
 
-    /// Whether the set holds `capability`.
+    /// Returns whether the set holds `capability`.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & capability as u32 != 0
     }
 
-    /// The set with `capability` added.
+    /// Returns the set with `capability` added.
     #[must_use]
     pub const fn with(self, capability: Capability) -> Self {
         Self(self.0 | capability as u32)

@@ -34,7 +34,7 @@ impl MessageHeader {
     /// Size of the header in bytes.
     pub const BYTES: u32 = size_of::<Self>() as u32;
 
-    /// Size of the whole record with its padded payload; `None` where that exceeds `u32`.
+    /// Returns the size of the whole record with its padded payload, in bytes; `None` where that exceeds `u32`.
     #[inline]
     pub const fn record_bytes(&self) -> Option<u32> {
         match padded(self.payload_bytes) {
@@ -155,7 +155,7 @@ pub struct FaultNotice {
     pub fault: u32,
     /// The fault's detail.
     pub detail: u32,
-    /// How many faults the agent has had, this one included.
+    /// Number of faults that the agent has had, this one included.
     pub faults: u32,
     /// Whether the engine leaves it to the supervisor what happens to the agent: 1, or 0.
     pub escalated: u32,

@@ -1,6 +1,6 @@
 //! Topics, models and shared regions have names in a scenario and numbers in the ABI.
 
-/// The number of a name: FNV-1a, 64 bits. Guests compute it at compile time; the engine refuses a scenario in which two
+/// Returns the number of a name: FNV-1a, 64 bits. Guests compute it at compile time; the engine refuses a scenario in which two
 /// names have one number.
 ///
 /// ```

@@ -98,13 +98,13 @@ crate::numbered_enum! {
 }
 
 impl Op {
-    /// Whether it is a message to somebody.
+    /// Returns whether the operation sends a message.
     #[inline]
     pub const fn is_message(self) -> bool {
         matches!(self, Self::Send | Self::Publish | Self::Request | Self::Reply | Self::Broadcast)
     }
 
-    /// What an agent must have been granted to use it.
+    /// Returns the capability that an agent needs for the operation.
     #[inline]
     pub const fn capability(self) -> Capability {
         match self {
@@ -200,7 +200,7 @@ impl<'a> OutboxReader<'a> {
     }
 }
 
-/// What the payload of anything but a message must be.
+/// Checks the payload of anything but a message.
 #[inline(never)]
 fn check_payload(op: Op, kind: u32, target: u64, payload: &[u8]) -> Result<(), OutboxError> {
     match op {

@@ -5,7 +5,7 @@
 const MULTIPLIER: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
 const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
 
-/// Philox4x32 with ten rounds: four words from a counter and a key.
+/// Returns four random words, made from a counter and a key by ten rounds of Philox4x32.
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a 64-bit product are taken apart")]
 pub const fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     let mut round = 0;
@@ -19,14 +19,14 @@ pub const fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// The random number at `index` of `stream` in `frame`, under an agent's `key` ([`crate::FrameContext::random_key`]).
+/// Returns the random number at `index` of `stream` in `frame`, under an agent's `key` ([`crate::FrameContext::random_key`]).
 #[expect(clippy::cast_possible_truncation, reason = "a u64 is split into its two words")]
 pub const fn random_u64(key: u64, frame: u64, stream: u32, index: u32) -> u64 {
     let words = philox4x32([frame as u32, (frame >> 32) as u32, stream, index], [key as u32, (key >> 32) as u32]);
     words[0] as u64 | (words[1] as u64) << 32
 }
 
-/// The key of an agent's random streams in a run with `seed`.
+/// Returns the key of an agent's random streams in a run with `seed`.
 pub const fn agent_key(seed: u64, agent: u64) -> u64 {
     random_u64(seed, agent, 0x6167_656e, 0x6b65_7900)
 }

@@ -8,17 +8,17 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Where an agent finds a region that its group reads.
+/// Address and size of a region that an agent's group reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct RegionView {
     /// Number of the region: [`crate::name_id`] of its name.
     pub region: u64,
-    /// How many frames have written to it; 0 while it is all zeros.
+    /// Number of frames that have written to it; 0 while it is all zeros.
     pub version: u64,
     /// Address of its bytes.
     pub address: u32,
-    /// How many they are; 0 in what ends the table.
+    /// Number of its bytes; 0 in the record that ends the table.
     pub bytes: u32,
 }
 const _: () = assert!(size_of::<RegionView>() == 24 && align_of::<RegionView>() == 8);
@@ -28,7 +28,7 @@ impl RegionView {
     /// Size of the record in bytes.
     pub const BYTES: u32 = size_of::<Self>() as u32;
 
-    /// What a regions area needs for regions of these sizes, table included; 0 for none.
+    /// Returns the size of a regions area for regions of these sizes, table included, in bytes; 0 for none.
     pub fn area_bytes(regions: impl IntoIterator<Item = u32>) -> u64 {
         let (mut count, mut contents) = (0, 0);
         for bytes in regions {
@@ -52,7 +52,7 @@ impl<'a> RegionReader<'a> {
         Self { area, address }
     }
 
-    /// A region's version and bytes, if it is one that the agent's group reads.
+    /// Returns a region's version and bytes; `None` if the agent's group doesn't read it.
     pub fn find(&self, region: u64) -> Option<(u64, &'a [u8])> {
         let mut rest = self.area;
         loop {

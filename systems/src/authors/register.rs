@@ -64,7 +64,7 @@ impl RegisterState for App {
                 ids.push(*id);
             }
             lanes.add_native(name, sum);
-            // Two parts under one id could change places and leave the sum as it is. Mostly they come in order.
+            // Two values under one id could be exchanged without a change of the sum. In most frames the ids are in order already.
             if !ids.is_sorted() {
                 ids.sort_unstable();
             }

@@ -1,4 +1,4 @@
-//! Groups' places and the agents in them: who there is, where each is in its life, and what its faults have led to.
+//! The form of groups' slots and of the agents in them: lifecycles, fault histories, counters.
 
 use std::collections::VecDeque;
 

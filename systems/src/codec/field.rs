@@ -1,4 +1,4 @@
-//! Fields of saved values: what they are called, where they lie, and what they hold.
+//! Fields of saved values: their names, where they lie, and what they hold.
 
 use std::fmt;
 use std::ops::Range;

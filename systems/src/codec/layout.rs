@@ -1,4 +1,4 @@
-//! What the bytes of a value are called, for whoever tells two of them apart, and the fields in which two differ.
+//! The names of a value's bytes, and the fields in which two values differ.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) fn fields(of: Fields, value: &[u8], from: usize) -> Vec<Placed> {
     }
 }
 
-/// The fields of a value: those that come once, and those that come again and again until its end.
+/// Returns the fields of a value: those that come once, and those that come again and again until its end.
 fn at_fixed_places(once: &[Field], again: &[Field], value: &[u8]) -> Vec<Placed> {
     let (mut placed, mut at) = (Vec::new(), 0);
     let mut place = |name: String, kind: Kind, at: &mut usize| {
@@ -63,7 +63,7 @@ fn at_fixed_places(once: &[Field], again: &[Field], value: &[u8]) -> Vec<Placed>
     if at == value.len() { placed } else { Vec::new() }
 }
 
-/// The name of a field that comes several times.
+/// Returns the name of a field that comes several times.
 fn numbered(name: &str, number: usize) -> String {
     match (name.split_once('.'), FaultKind::ALL.get(number)) {
         (None, Some(kind)) if name == LIST_BY_FAULT => format!("{name}.{}", kind.name()),
@@ -96,7 +96,7 @@ impl Placed {
     }
 }
 
-/// The name of the byte at an offset, for values with known fields: that of its field, and its place in it where that is a text or bytes.
+/// Returns the name of the byte at an offset: that of its field, and its index there if the field is a text or bytes.
 pub(crate) fn name_at(fields: &[Placed], offset: usize) -> Option<String> {
     let field = fields.iter().find(|field| field.range.contains(&offset))?;
     let is_indexed = matches!(field.held, Held::Kind(Kind::Text | Kind::Bytes) | Held::Value { is_indexed: true, .. });
@@ -104,8 +104,8 @@ pub(crate) fn name_at(fields: &[Placed], offset: usize) -> Option<String> {
     Some(if is_indexed { format!("{name}[{}]", offset - field.range.start) } else { name })
 }
 
-/// The fields in which two values differ, at most `max` of them: of one that is alone, all. A field is that of the same name in the other value,
-/// wherever it lies there.
+/// Returns the fields in which two values differ, at most `max` of them; of a value that is alone, all. A field is compared with that of the same name,
+/// wherever it lies in the other value.
 pub(crate) fn differing(
     (a, left): (&[Placed], Option<&[u8]>),
     (b, right): (&[Placed], Option<&[u8]>),
@@ -126,7 +126,7 @@ pub(crate) fn differing(
     let mut differ: Vec<_> =
         pairs.into_values().filter(|[one, other]| bytes_of(left, *one) != bytes_of(right, *other)).collect();
     let start = |[one, other]: &[Option<&Placed>; 2]| one.or(*other).map_or(0, |field| field.range.start);
-    // What begins later in both may be elsewhere in each: the left one's order counts.
+    // A field may lie at different offsets in the two values: the order is that of the left one.
     differ.sort_by_key(start);
     let found = differ.into_iter().take(max).filter_map(|[one, other]| {
         let field = one.or(other)?;

@@ -1,4 +1,4 @@
-//! Mailboxes with what waits in them, and the messages between two frames.
+//! The form of mailboxes, of the messages that wait in them, and of those that are on their way between two frames.
 
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{Backlog, Lane, MailboxCounters, Recipient};
@@ -40,7 +40,7 @@ fn header(from: &mut Reader<'_>) -> Option<MessageHeader> {
     bytemuck::try_pod_read_unaligned(from.take(size_of::<MessageHeader>())?).ok()
 }
 
-/// The messages that wait in backlogs, each once, under places of the list that they make.
+/// The messages that wait in backlogs, each once: a list, keyed by the index in it.
 pub(crate) enum HeldMessages {}
 
 impl StateCodec for HeldMessages {
@@ -63,14 +63,14 @@ impl StateCodec for HeldMessages {
     }
 }
 
-/// What waits in which mailbox: runs of places in the list of [`HeldMessages`], as the first place and how many follow.
+/// The messages that wait in a mailbox: runs of indexes in the list of [`HeldMessages`], each as the first index and a count.
 pub(crate) enum BacklogRuns {}
 
 impl StateCodec for BacklogRuns {
     const NAME: &'static str = "Backlog";
     const LANE: Lane = Lane::Mailboxes;
     const OF: EntityKind = EntityKind::Agent;
-    // Whoever shows a difference shows the messages.
+    // A difference is shown by its messages, see `crate::state::compare`.
     const FIELDS: Fields = Fields::once(&MESSAGE);
 
     type Value<'a> = &'a [(u32, u32)];
@@ -92,14 +92,14 @@ impl StateCodec for BacklogRuns {
     }
 }
 
-/// Returns the places of runs in a list of `length`; `None` where one isn't in it.
+/// Returns the indexes of runs in a list of `length` entries; `None` if one of them isn't in it.
 pub(crate) fn places(runs: Vec<(u32, u32)>, length: usize) -> Option<impl Iterator<Item = usize>> {
     let range = |(first, count): (u32, u32)| first as usize..first as usize + count as usize;
     let is_inside = runs.iter().all(|&run| range(run).end <= length);
     is_inside.then(|| runs.into_iter().flat_map(range))
 }
 
-/// What became of a mailbox's messages. What waits is there by its digest, which says what the messages are and in which order: so a
+/// What became of a mailbox's messages. Those that wait are represented by their digest, which depends on all of them and on their order: so a
 /// frame hashes a few bytes of each mailbox that changed, and not all that waits in it.
 pub(crate) enum Mailboxes {}
 
@@ -115,13 +115,13 @@ pub(crate) struct MailboxState {
 }
 
 impl MailboxState {
-    /// What there is to say of a mailbox.
+    /// Returns what is saved of a mailbox.
     #[inline]
     pub(crate) fn new(counters: &MailboxCounters, backlog: &Backlog) -> Self {
         Self { dropped: counters.dropped, waiting: backlog.len() as u64, digest: backlog.digest() }
     }
 
-    /// Whether a mailbox is as it was made. Such a one is neither saved nor digested.
+    /// Returns whether a mailbox is as it was made. Such a mailbox is neither saved nor digested.
     #[inline]
     pub(crate) fn is_new(&self) -> bool {
         self.dropped == 0 && self.waiting == 0
@@ -153,7 +153,7 @@ impl StateCodec for Mailboxes {
 /// A message in a saved state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SavedMessage<'a> {
-    /// For whom it is.
+    /// Its recipient.
     pub to: Recipient,
     /// Its header. The length in that of a host's message is 0 until it is delivered.
     pub header: MessageHeader,

@@ -1,7 +1,7 @@
-//! The form of each kind of state: what it is called, to which lane of the digest and to whom it belongs, and which bytes its values
-//! are. Pure functions of values. Where a world has them, [`crate::state`] knows.
+//! The form of each kind of state: its name, its lane of the digest, the kind of entity that it belongs to, and the bytes of its values.
+//! All of it is pure functions of values; [`crate::state`] knows where a world has them.
 //!
-//! A value has one form. A snapshot holds its bytes, and the digest of a frame is made of their hashes: so that the two can't disagree.
+//! A value has one form. A snapshot holds its bytes, and the digest of a frame is made of their hashes, so that the two can't disagree.
 //! Both get the bytes from [`StateCodec::encode`], which writes them into a [`Sink`]: a section that is saved, or a [`Hasher`].
 
 mod agents;
@@ -115,7 +115,7 @@ pub(crate) fn digest<C: StateCodec>(id: u64, value: C::Value<'_>) -> u128 {
     hasher.finish()
 }
 
-/// The same with a hasher that is used for one value after another.
+/// Returns the same as [`digest`], by a hasher that is used for one value after another.
 #[inline]
 pub(crate) fn digest_with<C: StateCodec>(hasher: &mut Hasher, id: u64, value: C::Value<'_>) -> u128 {
     hasher.begin(seed(const { const_xxh3::xxh3_64(C::NAME.as_bytes()) }, id));
@@ -123,7 +123,7 @@ pub(crate) fn digest_with<C: StateCodec>(hasher: &mut Hasher, id: u64, value: C:
     hasher.finish()
 }
 
-/// The same, made for values of at most `BYTES` bytes: for those that are hashed one by one in the frames in which they change.
+/// Returns the same as [`digest`], and is faster for values of at most `BYTES` bytes: those that are hashed one by one in the frames in which they change.
 #[inline]
 pub(crate) fn digest_small<C: StateCodec, const BYTES: usize>(id: u64, value: C::Value<'_>) -> u128 {
     let mut hasher = Hasher::<BYTES>::new(seed(const { const_xxh3::xxh3_64(C::NAME.as_bytes()) }, id));

@@ -11,7 +11,7 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    /// All that is left.
+    /// Takes all that is left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
@@ -36,12 +36,12 @@ impl<'a> Reader<'a> {
         self.take(16)?.try_into().ok().map(u128::from_le_bytes)
     }
 
-    /// All that is left, as UTF-8.
+    /// Takes all that is left, as UTF-8.
     pub(crate) fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.rest()).ok()
     }
 
-    /// All that is left, in its serde form.
+    /// Takes all that is left, which is a value in its serde form.
     pub(crate) fn serde<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
         let (value, rest) = postcard::take_from_bytes(self.rest()).ok()?;
         rest.is_empty().then_some(value)

@@ -1,4 +1,4 @@
-//! What a run has once: the number of the next frame, and the chain of digests.
+//! The form of what a run has once: the number of the next frame, and the chain of digests.
 
 use wasm_engine_components::{Digest, Lane};
 
@@ -24,7 +24,7 @@ impl StateCodec for Clock {
     }
 
     fn decode<'a>(from: &mut Reader<'a>) -> Option<u64> {
-        // Frames from here on are counted, added to and shifted.
+        // The number of a frame is counted up, added to and shifted: it must be far from overflowing.
         from.u64().filter(|frame| *frame < 1 << 62)
     }
 }

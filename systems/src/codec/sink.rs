@@ -145,7 +145,7 @@ impl<const BYTES: usize> Sink for Hasher<BYTES> {
                 free.copy_from_slice(bytes);
                 self.used = end;
             }
-            // What is short goes through the buffer, so that the hash is given long pieces.
+            // Short pieces go through the buffer, so that the hash is given long ones.
             None if bytes.len() < BYTES => {
                 self.flush(&[]);
                 self.buffer[..bytes.len()].copy_from_slice(bytes);

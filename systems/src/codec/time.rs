@@ -1,4 +1,4 @@
-//! What takes effect later: timers, what was deferred, what frames owe, requests, commands, swaps that were asked for.
+//! The form of what takes effect later: timers, deferred calls, debts of fuel, requests, commands, swaps that were asked for.
 
 use wasm_engine_components::{Action, AgentId, Command, Lane, Swap};
 

@@ -26,12 +26,12 @@ const FIELDS_MAX: usize = 1 << 16;
 /// Most bytes of a text that are shown.
 const TEXT_BYTES_MAX: usize = 64;
 
-/// The fields of a value of type `T`, but for those that end before the byte `from`. None where the bytes aren't what the type writes.
+/// Returns the fields of a value of type `T`, but for those that end before the byte `from`. There are none if the bytes aren't what the type writes.
 pub(crate) fn fields<T: Serialize + DeserializeOwned>(value: &[u8], from: usize) -> Vec<Placed> {
     walk::<T>(value, from, false)
 }
 
-/// The same for a type of the engine's own, in which a number may be an agent.
+/// Returns the same for a type of the engine's own, in which a number may be the id of an agent.
 pub(super) fn own_fields<T: Serialize + DeserializeOwned>(value: &[u8], from: usize) -> Vec<Placed> {
     walk::<T>(value, from, true)
 }
@@ -82,7 +82,7 @@ impl ser::Error for Stop {
 }
 
 impl Walker<'_> {
-    /// The next bytes are a field of that value.
+    /// Notes that the next bytes are a field with that value.
     fn place(&mut self, bytes: &[u8], is_indexed: bool, value: impl FnOnce() -> FieldValue) -> Result<(), Stop> {
         let range = self.at..self.at + bytes.len();
         if self.value.get(range.clone()) != Some(bytes) {
@@ -100,14 +100,14 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// The next bytes are a number or the like, which postcard writes in a few bytes.
+    /// Notes that the next bytes are a number or the like, which postcard writes in a few bytes.
     fn small<T: Serialize + ?Sized>(&mut self, encoded: &T, value: impl FnOnce() -> FieldValue) -> Result<(), Stop> {
         let mut buffer = [0; 32];
         let bytes = postcard::to_slice(encoded, &mut buffer).map_err(|_| Stop::Misfit)?;
         self.place(bytes, false, value)
     }
 
-    /// Something under a longer name.
+    /// Walks through a part whose name is longer by `more`.
     fn under<R>(&mut self, more: impl Display, then: impl FnOnce(&mut Self) -> R) -> R {
         let length = self.path.len();
         // Into a string, writing can't fail.
@@ -117,7 +117,7 @@ impl Walker<'_> {
         done
     }
 
-    /// A field by its name, or its number.
+    /// Walks through a field by its name, or its number.
     fn field<R>(&mut self, name: impl Display, then: impl FnOnce(&mut Self) -> R) -> R {
         let point = if self.path.is_empty() { "" } else { "." };
         self.under(format_args!("{point}{name}"), then)
@@ -127,7 +127,7 @@ impl Walker<'_> {
         self.field(LENGTH, |walker| walker.small(&length, || FieldValue::Number(length as u64)))
     }
 
-    /// The number of a variant, by which it is saved.
+    /// Notes the number of a variant, by which it is saved.
     fn variant(&mut self, index: u32, name: &str) -> Result<(), Stop> {
         self.small(&index, || FieldValue::Text(name.to_owned()))
     }
@@ -140,9 +140,9 @@ impl Walker<'_> {
         self.small(encoded, || FieldValue::Number(value))
     }
 
-    /// A key of a map. Returns what its entry is called: by the key, where that is one value, else by its place.
+    /// Walks through a key of a map. Returns the name of its entry: the key, if that is one value, else the entry's index.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T, place: usize) -> Result<String, Stop> {
-        // The key has names of its own at first, and is looked at even where its bytes are no news.
+        // The fields of a key are found under names of their own at first, even if its bytes end before `from`: the entry is named by them.
         let (start, from) = (self.placed.len(), std::mem::take(&mut self.from));
         let path = std::mem::take(&mut self.path);
         key.serialize(&mut *self)?;
@@ -177,7 +177,7 @@ impl<'w, 'a> Parts<'w, 'a> {
         Self { walker, path_bytes, number: 0, key: String::new() }
     }
 
-    /// The parts of a variant, below its name.
+    /// Returns the parts of a variant, below its name.
     fn of_variant(walker: &'w mut Walker<'a>, index: u32, name: &str) -> Result<Self, Stop> {
         walker.variant(index, name)?;
         let parts = Self::new(walker);
@@ -274,7 +274,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Walker<'a> {
     type SerializeStructVariant = Parts<'w, 'a>;
 
     fn is_human_readable(&self) -> bool {
-        // As with postcard: what differs by that must come out as it was saved.
+        // Neither is postcard: a value that depends on this must be written here as it was saved.
         false
     }
 
@@ -415,7 +415,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Walker<'a> {
     }
 }
 
-/// The beginning of a text that is long.
+/// Returns the beginning of a text that is long, and the whole of any other.
 fn shortened(text: &str) -> String {
     if text.len() <= TEXT_BYTES_MAX {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! What agents are given to work with: modules, models and their jobs, topics, shared regions.
+//! The form of what agents work with: modules, models and their jobs, topics, shared regions.
 
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{AgentId, InferenceJob, JobData, JobId, Lane, Members, ModelId, RegionState};

@@ -52,7 +52,7 @@ pub(crate) fn admit(
     }
 }
 
-/// Refuses a request or a reply that was over the budget.
+/// Returns an error for a request or a reply that was over the budget.
 fn answerable(chunk: &mut OutputChunk, other: &DeferredRecord) -> Result<(), BounceReason> {
     let recipient = other.address.of(chunk).and_then(|address| address.recipient());
     recipient.map(drop).ok_or(BounceReason::OverBudget)
@@ -68,7 +68,7 @@ fn bound(
     let OutputChunk { addresses, edges, messages, refused, .. } = chunk;
     let (mut addresses, mut edges) = (addresses.iter_mut().peekable(), edges.iter_mut().peekable());
     loop {
-        // Both lists are in the order in which the messages were sent; one to many may stand in both.
+        // Both lists are in the order in which the messages were sent. A message to many may be in both.
         let (first, second) = (addresses.peek().map(|address| address.at), edges.peek().map(|address| address.at));
         let Some(next) = first.into_iter().chain(second).min() else { return };
         let later = if first == Some(next) { addresses.next() } else { None };

@@ -1,6 +1,6 @@
-//! What models answer to a frame's batches: what they compute, or what was recorded of the frame. Called by the stage `Infer`.
+//! The answers of models to a frame's batches: what they compute, or what was recorded of the frame. Called by the stage `Infer`.
 //!
-//! Rows are recorded in the order of their dispatch, which is part of a frame's state: so a row's position says which one it is.
+//! Rows are recorded in the order of their dispatch, which follows from state: so a row is found by its index.
 
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{LateRows, ModelAnswers, ModelResults, RowResult};
@@ -23,7 +23,7 @@ pub(crate) fn answer(
         ModelAnswers::Recompute(recorded) => {
             let mut results = compute_again(models, batches, &recorded);
             let late_rows = take_late_from_record(&mut results, batches, &recorded);
-            // What audits found, and what took too long, is on the record: it is state, and depends on the machine.
+            // What audits found and which rows took too long depends on the machine, and is state: so it is taken from the record.
             results.notices = recorded.notices;
             (results, late_rows)
         }

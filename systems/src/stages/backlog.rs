@@ -1,4 +1,4 @@
-//! Stage `Step`, around each wave's calls: messages that waited in backlogs go to the inboxes of agents that are called; at last,
+//! Stage `Step`. Before each wave's calls, messages that waited in backlogs go to the inboxes of agents that are called. After the last wave,
 //! messages that weren't handed over go into backlogs.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ impl Router<'_, '_> {
                 let mut put = || Delivery { chunk: Delivery::HOST, at: host.messages.push(held.header, &held.payload) };
                 let at = match Arc::strong_count(&held) {
                     1 => put(),
-                    // It stays alive in the table, so nothing else can have its address.
+                    // The table keeps it alive, so that no other message can have its address.
                     _ => placed.get(nth, Arc::as_ptr(&held).addr(), || (Arc::clone(&held), put())).1,
                 };
                 list.push(at);
@@ -64,7 +64,7 @@ impl Router<'_, '_> {
         let entity = |slot: AgentSlot| directory.mailboxes[slot.index()];
         let (some, rest) = waits.as_chunks::<STORED_AT_ONCE>();
         for some in some {
-            // An author's system that despawned one took more than what it has of its own.
+            // Only an author's system can have despawned one, and it may despawn its own entities alone.
             let mut mailboxes = mailboxes.get_many_mut(some.map(entity)).expect(HAS_MAILBOX);
             if store_now(some[0], clock.frame) {
                 store(&mut mailboxes);
@@ -91,7 +91,7 @@ const HAS_MAILBOX: &str =
 /// How many backlogs are stored together.
 const STORED_AT_ONCE: usize = 16;
 
-/// Whether the backlogs from a slot on are stored in this frame. Each is stored before it is full, even if it gets a message
+/// Returns whether the backlogs from a slot on are stored in this frame. Each is stored before it is full, even if it gets a message
 /// in every frame, and they take turns, so that every frame costs the same.
 const fn store_now(first: AgentSlot, frame: u64) -> bool {
     (first.0 as u64 / STORED_AT_ONCE as u64 + frame).is_multiple_of(Backlog::NEWEST as u64)

@@ -94,7 +94,7 @@ pub(crate) fn collect_outputs(
         };
         (index, bounce.header.sequence)
     });
-    // The lines of the import come before those of the outboxes; each agent's stay in their order.
+    // The sort is stable: an agent's lines stay in their order, those of the import before those of its outbox.
     report.logs.sort_by_key(|line| line.agent);
 }
 

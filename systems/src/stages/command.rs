@@ -81,7 +81,7 @@ impl Kernel<'_, '_> {
         }
     }
 
-    /// Whether an issuer may command agents of a group.
+    /// Returns whether an issuer may command agents of a group.
     fn may(&self, issuer: Issuer, group: GroupId) -> bool {
         let Issuer::Agent { id, .. } = issuer else { return true };
         let controls = self.directory.group(id.group()).is_some_and(|own| own.spec.controls.contains(&group));
@@ -105,7 +105,7 @@ impl Kernel<'_, '_> {
             let header = match issuer {
                 Issuer::External => MessageHeader { sender: sender::EXTERNAL, ..header },
                 Issuer::Native => MessageHeader { sender: sender::NATIVE, frame: frame - 1, ..header },
-                // It was sent when it was asked for, under the number of the record that asked.
+                // Its first message counts as sent when the spawn was asked for, with the sequence number of the record that asked for it.
                 Issuer::Agent { id, correlation, sequence } => {
                     MessageHeader { sender: id.0, correlation, sequence, frame: frame - 1, ..header }
                 }
@@ -115,7 +115,7 @@ impl Kernel<'_, '_> {
         Ok(())
     }
 
-    /// Whether one more agent of a group fits into its tenant's totals.
+    /// Returns whether one more agent of a group fits into its tenant's totals.
     fn tenant_has_room(&self, at: GroupIndex) -> bool {
         let group = &self.directory.groups[at];
         let Some(id) = group.spec.tenant else { return true };
@@ -192,7 +192,7 @@ impl Kernel<'_, '_> {
         if let Ok((mut lifecycle, ..)) = agents.get_mut(entity) {
             *lifecycle = after;
         } else {
-            // It was spawned in this very frame: its entity isn't there yet.
+            // The agent was spawned in this very frame: its entity isn't there yet.
             self.commands.entity(entity).insert(after);
         }
         directory.set_lifecycle(&mut mailroom.inboxes, slot, after, clock.frame);

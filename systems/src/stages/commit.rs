@@ -186,10 +186,10 @@ pub(crate) fn commit_terminations(
             }
         }
     }
-    // Ids are in the order of slots.
+    // Ids ascend as slots do.
     let ids: Vec<_> = ended.iter().map(|&slot| directory.ids[slot.index()]).collect();
     for mut members in &mut topics {
-        // Only a topic that had one of them as a member has changed.
+        // Only a topic of which one of them was a member has changed.
         if members.bypass_change_detection().remove(&ids) {
             members.set_changed();
         }

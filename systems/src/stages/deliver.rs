@@ -1,7 +1,7 @@
-//! Stage `Deliver`: what was sent in the last frame, results that are due and events of this frame are sorted into lists by
+//! Stage `Deliver`: messages of the last frame, results that are due and events of this frame are sorted into lists by
 //! recipient. A message is stored once, however many its recipients are; a list refers to it.
 //!
-//! The order in a mailbox is canonical: what waited from earlier frames, then by sender (engine, outside, native systems,
+//! The order in a mailbox is canonical: first what waited from earlier frames, then by sender (engine, outside, native systems,
 //! agents by id), then by sequence.
 
 use bevy_ecs::entity::Entity;
@@ -45,7 +45,7 @@ pub(crate) fn gather_messages(
 ) {
     let AgentOutputs { now, before } = outputs.as_mut();
     std::mem::swap(now, before);
-    // They came wave by wave. Each group is in one wave; the order of waves is no order of ids.
+    // The chunks come wave by wave. Each group is in one wave, but the waves aren't in the order of the groups' ids.
     before.chunks.sort_by_key(|chunk| chunk.group);
     let room = mailroom.as_mut();
     let host = &mut room.host;
@@ -100,7 +100,7 @@ pub(crate) fn sort_messages(mut router: Router, mut outputs: ResMut<AgentOutputs
     sorter.sort();
     let Sorter { overflow, dropped, .. } = sorter;
     overflow.settle(&sent, inboxes, bounces, report, clock.frame);
-    // Messages that nobody gets aren't seen by readers of what was published, either.
+    // A message that was dropped isn't among those that native systems read as published, either.
     for at in dropped {
         let addresses = match at.chunk {
             Delivery::HOST => &mut host.addresses,
@@ -175,7 +175,7 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         let sent = self.sent;
         let chunks = (0..).zip(sent.chunks).map(|(number, chunk)| (number, &chunk.addresses));
         for (chunk, addresses) in core::iter::once((Delivery::HOST, &sent.host.addresses)).chain(chunks) {
-            // Mostly all of them.
+            // In most frames, that is all of them.
             let added = self.inboxes.put_all(addresses, chunk);
             for address in &addresses[added..] {
                 let at = Delivery { chunk, at: address.at };

@@ -1,10 +1,10 @@
 //! Stage `Infer`: jobs become entities, are sorted and batched by model in the order of their ids, and go through the port.
 //!
-//! Some rows are audited: which ones follows from seed and frame. A model that fails an audit runs each row alone from the next
+//! Some rows are audited; which ones follows from seed and frame. A model that fails an audit runs each row alone from the next
 //! frame on. A model with a run that didn't end when it was told to is given up: its jobs have the status `TimedOut` from then
 //! on. Which models those are is state; in a replay, it follows from what was recorded.
 //!
-//! Whether models compute, or what was recorded is given back, the inputs say: see `answers`.
+//! The inputs of the frame say whether models compute their answers or the recorded ones are given back: see `answers`.
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::system::{Commands, Query, Res, ResMut};
@@ -110,7 +110,7 @@ fn refuse_given_up(
                 *data = JobData::Output { status: InferenceStatus::TimedOut, bytes: Vec::new() };
             }
         }
-        // A batch is bounded, and so are the jobs of a frame.
+        // The jobs of a frame are bounded: their number fits.
         let rows = u32::try_from(same_model.len()).unwrap_or(u32::MAX);
         let reason = format!("the model was given up in frame {frame}");
         report.given_up_notices.push(ModelNotice { model, kind: ModelNoticeKind::TimedOut, rows, reason });
@@ -118,7 +118,7 @@ fn refuse_given_up(
     order.retain(|(model, ..)| models.given_up(*model).is_none());
 }
 
-/// The row of a model's batch that is audited, if one is: of one batch in [`AUDIT_BATCHES`], a row.
+/// Returns the row of a model's batch that is audited, if one is. One batch in [`AUDIT_BATCHES`] has such a row.
 const fn audited_row(seed: RunSeed, frame: u64, model: ModelId, batch: u32, rows: usize) -> Option<u32> {
     const STREAM: u32 = 0x6175_6474;
     let random = seed.random_u64(model.0, frame, STREAM, batch);

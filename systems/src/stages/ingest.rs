@@ -1,4 +1,4 @@
-//! Stage `Ingest`: the inputs of the frame are taken in, and digested. The only door into the world.
+//! Stage `Ingest`: the inputs of the frame are taken in and digested. Nothing else enters the world.
 
 use bevy_ecs::system::{Res, ResMut};
 use wasm_engine_abi::message::{sender, status};
@@ -18,8 +18,8 @@ pub(crate) fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, 
     lanes.inputs = digests.fold(0, u128::wrapping_add);
 }
 
-/// Finds the recipients of external events, which are delivered in this frame. Their payloads stay in the inputs. The frame's commands have taken effect, so that
-/// an event by name, to a topic or to a group finds the same agents, wherever its line stands among the commands'.
+/// Finds the recipients of external events, which are delivered in this frame. Their payloads stay in the inputs.
+/// It runs after the frame's commands have taken effect, so that an event finds the same agents wherever its line stands among those of commands.
 pub(crate) fn address_events(
     clock: Res<FrameClock>,
     directory: Res<Directory>,

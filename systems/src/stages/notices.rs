@@ -1,5 +1,5 @@
-//! Stage `Deliver`: the notices of faults that supervisors are sent. They have deliveries of their own in a frame, which no scenario's limit
-//! takes away: a group that may send nothing to many may still fault, and its supervisor is to hear of it.
+//! Stage `Deliver`: the notices of faults that supervisors are sent. A frame has deliveries for them alone, which no limit of a scenario
+//! takes away: the supervisor of a group that may send nothing to many must still hear of its faults.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub(crate) fn meter_notices(
         return;
     };
     let mut budget = open(&directory, scheduler.tenants.len());
-    // They come in the order in which they are delivered, before all that agents send.
+    // The addresses are in the order of delivery, and all of them come before those of agents' messages.
     addresses.retain_mut(|address| {
         let to = match address.recipient() {
             Some(Recipient::Agent(slot)) => {
@@ -89,7 +89,7 @@ fn open(directory: &Directory, tenants: usize) -> Shares {
 /// Bytes that a notice takes in an inbox.
 const NOTICE_BYTES: u32 = MessageHeader::BYTES + size_of::<FaultNotice>() as u32;
 
-/// Whether a notice is of an agent's last fault, and the agent stays faulted until its supervisor does something. So no more notices wait than there are
+/// Returns whether a notice is of an agent's last fault, and the agent stays faulted until its supervisor does something. So no more notices wait than there are
 /// agents.
 fn is_waited_for(
     directory: &Directory,
@@ -97,7 +97,7 @@ fn is_waited_for(
     header: &MessageHeader,
     payload: &[u8],
 ) -> bool {
-    // What waits may come from a file.
+    // A notice that waits may come from a saved state, which may hold anything.
     let Ok(notice) = bytemuck::try_pod_read_unaligned::<FaultNotice>(payload) else { return false };
     let Some((_, slot)) = directory.find(AgentId(header.topic)) else { return false };
     notice.escalated == 1
@@ -116,7 +116,7 @@ struct Room {
 }
 
 impl Rooms {
-    /// As the frame begins, for those that are sent notices. `None` where there are none.
+    /// Returns the room as the frame begins, of the groups that are sent notices; `None` if there are none.
     fn of<'a>(directory: &Directory, inboxes: &Inboxes, notices: impl Iterator<Item = &'a Address>) -> Option<Self> {
         let mut rooms = BTreeMap::new();
         for notice in notices {
@@ -130,7 +130,7 @@ impl Rooms {
         (!rooms.is_empty()).then_some(Self(rooms))
     }
 
-    /// Whether a notice has room in one of a group's mailboxes.
+    /// Returns whether a notice has room in one of a group's mailboxes.
     fn has(&mut self, to: GroupIndex) -> bool {
         self.0.get_mut(&to).is_some_and(|room| {
             room.is_full = room.is_full || !room.mailboxes.iter().any(|mailbox| has_room(mailbox.1, NOTICE_BYTES));
@@ -138,14 +138,14 @@ impl Rooms {
         })
     }
 
-    /// A notice takes its room in all mailboxes of a group that have it.
+    /// Takes the room of a notice in all mailboxes of a group that have it.
     fn put_all(&mut self, to: GroupIndex) {
         if let Some(room) = self.0.get_mut(&to).filter(|room| !room.is_full) {
             room.mailboxes.iter_mut().for_each(|mailbox| put(&mut mailbox.1, NOTICE_BYTES));
         }
     }
 
-    /// A message takes its room in the mailbox of a supervisor.
+    /// Takes the room of a message in the mailbox of a supervisor.
     fn put(&mut self, directory: &Directory, slot: AgentSlot, bytes: u32) {
         let group = directory.group_index(directory.group_at(slot).id);
         if let Some(room) = group.and_then(|at| self.0.get_mut(&at))

@@ -1,5 +1,5 @@
-//! Shared regions: how a frame's writes become a version. Everybody, agents and native
-//! systems, reads what was committed in the last frame, for the whole of a frame.
+//! Stage `Commit`, at its end: a frame's writes to a shared region become its next version. Agents and native
+//! systems alike read, for the whole of a frame, what was committed in the last one.
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{CheckedOutbox, Op, OutboxRecord};
@@ -14,7 +14,7 @@ use crate::world::directory::Directory;
 use crate::world::mailroom::AgentOutputs;
 use crate::world::regions::NativeWrites;
 
-/// The regions as the agents of this frame see them, in the order of their ids.
+/// Returns the regions as the agents of this frame see them, in the order of their ids.
 pub(crate) fn shared<'a>(
     directory: &Directory,
     regions: &'a Query<(&RegionSpec, &RegionState)>,
@@ -27,7 +27,7 @@ pub(crate) fn shared<'a>(
 struct Write<'a> {
     /// Who wrote, and its place in the outbox: the order of the writes.
     by: (AgentId, u32),
-    /// Position of the region.
+    /// Index of the region.
     region: usize,
     record: OutboxRecord<'a>,
 }
@@ -67,7 +67,7 @@ pub(crate) fn commit_regions(
     }
 }
 
-/// The agents' writes of a frame in their order: by agent, then by place in the outbox.
+/// Returns the agents' writes of a frame in their order: by agent, then by their order in the outbox.
 fn writes<'a>(directory: &Directory, chunks: &'a [OutputChunk]) -> Vec<Write<'a>> {
     let writes_regions =
         |group: GroupId| directory.regions.iter().any(|region| region.writer == RegionOwner::Group(group));
@@ -90,7 +90,7 @@ fn writes<'a>(directory: &Directory, chunks: &'a [OutputChunk]) -> Vec<Write<'a>
             }
         }
     }
-    // Mostly they come in order.
+    // In most frames they are in order already.
     if !writes.is_sorted_by_key(|write| write.by) {
         writes.sort_by_key(|write| write.by);
     }

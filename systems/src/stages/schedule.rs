@@ -1,4 +1,4 @@
-//! Stages `Schedule` and `Step`: the first opens the frame's budgets, the waves of the second decide who is called. Agents that
+//! Stages `Schedule` and `Step`: the first opens the frame's budgets; each wave of the second chooses the agents that it calls. Agents that
 //! are due are put in order; those that no longer fit into the budgets are deferred, and are due again in the next frame.
 
 use std::cmp::Reverse;
@@ -34,7 +34,7 @@ pub(crate) fn open_budgets(
     }
     calls.requests_for_all(&mut directory);
     if !calls.is_selective {
-        // Everybody is called anyway.
+        // All active agents are called anyway, so that timers only have to be removed.
         scheduler.timers.ring(clock.frame, &directory);
     }
     if scheduler.is_bounded {
@@ -46,7 +46,7 @@ pub(crate) fn open_budgets(
     }
 }
 
-/// What selecting a wave's calls reads.
+/// Tables that selecting a wave's calls needs.
 pub(crate) struct Selection<'a> {
     pub frame: u64,
     pub wave: u32,
@@ -108,7 +108,7 @@ impl Scheduler {
         deferred
     }
 
-    /// The agents that are due when a frame begins, in the order of their ids.
+    /// Returns the agents that are due when a frame begins, in the order of their ids.
     fn candidates(&mut self, selection: &mut Selection<'_>) -> Vec<AgentSlot> {
         let Selection { frame, ref mut directory, inboxes, backlogs, .. } = *selection;
         let mut found: Vec<AgentSlot> = Vec::new();
@@ -127,7 +127,7 @@ impl Scheduler {
         pending.sort_unstable();
         pending.dedup();
         found.extend(&pending);
-        // Whoever is deferred now is still pending in the next frame.
+        // An agent that is deferred now is still pending in the next frame.
         directory.pending = pending;
         if by_message {
             let wakes = |slot: &AgentSlot| directory.group_at(*slot).spec.schedule.trigger == Trigger::Message;
@@ -142,7 +142,7 @@ impl Scheduler {
         found
     }
 
-    /// The agents of a later wave that messages of this frame wake.
+    /// Returns the agents of a later wave that messages of this frame wake.
     fn woken(&self, selection: &Selection<'_>) -> Vec<AgentSlot> {
         let Selection { wave, directory, inboxes, .. } = selection;
         let wakes = |slot: &AgentSlot| {

@@ -1,4 +1,4 @@
-//! Stage `Seal`: the frame's digest and its record. The only door out.
+//! Stage `Seal`: the frame's digest and its record. Nothing else leaves the world.
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_components::{Digest, FrameRecord, GroupCounters, GroupRecord, Lane};
@@ -31,7 +31,7 @@ pub(crate) fn seal_frame(
             digest: chains.groups[at],
         });
     }
-    // What is state is summed up already. The rest is of this frame.
+    // The lanes of state are summed up already. The others are of this frame alone.
     let mut all = lanes.state;
     all[Lane::Inputs] = Digest(lanes.inputs);
     all[Lane::Outboxes] = Digest(sum(&lanes.outboxes));

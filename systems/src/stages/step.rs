@@ -1,6 +1,6 @@
 //! Stage `Step`: the calls go through the port, wave after wave. Agents run in parallel there, and write nothing of the world.
 //!
-//! A frame has one wave unless groups come after one another. Before a later wave is called, what the earlier ones sent to it is
+//! A frame has one wave unless groups come after one another. Before a later wave is called, the messages that earlier waves sent to it are
 //! delivered.
 
 use bevy_ecs::system::{Query, Res, ResMut};

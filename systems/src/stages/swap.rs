@@ -1,4 +1,4 @@
-//! Stage `Ingest`, at its beginning: hot swaps. A group gets another module, or a model's name another model. All of them were
+//! Stage `Ingest`, at its beginning: hot swaps. A group gets another module, or another model answers under a model's name. All of them were
 //! prepared before the first frame, so that no swap can fail.
 //!
 //! An agent that is active or paused keeps its state if both modules have the exports for it. Any other is initialised again in
@@ -115,7 +115,7 @@ fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
     requests.collect()
 }
 
-/// Active agents without their state are initialised in this frame.
+/// Lets active agents that didn't keep their state be initialised in this frame.
 fn settle(
     (directory, inboxes): (&mut Directory, &mut Inboxes),
     frame: u64,
@@ -133,7 +133,7 @@ fn settle(
             directory.set_lifecycle(inboxes, request.slot, Lifecycle::Initialising, frame);
         }
     }
-    // At most the number of a group's agents.
+    // There are at most as many as the group has agents.
     let carried = carried.iter().filter(|&&carried| carried).count() as u32;
     SwapOutcome::Done { carried, fresh: directory.groups[group_index].alive - carried }
 }
@@ -181,7 +181,7 @@ pub(crate) fn commit_swaps(
     mut tables: ResMut<TableBudgets>,
     mut counters: Query<&mut GroupCounters>,
 ) {
-    // Each swap adds to this digest: it is 0 in a frame without one.
+    // Each swap adds to this digest, so that it is 0 in a frame without one.
     if in_hand.inputs == 0 {
         return;
     }
@@ -205,7 +205,7 @@ pub(crate) fn commit_swaps(
             counters.0.faults.add(fault.kind);
         }
     }
-    // They came before everything else in the frame, and the sort is stable.
+    // Swaps came before everything else in the frame, and the sort is stable.
     report.counts.faults += faults.len() as u64;
     report.faults.splice(0..0, faults);
     report.faults.sort_by_key(|fault| fault.agent);
@@ -216,7 +216,7 @@ pub(crate) fn commit_swaps(
     report.logs.sort_by_key(|line| line.agent);
 }
 
-/// Whether what is left of its group's and its tenant's budgets has room for a line.
+/// Returns whether what is left of its group's and its tenant's budgets has room for a line.
 fn is_kept(directory: &Directory, tables: &mut TableBudgets, report: &mut FrameReport, line: &ImportedLine) -> bool {
     let Some((group_index, _)) = place(directory, line.agent) else { return false };
     let (group, mut excess) = (&directory.groups[group_index], Excess::of(line.agent.group()));
@@ -235,6 +235,6 @@ fn place(directory: &Directory, agent: AgentId) -> Option<(GroupIndex, AgentSlot
 fn swap_digest(at: u64, swap: Swap, sha256: &[u8; 32]) -> u128 {
     let mut bytes = swap_bytes(swap);
     bytes.extend_from_slice(sha256);
-    // Apart from the other inputs, which are numbered from 0.
+    // Commands are numbered from 2^32 and events from 0: so swaps have numbers of their own.
     part_digest(Lane::Inputs, (1 << 48) | at, &bytes)
 }

@@ -1,4 +1,4 @@
-//! Groups' places and the agents in them: who there is, where each is in its life, and what its faults have led to.
+//! Groups' slots and the agents in them, in a world: lifecycles, fault histories, counters.
 
 use std::collections::BTreeSet;
 
@@ -78,10 +78,10 @@ impl StatePart for Lifecycle {
         load_lifecycles(loading, section)
     }
 
-    /// Makes the carried sums of agents anew.
+    /// Computes the carried sums of agents.
     fn finish(loading: &mut Loading<'_>) {
         let Loading { world, directory, .. } = loading;
-        // Each of them was written when the world was populated.
+        // All agents were noted as written when the world was populated.
         directory.written.clear();
         let mut sums = vec![0_u128; directory.groups.len()];
         let mut agents = world.query::<(&Self, &FaultHistory, &mut PartDigest)>();
@@ -115,7 +115,7 @@ fn load_lifecycles(loading: &mut Loading<'_>, section: &Section) -> Result<(), S
         let Directory { groups, lifecycles, .. } = &mut *loading.directory;
         let group = &mut groups[at];
         let states = group.slots().map(|slot| lifecycles[slot.index()]);
-        // Both counts are of agents of one group.
+        // A group has fewer than 2^32 agents.
         group.alive = states.clone().filter(|state| state.is_alive()).count() as u32;
         group.inactive = states.filter(|state| is_idle(*state)).count() as u32;
     }
@@ -197,7 +197,7 @@ impl StatePart for FaultHistory {
         for entry in section.items() {
             let slot = entry.slot(directory)?;
             let read = entry.decode::<Self>()?;
-            // Who has no history has no entry.
+            // An agent without a history has no entry.
             if read == Self::default() {
                 return Err(entry.damaged());
             }

@@ -19,9 +19,9 @@ pub struct StateDifference {
     pub lane: Lane,
     /// The stage in which to look first: see [`stage_of`](super::stage_of).
     pub stage: FrameStage,
-    /// Of which component.
+    /// Name of the component.
     pub component: String,
-    /// Whose.
+    /// The entity that has it.
     pub entity: StateEntity,
     /// The bytes that differ, in the value as it is saved.
     pub bytes: ByteDifference,
@@ -32,23 +32,23 @@ pub struct StateDifference {
 }
 
 impl StateDifference {
-    /// How many fields of a value are told.
+    /// Most fields of one value that are listed.
     pub const FIELDS_MAX: usize = 16;
 }
 
 impl WorldState {
-    /// What the two states differ in, at most `max` values: in the order of the stages, and of ids within a component. Where there are
+    /// Returns what the two states differ in, at most `max` values: in the order of the stages, and of ids within a component. Where there are
     /// more, each component that differs has its share of them. Digests, which differ wherever anything did, come last.
     ///
-    /// What authors registered has fields where `authors` knows their layouts.
+    /// Values of authors have fields if `authors` knows their layouts.
     pub fn differences(&self, other: &Self, authors: &Layouts, max: usize) -> Vec<StateDifference> {
         let names =
             self.sections.iter().chain(&other.sections).map(|section| (section.lane, section.component.as_str()));
         let mut names: Vec<_> = names.collect();
-        // A stable sort: components of a stage stay in the order of their sections.
+        // The sort is stable: components of a stage stay in the order of their sections.
         names.sort_by_key(|&(lane, name)| (name == Chain::NAME, blamed(lane, name)));
         let mut seen = std::collections::BTreeSet::new();
-        // What waits is shown in the mailboxes in which it does.
+        // Messages that wait are shown with the mailboxes in which they wait.
         names.retain(|&name| name != HELD && seen.insert(name));
         let sides = |name| (Side::new(self, name), Side::new(other, name));
         let differ: Vec<_> = names.into_iter().map(|name| compare(sides(name), authors, max)).collect();
@@ -65,7 +65,7 @@ impl WorldState {
     }
 }
 
-/// The stage in which to look first where that component differs.
+/// Returns the stage in which to look first if that component differs.
 fn blamed(lane: Lane, component: &str) -> FrameStage {
     let own = find(component).filter(|_| lane != Lane::Native);
     own.map_or_else(|| stage_of(lane), |part| part.stage)
@@ -115,7 +115,7 @@ impl<'a> Side<'a> {
         order
     }
 
-    /// The value of an entry; of a backlog, that of a message.
+    /// Returns the value of an entry; of a backlog, that of a message.
     fn value(&self, at: usize) -> Value<'a> {
         let section = self.section?;
         let (id, value) = match self.held {
@@ -129,7 +129,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// The first `max` differences of one component.
+/// Returns the first `max` differences of one component.
 fn compare((left, right): (Side<'_>, Side<'_>), authors: &Layouts, max: usize) -> Vec<StateDifference> {
     let mut found = Vec::new();
     if left.section == right.section && left.held == right.held {

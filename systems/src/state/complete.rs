@@ -26,7 +26,7 @@ pub enum IncompleteState {
     Unregistered {
         /// The component's type.
         component: String,
-        /// Whose it is.
+        /// The entity that has it.
         entity: String,
     },
     /// An entity with a component that is registered as state has no [`StableId`].
@@ -34,13 +34,13 @@ pub enum IncompleteState {
     WithoutId {
         /// The name under which the component is registered.
         component: String,
-        /// Which entity, as bevy names it.
+        /// The entity, as bevy names it.
         entity: String,
     },
     /// Two entities have one [`StableId`].
     #[error("two entities share StableId {}: give each one of its own", id.0)]
     SharedId {
-        /// Which.
+        /// The id.
         id: StableId,
     },
 }
@@ -62,7 +62,7 @@ pub fn check_components(world: &mut World) -> Result<(), IncompleteState> {
     check_ids(world)
 }
 
-/// Each [`StableId`] is that of one entity.
+/// Checks that each [`StableId`] is that of one entity.
 pub(super) fn check_ids(world: &mut World) -> Result<(), IncompleteState> {
     let mut ids: Vec<StableId> = world.query::<&StableId>().iter(world).copied().collect();
     ids.sort_unstable();
@@ -106,7 +106,7 @@ pub(crate) fn watch_components(world: &mut World) {
     *world.resource_mut::<SeenArchetypes>() = SeenArchetypes { archetypes, suspects };
 }
 
-/// What components there may be.
+/// The components that there may be.
 struct Known {
     stable: ComponentId,
     /// The engine's components, of which the first mark its entities.
@@ -135,7 +135,7 @@ impl Known {
         Self { stable, marks: marks.len(), engine: marks.into_iter().chain(others).chain(parts).collect() }
     }
 
-    /// What is wrong with the entities of an archetype.
+    /// Returns what is wrong with the entities of an archetype, if anything is.
     fn problem(&self, world: &World, archetype: &Archetype) -> Option<IncompleteState> {
         let registry = world.resource::<StateRegistry>();
         let entity = archetype.entities().first().map(|entity| entity.id());
@@ -162,7 +162,7 @@ impl Known {
     }
 }
 
-/// An entity by a name that is the same in each run, if it has one.
+/// Returns the name of an entity: one that is the same in each run, if it has one.
 fn label(world: &World, entity: Entity) -> String {
     if let Some(agent) = world.get::<AgentId>(entity) {
         format!("agent {agent}")

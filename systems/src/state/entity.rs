@@ -1,4 +1,4 @@
-//! Whom a piece of state belongs to, and why a saved state can't be loaded.
+//! The entity that a piece of state belongs to, and the reasons why a saved state can't be loaded.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::section::Section;
 use crate::codec::{EntityKind, Reader, SavedMessage, StateCodec};
 use crate::world::directory::Directory;
 
-/// Whom a piece of state belongs to.
+/// The entity that a piece of state belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateEntity {
     /// The world.
@@ -33,19 +33,19 @@ pub enum StateEntity {
     Native(StableId),
     /// A message of an agent that is in flight.
     Message {
-        /// Who sent it.
+        /// The agent that sent it.
         sender: AgentId,
-        /// Its place among what the sender sent in the frame.
+        /// Its number among what the sender sent in the frame.
         sequence: u32,
     },
-    /// A place in a queue of the world, from 0.
+    /// Index in a queue of the world, from 0.
     Place(u64),
 }
 
 impl StateEntity {
-    /// Whose value that is.
+    /// Returns the entity that a value of a section belongs to.
     pub fn of(section: &Section, id: u64, value: &[u8]) -> Self {
-        // Ids beyond their type are of no state that was saved; they are shown as far as that goes.
+        // Only a damaged state has an id that its type can't hold: the highest one is shown in its place.
         let short = u32::try_from(id).unwrap_or(u32::MAX);
         match section.of {
             EntityKind::World => Self::World,
@@ -94,7 +94,7 @@ pub enum StateError {
     /// The state has no such section.
     #[error("the saved state lacks `{component}`: it is of another version of the engine, or of the plugins")]
     Missing {
-        /// Which.
+        /// Name of the component.
         component: String,
     },
     /// The world has no such component, or the state has its section twice.
@@ -103,25 +103,25 @@ pub enum StateError {
          `register_state` must do so here, too"
     )]
     Unknown {
-        /// Which.
+        /// Name of the component.
         component: String,
     },
     /// A section isn't what was saved: its entries aren't in order, or a value isn't one.
     #[error("the saved state is damaged: {}", damage(component, *entity))]
     Damaged {
-        /// Which.
+        /// Name of the component.
         component: String,
-        /// Whose value; `None` for the section.
+        /// The entity whose value it is; `None` for the section as a whole.
         entity: Option<StateEntity>,
     },
     /// A value doesn't fit the world, whose scenario isn't that of the state.
     #[error("the saved state doesn't fit the scenario: `{component}` of {entity}: {problem}")]
     Unfit {
-        /// Of which component.
+        /// Name of the component.
         component: String,
-        /// Whose value.
+        /// The entity whose value it is.
         entity: StateEntity,
-        /// Why.
+        /// What doesn't fit.
         problem: String,
     },
 }
@@ -148,7 +148,7 @@ impl<'a> Entry<'a> {
         self.read(C::decode)
     }
 
-    /// What `read` makes of all of the value.
+    /// Returns what `read` makes of the value. It must read all of it.
     pub(super) fn read<T>(&self, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, StateError> {
         let mut reader = Reader(self.value);
         read(&mut reader).filter(|_| reader.0.is_empty()).ok_or_else(|| self.damaged())
@@ -188,7 +188,7 @@ impl<'a> Entry<'a> {
 }
 
 impl Section {
-    /// The entries, to be loaded.
+    /// Returns the entries, to be loaded.
     pub(super) fn items(&self) -> impl Iterator<Item = Entry<'_>> {
         self.entries().map(|(id, value)| Entry { section: self, id, value })
     }

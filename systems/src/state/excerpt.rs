@@ -30,7 +30,7 @@ impl Excerpt {
     /// Most bytes of an excerpt.
     pub const BYTES_MAX: usize = 48;
 
-    /// The bytes of a value around an offset. They begin at a multiple of 8, so that those of two values stand below each other.
+    /// Returns the bytes of a value around an offset. They begin at a multiple of 8, so that the bytes of two values can be shown one below the other.
     fn around(value: &[u8], offset: usize) -> Self {
         let start = offset.saturating_sub(Self::BYTES_BEFORE_MAX).next_multiple_of(8).min(offset).min(value.len());
         let bytes = &value[start..];
@@ -39,7 +39,7 @@ impl Excerpt {
 }
 
 impl ByteDifference {
-    /// Where two values differ; `None` where they don't. A value that isn't there differs from one that is, even from an empty one.
+    /// Returns where two values differ; `None` if they don't. A value that isn't there differs from one that is, even from an empty one.
     pub fn of(left: Option<&[u8]>, right: Option<&[u8]>) -> Option<Self> {
         if left == right {
             return None;

@@ -1,4 +1,4 @@
-//! Mailboxes with what waits in them, and the messages between two frames.
+//! Mailboxes, the messages that wait in them, and the messages between two frames, in a world.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::world::packed::record_bytes;
 fn each_mailbox(saving: &Saving<'_>, mut visit: impl FnMut(AgentId, &MailboxCounters, &Backlog)) {
     let Some(mailboxes) = saving.world.try_query::<(&MailboxCounters, &Backlog)>() else { return };
     let mailboxes = mailboxes.query_manual(saving.world);
-    // Whatever changes a mailbox notes it there, for its digest.
+    // A mailbox that was ever changed is noted there, for its digest.
     for slot in saving.world.resource::<Backlogs>().known() {
         if let Ok((counters, backlog)) = mailboxes.get(saving.directory.mailboxes[slot.index()]) {
             visit(saving.directory.ids[slot.index()], counters, backlog);
@@ -37,7 +37,7 @@ fn each_mailbox(saving: &Saving<'_>, mut visit: impl FnMut(AgentId, &MailboxCoun
 impl StatePart for HeldMessages {
     const COVERAGE: Coverage = Coverage::FieldOf(Mailboxes::NAME);
 
-    /// What waits, each message once, however many mailboxes wait with it.
+    /// Saves the messages that wait, each once, however many mailboxes hold it.
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
         let (mut table, mut backlogs) = (HeldTable::default(), Vec::new());
         each_mailbox(saving, |agent, _, backlog| {
@@ -84,7 +84,7 @@ impl StatePart for BacklogRuns {
                 let held = &loading.held[place];
                 size = size.saturating_add(record_bytes(held.header.payload_bytes));
                 messages = messages.saturating_add(1);
-                // None holds as many: what is said of it is enough, and it needn't be made.
+                // No mailbox holds more than that. The backlog is refused below, and needn't be made.
                 if messages <= GroupLimits::MAX.mailbox_messages_max {
                     backlog.push(Arc::clone(held));
                 }
@@ -121,7 +121,7 @@ impl StatePart for Mailboxes {
         });
     }
 
-    /// What waits is there already: it must be what this says.
+    /// Loads the counters, and checks the backlogs, which are loaded already: each must have the digest that is said here.
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         let mut waiting = loading.mailboxes.len();
         for entry in section.items() {
@@ -139,12 +139,12 @@ impl StatePart for Mailboxes {
         }
         match waiting {
             0 => Ok(()),
-            // There is a backlog without it.
+            // There is a backlog of which the section says nothing.
             _ => Err(StateError::Damaged { component: section.component.clone(), entity: None }),
         }
     }
 
-    /// Makes the lane of mailboxes anew.
+    /// Computes the lane of mailboxes.
     fn finish(loading: &mut Loading<'_>) {
         let mut waiting = std::mem::take(&mut *loading.world.resource_mut::<Backlogs>());
         waiting.changed.drain();
@@ -166,7 +166,7 @@ impl StatePart for Messages {
     const COVERAGE: Coverage = Coverage::Outboxes;
     const IS_REPEATED: bool = true;
 
-    /// The chunks' messages in canonical order. What was taken back, and what arrived in the frame in which it was sent, is over.
+    /// Saves the messages of chunks in canonical order, without those that were taken back or arrived in the frame in which they were sent.
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
         let mut chunks: Vec<&OutputChunk> = saving.world.resource::<AgentOutputs>().now.chunks.iter().collect();
         chunks.sort_by_key(|chunk| chunk.group);
@@ -179,7 +179,7 @@ impl StatePart for Messages {
         }
     }
 
-    /// How messages are spread over chunks is no state: here, those of a group share one.
+    /// Loads the messages. How they were spread over chunks is no state: here, those of a group share one.
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         let mut chunks: Vec<OutputChunk> = Vec::new();
         for entry in section.items() {
@@ -204,7 +204,7 @@ impl StatePart for Messages {
     }
 }
 
-/// Messages of the host, under their places.
+/// Saves messages of the host, keyed by their indexes.
 fn save_host<C, T: Target<C>>(directory: &Directory, messages: &HostMessages, to: &mut T)
 where
     C: for<'a> StateCodec<Value<'a> = SavedMessage<'a>>,

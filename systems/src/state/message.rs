@@ -1,4 +1,4 @@
-//! For whom saved messages are, and the table of those that wait in backlogs.
+//! Recipients of saved messages, and the table of the messages that wait in backlogs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,24 +33,24 @@ pub(super) struct HeldTable {
     /// The messages in the order of their first use.
     pub messages: Vec<Arc<HeldMessage>>,
     by_digest: BTreeMap<u128, u32>,
-    /// The place that was asked for last.
+    /// The index that was returned last.
     last: u32,
 }
 
 impl HeldTable {
-    /// A message's place in the table. It is put there if it isn't yet.
+    /// Returns the index of a message in the table. It is added if it isn't there yet.
     fn place(&mut self, held: &Arc<HeldMessage>) -> u32 {
         let is_it = |other: &Arc<HeldMessage>| Arc::ptr_eq(other, held) || other == held;
-        // Mostly backlogs hold what the one before holds, in the same order.
+        // Most backlogs hold the messages that the one before holds, in the same order.
         let next = self.last.wrapping_add(1);
         if self.messages.get(next as usize).is_some_and(is_it) {
             self.last = next;
             return next;
         }
-        // One takes more than the bytes of a place: they are fewer than 2^32.
+        // Each takes more memory than its index: there are fewer than 2^32.
         let new = self.messages.len() as u32;
         let place = *self.by_digest.entry(held.digest).or_insert(new);
-        // Whatever the odds that two digests are alike: then the second one isn't shared.
+        // If two messages had one digest, the second one wouldn't be shared.
         self.last = if self.messages.get(place as usize).is_some_and(is_it) { place } else { new };
         if self.last == new {
             self.messages.push(Arc::clone(held));
@@ -58,7 +58,7 @@ impl HeldTable {
         self.last
     }
 
-    /// The places of a backlog's messages, as runs of places that follow one another: the first, and how many.
+    /// Returns the indexes of a backlog's messages as runs of indexes that follow one another: the first, and how many.
     pub(super) fn runs(&mut self, backlog: &Backlog) -> Vec<(u32, u32)> {
         let mut runs: Vec<(u32, u32)> = Vec::new();
         for held in backlog.iter() {

@@ -68,7 +68,7 @@ pub fn save_state(world: &mut World) -> WorldState {
     let sections = PARTS.iter().map(|part| {
         let mut section = Section::new(part.name, part.lane, part.of);
         (part.save)(&mut saving, &mut section);
-        // Nobody could load it.
+        // A section that is out of order can't be loaded.
         debug_assert!(section.is_ordered(part.is_repeated), "the entries of {} are out of order", part.name);
         section
     });
@@ -90,7 +90,7 @@ pub fn load_state(world: &mut World, state: &WorldState) -> Result<(), StateErro
     world.resource_scope::<Directory, _>(|world, mut directory| {
         let mut scheduler = std::mem::take(&mut *world.resource_mut::<Scheduler>());
         let mut calls = Calls::default();
-        // What is worked out in a first frame mustn't put back what is loaded.
+        // This is done in the first frame otherwise, and would overwrite what is loaded.
         set_up(&mut scheduler, &mut calls, &directory);
         world.insert_resource(calls);
         let mut loading = Loading::new(world, &mut directory, &mut scheduler);

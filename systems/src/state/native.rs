@@ -15,7 +15,7 @@ use crate::codec::EntityKind;
 
 /// Adds the sections of authors.
 pub(super) fn save(world: &mut World, state: &mut WorldState) {
-    // One entity's parts come back to one entity: an id must be one's.
+    // The components of an entity come back to one entity: so an id must belong to one.
     check_ids(world).unwrap_or_else(|problem: IncompleteState| panic!("{problem}"));
     world.init_resource::<StateRegistry>();
     let registry = std::mem::take(&mut *world.resource_mut::<StateRegistry>());
@@ -54,7 +54,7 @@ pub(super) fn load(world: &mut World, state: &WorldState) -> Result<(), StateErr
         (part.load)(world, section, &mut entities)?;
     }
     for id in had_state.difference(&saved) {
-        // It may have gone with another one.
+        // It may have been despawned together with another one.
         if let Some(entity) = entities.get(id).and_then(|&entity| world.get_entity_mut(entity).ok()) {
             entity.despawn();
         }
@@ -63,7 +63,7 @@ pub(super) fn load(world: &mut World, state: &WorldState) -> Result<(), StateErr
     Ok(())
 }
 
-/// The entities that have a registered component, by stable id.
+/// Returns the entities that have a registered component, by stable id.
 fn stateful(world: &World, registry: &StateRegistry) -> Entities {
     let Some(ids) = world.try_query::<(Entity, &StableId)>() else { return Entities::new() };
     let ids = ids.query_manual(world);

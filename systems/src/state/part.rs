@@ -1,4 +1,4 @@
-//! A part of the state: one kind of it, and where a world has its values. Its form is its [`StateCodec`]; here is how the values are
+//! A part of the state: one kind of state, and where a world has its values. Its form is its [`StateCodec`]; here is how the values are
 //! collected, put back, and covered by the digest.
 
 use bevy_ecs::component::ComponentId;
@@ -14,9 +14,9 @@ use crate::frame::FrameStage;
 /// How the digest of a frame covers a part of the state.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Coverage {
-    /// Its values are hashed in each frame. That is right for what there is little of, and for what changes all the time.
+    /// Its values are hashed in each frame. That is right if there are few, and if they change all the time.
     EachFrame,
-    /// The sum of its hashes is carried from frame to frame, and corrected by the systems that write a value: who isn't written costs
+    /// The sum of its hashes is carried from frame to frame, and corrected by the systems that write a value: a value that isn't written costs
     /// nothing. This finds the sum.
     Carried(fn(&Saving<'_>) -> u128),
     /// Its hashes are in the carried sum of the part with that name.
@@ -47,7 +47,7 @@ pub(super) trait StatePart: StateCodec {
     /// Whether an id may have several values, in order.
     const IS_REPEATED: bool = false;
 
-    /// The components of simulated entities that it saves.
+    /// Returns the components of simulated entities that it saves.
     fn components(_: &mut World) -> Vec<ComponentId> {
         Vec::new()
     }
@@ -112,7 +112,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// The row of a part.
+    /// Returns the row of a part.
     pub(super) const fn of<P: StatePart>() -> Self {
         Self {
             name: P::NAME,

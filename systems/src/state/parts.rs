@@ -42,7 +42,7 @@ pub(super) const PARTS: &[Part] = &[
     Part::of::<SwapQueue>(),
     #[cfg(test)]
     Part::of::<super::tests::Tides>(),
-    // The last one: it differs wherever anything did.
+    // It comes last, because it differs wherever anything did.
     Part::of::<Chain>(),
 ];
 
@@ -51,7 +51,7 @@ pub(super) fn find(name: &str) -> Option<&'static Part> {
     PARTS.iter().find(|part| part.name == name)
 }
 
-/// The section of a part: there is one, and it is in order.
+/// Returns the section of a part. There must be one, and it must be in order.
 pub(super) fn section<'a>(state: &'a WorldState, part: &Part) -> Result<&'a Section, StateError> {
     let component = || part.name.to_owned();
     let is_it = |section: &&Section| section.component == part.name && section.lane != Lane::Native;

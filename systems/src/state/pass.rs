@@ -1,4 +1,4 @@
-//! What saving and loading go through, from part to part.
+//! What is passed from part to part while a state is saved or loaded.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::world::digest::LaneSums;
 use crate::world::directory::Directory;
 use crate::world::scheduler::Scheduler;
 
-/// What saving goes through.
+/// What is passed from part to part while a state is saved.
 pub(super) struct Saving<'w> {
     pub world: &'w World,
     pub directory: &'w Directory,
@@ -21,7 +21,7 @@ pub(super) struct Saving<'w> {
     pub sums: &'w LaneSums,
     /// Finds the jobs, in no order.
     pub jobs: &'w mut QueryState<(&'static InferenceJob, &'static JobData)>,
-    /// Runs of places of messages, for each mailbox in which some wait.
+    /// Runs of indexes of messages, for each mailbox in which some wait.
     pub backlogs: Vec<(AgentId, Vec<(u32, u32)>)>,
 }
 
@@ -32,14 +32,14 @@ impl<'w> Saving<'w> {
     }
 }
 
-/// What loading goes through.
+/// What is passed from part to part while a state is loaded.
 pub(super) struct Loading<'w> {
     pub world: &'w mut World,
     pub directory: &'w mut Directory,
     pub scheduler: &'w mut Scheduler,
     /// The frame that runs next.
     pub frame: u64,
-    /// What waits, by place.
+    /// The messages that wait, by index.
     pub held: Vec<Arc<HeldMessage>>,
     /// Slots of the mailboxes that aren't as they were made.
     pub mailboxes: BTreeSet<AgentSlot>,
@@ -52,7 +52,7 @@ impl<'w> Loading<'w> {
     }
 }
 
-/// The only entry of a section of the world.
+/// Returns the only entry of a section of the world.
 pub(super) fn only(section: &Section) -> Result<Entry<'_>, StateError> {
     let mut items = section.items().filter(|entry| entry.id == 0);
     let (only, other) = (items.next(), section.len() > 1);

@@ -27,7 +27,7 @@ pub(crate) struct StateRegistry {
 
 /// One component, or one resource.
 pub(crate) struct NativePart {
-    /// Which.
+    /// The component, or the resource.
     pub component: ComponentId,
     pub(super) of: EntityKind,
     /// The fields of its values.
@@ -40,14 +40,14 @@ pub(crate) struct NativePart {
 pub(super) type Entities = BTreeMap<u64, Entity>;
 
 impl NativePart {
-    /// A component of entities.
+    /// Returns the part of a component of entities.
     pub(crate) fn component<T: Component + Serialize + DeserializeOwned>(world: &mut World) -> Self {
         let component = world.register_component::<T>();
         let fields = Fields::Serde(fields::<T>);
         Self { component, of: EntityKind::Native, fields, save: save_component::<T>, load: load_component::<T> }
     }
 
-    /// A resource.
+    /// Returns the part of a resource.
     pub(crate) fn resource<R: Resource + Serialize + DeserializeOwned>(world: &mut World) -> Self {
         let component = world.register_component::<R>();
         let fields = Fields::Serde(fields::<R>);
@@ -72,7 +72,7 @@ impl StateRegistry {
         );
     }
 
-    /// The registered components of entities.
+    /// Returns the registered components of entities.
     pub(crate) fn components(&self) -> impl Iterator<Item = (&'static str, ComponentId)> {
         self.parts.iter().filter(|(_, part)| part.of == EntityKind::Native).map(|(name, part)| (*name, part.component))
     }
@@ -115,7 +115,7 @@ fn load_component<T: Component + Serialize + DeserializeOwned>(
             Ok(mut entity) => {
                 entity.insert(part);
             }
-            // It went with another one, as its relationship to that says.
+            // It was despawned together with another one, because of a relationship to it.
             Err(_) => {
                 entities.insert(entry.id, world.spawn((StableId(entry.id), part)).id());
             }
@@ -144,19 +144,19 @@ fn load_resource<R: Resource + Serialize + DeserializeOwned>(
     Ok(())
 }
 
-/// What authors registered as state, by name: the fields of its values.
+/// The fields of the values that authors registered as state, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Layouts(BTreeMap<&'static str, Fields>);
 
 impl Layouts {
-    /// The layouts of what was registered in a world.
+    /// Returns the layouts of what was registered in a world.
     pub fn of(world: &World) -> Self {
         let registry = world.get_resource::<StateRegistry>();
         let parts = registry.into_iter().flat_map(|registry| &registry.parts);
         Self(parts.map(|(&name, part)| (name, part.fields)).collect())
     }
 
-    /// The fields of what was registered under a name.
+    /// Returns the fields of what was registered under a name.
     pub(super) fn get(&self, name: &str) -> Option<Fields> {
         self.0.get(name).copied()
     }

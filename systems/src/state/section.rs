@@ -60,7 +60,7 @@ impl TryFrom<Columns> for Section {
 }
 
 fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    // As a list, each byte would go through serde by itself.
+    // Serialised as a list, each byte would go through serde by itself.
     serializer.serialize_bytes(bytes)
 }
 
@@ -112,7 +112,7 @@ fn from_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::
 }
 
 impl Section {
-    /// A section without entries.
+    /// Returns a section without entries.
     pub fn new(component: impl Into<String>, lane: Lane, of: EntityKind) -> Self {
         Self { component: component.into(), lane, of, ids: Vec::new(), ends: Vec::new(), bytes: Vec::new() }
     }
@@ -125,22 +125,22 @@ impl Section {
         self.ends.push(self.bytes.len() as u64);
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     pub const fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether it has no entries.
+    /// Returns whether it has no entries.
     pub const fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// The entries in their order: ids and values. An id may come several times in a row, for several parts in order.
+    /// Returns the entries in their order: ids and values. An id may come several times in a row, for several parts in order.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (u64, &[u8])> {
         (0..self.ids.len()).map(|at| self.entry(at))
     }
 
-    /// The entry at a place.
+    /// Returns the entry with that index: id and value.
     ///
     /// # Panics
     /// If there are fewer entries.
@@ -150,7 +150,7 @@ impl Section {
         (self.ids[at], &self.bytes[start..self.ends[at] as usize])
     }
 
-    /// The values under an id, in order.
+    /// Returns the values under an id, in order.
     pub fn of(&self, id: u64) -> impl Iterator<Item = &[u8]> {
         let rank = self.rank(id);
         let start = self.ids.partition_point(|&other| self.rank(other) < rank);
@@ -160,7 +160,7 @@ impl Section {
             .map(|(_, value)| value)
     }
 
-    /// What entries are ordered by: agents' ids have an order of their own.
+    /// Returns what entries are ordered by: agents' ids have an order of their own.
     pub(super) fn rank(&self, id: u64) -> (AgentId, u64) {
         match self.of {
             EntityKind::Agent | EntityKind::Message => (AgentId(id), 0),
@@ -168,30 +168,30 @@ impl Section {
         }
     }
 
-    /// Whether the entries come in the order of their ids, each id once unless it may be `repeated`.
+    /// Returns whether the entries come in the order of their ids, each id once unless it may be `repeated`.
     pub(super) fn is_ordered(&self, repeated: bool) -> bool {
         self.ids.is_sorted_by(|&a, &b| self.rank(a) < self.rank(b) || (repeated && a == b))
     }
 
-    /// Bytes that it takes in memory.
+    /// Returns its size in memory, in bytes.
     pub const fn bytes(&self) -> usize {
         16 * self.ids.len() + self.bytes.len()
     }
 }
 
 impl WorldState {
-    /// The section of a component: the engine's, or else an author's.
+    /// Returns the section of a component: the engine's, or else an author's.
     pub fn section(&self, component: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.component == component)
     }
 
-    /// The frame that runs next.
+    /// Returns the frame that runs next.
     pub fn frame(&self) -> Option<u64> {
         let (_, value) = self.section("FrameClock")?.entries().next()?;
         value.try_into().ok().map(u64::from_le_bytes)
     }
 
-    /// Bytes that it takes in memory.
+    /// Returns its size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.sections.iter().map(Section::bytes).sum()
     }

@@ -1,4 +1,4 @@
-//! What takes effect later: timers, what was deferred, what frames owe, requests, commands, swaps that were asked for.
+//! What takes effect later, in a world: timers, deferred calls, debts of fuel, requests, commands, swaps that were asked for.
 
 use wasm_engine_components::{AgentId, Issuer};
 
@@ -20,7 +20,7 @@ impl StatePart for Timers {
         }
     }
 
-    /// Those whose time is past are looked at in the next frame, as they would have been.
+    /// Loads the timers. Those whose frames have come are looked at in the next frame, as they would have been.
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         for entry in section.items() {
             let slot = entry.slot(loading.directory)?;
@@ -42,7 +42,7 @@ impl StatePart for Deferred {
         for entry in section.items() {
             let slot = entry.slot(loading.directory)?;
             let since = entry.decode::<Self>()?;
-            // Since a frame that is over.
+            // An agent waits since a frame that is over.
             if since >= loading.frame {
                 return Err(entry.damaged());
             }
@@ -165,7 +165,7 @@ where
     }
 }
 
-/// What waits in a queue. Nothing does before the first frame.
+/// Returns the entries of a queue. There are none before the first frame.
 fn load_queue<C, Item>(loading: &Loading<'_>, section: &Section) -> Result<Vec<Item>, StateError>
 where
     C: for<'a> StateCodec<Decoded<'a> = Item>,

@@ -1,4 +1,4 @@
-//! What agents are given to work with: modules, models and their jobs, topics, shared regions.
+//! What agents work with, in a world: modules, models and their jobs, topics, shared regions.
 
 use std::collections::BTreeSet;
 
@@ -127,7 +127,7 @@ impl StatePart for Job {
                 return Err(entry.damaged());
             }
             let row_bytes = loading.world.resource::<ModelTable>().get(job.model).map(|model| model.row_bytes);
-            // What is dispatched must be a row of a model that there is.
+            // A job that isn't dispatched yet must be a row of a model that there is.
             if let JobData::Input(row) = &data
                 && row_bytes.is_none_or(|bytes| bytes as usize != row.len())
             {
@@ -171,7 +171,7 @@ impl StatePart for Members {
         complete(section, ids, "it isn't in the saved state, and a topic can't come in later")
     }
 
-    /// Makes the lane of topics anew.
+    /// Computes the lane of topics.
     fn finish(loading: &mut Loading<'_>) {
         let mut sum = 0_u128;
         let mut parts = loading.world.query::<(&TopicSpec, &Self, &mut PartDigest)>();
@@ -215,7 +215,7 @@ impl StatePart for RegionState {
         complete(section, ids, "it isn't in the saved state, and a region can't come in later")
     }
 
-    /// Makes the lane of regions anew.
+    /// Computes the lane of regions.
     fn finish(loading: &mut Loading<'_>) {
         let mut sum = 0_u128;
         let mut parts = loading.world.query::<(&RegionSpec, &Self, &mut PartDigest)>();
@@ -227,7 +227,7 @@ impl StatePart for RegionState {
     }
 }
 
-/// Each of `ids` has an entry.
+/// Checks that each of `ids` has an entry.
 fn complete(section: &Section, ids: impl Iterator<Item = u64>, problem: &str) -> Result<(), StateError> {
     for id in ids {
         if section.of(id).next().is_none() {

@@ -1,4 +1,4 @@
-//! Mailboxes that hold back messages, and their lane: what wasn't handed over in a frame waits in a backlog.
+//! Mailboxes with a backlog: messages that weren't handed over in a frame; and the lane of mailboxes.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::MessageHeader;
@@ -7,7 +7,7 @@ use wasm_engine_components::{AgentId, AgentSlot, Backlog, HeldMessage, MailboxCo
 use crate::codec::{HeldMessages, MailboxState, Mailboxes, digest, digest_small};
 use crate::world::slot_set::SlotSet;
 
-/// Which mailboxes hold back messages, and which changed in this frame. Transient.
+/// The mailboxes that hold back messages, and those that changed in this frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Backlogs {
     /// Those with a backlog.
@@ -26,17 +26,17 @@ pub(crate) struct Backlogs {
     pub(crate) lane_change: u128,
 }
 
-/// What a mailbox is in its lane. The messages stand for themselves by their digests, which were made once for all mailboxes that
-/// hold them: so a frame costs what changed in it, and not all that waits.
+/// Returns what a mailbox contributes to its lane. Each message is hashed once for all mailboxes that
+/// hold it, so that a frame costs what changed in it, and not all that waits.
 pub(crate) fn mailbox_digest(of: AgentId, (backlog, counters): (&Backlog, &MailboxCounters)) -> u128 {
     let mailbox = MailboxState::new(counters, backlog);
     if mailbox.is_new() { 0 } else { digest_small::<Mailboxes, 32>(of.0, mailbox) }
 }
 
-/// A message as backlogs hold it.
+/// Returns a message as backlogs hold it.
 pub fn held_message(header: MessageHeader, payload: impl Into<Box<[u8]>>) -> HeldMessage {
     let payload = payload.into();
-    // By its content alone: in which place of which list it is saved is no state.
+    // The digest depends on the content alone: the index under which the message is saved is no state.
     let digest = digest::<HeldMessages>(0, (&header, &payload));
     HeldMessage { header, payload, digest }
 }
@@ -82,7 +82,7 @@ impl Backlogs {
         if self.known.remove(slot) { core::mem::take(&mut self.digests[slot.index()]) } else { 0 }
     }
 
-    /// The mailboxes that ever changed: the others are as they were made.
+    /// Returns the mailboxes that ever changed: the others are as they were made.
     pub(crate) fn known(&self) -> impl Iterator<Item = AgentSlot> + '_ {
         self.known.iter()
     }

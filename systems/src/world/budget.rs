@@ -1,4 +1,4 @@
-//! What groups and their tenants may still send and ask for in a frame.
+//! Budgets of what groups and their tenants may send and ask for in a frame.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_components::{GroupIndex, GroupLimits, TenantId};

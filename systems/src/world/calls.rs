@@ -1,4 +1,4 @@
-//! Who is called in a frame.
+//! The calls of a frame.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_abi::CallKind;
@@ -24,7 +24,7 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Where all active agents are called, the calls are those of the frame before unless a lifecycle has changed.
+    /// Makes the calls of a frame in which all active agents are called. They are those of the frame before, unless a lifecycle has changed.
     pub(crate) fn requests_for_all(&mut self, directory: &mut Directory) {
         if self.is_selective {
             self.requests.clear();
@@ -45,7 +45,7 @@ impl Calls {
         self.has_lifecycle_calls = self.requests.iter().any(|request| request.call != CallKind::Step);
     }
 
-    /// Whether the agent in a slot was handed its inbox in this frame.
+    /// Returns whether the agent in a slot was handed its inbox in this frame.
     pub(crate) fn was_handed(&self, directory: &Directory, slot: AgentSlot, frame: u64) -> bool {
         if self.is_selective {
             return self.handed.get(slot.index()) == Some(&(frame + 1));

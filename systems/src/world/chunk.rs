@@ -1,4 +1,4 @@
-//! What goes to the agents' calls and comes from them: requests, outcomes, and the chunks in which the runtime gathers what agents sent.
+//! What goes into the agents' calls and what comes out: requests, outcomes, and the chunks in which the runtime gathers what agents sent.
 
 use wasm_engine_abi::{BounceReason, CallKind, MessageHeader};
 use wasm_engine_components::{Address, AgentFault, AgentId, AgentSlot, Excess, FaultKind, GroupId};
@@ -44,14 +44,14 @@ pub struct StepOutcome {
 pub struct OutputChunk {
     /// The group.
     pub group: GroupId,
-    /// For whom the messages are, in the order in which they were sent.
+    /// The addresses of the messages, in the order in which they were sent.
     pub addresses: Vec<Address>,
     /// The same for messages that arrive in this frame, in groups that come after this one. A publication or a broadcast
     /// may stand in both.
     pub edges: Vec<Address>,
     /// The messages.
     pub messages: PackedMessages,
-    /// Messages that nobody gets, and why.
+    /// Messages that were refused, and why.
     pub refused: Vec<Refused>,
     /// Records that aren't messages.
     pub deferred: Vec<DeferredRecord>,
@@ -84,26 +84,26 @@ pub struct OutputChunk {
 pub struct Refused {
     /// Slot of the sender.
     pub from: AgentSlot,
-    /// For which agent, group or topic it was meant.
+    /// Number of the agent, group or topic that it was meant for.
     pub meant_for: u64,
     /// The message.
     pub header: MessageHeader,
-    /// Why.
+    /// Why it was refused.
     pub reason: BounceReason,
 }
 
-/// A record that isn't a message, or that needs more than sending: where it starts in [`OutputChunk::deferred_bytes`], whose it is, and its place in the outbox.
+/// A record that isn't a message, or that needs more than sending.
 #[derive(Clone, Copy, Debug)]
 pub struct DeferredRecord {
-    /// Who asked.
+    /// The agent that wrote it.
     pub agent: AgentId,
     /// Its slot.
     pub slot: AgentSlot,
-    /// Position among the records of its outbox.
+    /// Index among the records of its outbox.
     pub sequence: u32,
-    /// Where the record starts.
+    /// Where the record starts in [`OutputChunk::deferred_bytes`].
     pub offset: RecordOffset,
-    /// Where the address of its message stands.
+    /// Index of the address of its message, if it has one.
     pub address: AddressIndex,
 }
 
@@ -147,7 +147,7 @@ impl AddressIndex {
 }
 
 impl OutputChunk {
-    /// An empty chunk.
+    /// Returns an empty chunk.
     pub fn new(group: GroupId) -> Self {
         Self {
             group,
@@ -184,7 +184,7 @@ impl OutputChunk {
         (self.outbox_sum, self.memory_sum) = (0, 0);
         self.log_lines.clear();
         self.excess = Excess::of(group);
-        // What it says may change from frame to frame, and is about senders of one group.
+        // A route holds for one frame, and for senders of one group.
         self.route = Route::default();
     }
 
@@ -206,12 +206,12 @@ pub struct ImportedLine {
     pub agent: AgentId,
     /// 1 error, 2 warn, 3 info, 4 debug.
     pub level: u32,
-    /// What: bytes that weren't UTF-8 are replaced.
+    /// The text. Bytes that weren't UTF-8 are replaced.
     pub text: String,
 }
 
-/// The way to the agents of a group that takes messages from the senders of a chunk: what [`Directory::find`](crate::world::directory::Directory::find) would say of them.
-/// Who sent to one of them mostly sends to others.
+/// The slots of a group that takes messages from the senders of a chunk: what [`Directory::find`](crate::world::directory::Directory::find) would say of its agents.
+/// An agent that sent to one of them mostly sends to others, too.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Route {
     pub(crate) first: u64,
@@ -229,7 +229,7 @@ impl Route {
     }
 }
 
-/// How much a chunk held.
+/// How much a chunk held before an outbox was taken in, to be restored if the outbox is refused.
 pub(crate) struct Mark {
     sent: u64,
     addresses: usize,

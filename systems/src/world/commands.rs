@@ -12,7 +12,7 @@ pub struct PendingCommands {
     pub agents: Vec<Command>,
 }
 
-/// A command as it is digested where it is an input.
+/// Returns the bytes of a command that is an input, for its digest.
 pub(crate) fn action_bytes(action: &Action) -> Vec<u8> {
     match action {
         Action::Spawn { group, kind, payload } => {

@@ -61,7 +61,7 @@ impl DeliveryBudgets {
     pub(crate) fn take(&mut self, directory: &Directory, header: &MessageHeader, deliveries: u64) -> bool {
         let Self { all, host, groups, tenants, step, .. } = self;
         let agent = match header.sender {
-            // Notices of faults, which were metered when they were gathered.
+            // The engine's messages to many are notices of faults, which were metered before.
             sender::ENGINE => return true,
             sender::EXTERNAL | sender::NATIVE => return take_all(deliveries, (all, None), &mut [host]),
             agent => AgentId(agent),

@@ -1,6 +1,6 @@
 //! Digests. A lane is a sum, modulo 2^128, of the digests of its parts, each keyed by the part's stable id: the sum doesn't depend on
-//! the order in which the parts are visited, and can be kept up to date by what changed. What is state is digested as it is saved, by
-//! [`crate::codec::digest`]; here are the digests of what is of a frame and isn't saved, and the sums of both.
+//! the order in which the parts are visited, and can be kept up to date by what changed. State is digested as it is saved, by
+//! [`crate::codec::digest`]. Here are the digests of what belongs to one frame and isn't saved, and the sums of both kinds.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub(crate) struct LaneSums {
     pub regions: u128,
     /// Registered components of authors.
     pub native: u128,
-    /// The same by registered name.
+    /// The same for each registered name.
     pub native_parts: BTreeMap<&'static str, u128>,
     /// The lanes of the engine's own state, whole: made of the above and of the rest of the state when the frame is sealed.
     pub state: Lanes,
@@ -69,19 +69,19 @@ pub(crate) struct DigestChain {
     pub groups: Vec<Digest>,
 }
 
-/// The digest of something of this frame: `bytes` under the stable id or the place `id`.
+/// Returns the digest of something of this frame: `bytes` under a stable id, or an index in a list.
 pub(crate) fn part_digest(lane: Lane, id: u64, bytes: &[u8]) -> u128 {
     xxh3_128_with_seed(bytes, part_seed(lane, id))
 }
 
-/// The digest of a non-empty outbox, as it is summed in the lane of outboxes: xxh3 with 64 bits. It is taken in each step of each
+/// Returns the digest of a non-empty outbox, as it is summed in the lane of outboxes: xxh3 with 64 bits. It is taken in each step of each
 /// agent, and one with 128 bits would cost twice that for what is never more than some dozens of bytes.
 #[inline]
 pub(crate) fn outbox_digest(agent: AgentId, bytes: &[u8]) -> u128 {
     u128::from(xxh3_64_with_seed(bytes, part_seed(Lane::Outboxes, agent.0)))
 }
 
-/// The digest of a fault, as it is summed in the lane of faults.
+/// Returns the digest of a fault, as it is summed in the lane of faults.
 pub(crate) fn fault_digest(fault: &AgentFault) -> u128 {
     let AgentFault { agent, kind, detail, reached, allowed } = *fault;
     let mut bytes = [0; 21];
@@ -92,10 +92,10 @@ pub(crate) fn fault_digest(fault: &AgentFault) -> u128 {
     part_digest(Lane::Faults, agent.0, &bytes)
 }
 
-/// What an agent adds to its lane.
+/// Returns what an agent adds to its lane.
 pub(crate) fn agent_digest(id: AgentId, lifecycle: Lifecycle, history: &FaultHistory) -> u128 {
     let life = digest_small::<Lifecycle, 1>(id.0, lifecycle);
-    // Who never faulted has no history, in a digest as in a snapshot.
+    // An agent that never faulted has no history, in a digest as in a snapshot.
     if *history == FaultHistory::default() {
         life
     } else {
@@ -103,12 +103,12 @@ pub(crate) fn agent_digest(id: AgentId, lifecycle: Lifecycle, history: &FaultHis
     }
 }
 
-/// The digest of an agent's linear memory, as it is summed in the lane of memories. All of the memory counts, and its size.
+/// Returns the digest of an agent's linear memory, as it is summed in the lane of memories. It depends on all bytes, and on their number.
 pub fn memory_digest(agent: AgentId, memory: &[u8]) -> u128 {
     xxh3_128_with_seed(memory, part_seed(Lane::Memories, agent.0)).wrapping_add(memory.len() as u128)
 }
 
-/// The digest of several in their order, chained to the one before.
+/// Returns the digest of several digests in their order, chained to the one of the frame before.
 pub(crate) fn chain(before: Digest, frame: u64, parts: &[u128]) -> Digest {
     let mut bytes = Vec::with_capacity(24 + 16 * parts.len());
     bytes.extend_from_slice(&before.0.to_le_bytes());

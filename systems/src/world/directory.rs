@@ -13,7 +13,7 @@ use crate::world::hearers::Hearers;
 use crate::world::inbox::Inboxes;
 use crate::world::regions::RegionTable;
 
-/// Where everything is. Transient: made from the components.
+/// The dense tables. Transient: made from the components.
 #[derive(Resource, Debug, Default)]
 pub struct Directory {
     /// The agents' ids, by slot: ascending. Where no agent has been yet, the id of the first.
@@ -24,7 +24,7 @@ pub struct Directory {
     pub(crate) mailboxes: Vec<Entity>,
     /// A copy of each agent's lifecycle; [`Lifecycle::Terminated`] where there is none.
     pub(crate) lifecycles: Vec<Lifecycle>,
-    /// How many agents haven't ended and aren't [`Lifecycle::Active`].
+    /// Number of agents that haven't ended and aren't [`Lifecycle::Active`].
     pub(crate) inactive: usize,
     /// Counts the changes of lifecycles.
     pub(crate) changes: u64,
@@ -37,7 +37,7 @@ pub struct Directory {
     pub(crate) groups: Groups,
     /// Whether a group comes after another, so that messages may arrive in the frame in which they are sent.
     pub(crate) has_edges: bool,
-    /// Which groups take whose messages.
+    /// The groups that take each group's messages.
     pub(crate) hearers: Hearers,
     /// The topics, ascending by id.
     pub(crate) topics: Vec<(TopicId, Entity)>,
@@ -52,7 +52,7 @@ impl Directory {
         self.groups.find(id)
     }
 
-    /// The group with that number.
+    /// Returns the group with that number.
     #[inline]
     pub(crate) fn group(&self, id: GroupId) -> Option<&GroupRange> {
         self.group_index(id).map(|at| &self.groups[at])
@@ -90,7 +90,7 @@ impl Directory {
         self.slot(id).filter(|&slot| self.lifecycles[slot.index()].is_alive())
     }
 
-    /// Why an agent that isn't alive isn't: it has ended, whoever has its ordinal now, or there never was one.
+    /// Returns why an agent isn't alive: it has ended, whichever agent has its ordinal now, or there never was one.
     #[cold]
     pub(crate) fn absence(&self, id: AgentId) -> BounceReason {
         let was = self.group(id.group()).is_some_and(|group| {
@@ -181,7 +181,7 @@ mod tests {
 
     use wasm_engine_components::{GroupSpec, Mailbox, OverflowPolicy};
 
-    /// A group of one place, whose holder is of this generation.
+    /// A group of one slot, whose agent is of this generation.
     fn directory(generation: u32) -> Directory {
         let group = GroupSpec::new(GroupId(1), "pool", 1);
         let overflow = OverflowPolicy::Reject;

@@ -29,7 +29,7 @@ pub enum MailboxLimit {
 /// A fault of a call, before it is on the record under the agent's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallFault {
-    /// What it did.
+    /// The kind of fault.
     pub kind: FaultKind,
     /// See [`AgentFault::detail`].
     pub detail: u32,
@@ -40,22 +40,22 @@ pub struct CallFault {
 }
 
 impl CallFault {
-    /// A fault that is about no limit.
+    /// Returns a fault that is about no limit.
     pub const fn new(kind: FaultKind, detail: u32) -> Self {
         Self::past(kind, detail, 0, 0)
     }
 
-    /// A fault that is about a limit: `reached` is what was counted against what is `allowed`.
+    /// Returns a fault that is about a limit: `reached` is what was counted against what is `allowed`.
     pub const fn past(kind: FaultKind, detail: u32, reached: u64, allowed: u64) -> Self {
         Self { kind, detail, reached, allowed }
     }
 
-    /// A fault of kind [`FaultKind::OverLimit`].
+    /// Returns a fault of kind [`FaultKind::OverLimit`].
     pub const fn over(limit: OverLimit, reached: u32, allowed: u32) -> Self {
         Self::past(FaultKind::OverLimit, limit as u32, reached as u64, allowed as u64)
     }
 
-    /// The fault as it stands on the record.
+    /// Returns the fault as it stands on the record.
     pub const fn of(self, agent: AgentId) -> AgentFault {
         let Self { kind, detail, reached, allowed } = self;
         AgentFault { agent, kind, detail, reached, allowed }

@@ -1,4 +1,4 @@
-//! Who pays for the fuel of the frame's calls. What a budget can't pay in a frame is a debt that is paid in later frames.
+//! Payment for the fuel of the frame's calls. What a budget can't pay in a frame is a debt that is paid in later frames.
 //!
 //! Fuel is paid upwards, and nothing is forgiven on the way:
 //!
@@ -8,7 +8,7 @@
 //! a tenant                            pays at most its bound in a frame; everybody's budget is charged what it pays
 //! ```
 //!
-//! What calls may have used beyond what was counted is charged like the rest where the group has a bound of its own. Else the group owes it
+//! What calls may have used beyond what was counted is charged like the rest if the group has a bound of its own. Else the group owes it
 //! by itself, and the tenant's groups pay such debts out of one more budget of the same size, which they share.
 
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ impl Scheduler {
         if dues.iter().all(|&due| due == 0) {
             return;
         }
-        // A group without a tenant is a payer by itself.
+        // A group without a tenant pays by itself.
         let mut payers = BTreeMap::<(Option<u32>, usize), Vec<usize>>::new();
         for at in (0..dues.len()).filter(|&at| dues[at] > 0) {
             let tenant = directory.groups[GroupIndex::of(at)].spec.tenant.map(|tenant| tenant.0);
@@ -103,7 +103,7 @@ fn divide(budget: u64, dues: &[u64]) -> Vec<u64> {
     order.sort_by_key(|&at| dues[at]);
     let (mut left, mut paid) = (budget, vec![0; dues.len()]);
     for (at, others) in order.into_iter().zip((0..dues.len() as u64).rev()) {
-        // Rounded up, so that a budget smaller than the number of them is spent, too.
+        // Rounded up, so that a budget that is smaller than the number of debtors is spent, too.
         paid[at] = dues[at].min(left.div_ceil(others + 1));
         left -= paid[at];
     }

@@ -1,4 +1,4 @@
-//! The groups: which slots of the dense tables are theirs, and what the hot paths want to know of them.
+//! The groups: their slots in the dense tables, and what the hot paths need to know of them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Deref, DerefMut, Index, IndexMut};
@@ -14,7 +14,7 @@ use wasm_engine_components::{
 #[derive(Debug, Default)]
 pub(crate) struct Groups(Vec<GroupRange>);
 
-/// A group's place in the tables, and what changes of it. The numbers that are read for each message lie side by side here; what is
+/// A group's row in the dense tables: where its slots lie, and what changes of it. What is read for each message lies side by side here; what is
 /// read less often is asked of the spec.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupRange {
@@ -26,7 +26,7 @@ pub(crate) struct GroupRange {
     pub entity: Entity,
     /// Slot of its first agent.
     pub start: AgentSlot,
-    /// How many of its ordinals were ever used: those below this.
+    /// Number of its ordinals that were ever used: those below this.
     pub used: u32,
     /// Whether it may be given agents during the run, so that an ordinal may belong to another agent later: it has room for more
     /// than it starts with, or one of its agents has ended.
@@ -41,7 +41,7 @@ pub(crate) struct GroupRange {
     pub inactive: u32,
     /// What each agent's mailbox holds.
     pub mailbox: Mailbox,
-    /// In which wave of a frame it is stepped, from 0.
+    /// The wave of a frame in which it is stepped, from 0.
     pub wave: u32,
     /// Messages that any one of its agents may send in this frame at most: the lower of the group's budget and its tenant's, as they are
     /// when the frame begins. What others send in the frame isn't taken off. Set by `Schedule`.
@@ -68,7 +68,7 @@ impl GroupRange {
         }
     }
 
-    /// Whether agents of this group take messages from `from`.
+    /// Returns whether agents of this group take messages from `from`.
     #[inline]
     pub(crate) fn takes_from(&self, from: AgentId) -> bool {
         match &self.spec.accepts {
@@ -77,10 +77,10 @@ impl GroupRange {
         }
     }
 
-    /// Whether messages of that group reach this one in the frame in which they are sent.
+    /// Returns whether messages of `group` reach this one in the frame in which they are sent.
     #[inline]
     pub(crate) fn comes_after(&self, group: GroupId) -> bool {
-        // Asked for each message to one agent, and mostly there are none.
+        // This is asked for each message to one agent, and most groups come after no other.
         !self.spec.after.is_empty() && self.spec.after.binary_search(&group).is_ok()
     }
 
@@ -89,18 +89,18 @@ impl GroupRange {
         (self.start.0..self.start.0 + self.used).map(AgentSlot)
     }
 
-    /// How often a delivery of a message to many counts for one of its agents. Twice, where it costs about twice as much: it waits in a
+    /// Returns how often the delivery of a message to many counts for one of its agents: twice if it costs about twice as much, because it waits in a
     /// backlog or wakes the agent, or may push another message out.
     pub(crate) fn delivery_weight(&self) -> u64 {
         if self.is_steady() && self.mailbox.overflow != OverflowPolicy::DropOldest { 1 } else { 2 }
     }
 
-    /// What a message to all of its agents that haven't ended counts, for each unit of its size.
+    /// Returns what a message to all of its agents that haven't ended counts, for each unit of its size.
     pub(crate) fn weight(&self) -> u64 {
         u64::from(self.alive) * self.delivery_weight()
     }
 
-    /// Whether its agents are stepped in each frame.
+    /// Returns whether its agents are stepped in each frame.
     pub(crate) fn is_steady(&self) -> bool {
         self.spec.schedule.trigger == Trigger::default()
     }
@@ -110,7 +110,7 @@ impl Groups {
     /// Returns the index of a group.
     #[inline]
     pub(crate) fn find(&self, id: GroupId) -> Option<GroupIndex> {
-        // Groups are few and mostly numbered without gaps: try the place where it would be then.
+        // Most scenarios number their groups without gaps: try the index that it has then.
         let guess = (id.0 as usize).wrapping_sub(1);
         match self.0.get(guess) {
             Some(group) if group.id == id => Some(GroupIndex::of(guess)),

@@ -1,5 +1,5 @@
-//! Which groups hear which. Groups don't change in a run, so that this is worked out once, and a frame looks only at groups that
-//! a message is for.
+//! The groups that hear each group. Groups don't change in a run, so that this is worked out once, and a frame looks only at groups that
+//! take a message.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ impl Along {
         along
     }
 
-    /// Those that are called in a wave, ascending.
+    /// Returns those that are called in a wave, ascending.
     pub(crate) fn in_wave(&self, wave: u32) -> &[GroupIndex] {
         let at = self.waves.partition_point(|&(of, _)| of < wave);
         match self.waves.get(at) {

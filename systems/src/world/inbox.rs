@@ -1,5 +1,5 @@
-//! The agents' inboxes of one frame: for each recipient, a list of what it is given, within what its mailbox holds. One pass
-//! over the messages, in canonical order, makes them all.
+//! The agents' inboxes of one frame: for each recipient, a list of the messages that it is given, as far as its mailbox has room. One pass
+//! over the messages, in canonical order, makes all lists.
 
 use wasm_engine_abi::BounceReason;
 use wasm_engine_components::{Address, AgentSlot, Recipient};

@@ -12,7 +12,7 @@ pub struct Delivery {
     /// Number of the chunk of the frame before, or, with [`Delivery::CURRENT`] added, of this frame; [`Delivery::HOST`] for the
     /// host's messages of this frame.
     pub chunk: u32,
-    /// Its place among those messages: see [`PackedMessages`].
+    /// Offset of its record among those messages: see [`PackedMessages`].
     pub at: u32,
 }
 
@@ -34,7 +34,7 @@ impl Delivery {
 pub struct Link {
     /// Where the message lies.
     pub at: Delivery,
-    /// Position of the next one, or [`Link::END`].
+    /// Index of the next link, or [`Link::END`].
     pub next: u32,
 }
 
@@ -60,19 +60,19 @@ pub struct InboxView<'a> {
 }
 
 impl<'a> InboxView<'a> {
-    /// Where the messages for the agent in a slot lie, oldest and lowest sender first.
+    /// Returns where the messages for the agent in a slot lie, oldest and lowest sender first.
     pub fn deliveries(&self, slot: AgentSlot) -> impl Iterator<Item = Delivery> + use<'a> {
         let view = *self;
         let mut next = view.firsts[slot.index()];
         core::iter::from_fn(move || {
-            // `END` is no position of any list.
+            // There is no link `END`.
             let link = view.links.get(next as usize)?;
             next = link.next;
             Some(link.at)
         })
     }
 
-    /// The inbox records for the agent in a slot, oldest and lowest sender first, padding included.
+    /// Returns the inbox records for the agent in a slot, oldest and lowest sender first, padding included.
     #[inline]
     pub fn records(&self, slot: AgentSlot) -> impl Iterator<Item = &'a [u64]> + use<'a> {
         let view = *self;
@@ -90,13 +90,13 @@ impl<'a> InboxView<'a> {
         }
     }
 
-    /// The same as headers and payloads.
+    /// Returns the messages for the agent in a slot as headers and payloads, in the same order.
     #[inline]
     pub fn of(&self, slot: AgentSlot) -> impl Iterator<Item = (&'a MessageHeader, &'a [u8])> + use<'a> {
         self.records(slot).map(split)
     }
 
-    /// One message.
+    /// Returns a message.
     pub fn message(&self, at: Delivery) -> (&'a MessageHeader, &'a [u8]) {
         self.messages(at.chunk).message(at.at)
     }
@@ -114,7 +114,7 @@ impl<'a> InboxView<'a> {
 /// This frame's messages from the host: events, results, bounces, native systems' messages, what waited in backlogs.
 #[derive(Debug, Default)]
 pub struct HostInbox {
-    /// For whom they are, in canonical order.
+    /// Their addresses, in canonical order.
     pub addresses: Vec<Address>,
     /// The messages.
     pub messages: PackedMessages,

@@ -22,12 +22,12 @@ pub fn digest(world: &World) -> Digest {
     world.resource::<DigestChain>().world
 }
 
-/// Returns the agents by slot: who has each place, or had it last, or will be its first.
+/// Returns the agents by slot: the one that has it, or had it last, or will be its first.
 pub fn slots(world: &World) -> &[AgentId] {
     &world.resource::<Directory>().ids
 }
 
-/// Returns the slot of an agent; also of one that has ended, until another one has its place.
+/// Returns the slot of an agent; also of one that has ended, until the slot is given to another one.
 pub fn slot(world: &World, agent: AgentId) -> Option<AgentSlot> {
     world.resource::<Directory>().slot(agent)
 }
@@ -41,7 +41,7 @@ pub fn modules(world: &World) -> &BTreeMap<GroupId, u32> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SeenMessage<'a> {
-    /// For whom it was, or was meant.
+    /// Its recipient, or the one that it was meant for.
     pub to: Recipient,
     /// Why it was refused at once, or taken back, if it was: a budget was used up, there was no such request, or nobody to hear it.
     pub refused: Option<BounceReason>,
@@ -51,7 +51,7 @@ pub struct SeenMessage<'a> {
     pub payload: &'a [u8],
 }
 
-/// The messages that agents sent in the last frame, by sender and sequence, and then those of native systems and of the engine
+/// Returns the messages that agents sent in the last frame, by sender and sequence, and then those of native systems and of the engine
 /// that come to mailboxes in the next one.
 pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
     let (directory, mailroom) = (world.resource::<Directory>(), world.resource::<Mailroom>());
@@ -75,14 +75,14 @@ fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Ve
         let (header, payload) = chunk.messages.message(address.at);
         let (to, refused) = match address.recipient() {
             Some(to) => (directory.recipient(to), None),
-            // What was taken back stands among those that were refused, unless its deliveries along edges were over a budget.
+            // A message that was taken back is among the refused ones, unless it was taken back because its deliveries along edges were over a budget.
             None if refused.contains(&key(header)) => return None,
             None => (meant_for(directory, chunk, header, address.at), Some(BounceReason::OverBudget)),
         };
         Some(SeenMessage { to, refused, header: *header, payload })
     };
     messages.extend(chunk.addresses.iter().filter_map(message));
-    // One to many may stand in both lists. Both ascend by the messages' places.
+    // A message to many may be in both lists. Both ascend by the offsets of the messages.
     let later = |address: &Address| chunk.addresses.binary_search_by_key(&address.at, |other| other.at).is_ok();
     messages.extend(chunk.edges.iter().filter(|address| !later(address)).filter_map(message));
     messages.extend(chunk.refused.iter().map(|refused| SeenMessage {
@@ -93,7 +93,7 @@ fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Ve
     }));
 }
 
-/// What tells a message of a frame from all others.
+/// Returns what tells a message of a frame from all others.
 fn key(header: &MessageHeader) -> (u64, u32) {
     (header.sender, header.sequence)
 }
@@ -128,7 +128,7 @@ pub struct SeenAgent {
     pub faults: FaultHistory,
 }
 
-/// An agent that there is, or whose place nobody has taken yet.
+/// Returns an agent that there is, or that has ended and whose slot wasn't given to another one yet.
 pub fn agent(world: &World, id: AgentId) -> Option<SeenAgent> {
     let directory = world.resource::<Directory>();
     let slot = directory.slot(id)?;
@@ -137,21 +137,21 @@ pub fn agent(world: &World, id: AgentId) -> Option<SeenAgent> {
     Some(SeenAgent { slot, lifecycle: directory.lifecycles[slot.index()], faults })
 }
 
-/// All agents of a group whose places were ever used, in the order of their ids.
+/// Returns the agents in the slots of a group that were ever used, in the order of their ids: those that there are, and those that ended last.
 pub fn agents(world: &World, group: GroupId) -> Vec<AgentId> {
     let directory = world.resource::<Directory>();
     let slots = directory.group(group).into_iter().flat_map(GroupRange::slots);
     slots.map(|slot| directory.ids[slot.index()]).collect()
 }
 
-/// What came to an agent's mailbox in the last frame, in the order in which it was, or would have been, handed over.
+/// Returns the messages that came to an agent's mailbox in the last frame, in the order in which they were, or would have been, handed over.
 pub fn inbox(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
     let Some(slot) = world.resource::<Directory>().slot(id) else { return Vec::new() };
     let messages = world.resource::<Mailroom>().inbox(world.resource::<AgentOutputs>(), slot);
     messages.map(|(header, payload)| (*header, payload)).collect()
 }
 
-/// What waits in an agent's mailbox because it couldn't be handed over.
+/// Returns the messages that wait in an agent's mailbox because they couldn't be handed over.
 pub fn backlog(world: &World, id: AgentId) -> Vec<(MessageHeader, &[u8])> {
     let directory = world.resource::<Directory>();
     let Some(slot) = directory.slot(id) else { return Vec::new() };

@@ -31,11 +31,11 @@ pub struct Mailroom {
 /// An external event whose recipient was found.
 #[derive(Clone, Copy, Debug)]
 pub struct AddressedEvent {
-    /// Who gets it.
+    /// Its recipient.
     pub recipient: RecipientSlot,
     /// Its header.
     pub header: MessageHeader,
-    /// Its position among the events of the frame's inputs, where its payload lies.
+    /// Index among the events of the frame's inputs, where its payload lies.
     pub at: u32,
 }
 
@@ -114,7 +114,7 @@ impl HostMessages {
 }
 
 impl Mailroom {
-    /// This frame's messages as the runtime reads them. `before` is [`AgentOutputs::before`].
+    /// Returns this frame's messages as the runtime reads them. `before` is [`AgentOutputs::before`].
     pub fn view<'a>(&'a self, before: &'a StepResults, current: &'a [OutputChunk]) -> InboxView<'a> {
         let (firsts, links) = (self.inboxes.firsts.as_slice(), self.inboxes.links.as_slice());
         InboxView { firsts, links, chunks: &before.chunks, current, host: &self.host }

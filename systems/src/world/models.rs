@@ -1,4 +1,4 @@
-//! The models of the run: which answers for which, and which are run without company or not at all any more.
+//! The models of the run: which one answers for which, which ones run each row alone, and which ones aren't run any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,38 +19,38 @@ pub(crate) struct ModelTable {
 }
 
 impl ModelTable {
-    /// The table of these models.
+    /// Returns the table of these models.
     pub(crate) fn new(mut models: Vec<Model>) -> Self {
         models.sort_unstable_by_key(|model| model.spec.id);
         Self { loaded: models, ..Self::default() }
     }
 
-    /// The model that answers jobs for `id`.
+    /// Returns the model that answers jobs for `id`.
     pub(crate) fn get(&self, id: ModelId) -> Option<&Model> {
         self.loaded(self.answering(id))
     }
 
-    /// The model that was loaded under that id, whoever answers for it by now.
+    /// Returns the model that was loaded under that id, whichever one answers for it by now.
     pub(crate) fn loaded(&self, id: ModelId) -> Option<&Model> {
         self.loaded.binary_search_by_key(&id, |model| model.spec.id).ok().map(|at| &self.loaded[at])
     }
 
-    /// The id of the model that answers jobs for `id`: its own, unless it was swapped.
+    /// Returns the id of the model that answers jobs for `id`: its own, unless it was swapped.
     pub(crate) fn answering(&self, id: ModelId) -> ModelId {
         self.answers.get(&id).copied().unwrap_or(id)
     }
 
-    /// Whether each of its rows is run without company, because it failed an audit.
+    /// Returns whether each of its rows is run alone, because it failed an audit.
     pub(crate) fn is_alone(&self, id: ModelId) -> bool {
         self.alone.contains(&id)
     }
 
-    /// The frame in which a run of the model was left behind, if one was. It isn't run any more.
+    /// Returns the frame in which a run of the model was left behind, if one was. Such a model isn't run any more.
     pub(crate) fn given_up(&self, id: ModelId) -> Option<u64> {
         self.given_up.get(&id).copied()
     }
 
-    /// From now on, `with` answers jobs for `id`, as it was loaded, whoever answers jobs for `with`.
+    /// Lets `with` answer jobs for `id` from now on, as it was loaded, whichever model answers jobs for `with`.
     pub(crate) fn swap(&mut self, id: ModelId, with: ModelId) {
         self.answers.insert(id, with);
     }

@@ -1,6 +1,6 @@
 //! The intake of agents' outboxes. The runtime calls it right after each call, on the thread that made the call and
-//! while the bytes are in its cache; what it does is the same for every runtime. It checks all that an outbox says, finds the
-//! recipients of its messages, and leaves both in the chunk: what remains for one thread to do is little.
+//! while the bytes are in its cache; what it does is the same for every runtime. It checks the whole outbox, finds the
+//! recipients of its messages, and leaves both in the chunk, so that little remains for one thread to do.
 
 use wasm_engine_abi::message::status;
 use wasm_engine_abi::{
@@ -22,9 +22,9 @@ use crate::world::table_budget::StepTables;
 pub struct Outbox<'a> {
     /// The outbox.
     pub bytes: &'a [u8],
-    /// How many records it is said to hold.
+    /// Number of records that it is said to hold.
     pub records: u32,
-    /// How many lines the import `log` wrote in the call.
+    /// Number of lines that the import `log` wrote in the call.
     pub log_lines: u32,
     /// What they count for, in bytes.
     pub log_bytes: u32,
@@ -44,12 +44,12 @@ pub struct OutboxRules {
 pub struct OutboxIntake<'a> {
     /// Number of the frame.
     pub frame: u64,
-    /// Who is where.
+    /// The dense tables.
     pub directory: &'a Directory,
 }
 
 impl OutboxIntake<'_> {
-    /// Messages that any one agent of a group may send in this frame at most, as budgets are when the frame begins.
+    /// Returns how many messages any one agent of a group may send in this frame at most, as budgets are when the frame begins.
     pub fn credits(&self, group: GroupId) -> u64 {
         self.directory.group(group).map_or(u64::MAX, |group| group.credits)
     }
@@ -133,7 +133,7 @@ impl OutboxIntake<'_> {
         if bytes > bytes_max {
             return Err(CallFault::over(OverLimit::PayloadBytes, bytes, bytes_max));
         }
-        // A write to a shared region must be its owner's, and inside of it.
+        // A region is written by its owner alone, and not beyond its end.
         if record.op == Op::WriteRegion {
             check_record(&self.directory.regions, request.agent.group(), record)
         } else {
@@ -153,7 +153,7 @@ impl OutboxIntake<'_> {
         }
     }
 
-    /// A message to one agent. Returns where its address stands.
+    /// Sends a message to one agent. Returns where its address stands.
     #[inline]
     fn send(
         &self,
@@ -225,7 +225,7 @@ impl OutboxIntake<'_> {
         }
     }
 
-    /// Recipients in groups that come after the sender's get the message in this frame, the others in the next.
+    /// Sends a message to many. Recipients in groups that come after the sender's get it in this frame, the others in the next.
     fn post_to_many(&self, chunk: &mut OutputChunk, header: MessageHeader, to: RecipientSlot, payload: &[u8]) {
         post(chunk, header, to, false, payload);
         if self.directory.has_edges
@@ -267,7 +267,7 @@ impl OutboxIntake<'_> {
     }
 }
 
-/// The message of an outbox that is one message to one agent and breaks no rule, as most are. What is wrong with another one is
+/// Returns the message of an outbox that is one message to one agent and breaks no rule, as most are. What is wrong with another one is
 /// found on the long way.
 ///
 /// By value, field by field: a record that lies in memory is written in small pieces and read in large ones, and that stalls.
@@ -294,7 +294,7 @@ fn bad(error: OutboxError) -> CallFault {
 #[inline]
 fn post(chunk: &mut OutputChunk, header: MessageHeader, to: RecipientSlot, edge: bool, payload: &[u8]) -> AddressIndex {
     let at = chunk.messages.push(header, payload);
-    // What `record_bytes` gives, of a payload that was found in an outbox: nothing overflows.
+    // The same as `record_bytes`. Nothing overflows, because the payload was found in an outbox.
     let bytes = MessageHeader::BYTES + ((payload.len() + 7) & !7) as u32;
     let address = Address::new(to, bytes, at);
     if edge {

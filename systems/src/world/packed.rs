@@ -1,4 +1,4 @@
-//! Messages as agents find them in their inboxes, one record after another: what is sent is put into this form once, and each
+//! Messages as agents find them in their inboxes, one record after another: a message is put into this form once, and each
 //! recipient is given a copy of the words.
 
 use wasm_engine_abi::{MessageHeader, padded};
@@ -6,18 +6,18 @@ use wasm_engine_abi::{MessageHeader, padded};
 const HEADER_WORDS: usize = size_of::<MessageHeader>() / 8;
 const _: () = assert!(HEADER_WORDS * 8 == size_of::<MessageHeader>() && align_of::<MessageHeader>() == 8);
 
-/// Inbox records side by side. A record's place is the position of its first word.
+/// Inbox records side by side. A record is found by its offset, in words of 8 bytes.
 #[derive(Clone, Debug, Default)]
 pub struct PackedMessages {
     words: Vec<u64>,
 }
 
 impl PackedMessages {
-    /// Adds a message. `header` has the length of `payload`. Returns the record's place.
+    /// Adds a message. `header` has the length of `payload`. Returns the offset of its record.
     ///
     /// # Panics
     /// If there are 32 GiB of messages.
-    // Always: a header that is handed over in memory is written in small pieces and read in large ones, and that stalls.
+    // Always inlined: a header that is handed over in memory is written in small pieces and read in large ones, and that stalls the processor.
     #[inline(always)]
     pub fn push(&mut self, header: MessageHeader, payload: &[u8]) -> u32 {
         debug_assert_eq!(header.payload_bytes as usize, payload.len());
@@ -41,13 +41,13 @@ impl PackedMessages {
         bytemuck::cast_slice_mut(&mut self.words[start..])[..payload.len()].copy_from_slice(payload);
     }
 
-    /// Where the next record goes.
+    /// Returns the offset of the next record.
     #[inline]
     pub fn place(&self) -> u32 {
         u32::try_from(self.words.len()).expect("a frame's messages take less than 32 GiB")
     }
 
-    /// The record at a place, padding included.
+    /// Returns the record at an offset, padding included.
     #[inline]
     pub fn record(&self, at: u32) -> &[u64] {
         let words = &self.words[at as usize..];
@@ -55,13 +55,13 @@ impl PackedMessages {
         &words[..HEADER_WORDS + length]
     }
 
-    /// The message at a place: what the recipient sees, and its payload without padding.
+    /// Returns the message at an offset: the header that the recipient sees, and the payload without padding.
     #[inline]
     pub fn message(&self, at: u32) -> (&MessageHeader, &[u8]) {
         split(self.record(at))
     }
 
-    /// Forgets what was added from a place on.
+    /// Forgets the records from an offset on.
     pub fn truncate(&mut self, at: u32) {
         self.words.truncate(at as usize);
     }
@@ -72,14 +72,14 @@ impl PackedMessages {
     }
 }
 
-/// A record's header.
+/// Returns a record's header.
 #[inline]
 pub fn header(words: &[u64]) -> &MessageHeader {
     let head: &[u64; HEADER_WORDS] = words.first_chunk().expect("a place of a record");
     bytemuck::cast_ref(head)
 }
 
-/// A record's header and payload.
+/// Returns a record's header and payload.
 #[inline]
 pub(crate) fn split(record: &[u64]) -> (&MessageHeader, &[u8]) {
     let header = header(record);
@@ -87,7 +87,7 @@ pub(crate) fn split(record: &[u64]) -> (&MessageHeader, &[u8]) {
     (header, &payload[..header.payload_bytes as usize])
 }
 
-/// Bytes that a message takes in an inbox, header and padding included. A length that no message has fills any mailbox.
+/// Returns the bytes that a message takes in an inbox, header and padding included. A length that no message can have fills any mailbox.
 #[inline]
 pub(crate) fn record_bytes(payload_bytes: u32) -> u32 {
     padded(payload_bytes).unwrap_or(u32::MAX).saturating_add(MessageHeader::BYTES)

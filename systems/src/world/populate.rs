@@ -146,7 +146,7 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
 /// Puts each group into the wave after the last of those that it comes after.
 fn set_waves(directory: &mut Directory) {
     directory.has_edges = directory.groups.iter().any(|group| !group.spec.after.is_empty());
-    // As long as the longest path: the scenario has no cycles, and one that had would end here, too.
+    // The longest path has as many steps at most. The scenario has no cycles; with one, this would end, too.
     for _ in 0..directory.groups.len() {
         let waves: Vec<u32> = directory
             .groups

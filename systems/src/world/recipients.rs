@@ -1,4 +1,4 @@
-//! Who gets the messages to many of a frame: members of topics, and agents of groups; and what is on its way to later waves of the frame.
+//! The recipients of a frame's messages to many: members of topics, and agents of groups; and the messages to later waves of the frame.
 
 use std::collections::BTreeMap;
 

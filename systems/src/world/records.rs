@@ -1,4 +1,4 @@
-//! What agents left beside messages: the records in their outboxes, and the lines that they wrote while they were running.
+//! What agents write beside messages: records in their outboxes, and log lines while they are running.
 
 use wasm_engine_abi::{CheckedOutbox, OutboxRecord};
 use wasm_engine_components::Lane;
@@ -6,7 +6,7 @@ use wasm_engine_components::Lane;
 use crate::world::chunk::{ImportedLine, RecordOffset};
 use crate::world::digest::part_digest;
 
-/// The digest of one agent's imported lines, in their order.
+/// Returns the digest of one agent's imported lines, in their order.
 pub(crate) fn lines_digest(lines: &[ImportedLine]) -> u128 {
     let mut bytes = Vec::new();
     for line in lines {
@@ -17,7 +17,7 @@ pub(crate) fn lines_digest(lines: &[ImportedLine]) -> u128 {
     part_digest(Lane::Logs, lines[0].agent.0, &bytes)
 }
 
-/// A record that the intake has passed.
+/// Returns a record that the intake has passed.
 pub(crate) fn record_at(bytes: &[u8], offset: RecordOffset) -> OutboxRecord<'_> {
     let record = CheckedOutbox::new(&bytes[offset.0 as usize..]).next();
     record.expect("the intake notes records that are there")

@@ -1,4 +1,4 @@
-//! The shared regions: where each lies, who may write what to it, and what it is in its lane.
+//! The table of the shared regions, and the rules by which they are written.
 
 use std::ops::Deref;
 
@@ -16,7 +16,7 @@ use crate::world::fault::CallFault;
 #[derive(Debug, Default)]
 pub(crate) struct RegionTable(Vec<RegionPlace>);
 
-/// A region's place in the tables.
+/// A region's row in the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RegionPlace {
     /// The region.
@@ -25,7 +25,7 @@ pub(crate) struct RegionPlace {
     pub entity: Entity,
     /// Its size in bytes.
     pub bytes: u32,
-    /// Who writes it.
+    /// The only one that may write to it.
     pub writer: RegionOwner,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct RegionPlace {
 #[derive(Resource, Debug, Default)]
 pub struct NativeWrites(pub(crate) Vec<NativeWrite>);
 
-/// Position of the region, first byte, and bytes.
+/// Index of the region, first byte, and bytes.
 type NativeWrite = (usize, u64, Vec<u8>);
 
 /// The rule that a fault of kind [`FaultKind::BadRegionWrite`] is about, which is its detail.
@@ -53,12 +53,12 @@ pub enum BadRegionWrite {
 }
 
 impl RegionTable {
-    /// The position of a region in the order of ids.
+    /// Returns the index of a region in the order of ids.
     pub(crate) fn position(&self, id: RegionId) -> Option<usize> {
         self.0.binary_search_by_key(&id, |region| region.id).ok()
     }
 
-    /// The position of a region to which `writer` may write `bytes` bytes from `start` on.
+    /// Returns the index of a region to which `writer` may write `bytes` bytes from `start` on.
     pub(crate) fn check_write(
         &self,
         writer: RegionOwner,

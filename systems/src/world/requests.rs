@@ -10,14 +10,14 @@ use wasm_engine_components::AgentId;
 
 use crate::codec::{self, Request, digest_small};
 
-/// Who waits for whom. State.
+/// The requests that wait for a reply. State.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Requests {
     /// By who asks, and its own number for the request.
     pending: BTreeMap<(AgentId, u64), Request>,
     /// The same by the frame in which it is given up.
     deadlines: BTreeSet<(u64, AgentId, u64)>,
-    /// How many each agent has.
+    /// Number of requests of each agent.
     counts: BTreeMap<AgentId, u32>,
     /// Sum of the digests of all. Carried.
     sum: u128,
@@ -118,12 +118,12 @@ impl Requests {
         }
     }
 
-    /// All requests, by who asks.
+    /// Returns all requests, each with the agent that asks, in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (AgentId, &Request)> {
         self.pending.iter().map(|((from, _), request)| (*from, request))
     }
 
-    /// The sum of the digests of all.
+    /// Returns the sum of the digests of all requests.
     pub(crate) const fn sum(&self) -> u128 {
         self.sum
     }

@@ -1,4 +1,4 @@
-//! What frames may cost, what they have cost, and who waits to be called: for a time, for room in a frame's budgets, or for a restart.
+//! What frames may cost and have cost, and the agents that wait to be called: for a timer, for room in a frame's budgets, or for a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +64,7 @@ pub(crate) fn set_up(scheduler: &mut Scheduler, calls: &mut Calls, directory: &D
 }
 
 impl Scheduler {
-    /// The scheduler of a world before its first frame.
+    /// Returns the scheduler of a world before its first frame.
     pub(crate) fn new(settings: SchedulerSettings, tenants: Vec<Tenant>) -> Self {
         Self { settings, tenants, ..Self::default() }
     }

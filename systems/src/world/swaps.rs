@@ -42,7 +42,7 @@ pub(crate) struct CurrentModules(pub BTreeMap<GroupId, u32>);
 #[derive(Resource, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestedSwaps(pub Vec<Swap>);
 
-/// A swap as it is digested where it is an input.
+/// Returns the bytes of a swap that is an input, for its digest.
 pub(crate) fn swap_bytes(swap: Swap) -> Vec<u8> {
     let (tag, numbers) = match swap {
         Swap::Module(ModuleSwap { group, module }) => (2_u8, [u64::from(group.0), u64::from(module)]),
