@@ -123,7 +123,7 @@ fn inputs(program: &Program, frame: usize) -> FrameInputs {
 fn check_lanes(record: &FrameRecord, state: &WorldState) {
     for lane in Lane::ALL.into_iter().filter(|lane| lane.kind() == LaneKind::State) {
         let name = lane.name();
-        assert_eq!(testing::lane(&state, lane), record.lanes[lane], "lane {name} after frame {}", record.frame);
+        assert_eq!(testing::lane(state, lane), record.lanes[lane], "lane {name} after frame {}", record.frame);
     }
 }
 

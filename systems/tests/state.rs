@@ -77,7 +77,7 @@ fn a_world_goes_on_from_any_frame_as_if_nothing_had_happened() {
 /// The lanes of state that aren't the sums of the hashes of what is saved of them.
 fn other_lanes(record: &FrameRecord, state: &WorldState) -> Vec<Lane> {
     let lanes = Lane::ALL.into_iter().filter(|lane| lane.kind() == LaneKind::State);
-    lanes.filter(|&lane| testing::lane(&state, lane) != record.lanes[lane]).collect()
+    lanes.filter(|&lane| testing::lane(state, lane) != record.lanes[lane]).collect()
 }
 
 #[test]

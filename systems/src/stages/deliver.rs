@@ -206,11 +206,8 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
             let from = AgentId(sent.message(at).sender);
             let mut put = |slot| overflow.put(sent, inboxes, Incoming { slot, bytes: address.bytes, at });
             match address.recipient() {
-                Some(Recipient::Agent(slot)) => {
-                    if arrival.is_that_of(from.group(), sent.directory.group_at(slot)) {
-                        put(slot);
-                    }
-                }
+                Some(Recipient::Agent(slot)) if !arrival.is_that_of(from.group(), sent.directory.group_at(slot)) => {}
+                Some(Recipient::Agent(slot)) => put(slot),
                 Some(to) => audiences.each(sent, to, (from, arrival), put),
                 None => {}
             }

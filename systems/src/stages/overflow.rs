@@ -146,14 +146,12 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         let Incoming { slot, bytes, at } = message;
         // A message that no mailbox of this size could hold is refused under any policy.
         let is_full = reason == BounceReason::MailboxFull;
-        match sent.directory.group_at(slot).mailbox.overflow {
-            OverflowPolicy::DropOldest if is_full => return self.make_room(sent, inboxes, message),
-            OverflowPolicy::Fault if is_full => {
-                if self.overflowed.insert(slot) {
-                    self.faults.push((slot, full_mailbox(&inboxes.loads[slot.index()], bytes)));
-                }
-            }
-            _ => {}
+        let policy = sent.directory.group_at(slot).mailbox.overflow;
+        if is_full && policy == OverflowPolicy::DropOldest {
+            return self.make_room(sent, inboxes, message);
+        }
+        if is_full && policy == OverflowPolicy::Fault && self.overflowed.insert(slot) {
+            self.faults.push((slot, full_mailbox(&inboxes.loads[slot.index()], bytes)));
         }
         self.refuse_sent(sent, inboxes, (slot, at), reason);
     }

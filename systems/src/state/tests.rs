@@ -82,7 +82,7 @@ fn a_new_kind_of_state_is_saved_loaded_digested_blamed_and_shown() {
     let states = [&mut without, &mut low, &mut high].map(save);
     // It is digested in its lane and in no other, and its digest is that of what is saved.
     for (record, state) in records.iter().zip(&states) {
-        assert_eq!(record.lanes[Lane::Requests], lane(&state, Lane::Requests));
+        assert_eq!(record.lanes[Lane::Requests], lane(state, Lane::Requests));
     }
     let [none, one, two] = &records;
     assert!(none.lanes[Lane::Requests] != one.lanes[Lane::Requests]);

@@ -47,7 +47,7 @@ fn incremental(base: SnapshotRef) -> Snapshot {
     (snapshot.state.frame, snapshot.base, snapshot.state.world) = (7, Some(base), world(7));
     snapshot.state.guests.full = false;
     snapshot.state.guests.pages.truncate(1);
-    snapshot.state.guests.zeroed = vec![(0, 3), (256, 31)];
+    snapshot.state.guests.zeroed = vec![(AgentSlot(0), 3), (AgentSlot(256), 31)];
     snapshot.extras.clear();
     snapshot
 }
