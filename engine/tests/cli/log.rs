@@ -1,9 +1,13 @@
 //! What is said on standard error, by how much of it was asked for, and in which form.
 
 use std::path::Path;
+#[cfg(unix)]
+use std::{io::Read as _, process::Stdio};
 
 use serde_json::Value;
 
+#[cfg(unix)]
+use crate::common::terminal::Terminal;
 use crate::common::{self, RING, engine, path, stderr, summary};
 
 const TOUR: &str = "agents/scenarios/kernel-tour.toml";
@@ -163,5 +167,43 @@ fn problems_are_the_same_in_both_forms() {
             let message = line["message"].as_str().unwrap();
             assert!(stderr(&lines).contains(&format!("error: {message}\n")), "{to}: {message}: {}", stderr(&lines));
         }
+    }
+}
+
+/// What a terminal gets to see of a run of the ring, as standard error.
+#[cfg(unix)]
+fn on_a_terminal(folder: &Path, frames: &str, options: &[&str]) -> String {
+    let mut command = common::wasm_engine(folder);
+    command.args(["run", &path(RING), "--frames", frames]).args(options);
+    let terminal = Terminal::open();
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.stdio());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let (mut screen, mut seen) = (terminal.into_screen(), Vec::new());
+    // A terminal whose programs have ended has no more to read, which is an error.
+    let _ = screen.read_to_end(&mut seen);
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(seen).unwrap()
+}
+
+/// What is said while a bar is drawn stands on lines of its own above it. Where errors alone or JSON are asked for, there is no bar.
+#[test]
+#[cfg(unix)]
+fn the_bar_makes_room_for_what_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let said = "info: a snapshot is written ";
+    let seen = on_a_terminal(folder, "400", &["--snapshot-every", "50", "-v", "--out", "bar"]);
+    assert!(seen.contains("frames/s"), "{seen:?}");
+    assert_eq!(seen.matches(said).count(), 8, "{seen:?}");
+    for (at, _) in seen.match_indices(said) {
+        // What was before it on its line has been cleared.
+        let before = seen[..at].trim_end_matches("\u{1b}[2K");
+        assert!(before.is_empty() || before.ends_with(['\r', '\n']), "{at}: {seen:?}");
+        assert!(seen[at..].lines().next().unwrap().contains(" ms="), "{seen:?}");
+    }
+    for (out, options) in [("bare", ["-q", "--no-record"]), ("json", ["--log=json", "--no-record"])] {
+        let seen = on_a_terminal(folder, "60", &[&options[..], &["--out", out]].concat());
+        assert_eq!(seen, "", "{options:?}");
     }
 }
