@@ -1,4 +1,4 @@
-//! `wasm-engine branch`: another run, from a frame of a recorded one on.
+//! `wasm-engine branch`: starts another run from a frame of a recorded one.
 
 use std::path::PathBuf;
 

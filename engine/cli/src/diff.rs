@@ -17,7 +17,7 @@ use wasm_engine_core::problem::{ErrorKind, counted, thousands};
 use wasm_engine_core::run_dir::{Access, Inference, OpenRun};
 use wasm_engine_core::time_travel::{Difference, diff};
 
-/// What the two runs are called.
+/// Names of the two runs.
 const SIDES: [&str; 2] = ["a", "b"];
 
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ struct DiffJson<'a> {
     common_frames: u64,
     frame: Option<u64>,
     other_seeds: bool,
-    /// Whether one of them goes on after the frames that both have.
+    /// Which run goes on after the frames that both have.
     other_lengths: bool,
     lanes: Vec<&'static str>,
     #[serde(flatten)]
@@ -120,7 +120,7 @@ fn text(a: &OpenRun, b: &OpenRun, difference: &Difference) -> Lines {
     text
 }
 
-/// Which of two runs goes on after the frames that both have; nothing where they end together.
+/// Returns which of two runs goes on after the frames that both have; `None` if they end together.
 fn what_goes_on(a: &OpenRun, b: &OpenRun) -> String {
     let (shorter, longer, name) = match a.end_frame().cmp(&b.end_frame()) {
         Ordering::Equal => return String::new(),
@@ -131,7 +131,7 @@ fn what_goes_on(a: &OpenRun, b: &OpenRun) -> String {
     format!(", with which the other one ends; {name} goes on for {more}")
 }
 
-/// The lanes that differ, and memories where those do: without a full digest, no lane of a frame tells of them.
+/// Returns the lanes that differ, and memories if they differ: without a full digest, no lane covers them.
 fn what_differs(difference: &Difference) -> String {
     let Difference { lanes, comparison, .. } = difference;
     let mut names: Vec<_> = lanes.iter().map(|lane| lane.name()).collect();

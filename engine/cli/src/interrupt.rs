@@ -1,4 +1,4 @@
-//! Signals. A thread waits for them from the start of each command on, so that nothing that a command does can keep it from ending.
+//! Signals. A thread waits for them from the start of each command, so that a command can be ended whatever it does.
 //!
 //! The first SIGINT, SIGTERM or SIGHUP ends the process within a second, with everything kept that was acknowledged:
 //!
@@ -21,38 +21,38 @@ use wasm_engine_core::problem::{Problem, RunError, thousands};
 use wasm_engine_core::run_dir::{Closed, Closer};
 use wasm_engine_files::unfinished;
 
-/// How long the frame in hand has to end by itself.
+/// Time that the current frame has to end by itself.
 const GRACE: Duration = Duration::from_millis(650);
-/// How long writing what has been run may take then.
+/// Time that writing the frames that have been run may take then.
 const CLOSE: Duration = Duration::from_millis(250);
-/// How long taking away what is half made may take: where no frame is run, and after what has been run was written.
+/// Time that removing unfinished files may take: if no frame is run, and after the frames that have been run were written.
 const REMOVE: (Duration, Duration) = (Duration::from_millis(800), Duration::from_millis(80));
 
-/// What signals did and are to say.
+/// State that the thread shares with the command.
 #[derive(Clone)]
 pub(super) struct Interrupt {
     /// The first signal sets it.
     pub flag: Arc<AtomicBool>,
-    /// That signal; 0 for none.
+    /// The first signal; 0 for none.
     signal: Arc<AtomicU8>,
     phase: Arc<Mutex<Phase>>,
 }
 
 /// What the process does.
 enum Phase {
-    /// It has run no frame that would have to be kept. The text says what it means to end now.
+    /// It has run no frame that must be kept. The text says what it means to end now.
     Before(&'static str),
     /// It runs frames. `again` says whether they are recorded already.
     Frames { closer: Closer, again: bool },
-    /// All that is to be kept is on the disk.
+    /// Everything that must be kept is on the disk.
     After,
 }
 
 impl Interrupt {
-    /// Listens to signals from now on. To be called once in a process.
+    /// Starts to listen to signals. Must be called once in a process.
     ///
     /// # Errors
-    /// The thread can't be started.
+    /// Fails if the thread can't be started.
     pub fn listen() -> Result<Self, RunError> {
         let interrupt = Self {
             flag: Arc::default(),
@@ -67,34 +67,34 @@ impl Interrupt {
         let (mut signals, begin) = Signals::new().map_err(failed)?;
         let thread = std::thread::Builder::new().name("signals".to_owned());
         thread.spawn(move || listener.wait(&mut signals)).map_err(failed)?;
-        // Only now: without the thread, signals are to do what they do in any process.
+        // Signals are caught only now, because without the thread they must do what they do in any process.
         begin().map_err(failed)?;
         Ok(interrupt)
     }
 
-    /// Says what it means to be ended before a frame is run.
+    /// Sets the text for a signal before a frame is run.
     pub fn before(&self, meaning: &'static str) {
         *self.phase() = Phase::Before(meaning);
     }
 
-    /// Frames are run from now on, and written into the run directory of `closer`. `again` says whether they are recorded already.
+    /// Says that frames are run from now on, and written to the run directory of `closer`. `again` says whether they are recorded already.
     pub fn frames_begin(&self, closer: Closer, again: bool) {
         *self.phase() = Phase::Frames { closer, again };
     }
 
-    /// From now on, frames are run that aren't recorded.
+    /// Says that frames are run from now on that aren't recorded.
     pub fn new_frames_begin(&self) {
         if let Phase::Frames { again, .. } = &mut *self.phase() {
             *again = false;
         }
     }
 
-    /// All that is to be kept is on the disk.
+    /// Everything that must be kept is on the disk.
     pub fn frames_end(&self) {
         *self.phase() = Phase::After;
     }
 
-    /// From now on, SIGUSR1 sets `asked`, which asks for a snapshot after the frame in hand.
+    /// From now on, SIGUSR1 sets `asked`, which asks for a snapshot after the current frame.
     pub fn ask_for_snapshots(&self, asked: Arc<AtomicBool>) {
         #[cfg(unix)]
         if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGUSR1, asked) {
@@ -104,7 +104,7 @@ impl Interrupt {
         let _ = asked;
     }
 
-    /// The signal that came first.
+    /// Returns the signal that came first.
     pub fn signal(&self) -> Option<u8> {
         Some(self.signal.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
     }
@@ -121,7 +121,7 @@ impl Interrupt {
         self.signal.store(first, Ordering::Relaxed);
         self.flag.store(true, Ordering::Relaxed);
         {
-            // Held to the end of the process, so that no frame begins in between.
+            // The lock is held until the process ends, so that no further frame begins.
             let phase = self.phase();
             match &*phase {
                 Phase::Before(meaning) => {
@@ -157,7 +157,7 @@ fn lines(texts: &[&str]) -> Lines {
     lines
 }
 
-/// What it means that a run was ended in the middle of a frame, for whoever wants to go on with it.
+/// Describes what it means that a run was ended in the middle of a frame, and how to go on with it.
 fn meaning_of(closer: &Closer, again: bool, closed: &Closed) -> Lines {
     let run = shown_path(closer.path());
     let kept = match closed {

@@ -1,6 +1,6 @@
 //! The command line: one file for each command. Called by `main` alone.
 //!
-//! Results go to standard output, everything else to standard error. What a command's exit status means is said in `status.rs`.
+//! Results go to standard output, everything else to standard error. `status.rs` says what exit statuses mean.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
@@ -98,7 +98,7 @@ pub fn main() -> ExitCode {
             let status = run(&command, &interrupt);
             #[cfg(feature = "inference")]
             if wasm_engine_inference::is_left_behind() {
-                // A thread may still be at work in ONNX Runtime, whose destructors an ordinary end would run.
+                // A thread may still run in ONNX Runtime, whose destructors an ordinary exit would call.
                 signals::exit_now(status);
             }
             status.into()
@@ -128,7 +128,7 @@ fn not_parsed(error: &clap::Error) -> Status {
         terminal::print_help(error);
         return Status::Done;
     }
-    // What is told of arguments has them in it, and they may be names of files: `wasm-engine run *`.
+    // Messages about arguments contain them, and they may be names of files: `wasm-engine run *`.
     let harmless = |argument: OsString| shown(&argument.to_string_lossy()).to_string();
     let again = Cli::try_parse_from(std::env::args_os().map(harmless));
     let text = again.err().map_or_else(|| error.to_string(), |error| error.to_string());
@@ -138,8 +138,8 @@ fn not_parsed(error: &clap::Error) -> Status {
     wasm_engine_core::problem::ErrorKind::Input.into()
 }
 
-/// A write beyond the limit of a file's size (`ulimit -f`) is to fail as a full disk does, rather than kill the process. Who asks for a
-/// snapshot before there can be one, or where there is none, isn't to kill it either.
+/// Ignores SIGXFSZ, so that a write beyond the limit of a file's size (`ulimit -f`) fails as on a full disk instead of killing the
+/// process; and SIGUSR1, so that a request for a snapshot doesn't kill it before, or without, a recorded run.
 #[cfg(unix)]
 fn ignore_signals() {
     // SAFETY: no other thread runs yet, and ignoring a signal installs no handler.
@@ -152,7 +152,7 @@ fn ignore_signals() {
 #[cfg(not(unix))]
 const fn ignore_signals() {}
 
-/// ONNX Runtime's official builds report sessions to their maker unless this is set before they are loaded.
+/// Switches off telemetry: official builds of ONNX Runtime report sessions to their maker unless this is set before they are loaded.
 #[cfg(feature = "inference")]
 fn keep_onnx_runtime_local() {
     const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";

@@ -49,7 +49,7 @@ impl LogArgs {
         }
     }
 
-    /// What is listened to, by where it comes from.
+    /// Returns what is listened to, by where it comes from.
     fn targets(&self) -> Targets {
         let level = match (self.errors_only, self.verbose) {
             (true, _) => LevelFilter::ERROR,
@@ -71,7 +71,7 @@ impl LogArgs {
     }
 }
 
-/// The form that a command line which can't be understood asks for.
+/// Returns the form that a command line which can't be understood asks for.
 pub(super) fn form_of(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Form {
     let mut is_named = false;
     for argument in arguments {
@@ -158,7 +158,7 @@ fn say(said: &Said<'_>) {
     progress::beside(|| terminal::say(said));
 }
 
-/// A span in JSON.
+/// Returns a span in JSON.
 fn with_name(name: &str, open: Option<&Open>) -> Map<String, Value> {
     let mut span = open.map(|open| open.fields.others.clone()).unwrap_or_default();
     span.insert("span".to_owned(), name.into());

@@ -1,12 +1,12 @@
-//! Memory that can't be had. A program that asks for it has no way to go on, and would be aborted by the system with a status of the system's; so it
-//! ends here, with the status of a machine that failed.
+//! Ends the process when memory runs out. Rust would abort it with a status of the system; here it ends with the exit status
+//! of a machine that failed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use super::signals::{exit_now, say_no_memory};
 use wasm_engine_core::problem::ErrorKind;
 
-/// The system's memory. Where there is none to be had, the process says so and ends: for binaries, as their `#[global_allocator]`.
+/// The system's allocator. If it has no memory, the process says so and ends. For binaries, as their `#[global_allocator]`.
 #[derive(Debug)]
 pub struct Allocator;
 

@@ -1,4 +1,4 @@
-//! `wasm-engine model check`: what a model's rows are, how they share runs, and which nodes of its graph decide that.
+//! `wasm-engine model check`: shows the rows of a model, how they share runs, and which nodes of its graph decide that.
 
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ struct CheckArgs {
     json: bool,
 }
 
-/// What was found.
+/// Result of the check.
 #[derive(Debug, Serialize)]
 struct Report {
     sha256: String,
@@ -54,11 +54,11 @@ struct Report {
     outputs: Vec<Tensor>,
     row_bytes: u32,
     output_bytes: u32,
-    /// As in a run's manifest.
+    /// The form, as in a run's manifest.
     form: String,
     /// The form in words.
     meaning: String,
-    /// Why it isn't `any`.
+    /// Reasons why it isn't `any`.
     reasons: Vec<String>,
     nodes: Vec<Node>,
 }
@@ -67,7 +67,7 @@ struct Report {
 struct Tensor {
     name: String,
     dtype: String,
-    /// `null` is the dimension of the rows.
+    /// Sizes of the dimensions; `null` for the dimension of the rows.
     shape: Vec<Option<u32>>,
 }
 
@@ -81,7 +81,7 @@ struct Node {
 }
 
 impl Node {
-    /// As it is among the reasons.
+    /// The node's reason, as it is among `reasons`.
     fn reason(&self) -> String {
         format!("of `{}` ({}): {}", self.name, self.operator, self.reason)
     }

@@ -1,4 +1,4 @@
-//! `wasm-engine replay`: a recorded run again, with every digest checked. Exit status 0 only if all are the same.
+//! `wasm-engine replay`: runs a recorded run again, and checks every digest. Exit status 0 only if all are the same.
 
 use std::time::Instant;
 
@@ -55,7 +55,7 @@ struct ReplayJson {
     /// Whether all frames that the run was to have are recorded.
     complete: bool,
     wall_s: f64,
-    /// Rows of models that took too long to be computed again.
+    /// Number of rows of models that took too long to be computed again.
     rows_not_compared: u64,
     divergence: Option<DivergenceView>,
 }
@@ -120,12 +120,12 @@ fn report(args: &ReplayArgs, run: &OpenRun, replayed: &Replayed, wall_s: f64) ->
     }
 }
 
-/// Whether all frames that the run was to have are recorded.
+/// Returns whether all frames that the run was to have are recorded.
 fn is_complete(run: &OpenRun) -> bool {
     run.end_frame() >= run.scenario.frames
 }
 
-/// What is said of a replay that came out as it was recorded. `asked` is the frame from which on it was asked for.
+/// Returns the text for a replay without differences. `asked` is the first frame that was asked for.
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
 fn identical(run: &OpenRun, replayed: &Replayed, asked: Option<u64>, wall_s: f64) -> Lines {
     let Replayed { from, checked, digest, .. } = replayed;
@@ -156,7 +156,7 @@ fn identical(run: &OpenRun, replayed: &Replayed, asked: Option<u64>, wall_s: f64
     text
 }
 
-/// What is said of a run without a summary; nothing of another.
+/// Returns the note about a run without a summary; empty for a run that has one.
 fn unended(run: &OpenRun, text: &mut Lines) {
     let (end, wanted) = (thousands(run.end_frame()), counted(run.scenario.frames, "frame"));
     match (run.has_ended(), is_complete(run)) {

@@ -1,4 +1,4 @@
-//! `wasm-engine resume`: a run that was stopped or killed goes on, and ends as if it had never been.
+//! `wasm-engine resume`: goes on with a run that was stopped or killed; it ends as if it had never stopped.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
     Ok(status)
 }
 
-/// A run that is complete stays as it is: nothing of it is run, and nothing written. What it came to was said when it ended.
+/// Handles a run that is complete: nothing is run or written. Prints that it is complete or, as JSON, its summary.
 fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<Status, NotStarted> {
     warn(&run.warnings);
     let end = run.journal.ended().map_err(RunError::Input)?;
@@ -88,7 +88,7 @@ fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<Status, NotStarted> {
     Ok(Status::Done)
 }
 
-/// The summary that the run has. Its checksum is in the journal.
+/// Reads the summary of the run, and compares it with the checksum in the journal.
 fn summary_line(run: &OpenRun, checksum: u128) -> Result<String, Problem> {
     let file = run.path.join(SUMMARY);
     let help = "remove it, and `wasm-engine resume` writes it again";
@@ -121,7 +121,7 @@ fn go_on(args: &ResumeArgs, run: &OpenRun, frames_expected: u64, interrupt: &Int
     Ok(outcome)
 }
 
-/// Where events come from that can't be read again, for somebody who is to give them.
+/// Describes the source of events that can't be read again, for the user who must provide them.
 fn events(run: &OpenRun) -> Option<String> {
     let input = run.manifest.input.as_ref().filter(|_| !run.manifest.events_repeat())?;
     if run.scenario.frames <= run.end_frame() {
@@ -137,7 +137,7 @@ fn events(run: &OpenRun) -> Option<String> {
     })
 }
 
-/// Which frames are run, the first of which is `from`, and which of them were recorded before.
+/// Describes which frames are run, from `from` on, and which of them were recorded before.
 fn plan(run: &OpenRun, from: u64) -> String {
     let (first, end, wanted) = (run.first_frame(), run.end_frame(), run.scenario.frames);
     let last = thousands(wanted.saturating_sub(1));

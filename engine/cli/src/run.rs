@@ -56,7 +56,7 @@ pub(super) struct RunArgs {
     report: ReportArgs,
 }
 
-/// The scopes by their names.
+/// Returns the scopes by their names.
 fn digest_scope() -> impl TypedValueParser<Value = DigestScope> {
     let names = PossibleValuesParser::new(DigestScope::ALL.map(DigestScope::name));
     // Other names are refused before.

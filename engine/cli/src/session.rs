@@ -1,4 +1,4 @@
-//! What the commands that run frames have in common: the loop with a progress bar, the summary, and the exit status.
+//! What the commands that run frames share: the loop with a progress bar, the summary, and the exit status.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -25,7 +25,7 @@ use wasm_engine_core::simulation::{Simulation, SimulationOptions};
 use wasm_engine_core::summary::{RunFacts, Summary};
 use wasm_engine_core::time_travel::{BranchError, FollowError, ResumeSink};
 
-/// Most groups without agents that are named.
+/// Largest number of groups without agents that are named.
 const DEAD_GROUPS_TOLD_MAX: usize = 10;
 
 /// What of the machine is used. None of it changes a result.
@@ -40,7 +40,7 @@ pub(super) struct MachineArgs {
 }
 
 impl MachineArgs {
-    /// The options that say the same.
+    /// Converts these to the options of the simulation.
     pub fn options(&self) -> SimulationOptions {
         SimulationOptions {
             threads: self.threads.map(|threads| threads as usize),
@@ -92,7 +92,7 @@ pub(super) struct Outcome {
     pub signal: Option<u8>,
     /// Whether there is a journal, by which it can go on.
     pub recorded: bool,
-    /// What a person should know of groups that have lost their agents.
+    /// Warnings about groups that have lost their agents.
     pub warnings: Vec<String>,
 }
 
@@ -129,7 +129,7 @@ impl From<BranchError> for NotStarted {
     }
 }
 
-/// What is told of an error.
+/// Converts an error to what is printed.
 fn problem_of(error: &FollowError) -> Problem {
     match error {
         FollowError::Error(error) => error.problem().clone(),
@@ -179,7 +179,7 @@ where
     let progress = Progress::new(scenario.frames, quiet);
     let mut sink = Watched { sink, progress, excess, refused, interrupt, recorded };
     let started = Instant::now();
-    // The loop runs on one of the threads that step the agents: no frame is handed from thread to thread.
+    // The loop runs on one of the threads that step the agents, so that no frame is handed from thread to thread.
     let result = pool.install(|| frame_loop::run(simulation, source, &mut sink));
     facts.wall = started.elapsed();
     sink.progress.finish();
@@ -190,9 +190,9 @@ where
     facts.run_dir = recording.run_dir().path().to_string_lossy().into_owned();
     let summary = recording.collector().summary(scenario, &facts);
     let finished = match &error {
-        // Where a write failed, a summary that can be written would only pretend that the rest is whole.
+        // After a failed write there is no summary: it would suggest that the rest is complete.
         Some(FollowError::Error(RunError::Failed(_)) | FollowError::Diverged(_)) => Ok(()),
-        // Nor where a run that goes on stops before the end of what it has.
+        // Nor is there one if a resumed run stops before the end of its recorded frames.
         Some(_) if simulation.next_frame() < recorded => Ok(()),
         _ => recording.finish(simulation, &summary),
     };
@@ -208,7 +208,8 @@ where
     }
 }
 
-/// Groups that began with agents and have none left, where some faulted: without an expectation, such a run ends as if nothing were wrong.
+/// Returns warnings about groups that began with agents and have none left because of faults. Without them and without an expectation,
+/// such a run would end as if nothing were wrong.
 fn dead_groups(scenario: &Scenario, summary: &Summary) -> Vec<String> {
     let had_agents = |name: &str| scenario.groups.iter().any(|group| group.name == name && group.agents > 0);
     let groups = summary.groups.0.iter().filter(|(name, group)| group.agents == 0 && had_agents(name));
@@ -240,7 +241,7 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), S::Error> {
         let frame = record.frame;
         self.excess.take(&record).iter().for_each(|line| warn!("{line}"));
-        // What is run again was told when it was run first.
+        // Frames that are run again were reported when they were run first.
         if frame >= self.recorded {
             self.refused.take(&record).iter().for_each(|line| warn!("{line}"));
         }

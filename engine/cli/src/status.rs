@@ -17,8 +17,8 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// The number. Bad input has the same as clap's own for a bad command line. That of a signal is 128 and the signal's number, which is 130 for
-    /// SIGINT and 143 for SIGTERM.
+    /// Returns the number. Bad input has the same as clap's own for a bad command line. That of a signal is 128 and the signal's number,
+    /// which is 130 for SIGINT and 143 for SIGTERM.
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,

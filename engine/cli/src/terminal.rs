@@ -1,5 +1,5 @@
-//! All that the command line says. Nothing else in this crate writes to standard output or standard error, and nothing goes there that isn't
-//! made harmless here: [`Lines`] and single lines by [`text`](wasm_engine_components::text), JSON by its own escapes.
+//! All output of the command line. Nothing else in this crate writes to standard output or standard error, and everything is made
+//! harmless for a terminal here: [`Lines`] and single lines by [`text`](wasm_engine_components::text), JSON by its own escapes.
 
 use std::io::{IsTerminal as _, Write};
 use std::sync::OnceLock;
@@ -67,13 +67,13 @@ pub(super) fn fail(error: &RunError) -> Status {
     error.kind().into()
 }
 
-/// Writes to standard error. Where that is full, closed or gone there is nobody to tell, which is no reason to end a run: so nothing else
-/// here may write to it, and clippy bans the macros that panic then.
+/// Writes to standard error. An error is ignored: if standard error is full or closed, nobody reads it, and that is no reason to end a
+/// run. So nothing else here may write to it, and clippy bans the macros, which panic then.
 pub(super) fn tell(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Whether a person sees standard error, and it may have more than lines.
+/// Returns whether standard error is a terminal on which more than lines may be drawn.
 pub(super) fn is_watched() -> bool {
     let Settings { form, is_bare } = SETTINGS.get().copied().unwrap_or_default();
     form == Form::Text && !is_bare && std::io::stderr().is_terminal()
@@ -108,7 +108,7 @@ pub(super) fn print_script(script: &str) -> Result<(), RunError> {
     write(script)
 }
 
-/// A reader that has gone away, as `head` does, has had enough and isn't an error, nor is a terminal that was closed; a full disk is one.
+/// Writes a result. It isn't an error if the reader has gone away, as `head` does, or if the terminal was closed; a full disk is one.
 fn write(text: &str) -> Result<(), RunError> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -120,7 +120,8 @@ fn write(text: &str) -> Result<(), RunError> {
     }
 }
 
-/// Whether what can't be written to standard output has nobody to read it, because its terminal is closed. It isn't known as a terminal any more then.
+/// Returns whether writing to standard output failed because its terminal was closed. The system then no longer says that it is a
+/// terminal.
 #[cfg(unix)]
 fn is_closed_terminal(error: &std::io::Error) -> bool {
     use std::os::fd::AsFd as _;

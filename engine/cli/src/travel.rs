@@ -1,4 +1,4 @@
-//! What the commands that open a run have in common: opening it, and saying what a person should know of it.
+//! What the commands that open a recorded run share: opening it, and printing its warnings.
 
 use std::path::Path;
 
@@ -18,14 +18,14 @@ pub(super) fn open(path: &Path, access: Access) -> Result<OpenRun, NotStarted> {
     Ok(run)
 }
 
-/// Returns what replays a run on this machine.
+/// Creates the replayer of a run on this machine.
 pub(super) fn replayer<'a>(run: &'a OpenRun, machine: &MachineArgs, inference: Inference) -> RunReplayer<'a> {
     RunReplayer { run, options: machine.options(), inference, author: &no_plugins }
 }
 
 fn no_plugins(_: &mut App) {}
 
-/// Says what a person should know.
+/// Prints warnings.
 pub(super) fn warn(warnings: &[String]) {
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 }

@@ -1,4 +1,4 @@
-//! The main loop. Run, replay, resume and verify are this loop with another source and sink.
+//! The main loop. Run, replay, resume and branch are this loop with different sources and sinks.
 
 use wasm_engine_components::{FrameInputs, FrameRecord};
 
@@ -12,7 +12,7 @@ pub trait FrameSource {
     /// Returns the inputs of frame `frame`; `None` ends the run.
     ///
     /// # Errors
-    /// The inputs can't be read.
+    /// Fails if the inputs can't be read.
     fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, Self::Error>;
 }
 
@@ -24,14 +24,14 @@ pub trait FrameSink {
     /// Takes the record of a frame. It may look at the simulation between two frames: to save or to check its state.
     ///
     /// # Errors
-    /// The record can't be written, or isn't the one that was expected.
+    /// Fails if the record can't be written, or isn't the one that was expected.
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Self::Error>;
 }
 
 /// Runs frames until the source ends. Whoever listens sees it as the span `run`.
 ///
 /// # Errors
-/// The first error of source or sink. A frame itself can't fail.
+/// Fails with the first error of the source or the sink. A frame itself can't fail.
 pub fn run<E>(
     simulation: &mut Simulation,
     source: &mut impl FrameSource<Error = E>,

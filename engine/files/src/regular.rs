@@ -1,4 +1,4 @@
-//! Files that users name: only regular ones are read, up to a bound, and hashed.
+//! Files that users name. Only regular files are read, up to a bound, and hashed.
 
 use std::error::Error;
 use std::fmt;
@@ -11,16 +11,16 @@ use wasm_engine_components::text::shown_path;
 
 use crate::hash::{hex, sha256};
 
-/// A file that wasn't taken: a module's.
+/// A file of a module that was refused.
 #[derive(Debug)]
 pub struct FileError {
-    /// `"module"`.
+    /// What the file is for: `"module"`.
     pub what: &'static str,
     /// Its name in the scenario.
     pub name: String,
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// What is wrong with the file.
     pub problem: FileProblem,
 }
 
@@ -38,32 +38,32 @@ impl Error for FileError {
     }
 }
 
-/// Why a file wasn't taken. Displayed, it goes on after the file's name.
+/// Why a file was refused. Its `Display` continues a sentence that begins with the file's name.
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("can't be read")]
     Unreadable(#[from] io::Error),
-    /// It is larger than the limit.
+    /// The file is larger than the limit.
     #[error("has {bytes} bytes, more than the limit of {bytes_max}")]
     TooLarge {
-        /// Its size.
+        /// The file's size in bytes.
         bytes: u64,
-        /// The limit.
+        /// The limit in bytes.
         bytes_max: u64,
     },
-    /// It isn't the one that the scenario means.
+    /// The file doesn't have the hash that the scenario states.
     #[error("has the sha256 {found}, but the scenario says {stated}")]
     WrongHash {
-        /// What the file hashes to, in hex.
+        /// SHA-256 of the file, in hexadecimal digits.
         found: String,
-        /// What the scenario says, in hex.
+        /// SHA-256 that the scenario states, in hexadecimal digits.
         stated: String,
     },
 }
 
 impl FileProblem {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => "see that it is there, is a file, and may be read",
@@ -75,15 +75,15 @@ impl FileProblem {
     }
 }
 
-/// Opens a regular file. A folder has no content, a device may have no end, and a pipe may keep who opens it waiting.
+/// Opens a regular file. Others are refused: a folder has no content, a device may have no end, and opening a pipe may wait for ever.
 ///
 /// # Errors
-/// It isn't one, or can't be opened.
+/// The file isn't regular, or can't be opened.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let metadata = std::fs::metadata(path)?;
     if metadata.is_file() {
         let mut options = std::fs::OpenOptions::new();
-        // Somebody may have put a pipe there meanwhile, and nobody waits for who writes into it.
+        // A pipe may have been put there meanwhile: opening it must not wait for a writer.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
         return options.read(true).open(path);
@@ -92,27 +92,27 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {found}, a file is needed")))
 }
 
-/// Options for a file of a folder that others may have made: a symbolic link in its place isn't followed, wherever it leads.
+/// Returns options for opening a file in a folder that others may have made: they don't follow a symbolic link in its place.
 pub fn no_link(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
     options
 }
 
-/// The first `bytes_max` bytes of a regular file.
+/// Returns the first `bytes_max` bytes of a regular file.
 ///
 /// # Errors
-/// It can't be read.
+/// The file can't be read.
 pub fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?.take(bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The hash of a regular file of any size, in hex.
+/// Returns the SHA-256 of a regular file of any size, in hexadecimal digits.
 ///
 /// # Errors
-/// It can't be read.
+/// The file can't be read.
 pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut file = open_regular(path)?;
@@ -140,7 +140,7 @@ pub fn read_checked(path: &Path, bytes_max: u64, stated: Option<[u8; 32]>) -> Re
     let file = open_regular(path)?;
     within_limit(file.metadata()?.len())?;
     let mut bytes = Vec::new();
-    // It may grow while it is read.
+    // The file may grow while it is read.
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     within_limit(bytes.len() as u64)?;
     let found = sha256(&bytes);
@@ -150,12 +150,12 @@ pub fn read_checked(path: &Path, bytes_max: u64, stated: Option<[u8; 32]>) -> Re
     }
 }
 
-/// Makes a folder's entries as durable as synced files: which files are in it, and under which names.
+/// Syncs a folder: which files are in it, and under which names.
 ///
 /// # Errors
-/// It can't be opened or synced.
+/// The folder can't be opened or synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Elsewhere, a folder can't be opened as a file, and its entries are journaled with the files.
+    // On other systems, a folder can't be opened as a file, and its entries are journaled with the files.
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
@@ -210,7 +210,7 @@ mod tests {
         {
             use std::os::unix::ffi::OsStrExt as _;
 
-            // Without an end, and without a writer: reading the one would fill the memory, opening the other would wait.
+            // The device has no end, and the pipe no writer: reading the device would fill the memory, opening the pipe would wait.
             let pipe = folder.path().join("pipe");
             let name = std::ffi::CString::new(pipe.as_os_str().as_bytes()).unwrap();
             // SAFETY: a string that ends with a zero, and lives through the call.

@@ -12,7 +12,7 @@ use super::limits::ModelLimits;
 use super::watchdog::Halt;
 use wasm_engine_files::FileProblem;
 
-/// Longest reason of ONNX Runtime that is told, in characters: it names files and lines of its own source before it comes to the point.
+/// Longest reason of ONNX Runtime that is shown, in characters. It begins with files and lines of its source.
 const REASON_CHARS_MAX: usize = 1_000;
 
 /// Why the models of a scenario couldn't be loaded.
@@ -20,7 +20,7 @@ const REASON_CHARS_MAX: usize = 1_000;
 pub enum InferenceError {
     /// There is no ONNX Runtime.
     Library(LibraryError),
-    /// One model isn't usable.
+    /// A model can't be used.
     Model {
         /// Its name in the scenario.
         name: String,
@@ -57,7 +57,7 @@ impl From<LibraryError> for InferenceError {
 }
 
 impl InferenceError {
-    /// The problem of a model, if it is one's.
+    /// Returns the problem of a model, if the error is about one.
     pub const fn problem(&self) -> Option<&ModelProblem> {
         match self {
             Self::Model { problem, .. } => Some(problem),
@@ -74,7 +74,7 @@ impl InferenceError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelProblem {
-    /// The file wasn't taken.
+    /// The file was refused.
     #[error(transparent)]
     File(FileProblem),
     /// ONNX Runtime refuses it.
@@ -85,19 +85,19 @@ pub enum ModelProblem {
     NotLoadable {
         /// Version of ONNX Runtime.
         version: String,
-        /// What it says.
+        /// Its message.
         reason: String,
     },
-    /// Its graph can't be read, so that nobody knows what its rows may do.
+    /// Its graph can't be read, so it isn't known what its rows may do.
     #[error(
         "has a graph that the engine can't read: {reason}; if the file was copied, is it whole? Else save it anew (in Python: \
          onnx.save(onnx.load(path), path)), or make it simpler"
     )]
     Unreadable {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// One of its functions may have the name of an operator of ONNX Runtime's own, which would be run in its place.
+    /// One of its functions may have the name of one of ONNX Runtime's own operators, which would be run instead.
     #[error(
         "has a function `{}` of its own in the domain `{}`, in which ONNX Runtime has operators of its own and runs those: give the \
          function a domain of yours",
@@ -110,17 +110,17 @@ pub enum ModelProblem {
         /// The function's name.
         name: String,
     },
-    /// A run's manifest says that it had a form that it can't have had.
+    /// A run's manifest states a form that the model can't have had.
     #[error(
         "can't have had the form `{recorded}` that the run's manifest says: its form is `{form}`. The manifest was changed: put it back"
     )]
     ForeignForm {
-        /// What the manifest says.
+        /// The form in the manifest.
         recorded: String,
-        /// What the model has.
+        /// The form of the model.
         form: String,
     },
-    /// The weights lie in other files, which no hash covers.
+    /// The weights are in other files, which no hash covers.
     #[error(
         "keeps weights in other files, which its sha256 doesn't cover: save it as one file (in Python: onnx.save(model, path) \
          after onnx.load(path))"
@@ -156,10 +156,10 @@ pub enum ModelProblem {
         /// The limit.
         ms_max: u64,
     },
-    /// ONNX Runtime couldn't do what it can for every model.
+    /// ONNX Runtime failed at something that doesn't depend on the model.
     #[error("can't be run at all: {}", shown(.0).at_most(REASON_CHARS_MAX))]
     Broken(String),
-    /// The size of an output follows from what the inputs hold.
+    /// The size of an output depends on what the inputs hold.
     #[error(
         "has the output `{}`, whose shape depends on what the inputs hold ({} for zeros, {} for other numbers){}: give it one shape, \
          say with padding and a count", shown(tensor), listed(&shapes[0]), listed(&shapes[1]), by(node.as_deref())
@@ -169,7 +169,7 @@ pub enum ModelProblem {
         tensor: String,
         /// Two shapes that it had.
         shapes: Box<[Vec<u32>; 2]>,
-        /// The node that gives it a shape of data, as operator and name, where it is known.
+        /// The node whose data decides the shape, as operator and name, if it is known.
         node: Option<String>,
     },
     /// It has no input or no output.
@@ -188,12 +188,12 @@ pub enum ModelProblem {
     MissingDimension {
         /// The dimension's name.
         dimension: String,
-        /// Where it is, from 0.
+        /// Index of the dimension, from 0.
         position: usize,
         /// The input.
         tensor: String,
     },
-    /// Nothing is said about a dynamic dimension that has no name in the model.
+    /// A dynamic dimension without a name in the model has no size.
     #[error(
         "has a dynamic dimension without a name at position {position} of the input `{}`: add \"{}\" = SIZE to the model's \
          `dims`, or {} = {position} to its `batch_axes` if it holds the rows",
@@ -202,7 +202,7 @@ pub enum ModelProblem {
         shown(tensor)
     )]
     NamelessDimension {
-        /// Where it is, from 0.
+        /// Index of the dimension, from 0.
         position: usize,
         /// The input.
         tensor: String,
@@ -219,17 +219,17 @@ pub enum ModelProblem {
         /// The names that the model's inputs have.
         known: Vec<String>,
     },
-    /// It isn't clear which dimension is the batch.
+    /// It isn't clear which dimension holds the rows.
     #[error(
         "has no common batch dimension: {}; say in the model's `batch_axes` which dimension of each holds \
          the rows, or, to run it row by row, give each dynamic dimension a size in `dims`",
         shown(detail)
     )]
     NoBatch {
-        /// Which inputs differ, and in what.
+        /// The inputs that differ, and how.
         detail: String,
     },
-    /// `batch_axes` names a dimension that can't be the batch.
+    /// `batch_axes` names a dimension that can't hold the rows.
     #[error(
         "can't have its rows in dimension {axis} of the tensor `{tensor}`, as the scenario's `batch_axes` says: the dimension doesn't \
          exist, or its size is fixed"
@@ -237,7 +237,7 @@ pub enum ModelProblem {
     BadBatchAxis {
         /// The tensor.
         tensor: String,
-        /// The dimension, from 0.
+        /// Index of the dimension, from 0.
         axis: usize,
     },
     /// `batch_axes` names a tensor that the model doesn't have.
@@ -258,7 +258,7 @@ pub enum ModelProblem {
         /// The limit.
         bytes_max: u64,
     },
-    /// It fails even on zeros, and doesn't say its outputs' sizes either.
+    /// It fails even on zeros, and doesn't declare the sizes of its outputs.
     #[error(
         "doesn't say the size of its output `{}`, and fails on inputs of zeros, where the size would show ({}): add the sizes \
          of {} to the model's `dims`",
@@ -267,11 +267,11 @@ pub enum ModelProblem {
         list(open)
     )]
     UnknownOutput {
-        /// What `dims` calls the dimensions that have no size.
+        /// Names in `dims` of the dimensions that have no size.
         open: Vec<String>,
         /// The output.
         tensor: String,
-        /// What ONNX Runtime says.
+        /// Message of ONNX Runtime.
         reason: String,
     },
     /// Its weights, or the intermediate results of its smallest run, don't fit.
@@ -291,7 +291,7 @@ pub enum ModelProblem {
     Random {
         /// The operator.
         operator: String,
-        /// The node's name, or where it has none, that of its first output.
+        /// The node's name, or, if it has none, that of its first output.
         node: String,
     },
     /// One of its nodes may divide the least whole number by -1.
@@ -304,10 +304,10 @@ pub enum ModelProblem {
     Divides {
         /// The operator.
         operator: String,
-        /// The node's name, or where it has none, that of its first output.
+        /// The node's name, or, if it has none, that of its first output.
         node: String,
     },
-    /// One of its nodes may divide whole numbers by 0, and this ONNX Runtime isn't known to look for that.
+    /// One of its nodes may divide whole numbers by 0, and this ONNX Runtime isn't known to check for that.
     #[error(
         "divides whole numbers in the node `{}` ({}) by numbers that may be 0, which ends the process in versions of ONNX Runtime \
         that don't look for it, as the one that was found may be: use {ONNX_RUNTIME_VERSION}, or divide by a constant",
@@ -317,10 +317,10 @@ pub enum ModelProblem {
     DividesByZero {
         /// The operator.
         operator: String,
-        /// The node's name, or where it has none, that of its first output.
+        /// The node's name, or, if it has none, that of its first output.
         node: String,
     },
-    /// The same row gives other results.
+    /// The same row gives different results.
     #[error(
         "gives other results when it is run again on the same row, so that no run could be repeated: take its random \
          operators out, and let agents send random numbers as an input"
@@ -329,7 +329,7 @@ pub enum ModelProblem {
 }
 
 impl ModelProblem {
-    /// Whether it is about how fast the machine is or how much memory it has, so that another one may not have it.
+    /// Returns whether the problem is about the speed or the memory of the machine, so that another machine may not have it.
     pub(crate) fn is_of_machine(&self) -> bool {
         match self {
             Self::SlowLoad { .. } | Self::SlowRun { .. } | Self::TooMuchMemory { .. } => true,
@@ -340,7 +340,7 @@ impl ModelProblem {
         }
     }
 
-    /// The problem of a model whose load or probe was ended, or failed.
+    /// Returns the problem of a model whose load or probe was ended, or failed.
     pub(crate) fn of_halt(halt: Halt, time: ModelLimits, failed: impl FnOnce(String) -> Self) -> Self {
         let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         match halt {

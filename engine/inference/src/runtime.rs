@@ -1,5 +1,5 @@
-//! The process's one ONNX Runtime: loads the library, and keeps its environment. Called by [`super::registry`] when a
-//! scenario has models, and by `doctor` through [`probe`].
+//! The process's one ONNX Runtime: loads the library, and keeps its environment. [`super::registry`] calls it when a
+//! scenario has models, and `doctor` through [`probe`].
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -19,24 +19,24 @@ use super::watchdog;
 /// The provider whose results are the reference.
 pub(crate) const CPU_PROVIDER: &str = "CPUExecutionProvider";
 
-/// A loaded ONNX Runtime. It stays for the rest of the process: a library can't be unloaded safely.
+/// A loaded ONNX Runtime. It stays for the rest of the process, because a library can't be unloaded safely.
 pub(crate) struct Runtime {
     pub library: ResolvedLibrary,
     pub version: String,
     pub environment: Environment,
-    /// A checksum of the library's file, once it is known.
+    /// Checksum of the library's file, once it is known.
     checksum: OnceLock<String>,
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 static STARTING: Mutex<()> = Mutex::new(());
 
-/// What this machine has of ONNX Runtime, for `doctor`.
+/// State of ONNX Runtime on this machine, for `doctor`.
 #[derive(Debug)]
 pub struct LibraryStatus {
     /// Where the library is, or would come from.
     pub location: LibraryLocation,
-    /// What it is, where it is here; or why it doesn't load.
+    /// The loaded library, if it exists; or why it doesn't load.
     pub loaded: Option<Result<LoadedLibrary, LibraryError>>,
 }
 
@@ -45,11 +45,11 @@ pub struct LibraryStatus {
 pub struct LoadedLibrary {
     /// Its version. Results are promised for [`ONNX_RUNTIME_VERSION`].
     pub version: String,
-    /// The execution providers that have a device on this machine, and the kind of device.
+    /// Execution providers that have a device on this machine, with the kind of device.
     pub providers: Vec<String>,
 }
 
-/// Looks what this machine has, and loads the library if it is here. Nothing is fetched.
+/// Finds the library, and loads it if it exists. Nothing is fetched.
 pub fn probe() -> LibraryStatus {
     let location = locate(&Settings::from_environment());
     let loaded = match &location {
@@ -62,8 +62,8 @@ pub fn probe() -> LibraryStatus {
     LibraryStatus { location, loaded }
 }
 
-/// The process's runtime. The first call finds and loads the library; later ones get the same, whatever the environment
-/// says by then.
+/// Returns the process's runtime. The first call finds and loads the library; later calls return the same one, whatever the environment
+/// variables say by then.
 pub(crate) fn start() -> Result<&'static Runtime, LibraryError> {
     let first = RUNTIME.get().is_none();
     watchdog::begin().map_err(LibraryError::NoThread)?;
@@ -93,7 +93,7 @@ fn load(library: ResolvedLibrary) -> Result<Runtime, LibraryError> {
     let from_override = library.source == LibrarySource::Override;
     let fail = |problem: String| LibraryError::Load { path: library.path.clone(), problem, from_override };
     turn_telemetry_off();
-    // Checked before `ort` loads it, because `ort` asserts what a wrong library doesn't hold.
+    // Checked before `ort` loads it, because `ort` would panic with a wrong library.
     let version = version_of(&library.path).map_err(fail)?;
     if minor(&version).is_none_or(|minor| minor < ONNX_RUNTIME_MINOR_MIN) {
         return Err(LibraryError::Version { path: library.path, found: version, from_override });
@@ -101,7 +101,7 @@ fn load(library: ResolvedLibrary) -> Result<Runtime, LibraryError> {
     let builder = ort::init_from(&library.path).map_err(|error| fail(error.to_string()))?;
     let environment = builder.with_name("wasm-engine").with_telemetry(false).build();
     let environment = environment.map_err(|error| fail(error.to_string()))?;
-    // A failed row is a result, which says so: no second report on standard error.
+    // A failed row is a result, so it isn't reported again on standard error.
     environment.set_log_level(LogLevel::Fatal);
     Ok(Runtime { library, version, environment, checksum: OnceLock::new() })
 }
@@ -119,7 +119,7 @@ fn turn_telemetry_off() {
 }
 
 impl Runtime {
-    /// Which library this is: its version, and a checksum of its file. Two builds of one version may compute otherwise.
+    /// Returns which library this is: its version, and a checksum of its file. Two builds of one version may give different results.
     pub(crate) fn identity(&self) -> &str {
         self.checksum.get_or_init(|| {
             // A file that can't be read any more has no checksum, and the version is all that is known.
@@ -128,13 +128,13 @@ impl Runtime {
         })
     }
 
-    /// Whether a division of whole numbers by 0 is an error of the run. It is in the pinned version, and ends the process in the oldest
-    /// ones that are taken.
+    /// Returns whether a division of whole numbers by 0 is an error of the run. It is in the pinned version; in the oldest accepted
+    /// versions it ends the process.
     pub(crate) fn sees_zeros(&self) -> bool {
         sees_zeros(&self.version)
     }
 
-    /// The execution providers that have a device here, each with the kind of device.
+    /// Returns the execution providers that have a device on this machine, each with the kind of device.
     pub(crate) fn providers(&self) -> Vec<String> {
         let mut providers = Vec::new();
         for device in self.environment.devices() {
@@ -148,7 +148,7 @@ impl Runtime {
     }
 }
 
-/// The version of a library file, by loading it. It must offer the API that `ort` will ask for.
+/// Returns the version of a library file, by loading it. The library must have the API that `ort` will ask for.
 fn version_of(path: &Path) -> Result<String, String> {
     // SAFETY: loading a library runs its initialisers. It is the file whose hash is pinned, or the one that the user named.
     let library = unsafe { libloading::Library::new(path) }.map_err(|error| error.to_string())?;
@@ -175,7 +175,7 @@ fn sees_zeros(version: &str) -> bool {
     minor(version) >= minor(ONNX_RUNTIME_VERSION)
 }
 
-/// The minor version of `1.x.y`.
+/// Returns the minor version of `1.x.y`.
 fn minor(version: &str) -> Option<u32> {
     version.strip_prefix("1.")?.split('.').next()?.parse().ok()
 }

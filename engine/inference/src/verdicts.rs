@@ -1,7 +1,7 @@
-//! Keeps from run to run what the probe found, so that a model is probed once on a machine and not before each run. Called by
-//! [`super::registry`].
+//! Keeps verdicts of the probe from run to run, so that a model is probed once on a machine and not before each run. [`super::registry`]
+//! uses it.
 //!
-//! It only ever saves time: a file that isn't exactly what was written is a miss, and is written anew; one that can't be written is
+//! It only saves time. A file that isn't exactly as it was written is a miss, and is written anew; if a file can't be written, the model is
 //! probed again next time. A file is JSON in the form of [`wasm_engine_files::cache_file`].
 
 use std::error::Error;
@@ -17,19 +17,19 @@ use wasm_engine_files::cache_file::{self, CacheFolder, FileForm, FileKey};
 use wasm_engine_files::cpu;
 use wasm_engine_files::hex;
 
-/// The name of the folder of verdicts in the engine's cache folder.
+/// Name of the folder of verdicts in the engine's cache folder.
 const FOLDER: &str = "verdicts";
-/// The form of its files.
+/// Kind of its files.
 const VERDICT: FileForm =
     FileForm { magic: *b"weverd\r\n", version: 1, suffix: ".verdict", bytes_max: SCENARIO_BYTES_MAX };
 
-/// A folder of verdicts, or nothing that is kept.
+/// A folder of verdicts, or none, so that nothing is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdicts {
     folder: Option<PathBuf>,
 }
 
-/// What a verdict is about. Everything that may change it is in it.
+/// Key of a verdict: everything that may change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VerdictKey {
     model_sha256: String,
@@ -37,11 +37,11 @@ pub(crate) struct VerdictKey {
     batch_axes: Vec<(String, u32)>,
     form: BatchForm,
     batch_rows_max: u32,
-    /// Most memory of a run: rows that have no room in it aren't probed.
+    /// Most memory of a run in bytes: rows that have no room in it aren't probed.
     memory_bytes: u64,
     /// The library, by version and hash.
     onnx_runtime: String,
-    /// What the padded model hashes to, if it was padded.
+    /// SHA-256 of the padded model, if it was padded.
     padded: Option<String>,
     cpu: String,
     engine: String,
@@ -52,7 +52,7 @@ pub(crate) struct VerdictKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub form: BatchForm,
-    /// How many of the form's sizes of a run have room in the memory, from the smallest on.
+    /// Number of the form's sizes of runs that have room in the memory, from the smallest on.
     pub sizes: usize,
     pub reasons: Vec<String>,
 }
@@ -64,7 +64,7 @@ struct Entry {
 }
 
 impl VerdictKey {
-    /// The key of a model that is to be probed in `form`.
+    /// Returns the key of a model that is probed in `form`.
     pub(crate) fn new(
         sha256: [u8; 32],
         said: Said<'_>,
@@ -95,17 +95,17 @@ impl VerdictKey {
 }
 
 impl Verdicts {
-    /// Those in the engine's cache folder, if there is one.
+    /// Returns the verdicts in the engine's cache folder, if there is one.
     pub(crate) fn new(cache_folder: Option<&Path>) -> Self {
         Self { folder: cache_folder.map(|folder| folder.join(FOLDER)) }
     }
 
-    /// Whether any are kept.
+    /// Returns whether verdicts are kept.
     pub(crate) const fn are_kept(&self) -> bool {
         self.folder.is_some()
     }
 
-    /// What was kept.
+    /// Returns the verdict that was kept.
     pub(crate) fn find(&self, key: &VerdictKey) -> Option<Kept> {
         let folder = CacheFolder::existing(self.folder.as_ref()?, VERDICT).ok()??;
         let file = folder.find(&key.file_key()).ok()??;
@@ -116,7 +116,7 @@ impl Verdicts {
     /// Keeps a verdict, if that is possible.
     pub(crate) fn keep(&self, key: VerdictKey, kept: Kept) {
         if let Some(folder) = &self.folder {
-            // Without it, the model is probed again: that is all.
+            // Without it, the model is probed again, and nothing else happens.
             let _ = write(folder, &Entry { key, kept });
         }
     }

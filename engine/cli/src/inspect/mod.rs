@@ -1,4 +1,4 @@
-//! `wasm-engine inspect`: a recorded run, looked at: its state after any frame, one agent there or through the frames, the
+//! `wasm-engine inspect`: shows the state of a recorded run after any frame, one agent in that state or through the frames, or the
 //! messages of a frame. The frames since the last snapshot are run again for it.
 
 mod agent;
@@ -91,7 +91,7 @@ fn print(args: &InspectArgs, view: &impl View) -> Result<(), NotStarted> {
     Ok(printed?)
 }
 
-/// The simulation right after a frame, and that frame's record.
+/// Returns the simulation right after a frame, and that frame's record.
 fn after(replayer: &RunReplayer<'_>, frame: u64) -> Result<(FrameRecord, Simulation), NotStarted> {
     let mut last = FrameRecord::default();
     let arrival = watch(replayer, frame, frame.saturating_add(1), &mut |record, _| last = record.clone())?;
@@ -99,7 +99,7 @@ fn after(replayer: &RunReplayer<'_>, frame: u64) -> Result<(FrameRecord, Simulat
     Ok((last, arrival.simulation))
 }
 
-/// The agent that a user means: `GROUP/ORDINAL`, and `#GENERATION` where the ordinal was used before.
+/// Finds the agent that a user names as `GROUP/ORDINAL`, with `#GENERATION` if the ordinal was used before.
 fn agent_of(scenario: &Scenario, name: &str) -> Result<AgentId, Problem> {
     let problem = |what: String| Problem::new(what).key(format!("--agent {name}"));
     let form = || {

@@ -1,4 +1,4 @@
-//! Lines of an events file, one at a time: never more than one is held, and one that is too long is an error before it is.
+//! Reads the lines of an events file, one at a time. Only one is in memory, and a line that is too long is an error before all of it is read.
 
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -33,12 +33,12 @@ pub(super) struct EventLines {
 }
 
 impl EventLines {
-    /// Reads from `input`, which messages call `path`.
+    /// Creates a reader of `input`. Errors name it `path`.
     pub fn new(input: Box<dyn BufRead + Send>, path: &Path) -> Self {
         Self { input, path: path.to_path_buf(), buffer: Vec::new(), number: 0, before: None, amount: (0, 0) }
     }
 
-    /// The next line that isn't blank.
+    /// Returns the next line that isn't blank.
     pub fn next(&mut self, addresses: &AddressBook) -> Result<Option<EventLine>, ReadError> {
         loop {
             self.buffer.clear();
@@ -57,7 +57,7 @@ impl EventLines {
             let Ok(text) = std::str::from_utf8(&self.buffer) else {
                 return Err(self.wrong(LineFault::of_line("isn't UTF-8").help("save it as UTF-8 text")));
             };
-            // A mark that some editors put at the start of a file isn't a part of its first line.
+            // A byte order mark at the start of the file isn't a part of its first line.
             let text = if self.number == 1 { text.trim_start_matches('\u{feff}') } else { text };
             if text.trim().is_empty() {
                 continue;
@@ -76,7 +76,7 @@ impl EventLines {
         }
     }
 
-    /// Takes a line's part of what a frame may be given.
+    /// Counts a line against the limits of a frame.
     fn take(&mut self, line: &EventLine) -> Result<(), LineFault> {
         let (events, bytes) = line.amount();
         self.amount = (self.amount.0 + events, self.amount.1 + bytes);

@@ -1,4 +1,4 @@
-//! What is wrong with a journal, in words: which file, which byte, what to do.
+//! Problems of a journal: which file, which byte, what to do.
 
 use std::io;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::problem::Problem;
 /// What to do about damage.
 const HELP: &str = "take the file from a copy of the run directory; without one, `run` the scenario again";
 
-/// The file isn't as it was written.
+/// Returns the problem of a file that isn't as it was written.
 pub(super) fn damaged(file: &Path, offset: u64, why: &str) -> Problem {
     Problem::new(format!("is damaged at byte {offset}: {why}")).file(file).help(HELP)
 }
 
-/// The segment's header is none.
+/// Returns the problem of a segment without a valid header.
 pub(super) fn header(file: &Path, fault: HeaderFault) -> Problem {
     match fault {
         HeaderFault::Magic => damaged(file, 0, "it doesn't begin as a segment of a journal does"),
@@ -34,20 +34,20 @@ pub(super) fn header(file: &Path, fault: HeaderFault) -> Problem {
     }
 }
 
-/// A record of a kind that isn't known.
+/// Returns the problem of a record of an unknown kind.
 pub(super) fn unknown_kind(file: &Path, offset: u64, kind: u8) -> Problem {
     Problem::new(format!("has a record of kind {kind} at byte {offset}, which this engine doesn't know"))
         .file(file)
         .help("use the version of the engine that made this run; `manifest.toml` names it")
 }
 
-/// The segment is of another run.
+/// Returns the problem of a segment that is of another run.
 pub(super) fn other_run(file: &Path, found: u128, run_id: u128) -> Problem {
     let what = format!("belongs to another run (at byte {}): {found:032x}, not {run_id:032x}", at::RUN);
     Problem::new(what).file(file).help(HELP)
 }
 
-/// A segment isn't there, but a later one is, or none is.
+/// Returns the problem of a missing segment, if a later one is there or there is none at all.
 pub(super) fn missing(file: &Path, later: Option<&Path>) -> Problem {
     let what = match later.and_then(Path::file_name) {
         Some(later) => format!("is missing, but {} is there", shown_path(Path::new(later))),
@@ -56,13 +56,13 @@ pub(super) fn missing(file: &Path, later: Option<&Path>) -> Problem {
     Problem::new(what).file(file).help(HELP)
 }
 
-/// What can't be read.
+/// Returns the problem of a file that can't be read.
 pub(super) fn unreadable(file: &Path, error: io::Error) -> Problem {
     let help = "see that it is there and may be read: all of the journal is needed";
     Problem::new("can't be read").caused_by(error).file(file).help(help)
 }
 
-/// What can't be written.
+/// Returns the problem of a file that can't be written.
 pub(super) fn unwritable(file: &Path, error: io::Error) -> Problem {
     let kind = error.kind();
     let problem = Problem::new("can't be written").caused_by(error).file(file);
@@ -75,7 +75,7 @@ pub(super) fn unwritable(file: &Path, error: io::Error) -> Problem {
     }
 }
 
-/// A torn tail where none may be, because the run ended orderly.
+/// Returns the problem of a torn tail in a run that ended orderly.
 pub(super) fn torn(tail: &TornTail) -> Problem {
     let why = match tail.bytes {
         0 => "it is empty, although the run ended orderly".to_owned(),

@@ -1,4 +1,4 @@
-//! Opening a journal: every segment is read once, from the first byte to the last, and nothing is believed that isn't checked.
+//! Opens a journal: reads every segment once, from the first byte to the last, and checks everything.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::scan::{Broken, Opened, Record, SegmentReader};
 use super::{End, Frames, JournalFrame, TornTail, damage, segment_number, segment_path};
 use crate::problem::{Problem, counted};
 
-/// A journal that was checked as a whole. Clones share what is known of it; frames are read from the files when they are asked
+/// A journal that was checked as a whole. Clones share what is known of it. Frames are read from the files when they are asked
 /// for.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -23,14 +23,14 @@ impl Journal {
     /// Reads and checks the journal in a folder.
     ///
     /// # Errors
-    /// It is damaged, of another run or of an unknown version, or it can't be read. A torn tail is no error.
+    /// Fails if it is damaged, of another run or of an unknown version, or it can't be read. A torn tail is no error.
     pub fn open(folder: &Path, run_id: u128) -> Result<Self, Problem> {
         Self::read(folder, run_id, true)
     }
 
-    /// The same, but what follows the first broken record of the last segment is a torn tail even if there are whole records
-    /// in it: on some file systems, a machine that loses its power may leave a hole before them. Only what was never synced can
-    /// be lost so; who calls this must know that it is.
+    /// Like [`open`](Self::open), but takes everything after the first broken record of the last segment for a torn tail, even if there are whole
+    /// records in it: on some file systems, a machine that loses its power may leave a hole before them. Only data that was never synced can
+    /// be lost like this; the caller must know that this is so.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
@@ -48,45 +48,45 @@ impl Journal {
         Ok(Self { contents: Arc::new(opening.contents) })
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.contents.folder
     }
 
-    /// How many whole frames there are.
+    /// Returns the number of whole frames.
     pub fn frames_count(&self) -> u64 {
         self.contents.frames
     }
 
-    /// The number of the first frame.
+    /// Returns the number of the first frame.
     pub fn first_frame(&self) -> u64 {
         self.contents.first_frame.unwrap_or(0)
     }
 
-    /// The number of the frame after the last whole one.
+    /// Returns the number of the frame after the last whole one.
     pub fn next_frame(&self) -> u64 {
         self.contents.next_frame()
     }
 
-    /// The orderly end, if there is one.
+    /// Returns the orderly end, if there is one.
     pub fn end(&self) -> Option<End> {
         self.contents.end
     }
 
-    /// What a crash left behind the last whole frame.
+    /// Returns what a crash left behind the last whole frame.
     pub fn torn(&self) -> Option<&TornTail> {
         self.contents.torn.as_ref()
     }
 
-    /// The torn tail as damage, for a run that is known to have ended orderly.
+    /// Returns the torn tail as damage, for a run that is known to have ended orderly.
     pub fn damage_of_torn_tail(&self) -> Option<Problem> {
         self.contents.torn.as_ref().map(damage::torn)
     }
 
-    /// The end of a run that is known to have ended orderly.
+    /// Returns the end of a run that is known to have ended orderly.
     ///
     /// # Errors
-    /// The journal has no end: something is missing.
+    /// Fails if the journal has no end: something is missing.
     pub fn ended(&self) -> Result<End, Problem> {
         if let Some(problem) = self.damage_of_torn_tail() {
             return Err(problem);
@@ -100,20 +100,20 @@ impl Journal {
         })
     }
 
-    /// All frames.
+    /// Returns all frames.
     pub fn frames(&self) -> Frames {
         self.frames_from(self.first_frame())
     }
 
-    /// The frames from number `frame` on: none if the journal doesn't reach so far, all if it begins later.
+    /// Returns the frames from number `frame` on: none if the journal doesn't reach so far, all if it begins later.
     pub fn frames_from(&self, frame: u64) -> Frames {
         Frames::new(Arc::clone(&self.contents), frame)
     }
 
-    /// One frame. None if the journal doesn't hold it.
+    /// Returns one frame; `None` if the journal doesn't hold it.
     ///
     /// # Errors
-    /// The journal was damaged since it was opened, or can't be read.
+    /// Fails if the journal was damaged since it was opened, or can't be read.
     pub fn frame(&self, frame: u64) -> Result<Option<JournalFrame>, Problem> {
         if !(self.first_frame()..self.next_frame()).contains(&frame) {
             return Ok(None);
@@ -126,7 +126,7 @@ impl Journal {
     }
 }
 
-/// How many segments a folder holds. Their numbers have no gap.
+/// Returns the number of segments in a folder. Their numbers have no gap.
 fn segments(folder: &Path) -> Result<u32, Problem> {
     let unreadable = |error| damage::unreadable(folder, error);
     let mut numbers = Vec::new();
@@ -186,7 +186,7 @@ impl Opening {
         Ok(())
     }
 
-    /// Whether the segment is the one that must come now.
+    /// Checks that the segment is the next one.
     fn header(&mut self, header: &SegmentHeader, segment: u32, path: &Path) -> Result<(), Problem> {
         if header.run_id != self.contents.run_id {
             return Err(damage::other_run(path, header.run_id, self.contents.run_id));
@@ -265,7 +265,7 @@ impl Opening {
         Ok(())
     }
 
-    /// What follows `offset` in the last segment isn't whole: a torn tail, unless something whole comes behind it.
+    /// Takes what follows `offset` in the last segment for a torn tail, unless a whole record comes behind it.
     fn torn(&mut self, reader: &mut SegmentReader, offset: u64, why: &str) -> Result<(), Problem> {
         if self.strict
             && let Some(found) = reader.find(offset + 1)?

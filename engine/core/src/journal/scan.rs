@@ -1,4 +1,4 @@
-//! Reading a segment, record by record, and looking for records behind a broken one.
+//! Reads a segment record by record, and searches for records behind a broken one.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -14,7 +14,7 @@ use super::format::{
 use crate::problem::Problem;
 use wasm_engine_files::open_regular;
 
-/// How much of a file is held while records are looked for, in bytes.
+/// Size of the part of a file that is in memory during a search for records, in bytes.
 const SEARCH_BYTES: usize = 1 << 20;
 
 /// A segment that is being read.
@@ -26,7 +26,7 @@ pub(super) struct SegmentReader {
     length: u64,
     /// Where the next record begins.
     offset: u64,
-    /// What the next record must link to, where that is known.
+    /// Checksum to which the next record must link, if it is known.
     link: Option<u64>,
     /// The record that was read last: header, payload, checksum.
     record: Vec<u8>,
@@ -34,7 +34,7 @@ pub(super) struct SegmentReader {
 
 /// A whole record.
 pub(super) struct Record<'a> {
-    /// What the payload is.
+    /// Kind of the payload.
     pub kind: u8,
     /// Where the record begins.
     pub offset: u64,
@@ -46,12 +46,12 @@ pub(super) struct Record<'a> {
 pub(super) enum Broken {
     /// From here on, bytes are no whole record. A crash may do that.
     Torn {
-        /// Where.
+        /// Offset of the first such byte.
         offset: u64,
-        /// In which way.
+        /// What is wrong with them.
         why: &'static str,
     },
-    /// It is something else.
+    /// Any other problem.
     Problem(Problem),
 }
 
@@ -87,22 +87,22 @@ impl SegmentReader {
         Ok((reader, opened))
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Size of the file, in bytes.
+    /// Returns the size of the file, in bytes.
     pub const fn length(&self) -> u64 {
         self.length
     }
 
-    /// Where the next record begins.
+    /// Returns where the next record begins.
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// What the next record links to. After a record has been read, that one's checksum.
+    /// Returns the checksum to which the next record links: after a record has been read, its checksum.
     pub const fn link(&self) -> u64 {
         match self.link {
             Some(link) => link,
@@ -110,14 +110,14 @@ impl SegmentReader {
         }
     }
 
-    /// Goes to where a record is known to begin. What that one links to was checked when the journal was opened.
+    /// Goes to an offset at which a record begins. Its link was checked when the journal was opened.
     pub fn seek(&mut self, offset: u64) -> Result<(), Problem> {
         self.file.seek(SeekFrom::Start(offset)).map_err(|error| damage::unreadable(&self.path, error))?;
         (self.offset, self.link) = (offset, None);
         Ok(())
     }
 
-    /// The next record. None at the end of the file, if that is where the one before ends.
+    /// Reads the next record. Returns `None` at the end of the file, if the record before ends there.
     pub fn next(&mut self) -> Result<Option<Record<'_>>, Broken> {
         let (offset, left) = (self.offset, self.length.saturating_sub(self.offset));
         let torn = |why| Err(Broken::Torn { offset, why });
@@ -158,7 +158,7 @@ impl SegmentReader {
         self.file.read_exact(bytes).map_err(|error| Broken::Problem(damage::unreadable(&self.path, error)))
     }
 
-    /// Where the first whole record behind `from` begins, if there is one. What it links to doesn't matter: the record before
+    /// Returns where the first whole record behind `from` begins, if there is one. What it links to doesn't matter: the record before
     /// it is the broken one.
     pub fn find(&mut self, from: u64) -> Result<Option<u64>, Problem> {
         let found = find(self.file.get_mut(), self.length, from, self.place);
@@ -166,13 +166,13 @@ impl SegmentReader {
     }
 }
 
-/// How long the whole record is, if it isn't longer than what is left of the file.
+/// Returns the size of the whole record, if it fits into the rest of the file.
 fn fits(header: &RecordHeader, left: u64) -> Option<usize> {
     let whole = u64::from(header.length) + RECORD_OVERHEAD_BYTES as u64;
     (header.length <= JOURNAL_RECORD_BYTES_MAX && whole <= left).then_some(whole as usize)
 }
 
-/// The checksum of a record as it lies there, if it is the one that it ends with.
+/// Returns the checksum of a record, if it equals the one at its end.
 fn sum_of(record: &[u8]) -> Option<u64> {
     let payload_end = record.len().checked_sub(8)?;
     let sum = record_sum(&record[..payload_end]);
@@ -188,7 +188,7 @@ fn find(file: &mut File, length: u64, from: u64, place: Place) -> io::Result<Opt
         file.by_ref().take(SEARCH_BYTES as u64).read_to_end(&mut window)?;
         for (n, bytes) in window.array_windows::<RECORD_HEADER_BYTES>().enumerate() {
             let offset = start + n as u64;
-            // Most bytes of a torn tail are zeros, and no kind is.
+            // Most bytes of a torn tail are zeros, and no kind is 0.
             if bytes[4] == 0 {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Segments whose checksums are right and whose records aren't what they should be: somebody else has written them.
+//! Segments with right checksums and wrong records, as if another program had written them.
 
 use proptest::prelude::*;
 use wasm_engine_abi::InferenceStatus;
@@ -21,7 +21,7 @@ fn a_segments_name_is_its_number() {
     }
 }
 
-/// A segment of run 1 that holds these records, whatever they are.
+/// Returns a segment of run 1 with the given records.
 fn segment(records: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let header = SegmentHeader { segment: 0, first_frame: 0, run_id: 1, link: 0 }.encode();
     let (mut bytes, mut link) = (header.to_vec(), header_sum(&header));

@@ -1,4 +1,4 @@
-//! Writing a journal. One thread does it, off the frame's; after an error nothing more is written.
+//! Writes a journal, on a thread of its own. After an error nothing more is written.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -53,12 +53,12 @@ impl JournalWriter {
     /// Begins a journal in a folder, which is made if it isn't there. Its first segment is durable when this returns.
     ///
     /// # Errors
-    /// It can't be written, or there is one.
+    /// Fails if it can't be written, or there is one.
     pub fn create(folder: &Path, run_id: u128) -> Result<Self, Problem> {
         Self::create_with(folder, run_id, JournalOptions::default())
     }
 
-    /// The same with options.
+    /// Like [`create`](Self::create), with options.
     ///
     /// # Errors
     /// As for [`create`](Self::create).
@@ -75,16 +75,16 @@ impl JournalWriter {
         Ok(writer)
     }
 
-    /// Goes on with a journal where its last whole frame ends: a torn tail is cut off, an end is taken back. What is then
-    /// written is what would have been written without the stop, byte by byte.
+    /// Goes on with a journal where its last whole frame ends: a torn tail is cut off, and the record of the end is removed. What is
+    /// then written is, byte by byte, what would have been written without the stop.
     ///
     /// # Errors
-    /// It can't be written, or was damaged since it was opened.
+    /// Fails if it can't be written, or was damaged since it was opened.
     pub fn reopen(journal: &Journal) -> Result<Self, Problem> {
         Self::reopen_with(journal, journal.frames_count(), JournalOptions::default())
     }
 
-    /// The same, but only the first `frames` frames are kept. Of the options, `first_frame` counts only where a crash has left
+    /// Like [`reopen`](Self::reopen), but only the first `frames` frames are kept. The option `first_frame` is used only if a crash has left
     /// nothing of the journal that says it.
     ///
     /// # Errors
@@ -162,10 +162,10 @@ impl JournalWriter {
         self.sync()
     }
 
-    /// Appends a frame, and tells how many bytes it takes.
+    /// Appends a frame. Returns the number of bytes that it takes.
     ///
     /// # Errors
-    /// It can't be written, now or earlier; it isn't the next frame; it is larger than a record may be.
+    /// Fails if it can't be written, now or earlier; it isn't the next frame; it is larger than a record may be.
     pub fn append<'a>(&mut self, frame: impl Into<FrameRef<'a>>) -> Result<u64, Problem> {
         let frame = &frame.into();
         self.usable()?;
@@ -187,7 +187,7 @@ impl JournalWriter {
         Ok(length)
     }
 
-    /// Makes the record of a frame, but for what depends on its place, and tells its size.
+    /// Makes the record of a frame, without what depends on its place. Returns its size.
     fn encode(&mut self, frame: &FrameRef<'_>) -> Result<u64, Problem> {
         let first = self.offset == SEGMENT_HEADER_BYTES as u64;
         let key = first || frame.frame.is_multiple_of(JOURNAL_KEYFRAME_FRAMES);
@@ -253,7 +253,7 @@ impl JournalWriter {
     /// Gives what was appended to the operating system: it outlives this process.
     ///
     /// # Errors
-    /// It can't be written.
+    /// Fails if it can't be written.
     pub fn flush(&mut self) -> Result<(), Problem> {
         self.unfailed()?;
         let written = self.file.write_all(&self.buffer);
@@ -265,7 +265,7 @@ impl JournalWriter {
     /// Makes what was appended durable: it outlives a loss of power.
     ///
     /// # Errors
-    /// It can't be written. What of it was, isn't known then.
+    /// Fails if it can't be written. It isn't known then which part of it was written.
     pub fn sync(&mut self) -> Result<(), Problem> {
         self.flush()?;
         let synced = self.file.sync_data();
@@ -281,7 +281,7 @@ impl JournalWriter {
     /// Writes the orderly end, durably. Nothing can be appended after it.
     ///
     /// # Errors
-    /// It can't be written.
+    /// Fails if it can't be written.
     pub fn end(&mut self, digest: Digest, summary: u128) -> Result<(), Problem> {
         self.usable()?;
         self.record.clear();
@@ -296,18 +296,18 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Tells that nothing is added to the segment any more.
+    /// Says that nothing is added to the segment any more.
     fn tell_sealed(&self) {
         let (segment, bytes, next_frame) = (self.segment, self.offset, self.next_frame);
         tracing::info!(segment, bytes, next_frame, "a segment of the journal is sealed");
     }
 
-    /// The number of the frame that must be appended next.
+    /// Returns the number of the frame that must be appended next.
     pub const fn next_frame(&self) -> u64 {
         self.next_frame
     }
 
-    /// How many frames the journal holds.
+    /// Returns the number of frames in the journal.
     pub const fn frames_count(&self) -> u64 {
         self.frames
     }
@@ -320,12 +320,12 @@ impl JournalWriter {
         }
     }
 
-    /// Part of what was to be written may be in the file, so more behind it would be damage.
+    /// A part of what was to be written may be in the file, so that writing more behind it would be damage.
     fn unfailed(&self) -> Result<(), Problem> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Keeps an error: it comes back at each further call.
+    /// Keeps an error, which each further call returns again.
     fn done<T>(&mut self, result: io::Result<T>) -> Result<(), Problem> {
         match result {
             Ok(_) => Ok(()),
@@ -339,7 +339,7 @@ impl JournalWriter {
 }
 
 impl Drop for JournalWriter {
-    /// What was appended is written even if the run has failed. Nobody is there any more to be told of an error.
+    /// Writes what was appended, even if the run has failed. An error is ignored, because nobody can be told of it any more.
     fn drop(&mut self) {
         let _ = self.flush();
     }

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::scenario::{LoadOptions, parse};
 
-    /// What a printer of diagnostics is told: code, message, help, and what the label covers with its text.
+    /// Returns what a printer of diagnostics is told: code, message, help, and what the label covers with its text.
     fn told(diagnostic: &dyn Diagnostic) -> [String; 4] {
         let labels: Vec<LabeledSpan> = diagnostic.labels().unwrap().collect();
         let [label] = &labels[..] else { panic!("{labels:?}") };

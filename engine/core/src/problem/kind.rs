@@ -30,7 +30,7 @@ impl ErrorKind {
         }
     }
 
-    /// The code of a diagnostic of this kind. It stays what it is from version to version.
+    /// Returns the code of a diagnostic of this kind. It stays what it is from version to version.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Input => "wasm_engine::input",

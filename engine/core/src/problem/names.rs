@@ -5,7 +5,7 @@ use wasm_engine_components::text::shown;
 /// How many known names a help text lists.
 const NAMES_LISTED_MAX: usize = 40;
 
-/// The help for a name that isn't known: the nearest one, if any is near, and the known ones.
+/// Returns the help for a name that isn't known: the nearest one, if any is near, and the known ones.
 pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
     let distance = |candidate: &str| {

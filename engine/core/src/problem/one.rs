@@ -35,7 +35,7 @@ struct Details {
     text: Option<SourceText>,
 }
 
-/// The error behind a problem. Two that say the same count as the same.
+/// The error behind a problem. Two with the same text are equal.
 #[derive(Clone, Debug)]
 struct Cause(Arc<dyn Error + Send + Sync>);
 
@@ -48,7 +48,7 @@ impl PartialEq for Cause {
 impl Eq for Cause {}
 
 impl Problem {
-    /// A problem that is said in one sentence, without a final stop.
+    /// Creates a problem from a sentence without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
         Self(Box::new(Details { what: what.into(), ..Details::default() }))
     }
@@ -88,21 +88,21 @@ impl Problem {
         self
     }
 
-    /// Names the error behind it. What it says is a part of [`head`](Self::head).
+    /// Names the error behind it, whose text becomes a part of [`head`](Self::head).
     #[must_use]
     pub fn caused_by(mut self, error: impl Error + Send + Sync + 'static) -> Self {
         self.0.cause = Some(Cause(Arc::new(error)));
         self
     }
 
-    /// Gives the text of the file, for who shows it.
+    /// Adds the text of the file, for printers that show it.
     #[must_use]
     pub fn text(mut self, text: SourceText) -> Self {
         self.0.text = Some(text);
         self
     }
 
-    /// Gives the text of the file that was named.
+    /// Adds the text of the file that was named.
     pub(crate) fn in_text(self, text: &str) -> Self {
         match &self.0.file {
             Some(file) => {
@@ -121,7 +121,7 @@ impl Problem {
         }
     }
 
-    /// A sentence after the place that it is about.
+    /// Returns the sentence after its place.
     fn placed(&self, what: &str) -> String {
         let mut text = String::new();
         if let Some(file) = &self.0.file {
@@ -138,22 +138,22 @@ impl Problem {
         text
     }
 
-    /// What to do, if it was said.
+    /// Returns what to do, if it was said.
     pub fn help_text(&self) -> Option<String> {
         self.0.help.as_deref().map(|help| sentence(help).to_string())
     }
 
-    /// Line and column, for sorting.
+    /// Returns line and column, for sorting.
     pub(crate) fn position(&self) -> (Option<usize>, Option<usize>) {
         (self.0.line, self.0.column)
     }
 
-    /// The key, as it may be shown.
+    /// Returns the key, as it may be shown.
     pub(super) fn shown_key(&self) -> Option<String> {
         self.0.key.as_deref().map(|key| shown(key).to_string())
     }
 
-    /// The text of the file, where it was given.
+    /// Returns the text of the file, where it was given.
     pub(super) fn source_text(&self) -> Option<&SourceText> {
         self.0.text.as_ref()
     }
@@ -178,7 +178,7 @@ impl Error for Problem {
     }
 }
 
-/// What was put together of words and of what others wrote: the whole is made harmless, too, whatever became of its parts.
+/// Makes a text harmless that was put together from own words and from text of others.
 fn sentence(text: &str) -> Shown<'_> {
     shown(text).at_most(LINE_CHARS_MAX)
 }

@@ -16,13 +16,13 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The error of a file that couldn't be made or opened, of the kind of what the system said, which becomes the problem's cause.
+    /// Creates the error of a file that couldn't be made or opened. The system's error decides the kind, and becomes the problem's cause.
     pub fn of_io(problem: Problem, error: io::Error) -> Self {
         let kind = ErrorKind::of_io(&error);
         Self::of(kind, problem.caused_by(error))
     }
 
-    /// An error of this kind. Nothing but the machine is at fault where the input isn't.
+    /// Creates an error of a kind. If the input isn't at fault, the machine is.
     pub(crate) fn of(kind: ErrorKind, problem: Problem) -> Self {
         match kind {
             ErrorKind::Input => Self::Input(problem),
@@ -30,7 +30,7 @@ impl RunError {
         }
     }
 
-    /// Whose fault it is.
+    /// Returns whose fault it is.
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Input(_) => ErrorKind::Input,
@@ -38,7 +38,7 @@ impl RunError {
         }
     }
 
-    /// What is wrong.
+    /// Returns what is wrong.
     pub const fn problem(&self) -> &Problem {
         match self {
             Self::Input(problem) | Self::Failed(problem) => problem,

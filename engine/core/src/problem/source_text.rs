@@ -41,7 +41,7 @@ impl SourceText {
     }
 }
 
-/// Number of bytes of the word with which a line goes on: a text in quotes, or what no space and no sign of TOML or JSON ends.
+/// Returns the size of the word at the start of a text, in bytes: a string in quotes, or everything up to a space or a sign of TOML or JSON.
 fn word_bytes(line: &str) -> usize {
     let mut chars = line.char_indices();
     let Some((_, first)) = chars.next() else { return 0 };
@@ -83,7 +83,7 @@ impl SourceCode for SourceText {
 mod tests {
     use super::*;
 
-    /// The text that a label covers.
+    /// Returns the text that a label covers.
     fn covered(text: &SourceText, line: usize, column: Option<usize>) -> String {
         let label = text.label(line, column, None);
         let found = text.read_span(label.inner(), 0, 0).unwrap();

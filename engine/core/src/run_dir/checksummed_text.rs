@@ -1,6 +1,6 @@
-//! Text that tells whether it was changed: its last line is a comment, of TOML say, with a checksum of everything before.
+//! Text with a checksum: its last line is a comment, such as in TOML, with the checksum of everything before.
 //!
-//! For files of a run directory that say what was run, such as the manifest: a changed one would make a replay wrong, not fail.
+//! For files of a run directory that say what was run, such as the manifest: if one was changed, a replay would be wrong instead of failing.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(super) const PUT_BACK: &str = "take the file from a copy of the run director
 
 const LINE_START: &str = "# checksum xxh3-128 ";
 
-/// The text with its checksum. It ends its last line first, if that is open.
+/// Returns the text with its checksum. It ends its last line first, if that is open.
 pub fn seal_text(text: &str) -> String {
     let mut sealed = text.to_owned();
     if !sealed.is_empty() && !sealed.ends_with('\n') {
@@ -24,10 +24,10 @@ pub fn seal_text(text: &str) -> String {
     sealed
 }
 
-/// The text of a file without its checksum.
+/// Returns the text of a file without its checksum.
 ///
 /// # Errors
-/// The checksum is missing or wrong. The problem names the file.
+/// Fails if the checksum is missing or wrong. The problem names the file.
 pub fn open_text<'a>(path: &Path, text: &'a str) -> Result<&'a str, Problem> {
     let refused = |what: &str| Err(Problem::new(what).file(path).help(PUT_BACK));
     let last_line = text.strip_suffix('\n').unwrap_or(text).rfind('\n').map_or(0, |end| end + 1);

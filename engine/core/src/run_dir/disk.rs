@@ -1,5 +1,5 @@
-//! How much a run's folder may have on its disk. Whatever writes into the folder takes its bytes here first: so the run ends before there
-//! are more, at the end of a frame, and can go on.
+//! Bounds the size of a run's folder. Everything that writes into the folder reserves its bytes here first, so that the run ends before the
+//! bound is passed, at the end of a frame, and can go on.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,18 +14,18 @@ const LEASE_BYTES: u64 = 64 << 20;
 /// What is kept back for the end of a run in any case: its summary without groups and outputs, and the journal's end.
 const END_BYTES: u64 = 64 << 10;
 
-/// How much a run's folder may have.
+/// Largest size of a run's folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiskMax {
     /// As much as leaves [`DISK_BYTES_FREE`] of the disk free, or a tenth of a smaller disk; of one that is nearly full, half of
     /// what is free when the run starts.
     #[default]
     LeavesFree,
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
 }
 
-/// The books of a folder.
+/// The account of a folder's bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Disk(Arc<Mutex<Books>>);
 
@@ -33,17 +33,17 @@ pub(super) struct Disk(Arc<Mutex<Books>>);
 struct Books {
     folder: PathBuf,
     max: DiskMax,
-    /// Bytes that the folder has, with those that were taken and aren't written yet.
+    /// Bytes of the folder, including those that are reserved and not yet written.
     used: u64,
-    /// Of those, taken for frames that aren't written yet.
+    /// Of these, bytes reserved for frames that aren't written yet.
     waiting: u64,
-    /// How many it may have, as far as that is known.
+    /// The bound, as far as it is known.
     room: u64,
-    /// What is to be left free.
+    /// Bytes of the disk that must stay free.
     free: u64,
-    /// What is kept back for the end of the run.
+    /// Bytes kept back for the end of the run.
     end: u64,
-    /// Most bytes of snapshots.
+    /// Largest size of all snapshots.
     snapshots_max: u64,
     /// Whether something had no room.
     full: bool,
@@ -71,7 +71,7 @@ pub(super) fn check_start(max: DiskMax, bytes: u64) -> Result<(), RunError> {
 }
 
 impl Disk {
-    /// Opens the books of a folder.
+    /// Opens the account of a folder.
     pub fn open(folder: &Path, max: DiskMax) -> Self {
         let used = folder_bytes(folder);
         let (free, total) = space(folder).unwrap_or((u64::MAX, u64::MAX));
@@ -104,7 +104,7 @@ impl Disk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes bytes for a frame that waits to be written; `false` where there is no room for them.
+    /// Reserves bytes for a frame that waits to be written; `false` if there is no room for them.
     pub fn take_for_frame(&self, bytes: u64) -> bool {
         let mut books = self.books();
         let fits = books.take(bytes);
@@ -114,14 +114,14 @@ impl Disk {
         fits
     }
 
-    /// Takes them, room or not.
+    /// Reserves them even if there is no room.
     pub fn take_for_last_frame(&self, bytes: u64) {
         let mut books = self.books();
         books.used = books.used.saturating_add(bytes);
         books.waiting += bytes;
     }
 
-    /// A frame was written: with so many bytes of those that were `taken` for it.
+    /// Says that a frame was written, with a number of bytes of those that were `taken` for it.
     pub fn settle(&self, taken: u64, written: u64) {
         let mut books = self.books();
         books.waiting = books.waiting.saturating_sub(taken);
@@ -133,15 +133,15 @@ impl Disk {
         self.books().end = END_BYTES.saturating_add(bytes);
     }
 
-    /// Whether frames wait to be written.
+    /// Returns whether frames wait to be written.
     pub fn waits(&self) -> bool {
         self.books().waiting > 0
     }
 
-    /// Takes bytes that are written now.
+    /// Reserves bytes that are written now.
     ///
     /// # Errors
-    /// There is no room for them. The run has to end then.
+    /// Fails if there is no room for them. The run has to end then.
     pub fn take(&self, bytes: u64) -> std::io::Result<()> {
         let mut books = self.books();
         if books.take(bytes) {
@@ -154,7 +154,7 @@ impl Disk {
     /// Whether the copies with which a run begins have room, where what is free of the disk says how much it may have.
     ///
     /// # Errors
-    /// They would leave too little free.
+    /// Fails if they would leave too little free.
     pub fn check_copies(&self, bytes: u64) -> Result<(), RunError> {
         let mut books = self.books();
         let wanted = books.used.saturating_add(bytes).saturating_add(books.end);
@@ -174,7 +174,7 @@ impl Disk {
         books.used = books.used.saturating_sub(bytes);
     }
 
-    /// Whether something had no room.
+    /// Returns whether something had no room.
     pub fn is_full(&self) -> bool {
         self.books().full
     }
@@ -184,7 +184,7 @@ impl Disk {
         self.books().snapshots_max
     }
 
-    /// Why a branch doesn't begin.
+    /// Returns the problem that a branch can't begin.
     pub fn first_error(&self) -> RunError {
         let books = self.books();
         let (why, how) = books.full();
@@ -192,7 +192,7 @@ impl Disk {
         RunError::Failed(Problem::new(what).file(&books.folder).help(format!("{how}; then branch again")))
     }
 
-    /// Why a run ends before the frame `frame`. Without a journal, it can't go on.
+    /// Returns the problem that a run ends before the frame `frame`. Without a journal, it can't go on.
     pub fn error(&self, frame: u64, recorded: bool) -> RunError {
         let books = self.books();
         let (used, folder, (why, how)) = (thousands(books.used), &books.folder, books.full());
@@ -207,7 +207,7 @@ impl Disk {
 }
 
 impl Books {
-    /// Why there is no room for more, and what to do.
+    /// Returns the problem that there is no more room, with what to do.
     fn full(&self) -> (String, &'static str) {
         match self.max {
             DiskMax::Bytes(max) => {
@@ -236,7 +236,7 @@ impl Books {
             return false;
         }
         self.room = match space(&self.folder) {
-            // Where nobody can say what is free, the disk itself will.
+            // If the system can't say how much is free, writing fails once the disk is full.
             None => u64::MAX,
             Some((free, _)) => {
                 let there = self.used - self.waiting.min(self.used);
@@ -248,7 +248,7 @@ impl Books {
     }
 }
 
-/// The bytes of all files in a folder. What can't be looked at counts for nothing.
+/// Returns the size of all files in a folder. Files that can't be read count as 0.
 fn folder_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let bytes = entries.map(|entry| match entry.metadata() {

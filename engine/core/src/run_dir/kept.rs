@@ -1,7 +1,7 @@
-//! What a run keeps of the files that it was made of: its modules and models, by their hashes, so that it can be opened again after they were changed or
+//! Copies of a run's modules and models, named by their hashes, so that the run can be opened again after the originals were changed or
 //! removed. Written by [`super::RunDir`]; [`super::OpenRun`] finds them again.
 //!
-//! A copy is one that nobody else changes: no hard link, which would change with a file that is written to in its place.
+//! Copies aren't hard links, which would change with a file that is overwritten in place.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,20 +28,20 @@ struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// Bytes of the copy; `None` where there is none, because the file is too large, isn't one, or is gone.
+    /// Returns the number of bytes of the copy; `None` where there is none, because the file is too large, isn't one, or is gone.
     fn bytes(&self) -> Option<u64> {
         let bytes_max = if self.is_model { MODEL_COPY_BYTES_MAX } else { MODULE_BYTES_MAX };
         copied_bytes(self.source, bytes_max)
     }
 }
 
-/// Bytes of a file that is copied if it has at most `bytes_max`; `None` where it isn't.
+/// Returns the number of bytes of a file that is copied if it has at most `bytes_max`; `None` where it isn't.
 pub(super) fn copied_bytes(source: &Path, bytes_max: u64) -> Option<u64> {
     let metadata = source.metadata().ok()?;
     Some(metadata.len()).filter(|&bytes| metadata.is_file() && bytes <= bytes_max)
 }
 
-/// The modules and models of which a run keeps copies, each once.
+/// Returns the modules and models of which a run keeps copies, each once.
 fn all<'a>(scenario: &'a Scenario, options: &'a RunOptions) -> Vec<Kept<'a>> {
     let mut all: Vec<Kept<'a>> = Vec::new();
     for (at, loaded) in options.modules.iter().enumerate() {
@@ -59,7 +59,7 @@ fn all<'a>(scenario: &'a Scenario, options: &'a RunOptions) -> Vec<Kept<'a>> {
     all
 }
 
-/// Bytes of the copies of modules and models that a run begins with.
+/// Returns the number of bytes of the copies of modules and models that a run begins with.
 pub(super) fn bytes_of_copies(scenario: &Scenario, options: &RunOptions) -> u64 {
     all(scenario, options).iter().filter_map(Kept::bytes).fold(0, u64::saturating_add)
 }
@@ -72,7 +72,7 @@ pub(super) fn keep_files(path: &Path, scenario: &Scenario, options: &RunOptions)
         let copy = folder.join(&kept.name);
         if kept.is_model {
             keep_model(&kept, &copy).map_err(|error| failed(&copy, error))?;
-        // It may have been changed since it was loaded: then the run has no copy of it, and none is better than a wrong one.
+        // If it was changed since it was loaded, the run has no copy of it: none is better than a wrong one.
         } else if let Ok((bytes, _)) = wasm_engine_files::read_checked(kept.source, MODULE_BYTES_MAX, Some(kept.sha256))
         {
             write_file(&copy, &bytes)?;
@@ -81,7 +81,7 @@ pub(super) fn keep_files(path: &Path, scenario: &Scenario, options: &RunOptions)
     sync_folder(&folder)
 }
 
-/// A copy of a model, unless it is very large, or isn't what was loaded any more. It is never in memory as a whole.
+/// Copies a model, unless it is very large or was changed since it was loaded. It is never in memory as a whole.
 fn keep_model(model: &Kept<'_>, copy: &Path) -> io::Result<()> {
     if model.bytes().is_none() {
         return Ok(());
@@ -98,11 +98,11 @@ fn keep_model(model: &Kept<'_>, copy: &Path) -> io::Result<()> {
     making(|| std::fs::rename(&temporary, copy))
 }
 
-/// Finds the files of a run again: its copies, or else what they were copied from. `is_of_run` says whether a module or a model of the scenario is
-/// the run's own, and not one that a branch has set.
+/// Finds the files of a run again: its copies, or else what they were copied from. `is_of_run` says whether a module or a model of the
+/// scenario is the run's own, and not one that a branch has set.
 ///
 /// # Errors
-/// A module is nowhere any more. Of models, who needs them says so.
+/// Fails if a module isn't found. Missing models are reported where they are needed.
 pub(crate) fn find_files(
     path: &Path,
     manifest: &Manifest,
@@ -135,12 +135,12 @@ pub(crate) fn find_files(
     Ok(kept)
 }
 
-/// The name of a module's copy.
+/// Returns the name of a module's copy.
 fn module_copy(sha256: &[u8; 32]) -> PathBuf {
     format!("{}.wasm", hex(sha256)).into()
 }
 
-/// The name of a model's copy.
+/// Returns the name of a model's copy.
 fn model_copy(sha256: &[u8; 32]) -> PathBuf {
     format!("{}.onnx", hex(sha256)).into()
 }

@@ -1,4 +1,4 @@
-//! Who uses a run directory: one process that writes, or any number that read.
+//! The lock on a run directory: one process that writes, or any number that read.
 //!
 //! The lock is the operating system's, on the file `lock`. It is gone with the process that holds it, however that one ends, so
 //! there is never a stale one to clear. What the file says is only there to be told to others.
@@ -11,21 +11,21 @@ use crate::problem::Problem;
 
 /// The file's name.
 pub(super) const NAME: &str = "lock";
-/// How much of the file is read to be told, in bytes.
+/// Largest part of the file that is read for a message, in bytes.
 const TOLD_BYTES_MAX: u64 = 64;
 
-/// A lock on a run directory. It is given back when this is dropped, and when the process ends or dies.
+/// A lock on a run directory. It is released when this is dropped, and when the process ends or dies.
 #[derive(Debug)]
 pub struct RunLock {
-    /// None where the folder can't be written to, so that nobody writes it either.
+    /// `None` if the folder can't be written to, so that nobody writes to it either.
     _file: Option<File>,
 }
 
 impl RunLock {
-    /// For who writes into the folder.
+    /// Takes the lock for writing.
     ///
     /// # Errors
-    /// Another process, or another part of this one, reads or writes it, or the lock can't be made.
+    /// Fails if another process, or another part of this one, reads or writes it, or the lock can't be made.
     pub fn exclusive(folder: &Path) -> Result<Self, Problem> {
         let mut file = open(folder).map_err(|error| unlockable(folder, error))?;
         taken(folder, &mut file, File::try_lock)?;
@@ -33,10 +33,10 @@ impl RunLock {
         Ok(Self { _file: Some(file) })
     }
 
-    /// For who reads the folder and needs it to stay as it is.
+    /// Takes the lock for reading, during which the folder stays as it is.
     ///
     /// # Errors
-    /// Somebody writes into it, or the lock can't be made.
+    /// Fails if another process writes to it, or the lock can't be made.
     pub fn shared(folder: &Path) -> Result<Self, Problem> {
         let path = folder.join(NAME);
         let mut file = match open(folder) {
@@ -44,7 +44,7 @@ impl RunLock {
             Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
                 match File::open(&path) {
                     Ok(file) => file,
-                    // Who can't make it can't be kept from reading by one who could.
+                    // A process that can't make the lock file can still read.
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { _file: None }),
                     Err(error) => return Err(unlockable(folder, error)),
                 }
@@ -57,7 +57,7 @@ impl RunLock {
     }
 }
 
-/// Whether the file in a folder is one that a lock has left: it says who had it, or nothing yet.
+/// Returns whether the file in a folder is one that a lock has left: it says who had it, or nothing yet.
 pub(super) fn is_one(folder: &Path) -> bool {
     let text = wasm_engine_files::read_at_most(&folder.join(NAME), TOLD_BYTES_MAX + 1).unwrap_or_else(|_| vec![0]);
     let Some(rest) = ["written ", "read "].iter().find_map(|how| text.strip_prefix(how.as_bytes())) else {
@@ -71,7 +71,7 @@ fn open(folder: &Path) -> io::Result<File> {
         .open(folder.join(NAME))
 }
 
-/// Takes the lock, or tells who has it.
+/// Takes the lock, or returns who has it.
 fn taken(folder: &Path, file: &mut File, lock: fn(&File) -> Result<(), TryLockError>) -> Result<(), Problem> {
     match lock(file) {
         Ok(()) => Ok(()),
@@ -92,7 +92,7 @@ fn taken(folder: &Path, file: &mut File, lock: fn(&File) -> Result<(), TryLockEr
     }
 }
 
-/// Says in the file who has the lock. Of several that read, the last one. It is no error if it can't be said.
+/// Writes into the file who has the lock; of several readers, the last one. Errors are ignored.
 fn say(file: &mut File, how: &str) {
     let text = format!("{how} {}\n", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(text.as_bytes()));
@@ -139,7 +139,7 @@ mod tests {
         let readers = [RunLock::shared(folder).unwrap(), RunLock::shared(folder).unwrap()];
         in_use(RunLock::exclusive(folder), "read");
         drop(readers);
-        // What the file says doesn't count.
+        // The content of the file doesn't matter.
         for bytes in [&b"written 1\n"[..], b"", &[0xff; 1000]] {
             std::fs::write(folder.join(NAME), bytes).unwrap();
             let _writer = RunLock::exclusive(folder).unwrap();

@@ -23,7 +23,7 @@ impl Manifest {
     /// Reads the manifest of a run directory.
     ///
     /// # Errors
-    /// It isn't there, is damaged, or of another version.
+    /// Fails if it isn't there, is damaged, or of another version.
     pub fn read(folder: &Path) -> Result<Self, Problem> {
         let path = folder.join(MANIFEST);
         let text = match wasm_engine_files::read_at_most(&path, MANIFEST_BYTES_MAX).and_then(utf8) {
@@ -57,7 +57,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Says in the manifest of a run that goes on how many frames it is to have, and which of its models have another form from here on, with
+    /// Updates the manifest of a run that goes on: its number of frames, and the models that have another form from here on, with
     /// all forms that they had before.
     pub(super) fn rewrite(folder: &Path, frames: u64, models: &BTreeMap<String, ModelFacts>) -> Result<(), RunError> {
         let path = folder.join(MANIFEST);
@@ -68,7 +68,7 @@ impl Manifest {
     }
 }
 
-/// A manifest's text with another number of frames and other forms of models. Each value is on its own line.
+/// Returns a manifest's text with another number of frames and other forms of models. Each value is on its own line.
 fn rewritten(body: &str, frames: u64, models: &BTreeMap<String, ModelFacts>) -> String {
     let headings: BTreeMap<String, &ModelFacts> =
         models.iter().map(|(name, facts)| (format!("[models.{}]", toml_key(name)), facts)).collect();
@@ -114,7 +114,7 @@ fn utf8(bytes: Vec<u8>) -> std::io::Result<String> {
     String::from_utf8(bytes).map_err(invalid)
 }
 
-/// Another version may have other checksums, or none: it is told before anything else is looked at.
+/// Another version may have other checksums, or none, so the version is checked before anything else.
 fn check_format(path: &Path, text: &str) -> Result<(), Problem> {
     let line = text.lines().find_map(|line| line.strip_prefix("format = "));
     let Some(format) = line.and_then(|number| number.trim().parse::<u32>().ok()) else {
@@ -137,7 +137,7 @@ fn check_format(path: &Path, text: &str) -> Result<(), Problem> {
     }
 }
 
-/// The text of a run's manifest.
+/// Returns the text of a run's manifest.
 pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128, events: Option<&str>) -> String {
     let mut text = String::new();
     head(&mut text, scenario, options, id, events);
@@ -168,9 +168,9 @@ pub(super) fn manifest(scenario: &Scenario, options: &RunOptions, id: u128, even
     }
     let (os, arch) = (toml_string(std::env::consts::OS), toml_string(std::env::consts::ARCH));
     let _ = writeln!(text, "\n[environment]\nos = {os}\narch = {arch}\nthreads = {}", options.threads);
-    // On its version depends the price of instructions in fuel.
+    // Its version decides how much fuel instructions cost.
     let _ = writeln!(text, "wasmtime = {}", toml_string(wasm_engine_wasm::WASMTIME_VERSION));
-    // On these two, models' float results depend.
+    // Float results of models depend on these two.
     if let Some(version) = &options.onnx_runtime {
         let _ = writeln!(
             text,
@@ -215,7 +215,7 @@ fn head(text: &mut String, scenario: &Scenario, options: &RunOptions, id: u128, 
     }
 }
 
-/// The hash of the events file; `None` where there is none, and where its events can't be read again.
+/// Returns the hash of the events file; `None` where there is none, and where its events can't be read again.
 pub(super) fn events_hash(scenario: &Scenario, options: &RunOptions) -> Result<Option<String>, Problem> {
     let unreadable = |file: &Path, error: std::io::Error| {
         let help = "see that the events file is there and may be read";
@@ -225,7 +225,7 @@ pub(super) fn events_hash(scenario: &Scenario, options: &RunOptions) -> Result<O
     options.events_to_keep(scenario).map(hash).transpose()
 }
 
-/// Absolute, so that the run can be opened from any folder.
+/// Makes a path absolute, so that the run can be opened from any folder.
 fn path_text(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     toml_string(&path.to_string_lossy())

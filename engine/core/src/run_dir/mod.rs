@@ -1,4 +1,4 @@
-//! The run directory: what a run leaves behind, and all that it takes to open the run again. `docs/RUN_FORMAT.md` is the
+//! The run directory: the results of a run, and everything that is needed to open it again. `docs/RUN_FORMAT.md` is the
 //! reference of its files.
 //!
 //! | file | holds |
@@ -85,10 +85,10 @@ use wasm_engine_wasm::{GuestCapture, GuestCopy};
 
 /// The largest events file of which a copy is kept, in bytes.
 const EVENTS_COPY_BYTES_MAX: u64 = 256 << 20;
-/// What to do where the machine failed before there was a run.
+/// Help for a failure of the machine before the run began.
 const NOTHING_RUN: &str =
     "nothing was run: make room, or name a folder elsewhere with --out, and give the command again";
-/// Frames that are handed over together.
+/// Number of frames that are handed over together.
 const BATCH_FRAMES_MAX: usize = 64;
 /// Longest time that a frame waits for others to be handed over with.
 const BATCH_PERIOD: Duration = Duration::from_millis(20);
@@ -102,9 +102,9 @@ pub struct RunDir {
     batch_since: Instant,
     digest: Digest,
     snapshot_slot: SnapshotSlot,
-    /// Whether what comes from outside can't be had again.
+    /// Whether inputs from outside can't be read again.
     streams: bool,
-    /// Held as long as this; of a run that goes on, by who opened it.
+    /// The lock, held as long as this; in a resumed run, the open run holds it.
     _lock: Option<RunLock>,
 }
 
@@ -113,15 +113,15 @@ impl RunDir {
     /// that a folder with a manifest is whole.
     ///
     /// # Errors
-    /// The folder or a file can't be made ([`RunError::Input`]) or written ([`RunError::Failed`]), or the events can't be read.
+    /// Fails if the folder or a file can't be made ([`RunError::Input`]) or written ([`RunError::Failed`]), or the events can't be read.
     pub fn create(output_dir: &OutputDir, scenario: &Scenario, options: &RunOptions) -> Result<Self, RunError> {
         Self::make(output_dir, scenario, options, |_| Ok(()))
     }
 
-    /// The same for a branch, which begins with a snapshot of the run that it comes from.
+    /// Like [`create`](Self::create), for a branch, which begins with a snapshot of the run that it comes from.
     ///
     /// # Errors
-    /// As [`RunDir::create`].
+    /// As for [`RunDir::create`].
     pub(crate) fn create_from(
         output_dir: &OutputDir,
         scenario: &Scenario,
@@ -137,7 +137,7 @@ impl RunDir {
             no_room = disk.is_full().then(|| disk.first_error());
             written.map(drop).map_err(|error| failed(&folder, error))
         });
-        // What may be written isn't what the disk has room for: another help.
+        // A bound that was set isn't a full disk, so the help is different.
         made.map_err(|error| no_room.unwrap_or(error))
     }
 
@@ -191,12 +191,12 @@ impl RunDir {
         Self::start(path, Some(lock), journal, tables, (before, disk), (thin, first_frame, options.streams))
     }
 
-    /// Opens the directory of a run that is to go on with `simulation`, in the state from which it does. What was written after its last whole
-    /// frame goes; tables go on at the positions that `tables` says, or from their beginning. `forms` are those of its models that the manifest
-    /// doesn't have, as [`OpenRun::other_forms`] gives them.
+    /// Opens the directory of a run that goes on with `simulation`, which is in the state from which it does. What was written after its last
+    /// whole frame is removed; tables go on at the positions in `tables`, or from their beginning. `forms` are those of its models that
+    /// the manifest doesn't have, as [`OpenRun::other_forms`] returns them.
     ///
     /// # Errors
-    /// A file is damaged, or can't be written.
+    /// Fails if a file is damaged, or can't be written.
     pub(crate) fn reopen(
         run: &OpenRun,
         tables: Option<&[u8]>,
@@ -209,12 +209,12 @@ impl RunDir {
             RunError::Input(Problem::new("has no positions of the tables: it is damaged").file(&path.join(SNAPSHOTS)))
         })?;
         let tables = Tables::reopen(path, scenario, positions.as_ref()).map_err(RunError::Input)?;
-        // It tells of an end that won't be the last any more.
+        // The summary is that of an end that won't be the last.
         match std::fs::remove_file(path.join(SUMMARY)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, error)),
             _ => sync_folder(path)?,
         }
-        // One that is asked to stop earlier this time is still to have as many as before.
+        // A run that is asked to stop earlier this time still has as many frames as before.
         let frames = scenario.frames.max(run.manifest.frames);
         if frames > run.manifest.frames || !forms.is_empty() {
             Manifest::rewrite(path, frames, forms)?;
@@ -226,7 +226,7 @@ impl RunDir {
         // Of a write that a crash cut short.
         let snapshots = path.join(SNAPSHOTS);
         snapshot::clean(&snapshots).map_err(|error| failed(&snapshots, error))?;
-        // The journal doesn't confirm those of frames that it has lost.
+        // The journal can't confirm snapshots of frames that it has lost.
         for frame in run.snapshot_frames().into_iter().filter(|&frame| frame > run.end_frame()) {
             let file = snapshot::path(&snapshots, frame);
             std::fs::remove_file(&file).map_err(|error| failed(&file, error))?;
@@ -267,12 +267,12 @@ impl RunDir {
         })
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What ends the writing from another thread.
+    /// Returns a handle that ends the writing from another thread.
     pub fn closer(&self) -> Closer {
         Closer { handover: self.thread.handover().clone(), path: self.path.clone(), recorded: self.recorded }
     }
@@ -280,7 +280,8 @@ impl RunDir {
     /// Takes a frame.
     ///
     /// # Errors
-    /// A file can't be written: this one's, or an earlier frame's. Or the disk has no room for the frame: those before are written.
+    /// Fails if a file of this or an earlier frame can't be written, or the disk has no room for the frame; frames before it are
+    /// written.
     pub fn append(&mut self, frame: RecordedFrame) -> Result<(), RunError> {
         self.append_with(frame, |_| ())
     }
@@ -306,7 +307,7 @@ impl RunDir {
             self.batch_since = Instant::now();
         }
         batch.push(frame);
-        // What can't be had again doesn't wait; nor is there a next frame yet, where it is waited for.
+        // Inputs that can't be read again are written at once; and while the run waits for input, there is no next frame to wait for.
         let due = self.streams || batch.len() == BATCH_FRAMES_MAX || self.batch_since.elapsed() >= BATCH_PERIOD;
         drop(batch);
         if due { self.hand_over() } else { Ok(()) }
@@ -339,7 +340,7 @@ impl RunDir {
         self.thread.send(Item::Snapshot(Box::new(Pending { state, extras, permit })))
     }
 
-    /// Whether a snapshot is being written.
+    /// Returns whether a snapshot is being written.
     pub fn is_busy(&self) -> bool {
         self.snapshot_slot.is_taken()
     }
@@ -347,7 +348,7 @@ impl RunDir {
     /// Writes what isn't written yet and waits until it is on the disk, then `summary.json`: where it is, all else is whole.
     ///
     /// # Errors
-    /// Something can't be written.
+    /// Fails if something can't be written.
     pub fn finish(&mut self, summary: &Summary) -> Result<(), RunError> {
         self.hand_over()?;
         let text = format!("{}\n", harmless_json(&summary.json()));
@@ -357,7 +358,7 @@ impl RunDir {
     }
 }
 
-/// Bytes of the files that a run begins with, but for its manifest.
+/// Returns the size of the files that a run begins with, without its manifest.
 fn bytes_at_start(scenario: &Scenario, options: &RunOptions) -> u64 {
     let source = scenario.source.len() as u64;
     if !options.record {
@@ -367,7 +368,7 @@ fn bytes_at_start(scenario: &Scenario, options: &RunOptions) -> u64 {
     source.saturating_add(events.unwrap_or(0)).saturating_add(kept::bytes_of_copies(scenario, options))
 }
 
-/// A copy of the events file, which has the hash `events`, unless it is very large: the run can't go on without it.
+/// Copies the events file, which has the hash `events`, unless it is very large. The run can't go on without it.
 fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: Option<&str>) -> Result<(), RunError> {
     let (Some(file), Some(sha256)) = (options.events_to_keep(scenario), events) else { return Ok(()) };
     if kept::copied_bytes(file, EVENTS_COPY_BYTES_MAX).is_none() {
@@ -385,7 +386,7 @@ fn make_snapshots_folder(path: &Path) -> Result<(), RunError> {
     making(|| std::fs::create_dir_all(&folder)).map_err(|error| failed(&folder, error))
 }
 
-/// A number that no other run has.
+/// Returns a number that no other run has.
 fn fresh_id() -> u128 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let parts = [now, u128::from(std::process::id())];

@@ -1,5 +1,5 @@
-//! A run directory that was written, opened again: its manifest, its scenario, its journal, and what it takes to build its
-//! simulation. Nothing of it is believed that its checksums don't confirm.
+//! Opens a run directory: its manifest, its scenario, its journal, and what is needed to build its
+//! simulation. Everything is checked against checksums.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,12 @@ use crate::snapshot;
 use wasm_engine_components::BatchForm;
 use wasm_engine_files::{hex, parse_sha256, sha256};
 
-/// What a run directory is opened for.
+/// The purpose for which a run directory is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// To read it, beside others who do.
+    /// To read it; others may read it, too.
     Read,
-    /// To go on with the run: nobody else may have it.
+    /// To go on with the run; nobody else may use it.
     Write,
 }
 
@@ -39,15 +39,15 @@ pub struct OpenRun {
     pub manifest: Manifest,
     /// The scenario as it was run: with the run's parameters, seed and number of frames.
     pub scenario: Scenario,
-    /// How many frames its file says: after those, its expectations count.
+    /// Number of frames in its file. Expectations are checked after those.
     pub frames_expected: u64,
     /// Where its modules and models are.
     pub files: KeptFiles,
     /// Its journal.
     pub journal: Journal,
-    /// What a person should know of it: copies that are damaged and weren't needed.
+    /// Warnings: damaged copies that weren't needed.
     pub warnings: Vec<String>,
-    /// How much its folder may have, if it goes on.
+    /// Largest size of its folder, if it goes on.
     pub disk_max: DiskMax,
     _lock: RunLock,
 }
@@ -56,9 +56,9 @@ impl OpenRun {
     /// Opens a run directory.
     ///
     /// # Errors
-    /// It isn't one, is in use, was recorded by another version, or is damaged.
+    /// Fails if it isn't one, is in use, was recorded by another version, or is damaged.
     pub fn open(path: &Path, access: Access) -> Result<Self, Problems> {
-        // First to see whether there is one: a folder that isn't a run's gets no lock.
+        // The manifest is looked for first, so that a folder that isn't a run directory gets no lock.
         Manifest::read(path)?;
         refuse_links(path)?;
         let lock = match access {
@@ -93,8 +93,8 @@ impl OpenRun {
         Ok(run)
     }
 
-    /// Nothing in the folder is ahead of the journal, so one that is behind was cut back since. Its frames can be run again, unless something came
-    /// to them that nobody has any more.
+    /// Checks that the journal isn't behind the rest of the folder: then it was cut back later. Its frames can be run again, unless they had inputs
+    /// that can't be read again.
     fn check_ahead(&mut self, access: Access) -> Result<(), Problem> {
         let end = self.end_frame();
         let snapshots = self.snapshot_frames().last().map(|&frame| (snapshot::path(&self.snapshots(), frame), frame));
@@ -118,16 +118,16 @@ impl OpenRun {
         Ok(())
     }
 
-    /// A run that has a summary has ended in order: then its journal has an end, and nothing is torn.
+    /// Checks the journal of a run that has a summary, and so has ended in order: it has a record of the end, and no torn tail.
     fn check_end(&self) -> Result<(), Problem> {
         if self.has_ended() { self.journal.ended().map(drop) } else { Ok(()) }
     }
 
-    /// The scenario with its events where they are: in the file that they were in, or else in the run's copy of it. They must be
-    /// what they were: events that come to other frames would make another run of it.
+    /// Returns the scenario with the path of its events: the original file, or else the run's copy. They must be
+    /// unchanged, because other events would make it another run.
     ///
     /// # Errors
-    /// Both were changed, or can't be read.
+    /// Fails if both were changed, or can't be read.
     pub(crate) fn with_events(&self) -> Result<Scenario, Problem> {
         let mut scenario = self.scenario.clone();
         let (Some(input), Some(stated)) = (&self.manifest.input, &self.manifest.input_sha256) else {
@@ -149,27 +149,27 @@ impl OpenRun {
         Ok(scenario)
     }
 
-    /// Whether the run ended in order: there is a summary.
+    /// Returns whether the run ended in order: there is a summary.
     pub fn has_ended(&self) -> bool {
         self.path.join(SUMMARY).exists()
     }
 
-    /// The number of the first frame that was recorded here: not 0 for a branch.
+    /// Returns the number of the first frame that was recorded here: not 0 for a branch.
     pub fn first_frame(&self) -> u64 {
         self.manifest.first_frame()
     }
 
-    /// The number after the last frame that was recorded.
+    /// Returns the number after the last frame that was recorded.
     pub fn end_frame(&self) -> u64 {
         self.first_frame() + self.journal.frames_count()
     }
 
-    /// The last frame that was recorded.
+    /// Returns the last frame that was recorded.
     pub fn last_frame(&self) -> Option<u64> {
         self.end_frame().checked_sub(1).filter(|&last| last >= self.first_frame())
     }
 
-    /// Which frames there are, for a help text.
+    /// Describes which frames there are, for a help text.
     pub(crate) fn frames_help(&self) -> String {
         match self.last_frame() {
             Some(last) => format!("the run has the frames {} to {}", thousands(self.first_frame()), thousands(last)),
@@ -177,27 +177,27 @@ impl OpenRun {
         }
     }
 
-    /// The record of a frame.
+    /// Returns the record of a frame.
     ///
     /// # Errors
-    /// It can't be read, or isn't there.
+    /// Fails if it can't be read, or isn't there.
     pub fn frame(&self, frame: u64) -> Result<JournalFrame, Problem> {
         let missing = || Problem::new(format!("frame {frame} wasn't recorded")).file(&self.path);
         self.journal.frame(frame)?.ok_or_else(missing)
     }
 
-    /// The folder of the snapshots.
+    /// Returns the folder of the snapshots.
     pub fn snapshots(&self) -> PathBuf {
         self.path.join(SNAPSHOTS)
     }
 
-    /// The frames before which there are snapshots, ascending.
+    /// Returns the frames before which there are snapshots, ascending.
     pub fn snapshot_frames(&self) -> Vec<u64> {
-        // Without the folder there are none: a run needs none.
+        // Without the folder there are no snapshots; a run doesn't need any.
         snapshot::list(&self.snapshots()).unwrap_or_default()
     }
 
-    /// The forms that its models had, by name and sha256.
+    /// Returns the forms that its models had, by name and sha256.
     pub fn recorded_forms(&self) -> BTreeMap<(String, [u8; 32]), BatchForm> {
         let form = |(name, facts): (&String, &ModelFacts)| {
             let form = BatchForm::of_name(facts.form.as_deref()?)?;
@@ -206,8 +206,8 @@ impl OpenRun {
         self.manifest.models.iter().filter_map(form).collect()
     }
 
-    /// What the manifest is to say of models that have another form on this machine than they had in this run, if it goes on here: the forms that
-    /// they had are those of the frames that are recorded.
+    /// Returns what the manifest must say, if the run goes on here, of models that have another form on this machine: the forms
+    /// that they had in the recorded frames.
     pub(crate) fn other_forms(&self, models: &[LoadedModel]) -> BTreeMap<String, ModelFacts> {
         let recorded = self.recorded_forms();
         let other = |model: &LoadedModel| {
@@ -221,8 +221,8 @@ impl OpenRun {
         models.iter().filter_map(other).collect()
     }
 
-    /// What a person should know of models that have [another form](Self::other_forms) on this machine than they had in this run: their rows may
-    /// have other results from here on.
+    /// Returns warnings about models that have [another form](Self::other_forms) on this machine than in this run:
+    /// their rows may have other results from here on.
     pub(crate) fn warn_of_other_forms(others: &BTreeMap<String, ModelFacts>) -> Vec<String> {
         let warning = |(name, facts): (&String, &ModelFacts)| {
             let (name, before, here) = (shown(name), &facts.earlier_forms.last()?.form, facts.form.as_deref()?);
@@ -234,7 +234,8 @@ impl OpenRun {
         others.iter().filter_map(warning).collect()
     }
 
-    /// What a person should know of models that had another form in frames of this run from `from` on, where those are computed again.
+    /// Returns warnings about models that had another form in frames of this run from `from` on, if those are computed
+    /// again.
     pub(crate) fn warn_of_earlier_forms(&self, from: u64) -> Vec<String> {
         let warning = |(name, facts): (&String, &ModelFacts)| {
             let (name, now) = (shown(name), facts.form.as_deref()?);
@@ -248,7 +249,7 @@ impl OpenRun {
         self.manifest.models.iter().filter_map(warning).collect()
     }
 
-    /// How its simulation is built. What isn't said here is the caller's.
+    /// Returns the options with which its simulation is built. The caller sets the others.
     pub fn simulation_options(&self, inference: Inference, options: SimulationOptions) -> SimulationOptions {
         let recorded = || RecordedModels {
             models: self
@@ -277,7 +278,7 @@ impl OpenRun {
     }
 }
 
-/// Refuses symbolic links in a folder that may be somebody else's: whatever is written into it, be it who has the lock, would be written where they lead.
+/// Refuses symbolic links in a folder that may come from elsewhere: everything that is written there, even the lock, would go where they lead.
 fn refuse_links(path: &Path) -> Result<(), Problem> {
     for folder in [path.to_path_buf(), path.join(JOURNAL), path.join(SNAPSHOTS)] {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -291,8 +292,8 @@ fn refuse_links(path: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Opens the journal. Who goes on with a run that was cut off may lose what comes after a broken record: those frames are run
-/// again and come out the same, unless something came from where nobody can read it again.
+/// Opens the journal. If an interrupted run goes on, what comes after a broken record may be lost: those frames are run
+/// again with the same result, unless they had inputs that can't be read again.
 fn open_journal(
     path: &Path,
     access: Access,
@@ -314,10 +315,10 @@ fn open_journal(
     }
 }
 
-/// The scenario of a run, as it was then; with further assignments of parameters.
+/// Returns the scenario of a run, as it was then; with further assignments of parameters.
 ///
 /// # Errors
-/// Its text was changed, or doesn't take the parameters.
+/// Fails if its text was changed, or doesn't take the parameters.
 pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]) -> Result<Scenario, Problems> {
     let file = path.join(SCENARIO);
     let unreadable = |error| {
@@ -346,8 +347,8 @@ pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]
     Ok(scenario)
 }
 
-/// The forms of a model's runs before frame `end`, from which a run goes on in the form `here`. `recorded` are those that it had by now, and `last` the one
-/// since: what they say of frames from `end` on is of frames that are gone.
+/// Returns the forms of a model's runs before frame `end`, from which a run goes on in the form `here`. `recorded` are its earlier
+/// forms, and `last` the latest one. What they say of frames from `end` on is dropped, because those frames are.
 fn earlier_forms(recorded: &[EarlierForm], last: &str, here: &str, end: u64) -> Vec<EarlierForm> {
     let gone = recorded.partition_point(|form| form.before_frame < end);
     let mut forms = recorded[..gone].to_vec();
@@ -358,7 +359,7 @@ fn earlier_forms(recorded: &[EarlierForm], last: &str, here: &str, end: u64) -> 
     forms
 }
 
-/// What a run directory without a journal is told.
+/// Returns the problem of a run directory without a journal.
 fn not_recorded(path: &Path) -> Problem {
     Problem::new("was run with --no-record: there is no journal to open it by")
         .file(path)

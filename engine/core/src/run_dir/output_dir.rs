@@ -1,4 +1,4 @@
-//! Where a run's folder goes: the one that `--out` names, or a fresh one under `runs/`.
+//! The place of a run's folder: the one that `--out` names, or a new one under `runs/`.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use super::lock::RunLock;
 use super::start;
 use crate::problem::{Problem, RunError};
 
-/// Where fresh folders are made, in the working directory.
+/// Folder for new run folders, in the working directory.
 const RUNS: &str = "runs";
 
-/// Where a run's folder goes.
+/// The place of a run's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutputDir {
-    /// This folder, which must not be there yet, be empty, or have only what a start has left that died.
+    /// This folder. It must not exist, be empty, or hold only what an interrupted start has left.
     Named(PathBuf),
-    /// A fresh folder `<name>-<number>` in this folder.
+    /// A new folder `<name>-<number>` in this folder.
     Fresh(PathBuf, String),
 }
 
 impl OutputDir {
-    /// The folder that `--out` names, or else a fresh one for the scenario of that name.
+    /// Returns the folder that `--out` names, or else a new one for the scenario of that name.
     pub fn new(out: Option<&Path>, scenario: &str) -> Self {
         match out {
             Some(out) => Self::Named(out.to_path_buf()),
@@ -28,10 +28,10 @@ impl OutputDir {
         }
     }
 
-    /// Tells early, before anything is loaded, that the folder can't be made.
+    /// Checks, before anything is loaded, that the folder can be made.
     ///
     /// # Errors
-    /// The named folder is there and isn't empty, or is a file.
+    /// Fails if the named folder is there and isn't empty, or is a file.
     pub fn check(&self) -> Result<(), Problem> {
         let Self::Named(path) = self else { return Ok(()) };
         let problem = |what: &str| Problem::new(what).file(path);
@@ -47,11 +47,11 @@ impl OutputDir {
         }
     }
 
-    /// Makes the folder, tells whether it wasn't there before, and locks it.
+    /// Makes and locks the folder. Also returns whether it is new.
     pub(super) fn take(&self) -> Result<(PathBuf, bool, RunLock), RunError> {
         let (path, is_fresh) = self.create()?;
         let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
-        // Somebody may have made a run in it since it was looked at.
+        // Another process may have made a run in it since it was checked.
         Self::Named(path.clone()).check().map_err(RunError::Input)?;
         Ok((path, is_fresh, lock))
     }
@@ -69,7 +69,7 @@ impl OutputDir {
     }
 }
 
-/// Makes the folder with the next number. Two runs that start at once get two folders, because only one of them makes each.
+/// Makes the folder with the next number. Two runs that start at once get two folders, because only one process can create each.
 fn fresh(parent: &Path, name: &str) -> Result<PathBuf, RunError> {
     std::fs::create_dir_all(parent).map_err(|error| unmakeable(parent, error))?;
     let entries = std::fs::read_dir(parent).map_err(|error| unmakeable(parent, error))?;

@@ -1,6 +1,6 @@
-//! Where nobody said how many snapshots there are to be, the oldest go once all of them take more than
-//! [`SNAPSHOTS_BYTES_MAX`](wasm_engine_components::limits::SNAPSHOTS_BYTES_MAX), or than half of what the run's folder may have: the last
-//! frames are the ones to which a run goes back.
+//! Removes the oldest snapshots, if no interval was set, once all of them take more than
+//! [`SNAPSHOTS_BYTES_MAX`](wasm_engine_components::limits::SNAPSHOTS_BYTES_MAX) or half of what the run's folder may have: usually the
+//! last frames are the ones that are visited again.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(super) struct SnapshotRetention {
     bytes_max: u64,
 }
 
-/// A whole snapshot, and those that go on from it: they go together.
+/// A full snapshot and the incremental ones that are based on it. They are removed together.
 #[derive(Default)]
 struct Chain {
     frames: Vec<u64>,
@@ -24,11 +24,11 @@ struct Chain {
 }
 
 impl SnapshotRetention {
-    /// Those that are there already, but for the one before `first_frame`: a branch can't do without the one that it begins with.
+    /// Lists the snapshots that are there already, without the one before `first_frame`: a branch needs the one that it begins with.
     pub fn of(folder: &Path, first_frame: u64, bytes_max: u64) -> Self {
         let mut retention = Self { folder: folder.to_path_buf(), chains: VecDeque::new(), bytes_max };
         for frame in snapshot::list(folder).unwrap_or_default() {
-            // One that is damaged is for its owner to look at.
+            // A damaged one is left for the user to look at.
             if frame > first_frame
                 && let Ok(base) = snapshot::read_base(folder, frame)
             {
@@ -38,7 +38,7 @@ impl SnapshotRetention {
         retention
     }
 
-    /// Takes note of one that was written.
+    /// Adds a snapshot that was written.
     pub fn add(&mut self, frame: u64, is_whole: bool) {
         if is_whole {
             self.chains.push_back(Chain::default());
@@ -48,11 +48,11 @@ impl SnapshotRetention {
         chain.bytes += std::fs::metadata(snapshot::path(&self.folder, frame)).map_or(0, |file| file.len());
     }
 
-    /// Removes the oldest, as long as there are too many. The last chain stays. Gives the bytes that went.
+    /// Removes the oldest as long as there are too many. The last chain stays. Returns the number of bytes that were removed.
     pub fn thin_out(&mut self) -> Result<u64, RunError> {
         let mut gone = 0;
         while self.chains.len() > 1 && self.chains.iter().map(|chain| chain.bytes).sum::<u64>() > self.bytes_max {
-            // The latest first: what is left of a chain when this is cut short is whole.
+            // The latest goes first, so that what is left of a chain is usable if this is interrupted.
             let Some(chain) = self.chains.pop_front() else { break };
             gone += chain.bytes;
             for frame in chain.frames.into_iter().rev() {

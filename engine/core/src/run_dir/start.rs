@@ -1,6 +1,6 @@
-//! The start of a run directory: from an empty folder to the manifest, which comes last. A start that dies on the way, by a kill, a full
-//! disk or a signal, leaves nothing that counts. What it leaves can be told by a file that is there only until the manifest is, and the
-//! next start takes the folder over; nothing else that lies in a folder is ever touched.
+//! The start of a run directory: from an empty folder to the manifest, which is written last. A start that is interrupted, by a kill, a full
+//! disk or a signal, leaves a marker file, which exists only until the manifest does. By the marker, the
+//! next start takes the folder over; nothing else in a folder is ever touched.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -15,7 +15,7 @@ use wasm_engine_files::unfinished::{Unfinished, making};
 
 /// The file that says that the folder is being made.
 const MARKER: &str = ".starting";
-/// What it says.
+/// Content of the marker.
 const MARKED: &str = "A run directory is being made here. The next run that is given this folder takes it over.\n";
 
 /// Files and folders that a start makes; [`MARKER`] is the first, after the lock.
@@ -23,7 +23,7 @@ fn made() -> impl Iterator<Item = &'static str> {
     [SCENARIO, FILES, JOURNAL, SNAPSHOTS, MANIFEST_TEMPORARY].into_iter().chain(NAMES)
 }
 
-/// Whether a folder is empty, or has nothing but what a start has left that didn't get to its manifest.
+/// Returns whether a folder is empty, or has nothing but what a start has left that didn't get to its manifest.
 pub(super) fn is_free(folder: &Path) -> io::Result<bool> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -32,7 +32,7 @@ pub(super) fn is_free(folder: &Path) -> io::Result<bool> {
             Err(_) => return Ok(false),
         }
     }
-    // It may have died right after it took the lock, or while it marked the folder.
+    // It may have been interrupted right after it took the lock, or while it marked the folder.
     let is_lock = |name: &String| name == lock::NAME && lock::is_one(folder);
     let is_marker = |name: &String| name == MARKER && is_marked(folder);
     if names.iter().all(|name| is_lock(name) || is_marker(name)) {
@@ -42,7 +42,7 @@ pub(super) fn is_free(folder: &Path) -> io::Result<bool> {
     Ok(names.iter().any(is_marker) && names.iter().all(|name| is_lock(name) || is_marker(name) || is_made(name)))
 }
 
-/// Whether a start has left the folder without a manifest.
+/// Returns whether a start has left the folder without a manifest.
 pub(super) fn is_dead(folder: &Path) -> bool {
     is_marked(folder) && is_free(folder).unwrap_or(false)
 }
@@ -52,7 +52,7 @@ fn is_marked(folder: &Path) -> bool {
     text.is_ok_and(|text| MARKED.as_bytes().starts_with(&text))
 }
 
-/// A start that is on its way. Dropped before it is done, it takes away what it has made.
+/// An unfinished start. If it is dropped before it is done, it removes what it has made.
 pub(super) struct Start {
     folder: PathBuf,
     /// Whether the folder wasn't there before.
@@ -62,11 +62,11 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Begins in the folder that `take` makes, if it isn't there, and locks: marks it, and takes away what an earlier start has left.
-    /// `take` also tells whether the folder wasn't there before.
+    /// Begins in the folder that `take` makes, if needed, and locks: marks it, and removes what an earlier start has left.
+    /// `take` also returns whether the folder is new.
     ///
     /// # Errors
-    /// Those of `take`, or the folder can't be written.
+    /// Fails if `take` fails, or the folder can't be written.
     pub fn begin(
         take: impl FnOnce() -> Result<(PathBuf, bool, RunLock), RunError>,
     ) -> Result<(Self, RunLock), RunError> {
@@ -86,7 +86,7 @@ impl Start {
         Ok((start, lock))
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -94,7 +94,7 @@ impl Start {
     /// The manifest is there.
     pub fn done(mut self) {
         self.done = true;
-        // Beside a manifest, it means nothing any more.
+        // Beside a manifest, the marker means nothing any more.
         let _ = fs::remove_file(self.folder.join(MARKER));
     }
 }
@@ -107,7 +107,7 @@ impl Drop for Start {
     }
 }
 
-/// Takes away what a start has made, and the folder, too, if it has made that.
+/// Removes what a start has made, including the folder if it is new.
 fn clear(folder: &Path, fresh: bool) {
     // The manifest may just have been written; then all of it stays.
     if folder.join(MANIFEST).exists() {
@@ -116,7 +116,7 @@ fn clear(folder: &Path, fresh: bool) {
     remove_made(folder);
     let _ = fs::remove_file(folder.join(MARKER));
     if fresh {
-        // In a folder that was there before, somebody may be about to take the lock.
+        // In an old folder, another process may be about to take the lock.
         let _ = fs::remove_file(folder.join(lock::NAME));
         let _ = fs::remove_dir(folder);
     }

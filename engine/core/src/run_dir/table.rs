@@ -1,4 +1,4 @@
-//! Files of a run directory. Every failure names its file; none is a panic.
+//! Files of a run directory. Every error names its file.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -47,14 +47,14 @@ impl TableFile {
         Self { path, writer, bytes: 0, hash: Xxh3::new(), line: Vec::new() }
     }
 
-    /// Opens a table to go on where it was at `position`: what was written later goes. Without a position, all of it goes.
+    /// Opens a table to go on at `position`: what was written later is removed. Without a position, everything is.
     pub fn reopen(path: PathBuf, position: Option<TablePosition>) -> Result<Self, Problem> {
         let is_there = path.try_exists().unwrap_or(true);
         if position.is_some_and(|position| position.bytes > 0) && !is_there {
             return Err(Problem::new("isn't there").file(&path).help("put the file back as it was"));
         }
         if is_there {
-            // A pipe would have it wait.
+            // Opening a pipe would block.
             wasm_engine_files::open_regular(&path).map_err(|error| unwritable(&path, error))?;
         }
         let opened =
@@ -78,7 +78,7 @@ impl TableFile {
         Ok(table)
     }
 
-    /// Takes in what stands before the byte `end`.
+    /// Hashes what stands before the byte `end`.
     fn read_to(&mut self, end: u64) -> io::Result<TablePosition> {
         let mut rest = self.writer.get_ref().take(end);
         let mut block = vec![0; BUFFER_BYTES];
@@ -98,7 +98,7 @@ impl TableFile {
     pub fn row(&mut self, row: &impl Serialize) -> Result<(), RunError> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, row).map_err(|error| failed(&self.path, error.into()))?;
-        // Somebody may look at the table in a terminal.
+        // The table may be viewed in a terminal.
         if let Ok(Cow::Owned(harmless)) = std::str::from_utf8(&self.line).map(harmless_json) {
             self.line = harmless.into_bytes();
         }
@@ -119,18 +119,18 @@ impl TableFile {
         self.writer.get_ref().sync_data().map_err(|error| failed(&self.path, error))
     }
 
-    /// Bytes that were written so far.
+    /// Returns the number of bytes that were written so far.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// How far it was written.
+    /// Returns how far it was written.
     pub fn position(&self) -> TablePosition {
         TablePosition { bytes: self.bytes, hash: self.hash.digest128() }
     }
 }
 
-/// The frame of a table's last whole line; `None` where there is none to be read.
+/// Returns the frame of a table's last whole line; `None` if there is none.
 pub(super) fn last_frame(path: &Path) -> Option<u64> {
     #[derive(Deserialize)]
     struct Row {
@@ -164,7 +164,7 @@ pub(super) fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
 pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.tmp"));
-    // One of a process that was killed may be left.
+    // A killed process may have left one.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&temporary, error)),
         _ => {}
@@ -180,7 +180,7 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), RunError> {
     wasm_engine_files::sync_folder(folder).map_err(|error| failed(folder, error))
 }
 
-/// A write that failed in the run.
+/// Returns the error of a write that failed in the run.
 pub(super) fn failed(path: &Path, error: io::Error) -> RunError {
     let full =
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded);
@@ -196,7 +196,7 @@ fn unwritable(path: &Path, error: io::Error) -> Problem {
     unmade(path).caused_by(error)
 }
 
-/// What couldn't be made.
+/// Returns the error of a file that couldn't be made.
 pub(super) fn unmade(path: &Path) -> Problem {
     Problem::new("can't be made").file(path).help("see that it can be written to, or name another folder with --out")
 }

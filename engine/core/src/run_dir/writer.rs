@@ -26,10 +26,10 @@ use wasm_engine_wasm::{GuestStateError, PageTracker};
 
 /// Longest time between a frame's record and the disk.
 const SYNC_PERIOD: Duration = Duration::from_secs(1);
-/// Batches of frames that may wait for the disk. Beyond them, frames wait.
+/// Number of batches of frames that may wait for the disk. If there are more, the run waits.
 const BATCHES_MAX: usize = 64;
 
-/// What writes.
+/// What the thread writes to.
 pub(super) struct Writer {
     pub journal: Option<JournalWriter>,
     pub tables: Tables,
@@ -45,7 +45,7 @@ pub(super) struct WriterThread {
 }
 
 impl WriterThread {
-    /// Starts it.
+    /// Starts the thread.
     pub fn start(writer: Writer) -> Result<Self, RunError> {
         let (sender, items) = sync_channel(BATCHES_MAX);
         let is_recorded = writer.journal.is_some();
@@ -53,20 +53,20 @@ impl WriterThread {
         Ok(Self { handover: Handover::to(sender), thread: Some(thread) })
     }
 
-    /// The way to it.
+    /// Returns the queue to the writer.
     pub const fn handover(&self) -> &Handover {
         &self.handover
     }
 
-    /// Whether it has ended, well or not.
+    /// Returns whether it has ended, well or not.
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Hands something over.
+    /// Sends an item.
     ///
     /// # Errors
-    /// Why the thread has ended.
+    /// Fails with the reason why the thread has ended.
     pub fn send(&mut self, item: Item) -> Result<(), RunError> {
         match self.handover.sender().map(|sender| sender.send(item)) {
             Some(Ok(())) => Ok(()),
@@ -77,7 +77,7 @@ impl WriterThread {
     /// Waits until all is written.
     ///
     /// # Errors
-    /// Something can't be written.
+    /// Fails if something can't be written.
     pub fn join(&mut self) -> Result<(), RunError> {
         self.handover.disconnect();
         let gone = || Err(RunError::Failed(Problem::new("the thread that writes the run directory has ended")));
@@ -89,7 +89,7 @@ impl Drop for WriterThread {
     fn drop(&mut self) {
         self.handover.disconnect();
         if let Some(thread) = self.thread.take() {
-            // Whoever drops it without joining has an error to tell already.
+            // If it is dropped without joining, there already was another error.
             let _ = thread.join();
         }
     }
@@ -121,7 +121,7 @@ impl Writer {
                 }
                 Ok(Item::Close(answer)) => {
                     let synced = self.sync().map(|()| self.journal.as_ref().map(JournalWriter::next_frame));
-                    // Who asked may have lost patience, and is about to end the process.
+                    // The asking thread may have stopped waiting, and is about to end the process.
                     let _ = answer.send(synced);
                     loop {
                         std::thread::park();
@@ -172,14 +172,14 @@ pub(super) struct SnapshotWriter {
     folder: PathBuf,
     sender: Option<SyncSender<Box<Pending>>>,
     thread: Option<JoinHandle<Result<(), RunError>>>,
-    /// Whether the oldest may go.
+    /// Whether the oldest may be removed.
     thin: bool,
     first_frame: u64,
     disk: Disk,
 }
 
 impl SnapshotWriter {
-    /// For snapshots of a run in a folder. `thin` says whether the oldest go where there are too many.
+    /// Creates it for a run in a folder. `thin` says whether the oldest are removed if there are too many.
     pub fn new(folder: PathBuf, thin: bool, first_frame: u64, disk: Disk) -> Self {
         Self { folder, sender: None, thread: None, thin, first_frame, disk }
     }
@@ -201,7 +201,7 @@ impl SnapshotWriter {
         }
     }
 
-    /// Tells early that one couldn't be written.
+    /// Returns early the error of a snapshot that couldn't be written.
     fn check(&mut self) -> Result<(), RunError> {
         if self.thread.as_ref().is_some_and(JoinHandle::is_finished) { self.join() } else { Ok(()) }
     }
@@ -231,7 +231,7 @@ fn write(
     let mut tracker = PageTracker::default();
     let mut retention = thin_from.map(|first| SnapshotRetention::of(folder, first, disk.snapshots_bytes_max()));
     while let Ok(pending) = snapshots.recv() {
-        // Until it is written, whichever way that ends.
+        // The permit is held until it is written or has failed.
         let Pending { state, extras, permit: _permit } = *pending;
         let spare = state.guests.spare();
         let state = state.save(&mut tracker).map_err(|error| unsaved(folder, error))?;
@@ -248,7 +248,7 @@ fn write(
                 let ms = since.elapsed().as_micros() as f64 / 1e3;
                 info!(frame, is_full, bytes = taken, ms, "a snapshot is written");
             }
-            // The run ends, and whoever runs it is told why. It can go on from an earlier one.
+            // The run ends with this error. It can go on from an earlier snapshot.
             Err(_) if disk.is_full() => {
                 disk.give_back(taken);
                 continue;
@@ -270,7 +270,7 @@ fn unsaved(folder: &Path, error: GuestStateError) -> RunError {
     RunError::Failed(Problem::new("a snapshot can't be made").caused_by(error).file(folder).help(help))
 }
 
-/// Without a journal, nothing goes on with the run.
+/// Without a journal, the run can't go on.
 fn told(error: RunError, is_recorded: bool) -> RunError {
     match error {
         RunError::Failed(problem) if !is_recorded => {
@@ -280,7 +280,7 @@ fn told(error: RunError, is_recorded: bool) -> RunError {
     }
 }
 
-/// What a thread came to. A panic of it is one here.
+/// Joins a thread and returns its result. If it panicked, this panics, too.
 fn joined<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -1,4 +1,4 @@
-//! From a file to a [`Scenario`]. Called by the command line and by everything else that runs scenarios.
+//! Reads a [`Scenario`] from a file. Called by the command line and by everything else that runs scenarios.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use super::tenants::{check_starts, tenants};
 use super::types::Scenario;
 use crate::problem::{Problem, Problems, SourceText};
 
-/// How many problems of one scenario are said.
+/// Largest number of problems that are reported of one scenario.
 const PROBLEMS_MAX: usize = 10;
 
 const KEYS: [&str; 15] = [
@@ -40,29 +40,29 @@ const KEYS: [&str; 15] = [
     "expect",
 ];
 
-/// What is said besides the file.
+/// Options besides the file.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// `NAME=VALUE`: puts a value in the place of a parameter's.
+    /// `NAME=VALUE`: replaces the value of a parameter.
     pub set: Vec<String>,
-    /// Takes the place of the key `input`; relative to the working directory.
+    /// Replaces the key `input`; relative to the working directory.
     pub input: Option<PathBuf>,
-    /// Whether the scenario is that of a recorded run: its files were there once, and who needs one looks for it.
+    /// Whether the scenario is that of a recorded run: then its files needn't be there until they are needed.
     pub recorded: bool,
 }
 
 /// Reads and checks a scenario file, and that the files it names are there.
 ///
 /// # Errors
-/// What is wrong with it: the first ten problems, in the order of their lines.
+/// Fails with what is wrong with it: the first ten problems, in the order of their lines.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Scenario, Problems> {
     parse(read(path)?, path, options)
 }
 
-/// Reads and checks the text of a scenario that lies, or is to lie, at `path`.
+/// Reads and checks the text of a scenario whose file is, or will be, at `path`.
 ///
 /// # Errors
-/// As [`load`].
+/// As for [`load`].
 pub fn parse(source: String, path: &Path, options: &LoadOptions) -> Result<Scenario, Problems> {
     let document = DeTable::parse(&source).map_err(|error| syntax_problem(&source, path, &error))?;
     let mut problems = Vec::new();
@@ -114,7 +114,7 @@ fn read_root(cx: &mut Context, root: &Node, source: &str, path: &Path, options: 
     })
 }
 
-/// The key `name`, or the file's stem with a `-` for what can't be in a folder's name.
+/// Returns the key `name`, or the file's stem with a `-` for what can't be in a folder's name.
 fn name(cx: &mut Context, top: &Fields<'_>, path: &Path) -> String {
     if let Some((name, node)) = top.text(cx, "name") {
         if !is_plain_name(name) {
@@ -129,7 +129,7 @@ fn name(cx: &mut Context, top: &Fields<'_>, path: &Path) -> String {
     if name.is_empty() { "scenario".to_owned() } else { name }
 }
 
-/// The events file. Which of its lines are wrong is for [`crate::events`] to say.
+/// Returns the path of the events file. [`crate::events`] checks its lines.
 fn input(cx: &mut Context, top: &Fields<'_>, options: &LoadOptions) -> Option<PathBuf> {
     if options.input.is_some() {
         return options.input.clone();
@@ -148,7 +148,7 @@ fn input(cx: &mut Context, top: &Fields<'_>, options: &LoadOptions) -> Option<Pa
     Some(path)
 }
 
-/// What the TOML parser says, with its place.
+/// Converts an error of the TOML parser, with its place.
 fn syntax_problem(source: &str, path: &Path, error: &toml::de::Error) -> Problems {
     let help = "write `KEY = VALUE`, texts in quotes and tables as `[NAME]`; https://toml.io/en/v1.0.0 has all of it";
     let mut problem = Problem::new(format!("isn't TOML: {}", error.message())).file(path).help(help);
@@ -159,7 +159,7 @@ fn syntax_problem(source: &str, path: &Path, error: &toml::de::Error) -> Problem
     problem.into()
 }
 
-/// Offsets become lines and columns.
+/// Converts offsets to lines and columns.
 fn located(problems: Vec<(usize, Problem)>, source: &str, path: &Path) -> Problems {
     let text = SourceText::new(path, source);
     let mut located: Vec<Problem> = problems

@@ -1,4 +1,4 @@
-//! Where something stands in the text of a scenario: for what is found wrong only after it was read, as modules and models are loaded.
+//! Finds the place of a value in the text of a scenario, for problems that are found only after it was read, when modules and models are loaded.
 
 use toml::de::{DeTable, DeValue};
 
@@ -17,8 +17,8 @@ pub(crate) enum Step<'a> {
 }
 
 impl Scenario {
-    /// Names line, column and key of the value that the steps lead to, or of the last on the way to it that is there. Of keys that lead nowhere, the
-    /// key is named all the same: it is what has to be added.
+    /// Names line, column and key of the value to which the steps lead, or of the last existing one on the way to it. A missing
+    /// key is named, too, because it has to be added.
     pub(crate) fn place(&self, problem: Problem, steps: &[Step<'_>]) -> Problem {
         let key = steps.iter().fold(String::new(), |path, step| match step {
             Step::Key(key) => join(&path, &path_key(key)),
@@ -34,7 +34,7 @@ impl Scenario {
         }
     }
 
-    /// Whether a value is there.
+    /// Returns whether a value is there.
     pub(crate) fn has(&self, steps: &[Step<'_>]) -> bool {
         DeTable::parse(&self.source).is_ok_and(|document| walk(document.get_ref(), steps).1 == steps.len())
     }
@@ -45,7 +45,7 @@ fn offset(source: &str, steps: &[Step<'_>]) -> Option<usize> {
     walk(document.get_ref(), steps).0
 }
 
-/// Where the last value on the way is, and how many steps lead to it.
+/// Returns the place of the last existing value on the way, and the number of steps to it.
 fn walk(table: &DeTable<'_>, steps: &[Step<'_>]) -> (Option<usize>, usize) {
     let Some((Step::Key(first), rest)) = steps.split_first() else { return (None, 0) };
     let Some(mut value) = table.get(*first) else { return (None, 0) };

@@ -1,4 +1,4 @@
-//! The text of a scenario: read whole, and indexed by line.
+//! Reads the text of a scenario as a whole, and indexes it by line.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use wasm_engine_files::read_at_most;
 /// Reads a scenario file.
 ///
 /// # Errors
-/// It is missing, no regular file, too large, empty, or not UTF-8.
+/// Fails if it is missing, not a regular file, too large, empty, or not UTF-8.
 pub(super) fn read(path: &Path) -> Result<String, Problem> {
     let problem = |what: String| Problem::new(what).file(path);
     regular_file(path).map_err(|what| Problem::new(what).help("name a scenario file, such as my-scenario.toml"))?;
@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// Line and column of an offset, both from 1; the column in characters.
+/// Returns line and column of an offset, both from 1; the column in characters.
 pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -1,5 +1,5 @@
-//! The files that a recorded run keeps. Where its simulation is built again, they are read instead of those that the scenario names, which may have been
-//! changed or removed since.
+//! The files that a recorded run keeps. If its simulation is built again, they are read instead of those that the scenario names, which may
+//! have been changed or removed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,24 +13,24 @@ use wasm_engine_files::{FileProblem, hex, sha256_of_file};
 /// Where the files of a recorded run are, by their names in the scenario. Those that aren't in it are where the scenario says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptFiles {
-    /// The modules: files that are what was run.
+    /// Paths of the modules, each with the content that was run.
     pub modules: BTreeMap<String, PathBuf>,
-    /// The models, which may be large: which of two files is what was run is found out once it is needed.
+    /// The models. They may be large, so it is checked only when a model is needed which of its two files has the content that was run.
     pub models: BTreeMap<String, KeptFile>,
 }
 
 /// A file of a recorded run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptFile {
-    /// The run's own copy. It isn't there where the file was too large to be copied.
+    /// The run's own copy. It doesn't exist if the file was too large to be copied.
     pub copy: PathBuf,
     /// The file that was run.
     pub original: PathBuf,
-    /// What it hashed to.
+    /// Its hash.
     pub sha256: [u8; 32],
 }
 
-/// A file of a recorded run that is nowhere any more.
+/// Error of a file of a recorded run that isn't found.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct LostFile {
@@ -39,10 +39,10 @@ pub struct LostFile {
 }
 
 impl KeptFile {
-    /// The file that is what was run: the copy, or else the original; and what a person should know. `what` is the sort of file.
+    /// Returns the path of the file that was run: the copy, or else the original; and a warning. `what` is the sort of file.
     ///
     /// # Errors
-    /// Neither is.
+    /// Fails if neither file is the one that was run.
     pub fn find(&self, what: &str, name: &str) -> Result<(PathBuf, Option<String>), LostFile> {
         let of_copy = match self.check(&self.copy) {
             Ok(()) => return Ok((self.copy.clone(), None)),

@@ -11,15 +11,15 @@ use crate::problem::Problem;
 use wasm_engine_files::unfinished::{Unfinished, making};
 
 const EXTENSION: &str = ".wes";
-/// What a file that isn't whole yet is named: this before and after.
+/// Prefix and suffix of the name of an unfinished file.
 const TEMPORARY: (&str, &str) = (".", ".wes.tmp");
-/// Takes bytes that are about to be written.
+/// Reserves bytes that are about to be written.
 pub type Take<'a> = dyn FnMut(u64) -> io::Result<()> + 'a;
 
-/// Bytes that are read or written at once.
+/// Number of bytes that are read or written at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// The file of a frame's snapshot.
+/// Returns the path of a frame's snapshot.
 pub fn path(folder: &Path, frame: u64) -> PathBuf {
     folder.join(format!("{frame:010}{EXTENSION}"))
 }
@@ -28,15 +28,15 @@ pub fn path(folder: &Path, frame: u64) -> PathBuf {
 /// fails, none of it is there.
 ///
 /// # Errors
-/// The file can't be written, or the snapshot has neither a base nor all guests, or both.
+/// Fails if the file can't be written, or the snapshot has neither a base nor all guests, or both.
 pub fn write(folder: &Path, snapshot: &Snapshot) -> io::Result<SnapshotRef> {
     write_counted(folder, snapshot, &mut |_| Ok(()))
 }
 
-/// The same; `take` is told of bytes before they are written.
+/// Like [`write`](fn@write), and calls `take` with numbers of bytes before they are written.
 ///
 /// # Errors
-/// As [`write`](fn@write), or `take` fails.
+/// As for [`write`](fn@write), and if `take` fails.
 pub fn write_counted(folder: &Path, snapshot: &Snapshot, take: &mut Take<'_>) -> io::Result<SnapshotRef> {
     let (before, after) = TEMPORARY;
     let temporary = folder.join(format!("{before}{:010}{after}", snapshot.state.frame));
@@ -84,10 +84,10 @@ impl Write for Counted<'_, '_> {
     }
 }
 
-/// The frames of which there is a file, ascending. What isn't named like a snapshot is left out.
+/// Returns the frames of which there is a file, ascending. Files that aren't named like a snapshot are left out.
 ///
 /// # Errors
-/// The folder can't be read.
+/// Fails if the folder can't be read.
 pub fn list(folder: &Path) -> io::Result<Vec<u64>> {
     let mut frames = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -107,7 +107,7 @@ fn frame_of(name: &str) -> Option<u64> {
 /// Removes what writes that were cut short left behind.
 ///
 /// # Errors
-/// The folder can't be read, or a file in it can't be removed.
+/// Fails if the folder can't be read, or a file in it can't be removed.
 pub fn clean(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -131,7 +131,7 @@ fn open(path: &Path, frame: u64) -> Result<(BufReader<File>, u64), Problem> {
     Ok((BufReader::with_capacity(BUFFER_BYTES, file), length))
 }
 
-/// What a snapshot says of the digest of the frame before it, and of that of all agents' memories. Its pages aren't read.
+/// Reads from a snapshot the digest of the frame before it, and that of all agents' memories. Its pages aren't read.
 ///
 /// # Errors
 /// As [`read`], for what is read of it.
@@ -141,7 +141,7 @@ pub fn read_digests(folder: &Path, frame: u64) -> Result<(Digest, Digest), Probl
     content::decode_digests(file, length).map_err(|what| damaged(&path, what))
 }
 
-/// The snapshot that one goes on from; `None` for a whole one. Nothing but its header is read.
+/// Returns the snapshot on which one is based; `None` for a full one. Only its header is read.
 ///
 /// # Errors
 /// As [`read`], for what is read of it.
@@ -154,7 +154,7 @@ pub fn read_base(folder: &Path, frame: u64) -> Result<Option<SnapshotRef>, Probl
 /// Reads one snapshot, and the checksum of its file.
 ///
 /// # Errors
-/// The file can't be read, or isn't what was written: the problem names it, and the byte.
+/// Fails if the file can't be read, or isn't what was written: the problem names it, and the byte.
 pub fn read(folder: &Path, frame: u64) -> Result<(Snapshot, SnapshotRef), Problem> {
     let path = path(folder, frame);
     let (file, length) = open(&path, frame)?;

@@ -59,7 +59,7 @@ pub struct Branched {
 /// Prepares a branch: the first run's state is made, and the new run directory, which begins with it.
 ///
 /// # Errors
-/// The first run can't be opened there; the parameters don't fit it; the folder can't be written; or a frame comes out
+/// Fails if the first run can't be opened there; the parameters don't fit it; the folder can't be written; or a frame comes out
 /// otherwise than it was recorded.
 pub fn branch(
     replayer: &RunReplayer<'_>,
@@ -178,7 +178,7 @@ fn check_frame(run: &OpenRun, at: u64) -> Result<(), RunError> {
     Err(RunError::Input(Problem::new(what).key("--at").help(format!("use {first} to {end}"))))
 }
 
-/// The scenario with the branch's parameters, and how many frames its file says. What the first run's command line said in the
+/// Returns the scenario with the branch's parameters, and how many frames its file says. What the first run's command line said in the
 /// place of the file still holds, unless a parameter says otherwise.
 fn scenario_of(run: &OpenRun, options: &BranchOptions) -> Result<(Scenario, u64), BranchError> {
     let manifest: &Manifest = &run.manifest;
@@ -221,7 +221,7 @@ fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
     Ok(())
 }
 
-/// A simulation of the branch's scenario, in the first run's state.
+/// Returns a simulation of the branch's scenario, in the first run's state.
 fn take_up(
     replayer: &RunReplayer<'_>,
     scenario: &Scenario,

@@ -54,7 +54,7 @@ fn compare_values(
     Ok(())
 }
 
-/// A second execution up to the end of `frame`; `None` where it doesn't get there.
+/// Executes a second time up to the end of `frame`. Returns `None` if that isn't reached.
 fn run_again(frame: u64, replayer: &RunReplayer<'_>) -> Result<Option<Simulation>, RunError> {
     let mut second = match replayer.at(frame) {
         Ok(restored) => restored.simulation,

@@ -44,18 +44,18 @@ impl RunReplayer<'_> {
     /// Builds a simulation that has run no frame.
     ///
     /// # Errors
-    /// A module or a model isn't what it was, or there is no ONNX Runtime.
+    /// Fails if a module or a model was changed, or there is no ONNX Runtime.
     pub fn build(&self) -> Result<Simulation, RunError> {
         let options = self.run.simulation_options(self.inference, self.options.clone());
         let built = Simulation::with_plugins(&self.run.scenario, &options, |app| (self.author)(app));
         built.map_err(|error| error.of_run(&self.run.scenario, &self.run.path.join(SCENARIO)))
     }
 
-    /// The simulation at the last snapshot before `frame` or at it; where there is none, at the run's beginning. Snapshots
+    /// Returns the simulation at the last snapshot before `frame` or at it; where there is none, at the run's beginning. Snapshots
     /// that are damaged are passed over: any of them will do.
     ///
     /// # Errors
-    /// It can't be built, or a branch has lost the snapshot that it begins with.
+    /// Fails if it can't be built, or a branch has lost the snapshot that it begins with.
     pub fn start(&self, frame: u64) -> Result<RestoredRun, RunError> {
         let mut passed = Vec::new();
         let instead = |passed: Vec<Problem>, what: &str| {
@@ -88,10 +88,10 @@ impl RunReplayer<'_> {
         Ok(RestoredRun { simulation, collector, tables: None, other_forms, warnings })
     }
 
-    /// The simulation at a snapshot; or else what is wrong with that one.
+    /// Returns the simulation at a snapshot, or what is wrong with the snapshot.
     ///
     /// # Errors
-    /// The simulation can't be built, whatever the snapshot.
+    /// Fails if the simulation can't be built, whatever the snapshot.
     pub fn restore(&self, frame: u64) -> Result<Result<RestoredRun, Problem>, RunError> {
         let folder = self.run.snapshots();
         let chain = match snapshot::read_chain(&folder, frame).and_then(|chain| self.check(frame, chain)) {
@@ -117,7 +117,7 @@ impl RunReplayer<'_> {
         Ok(Ok(RestoredRun { simulation, collector, tables, other_forms, warnings }))
     }
 
-    /// The models that have another form here, and what a person should know of the forms of models.
+    /// Returns the models that have another form here, and warnings about the forms of models.
     fn forms(&self, simulation: &Simulation) -> (BTreeMap<String, ModelFacts>, Vec<String>) {
         let others = self.run.other_forms(simulation.models());
         let mut warnings = OpenRun::warn_of_other_forms(&others);
@@ -127,7 +127,7 @@ impl RunReplayer<'_> {
         (others, warnings)
     }
 
-    /// A snapshot of this run has the digest that the journal has.
+    /// Checks that a snapshot of this run has the digest that the journal has.
     fn check(&self, frame: u64, chain: Vec<Snapshot>) -> Result<Vec<Snapshot>, Problem> {
         let recorded = match (frame.checked_sub(1), &self.run.manifest.branch) {
             (Some(before), _) if before >= self.run.first_frame() => self.run.frame(before)?.digest,
@@ -143,10 +143,10 @@ impl RunReplayer<'_> {
         }
     }
 
-    /// The simulation in the state before `frame`: the frames since the last snapshot are run again, and checked.
+    /// Returns the simulation in the state before `frame`: the frames since the last snapshot are run again, and checked.
     ///
     /// # Errors
-    /// It can't be built; or it doesn't do again what it did.
+    /// Fails if it can't be built, or doesn't repeat its recording.
     pub fn at(&self, frame: u64) -> Result<RestoredRun, FollowError> {
         let mut restored = self.start(frame)?;
         let mut checker = self.checker(&restored.simulation, frame);
@@ -174,7 +174,7 @@ impl RunReplayer<'_> {
     }
 }
 
-/// What a chain holds of agents' memories, and its last snapshot.
+/// Returns the agents' memories in a chain, and its last snapshot.
 fn split(chain: Vec<Snapshot>) -> Option<(Vec<wasm_engine_wasm::GuestCapture>, Snapshot)> {
     let mut chain = chain;
     let mut last = chain.pop()?;

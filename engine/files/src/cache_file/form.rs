@@ -1,18 +1,18 @@
-//! The form of a file in the cache folder, and the check that a file is one. Called by [`super`], for every byte that is to be believed.
+//! The form of a file in the cache folder, and its check. [`super`] calls it before it uses any byte of a file.
 //!
 //! ```text
 //! magic        8 bytes   of the kind of file
 //! version      4         of this form and of the kind's content
 //! reserved     4         zero
-//! environment  16        what the content was made by and for: engine, libraries, their configuration, target, CPU features
-//! subject      32        SHA-256 of environment and what the content was made from
+//! environment  16        hash of what made the content and for what: engine, libraries, their configuration, target, CPU features
+//! subject      32        SHA-256 of the environment and of what the content was made from
 //! length       8         of the content
 //! content      length
 //! checksum     16        xxh3-128 of all the bytes before it
 //! ```
 //!
-//! Numbers are little-endian. The checksum finds what a disk, a memory or a careless program did to a file. It is no signature: who may
-//! write the folder can make whole files of any content.
+//! Numbers are little-endian. The checksum finds damage by a disk, a memory or a careless program. It is no signature: who may
+//! write to the folder can make valid files of any content.
 
 use std::hash::{Hash, Hasher};
 
@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// Bytes before the content.
 pub(super) const HEAD_BYTES: usize = 72;
-/// Bytes after it.
+/// Bytes after the content.
 const CHECKSUM_BYTES: usize = 16;
 /// Bytes of a file besides its content.
 pub const FRAME_BYTES: usize = HEAD_BYTES + CHECKSUM_BYTES;
@@ -29,50 +29,50 @@ pub const FRAME_BYTES: usize = HEAD_BYTES + CHECKSUM_BYTES;
 /// A kind of file.
 #[derive(Clone, Copy, Debug)]
 pub struct FileForm {
-    /// How its files begin.
+    /// First bytes of its files.
     pub magic: [u8; 8],
     /// Version of the form, and of the content.
     pub version: u32,
-    /// How the files' names end.
+    /// Extension of the files' names.
     pub suffix: &'static str,
-    /// Largest file.
+    /// Size of the largest file in bytes.
     pub bytes_max: u64,
 }
 
-/// What the content of one file was made from, by and for.
+/// Key of a file: what its content was made from, by what, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileKey {
     environment: [u8; 16],
     subject: [u8; 32],
 }
 
-/// Why bytes aren't the file that was looked for.
+/// Why bytes aren't the file that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CacheFileProblem {
-    /// They were changed, or never were such a file.
+    /// The bytes were changed, or never were such a file.
     #[error("the file was changed, or never was one of the cache")]
     Damaged,
-    /// They are a file of another form, engine, library, configuration or CPU.
+    /// The bytes are a file of another form, engine, library, configuration or CPU.
     #[error("the file is that of another version, library, configuration or CPU")]
     Outdated,
-    /// They are a whole file of another subject.
+    /// The bytes are a valid file of another subject.
     #[error("the file was made from something else")]
     OtherSubject,
 }
 
-/// A hash of what content depends on besides its subject.
+/// Returns a hash of what content depends on besides its subject.
 pub fn environment(parts: impl Hash) -> [u8; 16] {
     let mut hasher = ShaHasher(Sha256::new());
     parts.hash(&mut hasher);
     first(&hasher.0.finalize())
 }
 
-/// Hashes what only tells a [`Hasher`] what it is, with a hash that nobody can make collide.
+/// Adapter that hashes values of `Hash` with SHA-256, for which nobody can make a collision.
 struct ShaHasher(Sha256);
 
 impl Hasher for ShaHasher {
     fn write(&mut self, bytes: &[u8]) {
-        // With the length: the borders of what is hashed count.
+        // The length is hashed, too, so that the borders between values count.
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
     }
@@ -82,13 +82,13 @@ impl Hasher for ShaHasher {
     }
 }
 
-/// The first bytes of some.
+/// Takes the first bytes of a slice.
 fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes[..N].try_into().expect("as many bytes as were taken")
 }
 
 impl FileKey {
-    /// The key of what is made from these bytes.
+    /// Returns the key of content that is made from these bytes.
     pub fn new(environment: [u8; 16], subject: &[u8]) -> Self {
         let hash = Sha256::new().chain_update(environment).chain_update(subject).finalize();
         Self { environment, subject: hash.into() }
@@ -96,12 +96,12 @@ impl FileKey {
 }
 
 impl FileForm {
-    /// The name of the file with a key.
+    /// Returns the name of the file with a key.
     pub fn file_name(&self, key: &FileKey) -> String {
         crate::hash::hex(&key.subject) + self.suffix
     }
 
-    /// Makes a file of some content.
+    /// Returns the bytes of a file with some content.
     pub(super) fn seal(&self, key: &FileKey, content: &[u8]) -> Vec<u8> {
         let mut file = Vec::with_capacity(content.len() + FRAME_BYTES);
         file.extend_from_slice(&self.magic);
@@ -115,13 +115,13 @@ impl FileForm {
         file
     }
 
-    /// Whether a file has this key, and all of its bytes are what was written.
+    /// Checks that a file has this key, and that all of its bytes are as they were written.
     pub(super) fn verify(&self, file: &[u8], key: &FileKey) -> Result<(), CacheFileProblem> {
         self.check_key(file, key)?;
         check_sum(file)
     }
 
-    /// Whether a file is a whole one of this environment. `name` is its name.
+    /// Checks that a file with the name `name` is valid and of this environment.
     pub(super) fn inspect(&self, file: &[u8], environment: [u8; 16], name: &str) -> Result<(), CacheFileProblem> {
         self.check_head(file, file.len() as u64)?;
         let key = FileKey { environment: first(&file[16..]), subject: first(&file[32..]) };
@@ -132,7 +132,7 @@ impl FileForm {
         if key.environment == environment { Ok(()) } else { Err(CacheFileProblem::Outdated) }
     }
 
-    /// Whether a file of so many bytes may begin like this. Its content may be missing, and nothing is known of it yet.
+    /// Returns whether a file of so many bytes may have this head. The content may be missing, and isn't checked.
     pub(super) fn check_head(&self, file: &[u8], bytes: u64) -> Result<(), CacheFileProblem> {
         if file.len() < HEAD_BYTES || bytes < FRAME_BYTES as u64 || file[..8] != self.magic {
             return Err(CacheFileProblem::Damaged);
@@ -146,7 +146,7 @@ impl FileForm {
         Ok(())
     }
 
-    /// Whether the head is that of a file with this key. Nothing is known of the content's bytes yet.
+    /// Checks that the head is that of a file with this key. The content isn't checked.
     fn check_key(&self, file: &[u8], key: &FileKey) -> Result<(), CacheFileProblem> {
         self.check_head(file, file.len() as u64)?;
         if file[16..32] != key.environment {
@@ -159,12 +159,12 @@ impl FileForm {
     }
 }
 
-/// What stands between head and checksum of a file that was verified.
+/// Returns the content of a file that was verified.
 pub(super) fn content_of(file: &[u8]) -> &[u8] {
     &file[HEAD_BYTES..file.len() - CHECKSUM_BYTES]
 }
 
-/// Whether the checksum is that of the bytes before it.
+/// Returns whether the checksum is that of the bytes before it.
 fn check_sum(file: &[u8]) -> Result<(), CacheFileProblem> {
     let (bytes, sum) = file.split_at(file.len() - CHECKSUM_BYTES);
     if xxh3_128(bytes).to_le_bytes() == sum { Ok(()) } else { Err(CacheFileProblem::Damaged) }
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(FORM.verify(&file, &key), Err(CacheFileProblem::Damaged));
     }
 
-    /// The canary: what is looked at without the checksum lets changed content through, so the test above can fail.
+    /// The canary: without the checksum, changed content isn't found, so the test above can fail.
     #[test]
     fn without_the_checksum_changed_content_passes() {
         let (key, mut file) = file();

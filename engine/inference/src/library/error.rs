@@ -17,7 +17,7 @@ pub enum LibraryError {
         shown_path(path)
     )]
     Override {
-        /// What the variable says.
+        /// Value of the variable.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
@@ -46,7 +46,7 @@ pub enum LibraryError {
     Cache {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         error: std::io::Error,
     },
     /// No pip could fetch the wheel.
@@ -57,16 +57,16 @@ pub enum LibraryError {
         attempts.iter().map(|a| format!("{}: {}", shown(&a.program), shown(&a.problem))).collect::<Vec<_>>().join("; ")
     )]
     Fetch {
-        /// Where it should have come to.
+        /// Where it was to be put.
         folder: PathBuf,
-        /// What was tried, in order.
+        /// The attempts, in order.
         attempts: Vec<Attempt>,
-        /// What a person can run.
+        /// A command that a person can run.
         command: String,
         /// The library's name in the wheel.
         member: String,
     },
-    /// What was fetched isn't what is pinned.
+    /// The fetched file doesn't have the pinned hash.
     #[error(
         "{what} of ONNX Runtime {ONNX_RUNTIME_VERSION} has the sha256 {found}, but {expected} is the right one: it isn't \
              used; look at where pip fetches from, or set ORT_DYLIB_PATH to the library file"
@@ -74,9 +74,9 @@ pub enum LibraryError {
     WrongHash {
         /// The wheel, or the library in it.
         what: &'static str,
-        /// What was found, in hex.
+        /// SHA-256 that was found, in hexadecimal digits.
         found: String,
-        /// What is pinned, in hex.
+        /// Pinned SHA-256, in hexadecimal digits.
         expected: String,
     },
     /// The wheel can't be unpacked.
@@ -93,17 +93,17 @@ pub enum LibraryError {
     Load {
         /// The file.
         path: PathBuf,
-        /// What the system's loader said.
+        /// Error of the system's loader.
         problem: String,
         /// Whether `ORT_DYLIB_PATH` named it.
         from_override: bool,
     },
-    /// There is no thread that could end what takes too long.
+    /// The thread that ends calls which take too long can't be started.
     #[error(
         "the thread that ends what models do when it takes too long can't be started ({0}): raise the limit of threads (ulimit -u)"
     )]
     NoThread(std::io::Error),
-    /// The file is an ONNX Runtime that lacks what we call.
+    /// The file is an ONNX Runtime that lacks functions which the engine calls.
     #[error("{} is ONNX Runtime {found}, but 1.{ONNX_RUNTIME_MINOR_MIN} or newer is needed, and \
              {ONNX_RUNTIME_VERSION} is what results are promised for: {}", shown_path(path), remedy(*from_override))]
     Version {
@@ -117,7 +117,7 @@ pub enum LibraryError {
 }
 
 impl LibraryError {
-    /// Whether it is about what the user has set, and not about what the machine lacks.
+    /// Returns whether the error is about a setting of the user, and not about the machine.
     pub const fn is_of_user(&self) -> bool {
         match self {
             Self::Override { .. } => true,
@@ -127,7 +127,7 @@ impl LibraryError {
     }
 }
 
-/// What to do about a library that doesn't load.
+/// Returns what to do about a library that doesn't load.
 const fn remedy(from_override: bool) -> &'static str {
     if from_override {
         "let ORT_DYLIB_PATH name another file, or unset it so that the engine fetches one"
@@ -136,7 +136,7 @@ const fn remedy(from_override: bool) -> &'static str {
     }
 }
 
-/// One way to fetch that didn't work.
+/// An attempt to fetch that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The command.

@@ -1,7 +1,7 @@
-//! Fetches the pinned wheel with the user's own pip, and puts the library in it into the cache. Called by the resolution
-//! in [`super`] when the cache has no good copy.
+//! Fetches the pinned wheel with the user's own pip, and puts its library into the cache. [`super`] calls it when the cache has
+//! no valid copy.
 //!
-//! pip is used, and no HTTP client of our own, because it knows the user's mirrors, proxies and certificates.
+//! It uses pip and no HTTP client of its own, because pip knows the user's mirrors, proxies and certificates.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,19 +15,19 @@ use super::pin::{ONNX_RUNTIME_VERSION, Pin};
 use wasm_engine_files::unfinished::{Unfinished, making};
 use wasm_engine_files::{hex, sha256_of_file};
 
-/// Brings the wheel into an empty folder. A closure, so that tests can bring other things, or nothing.
+/// Downloads the wheel into an empty folder. It is a closure, so that tests can bring other files, or none.
 pub(crate) type Download<'a> = &'a mut dyn FnMut(&Pin, &Path) -> Result<(), Vec<Attempt>>;
 
-/// Most bytes of a library. It keeps a wrong archive from filling the disk.
+/// Most bytes of a library, so that a wrong archive doesn't fill the disk.
 const LIBRARY_BYTES_MAX: u64 = 1 << 30;
 
-/// Most characters of what pip said that are repeated.
+/// Most characters of pip's messages that are shown.
 const PROBLEM_CHARS_MAX: usize = 600;
 
 /// The commands that may be pip, in the order in which they are tried.
 const PIPS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
 
-/// Fetches the wheel and leaves the library at `target`, whole or not at all.
+/// Fetches the wheel and puts the library at `target`, completely or not at all.
 pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<(), LibraryError> {
     let folder = target.parent().unwrap_or(Path::new("."));
     let cache = |error| LibraryError::Cache { path: folder.to_path_buf(), error };
@@ -58,12 +58,12 @@ pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<
     }
 }
 
-/// The command that a person can run.
+/// Returns the command that a person can run.
 pub(crate) fn command_line(pin: &Pin) -> String {
     format!("python3 -m pip {} onnxruntime=={ONNX_RUNTIME_VERSION}", pin.pip_arguments().join(" "))
 }
 
-/// The one wheel that pip left.
+/// Returns the only wheel that pip has downloaded.
 fn only_wheel(folder: &Path) -> Result<PathBuf, LibraryError> {
     let entries = std::fs::read_dir(folder).map_err(|error| LibraryError::Cache { path: folder.into(), error })?;
     let wheels = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -74,7 +74,7 @@ fn only_wheel(folder: &Path) -> Result<PathBuf, LibraryError> {
     }
 }
 
-/// Writes the library to a temporary file, hashes it on the way, and hands it back synced.
+/// Writes the library to a temporary file, hashes it meanwhile, and returns it synced.
 fn unpack(pin: &Pin, wheel: &Path, folder: &Path) -> Result<tempfile::NamedTempFile, LibraryError> {
     let broken = |problem: &dyn std::fmt::Display| LibraryError::Unpack { problem: problem.to_string() };
     let cache = |error| LibraryError::Cache { path: folder.to_path_buf(), error };
@@ -150,7 +150,7 @@ fn run_pip(pip: &[&str], more: &[&str], pin: &Pin, folder: &Path, requirements: 
     }
 }
 
-/// The end of a text: where a program fails, the reason comes last.
+/// Returns the end of a text, because a program that fails gives the reason last.
 fn last_chars(text: &str, chars_max: usize) -> String {
     let skipped = text.chars().count().saturating_sub(chars_max);
     text.chars().skip(skipped).collect()

@@ -1,9 +1,9 @@
-//! Finds the library file of ONNX Runtime. Called by [`super::runtime`] when a scenario has models, and by `doctor`.
+//! Finds the library file of ONNX Runtime, for [`super::runtime`] when a scenario has models, and for `doctor`.
 //!
-//! In this order, and never silently something else:
+//! It looks in this order, and never silently uses anything else:
 //! 1. the environment variable `ORT_DYLIB_PATH`;
 //! 2. the user's cache (`WASM_ENGINE_CACHE_DIR`, by default `wasm-engine` in the system's cache folder), if its hash is right;
-//! 3. the pinned wheel, fetched once with pip into that cache, said aloud;
+//! 3. the pinned wheel, fetched once with pip into that cache, with a message;
 //! 4. an error that says what to do.
 
 mod error;
@@ -27,7 +27,7 @@ use wasm_engine_components::text::{DOWNLOAD, shown_path};
 
 use wasm_engine_files::{cache_folder, sha256_of_file};
 
-/// Names the library file that is to be used instead of the pinned one.
+/// Environment variable that names a library file to use instead of the pinned one.
 pub const OVERRIDE_VARIABLE: &str = "ORT_DYLIB_PATH";
 
 /// Where the library comes from.
@@ -37,11 +37,11 @@ pub enum LibrarySource {
     Override,
     /// It was in the cache.
     Cache,
-    /// It was fetched just now, and is in the cache from now on.
+    /// It was just fetched, and is in the cache now.
     Fetched,
 }
 
-/// A library file that is there. One from the cache has the pinned hash; one from `ORT_DYLIB_PATH` is the user's own word.
+/// A library file that exists. One from the cache has the pinned hash; one from `ORT_DYLIB_PATH` isn't checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedLibrary {
     /// The file, as an absolute path.
@@ -50,10 +50,10 @@ pub struct ResolvedLibrary {
     pub source: LibrarySource,
 }
 
-/// What the resolution goes by. Read from the environment once, so that tests can state it.
+/// Settings of the search. They are read from the environment once, so that tests can set them.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The value of [`OVERRIDE_VARIABLE`]; empty is unset.
+    /// Value of [`OVERRIDE_VARIABLE`]; an empty one counts as unset.
     pub override_path: Option<OsString>,
     /// The engine's cache folder.
     pub cache: Option<PathBuf>,
@@ -66,7 +66,7 @@ impl Settings {
         Self { override_path: std::env::var_os(OVERRIDE_VARIABLE), cache: cache_folder(), pin: Pin::of_this_platform() }
     }
 
-    /// The library that the override names, if it is set.
+    /// Returns the library that the override names, if it is set.
     fn overridden(&self) -> Option<Result<ResolvedLibrary, LibraryError>> {
         let named = self.override_path.as_ref().filter(|value| !value.is_empty())?;
         let fail = |problem: String| LibraryError::Override { path: named.into(), problem };
@@ -82,7 +82,7 @@ impl Settings {
         })
     }
 
-    /// The pin, and where its library lies in the cache.
+    /// Returns the pin, and the path of its library in the cache.
     fn cached(&self) -> Result<(&Pin, PathBuf), LibraryError> {
         let platform = || format!("{} on {}", std::env::consts::OS, std::env::consts::ARCH);
         let pin = self.pin.as_ref().ok_or_else(|| LibraryError::UnknownPlatform { platform: platform() })?;
@@ -94,12 +94,12 @@ impl Settings {
 /// Finds the library, and fetches it if it must. That is told by an event whose target is [`DOWNLOAD`]: nothing is fetched unsaid.
 ///
 /// # Errors
-/// Where there is none and none can be fetched, and where `ORT_DYLIB_PATH` doesn't name a file.
+/// There is none and none can be fetched, or `ORT_DYLIB_PATH` doesn't name a file.
 pub fn resolve() -> Result<ResolvedLibrary, LibraryError> {
     resolve_with(&Settings::from_environment(), &mut download_with_pip)
 }
 
-/// [`resolve`] under stated settings.
+/// Does the same as [`resolve`], with given settings.
 pub(crate) fn resolve_with(settings: &Settings, download: Download<'_>) -> Result<ResolvedLibrary, LibraryError> {
     if let Some(overridden) = settings.overridden() {
         return overridden;
@@ -133,12 +133,12 @@ pub(crate) fn resolve_with(settings: &Settings, download: Download<'_>) -> Resul
     Ok(ResolvedLibrary { path, source: LibrarySource::Fetched })
 }
 
-/// What lies in the cache.
+/// State of the cached library.
 #[derive(Debug, PartialEq, Eq)]
 enum Cached {
     Good,
     Missing,
-    /// Torn, or changed by somebody.
+    /// Incomplete, or changed.
     Wrong {
         found: String,
     },
@@ -148,7 +148,7 @@ fn check(pin: &Pin, path: &Path) -> Cached {
     match sha256_of_file(path) {
         Ok(found) if found == pin.library_sha256 => Cached::Good,
         Ok(found) => Cached::Wrong { found },
-        // Whatever keeps it from being read, the fetch will meet again and name.
+        // If it can't be read, the fetch will fail for the same reason, and name it.
         Err(_) => Cached::Missing,
     }
 }
@@ -156,20 +156,20 @@ fn check(pin: &Pin, path: &Path) -> Cached {
 /// Where the library is, or would come from. Nothing is fetched.
 #[derive(Debug)]
 pub enum LibraryLocation {
-    /// It is there.
+    /// It exists.
     Here(ResolvedLibrary),
-    /// The first scenario with a model will fetch it to this file.
+    /// It will be fetched to this file for the first scenario with a model.
     ToBeFetched {
         /// The file.
         path: PathBuf,
-        /// Whether a file lies there, with a wrong hash.
+        /// Whether there is a file with a wrong hash.
         damaged: bool,
     },
     /// There is none, and none can be fetched.
     Nowhere(LibraryError),
 }
 
-/// Looks where the library is, without fetching it.
+/// Finds where the library is, without fetching it.
 pub(crate) fn locate(settings: &Settings) -> LibraryLocation {
     if let Some(overridden) = settings.overridden() {
         return overridden.map_or_else(LibraryLocation::Nowhere, LibraryLocation::Here);

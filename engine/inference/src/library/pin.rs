@@ -1,10 +1,10 @@
-//! Which build of ONNX Runtime is ours: its version, and for each platform the wheel that holds it and both hashes.
-//! Called by the resolution in [`super`].
+//! The pinned build of ONNX Runtime: its version, and for each platform the wheel that holds it, with both hashes.
+//! [`super`] uses it.
 
-/// The version of ONNX Runtime that results are promised for. Another one gives other last bits.
+/// Version of ONNX Runtime for which results are promised. Another one may give other last bits.
 pub const ONNX_RUNTIME_VERSION: &str = "1.31.1";
 
-/// The oldest minor version that has the functions we call (API 24).
+/// Oldest minor version that has the functions which the engine calls (API 24).
 pub(crate) const ONNX_RUNTIME_MINOR_MIN: u32 = 24;
 
 /// The build for one platform.
@@ -12,11 +12,11 @@ pub(crate) const ONNX_RUNTIME_MINOR_MIN: u32 = 24;
 pub(crate) struct Pin {
     /// The wheel's platform tag.
     pub tag: String,
-    /// What the wheel hashes to, in hex.
+    /// SHA-256 of the wheel, in hexadecimal digits.
     pub wheel_sha256: String,
-    /// File name of the library; in the wheel it lies in [`Pin::FOLDER`].
+    /// File name of the library, which is in [`Pin::FOLDER`] of the wheel.
     pub member: String,
-    /// What the library hashes to, in hex.
+    /// SHA-256 of the library, in hexadecimal digits.
     pub library_sha256: String,
 }
 
@@ -24,16 +24,16 @@ impl Pin {
     /// The folder of the library in the wheel.
     pub(crate) const FOLDER: &'static str = "onnxruntime/capi";
 
-    /// The pin of the platform that this program was built for, if there is one.
+    /// Returns the pin of the platform for which this program was built, if there is one.
     pub(crate) fn of_this_platform() -> Option<Self> {
-        // A library for glibc can't be loaded into a program that has musl.
+        // A library for glibc can't be loaded into a program with musl.
         if cfg!(all(target_os = "linux", not(target_env = "gnu"))) {
             return None;
         }
         Self::of(std::env::consts::OS, std::env::consts::ARCH)
     }
 
-    /// The pin of a platform by the names that Rust has for operating systems and architectures.
+    /// Returns the pin of a platform, by Rust's names of operating system and architecture.
     pub(crate) fn of(os: &str, arch: &str) -> Option<Self> {
         PINS.iter().find(|pin| pin.0 == os && pin.1 == arch).map(|&(_, _, tag, wheel, member, library)| Self {
             tag: tag.into(),
@@ -43,15 +43,15 @@ impl Pin {
         })
     }
 
-    /// The arguments of `python -m pip` that fetch the wheel, whatever Python and machine pip runs on. What is fetched
-    /// and where to is left to be added.
+    /// Returns the arguments of `python -m pip` that fetch the wheel, whatever Python and machine pip runs on. The caller adds
+    /// the requirement and the folder.
     pub(crate) fn pip_arguments(&self) -> Vec<&str> {
         let mut arguments = vec!["download", "--no-deps", "--only-binary=:all:", "--platform", &self.tag];
         arguments.extend(["--implementation", "cp", "--python-version", "3.12", "--abi", "cp312"]);
         arguments
     }
 
-    /// The line of a requirements file, hash included.
+    /// Returns the line of a requirements file, with the hash.
     pub(crate) fn requirement(&self) -> String {
         format!("onnxruntime=={ONNX_RUNTIME_VERSION} --hash=sha256:{}\n", self.wheel_sha256)
     }
