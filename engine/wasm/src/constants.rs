@@ -1,15 +1,15 @@
-//! Constant expressions: the values of globals and of elements, and where segments lie. All of them become one function, which each
-//! instance runs when it is made, so their length is bounded as that of code is: each alone, and all together.
+//! Constant expressions: the values of globals and of elements, and the offsets of segments. All of them are compiled into one function, which
+//! each instance runs when it is made. So their length is bounded as that of code is: of each, and of all together.
 
 use wasm_engine_components::limits::CONSTANT_PARTS_MAX;
 use wasmparser::{ConstExpr, DataKind, ElementItems, ElementKind, Payload, TableInit};
 
 use super::error::ModuleProblem;
 
-/// What a part of a constant expression takes to compile, in nanoseconds.
+/// Estimated compilation of one part of a constant expression, in nanoseconds.
 pub(super) const PART_NS: u64 = 4_000;
 
-/// Number of instructions of all constant expressions of a section that the validator has passed.
+/// Returns the number of instructions of all constant expressions of a section that the validator has accepted.
 pub(super) fn count_parts(section: &Payload<'_>) -> Result<u64, ModuleProblem> {
     let mut parts = 0;
     match section {
@@ -50,7 +50,7 @@ pub(super) fn count_parts(section: &Payload<'_>) -> Result<u64, ModuleProblem> {
     Ok(parts)
 }
 
-/// Number of instructions of one, the `end` left aside.
+/// Returns the number of instructions of one expression, without the `end`.
 fn one(what: &'static str, index: u32, expression: &ConstExpr<'_>) -> Result<u64, ModuleProblem> {
     let mut operators = expression.get_operators_reader();
     let mut parts = 0_u64;

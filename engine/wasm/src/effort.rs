@@ -1,8 +1,8 @@
-//! What a function costs to compile, before it is compiled. A few kilobytes of code can take minutes and gigabytes, so [`super::validate`]
-//! counts while it reads, and refuses what is over a limit.
+//! An estimate of what a function costs to compile. A few kilobytes of code can take minutes and gigabytes, so [`super::validate`]
+//! counts while it reads, and refuses functions over a limit before they are compiled.
 //!
-//! The estimate is in microseconds of one core. Its weights were measured with wasmtime 48 (decision 16); what costs more than in proportion to
-//! a function's length is
+//! The estimate is in microseconds of one core. Its weights were measured with wasmtime 48 (decision 16). These cost more than in proportion to
+//! a function's length:
 //!
 //! - values that meet: a local that is written inside nested blocks or loops is a value of its own at the end of each of them, and the
 //!   register allocator merges those with one another;
@@ -18,24 +18,24 @@ use super::error::{FunctionLimit, ModuleProblem};
 
 /// Nanoseconds of a microsecond.
 const MICROSECOND: u64 = 1_000;
-/// What each function takes, whatever is in it.
+/// Nanoseconds of each function, whatever is in it.
 const FUNCTION_NS: u64 = 100_000;
-/// A parameter or result of a function: it is moved where the function begins or ends, and by the code that enters it from outside.
+/// Nanoseconds of a parameter or result of a function: it is moved where the function begins or ends, and by the code that enters it from outside.
 const SIGNATURE_VALUE_NS: u64 = 50_000;
-/// A value that a call or a branch takes along.
+/// Nanoseconds of a value that a call or a branch takes along.
 const OPERAND_NS: u64 = 7_000;
-/// A loop around a loop.
+/// Nanoseconds of a loop around a loop.
 const LOOP_AROUND_NS: u64 = 3_200;
-/// A value that a loop takes along, for each loop around it and itself: so much memory, above all.
+/// Nanoseconds of a value that a loop takes along, for each loop around it and itself. Most of it stands for memory.
 const LOOP_VALUE_NS: u64 = 300;
-/// A type: code that leads out of functions of the type is made for each, whether there are any or not.
+/// Nanoseconds of a type: code that leads out of functions of the type is made for each type, even if it has no functions.
 const TYPE_NS: u64 = 50_000;
-/// A parameter or result of a type.
+/// Nanoseconds of a parameter or result of a type.
 const TYPE_VALUE_NS: u64 = 15_000;
-/// A segment: code of the module's start places it.
+/// Nanoseconds of a segment: code of the module's start places it.
 pub(super) const SEGMENT_NS: u64 = 150_000;
 
-/// What a type takes and gives.
+/// Numbers of parameters and results of a type.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Arity {
     pub params: u32,
@@ -47,18 +47,18 @@ impl Arity {
         self.params as u64 + self.results as u64
     }
 
-    /// What a type with this arity takes by itself, in nanoseconds.
+    /// Returns what a type with this arity costs by itself, in nanoseconds.
     pub(super) const fn type_ns(self) -> u64 {
         TYPE_NS + self.values() * TYPE_VALUE_NS
     }
 }
 
-/// What the module says before its code.
+/// What the sections before a module's code say.
 #[derive(Default)]
 pub(super) struct Signatures {
-    /// Of each type.
+    /// Arity of each type.
     pub types: Vec<Arity>,
-    /// The type of each function, those that are imported first.
+    /// Type of each function, those of imported functions first.
     pub functions: Vec<u32>,
 }
 
@@ -82,7 +82,7 @@ impl Signatures {
 
 const WORDS: usize = (FUNCTION_SLOTS_MAX as usize).div_ceil(64);
 
-/// Locals of a function. Those beyond the limit of slots, with which it is refused anyway, aren't told apart.
+/// A set of locals of a function. Locals beyond the limit of slots, with which the function is refused anyway, aren't told apart.
 #[derive(Clone, Copy, Default)]
 struct Locals([u64; WORDS]);
 
@@ -105,15 +105,15 @@ impl Locals {
 struct Frame {
     kind: FrameKind,
     arity: Arity,
-    /// Branches to its label.
+    /// Number of branches to its label.
     branches: u64,
-    /// Locals that are written in it, but not in a block inside at whose label values met.
+    /// Locals that are written in it, but not in an inner block at whose label values met.
     written: Locals,
-    /// Locals that are written in such a block.
+    /// Locals that are written in such an inner block.
     met: Locals,
-    /// Whether there is such a block.
+    /// Whether there is such an inner block.
     meets: bool,
-    /// The most values that are kept at one time for an `else` inside that is still to come.
+    /// Most values that are kept at one time for an inner `else` that is still to come.
     kept: u64,
 }
 
@@ -132,14 +132,15 @@ impl Frame {
         Self { kind, arity, branches, written: Locals::default(), met: Locals::default(), meets: false, kept: 0 }
     }
 
-    /// The values that were kept for its `else`, which begins now: what it takes, the fuel, and each local that the other way writes.
+    /// Begins the `else` of a block. Counts the values that were kept for it: its parameters, the fuel, and each local that the first
+    /// branch writes.
     fn begin_else(&mut self) {
         let mut changed = self.written;
         changed.join(&self.met);
         self.kept += u64::from(self.arity.params) + 1 + changed.count();
     }
 
-    /// How many values a branch to its label takes along.
+    /// Returns how many values a branch to its label takes along.
     const fn label_values(&self) -> u64 {
         match self.kind {
             FrameKind::Loop => self.arity.params as u64,
@@ -148,7 +149,7 @@ impl Frame {
     }
 }
 
-/// Counts one function.
+/// Counter of one function.
 pub(super) struct FunctionEffort<'a> {
     signatures: &'a Signatures,
     limits: &'a ModuleLimits,
@@ -159,15 +160,15 @@ pub(super) struct FunctionEffort<'a> {
     branches: u64,
     operands: u64,
     loops: u64,
-    /// Loops that are open.
+    /// Number of open loops.
     loop_depth: u64,
     traps: u64,
-    /// Instructions that take a part of a number.
+    /// Number of instructions that take the lower bits of a number.
     parts: u64,
     calls: u64,
-    /// Values that meet where values met inside.
+    /// Number of values that meet where values met inside.
     meetings: u64,
-    /// The most values that are kept at one time for an `else`.
+    /// Most values that are kept at one time for an `else`.
     kept: u64,
 }
 
@@ -249,13 +250,13 @@ impl<'a> FunctionEffort<'a> {
         self.at_most(FunctionLimit::Cost, self.nanoseconds / MICROSECOND, limits.function_cost_max)
     }
 
-    /// The most values that the function keeps at one time besides its locals and operands: what an `else` is to find as it was before
-    /// the other way.
+    /// Returns the largest number of values that the function keeps at one time besides its locals and operands: those that an `else`
+    /// must find as they were before the first branch.
     pub(super) const fn kept(&self) -> u64 {
         self.kept
     }
 
-    /// What the function costs, in nanoseconds. `slots` are the values that it keeps at one time.
+    /// Returns what the function costs, in nanoseconds. `slots` is the number of values that it keeps at one time.
     pub(super) fn finish(&self, slots: u64) -> Result<u64, ModuleProblem> {
         let square = |number: u64, nanoseconds: u64| number.saturating_mul(number).saturating_mul(nanoseconds);
         let borders = 2 * self.blocks + self.traps + self.calls;
@@ -332,7 +333,7 @@ impl<'a> FunctionEffort<'a> {
     }
 }
 
-/// What an instruction takes by itself, in nanoseconds.
+/// Returns what an instruction costs by itself, in nanoseconds.
 fn weight(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::CallIndirect { .. } => 240_000,
@@ -345,19 +346,19 @@ fn weight(operator: &Operator<'_>) -> u64 {
         | Operator::I64Const { .. }
         | Operator::F32Const { .. }
         | Operator::F64Const { .. } => 4_000,
-        // So much memory, above all.
+        // Most of it stands for memory.
         Operator::GlobalGet { .. } | Operator::GlobalSet { .. } => 24_000,
         _ => traps(operator) * 45_000 + computation(operator),
     }
 }
 
-/// What an instruction that computes takes, in nanoseconds. Memory counts, too: 5 us for each kilobyte.
+/// Returns what an instruction that computes costs, in nanoseconds. Memory counts, too: 5 us for each kilobyte.
 fn computation(operator: &Operator<'_>) -> u64 {
     use Operator as Op;
 
     match operator {
-        // A sum with a constant is looked for in sums with constants. The compiler finds out what is one in many ways, so each counts as if
-        // it were with one: most of those in real code are.
+        // The compiler looks for sums with constants in sums with constants, and has many ways to find constants. So each sum counts as if
+        // it were with a constant, as most sums in real code are.
         Op::I32Add | Op::I32Sub | Op::I32Mul | Op::I32And | Op::I32Or | Op::I32Xor => 50_000,
         Op::I64Add | Op::I64Sub | Op::I64Mul | Op::I64And | Op::I64Or | Op::I64Xor => 50_000,
         Op::I32Shl | Op::I32ShrS | Op::I32ShrU | Op::I64Shl | Op::I64ShrS | Op::I64ShrU => 50_000,
@@ -370,7 +371,7 @@ fn computation(operator: &Operator<'_>) -> u64 {
         Op::I32TruncSatF32S | Op::I32TruncSatF32U | Op::I32TruncSatF64S | Op::I32TruncSatF64U => 40_000,
         Op::I64TruncSatF32S | Op::I64TruncSatF32U | Op::I64TruncSatF64S | Op::I64TruncSatF64U => 40_000,
         Op::F32ConvertI64U | Op::F64ConvertI64U => 30_000,
-        // So much memory, above all.
+        // Most of it stands for memory.
         Op::I32TruncF32S | Op::I32TruncF32U | Op::I32TruncF64S | Op::I32TruncF64U => 60_000,
         Op::I64TruncF32S | Op::I64TruncF32U | Op::I64TruncF64S | Op::I64TruncF64U => 60_000,
         operator if is_vector(operator) => 45_000,
@@ -378,7 +379,7 @@ fn computation(operator: &Operator<'_>) -> u64 {
     }
 }
 
-/// Whether an instruction is one of vectors.
+/// Returns whether an instruction works on vectors.
 fn is_vector(operator: &Operator<'_>) -> bool {
     macro_rules! is_of_vectors {
         (simd) => {
@@ -399,8 +400,8 @@ fn is_vector(operator: &Operator<'_>) -> bool {
     wasmparser::for_each_operator!(find)
 }
 
-/// Whether an instruction takes the lower bits of a number. The compiler looks for sums that can be made of fewer bits: in a chain of sums, each
-/// such instruction goes back through all before it.
+/// Returns whether an instruction takes the lower bits of a number. The compiler looks for sums that can be computed with fewer bits: in a chain of
+/// sums, each such instruction goes back through all before it.
 const fn takes_part(operator: &Operator<'_>) -> bool {
     matches!(
         operator,
@@ -417,7 +418,7 @@ const fn takes_part(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// In how many ways an instruction may trap: each is a block and a call of its own.
+/// Returns in how many ways an instruction may trap. Each way is a block and a call of its own.
 fn traps(operator: &Operator<'_>) -> u64 {
     if accesses_memory(operator) {
         return 1;
@@ -444,7 +445,7 @@ fn traps(operator: &Operator<'_>) -> u64 {
     }
 }
 
-/// Whether an instruction loads or stores.
+/// Returns whether an instruction loads or stores.
 fn accesses_memory(operator: &Operator<'_>) -> bool {
     macro_rules! has_memarg {
         (@any memarg $($rest:ident)*) => { true };

@@ -1,18 +1,18 @@
-//! What the steps of a load share: the features that modules may use, the names that are the engine's, and what is known of a valid module.
+//! What the steps of a load share: the features that modules may use, names that are reserved for the engine, and facts about a valid module.
 
 use wasmparser::WasmFeatures;
 
 use super::imports::IMPORTS;
 
-/// What the names of the engine's own exports start with. A module that uses it is refused.
+/// Prefix of the names of the engine's own exports. A module that uses it is refused.
 pub(super) const RESERVED_PREFIX: &str = "$we_";
-/// The export of the depth counter, a mutable `i32` global.
+/// Name of the export of the depth counter, a mutable `i32` global.
 pub(super) const DEPTH_EXPORT: &str = "$we_depth";
 
-/// What the exports of mutable globals are named, before the global's index.
+/// Prefix of the names of exported mutable globals, before the global's index.
 pub(super) const GLOBAL_PREFIX: &str = "$we_global_";
 
-/// What agents may use. Everything here is deterministic, given canonical NaNs.
+/// Features of WebAssembly that agents may use. All of them are deterministic, given canonical NaNs.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
     .union(WasmFeatures::MUTABLE_GLOBAL)
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
@@ -23,25 +23,25 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
     .union(WasmFeatures::SIMD)
     .union(WasmFeatures::EXTENDED_CONST);
 
-/// What the later steps want to know of a valid module.
+/// Facts about a valid module that the later steps need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ModuleFacts {
-    /// Size of its memory at the start, in pages.
+    /// Initial size of its memory, in pages.
     pub memory_pages_min: u64,
-    /// Largest size of its memory that it states itself, in pages.
+    /// Largest size of its memory that the module itself states, in pages.
     pub memory_pages_max: Option<u64>,
-    /// Which of [`IMPORTS`] it uses, by position.
+    /// Which of [`IMPORTS`] it uses, by index.
     pub imports: [bool; IMPORTS.len()],
     /// Whether it exports `agent_receive`.
     pub has_receive: bool,
     /// Whether it exports `agent_shutdown`.
     pub has_shutdown: bool,
-    /// The address of its exchange block.
+    /// Address of its exchange block.
     pub exchange: u32,
     /// Bytes of its tables, its functions and its globals in each instance, outside the memory.
     pub instance_bytes: u64,
 }
 
-/// The values of immutable `i32` globals: where a compiler's `static` lies.
+/// Values of immutable `i32` globals, which are the addresses of a compiler's `static`s.
 #[derive(Default)]
 pub(super) struct GlobalValues(pub Vec<Option<i32>>);

@@ -9,9 +9,9 @@
 //! depth -= 1
 //! ```
 //!
-//! A trap of the counter leaves it above the limit, which no other trap does: so the host tells them apart. Functions that call
-//! nothing aren't counted. Everything that is added goes to the end of its section, so no index of the module changes, and
-//! bodies are copied as they are but for their `return`s.
+//! A trap of the counter leaves it above the limit, and no other trap does, so the host can tell them apart. Functions that call
+//! no other aren't counted. Everything that is added goes to the end of its section, so no index of the module changes. Bodies
+//! are copied as they are, except for their `return`s.
 
 use core::convert::Infallible;
 
@@ -31,9 +31,9 @@ use super::{
 /// A module that is ready to be compiled.
 #[derive(Clone, Debug)]
 pub(super) struct Instrumented {
-    /// Its bytes.
+    /// The module's bytes.
     pub bytes: Vec<u8>,
-    /// The names under which it exports each of its mutable globals, in order; the depth counter isn't among them.
+    /// Names under which it exports its mutable globals, in order, without the depth counter.
     pub globals: Vec<String>,
 }
 
@@ -42,12 +42,12 @@ pub(super) fn instrument(bytes: &[u8]) -> Result<Instrumented, ModuleProblem> {
     rewrite(bytes).map_err(|error| ModuleProblem::Compile { reason: format!("it can't be instrumented: {error}") })
 }
 
-/// What is known of the module when its code section begins.
+/// What is known about the module when its code section begins.
 #[derive(Default)]
 struct Context {
     /// Type of each defined function.
     functions: Vec<u32>,
-    /// For each type of the module, the type of a block that takes nothing and gives its results.
+    /// For each type of the module, the type of a block without parameters that returns its results.
     blocks: Vec<BlockType>,
     depth: u32,
     mutable_globals: Vec<u32>,
@@ -114,7 +114,7 @@ fn rewrite(bytes: &[u8]) -> Result<Instrumented, Error<Infallible>> {
 }
 
 impl Context {
-    /// The module's types, and one for each list of results that a block has to give back.
+    /// Writes the module's types, and one for each list of results that a block has to return.
     fn types(&mut self, section: &wasmparser::TypeSectionReader<'_>) -> Result<TypeSection, Error<Infallible>> {
         let mut types = TypeSection::new();
         RoundtripReencoder.parse_type_section(&mut types, section.clone())?;
@@ -199,7 +199,7 @@ impl Context {
     }
 }
 
-/// Where a function returns early, with the number of blocks around it; `None` if it calls nothing.
+/// Returns where a function returns early, with the number of blocks around each place; `None` if the function calls no other.
 fn returns_of_caller(body: &FunctionBody<'_>) -> Result<Option<Vec<(usize, u32)>>, BinaryReaderError> {
     let mut returns = Vec::new();
     let mut nesting = 0_u32;

@@ -1,4 +1,4 @@
-//! What a module must export and may import: the ABI, as types.
+//! The exports that a module must have and the imports that it may have: the ABI, as types.
 
 use wasm_engine_abi::{
     EXPORT_EXCHANGE, EXPORT_EXPORT_STATE, EXPORT_IMPORT_STATE, EXPORT_INIT, EXPORT_MEMORY, EXPORT_RECEIVE,
@@ -15,7 +15,7 @@ use super::{
     imports::IMPORTS,
 };
 
-/// The position of an import in [`IMPORTS`].
+/// Returns the index of an import in [`IMPORTS`].
 pub(super) fn known_import(module: &str, name: &str) -> Result<usize, ModuleProblem> {
     IMPORTS
         .iter()
@@ -23,7 +23,7 @@ pub(super) fn known_import(module: &str, name: &str) -> Result<usize, ModuleProb
         .ok_or_else(|| ModuleProblem::UnknownImport { module: module.to_owned(), name: name.to_owned() })
 }
 
-/// Checks the type that a module takes the import with position `at` for.
+/// Checks the type that a module expects of the import with index `at`.
 pub(super) fn check_import_type(at: usize, found: TypeRef, validator: &Validator) -> Result<(), ModuleProblem> {
     let import = &IMPORTS[at];
     let mismatch =
@@ -47,7 +47,7 @@ fn signature(ty: &FuncType) -> String {
 const CALL: &str = "a function (i32) -> (i32)";
 const EXCHANGE: &str = "an immutable i32 global that holds the address of the exchange block";
 
-/// Checks the exports of a module, and notes in `facts` what they say.
+/// Checks the exports of a module, and writes what they say into `facts`.
 pub(super) fn check_exports(
     exports: &[wasmparser::Export<'_>],
     types: &Types,

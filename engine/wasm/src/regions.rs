@@ -1,6 +1,6 @@
-//! Shared regions in agents' memories: each reader has a copy, which is brought up to date before a call if there is a newer
-//! version. A region that hasn't changed costs a reader nothing, and a read costs no call of the host. Why it isn't a mapping:
-//! `docs/decisions/0011-regions-are-copied-once-per-version.md`.
+//! Shared regions in agents' memories: each reader has a copy, which is updated before a call if there is a newer
+//! version. A region that hasn't changed costs a reader nothing, and reading needs no call of the host.
+//! `docs/decisions/0011-regions-are-copied-once-per-version.md` says why it isn't a mapping.
 
 use wasm_engine_abi::{ExchangeLayout, RegionView};
 use wasm_engine_components::{GroupSpec, RegionId, RegionSpec};
@@ -8,23 +8,23 @@ use wasm_engine_systems::ports::SharedRegion;
 
 use super::{error::ModuleProblem, memory::GuestMemoryMut};
 
-/// What a group's agents read, and where they find it.
+/// The regions that a group's agents read, and where they are in their memories.
 pub(super) struct Readable(Vec<Place>);
 
 /// A region in the area of each agent.
 struct Place {
     region: RegionId,
-    /// Its position among all regions.
+    /// Index among all regions.
     at: usize,
     /// Address of its view.
     view: u32,
-    /// Address of its bytes.
+    /// Address of its contents.
     address: u32,
     bytes: u32,
 }
 
 impl Readable {
-    /// Lays out the regions that a group reads in its module's regions area; `None` for none.
+    /// Lays out the regions that a group reads in its module's regions area; `None` if it reads none.
     pub(super) fn plan(
         group: &GroupSpec,
         regions: &[RegionSpec],
@@ -43,7 +43,7 @@ impl Readable {
             let (group, bytes_max) = (group.name.clone(), layout.regions_bytes_max);
             return Err(ModuleProblem::Regions { group, bytes: needed, bytes_max });
         }
-        // From the start of the area, so that no sum passes its size. What ends the table stays as it is: zeros.
+        // Offsets are from the start of the area, so that no sum exceeds its size. The end of the table stays as it is: zeros.
         let (mut view, mut contents) = (0, (read.len() as u32 + 1) * RegionView::BYTES);
         let mut places = Vec::with_capacity(read.len());
         for (at, region) in read {
@@ -56,14 +56,13 @@ impl Readable {
         Ok(Some(Self(places)))
     }
 
-    /// The first frame in which all that the agents read was as it is now.
+    /// Returns the first frame since which all regions that the agents read are as they are now.
     pub(super) fn newest(&self, regions: &[SharedRegion<'_>]) -> u64 {
         self.0.iter().map(|place| place.of(regions).state.since_frame).max().unwrap_or(0)
     }
 
-    /// Writes to an agent what it hasn't seen: all that is new since the frame `shown`, or all that isn't zeros, and the table,
-    /// where that is 0.
-    /// `memory` is that of an agent with the layout of the plan.
+    /// Writes the regions that an agent hasn't seen to its memory: those that are new since the frame `shown`, or, if that is 0, the table and
+    /// all regions that aren't zeros. `memory` is that of an agent with the layout of the plan.
     #[inline(never)]
     pub(super) fn write(&self, regions: &[SharedRegion<'_>], shown: u64, mut memory: GuestMemoryMut<'_>) {
         let memory = memory.bytes();
@@ -83,7 +82,7 @@ impl Readable {
 }
 
 impl Place {
-    /// The region now.
+    /// Returns the current state of the region.
     #[inline]
     fn of<'a>(&self, regions: &'a [SharedRegion<'a>]) -> &'a SharedRegion<'a> {
         let shared = &regions[self.at];

@@ -1,21 +1,21 @@
-//! Which pages of the arena were ever touched, as far as the system says. One that wasn't is zero; to find that out by reading it
-//! costs a page fault and an entry in the page table, and most pages of most agents are such.
+//! Which pages of the arena were ever touched, according to the system. Pages that weren't are zero. Most pages of most agents are,
+//! and finding that out by reading a page would cost a page fault and an entry in the page table.
 //!
-//! Linux says it in `/proc/self/pagemap`. From version 6.7 on it can be asked for ranges (the ioctl `PAGEMAP_SCAN`), and before that for
-//! a word for each page, of which bit 63 is set where the page is in memory, and bit 62 where it is swapped out. Where neither works, or
-//! says nonsense about a page that is known to be touched, all count as touched.
+//! On Linux, `/proc/self/pagemap` has it. From version 6.7 on it answers with ranges (the ioctl `PAGEMAP_SCAN`), before that with
+//! a word for each page, in which bit 63 is set if the page is in memory, and bit 62 if it is swapped out. If neither works, or
+//! the answer is wrong for a page that is known to be touched, all pages count as touched.
 
 use core::ops::Range;
 use std::fs::File;
 
 use super::pages::PAGE_BYTES;
 
-/// Bytes of the arena that are asked about at once.
+/// Bytes of the arena in one query.
 const WINDOW: usize = 16 << 20;
-/// Ranges that are answered at once.
+/// Most ranges in one answer.
 #[cfg(target_os = "linux")]
 const RANGES_MAX: usize = 512;
-/// Bytes of an entry of the table.
+/// Bytes of an entry of the page table.
 const ENTRY: usize = size_of::<u64>();
 /// Bits of an entry: in memory, swapped out.
 const TOUCHED: u64 = 0b11 << 62;
@@ -27,31 +27,31 @@ enum Method {
     Scan,
     /// Word by word.
     Entries,
-    /// Not at all.
+    /// Not at all: every page counts as touched.
     Blind,
 }
 
-/// The page table of this process, to look at while no guest runs.
+/// The page table of this process, which is read while no guest runs.
 pub(super) struct Resident {
     file: Option<File>,
     page_bytes: usize,
     method: Method,
 }
 
-/// Walks along the page table. It remembers what it saw last.
+/// A walk along the page table, which keeps the last answer.
 pub(super) struct Walk<'a> {
     resident: &'a Resident,
-    /// Addresses about which `ranges` says all.
+    /// Addresses that `ranges` covers.
     seen: Range<usize>,
-    /// What is touched of them, ascending.
+    /// Touched ranges among them, ascending.
     ranges: Vec<Range<usize>>,
-    /// The first range that ends behind the last address asked about.
+    /// Index of the first range that ends behind the last address of a query.
     at: usize,
     words: Vec<u8>,
 }
 
 impl Resident {
-    /// Opens it.
+    /// Opens the page table.
     pub(super) fn look() -> Self {
         let methods = [Method::Scan, Method::Entries, Method::Blind];
         let resident = methods.into_iter().map(Self::by).find(Self::is_sound);
@@ -63,7 +63,7 @@ impl Resident {
         Self { file, page_bytes: super::arena::page_bytes() as usize, method }
     }
 
-    /// Whether it can be read, and says of a page that is known to be touched that it is.
+    /// Returns whether the page table can be read, and is right about a page that is known to be touched.
     fn is_sound(&self) -> bool {
         let known = core::hint::black_box([1_u8; 64]);
         let page = known.as_ptr().addr() / self.page_bytes * self.page_bytes;
@@ -75,15 +75,15 @@ impl Resident {
         Walk { resident: self, seen: 0..0, ranges: Vec::new(), at: 0, words: Vec::new() }
     }
 
-    /// Whether nothing is known: then pages that count as touched may as well be zero.
+    /// Returns whether nothing is known, so that pages which count as touched may be zero.
     pub(super) fn is_blind(&self) -> bool {
         self.method == Method::Blind
     }
 }
 
 impl Walk<'_> {
-    /// The first address among some of private anonymous memory where it may hold anything but zeros. They begin with a page,
-    /// and it is either that address or one at which a page of the host begins.
+    /// Returns the first of some addresses of private anonymous memory at which the memory may not be zero. The addresses begin at a page;
+    /// the result is that address, or one at which a page of the host begins.
     #[inline]
     pub(super) fn next_touched(&mut self, addresses: Range<usize>) -> Option<usize> {
         let Range { start: mut from, end } = addresses;
@@ -91,7 +91,7 @@ impl Walk<'_> {
             if !self.seen.contains(&from) && self.look(from).is_none() {
                 return (from < end).then_some(from);
             }
-            // Who goes backwards begins anew.
+            // A query for lower addresses begins anew.
             if self.at.checked_sub(1).is_some_and(|before| self.ranges[before].end > from) {
                 self.at = 0;
             }
@@ -106,7 +106,7 @@ impl Walk<'_> {
         }
     }
 
-    /// How many pages of a capture's size among some addresses may hold anything but zeros.
+    /// Returns how many pages of a capture's size among some addresses may not be zero.
     pub(super) fn touched_pages(&mut self, addresses: Range<usize>) -> usize {
         let (mut from, mut pages) = (addresses.start, 0);
         while let Some(at) = self.next_touched(from..addresses.end) {
@@ -116,7 +116,7 @@ impl Walk<'_> {
         pages
     }
 
-    /// Asks about the addresses from one on; `None` where there is no answer.
+    /// Queries the addresses from a given one on; `None` if there is no answer.
     #[cold]
     fn look(&mut self, from: usize) -> Option<()> {
         let from = from / self.resident.page_bytes * self.resident.page_bytes;
@@ -132,7 +132,7 @@ impl Walk<'_> {
         (from < end).then_some(())
     }
 
-    /// Reads the entries from a page on. Gives where they end.
+    /// Reads the entries from a page on. Returns where they end.
     fn read(&mut self, file: &File, from: usize) -> Option<usize> {
         let page_bytes = self.resident.page_bytes;
         self.words.resize(WINDOW / page_bytes * ENTRY, 0);
@@ -147,7 +147,7 @@ impl Walk<'_> {
     }
 }
 
-/// Adds a range behind the others, or to the last one.
+/// Appends a range, or joins it with the last one.
 fn add(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
     match ranges.last_mut() {
         Some(last) if last.end == range.start => last.end = range.end,
@@ -197,7 +197,7 @@ struct PageRegion {
 #[cfg(target_os = "linux")]
 const _: () = assert!(size_of::<PageRegion>() == 24);
 
-/// Asks for touched ranges. Gives up to where that was answered; `None` where the system can't.
+/// Queries touched ranges. Returns up to where the answer goes; `None` if the system can't answer.
 #[cfg(target_os = "linux")]
 fn scan(file: &File, addresses: Range<usize>, ranges: &mut Vec<Range<usize>>) -> Option<usize> {
     use std::os::fd::AsRawFd as _;
@@ -205,7 +205,7 @@ fn scan(file: &File, addresses: Range<usize>, ranges: &mut Vec<Range<usize>>) ->
     const PAGEMAP_SCAN: u64 = 3 << 30 | (size_of::<ScanArgument>() as u64) << 16 | (b'f' as u64) << 8 | 16;
     const PRESENT: u64 = 1 << 3;
     const SWAPPED: u64 = 1 << 4;
-    /// The system's one page of zeros, which stands for all that were only read.
+    /// The system's page of zeros, which stands for all pages that were only read.
     const ZERO: u64 = 1 << 5;
     let mut found = [PageRegion::default(); RANGES_MAX];
     let mut argument = ScanArgument {
@@ -248,7 +248,7 @@ mod tests {
         map.advise(memmap2::Advice::NoHugePage).unwrap();
         let step = Resident::by(Method::Blind).page_bytes;
         let pages: Vec<usize> = (0..map.len() / step).collect();
-        // In some places with more ranges than are answered at once.
+        // Some places have more ranges than one answer holds.
         let is_some = |at: &usize| {
             [0, 3, 511, 512, 4095, 4096].contains(at)
                 || at % 9 == 5

@@ -1,19 +1,19 @@
-//! Keeps the pool's threads awake from one step stage to the next. Between two of them lies a short stretch of serial work,
-//! in which the others would fall asleep; to wake them takes longer than the stretch itself.
+//! Keeps the pool's threads awake from one stage Step to the next. Between two of them there is a short piece of serial work,
+//! during which the other threads would fall asleep; waking them takes longer than the work itself.
 
 use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How often a thread looks for the next frame before it gives up and lets itself be put to sleep: some tens of microseconds,
-/// where a small world's serial part takes ten.
+/// How often a thread checks for the next frame before it goes to sleep. That takes some tens of microseconds,
+/// and the serial work of a small world takes ten.
 pub(super) const SPINS_MAX: u32 = 2_000;
 
-/// Threads that wait for the next frame. It decides when threads run, and nothing of what they do.
+/// Threads that wait for the next frame. This decides when threads run, and never what they do.
 #[derive(Debug)]
 pub(super) struct SpinWait {
     frame: Arc<AtomicU64>,
-    /// Whether each thread has a core of its own: else waiting would take one away from somebody.
+    /// Whether each thread has a core of its own. Otherwise a waiting thread would take a core from another.
     worthwhile: bool,
 }
 
@@ -24,12 +24,12 @@ impl SpinWait {
         Self { frame: Arc::default(), worthwhile: threads > 1 && threads <= cores }
     }
 
-    /// The threads that wait go on to look for work.
+    /// Lets the waiting threads go on to look for work.
     pub(super) fn release(&self) {
         self.frame.fetch_add(1, Ordering::Release);
     }
 
-    /// Has the other threads wait for the next [`SpinWait::release`].
+    /// Makes the other threads wait for the next [`SpinWait::release`].
     pub(super) fn hold(&self) {
         if !self.worthwhile {
             return;

@@ -1,5 +1,5 @@
-//! Guests run on the native stack of the thread that steps them, and may use [`WASM_STACK_BYTES_MAX`] of it. The engine's pool has
-//! stacks for that; whoever comes with a smaller one is sent to a pool that has.
+//! Guests run on the native stack of the thread that steps them, and may use [`WASM_STACK_BYTES_MAX`] of it. The threads of the engine's pool
+//! have stacks of that size. For a caller on a thread with a smaller stack, the work moves to another pool.
 
 use core::cell::Cell;
 use std::sync::OnceLock;
@@ -7,18 +7,18 @@ use std::sync::OnceLock;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use wasm_engine_components::limits::{THREAD_STACK_BYTES, WASM_STACK_BYTES_MAX};
 
-/// What the host's own frames below and above a guest's may need, in bytes.
+/// Bytes that the host's own frames below and above a guest's may need.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
 thread_local! {
-    /// The lowest address of this thread's stack; 0 where it isn't known yet, `usize::MAX` where it can't be found out.
+    /// Lowest address of this thread's stack; 0 if it isn't known yet, `usize::MAX` if the system doesn't say.
     static STACK_LOW: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Threads for whoever comes with a small stack; made when the first does.
+/// Pool for callers with a small stack, made when the first one comes.
 static POOL: OnceLock<ThreadPool> = OnceLock::new();
 
-/// Sees to it that [`on_deep_stack`] has where to run, on this thread and on others that are made like it.
+/// Makes the pool for [`on_deep_stack`], if threads like this one need it.
 pub(super) fn find_deep_stack() -> Result<(), ThreadPoolBuildError> {
     if !is_deep() && POOL.get().is_none() {
         // Another thread may have been faster.
@@ -27,11 +27,11 @@ pub(super) fn find_deep_stack() -> Result<(), ThreadPoolBuildError> {
     Ok(())
 }
 
-/// Runs `work` where the native stack is deep enough for guests: here, or in a pool of the engine's own.
+/// Runs `work` where the native stack is deep enough for guests: on this thread, or in a pool of this module.
 ///
 /// # Panics
-/// This thread's stack is small, that of the thread that loaded the runtime wasn't, and the machine has no room for more threads. The
-/// engine's own commands do all of it in one pool.
+/// If this thread's stack is small, that of the thread that loaded the runtime wasn't, and the machine has no room for more threads. The
+/// engine's own commands do everything in one pool.
 pub(super) fn on_deep_stack<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if is_deep() {
         return work();

@@ -1,7 +1,7 @@
-//! The first step of a load: is this a module that agents may be made of? Nothing of it has run yet, and nothing is believed.
+//! The first step of a load: checks that agents may be made of a module, before any of it has run.
 //!
-//! A module that passes can keep state in its memory and its mutable globals only, asks for nothing but the engine's imports,
-//! and has frames of bounded size. [`super::runtime`] calls it for each module.
+//! A module that passes can keep state only in its memory and its mutable globals, has no imports but the engine's,
+//! and has frames of bounded size. [`super::runtime`] calls this for each module.
 
 use wasm_engine_components::ModuleLimits;
 use wasm_engine_components::limits::{FUNCTION_SLOTS_MAX, GLOBALS_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
@@ -24,7 +24,7 @@ pub(super) fn validate(bytes: &[u8], limits: &ModuleLimits) -> Result<ModuleFact
     Reader::new(limits).read(bytes).map_err(|problem| with_name(problem, bytes))
 }
 
-/// Reads a module, and keeps what later parts ask of earlier ones.
+/// A validator, which keeps what later sections need of earlier ones.
 struct Reader<'a> {
     limits: &'a ModuleLimits,
     facts: ModuleFacts,
@@ -32,13 +32,13 @@ struct Reader<'a> {
     exports: Vec<wasmparser::Export<'a>>,
     vectors: bool,
     signatures: Signatures,
-    /// Of all names of imports and exports.
+    /// Bytes of all names of imports and exports.
     name_bytes: u64,
     segments: u64,
     segment_bytes: u64,
-    /// Parts of all constant expressions.
+    /// Number of parts of all constant expressions.
     constant_parts: u64,
-    /// What compiling what was read so far takes.
+    /// Estimated compilation of what was read so far, in nanoseconds.
     nanoseconds: u64,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         Ok(self.facts)
     }
 
-    /// Looks at the numbers that a section begins with, before anything is kept of it.
+    /// Checks the numbers with which a section begins, before any of it is kept.
     fn count(&mut self, payload: &Payload<'_>) -> Result<(), ModuleProblem> {
         let limits = self.limits;
         match payload {
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
                     if let TypeRef::Func(ty) = import.ty {
                         self.signatures.functions.push(ty);
                     }
-                    // The same one as often as it likes.
+                    // The same import may be there several times.
                     self.facts.instance_bytes += FUNCTION_REFERENCE_BYTES;
                     self.facts.imports[at] = true;
                 }
@@ -210,19 +210,19 @@ impl<'a> Reader<'a> {
             };
             self.count_bytes(u64::from(count) * TABLE_ELEMENT_BYTES)?;
         }
-        // Each function that a table may hold has one reference in each instance, however often it stands there.
+        // Each function that a table may hold has one reference in each instance, however often the table holds it.
         let functions = (self.segment_bytes / TABLE_ELEMENT_BYTES).min(self.signatures.functions.len() as u64);
         self.facts.instance_bytes += FUNCTION_REFERENCE_BYTES * functions;
         Ok(())
     }
 }
 
-/// Bytes of an element of a table, in each instance.
+/// Bytes of an element of a table in each instance.
 const TABLE_ELEMENT_BYTES: u64 = 8;
-/// Bytes of what an instance holds of a function that is imported, or that a table or an export refers to.
+/// Bytes that each instance holds for a function that is imported, or that a table or an export refers to.
 const FUNCTION_REFERENCE_BYTES: u64 = 32;
 
-/// How many values each type takes and gives.
+/// Returns how many parameters and results each type has.
 fn arities(section: wasmparser::TypeSectionReader<'_>) -> Result<Vec<Arity>, ModuleProblem> {
     let arity = |ty: Result<wasmparser::FuncType, BinaryReaderError>| -> Result<Arity, ModuleProblem> {
         let ty = ty?;
@@ -231,7 +231,7 @@ fn arities(section: wasmparser::TypeSectionReader<'_>) -> Result<Vec<Arity>, Mod
     section.into_iter_err_on_gc_types().map(arity).collect()
 }
 
-/// Says what a function is named, where a problem is about one, and the module names it.
+/// Adds the function's name to a problem that is about a function, if the module names it.
 fn with_name(problem: ModuleProblem, bytes: &[u8]) -> ModuleProblem {
     match problem {
         ModuleProblem::FunctionOverLimit { function, limit, found, max, .. } => {
@@ -242,7 +242,7 @@ fn with_name(problem: ModuleProblem, bytes: &[u8]) -> ModuleProblem {
     }
 }
 
-/// The name of a function in the module's name section.
+/// Returns the name of a function in the module's name section.
 fn function_name(bytes: &[u8], function: u32) -> Option<String> {
     let payloads = Parser::new(0).parse_all(bytes).map_while(Result::ok);
     let mut sections = payloads.filter_map(|payload| match payload {
@@ -273,7 +273,7 @@ fn check_kind(bytes: &[u8], limits: &ModuleLimits) -> Result<(), ModuleProblem> 
     over("bytes", bytes.len() as u64, limits.module_bytes_max, "module_bytes_max")
 }
 
-/// Refuses what is more than a limit that a scenario may set.
+/// Refuses a number beyond a limit that a scenario may set.
 const fn over(what: &'static str, found: u64, max: u64, key: &'static str) -> Result<(), ModuleProblem> {
     if found > max { Err(ModuleProblem::OverLimit { what, found, max, key }) } else { Ok(()) }
 }
@@ -302,7 +302,7 @@ impl GlobalValues {
     }
 }
 
-/// Whether a call or a block may leave vectors below the top of the operand stack. Other vectors pass through the top.
+/// Returns whether a call or a block may leave vectors below the top of the operand stack. Other vectors pass through the top.
 fn returns_vectors(section: wasmparser::TypeSectionReader<'_>) -> Result<bool, ModuleProblem> {
     for ty in section.into_iter_err_on_gc_types() {
         if ty?.results().contains(&ValType::V128) {
@@ -312,8 +312,8 @@ fn returns_vectors(section: wasmparser::TypeSectionReader<'_>) -> Result<bool, M
     Ok(false)
 }
 
-/// Validates a function, and refuses what agents may not use: instructions that change state which a snapshot can't hold, and
-/// frames so large that the call depth wouldn't bound the native stack. Returns what compiling it takes, in nanoseconds.
+/// Validates a function, and refuses instructions that change state which a snapshot can't hold, and frames so large that the call
+/// depth wouldn't bound the native stack. Returns the estimated compilation of the function, in nanoseconds.
 fn check_function<T: wasmparser::WasmModuleResources>(
     index: u32,
     validator: &mut wasmparser::FuncValidator<T>,
@@ -344,7 +344,7 @@ fn check_function<T: wasmparser::WasmModuleResources>(
         vectors = vectors || matches!(validator.get_operand_type(0), Some(Some(ValType::V128)));
     }
     operators.finish()?;
-    // Operands aren't told apart: where vectors occur, each is taken for one.
+    // Operands aren't told apart: if there are vectors, each operand counts as one.
     slots += (u64::from(height_max) + effort.kept()) << u32::from(vectors);
     if slots > u64::from(FUNCTION_SLOTS_MAX) {
         return Err(ModuleProblem::TooManyLocals { function: index, slots, slots_max: FUNCTION_SLOTS_MAX });
