@@ -8,6 +8,7 @@ mod dependencies;
 mod errors;
 mod imports;
 mod modules;
+mod names;
 mod publish;
 mod rooms;
 mod screen;
