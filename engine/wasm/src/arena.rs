@@ -94,10 +94,13 @@ impl Arena {
         let bytes = bytes.ok_or_else(|| {
             refused(io::Error::new(io::ErrorKind::OutOfMemory, "it is more than an address can name"))
         })?;
-        let map = MmapOptions::new().no_reserve_swap().len(bytes.max(1)).map_anon();
-        let mut map = map.map_err(refused)?;
+        let mut options = MmapOptions::new();
+        // Miri knows neither this nor advice.
+        #[cfg(not(miri))]
+        options.no_reserve_swap();
+        let mut map = options.len(bytes.max(1)).map_anon().map_err(refused)?;
         // Huge pages would make all of each slot resident. Where the advice is unknown there are none.
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         let _ = map.advise(memmap2::Advice::NoHugePage);
         let base = map.as_mut_ptr();
         let sizes = (0..first).map(|_| AtomicUsize::new(0)).collect();
@@ -128,7 +131,7 @@ impl Arena {
     /// No guest and nobody else uses the slot meanwhile.
     pub(super) unsafe fn clear(&self, slot: Slot) {
         let bytes = slot.size();
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         {
             let offset = slot.base.addr() - self.base.addr();
             // SAFETY: the caller has the slot for itself; anonymous private pages read as zeros afterwards, on Linux.

@@ -180,3 +180,111 @@ unsafe fn copy_any(record: &[u64], to: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { to.copy_from_nonoverlapping(record.as_ptr().cast(), size_of_val(record)) };
 }
+
+// Without wasmtime, so that Miri can run them: `.ci/parts/miri`.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::{Arena, SlotPlan};
+
+    const PAGE: usize = 1 << 16;
+    const LAYOUT: ExchangeLayout = ExchangeLayout {
+        context: 1024,
+        inbox: 2048,
+        inbox_bytes_max: 96,
+        outbox: 4096,
+        outbox_bytes_max: 64,
+        regions: 8192,
+        regions_bytes_max: 0,
+    };
+
+    /// Runs `test` on the slots of two agents, each with a memory of one page.
+    #[expect(clippy::unwrap_used, reason = "an arena that small can be had")]
+    fn with_slots(test: impl FnOnce(Slot, Slot)) {
+        let (arena, ranges) = Arena::reserve(&[SlotPlan { agents: 2, slot_bytes: PAGE as u64 }]).unwrap();
+        let slots = [0, 1].map(|agent| arena.slot(&ranges[0], agent));
+        for slot in &slots {
+            slot.set_size(PAGE);
+        }
+        test(slots[0], slots[1]);
+    }
+
+    /// The memory in a slot, which the test has for itself.
+    fn memory(slot: Slot, state: &mut CallState) -> GuestMemoryMut<'_> {
+        // SAFETY: no store has the slot, and the test shows one state for both of them.
+        unsafe { GuestMemoryMut::new(slot, state) }
+    }
+
+    fn exchange(slot: Slot, state: &mut CallState) -> ExchangeMut<'_, 'static> {
+        // SAFETY: the areas lie in the page, at multiples of 8.
+        unsafe { memory(slot, state).exchange(&LAYOUT) }
+    }
+
+    fn seen(slot: Slot, state: &CallState) -> GuestMemory<'_> {
+        // SAFETY: as above.
+        unsafe { GuestMemory::new(slot, state) }
+    }
+
+    #[test]
+    fn what_is_written_to_a_memory_is_read_there_and_nowhere_else() {
+        with_slots(|first, second| {
+            let mut state = CallState::default();
+            memory(first, &mut state).bytes()[PAGE - 1] = 7;
+            memory(second, &mut state).bytes()[0] = 9;
+            let (first, second) = (seen(first, &state), seen(second, &state));
+            assert_eq!((first.bytes()[PAGE - 1], first.bytes()[0]), (7, 0));
+            assert_eq!((second.bytes()[PAGE - 1], second.bytes()[0]), (0, 9));
+            assert_eq!((first.bytes().len(), second.bytes().len()), (PAGE, PAGE));
+        });
+    }
+
+    #[test]
+    fn records_of_any_length_come_one_after_the_other_into_the_inbox_area() {
+        with_slots(|slot, _| {
+            let mut state = CallState::default();
+            exchange(slot, &mut state).context().frame = 41;
+            let mut inbox = exchange(slot, &mut state).inbox();
+            inbox.push(&[1, 2, 3, 4, 5, 6, 7]);
+            inbox.push(&[]);
+            inbox.push(&[8, 9, 10, 11, 12]);
+            let bytes = &seen(slot, &state).bytes()[LAYOUT.inbox as usize..][..LAYOUT.inbox_bytes_max as usize];
+            let words: Vec<u8> = bytes.iter().copied().step_by(8).collect();
+            assert_eq!(words, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+            // SAFETY: as in `exchange`.
+            let exchange = unsafe { Exchange::new(seen(slot, &state), &LAYOUT) };
+            assert_eq!(exchange.context().frame, 41);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "an inbox that doesn't fit the module's area")]
+    fn a_record_that_does_not_fit_is_not_written() {
+        with_slots(|slot, _| exchange(slot, &mut CallState::default()).inbox().push(&[0; 13]));
+    }
+
+    #[test]
+    fn an_outbox_is_as_long_as_its_agent_says_and_no_longer_than_its_area() {
+        with_slots(|slot, _| {
+            let mut state = CallState::default();
+            memory(slot, &mut state).bytes()[LAYOUT.outbox as usize + 63] = 5;
+            // SAFETY: as in `exchange`.
+            let exchange = unsafe { Exchange::new(seen(slot, &state), &LAYOUT) };
+            assert_eq!(exchange.outbox(64).map(|bytes| (bytes.len(), bytes[63])), Some((64, 5)));
+            assert_eq!(exchange.outbox(0), Some(&[][..]));
+            assert_eq!(exchange.outbox(65), None);
+        });
+    }
+
+    #[test]
+    fn a_cleared_slot_is_zeros() {
+        let reserved = Arena::reserve(&[SlotPlan { agents: 1, slot_bytes: PAGE as u64 }]);
+        let (arena, ranges) = reserved.unwrap_or_else(|error| panic!("{error}"));
+        let slot = arena.slot(&ranges[0], 0);
+        slot.set_size(PAGE);
+        let mut state = CallState::default();
+        memory(slot, &mut state).bytes().fill(1);
+        // SAFETY: nobody else has the slot.
+        unsafe { arena.clear(slot) };
+        assert!(seen(slot, &state).bytes().iter().all(|&byte| byte == 0));
+    }
+}
