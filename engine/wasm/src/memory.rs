@@ -199,7 +199,6 @@ mod tests {
     };
 
     /// Runs `test` on the slots of two agents, each with a memory of one page.
-    #[expect(clippy::unwrap_used, reason = "an arena that small can be had")]
     fn with_slots(test: impl FnOnce(Slot, Slot)) {
         let (arena, ranges) = Arena::reserve(&[SlotPlan { agents: 2, slot_bytes: PAGE as u64 }]).unwrap();
         let slots = [0, 1].map(|agent| arena.slot(&ranges[0], agent));
