@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::tree;
 
 /// Each crate of the house, and on which others of the house it may depend.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("wasm-engine-abi", &[]),
     ("wasm-engine-components", &["wasm-engine-abi"]),
     ("wasm-engine-systems", &["wasm-engine-abi", "wasm-engine-components"]),
@@ -55,6 +55,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ),
     ("wasm-engine-bench", &["wasm-engine-abi", "wasm-engine-components", "wasm-engine-systems", "wasm-engine"]),
     ("wasm-engine-sdk", &["wasm-engine-abi"]),
+    ("wasm-engine-unified", &[]),
 ];
 /// What each sample agent may depend on of the house.
 const SAMPLE_EDGES: &[&str] = &["wasm-engine-abi", "wasm-engine-sdk"];

@@ -14,3 +14,4 @@ mod rooms;
 mod screen;
 mod tidy;
 mod tree;
+mod unified;
