@@ -3,9 +3,9 @@
 //! So a million agents cost one map, and the host reaches an agent's memory by an addition, without its store. A slot's memory
 //! starts at its module's size and grows in place, up to the slot's end; nothing is resident before it is touched.
 //!
-//! A slot is a raw pointer, and says where a memory lies. What keeps reaching it sound: a slot belongs to one agent of one shard, a shard is
-//! stepped by one thread at a time, the host reads and writes through `memory`, which has the shard borrowed, and each shard holds the
-//! arena, so that it outlives its stores.
+//! A slot is a raw pointer, and says where a memory lies. What keeps reaching it sound: whoever has a [`SlotRange`] has its slots for itself, and
+//! holds the arena; a shard's guests have one, give each slot to one instance, and let the host read and write through [`super::memory`] alone,
+//! which has the guests borrowed ([`super::guests`]).
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -26,9 +26,9 @@ pub(super) struct SlotPlan {
     pub slot_bytes: u64,
 }
 
-/// The slots of one group.
-#[derive(Clone, Copy, Debug)]
+/// The slots of one group, or of some of its agents, side by side. There is no second range with one of them.
 pub(super) struct SlotRange {
+    arena: Arc<Arena>,
     /// Where the first slot starts in the arena.
     offset: usize,
     /// Bytes from slot to slot.
@@ -41,15 +41,8 @@ pub(super) struct SlotRange {
     agents: usize,
 }
 
-impl SlotRange {
-    /// Bytes of a slot that its memory may have.
-    pub(super) const fn capacity(&self) -> usize {
-        self.capacity
-    }
-}
-
 /// The reservation. Neither it nor a slot ever moves.
-pub(super) struct Arena {
+struct Arena {
     map: MmapMut,
     base: *mut u8,
     /// Current size of each slot's memory. Written by the thread that steps the slot's shard.
@@ -58,7 +51,7 @@ pub(super) struct Arena {
 
 // SAFETY: the pointer is to the map, which the arena owns; who may follow it is said above.
 unsafe impl Send for Arena {}
-// SAFETY: as above; a shared arena gives slots, and reaching into one is unsafe.
+// SAFETY: as above; nothing of a shared arena can be reached but through slots, and that is unsafe.
 unsafe impl Sync for Arena {}
 
 /// One agent's memory.
@@ -69,14 +62,14 @@ pub(super) struct Slot {
     capacity: usize,
 }
 
-// SAFETY: the pointers lead into an arena, which outlives the slot; who may follow them is said above.
+// SAFETY: the pointers lead into an arena, and following them is unsafe.
 unsafe impl Send for Slot {}
 // SAFETY: as above.
 unsafe impl Sync for Slot {}
 
-impl Arena {
-    /// Reserves slots for all groups.
-    pub(super) fn reserve(plans: &[SlotPlan]) -> Result<(Arc<Self>, Vec<SlotRange>), ModuleError> {
+impl SlotRange {
+    /// Reserves slots for all groups, and returns the range of each.
+    pub(super) fn reserve(plans: &[SlotPlan]) -> Result<Vec<Self>, ModuleError> {
         let agents: u64 = plans.iter().map(|plan| u64::from(plan.agents)).sum();
         let page = page_bytes();
         let mut ranges = Vec::with_capacity(plans.len());
@@ -104,43 +97,61 @@ impl Arena {
         let _ = map.advise(memmap2::Advice::NoHugePage);
         let base = map.as_mut_ptr();
         let sizes = (0..first).map(|_| AtomicUsize::new(0)).collect();
+        let arena = Arc::new(Arena { map, base, sizes });
         // In range: all of them lie below `bytes`.
-        let ranges = ranges.into_iter().map(|(offset, stride, plan, first)| SlotRange {
+        let ranges = ranges.into_iter().map(|(offset, stride, plan, first)| Self {
+            arena: Arc::clone(&arena),
             offset: offset as usize,
             stride: stride as usize,
             capacity: plan.slot_bytes as usize,
             first,
             agents: plan.agents as usize,
         });
-        let ranges = ranges.collect();
-        Ok((Arc::new(Self { map, base, sizes }), ranges))
+        Ok(ranges.collect())
     }
 
-    /// The slot with number `at` of a group.
+    /// Cuts off the first slots.
+    pub(super) fn split_off_first(&mut self, agents: usize) -> Self {
+        assert!(agents <= self.agents, "more slots than the group has");
+        let cut = Self { arena: Arc::clone(&self.arena), agents, ..*self };
+        self.offset += agents * self.stride;
+        self.first += agents;
+        self.agents -= agents;
+        cut
+    }
+
+    /// Bytes of a slot that its memory may have.
+    pub(super) const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The slot with number `at` of the range.
     #[inline]
-    pub(super) fn slot(&self, range: &SlotRange, at: usize) -> Slot {
-        assert!(at < range.agents, "a slot outside of its group");
+    pub(super) fn slot(&self, at: usize) -> Slot {
+        assert!(at < self.agents, "a slot outside of its range");
         // SAFETY: `reserve` laid the slots of the range inside the map.
-        let base = unsafe { self.base.add(range.offset + at * range.stride) };
-        Slot { base, size: &raw const self.sizes[range.first + at], capacity: range.capacity }
+        let base = unsafe { self.arena.base.add(self.offset + at * self.stride) };
+        Slot { base, size: &raw const self.arena.sizes[self.first + at], capacity: self.capacity }
     }
 
-    /// Makes all of a slot zero, and gives its pages back.
+    /// Makes all of the slot with number `at` zero, and gives its pages back.
     ///
     /// # Safety
-    /// No guest and nobody else uses the slot meanwhile.
-    pub(super) unsafe fn clear(&self, slot: Slot) {
-        let bytes = slot.size();
+    /// No guest runs on the slot, and nobody has its bytes borrowed.
+    pub(super) unsafe fn clear(&mut self, at: usize) {
+        let slot = self.slot(at);
+        // SAFETY: the range holds the arena.
+        let bytes = unsafe { slot.size() };
         #[cfg(all(target_os = "linux", not(miri)))]
         {
-            let offset = slot.base.addr() - self.base.addr();
+            let (arena, offset) = (&self.arena, self.offset + at * self.stride);
             // SAFETY: the caller has the slot for itself; anonymous private pages read as zeros afterwards, on Linux.
-            let given = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, bytes) };
+            let given = unsafe { arena.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, bytes) };
             if given.is_ok() {
                 return;
             }
         }
-        let _ = &self.map;
+        let _ = &self.arena.map;
         // SAFETY: the slot's first `bytes` bytes are in the map, and the caller has them for itself.
         unsafe { slot.base.write_bytes(0, bytes) };
     }
@@ -154,16 +165,22 @@ impl Slot {
     }
 
     /// The memory's current size in bytes.
+    ///
+    /// # Safety
+    /// The arena is still there.
     #[inline]
-    pub(super) fn size(&self) -> usize {
-        // SAFETY: the arena, which holds the size, outlives the slot.
+    pub(super) unsafe fn size(&self) -> usize {
+        // SAFETY: the arena holds the size.
         unsafe { &*self.size }.load(Ordering::Relaxed)
     }
 
     /// Sets the memory's size. It doesn't reach the compiled code's own copy: see [`super::image::Image::restore`].
-    pub(super) fn set_size(&self, bytes: usize) {
+    ///
+    /// # Safety
+    /// The arena is still there, and nobody has bytes of the slot borrowed.
+    pub(super) unsafe fn set_size(&self, bytes: usize) {
         assert!(bytes <= self.capacity, "a memory larger than its slot");
-        // SAFETY: the arena, which holds the size, outlives the slot.
+        // SAFETY: the arena holds the size.
         unsafe { &*self.size }.store(bytes, Ordering::Relaxed);
     }
 }
@@ -189,15 +206,18 @@ thread_local! {
 pub(super) struct SlotCreator;
 
 /// Runs `make`, which makes one instance with its memory in `slot`.
-pub(super) fn with_slot<R>(slot: Slot, make: impl FnOnce() -> R) -> R {
+///
+/// # Safety
+/// The slot has no other instance, and its arena outlives the store in which this one is made.
+pub(super) unsafe fn with_slot<R>(slot: Slot, make: impl FnOnce() -> R) -> R {
     NEXT.set(Some(slot));
     let made = make();
     NEXT.set(None);
     made
 }
 
-// SAFETY: each call gives another slot, of zeros, which nothing moves or frees while a store lives. There are no guards, and
-// the configuration says so, so that compiled code checks every access.
+// SAFETY: each call gives another slot, which nothing moves or frees while the store lives: who chose it with `with_slot` saw to that. There are
+// no guards, and the configuration says so, so that compiled code checks every access.
 unsafe impl MemoryCreator for SlotCreator {
     fn new_memory(
         &self,
@@ -211,17 +231,20 @@ unsafe impl MemoryCreator for SlotCreator {
         if minimum > slot.capacity {
             return Err(format!("a memory of {minimum} bytes doesn't fit its slot of {}", slot.capacity));
         }
-        slot.set_size(minimum);
+        // SAFETY: the arena outlives the store, which is about to get the slot.
+        unsafe { slot.set_size(minimum) };
         Ok(Box::new(SlotMemory(slot)))
     }
 }
 
+/// A slot that a store has got: its arena outlives the store.
 struct SlotMemory(Slot);
 
 // SAFETY: base and capacity never change, and the size stays within the capacity.
 unsafe impl LinearMemory for SlotMemory {
     fn byte_size(&self) -> usize {
-        self.0.size()
+        // SAFETY: the store is still there, and so is the arena.
+        unsafe { self.0.size() }
     }
 
     fn byte_capacity(&self) -> usize {
@@ -232,7 +255,8 @@ unsafe impl LinearMemory for SlotMemory {
         if new_size > self.0.capacity {
             return Err(wasmtime::Error::msg("the slot is full"));
         }
-        self.0.set_size(new_size);
+        // SAFETY: the store is still there, and so is the arena. A guest is running, or the host that has it borrowed uniquely asks for it.
+        unsafe { self.0.set_size(new_size) };
         Ok(())
     }
 

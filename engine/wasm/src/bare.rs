@@ -1,13 +1,11 @@
 //! The sandbox's instances with no engine around them: the floor that benchmarks compare a frame with. The same compiled code,
 //! the same stores and the same arena as in a run; what is left out is everything that makes it a runtime.
 
-use std::sync::Arc;
-
 use wasm_engine_abi::ExchangeLayout;
 use wasmtime::{Func, Store, ValRaw};
 
 use super::WasmRuntime;
-use super::arena::Arena;
+use super::arena::SlotRange;
 use super::call_state::CallState;
 
 /// Instances that share a store.
@@ -16,8 +14,8 @@ pub struct BareShard {
     agents: Vec<(Func, *mut u8)>,
     layout: ExchangeLayout,
     fuel_per_step_max: u64,
-    /// Held so that it outlives the store.
-    _arena: Arc<Arena>,
+    /// Held so that the arena outlives the store.
+    _slots: SlotRange,
 }
 
 // SAFETY: the pointers lead into the arena, and only a borrower of the shard follows them.
@@ -27,14 +25,10 @@ impl WasmRuntime {
     /// Takes the runtime apart. The instances are as they are: initialise them first.
     pub fn into_bare(self) -> Vec<BareShard> {
         let shards = self.shards.into_iter().map(|shard| {
-            let agents = (0..shard.hot.len()).map(|at| (shard.hot[at].step, shard.slot(at).base())).collect();
-            BareShard {
-                agents,
-                layout: shard.program.layout,
-                fuel_per_step_max: shard.program.recipe.limits.fuel_per_step_max,
-                store: shard.store,
-                _arena: shard.arena,
-            }
+            let recipe = &shard.program().recipe;
+            let (layout, fuel_per_step_max) = (*recipe.layout(), recipe.limits().fuel_per_step_max);
+            let (store, agents, slots) = shard.guests.into_parts();
+            BareShard { store, agents, layout, fuel_per_step_max, _slots: slots }
         });
         shards.collect()
     }
@@ -63,7 +57,7 @@ impl BareShard {
         let (step, _) = self.agents[at];
         self.store.set_fuel(self.fuel_per_step_max).ok()?;
         let mut values = [ValRaw::u32(self.layout.context)];
-        // SAFETY: validation saw that `agent_step` takes one i32 and returns one; it is of this store, and no call is running.
+        // SAFETY: `agent_step` is a `CallExport`: it takes one i32 and returns one. It is of this store, and no call is running.
         unsafe { step.call_unchecked(&mut self.store, &raw mut values) }.ok()?;
         Some((values[0].get_u32(), self.fuel_per_step_max - self.store.get_fuel().ok()?))
     }

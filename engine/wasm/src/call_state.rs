@@ -1,9 +1,8 @@
-//! What a store knows of the call that is running in it: for the imports, and for whoever looks at a guest's memory meanwhile.
+//! What a store knows of the call that is running in it: for the imports.
 
 use wasm_engine_components::{AgentId, Unkept};
 use wasm_engine_systems::ports::{CallFault, ImportedLine};
-
-use super::arena::Slot;
+use wasmtime::ModuleExport;
 
 /// What a store's imports know of the call that is running.
 #[derive(Default)]
@@ -24,8 +23,8 @@ pub(super) struct Running {
     pub key: u64,
     /// In which frame.
     pub frame: u64,
-    /// Its memory.
-    pub slot: Slot,
+    /// Where its module's instances have their memory.
+    pub memory: ModuleExport,
     /// Lines that it may write at most.
     pub lines_max: u32,
     /// Lines that it has written.

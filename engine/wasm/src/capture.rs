@@ -94,15 +94,15 @@ impl Shard {
         let mut walk = resident.walk();
         let (mut words, mut numbers, mut hashes) = <(Vec<_>, Vec<_>, Vec<_>)>::default();
         let mut sum = 0_u128;
-        for (at, slot) in (0..self.hot.len()).zip((self.first_slot.0..).map(AgentSlot)) {
-            if !self.hot[at].used {
+        for (at, slot) in (0..self.guests.len()).zip((self.first_slot.0..).map(AgentSlot)) {
+            if !self.guests.marks(at).used {
                 continue;
             }
             words.clear();
             numbers.clear();
             hashes.clear();
-            self.program.recipe.state.read_globals(&mut self.store, self.cold[at].instance, &mut words);
-            let memory = self.memory(at).bytes();
+            self.guests.read_globals(at, &mut words);
+            let memory = self.guests.memory(at).bytes();
             let (pages, _) = memory.as_chunks::<PAGE_BYTES>();
             for number in touched(&mut walk, memory) {
                 let page = &pages[number as usize];

@@ -87,7 +87,7 @@ impl WasmRuntime {
         let spare = self.spare.clone();
         let shards = self.copy_shards(|shard, resident| {
             let copy = shard.copy(resident, since.is_some(), &spare);
-            shard.hot.iter_mut().for_each(|hot| hot.changed = false);
+            (0..shard.guests.len()).for_each(|at| shard.guests.marks_mut(at).changed = false);
             copy
         });
         let mark = CopyMark::next();
@@ -101,11 +101,10 @@ impl WasmRuntime {
 
     /// What makes the first copy as fast as later ones. It looks at the page table alone, and never at what guests have written.
     pub fn prepare_copy(&self) -> CopyPreparation {
-        let ends = |shard: &Shard| {
-            let (first, last) = (shard.hot.first()?, shard.hot.last()?);
-            Some(first.slot.base().addr()..last.slot.base().addr() + last.slot.size())
-        };
-        CopyPreparation { shards: self.shards.iter().filter_map(ends).collect(), spare: self.spare.clone() }
+        CopyPreparation {
+            shards: self.shards.iter().filter_map(|shard| shard.guests.addresses()).collect(),
+            spare: self.spare.clone(),
+        }
     }
 
     /// What `work` makes of each shard, in their order.
@@ -122,11 +121,11 @@ impl Shard {
         let mut walk = resident.walk();
         // Known before they are copied, so that each block is allocated once.
         let mut pages = Vec::new();
-        for at in 0..self.hot.len() {
-            let hot = &self.hot[at];
-            let memory = self.memory(at).bytes();
+        for at in 0..self.guests.len() {
+            let marks = self.guests.marks(at);
+            let memory = self.guests.memory(at).bytes();
             let memory_bytes = memory.len() as u64;
-            let copied = hot.used && (!only_changed || hot.changed);
+            let copied = marks.used && (!only_changed || marks.changed);
             if copied {
                 let (all, _) = memory.as_chunks::<PAGE_BYTES>();
                 // Where it isn't known which ones are zero, they are looked at: there are too many to be copied.
@@ -136,12 +135,12 @@ impl Shard {
             copy.copied.push(copied);
             let columns = &mut copy.agents;
             columns.slots.push(self.first_slot + at as u32);
-            columns.used.push(hot.used);
+            columns.used.push(marks.used);
             columns.memory_bytes.push(memory_bytes);
             columns.shown.push(self.shown.get(at).copied().unwrap_or(0));
             let words = columns.globals.len();
-            if hot.used {
-                self.program.recipe.state.read_globals(&mut self.store, self.cold[at].instance, &mut columns.globals);
+            if marks.used {
+                self.guests.read_globals(at, &mut columns.globals);
             }
             columns.words.push((columns.globals.len() - words) as u32);
         }
@@ -152,7 +151,7 @@ impl Shard {
     fn block(&self, pages: &[(u32, u32)], spare: &SpareBlocks) -> PageBlock {
         let mut bytes = spare.block(pages.len() * PAGE_BYTES);
         for &(at, page) in pages {
-            let memory = self.memory(at as usize).bytes();
+            let memory = self.guests.memory(at as usize).bytes();
             bytes.extend_from_slice(&memory[page as usize * PAGE_BYTES..][..PAGE_BYTES]);
         }
         PageBlock {

@@ -2,10 +2,10 @@
 //! instance back exactly that.
 
 use wasm_engine_components::limits::WASM_PAGE_BYTES;
-use wasmtime::{AsContextMut, Instance, Module, ModuleExport, Store, V128, Val, ValType};
+use wasmtime::{AsContextMut, Instance, Memory, Module, ModuleExport, Store, V128, Val, ValType};
 
 use super::{
-    arena::{Arena, Slot},
+    arena::Slot,
     call_state::CallState,
     facts::{DEPTH_EXPORT, GLOBAL_PREFIX},
     memory::{GuestMemory, GuestMemoryMut},
@@ -114,17 +114,29 @@ impl StateExports {
         self.take_depth(store, instance);
     }
 
+    /// Where instances have their memory.
+    #[inline]
+    pub(super) const fn memory_export(&self) -> ModuleExport {
+        self.memory
+    }
+
+    /// The memory of an instance.
+    pub(super) fn memory(&self, store: &mut Store<CallState>, instance: Instance) -> Memory {
+        let memory = instance.get_module_export(store, &self.memory).and_then(wasmtime::Extern::into_memory);
+        memory.expect("validation saw the exported memory")
+    }
+
     /// Sets the size of an instance's memory.
     ///
     /// # Safety
-    /// `slot` is the instance's memory, and no guest runs on it.
+    /// `slot` is the memory of the instance, which is in the store. No guest of the store runs, and the arena is there as long as the store is.
     unsafe fn set_memory_bytes(&self, store: &mut Store<CallState>, instance: Instance, slot: Slot, bytes: usize) {
-        slot.set_size(bytes);
+        // SAFETY: the caller's promise; the store is borrowed uniquely, so nobody has the bytes borrowed.
+        unsafe { slot.set_size(bytes) };
         // Compiled code has its own copy of the size. wasmtime reads it anew from the slot at the end of each growth, and so does
         // a growth by nothing. It must take effect even where it makes the memory smaller: a stale size would let the guest
         // reach what another restart wouldn't. Hence the assertion.
-        let memory = instance.get_module_export(&mut *store, &self.memory).and_then(wasmtime::Extern::into_memory);
-        let memory = memory.expect("validation saw the exported memory");
+        let memory = self.memory(store, instance);
         memory.grow(&mut *store, 0).expect("a growth by nothing succeeds");
         assert_eq!(memory.data_size(&*store), bytes, "wasmtime kept a stale memory size");
     }
@@ -174,7 +186,7 @@ impl Image {
     /// Takes the image of a new instance.
     ///
     /// # Safety
-    /// `slot` is the instance's memory, and no guest runs on it.
+    /// As for [`StateExports::set_memory_bytes`].
     pub(super) unsafe fn capture(
         exports: &StateExports,
         store: &mut Store<CallState>,
@@ -195,20 +207,17 @@ impl Image {
         Self { memory_bytes, parts, globals }
     }
 
-    /// Makes an instance as new: memory and its size, globals, depth.
+    /// Makes an instance as new whose memory was cleared: memory and its size, globals, depth.
     ///
     /// # Safety
-    /// `slot` is the instance's memory in `arena`, and no guest runs on it.
+    /// As for [`StateExports::set_memory_bytes`].
     pub(super) unsafe fn restore(
         &self,
         exports: &StateExports,
         store: &mut Store<CallState>,
         instance: Instance,
-        arena: &Arena,
         slot: Slot,
     ) {
-        // SAFETY: the caller's promise.
-        unsafe { arena.clear(slot) };
         // SAFETY: the caller's promise.
         unsafe { exports.set_memory_bytes(store, instance, slot, self.memory_bytes) };
         // SAFETY: the caller's promise.
@@ -227,8 +236,11 @@ impl Image {
     /// Puts an instance that is as it was made into another state.
     ///
     /// # Safety
-    /// `slot` is the instance's memory, no guest runs on it, and it holds this image. The state was checked: its size is one that
-    /// module and slot allow, its pages lie inside that, and its globals are the module's.
+    /// As for [`StateExports::set_memory_bytes`]; and the state's size isn't smaller than the image's: compiled code needn't check what lies
+    /// below that.
+    ///
+    /// # Panics
+    /// The state is larger than the slot, a page of it lies outside of its size, or its globals aren't the module's.
     pub(super) unsafe fn replace(
         &self,
         exports: &StateExports,

@@ -5,9 +5,9 @@ use wasm_engine_components::limits::IMPORT_FUEL;
 use wasm_engine_components::{TableBudget, text_row_bytes};
 use wasm_engine_systems::ports::{CallFault, ImportedLine, OverLimit};
 use wasmparser::ValType;
-use wasmtime::{Caller, Engine, Linker, Trap};
+use wasmtime::{Caller, Engine, Extern, Linker, Trap};
 
-use super::{call_state::CallState, memory::GuestMemory};
+use super::call_state::CallState;
 
 /// One import.
 pub(super) struct Import {
@@ -78,9 +78,9 @@ fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32)
         running.fault = Some(CallFault::over(OverLimit::LogLines, running.lines.saturating_add(1), running.lines_max));
         return Err(Trap::Interrupt.into());
     }
-    let slot = running.slot;
-    // SAFETY: the call that is running is of an instance of this store, and its guest waits for this import.
-    let memory = unsafe { GuestMemory::new(slot, caller.data()) }.bytes();
+    let export = running.memory;
+    let memory = caller.get_module_export(&export).and_then(Extern::into_memory);
+    let memory = memory.expect("validation saw the exported memory").data(&caller);
     let end = u64::from(address) + u64::from(length);
     if end > memory.len() as u64 {
         return Err(Trap::MemoryOutOfBounds.into());

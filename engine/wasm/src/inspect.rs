@@ -4,7 +4,7 @@ use std::fmt;
 
 use wasm_engine_components::AgentSlot;
 
-use super::{WasmRuntime, image::GlobalKind, shard::Shard};
+use super::{WasmRuntime, image::GlobalKind};
 
 /// A mutable global of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,29 +65,29 @@ impl WasmRuntime {
     /// Whether the instance in a slot has ever been called, and not been made as new since; `None` where there is none yet.
     pub fn used(&self, slot: AgentSlot) -> Option<bool> {
         let (shard, at) = self.find(slot)?;
-        Some(self.shards[shard].hot[at].used)
+        Some(self.shards[shard].guests.marks(at).used)
     }
 
     /// The memory of the instance in a slot; `None` where there is none yet.
     pub fn memory(&self, slot: AgentSlot) -> Option<Vec<u8>> {
         let (shard, at) = self.find(slot)?;
-        Some(self.shards[shard].memory(at).bytes().to_vec())
+        Some(self.shards[shard].guests.memory(at).bytes().to_vec())
     }
 
     /// The size of the memory of the instance in a slot, in bytes; 0 where there is none yet.
     pub fn memory_bytes(&self, slot: AgentSlot) -> u64 {
-        self.find(slot).map_or(0, |(shard, at)| self.shards[shard].slot(at).size() as u64)
+        self.find(slot).map_or(0, |(shard, at)| self.shards[shard].guests.memory(at).bytes().len() as u64)
     }
 
     /// The mutable globals of the instance in a slot, in the order of the module; `None` where there is none yet.
     pub fn globals(&mut self, slot: AgentSlot) -> Option<Vec<GuestGlobal>> {
         let (shard, at) = self.find(slot)?;
-        let Shard { program, store, cold, .. } = &mut self.shards[shard];
+        let guests = &mut self.shards[shard].guests;
         let mut words = Vec::new();
-        program.recipe.state.read_globals(store, cold[at].instance, &mut words);
+        guests.read_globals(at, &mut words);
         let mut words = words.into_iter();
         let mut next = || words.next().unwrap_or(0);
-        let globals = program.recipe.state.globals().map(|(index, kind)| {
+        let globals = guests.program().recipe.state().globals().map(|(index, kind)| {
             let value = match kind {
                 GlobalKind::I32 => GlobalBits::I32((next() as u32).cast_signed()),
                 GlobalKind::I64 => GlobalBits::I64(next().cast_signed()),
@@ -104,6 +104,6 @@ impl WasmRuntime {
     fn find(&self, slot: AgentSlot) -> Option<(usize, usize)> {
         let shard = self.shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1)?;
         let at = (slot - self.shards[shard].first_slot) as usize;
-        (at < self.shards[shard].hot.len()).then_some((shard, at))
+        (at < self.shards[shard].guests.len()).then_some((shard, at))
     }
 }

@@ -1,7 +1,7 @@
 //! The memory of one agent, as the host reaches it.
 //!
 //! A [`Slot`] says where a memory lies and nothing else. Whoever reads or writes it shows what its guest runs with, the state of its shard's store, and
-//! has borrowed that for as long as the memory is used: so no guest of the shard runs meanwhile, or it waits for the import that looks.
+//! has borrowed that for as long as the memory is used: so no guest of the shard runs meanwhile. [`super::guests`] is who does.
 
 use core::marker::PhantomData;
 
@@ -21,7 +21,7 @@ impl<'shard> GuestMemory<'shard> {
     /// The memory in a slot, as long as what its shard's calls know is borrowed.
     ///
     /// # Safety
-    /// `slot` is the memory of an instance in the store whose state this is.
+    /// `slot` is the memory of an instance in the store whose state this is, and its arena is there as long as the store is.
     #[inline]
     pub(super) const unsafe fn new(slot: Slot, _: &'shard CallState) -> Self {
         Self { slot, shard: PhantomData }
@@ -46,7 +46,7 @@ impl<'shard> GuestMemoryMut<'shard> {
     /// The memory in a slot, as long as what its shard's calls know is borrowed.
     ///
     /// # Safety
-    /// `slot` is the memory of an instance in the store whose state this is.
+    /// `slot` is the memory of an instance in the store whose state this is, and its arena is there as long as the store is.
     #[inline]
     pub(super) const unsafe fn new(slot: Slot, _: &'shard mut CallState) -> Self {
         Self { slot, shard: PhantomData }
@@ -127,7 +127,7 @@ impl<'shard> ExchangeMut<'shard, '_> {
 
     /// The inbox area, to be filled from its start on.
     #[inline]
-    pub(super) fn inbox(self) -> InboxArea<'shard> {
+    pub(super) fn inbox(&mut self) -> InboxArea<'_> {
         // Inside the slot: the layout was checked.
         let next = self.memory.slot.base().wrapping_add(self.layout.inbox as usize);
         InboxArea { next, left: self.layout.inbox_bytes_max, shard: PhantomData }
@@ -185,7 +185,7 @@ unsafe fn copy_any(record: &[u64], to: *mut u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{Arena, SlotPlan};
+    use crate::arena::{SlotPlan, SlotRange};
 
     const PAGE: usize = 1 << 16;
     const LAYOUT: ExchangeLayout = ExchangeLayout {
@@ -200,12 +200,19 @@ mod tests {
 
     /// Runs `test` on the slots of two agents, each with a memory of one page.
     fn with_slots(test: impl FnOnce(Slot, Slot)) {
-        let (arena, ranges) = Arena::reserve(&[SlotPlan { agents: 2, slot_bytes: PAGE as u64 }]).unwrap();
-        let slots = [0, 1].map(|agent| arena.slot(&ranges[0], agent));
-        for slot in &slots {
-            slot.set_size(PAGE);
+        let range = range(2);
+        test(range.slot(0), range.slot(1));
+    }
+
+    /// Slots for agents, each with a memory of one page.
+    fn range(agents: u32) -> SlotRange {
+        let reserved = SlotRange::reserve(&[SlotPlan { agents, slot_bytes: PAGE as u64 }]);
+        let range = reserved.unwrap_or_else(|error| panic!("{error}")).pop().expect("a range for each group");
+        for at in 0..agents as usize {
+            // SAFETY: the range holds the arena, and nobody has the bytes borrowed.
+            unsafe { range.slot(at).set_size(PAGE) };
         }
-        test(slots[0], slots[1]);
+        range
     }
 
     /// The memory in a slot, which the test has for itself.
@@ -242,7 +249,8 @@ mod tests {
         with_slots(|slot, _| {
             let mut state = CallState::default();
             exchange(slot, &mut state).context().frame = 41;
-            let mut inbox = exchange(slot, &mut state).inbox();
+            let mut exchange = exchange(slot, &mut state);
+            let mut inbox = exchange.inbox();
             inbox.push(&[1, 2, 3, 4, 5, 6, 7]);
             inbox.push(&[]);
             inbox.push(&[8, 9, 10, 11, 12]);
@@ -276,14 +284,12 @@ mod tests {
 
     #[test]
     fn a_cleared_slot_is_zeros() {
-        let reserved = Arena::reserve(&[SlotPlan { agents: 1, slot_bytes: PAGE as u64 }]);
-        let (arena, ranges) = reserved.unwrap_or_else(|error| panic!("{error}"));
-        let slot = arena.slot(&ranges[0], 0);
-        slot.set_size(PAGE);
+        let mut range = range(1);
+        let slot = range.slot(0);
         let mut state = CallState::default();
         memory(slot, &mut state).bytes().fill(1);
         // SAFETY: nobody else has the slot.
-        unsafe { arena.clear(slot) };
+        unsafe { range.clear(0) };
         assert!(seen(slot, &state).bytes().iter().all(|&byte| byte == 0));
     }
 }

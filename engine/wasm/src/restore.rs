@@ -15,7 +15,8 @@ use super::{
     guest_error::GuestStateError,
     image::InstanceState,
     pages::PAGE_BYTES,
-    shard::{Program, Shard},
+    program::Program,
+    shard::Shard,
     stack::on_deep_stack,
 };
 
@@ -84,7 +85,7 @@ impl WasmRuntime {
         let mut plans = Vec::with_capacity(self.shards.len());
         let (mut first, mut first_word) = (0, 0);
         for shard in &self.shards {
-            let group = shard.program.group;
+            let group = shard.program().group;
             let end = u64::from(shard.first_slot.0) + u64::from(shard.agents_max);
             let instances = agents.slots[first..].partition_point(|slot| u64::from(slot.0) < end);
             let slots = &agents.slots[first..first + instances];
@@ -221,9 +222,9 @@ impl ShardPlan<'_> {
         bytes: u64,
         globals: &[u64],
     ) -> Result<(), GuestStateError> {
-        let state = &self.program.recipe.state;
-        let bytes_min = self.program.image.memory_bytes() as u64;
-        let bytes_max = state.memory_bytes_max().min(shard.range.capacity() as u64);
+        let state = self.program.recipe.state();
+        let bytes_min = self.program.recipe.image().memory_bytes() as u64;
+        let bytes_max = state.memory_bytes_max().min(shard.guests.memory_bytes_max() as u64);
         if bytes < bytes_min || bytes > bytes_max || !bytes.is_multiple_of(WASM_PAGE_BYTES) {
             return Err(GuestStateError::Memory { slot, bytes, bytes_min, bytes_max });
         }
@@ -259,17 +260,17 @@ impl Shard {
         agents: &InstanceColumns,
         ids: &[AgentId],
     ) -> Result<(), GuestStateError> {
-        if !Arc::ptr_eq(&self.program, &plan.program) {
+        if !Arc::ptr_eq(self.program(), &plan.program) {
             self.replace(&plan.program);
         }
-        for at in self.hot.len()..plan.instances {
-            let made = self.add(at as u32);
+        for at in self.guests.len()..plan.instances {
+            let made = self.add();
             made.map_err(|problem| GuestStateError::Instance { slot: self.first_slot + at as u32, problem })?;
         }
         let mut word = plan.first_word;
         let mut pages = plan.pages.iter().peekable();
         // Instances beyond those that there were are as they were made: that makes no difference to anybody.
-        for at in 0..self.hot.len() {
+        for at in 0..self.guests.len() {
             self.renew(at);
             let row = plan.first + at;
             if at >= plan.instances {
@@ -282,7 +283,7 @@ impl Shard {
             }
             // An agent that a swap left as it was made keeps its key, too.
             if let Some(id) = ids.get(agents.slots[row].index()) {
-                self.hot[at].key = agent_key(self.program.seed, id.0);
+                self.guests.marks_mut(at).key = agent_key(plan.program.seed, id.0);
             }
             if !agents.used[row] {
                 continue;
@@ -292,25 +293,15 @@ impl Shard {
                 own.extend(bytes.map(|bytes| (page, bytes)));
             }
             let state = InstanceState { memory_bytes: agents.memory_bytes[row] as usize, pages: own, globals };
-            let (program, hot) = (&self.program, &mut self.hot[at]);
-            hot.used = true;
-            let (exports, instance) = (&program.recipe.state, self.cold[at].instance);
-            // SAFETY: the slot is this instance's, which is as it was made, and the shard, which is borrowed, runs nothing
-            // meanwhile. `check` saw to the rest.
-            unsafe { program.image.replace(exports, &mut self.store, instance, hot.slot, &state) };
+            self.guests.put(at, &state);
         }
         Ok(())
     }
 
     /// Makes an instance as new, if it isn't.
     fn renew(&mut self, at: usize) {
-        let Self { program, store, hot, cold, shown, arena, .. } = self;
-        if core::mem::take(&mut hot[at].used) {
-            let (exports, instance) = (&program.recipe.state, cold[at].instance);
-            // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
-            unsafe { program.image.restore(exports, store, instance, arena, hot[at].slot) };
-        }
-        if let Some(shown) = shown.get_mut(at) {
+        self.guests.renew(at);
+        if let Some(shown) = self.shown.get_mut(at) {
             *shown = 0;
         }
     }

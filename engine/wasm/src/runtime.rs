@@ -15,7 +15,7 @@ use wasm_engine_systems::ports::{
 use wasmtime::{Engine, Linker, Module};
 
 use super::{
-    arena::{Arena, SlotCreator, SlotPlan, SlotRange},
+    arena::{SlotCreator, SlotPlan, SlotRange},
     cache::{CacheInUse, CacheReport, CodeCache, compile},
     call_state::CallState,
     captured::SpareBlocks,
@@ -26,8 +26,9 @@ use super::{
     imports::{IMPORTS, linker},
     instrument::{Instrumented, instrument},
     pages::CopyMark,
+    program::{CallExports, Program, Ready, Recipe},
     regions::Readable,
-    shard::{ModuleExports, Program, SHARD_AGENTS, Shard, ShardPlan},
+    shard::{SHARD_AGENTS, Shard, ShardPlan},
     spin_wait::SpinWait,
     stack::{find_deep_stack, on_deep_stack},
     step::{FrameCalls, PREFETCH_FROM_AGENTS},
@@ -176,7 +177,7 @@ fn load(
     });
     first_problem(&prepared, spare).map_err(blame)?;
     let plans = plan_groups(groups, swaps, &prepared, blame)?;
-    let (arena, ranges) = Arena::reserve(&plans.iter().map(|plan| plan.slots).collect::<Vec<_>>())?;
+    let mut ranges = SlotRange::reserve(&plans.iter().map(|plan| plan.slots).collect::<Vec<_>>())?;
     let engine = engine(Arc::new(SlotCreator))?;
     let cache = options.code_cache.as_deref().map(CacheInUse::new);
     let compiled = each(&prepared, |prepared| {
@@ -189,17 +190,19 @@ fn load(
     modules.iter().zip(&compiled).for_each(|(source, compiled)| tell(source, compiled.as_ref().ok()));
     first_problem(&compiled, spare).map_err(blame)?;
     let linker = linker(&engine).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
-    let parts: Vec<_> = groups.iter().zip(&plans).zip(&ranges).collect();
-    let programs = each(&parts, |&((group, plan), range)| {
-        let machine = ProgramContext { engine: &engine, linker: &linker, arena: &arena, range };
-        programs(options, group, plan, &compiled, &machine)
+    let parts: Vec<_> = groups.iter().zip(&plans).zip(&mut ranges).collect();
+    let programs = each_of(parts, |((group, plan), slots)| {
+        let mut machine = ProgramContext { engine: &engine, linker: &linker, slots };
+        programs(options, group, plan, &compiled, &mut machine)
     });
     let programs = programs.into_iter().zip(groups);
     let programs = programs.map(|(made, group)| made.map_err(|problem| blame((group.module as usize, problem))));
     let (programs, alternatives): (Vec<_>, Vec<_>) = programs.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let alternatives: Vec<Alternative> = alternatives.into_iter().flatten().collect();
     let plans = shard_plans(groups);
-    let shards = each(&plans, |&(at, plan)| Shard::new(&engine, &programs[at], &arena, ranges[at], plan));
+    let cut = |&(at, plan): &(usize, ShardPlan)| (at, plan, ranges[at].split_off_first(plan.agents_max as usize));
+    let parts: Vec<_> = plans.iter().map(cut).collect();
+    let shards = each_of(parts, |(at, plan, slots)| Shard::new(&programs[at], slots, plan));
     let shards = shards.into_iter().zip(&plans);
     let shards = shards.map(|(made, plan)| made.map_err(|problem| blame((groups[plan.0].module as usize, problem))));
     let shards = shards.collect::<Result<_, _>>()?;
@@ -237,6 +240,14 @@ fn each<'a, T: Sync, R: Send>(
     work: impl Fn(&'a T) -> Result<R, ModuleProblem> + Send + Sync,
 ) -> Vec<Result<R, ModuleProblem>> {
     items.par_iter().map(work).collect()
+}
+
+/// Does `work` with each item in parallel.
+fn each_of<T: Send, R: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, ModuleProblem> + Send + Sync,
+) -> Vec<Result<R, ModuleProblem>> {
+    items.into_par_iter().map(work).collect()
 }
 
 /// The first problem in the order of the modules that counts.
@@ -291,9 +302,9 @@ fn programs(
     group: &GroupSpec,
     plan: &GroupPlan,
     compiled: &[Result<Compiled<'_>, ModuleProblem>],
-    machine: &ProgramContext<'_>,
+    machine: &mut ProgramContext<'_>,
 ) -> Result<(Arc<Program>, Vec<Alternative>), ModuleProblem> {
-    let make = |module: u32| {
+    let mut make = |module: u32| {
         let compiled = compiled[module as usize].as_ref().map_err(Clone::clone)?;
         program(options, group, compiled, machine).map(Arc::new)
     };
@@ -329,8 +340,8 @@ fn shard_plans(groups: &[GroupSpec]) -> Vec<(usize, ShardPlan)> {
 /// What fits the inbox area of each program that a group may have.
 fn smallest_inbox(own: &Program, alternatives: &[Alternative]) -> u32 {
     let others = alternatives.iter().filter(|other| other.swap.group == own.group);
-    let others = others.filter_map(|other| Some(other.program.as_ref().ok()?.layout.inbox_bytes_max));
-    others.fold(own.layout.inbox_bytes_max, u32::min)
+    let others = others.filter_map(|other| Some(other.program.as_ref().ok()?.recipe.layout().inbox_bytes_max));
+    others.fold(own.recipe.layout().inbox_bytes_max, u32::min)
 }
 
 /// Checks what a group demands of its module, and sizes its slots.
@@ -365,43 +376,41 @@ fn plan_group(group: &GroupSpec, facts: &ModuleFacts) -> Result<SlotPlan, Module
 struct ProgramContext<'a> {
     engine: &'a Engine,
     linker: &'a Linker<CallState>,
-    arena: &'a Arena,
-    range: &'a SlotRange,
+    /// The group's: its modules are looked at in the first.
+    slots: &'a mut SlotRange,
 }
 
 fn program(
     options: &WasmOptions,
     group: &GroupSpec,
     compiled: &Compiled<'_>,
-    machine: &ProgramContext<'_>,
+    machine: &mut ProgramContext<'_>,
 ) -> Result<Program, ModuleProblem> {
     let Compiled { prepared, module, .. } = compiled;
     let lost = || ModuleProblem::Compile { reason: "an export was lost on the way".to_owned() };
     let pre = machine.linker.instantiate_pre(module);
-    let recipe = ModuleExports {
+    let ready = Ready {
         pre: pre.map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })?,
-        calls: ModuleExports::calls(module).ok_or_else(lost)?,
+        calls: CallExports::find(module).ok_or_else(lost)?,
         state: StateExports::find(module, &prepared.instrumented.globals).ok_or_else(lost)?,
         exchange: prepared.facts.exchange,
         uses_imports: prepared.facts.imports.contains(&true),
         limits: group.limits,
         group: group.name.clone(),
     };
-    // SAFETY: the group's shards, which use its slots, aren't made yet, and each group has slots of its own.
-    let (layout, image) = unsafe { recipe.probe(machine.engine, machine.arena, machine.arena.slot(machine.range, 0)) }?;
+    let recipe = Recipe::make(ready, machine.engine, machine.slots)?;
     let params = u32::try_from(group.params.len()).ok().and_then(padded).map(|bytes| u64::from(bytes) + RECORD_BYTES);
     let needed = params.unwrap_or(u64::MAX);
-    if needed > u64::from(layout.inbox_bytes_max) {
+    let bytes_max = recipe.layout().inbox_bytes_max;
+    if needed > u64::from(bytes_max) {
         let (bytes, group) = (group.params.len() as u64 + RECORD_BYTES, group.name.clone());
-        return Err(ModuleProblem::Params { group, bytes, bytes_max: layout.inbox_bytes_max });
+        return Err(ModuleProblem::Params { group, bytes, bytes_max });
     }
-    let readable = Readable::plan(group, &options.regions, &layout)?;
+    let readable = Readable::plan(group, &options.regions, recipe.layout())?;
     Ok(Program {
         recipe,
         readable,
         group: group.id,
-        layout,
-        image,
         rules: OutboxRules { limits: group.limits, capabilities: group.capabilities },
         params: group.params.to_vec(),
         seed: options.seed,

@@ -17,13 +17,12 @@ use wasm_engine_systems::ports::{
     CallFault, Directory, HostInbox, InboxView, OutboxIntake, OverLimit, StepRequest, SwapBatch, SwapRequest,
     SwapResults, memory_digest,
 };
-use wasmtime::Store;
 
 use super::{
-    call_state::CallState,
-    shard::{Program, Shard, function},
+    program::Program,
+    shard::Shard,
     stack::on_deep_stack,
-    step::{Callee, Caller, FrameCalls, Written, beyond_area},
+    step::{Caller, FrameCalls, Written, beyond_area},
     work_split::spread,
 };
 
@@ -52,7 +51,7 @@ pub(super) fn swap_group(
         regions: &[],
         prefetch: false,
     };
-    let of_group = |shard: &&mut Shard| shard.program.group == batch.group;
+    let of_group = |shard: &&mut Shard| shard.program().group == batch.group;
     let mut parts: Vec<SwapResults> = Vec::new();
     parts.resize_with(shards.iter_mut().filter(of_group).count(), SwapResults::default);
     let mut left = batch.requests;
@@ -80,8 +79,8 @@ impl Shard {
         requests: &[SwapRequest],
         results: &mut SwapResults,
     ) {
-        let room = program.layout.inbox_bytes_max;
-        let takes_states = program.recipe.calls.import_state.is_some();
+        let room = program.recipe.layout().inbox_bytes_max;
+        let takes_states = program.recipe.calls().import_state.is_some();
         let mut caller = self.caller(calls);
         let states: Vec<_> = requests
             .iter()
@@ -114,44 +113,16 @@ impl Shard {
 
     /// Takes what the import `log` wrote so far.
     fn take_lines(&mut self, results: &mut SwapResults) {
-        let state = self.store.data_mut();
+        let state = self.guests.state_mut();
         results.log_lines.append(&mut state.lines);
         results.unkept_lines.append(&core::mem::take(&mut state.unkept));
     }
 
     fn caller<'a>(&'a mut self, calls: &'a FrameCalls<'a>) -> ShardCaller<'a> {
-        let Self { program, store, hot, cold, shown, arena, first_slot, .. } = self;
-        ShardCaller {
-            first_slot: *first_slot,
-            caller: Caller {
-                calls,
-                credits: u32::MAX,
-                program,
-                store,
-                hot,
-                cold,
-                shown,
-                newest: None,
-                arena,
-                receives: false,
-            },
-        }
-    }
-
-    /// Ends all instances, and makes fresh ones of another program in the same slots.
-    pub(super) fn replace(&mut self, program: &Arc<Program>) {
-        let before = core::mem::take(&mut self.hot);
-        self.cold.clear();
-        self.shown.clear();
-        self.program = Arc::clone(program);
-        self.store = Store::new(program.recipe.pre.module().engine(), CallState::default());
-        for (hot, at) in before.iter().zip(0_u32..) {
-            // SAFETY: the store of the instance that used the slot has ended with the line above.
-            unsafe { self.arena.clear(hot.slot) };
-            self.add(at).expect("an instance like this one was made when the program was loaded");
-            // It is still the same agent.
-            self.hot[at as usize].key = hot.key;
-        }
+        let Self { guests, shown, first_slot, .. } = self;
+        let guests = guests.calls();
+        let caller = Caller { calls, credits: u32::MAX, guests, shown, newest: None, receives: false };
+        ShardCaller { first_slot: *first_slot, caller }
     }
 }
 
@@ -162,32 +133,31 @@ struct ShardCaller<'a> {
 }
 
 impl ShardCaller<'_> {
-    fn callee(&self, request: &SwapRequest) -> Callee {
-        let at = (request.slot - self.first_slot) as usize;
-        Callee { at, slot: self.caller.hot[at].slot, key: self.caller.hot[at].key }
+    /// The number of the agent in the shard.
+    fn at(&self, request: &SwapRequest) -> usize {
+        (request.slot - self.first_slot) as usize
     }
 
     /// The state that an agent leaves; `None` where its module doesn't offer it, and where it faults.
     fn export(&mut self, request: &SwapRequest, room: u32, results: &mut SwapResults) -> Option<Vec<u8>> {
-        let export = self.caller.program.recipe.calls.export_state.as_ref()?;
-        let callee = self.callee(request);
-        self.caller.begin(&step_request(request, CallKind::Export), callee, Written::default());
-        let export = function(self.caller.store, self.caller.cold[callee.at].instance, export);
-        let called = self.caller.invoke(callee, export);
-        let state = called.and_then(|()| self.state(callee, room));
+        let export = self.caller.guests.program().recipe.calls().export_state.as_ref()?;
+        let at = self.at(request);
+        self.caller.ready(&step_request(request, CallKind::Export), at, Written::default());
+        let called = self.caller.invoke(at, export);
+        let state = called.and_then(|()| self.state(at, room));
         self.settle(request, state, results)
     }
 
     /// What lies in the outbox area, as far as the guest says that it is its state.
-    fn state(&self, callee: Callee, room: u32) -> Result<Vec<u8>, CallFault> {
-        let exchange = self.caller.exchange(callee.slot);
+    fn state(&self, at: usize, room: u32) -> Result<Vec<u8>, CallFault> {
+        let exchange = self.caller.guests.exchange(at);
         let context = exchange.context();
         let bytes = context.outbox_bytes;
         if context.outbox_records != 0 {
             return Err(CallFault::new(FaultKind::BadOutbox, OutboxError::Malformed as u32));
         }
         let Some(state) = exchange.outbox(bytes) else {
-            return Err(beyond_area(bytes, self.caller.program.layout.outbox_bytes_max));
+            return Err(beyond_area(bytes, self.caller.guests.program().recipe.layout().outbox_bytes_max));
         };
         let record = padded(bytes).and_then(|payload| payload.checked_add(MessageHeader::BYTES)).unwrap_or(u32::MAX);
         if record > room {
@@ -205,16 +175,10 @@ impl ShardCaller<'_> {
             }
             return false;
         }
-        let callee = self.callee(request);
-        let written = self.caller.write_own(kind::STATE, state, callee);
-        self.caller.begin(&step_request(request, CallKind::Import), callee, written);
-        let import = self.caller.program.recipe.calls.import_state.as_ref();
-        let import = function(
-            self.caller.store,
-            self.caller.cold[callee.at].instance,
-            import.expect("states are exported for modules that import them"),
-        );
-        let imported = self.caller.invoke(callee, import);
+        let at = self.at(request);
+        self.caller.hand_over_own(&step_request(request, CallKind::Import), at, kind::STATE, state);
+        let import = self.caller.guests.program().recipe.calls().import_state.as_ref();
+        let imported = self.caller.invoke(at, import.expect("states are exported for modules that import them"));
         let imported = self.settle(request, imported, results).is_some();
         if !imported {
             self.renew(request);
@@ -227,21 +191,15 @@ impl ShardCaller<'_> {
 
     /// Calls `agent_init` on a fresh instance.
     fn init(&mut self, request: &SwapRequest, results: &mut SwapResults) -> bool {
-        let callee = self.callee(request);
-        let hot = &mut self.caller.hot[callee.at];
-        (hot.used, hot.changed) = (true, true);
-        let init = self.caller.init(&step_request(request, CallKind::Init), callee, true);
+        let at = self.at(request);
+        self.caller.guests.marks_mut(at).changed = true;
+        let init = self.caller.init(&step_request(request, CallKind::Init), at, true);
         self.settle(request, init, results).is_some()
     }
 
     /// Makes an instance as new.
     fn renew(&mut self, request: &SwapRequest) {
-        let callee = self.callee(request);
-        let Caller { program, store, hot, cold, arena, .. } = &mut self.caller;
-        let instance = cold[callee.at].instance;
-        // SAFETY: the slot is this instance's, and the shard, which is borrowed, runs nothing meanwhile.
-        unsafe { program.image.restore(&program.recipe.state, store, instance, arena, callee.slot) };
-        hot[callee.at].used = false;
+        self.caller.guests.renew(self.at(request));
     }
 
     /// Notes what a call took, and its fault.
@@ -258,9 +216,9 @@ impl ShardCaller<'_> {
     }
 
     fn digest(&self, request: &SwapRequest, results: &mut SwapResults) {
-        let callee = self.callee(request);
-        if self.caller.calls.digest_memories && self.caller.hot[callee.at].used {
-            let memory = self.caller.memory(callee.slot).bytes();
+        let at = self.at(request);
+        if self.caller.calls.digest_memories && self.caller.guests.marks(at).used {
+            let memory = self.caller.guests.memory(at).bytes();
             results.memory_sum = results.memory_sum.wrapping_add(memory_digest(request.agent, memory));
         }
     }

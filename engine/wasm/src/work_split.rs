@@ -88,7 +88,7 @@ pub(super) fn assign<'a>(
     let mut needed = 0;
     let mut last = usize::MAX;
     for &(shard, _) in &runs {
-        let group = shards[shard].program.group;
+        let group = shards[shard].program().group;
         if shard != last {
             match chunks.get_mut(needed) {
                 Some(chunk) => chunk.clear(group),

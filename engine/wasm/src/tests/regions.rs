@@ -68,7 +68,7 @@ impl Rig {
     /// The memory of an agent.
     fn memory(&self, slot: u32) -> &[u8] {
         let shard = &self.runtime.shards[slot as usize / 256];
-        shard.memory(slot as usize % 256).bytes()
+        shard.guests.memory(slot as usize % 256).bytes()
     }
 
     /// What an agent finds in its regions area.

@@ -1,0 +1,365 @@
+//! The guests of one shard: instances that share a store, each with its memory in a slot of its own. This is the one place that gives access to
+//! the memories of agents and calls their functions.
+//!
+//! Who wants a memory names the guest by its number in the shard, and has the guests borrowed as long as the memory is used. No slot and no
+//! store leaves this file, so a memory can't be that of another shard's guest, and no guest of the shard runs meanwhile.
+//!
+//! What the unsafe blocks rely on is true of every [`Guests`]:
+//!
+//! - `hot[at]` and `cold[at]` are of the same instance, which `add` made in `store` by the recipe of `program`, with its memory in `slots.slot(at)`.
+//!   Only `add` and `replace` change them, and `replace` ends the store first.
+//! - `slots` isn't shared: a [`SlotRange`] can't be copied, and whoever makes guests hands it over. It holds the arena, and is dropped after the store.
+
+use core::ops::Range;
+use std::sync::Arc;
+
+use wasm_engine_abi::ExchangeLayout;
+use wasmtime::{Func, Instance, Store, ValRaw};
+
+use super::{
+    arena::{Slot, SlotRange},
+    call_state::CallState,
+    error::ModuleProblem,
+    image::InstanceState,
+    memory::{Exchange, ExchangeMut, GuestMemory, GuestMemoryMut},
+    program::{CallExport, Program},
+};
+
+/// What the host notes of an agent.
+#[derive(Clone, Copy, Default)]
+pub(super) struct AgentMarks {
+    /// Its random key.
+    pub key: u64,
+    /// Whether it is no longer as it was made.
+    pub used: bool,
+    /// Whether it was called since the last copy for a snapshot.
+    pub changed: bool,
+}
+
+/// What the hot path wants of one agent.
+struct HotAgent {
+    /// Its `agent_step`.
+    step: Func,
+    /// Where its instance's own data lies: only ever prefetched.
+    vm: *const u8,
+    /// Its memory.
+    slot: Slot,
+    marks: AgentMarks,
+}
+const _: () = assert!(size_of::<HotAgent>() <= 64);
+
+// SAFETY: the pointer is never followed.
+unsafe impl Send for HotAgent {}
+// SAFETY: the pointer is never followed.
+unsafe impl Sync for HotAgent {}
+
+/// What only some calls want of one agent.
+struct ColdAgent {
+    instance: Instance,
+    receive: Option<Func>,
+}
+
+/// Guests side by side, numbered from 0.
+pub(super) struct Guests {
+    program: Arc<Program>,
+    store: Store<CallState>,
+    hot: Vec<HotAgent>,
+    cold: Vec<ColdAgent>,
+    slots: SlotRange,
+}
+
+impl Guests {
+    /// Makes room for guests: one for each of `slots`. There is none at first.
+    pub(super) fn new(program: &Arc<Program>, slots: SlotRange) -> Self {
+        Self {
+            program: Arc::clone(program),
+            store: Store::new(program.recipe.engine(), CallState::default()),
+            hot: Vec::new(),
+            cold: Vec::new(),
+            slots,
+        }
+    }
+
+    /// Gets memory for the tables of that many guests.
+    pub(super) fn reserve(&mut self, guests: usize) {
+        self.hot.reserve_exact(guests);
+        self.cold.reserve_exact(guests);
+    }
+
+    /// Makes one more, in the next slot.
+    pub(super) fn add(&mut self, key: u64) -> Result<(), ModuleProblem> {
+        let at = self.hot.len();
+        let slot = self.slots.slot(at);
+        let recipe = &self.program.recipe;
+        // SAFETY: the slots before this one are the other guests', and this one is nobody's. `slots` is dropped after the store.
+        let made = unsafe { recipe.instantiate(&mut self.store, slot) };
+        let instance = made.inspect_err(|_| {
+            // SAFETY: what there may be of an instance is never called.
+            unsafe { self.slots.clear(at) };
+        })?;
+        let step = recipe.calls().step.of(&mut self.store, instance);
+        let receive = recipe.calls().receive.as_ref().map(|export| export.of(&mut self.store, instance));
+        let vm = step.to_raw(&mut self.store).cast_const().cast();
+        self.hot.push(HotAgent { step, vm, slot, marks: AgentMarks { key, ..AgentMarks::default() } });
+        self.cold.push(ColdAgent { instance, receive });
+        Ok(())
+    }
+
+    /// Ends all guests, and makes as many of another program in the same slots, with the same keys.
+    pub(super) fn replace(&mut self, program: &Arc<Program>) {
+        self.cold.clear();
+        let before = core::mem::take(&mut self.hot);
+        self.store = Store::new(program.recipe.engine(), CallState::default());
+        self.program = Arc::clone(program);
+        for (at, hot) in before.iter().enumerate() {
+            // SAFETY: the store of the instance that used the slot has ended above.
+            unsafe { self.slots.clear(at) };
+            self.add(hot.marks.key).expect("an instance like this one was made when the program was loaded");
+        }
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.hot.len()
+    }
+
+    /// What they are made of.
+    #[inline]
+    pub(super) const fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Largest size of a memory that its slot has room for, in bytes.
+    pub(super) const fn memory_bytes_max(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    /// The memory of a guest.
+    pub(super) fn memory(&self, at: usize) -> GuestMemory<'_> {
+        // SAFETY: the guest is an instance in the store, whose state is borrowed.
+        unsafe { GuestMemory::new(self.hot[at].slot, self.store.data()) }
+    }
+
+    /// The addresses where memories of guests lie, from that of the first to the end of the last; `None` where there is no guest.
+    pub(super) fn addresses(&self) -> Option<Range<usize>> {
+        let first = self.hot.first()?.slot.base().addr();
+        Some(first..self.memory(self.hot.len() - 1).bytes().as_ptr_range().end.addr())
+    }
+
+    /// Appends the bits of all mutable globals of a guest, as [`super::image::StateExports::read_globals`] does.
+    pub(super) fn read_globals(&mut self, at: usize, words: &mut Vec<u64>) {
+        self.program.recipe.state().read_globals(&mut self.store, self.cold[at].instance, words);
+    }
+
+    /// What the host notes of a guest.
+    pub(super) fn marks(&self, at: usize) -> AgentMarks {
+        self.hot[at].marks
+    }
+
+    /// What the host notes of a guest, to be changed.
+    pub(super) fn marks_mut(&mut self, at: usize) -> &mut AgentMarks {
+        &mut self.hot[at].marks
+    }
+
+    /// What the imports know of the call that is running.
+    pub(super) fn state_mut(&mut self) -> &mut CallState {
+        self.store.data_mut()
+    }
+
+    /// Makes a guest as new.
+    pub(super) fn renew(&mut self, at: usize) {
+        self.calls().renew(at);
+    }
+
+    /// Makes a guest as new, and then puts it into another state.
+    ///
+    /// # Panics
+    /// The state isn't one that module and slot allow.
+    pub(super) fn put(&mut self, at: usize, state: &InstanceState<'_>) {
+        let (bytes_min, bytes_max) = (self.program.recipe.image().memory_bytes(), self.slots.capacity());
+        assert!((bytes_min..=bytes_max).contains(&state.memory_bytes), "a memory of a size that its module hasn't");
+        self.renew(at);
+        let Self { program, store, hot, cold, .. } = self;
+        let (recipe, hot) = (&program.recipe, &mut hot[at]);
+        // SAFETY: the slot is this instance's, which is as it was made, and no guest runs: all of them are borrowed. The size was checked.
+        unsafe { recipe.image().replace(recipe.state(), store, cold[at].instance, hot.slot, state) };
+        hot.marks.used = true;
+    }
+
+    /// Borrows them for calls.
+    #[inline]
+    pub(super) fn calls(&mut self) -> GuestCalls<'_> {
+        let Self { program, store, hot, cold, slots } = self;
+        GuestCalls { program, store, hot, cold, slots }
+    }
+
+    /// Takes them apart: the store, `agent_step` and the start of the memory of each guest, and what must outlive the store.
+    pub(super) fn into_parts(self) -> (Store<CallState>, Vec<(Func, *mut u8)>, SlotRange) {
+        let agents = self.hot.iter().map(|hot| (hot.step, hot.slot.base())).collect();
+        (self.store, agents, self.slots)
+    }
+}
+
+/// The guests, borrowed for calls. Their tables stand here by themselves, so that the hot path finds them without another step.
+pub(super) struct GuestCalls<'a> {
+    program: &'a Program,
+    store: &'a mut Store<CallState>,
+    hot: &'a mut [HotAgent],
+    cold: &'a [ColdAgent],
+    slots: &'a mut SlotRange,
+}
+
+impl<'a> GuestCalls<'a> {
+    /// What they are made of.
+    #[inline]
+    pub(super) const fn program(&self) -> &'a Program {
+        self.program
+    }
+
+    /// The memory of a guest, to be read.
+    #[inline]
+    pub(super) fn memory(&self, at: usize) -> GuestMemory<'_> {
+        // SAFETY: the guest is an instance in the store, whose state is borrowed.
+        unsafe { GuestMemory::new(self.hot[at].slot, self.store.data()) }
+    }
+
+    /// The memory of a guest, to be written to.
+    #[inline]
+    pub(super) fn memory_mut(&mut self, at: usize) -> GuestMemoryMut<'_> {
+        // SAFETY: as for reading.
+        unsafe { GuestMemoryMut::new(self.hot[at].slot, self.store.data_mut()) }
+    }
+
+    /// What a call hands over in the memory of a guest, to be read.
+    #[inline]
+    pub(super) fn exchange(&self, at: usize) -> Exchange<'_, 'a> {
+        // SAFETY: the guest was made by the recipe, whose layout lies inside the memory of each of its instances.
+        unsafe { Exchange::new(self.memory(at), self.layout()) }
+    }
+
+    /// The same, to be written to.
+    #[inline]
+    pub(super) fn exchange_mut(&mut self, at: usize) -> ExchangeMut<'_, 'a> {
+        let layout = self.layout();
+        // SAFETY: as for reading.
+        unsafe { self.memory_mut(at).exchange(layout) }
+    }
+
+    #[inline]
+    const fn layout(&self) -> &'a ExchangeLayout {
+        self.program.recipe.layout()
+    }
+
+    /// What the host notes of a guest.
+    #[inline]
+    pub(super) fn marks(&self, at: usize) -> AgentMarks {
+        self.hot[at].marks
+    }
+
+    /// What the host notes of a guest, to be changed.
+    #[inline]
+    pub(super) fn marks_mut(&mut self, at: usize) -> &mut AgentMarks {
+        &mut self.hot[at].marks
+    }
+
+    /// What the imports know of the call that is running.
+    #[inline]
+    pub(super) fn state(&self) -> &CallState {
+        self.store.data()
+    }
+
+    /// What the imports know of the call that is running, to be changed.
+    #[inline]
+    pub(super) fn state_mut(&mut self) -> &mut CallState {
+        self.store.data_mut()
+    }
+
+    /// Sets how much fuel calls may use.
+    #[inline]
+    pub(super) fn set_fuel(&mut self, fuel: u64) {
+        self.store.set_fuel(fuel).expect("fuel is on");
+    }
+
+    /// How much of it is left.
+    #[inline]
+    pub(super) fn fuel(&self) -> u64 {
+        self.store.get_fuel().expect("fuel is on")
+    }
+
+    /// Calls a guest's `agent_step` with an address, and returns its status.
+    #[inline]
+    pub(super) fn step(&mut self, at: usize, address: u32) -> wasmtime::Result<u32> {
+        let step = self.hot[at].step;
+        // SAFETY: it is the `CallExport` of an instance in the store.
+        unsafe { self.call(step, address) }
+    }
+
+    /// Calls a guest's `agent_receive` with an address, and returns its status: 0 where it has none.
+    #[inline]
+    pub(super) fn receive(&mut self, at: usize, address: u32) -> wasmtime::Result<u32> {
+        let Some(receive) = self.cold[at].receive else { return Ok(0) };
+        // SAFETY: it is the `CallExport` of an instance in the store.
+        unsafe { self.call(receive, address) }
+    }
+
+    /// Calls another export of a guest with an address, and returns its status.
+    pub(super) fn call_export(&mut self, at: usize, export: &CallExport, address: u32) -> wasmtime::Result<u32> {
+        let function = export.of(self.store, self.cold[at].instance);
+        // SAFETY: it is the `CallExport` of an instance in the store.
+        unsafe { self.call(function, address) }
+    }
+
+    /// Calls a function.
+    ///
+    /// # Safety
+    /// It takes an `i32` and returns one, and is of an instance in the store.
+    #[inline]
+    unsafe fn call(&mut self, function: Func, address: u32) -> wasmtime::Result<u32> {
+        let mut values = [ValRaw::u32(address)];
+        // SAFETY: the caller's promise: `values` has room for the parameter, and for the result. No call of the store is running: it is borrowed.
+        unsafe { function.call_unchecked(&mut *self.store, &raw mut values)? };
+        Ok(values[0].get_u32())
+    }
+
+    /// Returns how deep the calls in a guest were when it trapped, and makes it fit to be called again.
+    pub(super) fn take_depth(&mut self, at: usize) -> u32 {
+        self.program.recipe.state().take_depth(self.store, self.cold[at].instance)
+    }
+
+    /// Makes a guest as new: memory, globals, and what is noted of it.
+    pub(super) fn renew(&mut self, at: usize) {
+        let Self { program, store, hot, cold, slots } = self;
+        let (recipe, hot) = (&program.recipe, &mut hot[at]);
+        if !core::mem::take(&mut hot.marks.used) {
+            return;
+        }
+        // SAFETY: the slot is this guest's, and no guest runs: all of them are borrowed.
+        unsafe { slots.clear(at) };
+        // SAFETY: as above; the slot was cleared.
+        unsafe { recipe.image().restore(recipe.state(), store, cold[at].instance, hot.slot) };
+    }
+
+    /// Starts to load what a call of a guest touches first; nothing where there is no such guest.
+    #[inline]
+    pub(super) fn prefetch(&self, at: usize) {
+        let Some(hot) = self.hot.get(at) else { return };
+        let (base, layout) = (hot.slot.base().cast_const(), self.layout());
+        fetch(hot.vm);
+        fetch(base.wrapping_add(layout.context as usize));
+        fetch(base.wrapping_add(layout.inbox as usize));
+        fetch(base.wrapping_add(layout.outbox as usize));
+    }
+}
+
+/// Starts to load a line into the cache. Any address will do.
+#[inline]
+fn fetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect but on the cache, whatever the address.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
