@@ -11,7 +11,7 @@ use crate::world::looks;
 use crate::{GroupSeed, Population, run_frame};
 
 #[expect(unreachable_pub, reason = "the tests outside of the crate share it")]
-#[path = "../tests/table/mod.rs"]
+#[path = "../tests/common/table.rs"]
 pub(crate) mod table;
 
 use table::{Call, app, group};

@@ -1,9 +1,6 @@
 //! The frame as a function of its inputs, where those say what models answered: its record is that of the frame in which they computed
 //! it. And a record holds what went into its frame.
 
-mod busy;
-mod table;
-
 use bevy_app::App;
 use wasm_engine_abi::InferenceStatus;
 use wasm_engine_components::{
@@ -13,7 +10,7 @@ use wasm_engine_components::{
 use wasm_engine_systems::ports::{ModelBatch, ModelPort, ModelRuntime};
 use wasm_engine_systems::run_frame;
 
-use busy::{NEWS, ORACLE, SIBYL, id};
+use crate::common::busy::{self, NEWS, ORACLE, SIBYL, id};
 
 const FRAMES: u64 = 40;
 

@@ -1,15 +1,10 @@
 //! Shared regions with a table for agents: who writes, in which order, who sees it when, and what is a fault.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned, and its last record is there")]
-
-mod table;
-
 use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_ecs::system::Res;
-use table::{Call, app, app_with, group};
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
     AgentId, Digest, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, RegionId, RegionOwner, RegionSpec,
@@ -17,6 +12,8 @@ use wasm_engine_components::{
 use wasm_engine_systems::{
     AuthorSystems, BadRegionWrite, Frame, FrameClock, Population, RegionWriter, Regions, run_frame,
 };
+
+use crate::common::table::{Call, app, app_with, group};
 
 fn id(name: &str) -> RegionId {
     RegionId(name_id(name))

@@ -1,12 +1,5 @@
 //! Notices of faults: they count against no limit of the group that faults, and an escalation is heard.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod logged;
-mod table;
-
-use logged::{frames, groups, id, over_budget, run, seen, tenant};
-use table::{Call, group};
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_abi::message::kind;
 use wasm_engine_components::{
@@ -14,6 +7,9 @@ use wasm_engine_components::{
     TenantId,
 };
 use wasm_engine_systems::{GroupSeed, run_frame, testing};
+
+use crate::common::logged::{self, frames, groups, id, over_budget, run, seen, tenant};
+use crate::common::table::{Call, group};
 
 /// In which frames agents of group 1 hear of faults, and of whom.
 fn notices(log: &logged::Log, agent: AgentId) -> Vec<(u64, AgentId)> {

@@ -4,8 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a model that contradicts itself fails")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod model;
-mod table;
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +16,6 @@ use bevy_ecs::world::World;
 use model::program::{KIND, Program, program};
 use model::{Called, Model};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use table::{Call, app_with};
 use wasm_engine_abi::{MessageHeader, Op, OutboxHeader};
 use wasm_engine_components::{
     AgentId, Backlog, FaultHistory, FaultKind, FrameCounts, FrameInputs, FrameRecord, Lane, LaneKind, Lifecycle,
@@ -23,6 +23,8 @@ use wasm_engine_components::{
 };
 use wasm_engine_systems::state::{Layouts, WorldState, load_state, save_state};
 use wasm_engine_systems::{Frame, run_frame, testing};
+
+use crate::common::table::{Call, app_with};
 
 /// Frames of a program: some more than it has inputs.
 const FRAMES: usize = 20;

@@ -1,15 +1,11 @@
 //! Messages to whole groups: whom they reach, and what becomes of those that reach nobody.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod logged;
-mod table;
-
-use logged::{bounces, frames, groups, id, run};
-use table::group;
 use wasm_engine_abi::message::{sender, status};
 use wasm_engine_abi::{BounceReason, Op};
 use wasm_engine_components::{ExternalEvent, FrameInputs, GroupId, Recipient};
+
+use crate::common::logged::{bounces, frames, groups, id, run};
+use crate::common::table::group;
 
 #[test]
 fn a_broadcast_to_a_group_without_slots_reaches_nobody() {

@@ -1,12 +1,5 @@
 //! Messages to many are metered by their recipients, where they are delivered.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod logged;
-mod table;
-
-use logged::{bounces, frames, groups, id, over_budget, run, seen, tenant};
-use table::{Call, group};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, Op};
 use wasm_engine_components::limits::DELIVERIES_LEAST;
@@ -18,6 +11,9 @@ use wasm_engine_systems::state::save_state;
 use wasm_engine_systems::{
     AuthorSystems, Frame, GroupSeed, MailReader, MailWriter, Population, inspect, run_frame, testing,
 };
+
+use crate::common::logged::{self, bounces, frames, groups, id, over_budget, run, seen, tenant};
+use crate::common::table::{self, Call, group};
 
 const NEWS: u64 = 31;
 const OVER: u32 = BounceReason::OverBudget as u32;

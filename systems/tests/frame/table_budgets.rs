@@ -1,17 +1,13 @@
 //! Log lines and named outputs are bounded in bytes: by step, by group, by tenant. What is beyond isn't kept, is counted, and on the record.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod logged;
-mod table;
-
-use logged::{frames, groups, run, tenant};
-use table::{Call, group};
 use wasm_engine_abi::{CallKind, Op, OutboxHeader, RecordType};
 use wasm_engine_components::{
     Excess, FrameRecord, GroupId, GroupLimits, RunTable, TableBudget, Tenant, TenantId, Unkept,
 };
 use wasm_engine_systems::{GroupSeed, Population};
+
+use crate::common::logged::{frames, groups, run, tenant};
+use crate::common::table::{Call, group};
 
 /// What a row with a text of so many letters counts for.
 const fn row(letters: usize) -> u64 {

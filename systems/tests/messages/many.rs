@@ -1,11 +1,10 @@
 //! Many recipients of one message: it is stored once, and each recipient costs a link.
 
-mod table;
-
-use table::{Call, app, group};
 use wasm_engine_abi::{CallKind, MessageHeader, Op, name_id};
 use wasm_engine_components::{AgentId, FrameInputs, GroupId, GroupLimits, Members, TopicId, TopicSpec};
 use wasm_engine_systems::{Population, run_frame, testing};
+
+use crate::common::table::{Call, app, group};
 
 const SUBSCRIBERS: u32 = 100_000;
 const PAYLOAD_BYTES: usize = 64 << 10;

@@ -22,7 +22,7 @@ use wasm_engine_systems::{
     RegisterState, SimulationPlugin, SwapCatalog, populate, run_frame,
 };
 
-use crate::table::{Call, Suspect, Table, group, model};
+use super::table::{Call, Suspect, Table, group, model};
 
 pub const MAP: RegionId = RegionId(71);
 pub const SKY: RegionId = RegionId(72);

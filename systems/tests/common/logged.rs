@@ -12,7 +12,7 @@ use wasm_engine_components::{
 };
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
 
-use crate::table::{Call, app};
+use super::table::{Call, app};
 
 /// Who was called, in which frame and how, and what it found in its inbox.
 pub type Log = Arc<Mutex<Vec<Logged>>>;

@@ -1,16 +1,12 @@
 //! What docs/ABI.md says of requests, deadlines and replies, between groups in no order and along the edges of `after`.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod logged;
-mod table;
-
-use logged::{Log, bounces, frames, groups, id, run, seen};
-use table::group;
 use wasm_engine_abi::message::{kind, status};
 use wasm_engine_abi::{BounceReason, Op, OutboxHeader};
 use wasm_engine_components::{AgentId, GroupId, Lane, OverflowPolicy, Trigger};
 use wasm_engine_systems::Population;
+
+use crate::common::logged::{Log, bounces, frames, groups, id, run, seen};
+use crate::common::table::group;
 
 const ASKED: u32 = 1;
 

@@ -1,18 +1,14 @@
 //! State, saved and loaded: whoever goes on from it goes on as if nothing had happened. Bytes that are no state, or don't fit, are
-//! errors. The kernel's random programs do the same in `kernel_model.rs`.
-
-#![expect(clippy::unwrap_used, reason = "a test whose state isn't there fails")]
-
-mod busy;
-mod table;
+//! errors. The kernel's random programs do the same in `systems/tests/kernel_model`.
 
 use bevy_app::App;
 use bevy_ecs::component::Component;
 use bevy_ecs::world::World;
-use busy::{app, app_after, frames, population};
 use wasm_engine_components::{AgentId, FaultHistory, FrameRecord, Lane, LaneKind, MailboxCounters};
 use wasm_engine_systems::state::{Layouts, Section, StateError, WorldState, load_state, save_state};
 use wasm_engine_systems::{RegisterState, testing};
+
+use crate::common::busy::{self, app, app_after, frames, population};
 
 /// A frame in which something of every kind is under way.
 const BUSY: u64 = 9;

@@ -1,13 +1,8 @@
 //! Swaps in the frame, with tables for ports: who takes what along, who begins anew, and what is on the record.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned, and its last record is there")]
-
-mod table;
-
 use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
-use table::{Call, Table, app, group, model};
 use wasm_engine_abi::{CallKind, FaultNotice, MessageHeader, Op, kind, name_id};
 use wasm_engine_components::{
     AgentFault, AgentId, AgentSlot, Digest, ExternalEvent, FaultHistory, FaultKind, FaultPolicy, FrameInputs,
@@ -18,6 +13,8 @@ use wasm_engine_systems::ports::{
     StepResults, SwapBatch, SwapRequest, SwapResults,
 };
 use wasm_engine_systems::{Population, SwapCatalog, inspect, run_frame, testing};
+
+use crate::common::table::{Call, Table, app, group, model};
 
 /// Agents that are functions, and what a swap gives them.
 struct Swapping<F, S> {

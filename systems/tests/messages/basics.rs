@@ -1,14 +1,7 @@
 //! The kernel's rules about what agents say to each other, what a frame may cost, and who is told of faults: one test for each.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod logged;
-mod table;
-
 use bevy_app::App;
 use bevy_ecs::schedule::IntoScheduleConfigs;
-use logged::{bounces, calls, frame, frames, groups, id, order, run, seen, spawn, steps, tenant};
-use table::{app, group, model};
 use wasm_engine_abi::message::{kind, status};
 use wasm_engine_abi::{BounceReason, CallKind, FaultNotice, InferenceStatus, Op, name_id};
 use wasm_engine_components::{
@@ -16,6 +9,9 @@ use wasm_engine_components::{
     TenantId, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::{AgentCommands, Agents, AuthorSystems, Frame, GroupSeed, MailWriter, Population};
+
+use crate::common::logged::{self, bounces, calls, frame, frames, groups, id, order, run, seen, spawn, steps, tenant};
+use crate::common::table::{app, group, model};
 
 const OVER: u32 = BounceReason::OverBudget as u32;
 

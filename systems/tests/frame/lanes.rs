@@ -1,16 +1,15 @@
 //! What each lane of a digest covers: of two worlds that differ in one thing, exactly the lanes of that thing differ, in the frames in which it is
 //! there. And the digests of the frame and of the group remember it for good.
 
-mod table;
-
 use bevy_app::App;
-use table::{Call, app, group, model};
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
     Action, AgentId, ExternalEvent, FaultKind, FrameInputs, FrameRecord, GroupId, Lane, LifecycleAction, Recipient,
     StableId, TopicSpec,
 };
 use wasm_engine_systems::{Population, RegisterState, run_frame};
+
+use crate::common::table::{Call, app, group, model};
 
 /// Frames that each world is run for.
 const FRAMES: u64 = 8;

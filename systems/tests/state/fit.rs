@@ -1,8 +1,5 @@
 //! States that don't fit, what two states differ in, what authors register, and payloads that many backlogs share.
 
-mod busy;
-mod table;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -10,7 +7,6 @@ use bevy_app::App;
 use bevy_ecs::component::Component;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_ecs::system::Commands;
-use busy::{Area, Height, MAP, Weather, Width, app, app_after, frames, id, population};
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{
@@ -22,6 +18,9 @@ use wasm_engine_systems::state::{
 };
 use wasm_engine_systems::testing::held_message;
 use wasm_engine_systems::{AuthorSystems, Frame, FrameStage, Population, RegisterState};
+
+use crate::common::busy::{self, Area, Height, MAP, Weather, Width, app, app_after, frames, id, population};
+use crate::common::table;
 
 fn busy_state(frames: u64) -> WorldState {
     let mut app = app();
@@ -270,7 +269,7 @@ fn what_is_not_registered_stops_the_build_with_its_name() {
     };
     assert_eq!(check(&|_| {}), Ok(()));
     let error = check(&|app| _ = app.world_mut().spawn((StableId(9), Depth(1)))).unwrap_err();
-    let expected = "`state_fit::Depth` of the entity with StableId 9 is neither registered as state nor as transient: \
+    let expected = "`state::fit::Depth` of the entity with StableId 9 is neither registered as state nor as transient: \
         call `app.register_state::<Depth>(\"a name\")` if what a simulation does depends on it, \
         `app.register_transient::<Depth>()` if it is made anew from state";
     assert_eq!(error.to_string(), expected);
@@ -301,7 +300,7 @@ fn what_is_not_registered_stops_the_frame_that_makes_it() {
         (|mut commands: Commands| _ = commands.spawn((StableId(900), Depth(1)))).in_set(AuthorSystems::Sense),
     );
     let panic = catch_unwind(AssertUnwindSafe(|| frames(&mut app, 1))).unwrap_err();
-    assert!(panic.downcast_ref::<String>().unwrap().contains("`state_fit::Depth` of the entity with StableId 900"));
+    assert!(panic.downcast_ref::<String>().unwrap().contains("`state::fit::Depth` of the entity with StableId 900"));
 }
 
 #[test]

@@ -1,17 +1,13 @@
 //! Slots that are given to another agent: what was meant for the one that ended doesn't reach the one that comes after it.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod logged;
-mod table;
-
-use logged::{bounces, frame, frames, groups, id, order, run, spawn};
-use table::group;
 use wasm_engine_abi::{BounceReason, CallKind, Op};
 use wasm_engine_components::{
     AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, GroupId, LifecycleAction, Recipient,
 };
 use wasm_engine_systems::{GroupSeed, run_frame, testing};
+
+use crate::common::logged::{bounces, frame, frames, groups, id, order, run, spawn};
+use crate::common::table::group;
 
 fn second(group: u32, ordinal: u32) -> AgentId {
     AgentId::of_generation(GroupId(group), ordinal, 1)

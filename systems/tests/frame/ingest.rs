@@ -1,19 +1,15 @@
 //! What enters a frame from outside: its commands take effect first, and then its events find their recipients.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod logged;
-mod table;
-
 use bevy_app::App;
-use logged::{Log, calls, frame, frames, groups, id, order, run, seen, spawn};
-use table::group;
 use wasm_engine_abi::message::sender;
 use wasm_engine_abi::{BounceReason, CallKind, Op, name_id};
 use wasm_engine_components::{
     Action, AgentId, ExternalEvent, FrameInputs, FrameRecord, GroupId, LifecycleAction, Recipient, TopicId, TopicSpec,
 };
 use wasm_engine_systems::{Population, run_frame};
+
+use crate::common::logged::{Log, calls, frame, frames, groups, id, order, run, seen, spawn};
+use crate::common::table::group;
 
 const TOPIC: u64 = name_id("all");
 

@@ -1,12 +1,7 @@
 //! The frame with tables for ports: what reaches whom, when, in which order, and what is on the record.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned, and its last record is there")]
-
-mod table;
-
 use bevy_app::App;
 use bevy_ecs::query::With;
-use table::{Call, Doubler, app, app_with, group, model};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader, Op, RecordType, name_id};
 use wasm_engine_components::{
@@ -15,6 +10,8 @@ use wasm_engine_components::{
 };
 use wasm_engine_systems::ports::ModelPort;
 use wasm_engine_systems::{GroupSeed, Population, RegisterState, run_frame};
+
+use crate::common::table::{Call, Doubler, app, app_with, group, model};
 
 fn groups(groups: Vec<GroupSeed>) -> Population {
     Population { groups, ..Population::default() }

@@ -1,21 +1,17 @@
 //! Mailboxes: what waits in them and comes along edges arrives once and unchanged, and native systems see it.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod logged;
-mod table;
-
 use bevy_ecs::resource::Resource;
 use bevy_ecs::schedule::IntoScheduleConfigs;
 use bevy_ecs::system::ResMut;
-use logged::{frame, frames, groups, id, order, run, seen};
-use table::group;
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{Op, name_id};
 use wasm_engine_components::{
     Backlog, GroupId, LifecycleAction, OverflowPolicy, Schedule, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::{AuthorSystems, Frame, MailReader, Population};
+
+use crate::common::logged::{frame, frames, groups, id, order, run, seen};
+use crate::common::table::group;
 
 #[test]
 fn a_message_of_the_same_frame_waits_unchanged_where_waves_are_not_in_the_order_of_ids() {

@@ -1,19 +1,16 @@
 //! Schedules: who is due when, who goes first where not all fit, and who comes before whom within a frame.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod table;
-
 use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
-use table::{Call, UNCOUNTED, app, group};
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
     Action, AgentId, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, LifecycleAction, Schedule,
     SchedulerMode, SchedulerSettings, Tenant, TenantId, TopicId, TopicSpec, Trigger,
 };
 use wasm_engine_systems::{GroupSeed, Population, run_frame};
+
+use crate::common::table::{Call, UNCOUNTED, app, group};
 
 fn id(group: u32, ordinal: u32) -> AgentId {
     AgentId::new(GroupId(group), ordinal)

@@ -1,14 +1,9 @@
 //! Audits of models in the frame, with a table for the port: which rows are audited, and what a failed audit changes.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod table;
-
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use bevy_app::App;
-use table::{Call, Doubler, app, group, model};
 use wasm_engine_abi::{CallKind, Op};
 use wasm_engine_components::{
     Digest, FrameInputs, FrameRecord, Lane, ModelAnswers, ModelId, ModelNotice, ModelNoticeKind,
@@ -16,6 +11,8 @@ use wasm_engine_components::{
 use wasm_engine_systems::ports::{ModelBatch, ModelPort, ModelResults, ModelRuntime};
 use wasm_engine_systems::state::{load_state, save_state};
 use wasm_engine_systems::{Population, RunSeed, run_frame, testing};
+
+use crate::common::table::{Call, Doubler, app, group, model};
 
 const GOOD: ModelId = ModelId(1);
 const BAD: ModelId = ModelId(2);

@@ -1,12 +1,5 @@
 //! The kernel's rules about lives, and when agents are called: one test for each.
 
-#![expect(clippy::unwrap_used, reason = "a test's lock is never poisoned")]
-
-mod logged;
-mod table;
-
-use logged::{bounces, calls, frame, frames, groups, id, order, run, seen, spawn, steps, tenant};
-use table::{app, group};
 use wasm_engine_abi::message::kind;
 use wasm_engine_abi::{BounceReason, CallKind, Op};
 use wasm_engine_components::{
@@ -14,6 +7,9 @@ use wasm_engine_components::{
     Trigger,
 };
 use wasm_engine_systems::{GroupSeed, inspect, testing};
+
+use crate::common::logged::{bounces, calls, frame, frames, groups, id, order, run, seen, spawn, steps, tenant};
+use crate::common::table::{app, group};
 
 /// A group whose agents may command those of other groups.
 fn master(groups: &[u32]) -> GroupSeed {
