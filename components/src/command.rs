@@ -6,10 +6,10 @@ use wasm_engine_abi::BounceReason;
 
 use crate::{AgentId, GroupId};
 
-/// What is to happen.
+/// What a command does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// A new agent. A payload is its first message.
+    /// Spawns an agent. If there is a payload, it is the agent's first message.
     Spawn {
         /// Group of the new agent.
         group: GroupId,
@@ -18,40 +18,40 @@ pub enum Action {
         /// The first message's payload; empty for none.
         payload: Vec<u8>,
     },
-    /// Something that happens to one agent.
+    /// Changes the lifecycle of an agent.
     Agent(AgentId, LifecycleAction),
 }
 
 /// A command from outside that wasn't carried out, for the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedCommand {
-    /// What was to happen.
+    /// What the command was to do.
     pub target: CommandTarget,
-    /// Why it didn't.
+    /// Why it wasn't carried out.
     pub reason: BounceReason,
 }
 
-/// A command without what it brings along.
+/// A command without the first message of an agent that it spawns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandTarget {
-    /// A new agent in a group.
+    /// Spawns an agent in a group.
     Spawn(GroupId),
-    /// Something that happens to an agent.
+    /// Changes the lifecycle of an agent.
     Agent(AgentId, LifecycleAction),
 }
 
 impl Action {
-    /// Returns the command without what it brings along.
+    /// Returns the command without the first message of an agent that it spawns.
     pub const fn target(&self) -> CommandTarget {
         match self {
             Self::Spawn { group, .. } => CommandTarget::Spawn(*group),
-            Self::Agent(agent, order) => CommandTarget::Agent(*agent, *order),
+            Self::Agent(agent, action) => CommandTarget::Agent(*agent, *action),
         }
     }
 }
 
 wasm_engine_abi::numbered_enum! {
-    /// What is to happen to an agent. Its name is the word for it in an events file.
+    /// What a command does to an agent. Its name is the word for it in an events file.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
     pub enum LifecycleAction: u8 {
         /// It isn't stepped until it is resumed. Fits an agent that is active.
@@ -65,29 +65,29 @@ wasm_engine_abi::numbered_enum! {
     }
 }
 
-/// Who gave the command.
+/// Who gave a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Issuer {
     /// The outside.
     External,
     /// A native system.
     Native,
-    /// An agent, which is told of what can't be done.
+    /// An agent, which is told if the command can't be carried out.
     Agent {
         /// The agent.
         id: AgentId,
         /// Its own number for the command.
         correlation: u64,
-        /// Position of the command in its outbox.
+        /// Index of the command among the records of its outbox.
         sequence: u32,
     },
 }
 
-/// A command on its way. State.
+/// A command that waits for the frame in which it takes effect. State.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Who gave the command.
     pub issuer: Issuer,
-    /// What is to happen.
+    /// What it does.
     pub action: Action,
 }

@@ -48,7 +48,7 @@ impl TableBudget {
 pub struct Unkept {
     /// Number of rows.
     pub rows: u64,
-    /// What they count for, in bytes.
+    /// Number of bytes that they count for.
     pub bytes: u64,
     /// The budget that had no room for the first of them.
     pub budget: Option<TableBudget>,
@@ -70,7 +70,7 @@ impl Unkept {
     }
 }
 
-/// What a group's agents wrote in a frame and isn't kept.
+/// What a group's agents wrote in a frame that isn't kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess {
     /// The group.
@@ -104,14 +104,14 @@ impl Excess {
 /// How many bytes a character beyond ASCII counts for in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BeyondAscii {
-    /// As many as it has in UTF-8, which is what most are written as.
+    /// As many as it has in UTF-8, as which most characters are written.
     AsItIs,
-    /// As many as it has where it is written by its number, as one that nobody sees is: three times as many at most.
+    /// Three times as many, which is enough for a character that is written as its number because nobody would see it.
     ByNumber,
 }
 
 /// Returns how many bytes a text takes in JSON, without the quotes around it: exactly, but for characters beyond ASCII, which are counted as
-/// `beyond_ascii` says. They are counted by their bytes: this is asked of everything that agents write, kept or not.
+/// `beyond_ascii` says. It doesn't decode them, because it is called for everything that agents write, kept or not.
 pub fn json_text_bytes(text: &[u8], beyond_ascii: BeyondAscii) -> u64 {
     let beyond = match beyond_ascii {
         BeyondAscii::AsItIs => 1,
@@ -126,12 +126,12 @@ pub fn json_text_bytes(text: &[u8], beyond_ascii: BeyondAscii) -> u64 {
     text.iter().map(escaped).sum()
 }
 
-/// Returns what a row with this text counts for, in bytes: about what it takes as a line of JSON.
+/// Returns the number of bytes that a row with this text counts for: about as many as it takes as a line of JSON.
 pub fn text_row_bytes(text: &[u8]) -> u64 {
     u64::from(TABLE_ROW_BYTES) + json_text_bytes(text, BeyondAscii::AsItIs)
 }
 
-/// Returns what a row with a name and so many bytes counts for, in bytes: about what it takes as a line of JSON, in base64.
+/// Returns the number of bytes that a row with a name and `bytes` bytes counts for: about as many as it takes as a line of JSON, in base64.
 pub fn bytes_row_bytes(name: &[u8], bytes: usize) -> u64 {
     text_row_bytes(name) + (bytes as u64).div_ceil(3) * 4
 }

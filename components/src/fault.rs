@@ -40,7 +40,7 @@ wasm_engine_abi::numbered_enum! {
     }
 }
 
-// Counters are indexed by the number.
+// Counters are indexed by the number of the kind, so that the numbers have no gaps.
 const _: () = assert!(FaultKind::ALL[FaultKind::COUNT - 1] as usize == FaultKind::COUNT - 1);
 
 /// One fault, as it stands on the record.
@@ -48,14 +48,14 @@ const _: () = assert!(FaultKind::ALL[FaultKind::COUNT - 1] as usize == FaultKind
 pub struct AgentFault {
     /// The agent that faulted.
     pub agent: AgentId,
-    /// What it did.
+    /// The kind of fault.
     pub kind: FaultKind,
     /// The returned status of [`FaultKind::Reported`]; which limit was passed in [`FaultKind::OverLimit`] and
     /// [`FaultKind::MailboxFull`]; the rule that was broken in [`FaultKind::BadRegionWrite`] and [`FaultKind::BadOutbox`]; the
-    /// capability that lacked in [`FaultKind::Denied`]; else 0.
+    /// missing capability in [`FaultKind::Denied`]; else 0.
     pub detail: u32,
-    /// How much was counted against the limit when the agent was stopped, what it was refused among it: 300 for an outbox of 300 records, one
-    /// more than the limit for the call of `log` that is one too many. 0 where the fault is about no limit.
+    /// How much was counted against the limit when the agent was stopped, including what it was refused: 300 for an outbox of 300 records, and one
+    /// more than the limit for one call of `log` too many. 0 where the fault is about no limit.
     pub reached: u64,
     /// What the limit allowed in that frame. 0 where the fault is about no limit.
     pub allowed: u64,
@@ -71,7 +71,7 @@ impl FaultCounts {
         self.0[kind as usize] += 1;
     }
 
-    /// Faults of all kinds together.
+    /// Returns the number of faults of all kinds together.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
@@ -88,7 +88,7 @@ pub enum FaultPolicy {
     /// Start again from the initial image, `backoff_frames` later (doubled by each of the first 20 restarts), at most `restarts_max`
     /// times; then terminate.
     Restart {
-        /// How often. Default 3.
+        /// Most restarts of one agent. Default 3.
         restarts_max: u32,
         /// Frames between the fault and the first restart, at least 1. Default 1.
         backoff_frames: u32,

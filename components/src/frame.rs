@@ -30,7 +30,8 @@ impl FrameInputs {
     }
 }
 
-/// What became of lines of external events: messages and commands.
+/// What became of lines of external events, messages and commands, when they were read for one frame. A run's summary has two more counts, which
+/// nobody knows yet when the lines are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCounts {
     /// Number of lines that were given to a frame.
@@ -55,7 +56,7 @@ impl EventCounts {
 /// A message from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalEvent {
-    /// For whom it is.
+    /// The recipient.
     pub to: Recipient,
     /// The message's kind, below `0x8000_0000`.
     pub kind: u32,
@@ -81,11 +82,11 @@ pub struct FrameRecord {
     pub inference: ModelResults,
     /// Rows that were to be computed again and weren't compared, because they took too long. Never set where models just compute.
     pub late_rows: Option<LateRows>,
-    /// What of the lane `native` is whose: the digest of each registered component of authors, in the order of the names.
+    /// The digest of each registered component of authors, in the order of the names: what the lane `native` is made of.
     pub native: Vec<(&'static str, Digest)>,
     /// What happened, in numbers.
     pub counts: FrameCounts,
-    /// Each group, in the order of its number.
+    /// The groups, in the order of their numbers.
     pub groups: Vec<GroupRecord>,
     /// Faults, in the order of the agents' ids.
     pub faults: Vec<AgentFault>,
@@ -115,44 +116,45 @@ impl FrameRecord {
 /// What happened in one frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameCounts {
-    /// Agents that haven't ended.
+    /// Number of agents that haven't ended.
     pub agents: u64,
-    /// Calls of `agent_step`.
+    /// Number of calls of `agent_step`.
     pub steps: u64,
-    /// Messages and publications that agents sent.
+    /// Number of messages and publications that agents sent.
     pub messages: u64,
-    /// Messages that reached an inbox, each recipient of a publication counted.
+    /// Number of messages that reached an inbox. A publication counts for each of its recipients.
     pub delivered: u64,
-    /// Messages that were dropped for want of room or of a recipient, bounced or not.
+    /// Number of messages that were dropped because there was no room or no recipient for them, bounced or not.
     pub dropped: u64,
-    /// The same by reason, in the order of [`BounceReason::ALL`].
+    /// Number of dropped messages by reason, in the order of [`BounceReason::ALL`].
     pub dropped_by_reason: [u64; BounceReason::COUNT],
-    /// Faults.
+    /// Number of faults.
     pub faults: u64,
-    /// Commands that were carried out.
+    /// Number of commands that were carried out.
     pub commands: u64,
-    /// Commands that weren't: what they name isn't there, doesn't fit, or isn't allowed.
+    /// Number of commands that were refused: what they name isn't there, doesn't fit, or isn't allowed.
     pub commands_refused: u64,
-    /// External events for which there was no recipient, or too few deliveries in their frame. They are among the dropped messages, too.
+    /// Number of external events that had no recipient, or for which too few deliveries were left in their frame. They count as dropped messages,
+    /// too.
     pub events_lost: u64,
-    /// Log lines that were beyond what a step, a group, a tenant or all groups together may write, and aren't kept.
+    /// Number of log lines that were beyond what a step, a group, a tenant or all groups together may write, and aren't kept.
     pub log_lines_dropped: u64,
-    /// What those count for, in bytes.
+    /// Number of bytes that those count for.
     pub log_bytes_dropped: u64,
-    /// Named outputs that were beyond what a step, a group, a tenant or all groups together may write, and aren't kept.
+    /// Number of named outputs that were beyond what a step, a group, a tenant or all groups together may write, and aren't kept.
     pub outputs_dropped: u64,
-    /// What those count for, in bytes.
+    /// Number of bytes that those count for.
     pub output_bytes_dropped: u64,
-    /// Agents that were due and weren't called for want of budget.
+    /// Number of agents that were due and weren't called because no budget was left for them.
     pub deferred: u64,
-    /// Inference jobs for a model, whether it still answers or was given up; those that were refused at once don't count.
+    /// Number of inference jobs for models, given up or not. Jobs that were refused at once don't count.
     pub inference_jobs: u64,
-    /// Batches in which they were dispatched.
+    /// Number of batches in which they were dispatched.
     pub inference_batches: u64,
 }
 
 impl FrameCounts {
-    /// Counts dropped messages.
+    /// Counts messages that were dropped for one reason.
     pub const fn drop_messages(&mut self, reason: BounceReason, messages: u64) {
         self.dropped += messages;
         self.dropped_by_reason[reason as usize - 1] += messages;
@@ -164,7 +166,7 @@ impl FrameCounts {
 pub struct GroupRecord {
     /// Its number.
     pub group: u32,
-    /// Agents of it that haven't ended.
+    /// Number of its agents that haven't ended.
     pub agents: u64,
     /// Sums over the run so far.
     pub totals: GroupTotals,
@@ -179,7 +181,7 @@ impl GroupRecord {
         GroupId(self.group)
     }
 
-    /// Faults by kind.
+    /// Returns the number of faults of each kind.
     pub const fn faults(&self) -> &FaultCounts {
         &self.totals.faults
     }
@@ -188,22 +190,22 @@ impl GroupRecord {
 /// A line that an agent wrote to the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// Who.
+    /// The agent.
     pub agent: AgentId,
     /// 1 error, 2 warn, 3 info, 4 debug.
     pub level: u32,
-    /// What.
+    /// The text.
     pub text: String,
 }
 
 /// A value that an agent recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NamedOutput {
-    /// Who.
+    /// The agent.
     pub agent: AgentId,
-    /// Under which name.
+    /// The name under which it recorded the value.
     pub name: String,
-    /// What.
+    /// The value.
     pub value: OutputValue,
 }
 
@@ -212,7 +214,7 @@ pub struct NamedOutput {
 pub enum OutputValue {
     /// A whole number.
     I64(i64),
-    /// A number.
+    /// A floating-point number.
     F64(f64),
     /// Text.
     Text(String),

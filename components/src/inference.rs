@@ -104,7 +104,7 @@ impl ModelResults {
         self.bytes.extend_from_slice(output);
     }
 
-    /// Tells something of so many rows of a model. The reason that was given first stays.
+    /// Adds `rows` rows of a model to the notice of a kind. The reason that was given first stays.
     pub fn notice(&mut self, model: ModelId, kind: ModelNoticeKind, rows: u32, reason: impl FnOnce() -> String) {
         match self.notices.binary_search_by_key(&(model, kind), |notice| (notice.model, notice.kind)) {
             Ok(at) => self.notices[at].rows = self.notices[at].rows.saturating_add(rows),
@@ -122,9 +122,9 @@ impl ModelResults {
         self.rows.iter().map(|row| (row.status, self.output(row)))
     }
 
-    /// Returns the row at a position, if there is one.
-    pub fn row(&self, at: usize) -> Option<RowAnswer> {
-        let row = self.rows.get(at)?;
+    /// Returns the row with an index, if there is one.
+    pub fn row(&self, index: usize) -> Option<RowAnswer> {
+        let row = self.rows.get(index)?;
         Some(RowAnswer { status: row.status, output: self.output(row).to_vec() })
     }
 }

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::{FrameContext, MessageHeader, RegionView};
 
-/// Bytes of the snapshots of a run, beyond which the oldest go, where nobody said how many there are to be. A day of a world of a
-/// gigabyte has some hundreds of them.
+/// Most bytes that the snapshots of a run have together, where nobody said how many are kept: beyond it, the oldest are deleted. A world of a
+/// gigabyte has some hundreds of them in a day.
 pub const SNAPSHOTS_BYTES_MAX: u64 = 16 << 30;
 
 /// Longest text of a guest or a file that is shown within a sentence or in a cell of a table, in characters.
@@ -68,11 +68,11 @@ pub const MODEL_MEMORY_BYTES_MIN: u64 = 1 << 20;
 pub const MODEL_MEMORY_BYTES_MAX: u64 = 1 << 40;
 /// Most bytes that are kept of what ONNX Runtime says about a failed run.
 pub const MODEL_REASON_BYTES_MAX: usize = 400;
-/// Of so many batches of models, one is audited: one of its rows is run again in other company.
+/// One in this many batches of models is audited: one of its rows is run again among other rows.
 pub const AUDIT_BATCHES: u64 = 64;
 /// Longest line of an events file, in bytes. A payload of [`PAYLOAD_BYTES_MAX`] as decimal numbers fits.
 pub const EVENT_LINE_BYTES_MAX: usize = 16 << 20;
-/// Most messages and commands that one frame may be given from outside; agents that are spawned count each.
+/// Most messages and commands that one frame may be given from outside. Each agent that is spawned counts.
 pub const EVENTS_PER_FRAME_MAX: u64 = 2 << 20;
 /// Most bytes of payloads that one frame may be given from outside; a first message counts for each agent that is spawned with it.
 pub const EVENT_BYTES_PER_FRAME_MAX: u64 = 256 << 20;
@@ -80,7 +80,7 @@ pub const EVENT_BYTES_PER_FRAME_MAX: u64 = 256 << 20;
 pub const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
 /// Largest entry of the code cache, in bytes. A module whose code is larger is compiled in each run.
 pub const CODE_CACHE_ENTRY_BYTES_MAX: u64 = 256 << 20;
-/// Bytes of the code cache, beyond which what was used longest ago goes.
+/// Most bytes of the code cache. Beyond it, the entries that were used longest ago are deleted.
 pub const CODE_CACHE_BYTES_MAX: u64 = 1 << 30;
 /// How deep an agent's calls may nest.
 pub const CALL_DEPTH_MAX: u32 = 1_000;
@@ -92,8 +92,8 @@ pub const TABLE_ELEMENTS_MAX: u64 = 65_536;
 pub const GLOBALS_MAX: u64 = 1_000;
 /// Most parts (instructions) of one constant expression of a module. All of them together are bounded by `module_constants_max`.
 pub const CONSTANT_PARTS_MAX: u64 = 1_000;
-/// Bytes that an agent's tables, functions and globals may take, outside its memory, without being counted. What goes beyond counts
-/// towards `memory_bytes_max`: so an ordinary module's memory may have all of that.
+/// Bytes that an agent's tables, functions and globals may take, outside its memory, without being counted. Only what is beyond that counts
+/// towards `memory_bytes_max`, so that an ordinary module has all of that limit for its memory.
 pub const INSTANCE_BYTES_FREE: u64 = 16 << 10;
 /// Most locals, parameters and operands (of 8 bytes; a vector counts twice) that one function may have at once.
 pub const FUNCTION_SLOTS_MAX: u32 = 1_000;
@@ -123,7 +123,7 @@ pub const BACKOFF_FRAMES_MAX: u32 = 1_000_000;
 pub const PERIOD_FRAMES_MAX: u32 = 1_000_000;
 /// Highest priority of a group.
 pub const PRIORITY_MAX: u32 = 1_000;
-/// Most frames of waiting for which an agent's priority counts one more.
+/// Largest number of frames of waiting after which an agent's priority may count one more.
 pub const AGEING_FRAMES_MAX: u32 = 1_000_000;
 /// Most tenants that a scenario may have.
 pub const TENANTS_MAX: u32 = 1_000;
@@ -131,7 +131,7 @@ pub const TENANTS_MAX: u32 = 1_000;
 pub const EVENT_SPAWNS_MAX: u32 = 1_000_000;
 /// Most bytes of first messages that one line of an events file may give to the agents that it spawns, all together.
 pub const EVENT_SPAWN_BYTES_MAX: u64 = 64 << 20;
-/// Most output names that a run's summary keeps, those left aside that the scenario expects something of. Each group that takes part has
+/// Most output names that a run's summary keeps, besides those that the scenario expects something of. Each group that takes part has
 /// an equal share of them, and [`SUMMARY_GROUP_OUTPUTS_MIN`] at least.
 pub const SUMMARY_OUTPUTS_MAX: usize = 10_000;
 /// Most commands of one frame that are told as refused, and most of one run. All of them are counted.
@@ -150,26 +150,26 @@ pub const TABLE_ROW_BYTES: u32 = 64;
 /// What each agent that a group may have adds to the default of the bytes that the group may write to a table in one frame, where that is more
 /// than the default of a small group: several numbers of each agent in each frame.
 pub const TABLE_BYTES_PER_AGENT: u64 = 1 << 10;
-/// Of a disk, what a run leaves free where nobody says how much its folder may have, in bytes; of a small disk, a tenth.
+/// Bytes that a run leaves free on its disk, where nobody says how much its folder may have. On a small disk, it leaves a tenth free.
 pub const DISK_BYTES_FREE: u64 = 1 << 30;
-/// Fuel of a `memory.grow`, whether it is granted or refused: it takes about as long as so many other instructions.
+/// Fuel of a `memory.grow`, whether it is granted or refused: it takes about as long as that many other instructions.
 pub const MEMORY_GROW_FUEL: u8 = 255;
 /// Fuel of a `ref.func`: the guest asks the host for the reference, which takes as long as a call of an import.
 pub const REF_FUNC_FUEL: u8 = 100;
-/// Fuel of a call of an import, besides that of the instruction: it takes about as long as so many others.
+/// Fuel of a call of an import, besides that of the instruction: it takes about as long as that many others.
 pub const IMPORT_FUEL: u64 = 40;
 /// Size of a page of WebAssembly memory, in bytes.
 pub const WASM_PAGE_BYTES: u64 = 64 << 10;
-/// Size of a segment of a run's journal, in bytes, unless one record alone is larger. So a reader looks for what follows a
-/// broken record in about a second, and what is broken in one file leaves the others readable by hand.
+/// Size of a segment of a run's journal, in bytes, unless one record alone is larger. A reader searches a segment of this size for what follows a
+/// broken record in about a second, and a broken file leaves the others readable.
 pub const JOURNAL_SEGMENT_BYTES_MAX: u32 = 64 << 20;
-/// Most frames of a journal from one that is written whole to the next: as many are read at most to know any one frame.
-/// Each whole one costs about 200 bytes more, which is 3 bytes a frame.
+/// Most frames of a journal from one that is written whole to the next, and so the most that are read to know any one frame.
+/// A frame that is written whole takes about 200 bytes more, which is 3 bytes a frame.
 pub const JOURNAL_KEYFRAME_FRAMES: u64 = 64;
 /// Largest record of a journal, in bytes: what one frame takes in and gets from models, written down. It is held in memory.
 pub const JOURNAL_RECORD_BYTES_MAX: u32 = 1 << 30;
-/// Bytes of a message, its header included, for which a delivery to one of many counts once. A message of 129 bytes counts twice
-/// for each recipient: so what a delivery counts is in proportion to what it costs.
+/// Bytes of a message, its header included, for which a delivery to one of many recipients counts once. A message of 129 bytes counts twice
+/// for each recipient, so that a delivery counts in proportion to what it costs.
 pub const DELIVERY_BYTES: u32 = 128;
 /// Deliveries in a frame that a group may make where nobody said how many: as many as there are agents, and at least this many.
 pub const DELIVERIES_LEAST: u64 = 1 << 18;
@@ -191,7 +191,7 @@ const _: () =
     assert!(EVENT_SPAWNS_MAX as u64 <= EVENTS_PER_FRAME_MAX && EVENT_SPAWN_BYTES_MAX <= EVENT_BYTES_PER_FRAME_MAX);
 const _: () = assert!(EVENT_BYTES_PER_FRAME_MAX + EVENTS_PER_FRAME_MAX * 64 < JOURNAL_RECORD_BYTES_MAX as u64);
 const _: () = assert!(JOURNAL_KEYFRAME_FRAMES > 0);
-// The newest entry stays when the others make room for it.
+// The newest entry always fits.
 const _: () = assert!(CODE_CACHE_ENTRY_BYTES_MAX <= CODE_CACHE_BYTES_MAX);
 // A reader's copies, and the table before them, fit into a memory, and 32 bits address them.
 const _: () = assert!(
@@ -202,9 +202,9 @@ const _: () = assert!(
 /// One limit that a scenario may set under `limits`.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitKey<L> {
-    /// Its name.
+    /// Its key in a scenario.
     pub name: &'static str,
-    /// Returns its value in some limits: in the smallest, the largest or the default ones, too.
+    /// Returns its value among some limits, which may be the smallest, the largest or the default ones.
     pub of: fn(&L) -> u64,
 }
 
@@ -220,13 +220,13 @@ macro_rules! limits {
         }
 
         impl $limits {
-            /// What holds where a scenario says nothing.
+            /// The limits where a scenario says nothing.
             pub const DEFAULT: Self = Self { $($key: $default),* };
             /// The smallest value of each that a scenario may set.
             pub const MIN: Self = Self { $($key: *RangeInclusive::<$number>::start(&($range))),* };
             /// The largest value of each that a scenario may set.
             pub const MAX: Self = Self { $($key: *RangeInclusive::<$number>::end(&($range))),* };
-            /// All of them, in their order.
+            /// The keys of all limits, in their order.
             pub const KEYS: &'static [LimitKey<Self>] =
                 &[$(LimitKey { name: stringify!($key), of: |limits| limits.$key as u64 }),*];
 
@@ -304,7 +304,7 @@ impl GroupLimits {
     /// The default of what is counted in deliveries: as many as [`deliveries_of`] says. No scenario can set it.
     pub const BY_AGENTS: u64 = u64::MAX;
 
-    /// Returns the limits of a group that may have so many agents, where its scenario says nothing.
+    /// Returns the limits of a group that may have `agents_max` agents, where its scenario says nothing.
     #[must_use]
     pub const fn default_of(agents_max: u32) -> Self {
         let table = agents_max as u64 * TABLE_BYTES_PER_AGENT;
@@ -317,7 +317,7 @@ impl GroupLimits {
     }
 }
 
-/// Returns how many deliveries a limit allows in a frame that begins with so many agents that haven't ended.
+/// Returns how many deliveries a limit allows in a frame that begins with `agents` agents that haven't ended.
 pub const fn deliveries_of(limit: u64, agents: u64) -> u64 {
     match limit {
         GroupLimits::BY_AGENTS if agents > DELIVERIES_LEAST => agents,
@@ -369,7 +369,7 @@ limits! {
 }
 
 impl ModuleLimits {
-    /// Returns the smaller of each.
+    /// Returns the smaller one of each limit.
     #[must_use]
     pub fn least(self, other: Self) -> Self {
         Self::of_keys(|key| (key.of)(&self).min((key.of)(&other)))

@@ -9,22 +9,22 @@ use bevy_ecs::entity::Entity;
 use serde::{Deserialize, Serialize};
 use wasm_engine_abi::MessageHeader;
 
-/// The mailbox belongs to this agent.
+/// Link from a mailbox to the agent that it belongs to.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 #[relationship(relationship_target = OwnedMailbox)]
 pub struct MailboxOf(pub Entity);
 
-/// The agent's mailbox.
+/// Link from an agent to its mailbox.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 #[relationship_target(relationship = MailboxOf, linked_spawn)]
 pub struct OwnedMailbox(Entity);
 
-/// How much a mailbox holds, and what happens to what it doesn't.
+/// How much a mailbox holds, and what happens to messages that don't fit.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mailbox {
-    /// Messages.
+    /// Most messages that it holds.
     pub capacity_messages: u32,
-    /// Bytes, headers and padding included.
+    /// Most bytes that it holds, headers and padding included.
     pub capacity_bytes: u32,
     /// What happens to a message that doesn't fit.
     pub overflow: OverflowPolicy,
@@ -45,7 +45,7 @@ pub enum OverflowPolicy {
 /// What became of a mailbox's messages. State.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MailboxCounters {
-    /// Messages that were dropped, whether or not the sender was told.
+    /// Number of messages that were dropped, whether or not the sender was told.
     pub dropped: u64,
 }
 
@@ -55,10 +55,11 @@ pub struct MailboxCounters {
 pub struct Backlog {
     /// All but the newest.
     older: VecDeque<Arc<HeldMessage>>,
-    /// The newest, from the front, without gaps. They lie in the component, because the end of `older` is mostly in no cache: many
-    /// mailboxes that each get a message would wait for memory as many times.
+    /// The newest, from the front, without gaps. They lie in the component, because the end of `older` is mostly in no cache: if each of many
+    /// mailboxes got a message, each would wait for memory.
     newest: [Option<Arc<HeldMessage>>; Self::NEWEST],
-    /// The digest of all messages in their order. It is kept up to date with each change, because hashing all messages would cost more than the change.
+    /// The digest of all messages in their order. It is kept up to date with each change, because hashing all messages would cost more than the
+    /// change.
     digest: u128,
 }
 
@@ -73,15 +74,16 @@ pub struct HeldMessage {
     pub digest: u128,
 }
 
-/// The oldest messages of a backlog, some or none, as [`Backlog::extend`] counted them. It stays one while messages are only added, or taken out after it.
+/// Some of the oldest messages of a backlog, or none, as [`Backlog::extend`] counted them. It stays valid as long as messages are only added, or
+/// taken out after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     messages: usize,
-    /// The digest of those in their order: so what is after them is taken out without a look at each.
+    /// The digest of those in their order. With it, a message after them is taken out without hashing them again.
     digest: u128,
 }
 
-/// By what a digest is multiplied for each message that comes after it. Odd, so that none is lost modulo 2^128.
+/// Factor by which the digest of a message is multiplied for each message after it. It is odd, so that nothing is lost modulo 2^128.
 const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 impl Backlog {
@@ -93,11 +95,11 @@ impl Backlog {
         self.older.iter().chain(self.newest.iter().flatten())
     }
 
-    /// Returns the message at a place, counted from the oldest.
-    fn get(&self, at: usize) -> Option<&Arc<HeldMessage>> {
-        match at.checked_sub(self.older.len()) {
-            None => self.older.get(at),
-            Some(at) => self.newest.get(at)?.as_ref(),
+    /// Returns a message by its index, counted from the oldest.
+    fn get(&self, index: usize) -> Option<&Arc<HeldMessage>> {
+        match index.checked_sub(self.older.len()) {
+            None => self.older.get(index),
+            Some(index) => self.newest.get(index)?.as_ref(),
         }
     }
 
@@ -127,8 +129,8 @@ impl Backlog {
         }
     }
 
-    /// Moves the newest messages to the older ones. Nothing that can be seen of a backlog changes; only the next
-    /// [`Backlog::NEWEST`] messages find room where the component lies.
+    /// Moves the newest messages to the older ones, so that the component itself has room for the next [`Backlog::NEWEST`] messages. Nothing else
+    /// changes.
     pub fn store(&mut self) {
         self.older.extend(self.newest.iter_mut().map_while(Option::take));
     }

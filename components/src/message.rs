@@ -51,12 +51,12 @@ impl Recipient {
 /// The recipient of a message, how much room it takes, and where it lies: all that sorting needs to know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// The index, and in the two highest bits which table it is for.
+    /// The recipient's index, and in the two highest bits the table that the index is for.
     to: u32,
     /// Bytes that the message takes in an inbox, header and padding included.
     pub bytes: u32,
-    /// Where it lies among its chunk's messages: offset of its record, in words of 8 bytes.
-    pub at: u32,
+    /// Offset of the message's record among those of its chunk, in words of 8 bytes.
+    pub offset: u32,
 }
 const _: () = assert!(size_of::<Address>() == 12);
 
@@ -67,15 +67,15 @@ const NOBODY: u32 = 3 << 30;
 const _: () = assert!(crate::limits::AGENTS_MAX <= INDEX && crate::limits::TOPICS_MAX <= INDEX);
 
 impl Address {
-    /// Returns the address of a message that takes `bytes` in an inbox, and whose record is at the offset `at`.
+    /// Returns the address of a message that takes `bytes` in an inbox, and whose record is at that offset.
     #[inline]
-    pub const fn new(to: RecipientSlot, bytes: u32, at: u32) -> Self {
+    pub const fn new(to: RecipientSlot, bytes: u32, offset: u32) -> Self {
         let to = match to {
             Recipient::Agent(AgentSlot(slot)) => slot,
             Recipient::Group(GroupIndex(index)) => index | GROUP,
             Recipient::Topic(TopicIndex(index)) => index | TOPIC,
         };
-        Self { to, bytes, at }
+        Self { to, bytes, offset }
     }
 
     /// Returns the recipient; `None` for a message that was taken back.
@@ -108,9 +108,9 @@ mod tests {
             Recipient::Group(GroupIndex(INDEX)),
         ] {
             let mut address = Address::new(to, 48, 3);
-            assert_eq!((address.recipient(), address.bytes, address.at), (Some(to), 48, 3));
+            assert_eq!((address.recipient(), address.bytes, address.offset), (Some(to), 48, 3));
             address.take_back();
-            assert_eq!((address.recipient(), address.bytes, address.at), (None, 48, 3));
+            assert_eq!((address.recipient(), address.bytes, address.offset), (None, 48, 3));
         }
     }
 

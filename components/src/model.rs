@@ -26,7 +26,7 @@ pub struct ModelSpec {
     pub id: ModelId,
     /// The file.
     pub path: PathBuf,
-    /// What the file must hash to, if that is said. Default: anything.
+    /// The SHA-256 that the file must have, if the scenario says one. Default: any.
     pub sha256: Option<[u8; 32]>,
     /// Most rows of one batch, at least 1. Default 64.
     pub batch_rows_max: u32,
@@ -77,8 +77,8 @@ impl ModelSpec {
 /// A model of the run, as the frame knows it; its session lives behind the port `ModelRuntime`. Fixed for a run.
 #[derive(Component, Clone, Debug)]
 pub struct Model {
-    /// What is said of it.
+    /// What the scenario says of it.
     pub spec: ModelSpec,
-    /// Bytes of one row: its inputs in the model's order, concatenated. The file says so.
+    /// Bytes of one row: its inputs in the model's order, concatenated. The model's file says how many.
     pub row_bytes: u32,
 }

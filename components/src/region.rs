@@ -22,7 +22,7 @@ pub struct RegionSpec {
     pub name: String,
     /// Its size in bytes, at least 1.
     pub bytes: u32,
-    /// The only one that may write to it.
+    /// Who may write to it: nobody else may.
     pub writer: RegionOwner,
     /// The groups whose agents read it, sorted. Default: none.
     pub readers: Vec<GroupId>,
@@ -42,9 +42,9 @@ pub enum RegionOwner {
 pub struct RegionState {
     /// Number of frames that have written to it. While it is 0, all bytes are zeros.
     pub version: u64,
-    /// The first frame that sees this version; 0 for version 0. Whoever was called in it or later has nothing to be told.
+    /// The first frame in which this version is read; 0 for version 0. An agent that was called in that frame or later has this version already.
     pub since_frame: u64,
-    /// As many bytes as the region has.
+    /// Its bytes, as many as its spec says.
     pub bytes: Vec<u8>,
 }
 
@@ -77,7 +77,7 @@ impl RegionSpec {
 
 impl RegionState {
     /// Writes `bytes` from the byte `start` on, in `frame`. All writes of one frame make one version. What doesn't lie inside
-    /// the region isn't written. Gives whether this was the version's first write.
+    /// the region isn't written. Returns whether this was the version's first write.
     pub fn write(&mut self, frame: u64, start: u64, bytes: &[u8]) -> bool {
         let start = usize::try_from(start).unwrap_or(usize::MAX);
         let end = start.saturating_add(bytes.len());

@@ -31,18 +31,18 @@ impl Default for Trigger {
 pub struct Schedule {
     /// When its agents are due.
     pub trigger: Trigger,
-    /// Which group goes first where not all fit into a frame: the one with the higher number. Default 0.
+    /// Where not all agents fit into a frame, those of the group with the higher number go first. Default 0.
     pub priority: u32,
 }
 
 /// How agents are chosen where not all fit into a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SchedulerMode {
-    /// The highest priority; those of one priority by how long they have waited, then by id.
+    /// The agent with the highest priority goes first; of those with one priority, the one that has waited longest; then the one with the lowest id.
     #[default]
     Priority,
-    /// Those who were deferred, the longest first; then whoever comes next in the order of ids after the last one that was stepped
-    /// before the first that didn't fit.
+    /// Agents that were deferred go first, those that have waited longest before others. Then the round goes on in the order of ids, after the agent
+    /// at which it stopped: the last one that was stepped before the first one that didn't fit.
     RoundRobin,
 }
 
@@ -55,16 +55,16 @@ pub struct SchedulerSettings {
     pub steps_per_frame_max: u64,
     /// Fuel in one frame: no call is begun once the frames so far have used more than this on average. Default: no bound.
     pub fuel_per_frame_max: u64,
-    /// In mode `Priority`: an agent's priority counts one more for each so many frames that it has waited. Default 0: it
-    /// doesn't.
+    /// In mode `Priority`, number of frames of waiting after each of which an agent's priority counts one more. Default 0: waiting changes no
+    /// priority.
     pub ageing_frames: u32,
-    /// Deliveries in one frame of all that is to many: see [`GroupLimits::deliveries_per_frame_max`]. By default,
-    /// [`GroupLimits::BY_AGENTS`], groups and tenants have so many for all of them together, beside as many again that are divided among
-    /// them, and what a scenario sets for them.
+    /// Deliveries in one frame of all messages to many: see [`GroupLimits::deliveries_per_frame_max`]. By default,
+    /// [`GroupLimits::BY_AGENTS`], that many are for all groups and tenants together, and as many again are divided among those for which the
+    /// scenario sets no limit. What it sets for one is that one's own part.
     pub deliveries_per_frame_max: u64,
-    /// Bytes of log lines in one frame of all groups together. By default, [`GroupLimits::BY_AGENTS`], they have so many for all as a small
-    /// group may write, beside as many again that are divided among them, or [`crate::limits::TABLE_BYTES_PER_AGENT`] for each of
-    /// their agents where that is more, and what a scenario sets for them.
+    /// Bytes of log lines in one frame of all groups together. By default, [`GroupLimits::BY_AGENTS`], as many as a small group may write are for all
+    /// groups together, and as many again are divided among them. A group's part is at least [`crate::limits::TABLE_BYTES_PER_AGENT`] for
+    /// each of its agents, or what the scenario sets for it.
     pub log_bytes_per_frame_max: u64,
     /// Bytes of named outputs in one frame, likewise.
     pub output_bytes_per_frame_max: u64,
@@ -97,9 +97,9 @@ pub struct TenantId(pub u32);
 pub struct Tenant {
     /// Its name.
     pub name: String,
-    /// Agents that haven't ended. Default: no bound, as for the others.
+    /// Most agents that haven't ended. By default, neither this nor the limits below are bounded.
     pub agents_max: u64,
-    /// Memory of those, tables included, by what their groups' limits allow each, in bytes.
+    /// Most memory of those, in bytes. Each agent counts as much as its group's limit allows it.
     pub memory_bytes_max: u64,
     /// Fuel in one frame.
     pub fuel_per_frame_max: u64,

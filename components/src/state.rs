@@ -20,7 +20,7 @@ wasm_engine_abi::numbered_enum! {
     pub enum Lane: u8 {
         /// What came from outside in this frame.
         Inputs = 0, "inputs";
-        /// Agents' lifecycles and fault histories, and the places of groups.
+        /// Agents' lifecycles and fault histories, and which slots of the groups are free.
         Agents = 1, "agents";
         /// What agents asked for in this frame: their outboxes.
         Outboxes = 2, "outboxes";
@@ -39,13 +39,13 @@ wasm_engine_abi::numbered_enum! {
         Native = 8, "native";
         /// Memories of the agents that stepped in this frame; zero unless the run asks for full digests.
         Memories = 9, "memories";
-        /// Faults of this frame: who, what, its detail, and what was reached of which limit.
+        /// Faults of this frame: agent, kind and detail, what was reached, and what was allowed.
         Faults = 10, "faults";
         /// Log lines of this frame that agents wrote by import, those of faulted calls among them. Others are in outboxes.
         Logs = 11, "logs";
         /// Commands, and swaps that native systems asked for, that take effect in the next frame.
         Commands = 12, "commands";
-        /// Agents' timers, who was deferred and since when, the cursor of round-robin, and fuel that is owed.
+        /// Agents' timers, which agents were deferred and since when, the cursor of round-robin, and fuel that is owed.
         Schedule = 13, "schedule";
         /// Requests that wait for a reply.
         Requests = 14, "requests";

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GroupId, ModelId};
 
-/// What is replaced by what. An input of the frame at whose start it happens.
+/// Replacement of a module or a model. It is an input of the frame at whose start it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Swap {
     /// The agents of a group run another module.
@@ -27,7 +27,7 @@ pub struct ModuleSwap {
     pub module: u32,
 }
 
-/// A file that was loaded: what a group runs, what answers, or what a swap puts in place.
+/// A file that was loaded: a module or a model that is in use, or that a swap puts in place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadedFile {
     /// Its name in the scenario.
@@ -39,17 +39,17 @@ pub struct LoadedFile {
 /// One swap, as it stands on the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapRecord {
-    /// What was to be replaced by what.
+    /// The replacement.
     pub swap: Swap,
     /// Name of the new module or model in the scenario.
     pub name: String,
     /// SHA-256 of its file.
     pub sha256: [u8; 32],
-    /// What came of the swap.
+    /// How it ended.
     pub outcome: SwapOutcome,
 }
 
-/// What came of a swap.
+/// How a swap ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SwapOutcome {
     /// It was carried out.
@@ -59,6 +59,6 @@ pub enum SwapOutcome {
         /// Agents that begin anew; 0 for a model.
         fresh: u32,
     },
-    /// It wasn't, and why: what was there before runs on.
+    /// It was refused for this reason, and the old module or model stays in use.
     Refused(String),
 }

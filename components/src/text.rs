@@ -16,7 +16,7 @@ pub const NOTE: &str = "wasm_engine::note";
 /// Target of events that say that something is downloaded, which is told to whoever runs the engine in any case.
 pub const DOWNLOAD: &str = "wasm_engine::download";
 
-/// Combining marks that a character may carry. No script has more; what has is meant to run over the lines around it.
+/// Most combining marks that a character may carry. No script has more; a character that has is meant to cover the lines around it.
 const MARKS_MAX: u32 = 8;
 
 /// Returns a text as it may stand in a line: without control characters, newlines, bidirectional marks and other invisible characters,
@@ -38,8 +38,8 @@ pub struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// The same with another limit of characters. What is cut says how much is missing, which takes some characters, too: a limit below 40 counts
-    /// as 40.
+    /// Returns the same text with another limit of characters. A text that is cut says how much is missing, which takes some characters, too: so a
+    /// limit below 40 counts as 40.
     #[must_use]
     pub fn at_most(self, chars: usize) -> Self {
         Self { chars_max: chars.max(40), ..self }
@@ -178,7 +178,7 @@ fn cut(text: &str, chars_max: usize) -> Cow<'_, str> {
     let longest_note = format!("…({} more)…", text.len());
     let room = chars_max.saturating_sub(longest_note.chars().count());
     let (head, _, after_head) = start(text, room - room / 3);
-    // The end of the text: as many characters as fit, each counted as long as it can become.
+    // As many characters of the text's end as fit, if each became as long as it can.
     let mut tail_chars = 0;
     let tail = text[after_head..].char_indices().rev().take_while(|(_, c)| {
         tail_chars += escaped_chars(*c);
@@ -253,12 +253,12 @@ impl Seen {
     }
 }
 
-/// Spaces that are seen as what they are. Those that end a line or a paragraph aren't among them.
+/// Returns whether a character is a space that is seen as one. Those that end a line or a paragraph aren't among them.
 const fn is_space(c: char) -> bool {
     matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
-/// Letters and marks that are seen as nothing.
+/// Returns whether a character is a letter or a mark that is seen as nothing.
 const fn is_ignorable(c: char) -> bool {
     matches!(
         c,
@@ -274,7 +274,7 @@ const fn is_ignorable(c: char) -> bool {
     )
 }
 
-/// Pictographs, and what makes others of them: the ranges that Unicode keeps for them.
+/// Returns whether a character is a pictograph, or changes how one looks: it is in the ranges that Unicode keeps for them.
 const fn is_pictograph(c: char) -> bool {
     matches!(
         c,
@@ -288,8 +288,8 @@ const fn is_of_emoji(c: char) -> bool {
     is_pictograph(c) || c == '\u{fe0f}'
 }
 
-/// Returns whether a character is neither a control character, nor of a format, nor private, nor unassigned: what std doesn't escape in the middle of a
-/// text.
+/// Returns whether a character is neither a control character, nor of a format, nor private, nor unassigned: what std doesn't escape in the middle of
+/// a text.
 fn is_printable(c: char) -> bool {
     let mut bytes = [b'a'; 5];
     let length = 1 + c.encode_utf8(&mut bytes[1..]).len();

@@ -1,6 +1,6 @@
-//! The cost of a frame follows from what it delivers and changes, and not from how many agents or waves there are beside it. What is looked at
-//! is counted where that is done, in the builds of these tests alone: a count is the same on every machine, and each was a hundred times as
-//! much and more.
+//! The cost of a frame follows from what it delivers and changes, and not from how many agents or waves there are beside it. The tests
+//! count what a frame looks at, where it does so, in builds of these tests alone. A count is the same on every machine. Before these costs
+//! were mended, each count was at least a hundred times as high.
 
 use wasm_engine_abi::{CallKind, Op, name_id};
 use wasm_engine_components::{
@@ -23,7 +23,7 @@ fn looked(app: &mut bevy_app::App, inputs: FrameInputs) -> (u64, u64) {
     (looks::take(), record.counts.delivered)
 }
 
-/// The same of a frame like any other, after the first ones.
+/// Returns the same for a frame that comes after the first ones, and is like all later ones.
 fn of_a_frame(app: &mut bevy_app::App) -> (u64, u64) {
     for _ in 0..4 {
         looked(app, FrameInputs::default());
@@ -35,7 +35,7 @@ fn topics() -> Vec<TopicSpec> {
     vec![TopicSpec::new("news")]
 }
 
-/// A message to a group costs what its living agents do. Its places are looked at once in a frame.
+/// A message to a group costs what its living agents do. Its slots are looked at once in a frame.
 #[test]
 fn a_broadcast_to_a_group_that_has_ended_costs_what_is_left_of_it() {
     for places in [2_u32, 50_000] {
@@ -57,7 +57,7 @@ fn a_broadcast_to_a_group_that_has_ended_costs_what_is_left_of_it() {
     }
 }
 
-/// A group that sends, and groups that come after it, each in a wave of its own, with so many members of a topic together.
+/// Returns a group that sends, and groups that come after it, each in a wave of its own, with `members` members of a topic together.
 fn along(waves: u32, senders: GroupSeed, members: u32) -> Population {
     let mut groups = vec![senders];
     for id in 2..2 + waves {
@@ -92,7 +92,8 @@ fn publications_along_edges_that_are_over_a_budget_cost_a_look_each() {
 
 const TOPICS: u64 = 50;
 
-/// Groups whose agents are all members of many topics; who publishes to each of them; and how many deliveries a frame has.
+/// Returns an app of `groups`, whose agents are members of many topics. The groups for which `publishes` says so publish to each of them, and a frame
+/// has as many deliveries as `deliveries` says.
 fn publishers(mut groups: Vec<GroupSeed>, deliveries: u64, publishes: fn(GroupId) -> bool) -> bevy_app::App {
     for group in &mut groups {
         group.group.subscribe = (1..=TOPICS).map(TopicId).collect();
@@ -192,7 +193,8 @@ fn a_publication_along_many_waves_costs_what_one_along_few_does() {
         });
         let (looks, delivered) = of_a_frame(&mut app);
         assert_eq!(delivered, u64::from(SENDERS * MEMBERS));
-        // Members are found once, and the runs of a wave with what reaches them; those of the frame after, of which there are none, are looked for once more.
+        // Members are found once, and the runs of a wave with what reaches them; those of the frame after, of which there are none, are looked for
+        // once more.
         let most = delivered + u64::from(SENDERS * (2 * waves + 1)) + u64::from(MEMBERS) + 4 * u64::from(waves);
         assert!((delivered..=most).contains(&looks), "{looks} looks, at most {most}, in {waves} waves");
     }

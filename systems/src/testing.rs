@@ -42,7 +42,7 @@ pub struct GroupCounts {
     pub alive: u32,
     /// Of those, number of agents that aren't active.
     pub inactive: u32,
-    /// Number of places that wait until they may be used again.
+    /// Number of slots that wait until they may be used again.
     pub vacating: usize,
 }
 
@@ -87,13 +87,13 @@ pub fn model(world: &World, id: ModelId) -> (bool, Option<u64>) {
 
 /// Returns the number of words that the host's messages of the last frame take.
 pub fn host_words(world: &World) -> u32 {
-    world.resource::<Mailroom>().host.messages.place()
+    world.resource::<Mailroom>().host.messages.next_offset()
 }
 
 /// Returns the number of words that the messages take that agents sent in the last frame.
 pub fn sent_words(world: &World) -> u32 {
     let StepResults { chunks, .. } = &world.resource::<AgentOutputs>().now;
-    chunks.iter().map(|chunk| chunk.messages.place()).sum()
+    chunks.iter().map(|chunk| chunk.messages.next_offset()).sum()
 }
 
 /// Returns the number of links in lists that the messages of the last frame took: one for each recipient of each message.
@@ -106,7 +106,7 @@ pub fn lane(state: &WorldState, lane: Lane) -> Digest {
     crate::state::lane(state, lane)
 }
 
-/// Adds a message of the engine, as a saved state may hold it that somebody has forged.
+/// Adds a message of the engine, such as a forged saved state may hold.
 pub fn forge(world: &mut World, to: RecipientSlot, header: MessageHeader, payload: Vec<u8>) {
     world.resource_mut::<Mailroom>().bounces.push(to, header, payload);
 }

@@ -4,7 +4,7 @@ use bevy_ecs::system::{Query, Res, ResMut, SystemParam};
 use wasm_engine_components::{RegionId, RegionOwner, RegionState};
 
 use crate::world::directory::Directory;
-use crate::world::regions::{BadRegionWrite, NativeWrites};
+use crate::world::regions::{BadRegionWrite, NativeWrite, NativeWrites};
 
 /// What the shared regions held at the end of the last frame, which is what agents read in this one.
 #[derive(SystemParam)]
@@ -39,8 +39,8 @@ impl RegionWriter<'_> {
     /// There is no such region, native systems aren't its writer, or the bytes don't lie inside it. Nothing is written then.
     pub fn write(&mut self, region: RegionId, start: u32, bytes: &[u8]) -> Result<(), BadRegionWrite> {
         let start = u64::from(start);
-        let at = self.directory.regions.check_write(RegionOwner::Native, region, start, bytes.len())?;
-        self.writes.0.push((at, start, bytes.to_vec()));
+        let region = self.directory.regions.check_write(RegionOwner::Native, region, start, bytes.len())?;
+        self.writes.0.push(NativeWrite { region, start, bytes: bytes.to_vec() });
         Ok(())
     }
 }

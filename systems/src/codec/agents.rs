@@ -9,17 +9,17 @@ use super::reader::Reader;
 use super::sink::Sink;
 use super::{EntityKind, StateCodec};
 
-/// The places of a group.
+/// The slots of a group.
 pub(crate) enum Places {}
 
-/// What is known of a group's places.
+/// How the slots of a group were used so far.
 #[derive(Clone, Debug)]
-pub(crate) struct PlacesValue<V> {
+pub(crate) struct GroupSlots<V> {
     /// Number of agents with which it began.
     pub first_agents: u32,
-    /// How many places were ever used.
+    /// Number of slots that were ever used.
     pub used: u32,
-    /// Whether a place may belong to another agent later.
+    /// Whether a slot may be given to another agent later.
     pub grows: bool,
     /// Frames in which agents ended, and their ordinals: in the order of the frames.
     pub vacating: V,
@@ -34,8 +34,8 @@ impl StateCodec for Places {
         again: &[("vacating.frame", U64), ("vacating.ordinal", U32)],
     };
 
-    type Value<'a> = PlacesValue<&'a VecDeque<(u64, u32)>>;
-    type Decoded<'a> = PlacesValue<VecDeque<(u64, u32)>>;
+    type Value<'a> = GroupSlots<&'a VecDeque<(u64, u32)>>;
+    type Decoded<'a> = GroupSlots<VecDeque<(u64, u32)>>;
 
     fn encode(places: Self::Value<'_>, to: &mut impl Sink) {
         to.u32(places.first_agents);
@@ -54,7 +54,7 @@ impl StateCodec for Places {
             vacating.push_back((from.u64()?, from.u32()?));
         }
         let is_ordered = vacating.iter().is_sorted_by_key(|(frame, _)| frame);
-        is_ordered.then_some(PlacesValue { first_agents, used, grows, vacating })
+        is_ordered.then_some(GroupSlots { first_agents, used, grows, vacating })
     }
 }
 

@@ -12,15 +12,15 @@ pub enum FieldValue {
     Signed(i64),
     /// A number with a fraction: the shortest text that tells it from others.
     Float(String),
-    /// Yes or no.
+    /// A truth value.
     Bool(bool),
     /// An agent, or another sender of a message.
     Agent(u64),
     /// The number of a topic's, region's or model's name.
     Name(u64),
-    /// A word, or a text of an author's or a user's.
+    /// A word of the engine, or a text of an author or a user.
     Text(String),
-    /// So many bytes.
+    /// Bytes, of which only the number is kept.
     Bytes(usize),
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for FieldValue {
 /// How the bytes of a field are to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// A number of so many bytes.
+    /// A number of that many bytes.
     Number(usize),
     /// The id of an agent.
     Agent,
@@ -68,11 +68,11 @@ pub(crate) const LIST_BY_FAULT: &str = "faults";
 /// The fields of the values of one kind of state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fields {
-    /// They have fixed places: those that come once, and those that come again and again until the value's end.
+    /// They are at fixed offsets: some that come once, and then those of a list, which come again and again until the value's end.
     Fixed {
-        /// The first ones.
+        /// The fields that come once.
         once: &'static [Field],
-        /// Those of a list.
+        /// The fields of the list.
         again: &'static [Field],
     },
     /// The value is in its serde form, and is walked through.
@@ -97,7 +97,7 @@ pub(crate) struct Placed {
     pub held: Held,
 }
 
-/// What is known of what a field holds.
+/// What a field holds, as far as it is known.
 #[derive(Clone, Debug)]
 pub(crate) enum Held {
     /// How its bytes are to be read.

@@ -15,7 +15,7 @@ pub struct FieldDifference {
     pub offset: usize,
     /// What the left value has in it; `None` where that has no such field.
     pub left: Option<FieldValue>,
-    /// The same of the right one.
+    /// What the right value has in it; `None` where that has no such field.
     pub right: Option<FieldValue>,
 }
 
@@ -104,8 +104,8 @@ pub(crate) fn name_at(fields: &[Placed], offset: usize) -> Option<String> {
     Some(if is_indexed { format!("{name}[{}]", offset - field.range.start) } else { name })
 }
 
-/// Returns the fields in which two values differ, at most `max` of them; of a value that is alone, all. A field is compared with that of the same name,
-/// wherever it lies in the other value.
+/// Returns the fields in which two values differ, at most `max` of them; of a value that is alone, all. A field is compared with that of the same
+/// name, wherever it lies in the other value.
 pub(crate) fn differing(
     (a, left): (&[Placed], Option<&[u8]>),
     (b, right): (&[Placed], Option<&[u8]>),

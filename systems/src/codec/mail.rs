@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::sink::Sink;
 use super::{EntityKind, StateCodec};
 
-/// What a message is: its header and its payload.
+/// The fields of a message: its header and its payload.
 const MESSAGE: [Field; 9] = [
     ("sender", Kind::Agent),
     ("topic", Kind::Name),
@@ -21,7 +21,7 @@ const MESSAGE: [Field; 9] = [
     ("payload", Kind::Bytes),
 ];
 
-/// The same with its address before it.
+/// The fields of a message with its address before it.
 const ADDRESSED: [Field; 11] = [
     ("to.kind", U8),
     ("to.id", Kind::Name),
@@ -99,16 +99,16 @@ pub(crate) fn places(runs: Vec<(u32, u32)>, length: usize) -> Option<impl Iterat
     is_inside.then(|| runs.into_iter().flat_map(range))
 }
 
-/// What became of a mailbox's messages. Those that wait are represented by their digest, which depends on all of them and on their order: so a
-/// frame hashes a few bytes of each mailbox that changed, and not all that waits in it.
+/// The counters of mailboxes, and the messages that wait in them, which are represented by their digest. It depends on all of them and on their
+/// order, so that a frame hashes a few bytes of each mailbox that changed, and not all that waits in it.
 pub(crate) enum Mailboxes {}
 
 /// A mailbox that isn't as it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MailboxState {
-    /// Messages that were dropped.
+    /// Number of messages that were dropped.
     pub dropped: u64,
-    /// Messages that wait.
+    /// Number of messages that wait.
     pub waiting: u64,
     /// The digest of those in their order: [`Backlog::digest`].
     pub digest: u128,

@@ -21,7 +21,7 @@ use xxhash_rust::const_xxh3;
 
 use crate::frame::FrameStage;
 
-pub(crate) use agents::{Places, PlacesValue};
+pub(crate) use agents::{GroupSlots, Places};
 pub use field::FieldValue;
 pub(crate) use field::Fields;
 #[cfg(test)]
@@ -63,13 +63,13 @@ pub enum EntityKind {
     Native,
     /// Messages of agents, by their sender.
     Message,
-    /// What has an order and no id: places in a queue, from 0.
+    /// Entries of a queue, which have no ids: by their indexes from 0.
     Place,
 }
 
 /// The form of one kind of state.
 pub(crate) trait StateCodec {
-    /// Its name, in snapshots and in what is said of differences. It keys the hashes, too.
+    /// Its name in snapshots and where differences are shown. It keys the hashes, too.
     const NAME: &'static str;
     /// The lane of the digest to which it belongs.
     const LANE: Lane;
@@ -80,9 +80,9 @@ pub(crate) trait StateCodec {
     /// The fields of a value.
     const FIELDS: Fields;
 
-    /// A value, as it is written.
+    /// A value, in the form in which it is encoded.
     type Value<'a>;
-    /// A value, as it is read.
+    /// A value, in the form in which it is decoded.
     type Decoded<'a>;
 
     /// Writes the bytes of a value.
@@ -123,7 +123,8 @@ pub(crate) fn digest_with<C: StateCodec>(hasher: &mut Hasher, id: u64, value: C:
     hasher.finish()
 }
 
-/// Returns the same as [`digest`], and is faster for values of at most `BYTES` bytes: those that are hashed one by one in the frames in which they change.
+/// Returns the same as [`digest`], and is faster for values of at most `BYTES` bytes: those that are hashed one by one in the frames in which they
+/// change.
 #[inline]
 pub(crate) fn digest_small<C: StateCodec, const BYTES: usize>(id: u64, value: C::Value<'_>) -> u128 {
     let mut hasher = Hasher::<BYTES>::new(seed(const { const_xxh3::xxh3_64(C::NAME.as_bytes()) }, id));

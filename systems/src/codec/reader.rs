@@ -1,6 +1,6 @@
 //! Reads the bytes of a value.
 
-/// A value on its way in.
+/// The bytes of a value that aren't read yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a>(pub &'a [u8]);
 

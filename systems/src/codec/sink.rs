@@ -42,7 +42,7 @@ pub(crate) trait Sink {
     /// Takes a value in its serde form: postcard's.
     ///
     /// # Panics
-    /// If the value's own serialisation fails: what is state can be serialised. `name` is what it is.
+    /// If the value's own serialisation fails: what is state can be serialised. The panic names the state by `name`.
     fn serde<T: Serialize + ?Sized>(&mut self, value: &T, name: &str)
     where
         Self: Sized,
@@ -82,7 +82,7 @@ impl<S: Sink> Flavor for Pieces<'_, S> {
     }
 }
 
-/// Bytes that are put together before they are hashed. Most values have fewer: those are hashed at once, which is the fastest.
+/// Number of bytes that are gathered before they are hashed. Most values are shorter, and are hashed in one piece, which is fastest.
 const BUFFER_BYTES: usize = 192;
 
 /// Makes the xxh3-128 of what it is given, without a copy of all of it in memory. A buffer that is just as long as what it is given is the
@@ -90,9 +90,9 @@ const BUFFER_BYTES: usize = 192;
 pub(crate) struct Hasher<const BYTES: usize = BUFFER_BYTES> {
     seed: u64,
     buffer: [u8; BYTES],
-    /// How many bytes of the buffer are taken.
+    /// Number of bytes that are in the buffer.
     used: usize,
-    /// What was more than the buffer holds.
+    /// The hash of earlier bytes, once there were more than the buffer holds.
     stream: Option<Xxh3>,
 }
 

@@ -8,7 +8,7 @@ use super::sink::Sink;
 use super::walk::own_fields;
 use super::{EntityKind, StateCodec};
 
-/// State of one number.
+/// Declares kinds of state whose values are one number.
 macro_rules! numbers {
     ($($(#[$doc:meta])* $codec:ident $name:literal of $of:ident: $field:literal $kind:expr;)*) => {
         $(
@@ -40,9 +40,9 @@ macro_rules! numbers {
 numbers! {
     /// The frames in which agents are woken.
     Timers "Timers" of Agent: "frame" U64;
-    /// Since when agents that were due wait to be called.
+    /// The frame since which each deferred agent waits.
     Deferred "Deferred" of Agent: "since" U64;
-    /// After which place the round goes on.
+    /// The slot after which the round goes on, by the id of its first agent.
     Cursor "Cursor" of World: "place" Kind::Agent;
     /// Fuel that is owed by groups; by all, under the id 0.
     GroupDebts "GroupDebts" of Group: "debt" U64;
@@ -50,8 +50,8 @@ numbers! {
 
 /// Fuel that is owed by tenants: the debt, and the name of the tenant.
 ///
-/// A tenant's number, by which a debt is keyed, is its index among the names of a scenario, and a branch may add to those. So a state is loaded by the
-/// name. The number is in the hash: where a branch numbers a tenant anew, its digests differ from those of the run that it branched off from the
+/// A tenant's number, by which a debt is keyed, is its index among the names of a scenario, and a branch may add to those. So a state is loaded by
+/// the name. The number is in the hash: where a branch numbers a tenant anew, its digests differ from those of the run that it branched off from the
 /// branch on.
 pub(crate) enum TenantDebts {}
 
@@ -77,12 +77,12 @@ impl StateCodec for TenantDebts {
 /// Requests that wait for a reply.
 pub(crate) enum PendingRequests {}
 
-/// A request, under the id of who asked.
+/// A request, under the id of the agent that asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
-    /// The asker's own number for it.
+    /// That agent's own number for it.
     pub correlation: u64,
-    /// Who was asked.
+    /// The agent that was asked.
     pub to: AgentId,
     /// The frame in which it was asked.
     pub asked: u64,
@@ -111,7 +111,7 @@ impl StateCodec for PendingRequests {
     }
 }
 
-/// Queues of what takes effect in the next frame, under places in them. Their values are saved in their serde form.
+/// Declares queues of what takes effect in the next frame. Their entries are keyed by index, and saved in their serde form.
 macro_rules! queues {
     ($($(#[$doc:meta])* $codec:ident $name:literal of $value:ty;)*) => {
         $(

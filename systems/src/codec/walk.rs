@@ -17,9 +17,9 @@ use serde::ser::{self, Serialize};
 use super::field::{FieldValue, Held, Placed};
 use super::reader::Reader;
 
-/// What a value is called that has no fields.
+/// Name of the only field of a value that has no named ones.
 const WHOLE: &str = "value";
-/// What the length of a list is called.
+/// Name of the length of a list.
 const LENGTH: &str = "length";
 /// Most fields of a value that are looked at.
 const FIELDS_MAX: usize = 1 << 16;
@@ -53,7 +53,7 @@ struct Walker<'a> {
     is_own: bool,
     /// Where the next field begins.
     at: usize,
-    /// What it is called.
+    /// Its name so far.
     path: String,
     placed: Vec<Placed>,
 }
@@ -165,7 +165,7 @@ impl Walker<'_> {
 /// The parts of something that has several.
 struct Parts<'w, 'a> {
     walker: &'w mut Walker<'a>,
-    /// What is to be cut off the path in the end.
+    /// Number of bytes to cut off the path in the end.
     path_bytes: usize,
     number: usize,
     key: String,
@@ -274,7 +274,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Walker<'a> {
     type SerializeStructVariant = Parts<'w, 'a>;
 
     fn is_human_readable(&self) -> bool {
-        // Neither is postcard: a value that depends on this must be written here as it was saved.
+        // Postcard answers this, too: a value whose form depends on the answer must be written here as it was saved.
         false
     }
 

@@ -58,7 +58,7 @@ impl StateCodec for AnsweringModels {
     }
 }
 
-/// Models that failed an audit, and those that were given up. That the former are here says all; the latter have the frame.
+/// Models that failed an audit, and models that were given up, with the frame in which they were.
 pub(crate) enum ModelsAlone {}
 
 /// A model that has no company, or isn't run any more.
@@ -115,7 +115,7 @@ impl StateCodec for JobCounter {
     }
 }
 
-/// Inference jobs: who asks which model what, when the result is due, and the result once there is one.
+/// Inference jobs: the agent, the model and the inputs, the frame in which the result is due, and the result once there is one.
 pub(crate) enum Job {}
 
 /// The status of a job that has no result yet.

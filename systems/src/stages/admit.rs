@@ -5,6 +5,7 @@
 use wasm_engine_abi::{BounceReason, Op};
 use wasm_engine_components::{AgentId, GroupIndex, TenantId};
 
+use crate::codec::Request;
 use crate::world::budget::SendBudgets;
 use crate::world::chunk::{AddressIndex, DeferredRecord, OutputChunk, Refused};
 use crate::world::directory::Directory;
@@ -19,70 +20,72 @@ pub(crate) fn admit(
     requests: &mut Requests,
     chunk: &mut OutputChunk,
 ) {
-    let Some(at) = directory.group_index(chunk.group) else { return };
-    let group = &directory.groups[at];
-    if chunk.sent > 0 && budgets.is_bounded(at, group.spec.tenant) {
-        bound(directory, budgets, (at, group.spec.tenant), chunk);
+    let Some(group_index) = directory.group_index(chunk.group) else { return };
+    let group = &directory.groups[group_index];
+    if chunk.sent > 0 && budgets.is_bounded(group_index, group.spec.tenant) {
+        take_back_over_budget(directory, budgets, (group_index, group.spec.tenant), chunk);
     }
-    for position in 0..chunk.deferred.len() {
-        let other = chunk.deferred[position];
-        let record = record_at(&chunk.deferred_bytes, other.offset);
-        let (target, number) = (AgentId(record.header.target), record.header.correlation);
+    for index in 0..chunk.deferred.len() {
+        let deferred = chunk.deferred[index];
+        let record = record_at(&chunk.deferred_bytes, deferred.offset);
+        let (target, correlation) = (AgentId(record.header.target), record.header.correlation);
         let admitted = match record.op {
-            Op::Request if other.address != AddressIndex::NONE => {
+            Op::Request if deferred.address != AddressIndex::NONE => {
                 let deadline = frame + u64::from(record.header.deadline_frames);
-                answerable(chunk, &other).and_then(|()| {
-                    requests.ask((other.agent, number), target, (frame, deadline), group.spec.limits.requests_max)
+                answerable(chunk, &deferred).and_then(|()| {
+                    let request = Request { correlation, to: target, asked: frame, deadline };
+                    requests.ask(deferred.agent, request, group.spec.limits.requests_max)
                 })
             }
-            Op::Reply if other.address != AddressIndex::NONE => {
-                answerable(chunk, &other).and_then(|()| requests.answer(target, number, other.agent))
+            Op::Reply if deferred.address != AddressIndex::NONE => {
+                answerable(chunk, &deferred).and_then(|()| requests.answer(target, correlation, deferred.agent))
             }
             _ => continue,
         };
         if let Err(reason) = admitted
-            && let Some(address) = other.address.of(chunk)
+            && let Some(address) = deferred.address.of(chunk)
             && address.recipient().is_some()
         {
-            let place = address.at;
+            let offset = address.offset;
             address.take_back();
-            let header = *chunk.messages.message(place).0;
-            chunk.refused.push(Refused { from: other.slot, meant_for: target.0, header, reason });
+            let header = *chunk.messages.message(offset).0;
+            chunk.refused.push(Refused { from: deferred.slot, meant_for: target.0, header, reason });
         }
     }
 }
 
-/// Returns an error for a request or a reply that was over the budget.
-fn answerable(chunk: &mut OutputChunk, other: &DeferredRecord) -> Result<(), BounceReason> {
-    let recipient = other.address.of(chunk).and_then(|address| address.recipient());
+/// Returns an error if a request or a reply was over a budget, so that its message was taken back.
+fn answerable(chunk: &mut OutputChunk, deferred: &DeferredRecord) -> Result<(), BounceReason> {
+    let recipient = deferred.address.of(chunk).and_then(|address| address.recipient());
     recipient.map(drop).ok_or(BounceReason::OverBudget)
 }
 
 /// Takes back messages that are over the budgets of a group and its tenant.
-fn bound(
+fn take_back_over_budget(
     directory: &Directory,
     budgets: &mut SendBudgets,
-    (at, tenant): (GroupIndex, Option<TenantId>),
+    (group_index, tenant): (GroupIndex, Option<TenantId>),
     chunk: &mut OutputChunk,
 ) {
     let OutputChunk { addresses, edges, messages, refused, .. } = chunk;
     let (mut addresses, mut edges) = (addresses.iter_mut().peekable(), edges.iter_mut().peekable());
     loop {
         // Both lists are in the order in which the messages were sent. A message to many may be in both.
-        let (first, second) = (addresses.peek().map(|address| address.at), edges.peek().map(|address| address.at));
-        let Some(next) = first.into_iter().chain(second).min() else { return };
-        let later = if first == Some(next) { addresses.next() } else { None };
-        let now = if second == Some(next) { edges.next() } else { None };
-        let Some(bytes) = later.as_ref().or(now.as_ref()).map(|address| address.bytes) else { return };
-        if budgets.take(at, tenant, bytes) {
+        let next_address = addresses.peek().map(|address| address.offset);
+        let next_edge = edges.peek().map(|edge| edge.offset);
+        let Some(offset) = next_address.into_iter().chain(next_edge).min() else { return };
+        let address = addresses.next_if(|address| address.offset == offset);
+        let edge = edges.next_if(|edge| edge.offset == offset);
+        let Some(bytes) = address.as_ref().or(edge.as_ref()).map(|address| address.bytes) else { return };
+        if budgets.take(group_index, tenant, bytes) {
             continue;
         }
         let mut meant_for = 0;
-        for address in later.into_iter().chain(now) {
+        for address in address.into_iter().chain(edge) {
             meant_for = address.recipient().map_or(0, |to| directory.recipient(to).number());
             address.take_back();
         }
-        let header = *messages.message(next).0;
+        let header = *messages.message(offset).0;
         let Some(from) = directory.slot(AgentId(header.sender)) else { continue };
         refused.push(Refused { from, meant_for, header, reason: BounceReason::OverBudget });
     }

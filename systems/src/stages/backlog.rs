@@ -20,22 +20,23 @@ impl Router<'_, '_> {
         let Self { directory, mailroom, backlogs, mailboxes, .. } = self;
         let Mailroom { host, inboxes, .. } = mailroom.as_mut();
         let mut placed = Shared::<usize, (Arc<HeldMessage>, Delivery)>::default();
-        let mut list = Vec::new();
+        let mut deliveries = Vec::new();
         for &slot in slots {
             if !backlogs.release(slot) {
                 continue;
             }
             let Ok((_, mut backlog)) = mailboxes.get_mut(directory.mailboxes[slot.index()]) else { continue };
             for (held, nth) in backlog.drain().zip(0..) {
-                let mut put = || Delivery { chunk: Delivery::HOST, at: host.messages.push(held.header, &held.payload) };
-                let at = match Arc::strong_count(&held) {
+                let mut put =
+                    || Delivery { chunk: Delivery::HOST, offset: host.messages.push(held.header, &held.payload) };
+                let delivery = match Arc::strong_count(&held) {
                     1 => put(),
                     // The table keeps it alive, so that no other message can have its address.
                     _ => placed.get(nth, Arc::as_ptr(&held).addr(), || (Arc::clone(&held), put())).1,
                 };
-                list.push(at);
+                deliveries.push(delivery);
             }
-            inboxes.release(slot, list.drain(..));
+            inboxes.release(slot, deliveries.drain(..));
         }
     }
 
@@ -44,49 +45,48 @@ impl Router<'_, '_> {
         let Self { clock, directory, report, mailroom, backlogs, mailboxes, .. } = self;
         let (mailroom, backlogs) = (mailroom.as_mut(), backlogs.as_mut());
         let is_called = |slot| calls.was_handed(directory, slot, clock.frame);
-        let waits: Vec<AgentSlot> = mailroom.inboxes.touched().filter(|&slot| !is_called(slot)).collect();
+        let waiting: Vec<AgentSlot> = mailroom.inboxes.touched().filter(|&slot| !is_called(slot)).collect();
         let view = mailroom.view(&outputs.before, &outputs.now.chunks);
         let mut shared = Shared::<(u32, u32), Stock>::default();
         let mut held = 0;
         let mut add = |slot: AgentSlot, counters: &MailboxCounters, backlog: &mut Backlog| {
             let before = backlog.len();
-            for (at, nth) in view.deliveries(slot).zip(0..) {
-                let (header, payload) = view.message(at);
+            for (delivery, nth) in view.deliveries(slot).zip(0..) {
+                let (header, payload) = view.message(delivery);
                 let hold = || Arc::new(held_message(*header, payload));
                 backlog.push(match is_to_many(header) {
-                    true => shared.get(nth, at.order(), || Stock::new(hold())).take(),
+                    true => shared.get(nth, delivery.order(), || Stock::new(hold())).take(),
                     false => hold(),
                 });
             }
             held += (backlog.len() - before) as u64;
             backlogs.digest(slot, directory.ids[slot.index()], (backlog, counters));
         };
-        let entity = |slot: AgentSlot| directory.mailboxes[slot.index()];
-        let (some, rest) = waits.as_chunks::<STORED_AT_ONCE>();
-        for some in some {
-            // Only an author's system can have despawned one, and it may despawn its own entities alone.
-            let mut mailboxes = mailboxes.get_many_mut(some.map(entity)).expect(HAS_MAILBOX);
-            if store_now(some[0], clock.frame) {
+        let mailbox_of = |slot: AgentSlot| directory.mailboxes[slot.index()];
+        let (batches, rest) = waiting.as_chunks::<STORED_AT_ONCE>();
+        for batch in batches {
+            // Only an author's system could have despawned a mailbox, and it may despawn only its own entities.
+            let mut mailboxes = mailboxes.get_many_mut(batch.map(mailbox_of)).expect(HAS_MAILBOX);
+            if store_now(batch[0], clock.frame) {
                 store(&mut mailboxes);
             }
-            for (&slot, (counters, backlog)) in some.iter().zip(&mut mailboxes) {
+            for (&slot, (counters, backlog)) in batch.iter().zip(&mut mailboxes) {
                 add(slot, counters, backlog);
             }
         }
         for &slot in rest {
-            let (counters, mut backlog) = mailboxes.get_mut(entity(slot)).expect(HAS_MAILBOX);
+            let (counters, mut backlog) = mailboxes.get_mut(mailbox_of(slot)).expect(HAS_MAILBOX);
             add(slot, &counters, &mut backlog);
         }
         report.counts.delivered -= held;
-        for &slot in &waits {
+        for &slot in &waiting {
             mailroom.inboxes.hold(slot);
             backlogs.hold(slot, directory.group_at(slot).spec.schedule.trigger == Trigger::Message);
         }
     }
 }
 
-const HAS_MAILBOX: &str =
-    "an agent keeps its mailbox: a native system ends one by the order Terminate, and despawns none";
+const HAS_MAILBOX: &str = "an agent has a mailbox until it ends: a native system ends an agent with the command Terminate, and despawns nothing of it";
 
 /// How many backlogs are stored together.
 const STORED_AT_ONCE: usize = 16;
@@ -97,8 +97,8 @@ const fn store_now(first: AgentSlot, frame: u64) -> bool {
     (first.0 as u64 / STORED_AT_ONCE as u64 + frame).is_multiple_of(Backlog::NEWEST as u64)
 }
 
-/// Stores what is newest in some backlogs. Where they end is read of all of them before any is written to: the processor waits for many reads at a
-/// time, but its writes leave in their order, and one that waits for memory holds up all that come after it.
+/// Stores what is newest in some backlogs. It first reads where each of them ends, and only then writes: a processor waits for many reads at a time,
+/// but carries out writes in their order, so that one write that waits for memory holds up all later ones.
 fn store(mailboxes: &mut [(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)]) {
     core::hint::black_box(mailboxes.iter().fold(0, |all, (_, backlog)| all ^ backlog.fetch()));
     for (_, backlog) in mailboxes {
@@ -106,7 +106,7 @@ fn store(mailboxes: &mut [(Mut<'_, MailboxCounters>, Mut<'_, Backlog>)]) {
     }
 }
 
-/// Values that mailboxes share. Mostly the next mailbox wants the same value at the same place of its list.
+/// Values that mailboxes share. Mostly, the next mailbox has the same value at the same index of its list.
 #[derive(Debug)]
 struct Shared<K, T> {
     all: Vec<T>,
@@ -121,8 +121,8 @@ impl<K, T> Default for Shared<K, T> {
 }
 
 impl<K: Copy + Ord, T> Shared<K, T> {
-    /// Returns the value of a key, and makes it if it isn't there yet. `nth` is its place in the list of the mailbox that wants
-    /// it.
+    /// Returns the value of a key, and makes it if it isn't there yet. `nth` is its index in the list of the mailbox
+    /// that asks for it.
     fn get(&mut self, nth: usize, key: K, make: impl FnOnce() -> T) -> &mut T {
         let Self { all, by_place, by_key } = self;
         if let Some(&Some((last, at))) = by_place.get(nth)
@@ -142,9 +142,8 @@ impl<K: Copy + Ord, T> Shared<K, T> {
     }
 }
 
-/// A message that waits in many mailboxes, and references to it that are handed out one by one. They are made many at a time: to
-/// count one more is an atomic operation, and between the writes to mailboxes, which are in no cache, each would wait for the
-/// write before it.
+/// A message that waits in many mailboxes, and references to it that are handed out one by one. They are made many at a time, because making one is
+/// an atomic operation, which waits until all earlier writes are done, and those to mailboxes are slow: mailboxes are in no cache.
 #[derive(Debug)]
 struct Stock {
     message: Arc<HeldMessage>,

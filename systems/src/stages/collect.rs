@@ -46,7 +46,7 @@ pub(crate) fn collect_outputs(
     lanes.outboxes.fill(0);
     lanes.memories.fill(0);
     lanes.logs.fill(0);
-    let bounced = mailroom.bounces.0.len();
+    let bounces_before = mailroom.bounces.0.len();
     let mut collector = OutboxCollector {
         intake: OutboxIntake { frame: clock.frame, directory: &directory },
         models: &models,
@@ -65,15 +65,15 @@ pub(crate) fn collect_outputs(
     // The chunks themselves stay in the order of the waves, because inboxes of this frame refer to them by index.
     chunks.sort_by_key(|chunk| chunk.group);
     for chunk in chunks {
-        let Some(at) = directory.group_index(chunk.group) else { continue };
-        let group = &directory.groups[at];
-        lanes.outboxes[at.index()] = lanes.outboxes[at.index()].wrapping_add(chunk.outbox_sum);
-        lanes.memories[at.index()] = lanes.memories[at.index()].wrapping_add(chunk.memory_sum);
+        let Some(group_index) = directory.group_index(chunk.group) else { continue };
+        let group = &directory.groups[group_index];
+        lanes.outboxes[group_index.index()] = lanes.outboxes[group_index.index()].wrapping_add(chunk.outbox_sum);
+        lanes.memories[group_index.index()] = lanes.memories[group_index.index()].wrapping_add(chunk.memory_sum);
         for lines in chunk.log_lines.chunk_by(|a, b| a.agent == b.agent) {
-            lanes.logs[at.index()] = lanes.logs[at.index()].wrapping_add(lines_digest(lines));
+            lanes.logs[group_index.index()] = lanes.logs[group_index.index()].wrapping_add(lines_digest(lines));
         }
-        let inference_jobs = collector.collect(at, group, chunk);
-        fuel[at.index()].add(FrameFuel { used: chunk.fuel, uncounted: chunk.uncounted });
+        let inference_jobs = collector.collect(group_index, group, chunk);
+        fuel[group_index.index()].add(FrameFuel { used: chunk.fuel, uncounted: chunk.uncounted });
         collector.report.counts.steps += chunk.steps;
         collector.report.counts.messages += chunk.sent;
         if let Ok(mut counters) = counters.get_mut(group.entity) {
@@ -86,7 +86,7 @@ pub(crate) fn collect_outputs(
     }
     scheduler.book(&directory, &fuel);
     // An agent's bounces come in the order of its records.
-    mailroom.bounces.0[bounced..].sort_by_key(|(to, bounce)| {
+    mailroom.bounces.0[bounces_before..].sort_by_key(|(to, bounce)| {
         let index = match *to {
             Recipient::Agent(slot) => slot.0,
             Recipient::Topic(topic) => topic.0,
@@ -98,6 +98,7 @@ pub(crate) fn collect_outputs(
     report.logs.sort_by_key(|line| line.agent);
 }
 
+/// Everything that processing the deferred records of a frame reads and writes.
 struct OutboxCollector<'a> {
     intake: OutboxIntake<'a>,
     models: &'a ModelTable,
@@ -113,9 +114,9 @@ struct OutboxCollector<'a> {
 
 impl OutboxCollector<'_> {
     /// Processes a chunk of `group`. Returns the number of jobs in it.
-    fn collect(&mut self, at: GroupIndex, group: &GroupRange, chunk: &OutputChunk) -> u64 {
+    fn collect(&mut self, group_index: GroupIndex, group: &GroupRange, chunk: &OutputChunk) -> u64 {
         self.report.faults.extend_from_slice(&chunk.faults);
-        let (payer, mut excess) = ((at, group.spec.tenant), chunk.excess);
+        let (payer, mut excess) = ((group_index, group.spec.tenant), chunk.excess);
         for line in &chunk.log_lines {
             let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
             if self.tables.take(payer, row, &mut excess) {
@@ -125,37 +126,37 @@ impl OutboxCollector<'_> {
         for refused in &chunk.refused {
             self.bounce(&refused.header, refused.meant_for, refused.from, refused.reason);
         }
-        let (mut jobs, mut jobs_of_agent, mut last) = (0, 0, None);
-        for other in &chunk.deferred {
-            let record = record_at(&chunk.deferred_bytes, other.offset);
+        let (mut jobs, mut jobs_of_agent, mut last_agent) = (0, 0, None);
+        for deferred in &chunk.deferred {
+            let record = record_at(&chunk.deferred_bytes, deferred.offset);
             if row_of(&record).is_some_and(|row| !self.tables.take(payer, row, &mut excess)) {
                 continue;
             }
             match record.op {
-                Op::Join | Op::Leave => self.change_membership(other, &record),
+                Op::Join | Op::Leave => self.change_membership(deferred, &record),
                 Op::Infer => {
-                    if last.replace(other.agent) != Some(other.agent) {
+                    if last_agent.replace(deferred.agent) != Some(deferred.agent) {
                         jobs_of_agent = 0;
                     }
                     (jobs, jobs_of_agent) = (jobs + 1, jobs_of_agent + 1);
                     let fits = jobs_of_agent <= group.spec.limits.jobs_per_step_max;
-                    let fits = fits && self.budgets.take(at, group.spec.tenant);
-                    self.infer(other.agent, &record, fits);
+                    let fits = fits && self.budgets.take(group_index, group.spec.tenant);
+                    self.infer(deferred.agent, &record, fits);
                 }
                 Op::Log => self.report.logs.push(LogLine {
-                    agent: other.agent,
+                    agent: deferred.agent,
                     level: record.header.kind,
                     text: String::from_utf8_lossy(record.payload).into_owned(),
                 }),
-                Op::Record => self.report.outputs.push(named_output(other.agent, &record)),
-                Op::Spawn => self.spawn(other, &record),
-                Op::Pause => self.order(other, &record, LifecycleAction::Pause),
-                Op::Resume => self.order(other, &record, LifecycleAction::Resume),
-                Op::Terminate => self.order(other, &record, LifecycleAction::Terminate),
-                Op::Restart => self.order(other, &record, LifecycleAction::Restart),
-                Op::Wake => self.wake(other, record.header.target),
+                Op::Record => self.report.outputs.push(named_output(deferred.agent, &record)),
+                Op::Spawn => self.spawn(deferred, &record),
+                Op::Pause => self.change_lifecycle(deferred, &record, LifecycleAction::Pause),
+                Op::Resume => self.change_lifecycle(deferred, &record, LifecycleAction::Resume),
+                Op::Terminate => self.change_lifecycle(deferred, &record, LifecycleAction::Terminate),
+                Op::Restart => self.change_lifecycle(deferred, &record, LifecycleAction::Restart),
+                Op::Wake => self.wake(deferred, record.header.target),
                 Op::WriteRegion => {}
-                // They were admitted right after the step.
+                // Requests and replies were admitted right after the step.
                 Op::Request | Op::Reply => {}
                 Op::Send | Op::Publish | Op::Broadcast => unreachable!("the intake keeps messages apart"),
             }
@@ -183,6 +184,7 @@ impl OutboxCollector<'_> {
         }
     }
 
+    /// Makes an inference job. One that can't be carried out has its failure for a result.
     fn infer(&mut self, agent: AgentId, record: &OutboxRecord, within_limit: bool) {
         let id = JobId(self.next_job.0);
         self.next_job.0 += 1;
@@ -198,7 +200,7 @@ impl OutboxCollector<'_> {
             Some(status) => JobData::Output { status, bytes: Vec::new() },
             None => JobData::Input(record.payload.to_vec()),
         };
-        // A refusal needs no latency.
+        // A failure is told in the next frame, whatever the latency of the model.
         let latency = known.filter(|_| failure.is_none()).map_or(1, |model| model.spec.latency_frames);
         let due_frame = self.intake.frame + u64::from(latency);
         let job = InferenceJob { id, agent, model, correlation: record.header.correlation, due_frame };
@@ -212,8 +214,8 @@ impl OutboxCollector<'_> {
         self.command(from, record, action);
     }
 
-    fn order(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>, order: LifecycleAction) {
-        self.command(from, record, Action::Agent(AgentId(record.header.target), order));
+    fn change_lifecycle(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>, action: LifecycleAction) {
+        self.command(from, record, Action::Agent(AgentId(record.header.target), action));
     }
 
     fn command(&mut self, from: &DeferredRecord, record: &OutboxRecord<'_>, action: Action) {
@@ -221,9 +223,10 @@ impl OutboxCollector<'_> {
         self.commands.agents.push(Command { issuer: Issuer::Agent { id, correlation, sequence }, action });
     }
 
+    /// Sets the timer of an agent to a frame after this one, or takes it away if `frame` is 0.
     fn wake(&mut self, from: &DeferredRecord, frame: u64) {
-        let wish = (frame > 0).then(|| (frame.max(self.intake.frame + 1), from.agent));
-        self.scheduler.timers.set(from.slot, wish);
+        let timer = (frame > 0).then(|| (frame.max(self.intake.frame + 1), from.agent));
+        self.scheduler.timers.set(from.slot, timer);
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) fn carry_out_commands(mut kernel: Kernel, inputs: Res<Inputs>, mut pe
     let frame = kernel.clock.frame;
     kernel.directory.vacate(frame);
     let external = &inputs.0.commands;
-    for (action, at) in external.iter().zip(1_u64 << 32..) {
-        let digest = part_digest(Lane::Inputs, at, &action_bytes(action));
+    for (action, number) in external.iter().zip(1_u64 << 32..) {
+        let digest = part_digest(Lane::Inputs, number, &action_bytes(action));
         kernel.lanes.inputs = kernel.lanes.inputs.wrapping_add(digest);
     }
     let (native, agents) = (std::mem::take(&mut pending.native), std::mem::take(&mut pending.agents));
@@ -58,6 +58,7 @@ pub(crate) struct Kernel<'w, 's> {
 }
 
 impl Kernel<'_, '_> {
+    /// Carries out a command, or refuses it and tells its issuer.
     fn carry_out(&mut self, issuer: Issuer, action: &Action) {
         let target = action.target();
         let meant_for = match target {
@@ -66,7 +67,7 @@ impl Kernel<'_, '_> {
         };
         let done = match action {
             Action::Spawn { group, kind, payload } => self.spawn(issuer, *group, *kind, payload),
-            Action::Agent(agent, order) => self.order(issuer, *agent, *order),
+            Action::Agent(agent, action) => self.change_lifecycle(issuer, *agent, *action),
         };
         match done {
             Ok(()) => self.report.counts.commands += 1,
@@ -82,23 +83,23 @@ impl Kernel<'_, '_> {
     }
 
     /// Returns whether an issuer may command agents of a group.
-    fn may(&self, issuer: Issuer, group: GroupId) -> bool {
+    fn may_command(&self, issuer: Issuer, group: GroupId) -> bool {
         let Issuer::Agent { id, .. } = issuer else { return true };
         let controls = self.directory.group(id.group()).is_some_and(|own| own.spec.controls.contains(&group));
         controls || self.directory.group(group).is_some_and(|group| group.spec.supervisor == Some(id.group()))
     }
 
     fn spawn(&mut self, issuer: Issuer, group: GroupId, kind: u32, payload: &[u8]) -> Result<(), BounceReason> {
-        let at = self.directory.group_index(group).ok_or(BounceReason::UnknownRecipient)?;
-        if !self.may(issuer, group) {
+        let group_index = self.directory.group_index(group).ok_or(BounceReason::UnknownRecipient)?;
+        if !self.may_command(issuer, group) {
             return Err(BounceReason::Refused);
         }
-        if !self.tenant_has_room(at) {
+        if !self.tenant_has_room(group_index) {
             return Err(BounceReason::GroupFull);
         }
-        let (id, slot) = self.directory.take_slot(at).ok_or(BounceReason::GroupFull)?;
-        self.settle(at, id, slot);
-        self.announce(issuer, id);
+        let (id, slot) = self.directory.take_slot(group_index).ok_or(BounceReason::GroupFull)?;
+        self.spawn_agent(group_index, id, slot);
+        self.tell_spawned(issuer, id);
         if !payload.is_empty() {
             let frame = self.clock.frame;
             let header = MessageHeader { frame, kind, ..MessageHeader::default() };
@@ -116,8 +117,8 @@ impl Kernel<'_, '_> {
     }
 
     /// Returns whether one more agent of a group fits into its tenant's totals.
-    fn tenant_has_room(&self, at: GroupIndex) -> bool {
-        let group = &self.directory.groups[at];
+    fn tenant_has_room(&self, group_index: GroupIndex) -> bool {
+        let group = &self.directory.groups[group_index];
         let Some(id) = group.spec.tenant else { return true };
         let tenant = &self.scheduler.tenants[id.0 as usize];
         let (mut agents, mut memory) = (1, group.spec.limits.memory_bytes_max);
@@ -129,31 +130,33 @@ impl Kernel<'_, '_> {
     }
 
     /// Spawns the entities of a new agent, and despawns those of the agent that had its slot before.
-    fn settle(&mut self, at: GroupIndex, id: AgentId, slot: AgentSlot) {
+    fn spawn_agent(&mut self, group_index: GroupIndex, id: AgentId, slot: AgentSlot) {
         let index = slot.index();
-        let before = self.directory.agents[index];
-        if before != Entity::PLACEHOLDER {
-            if let Ok((_, _, digest)) = self.agents.get(before) {
-                self.lanes.agents[at.index()] = self.lanes.agents[at.index()].wrapping_sub(digest.0);
+        let previous = self.directory.agents[index];
+        if previous != Entity::PLACEHOLDER {
+            if let Ok((_, _, digest)) = self.agents.get(previous) {
+                let lane = &mut self.lanes.agents[group_index.index()];
+                *lane = lane.wrapping_sub(digest.0);
             }
-            let mailbox = self.backlogs.forget(slot);
-            self.lanes.mailboxes = self.lanes.mailboxes.wrapping_sub(mailbox);
-            self.commands.entity(before).despawn();
+            let mailbox_digest = self.backlogs.forget(slot);
+            self.lanes.mailboxes = self.lanes.mailboxes.wrapping_sub(mailbox_digest);
+            self.commands.entity(previous).despawn();
         }
-        let parts = (id, Lifecycle::Initialising, FaultHistory::default(), PartDigest::default());
-        let agent = self.commands.spawn(parts).id();
-        let mailbox = self.directory.groups[at].mailbox;
-        let parts = (MailboxOf(agent), mailbox, MailboxCounters::default(), Backlog::default());
+        let components = (id, Lifecycle::Initialising, FaultHistory::default(), PartDigest::default());
+        let agent = self.commands.spawn(components).id();
+        let mailbox = self.directory.groups[group_index].mailbox;
+        let components = (MailboxOf(agent), mailbox, MailboxCounters::default(), Backlog::default());
         self.directory.agents[index] = agent;
-        self.directory.mailboxes[index] = self.commands.spawn(parts).id();
+        self.directory.mailboxes[index] = self.commands.spawn(components).id();
         let Self { directory, mailroom, clock, .. } = self;
         directory.set_lifecycle(&mut mailroom.inboxes, slot, Lifecycle::Initialising, clock.frame);
-        let topics = self.directory.groups[at].spec.subscribe.iter().filter_map(|topic| self.directory.topic(*topic));
+        let subscribed = &self.directory.groups[group_index].spec.subscribe;
+        let topics = subscribed.iter().filter_map(|topic| self.directory.topic(*topic));
         self.joining.0.extend(topics.map(|topic| MembershipChange { agent: id, topic, joins: true }));
     }
 
     /// Tells an agent that the agent that it asked for was spawned.
-    fn announce(&mut self, issuer: Issuer, child: AgentId) {
+    fn tell_spawned(&mut self, issuer: Issuer, child: AgentId) {
         let Issuer::Agent { id, correlation, sequence } = issuer else { return };
         let Some(to) = self.directory.alive(id) else { return };
         let header = MessageHeader {
@@ -168,17 +171,22 @@ impl Kernel<'_, '_> {
         self.mailroom.bounces.push(Recipient::Agent(to), header, Vec::new());
     }
 
-    fn order(&mut self, issuer: Issuer, agent: AgentId, order: LifecycleAction) -> Result<(), BounceReason> {
+    fn change_lifecycle(
+        &mut self,
+        issuer: Issuer,
+        agent: AgentId,
+        action: LifecycleAction,
+    ) -> Result<(), BounceReason> {
         let (group, slot) = self.directory.find(agent).ok_or_else(|| self.directory.absence(agent))?;
         let own = matches!(issuer, Issuer::Agent { id, .. } if id == agent);
-        if !own && !self.may(issuer, group.id) {
+        if !own && !self.may_command(issuer, group.id) {
             return Err(BounceReason::Refused);
         }
-        let state = self.directory.lifecycles[slot.index()];
-        if state.is_ending() {
+        let before = self.directory.lifecycles[slot.index()];
+        if before.is_ending() {
             return Err(BounceReason::Terminated);
         }
-        let after = match (order, state) {
+        let after = match (action, before) {
             (LifecycleAction::Pause, Lifecycle::Active) => Lifecycle::Paused,
             (LifecycleAction::Resume, Lifecycle::Paused) if self.is_uninitialised(slot) => Lifecycle::Initialising,
             (LifecycleAction::Resume, Lifecycle::Paused) => Lifecycle::Active,
@@ -199,14 +207,16 @@ impl Kernel<'_, '_> {
         Ok(())
     }
 
+    /// Returns whether the last initialisation of an agent faulted.
     fn is_uninitialised(&self, slot: AgentSlot) -> bool {
         self.agents.get(self.directory.agents[slot.index()]).is_ok_and(|(_, history, _)| history.uninitialised)
     }
 
+    /// Tells an agent that its command was refused.
     fn refuse(&mut self, issuer: Issuer, meant_for: u64, reason: BounceReason) {
         let Issuer::Agent { id, correlation, sequence } = issuer else { return };
         let Some(to) = self.directory.alive(id) else { return };
-        let of = MessageHeader { correlation, sequence, ..MessageHeader::default() };
-        self.mailroom.bounces.bounce(&of, meant_for, to, reason, self.clock.frame);
+        let request = MessageHeader { correlation, sequence, ..MessageHeader::default() };
+        self.mailroom.bounces.bounce(&request, meant_for, to, reason, self.clock.frame);
     }
 }

@@ -92,26 +92,27 @@ pub(crate) fn commit_faults(
     report.counts.faults = report.faults.len() as u64;
     lanes.faults.fill(0);
     for fault in &report.faults {
-        let Some((range, slot)) = directory.find(fault.agent) else { continue };
-        let (Some(at), supervisor) = (directory.group_index(range.id), range.spec.supervisor) else { continue };
-        let Ok((group, mut counters)) = groups.get_mut(range.entity) else { continue };
-        lanes.faults[at.index()] = lanes.faults[at.index()].wrapping_add(fault_digest(fault));
+        let Some((group, slot)) = directory.find(fault.agent) else { continue };
+        let Some(group_index) = directory.group_index(group.id) else { continue };
+        let supervisor = group.spec.supervisor;
+        let Ok((group, mut counters)) = groups.get_mut(group.entity) else { continue };
+        let lane = &mut lanes.faults[group_index.index()];
+        *lane = lane.wrapping_add(fault_digest(fault));
         counters.0.faults.add(fault.kind);
         let Ok((mut lifecycle, mut history)) = agents.get_mut(directory.agents[slot.index()]) else { continue };
         directory.written.push(slot);
         history.faults = history.faults.saturating_add(1);
-        if let Some(to) = supervisor.and_then(|id| directory.group_index(id)) {
+        if let Some(supervisor) = supervisor.and_then(|id| directory.group_index(id)) {
             let escalated = u32::from(group.on_fault == FaultPolicy::Escalate && !lifecycle.is_ending());
-            let (frame, faults) = (clock.frame, history.faults);
             let notice = FaultNotice {
                 agent: fault.agent.0,
-                frame,
+                frame: clock.frame,
                 fault: fault.kind as u32,
                 detail: fault.detail,
-                faults,
+                faults: history.faults,
                 escalated,
             };
-            notify(&mut mailroom, to, &notice);
+            tell_supervisor(&mut mailroom, supervisor, &notice);
         }
         history.uninitialised |= *lifecycle == Lifecycle::Initialising;
         // A second fault of one frame is counted, and leads to nothing further.
@@ -122,8 +123,8 @@ pub(crate) fn commit_faults(
             FaultPolicy::Pause => Lifecycle::Paused,
             FaultPolicy::Escalate => Lifecycle::Faulted,
             FaultPolicy::Restart { restarts_max, backoff_frames } if history.restarts < restarts_max => {
-                let doubled = u64::from(backoff_frames.max(1)) << history.restarts.min(20);
-                history.restart_frame = clock.frame + doubled;
+                let backoff = u64::from(backoff_frames.max(1)) << history.restarts.min(20);
+                history.restart_frame = clock.frame + backoff;
                 restarts.0.insert((history.restart_frame, slot));
                 Lifecycle::Faulted
             }
@@ -134,8 +135,8 @@ pub(crate) fn commit_faults(
     }
 }
 
-/// Tells the agents of the group `to` of a fault, in the next frame.
-fn notify(mailroom: &mut Mailroom, to: GroupIndex, notice: &FaultNotice) {
+/// Tells the agents of a supervising group of a fault, in the next frame.
+fn tell_supervisor(mailroom: &mut Mailroom, supervisor: GroupIndex, notice: &FaultNotice) {
     let header = MessageHeader {
         sender: sender::ENGINE,
         topic: notice.agent,
@@ -143,7 +144,7 @@ fn notify(mailroom: &mut Mailroom, to: GroupIndex, notice: &FaultNotice) {
         kind: kind::NOTICE,
         ..MessageHeader::default()
     };
-    mailroom.bounces.push(Recipient::Group(to), header, bytemuck::bytes_of(notice).to_vec());
+    mailroom.bounces.push(Recipient::Group(supervisor), header, bytemuck::bytes_of(notice).to_vec());
 }
 
 /// Removes agents that ended in this frame from topics, timers and requests. Messages that waited for them go back to their
@@ -186,10 +187,10 @@ pub(crate) fn commit_terminations(
             }
         }
     }
-    // Ids ascend as slots do.
+    // The ids are in order, because they ascend as the slots do.
     let ids: Vec<_> = ended.iter().map(|&slot| directory.ids[slot.index()]).collect();
     for mut members in &mut topics {
-        // Only a topic of which one of them was a member has changed.
+        // A topic has changed only if one of those agents was a member of it.
         if members.bypass_change_detection().remove(&ids) {
             members.set_changed();
         }

@@ -47,10 +47,9 @@ pub(crate) fn gather_messages(
     std::mem::swap(now, before);
     // The chunks come wave by wave. Each group is in one wave, but the waves aren't in the order of the groups' ids.
     before.chunks.sort_by_key(|chunk| chunk.group);
-    let room = mailroom.as_mut();
-    let host = &mut room.host;
+    let Mailroom { host, inboxes, bounces, first_messages, events, native } = mailroom.as_mut();
     host.clear();
-    for (recipient, stored) in room.bounces.0.drain(..) {
+    for (recipient, stored) in bounces.0.drain(..) {
         host.push(recipient, &stored.header, &stored.payload);
     }
     let mut due: Vec<_> = jobs.iter().filter(|(_, job, _)| job.due_frame <= clock.frame).collect();
@@ -68,21 +67,21 @@ pub(crate) fn gather_messages(
             ..MessageHeader::default()
         };
         // A result that doesn't fit into its agent's mailbox becomes a failure, of which the agent is told.
-        let room = room.inboxes.loads[slot.index()].bytes_max.saturating_sub(MessageHeader::BYTES) as usize;
-        if bytes.len() > room {
+        let payload_bytes_max = inboxes.loads[slot.index()].bytes_max.saturating_sub(MessageHeader::BYTES);
+        if bytes.len() > payload_bytes_max as usize {
             let failed = MessageHeader { status: InferenceStatus::Failed as u32, ..header };
             host.push(Recipient::Agent(slot), &failed, &[]);
         } else {
             host.push(Recipient::Agent(slot), &header, bytes);
         }
     }
-    for (recipient, stored) in room.first_messages.0.drain(..) {
+    for (recipient, stored) in first_messages.0.drain(..) {
         host.push(recipient, &stored.header, &stored.payload);
     }
-    for AddressedEvent { recipient, header, at } in room.events.drain(..) {
-        host.push(recipient, &header, &inputs.0.events[at as usize].payload);
+    for AddressedEvent { recipient, header, index } in events.drain(..) {
+        host.push(recipient, &header, &inputs.0.events[index as usize].payload);
     }
-    for (recipient, stored) in room.native.0.drain(..) {
+    for (recipient, stored) in native.0.drain(..) {
         host.push(recipient, &stored.header, &stored.payload);
     }
 }
@@ -101,12 +100,12 @@ pub(crate) fn sort_messages(mut router: Router, mut outputs: ResMut<AgentOutputs
     let Sorter { overflow, dropped, .. } = sorter;
     overflow.settle(&sent, inboxes, bounces, report, clock.frame);
     // A message that was dropped isn't among those that native systems read as published, either.
-    for at in dropped {
-        let addresses = match at.chunk {
+    for delivery in dropped {
+        let addresses = match delivery.chunk {
             Delivery::HOST => &mut host.addresses,
             chunk => &mut outputs.before.chunks[chunk as usize].addresses,
         };
-        take_back(at.at, addresses);
+        take_back(delivery.offset, addresses);
     }
 }
 
@@ -140,8 +139,9 @@ impl Router<'_, '_> {
         let Sorter { overflow, dropped, .. } = sorter;
         overflow.settle(&sent, inboxes, bounces, report, clock.frame);
         // A message that is over a budget reaches nobody in the next frame, either.
-        for at in dropped {
-            take_back(at.at, &mut outputs.now.chunks[(at.chunk & !Delivery::CURRENT) as usize].addresses);
+        for delivery in dropped {
+            let chunk = &mut outputs.now.chunks[(delivery.chunk & !Delivery::CURRENT) as usize];
+            take_back(delivery.offset, &mut chunk.addresses);
         }
     }
 }
@@ -175,15 +175,15 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
         let sent = self.sent;
         let chunks = (0..).zip(sent.chunks).map(|(number, chunk)| (number, &chunk.addresses));
         for (chunk, addresses) in core::iter::once((Delivery::HOST, &sent.host.addresses)).chain(chunks) {
-            // In most frames, that is all of them.
+            // In most frames, this adds all of them.
             let added = self.inboxes.put_all(addresses, chunk);
             for address in &addresses[added..] {
-                let at = Delivery { chunk, at: address.at };
+                let delivery = Delivery { chunk, offset: address.offset };
                 let Some(to) = address.recipient() else { continue };
                 if let Recipient::Agent(slot) = to {
-                    self.overflow.put(sent, self.inboxes, Incoming { slot, bytes: address.bytes, at });
-                } else if !self.put_to_many(to, address.bytes, at) {
-                    self.dropped.push(at);
+                    self.overflow.put(sent, self.inboxes, Incoming { slot, bytes: address.bytes, delivery });
+                } else if !self.put_to_many(to, address.bytes, delivery) {
+                    self.dropped.push(delivery);
                 }
             }
         }
@@ -197,14 +197,14 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
             if !fits {
                 let meant_for = edge.address.recipient().map_or(0, |to| sent.directory.recipient(to).number());
                 overflow.drop_over_budget(header, meant_for);
-                dropped.push(edge.at);
+                dropped.push(edge.delivery);
             }
             fits
         });
         let arrival = Arrival::Wave(wave);
-        for Edge { address, at } in audiences.take_edges(sent, wave) {
-            let from = AgentId(sent.message(at).sender);
-            let mut put = |slot| overflow.put(sent, inboxes, Incoming { slot, bytes: address.bytes, at });
+        for Edge { address, delivery } in audiences.take_edges(sent, wave) {
+            let from = AgentId(sent.message(delivery).sender);
+            let mut put = |slot| overflow.put(sent, inboxes, Incoming { slot, bytes: address.bytes, delivery });
             match address.recipient() {
                 Some(Recipient::Agent(slot)) if !arrival.is_that_of(from.group(), sent.directory.group_at(slot)) => {}
                 Some(Recipient::Agent(slot)) => put(slot),
@@ -216,9 +216,9 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
 
     /// Delivers one message to all recipients that get it in the next frame. Delivers it to none, and returns `false`, if the
     /// budgets have too few deliveries left.
-    fn put_to_many(&mut self, to: RecipientSlot, bytes: u32, at: Delivery) -> bool {
+    fn put_to_many(&mut self, to: RecipientSlot, bytes: u32, delivery: Delivery) -> bool {
         let Self { sent, inboxes, overflow, budgets, audiences, .. } = self;
-        let header = sent.message(at);
+        let header = sent.message(delivery);
         let from = AgentId(header.sender);
         let weight = audiences.weight_later(sent, to, from);
         if weight == 0 {
@@ -228,15 +228,15 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
             overflow.drop_over_budget(header, sent.directory.recipient(to).number());
             return false;
         }
-        let put = |slot| overflow.put(sent, inboxes, Incoming { slot, bytes, at });
+        let put = |slot| overflow.put(sent, inboxes, Incoming { slot, bytes, delivery });
         audiences.each(sent, to, (from, Arrival::NextFrame), put);
         true
     }
 }
 
-/// Takes back the address of the message at a place. Addresses ascend by it, and a message that arrives in this frame alone has none.
-fn take_back(at: u32, addresses: &mut [Address]) {
-    if let Ok(found) = addresses.binary_search_by_key(&at, |address| address.at) {
+/// Takes back the address of the message at an offset. Addresses ascend by offset. A message that arrives in this frame alone has no address here.
+fn take_back(offset: u32, addresses: &mut [Address]) {
+    if let Ok(found) = addresses.binary_search_by_key(&offset, |address| address.offset) {
         addresses[found].take_back();
     }
 }

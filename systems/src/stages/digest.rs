@@ -21,7 +21,8 @@ pub(crate) fn digest_agents(
         let Some(group) = directory.group_index(id.group()) else { continue };
         debug_assert_eq!(*lifecycle, directory.lifecycles[slot.index()], "the mirror of {id}");
         let after = agent_digest(id, *lifecycle, history);
-        lanes.agents[group.index()] = lanes.agents[group.index()].wrapping_sub(digest.0).wrapping_add(after);
+        let lane = &mut lanes.agents[group.index()];
+        *lane = lane.wrapping_sub(digest.0).wrapping_add(after);
         digest.0 = after;
     }
 }

@@ -25,6 +25,14 @@ pub(crate) fn spawn_jobs(mut commands: Commands, mut intentions: ResMut<Intentio
     }
 }
 
+/// A job that has an input, with the model that answers it.
+#[derive(Clone, Copy)]
+struct WaitingJob {
+    model: ModelId,
+    id: JobId,
+    entity: Entity,
+}
+
 /// Dispatches the jobs that have an input. A batch holds jobs of one model, and at most as many as the model takes.
 pub(crate) fn dispatch_jobs(
     clock: Res<FrameClock>,
@@ -36,35 +44,34 @@ pub(crate) fn dispatch_jobs(
     mut jobs: Query<(Entity, &InferenceJob, &mut JobData)>,
 ) {
     let answers = std::mem::take(&mut inputs.0.models);
-    let mut order: Vec<_> = jobs
-        .iter()
-        .filter(|(_, _, data)| matches!(data, JobData::Input(_)))
-        .map(|(entity, job, _)| (models.answering(job.model), job.id, entity))
-        .collect();
-    if order.is_empty() {
+    let has_input = |(_, _, data): &(Entity, &InferenceJob, &JobData)| matches!(data, JobData::Input(_));
+    let waiting = jobs.iter().filter(has_input).map(|(entity, job, _)| {
+        let model = models.answering(job.model);
+        WaitingJob { model, id: job.id, entity }
+    });
+    let mut waiting: Vec<WaitingJob> = waiting.collect();
+    if waiting.is_empty() {
         return;
     }
-    report.counts.inference_jobs += order.len() as u64;
-    order.sort_unstable_by_key(|&(model, id, _)| (model, id));
-    refuse_given_up(&models, &mut order, &mut report, &mut jobs);
-    if order.is_empty() {
+    report.counts.inference_jobs += waiting.len() as u64;
+    waiting.sort_unstable_by_key(|job| (job.model, job.id));
+    refuse_given_up(&models, &mut waiting, &mut report, &mut jobs);
+    if waiting.is_empty() {
         return;
     }
-    let rows: Vec<&[u8]> = order
-        .iter()
-        .map(|&(_, _, entity)| match jobs.get(entity) {
-            Ok((_, _, JobData::Input(row))) => row.as_slice(),
-            _ => &[],
-        })
-        .collect();
+    let row_of = |job: &WaitingJob| match jobs.get(job.entity) {
+        Ok((_, _, JobData::Input(row))) => row.as_slice(),
+        _ => &[],
+    };
+    let rows: Vec<&[u8]> = waiting.iter().map(row_of).collect();
     let mut batches = Vec::new();
     let mut start = 0;
-    for same_model in order.chunk_by(|a, b| a.0 == b.0) {
-        let model = same_model[0].0;
-        let most = models.loaded(model).map_or(1, |model| model.spec.batch_rows_max.max(1)) as usize;
+    for same_model in waiting.chunk_by(|a, b| a.model == b.model) {
+        let model = same_model[0].model;
+        let rows_max = models.loaded(model).map_or(1, |model| model.spec.batch_rows_max.max(1)) as usize;
         let end = start + same_model.len();
         let alone = models.is_alone(model);
-        for (number, rows) in (0..).zip(rows[start..end].chunks(most)) {
+        for (number, rows) in (0..).zip(rows[start..end].chunks(rows_max)) {
             let audit = audited_row(*seed, clock.frame, model, number, rows.len());
             batches.push(ModelBatch { model, rows, alone, audit });
         }
@@ -73,7 +80,7 @@ pub(crate) fn dispatch_jobs(
     report.counts.inference_batches += batches.len() as u64;
 
     let (results, late_rows) = answer(&mut *port.0, &batches, answers);
-    assert_eq!(results.rows.len(), order.len(), "the model runtime gives one result for each row");
+    assert_eq!(results.rows.len(), waiting.len(), "the model runtime gives one result for each row");
     for notice in &results.notices {
         match notice.kind {
             ModelNoticeKind::AuditFailed => drop(models.alone.insert(notice.model)),
@@ -83,8 +90,8 @@ pub(crate) fn dispatch_jobs(
             ModelNoticeKind::Failed | ModelNoticeKind::TimedOut => {}
         }
     }
-    for (&(_, _, entity), row) in order.iter().zip(&results.rows) {
-        if let Ok((_, _, mut data)) = jobs.get_mut(entity) {
+    for (job, row) in waiting.iter().zip(&results.rows) {
+        if let Ok((_, _, mut data)) = jobs.get_mut(job.entity) {
             *data = JobData::Output { status: row.status, bytes: results.output(row).to_vec() };
         }
     }
@@ -92,21 +99,21 @@ pub(crate) fn dispatch_jobs(
     report.late_rows = late_rows;
 }
 
-/// Answers the jobs of models that were given up, and takes them out of `order`, which is sorted by model.
+/// Answers the jobs of models that were given up, and takes them out of `waiting`, which is sorted by model.
 fn refuse_given_up(
     models: &ModelTable,
-    order: &mut Vec<(ModelId, JobId, Entity)>,
+    waiting: &mut Vec<WaitingJob>,
     report: &mut FrameReport,
     jobs: &mut Query<(Entity, &InferenceJob, &mut JobData)>,
 ) {
     if models.given_up.is_empty() {
         return;
     }
-    for same_model in order.chunk_by(|a, b| a.0 == b.0) {
-        let model = same_model[0].0;
+    for same_model in waiting.chunk_by(|a, b| a.model == b.model) {
+        let model = same_model[0].model;
         let Some(frame) = models.given_up(model) else { continue };
-        for &(_, _, entity) in same_model {
-            if let Ok((_, _, mut data)) = jobs.get_mut(entity) {
+        for job in same_model {
+            if let Ok((_, _, mut data)) = jobs.get_mut(job.entity) {
                 *data = JobData::Output { status: InferenceStatus::TimedOut, bytes: Vec::new() };
             }
         }
@@ -115,7 +122,7 @@ fn refuse_given_up(
         let reason = format!("the model was given up in frame {frame}");
         report.given_up_notices.push(ModelNotice { model, kind: ModelNoticeKind::TimedOut, rows, reason });
     }
-    order.retain(|(model, ..)| models.given_up(*model).is_none());
+    waiting.retain(|job| models.given_up(job.model).is_none());
 }
 
 /// Returns the row of a model's batch that is audited, if one is. One batch in [`AUDIT_BATCHES`] has such a row.

@@ -14,7 +14,7 @@ use crate::world::requests::Requests;
 /// Begins the frame's counts, and digests its external events.
 pub(crate) fn take_inputs(inputs: Res<Inputs>, mut report: ResMut<FrameReport>, mut lanes: ResMut<LaneSums>) {
     report.counts = FrameCounts::default();
-    let digests = inputs.0.events.iter().zip(0..).map(|(event, at)| event_digest(at, event));
+    let digests = inputs.0.events.iter().zip(0..).map(|(event, sequence)| event_digest(sequence, event));
     lanes.inputs = digests.fold(0, u128::wrapping_add);
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn address_events(
     mut report: ResMut<FrameReport>,
     mut mailroom: ResMut<Mailroom>,
 ) {
-    for (event, at) in inputs.0.events.iter().zip(0_u32..) {
+    for (event, index) in inputs.0.events.iter().zip(0_u32..) {
         let recipient = match recipient(&directory, event.to) {
             Ok(recipient) => recipient,
             Err(reason) => {
@@ -46,12 +46,12 @@ pub(crate) fn address_events(
             topic,
             correlation: event.correlation,
             frame: clock.frame,
-            sequence: at,
+            sequence: index,
             kind: event.kind,
             status,
             payload_bytes: 0,
         };
-        mailroom.events.push(AddressedEvent { recipient, header, at });
+        mailroom.events.push(AddressedEvent { recipient, header, index });
     }
 }
 
@@ -62,8 +62,8 @@ pub(crate) fn expire_requests(
     mut requests: ResMut<Requests>,
     mut mailroom: ResMut<Mailroom>,
 ) {
-    while let Some((from, correlation, pending)) = requests.expire(clock.frame) {
-        mailroom.bounces.time_out(&directory, from, (pending.to.0, correlation), clock.frame);
+    while let Some((from, request)) = requests.expire(clock.frame) {
+        mailroom.bounces.time_out(&directory, from, (request.to.0, request.correlation), clock.frame);
     }
 }
 

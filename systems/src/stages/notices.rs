@@ -21,7 +21,8 @@ use crate::world::scheduler::Scheduler;
 use crate::world::shares::{FairShares, Shares};
 
 /// Takes the frame's notices off their budget. One whose agent stays faulted until its supervisor has heard of it waits for the next frame, where it
-/// doesn't fit into the budget or no mailbox of the supervisor has room for it. Any other one that doesn't fit into the budget is dropped, and counted.
+/// doesn't fit into the budget or no mailbox of the supervisor has room for it. Any other one that doesn't fit into the budget is dropped, and
+/// counted.
 pub(crate) fn meter_notices(
     directory: Res<Directory>,
     scheduler: Res<Scheduler>,
@@ -33,7 +34,7 @@ pub(crate) fn meter_notices(
     let HostInbox { addresses, messages } = host;
     // Events and native systems send to groups, too.
     let is_notice = |address: &Address| {
-        let header = messages.message(address.at).0;
+        let header = messages.message(address.offset).0;
         matches!(address.recipient(), Some(Recipient::Group(_)))
             && (header.sender, header.kind) == (sender::ENGINE, kind::NOTICE)
     };
@@ -51,7 +52,7 @@ pub(crate) fn meter_notices(
             Some(Recipient::Group(to)) if is_notice(address) => to,
             _ => return true,
         };
-        let (header, payload) = messages.message(address.at);
+        let (header, payload) = messages.message(address.offset);
         let payer = directory.group_index(AgentId(header.topic).group());
         let deliveries = directory.groups[to].weight() * delivery_units(address.bytes);
         let fits = budget.has(payer, deliveries);
@@ -69,8 +70,8 @@ pub(crate) fn meter_notices(
     });
 }
 
-/// Opens a frame's budget: as many deliveries as a frame has by default, half of them in parts of tenants and of groups without one, so that the faults
-/// of one don't keep those of another from being heard. Each part is enough for a notice of each of its groups.
+/// Opens a frame's budget: as many deliveries as a frame has by default, half of them in parts of tenants and of groups without one, so that the
+/// faults of one don't keep those of another from being heard. Each part is enough for a notice of each of its groups.
 fn open(directory: &Directory, tenants: usize) -> Shares {
     let agents = directory.groups.iter().map(GroupRange::weight).sum();
     let common = deliveries_of(GroupLimits::BY_AGENTS, agents) / 2;
@@ -89,8 +90,8 @@ fn open(directory: &Directory, tenants: usize) -> Shares {
 /// Bytes that a notice takes in an inbox.
 const NOTICE_BYTES: u32 = MessageHeader::BYTES + size_of::<FaultNotice>() as u32;
 
-/// Returns whether a notice is of an agent's last fault, and the agent stays faulted until its supervisor does something. So no more notices wait than there are
-/// agents.
+/// Returns whether a notice is of an agent's last fault, and the agent stays faulted until its supervisor does something. So no more notices wait
+/// than there are agents.
 fn is_waited_for(
     directory: &Directory,
     histories: &Query<&FaultHistory>,
@@ -105,14 +106,36 @@ fn is_waited_for(
         && histories.get(directory.agents[slot.index()]).is_ok_and(|history| history.faults == notice.faults)
 }
 
-/// What the mailboxes of supervisors have room for, by their groups: messages and bytes of each.
+/// What the mailboxes of the supervisors' groups have room for.
 struct Rooms(BTreeMap<GroupIndex, Room>);
 
+/// What the mailboxes of one group have room for.
 struct Room {
-    /// Those that have room for messages, with the slots of their agents, ascending: so a notice looks at none of those who have ended.
-    mailboxes: Vec<(AgentSlot, (u32, u32))>,
-    /// Whether none has room for a notice any more. They are all of one size.
+    /// The mailboxes that had room for messages, ascending by slot. Those of agents that have ended aren't among them.
+    mailboxes: Vec<MailboxRoom>,
+    /// Whether no mailbox has room for a notice any more. All notices are of one size.
     is_full: bool,
+}
+
+/// What one mailbox has room for.
+struct MailboxRoom {
+    slot: AgentSlot,
+    messages: u32,
+    bytes: u32,
+}
+
+impl MailboxRoom {
+    const fn has(&self, message_bytes: u32) -> bool {
+        self.messages > 0 && self.bytes >= message_bytes
+    }
+
+    /// Takes the room of a message, if it is there.
+    const fn take(&mut self, message_bytes: u32) {
+        if self.has(message_bytes) {
+            self.messages -= 1;
+            self.bytes -= message_bytes;
+        }
+    }
 }
 
 impl Rooms {
@@ -122,9 +145,11 @@ impl Rooms {
         for notice in notices {
             let Some(Recipient::Group(to)) = notice.recipient() else { continue };
             rooms.entry(to).or_insert_with(|| {
-                let slots = directory.groups[to].slots();
-                let rooms = slots.map(|slot| (slot, inboxes.loads[slot.index()].room()));
-                Room { mailboxes: rooms.filter(|(_, (messages, _))| *messages > 0).collect(), is_full: false }
+                let mailboxes = directory.groups[to].slots().map(|slot| {
+                    let (messages, bytes) = inboxes.loads[slot.index()].room();
+                    MailboxRoom { slot, messages, bytes }
+                });
+                Room { mailboxes: mailboxes.filter(|mailbox| mailbox.messages > 0).collect(), is_full: false }
             });
         }
         (!rooms.is_empty()).then_some(Self(rooms))
@@ -133,7 +158,7 @@ impl Rooms {
     /// Returns whether a notice has room in one of a group's mailboxes.
     fn has(&mut self, to: GroupIndex) -> bool {
         self.0.get_mut(&to).is_some_and(|room| {
-            room.is_full = room.is_full || !room.mailboxes.iter().any(|mailbox| has_room(mailbox.1, NOTICE_BYTES));
+            room.is_full = room.is_full || !room.mailboxes.iter().any(|mailbox| mailbox.has(NOTICE_BYTES));
             !room.is_full
         })
     }
@@ -141,28 +166,17 @@ impl Rooms {
     /// Takes the room of a notice in all mailboxes of a group that have it.
     fn put_all(&mut self, to: GroupIndex) {
         if let Some(room) = self.0.get_mut(&to).filter(|room| !room.is_full) {
-            room.mailboxes.iter_mut().for_each(|mailbox| put(&mut mailbox.1, NOTICE_BYTES));
+            room.mailboxes.iter_mut().for_each(|mailbox| mailbox.take(NOTICE_BYTES));
         }
     }
 
     /// Takes the room of a message in the mailbox of a supervisor.
     fn put(&mut self, directory: &Directory, slot: AgentSlot, bytes: u32) {
-        let group = directory.group_index(directory.group_at(slot).id);
-        if let Some(room) = group.and_then(|at| self.0.get_mut(&at))
-            && let Ok(at) = room.mailboxes.binary_search_by_key(&slot, |mailbox| mailbox.0)
+        let group_index = directory.group_index(directory.group_at(slot).id);
+        if let Some(room) = group_index.and_then(|index| self.0.get_mut(&index))
+            && let Ok(found) = room.mailboxes.binary_search_by_key(&slot, |mailbox| mailbox.slot)
         {
-            put(&mut room.mailboxes[at].1, bytes);
+            room.mailboxes[found].take(bytes);
         }
-    }
-}
-
-const fn has_room((messages, bytes): (u32, u32), more: u32) -> bool {
-    messages > 0 && bytes >= more
-}
-
-const fn put(mailbox: &mut (u32, u32), more: u32) {
-    if has_room(*mailbox, more) {
-        mailbox.0 -= 1;
-        mailbox.1 -= more;
     }
 }

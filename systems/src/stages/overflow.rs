@@ -47,7 +47,7 @@ const fn is_told(header: &MessageHeader) -> bool {
 /// agent.
 #[derive(Clone, Copy, Debug)]
 struct Refusal {
-    /// Whose mailbox it was.
+    /// Slot of the agent whose mailbox it was.
     slot: AgentSlot,
     reason: BounceReason,
     message: Refused,
@@ -58,7 +58,7 @@ struct Refusal {
 enum Refused {
     /// It waited in a backlog: index of its header in [`Overflow::unheld`].
     Unheld(u32),
-    /// It is one of the frame's.
+    /// It was delivered in this frame.
     Sent(Delivery),
 }
 
@@ -66,9 +66,9 @@ impl Refused {
     /// Returns what refusals are sorted by, so that they come in canonical order: what waited comes first.
     const fn order(self) -> (bool, (u32, u32)) {
         match self {
-            // Those of one mailbox lie there in the order in which they were dropped, and the sort is stable.
+            // Those of one mailbox are in the order in which they were dropped already, and the sort is stable.
             Self::Unheld(_) => (false, (0, 0)),
-            Self::Sent(at) => (true, at.order()),
+            Self::Sent(delivery) => (true, delivery.order()),
         }
     }
 }
@@ -143,7 +143,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
 
     /// Handles a message that a mailbox refuses, by the mailbox's policy.
     fn handle(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: Incoming, reason: BounceReason) {
-        let Incoming { slot, bytes, at } = message;
+        let Incoming { slot, bytes, delivery } = message;
         // A message that no mailbox of this size could hold is refused under any policy.
         let is_full = reason == BounceReason::MailboxFull;
         let policy = sent.directory.group_at(slot).mailbox.overflow;
@@ -153,7 +153,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         if is_full && policy == OverflowPolicy::Fault && self.overflowed.insert(slot) {
             self.faults.push((slot, full_mailbox(&inboxes.loads[slot.index()], bytes)));
         }
-        self.refuse_sent(sent, inboxes, (slot, at), reason);
+        self.refuse_sent(sent, inboxes, (slot, delivery), reason);
     }
 
     /// Counts a message of the frame that a mailbox refuses or drops, and notes whom to tell.
@@ -161,12 +161,12 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         &mut self,
         sent: &Sent<'_, '_, '_>,
         inboxes: &mut Inboxes,
-        (slot, at): (AgentSlot, Delivery),
+        (slot, delivery): (AgentSlot, Delivery),
         reason: BounceReason,
     ) {
         self.count_dropped(inboxes, slot, reason);
-        if is_told(sent.message(at)) {
-            self.refusals.push(Refusal { slot, reason, message: Refused::Sent(at) });
+        if is_told(sent.message(delivery)) {
+            self.refusals.push(Refusal { slot, reason, message: Refused::Sent(delivery) });
         }
     }
 
@@ -175,7 +175,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
         let reason = BounceReason::MailboxFull;
         self.count_dropped(inboxes, slot, reason);
         if is_told(header) {
-            // Each was a message in memory, of more than sixteen bytes: there are fewer than 2^32.
+            // Each of them took more than sixteen bytes of memory, so that there are fewer than 2^32.
             let message = Refused::Unheld(self.unheld.len() as u32);
             self.unheld.push(*header);
             self.refusals.push(Refusal { slot, reason, message });
@@ -197,18 +197,18 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
 
     /// Puts a message into a mailbox after dropping the oldest ones that may be dropped.
     fn make_room(&mut self, sent: &Sent<'_, '_, '_>, inboxes: &mut Inboxes, message: Incoming) {
-        let Incoming { slot, at, .. } = message;
+        let Incoming { slot, delivery, .. } = message;
         let (mut unheld, mut dropped) = (Vec::new(), core::mem::take(&mut self.scratch));
         let put = self.put_dropping(sent, inboxes, message, (&mut unheld, &mut dropped));
         for header in &unheld {
             self.refuse_held(inboxes, slot, header);
         }
-        for at in dropped.drain(..) {
-            self.refuse_sent(sent, inboxes, (slot, at), BounceReason::MailboxFull);
+        for dropped in dropped.drain(..) {
+            self.refuse_sent(sent, inboxes, (slot, dropped), BounceReason::MailboxFull);
         }
         self.scratch = dropped;
         if let Err(reason) = put {
-            self.refuse_sent(sent, inboxes, (slot, at), reason);
+            self.refuse_sent(sent, inboxes, (slot, delivery), reason);
         }
     }
 
@@ -239,8 +239,8 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
             unheld.push(header);
             Some(record_bytes(header.payload_bytes))
         };
-        let stays = |at| is_kept(sent.message(at));
-        let bytes_of = |at| record_bytes(sent.message(at).payload_bytes);
+        let stays = |delivery| is_kept(sent.message(delivery));
+        let bytes_of = |delivery| record_bytes(sent.message(delivery).payload_bytes);
         let put = inboxes.put_dropping(message, drop_held, stays, bytes_of, dropped);
         if head != head_before {
             self.kept_heads.insert(slot, head);
@@ -280,18 +280,18 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     /// Tells the senders of messages to one agent, in canonical order.
     fn tell_senders(&mut self, sent: &Sent<'_, '_, '_>, bounces: &mut HostMessages, frame: u64) {
         let directory = sent.directory;
-        // A mailbox that drops the oldest refuses it when a later message arrives, so that refusals aren't in order.
+        // A mailbox that drops its oldest message does so when a later one arrives, so that refusals aren't in order.
         self.refusals.sort_by_key(|refusal| (refusal.message.order(), refusal.slot));
         bounces.0.reserve(self.refusals.len());
         for &Refusal { slot, reason, message } in &self.refusals {
             let header = match message {
                 Refused::Unheld(index) => &self.unheld[index as usize],
-                Refused::Sent(at) => sent.message(at),
+                Refused::Sent(delivery) => sent.message(delivery),
             };
             let meant_for = directory.ids[slot.index()];
             bounces.return_to_sender(directory, header, meant_for.0, reason, frame);
             self.requests.give_up(header);
-            // Who asked hears that there is no answer, if its mailbox takes that much.
+            // An agent whose mailbox refused a reply is told that its request has no answer, which takes less room.
             if header.status == status::REPLY {
                 bounces.time_out(directory, meant_for, (header.sender, header.correlation), frame);
             }

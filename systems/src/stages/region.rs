@@ -12,21 +12,21 @@ use crate::world::chunk::OutputChunk;
 use crate::world::digest::{LaneSums, PartDigest};
 use crate::world::directory::Directory;
 use crate::world::mailroom::AgentOutputs;
-use crate::world::regions::NativeWrites;
+use crate::world::regions::{NativeWrite, NativeWrites};
 
 /// Returns the regions as the agents of this frame see them, in the order of their ids.
 pub(crate) fn shared<'a>(
     directory: &Directory,
     regions: &'a Query<(&RegionSpec, &RegionState)>,
 ) -> Vec<SharedRegion<'a>> {
-    let all = directory.regions.iter().filter_map(|place| regions.get(place.entity).ok());
+    let all = directory.regions.iter().filter_map(|row| regions.get(row.entity).ok());
     all.map(|(region, state)| SharedRegion { region, state }).collect()
 }
 
 /// An agent's write that the intake has passed.
 struct Write<'a> {
-    /// Who wrote, and its place in the outbox: the order of the writes.
-    by: (AgentId, u32),
+    /// The agent that wrote, and the index of the record in its outbox. Writes are in the order of these.
+    order: (AgentId, u32),
     /// Index of the region.
     region: usize,
     record: OutboxRecord<'a>,
@@ -45,23 +45,23 @@ pub(crate) fn commit_regions(
         return;
     }
     let mut changed = Vec::new();
-    let mut apply = |at: usize, start: u64, bytes: &[u8]| {
-        if let Ok((mut state, _)) = regions.get_mut(directory.regions[at].entity)
+    let mut apply = |region: usize, start: u64, bytes: &[u8]| {
+        if let Ok((mut state, _)) = regions.get_mut(directory.regions[region].entity)
             && state.write(clock.frame, start, bytes)
         {
-            changed.push(at);
+            changed.push(region);
         }
     };
     for write in writes(&directory, &outputs.now.chunks) {
         apply(write.region, write.record.header.correlation, write.record.payload);
     }
-    for (at, start, bytes) in native.0.drain(..) {
-        apply(at, start, &bytes);
+    for NativeWrite { region, start, bytes } in native.0.drain(..) {
+        apply(region, start, &bytes);
     }
-    for at in changed {
-        let place = &directory.regions[at];
-        let Ok((state, mut part)) = regions.get_mut(place.entity) else { continue };
-        let after = digest::<RegionState>(place.id.0, &state);
+    for region in changed {
+        let row = &directory.regions[region];
+        let Ok((state, mut part)) = regions.get_mut(row.entity) else { continue };
+        let after = digest::<RegionState>(row.id.0, &state);
         lanes.regions = lanes.regions.wrapping_sub(part.0).wrapping_add(after);
         part.0 = after;
     }
@@ -81,18 +81,18 @@ fn writes<'a>(directory: &Directory, chunks: &'a [OutputChunk]) -> Vec<Write<'a>
         if !last.is_some_and(|(_, writes)| writes) {
             continue;
         }
-        for other in &chunk.deferred {
-            let record = CheckedOutbox::new(&chunk.deferred_bytes[other.offset.0 as usize..]).next();
+        for deferred in &chunk.deferred {
+            let record = CheckedOutbox::new(&chunk.deferred_bytes[deferred.offset.0 as usize..]).next();
             if let Some(record) = record.filter(|record| record.op == Op::WriteRegion)
                 && let Some(region) = directory.regions.position(RegionId(record.header.target))
             {
-                writes.push(Write { by: (other.agent, other.sequence), region, record });
+                writes.push(Write { order: (deferred.agent, deferred.sequence), region, record });
             }
         }
     }
     // In most frames they are in order already.
-    if !writes.is_sorted_by_key(|write| write.by) {
-        writes.sort_by_key(|write| write.by);
+    if !writes.is_sorted_by_key(|write| write.order) {
+        writes.sort_by_key(|write| write.order);
     }
     writes
 }

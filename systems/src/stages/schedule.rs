@@ -90,7 +90,7 @@ impl Scheduler {
     fn choose(&mut self, mut candidates: Vec<AgentSlot>, selection: &Selection<'_>) -> u64 {
         let mut deferred = 0;
         if self.is_bounded {
-            self.order(&mut candidates, selection);
+            self.sort_by_rank(&mut candidates, selection);
         }
         for slot in candidates {
             if self.is_bounded && !self.take(selection.directory, slot) {
@@ -111,35 +111,35 @@ impl Scheduler {
     /// Returns the agents that are due when a frame begins, in the order of their ids.
     fn candidates(&mut self, selection: &mut Selection<'_>) -> Vec<AgentSlot> {
         let Selection { frame, ref mut directory, inboxes, backlogs, .. } = *selection;
-        let mut found: Vec<AgentSlot> = Vec::new();
-        let mut by_message = false;
+        let mut due: Vec<AgentSlot> = Vec::new();
+        let mut some_are_due_by_message = false;
         for group in directory.groups.iter().filter(|group| group.alive > group.inactive) {
             match group.spec.schedule.trigger {
                 Trigger::Every { period, phase } if frame % u64::from(period) == u64::from(phase) => {
-                    found.extend(group.slots());
+                    due.extend(group.slots());
                 }
-                trigger => by_message |= trigger == Trigger::Message,
+                trigger => some_are_due_by_message |= trigger == Trigger::Message,
             }
         }
         let mut pending = std::mem::take(&mut directory.pending);
-        let still = |state| matches!(state, Lifecycle::Initialising | Lifecycle::Terminating);
-        pending.retain(|&slot| still(directory.lifecycles[slot.index()]));
+        let is_pending = |state| matches!(state, Lifecycle::Initialising | Lifecycle::Terminating);
+        pending.retain(|&slot| is_pending(directory.lifecycles[slot.index()]));
         pending.sort_unstable();
         pending.dedup();
-        found.extend(&pending);
+        due.extend(&pending);
         // An agent that is deferred now is still pending in the next frame.
         directory.pending = pending;
-        if by_message {
+        if some_are_due_by_message {
             let wakes = |slot: &AgentSlot| directory.group_at(*slot).spec.schedule.trigger == Trigger::Message;
-            found.extend(inboxes.touched().filter(wakes));
-            found.extend(backlogs.waking.iter());
+            due.extend(inboxes.touched().filter(wakes));
+            due.extend(backlogs.waking.iter());
         }
-        found.extend(self.deferred.keys());
-        found.extend(self.timers.ring(frame, directory));
-        found.retain(|&slot| call_for(directory.lifecycles[slot.index()]).is_some());
-        found.sort_unstable();
-        found.dedup();
-        found
+        due.extend(self.deferred.keys());
+        due.extend(self.timers.ring(frame, directory));
+        due.retain(|&slot| call_for(directory.lifecycles[slot.index()]).is_some());
+        due.sort_unstable();
+        due.dedup();
+        due
     }
 
     /// Returns the agents of a later wave that messages of this frame wake.
@@ -165,19 +165,19 @@ impl Scheduler {
 
     /// Sorts agents that are due into the order in which they are served. Those that are to end come first, so that their places
     /// are free soon. Then the mode decides; of equal rank, those that waited longer come first.
-    fn order(&self, candidates: &mut [AgentSlot], selection: &Selection<'_>) {
+    fn sort_by_rank(&self, candidates: &mut [AgentSlot], selection: &Selection<'_>) {
         let SchedulerSettings { mode, ageing_frames, .. } = self.settings;
         candidates.sort_by_cached_key(|&slot| {
-            let stays = selection.directory.lifecycles[slot.index()] != Lifecycle::Terminating;
-            let since = self.deferred.get(&slot).copied().unwrap_or(selection.frame);
+            let is_staying = selection.directory.lifecycles[slot.index()] != Lifecycle::Terminating;
+            let due_since = self.deferred.get(&slot).copied().unwrap_or(selection.frame);
             let (priority, is_behind) = match mode {
                 SchedulerMode::RoundRobin => (0, self.cursor.is_some_and(|last| slot <= last)),
                 SchedulerMode::Priority => {
-                    let waited = (selection.frame - since).checked_div(u64::from(ageing_frames)).unwrap_or(0);
+                    let waited = (selection.frame - due_since).checked_div(u64::from(ageing_frames)).unwrap_or(0);
                     (u64::from(selection.directory.group_at(slot).spec.schedule.priority) + waited, false)
                 }
             };
-            (stays, Reverse(priority), since, is_behind, slot)
+            (is_staying, Reverse(priority), due_since, is_behind, slot)
         });
     }
 }

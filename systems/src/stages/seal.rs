@@ -20,15 +20,15 @@ pub(crate) fn seal_frame(
 ) {
     let frame = clock.frame;
     let mut record = FrameRecord { frame, ..FrameRecord::default() };
-    for (at, range) in directory.groups.iter().enumerate() {
-        let Ok(counters) = counters.get(range.entity) else { continue };
+    for (index, group) in directory.groups.iter().enumerate() {
+        let Ok(counters) = counters.get(group.entity) else { continue };
         let parts = [&lanes.agents, &lanes.outboxes, &lanes.memories, &lanes.faults, &lanes.logs, &lanes.groups];
-        chains.groups[at] = chain(chains.groups[at], frame, &parts.map(|parts| parts[at]));
+        chains.groups[index] = chain(chains.groups[index], frame, &parts.map(|parts| parts[index]));
         record.groups.push(GroupRecord {
-            group: range.id.0,
-            agents: range.alive.into(),
+            group: group.id.0,
+            agents: group.alive.into(),
             totals: counters.0,
-            digest: chains.groups[at],
+            digest: chains.groups[index],
         });
     }
     // The lanes of state are summed up already. The others are of this frame alone.

@@ -61,9 +61,9 @@ pub(crate) fn take_swaps(
     mut agents: Query<&mut Lifecycle>,
 ) {
     let swaps = inputs.0.swaps.iter().copied().chain(requested.0.drain(..));
-    for (swap, at) in swaps.zip(0_u64..) {
+    for (swap, index) in swaps.zip(0_u64..) {
         let LoadedFile { name, sha256 } = catalog.file(swap);
-        in_hand.inputs = in_hand.inputs.wrapping_add(swap_digest(at, swap, &sha256));
+        in_hand.inputs = in_hand.inputs.wrapping_add(swap_digest(index, swap, &sha256));
         let outcome = match (catalog.refusal(swap), swap) {
             (Some(reason), _) => SwapOutcome::Refused(reason),
             (None, Swap::Model { model, with }) => {
@@ -76,8 +76,8 @@ pub(crate) fn take_swaps(
                     current.0.insert(group, module);
                     // The group's digest changes with its module, even if its agents do nothing.
                     let hash = part_digest(Lane::Inputs, u64::from(group.0), &sha256);
-                    chains.groups[group_index.index()] =
-                        chain(chains.groups[group_index.index()], clock.frame, &[hash]);
+                    let group_chain = &mut chains.groups[group_index.index()];
+                    *group_chain = chain(*group_chain, clock.frame, &[hash]);
                     let requests = requests(&directory, &directory.groups[group_index]);
                     let batch = SwapBatch {
                         frame: clock.frame,
@@ -91,7 +91,7 @@ pub(crate) fn take_swaps(
                     assert_eq!(results.carried.len(), requests.len(), "one outcome for each request of a swap");
                     let outcome = {
                         let tables = (directory.as_mut(), &mut mailroom.inboxes);
-                        settle(tables, clock.frame, group_index, &requests, &results.carried, &mut agents)
+                        initialise_anew(tables, clock.frame, group_index, &requests, &results.carried, &mut agents)
                     };
                     in_hand.take(group_index, directory.groups[group_index].id, results);
                     outcome
@@ -115,8 +115,8 @@ fn requests(directory: &Directory, group: &GroupRange) -> Vec<SwapRequest> {
     requests.collect()
 }
 
-/// Lets active agents that didn't keep their state be initialised in this frame.
-fn settle(
+/// Has active agents that didn't keep their state initialised in this frame. Returns how many kept it and how many didn't.
+fn initialise_anew(
     (directory, inboxes): (&mut Directory, &mut Inboxes),
     frame: u64,
     group_index: GroupIndex,
@@ -133,12 +133,13 @@ fn settle(
             directory.set_lifecycle(inboxes, request.slot, Lifecycle::Initialising, frame);
         }
     }
-    // There are at most as many as the group has agents.
+    // A group has fewer than 2^32 agents.
     let carried = carried.iter().filter(|&&carried| carried).count() as u32;
     SwapOutcome::Done { carried, fresh: directory.groups[group_index].alive - carried }
 }
 
 impl SwapsInHand {
+    /// Adds the results of the swap of a group's module.
     fn take(&mut self, group_index: GroupIndex, group: GroupId, mut results: SwapResults) {
         self.faults.append(&mut results.faults);
         self.lines.append(&mut results.log_lines);
@@ -163,7 +164,7 @@ pub(crate) fn count_swap_faults(
     mut histories: Query<&mut FaultHistory>,
 ) {
     for fault in &in_hand.faults {
-        let Some((_, slot)) = place(&directory, fault.agent) else { continue };
+        let Some((_, slot)) = locate(&directory, fault.agent) else { continue };
         if let Ok(mut history) = histories.get_mut(directory.agents[slot.index()]) {
             history.faults = history.faults.saturating_add(1);
             directory.written.push(slot);
@@ -194,18 +195,19 @@ pub(crate) fn commit_swaps(
         }
     }
     for lines in lines.chunk_by(|a, b| a.agent == b.agent) {
-        if let Some(at) = directory.group_index(lines[0].agent.group()) {
-            lanes.logs[at.index()] = lanes.logs[at.index()].wrapping_add(lines_digest(lines));
+        if let Some(group_index) = directory.group_index(lines[0].agent.group()) {
+            let lane = &mut lanes.logs[group_index.index()];
+            *lane = lane.wrapping_add(lines_digest(lines));
         }
     }
     for fault in &faults {
-        let Some((group_index, _)) = place(&directory, fault.agent) else { continue };
+        let Some((group_index, _)) = locate(&directory, fault.agent) else { continue };
         lanes.faults[group_index.index()] = lanes.faults[group_index.index()].wrapping_add(fault_digest(fault));
         if let Ok(mut counters) = counters.get_mut(directory.groups[group_index].entity) {
             counters.0.faults.add(fault.kind);
         }
     }
-    // Swaps came before everything else in the frame, and the sort is stable.
+    // The faults of swaps go first, because swaps came before everything else in the frame; the sort is stable.
     report.counts.faults += faults.len() as u64;
     report.faults.splice(0..0, faults);
     report.faults.sort_by_key(|fault| fault.agent);
@@ -218,7 +220,7 @@ pub(crate) fn commit_swaps(
 
 /// Returns whether what is left of its group's and its tenant's budgets has room for a line.
 fn is_kept(directory: &Directory, tables: &mut TableBudgets, report: &mut FrameReport, line: &ImportedLine) -> bool {
-    let Some((group_index, _)) = place(directory, line.agent) else { return false };
+    let Some((group_index, _)) = locate(directory, line.agent) else { return false };
     let (group, mut excess) = (&directory.groups[group_index], Excess::of(line.agent.group()));
     let row = (RunTable::Logs, text_row_bytes(line.text.as_bytes()));
     let fits = tables.take((group_index, group.spec.tenant), row, &mut excess);
@@ -227,14 +229,14 @@ fn is_kept(directory: &Directory, tables: &mut TableBudgets, report: &mut FrameR
 }
 
 /// Returns the index of an agent's group, and the slot of the agent.
-fn place(directory: &Directory, agent: AgentId) -> Option<(GroupIndex, AgentSlot)> {
+fn locate(directory: &Directory, agent: AgentId) -> Option<(GroupIndex, AgentSlot)> {
     let (group, slot) = directory.find(agent)?;
     Some((directory.group_index(group.id)?, slot))
 }
 
-fn swap_digest(at: u64, swap: Swap, sha256: &[u8; 32]) -> u128 {
+fn swap_digest(index: u64, swap: Swap, sha256: &[u8; 32]) -> u128 {
     let mut bytes = swap_bytes(swap);
     bytes.extend_from_slice(sha256);
     // Commands are numbered from 2^32 and events from 0: so swaps have numbers of their own.
-    part_digest(Lane::Inputs, (1 << 48) | at, &bytes)
+    part_digest(Lane::Inputs, (1 << 48) | index, &bytes)
 }

@@ -13,7 +13,7 @@ use super::entity::{Entry, StateError};
 use super::part::{Coverage, StatePart, Target};
 use super::pass::{Loading, Saving};
 use super::section::Section;
-use crate::codec::{Places, PlacesValue, StateCodec as _};
+use crate::codec::{GroupSlots, Places, StateCodec as _};
 use crate::world::digest::{LaneSums, PartDigest, agent_digest, sum};
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
@@ -25,7 +25,7 @@ impl StatePart for Places {
         for group in saving.directory.groups.iter() {
             let GroupRange { used, grows, vacating, .. } = group;
             let first_agents = group.spec.agents;
-            to.put(group.id.0.into(), PlacesValue { first_agents, used: *used, grows: *grows, vacating });
+            to.put(group.id.0.into(), GroupSlots { first_agents, used: *used, grows: *grows, vacating });
         }
     }
 
@@ -34,7 +34,7 @@ impl StatePart for Places {
             let at = entry.group(loading.directory)?;
             let group = &mut loading.directory.groups[at];
             let now = group.spec.agents;
-            let PlacesValue { first_agents: first, used, grows, vacating } = entry.decode::<Self>()?;
+            let GroupSlots { first_agents: first, used, grows, vacating } = entry.decode::<Self>()?;
             if first != now {
                 let problem = format!("it began with {first} agents, and here with {now}: that can't change later");
                 return Err(entry.unfit(problem));

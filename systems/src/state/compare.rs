@@ -77,12 +77,12 @@ const BACKLOG: (Lane, &str) = (BacklogRuns::LANE, BacklogRuns::NAME);
 /// A state's section of one component.
 struct Side<'a> {
     section: Option<&'a Section>,
-    /// Of backlogs, where their messages lie; and each message, by the id of its mailbox and its place there.
+    /// In a section of backlogs, the section of the messages, and each message by the id of its mailbox and its index there.
     held: Option<&'a Section>,
     messages: Vec<(u64, usize)>,
 }
 
-/// An entry's place in the order of all: its id, which of those of the id, and where it stands.
+/// What entries are ordered by: the id, the entry's number among those of the id, and its index in the section.
 type Ordered = ((AgentId, u64), u32, usize);
 
 impl<'a> Side<'a> {

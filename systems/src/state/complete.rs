@@ -1,5 +1,5 @@
 //! Nothing of a simulation is forgotten: a component of a simulated entity is the engine's own, or registered as state, or as
-//! transient. Who puts an app together calls [`check_components`] before the first frame; each frame looks at what is new.
+//! transient. The code that puts an app together calls [`check_components`] before the first frame; each frame looks at what is new.
 
 use bevy_ecs::archetype::{Archetype, ArchetypeId};
 use bevy_ecs::component::{Component, ComponentId};
@@ -75,8 +75,9 @@ pub(super) fn check_ids(world: &mut World) -> Result<(), IncompleteState> {
 /// The archetypes that were looked at. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct SeenArchetypes {
+    /// Number of archetypes that were looked at.
     archetypes: usize,
-    /// Those that no entity may be in. None was when they were looked at: it was there for a part of a frame, at most.
+    /// Archetypes that no entity may be in, and that were empty when they were looked at. They are looked at again in each frame.
     suspects: Vec<ArchetypeId>,
 }
 

@@ -89,7 +89,7 @@ impl fmt::Display for StateEntity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// The world has run a frame.
-    #[error("a saved state is loaded into a world that has run no frame, and this one has")]
+    #[error("a saved state can be loaded only into a world that has run no frame, and this one has run some")]
     NotFresh,
     /// The state has no such section.
     #[error("the saved state lacks `{component}`: it is of another version of the engine, or of the plugins")]
@@ -126,7 +126,7 @@ pub enum StateError {
     },
 }
 
-/// What of a section is damaged.
+/// Returns the text of a damaged section, or of one value in it.
 fn damage(component: &str, entity: Option<StateEntity>) -> String {
     match entity {
         Some(entity) => format!("`{component}` of {entity} can't be read"),
@@ -134,7 +134,7 @@ fn damage(component: &str, entity: Option<StateEntity>) -> String {
     }
 }
 
-/// An entry on its way in.
+/// An entry of a section that is being loaded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
     pub section: &'a Section,
@@ -143,7 +143,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Reads all of the value, which is of that kind.
+    /// Decodes the value, which must have no bytes left then.
     pub(super) fn decode<C: StateCodec>(&self) -> Result<C::Decoded<'a>, StateError> {
         self.read(C::decode)
     }

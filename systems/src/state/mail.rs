@@ -173,7 +173,7 @@ impl StatePart for Messages {
         for chunk in chunks {
             for address in &chunk.addresses {
                 let Some(target) = address.recipient().map(|to| saving.directory.recipient(to)) else { continue };
-                let (header, payload) = chunk.messages.message(address.at);
+                let (header, payload) = chunk.messages.message(address.offset);
                 to.put(header.sender, SavedMessage { to: target, header: *header, payload });
             }
         }

@@ -39,7 +39,7 @@ pub(super) struct HeldTable {
 
 impl HeldTable {
     /// Returns the index of a message in the table. It is added if it isn't there yet.
-    fn place(&mut self, held: &Arc<HeldMessage>) -> u32 {
+    fn index_of(&mut self, held: &Arc<HeldMessage>) -> u32 {
         let is_it = |other: &Arc<HeldMessage>| Arc::ptr_eq(other, held) || other == held;
         // Most backlogs hold the messages that the one before holds, in the same order.
         let next = self.last.wrapping_add(1);
@@ -47,7 +47,7 @@ impl HeldTable {
             self.last = next;
             return next;
         }
-        // Each takes more memory than its index: there are fewer than 2^32.
+        // A message takes more memory than its index, so that there are fewer than 2^32.
         let new = self.messages.len() as u32;
         let place = *self.by_digest.entry(held.digest).or_insert(new);
         // If two messages had one digest, the second one wouldn't be shared.
@@ -62,7 +62,7 @@ impl HeldTable {
     pub(super) fn runs(&mut self, backlog: &Backlog) -> Vec<(u32, u32)> {
         let mut runs: Vec<(u32, u32)> = Vec::new();
         for held in backlog.iter() {
-            let place = self.place(held);
+            let place = self.index_of(held);
             match runs.last_mut() {
                 Some((first, count)) if *first + *count == place => *count += 1,
                 _ => runs.push((place, 1)),

@@ -1,5 +1,5 @@
 //! The table of all that is state, in the order in which it is loaded: what others refer to comes before them. Here a new kind of state
-//! is registered, in one line; all else that is said of it stands where it implements [`StatePart`](super::part::StatePart).
+//! is registered, in one line; everything else about it is where it implements [`StatePart`](super::part::StatePart).
 
 use wasm_engine_components::{FaultHistory, GroupCounters, Lane, Lifecycle, Members, RegionState};
 

@@ -32,7 +32,7 @@ pub struct Section {
     bytes: Vec<u8>,
 }
 
-/// A section as it was written, before it is known to be one.
+/// A section as it was read, before it is checked.
 #[derive(Deserialize)]
 struct Columns {
     component: String,
@@ -64,7 +64,7 @@ fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, 
     serializer.serialize_bytes(bytes)
 }
 
-/// Numbers as their distances, which are alike where ids or lengths are: whoever compresses that is left with little.
+/// Serialises numbers as their differences, which are alike where ids or lengths are, so that they compress well.
 fn as_steps<S: serde::Serializer>(numbers: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
     let mut bytes = Vec::with_capacity(8 * numbers.len());
     let mut last = 0;
@@ -144,10 +144,10 @@ impl Section {
     ///
     /// # Panics
     /// If there are fewer entries.
-    pub fn entry(&self, at: usize) -> (u64, &[u8]) {
+    pub fn entry(&self, index: usize) -> (u64, &[u8]) {
         // The bytes are in memory: their length fits.
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]) as usize;
-        (self.ids[at], &self.bytes[start..self.ends[at] as usize])
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]) as usize;
+        (self.ids[index], &self.bytes[start..self.ends[index] as usize])
     }
 
     /// Returns the values under an id, in order.

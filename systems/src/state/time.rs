@@ -42,7 +42,7 @@ impl StatePart for Deferred {
         for entry in section.items() {
             let slot = entry.slot(loading.directory)?;
             let since = entry.decode::<Self>()?;
-            // An agent waits since a frame that is over.
+            // An agent can wait only since a frame that is over.
             if since >= loading.frame {
                 return Err(entry.damaged());
             }
@@ -52,7 +52,7 @@ impl StatePart for Deferred {
     }
 }
 
-/// What is saved before the first round.
+/// Is saved in place of the cursor before the first round.
 const NO_SLOT: u64 = u64::MAX;
 
 /// The cursor is a slot, whichever agent has it by now. It is saved as the id of the first agent there.

@@ -10,17 +10,17 @@ use crate::world::slot_set::SlotSet;
 /// The mailboxes that hold back messages, and those that changed in this frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Backlogs {
-    /// Those with a backlog.
+    /// Mailboxes with a backlog.
     pub holding: SlotSet,
-    /// Of those, the ones of agents that are called when there are messages for them.
+    /// Of those, mailboxes of agents that are called when there are messages for them.
     pub waking: SlotSet,
-    /// Those whose backlog or counters changed.
+    /// Mailboxes whose backlog or counters changed in this frame.
     pub changed: SlotSet,
-    /// Those whose owners fault in this frame because they are full.
+    /// Full mailboxes for which their agents fault in this frame.
     pub overflowed: SlotSet,
-    /// Those that ever changed.
+    /// Mailboxes that ever changed.
     known: SlotSet,
-    /// Digests that those contribute to their lane, by slot.
+    /// What each of those contributes to the lane of mailboxes, by slot.
     digests: Vec<u128>,
     /// Change of the lane by mailboxes whose digest was taken in this frame.
     pub(crate) lane_change: u128,
@@ -28,9 +28,9 @@ pub(crate) struct Backlogs {
 
 /// Returns what a mailbox contributes to its lane. Each message is hashed once for all mailboxes that
 /// hold it, so that a frame costs what changed in it, and not all that waits.
-pub(crate) fn mailbox_digest(of: AgentId, (backlog, counters): (&Backlog, &MailboxCounters)) -> u128 {
+pub(crate) fn mailbox_digest(agent: AgentId, (backlog, counters): (&Backlog, &MailboxCounters)) -> u128 {
     let mailbox = MailboxState::new(counters, backlog);
-    if mailbox.is_new() { 0 } else { digest_small::<Mailboxes, 32>(of.0, mailbox) }
+    if mailbox.is_new() { 0 } else { digest_small::<Mailboxes, 32>(agent.0, mailbox) }
 }
 
 /// Returns a message as backlogs hold it.
@@ -51,13 +51,13 @@ impl Backlogs {
     }
 
     /// Takes the digest of a mailbox that changed.
-    pub(crate) fn digest(&mut self, slot: AgentSlot, of: AgentId, mailbox: (&Backlog, &MailboxCounters)) {
-        let after = mailbox_digest(of, mailbox);
+    pub(crate) fn digest(&mut self, slot: AgentSlot, agent: AgentId, mailbox: (&Backlog, &MailboxCounters)) {
+        let after = mailbox_digest(agent, mailbox);
         let before = self.note(slot, after);
         self.lane_change = self.lane_change.wrapping_sub(before).wrapping_add(after);
     }
 
-    /// Notes that a mailbox holds nothing back any more; `false` if it didn't before.
+    /// Notes that a mailbox holds nothing back any more. Returns `false` if it held nothing back before.
     pub(crate) fn release(&mut self, slot: AgentSlot) -> bool {
         if !self.holding.remove(slot) {
             return false;

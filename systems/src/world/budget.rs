@@ -11,8 +11,15 @@ const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
 /// What groups and tenants may still send in this frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct SendBudgets {
-    groups: Vec<(u64, u64)>,
+    groups: Vec<GroupBudget>,
     tenants: Vec<u64>,
+}
+
+/// What a group may still send in this frame.
+#[derive(Debug)]
+struct GroupBudget {
+    messages: u64,
+    bytes: u64,
 }
 
 impl SendBudgets {
@@ -20,21 +27,29 @@ impl SendBudgets {
     pub(crate) fn open(&mut self, directory: &Directory, scheduler: &Scheduler) {
         let limits = directory.groups.iter().map(|group| &group.spec.limits);
         self.groups.clear();
-        self.groups.extend(limits.map(|limits| (limits.messages_per_frame_max, limits.message_bytes_per_frame_max)));
+        self.groups.extend(limits.map(|limits| GroupBudget {
+            messages: limits.messages_per_frame_max,
+            bytes: limits.message_bytes_per_frame_max,
+        }));
         self.tenants.clear();
         self.tenants.extend(scheduler.tenants.iter().map(|tenant| tenant.messages_per_frame_max));
     }
 
-    pub(crate) fn is_bounded(&self, at: GroupIndex, tenant: Option<TenantId>) -> bool {
-        let (messages, bytes) = self.groups[at.index()];
-        messages < UNBOUNDED || bytes < UNBOUNDED || tenant.is_some_and(|id| self.tenants[id.0 as usize] < UNBOUNDED)
+    /// Returns whether a group or its tenant may send only so much.
+    pub(crate) fn is_bounded(&self, group: GroupIndex, tenant: Option<TenantId>) -> bool {
+        let budget = &self.groups[group.index()];
+        budget.messages < UNBOUNDED
+            || budget.bytes < UNBOUNDED
+            || tenant.is_some_and(|id| self.tenants[id.0 as usize] < UNBOUNDED)
     }
 
-    pub(crate) fn take(&mut self, at: GroupIndex, tenant: Option<TenantId>, bytes: u32) -> bool {
-        let (messages, left) = &mut self.groups[at.index()];
-        let fits = *left >= u64::from(bytes) && take_one(messages, tenant.map(|id| &mut self.tenants[id.0 as usize]));
+    /// Takes a message off the budgets of a group and its tenant. Returns `false`, and takes nothing, if it doesn't fit.
+    pub(crate) fn take(&mut self, group: GroupIndex, tenant: Option<TenantId>, bytes: u32) -> bool {
+        let budget = &mut self.groups[group.index()];
+        let fits = budget.bytes >= u64::from(bytes)
+            && take_one(&mut budget.messages, tenant.map(|id| &mut self.tenants[id.0 as usize]));
         if fits {
-            *left -= u64::from(bytes);
+            budget.bytes -= u64::from(bytes);
         }
         fits
     }
@@ -59,6 +74,7 @@ pub(crate) struct JobBudgets {
 }
 
 impl JobBudgets {
+    /// Opens a frame's budgets.
     pub(crate) fn open(directory: &Directory, scheduler: &Scheduler) -> Self {
         let limits = directory.groups.iter().map(|group| &group.spec.limits);
         Self {
@@ -67,7 +83,8 @@ impl JobBudgets {
         }
     }
 
-    pub(crate) fn take(&mut self, at: GroupIndex, tenant: Option<TenantId>) -> bool {
-        take_one(&mut self.groups[at.index()], tenant.map(|tenant| &mut self.tenants[tenant.0 as usize]))
+    /// Takes a job off the budgets of a group and its tenant. Returns `false`, and takes nothing, if it doesn't fit.
+    pub(crate) fn take(&mut self, group: GroupIndex, tenant: Option<TenantId>) -> bool {
+        take_one(&mut self.groups[group.index()], tenant.map(|tenant| &mut self.tenants[tenant.0 as usize]))
     }
 }

@@ -35,7 +35,7 @@ pub struct StepOutcome {
     pub fuel: u64,
     /// The fault's detail, see [`wasm_engine_components::AgentFault::detail`].
     pub detail: u32,
-    /// Set if the call faulted.
+    /// The kind of the fault, if the call faulted.
     pub fault: Option<FaultKind>,
 }
 
@@ -46,8 +46,8 @@ pub struct OutputChunk {
     pub group: GroupId,
     /// The addresses of the messages, in the order in which they were sent.
     pub addresses: Vec<Address>,
-    /// The same for messages that arrive in this frame, in groups that come after this one. A publication or a broadcast
-    /// may stand in both.
+    /// The addresses of messages that arrive in this frame, in groups that come after this one. The address of a publication or a broadcast may be
+    /// in both lists.
     pub edges: Vec<Address>,
     /// The messages.
     pub messages: PackedMessages,
@@ -59,13 +59,14 @@ pub struct OutputChunk {
     pub deferred_bytes: Vec<u8>,
     /// Faults of the calls.
     pub faults: Vec<AgentFault>,
-    /// Messages that were sent, the refused ones among them; one to many counts once.
+    /// Number of messages that were sent, including those that were refused. A message to many counts once.
     pub sent: u64,
-    /// Calls of `agent_step`.
+    /// Number of calls of `agent_step`.
     pub steps: u64,
     /// Fuel of all calls.
     pub fuel: u64,
-    /// Fuel that calls may have used beyond that, which ended in an instruction before which nothing is written down. The group waits for it.
+    /// Fuel that calls which ended in a trap may have used beyond that, because a trap leaves the last part of a call uncounted. The group pays for
+    /// it.
     pub uncounted: u64,
     /// Sum of the digests of the outboxes that aren't empty.
     pub outbox_sum: u128,
@@ -75,7 +76,7 @@ pub struct OutputChunk {
     pub log_lines: Vec<ImportedLine>,
     /// Log lines and outputs that were beyond what a step may write.
     pub excess: Excess,
-    /// Kept for the intake.
+    /// The route that the intake found last.
     pub(crate) route: Route,
 }
 
@@ -118,7 +119,7 @@ pub struct RecordOffset(pub u32);
 pub struct AddressIndex(u32);
 
 impl AddressIndex {
-    /// There is no message, or one that was refused at once.
+    /// Stands for no address: there is no message, or one that was refused at once.
     pub const NONE: Self = Self(u32::MAX);
 
     /// Set if the address stands among the edges. A chunk has far fewer of them.
@@ -210,12 +211,15 @@ pub struct ImportedLine {
     pub text: String,
 }
 
-/// The slots of a group that takes messages from the senders of a chunk: what [`Directory::find`](crate::world::directory::Directory::find) would say of its agents.
-/// An agent that sent to one of them mostly sends to others, too.
+/// The slots of a group that takes messages from the senders of a chunk: what [`Directory::find`](crate::world::directory::Directory::find) would say
+/// of its agents. An agent that sent to one of them mostly sends to others, too.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Route {
+    /// Id of the group's first agent.
     pub(crate) first: u64,
+    /// Number of its slots.
     pub(crate) agents: u32,
+    /// Slot of its first agent.
     pub(crate) start: AgentSlot,
 }
 
@@ -248,7 +252,7 @@ impl Mark {
             sent: chunk.sent,
             addresses: chunk.addresses.len(),
             edges: chunk.edges.len(),
-            messages: chunk.messages.place(),
+            messages: chunk.messages.next_offset(),
             refused: chunk.refused.len(),
             deferred: chunk.deferred.len(),
             deferred_bytes: chunk.deferred_bytes.len(),

@@ -15,41 +15,58 @@ use crate::world::shares::{FairShares, Shares};
 /// Deliveries that are left to a frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct DeliveryBudgets {
-    /// For all together.
+    /// What is left for all together.
     all: Shares,
-    /// For events and native systems.
+    /// What is left for events and native systems.
     host: u64,
-    /// For each group, by index; and what one agent of it may make in a step.
-    groups: Vec<(u64, u64)>,
-    /// For each tenant.
+    /// What is left for each group, by index.
+    groups: Vec<GroupDeliveries>,
+    /// What is left for each tenant.
     tenants: Vec<u64>,
-    /// Who sent last, and what is left of its step.
-    step: Option<(u64, u64)>,
+    /// What is left to the agent that sent last.
+    step: Option<StepDeliveries>,
+}
+
+#[derive(Debug)]
+struct GroupDeliveries {
+    /// What is left for the group in this frame.
+    left: u64,
+    /// What one of its agents may make in a step.
+    per_step: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct StepDeliveries {
+    sender: AgentId,
+    /// What is left for its step.
+    left: u64,
 }
 
 impl DeliveryBudgets {
     /// Opens a frame's budgets.
     pub(crate) fn open(&mut self, directory: &Directory, scheduler: &Scheduler) {
         let agents = directory.groups.iter().map(GroupRange::weight).sum();
-        let of = |limit| deliveries_of(limit, agents);
-        let set = |limit: u64| (limit != GroupLimits::BY_AGENTS).then_some(limit);
-        let tenants: Vec<_> = scheduler.tenants.iter().map(|tenant| set(tenant.deliveries_per_frame_max)).collect();
+        let deliveries = |limit| deliveries_of(limit, agents);
+        let if_set = |limit: u64| (limit != GroupLimits::BY_AGENTS).then_some(limit);
+        let tenants: Vec<_> = scheduler.tenants.iter().map(|tenant| if_set(tenant.deliveries_per_frame_max)).collect();
         match scheduler.settings.deliveries_per_frame_max {
             GroupLimits::BY_AGENTS => {
-                let own = |group: &GroupRange| set(group.spec.limits.deliveries_per_frame_max);
-                let common = of(GroupLimits::BY_AGENTS);
+                let own = |group: &GroupRange| if_set(group.spec.limits.deliveries_per_frame_max);
+                let common = deliveries(GroupLimits::BY_AGENTS);
                 let fair = FairShares { common, limit_of: own, tenant_limits: &tenants, least_of: |_: &GroupRange| 0 };
                 self.all.open_fair(directory, &fair);
             }
             bound => self.all.open_bound(directory, tenants.len(), bound),
         }
-        self.host = of(scheduler.settings.host_deliveries_per_frame_max);
+        self.host = deliveries(scheduler.settings.host_deliveries_per_frame_max);
         self.groups.clear();
         let limits = directory.groups.iter().map(|group| &group.spec.limits);
-        self.groups
-            .extend(limits.map(|limits| (of(limits.deliveries_per_frame_max), of(limits.deliveries_per_step_max))));
+        self.groups.extend(limits.map(|limits| GroupDeliveries {
+            left: deliveries(limits.deliveries_per_frame_max),
+            per_step: deliveries(limits.deliveries_per_step_max),
+        }));
         self.tenants.clear();
-        self.tenants.extend(scheduler.tenants.iter().map(|tenant| of(tenant.deliveries_per_frame_max)));
+        self.tenants.extend(scheduler.tenants.iter().map(|tenant| deliveries(tenant.deliveries_per_frame_max)));
     }
 
     /// Begins to deliver: messages of one step come one after another from here on.
@@ -66,16 +83,18 @@ impl DeliveryBudgets {
             sender::EXTERNAL | sender::NATIVE => return take_all(deliveries, (all, None), &mut [host]),
             agent => AgentId(agent),
         };
-        let Some(at) = directory.group_index(agent.group()) else { return false };
-        let (group, per_step) = &mut groups[at.index()];
-        let mut in_step = match *step {
-            Some((who, left)) if who == agent.0 => left,
-            _ => *per_step,
+        let Some(group_index) = directory.group_index(agent.group()) else { return false };
+        let group = &mut groups[group_index.index()];
+        let mut left_in_step = match *step {
+            Some(StepDeliveries { sender, left }) if sender == agent => left,
+            _ => group.per_step,
         };
         let mut unbounded = u64::MAX;
-        let tenant = directory.groups[at].spec.tenant.map_or(&mut unbounded, |tenant| &mut tenants[tenant.0 as usize]);
-        let fits = take_all(deliveries, (all, Some(at)), &mut [group, tenant, &mut in_step]);
-        *step = Some((agent.0, in_step));
+        let tenant = directory.groups[group_index].spec.tenant;
+        let tenant = tenant.map_or(&mut unbounded, |tenant| &mut tenants[tenant.0 as usize]);
+        let budgets = &mut [&mut group.left, tenant, &mut left_in_step];
+        let fits = take_all(deliveries, (all, Some(group_index)), budgets);
+        *step = Some(StepDeliveries { sender: agent, left: left_in_step });
         fits
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct LaneSums {
     pub regions: u128,
     /// Registered components of authors.
     pub native: u128,
-    /// The same for each registered name.
+    /// The part of each registered name in that.
     pub native_parts: BTreeMap<&'static str, u128>,
     /// The lanes of the engine's own state, whole: made of the above and of the rest of the state when the frame is sealed.
     pub state: Lanes,

@@ -55,7 +55,7 @@ impl Directory {
     /// Returns the group with that number.
     #[inline]
     pub(crate) fn group(&self, id: GroupId) -> Option<&GroupRange> {
-        self.group_index(id).map(|at| &self.groups[at])
+        self.group_index(id).map(|index| &self.groups[index])
     }
 
     /// Returns the group of the agent in a slot.
@@ -93,10 +93,10 @@ impl Directory {
     /// Returns why an agent isn't alive: it has ended, whichever agent has its ordinal now, or there never was one.
     #[cold]
     pub(crate) fn absence(&self, id: AgentId) -> BounceReason {
-        let was = self.group(id.group()).is_some_and(|group| {
+        let existed = self.group(id.group()).is_some_and(|group| {
             id.ordinal() < group.used && id.generation() <= self.ids[(group.start + id.ordinal()).index()].generation()
         });
-        if was { BounceReason::Terminated } else { BounceReason::UnknownRecipient }
+        if existed { BounceReason::Terminated } else { BounceReason::UnknownRecipient }
     }
 
     /// Returns the ids of a recipient.
@@ -106,8 +106,8 @@ impl Directory {
     pub fn recipient(&self, to: RecipientSlot) -> Recipient {
         match to {
             Recipient::Agent(slot) => Recipient::Agent(self.ids[slot.index()]),
-            Recipient::Topic(at) => Recipient::Topic(self.topics[at.index()].0),
-            Recipient::Group(at) => Recipient::Group(self.groups[at].id),
+            Recipient::Topic(index) => Recipient::Topic(self.topics[index.index()].0),
+            Recipient::Group(index) => Recipient::Group(self.groups[index].id),
         }
     }
 
@@ -127,9 +127,9 @@ impl Directory {
         self.changes += 1;
         let group = self.group_index(self.ids[index].group()).expect("a slot belongs to a group");
         let group = &mut self.groups[group];
-        let idle = |state: Lifecycle| state.is_alive() && state != Lifecycle::Active;
-        self.inactive = self.inactive + usize::from(idle(after)) - usize::from(idle(before));
-        group.inactive = group.inactive + u32::from(idle(after)) - u32::from(idle(before));
+        let is_inactive = |state: Lifecycle| state.is_alive() && state != Lifecycle::Active;
+        self.inactive = self.inactive + usize::from(is_inactive(after)) - usize::from(is_inactive(before));
+        group.inactive = group.inactive + u32::from(is_inactive(after)) - u32::from(is_inactive(before));
         group.alive = group.alive + u32::from(after.is_alive()) - u32::from(before.is_alive());
         if matches!(after, Lifecycle::Initialising | Lifecycle::Terminating) {
             self.pending.push(slot);
@@ -143,8 +143,8 @@ impl Directory {
         }
     }
 
-    /// Makes the ordinals vacant to which nothing is on its way any more. One that has had all the generations that an id has room for
-    /// stays empty for good.
+    /// Makes ordinals vacant whose agents ended long enough ago that no message is on its way to them. An ordinal that has had all the generations
+    /// that an id has room for stays empty for good.
     pub(crate) fn vacate(&mut self, frame: u64) {
         for group in self.groups.iter_mut() {
             while let Some(&(ended, ordinal)) = group.vacating.front()
@@ -160,8 +160,8 @@ impl Directory {
     }
 
     /// Takes a slot for a new agent of a group: one that was never used, else the least used one.
-    pub(crate) fn take_slot(&mut self, at: GroupIndex) -> Option<(AgentId, AgentSlot)> {
-        let group = &mut self.groups[at];
+    pub(crate) fn take_slot(&mut self, group: GroupIndex) -> Option<(AgentId, AgentSlot)> {
+        let group = &mut self.groups[group];
         let (generation, ordinal) = if group.used < group.spec.agents_max {
             group.used += 1;
             (0, group.used - 1)

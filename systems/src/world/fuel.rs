@@ -50,13 +50,13 @@ impl Scheduler {
         }
         let (mut tenants, mut all) = (vec![0_u64; self.tenants.len()], 0_u64);
         let mut uncounted = vec![0_u64; fuel.len()];
-        for (at, (group, fuel)) in directory.groups.iter().zip(fuel).enumerate() {
+        for (index, (group, fuel)) in directory.groups.iter().zip(fuel).enumerate() {
             let own = group.spec.limits.fuel_per_frame_max;
-            let debt = &mut self.group_debts[at];
+            let debt = &mut self.group_debts[index];
             let charge = if own < GroupLimits::UNBOUNDED {
                 pay(debt, fuel.used.saturating_add(fuel.uncounted), own)
             } else {
-                uncounted[at] = debt.saturating_add(fuel.uncounted);
+                uncounted[index] = debt.saturating_add(fuel.uncounted);
                 fuel.used
             };
             let payer = group.spec.tenant.map_or(&mut all, |tenant| &mut tenants[tenant.0 as usize]);
@@ -75,22 +75,22 @@ impl Scheduler {
         if dues.iter().all(|&due| due == 0) {
             return;
         }
-        // A group without a tenant pays by itself.
+        // Groups by who pays for them: the key is a tenant, or the index of a group without one, which pays by itself.
         let mut payers = BTreeMap::<(Option<u32>, usize), Vec<usize>>::new();
-        for at in (0..dues.len()).filter(|&at| dues[at] > 0) {
-            let tenant = directory.groups[GroupIndex::of(at)].spec.tenant.map(|tenant| tenant.0);
-            payers.entry((tenant, tenant.map_or(at, |_| 0))).or_default().push(at);
+        for group in (0..dues.len()).filter(|&group| dues[group] > 0) {
+            let tenant = directory.groups[GroupIndex::of(group)].spec.tenant.map(|tenant| tenant.0);
+            payers.entry((tenant, tenant.map_or(group, |_| 0))).or_default().push(group);
         }
-        let of = |groups: &[usize]| groups.iter().map(|&at| dues[at]).collect::<Vec<_>>();
-        let bound = |tenant: u32| self.tenants[tenant as usize].fuel_per_frame_max;
+        let dues_of = |groups: &[usize]| groups.iter().map(|&group| dues[group]).collect::<Vec<_>>();
+        let tenant_bound = |tenant: u32| self.tenants[tenant as usize].fuel_per_frame_max;
         let sums = payers.iter().map(|((tenant, _), groups)| {
-            let sum = of(groups).into_iter().fold(0, u64::saturating_add);
-            sum.min(tenant.map_or(u64::MAX, bound))
+            let sum = dues_of(groups).into_iter().fold(0, u64::saturating_add);
+            sum.min(tenant.map_or(u64::MAX, tenant_bound))
         });
         let parts = divide(self.settings.fuel_per_frame_max, &sums.collect::<Vec<_>>());
         for (groups, part) in payers.values().zip(parts) {
-            for (&at, paid) in groups.iter().zip(divide(part, &of(groups))) {
-                self.group_debts[at] = dues[at] - paid;
+            for (&group, paid) in groups.iter().zip(divide(part, &dues_of(groups))) {
+                self.group_debts[group] = dues[group] - paid;
             }
         }
     }
@@ -100,12 +100,12 @@ impl Scheduler {
 fn divide(budget: u64, dues: &[u64]) -> Vec<u64> {
     let mut order: Vec<usize> = (0..dues.len()).collect();
     // The smallest debt comes first, so that what it leaves goes to the others.
-    order.sort_by_key(|&at| dues[at]);
+    order.sort_by_key(|&debtor| dues[debtor]);
     let (mut left, mut paid) = (budget, vec![0; dues.len()]);
-    for (at, others) in order.into_iter().zip((0..dues.len() as u64).rev()) {
+    for (debtor, others) in order.into_iter().zip((0..dues.len() as u64).rev()) {
         // Rounded up, so that a budget that is smaller than the number of debtors is spent, too.
-        paid[at] = dues[at].min(left.div_ceil(others + 1));
-        left -= paid[at];
+        paid[debtor] = dues[debtor].min(left.div_ceil(others + 1));
+        left -= paid[debtor];
     }
     paid
 }

@@ -12,7 +12,7 @@ use crate::world::groups::Groups;
 #[derive(Debug, Default)]
 pub(crate) struct Hearers {
     /// The lists of each group by its index, and at the end those of the host: indexes in `along` and `later`.
-    of: Vec<(u32, u32)>,
+    lists: Vec<SenderLists>,
     along: Vec<Along>,
     later: Vec<Later>,
 }
@@ -37,6 +37,13 @@ pub(crate) struct Along {
     waves: Vec<(u32, usize)>,
 }
 
+/// The lists of one sender.
+#[derive(Clone, Copy, Debug)]
+struct SenderLists {
+    along: u32,
+    later: u32,
+}
+
 impl Along {
     fn new(all: &Groups, groups: &[GroupIndex]) -> Self {
         let wave = |group: GroupIndex| all[group].wave;
@@ -52,10 +59,10 @@ impl Along {
 
     /// Returns those that are called in a wave, ascending.
     pub(crate) fn in_wave(&self, wave: u32) -> &[GroupIndex] {
-        let at = self.waves.partition_point(|&(of, _)| of < wave);
-        match self.waves.get(at) {
-            Some(&(of, end)) if of == wave => {
-                let start = at.checked_sub(1).map_or(0, |before| self.waves[before].1);
+        let found = self.waves.partition_point(|&(earlier, _)| earlier < wave);
+        match self.waves.get(found) {
+            Some(&(same, end)) if same == wave => {
+                let start = found.checked_sub(1).map_or(0, |before| self.waves[before].1);
                 &self.by_wave[start..end]
             }
             _ => &[],
@@ -78,25 +85,25 @@ impl Hearers {
     pub(crate) fn of(groups: &Groups) -> Self {
         let host = groups.len();
         let (mut along, mut had, mut choosy) = (vec![vec![]; host + 1], vec![vec![]; host + 1], vec![vec![]; host + 1]);
-        for (group, at) in groups.iter().zip((0..).map(GroupIndex)) {
+        for (group, index) in groups.iter().zip((0..).map(GroupIndex)) {
             for &id in &group.spec.after {
                 let Some(from) = groups.find(id) else { continue };
                 if group.spec.accepts.is_none() {
-                    had[from.index()].push(at);
+                    had[from.index()].push(index);
                 }
                 if group.takes_from(AgentId::new(id, 0)) {
-                    along[from.index()].push(at);
+                    along[from.index()].push(index);
                 }
             }
             for &id in group.spec.accepts.iter().flatten().filter(|&&id| !group.comes_after(id)) {
                 if let Some(from) = groups.find(id)
-                    && choosy[from.index()].last() != Some(&at)
+                    && choosy[from.index()].last() != Some(&index)
                 {
-                    choosy[from.index()].push(at);
+                    choosy[from.index()].push(index);
                 }
             }
             if group.spec.accepts.is_some() {
-                choosy[host].push(at);
+                choosy[host].push(index);
             }
         }
         let mut hearers = Self::default();
@@ -110,25 +117,26 @@ impl Hearers {
                 hearers.later.push(Later { had: had.clone(), choosy: choosy.clone() });
                 hearers.later.len() as u32 - 1
             });
-            hearers.of.push((along, later));
+            hearers.lists.push(SenderLists { along, later });
         }
         hearers
     }
 
     /// Returns the list of the groups that hear a sender in the frame in which it sends.
     pub(crate) fn along_list(&self, groups: &Groups, from: AgentId) -> HearerList {
-        HearerList::Along(self.lists(groups, from).0)
+        HearerList::Along(self.lists_of(groups, from).along)
     }
 
     /// Returns the list of the groups that hear a sender in the next frame.
     pub(crate) fn later_list(&self, groups: &Groups, from: AgentId) -> HearerList {
-        HearerList::Later(self.lists(groups, from).1)
+        HearerList::Later(self.lists_of(groups, from).later)
     }
 
-    fn lists(&self, groups: &Groups, from: AgentId) -> (u32, u32) {
-        let host = self.of.len() - 1;
+    fn lists_of(&self, groups: &Groups, from: AgentId) -> SenderLists {
+        let host = self.lists.len() - 1;
         let is_host = from.0 <= sender::NATIVE;
-        self.of[if is_host { host } else { groups.find(from.group()).map_or(host, GroupIndex::index) }]
+        let index = if is_host { host } else { groups.find(from.group()).map_or(host, GroupIndex::index) };
+        self.lists[index]
     }
 
     /// Returns the groups of a list [`HearerList::Along`].

@@ -25,7 +25,7 @@ pub struct Inboxes {
     /// For each mailbox that drops messages, the last link of those at the head of its list that stay; or [`Link::END`]. So the search for the
     /// oldest message that may be dropped looks at each once. Empty until the first mailbox has one.
     last_kept: Vec<u32>,
-    /// The mailboxes that have one.
+    /// The mailboxes that have such a link.
     keeping: Vec<AgentSlot>,
     /// Number of links that were taken out of their lists.
     unlinked: usize,
@@ -39,27 +39,27 @@ pub struct Incoming {
     /// Bytes that it takes there, header and padding included.
     pub bytes: u32,
     /// Where it lies.
-    pub at: Delivery,
+    pub delivery: Delivery,
 }
 
 /// What is in a list, and what the mailbox holds at most.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Load {
-    /// Messages in the list, and in the mailbox's backlog.
+    /// Number of messages in the list and in the mailbox's backlog.
     pub messages: u32,
     /// Bytes of those, headers and padding included.
     pub bytes: u32,
     /// Where the last message of the list stands in [`Inboxes::links`].
     last: u32,
-    /// Messages that the mailbox holds at most; 0 while its agent takes none.
+    /// Most messages that the mailbox holds; 0 while its agent takes none.
     pub messages_max: u32,
-    /// Bytes that it holds at most.
+    /// Most bytes that it holds.
     pub bytes_max: u32,
-    /// Of `messages`, those in the backlog.
+    /// Number of messages in the backlog.
     held_messages: u32,
-    /// Of `bytes`, those in the backlog.
+    /// Bytes of those.
     held_bytes: u32,
-    /// Messages that the mailbox didn't take or dropped, and that its counter doesn't count yet.
+    /// Number of messages that the mailbox refused or dropped, and that its counter doesn't count yet.
     pub dropped: u32,
 }
 
@@ -199,7 +199,10 @@ impl Inboxes {
         // A list that became empty again needs a closer look.
         let addresses = if emptied.is_empty() { addresses } else { &[] };
         let (start, touched_before) = (links.len(), touched.len());
-        links.extend(addresses.iter().map(|address| Link { at: Delivery { chunk, at: address.at }, next: Link::END }));
+        links.extend(addresses.iter().map(|address| {
+            let delivery = Delivery { chunk, offset: address.offset };
+            Link { delivery, next: Link::END }
+        }));
         touched.resize(touched_before + addresses.len(), AgentSlot::default());
         let mut touches = touched_before;
         let mut added = 0;
@@ -236,10 +239,10 @@ impl Inboxes {
     pub fn release(&mut self, slot: AgentSlot, held: impl DoubleEndedIterator<Item = Delivery>) {
         let load = &mut self.loads[slot.index()];
         (load.held_messages, load.held_bytes) = (0, 0);
-        for at in held.rev() {
+        for delivery in held.rev() {
             let link = self.links.len() as u32;
             let next = std::mem::replace(&mut self.firsts[slot.index()], link);
-            self.links.push(Link { at, next });
+            self.links.push(Link { delivery, next });
             if next == Link::END {
                 self.loads[slot.index()].last = link;
                 self.touch(slot);
@@ -314,7 +317,7 @@ impl Inboxes {
     #[inline]
     fn append(&mut self, message: Incoming) -> bool {
         let Self { links, firsts, loads, .. } = self;
-        let Incoming { slot, bytes, at } = message;
+        let Incoming { slot, bytes, delivery } = message;
         let load = &mut loads[slot.index()];
         // Each link is a message in memory, or one of its recipients: far fewer than 2^32 of twelve bytes each.
         let link = links.len() as u32;
@@ -325,7 +328,7 @@ impl Inboxes {
             links[load.last as usize].next = link;
         }
         load.add(bytes, link);
-        links.push(Link { at, next: Link::END });
+        links.push(Link { delivery, next: Link::END });
         is_first
     }
 
@@ -335,10 +338,10 @@ impl Inboxes {
         loop {
             let link = before.map_or(self.firsts[slot.index()], |before| self.links[before as usize].next);
             // There is no link `END`.
-            let at = self.links.get(link as usize)?.at;
-            if !stays(at) {
+            let delivery = self.links.get(link as usize)?.delivery;
+            if !stays(delivery) {
                 self.unlink(slot, before, link);
-                return Some(at);
+                return Some(delivery);
             }
             self.keep(slot, link);
             before = Some(link);

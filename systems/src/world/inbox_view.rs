@@ -13,19 +13,19 @@ pub struct Delivery {
     /// host's messages of this frame.
     pub chunk: u32,
     /// Offset of its record among those messages: see [`PackedMessages`].
-    pub at: u32,
+    pub offset: u32,
 }
 
 impl Delivery {
-    /// Not an agent's: an event, a result, what waited in a backlog.
+    /// Number of the host's messages: events, results, and what waited in backlogs. No agent sent them in the frame before.
     pub const HOST: u32 = u32::MAX;
 
-    /// Sent in this frame, by an agent of an earlier wave.
+    /// Bit that is set if the message was sent in this frame, by an agent of an earlier wave.
     pub const CURRENT: u32 = 1 << 31;
 
     /// Returns what deliveries of one frame are sorted by to be in canonical order: the host's messages come first.
     pub const fn order(self) -> (u32, u32) {
-        (self.chunk.wrapping_add(1), self.at)
+        (self.chunk.wrapping_add(1), self.offset)
     }
 }
 
@@ -33,13 +33,13 @@ impl Delivery {
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
     /// Where the message lies.
-    pub at: Delivery,
+    pub delivery: Delivery,
     /// Index of the next link, or [`Link::END`].
     pub next: u32,
 }
 
 impl Link {
-    /// There is no further message.
+    /// Stands for the index of the next link where there is none.
     pub const END: u32 = u32::MAX;
 }
 
@@ -68,7 +68,7 @@ impl<'a> InboxView<'a> {
             // There is no link `END`.
             let link = view.links.get(next as usize)?;
             next = link.next;
-            Some(link.at)
+            Some(link.delivery)
         })
     }
 
@@ -76,7 +76,7 @@ impl<'a> InboxView<'a> {
     #[inline]
     pub fn records(&self, slot: AgentSlot) -> impl Iterator<Item = &'a [u64]> + use<'a> {
         let view = *self;
-        self.deliveries(slot).map(move |at| view.messages(at.chunk).record(at.at))
+        self.deliveries(slot).map(move |delivery| view.messages(delivery.chunk).record(delivery.offset))
     }
 
     /// Calls `visit` with each of those: as a loop, which takes fewer instructions than an iterator.
@@ -86,7 +86,7 @@ impl<'a> InboxView<'a> {
         while next != Link::END {
             let link = &self.links[next as usize];
             next = link.next;
-            visit(self.messages(link.at.chunk).record(link.at.at));
+            visit(self.messages(link.delivery.chunk).record(link.delivery.offset));
         }
     }
 
@@ -97,8 +97,8 @@ impl<'a> InboxView<'a> {
     }
 
     /// Returns a message.
-    pub fn message(&self, at: Delivery) -> (&'a MessageHeader, &'a [u8]) {
-        self.messages(at.chunk).message(at.at)
+    pub fn message(&self, delivery: Delivery) -> (&'a MessageHeader, &'a [u8]) {
+        self.messages(delivery.chunk).message(delivery.offset)
     }
 
     #[inline]
@@ -125,8 +125,8 @@ impl HostInbox {
     pub fn push(&mut self, to: RecipientSlot, header: &MessageHeader, payload: &[u8]) {
         // Payloads are bounded at every door into the world, far below 4 GiB.
         let header = MessageHeader { payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX), ..*header };
-        let at = self.messages.push(header, payload);
-        self.addresses.push(Address::new(to, record_bytes(header.payload_bytes), at));
+        let offset = self.messages.push(header, payload);
+        self.addresses.push(Address::new(to, record_bytes(header.payload_bytes), offset));
     }
 
     /// Forgets all messages, and keeps the buffers.

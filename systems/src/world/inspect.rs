@@ -17,7 +17,7 @@ use crate::world::groups::GroupRange;
 use crate::world::mailroom::{AgentOutputs, HostMessages, Mailroom};
 use crate::world::swaps::CurrentModules;
 
-/// Returns the digest of the last frame; before the first, what that one will chain.
+/// Returns the digest of the last frame; before the first frame, the digest that it will be chained to.
 pub fn digest(world: &World) -> Digest {
     world.resource::<DigestChain>().world
 }
@@ -57,7 +57,7 @@ pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
     let (directory, mailroom) = (world.resource::<Directory>(), world.resource::<Mailroom>());
     let mut messages = Vec::new();
     for chunk in &world.resource::<AgentOutputs>().now.chunks {
-        of_chunk(directory, chunk, &mut messages);
+        push_sent_of_chunk(directory, chunk, &mut messages);
     }
     messages.sort_by_key(|message| (AgentId(message.header.sender), message.header.sequence));
     for HostMessages(host) in [&mailroom.native, &mailroom.bounces] {
@@ -69,22 +69,25 @@ pub fn sent(world: &World) -> Vec<SeenMessage<'_>> {
     messages
 }
 
-fn of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Vec<SeenMessage<'a>>) {
+/// Adds the messages that agents of a chunk sent: those to the next frame, those along edges, and those that were refused.
+fn push_sent_of_chunk<'a>(directory: &Directory, chunk: &'a OutputChunk, messages: &mut Vec<SeenMessage<'a>>) {
     let refused: BTreeSet<_> = chunk.refused.iter().map(|refused| key(&refused.header)).collect();
     let message = |address: &Address| {
-        let (header, payload) = chunk.messages.message(address.at);
+        let (header, payload) = chunk.messages.message(address.offset);
         let (to, refused) = match address.recipient() {
             Some(to) => (directory.recipient(to), None),
-            // A message that was taken back is among the refused ones, unless it was taken back because its deliveries along edges were over a budget.
+            // A message that was taken back is among the refused ones, unless it was taken back because its deliveries along edges were over a
+            // budget.
             None if refused.contains(&key(header)) => return None,
-            None => (meant_for(directory, chunk, header, address.at), Some(BounceReason::OverBudget)),
+            None => (meant_for(directory, chunk, header, address.offset), Some(BounceReason::OverBudget)),
         };
         Some(SeenMessage { to, refused, header: *header, payload })
     };
     messages.extend(chunk.addresses.iter().filter_map(message));
     // A message to many may be in both lists. Both ascend by the offsets of the messages.
-    let later = |address: &Address| chunk.addresses.binary_search_by_key(&address.at, |other| other.at).is_ok();
-    messages.extend(chunk.edges.iter().filter(|address| !later(address)).filter_map(message));
+    let is_listed =
+        |address: &Address| chunk.addresses.binary_search_by_key(&address.offset, |other| other.offset).is_ok();
+    messages.extend(chunk.edges.iter().filter(|address| !is_listed(address)).filter_map(message));
     messages.extend(chunk.refused.iter().map(|refused| SeenMessage {
         to: of_number(&refused.header, refused.meant_for),
         refused: Some(refused.reason),
@@ -99,9 +102,12 @@ fn key(header: &MessageHeader) -> (u64, u32) {
 }
 
 /// Returns for whom a message to many that was taken back was meant: its address along edges still says so.
-fn meant_for(directory: &Directory, chunk: &OutputChunk, header: &MessageHeader, at: u32) -> Recipient {
-    let edge =
-        chunk.edges.binary_search_by_key(&at, |edge| edge.at).ok().and_then(|found| chunk.edges[found].recipient());
+fn meant_for(directory: &Directory, chunk: &OutputChunk, header: &MessageHeader, offset: u32) -> Recipient {
+    let edge = chunk
+        .edges
+        .binary_search_by_key(&offset, |edge| edge.offset)
+        .ok()
+        .and_then(|found| chunk.edges[found].recipient());
     edge.map_or_else(|| of_number(header, header.topic), |to| directory.recipient(to))
 }
 

@@ -4,7 +4,7 @@
 #[cfg(test)]
 pub(crate) use counter::{look, take};
 
-/// Counts so many looks.
+/// Counts that many looks.
 #[cfg(not(test))]
 #[inline(always)]
 pub(crate) const fn look(_: usize) {}
@@ -17,7 +17,7 @@ mod counter {
         static LOOKS: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Counts so many looks. A frame's systems run on one thread.
+    /// Counts that many looks. A frame's systems run on one thread.
     pub(crate) fn look(times: usize) {
         LOOKS.set(LOOKS.get() + times as u64);
     }

@@ -36,7 +36,7 @@ pub struct AddressedEvent {
     /// Its header.
     pub header: MessageHeader,
     /// Index among the events of the frame's inputs, where its payload lies.
-    pub at: u32,
+    pub index: u32,
 }
 
 /// The agents' outputs of this frame, and of the frame before, which are delivered in this one: `Deliver` swaps them. State, as
@@ -59,14 +59,14 @@ impl HostMessages {
         self.0.push((recipient, StoredMessage { header, payload: payload.into() }));
     }
 
-    /// Adds the bounce of the message `of` to its sender, which is the agent in the slot `to`.
-    pub fn bounce(&mut self, of: &MessageHeader, meant_for: u64, to: AgentSlot, reason: BounceReason, frame: u64) {
+    /// Adds the bounce of a message to its sender, which is the agent in the slot `to`.
+    pub fn bounce(&mut self, message: &MessageHeader, meant_for: u64, to: AgentSlot, reason: BounceReason, frame: u64) {
         let header = MessageHeader {
             sender: sender::ENGINE,
             topic: meant_for,
-            correlation: of.correlation,
+            correlation: message.correlation,
             frame,
-            sequence: of.sequence,
+            sequence: message.sequence,
             kind: kind::BOUNCE,
             status: reason as u32,
             payload_bytes: 0,
@@ -99,16 +99,16 @@ impl HostMessages {
     pub(crate) fn return_to_sender(
         &mut self,
         directory: &Directory,
-        of: &MessageHeader,
+        message: &MessageHeader,
         meant_for: u64,
         reason: BounceReason,
         frame: u64,
     ) {
-        if of.sender <= sender::NATIVE || of.topic != 0 || of.status == status::BROADCAST {
+        if message.sender <= sender::NATIVE || message.topic != 0 || message.status == status::BROADCAST {
             return;
         }
-        if let Some(to) = directory.alive(AgentId(of.sender)) {
-            self.bounce(of, meant_for, to, reason, frame);
+        if let Some(to) = directory.alive(AgentId(message.sender)) {
+            self.bounce(message, meant_for, to, reason, frame);
         }
     }
 }
@@ -132,7 +132,7 @@ impl Mailroom {
         let agents = agents.flat_map(|(chunk, output)| output.addresses.iter().map(move |address| (chunk, address)));
         host.chain(agents)
             .filter(move |(_, address)| address.recipient() == Some(Recipient::Topic(topic)))
-            .map(move |(chunk, address)| view.message(Delivery { chunk, at: address.at }))
+            .map(move |(chunk, address)| view.message(Delivery { chunk, offset: address.offset }))
     }
 
     /// Returns the inbox of the agent in a slot, in this frame.

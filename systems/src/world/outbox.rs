@@ -17,16 +17,16 @@ use crate::world::fault::{CallFault, OverLimit};
 use crate::world::regions::check_record;
 use crate::world::table_budget::StepTables;
 
-/// What a call left: all of it comes from the guest, but for `log_lines` and `log_bytes`.
+/// The outbox that a call left. All of it comes from the guest, except `log_lines` and `log_bytes`.
 #[derive(Clone, Copy, Debug)]
 pub struct Outbox<'a> {
-    /// The outbox.
+    /// The bytes of the records.
     pub bytes: &'a [u8],
     /// Number of records that it is said to hold.
     pub records: u32,
     /// Number of lines that the import `log` wrote in the call.
     pub log_lines: u32,
-    /// What they count for, in bytes.
+    /// Number of bytes that those lines count for.
     pub log_bytes: u32,
 }
 
@@ -79,7 +79,7 @@ impl OutboxIntake<'_> {
         Ok(())
     }
 
-    /// Takes any outbox. If it is refused after some of its records, those go again.
+    /// Takes any outbox. If it is refused after some of its records were put into the chunk, those are removed again.
     #[inline(never)]
     fn take_records(
         &self,
@@ -110,7 +110,7 @@ impl OutboxIntake<'_> {
         let mut lines = outbox.log_lines;
         let mut tables = StepTables::open(&rules.limits, outbox.log_bytes);
         for (record, sequence) in OutboxReader::new(outbox.bytes, outbox.records).zip(0_u32..) {
-            let record = record.map_err(bad)?;
+            let record = record.map_err(bad_outbox)?;
             self.check(request, &record, rules)?;
             lines += u32::from(record.op == Op::Log);
             if tables.take(&record, &mut chunk.excess) {
@@ -149,7 +149,7 @@ impl OutboxIntake<'_> {
                 self.send(request, record.header, record.payload, sequence, status::PLAIN, chunk);
             }
             Op::Publish => self.publish(request, record, sequence, chunk),
-            _ => self.take_other(request, record, sequence, chunk),
+            _ => self.defer(request, record, sequence, chunk),
         }
     }
 
@@ -165,8 +165,8 @@ impl OutboxIntake<'_> {
         chunk: &mut OutputChunk,
     ) -> AddressIndex {
         let header = MessageHeader { status, ..self.header(from.agent, &record, 0, sequence) };
-        let way = chunk.route.find(record.target).map(|slot| (slot, false));
-        match way.map_or_else(|| self.route(from.agent, record.target, chunk), Ok) {
+        let known = chunk.route.find(record.target).map(|slot| (slot, false));
+        match known.map_or_else(|| self.route(from.agent, record.target, chunk), Ok) {
             Ok((slot, edge)) => post(chunk, header, Recipient::Agent(slot), edge, payload),
             Err(reason) => {
                 chunk.refused.push(Refused { from: from.slot, meant_for: record.target, header, reason });
@@ -201,7 +201,7 @@ impl OutboxIntake<'_> {
         let topic = record.header.target;
         let header = self.header(from.agent, &record.header, topic, sequence);
         match self.directory.topic(TopicId(topic)) {
-            Some(at) => self.post_to_many(chunk, header, Recipient::Topic(at), record.payload),
+            Some(index) => self.post_to_many(chunk, header, Recipient::Topic(index), record.payload),
             None => {
                 let reason = BounceReason::UnknownTopic;
                 chunk.refused.push(Refused { from: from.slot, meant_for: topic, header, reason });
@@ -214,12 +214,12 @@ impl OutboxIntake<'_> {
         let header = MessageHeader { status: status::BROADCAST, ..header };
         let group = u32::try_from(record.header.target).ok().and_then(|id| self.directory.group_index(GroupId(id)));
         match group {
-            Some(at) if self.directory.groups[at].takes_from(from.agent) => {
-                self.post_to_many(chunk, header, Recipient::Group(at), record.payload);
+            Some(index) if self.directory.groups[index].takes_from(from.agent) => {
+                self.post_to_many(chunk, header, Recipient::Group(index), record.payload);
             }
             found => {
-                let known = found.map_or(BounceReason::UnknownRecipient, |_| BounceReason::Refused);
-                let (meant_for, reason) = (record.header.target, known);
+                let reason = found.map_or(BounceReason::UnknownRecipient, |_| BounceReason::Refused);
+                let meant_for = record.header.target;
                 chunk.refused.push(Refused { from: from.slot, meant_for, header, reason });
             }
         }
@@ -236,7 +236,7 @@ impl OutboxIntake<'_> {
     }
 
     /// Defers a record that isn't a plain message to the stages `Step` and `Collect`.
-    fn take_other(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
+    fn defer(&self, from: &StepRequest, record: &OutboxRecord<'_>, sequence: u32, chunk: &mut OutputChunk) {
         let address = match record.op {
             Op::Broadcast => return self.broadcast(from, record, sequence, chunk),
             Op::Request => self.send(from, record.header, record.payload, sequence, status::REQUEST, chunk),
@@ -286,17 +286,17 @@ fn only_message<'a>(outbox: Outbox<'a>, rules: &OutboxRules) -> Option<(OutboxHe
     (is_message && is_whole && is_sound && is_allowed).then(|| (header, &body[..header.payload_bytes as usize]))
 }
 
-fn bad(error: OutboxError) -> CallFault {
+fn bad_outbox(error: OutboxError) -> CallFault {
     CallFault::new(FaultKind::BadOutbox, error as u32)
 }
 
 /// Puts a message into a chunk. Returns where its address stands.
 #[inline]
 fn post(chunk: &mut OutputChunk, header: MessageHeader, to: RecipientSlot, edge: bool, payload: &[u8]) -> AddressIndex {
-    let at = chunk.messages.push(header, payload);
+    let offset = chunk.messages.push(header, payload);
     // The same as `record_bytes`. Nothing overflows, because the payload was found in an outbox.
     let bytes = MessageHeader::BYTES + ((payload.len() + 7) & !7) as u32;
-    let address = Address::new(to, bytes, at);
+    let address = Address::new(to, bytes, offset);
     if edge {
         chunk.edges.push(address);
         AddressIndex::last_edge(chunk)

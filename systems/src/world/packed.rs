@@ -21,7 +21,7 @@ impl PackedMessages {
     #[inline(always)]
     pub fn push(&mut self, header: MessageHeader, payload: &[u8]) -> u32 {
         debug_assert_eq!(header.payload_bytes as usize, payload.len());
-        let at = self.place();
+        let offset = self.next_offset();
         let head: [u64; HEADER_WORDS] = bytemuck::cast(header);
         // Many payloads are one word, for which a loop or a call would cost more than the copy.
         if let Ok(word) = <[u8; 8]>::try_from(payload) {
@@ -31,7 +31,7 @@ impl PackedMessages {
             self.words.extend_from_slice(&head);
             self.push_payload(payload);
         }
-        at
+        offset
     }
 
     #[inline(never)]
@@ -43,27 +43,27 @@ impl PackedMessages {
 
     /// Returns the offset of the next record.
     #[inline]
-    pub fn place(&self) -> u32 {
+    pub fn next_offset(&self) -> u32 {
         u32::try_from(self.words.len()).expect("a frame's messages take less than 32 GiB")
     }
 
     /// Returns the record at an offset, padding included.
     #[inline]
-    pub fn record(&self, at: u32) -> &[u64] {
-        let words = &self.words[at as usize..];
+    pub fn record(&self, offset: u32) -> &[u64] {
+        let words = &self.words[offset as usize..];
         let length = (u64::from(header(words).payload_bytes) + 7) as usize / 8;
         &words[..HEADER_WORDS + length]
     }
 
     /// Returns the message at an offset: the header that the recipient sees, and the payload without padding.
     #[inline]
-    pub fn message(&self, at: u32) -> (&MessageHeader, &[u8]) {
-        split(self.record(at))
+    pub fn message(&self, offset: u32) -> (&MessageHeader, &[u8]) {
+        split(self.record(offset))
     }
 
     /// Forgets the records from an offset on.
-    pub fn truncate(&mut self, at: u32) {
-        self.words.truncate(at as usize);
+    pub fn truncate(&mut self, offset: u32) {
+        self.words.truncate(offset as usize);
     }
 
     /// Forgets all messages, and keeps the buffer.
@@ -75,7 +75,7 @@ impl PackedMessages {
 /// Returns a record's header.
 #[inline]
 pub fn header(words: &[u64]) -> &MessageHeader {
-    let head: &[u64; HEADER_WORDS] = words.first_chunk().expect("a place of a record");
+    let head: &[u64; HEADER_WORDS] = words.first_chunk().expect("an offset of a record");
     bytemuck::cast_ref(head)
 }
 
@@ -119,6 +119,6 @@ mod tests {
         let read: Vec<_> = wasm_engine_abi::InboxReader::new(&inbox).map(|record| record.payload.to_vec()).collect();
         assert_eq!(read, payloads);
         packed.truncate(places[1]);
-        assert_eq!(packed.place(), places[1]);
+        assert_eq!(packed.next_offset(), places[1]);
     }
 }

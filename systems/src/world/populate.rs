@@ -79,7 +79,8 @@ pub fn populate(world: &mut World, population: Population) {
     topics.sort_unstable_by_key(|topic| topic.id);
     for topic in topics {
         let subscribed = population.groups.iter().filter(|seed| seed.group.subscribe.contains(&topic.id));
-        let members = subscribed.flat_map(|seed| (0..seed.group.agents).map(|at| AgentId::new(seed.group.id, at)));
+        let members =
+            subscribed.flat_map(|seed| (0..seed.group.agents).map(|ordinal| AgentId::new(seed.group.id, ordinal)));
         let (id, members) = (topic.id, Members(members.collect()));
         directory.topics.push((id, world.spawn((topic, members, PartDigest::default())).id()));
     }
@@ -104,26 +105,17 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
     let group = &seed.group;
     let start = AgentSlot::of(directory.ids.len());
     let ids = (0..group.agents).map(|ordinal| AgentId::new(group.id, ordinal));
-    let agents: Vec<_> = world
-        .spawn_batch(
-            ids.clone().map(|id| (id, Lifecycle::Initialising, FaultHistory::default(), PartDigest::default())),
-        )
-        .collect();
+    let components = |id| (id, Lifecycle::Initialising, FaultHistory::default(), PartDigest::default());
+    let agents: Vec<Entity> = world.spawn_batch(ids.map(components)).collect();
     let mailbox = Mailbox {
         capacity_messages: group.limits.mailbox_messages_max,
         capacity_bytes: group.limits.mailbox_bytes_max.min(seed.inbox_bytes_max),
         overflow: group.overflow,
     };
-    let mailboxes: Vec<_> = world
-        .spawn_batch(
-            agents
-                .iter()
-                .map(|&agent| (MailboxOf(agent), mailbox, MailboxCounters::default(), Backlog::default()))
-                .collect::<Vec<_>>(),
-        )
-        .collect();
-    let places = group.agents_max as usize;
-    let end = directory.ids.len() + places;
+    let components = |agent| (MailboxOf(agent), mailbox, MailboxCounters::default(), Backlog::default());
+    let mailboxes: Vec<_> = agents.iter().copied().map(components).collect();
+    let mailboxes: Vec<Entity> = world.spawn_batch(mailboxes).collect();
+    let end = directory.ids.len() + group.agents_max as usize;
     directory.ids.extend((0..group.agents_max).map(|ordinal| AgentId::new(group.id, ordinal)));
     directory.agents.extend(agents);
     directory.agents.resize(end, Entity::PLACEHOLDER);
@@ -146,16 +138,13 @@ fn spawn_group(world: &mut World, seed: &GroupSeed, directory: &mut Directory, m
 /// Puts each group into the wave after the last of those that it comes after.
 fn set_waves(directory: &mut Directory) {
     directory.has_edges = directory.groups.iter().any(|group| !group.spec.after.is_empty());
-    // The longest path has as many steps at most. The scenario has no cycles; with one, this would end, too.
+    // No path is longer than there are groups. A scenario has no cycles, and this would end even if it had one.
     for _ in 0..directory.groups.len() {
-        let waves: Vec<u32> = directory
-            .groups
-            .iter()
-            .map(|group| {
-                let before = group.spec.after.iter().filter_map(|&id| directory.group(id));
-                before.map(|before| before.wave + 1).max().unwrap_or(0)
-            })
-            .collect();
+        let wave_of = |group: &GroupRange| {
+            let earlier = group.spec.after.iter().filter_map(|&id| directory.group(id));
+            earlier.map(|group| group.wave + 1).max().unwrap_or(0)
+        };
+        let waves: Vec<u32> = directory.groups.iter().map(wave_of).collect();
         if directory.groups.iter().zip(&waves).all(|(group, wave)| group.wave == *wave) {
             return;
         }

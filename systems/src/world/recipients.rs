@@ -16,7 +16,7 @@ use crate::world::topic_runs::TopicRuns;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edge {
     pub address: Address,
-    pub at: Delivery,
+    pub delivery: Delivery,
 }
 
 /// The recipients of a frame's messages to many, and the messages to later waves. Transient: each list is made at most once in a frame, when the
@@ -63,7 +63,8 @@ impl Audiences {
     ) {
         for chunk in self.take_new_chunks(sent) {
             for &address in &sent.current[chunk as usize].edges {
-                let edge = Edge { address, at: Delivery { chunk: chunk | Delivery::CURRENT, at: address.at } };
+                let edge =
+                    Edge { address, delivery: Delivery { chunk: chunk | Delivery::CURRENT, offset: address.offset } };
                 match address.recipient() {
                     Some(Recipient::Agent(slot)) => self.put_edge(sent.directory.group_at(slot).wave, edge),
                     Some(to) => self.index_edge_to_many(sent, edge, to, &mut pay),
@@ -91,7 +92,7 @@ impl Audiences {
         to: RecipientSlot,
         pay: &mut impl FnMut(Edge, &MessageHeader, u64) -> bool,
     ) {
-        let header = sent.message(edge.at);
+        let header = sent.message(edge.delivery);
         let from = AgentId(header.sender);
         let weight = self.weight_along(sent, to, from);
         look(1);
@@ -126,7 +127,7 @@ impl Audiences {
     pub(crate) fn take_edges(&mut self, sent: &Sent<'_, '_, '_>, wave: u32) -> Vec<Edge> {
         let mut edges = self.edges.remove(&wave).unwrap_or_default();
         // The chunks come wave by wave, and that is no order of ids. The sort is stable: the messages of a chunk stay in their order.
-        let chunk = |edge: &Edge| edge.at.chunk & !Delivery::CURRENT;
+        let chunk = |edge: &Edge| edge.delivery.chunk & !Delivery::CURRENT;
         edges.sort_by_key(|edge| (sent.current[chunk(edge) as usize].group, chunk(edge)));
         edges
     }

@@ -14,18 +14,18 @@ use crate::world::fault::CallFault;
 
 /// The regions, in the order of their ids.
 #[derive(Debug, Default)]
-pub(crate) struct RegionTable(Vec<RegionPlace>);
+pub(crate) struct RegionTable(Vec<RegionRow>);
 
 /// A region's row in the table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RegionPlace {
+pub(crate) struct RegionRow {
     /// The region.
     pub id: RegionId,
     /// Its entity.
     pub entity: Entity,
     /// Its size in bytes.
     pub bytes: u32,
-    /// The only one that may write to it.
+    /// Who may write to it: nobody else may.
     pub writer: RegionOwner,
 }
 
@@ -33,8 +33,15 @@ pub(crate) struct RegionPlace {
 #[derive(Resource, Debug, Default)]
 pub struct NativeWrites(pub(crate) Vec<NativeWrite>);
 
-/// Index of the region, first byte, and bytes.
-type NativeWrite = (usize, u64, Vec<u8>);
+/// One of those writes.
+#[derive(Debug)]
+pub(crate) struct NativeWrite {
+    /// Index of the region.
+    pub region: usize,
+    /// Where the bytes go in the region.
+    pub start: u64,
+    pub bytes: Vec<u8>,
+}
 
 /// The rule that a fault of kind [`FaultKind::BadRegionWrite`] is about, which is its detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,22 +73,22 @@ impl RegionTable {
         start: u64,
         bytes: usize,
     ) -> Result<usize, BadRegionWrite> {
-        let at = self.position(region).ok_or(BadRegionWrite::UnknownRegion)?;
-        let place = &self.0[at];
-        if place.writer != writer {
+        let index = self.position(region).ok_or(BadRegionWrite::UnknownRegion)?;
+        let row = &self.0[index];
+        if row.writer != writer {
             return Err(BadRegionWrite::NotOwner);
         }
         match start.checked_add(bytes as u64) {
-            Some(end) if end <= u64::from(place.bytes) => Ok(at),
+            Some(end) if end <= u64::from(row.bytes) => Ok(index),
             _ => Err(BadRegionWrite::OutOfBounds),
         }
     }
 }
 
 impl Deref for RegionTable {
-    type Target = [RegionPlace];
+    type Target = [RegionRow];
 
-    fn deref(&self) -> &[RegionPlace] {
+    fn deref(&self) -> &[RegionRow] {
         &self.0
     }
 }
@@ -93,8 +100,8 @@ pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &Outbo
     let checked = regions.check_write(RegionOwner::Group(group), region, start, record.payload.len());
     checked.map(drop).map_err(|rule| {
         let (reached, allowed) = match regions.position(region) {
-            Some(at) if rule == BadRegionWrite::OutOfBounds => {
-                (start.saturating_add(record.payload.len() as u64), regions.0[at].bytes.into())
+            Some(index) if rule == BadRegionWrite::OutOfBounds => {
+                (start.saturating_add(record.payload.len() as u64), regions.0[index].bytes.into())
             }
             _ => (0, 0),
         };
@@ -113,7 +120,7 @@ pub(crate) fn spawn_regions(world: &mut World, mut regions: Vec<RegionSpec>) -> 
         let part = digest::<RegionState>(id.0, &state);
         lane = lane.wrapping_add(part);
         let entity = world.spawn((region, state, PartDigest(part))).id();
-        table.0.push(RegionPlace { id, entity, bytes, writer });
+        table.0.push(RegionRow { id, entity, bytes, writer });
     }
     (table, lane)
 }

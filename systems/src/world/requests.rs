@@ -13,9 +13,9 @@ use crate::codec::{self, Request, digest_small};
 /// The requests that wait for a reply. State.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Requests {
-    /// By who asks, and its own number for the request.
+    /// The requests, by the agent that asks and its own number for the request.
     pending: BTreeMap<(AgentId, u64), Request>,
-    /// The same by the frame in which it is given up.
+    /// The same requests, by the frame in which each is given up.
     deadlines: BTreeSet<(u64, AgentId, u64)>,
     /// Number of requests of each agent.
     counts: BTreeMap<AgentId, u32>,
@@ -24,25 +24,19 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Registers a request of `from` to `to` of the frame `asked` that is given up in the frame `deadline`.
+    /// Registers a request of the agent `from`.
     ///
     /// # Errors
-    /// The agent has too many, or one of that number.
-    pub(crate) fn ask(
-        &mut self,
-        (from, correlation): (AgentId, u64),
-        to: AgentId,
-        (asked, deadline): (u64, u64),
-        requests_max: u32,
-    ) -> Result<(), BounceReason> {
+    /// The agent has as many as it may have, or one of that number.
+    pub(crate) fn ask(&mut self, from: AgentId, request: Request, requests_max: u32) -> Result<(), BounceReason> {
         let count = self.counts.get(&from).copied().unwrap_or(0);
-        if self.pending.contains_key(&(from, correlation)) {
+        if self.pending.contains_key(&(from, request.correlation)) {
             return Err(BounceReason::WrongState);
         }
         if count >= requests_max {
             return Err(BounceReason::OverBudget);
         }
-        self.insert(from, Request { correlation, to, asked, deadline });
+        self.insert(from, request);
         Ok(())
     }
 
@@ -58,13 +52,13 @@ impl Requests {
         true
     }
 
-    /// Takes a reply of `by` to the request of `from` with that number.
+    /// Takes the reply of the agent `replier` to the request of `from` with that number.
     ///
     /// # Errors
     /// There is no such request.
-    pub(crate) fn answer(&mut self, from: AgentId, correlation: u64, by: AgentId) -> Result<(), BounceReason> {
+    pub(crate) fn answer(&mut self, from: AgentId, correlation: u64, replier: AgentId) -> Result<(), BounceReason> {
         match self.pending.get(&(from, correlation)) {
-            Some(pending) if pending.to == by => {
+            Some(pending) if pending.to == replier => {
                 self.remove(from, correlation);
                 Ok(())
             }
@@ -97,13 +91,13 @@ impl Requests {
         Some(pending)
     }
 
-    /// Removes a request whose deadline has come, and returns who asked, and under which number.
-    pub(crate) fn expire(&mut self, frame: u64) -> Option<(AgentId, u64, Request)> {
+    /// Removes a request whose deadline has come, and returns it with the agent that asked.
+    pub(crate) fn expire(&mut self, frame: u64) -> Option<(AgentId, Request)> {
         let &(deadline, from, correlation) = self.deadlines.first()?;
         if deadline > frame {
             return None;
         }
-        self.remove(from, correlation).map(|pending| (from, correlation, pending))
+        self.remove(from, correlation).map(|request| (from, request))
     }
 
     /// Forgets the requests of an agent that has ended.
@@ -111,9 +105,9 @@ impl Requests {
         if !self.counts.contains_key(&agent) {
             return;
         }
-        let mine: Vec<u64> =
+        let own: Vec<u64> =
             self.pending.range((agent, 0)..=(agent, u64::MAX)).map(|((_, number), _)| *number).collect();
-        for number in mine {
+        for number in own {
             self.remove(agent, number);
         }
     }
@@ -141,10 +135,11 @@ mod tests {
     #[test]
     fn requests_are_bounded_answered_once_and_leave_nothing() {
         let mut requests = Requests::default();
-        assert_eq!(requests.ask((A, 1), B, (3, 5), 2), Ok(()));
-        assert_eq!(requests.ask((A, 1), C, (3, 5), 2), Err(BounceReason::WrongState));
-        assert_eq!(requests.ask((A, 2), C, (3, 5), 2), Ok(()));
-        assert_eq!(requests.ask((A, 3), C, (3, 5), 2), Err(BounceReason::OverBudget));
+        let request = |correlation, to| Request { correlation, to, asked: 3, deadline: 5 };
+        assert_eq!(requests.ask(A, request(1, B), 2), Ok(()));
+        assert_eq!(requests.ask(A, request(1, C), 2), Err(BounceReason::WrongState));
+        assert_eq!(requests.ask(A, request(2, C), 2), Ok(()));
+        assert_eq!(requests.ask(A, request(3, C), 2), Err(BounceReason::OverBudget));
         assert_eq!(requests.answer(A, 1, C), Err(BounceReason::NoRequest));
         assert_eq!(requests.answer(A, 1, B), Ok(()));
         assert_eq!(requests.answer(A, 1, B), Err(BounceReason::NoRequest));

@@ -43,9 +43,9 @@ impl Arrival {
 
 impl<'a> Sent<'a, '_, '_> {
     /// Returns the header of a message.
-    pub(crate) fn message(&self, at: Delivery) -> &'a MessageHeader {
+    pub(crate) fn message(&self, delivery: Delivery) -> &'a MessageHeader {
         let (chunks, current, host) = (self.chunks, self.current, self.host);
-        InboxView { firsts: &[], links: &[], chunks, current, host }.message(at).0
+        InboxView { firsts: &[], links: &[], chunks, current, host }.message(delivery).0
     }
 
     /// Returns whether a group accepts messages of an agent, and gets them then.

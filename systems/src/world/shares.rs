@@ -22,7 +22,7 @@ pub(crate) struct Shares {
     is_bound: bool,
 }
 
-/// How a budget is shared that no scenario bounds.
+/// How a budget that no scenario bounds is shared.
 pub(crate) struct FairShares<'a, LimitOf, LeastOf> {
     /// What is there for all. As much again is divided among the payers that have no limit of their own.
     pub common: u64,
@@ -80,7 +80,7 @@ impl Shares {
         self.divide(fair.common, &has_no_limit);
     }
 
-    /// Makes as many parts, all of nothing, and forgets the payers.
+    /// Makes `parts` empty parts, and forgets the payers.
     fn clear_parts(&mut self, parts: usize) {
         self.payers.clear();
         self.parts.clear();
@@ -96,7 +96,7 @@ impl Shares {
         }
     }
 
-    /// Returns whether a group, or for `None` events and native systems, may take so much.
+    /// Returns whether an amount is left for a group, or, for `None`, for events and native systems.
     pub(crate) fn has(&self, group: Option<GroupIndex>, amount: u64) -> bool {
         match group {
             Some(at) => amount.saturating_sub(self.parts[self.payers[at.index()]]) <= self.common,
@@ -104,7 +104,7 @@ impl Shares {
         }
     }
 
-    /// Takes so much, which [`Shares::has`] has found: first of the group's own part.
+    /// Takes an amount that [`Shares::has`] has found to be left, from the group's own part first.
     pub(crate) fn take(&mut self, group: Option<GroupIndex>, amount: u64) {
         let own = match group {
             Some(at) => &mut self.parts[self.payers[at.index()]],

@@ -10,13 +10,14 @@ use wasm_engine_components::{GroupId, LoadedFile, ModelId, ModuleSwap, Swap};
 pub struct SwapCatalog {
     /// The modules, by number.
     pub modules: Vec<LoadedFile>,
-    /// The models.
+    /// The models, by id.
     pub models: BTreeMap<ModelId, LoadedFile>,
     /// For each swap that was looked at, why it is refused, if it is.
     pub swaps: BTreeMap<Swap, Result<(), String>>,
 }
 
 impl SwapCatalog {
+    /// Returns the file that a swap puts in place.
     pub(crate) fn file(&self, swap: Swap) -> LoadedFile {
         let file = match swap {
             Swap::Module(swap) => self.modules.get(swap.module as usize),
@@ -25,6 +26,7 @@ impl SwapCatalog {
         file.cloned().unwrap_or_default()
     }
 
+    /// Returns why a swap is refused, if it is.
     pub(crate) fn refusal(&self, swap: Swap) -> Option<String> {
         match self.swaps.get(&swap) {
             Some(Ok(())) => None,

@@ -15,7 +15,7 @@ use crate::world::groups::GroupRange;
 use crate::world::scheduler::Scheduler;
 use crate::world::shares::{FairShares, Shares};
 
-/// Digits of the longest number.
+/// Bytes of the longest number as text.
 const NUMBER_BYTES: u64 = 24;
 
 /// Returns the table that a record is for, and the bytes that it counts for there.
@@ -79,6 +79,7 @@ pub(crate) struct TableBudgets {
     outputs: Shares,
 }
 
+/// What a group or a tenant may still write.
 #[derive(Clone, Copy, Debug)]
 struct Room {
     lines: u64,
@@ -87,6 +88,7 @@ struct Room {
 }
 
 impl Room {
+    /// Returns the bytes that are left for a table.
     const fn of(&mut self, table: RunTable) -> &mut u64 {
         match table {
             RunTable::Logs => &mut self.logs,
@@ -122,11 +124,11 @@ impl TableBudgets {
     /// Takes a row of a group off the budgets. Returns `false`, and notes the excess, if it doesn't fit.
     pub(crate) fn take(
         &mut self,
-        (at, tenant): (GroupIndex, Option<TenantId>),
+        (group, tenant): (GroupIndex, Option<TenantId>),
         (table, bytes): (RunTable, u64),
         excess: &mut Excess,
     ) -> bool {
-        let full = self.try_take(at, tenant, table, bytes).err();
+        let full = self.try_take(group, tenant, table, bytes).err();
         if let Some(budget) = full {
             excess.of_table(table).add(bytes, budget);
         }
@@ -135,14 +137,14 @@ impl TableBudgets {
 
     fn try_take(
         &mut self,
-        at: GroupIndex,
+        group: GroupIndex,
         tenant: Option<TenantId>,
         table: RunTable,
         bytes: u64,
     ) -> Result<(), TableBudget> {
-        let group = &mut self.groups[at.index()];
-        let lines = group.lines.checked_sub(u64::from(table == RunTable::Logs)).ok_or(TableBudget::GroupLines)?;
-        let left = group.of(table).checked_sub(bytes).ok_or(TableBudget::Group)?;
+        let room = &mut self.groups[group.index()];
+        let lines = room.lines.checked_sub(u64::from(table == RunTable::Logs)).ok_or(TableBudget::GroupLines)?;
+        let left = room.of(table).checked_sub(bytes).ok_or(TableBudget::Group)?;
         let all = match table {
             RunTable::Logs => &mut self.logs,
             RunTable::Outputs => &mut self.outputs,
@@ -151,15 +153,15 @@ impl TableBudgets {
         if of_tenant.as_ref().is_some_and(|left| **left < bytes) {
             return Err(TableBudget::Tenant);
         }
-        if !all.has(Some(at), bytes) {
+        if !all.has(Some(group), bytes) {
             return Err(TableBudget::Run);
         }
-        all.take(Some(at), bytes);
+        all.take(Some(group), bytes);
         if let Some(left) = of_tenant {
             *left -= bytes;
         }
-        group.lines = lines;
-        *group.of(table) = left;
+        room.lines = lines;
+        *room.of(table) = left;
         Ok(())
     }
 }
@@ -188,10 +190,10 @@ pub(crate) fn note(report: &mut FrameReport, excess: &Excess) {
     counts.outputs_dropped += excess.outputs.rows;
     counts.output_bytes_dropped = counts.output_bytes_dropped.saturating_add(excess.outputs.bytes);
     match report.excess.binary_search_by_key(&excess.group, |known| known.group) {
-        Ok(at) => {
-            report.excess[at].logs.append(&excess.logs);
-            report.excess[at].outputs.append(&excess.outputs);
+        Ok(index) => {
+            report.excess[index].logs.append(&excess.logs);
+            report.excess[index].outputs.append(&excess.outputs);
         }
-        Err(at) => report.excess.insert(at, *excess),
+        Err(index) => report.excess.insert(index, *excess),
     }
 }

@@ -11,7 +11,7 @@ use crate::world::directory::Directory;
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     /// For each agent that has one, the frame of its timer, and its id.
-    wishes: BTreeMap<AgentSlot, (u64, AgentId)>,
+    timers: BTreeMap<AgentSlot, (u64, AgentId)>,
     /// The timers whose frames haven't come, by frame.
     due: BTreeSet<(u64, AgentSlot)>,
     /// The timers whose frames came while their agents weren't active: each waits until its agent is active again.
@@ -24,17 +24,17 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// Sets the timer of the agent in a slot, in place of the one that it had. `None` takes it away.
-    pub(crate) fn set(&mut self, slot: AgentSlot, wish: Option<(u64, AgentId)>) {
-        let before = match wish {
-            Some(wish) => self.wishes.insert(slot, wish),
-            None => self.wishes.remove(&slot),
+    pub(crate) fn set(&mut self, slot: AgentSlot, timer: Option<(u64, AgentId)>) {
+        let before = match timer {
+            Some(timer) => self.timers.insert(slot, timer),
+            None => self.timers.remove(&slot),
         };
         if let Some((frame, agent)) = before {
             self.due.remove(&(frame, slot));
             self.overdue.remove(&slot);
             self.sum = self.sum.wrapping_sub(digest_small::<codec::Timers, 8>(agent.0, frame));
         }
-        if let Some((frame, agent)) = wish {
+        if let Some((frame, agent)) = timer {
             self.due.insert((frame, slot));
             self.sum = self.sum.wrapping_add(digest_small::<codec::Timers, 8>(agent.0, frame));
         }
@@ -66,7 +66,7 @@ impl Timers {
 
     /// Returns the frame of each timer and the agent that has it, in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, AgentId)> + '_ {
-        self.wishes.values().copied()
+        self.timers.values().copied()
     }
 
     /// Returns the sum of the digests of all timers.

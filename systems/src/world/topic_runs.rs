@@ -54,7 +54,7 @@ impl TopicRuns {
         found
     }
 
-    /// Returns what a message counts that the groups of a list hear.
+    /// Returns what a message counts for all members in the groups of a list.
     pub(crate) fn weight(&self, hearers: &Hearers, list: HearerList) -> u64 {
         match list {
             HearerList::Along(index) => self.weight_of(&hearers.along(index).groups),
@@ -71,7 +71,7 @@ impl TopicRuns {
         weight
     }
 
-    /// Returns the waves in which a message arrives that the groups of a list hear, ascending: none where they hear it in the next frame.
+    /// Returns the waves in which a message arrives at members in the groups of a list, ascending. There are none for a list of the next frame.
     pub(crate) fn waves(&self, sent: &Sent<'_, '_, '_>, list: HearerList) -> Vec<u32> {
         let mut waves = Vec::new();
         let HearerList::Along(list) = list else { return waves };

@@ -175,7 +175,7 @@ impl Rig {
                 host.addresses.iter().rev().filter(|address| address.recipient() == Some(Recipient::Agent(slot)))
             {
                 let next = std::mem::replace(&mut firsts[slot.index()], links.len() as u32);
-                links.push(Link { at: Delivery { chunk: Delivery::HOST, at: address.at }, next });
+                links.push(Link { delivery: Delivery { chunk: Delivery::HOST, offset: address.offset }, next });
             }
             requests.push(StepRequest { agent: self.agents[slot.index()], slot, call });
         }
@@ -221,7 +221,7 @@ impl Rig {
         let sender = self.agents[self.called[position] as usize].0;
         let messages = self.results.chunks.iter().flat_map(|chunk| {
             chunk.addresses.iter().map(|address| {
-                let (header, payload) = chunk.messages.message(address.at);
+                let (header, payload) = chunk.messages.message(address.offset);
                 Given { header: *header, payload }
             })
         });

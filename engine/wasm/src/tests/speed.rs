@@ -128,8 +128,8 @@ fn time(rig: &mut Rig, call: CallKind, inbox_len: u32, rounds: u32) -> f64 {
     for slot in 0..agents {
         let Mail(_, header, payload) = mail(slot, 0, &payload);
         host.push(Recipient::Agent(AgentSlot(slot)), &header, payload);
-        let at = host.addresses[slot as usize].at;
-        links.push(Link { at: Delivery { chunk: Delivery::HOST, at }, next: Link::END });
+        let offset = host.addresses[slot as usize].offset;
+        links.push(Link { delivery: Delivery { chunk: Delivery::HOST, offset }, next: Link::END });
         firsts.push(if inbox_len == 0 { Link::END } else { slot });
         requests.push(StepRequest { agent: rig.agents[slot as usize], slot: AgentSlot(slot), call });
     }
