@@ -4,7 +4,7 @@ use clap::Args;
 
 use wasm_engine_core::run_dir::DiskMax;
 
-/// How much of the disk.
+/// Option for how much of the disk a run may use.
 #[derive(Debug, Args)]
 pub(super) struct DiskArgs {
     /// End the run before its folder has more bytes than this, so that `resume` can go on with it; such as 500MB or 2GiB

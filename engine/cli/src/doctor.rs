@@ -60,12 +60,12 @@ struct Check {
 }
 
 impl Check {
-    /// Something that is there.
+    /// Returns the check of something that was found.
     fn there(name: &'static str, value: impl Into<String>) -> Self {
         Self { name, ok: true, value: value.into(), advice: "" }
     }
 
-    /// Something that is there, or isn't.
+    /// Returns the check of something that was looked for: where it isn't there, `advice` says what to do.
     fn of(name: &'static str, found: Result<String, String>, advice: &'static str) -> Self {
         match found {
             Ok(value) => Self::there(name, value),
@@ -146,7 +146,7 @@ fn webassembly() -> Result<String, String> {
     Ok(format!("wasmtime {}", locked_version("wasmtime").unwrap_or("of unknown version")))
 }
 
-/// The version of a package in the lock file.
+/// Returns the version of a package in the lock file.
 fn locked_version(package: &str) -> Option<&'static str> {
     let start = LOCK.find(&format!("name = \"{package}\"\n"))?;
     LOCK[start..].lines().nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
@@ -163,7 +163,7 @@ fn memory() -> Option<String> {
     Some(format!("{} MiB, {} MiB available", thousands(total), thousands(available)))
 }
 
-/// Where the cache is and how large. Whether its entries are whole is another check, which takes as long as reading them.
+/// Returns where the cache is, and its size. Another check looks at the entries, which takes as long as reading them.
 fn cache(verify: bool) -> Result<String, String> {
     let path = machine::cache_dir().ok_or_else(|| "no home folder".to_owned())?;
     let shown = shown_path(&path);
@@ -180,7 +180,7 @@ fn cache(verify: bool) -> Result<String, String> {
     Ok(format!("{shown}, {}, {} MiB{note}", counted(files, "file"), thousands(bytes >> 20)))
 }
 
-/// Whether the cache of compiled modules holds what was written there.
+/// Returns whether the cache of compiled modules holds what was written there.
 fn code_cache(remove: bool) -> Check {
     let Some(folder) = machine::cache_dir().map(|folder| folder.join(CODE_FOLDER)) else {
         return Check::of(CODE_CACHE, Err("no home folder".to_owned()), NO_CACHE);
@@ -209,7 +209,7 @@ fn code_cache(remove: bool) -> Check {
     Check::of(CODE_CACHE, Err(value), advice)
 }
 
-/// Number and size of the files under a folder; links aren't followed.
+/// Returns the number and size of the files under a folder; links aren't followed.
 fn folder_size(folder: &Path) -> (u64, u64) {
     let (mut files, mut bytes) = (0, 0);
     let mut folders = vec![folder.to_path_buf()];
@@ -228,7 +228,7 @@ fn folder_size(folder: &Path) -> (u64, u64) {
     (files, bytes)
 }
 
-/// Whether rustc has the guests' target.
+/// Returns whether rustc has the guests' target.
 fn guest_target() -> Result<String, String> {
     // As cargo does: another compiler may be named.
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
@@ -236,7 +236,7 @@ fn guest_target() -> Result<String, String> {
     if Path::new(&folder).is_dir() { Ok(folder) } else { Err("rustc has no wasm32-unknown-unknown".to_owned()) }
 }
 
-/// The first line that a program prints.
+/// Returns the first line that a program prints.
 fn first_line(program: &str, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -18,7 +18,7 @@ pub(super) fn build(scenario: &Scenario, options: &SimulationOptions) -> Result<
     Simulation::new(scenario, options).map_err(|error| error.of_run(scenario, &scenario.path))
 }
 
-/// The engine's folder in the user's cache: compiled modules and ONNX Runtime are kept there between runs.
+/// Returns the engine's folder in the user's cache: compiled modules and ONNX Runtime are kept there between runs.
 pub(super) fn cache_dir() -> Option<PathBuf> {
     cache_folder()
 }

@@ -81,7 +81,7 @@ struct Node {
 }
 
 impl Node {
-    /// The node's reason, as it is among `reasons`.
+    /// Returns the node's reason, as it is among `reasons`.
     fn reason(&self) -> String {
         format!("of `{}` ({}): {}", self.name, self.operator, self.reason)
     }

@@ -28,7 +28,7 @@ use wasm_engine_core::time_travel::{BranchError, FollowError, ResumeSink};
 /// Largest number of groups without agents that are named.
 const DEAD_GROUPS_TOLD_MAX: usize = 10;
 
-/// What of the machine is used. None of it changes a result.
+/// Options for what a command uses of the machine. None of them changes a result.
 #[derive(Debug, Args)]
 pub(super) struct MachineArgs {
     /// Threads that step agents; the result doesn't depend on it [default: all cores]
@@ -51,7 +51,7 @@ impl MachineArgs {
     }
 }
 
-/// What is printed.
+/// Options for what is printed.
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// How to print the summary: a table, or one line of JSON
@@ -68,7 +68,7 @@ pub(super) enum SummaryForm {
     Json,
 }
 
-/// How many frames.
+/// Option for the number of frames.
 #[derive(Debug, Args)]
 pub(super) struct FrameArgs {
     /// Frames to run in all, instead of those that the scenario or the run says
@@ -76,7 +76,7 @@ pub(super) struct FrameArgs {
     pub frames: Option<u64>,
 }
 
-/// How often a snapshot.
+/// Options for snapshots.
 #[derive(Debug, Args)]
 pub(super) struct SnapshotArgs {
     /// Take a snapshot before each frame whose number is a multiple of N [default: about every 30 seconds]
@@ -266,7 +266,7 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> S
     let unmet: Vec<Problem> = summary
         .unmet()
         .map(|unmet| {
-            let what = format!("expected, but not so: {}", unmet.sentence());
+            let what = format!("an expectation isn't met: {}", unmet.sentence());
             Problem::new(what).file(scenario).line(unmet.line)
         })
         .collect();

@@ -21,7 +21,7 @@ pub(super) enum Form {
     Json,
 }
 
-/// What was asked for.
+/// How the process writes to standard error.
 #[derive(Clone, Copy, Debug, Default)]
 struct Settings {
     form: Form,

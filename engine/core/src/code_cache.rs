@@ -32,7 +32,7 @@ impl CodeFolder {
         opened.map(Self).map_err(|why| unkept(&format!("the code cache {} {}", shown_path(folder), with_causes(&why))))
     }
 
-    /// What a person should know of a load's use of the cache: sentences without an end.
+    /// Returns what went wrong with the cache during a load, as sentences without their ends.
     pub(crate) fn problems(&self, report: &CacheReport) -> Vec<String> {
         let CacheReport { unwritten, damaged } = report;
         let damaged = (*damaged > 0).then(|| {
@@ -49,7 +49,7 @@ fn unkept(why: &str) -> String {
     format!("compiled modules aren't kept for the next run: {why}")
 }
 
-/// What tells entries of this engine on this machine from others.
+/// Returns a hash by which entries of this engine on this machine are told from others.
 fn this_machine() -> [u8; 16] {
     let target = (std::env::consts::ARCH, std::env::consts::OS);
     environment((env!("CARGO_PKG_VERSION"), CODE_CONFIGURATION, target, cpu::features()))

@@ -1,6 +1,7 @@
 //! What kind of CPU this is, as far as results of models and compiled code may depend on it.
 
-/// The widest vector instructions: float results of a model are bit-exact on one ONNX Runtime build and one such class.
+/// Returns the name of the widest vector instructions of this CPU. Float results of a model are bit-exact on one build of ONNX Runtime and one such
+/// class.
 pub fn class() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

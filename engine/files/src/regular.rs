@@ -31,7 +31,7 @@ impl fmt::Display for FileError {
     }
 }
 
-/// What is wrong with the file is said already: its cause is this error's.
+/// The text of this error has that of the file's problem in it, so that its source is that problem's source.
 impl Error for FileError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.problem.source()

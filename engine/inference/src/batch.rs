@@ -213,7 +213,7 @@ impl Unit<'_> {
 }
 
 impl Unit<'_> {
-    /// Why a row has no result.
+    /// Returns why a row has no result.
     fn reason(&self, halt: &Halt) -> String {
         match halt {
             Halt::TimedOut(had) if *had < self.model.run_limit() => {

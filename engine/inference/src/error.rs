@@ -40,7 +40,7 @@ impl fmt::Display for InferenceError {
     }
 }
 
-/// What is wrong with a model or the library is said already: its cause is this error's.
+/// The text of this error has that of the model's or the library's problem in it, so that its source is that problem's source.
 impl Error for InferenceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {

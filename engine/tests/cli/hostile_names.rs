@@ -123,7 +123,7 @@ fn every_command_shows_hostile_names_as_text() {
     let (table, told, output) = run(&folder, &["run", "s.toml", "--out", &a, "--snapshot-every", "2"]);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(table.contains("\\u{1b}[2J") && table.contains("error: forged"), "{table}");
-    assert!(told.contains("expected, but not so: g: \\u{1b}[2J"), "{told}");
+    assert!(told.contains("an expectation isn't met: g: \\u{1b}[2J"), "{told}");
     run(&folder, &["run", "s.toml", "--out", &b, "--set", &format!("word={}", toml::Value::from(EVIL))]);
     manifest_is_text(&folder.join(&b));
 

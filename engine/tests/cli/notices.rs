@@ -63,7 +63,7 @@ fn a_run_whose_agents_all_died_fails_where_that_is_not_expected() {
         ("count = \"deaths\"\nequals = 0", "nothing is counted under the name `deaths`"),
         ("count = \"faults\"\noutput = \"x\"\nequals = 0", "doesn't go with `output`"),
         ("count = \"faults\"\nequals_output = \"x\"", "doesn't go with `equals_output`"),
-        ("group = \"market\"\ncount = \"error_lines\"\nequals = 0", "is counted for the whole run alone"),
+        ("group = \"market\"\ncount = \"error_lines\"\nequals = 0", "is counted only for the whole run"),
     ];
     for (text, told) in bad {
         let output = run(folder, &expect("", text), &[]);

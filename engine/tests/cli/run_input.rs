@@ -101,7 +101,7 @@ fn an_expectation_that_does_not_hold_fails_the_run_at_its_end() {
     let ended = folder();
     let output = run(ended.path(), &["--set", "tokens=5", "--quiet"], "");
     assert_eq!(output.status.code(), Some(1));
-    let expected = "error: r.toml:10: expected, but not so: ring: tokens equals 5: it is 4\n";
+    let expected = "error: r.toml:10: an expectation isn't met: ring: tokens equals 5: it is 4\n";
     assert_eq!(stderr(&output), expected);
     assert!(std::str::from_utf8(&output.stdout).unwrap().contains("UNMET    ring: tokens equals 5: it is 4"));
     // The run itself was whole, and its results are kept.

@@ -40,7 +40,7 @@ pub fn engine(folder: &Path, args: &[&str]) -> Output {
 /// The summary of a command that goes well, but for what a scenario expects: it expects that of as many frames as its file says.
 pub fn told(output: &Output) -> Value {
     let only_unmet =
-        || stderr(output).lines().all(|line| !line.starts_with("error: ") || line.contains("expected, but not so"));
+        || stderr(output).lines().all(|line| !line.starts_with("error: ") || line.contains("an expectation isn't met"));
     assert!(output.status.success() || output.status.code() == Some(1) && only_unmet(), "{}", stderr(output));
     summary(output)
 }

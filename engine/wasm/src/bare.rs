@@ -22,7 +22,7 @@ pub struct BareShard {
 unsafe impl Send for BareShard {}
 
 impl WasmRuntime {
-    /// Takes the runtime apart. The instances are as they are: initialise them first.
+    /// Takes the runtime apart into its shards. The instances stay as they are, so initialise them first.
     pub fn into_bare(self) -> Vec<BareShard> {
         let shards = self.shards.into_iter().map(|shard| {
             let recipe = &shard.program().recipe;
@@ -35,23 +35,23 @@ impl WasmRuntime {
 }
 
 impl BareShard {
-    /// How many agents the shard has.
+    /// Returns the number of agents in the shard.
     pub const fn agents(&self) -> usize {
         self.agents.len()
     }
 
-    /// Where the exchange block's parts lie in each agent's memory.
+    /// Returns where the parts of the exchange block are in each agent's memory.
     pub const fn layout(&self) -> &ExchangeLayout {
         &self.layout
     }
 
-    /// Start of an agent's memory. It is as long as the layout needs, for as long as the shard is there.
+    /// Returns the start of an agent's memory, which has at least the bytes that the layout needs. It stays valid as long as the shard exists.
     #[inline]
     pub fn memory(&mut self, at: usize) -> *mut u8 {
         self.agents[at].1
     }
 
-    /// Calls `agent_step` with fresh fuel, and gives what it returned and the fuel that it used; `None` if it trapped.
+    /// Calls `agent_step` with the fuel of a step. Returns its status and the fuel that it used; `None` if it trapped.
     #[inline]
     pub fn step(&mut self, at: usize) -> Option<(u32, u64)> {
         let (step, _) = self.agents[at];

@@ -7,8 +7,8 @@
 //! code       the rest   as wasmtime serialized it
 //! ```
 //!
-//! An entry is checked here, where it is handed to wasmtime without another look: whatever is behind the port can cost a compilation, and
-//! nothing else. The checksum is no signature: who may write where entries are kept can forge one (see SECURITY.md).
+//! An entry is checked here, right before it is given to wasmtime. So an implementation of the port that returns wrong bytes costs a compilation,
+//! and nothing else. The checksum is no signature: anybody who may write where entries are kept can forge one (see SECURITY.md).
 
 use std::error::Error;
 use std::fmt;
@@ -31,7 +31,7 @@ pub trait CodeCache: fmt::Debug + Send + Sync {
     /// Returns the entry that was kept for a module; `None` where there is none.
     ///
     /// # Errors
-    /// There is one, and it isn't what was kept.
+    /// There is an entry, and it isn't what was kept.
     fn find(&self, module: &[u8]) -> Result<Option<Vec<u8>>, DamagedEntry>;
 
     /// Keeps an entry for a module.
@@ -52,18 +52,18 @@ pub struct DamagedEntry;
 pub struct UnkeptEntry(Box<dyn Error + Send + Sync>);
 
 impl UnkeptEntry {
-    /// Makes it of the error, or the text, that says why.
+    /// Returns the error with the error, or the text, that says why.
     pub fn new(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(why.into())
     }
 }
 
-/// What a load met in a code cache that a person should know of. It costs time and nothing else.
+/// What went wrong with a code cache during a load. It costs time and nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheReport {
     /// Number of damaged entries. Their modules were compiled.
     pub damaged: u32,
-    /// Why the first entry that couldn't be kept wasn't.
+    /// Why the first of the entries that couldn't be kept couldn't be.
     pub unwritten: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl<'c> CacheInUse<'c> {
         Self { cache, report: Mutex::default() }
     }
 
-    /// Returns the module that was kept for an instrumented one; if there is none, compiles and keeps it. Says which of the two.
+    /// Returns the compiled code of an instrumented module, and whether it was in the cache. Otherwise it is compiled and kept.
     pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8]) -> Result<(Module, bool), ModuleProblem> {
         match self.cache.find(bytes).and_then(|entry| entry.map_or(Ok(None), |entry| load(engine, bytes, &entry))) {
             Ok(Some(module)) => return Ok((module, true)),
@@ -102,7 +102,7 @@ impl<'c> CacheInUse<'c> {
     }
 }
 
-/// Compiles an instrumented module, or takes it from the cache where there is one; and says whether it was there.
+/// Returns the compiled code of an instrumented module, and whether it was in the cache, if there is one.
 pub(crate) fn compile(
     engine: &Engine,
     cache: Option<&CacheInUse<'_>>,
@@ -156,7 +156,7 @@ fn load(engine: &Engine, bytes: &[u8], entry: &[u8]) -> Result<Option<Module>, D
         return Ok(None);
     }
     // SAFETY: each byte of it was checked, in this very buffer, to be what a compiler of this version and configuration made of this
-    // module. Who else could have written it may write the user's files: see SECURITY.md.
+    // module. Anybody else who could have written it may write the user's files: see SECURITY.md.
     Ok(unsafe { Module::deserialize(engine, code) }.ok())
 }
 

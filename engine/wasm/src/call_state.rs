@@ -7,31 +7,31 @@ use wasmtime::ModuleExport;
 /// What a store's imports know of the call that is running.
 #[derive(Default)]
 pub(super) struct CallState {
-    /// Whose call; `None` outside of a call, in a start function: imports trap then.
+    /// The call that is running; `None` while a start function runs, in which imports trap.
     pub running: Option<Running>,
-    /// Lines of all calls since the shard's step began.
+    /// Log lines of all calls since the shard's step began.
     pub lines: Vec<ImportedLine>,
-    /// Lines of those calls that were beyond what a step may write.
+    /// Log lines of those calls that were beyond what a step may write.
     pub unkept: Unkept,
 }
 
-/// One call.
+/// A call of an agent.
 pub(super) struct Running {
-    /// Who.
+    /// The agent.
     pub agent: AgentId,
-    /// Its random key.
+    /// The agent's random key.
     pub key: u64,
-    /// In which frame.
+    /// Number of the frame.
     pub frame: u64,
     /// Where its module's instances have their memory.
     pub memory: ModuleExport,
-    /// Lines that it may write at most.
+    /// Most log lines that it may write.
     pub lines_max: u32,
-    /// Lines that it has written.
+    /// Number of log lines that it has written.
     pub lines: u32,
-    /// What its lines may count for at most, in bytes.
+    /// Most bytes that its log lines may count for.
     pub bytes_max: u32,
-    /// What those that are kept count for.
+    /// Number of bytes that the lines that are kept count for.
     pub bytes: u32,
     /// The fault with which an import ended the call.
     pub fault: Option<CallFault>,

@@ -1,14 +1,14 @@
-//! What a snapshot holds of the guests: of each instance its memory, its mutable globals, and what the host knows of it besides.
-//! Nothing else of an instance can change: validation sees to it.
+//! What a snapshot holds of the guests: the memory and the mutable globals of each instance, and what the host knows of it besides.
+//! Validation makes sure that nothing else of an instance can change.
 //!
 //! ```text
 //! instance as it was made     nothing: its module says what it holds
 //! any other                   size, globals, shown regions, and the pages that aren't zero
-//! incremental                 of the pages those that the last capture didn't have like this, and which ones became zero
+//! incremental                 only those pages that differ from the last capture, and the numbers of those that became zero
 //! ```
 //!
-//! It is made of a copy (`copy`), for which alone the run has to stop. It stands in the order of the slots, whoever copied what. Its
-//! digest covers all guests, and is the same for a full one, an incremental one, and after a restore.
+//! A capture is made from a copy (`copy`): the run stops only while the copy is made. It is in the order of the slots, whichever thread copied
+//! which shard. Its digest covers all guests, and is the same for a full capture, an incremental one, and after a restore.
 
 use wasm_engine_components::{AgentSlot, Digest};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
@@ -23,7 +23,7 @@ use super::{
     shard::Shard,
 };
 
-/// What a shard gives to a capture.
+/// The part of a capture that comes from one shard.
 #[derive(Default)]
 struct ShardCapture {
     agents: InstanceColumns,
@@ -35,10 +35,10 @@ struct ShardCapture {
 }
 
 impl GuestCopy {
-    /// Makes a capture of it, on this thread. `tracker` knows what the copy before held; afterwards it knows what this one does.
+    /// Makes a capture of the copy, on this thread. `tracker` knows the pages of the copy before this one, and afterwards those of this one.
     ///
     /// # Errors
-    /// The copy goes on from another one than the tracker has seen last.
+    /// The copy goes on from another copy than the last one that the tracker has seen.
     pub fn capture(self, tracker: &mut PageTracker) -> Result<GuestCapture, GuestStateError> {
         let Self { mark, since, shards, spare } = self;
         let full = since.is_none();
@@ -62,13 +62,13 @@ impl WasmRuntime {
         joined(parts, true, &spare).0
     }
 
-    /// The digest that a capture would have.
+    /// Returns the digest that a capture would have.
     pub fn memory_digest(&mut self) -> Digest {
         digest(self.copy_shards(|shard, resident| shard.digest(resident)))
     }
 }
 
-/// All shards' parts as one. Blocks of which nothing is left go to `spare`.
+/// Joins the parts of all shards. Blocks that have no pages left go to `spare`.
 fn joined(parts: Vec<ShardCapture>, full: bool, spare: &SpareBlocks) -> (GuestCapture, Vec<ShardPages>) {
     let mut capture = GuestCapture { full, ..GuestCapture::default() };
     capture.digest = digest(parts.iter().map(|part| part.sum));
@@ -89,7 +89,7 @@ fn digest(sums: impl IntoIterator<Item = u128>) -> Digest {
 }
 
 impl Shard {
-    /// The sum of the agents' digests. Nothing is copied.
+    /// Returns the sum of the agents' digests. Nothing is copied.
     fn digest(&mut self, resident: &Resident) -> u128 {
         let mut walk = resident.walk();
         let (mut words, mut numbers, mut hashes) = <(Vec<_>, Vec<_>, Vec<_>)>::default();
@@ -119,7 +119,7 @@ impl Shard {
 }
 
 impl ShardCopy {
-    /// Sorts out what has changed since `before`; all pages that aren't zero stay where `full`.
+    /// Keeps the pages that have changed since `before`, or, if `full`, all pages that aren't zero.
     fn capture(self, before: &ShardPages, full: bool) -> ShardCapture {
         let Self { agents, copied, mut blocks } = self;
         let hashes: Vec<_> = blocks.iter().flat_map(PageBlock::page_hashes).collect();
@@ -167,12 +167,12 @@ impl ShardCopy {
 }
 
 impl PageBlock {
-    /// The hash of each page; `None` for one that is zero.
+    /// Returns the hash of each page; `None` for a page that is zero.
     fn page_hashes(&self) -> impl Iterator<Item = Option<u128>> {
         self.bytes.as_chunks::<PAGE_BYTES>().0.iter().map(|page| (!is_zero(page)).then(|| page_hash(page)))
     }
 
-    /// Leaves out the pages for which `keeps` says so. It is asked once for each, in their order.
+    /// Keeps the pages for which `keeps` returns `true`. It is called once for each page, in their order.
     fn retain(&mut self, mut keeps: impl FnMut() -> bool) {
         let mut kept = 0;
         for at in 0..self.pages.len() {
@@ -191,7 +191,8 @@ impl PageBlock {
     }
 }
 
-/// The digest of an agent that isn't as it was made. Those that are have none: it makes no difference whether they exist.
+/// Returns the digest of an agent that has changed since it was made. An agent that hasn't contributes nothing, so that creating it only when it is
+/// needed doesn't change the digest.
 fn agent_digest(slot: AgentSlot, memory_bytes: u64, shown: u64, globals: &[u64], pages: (&[u32], &[u128])) -> u128 {
     let mut bytes = Vec::with_capacity(24 + 8 * globals.len() + 20 * pages.0.len());
     bytes.extend_from_slice(&memory_bytes.to_le_bytes());
@@ -204,6 +205,6 @@ fn agent_digest(slot: AgentSlot, memory_bytes: u64, shown: u64, globals: &[u64],
         bytes.extend_from_slice(&number.to_le_bytes());
         bytes.extend_from_slice(&hash.to_le_bytes());
     }
-    // Slots have domains of their own: two agents that swap their memories are another state.
+    // The slot is in the seed, so that the digest changes if two agents swap their memories.
     xxh3_128_with_seed(&bytes, u64::from(slot.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

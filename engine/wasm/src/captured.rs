@@ -1,4 +1,4 @@
-//! What a capture holds: the data that a snapshot keeps of the guests, and the memory that captures take turns with.
+//! What a capture holds: the data that a snapshot keeps of the guests, in memory that later captures use again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use wasm_engine_components::{AgentSlot, Digest};
 
-/// Pages that lie together in memory: 8 MiB.
+/// Most pages of a block, which lie together in memory: 8 MiB.
 pub const BLOCK_PAGES: usize = 2048;
 
 /// The state of all guests, or what has changed of it.
@@ -14,9 +14,9 @@ pub const BLOCK_PAGES: usize = 2048;
 pub struct GuestCapture {
     /// Whether it holds all pages that aren't zero. Otherwise it goes on from the capture before it.
     pub full: bool,
-    /// Of all guests' memories, their sizes, globals and shown regions: of all pages, whether they are in this capture or not.
+    /// Digest of all guests: their memories, sizes, globals and shown regions. It covers all pages, whether they are in this capture or not.
     pub digest: Digest,
-    /// All instances.
+    /// The instances.
     pub agents: InstanceColumns,
     /// Pages, in the order of slots and of page numbers: at most [`BLOCK_PAGES`] in each block, and of one shard.
     pub pages: Vec<PageBlock>,
@@ -24,31 +24,31 @@ pub struct GuestCapture {
     pub zeroed: Vec<(AgentSlot, u32)>,
 }
 
-/// What a capture holds of each instance that there is, in the order of the slots: a column for each thing.
+/// What a capture holds of each instance, in the order of the slots, as one column for each kind of data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceColumns {
-    /// Its slot.
+    /// Slot of the instance.
     pub slots: Vec<AgentSlot>,
-    /// Whether it is no longer as it was made. If it is, it has no pages and no globals here.
+    /// Whether it has changed since it was made. One that hasn't has no pages and no globals here.
     pub used: Vec<bool>,
     /// Size of its memory.
     pub memory_bytes: Vec<u64>,
-    /// How many frames' shared regions it has been shown; 0 for none, and where it reads none.
+    /// Number of frames whose shared regions it has been shown; 0 for none, and where it reads none.
     pub shown: Vec<u64>,
-    /// How many words of `globals` are its own.
+    /// Number of its words in `globals`.
     pub words: Vec<u32>,
-    /// Bits of the mutable globals, in the order of the module: a word each, of a `v128` the lower and the upper one.
+    /// Bits of the mutable globals, in the order of the module. Each has one word; a `v128` has its lower and its upper one.
     pub globals: Vec<u64>,
 }
 
-/// Pages of agents.
+/// Some pages of agents' memories.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageBlock {
     /// The agent's slot, for each page.
     pub slots: Vec<AgentSlot>,
-    /// The number of the page in its memory.
+    /// For each page, its number in the agent's memory.
     pub pages: Vec<u32>,
-    /// What they hold, [`PAGE_BYTES`](crate::PAGE_BYTES) each.
+    /// The contents of the pages, [`PAGE_BYTES`](crate::PAGE_BYTES) each.
     pub bytes: Vec<u8>,
 }
 
@@ -64,21 +64,21 @@ impl InstanceColumns {
 }
 
 impl GuestCapture {
-    /// How many pages it holds.
+    /// Returns the number of pages.
     pub fn page_count(&self) -> usize {
         self.pages.iter().map(|block| block.pages.len()).sum()
     }
 }
 
-/// Memory of earlier copies. A copy to memory that is new takes a page fault for each page, and several times as long.
+/// Memory of earlier copies, to be used again. A copy to new memory takes several times as long, because of a page fault for each page.
 #[derive(Clone, Debug, Default)]
 pub struct SpareBlocks(Arc<Mutex<Blocks>>);
 
-/// By their capacities.
+/// Blocks by their capacities.
 type Blocks = BTreeMap<usize, Vec<Vec<u8>>>;
 
 impl SpareBlocks {
-    /// Takes back what a capture no longer needs.
+    /// Takes back the memory of a capture that isn't needed any more.
     pub fn take_back(&self, capture: GuestCapture) {
         self.put(capture.pages);
     }
@@ -90,14 +90,15 @@ impl SpareBlocks {
         }
     }
 
-    /// Number of spare blocks.
+    /// Returns the number of spare blocks.
     #[cfg(all(test, feature = "cranelift"))]
     pub(super) fn blocks(&self) -> usize {
         self.lock().values().map(Vec::len).sum()
     }
 
     pub(super) fn block(&self, bytes: usize) -> Vec<u8> {
-        // The smallest that is large enough, and none that is much too large: so all of them are never much more than all copies.
+        // The smallest block that is large enough, and none that is much too large, so that all blocks together never take much more than the copies
+        // need.
         let mut spare = self.lock();
         let fits = spare.range_mut(bytes..=bytes.saturating_mul(2)).find_map(|(_, blocks)| blocks.pop());
         drop(spare);
@@ -106,7 +107,7 @@ impl SpareBlocks {
         block
     }
 
-    /// Gives all of it back to the system.
+    /// Gives all spare memory back to the system.
     pub(super) fn clear(&self) {
         self.lock().clear();
     }

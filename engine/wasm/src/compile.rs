@@ -11,7 +11,7 @@ use super::error::{MachineError, ModuleError, ModuleProblem};
 /// The smallest module.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// The compiler for all modules of a runtime.
+/// Returns the compiler for all modules of a runtime.
 pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleError> {
     let mut config = Config::new();
     // Determinism: fuel and not epochs, canonical NaNs. Never Winch: it charges other fuel.
@@ -21,7 +21,7 @@ pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleErr
         config.cranelift_nan_canonicalization(true);
     }
     config.consume_fuel(true).operator_cost(fuel()).epoch_interruption(false);
-    // Nothing is async, but the one may not exceed the other.
+    // Nothing is async, but wasmtime demands that the stack of guests isn't larger than an async one.
     config.async_stack_size(WASM_STACK_BYTES_MAX as usize).max_wasm_stack(WASM_STACK_BYTES_MAX as usize);
     // The same features that `validate` lets through.
     config.wasm_reference_types(true).wasm_extended_const(true);
@@ -49,23 +49,23 @@ pub(super) fn engine(memory: Arc<dyn MemoryCreator>) -> Result<Engine, ModuleErr
     Engine::new(&config).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })
 }
 
-/// What instructions cost in fuel: what wasmtime asks, which is one for most, and one more for each byte of those that fill and copy; but
-/// for those that ask the host and take as long as dozens or hundreds of others.
+/// Returns what instructions cost in fuel. Most cost what wasmtime says: one, and one more for each byte of those that fill and copy. Those for which
+/// the host is called cost more, because they take as long as dozens or hundreds of others.
 fn fuel() -> OperatorCost {
     OperatorCost { MemoryGrow: MEMORY_GROW_FUEL, RefFunc: REF_FUNC_FUEL, ..OperatorCost::new() }
 }
 
-/// The version of wasmtime that the workspace pins: on it depends what instructions cost in fuel.
+/// The version of wasmtime that the workspace pins. What instructions cost in fuel depends on it.
 pub const WASMTIME_VERSION: &str = "48.0";
 
-/// What says which compiled code this version of the crate can use, besides what wasmtime itself checks: its version, and one that
-/// is raised whenever `engine` sets the compiler in another way.
+/// Identifies the compiled code that this version of the crate can use, besides what wasmtime itself checks: wasmtime's version, and a number that
+/// is raised whenever `engine` configures the compiler differently.
 pub const CONFIGURATION: &str = "wasmtime 48.0, 1";
 
-/// Checks that code can be made and mapped on this machine; of a build without a compiler, that it has what runs code.
+/// Checks that code can be compiled and mapped on this machine. In a build without a compiler, checks that code could run.
 ///
 /// # Errors
-/// It can't, and why.
+/// Why it can't.
 pub fn check_machine() -> Result<(), MachineError> {
     let engine = engine(Arc::new(SlotCreator))?;
     match build(&engine, EMPTY_MODULE) {

@@ -35,7 +35,7 @@ const TYPE_VALUE_NS: u64 = 15_000;
 /// Nanoseconds of a segment: code of the module's start places it.
 pub(super) const SEGMENT_NS: u64 = 150_000;
 
-/// Numbers of parameters and results of a type.
+/// Number of parameters and of results of a type.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Arity {
     pub params: u32,
@@ -346,7 +346,7 @@ fn weight(operator: &Operator<'_>) -> u64 {
         | Operator::I64Const { .. }
         | Operator::F32Const { .. }
         | Operator::F64Const { .. } => 4_000,
-        // Most of it stands for memory.
+        // Most of this stands for the memory that the compiler needs.
         Operator::GlobalGet { .. } | Operator::GlobalSet { .. } => 24_000,
         _ => traps(operator) * 45_000 + computation(operator),
     }

@@ -13,9 +13,9 @@ pub enum ModuleError {
     /// A module was refused.
     #[error("module `{name}` ({}): {problem}", shown_path(path))]
     Module {
-        /// Its name in the scenario.
+        /// The module's name in the scenario.
         name: String,
-        /// Its file.
+        /// The module's file.
         path: PathBuf,
         /// What is wrong with it.
         problem: ModuleProblem,
@@ -25,9 +25,9 @@ pub enum ModuleError {
     UnknownModule {
         /// The group's name.
         group: String,
-        /// The number.
+        /// Number of the module that it refers to.
         module: usize,
-        /// How many there are.
+        /// Number of modules that were given.
         modules: usize,
     },
     /// The machine doesn't give the address space that the agents' memories need.
@@ -35,11 +35,11 @@ pub enum ModuleError {
         "the machine refused to reserve {bytes} bytes of address space for the memories of {agents} agents ({error}); lower `memory_bytes_max` or the number of agents, or raise the limit of virtual memory (`ulimit -v`, `vm.overcommit_memory`)"
     )]
     AddressSpace {
-        /// How many bytes were asked for.
+        /// Number of bytes that were asked for.
         bytes: u64,
-        /// For how many agents.
+        /// Number of agents that they were for.
         agents: u64,
-        /// What the machine said.
+        /// The error of the system.
         error: io::Error,
     },
     /// There are no threads with stacks deep enough for agents.
@@ -48,7 +48,7 @@ pub enum ModuleError {
     /// wasmtime doesn't work on this machine.
     #[error("the WebAssembly compiler can't be set up on this machine: {}", shown(reason))]
     Engine {
-        /// What it said.
+        /// The error of wasmtime.
         reason: String,
     },
 }
@@ -82,7 +82,7 @@ pub enum ModuleProblem {
     /// The file ends early.
     #[error("the file is truncated: it ends inside a section, at byte {offset}; copy or build it again")]
     Truncated {
-        /// Where.
+        /// Offset in the file, in bytes.
         offset: u64,
     },
     /// It isn't valid, or uses a feature that agents may not use.
@@ -91,9 +91,9 @@ pub enum ModuleProblem {
         shown(message)
     )]
     Invalid {
-        /// What the validator said.
+        /// The message of the validator.
         message: String,
-        /// Where.
+        /// Offset in the file, in bytes.
         offset: u64,
     },
     /// It uses an instruction whose effect a snapshot can't hold.
@@ -101,9 +101,9 @@ pub enum ModuleProblem {
         "it uses `{instruction}` (at byte {offset}), and agents may not change tables or drop segments, because such state can't be saved; build it without"
     )]
     Instruction {
-        /// Which.
+        /// Name of the instruction.
         instruction: String,
-        /// Where.
+        /// Offset in the file, in bytes.
         offset: u64,
     },
     /// It has a passive data or element segment.
@@ -111,23 +111,23 @@ pub enum ModuleProblem {
         "it has a passive {what} segment (number {index}), which could be dropped unseen; build it with active segments (for Rust and C: without `--shared-memory`)"
     )]
     PassiveSegment {
-        /// `"data"` or `"element"`.
+        /// Kind of segment: `"data"` or `"element"`.
         what: &'static str,
-        /// Its number.
+        /// Index of the segment.
         index: u32,
     },
     /// A global holds a reference.
     #[error("its global {index} holds a reference, which can't be saved; use a number")]
     ReferenceGlobal {
-        /// Its number.
+        /// Index of the global.
         index: u32,
     },
     /// It has too many of something.
     #[error("it has {found} {what}, and a module may have {max}; build it with fewer")]
     TooMany {
-        /// Of what.
+        /// What there is too much of.
         what: &'static str,
-        /// How many.
+        /// Number that it has.
         found: u64,
         /// The limit.
         max: u64,
@@ -135,11 +135,11 @@ pub enum ModuleProblem {
     /// A constant expression is too long.
     #[error("the {what} {index} has {parts} parts, and a constant expression may have {parts_max}; shorten it")]
     LongConstant {
-        /// Of what it is the value.
+        /// What has the expression for its value, such as a global.
         what: &'static str,
-        /// The number of that among its kind.
+        /// Number of that among its kind.
         index: u32,
-        /// How many instructions it has.
+        /// Number of instructions of the expression.
         parts: u64,
         /// The limit.
         parts_max: u64,
@@ -149,9 +149,9 @@ pub enum ModuleProblem {
         "it has {found} {what}, and its groups allow {max} (`limits.{key}`); build it with optimisation and without debug info, or raise the limit of each group that uses it"
     )]
     OverLimit {
-        /// Of what.
+        /// What there is too much of.
         what: &'static str,
-        /// How many.
+        /// Number that it has.
         found: u64,
         /// The limit.
         max: u64,
@@ -166,11 +166,11 @@ pub enum ModuleProblem {
     FunctionOverLimit {
         /// Number of the function.
         function: u32,
-        /// Its name, where the module says it.
+        /// Name of the function, if the module says it.
         name: Option<String>,
-        /// Of what.
+        /// The limit that it passes.
         limit: FunctionLimit,
-        /// How many, as far as was counted.
+        /// Number that was counted until the limit was passed.
         found: u64,
         /// The limit.
         max: u64,
@@ -182,7 +182,7 @@ pub enum ModuleProblem {
     TooManyLocals {
         /// Number of the function.
         function: u32,
-        /// How many 8-byte slots it needs.
+        /// Number of slots of 8 bytes that it needs.
         slots: u64,
         /// The limit.
         slots_max: u32,
@@ -194,25 +194,25 @@ pub enum ModuleProblem {
         shown(name)
     )]
     UnknownImport {
-        /// The module's part of the import's name.
+        /// Name of the module from which it imports.
         module: String,
-        /// The field's.
+        /// Name of the import.
         name: String,
     },
     /// An import has another type than the engine's.
     #[error("it imports `wasm_engine.{name}` as {}, and it is {expected}; update the SDK", shown(found))]
     ImportType {
-        /// Its name.
+        /// Name of the import.
         name: String,
-        /// What it is.
+        /// The type that it has.
         expected: &'static str,
-        /// What the module takes it for.
+        /// The type that the module gives it.
         found: String,
     },
     /// An export is missing.
     #[error("it doesn't export `{export}` ({expected}); use an agent SDK, or see docs/ABI.md")]
     MissingExport {
-        /// Its name.
+        /// Name of the export.
         export: &'static str,
         /// What it should be.
         expected: &'static str,
@@ -220,7 +220,7 @@ pub enum ModuleProblem {
     /// An export is something else.
     #[error("it exports `{export}` as {}, and it must be {expected}; see docs/ABI.md", shown(found))]
     ExportType {
-        /// Its name.
+        /// Name of the export.
         export: &'static str,
         /// What it should be.
         expected: &'static str,
@@ -230,7 +230,7 @@ pub enum ModuleProblem {
     /// An export has a name that the engine keeps for itself.
     #[error("it exports `{}`, and names that start with `$we_` are the engine's own; rename it", shown(export))]
     ReservedExport {
-        /// Its name.
+        /// Name of the export.
         export: String,
     },
     /// Its exchange block isn't right.
@@ -239,7 +239,7 @@ pub enum ModuleProblem {
     /// Its outbox area is larger than the engine can collect.
     #[error("its outbox area has {bytes} bytes, and it may have {bytes_max}; make it smaller")]
     OutboxTooLarge {
-        /// Its size.
+        /// Size of the area, in bytes.
         bytes: u32,
         /// The limit.
         bytes_max: u32,
@@ -250,9 +250,9 @@ pub enum ModuleProblem {
         beside(*beside_bytes)
     )]
     Memory {
-        /// What it starts with.
+        /// Bytes that its memory starts with.
         bytes: u64,
-        /// What its tables, functions and globals take beside it, as far as that counts.
+        /// Bytes that its tables, functions and globals take beside it, as far as they count.
         beside_bytes: u64,
         /// The group.
         group: String,
@@ -268,7 +268,7 @@ pub enum ModuleProblem {
         import: &'static str,
         /// The group.
         group: String,
-        /// What is missing.
+        /// Name of the capability that the group lacks.
         capability: &'static str,
     },
     /// A group's parameters don't fit.
@@ -278,7 +278,7 @@ pub enum ModuleProblem {
     Params {
         /// The group.
         group: String,
-        /// What they take, with the record's header.
+        /// Bytes that they take, with the header of the record.
         bytes: u64,
         /// The area's size.
         bytes_max: u32,
@@ -290,7 +290,7 @@ pub enum ModuleProblem {
     Regions {
         /// The group.
         group: String,
-        /// What they take, with the table.
+        /// Bytes that they take, with the table.
         bytes: u64,
         /// The area's size.
         bytes_max: u32,
@@ -301,7 +301,7 @@ pub enum ModuleProblem {
         shown(reason)
     )]
     Start {
-        /// How.
+        /// The error of wasmtime.
         reason: String,
     },
     /// Its start function, or the placing of its segments, used up the fuel of a step.
@@ -322,21 +322,20 @@ pub enum ModuleProblem {
     /// The compiler refused it.
     #[error("it can't be compiled: {}; build it anew, and if that doesn't help, report it", shown(reason))]
     Compile {
-        /// Why.
+        /// The error of the compiler.
         reason: String,
     },
 }
 
 impl ModuleProblem {
-    /// What is wrong, and what to do about it. Each message has both, with the last semicolon in between: whatever a module has brought into
-    /// it stands before.
+    /// Returns what is wrong, and what to do about it. A message has both, separated by its last semicolon: text from a module is always before it.
     pub fn parts(&self) -> (String, String) {
         let text = self.to_string();
         text.rsplit_once("; ").map(|(what, help)| (what.to_owned(), help.to_owned())).unwrap_or((text, String::new()))
     }
 
-    /// Where in a scenario the cause is: the name of a group and, in its table, the keys of which the first is meant that is there. `None` where it is
-    /// the module itself.
+    /// Returns where in a scenario the cause is: the name of a group, and keys of its table, of which the first one that is there is meant. `None` if
+    /// the cause is the module itself.
     pub fn of_group(&self) -> Option<(&str, &'static [&'static [&'static str]])> {
         match self {
             Self::Denied { group, .. } => Some((group, &[&["capabilities"]])),
@@ -352,7 +351,7 @@ impl ModuleProblem {
 impl From<BinaryReaderError> for ModuleProblem {
     fn from(error: BinaryReaderError) -> Self {
         let offset = error.offset() as u64;
-        // The parser has no other public mark for an early end.
+        // The parser offers no other way to tell that the file ended early.
         if error.message().contains("unexpected end") {
             return Self::Truncated { offset };
         }
@@ -360,51 +359,50 @@ impl From<BinaryReaderError> for ModuleProblem {
     }
 }
 
-/// What is bounded of one function: see `ModuleLimits`.
+/// A limit of one function: see `ModuleLimits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FunctionLimit {
-    /// The size of its code.
+    /// Size of its code.
     Bytes,
-    /// Its blocks, loops and conditions.
+    /// Number of its blocks, loops and conditions.
     Blocks,
-    /// The targets of its branches.
+    /// Number of targets of its branches.
     Branches,
-    /// What its calls and branches take along.
+    /// Number of values that its calls and branches take along.
     Operands,
-    /// Its estimated compilation.
+    /// Estimated time of its compilation.
     Cost,
 }
 
 impl FunctionLimit {
-    /// What is counted.
-    pub const fn what(self) -> &'static str {
+    /// Returns what is counted, as a message says it, and the key of the limit in `limits`.
+    const fn what_and_key(self) -> (&'static str, &'static str) {
         match self {
-            Self::Bytes => "bytes of code",
-            Self::Blocks => "blocks, loops and conditions",
-            Self::Branches => "targets of branches",
-            Self::Operands => "parameters and results of its calls and branches, together",
-            Self::Cost => "microseconds of estimated compilation",
+            Self::Bytes => ("bytes of code", "function_bytes_max"),
+            Self::Blocks => ("blocks, loops and conditions", "function_blocks_max"),
+            Self::Branches => ("targets of branches", "function_branches_max"),
+            Self::Operands => ("parameters and results of its calls and branches, together", "function_operands_max"),
+            Self::Cost => ("microseconds of estimated compilation", "function_cost_max"),
         }
     }
 
-    /// The limit's key.
+    /// Returns what is counted, as a message says it.
+    pub const fn what(self) -> &'static str {
+        self.what_and_key().0
+    }
+
+    /// Returns the key of the limit in `limits`.
     pub const fn key(self) -> &'static str {
-        match self {
-            Self::Bytes => "function_bytes_max",
-            Self::Blocks => "function_blocks_max",
-            Self::Branches => "function_branches_max",
-            Self::Operands => "function_operands_max",
-            Self::Cost => "function_cost_max",
-        }
+        self.what_and_key().1
     }
 }
 
-/// The name of a function, as a message has it.
+/// Returns the name of a function, as a message has it.
 fn named(name: Option<&str>) -> String {
     name.map_or_else(String::new, |name| format!(" (`{}`)", shown(name).at_most(FUNCTION_NAME_CHARS_MAX)))
 }
 
-/// What is counted beside the memory, as a message has it.
+/// Returns what is counted beside the memory, as a message has it.
 fn beside(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { format!(" and {bytes} of tables, functions and globals") }
 }

@@ -13,10 +13,10 @@ pub enum GuestStateError {
     /// Columns don't have the same length.
     #[error("the capture is malformed: the columns of {what} don't fit together")]
     Columns {
-        /// Of what.
+        /// The columns of which this is true.
         what: &'static str,
     },
-    /// There is no such slot, or it doesn't come where it should.
+    /// There is no such slot, or it is out of order.
     #[error(
         "the capture has an instance or a page in slot {slot}, where this scenario has none; is it a snapshot of another scenario?"
     )]
@@ -61,11 +61,11 @@ pub enum GuestStateError {
     Memory {
         /// The slot.
         slot: AgentSlot,
-        /// What the capture says.
+        /// Size in the capture, in bytes.
         bytes: u64,
-        /// The size that it is made with.
+        /// Size that a memory of the module is made with, in bytes.
         bytes_min: u64,
-        /// The largest size.
+        /// Largest size that it can have, in bytes.
         bytes_max: u64,
     },
     /// The number of globals isn't that of the module.
@@ -75,9 +75,9 @@ pub enum GuestStateError {
     Globals {
         /// The slot.
         slot: AgentSlot,
-        /// What the capture says.
+        /// Number of words in the capture.
         words: usize,
-        /// What the module says.
+        /// Number of words that the module's globals take.
         expected: usize,
     },
     /// A global's value isn't one of its type.
@@ -105,7 +105,7 @@ pub enum GuestStateError {
     Instance {
         /// The slot.
         slot: AgentSlot,
-        /// Why.
+        /// Why it can't be made.
         #[source]
         problem: ModuleProblem,
     },
@@ -114,9 +114,9 @@ pub enum GuestStateError {
         "the guests' memories were restored to the digest {found}, and the capture says {stated}: a capture of the chain is missing or isn't the right one"
     )]
     Digest {
-        /// What the last capture says.
+        /// Digest that the last capture states.
         stated: Digest,
-        /// What came out.
+        /// Digest of the restored memories.
         found: Digest,
     },
 }

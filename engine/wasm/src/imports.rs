@@ -1,4 +1,4 @@
-//! What agents may import: few functions, each with its capability. A step's calls are counted here.
+//! The functions that agents may import, each with the capability that it needs. The calls of a step are counted here.
 
 use wasm_engine_abi::{Capability, IMPORT_MODULE, random_u64};
 use wasm_engine_components::limits::IMPORT_FUEL;
@@ -9,7 +9,7 @@ use wasmtime::{Caller, Engine, Extern, Linker, Trap};
 
 use super::call_state::CallState;
 
-/// One import.
+/// A function that agents may import.
 pub(super) struct Import {
     /// Its name in the module `wasm_engine`.
     pub name: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Import {
     pub results: &'static [ValType],
     /// Its type, for messages.
     pub signature: &'static str,
-    /// What a group must have been granted.
+    /// The capability that a group needs for it.
     pub capability: Capability,
 }
 
@@ -41,7 +41,7 @@ pub(super) const IMPORTS: [Import; 2] = [
     },
 ];
 
-/// The imports, ready to be linked.
+/// Returns the imports, ready to be linked.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
     linker.func_wrap(IMPORT_MODULE, IMPORTS[0].name, log)?;
@@ -49,12 +49,12 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     Ok(linker)
 }
 
-/// An import was called outside of an agent's call. The message ends up in a load error.
+/// Returns the error of an import that was called outside of an agent's call. Its message becomes that of a load error.
 fn in_start() -> wasmtime::Error {
     wasmtime::Error::msg("the start function calls an import")
 }
 
-/// Takes fuel for what an import does: it ends the call where there is too little.
+/// Takes the fuel that an import costs. Where too little is left, the call ends.
 fn charge(caller: &mut Caller<'_, CallState>, fuel: u64) -> wasmtime::Result<()> {
     let left = caller.get_fuel()?.checked_sub(fuel);
     caller.set_fuel(left.unwrap_or(0))?;
@@ -69,12 +69,12 @@ fn random(mut caller: Caller<'_, CallState>, stream: u32, index: u32) -> wasmtim
 
 fn log(mut caller: Caller<'_, CallState>, level: u32, address: u32, length: u32) -> wasmtime::Result<()> {
     let left = caller.data().running.as_ref().map_or(0, |running| running.bytes_max - running.bytes);
-    // Each byte counts for one at least: so what can't fit isn't copied.
+    // Each byte counts for at least one, so that a text that can't fit isn't copied.
     let fits = length <= left;
     charge(&mut caller, IMPORT_FUEL + if fits { u64::from(length) } else { 0 })?;
     let running = caller.data_mut().running.as_mut().ok_or_else(in_start)?;
     if running.lines >= running.lines_max {
-        // This line is the one that was too many.
+        // This line is the first one too many.
         running.fault = Some(CallFault::over(OverLimit::LogLines, running.lines.saturating_add(1), running.lines_max));
         return Err(Trap::Interrupt.into());
     }

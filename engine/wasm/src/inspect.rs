@@ -1,4 +1,4 @@
-//! A look at one guest, between frames.
+//! Looks at one guest, between frames.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use super::{WasmRuntime, image::GlobalKind};
 pub struct GuestGlobal {
     /// Its index in the module.
     pub index: u32,
-    /// What it holds.
+    /// Its value.
     pub value: GlobalBits,
 }
 
-/// What a global holds. Floats as bits: a NaN has many.
+/// Value of a global. Floats are bits, because a NaN may have many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobalBits {
     /// An `i32`.
@@ -44,7 +44,7 @@ impl fmt::Display for GlobalBits {
 }
 
 impl GlobalBits {
-    /// The bytes of the value, the lowest first.
+    /// Returns the bytes of the value, the lowest first.
     pub fn bytes(self) -> Vec<u8> {
         match self {
             Self::I32(value) => value.to_le_bytes().to_vec(),
@@ -57,29 +57,29 @@ impl GlobalBits {
 }
 
 impl WasmRuntime {
-    /// How many slots there are: one for each agent that there may be.
+    /// Returns the number of slots: one for each agent that there may be.
     pub fn slots(&self) -> u32 {
         self.shards.last().map_or(0, |shard| (shard.first_slot + shard.agents_max).0)
     }
 
-    /// Whether the instance in a slot has ever been called, and not been made as new since; `None` where there is none yet.
+    /// Returns whether the instance in a slot was called since it was made, or made as new; `None` where there is none yet.
     pub fn used(&self, slot: AgentSlot) -> Option<bool> {
         let (shard, at) = self.find(slot)?;
         Some(self.shards[shard].guests.marks(at).used)
     }
 
-    /// The memory of the instance in a slot; `None` where there is none yet.
+    /// Returns the memory of the instance in a slot; `None` where there is none yet.
     pub fn memory(&self, slot: AgentSlot) -> Option<Vec<u8>> {
         let (shard, at) = self.find(slot)?;
         Some(self.shards[shard].guests.memory(at).bytes().to_vec())
     }
 
-    /// The size of the memory of the instance in a slot, in bytes; 0 where there is none yet.
+    /// Returns the size of the memory of the instance in a slot, in bytes; 0 where there is none yet.
     pub fn memory_bytes(&self, slot: AgentSlot) -> u64 {
         self.find(slot).map_or(0, |(shard, at)| self.shards[shard].guests.memory(at).bytes().len() as u64)
     }
 
-    /// The mutable globals of the instance in a slot, in the order of the module; `None` where there is none yet.
+    /// Returns the mutable globals of the instance in a slot, in the order of the module; `None` where there is none yet.
     pub fn globals(&mut self, slot: AgentSlot) -> Option<Vec<GuestGlobal>> {
         let (shard, at) = self.find(slot)?;
         let guests = &mut self.shards[shard].guests;
@@ -100,7 +100,7 @@ impl WasmRuntime {
         Some(globals.collect())
     }
 
-    /// The shard of a slot, and the number of its instance there.
+    /// Returns the index of a slot's shard, and the index of its instance there.
     fn find(&self, slot: AgentSlot) -> Option<(usize, usize)> {
         let shard = self.shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1)?;
         let at = (slot - self.shards[shard].first_slot) as usize;

@@ -23,9 +23,9 @@ pub(super) fn known_import(module: &str, name: &str) -> Result<usize, ModuleProb
         .ok_or_else(|| ModuleProblem::UnknownImport { module: module.to_owned(), name: name.to_owned() })
 }
 
-/// Checks the type that a module expects of the import with index `at`.
-pub(super) fn check_import_type(at: usize, found: TypeRef, validator: &Validator) -> Result<(), ModuleProblem> {
-    let import = &IMPORTS[at];
+/// Checks the type that a module gives an import, by the import's index.
+pub(super) fn check_import_type(import: usize, found: TypeRef, validator: &Validator) -> Result<(), ModuleProblem> {
+    let import = &IMPORTS[import];
     let mismatch =
         |found: String| ModuleProblem::ImportType { name: import.name.to_owned(), expected: import.signature, found };
     let types = validator.types(0);

@@ -9,13 +9,13 @@ use wasm_engine_systems::ports::SharedRegion;
 use super::{error::ModuleProblem, memory::GuestMemoryMut};
 
 /// The regions that a group's agents read, and where they are in their memories.
-pub(super) struct Readable(Vec<Place>);
+pub(super) struct Readable(Vec<PlannedRegion>);
 
 /// A region in the area of each agent.
-struct Place {
+struct PlannedRegion {
     region: RegionId,
     /// Index among all regions.
-    at: usize,
+    index: usize,
     /// Address of its view.
     view: u32,
     /// Address of its contents.
@@ -45,20 +45,20 @@ impl Readable {
         }
         // Offsets are from the start of the area, so that no sum exceeds its size. The end of the table stays as it is: zeros.
         let (mut view, mut contents) = (0, (read.len() as u32 + 1) * RegionView::BYTES);
-        let mut places = Vec::with_capacity(read.len());
-        for (at, region) in read {
+        let mut planned = Vec::with_capacity(read.len());
+        for (index, region) in read {
             let (view_address, address) = (layout.regions + view, layout.regions + contents);
-            places.push(Place { region: region.id, at, view: view_address, address, bytes: region.bytes });
+            planned.push(PlannedRegion { region: region.id, index, view: view_address, address, bytes: region.bytes });
             view += RegionView::BYTES;
             contents += region.bytes.next_multiple_of(8);
         }
         assert!(u64::from(contents) == needed, "the layout takes what was checked");
-        Ok(Some(Self(places)))
+        Ok(Some(Self(planned)))
     }
 
     /// Returns the first frame since which all regions that the agents read are as they are now.
     pub(super) fn newest(&self, regions: &[SharedRegion<'_>]) -> u64 {
-        self.0.iter().map(|place| place.of(regions).state.since_frame).max().unwrap_or(0)
+        self.0.iter().map(|region_plan| region_plan.of(regions).state.since_frame).max().unwrap_or(0)
     }
 
     /// Writes the regions that an agent hasn't seen to its memory: those that are new since the frame `shown`, or, if that is 0, the table and
@@ -66,26 +66,26 @@ impl Readable {
     #[inline(never)]
     pub(super) fn write(&self, regions: &[SharedRegion<'_>], shown: u64, mut memory: GuestMemoryMut<'_>) {
         let memory = memory.bytes();
-        for place in &self.0 {
-            let state = place.of(regions).state;
+        for region_plan in &self.0 {
+            let state = region_plan.of(regions).state;
             if state.since_frame < shown {
                 continue;
             }
-            let (region, version) = (place.region.0, state.version);
-            let view = RegionView { region, version, address: place.address, bytes: place.bytes };
-            memory[place.view as usize..][..size_of::<RegionView>()].copy_from_slice(bytemuck::bytes_of(&view));
+            let (region, version) = (region_plan.region.0, state.version);
+            let view = RegionView { region, version, address: region_plan.address, bytes: region_plan.bytes };
+            memory[region_plan.view as usize..][..size_of::<RegionView>()].copy_from_slice(bytemuck::bytes_of(&view));
             if version > 0 {
-                memory[place.address as usize..][..state.bytes.len()].copy_from_slice(&state.bytes);
+                memory[region_plan.address as usize..][..state.bytes.len()].copy_from_slice(&state.bytes);
             }
         }
     }
 }
 
-impl Place {
+impl PlannedRegion {
     /// Returns the current state of the region.
     #[inline]
     fn of<'a>(&self, regions: &'a [SharedRegion<'a>]) -> &'a SharedRegion<'a> {
-        let shared = &regions[self.at];
+        let shared = &regions[self.index];
         // A promise of the systems: see `StepBatch::regions`. A copy of other bytes would leave the agent's area.
         assert!(shared.region.id == self.region, "the regions are those of the load");
         assert!(shared.state.bytes.len() == self.bytes as usize, "a region keeps its size");

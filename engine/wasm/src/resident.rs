@@ -23,11 +23,11 @@ const TOUCHED: u64 = 0b11 << 62;
 /// How the page table is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
-    /// By ranges.
+    /// As ranges of touched pages.
     Scan,
-    /// Word by word.
+    /// As one word for each page.
     Entries,
-    /// Not at all: every page counts as touched.
+    /// It isn't read, and every page counts as touched.
     Blind,
 }
 

@@ -1,5 +1,5 @@
-//! Guests get back what captures hold of them. Everything is checked before anything is changed: what a file says may be wrong in any
-//! way, and the sizes of memories are what keeps a guest inside its own. In the end the digest of all guests must be that of the
+//! Puts guests back into the state that captures hold. Everything is checked before anything is changed, because a file may be wrong in any
+//! way, and the sizes of memories are what keeps each guest inside its own. In the end, the digest of all guests must be that of the
 //! last capture.
 
 use std::collections::BTreeMap;
@@ -20,18 +20,18 @@ use super::{
     stack::on_deep_stack,
 };
 
-/// A page that a shard is to have: the instance's number in the shard, the page's number, and what it holds; `None` for zeros.
+/// A page that a shard is to have: index of the instance in the shard, number of the page, and its contents; `None` for zeros.
 type Entry<'a> = (u32, u32, Option<&'a [u8; PAGE_BYTES]>);
 
-/// What one shard is to become.
+/// The state that one shard is to have.
 struct ShardPlan<'a> {
     program: Arc<Program>,
-    /// Position in the columns of its first instance, and how many there are.
+    /// Index of its first instance in the columns, and the number of its instances.
     first: usize,
     instances: usize,
-    /// Position of its first instance's globals.
+    /// Index of its first instance's globals.
     first_word: usize,
-    /// Of one instance and page, the last counts.
+    /// Its pages. If a page of an instance is there several times, the last one counts.
     pages: Vec<Entry<'a>>,
 }
 
@@ -42,8 +42,8 @@ impl WasmRuntime {
     /// meanwhile doesn't matter.
     ///
     /// # Errors
-    /// What the captures hold doesn't fit the modules, or doesn't have the digest that the last of them says, or there is
-    /// no memory left for instances. But for these two cases, the runtime is as it was.
+    /// The captures don't fit the modules, the digest in the end isn't that of the last capture, or no memory is left for instances. In the first
+    /// case, the runtime is as it was.
     pub fn restore(
         &mut self,
         ids: &[AgentId],
@@ -58,7 +58,7 @@ impl WasmRuntime {
             }
             let shards: Vec<_> = self.shards.par_iter_mut().zip(&mut plans).collect();
             let agents = &last.agents;
-            // The first in the order of the slots.
+            // The error in the end is that of the first shard, in the order of the slots.
             let checks = shards.into_par_iter().map(|(shard, plan)| {
                 plan.check(shard, agents, ids)?;
                 Ok((shard, plan))
@@ -89,7 +89,7 @@ impl WasmRuntime {
             let end = u64::from(shard.first_slot.0) + u64::from(shard.agents_max);
             let instances = agents.slots[first..].partition_point(|slot| u64::from(slot.0) < end);
             let slots = &agents.slots[first..first + instances];
-            // They are made one after the other, from the first slot on.
+            // A shard makes its instances one after another, from its first slot on.
             if let Some((&slot, _)) = slots.iter().zip(shard.first_slot.0..).find(|&(slot, next)| slot.0 != next) {
                 return Err(GuestStateError::Slot { slot });
             }
@@ -149,7 +149,7 @@ impl WasmRuntime {
     }
 }
 
-/// The last capture of a chain that begins with a full one, and has no other.
+/// Returns the last capture of a chain, which must begin with a full capture and have no other full one.
 fn check_chain(chain: &[GuestCapture]) -> Result<&GuestCapture, GuestStateError> {
     let (first, rest) = chain.split_first().ok_or(GuestStateError::Chain)?;
     if !first.full || rest.iter().any(|capture| capture.full) {
@@ -158,7 +158,7 @@ fn check_chain(chain: &[GuestCapture]) -> Result<&GuestCapture, GuestStateError>
     Ok(rest.last().unwrap_or(first))
 }
 
-/// Columns have the same length, slots are ascending, and the globals are as many as the instances say.
+/// Checks that the columns have the same length, that slots ascend, and that there are as many words of globals as the instances say.
 fn check_columns(agents: &InstanceColumns) -> Result<(), GuestStateError> {
     let InstanceColumns { slots, used, memory_bytes, shown, words, globals } = agents;
     if [used.len(), memory_bytes.len(), shown.len(), words.len()] != [slots.len(); 4] {
@@ -174,9 +174,9 @@ fn check_columns(agents: &InstanceColumns) -> Result<(), GuestStateError> {
 }
 
 impl ShardPlan<'_> {
-    /// Checks all that the shard's instances are to become, and puts its pages in their order.
+    /// Checks the state that each instance of the shard is to have, and sorts the pages.
     fn check(&mut self, shard: &Shard, agents: &InstanceColumns, ids: &[AgentId]) -> Result<(), GuestStateError> {
-        // Stable, so that what a later capture says comes after what an earlier one does; then the later one is kept.
+        // The sort is stable: a page of a later capture comes after that of an earlier one, and the later one is kept.
         self.pages.sort_by_key(|&(at, page, _)| (at, page));
         self.pages.dedup_by(|later, kept| {
             let same = (later.0, later.1) == (kept.0, kept.1);
@@ -253,7 +253,7 @@ impl ShardPlan<'_> {
 }
 
 impl Shard {
-    /// Becomes what a plan says that was checked.
+    /// Puts the shard into the state of a plan that was checked.
     fn restore(
         &mut self,
         plan: &ShardPlan<'_>,
@@ -269,7 +269,7 @@ impl Shard {
         }
         let mut word = plan.first_word;
         let mut pages = plan.pages.iter().peekable();
-        // Instances beyond those that there were are as they were made: that makes no difference to anybody.
+        // Instances that the capture doesn't have are made as new. They may as well not exist.
         for at in 0..self.guests.len() {
             self.renew(at);
             let row = plan.first + at;
@@ -281,7 +281,7 @@ impl Shard {
             if let Some(shown) = self.shown.get_mut(at) {
                 *shown = agents.shown[row];
             }
-            // An agent that a swap left as it was made keeps its key, too.
+            // An agent that has been in its initial image since a swap has its random key, too.
             if let Some(id) = ids.get(agents.slots[row].index()) {
                 self.guests.marks_mut(at).key = agent_key(plan.program.seed, id.0);
             }
@@ -298,7 +298,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Makes an instance as new, if it isn't.
+    /// Makes an instance as new, if it has changed since it was made.
     fn renew(&mut self, at: usize) {
         self.guests.renew(at);
         if let Some(shown) = self.shown.get_mut(at) {

@@ -1,4 +1,4 @@
-//! The runtime: loads modules and groups, and splits each frame's calls by shard. The systems see it as `AgentRuntime`.
+//! The runtime: it loads modules and groups, and splits each frame's calls by shard. The systems see it as `AgentRuntime`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,13 +34,13 @@ use super::{
     step::{FrameCalls, PREFETCH_FROM_AGENTS},
     swap::swap_group,
     validate::validate,
-    work_split::{assign, split, spread},
+    work_split::{assign_to_shards, run_on_threads, split_by_shard},
 };
 
 /// Largest number of pages of a 32-bit memory.
 const MEMORY_PAGES_MAX: u64 = 1 << 16;
 
-/// A module as its file holds it.
+/// A module file.
 #[derive(Clone, Debug)]
 pub struct ModuleSource {
     /// Its name in the scenario, for messages.
@@ -66,19 +66,19 @@ pub struct WasmOptions {
 
 /// Agents in wasmtime.
 pub struct WasmRuntime {
-    /// In the order of their slots.
+    /// The shards, in the order of their slots.
     pub(super) shards: Vec<Shard>,
     /// Each group's number and its module's inbox area, in the order of the groups.
     inboxes: Vec<(GroupId, u32)>,
-    /// What each group began with, in the same order.
+    /// The program that each group began with, in the same order.
     pub(super) programs: Vec<Arc<Program>>,
-    /// What swaps may put in place, or why they may not.
+    /// The programs that swaps may put in place, or why one may not.
     pub(super) alternatives: Vec<Alternative>,
     cache_report: CacheReport,
     spin_wait: SpinWait,
-    /// The copy of the guests after which instances are marked that were called. `None` where none goes on from the last one.
+    /// The last copy of the guests. Instances that were called after it are marked. `None` if no copy can go on from the last one.
     pub(super) copied: Option<CopyMark>,
-    /// Memory for the next one.
+    /// Memory for the next copy.
     pub(super) spare: SpareBlocks,
 }
 
@@ -90,7 +90,7 @@ struct Compiled<'a> {
     took: Duration,
 }
 
-/// Tells how long it took to get a module's code.
+/// Logs how long it took to get a module's code.
 fn tell(source: &ModuleSource, compiled: Option<&Compiled<'_>>) {
     let Some(Compiled { is_from_cache, took, .. }) = compiled else { return };
     let (module, ms) = (source.name.as_str(), took.as_micros() as f64 / 1e3);
@@ -106,7 +106,7 @@ pub(super) struct Alternative {
     pub program: Result<Arc<Program>, ModuleProblem>,
 }
 
-/// A module on its way through the load.
+/// A module that is being loaded.
 struct Prepared {
     facts: ModuleFacts,
     instrumented: Instrumented,
@@ -115,8 +115,8 @@ struct Prepared {
 impl WasmRuntime {
     /// Loads modules, and makes an instance for each agent of each group.
     ///
-    /// `groups` come in the order of their numbers; agents get slots in that order, from 0. A group's module is the one of `modules` at the
-    /// position that its spec says.
+    /// `groups` come in the order of their numbers; agents get slots in that order, from 0. The spec of a group has the index of
+    /// its module in `modules`.
     ///
     /// # Errors
     /// The first module, or else group, that can't be loaded, and why.
@@ -124,7 +124,8 @@ impl WasmRuntime {
         Self::load_with_swaps(options, modules, groups, &[])
     }
 
-    /// The same, ready for swaps. A module that no group begins with doesn't fail the load: see [`WasmRuntime::refusal`].
+    /// Does the same as [`WasmRuntime::load`], and prepares swaps. A module that no group begins with doesn't fail the load: see
+    /// [`WasmRuntime::refusal`].
     ///
     /// # Errors
     /// As [`WasmRuntime::load`].
@@ -138,18 +139,18 @@ impl WasmRuntime {
         on_deep_stack(|| load(options, modules, groups, swaps))
     }
 
-    /// Why a swap that was asked for at load can't be carried out; `None` where it can.
+    /// Returns why a swap that was asked for at load can't be carried out; `None` if it can.
     pub fn refusal(&self, swap: ModuleSwap) -> Option<&ModuleProblem> {
         self.alternatives.iter().find(|other| other.swap == swap).and_then(|found| found.program.as_ref().err())
     }
 
-    /// Size of the inbox area of a group's module, in bytes, the smallest where swaps may put others in place; 0 for a group that
-    /// isn't loaded.
+    /// Returns the size of the inbox area of a group's module, in bytes; the smallest one, if swaps may put other modules in place. It is 0 for a
+    /// group that isn't loaded.
     pub fn inbox_bytes_max(&self, group: GroupId) -> u32 {
         self.inboxes.binary_search_by_key(&group, |&(id, _)| id).map_or(0, |at| self.inboxes[at].1)
     }
 
-    /// What the load met in the code cache.
+    /// Returns what went wrong with the code cache during the load.
     pub const fn cache_report(&self) -> &CacheReport {
         &self.cache_report
     }
@@ -165,7 +166,7 @@ fn load(
         let source: &ModuleSource = &modules[module];
         ModuleError::Module { name: source.name.clone(), path: source.path.clone(), problem }
     };
-    // What is there for swaps only may be refused without harm.
+    // A module that is only there for swaps may be refused without failing the load.
     let spare = |module: usize| {
         swaps.iter().any(|swap| swap.module as usize == module)
             && groups.iter().all(|group| group.module as usize != module)
@@ -186,7 +187,7 @@ fn load(
         let (module, is_from_cache) = compile(&engine, cache.as_ref(), &prepared.instrumented.bytes)?;
         Ok(Compiled { prepared, module, is_from_cache, took: since.elapsed() })
     });
-    // Here and not where it happens: of the threads that compile, nobody may listen to any.
+    // This is logged here, because a subscriber may listen to this thread, and not to those that compile.
     modules.iter().zip(&compiled).for_each(|(source, compiled)| tell(source, compiled.as_ref().ok()));
     first_problem(&compiled, spare).map_err(blame)?;
     let linker = linker(&engine).map_err(|error| ModuleError::Engine { reason: format!("{error:#}") })?;
@@ -219,7 +220,7 @@ fn load(
     })
 }
 
-/// What bounds each module: the least of what the groups say that begin with it, or may get it.
+/// Returns the limits of each module: the smallest ones of the groups that begin with it or may get it by a swap.
 fn module_limits(modules: usize, groups: &[GroupSpec], swaps: &[ModuleSwap]) -> Vec<ModuleLimits> {
     let mut all: Vec<Option<ModuleLimits>> = vec![None; modules];
     for group in groups {
@@ -234,7 +235,7 @@ fn module_limits(modules: usize, groups: &[GroupSpec], swaps: &[ModuleSwap]) -> 
     all.into_iter().map(Option::unwrap_or_default).collect()
 }
 
-/// Does `work` on each item in parallel.
+/// Calls `work` with each item, in parallel.
 fn each<'a, T: Sync, R: Send>(
     items: &'a [T],
     work: impl Fn(&'a T) -> Result<R, ModuleProblem> + Send + Sync,
@@ -242,7 +243,7 @@ fn each<'a, T: Sync, R: Send>(
     items.par_iter().map(work).collect()
 }
 
-/// Does `work` with each item in parallel.
+/// Calls `work` with each item, which it takes, in parallel.
 fn each_of<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, ModuleProblem> + Send + Sync,
@@ -250,7 +251,7 @@ fn each_of<T: Send, R: Send>(
     items.into_par_iter().map(work).collect()
 }
 
-/// The first problem in the order of the modules that counts.
+/// Returns the first problem, in the order of the modules, that fails the load.
 fn first_problem<T>(
     modules: &[Result<T, ModuleProblem>],
     spare: impl Fn(usize) -> bool,
@@ -262,13 +263,13 @@ fn first_problem<T>(
 
 /// What is known of a group before its programs are made.
 struct GroupPlan {
-    /// Its slots: they have room for each module that it may get.
+    /// Its slots, which have room for each module that it may get.
     slots: SlotPlan,
-    /// Modules that swaps are to put in place, and why one may not.
+    /// Modules that swaps are to put in place, or why one may not.
     others: Vec<(u32, Result<(), ModuleProblem>)>,
 }
 
-/// Plans each group. What its own module is refused for fails the load.
+/// Plans each group. A problem of its own module fails the load.
 fn plan_groups(
     groups: &[GroupSpec],
     swaps: &[ModuleSwap],
@@ -296,7 +297,7 @@ fn plan_groups(
     Ok(plans)
 }
 
-/// A group's own program, and those that swaps may put in its place.
+/// Returns a group's own program, and those that swaps may put in its place.
 fn programs(
     options: &WasmOptions,
     group: &GroupSpec,
@@ -309,7 +310,7 @@ fn programs(
         program(options, group, compiled, machine).map(Arc::new)
     };
     let own = make(group.module)?;
-    // One after the other: each is looked at in the group's first slot.
+    // Not in parallel, because each is instantiated in the group's first slot for a look at it.
     let others = plan.others.iter().map(|(module, planned)| {
         let program = match planned {
             Err(problem) => Err(problem.clone()),
@@ -322,7 +323,7 @@ fn programs(
     Ok((own, others))
 }
 
-/// Which shards the groups have: each with the position of its group.
+/// Returns the shards of the groups, each with the index of its group.
 fn shard_plans(groups: &[GroupSpec]) -> Vec<(usize, ShardPlan)> {
     let mut plans = Vec::new();
     let mut first_slot = AgentSlot(0);
@@ -337,7 +338,7 @@ fn shard_plans(groups: &[GroupSpec]) -> Vec<(usize, ShardPlan)> {
     plans
 }
 
-/// What fits the inbox area of each program that a group may have.
+/// Returns the size of the smallest inbox area among the programs that a group may have.
 fn smallest_inbox(own: &Program, alternatives: &[Alternative]) -> u32 {
     let others = alternatives.iter().filter(|other| other.swap.group == own.group);
     let others = others.filter_map(|other| Some(other.program.as_ref().ok()?.recipe.layout().inbox_bytes_max));
@@ -368,7 +369,7 @@ fn plan_group(group: &GroupSpec, facts: &ModuleFacts) -> Result<SlotPlan, Module
         });
     }
     let pages = facts.memory_pages_max.unwrap_or(allowed).min(allowed);
-    // A group without agents has a slot, too: in it, its module is looked at.
+    // A group without agents has a slot, too, in which its module is instantiated for a look at it.
     Ok(SlotPlan { agents: group.agents_max.max(1), slot_bytes: pages * WASM_PAGE_BYTES })
 }
 
@@ -423,10 +424,10 @@ const RECORD_BYTES: u64 = MessageHeader::BYTES as u64;
 
 impl AgentRuntime for WasmRuntime {
     fn step(&mut self, batch: &StepBatch<'_>, results: &mut StepResults) {
-        // What stands there of an earlier frame is written over: each request gets an outcome.
+        // Outcomes of an earlier frame are overwritten, because each request gets one.
         results.outcomes.resize(batch.requests.len(), StepOutcome::default());
-        let runs = split(&self.shards, batch.requests, &mut results.outcomes);
-        let units = assign(&mut self.shards, runs, &mut results.chunks);
+        let runs = split_by_shard(&self.shards, batch.requests, &mut results.outcomes);
+        let tasks = assign_to_shards(&mut self.shards, runs, &mut results.chunks);
         let calls = FrameCalls {
             frame: batch.frame,
             digest_memories: batch.digest_memories,
@@ -435,8 +436,8 @@ impl AgentRuntime for WasmRuntime {
             intake: batch.intake,
             prefetch: batch.requests.len() >= PREFETCH_FROM_AGENTS,
         };
-        let shared = units.len() > 1;
-        spread(units, |unit| unit.run(&calls), || self.spin_wait.release());
+        let shared = tasks.len() > 1;
+        run_on_threads(tasks, |task| task.run(&calls), || self.spin_wait.release());
         if shared {
             self.spin_wait.hold();
         }

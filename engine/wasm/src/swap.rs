@@ -23,17 +23,17 @@ use super::{
     shard::Shard,
     stack::on_deep_stack,
     step::{Caller, FrameCalls, Written, beyond_area},
-    work_split::spread,
+    work_split::run_on_threads,
 };
 
-/// All that one shard does in a swap.
-struct Unit<'a> {
+/// The part of a swap that one shard does.
+struct ShardSwap<'a> {
     shard: &'a mut Shard,
     requests: &'a [SwapRequest],
     results: &'a mut SwapResults,
 }
 
-/// Swaps the shards of a group, in parallel. The results don't depend on who does which.
+/// Swaps the shards of a group, in parallel. The results don't depend on which thread swaps which shard.
 pub(super) fn swap_group(
     shards: &mut [Shard],
     program: &Arc<Program>,
@@ -55,18 +55,18 @@ pub(super) fn swap_group(
     let mut parts: Vec<SwapResults> = Vec::new();
     parts.resize_with(shards.iter_mut().filter(of_group).count(), SwapResults::default);
     let mut left = batch.requests;
-    let mut units = Vec::with_capacity(parts.len());
+    let mut tasks = Vec::with_capacity(parts.len());
     for (shard, results) in shards.iter_mut().filter(of_group).zip(&mut parts) {
         let end = shard.first_slot + shard.agents_max;
         let (requests, rest) = left.split_at(left.partition_point(|request| request.slot < end));
         left = rest;
-        units.push(Unit { shard, requests, results });
+        tasks.push(ShardSwap { shard, requests, results });
     }
     assert!(left.is_empty(), "a swap of agents of another group");
-    let work = |Unit { shard, requests, results }: Unit<'_>| {
+    let run = |ShardSwap { shard, requests, results }: ShardSwap<'_>| {
         on_deep_stack(|| shard.swap(program, &calls, requests, results));
     };
-    spread(units, work, begin);
+    run_on_threads(tasks, run, begin);
     parts.iter_mut().for_each(|part| results.append(part));
 }
 
@@ -133,12 +133,12 @@ struct ShardCaller<'a> {
 }
 
 impl ShardCaller<'_> {
-    /// The number of the agent in the shard.
+    /// Returns the index of the agent in the shard.
     fn at(&self, request: &SwapRequest) -> usize {
         (request.slot - self.first_slot) as usize
     }
 
-    /// The state that an agent leaves; `None` where its module doesn't offer it, and where it faults.
+    /// Returns the state that an agent leaves; `None` where its module doesn't offer it, and where it faults.
     fn export(&mut self, request: &SwapRequest, room: u32, results: &mut SwapResults) -> Option<Vec<u8>> {
         let export = self.caller.guests.program().recipe.calls().export_state.as_ref()?;
         let at = self.at(request);
@@ -148,7 +148,7 @@ impl ShardCaller<'_> {
         self.settle(request, state, results)
     }
 
-    /// What lies in the outbox area, as far as the guest says that it is its state.
+    /// Returns what lies in the outbox area, as far as the guest says that it is its state.
     fn state(&self, at: usize, room: u32) -> Result<Vec<u8>, CallFault> {
         let exchange = self.caller.guests.exchange(at);
         let context = exchange.context();

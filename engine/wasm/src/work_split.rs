@@ -1,9 +1,9 @@
 //! How a frame's calls are split over shards and threads.
 //!
-//! Each shard's calls go to one unit of work, which one thread does from end to end. The requests may come in any order; that of the slots is the
-//! fast one. Each thread begins with the same part of the units in every frame: what it wrote there in the last one is still in its cache.
-//! Whoever is done takes what the others haven't begun, from the far end of their parts. That decides who does a unit, and nothing of what the
-//! unit does.
+//! Each shard's calls are one task, which one thread runs from end to end. The requests may come in any order; that of the slots is the fast one.
+//! Each thread begins with the same part of the tasks in every frame, because what it wrote there in the last frame is still in its cache. A thread
+//! that has finished its part takes tasks that the others haven't begun, from the far end of their parts. So which thread runs a task depends on
+//! time, but what the task does never does.
 
 use core::ops::Range;
 use std::hint::spin_loop;
@@ -15,22 +15,22 @@ use wasm_engine_systems::ports::{OutputChunk, StepOutcome, StepRequest};
 
 use super::{shard::Shard, spin_wait::SPINS_MAX, stack::on_deep_stack, step::FrameCalls};
 
-/// Requests side by side that are for one shard, and where their outcomes go.
-pub(super) struct Run<'a> {
+/// Consecutive requests for one shard, and where their outcomes go.
+pub(super) struct RequestRun<'a> {
     requests: &'a [StepRequest],
     outcomes: &'a mut [StepOutcome],
 }
 
-/// All that one shard does in a frame.
-pub(super) struct Unit<'a> {
+/// The calls that one shard makes in a frame.
+pub(super) struct ShardTask<'a> {
     shard: &'a mut Shard,
     chunk: &'a mut OutputChunk,
-    /// One, where the requests come in the order of the slots.
-    first: Run<'a>,
-    more: Vec<Run<'a>>,
+    /// Where the requests come in the order of the slots, this is the only run.
+    first: RequestRun<'a>,
+    more: Vec<RequestRun<'a>>,
 }
 
-impl Unit<'_> {
+impl ShardTask<'_> {
     /// Makes the calls, on a thread whose stack is deep enough.
     pub(super) fn run(self, calls: &FrameCalls<'_>) {
         let Self { shard, chunk, first, more } = self;
@@ -43,12 +43,12 @@ impl Unit<'_> {
 }
 
 /// Cuts the requests where the shard changes, and puts the runs in the order of the shards.
-pub(super) fn split<'a>(
+pub(super) fn split_by_shard<'a>(
     shards: &[Shard],
     mut requests: &'a [StepRequest],
     mut outcomes: &'a mut [StepOutcome],
-) -> Vec<(usize, Run<'a>)> {
-    let mut runs: Vec<(usize, Run<'a>)> = Vec::with_capacity(shards.len().min(requests.len()));
+) -> Vec<(usize, RequestRun<'a>)> {
+    let mut runs: Vec<(usize, RequestRun<'a>)> = Vec::with_capacity(shards.len().min(requests.len()));
     let mut sorted = true;
     while let Some(head) = requests.first() {
         let shard = shards.partition_point(|shard| shard.first_slot <= head.slot).saturating_sub(1);
@@ -59,7 +59,7 @@ pub(super) fn split<'a>(
         sorted &= runs.last().is_none_or(|&(before, _)| before < shard);
         let (run_requests, rest) = requests.split_at(length);
         let (run_outcomes, outcomes_rest) = outcomes.split_at_mut(length);
-        runs.push((shard, Run { requests: run_requests, outcomes: run_outcomes }));
+        runs.push((shard, RequestRun { requests: run_requests, outcomes: run_outcomes }));
         (requests, outcomes) = (rest, outcomes_rest);
     }
     if !sorted {
@@ -68,7 +68,7 @@ pub(super) fn split<'a>(
     runs
 }
 
-/// How many of the first requests are for one of `slots`; of two runs for the same slots side by side, the first.
+/// Returns how many of the first requests are for agents in `slots`, each slot at most once: a second run for the same slots is a run of its own.
 fn run_length(requests: &[StepRequest], slots: Range<AgentSlot>) -> usize {
     // Mostly all agents are called, in order: to see that takes a comparison for each, and no branch.
     if let Some(all) = requests.get(..(slots.end - slots.start) as usize)
@@ -79,12 +79,12 @@ fn run_length(requests: &[StepRequest], slots: Range<AgentSlot>) -> usize {
     requests.iter().take_while(|request| slots.contains(&request.slot)).count()
 }
 
-/// Gives each shard its runs and a chunk.
-pub(super) fn assign<'a>(
+/// Gives each shard its runs and a chunk for its output: the tasks of the frame.
+pub(super) fn assign_to_shards<'a>(
     shards: &'a mut [Shard],
-    runs: Vec<(usize, Run<'a>)>,
+    runs: Vec<(usize, RequestRun<'a>)>,
     chunks: &'a mut Vec<OutputChunk>,
-) -> Vec<Unit<'a>> {
+) -> Vec<ShardTask<'a>> {
     let mut needed = 0;
     let mut last = usize::MAX;
     for &(shard, _) in &runs {
@@ -99,45 +99,45 @@ pub(super) fn assign<'a>(
         last = shard;
     }
     chunks.truncate(needed);
-    let mut units: Vec<Unit<'a>> = Vec::with_capacity(needed);
+    let mut tasks: Vec<ShardTask<'a>> = Vec::with_capacity(needed);
     let (mut shards, mut chunks) = (shards.iter_mut().enumerate(), chunks.iter_mut());
     last = usize::MAX;
     for (shard, run) in runs {
         if shard == last {
-            if let Some(unit) = units.last_mut() {
-                unit.more.push(run);
+            if let Some(task) = tasks.last_mut() {
+                task.more.push(run);
             }
             continue;
         }
         let found = shards.find(|&(at, _)| at == shard).zip(chunks.next());
         let ((_, shard_found), chunk) = found.expect("the runs come in the order of the shards, each with its chunk");
-        units.push(Unit { shard: shard_found, chunk, first: run, more: Vec::new() });
+        tasks.push(ShardTask { shard: shard_found, chunk, first: run, more: Vec::new() });
         last = shard;
     }
-    units
+    tasks
 }
 
-/// Runs each unit once, on the threads of the current pool, and returns when all are done. Calls `begin` when there is something
-/// to do for the other threads.
-pub(super) fn spread<U: Send>(units: Vec<U>, work: impl Fn(U) + Sync, begin: impl FnOnce() + Send) {
+/// Runs each task once, on the threads of the current pool, and returns when all are done. Calls `begin` as soon as other threads have
+/// something to do.
+pub(super) fn run_on_threads<T: Send>(tasks: Vec<T>, run: impl Fn(T) + Sync, begin: impl FnOnce() + Send) {
     let threads = rayon::current_num_threads();
     // On one thread there is nobody to share with, and the loop costs nothing.
-    if threads == 1 || units.len() < 2 {
-        units.into_iter().for_each(work);
+    if threads == 1 || tasks.len() < 2 {
+        tasks.into_iter().for_each(run);
         return;
     }
-    let units: Vec<_> = units.into_iter().map(|unit| Mutex::new(Some(unit))).collect();
+    let tasks: Vec<_> = tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
     let share = || {
         let own = rayon::current_thread_index().unwrap_or(0);
-        for at in order(own, threads, units.len()) {
+        for at in search_order(own, threads, tasks.len()) {
             // Nobody works while holding a lock: a poisoned one is as good.
-            let unit = units[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            if let Some(unit) = unit {
-                work(unit);
+            let task = tasks[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let Some(task) = task {
+                run(task);
             }
         }
     };
-    let helpers = threads.min(units.len()) - 1;
+    let helpers = threads.min(tasks.len()) - 1;
     let ready = AtomicUsize::new(0);
     rayon::scope(|scope| {
         for _ in 0..helpers {
@@ -158,9 +158,9 @@ pub(super) fn spread<U: Send>(units: Vec<U>, work: impl Fn(U) + Sync, begin: imp
     });
 }
 
-/// In which order a thread looks for units: its own part forwards, then the parts after it backwards.
-fn order(own: usize, threads: usize, units: usize) -> impl Iterator<Item = usize> {
-    let part = move |thread: usize| units * thread / threads..units * (thread + 1) / threads;
+/// Returns the order in which a thread looks for tasks: its own part forwards, then the parts of the threads after it, each backwards.
+fn search_order(own: usize, threads: usize, tasks: usize) -> impl Iterator<Item = usize> {
+    let part = move |thread: usize| tasks * thread / threads..tasks * (thread + 1) / threads;
     let others = (1..threads).map(move |step| (own + step) % threads);
     part(own).chain(others.flat_map(move |thread| part(thread).rev()))
 }
@@ -171,32 +171,32 @@ mod tests {
     use std::sync::atomic::AtomicU32;
 
     #[test]
-    fn every_thread_knows_every_unit_and_begins_with_its_own() {
-        for (threads, units) in [(1, 1), (2, 4), (2, 5), (3, 2), (4, 9), (7, 100)] {
+    fn every_thread_knows_every_task_and_begins_with_its_own() {
+        for (threads, tasks) in [(1, 1), (2, 4), (2, 5), (3, 2), (4, 9), (7, 100)] {
             let mut firsts = Vec::new();
             for own in 0..threads {
-                let mut all: Vec<_> = order(own, threads, units).collect();
+                let mut all: Vec<_> = search_order(own, threads, tasks).collect();
                 firsts.extend(all.first().copied());
                 all.sort_unstable();
-                assert!(all.into_iter().eq(0..units), "{threads} threads, {units} units, thread {own}");
+                assert!(all.into_iter().eq(0..tasks), "{threads} threads, {tasks} tasks, thread {own}");
             }
             firsts.dedup();
-            assert!(units < threads || firsts.len() == threads, "{threads} threads, {units} units");
+            assert!(tasks < threads || firsts.len() == threads, "{threads} threads, {tasks} tasks");
         }
     }
 
     #[test]
-    fn each_unit_is_done_once() {
+    fn each_task_is_run_once() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().expect("a pool");
-        for units in [0, 1, 3, 4, 100] {
-            let done: Vec<_> = (0..units).map(|_| AtomicU32::new(0)).collect();
+        for tasks in [0, 1, 3, 4, 100] {
+            let done: Vec<_> = (0..tasks).map(|_| AtomicU32::new(0)).collect();
             pool.install(|| {
-                let count = |unit: usize| {
-                    done[unit].fetch_add(1, Ordering::Relaxed);
+                let count = |task: usize| {
+                    done[task].fetch_add(1, Ordering::Relaxed);
                 };
-                spread((0..units).collect(), count, || {});
+                run_on_threads((0..tasks).collect(), count, || {});
             });
-            assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1), "{units} units");
+            assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1), "{tasks} tasks");
         }
     }
 }

@@ -137,7 +137,7 @@ fn absence(run: &OpenRun, record: &FrameRecord, world: &World, id: AgentId, ende
     problem(what, help)
 }
 
-/// As numbers are written: the highest byte first.
+/// Returns the bytes in the order in which numbers are written: the highest first.
 fn reversed(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes.reverse();

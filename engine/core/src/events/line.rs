@@ -19,7 +19,7 @@ pub(super) struct EventLine {
 }
 
 impl EventLine {
-    /// How many messages and commands it gives to its frame, and how many bytes of payloads.
+    /// Returns how many messages and commands it gives to its frame, and how many bytes of payloads.
     pub fn amount(&self) -> (u64, u64) {
         match &self.input {
             None => (0, 0),

@@ -67,7 +67,7 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
     Ok(source)
 }
 
-/// Whether there is a file, and not a pipe or a device, from which everything can be read twice.
+/// Returns whether there is a file, and not a pipe or a device, from which everything can be read twice.
 fn is_file(path: &Path) -> Result<bool, Problem> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
     match metadata.is_dir() {
@@ -96,7 +96,7 @@ fn no_events(path: &Path, what: &str) -> Problem {
 }
 
 impl EventSource {
-    /// A source that gives what a scenario's run had of external events once, and reads nothing.
+    /// Returns a source of the external events that an earlier run of the scenario had. It reads no file.
     pub fn stored(scenario: &Scenario, stored: Vec<StreamFrame>, interrupted: Arc<AtomicBool>) -> Self {
         Self {
             addresses: AddressBook::new(scenario),
@@ -127,13 +127,13 @@ impl EventSource {
         self.late
     }
 
-    /// Whether all its events can be read again from where they come. Those of standard input, of a pipe or a device can't, nor those
+    /// Returns whether all its events can be read again from where they come. Those of standard input, of a pipe or a device can't, nor those
     /// that were stored.
     pub const fn repeats(&self) -> bool {
         self.repeats
     }
 
-    /// Where the events come from, for people.
+    /// Returns where the events come from, for people.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -151,7 +151,7 @@ impl EventSource {
         Ok(late)
     }
 
-    /// The scenario's swaps of a frame. Frames are asked for in their order.
+    /// Returns the scenario's swaps of a frame. Frames are asked for in their order.
     fn swaps_of(&mut self, frame: u64) -> Vec<Swap> {
         let rest = &self.swaps[self.next_swap..];
         let past = rest.partition_point(|(at, _)| *at < frame);
@@ -160,7 +160,7 @@ impl EventSource {
         rest[past..end].iter().map(|(_, swap)| *swap).collect()
     }
 
-    /// The inputs of a frame, in order. `None` where the wait for them was interrupted, which it is only where they are waited for:
+    /// Returns the inputs of a frame, in order. `None` where the wait for them was interrupted, which it is only where they are waited for:
     /// a run that was asked to end may still want those of frames that it had before.
     ///
     /// # Errors

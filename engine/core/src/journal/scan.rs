@@ -44,11 +44,11 @@ pub(super) struct Record<'a> {
 
 /// Why there is no whole record.
 pub(super) enum Broken {
-    /// From here on, bytes are no whole record. A crash may do that.
+    /// The bytes from an offset on are no whole record. A crash may leave such bytes.
     Torn {
         /// Offset of the first such byte.
         offset: u64,
-        /// What is wrong with them.
+        /// Why they are no whole record.
         why: &'static str,
     },
     /// Any other problem.
@@ -61,7 +61,7 @@ pub(super) enum Opened {
     Whole(SegmentHeader),
     /// The header was never written, wholly or at all: the file is shorter, or zeros.
     Unwritten,
-    /// Something else.
+    /// The file begins with something else.
     Broken(HeaderFault),
 }
 

@@ -320,7 +320,7 @@ impl JournalWriter {
         }
     }
 
-    /// A part of what was to be written may be in the file, so that writing more behind it would be damage.
+    /// Returns the error of an earlier write, if one failed. A part of it may be in the file, so that writing more after it would be damage.
     fn unfailed(&self) -> Result<(), Problem> {
         self.failed.clone().map_or(Ok(()), Err)
     }

@@ -9,9 +9,9 @@ use wasm_engine_components::limits::{DISK_BYTES_FREE, SNAPSHOTS_BYTES_MAX};
 use crate::problem::{Problem, RunError, thousands};
 use wasm_engine_files::space;
 
-/// Of what is free, so much is counted on at once: others write to the same disk.
+/// Bytes of free disk that are counted on at one time. It isn't all that is free, because others write to the same disk.
 const LEASE_BYTES: u64 = 64 << 20;
-/// What is kept back for the end of a run in any case: its summary without groups and outputs, and the journal's end.
+/// Bytes that are kept back for the end of a run in any case: for its summary without groups and outputs, and for the journal's end.
 const END_BYTES: u64 = 64 << 10;
 
 /// Largest size of a run's folder.
@@ -151,7 +151,7 @@ impl Disk {
         Err(std::io::Error::new(std::io::ErrorKind::StorageFull, "the run's folder has as much as it may"))
     }
 
-    /// Whether the copies with which a run begins have room, where what is free of the disk says how much it may have.
+    /// Checks that the copies with which a run begins have room, where the run may take what is free on the disk.
     ///
     /// # Errors
     /// Fails if they would leave too little free.
@@ -168,7 +168,7 @@ impl Disk {
         Err(RunError::Failed(Problem::new(what).file(&books.folder)))
     }
 
-    /// What was taken isn't there, or not any more.
+    /// Gives back bytes that were taken, and weren't written or were removed.
     pub fn give_back(&self, bytes: u64) {
         let mut books = self.books();
         books.used = books.used.saturating_sub(bytes);

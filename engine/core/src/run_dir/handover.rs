@@ -22,7 +22,7 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// A queue to the writer.
+    /// Returns a queue to the writer.
     pub fn to(sender: SyncSender<Item>) -> Self {
         Self { sender: Arc::new(Mutex::new(Some(sender))), ..Self::default() }
     }

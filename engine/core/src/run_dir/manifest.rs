@@ -25,7 +25,7 @@ pub struct RunOptions {
     pub models: Vec<LoadedModel>,
     /// Where the modules were read, in the scenario's order; where the scenario says, if it is empty.
     pub module_files: Vec<PathBuf>,
-    /// The same of the models.
+    /// Where the models were read, in the scenario's order; where the scenario says, if it is empty.
     pub model_files: Vec<PathBuf>,
     /// Swaps of models that were refused before the first frame, and why.
     pub refused_swaps: Vec<RefusedSwap>,
@@ -35,7 +35,8 @@ pub struct RunOptions {
     pub record: bool,
     /// A snapshot after each so many frames, instead of the engine's own measure.
     pub snapshot_every: Option<u64>,
-    /// Whether its events, if there are any, can't be read again where they come from: [`EventSource::repeats`](crate::events::EventSource::repeats) says it.
+    /// Whether its events, if there are any, can't be read again where they come from: [`EventSource::repeats`](crate::events::EventSource::repeats)
+    /// says it.
     pub streams: bool,
     /// Where its events are read from, where that isn't where the scenario says: a copy that another run has.
     pub events_file: Option<PathBuf>,
@@ -46,7 +47,7 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// Those of a simulation. Files aren't read for them again: they may have changed since they were loaded.
+    /// Returns the options of a simulation. Files aren't read again for this, because they may have changed since they were loaded.
     pub fn new(simulation: &Simulation, digest: DigestScope) -> Self {
         Self {
             threads: simulation.pool().current_num_threads(),

@@ -63,7 +63,7 @@ fn head(manifest: &Manifest) -> Result<(), Wrong> {
     manifest.snapshot_every.map_or(Ok(()), |every| frames("snapshot_every", every, 1))
 }
 
-/// A number of frames, or of a frame.
+/// Checks a number of frames, or the number of a frame.
 fn frames(key: impl Into<String>, number: u64, from: u64) -> Result<(), Wrong> {
     match (from..=FRAMES_MAX).contains(&number) {
         true => Ok(()),

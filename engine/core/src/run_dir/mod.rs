@@ -286,7 +286,7 @@ impl RunDir {
         self.append_with(frame, |_| ())
     }
 
-    /// As [`append`](Self::append); `accepted` takes the record if the frame has room.
+    /// Does the same as [`append`](Self::append), and calls `accepted` with the record if the frame has room.
     fn append_with(&mut self, mut frame: RecordedFrame, accepted: impl FnOnce(&FrameRecord)) -> Result<(), RunError> {
         if !self.recorded || !frame.to_journal {
             frame.leave_out_of_journal();

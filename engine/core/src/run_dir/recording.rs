@@ -85,7 +85,7 @@ impl Recording {
         self.put(RecordedFrame { to_journal: false, ..RecordedFrame::new(record) })
     }
 
-    /// A frame that has no room is no part of the run, nor of its summary.
+    /// Adds a frame to the run and to its summary, or to neither of them if it has no room.
     fn put(&mut self, frame: RecordedFrame) -> Result<(), RunError> {
         let Self { run_dir, collector, .. } = self;
         run_dir.keep_for_end(collector.json_bytes_max_with(&frame.record));

@@ -139,7 +139,7 @@ impl Writer {
         self.snapshots.join()
     }
 
-    /// Nothing of a frame is in a table before all of it is in the journal, as far as this process sees to it.
+    /// Appends frames to the journal, and then to the tables: as far as this process can, no table has a row of a frame that isn't in the journal.
     fn append(&mut self, frames: &[RecordedFrame]) -> Result<(), RunError> {
         let mut written = vec![0; frames.len()];
         if let Some(journal) = &mut self.journal {

@@ -62,7 +62,7 @@ fn counted(cx: &mut Context, fields: &Fields<'_>) -> Option<(String, Option<Coun
         return None;
     };
     if count == Counted::ErrorLines && fields.get("group").is_some() {
-        cx.report(node.at, &path, Problem::new("is counted for the whole run alone").help("remove `group`"));
+        cx.report(node.at, &path, Problem::new("is counted only for the whole run").help("remove `group`"));
         return None;
     }
     Some((name.to_owned(), Some(count)))

@@ -25,7 +25,7 @@ pub(super) fn check(cx: &mut Context, items: &[Node], groups: &[GroupSpec]) {
     if let Some(first) = cycle.first() {
         let names: Vec<&str> = cycle.iter().chain([first]).map(|group| group.name.as_str()).collect();
         let what = format!("the groups come after each other in a cycle: {}", names.join(" -> "));
-        let help = "each is to come after the one that follows it here: take one out of an `after`";
+        let help = "each group in this list comes after the next one: remove one of them from the other's `after`";
         report(cx, items, first.id, "after", Problem::new(what).help(help));
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn swaps(
         let frame = fields.get("frame").map(|_| fields.integer(cx, "frame", 0..=FRAMES_MAX - 1, 0));
         let Some((takes_part, swap)) = what(cx, &fields, groups, modules, models) else { continue };
         if let Some((before, ..)) = found.iter().find(|(_, _, other)| other.frame == frame && same(other.swap, swap)) {
-            let what = format!("swaps[{before}] is about the same, in the same frame");
+            let what = format!("swaps[{before}] replaces the same group or model in the same frame");
             cx.report(fields.at, &fields.path, Problem::new(what).help("remove one, or choose another frame"));
         }
         found.push((i, takes_part, SwapEntry { frame, swap }));

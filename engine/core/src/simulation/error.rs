@@ -60,7 +60,7 @@ impl SimulationError {
         }
     }
 
-    /// The error of a run of `scenario`, whose text lies at `file`: what is wrong with a module or a model is told with its place in that text.
+    /// Returns the error of a run of `scenario`, whose text is in `file`. A problem of a module or a model has its place in that text.
     pub fn of_run(self, scenario: &Scenario, file: &Path) -> RunError {
         let (kind, problem) = (self.kind(), Problem::new(self.to_string()));
         let problem = match self {

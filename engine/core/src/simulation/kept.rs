@@ -26,7 +26,7 @@ pub struct KeptFile {
     pub copy: PathBuf,
     /// The file that was run.
     pub original: PathBuf,
-    /// Its hash.
+    /// SHA-256 of the file.
     pub sha256: [u8; 32],
 }
 

@@ -107,7 +107,7 @@ impl Simulation {
         })
     }
 
-    /// Number of the next frame.
+    /// Returns the number of the next frame.
     pub fn next_frame(&self) -> u64 {
         self.world.resource::<FrameClock>().frame
     }
@@ -120,52 +120,52 @@ impl Simulation {
         on_pool(&self.pool, || run_frame(world, inputs))
     }
 
-    /// The agents' instances.
+    /// Returns the agents' instances.
     pub fn guests(&mut self) -> &mut WasmRuntime {
         guests(&mut self.world)
     }
 
-    /// The digest of the last frame; before the first, what that one will chain.
+    /// Returns the digest of the last frame; before the first frame, the digest that it will be chained to.
     pub fn digest(&self) -> Digest {
         inspect::digest(&self.world)
     }
 
-    /// The threads that step agents.
+    /// Returns the threads that step agents.
     pub fn pool(&self) -> Arc<rayon::ThreadPool> {
         Arc::clone(&self.pool)
     }
 
-    /// The world, to look at between frames.
+    /// Returns the world, to look at between frames.
     pub const fn world(&self) -> &World {
         &self.world
     }
 
-    /// The world, to query between frames. What is changed here is an input that no record shows.
+    /// Returns the world, to query between frames. A change that is made here is an input that no record shows.
     pub const fn world_mut(&mut self) -> &mut World {
         &mut self.world
     }
 
-    /// The modules that were loaded.
+    /// Returns the modules that were loaded.
     pub fn modules(&self) -> &[LoadedFile] {
         &self.modules
     }
 
-    /// The version of ONNX Runtime, where there are models.
+    /// Returns the version of ONNX Runtime, where there are models.
     pub fn onnx_runtime(&self) -> Option<&str> {
         self.onnx_runtime.as_deref()
     }
 
-    /// The models that were loaded, or that the recording has.
+    /// Returns the models that were loaded, or that the recording has.
     pub fn models(&self) -> &[LoadedModel] {
         &self.models
     }
 
-    /// Where the modules were read.
+    /// Returns where the modules were read.
     pub fn module_files(&self) -> &[PathBuf] {
         &self.module_files
     }
 
-    /// Where the models were read; nothing where they are those of a recording.
+    /// Returns where the models were read; nothing where they are those of a recording.
     pub fn model_files(&self) -> &[PathBuf] {
         &self.model_files
     }
@@ -187,7 +187,7 @@ fn on_pool<R: Send>(pool: &rayon::ThreadPool, work: impl FnOnce() -> R + Send) -
     pool.install(|| dispatcher::with_default(&listener, || span.in_scope(work)))
 }
 
-/// The agents' instances, behind their port.
+/// Returns the agents' instances, behind their port.
 fn guests(world: &mut World) -> &mut WasmRuntime {
     let port: &mut dyn Any = world.resource_mut::<AgentPort>().into_inner().0.as_mut();
     port.downcast_mut().expect("a simulation's agents run in wasmtime")
@@ -263,7 +263,7 @@ impl Machine {
     }
 }
 
-/// The modules of a scenario, read and hashed.
+/// Returns the modules of a scenario, read and hashed.
 fn read_modules(
     scenario: &Scenario,
     kept: &KeptFiles,

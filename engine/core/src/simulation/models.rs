@@ -68,7 +68,7 @@ fn open_models(scenario: &Scenario, options: &SimulationOptions) -> Result<Loade
     Ok(LoadedModels { runtime: Box::new(runtime), models, files, onnx_runtime, refused })
 }
 
-/// The scenario's models, with their files where they are. Copies that are damaged and weren't needed are warned of.
+/// Returns the scenario's models, with their files where they are. Warns of damaged copies that weren't needed.
 ///
 /// # Errors
 /// One is nowhere any more.

@@ -131,7 +131,7 @@ pub(super) fn decode_digests(from: impl Read, length: u64) -> Result<(Digest, Di
     Err(malformed("instances", 0))
 }
 
-/// The checksums are right, and what they are about is no snapshot: another program wrote it.
+/// Returns the text for content whose checksums are right, but that is no snapshot, because another program wrote it.
 fn malformed(what: &str, at: u64) -> String {
     format!("it is malformed: the {what} that begin with the block at byte {at} aren't what this version writes")
 }

@@ -43,7 +43,7 @@ pub struct Summary {
     pub delivered: u64,
     /// Number of messages that were dropped.
     pub dropped: u64,
-    /// The same by reason, for those reasons that occurred.
+    /// Number of dropped messages by reason, for the reasons that occurred.
     pub dropped_by_reason: Named<u64>,
     /// Number of faults of agents.
     pub faults: u64,
@@ -132,7 +132,8 @@ pub struct SwapSummary {
     pub refused: u64,
 }
 
-/// Counts of external events.
+/// Counts of external events in a run. [`EventCounts`](wasm_engine_components::EventCounts) counts lines when they are read for a frame. Here,
+/// `delivered` is without those that found nobody, and there are two more counts, which only the run's end knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EventSummary {
     /// Number of commands that were given to a frame, and of messages for an agent, topic or group that was there. Messages for which a

@@ -104,7 +104,7 @@ pub fn branch(
         }
     };
     if extras.is_empty() && !source.repeats() {
-        let what = "the branch's events would come from where they can't be read again, and its run's didn't";
+        let what = "the branch would read its events from a place from which they can't be read again, and the run's events don't come from such a place";
         return Err(RunError::Input(Problem::new(what).file(source.path()).help("write them to a file")).into());
     }
     let source = source.starting_at(options.at);
@@ -207,7 +207,7 @@ fn scenario_of(run: &OpenRun, options: &BranchOptions) -> Result<(Scenario, u64)
     Ok((scenario, frames_expected))
 }
 
-/// What agents have in their memories is their module's: another one wouldn't know what to do with it.
+/// Checks that each group has the module that it had: the memories of its agents are of no use to another one.
 fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
     for (before, after) in run.scenario.groups.iter().zip(&scenario.groups) {
         let [before, after_module] =
@@ -247,7 +247,9 @@ fn take_up(
             other => format!("the run's state doesn't fit the branch: {}", with_causes(other)),
         };
         RunError::Input(
-            Problem::new(what).key("--set").help("a branch can't change who there is, nor what they are made of"),
+            Problem::new(what)
+                .key("--set")
+                .help("a branch can change neither which agents there are nor their modules"),
         )
     })?;
     Ok(simulation)

@@ -79,7 +79,7 @@ impl Divergence {
         })
     }
 
-    /// The divergence of a frame whose record is as it was recorded, where the digest of all agents' memories, which was taken for a
+    /// Returns the divergence of a frame whose record is as it was recorded, where the digest of all agents' memories, which was taken for a
     /// snapshot, isn't.
     pub(super) fn in_memories(found: &FrameRecord) -> Self {
         Self::in_lanes(found.digest, found, vec![Lane::Memories])

@@ -10,7 +10,7 @@ use crate::problem::{ErrorKind, Problem, RunError};
 /// Why a run didn't follow its recording to the end.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// Something can't be read, or isn't what it was.
+    /// A file can't be read, or isn't what it was.
     #[error(transparent)]
     Error(#[from] RunError),
     /// A frame came out otherwise.

@@ -25,7 +25,7 @@ pub struct JournalSource {
 }
 
 impl JournalSource {
-    /// The inputs of the frames of `run` from `from` on, up to `to` and without it; then those of `live`.
+    /// Returns the inputs of the frames of `run` from `from` on, up to `to` and without it; then those of `live`.
     pub fn new(run: &OpenRun, inference: Inference, (from, to): (u64, u64), live: Option<LiveTail>) -> Self {
         Self { frames: RecordedFrames::new(run, from, to), inference, live }
     }

@@ -20,11 +20,11 @@ pub use self::form::{CacheFileProblem, FRAME_BYTES, FileForm, FileKey, environme
 use crate::regular;
 use crate::unfinished::{Unfinished, making};
 
-/// How the names of files begin that are being written.
+/// Prefix of the names of files that are being written.
 const UNFINISHED_PREFIX: &str = ".new-";
 /// After this time, a file that is being written and isn't locked has no writer any more.
 const UNFINISHED_AGE: Duration = Duration::from_mins(1);
-/// The same, where the file system has no locks.
+/// The same time, where the file system has no locks.
 const UNFINISHED_AGE_UNLOCKED: Duration = Duration::from_hours(24);
 
 /// A folder of files of one form.
@@ -74,7 +74,7 @@ pub struct CacheWriteError {
 pub struct WholeFile(Vec<u8>);
 
 impl WholeFile {
-    /// What was kept.
+    /// Returns the content that was kept.
     pub fn content(&self) -> &[u8] {
         form::content_of(&self.0)
     }
@@ -109,12 +109,12 @@ impl CacheFolder {
         Ok(Some(Self { path: folder.to_path_buf(), form }))
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file with this key; `None` where there is none that this engine may use.
+    /// Returns the file with this key; `None` where there is none that this engine may use.
     ///
     /// # Errors
     /// There is one, and it isn't what was written.
@@ -230,7 +230,7 @@ impl CacheFolder {
     }
 }
 
-/// Whether nobody writes a temporary file any more.
+/// Returns whether nobody writes a temporary file any more.
 fn is_abandoned(path: &Path, written: SystemTime) -> bool {
     let Ok(age) = written.elapsed() else { return false };
     if age < UNFINISHED_AGE {
@@ -250,7 +250,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, bytes))
 }
 
-/// A new file that its owner alone may read and write.
+/// Returns a new file that its owner alone may read and write.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

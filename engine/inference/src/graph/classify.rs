@@ -247,7 +247,7 @@ fn either(one: Value, other: &Value) -> Result<Value, Why> {
     Ok(Value { orders, ..Value::new(one.dtype, shape, origin) })
 }
 
-/// An operator that wasn't tested does no harm if all rows share its result.
+/// Returns the outputs of an operator that wasn't tested. It does no harm if all rows share its result, and is refused otherwise.
 fn unknown(call: &Call<'_, '_>, is_standard: bool) -> Result<Vec<Value>, Why> {
     let has_graphs = call.node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
     let shared = call.inputs.iter().flatten().all(|value| !value.is_batched() && value.origin <= Origin::Shared);

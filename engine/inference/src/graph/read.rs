@@ -129,7 +129,7 @@ fn opset(message: &[u8]) -> Result<(&str, i64), Unreadable> {
     Ok((standard(domain), version))
 }
 
-/// The standard domain has two names.
+/// Returns the name of a domain, which is empty for the standard domain: that has two names.
 fn standard(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }
 }

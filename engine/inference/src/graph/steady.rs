@@ -19,25 +19,25 @@ pub(crate) enum Steadiness {
 /// Operators of the standard domain whose number of rounds, or size of outputs, depends on all of their inputs.
 const OF_DATA: [&str; 9] =
     ["AffineGrid", "Compress", "If", "Loop", "MaxUnpool", "NonMaxSuppression", "Scan", "SequenceMap", "Unique"];
-/// Those for which all inputs say a size.
+/// Operators all of whose inputs say a size.
 const SIZES: [&str; 6] =
     ["BlackmanWindow", "ConstantOfShape", "HammingWindow", "HannWindow", "MelWeightMatrix", "Range"];
-/// Those for which the inputs after the first do.
+/// Operators whose inputs after the first say a size.
 const SIZES_AFTER_DATA: [&str; 10] =
     ["CenterCropPad", "Col2Im", "DFT", "Expand", "OneHot", "Pad", "Resize", "STFT", "Tile", "Upsample"];
-/// Those that can only make a tensor smaller, where the inputs after the first say by how much.
+/// Operators that can only make a tensor smaller. The inputs after the first say by how much.
 const CUTS_AFTER_DATA: [&str; 3] = ["Slice", "Split", "TopK"];
-/// Those that have as many steps as their fifth input says, and no more than the first one has.
+/// Operators with as many steps as their fifth input says, and no more than their first one has.
 const RECURRENT: [&str; 3] = ["GRU", "LSTM", "RNN"];
 
-/// What is known of names.
+/// What is known of tensors by their names.
 #[derive(Default)]
 struct Names<'g> {
     /// Inputs, constants, and what came out of a node before.
     known: BTreeSet<&'g str>,
-    /// Whose elements follow from constants and from the number of rows.
+    /// Tensors whose elements follow from constants and from the number of rows.
     fixed: BTreeSet<&'g str>,
-    /// Whose shapes follow from data.
+    /// Tensors whose shapes follow from data.
     loose: BTreeSet<&'g str>,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn steadiness(model: &OnnxModel<'_>) -> Steadiness {
     found
 }
 
-/// Whether a node takes as much memory and as many rounds, whatever its inputs hold that aren't fixed.
+/// Returns whether a node takes as much memory and as many rounds, whatever its inputs hold that aren't fixed.
 fn takes_fixed_memory(node: &Node<'_>, names: &Names<'_>) -> bool {
     let has_body = node.attributes.iter().any(|attribute| !attribute.graphs.is_empty());
     // ONNX Runtime puts nodes in order. What isn't known yet may be anything.

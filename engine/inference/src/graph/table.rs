@@ -101,7 +101,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The class for a type of elements.
+    /// Returns the class for a type of elements.
     pub(super) const fn class(&self, of: i64) -> Class {
         match of {
             dtype::F32 => self.f32,
@@ -229,7 +229,7 @@ const TABLE: &[Line] = &[
     (Rule::Coupled, [Any, Any, Any, Any], &["DynamicQuantizeLinear"]),
 ];
 
-/// What was tested of an operator of the standard domain.
+/// Returns what was tested of an operator of the standard domain.
 pub(super) fn entry(operator: &str) -> Option<Entry> {
     let line = TABLE.iter().find(|(_, _, operators)| operators.contains(&operator))?;
     let &(rule, [f32, f64, f16, integers], _) = line;

@@ -62,7 +62,7 @@ impl Kind {
         Self { dtype: tensor.dtype, most, divides: !all.contains(&-1), nonzero: !all.contains(&0) }
     }
 
-    /// What holds of either of two.
+    /// Returns what is known of a value that is one of two.
     fn either(self, other: Self) -> Self {
         let dtype = if self.dtype == other.dtype { self.dtype } else { 0 };
         let most = self.most.zip(other.most).map(|(one, other)| one.max(other));
@@ -80,7 +80,7 @@ struct Scope<'s, 'g> {
 }
 
 impl<'s, 'g> Scope<'s, 'g> {
-    /// A scope in which nothing is known yet. A constant may be an input, too.
+    /// Returns a scope in which nothing is known yet. A constant may be an input, too.
     fn new(
         inputs: &[&'g str],
         constants: &[Tensor<'g>],
@@ -194,7 +194,7 @@ impl<'g> Walk<'g> {
         self.found.get_or_insert_with(found);
     }
 
-    /// What comes out of a node. The graphs in it are gone through.
+    /// Returns what comes out of a node. The graphs in it are gone through.
     fn node(&mut self, node: &'g Node<'g>, scope: &Scope<'_, 'g>, depth: usize) -> Vec<Kind> {
         let inputs: Vec<Kind> = node.inputs.iter().map(|name| scope.known(name)).collect();
         if !node.domain.is_empty()
@@ -235,7 +235,7 @@ impl<'g> Walk<'g> {
     }
 }
 
-/// What a node divides by what, and the type of their elements; `None` of one that doesn't divide, or divides as floats do.
+/// Returns the dividend and the divisor of a node, and the type of their elements; `None` for a node that doesn't divide, or divides floats.
 fn division(node: &Node<'_>, scope: &Scope<'_, '_>) -> Option<(Kind, Kind, i64)> {
     let is_division = node.operator == "Div" || node.operator == "Mod" && node.integer("fmod", 0) == 0;
     let [number, divisor] = [0, 1].map(|at| node.inputs.get(at).map(|name| scope.known(name)).unwrap_or_default());
@@ -243,7 +243,7 @@ fn division(node: &Node<'_>, scope: &Scope<'_, '_>) -> Option<(Kind, Kind, i64)>
     is_division.then_some((number, divisor, of))
 }
 
-/// Whether a division may be of the least number by -1.
+/// Returns whether a division may be of the least number by -1.
 fn may_trap(node: &Node<'_>, scope: &Scope<'_, '_>) -> bool {
     division(node, scope).is_some_and(|(number, divisor, of)| {
         // Narrower ones are computed as wider ones, and others are no whole numbers, or have no -1.
@@ -251,13 +251,13 @@ fn may_trap(node: &Node<'_>, scope: &Scope<'_, '_>) -> bool {
     })
 }
 
-/// Whether a division of whole numbers may be by 0.
+/// Returns whether a division of whole numbers may be by 0.
 fn may_divide_by_zero(node: &Node<'_>, scope: &Scope<'_, '_>) -> bool {
     let is_float = |of| [dtype::F16, dtype::F32, dtype::F64].contains(&of);
     division(node, scope).is_some_and(|(_, divisor, of)| !is_float(of) && !divisor.nonzero)
 }
 
-/// What comes out of an operator of the standard domain.
+/// Returns what comes out of an operator of the standard domain.
 fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
     let input = |at: usize| inputs.get(at).copied().unwrap_or_default();
     let typed = |at: usize| Kind::of(input(at).dtype);
@@ -306,7 +306,7 @@ fn outputs(node: &Node<'_>, inputs: &[Kind]) -> Vec<Kind> {
     vec![one]
 }
 
-/// What is computed from two numbers, or more: where none is negative, exporters compute sizes so.
+/// Returns what is known of a result that is computed from two numbers or more. Exporters compute sizes like this, where no number is negative.
 fn arithmetic(operator: &str, inputs: &[Kind]) -> Kind {
     let of = inputs.iter().map(|input| input.dtype).find(|of| *of != 0).unwrap_or_default();
     let two = |(one, other): (i64, i64)| match operator {

@@ -206,7 +206,7 @@ pub(super) fn one_batch(shape: &[Size]) -> Result<(), &'static str> {
     if rows > 1 { Err("it compares rows with each other") } else { Ok(()) }
 }
 
-/// The shape that `target` asks for: 0 keeps a dimension, where `keeps_zeros` is false, and -1 takes what is left. `None` where it isn't
+/// Returns the shape that `target` asks for: 0 keeps a dimension, where `keeps_zeros` is false, and -1 takes what is left. `None` where it isn't
 /// known, or where a row's elements don't stay together.
 pub(super) fn reshape(shape: &[Size], target: &[Size], keeps_zeros: bool) -> Option<Vec<Size>> {
     let mut sizes = Vec::with_capacity(target.len());

@@ -103,7 +103,7 @@ fn unpack(pin: &Pin, wheel: &Path, folder: &Path) -> Result<tempfile::NamedTempF
     Ok(target)
 }
 
-/// The real download: the first pip that works.
+/// Downloads a wheel with the first pip that works.
 pub(crate) fn download_with_pip(pin: &Pin, folder: &Path) -> Result<(), Vec<Attempt>> {
     let attempt = |program: &str, problem: String| Attempt { program: program.into(), problem };
     let requirements = folder.join("requirements.txt");

@@ -5,7 +5,7 @@ use super::super::table::Class;
 use super::super::value::{Origin, Size, Value, broadcast, product};
 use super::call::{BOOL, Call, Found, UNKNOWN_SHAPE, UNTESTED_USE, Why};
 
-/// The shape of all inputs together.
+/// Returns the shape of all inputs together.
 fn broadcast_all(call: &Call<'_, '_>) -> Result<Vec<Size>, Why> {
     let mut shape: Vec<Size> = Vec::new();
     for value in call.inputs.iter().flatten() {
@@ -22,8 +22,8 @@ pub(super) fn elementwise(call: &Call<'_, '_>, class: Class) -> Result<Found, Wh
     Found::needing(value, class)
 }
 
-/// The greatest or the least of several. Where one of them is repeated along others, vector loops go once for each repetition, and
-/// compute its last elements otherwise.
+/// Computes the greatest or the least of several tensors. Where one of them is repeated along others, vector loops go once for each repetition, and
+/// compute its last elements differently.
 pub(super) fn extremes(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     let shape = broadcast_all(call)?;
     let is_whole = |value: &Value| {
@@ -44,7 +44,7 @@ pub(super) fn compare(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     Found::needing(value, class)
 }
 
-/// A size in a tensor of such elements. What doesn't fit wraps there, and isn't followed here.
+/// Returns a size in a tensor of such elements. What doesn't fit wraps there, and isn't followed here.
 fn fitting(size: Size, of: i64) -> Size {
     match size {
         Size::Known(n) if of == dtype::I32 && i32::try_from(n).is_err() => Size::Unknown,
@@ -67,7 +67,7 @@ fn give_integers(value: &mut Value, integers: Option<Vec<Size>>) {
     }
 }
 
-/// What a graph computes of shapes.
+/// Returns what a graph computes of shapes.
 fn computed(call: &Call<'_, '_>) -> Option<Vec<Size>> {
     let a = call.optional(0)?.integers.as_ref()?;
     if call.node.operator == "Not" {
@@ -127,7 +127,7 @@ pub(super) fn cast(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found::one(value))
 }
 
-/// The bounds are the same for all rows.
+/// Clips the first input between bounds, which must be the same for all rows.
 pub(super) fn clip(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     call.only_first_batched()?;
     Found::needing(call.like_first(call.shape(0)?.to_vec())?, class)

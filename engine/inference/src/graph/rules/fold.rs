@@ -3,7 +3,7 @@
 
 use super::super::value::{Size, Value, product};
 
-/// The elements of a tensor of shape `to`, each from where `from` says it was in a tensor of shape `shape`. `None` where anything about
+/// Returns the elements of a tensor of shape `to`, each from where `from` says it was in a tensor of shape `shape`. `None` where anything about
 /// it isn't known.
 pub(super) fn rearranged(
     value: &Value,
@@ -28,7 +28,7 @@ pub(super) fn rearranged(
     Some(found)
 }
 
-/// The elements of tensors that are put behind each other in dimension `axis`.
+/// Returns the elements of tensors that are put behind each other in dimension `axis`.
 pub(super) fn joined(values: &[&Value], axis: usize) -> Option<Vec<Size>> {
     let shapes: Option<Vec<Vec<usize>>> = values.iter().map(|value| known(value.shape.as_deref()?)).collect();
     let shapes = shapes?;
@@ -43,12 +43,12 @@ pub(super) fn joined(values: &[&Value], axis: usize) -> Option<Vec<Size>> {
     Some(found)
 }
 
-/// So many elements, where they are few.
+/// Returns the number of elements of a shape, if they are few.
 fn elements(sizes: &[usize]) -> Option<usize> {
     sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size)).filter(|&count| count <= 256)
 }
 
-/// The sizes, where all are known and small.
+/// Returns the sizes, where all are known and small.
 fn known(shape: &[Size]) -> Option<Vec<usize>> {
     let size = |size: &Size| size.known().and_then(|n| usize::try_from(n).ok()).filter(|&n| n <= 1 << 16);
     shape.iter().map(size).collect()

@@ -11,7 +11,7 @@ pub(super) fn identity(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found::one(call.input(0)?.clone()))
 }
 
-/// It does nothing but in training, and that is refused.
+/// Passes its input on: dropout does something only in training, and a model that is to train is refused.
 pub(super) fn dropout(call: &Call<'_, '_>) -> Result<Found, Why> {
     let value = call.input(0)?.clone();
     let mask = Value::new(BOOL, value.shape.clone(), value.origin);
@@ -42,7 +42,7 @@ pub(super) fn permutation(call: &Call<'_, '_>, rank: usize) -> Option<Vec<usize>
     (sorted.into_iter().eq(0..rank)).then_some(order)
 }
 
-/// The same elements in the same order.
+/// Returns the elements of the first input, in their order, in another shape.
 fn same_elements(call: &Call<'_, '_>, shape: Vec<Size>) -> Result<Found, Why> {
     let mut value = call.like_first(shape)?;
     let input = call.input(0)?;
@@ -164,7 +164,7 @@ pub(super) fn split(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found { outputs: outputs.collect::<Result<_, _>>()?, needs: Needs::Nothing })
 }
 
-/// The bounds of a slice, as inputs or as the attributes that they once were.
+/// Returns the bounds of a slice, as inputs or as the attributes that they once were.
 fn bounds(call: &Call<'_, '_>) -> Option<[Vec<i64>; 4]> {
     if let (Some(starts), Some(ends)) = (call.node.attribute("starts"), call.node.attribute("ends")) {
         let (starts, ends) = (starts.integers.clone(), ends.integers.clone());
@@ -180,7 +180,7 @@ fn bounds(call: &Call<'_, '_>) -> Option<[Vec<i64>; 4]> {
     all.iter().all(|part| part.len() == all[0].len()).then_some(all)
 }
 
-/// The first position of a slice and the number of positions, of a dimension of this size.
+/// Returns the first position of a slice and the number of positions, of a dimension of this size.
 fn sliced(size: i64, start: i64, end: i64, step: i64) -> Option<(i64, i64)> {
     if size < 0 {
         return None;

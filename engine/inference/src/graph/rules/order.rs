@@ -17,7 +17,7 @@ pub(super) fn carry(call: &Call<'_, '_>, rule: Rule, outputs: &mut [Value]) {
     }
 }
 
-/// The orders that come through a node; `None` where each tensor has its own again.
+/// Returns the orders that come through a node; `None` where each tensor has its own again.
 fn carried(call: &Call<'_, '_>, rule: Rule, output: &Value) -> Option<Orders> {
     let inputs = call.inputs.iter().flatten().filter(|value| value.origin != Origin::Constant);
     let all_own = inputs.clone().all(|value| value.orders.is_own());
@@ -88,7 +88,7 @@ fn carried(call: &Call<'_, '_>, rule: Rule, output: &Value) -> Option<Orders> {
     }
 }
 
-/// The orders without the dimensions that a node takes away.
+/// Returns the orders without the dimensions that a node takes away.
 fn without(call: &Call<'_, '_>, rule: Rule, first: &Value, rank: usize) -> Orders {
     let axes = match rule {
         Rule::ArgReduce => Some(vec![call.node.integer("axis", 0)]),
@@ -98,7 +98,7 @@ fn without(call: &Call<'_, '_>, rule: Rule, first: &Value, rank: usize) -> Order
     gone.map_or(Orders::UNKNOWN, |gone| first.orders.without(&gone, rank))
 }
 
-/// Whether two shapes of the same number of dimensions differ in where their dimensions of one element are.
+/// Returns whether two shapes of the same number of dimensions differ in where their dimensions of one element are.
 fn is_same_but_for_ones(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (&one.shape, &other.shape) else { return true };
     let wide = |shape: &[Size]| shape.iter().copied().filter(|&size| size != Size::Known(1)).collect::<Vec<_>>();

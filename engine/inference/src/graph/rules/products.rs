@@ -5,7 +5,7 @@ use super::super::table::Class;
 use super::super::value::{Origin, Size, Value, broadcast};
 use super::call::{COUPLED, Call, Found, Needs, UNKNOWN_SHAPE, UNTESTED_USE, Why, needs};
 
-/// How a product by these weights is computed: they are there before the first run, or not.
+/// Returns the class of a product by these weights, which depends on whether they are known before the first run.
 fn by_weights(class: Class, weights: &Value, input: &Value) -> Class {
     // Of a quantised product, the weights are dequantised where the input is.
     let prepared = weights.prepared || (weights.dequantised && input.dequantised && weights.origin == Origin::Constant);
@@ -93,7 +93,7 @@ impl<'c> Window<'c> {
         }
     }
 
-    /// The size of dimension `at` of `spatial`.
+    /// Returns the size of dimension `at` of `spatial`.
     fn size(&self, size: Size, kernel: Option<i64>, at: usize, spatial: usize) -> Size {
         let of = |all: Option<&[i64]>, default: i64| all.map_or(Some(default), |all| all.get(at).copied());
         let computed = || {

@@ -24,7 +24,7 @@ pub(super) fn constant(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found::one(value))
 }
 
-/// The same number everywhere: also where the number of rows is one of its sizes.
+/// Fills a tensor with one number. The number of rows may be one of its sizes.
 pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Result<Found, Why> {
     let tensor = call.node.attribute("value").and_then(|attribute| attribute.tensor.as_ref());
     let of = tensor.map_or(dtype::F32, |tensor| tensor.dtype);

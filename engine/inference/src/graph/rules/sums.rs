@@ -49,7 +49,7 @@ pub(super) fn reduce(call: &Call<'_, '_>, class: Class, middle: Class) -> Result
     Ok(Found { outputs: vec![value], needs })
 }
 
-/// What a reduction of numbers needs, in each of the orders in which the dimensions of its input may lie in memory.
+/// Returns what a reduction of numbers needs, in each of the orders in which the dimensions of its input may lie in memory.
 fn reduced(
     call: &Call<'_, '_>,
     value: &Value,
@@ -101,7 +101,7 @@ fn reduced(
     })
 }
 
-/// What a reduction over dimensions that lie last needs: a width that is a multiple of 4, or to be made one.
+/// Returns what a reduction over dimensions that lie last needs: a width that is a multiple of 4, or to be made one.
 fn width(call: &Call<'_, '_>, shape: &[Size], axes: &[usize]) -> Result<Needs, Why> {
     let sizes: Vec<Size> = axes.iter().map(|&at| shape[at]).collect();
     let all = product(&sizes).ok_or("the width of what it reduces isn't known")?;
@@ -163,7 +163,7 @@ pub(super) fn layer_norm(call: &Call<'_, '_>, class: Class) -> Result<Found, Why
     Found::needing(call.like_first(shape)?, class)
 }
 
-/// The rows are in the first dimension, and the channels in the second.
+/// Returns the shape of an image input: its rows are in the first dimension, and its channels in the second.
 fn image(call: &Call<'_, '_>) -> Result<Vec<Size>, Why> {
     call.only_first_batched()?;
     match call.axis(0)? {
