@@ -53,12 +53,13 @@ fn a_scenario_without_models_runs_whatever_else_is_left_out() {
 #[cfg(not(feature = "cranelift"))]
 fn without_a_compiler_a_module_whose_code_is_not_in_the_cache_is_refused_at_its_place() {
     let cache = tempfile::tempdir().unwrap();
-    for cache in [None, Some(cache.path())] {
+    for (cache, why) in [(None, "no code cache is used"), (Some(cache.path()), "the code cache has no entry of it")] {
         let told = run(&scenario("ring.toml"), cache).unwrap_err();
         let parts = [
             "ring.toml:",
             "modules.ring.path: module `ring` (",
-            "its compiled code isn't in the cache, and this build of the engine has no compiler",
+            "this build of the engine has no compiler (it was made without the feature `cranelift`), and ",
+            why,
             "; help: run the scenario once with a build that has one",
         ];
         assert!(parts.iter().all(|part| told.contains(part)), "{told}");

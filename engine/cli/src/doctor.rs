@@ -14,10 +14,7 @@ use super::terminal::{fail, print, print_json};
 use wasm_engine_core::code_cache::{CODE_FOLDER, CacheSurvey, check_code_cache, survey_code_cache};
 use wasm_engine_core::problem::{ErrorKind, counted, thousands};
 use wasm_engine_files::unfinished::Unfinished;
-use wasm_engine_wasm::check_machine;
-
-/// The lock file of this build: it names the version of wasmtime, which wasmtime itself doesn't say.
-const LOCK: &str = include_str!("../../../Cargo.lock");
+use wasm_engine_wasm::{WASMTIME_RELEASE, check_machine};
 
 /// The check of the cache of compiled modules.
 const CODE_CACHE: &str = "code cache";
@@ -143,13 +140,9 @@ fn text(report: &Report) -> Lines {
 
 fn webassembly() -> Result<String, String> {
     check_machine().map_err(|error| with_causes(&error))?;
-    Ok(format!("wasmtime {}", locked_version("wasmtime").unwrap_or("of unknown version")))
-}
-
-/// Returns the version of a package in the lock file.
-fn locked_version(package: &str) -> Option<&'static str> {
-    let start = LOCK.find(&format!("name = \"{package}\"\n"))?;
-    LOCK[start..].lines().nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
+    let without =
+        if cfg!(feature = "cranelift") { "" } else { ", without a compiler: modules run whose code is in the cache" };
+    Ok(format!("wasmtime {WASMTIME_RELEASE}{without}"))
 }
 
 /// Total and available memory, as Linux says it.
@@ -253,12 +246,6 @@ fn first_line(program: &str, arguments: &[&str]) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_lock_file_names_wasmtime() {
-        assert!(locked_version("wasmtime").is_some_and(|version| version.starts_with("48.")));
-        assert_eq!(locked_version("no-such-package"), None);
-    }
 
     #[test]
     fn this_machine_can_run_scenarios() {

@@ -51,8 +51,13 @@ fn unkept(why: &str) -> String {
 
 /// Returns a hash by which entries of this engine on this machine are told from others.
 fn this_machine() -> [u8; 16] {
+    machine(CODE_CONFIGURATION)
+}
+
+/// What tells entries of this engine with a release and a configuration of wasmtime on this machine from others.
+fn machine(wasmtime: (&str, u32)) -> [u8; 16] {
     let target = (std::env::consts::ARCH, std::env::consts::OS);
-    environment((env!("CARGO_PKG_VERSION"), CODE_CONFIGURATION, target, cpu::features()))
+    environment((env!("CARGO_PKG_VERSION"), wasmtime, target, cpu::features()))
 }
 
 fn key(module: &[u8]) -> FileKey {
@@ -108,4 +113,24 @@ pub fn survey_code_cache(folder: &Path) -> Result<CacheSurvey, CacheFolderProble
     }
     survey.damaged.sort();
     Ok(survey)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends at what it doesn't expect")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_of_another_release_of_wasmtime_is_not_found() {
+        let (release, configuration) = CODE_CONFIGURATION;
+        let (series, patch) = release.rsplit_once('.').unwrap();
+        let next = format!("{series}.{}", patch.parse::<u32>().unwrap() + 1);
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CodeFolder::open(folder.path()).unwrap();
+        cache.keep(b"a module", b"its code").unwrap();
+        let kept = |wasmtime| cache.0.find(&FileKey::new(machine(wasmtime), b"a module")).unwrap().is_some();
+        assert!(kept((release, configuration)));
+        assert!(!kept((&next, configuration)) && !kept((release, configuration + 1)));
+        assert_eq!(survey_code_cache(folder.path()).unwrap().whole, 1);
+    }
 }

@@ -173,6 +173,13 @@ fn doctor_says_what_there_is() {
             "{name}: {stdout}"
         );
     }
+    // The release that was built, and not one that is written down somewhere.
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
+    let lock: toml::Value = toml::from_str(&lock).unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let wasmtime = packages.iter().find(|package| package["name"].as_str() == Some("wasmtime")).unwrap();
+    let release = format!(" wasmtime {}\n", wasmtime["version"].as_str().unwrap());
+    assert!(stdout.contains(&release), "{release}: {stdout}");
     let output = wasm_engine(folder.path(), &["doctor", "--json"]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], true);

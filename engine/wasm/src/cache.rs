@@ -20,7 +20,7 @@ use wasmtime::{Engine, Module};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::compile::{CONFIGURATION, build};
-use super::error::ModuleProblem;
+use super::error::{MissingCode, ModuleProblem};
 
 /// Bytes of an entry before its code.
 const HEAD_BYTES: usize = COMPILER_BYTES + 16;
@@ -80,17 +80,26 @@ impl<'c> CacheInUse<'c> {
 
     /// Returns the compiled code of an instrumented module, and whether it was in the cache. Otherwise it is compiled and kept.
     pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8]) -> Result<(Module, bool), ModuleProblem> {
-        match self.cache.find(bytes).and_then(|entry| entry.map_or(Ok(None), |entry| load(engine, bytes, &entry))) {
-            Ok(Some(module)) => return Ok((module, true)),
-            Ok(None) => {}
-            Err(DamagedEntry) => self.report().damaged += 1,
+        let missing = match self.find(engine, bytes) {
+            Ok(module) => return Ok((module, true)),
+            Err(missing) => missing,
+        };
+        if missing == MissingCode::Damaged {
+            self.report().damaged += 1;
         }
-        let module = build(engine, bytes)?;
+        let module = build(engine, bytes, missing)?;
         #[cfg(feature = "cranelift")]
         if let Err(error) = seal(engine, bytes, &module).and_then(|entry| self.cache.keep(bytes, &entry)) {
             self.report().unwritten.get_or_insert_with(|| with_causes(&error));
         }
         Ok((module, false))
+    }
+
+    /// Finds the module that was kept for an instrumented one.
+    fn find(&self, engine: &Engine, bytes: &[u8]) -> Result<Module, MissingCode> {
+        let damaged = |DamagedEntry| MissingCode::Damaged;
+        let entry = self.cache.find(bytes).map_err(damaged)?.ok_or(MissingCode::NoEntry)?;
+        load(engine, bytes, &entry).map_err(damaged)?.ok_or(MissingCode::Unfit)
     }
 
     pub(crate) fn into_report(self) -> CacheReport {
@@ -108,11 +117,12 @@ pub(crate) fn compile(
     cache: Option<&CacheInUse<'_>>,
     bytes: &[u8],
 ) -> Result<(Module, bool), ModuleProblem> {
-    cache.map_or_else(|| Ok((build(engine, bytes)?, false)), |cache| cache.compile(engine, bytes))
+    cache.map_or_else(|| Ok((build(engine, bytes, MissingCode::NoCache)?, false)), |cache| cache.compile(engine, bytes))
 }
 
-/// Returns the hash of what compiled code depends on besides the module: wasmtime's version, how it is set, the target, and the CPU's features
-/// that it compiles for. `None` without a compiler, where wasmtime itself compares what it can.
+/// Returns the hash of what compiled code depends on besides the module: wasmtime's release, how it is set, the target, and the CPU's features
+/// that it compiles for. `None` without a compiler, where wasmtime itself compares what it can: all of these, but of its release the first number
+/// alone. So the key of an entry has the release, too ([`CONFIGURATION`]), which is known to every build.
 #[cfg(feature = "cranelift")]
 fn compiler(engine: &Engine) -> Option<[u8; COMPILER_BYTES]> {
     use std::hash::{Hash as _, Hasher as _};
@@ -129,7 +139,9 @@ const fn compiler(_: &Engine) -> Option<[u8; COMPILER_BYTES]> {
 
 fn checksum(compiler: &[u8], module: &[u8], code: &[u8]) -> [u8; 16] {
     let mut hash = Xxh3::new();
-    hash.update(CONFIGURATION.as_bytes());
+    let (release, configuration) = CONFIGURATION;
+    hash.update(release.as_bytes());
+    hash.update(&configuration.to_le_bytes());
     hash.update(compiler);
     hash.update(&(module.len() as u64).to_le_bytes());
     hash.update(module);
@@ -173,7 +185,7 @@ mod tests {
     fn an_entry_is_that_of_its_module_and_its_compiler_alone() {
         let engine = engine(Arc::new(SlotCreator)).unwrap();
         let bytes = wat::parse_str("(module (func (export \"f\") (result i32) i32.const 7))").unwrap();
-        let entry = seal(&engine, &bytes, &build(&engine, &bytes).unwrap()).unwrap();
+        let entry = seal(&engine, &bytes, &build(&engine, &bytes, MissingCode::NoEntry).unwrap()).unwrap();
         assert!(load(&engine, &bytes, &entry).unwrap().is_some());
         assert_eq!(load(&engine, b"another", &entry).unwrap_err(), DamagedEntry);
         for length in 0..HEAD_BYTES {
@@ -188,5 +200,38 @@ mod tests {
         let other = [7; COMPILER_BYTES];
         let foreign = [&other[..], &checksum(&other, &bytes, &entry[HEAD_BYTES..]), &entry[HEAD_BYTES..]].concat();
         assert!(load(&engine, &bytes, &foreign).unwrap().is_none());
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(feature = "cranelift"))]
+#[allow(clippy::unwrap_used, reason = "a test ends at what it doesn't expect")]
+mod tests_without_compiler {
+    use std::sync::Arc;
+
+    use super::super::{arena::SlotCreator, compile::engine};
+    use super::*;
+
+    /// An entry that is whole, and no code that wasmtime takes.
+    #[derive(Debug)]
+    struct Unfit;
+
+    impl CodeCache for Unfit {
+        fn find(&self, module: &[u8]) -> Result<Option<Vec<u8>>, DamagedEntry> {
+            let (compiler, code) = ([7; COMPILER_BYTES], [1; 500]);
+            Ok(Some([&compiler[..], &checksum(&compiler, module, &code), &code].concat()))
+        }
+
+        fn keep(&self, _: &[u8], _: &[u8]) -> Result<(), UnkeptEntry> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn code_that_does_not_fit_is_told_from_code_that_is_damaged() {
+        let cache = CacheInUse::new(&Unfit);
+        let refused = cache.compile(&engine(Arc::new(SlotCreator)).unwrap(), b"a module").map(drop);
+        assert_eq!(refused, Err(ModuleProblem::NoCompiler { missing: MissingCode::Unfit }));
+        assert_eq!(cache.into_report().damaged, 0);
     }
 }

@@ -6,7 +6,7 @@ use wasm_engine_components::limits::{MEMORY_GROW_FUEL, REF_FUNC_FUEL, WASM_STACK
 use wasmtime::{Config, Engine, MemoryCreator, Module, OperatorCost, WasmFeatures};
 
 use super::arena::SlotCreator;
-use super::error::{MachineError, ModuleError, ModuleProblem};
+use super::error::{MachineError, MissingCode, ModuleError, ModuleProblem};
 
 /// The smallest module.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -58,9 +58,12 @@ fn fuel() -> OperatorCost {
 /// The version of wasmtime that the workspace pins. What instructions cost in fuel depends on it.
 pub const WASMTIME_VERSION: &str = "48.0";
 
-/// Identifies the compiled code that this version of the crate can use, besides what wasmtime itself checks: wasmtime's version, and a number that
-/// is raised whenever `engine` configures the compiler differently.
-pub const CONFIGURATION: &str = "wasmtime 48.0, 1";
+/// The exact release of wasmtime in this build, such as `48.0.8`.
+pub const WASMTIME_RELEASE: &str = wasmtime_environ::VERSION;
+
+/// What says which compiled code this build can use, besides what wasmtime itself checks: its exact release, of which it checks the first number alone,
+/// and a number that is raised whenever `engine` sets the compiler in another way.
+pub const CONFIGURATION: (&str, u32) = (WASMTIME_RELEASE, 2);
 
 /// Checks that code can be compiled and mapped on this machine. In a build without a compiler, checks that code could run.
 ///
@@ -68,20 +71,31 @@ pub const CONFIGURATION: &str = "wasmtime 48.0, 1";
 /// Why it can't.
 pub fn check_machine() -> Result<(), MachineError> {
     let engine = engine(Arc::new(SlotCreator))?;
-    match build(&engine, EMPTY_MODULE) {
-        Ok(_) | Err(ModuleProblem::NoCompiler) => Ok(()),
+    match build(&engine, EMPTY_MODULE, MissingCode::NoCache) {
+        Ok(_) | Err(ModuleProblem::NoCompiler { .. }) => Ok(()),
         Err(problem) => Err(problem.into()),
     }
 }
 
-/// Compiles an instrumented module.
+/// Compiles an instrumented module whose code is missing elsewhere.
 #[cfg(feature = "cranelift")]
-pub(super) fn build(engine: &Engine, bytes: &[u8]) -> Result<Module, ModuleProblem> {
+pub(super) fn build(engine: &Engine, bytes: &[u8], _: MissingCode) -> Result<Module, ModuleProblem> {
     Module::new(engine, bytes).map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })
 }
 
-/// Refuses an instrumented module: this build has no compiler.
+/// Refuses an instrumented module whose code is missing elsewhere: this build has no compiler.
 #[cfg(not(feature = "cranelift"))]
-pub(super) fn build(_: &Engine, _: &[u8]) -> Result<Module, ModuleProblem> {
-    Err(ModuleProblem::NoCompiler)
+pub(super) fn build(_: &Engine, _: &[u8], missing: MissingCode) -> Result<Module, ModuleProblem> {
+    Err(ModuleProblem::NoCompiler { missing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_prices_instructions_is_that_of_the_release() {
+        let rest = WASMTIME_RELEASE.strip_prefix(WASMTIME_VERSION).and_then(|rest| rest.strip_prefix('.'));
+        assert!(rest.is_some_and(|patch| patch.parse::<u32>().is_ok()), "{WASMTIME_RELEASE}");
+    }
 }

@@ -314,11 +314,14 @@ pub enum ModuleProblem {
         /// What the group allows.
         fuel_max: u64,
     },
-    /// Its code isn't in the code cache, and this build of the engine has no compiler.
+    /// This build of the engine has no compiler, and has no code of it from elsewhere.
     #[error(
-        "its compiled code isn't in the cache, and this build of the engine has no compiler; run the scenario once with a build that has one, of the same version and on the same kind of CPU, and use the cache folder of that run (`WASM_ENGINE_CACHE_DIR`)"
+        "this build of the engine has no compiler (it was made without the feature `cranelift`), and {missing}; run the scenario once with a build that has one, of the same release and on a CPU with the same features, and use the cache folder of that run (`WASM_ENGINE_CACHE_DIR`)"
     )]
-    NoCompiler,
+    NoCompiler {
+        /// Why its code isn't there.
+        missing: MissingCode,
+    },
     /// The compiler refused it.
     #[error("it can't be compiled: {}; build it anew, and if that doesn't help, report it", shown(reason))]
     Compile {
@@ -357,6 +360,23 @@ impl From<BinaryReaderError> for ModuleProblem {
         }
         Self::Invalid { message: error.message().to_owned(), offset }
     }
+}
+
+/// Why there is no compiled code of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MissingCode {
+    /// No code cache is used.
+    #[error("no code cache is used")]
+    NoCache,
+    /// The cache has no entry for it.
+    #[error("the code cache has no entry of it")]
+    NoEntry,
+    /// The entry isn't what was kept.
+    #[error("its entry in the code cache is damaged")]
+    Damaged,
+    /// The entry is that of another compiler.
+    #[error("its entry in the code cache was made by another release, or for a CPU with other features")]
+    Unfit,
 }
 
 /// A limit of one function: see `ModuleLimits`.

@@ -4,7 +4,10 @@ use std::sync::Mutex;
 
 use wasm_engine_components::{GroupId, GroupSpec};
 
-use super::{CodeCache, DamagedEntry, ModuleError, ModuleProblem, ModuleSource, UnkeptEntry, WasmOptions, WasmRuntime};
+use super::{
+    CodeCache, DamagedEntry, MissingCode, ModuleError, ModuleProblem, ModuleSource, UnkeptEntry, WasmOptions,
+    WasmRuntime,
+};
 
 /// A cache that has the same entry for every module.
 #[derive(Debug)]
@@ -34,14 +37,23 @@ fn a_module_whose_code_is_nowhere_is_refused_and_the_error_says_what_to_do() {
         WasmRuntime::load(&options, &[source], &[group])
     };
     // No entry, one that is none, and one that no compiler of this version has sealed.
-    for entry in [None, Some(Vec::new()), Some(vec![7; 5_000])] {
+    for (entry, why) in [
+        (None, MissingCode::NoEntry),
+        (Some(Vec::new()), MissingCode::Damaged),
+        (Some(vec![7; 5_000]), MissingCode::Damaged),
+    ] {
         let cache = std::sync::Arc::new(OneEntry { entry, kept: Mutex::new(0) });
         let Err(ModuleError::Module { problem, .. }) = load(Some(std::sync::Arc::clone(&cache) as _)) else {
             panic!("there is no code to run")
         };
-        assert_eq!(problem, ModuleProblem::NoCompiler);
+        assert_eq!(problem, ModuleProblem::NoCompiler { missing: why });
+        assert!(
+            problem.parts().0.contains(&format!("(it was made without the feature `cranelift`), and {why}")),
+            "{problem}"
+        );
         assert!(problem.parts().1.starts_with("run the scenario once with a build that has one"), "{problem}");
         assert_eq!(*cache.kept.lock().unwrap(), 0);
     }
-    assert!(matches!(load(None), Err(ModuleError::Module { problem: ModuleProblem::NoCompiler, .. })));
+    let Err(ModuleError::Module { problem, .. }) = load(None) else { panic!("there is no code to run") };
+    assert_eq!(problem, ModuleProblem::NoCompiler { missing: MissingCode::NoCache });
 }
