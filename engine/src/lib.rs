@@ -8,7 +8,7 @@
 #[cfg(feature = "cli")]
 pub use wasm_engine_cli as cli;
 pub use wasm_engine_core::{
-    code_cache, events, frame_loop, journal, problem, run_dir, scenario, simulation, snapshot, state, summary,
+    code_cache, events, frame_loop, journal, problem, run_dir, scenario, simulation, snapshot, state, summary, threads,
     time_travel,
 };
 pub use wasm_engine_files::{self as files, cpu, unfinished};

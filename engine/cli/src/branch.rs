@@ -12,7 +12,6 @@ use super::session::{
 };
 use super::status::Status;
 use super::travel::{open, replayer, warn};
-use wasm_engine_core::problem::RunError;
 use wasm_engine_core::run_dir::{Access, Inference, OutputDir};
 use wasm_engine_core::summary::RunFacts;
 use wasm_engine_core::time_travel::{BranchOptions, Branched, branch};
@@ -54,7 +53,7 @@ pub(super) fn main(args: &BranchArgs, interrupt: &Interrupt) -> Status {
 fn run(args: &BranchArgs, interrupt: &Interrupt) -> Result<(PathBuf, Outcome), NotStarted> {
     let run = open(&args.run.run, Access::Read)?;
     let output_dir = OutputDir::new(Some(&args.out), &run.scenario.name);
-    output_dir.check().map_err(RunError::Input)?;
+    output_dir.check()?;
     let replayer = replayer(&run, &args.machine, Inference::Recorded);
     let options = BranchOptions {
         at: args.at,

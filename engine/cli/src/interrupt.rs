@@ -61,7 +61,7 @@ impl Interrupt {
         };
         let failed = |error: std::io::Error| {
             let help = "raise the limit of threads and processes (`ulimit -u`)";
-            RunError::Failed(Problem::new("can't listen to signals").caused_by(error).help(help))
+            RunError::of_machine(Problem::new("can't listen to signals").caused_by(error).help(help))
         };
         let listener = interrupt.clone();
         let (mut signals, begin) = Signals::new().map_err(failed)?;

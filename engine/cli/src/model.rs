@@ -9,7 +9,7 @@ use wasm_engine_components::limits::{MODEL_AXIS_MAX, MODEL_DIM_MAX};
 use wasm_engine_components::text::{Lines, shown_path};
 
 use super::status::Status;
-use super::terminal::{fail, print, print_json, say_problem};
+use super::terminal::{fail, print, print_json};
 use super::{machine, progress};
 use wasm_engine_core::problem::{Problem, counted};
 use wasm_engine_core::scenario::ModelSpec;
@@ -93,8 +93,8 @@ pub(super) fn main(args: &ModelArgs) -> Status {
     let report = match report(args) {
         Ok(report) => report,
         Err(error) => {
-            say_problem(&Problem::new(with_causes(&error)));
-            return SimulationError::from(error).kind().into();
+            let error = SimulationError::from(error);
+            return fail(&Problem::new(with_causes(&error)).of_kind(error.kind()).into());
         }
     };
     let printed = match args.json {

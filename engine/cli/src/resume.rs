@@ -54,7 +54,7 @@ fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
     if run.scenario.frames < run.end_frame() {
         let what = format!("the run has {} already", counted(run.end_frame(), "frame"));
         let help = "ask for more; `wasm-engine branch` goes another way from an earlier frame";
-        return Err(RunError::Input(Problem::new(what).key("--frames").help(help)).into());
+        return Err(RunError::from(Problem::new(what).key("--frames").help(help)).into());
     }
     if run.has_ended() && run.scenario.frames == run.end_frame() {
         return leave(args, &run);
@@ -70,10 +70,10 @@ fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
 /// Handles a run that is complete: nothing is run or written. Prints that it is complete or, as JSON, its summary.
 fn leave(args: &ResumeArgs, run: &OpenRun) -> Result<Status, NotStarted> {
     warn(&run.warnings);
-    let end = run.journal.ended().map_err(RunError::Input)?;
+    let end = run.journal.ended()?;
     let digest = end.digest;
     let printed = match args.report.summary {
-        SummaryForm::Json => print_json(summary_line(run, end.summary).map_err(RunError::Input)?.trim_end()),
+        SummaryForm::Json => print_json(summary_line(run, end.summary)?.trim_end()),
         SummaryForm::Text if args.report.quiet => Ok(()),
         SummaryForm::Text => {
             let mut text = Lines::default();

@@ -16,7 +16,6 @@ use super::session::{
 };
 use super::status::Status;
 use wasm_engine_core::events;
-use wasm_engine_core::problem::RunError;
 use wasm_engine_core::run_dir::{OutputDir, Recording, RunDir, RunOptions};
 use wasm_engine_core::scenario::{LoadOptions, load};
 use wasm_engine_core::simulation::SimulationOptions;
@@ -80,7 +79,7 @@ fn run(args: &RunArgs, interrupt: &Interrupt) -> Result<Outcome, NotStarted> {
     scenario.frames = args.frames.frames.unwrap_or(scenario.frames);
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     let output_dir = OutputDir::new(args.out.as_deref(), &scenario.name);
-    output_dir.check().map_err(RunError::Input)?;
+    output_dir.check()?;
     let mut source = events::open(&scenario, Arc::clone(&interrupt.flag))?;
     let options = SimulationOptions {
         digest: args.digest,

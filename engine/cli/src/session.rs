@@ -23,6 +23,7 @@ use wasm_engine_core::run_dir::Recording;
 use wasm_engine_core::scenario::Scenario;
 use wasm_engine_core::simulation::{Simulation, SimulationOptions};
 use wasm_engine_core::summary::{RunFacts, Summary};
+use wasm_engine_core::threads::on_pool;
 use wasm_engine_core::time_travel::{BranchError, FollowError, ResumeSink};
 
 /// Largest number of groups without agents that are named.
@@ -97,26 +98,29 @@ pub(super) struct Outcome {
 }
 
 /// Why there was no first frame.
-pub(super) struct NotStarted {
-    kind: ErrorKind,
-    problems: Problems,
-}
+pub(super) struct NotStarted(Problems);
 
 impl From<Problems> for NotStarted {
     fn from(problems: Problems) -> Self {
-        Self { kind: ErrorKind::Input, problems }
+        Self(problems)
+    }
+}
+
+impl From<Problem> for NotStarted {
+    fn from(problem: Problem) -> Self {
+        Self(problem.into())
     }
 }
 
 impl From<RunError> for NotStarted {
     fn from(error: RunError) -> Self {
-        Self { kind: error.kind(), problems: error.problem().clone().into() }
+        Self(error.into_problem().into())
     }
 }
 
 impl From<FollowError> for NotStarted {
     fn from(error: FollowError) -> Self {
-        Self { kind: error.kind(), problems: problem_of(&error).into() }
+        Self(problem_of(&error).into())
     }
 }
 
@@ -133,7 +137,7 @@ impl From<BranchError> for NotStarted {
 fn problem_of(error: &FollowError) -> Problem {
     match error {
         FollowError::Error(error) => error.problem().clone(),
-        FollowError::Diverged(_) => Problem::new(error.to_string()),
+        FollowError::Diverged(_) => Problem::new(error.to_string()).of_kind(error.kind()),
     }
 }
 
@@ -180,7 +184,7 @@ where
     let mut sink = Watched { sink, progress, excess, refused, interrupt, recorded };
     let started = Instant::now();
     // The loop runs on one of the threads that step the agents, so that no frame is handed from thread to thread.
-    let result = pool.install(|| frame_loop::run(simulation, source, &mut sink));
+    let result = on_pool(&pool, || frame_loop::run(simulation, source, &mut sink));
     facts.wall = started.elapsed();
     sink.progress.finish();
     let error = result.err().map(Into::into);
@@ -191,7 +195,7 @@ where
     let summary = recording.collector().summary(scenario, &facts);
     let finished = match &error {
         // After a failed write there is no summary: it would suggest that the rest is complete.
-        Some(FollowError::Error(RunError::Failed(_)) | FollowError::Diverged(_)) => Ok(()),
+        Some(error) if error.kind() != ErrorKind::Input => Ok(()),
         // Nor is there one if a resumed run stops before the end of its recorded frames.
         Some(_) if simulation.next_frame() < recorded => Ok(()),
         _ => recording.finish(simulation, &summary),
@@ -256,8 +260,8 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
 
 /// Says why there was no first frame.
 pub(super) fn report_not_started(why: &NotStarted) -> Status {
-    why.problems.0.iter().for_each(say_problem);
-    why.kind.into()
+    why.0.0.iter().for_each(say_problem);
+    why.0.kind().into()
 }
 
 /// Prints the summary, says what went wrong, and turns it into the exit status.

@@ -50,8 +50,8 @@ mod tests {
 
     #[test]
     fn each_way_to_end_has_its_status() {
-        let input = RunError::Input(Problem::new("x")).kind();
-        let machine = FollowError::Error(RunError::Failed(Problem::new("x"))).kind();
+        let input = RunError::from(Problem::new("x")).kind();
+        let machine = FollowError::Error(RunError::of_machine(Problem::new("x"))).kind();
         let failed = [ErrorKind::Unmet, input, machine].map(Status::from);
         let all = [Status::Done, failed[0], failed[1], failed[2], Status::Signal(2), Status::Signal(15)];
         assert_eq!(all.map(Status::code), [0, 1, 2, 3, 130, 143]);

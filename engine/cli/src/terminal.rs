@@ -114,7 +114,7 @@ fn write(text: &str) -> Result<(), RunError> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe && !is_closed_terminal(&error) => {
             let help = "see that there is room where it goes; what a run has in its folder is whole";
-            Err(RunError::Failed(Problem::new("standard output can't be written").caused_by(error).help(help)))
+            Err(RunError::of_machine(Problem::new("standard output can't be written").caused_by(error).help(help)))
         }
         _ => Ok(()),
     }

@@ -17,4 +17,5 @@ pub mod simulation;
 pub mod snapshot;
 pub mod state;
 pub mod summary;
+pub mod threads;
 pub mod time_travel;

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use wasm_engine_components::text::shown_path;
+use wasm_engine_components::text::{shown, shown_path};
 
 use crate::hash::{hex, sha256};
 
@@ -27,7 +27,7 @@ pub struct FileError {
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, name, path, problem } = self;
-        write!(f, "the {what} `{name}` ({}) {problem}", shown_path(path))
+        write!(f, "the {what} `{}` ({}) {problem}", shown(name), shown_path(path))
     }
 }
 
@@ -53,7 +53,7 @@ pub enum FileProblem {
         bytes_max: u64,
     },
     /// The file doesn't have the hash that the scenario states.
-    #[error("has the sha256 {found}, but the scenario says {stated}")]
+    #[error("has the sha256 {}, but the scenario says {}", shown(found), shown(stated))]
     WrongHash {
         /// SHA-256 of the file, in hexadecimal digits.
         found: String,
@@ -174,6 +174,16 @@ mod tests {
         assert!(!error.to_string().contains("os error") && with_causes(&error).contains("can't be read: No such file"));
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
         assert_eq!(cause.map(io::Error::kind), Some(io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn no_name_of_others_reaches_a_terminal_as_it_is() {
+        let evil = || "a\u{1b}[2J\r\nerror: forged\u{202e}".to_owned();
+        let problem = FileProblem::WrongHash { found: evil(), stated: evil() };
+        let error = FileError { what: "module", name: evil(), path: evil().into(), problem };
+        let text = error.to_string();
+        assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+        assert_eq!(text.matches(r"a\u{1b}[2J\r\nerror: forged\u{202e}").count(), 4, "{text}");
     }
 
     #[test]

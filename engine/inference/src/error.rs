@@ -35,7 +35,9 @@ impl fmt::Display for InferenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Library(error) => error.fmt(f),
-            Self::Model { name, path, problem } => write!(f, "the model `{name}` ({}) {problem}", shown_path(path)),
+            Self::Model { name, path, problem } => {
+                write!(f, "the model `{}` ({}) {problem}", shown(name), shown_path(path))
+            }
         }
     }
 }
@@ -79,7 +81,8 @@ pub enum ModelProblem {
     File(FileProblem),
     /// ONNX Runtime refuses it.
     #[error(
-        "isn't a model that ONNX Runtime {version} can load; if it was copied, is the file whole? It says: {}",
+        "isn't a model that ONNX Runtime {} can load; if it was copied, is the file whole? It says: {}",
+        shown(version),
         shown(reason).at_most(REASON_CHARS_MAX)
     )]
     NotLoadable {
@@ -90,8 +93,9 @@ pub enum ModelProblem {
     },
     /// Its graph can't be read, so it isn't known what its rows may do.
     #[error(
-        "has a graph that the engine can't read: {reason}; if the file was copied, is it whole? Else save it anew (in Python: \
-         onnx.save(onnx.load(path), path)), or make it simpler"
+        "has a graph that the engine can't read: {}; if the file was copied, is it whole? Else save it anew (in Python: \
+         onnx.save(onnx.load(path), path)), or make it simpler",
+        shown(reason).at_most(REASON_CHARS_MAX)
     )]
     Unreadable {
         /// The reason.
@@ -112,7 +116,9 @@ pub enum ModelProblem {
     },
     /// A run's manifest states a form that the model can't have had.
     #[error(
-        "can't have had the form `{recorded}` that the run's manifest says: its form is `{form}`. The manifest was changed: put it back"
+        "can't have had the form `{}` that the run's manifest says: its form is `{}`. The manifest was changed: put it back",
+        shown(recorded),
+        shown(form)
     )]
     ForeignForm {
         /// The form in the manifest.
@@ -128,8 +134,9 @@ pub enum ModelProblem {
     ExternalData,
     /// A tensor has a type that agents can't exchange.
     #[error(
-        "has the {role} `{}` of type {found}, but only f32, f64, i64, i32, u8, i8 and bool are supported: cast it in the model",
-        shown(tensor)
+        "has the {role} `{}` of type {}, but only f32, f64, i64, i32, u8, i8 and bool are supported: cast it in the model",
+        shown(tensor),
+        shown(found)
     )]
     UnsupportedType {
         /// `input` or `output`.
@@ -231,8 +238,9 @@ pub enum ModelProblem {
     },
     /// `batch_axes` names a dimension that can't hold the rows.
     #[error(
-        "can't have its rows in dimension {axis} of the tensor `{tensor}`, as the scenario's `batch_axes` says: the dimension doesn't \
-         exist, or its size is fixed"
+        "can't have its rows in dimension {axis} of the tensor `{}`, as the scenario's `batch_axes` says: the dimension doesn't \
+         exist, or its size is fixed",
+        shown(tensor)
     )]
     BadBatchAxis {
         /// The tensor.
@@ -241,7 +249,11 @@ pub enum ModelProblem {
         axis: usize,
     },
     /// `batch_axes` names a tensor that the model doesn't have.
-    #[error("has no input or output `{tensor}`, which the scenario's `batch_axes` names; it has {}", list(known))]
+    #[error(
+        "has no input or output `{}`, which the scenario's `batch_axes` names; it has {}",
+        shown(tensor),
+        list(known)
+    )]
     UnknownTensor {
         /// The name in `batch_axes`.
         tensor: String,
@@ -285,8 +297,10 @@ pub enum ModelProblem {
     },
     /// One of its nodes draws random numbers.
     #[error(
-        "draws random numbers in the node `{node}` ({operator}), so that no run could be repeated: take the node out, and let \
-         agents send random numbers as an input"
+        "draws random numbers in the node `{}` ({}), so that no run could be repeated: take the node out, and let \
+         agents send random numbers as an input",
+        shown(node),
+        shown(operator)
     )]
     Random {
         /// The operator.
@@ -364,5 +378,59 @@ fn list(names: &[String]) -> String {
     match names {
         [] => "none".into(),
         names => names.iter().map(|name| format!("`{}`", shown(name))).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::Attempt;
+
+    fn check(text: &str) {
+        assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+        assert!(text.contains(r"a\u{1b}[2J\r\nerror: forged\u{202e}"), "{text}");
+    }
+
+    #[test]
+    fn no_name_of_others_reaches_a_terminal_as_it_is() {
+        let evil = || "a\u{1b}[2J\r\nerror: forged\u{202e}".to_owned();
+        let (tensor, node, operator) = (evil, evil, evil);
+        let problems = [
+            ModelProblem::NotLoadable { version: evil(), reason: evil() },
+            ModelProblem::Unreadable { reason: evil() },
+            ModelProblem::TakenFunction { domain: evil(), name: evil() },
+            ModelProblem::ForeignForm { recorded: evil(), form: evil() },
+            ModelProblem::UnsupportedType { role: "input", tensor: tensor(), found: evil() },
+            ModelProblem::Broken(evil()),
+            ModelProblem::ShapeOfData { tensor: tensor(), shapes: Box::default(), node: Some(node()) },
+            ModelProblem::MissingDimension { dimension: evil(), position: 0, tensor: tensor() },
+            ModelProblem::NamelessDimension { position: 0, tensor: tensor() },
+            ModelProblem::UnknownDimension { dimension: evil(), known: vec![evil()] },
+            ModelProblem::NoBatch { detail: evil() },
+            ModelProblem::BadBatchAxis { tensor: tensor(), axis: 0 },
+            ModelProblem::UnknownTensor { tensor: tensor(), known: vec![evil()] },
+            ModelProblem::UnknownOutput { open: vec![evil()], tensor: tensor(), reason: evil() },
+            ModelProblem::Random { operator: operator(), node: node() },
+            ModelProblem::Divides { operator: operator(), node: node() },
+            ModelProblem::DividesByZero { operator: operator(), node: node() },
+        ];
+        for problem in problems {
+            check(&problem.to_string());
+            check(&InferenceError::Model { name: evil(), path: evil().into(), problem }.to_string());
+        }
+        let (path, folder) = (|| PathBuf::from(evil()), || PathBuf::from(evil()));
+        let attempts = || vec![Attempt { program: evil(), problem: evil() }];
+        for error in [
+            LibraryError::Override { path: path(), problem: evil() },
+            LibraryError::UnknownPlatform { platform: evil() },
+            LibraryError::Cache { path: path(), error: std::io::Error::other("full") },
+            LibraryError::Fetch { folder: folder(), attempts: attempts(), command: evil(), member: evil() },
+            LibraryError::WrongHash { what: "the wheel", found: evil(), expected: evil() },
+            LibraryError::Unpack { problem: evil() },
+            LibraryError::Load { path: path(), problem: evil(), from_override: true },
+            LibraryError::Version { path: path(), found: evil(), from_override: false },
+        ] {
+            check(&InferenceError::from(error).to_string());
+        }
     }
 }

@@ -10,8 +10,8 @@ use wasmparser::BinaryReaderError;
 /// Why [`super::WasmRuntime::load`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {
-    /// A module was refused.
-    #[error("module `{name}` ({}): {problem}", shown_path(path))]
+    /// A module was refused. What to do about it is said by [`ModuleProblem::parts`].
+    #[error("module `{}` ({}): {}", shown(name), shown_path(path), problem.parts().0)]
     Module {
         /// The module's name in the scenario.
         name: String,
@@ -21,7 +21,7 @@ pub enum ModuleError {
         problem: ModuleProblem,
     },
     /// A group refers to a module that wasn't given.
-    #[error("group `{group}` refers to module number {module}, and only {modules} modules were given")]
+    #[error("group `{}` refers to module number {module}, and only {modules} modules were given", shown(group))]
     UnknownModule {
         /// The group's name.
         group: String,
@@ -98,7 +98,8 @@ pub enum ModuleProblem {
     },
     /// It uses an instruction whose effect a snapshot can't hold.
     #[error(
-        "it uses `{instruction}` (at byte {offset}), and agents may not change tables or drop segments, because such state can't be saved; build it without"
+        "it uses `{}` (at byte {offset}), and agents may not change tables or drop segments, because such state can't be saved; build it without",
+        shown(instruction)
     )]
     Instruction {
         /// Name of the instruction.
@@ -200,7 +201,7 @@ pub enum ModuleProblem {
         name: String,
     },
     /// An import has another type than the engine's.
-    #[error("it imports `wasm_engine.{name}` as {}, and it is {expected}; update the SDK", shown(found))]
+    #[error("it imports `wasm_engine.{}` as {}, and it is {expected}; update the SDK", shown(name), shown(found))]
     ImportType {
         /// Name of the import.
         name: String,
@@ -246,8 +247,9 @@ pub enum ModuleProblem {
     },
     /// It needs more memory than a group allows.
     #[error(
-        "it starts with {bytes} bytes of memory{}, and group `{group}` allows {bytes_max} (`limits.memory_bytes_max`); raise the limit, or link the agent with a smaller stack (`-z stack-size=`)",
-        beside(*beside_bytes)
+        "it starts with {bytes} bytes of memory{}, and group `{}` allows {bytes_max} (`limits.memory_bytes_max`); raise the limit, or link the agent with a smaller stack (`-z stack-size=`)",
+        beside(*beside_bytes),
+        shown(group)
     )]
     Memory {
         /// Bytes that its memory starts with.
@@ -261,7 +263,8 @@ pub enum ModuleProblem {
     },
     /// It imports what a group wasn't granted.
     #[error(
-        "it imports `wasm_engine.{import}`, and group `{group}` isn't granted `{capability}`; add it to the group's capabilities"
+        "it imports `wasm_engine.{import}`, and group `{}` isn't granted `{capability}`; add it to the group's capabilities",
+        shown(group)
     )]
     Denied {
         /// The import's name.
@@ -273,7 +276,8 @@ pub enum ModuleProblem {
     },
     /// A group's parameters don't fit.
     #[error(
-        "the parameters of group `{group}` take {bytes} bytes as a message, and its inbox area has {bytes_max}; shorten them, or build the agent with a larger inbox"
+        "the parameters of group `{}` take {bytes} bytes as a message, and its inbox area has {bytes_max}; shorten them, or build the agent with a larger inbox",
+        shown(group)
     )]
     Params {
         /// The group.
@@ -285,7 +289,8 @@ pub enum ModuleProblem {
     },
     /// The regions that a group reads don't fit.
     #[error(
-        "the shared regions that group `{group}` reads take {bytes} bytes of its regions area, and it has {bytes_max}; build the agent with a larger one (`regions_bytes` in the Rust SDK), or take the group off the regions' `readers`"
+        "the shared regions that group `{}` reads take {bytes} bytes of its regions area, and it has {bytes_max}; build the agent with a larger one (`regions_bytes` in the Rust SDK), or take the group off the regions' `readers`",
+        shown(group)
     )]
     Regions {
         /// The group.
@@ -306,7 +311,8 @@ pub enum ModuleProblem {
     },
     /// Its start function, or the placing of its segments, used up the fuel of a step.
     #[error(
-        "its start used up the fuel of a step, of which group `{group}` allows {fuel_max} (`limits.fuel_per_step_max`); raise the limit, or have the module do less in its start function"
+        "its start used up the fuel of a step, of which group `{}` allows {fuel_max} (`limits.fuel_per_step_max`); raise the limit, or have the module do less in its start function",
+        shown(group)
     )]
     StartFuel {
         /// The group.
@@ -429,3 +435,57 @@ fn beside(bytes: u64) -> String {
 
 /// Most characters of a function's name in a message.
 const FUNCTION_NAME_CHARS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_others_reaches_a_terminal_as_it_is() {
+        let evil = || "a\u{1b}[2J\r\nerror: forged\u{202e}".to_owned();
+        let group = evil;
+        let problems = [
+            ModuleProblem::Invalid { message: evil(), offset: 1 },
+            ModuleProblem::Instruction { instruction: evil(), offset: 1 },
+            ModuleProblem::FunctionOverLimit {
+                function: 1,
+                name: Some(evil()),
+                limit: FunctionLimit::Bytes,
+                found: 2,
+                max: 1,
+            },
+            ModuleProblem::UnknownImport { module: evil(), name: evil() },
+            ModuleProblem::ImportType { name: evil(), expected: "a function", found: evil() },
+            ModuleProblem::ExportType { export: "memory", expected: "a memory", found: evil() },
+            ModuleProblem::ReservedExport { export: evil() },
+            ModuleProblem::Memory { bytes: 2, beside_bytes: 0, group: group(), bytes_max: 1 },
+            ModuleProblem::Denied { import: "log", group: group(), capability: "log" },
+            ModuleProblem::Params { group: group(), bytes: 2, bytes_max: 1 },
+            ModuleProblem::Regions { group: group(), bytes: 2, bytes_max: 1 },
+            ModuleProblem::Start { reason: evil() },
+            ModuleProblem::StartFuel { group: group(), fuel_max: 1 },
+            ModuleProblem::Compile { reason: evil() },
+        ];
+        let mut texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let of_module = |problem| ModuleError::Module { name: evil(), path: evil().into(), problem };
+        texts.extend(problems.into_iter().map(|problem| of_module(problem).to_string()));
+        let others = [
+            ModuleError::UnknownModule { group: evil(), module: 1, modules: 1 },
+            ModuleError::Engine { reason: evil() },
+        ];
+        texts.extend(others.iter().map(ToString::to_string));
+        for text in texts {
+            assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+            assert!(text.contains(r"a\u{1b}[2J\r\nerror: forged\u{202e}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_module_says_what_is_wrong_and_its_problem_what_to_do() {
+        let problem = ModuleProblem::StartFuel { group: "g; h".to_owned(), fuel_max: 1 };
+        let (_, help) = problem.parts();
+        let error = ModuleError::Module { name: "m".to_owned(), path: "m.wasm".into(), problem };
+        assert!(help.starts_with("raise the limit") && !error.to_string().contains(&help), "{error}: {help}");
+        assert!(error.to_string().starts_with("module `m` (m.wasm): its start used up the fuel"), "{error}");
+    }
+}

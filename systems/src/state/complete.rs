@@ -6,6 +6,8 @@ use bevy_ecs::component::{Component, ComponentId};
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::world::World;
+use wasm_engine_components::limits::LINE_CHARS_MAX;
+use wasm_engine_components::text::shown;
 use wasm_engine_components::{
     AgentId, Group, InferenceJob, Mailbox, MailboxOf, Model, OwnedMailbox, RegionSpec, StableId, TopicSpec,
 };
@@ -19,9 +21,11 @@ use crate::world::digest::PartDigest;
 pub enum IncompleteState {
     /// A component of a simulated entity is neither registered as state nor as transient.
     #[error(
-        "`{component}` of {entity} is neither registered as state nor as transient: call `app.register_state::<{short}>(\"a name\")` if \
+        "`{}` of {} is neither registered as state nor as transient: call `app.register_state::<{short}>(\"a name\")` if \
          what a simulation does depends on it, `app.register_transient::<{short}>()` if it is made anew from state",
-        short = component.rsplit("::").next().unwrap_or(component)
+        shown(component).at_most(LINE_CHARS_MAX),
+        shown(entity),
+        short = shown(component.rsplit("::").next().unwrap_or(component))
     )]
     Unregistered {
         /// The component's type.
@@ -30,7 +34,7 @@ pub enum IncompleteState {
         entity: String,
     },
     /// An entity with a component that is registered as state has no [`StableId`].
-    #[error("{entity} has `{component}`, which is state, and no StableId: spawn it with one")]
+    #[error("{} has `{}`, which is state, and no StableId: spawn it with one", shown(entity), shown(component))]
     WithoutId {
         /// The name under which the component is registered.
         component: String,

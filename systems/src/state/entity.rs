@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use wasm_engine_components::limits::LINE_CHARS_MAX;
+use wasm_engine_components::text::shown;
 use wasm_engine_components::{
     AgentId, AgentSlot, GroupId, GroupIndex, JobId, ModelId, RegionId, StableId, TenantId, TopicId,
 };
@@ -92,15 +94,16 @@ pub enum StateError {
     #[error("a saved state can be loaded only into a world that has run no frame, and this one has run some")]
     NotFresh,
     /// The state has no such section.
-    #[error("the saved state lacks `{component}`: it is of another version of the engine, or of the plugins")]
+    #[error("the saved state lacks `{}`: it is of another version of the engine, or of the plugins", shown(component))]
     Missing {
         /// Name of the component.
         component: String,
     },
     /// The world has no such component, or the state has its section twice.
     #[error(
-        "the saved state has `{component}`, which is no state of this world, or has it twice; a plugin that registered it with \
-         `register_state` must do so here, too"
+        "the saved state has `{}`, which is no state of this world, or has it twice; a plugin that registered it with \
+         `register_state` must do so here, too",
+        shown(component)
     )]
     Unknown {
         /// Name of the component.
@@ -115,7 +118,7 @@ pub enum StateError {
         entity: Option<StateEntity>,
     },
     /// A value doesn't fit the world, whose scenario isn't that of the state.
-    #[error("the saved state doesn't fit the scenario: `{component}` of {entity}: {problem}")]
+    #[error("the saved state doesn't fit the scenario: `{}` of {entity}: {}", shown(component), shown(problem).at_most(LINE_CHARS_MAX))]
     Unfit {
         /// Name of the component.
         component: String,
@@ -128,6 +131,7 @@ pub enum StateError {
 
 /// Returns the text of a damaged section, or of one value in it.
 fn damage(component: &str, entity: Option<StateEntity>) -> String {
+    let component = shown(component);
     match entity {
         Some(entity) => format!("`{component}` of {entity} can't be read"),
         None => format!("the entries of `{component}` aren't in order"),
@@ -191,5 +195,31 @@ impl Section {
     /// Returns the entries, to be loaded.
     pub(super) fn items(&self) -> impl Iterator<Item = Entry<'_>> {
         self.entries().map(|(id, value)| Entry { section: self, id, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::IncompleteState;
+
+    #[test]
+    fn no_name_of_others_reaches_a_terminal_as_it_is() {
+        let evil = || "a\u{1b}[2J\r\nerror: forged\u{202e}".to_owned();
+        let entity = StateEntity::Agent(AgentId(7));
+        let errors: [&dyn std::error::Error; 7] = [
+            &StateError::Missing { component: evil() },
+            &StateError::Unknown { component: evil() },
+            &StateError::Damaged { component: evil(), entity: None },
+            &StateError::Damaged { component: evil(), entity: Some(entity) },
+            &StateError::Unfit { component: evil(), entity, problem: evil() },
+            &IncompleteState::Unregistered { component: evil(), entity: evil() },
+            &IncompleteState::WithoutId { component: evil(), entity: evil() },
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+            assert!(text.contains(r"a\u{1b}[2J\r\nerror: forged\u{202e}"), "{text}");
+        }
     }
 }

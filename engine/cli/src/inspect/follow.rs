@@ -59,7 +59,7 @@ pub(super) fn follow(replayer: &RunReplayer<'_>, agent: AgentId) -> Result<Follo
     if frames.is_empty() && ended.is_none() {
         let problem = Problem::new("there was no such agent in this run");
         let problem = problem.key(format!("--agent {}", run.scenario.agent_name(agent)));
-        return Err(RunError::Input(problem.help("`wasm-engine inspect` without --agent lists the groups")).into());
+        return Err(RunError::from(problem.help("`wasm-engine inspect` without --agent lists the groups")).into());
     }
     let first_frame = run.first_frame();
     let is_earlier = ended == Some(first_frame) && ending::ended_before(replayer, agent)?;

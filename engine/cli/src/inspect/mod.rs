@@ -55,10 +55,10 @@ fn run(args: &InspectArgs) -> Result<(), NotStarted> {
     warn(&run.warnings);
     let replayer = replayer(&run, &args.machine, Inference::Recorded);
     let agent = args.agent.as_deref().map(|name| agent_of(&run.scenario, name)).transpose();
-    let agent = agent.map_err(RunError::Input)?;
+    let agent = agent?;
     let Some(last) = run.last_frame() else {
         let problem = Problem::new("no frame of the run was recorded").file(&run.path);
-        return Err(RunError::Input(problem.help("`wasm-engine resume` goes on with it")).into());
+        return Err(RunError::from(problem.help("`wasm-engine resume` goes on with it")).into());
     };
     let at = args.at.unwrap_or(last);
     match (agent, args.at, args.messages) {
@@ -70,7 +70,7 @@ fn run(args: &InspectArgs) -> Result<(), NotStarted> {
                 false => None,
             };
             let shown = agent::AgentJson::new(&run, &record, &mut simulation, agent, ended);
-            print(args, &shown.map_err(RunError::Input)?)
+            print(args, &shown?)
         }
         (agent, _, true) => {
             let (record, simulation) = after(&replayer, at)?;

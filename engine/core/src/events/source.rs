@@ -53,10 +53,10 @@ pub fn open(scenario: &Scenario, interrupted: Arc<AtomicBool>) -> Result<EventSo
         source.repeats = false;
         source.path = PathBuf::from("standard input");
         Box::new(InterruptibleReader::start(|| Ok(std::io::stdin().lock()), interrupted).map_err(no_thread)?)
-    } else if is_file(path).map_err(RunError::Input)? {
+    } else if is_file(path)? {
         let late = open_file(path).and_then(|file| source.check(file));
-        source.late = late.map_err(RunError::Input)?;
-        Box::new(open_file(path).map_err(RunError::Input)?)
+        source.late = late?;
+        Box::new(open_file(path)?)
     } else {
         source.repeats = false;
         let path = path.clone();
@@ -88,7 +88,7 @@ fn unreadable(path: &Path, error: std::io::Error) -> Problem {
 }
 
 fn no_thread(error: std::io::Error) -> RunError {
-    RunError::Failed(Problem::new("can't start the thread that reads events").caused_by(error))
+    RunError::of_machine(Problem::new("can't start the thread that reads events").caused_by(error))
 }
 
 fn no_events(path: &Path, what: &str) -> Problem {
@@ -198,7 +198,7 @@ impl EventSource {
                 Err(ReadError::Io(_)) if self.stopped() => return Ok(None),
                 Err(error) => {
                     self.lines = None;
-                    return Err(RunError::Input(self.problem(error)));
+                    return Err(RunError::from(self.problem(error)));
                 }
             }
         }

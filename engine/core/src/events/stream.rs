@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
+use crate::threads;
+
 /// Size of one block, in bytes.
 const BLOCK_BYTES: usize = 64 << 10;
 /// Number of blocks that may wait for the run.
@@ -32,7 +34,7 @@ impl InterruptibleReader {
         interrupted: Arc<AtomicBool>,
     ) -> io::Result<Self> {
         let (sender, blocks) = sync_channel(BLOCKS_MAX);
-        std::thread::Builder::new().name("events".to_owned()).spawn(move || {
+        threads::spawn("events", move || {
             let mut input = match open() {
                 Ok(input) => input,
                 Err(error) => {

@@ -5,7 +5,6 @@ use std::fmt::Display;
 
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 
-use super::kind::ErrorKind;
 use super::one::{Problem, Problems};
 use super::run_error::RunError;
 
@@ -13,10 +12,9 @@ type Text<'a> = Option<Box<dyn Display + 'a>>;
 type Labels<'a> = Option<Box<dyn Iterator<Item = LabeledSpan> + 'a>>;
 type Related<'a> = Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>>;
 
-/// A problem that nothing more is said of is one of the input.
 impl Diagnostic for Problem {
     fn code<'a>(&'a self) -> Text<'a> {
-        Some(Box::new(ErrorKind::Input.code()))
+        Some(Box::new(self.kind().code()))
     }
 
     fn help<'a>(&'a self) -> Text<'a> {
@@ -128,7 +126,7 @@ mod tests {
     #[test]
     fn an_error_of_a_run_has_the_code_of_its_kind_and_its_problem_the_rest() {
         let problem = Problem::new("can't be written").help("make room").caused_by(std::io::Error::other("full"));
-        let error = RunError::Failed(problem);
+        let error = RunError::of_machine(problem);
         assert_eq!(error.code().unwrap().to_string(), "wasm_engine::machine");
         assert_eq!(error.help().unwrap().to_string(), "make room");
         assert_eq!(

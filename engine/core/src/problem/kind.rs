@@ -2,6 +2,8 @@
 
 use std::io;
 
+use wasm_engine_files::FileProblem;
+
 /// Whose fault an error is. From it follow the exit status of the command line, and the code of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -16,7 +18,7 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// The kind of an error of the system: the machine's where the same would have gone well on another one, else bad input, such as a path
     /// that nobody may write to.
-    pub fn of_io(error: &io::Error) -> Self {
+    pub(crate) fn of_io(error: &io::Error) -> Self {
         /// Input/output error; too many open files, in the system and in the process. They have no kinds.
         const RAW: [i32; 3] = [5, 23, 24];
         let is_raw = cfg!(unix) && error.raw_os_error().is_some_and(|raw| RAW.contains(&raw));
@@ -30,12 +32,36 @@ impl ErrorKind {
         }
     }
 
+    /// The kind of a file that was refused.
+    pub(crate) fn of_file(problem: &FileProblem) -> Self {
+        match problem {
+            FileProblem::Unreadable(error) => Self::of_io(error),
+            FileProblem::TooLarge { .. } | FileProblem::WrongHash { .. } => Self::Input,
+        }
+    }
+
     /// Returns the code of a diagnostic of this kind. It stays what it is from version to version.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Input => "wasm_engine::input",
             Self::Machine => "wasm_engine::machine",
             Self::Unmet => "wasm_engine::unmet",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_machine_lacks_is_told_from_bad_input() {
+        // Input/output error, no space, too large, no memory, too many files; not there, not allowed, no folder.
+        let machine = [5, 28, 27, 12, 24].map(|raw| (raw, ErrorKind::Machine));
+        let input = [2, 13, 20].map(|raw| (raw, ErrorKind::Input));
+        for (raw, kind) in machine.into_iter().chain(input) {
+            assert_eq!(ErrorKind::of_io(&io::Error::from_raw_os_error(raw)), kind, "{raw}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is wrong, where, and what to do about it: one type for scenarios, events, the command line and run directories; and whose fault
 //! an error is.
 //!
+//! The kind of a [`Problem`] decides both the code that a printer of diagnostics shows and the exit status of the command line.
 //! [`Problem`] and what is made of it are diagnostics of [`miette`]: a program of an author that returns `miette::Result` from `main` shows
 //! the place in the scenario's text.
 

@@ -13,6 +13,7 @@ use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::limits::LINE_CHARS_MAX;
 use wasm_engine_components::text::{Shown, shown, shown_path};
 
+use super::kind::ErrorKind;
 use super::source_text::SourceText;
 use wasm_engine_files::counted;
 
@@ -33,6 +34,8 @@ struct Details {
     help: Option<String>,
     cause: Option<Cause>,
     text: Option<SourceText>,
+    /// Whose fault it is, where that was said.
+    kind: Option<ErrorKind>,
 }
 
 /// The error behind a problem. Two with the same text are equal.
@@ -88,7 +91,21 @@ impl Problem {
         self
     }
 
-    /// Names the error behind it, whose text becomes a part of [`head`](Self::head).
+    /// Says whose fault it is, whatever the cause is.
+    #[must_use]
+    pub fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = Some(kind);
+        self
+    }
+
+    /// Returns whose fault it is: as it was said, or else as it follows from the cause. A problem of which neither is known is one of the input.
+    pub fn kind(&self) -> ErrorKind {
+        let of_cause = || self.0.cause.as_ref().and_then(|Cause(error)| kind_of(&**error));
+        self.0.kind.or_else(of_cause).unwrap_or(ErrorKind::Input)
+    }
+
+    /// Names the error behind it, whose text becomes a part of [`head`](Self::head). If it is one of the system, or has one as its source, the
+    /// [kind](Self::kind) follows from it.
     #[must_use]
     pub fn caused_by(mut self, error: impl Error + Send + Sync + 'static) -> Self {
         self.0.cause = Some(Cause(Arc::new(error)));
@@ -178,6 +195,22 @@ impl Error for Problem {
     }
 }
 
+/// Returns what a cause says of whose fault it is: it, or one of its own causes, is an error of the system or a problem. `None` where nothing of
+/// that kind is behind it.
+fn kind_of(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(problem) = error.downcast_ref::<Problem>() {
+            return Some(problem.kind());
+        }
+        if let Some(error) = error.downcast_ref() {
+            return Some(ErrorKind::of_io(error));
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// Makes a text harmless that was put together from own words and from text of others.
 fn sentence(text: &str) -> Shown<'_> {
     shown(text).at_most(LINE_CHARS_MAX)
@@ -187,6 +220,13 @@ fn sentence(text: &str) -> Shown<'_> {
 /// of them, each as a line of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Returns whose fault it is: that of the first.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.first().map_or(ErrorKind::Input, Problem::kind)
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -233,6 +273,32 @@ mod tests {
         let two = Problems(vec![problem, Problem::new("no")]);
         assert_eq!(two.to_string(), "a/x.toml:12:3: groups[0].agents: is 0 (and 1 more problem)");
         assert_eq!(format!("{two:#}"), "a/x.toml:12:3: groups[0].agents: is 0: a disk; help: use 1\nno");
+    }
+
+    #[test]
+    fn whose_fault_it_is_follows_from_what_the_system_said_unless_it_is_known() {
+        use std::io;
+
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] io::Error);
+
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let none = || io::Error::from(io::ErrorKind::NotFound);
+        let new = || Problem::new("x");
+        assert_eq!(new().kind(), ErrorKind::Input);
+        assert_eq!(new().caused_by(none()).kind(), ErrorKind::Input);
+        assert_eq!(new().caused_by(full()).kind(), ErrorKind::Machine);
+        assert_eq!(new().caused_by(Outer(full())).kind(), ErrorKind::Machine);
+        assert_eq!(new().caused_by(new().caused_by(full())).kind(), ErrorKind::Machine);
+        for problem in [
+            new().of_kind(ErrorKind::Machine).caused_by(none()),
+            new().caused_by(none()).of_kind(ErrorKind::Machine),
+            new().caused_by(new().of_kind(ErrorKind::Machine)),
+        ] {
+            assert_eq!(problem.kind(), ErrorKind::Machine);
+        }
+        assert_eq!(Problems(vec![new().caused_by(full()), new()]).kind(), ErrorKind::Machine);
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) fn check_start(max: DiskMax, bytes: u64) -> Result<(), RunError> {
     let help = format!(
         "give it more than {needed} bytes with --disk-max SIZE; `run` with --no-record copies the scenario alone"
     );
-    Err(RunError::Input(Problem::new(what).key("--disk-max").help(help)))
+    Err(RunError::from(Problem::new(what).key("--disk-max").help(help)))
 }
 
 impl Disk {
@@ -165,7 +165,7 @@ impl Disk {
         let what = format!(
             "the run's copies of its scenario, modules, models and events have {bytes} bytes, and no room: {why}"
         );
-        Err(RunError::Failed(Problem::new(what).file(&books.folder)))
+        Err(RunError::of_machine(Problem::new(what).file(&books.folder)))
     }
 
     /// Gives back bytes that were taken, and weren't written or were removed.
@@ -189,7 +189,7 @@ impl Disk {
         let books = self.books();
         let (why, how) = books.full();
         let what = format!("the snapshot with which the branch begins has no room, and nothing was run: {why}");
-        RunError::Failed(Problem::new(what).file(&books.folder).help(format!("{how}; then branch again")))
+        RunError::of_machine(Problem::new(what).file(&books.folder).help(format!("{how}; then branch again")))
     }
 
     /// Returns the problem that a run ends before the frame `frame`. Without a journal, it can't go on.
@@ -202,7 +202,7 @@ impl Disk {
             "the run ended before frame {}: its folder has {used} bytes, {end} are kept for the summary, and {why}",
             thousands(frame)
         );
-        RunError::Failed(Problem::new(what).file(folder).help(format!("{how}; {then}")))
+        RunError::of_machine(Problem::new(what).file(folder).help(format!("{how}; {then}")))
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn bytes_of_copies(scenario: &Scenario, options: &RunOptions) -> u64 
 /// Copies modules and models into the run directory.
 pub(super) fn keep_files(path: &Path, scenario: &Scenario, options: &RunOptions) -> Result<(), RunError> {
     let folder = path.join(FILES);
-    making(|| std::fs::create_dir(&folder)).map_err(|error| RunError::of_io(table::unmade(&folder), error))?;
+    making(|| std::fs::create_dir(&folder)).map_err(|error| RunError::from(table::unmade(&folder).caused_by(error)))?;
     for kept in all(scenario, options) {
         let copy = folder.join(&kept.name);
         if kept.is_model {
@@ -118,7 +118,7 @@ pub(crate) fn find_files(
             continue;
         };
         let file = KeptFile { copy: folder.join(module_copy(&sha256)), original: facts.path.clone(), sha256 };
-        let (found, warning) = file.find("module", &module.name).map_err(|lost| lost.problem)?;
+        let (found, warning) = file.find("module", &module.name)?;
         warnings.extend(warning);
         kept.modules.insert(module.name.clone(), found);
         module.sha256 = Some(sha256);

@@ -61,9 +61,9 @@ impl Manifest {
     /// all forms that they had before.
     pub(super) fn rewrite(folder: &Path, frames: u64, models: &BTreeMap<String, ModelFacts>) -> Result<(), RunError> {
         let path = folder.join(MANIFEST);
-        let unreadable = |error| RunError::Input(Problem::new("can't be read").caused_by(error).file(&path));
+        let unreadable = |error| RunError::from(Problem::new("can't be read").caused_by(error).file(&path));
         let text = std::fs::read_to_string(&path).map_err(unreadable)?;
-        let body = open_text(&path, &text).map_err(RunError::Input)?;
+        let body = open_text(&path, &text)?;
         replace_file(&path, seal_text(&rewritten(body, frames, models)).as_bytes())
     }
 }

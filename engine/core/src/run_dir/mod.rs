@@ -74,7 +74,7 @@ use self::table::{failed, replace_file, sync_folder, write_file};
 use self::tables::Tables;
 use self::writer::{SnapshotWriter, Writer, WriterThread};
 use crate::journal::{JournalOptions, JournalWriter};
-use crate::problem::{Problem, RunError};
+use crate::problem::{ErrorKind, Problem, RunError};
 use crate::scenario::Scenario;
 use crate::simulation::Simulation;
 use crate::snapshot::{self, Snapshot};
@@ -113,7 +113,7 @@ impl RunDir {
     /// that a folder with a manifest is whole.
     ///
     /// # Errors
-    /// Fails if the folder or a file can't be made ([`RunError::Input`]) or written ([`RunError::Failed`]), or the events can't be read.
+    /// Fails if the folder or a file can't be made or written, or the events can't be read.
     pub fn create(output_dir: &OutputDir, scenario: &Scenario, options: &RunOptions) -> Result<Self, RunError> {
         Self::make(output_dir, scenario, options, |_| Ok(()))
     }
@@ -147,9 +147,9 @@ impl RunDir {
         options: &RunOptions,
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
-        Self::make_in(output_dir, scenario, options, begin).map_err(|error| match error {
-            RunError::Failed(problem) => RunError::Failed(problem.help(NOTHING_RUN)),
-            input @ RunError::Input(_) => input,
+        Self::make_in(output_dir, scenario, options, begin).map_err(|error| match error.kind() {
+            ErrorKind::Input => error,
+            _ => error.into_problem().help(NOTHING_RUN).into(),
         })
     }
 
@@ -160,7 +160,7 @@ impl RunDir {
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
         let id = fresh_id();
-        let events = manifest_file::events_hash(scenario, options).map_err(RunError::Input)?;
+        let events = manifest_file::events_hash(scenario, options)?;
         let manifest = manifest_file::manifest(scenario, options, id, events.as_deref());
         let bytes = manifest.len() as u64 + bytes_at_start(scenario, options);
         disk::check_start(options.disk_max, bytes)?;
@@ -177,11 +177,11 @@ impl RunDir {
         let journal = match options.record {
             true => {
                 let options = JournalOptions { first_frame, ..JournalOptions::default() };
-                Some(JournalWriter::create_with(&path.join(JOURNAL), id, options).map_err(RunError::Failed)?)
+                Some(JournalWriter::create_with(&path.join(JOURNAL), id, options).map_err(RunError::of_machine)?)
             }
             false => None,
         };
-        let tables = Tables::create(&path, scenario).map_err(RunError::Input)?;
+        let tables = Tables::create(&path, scenario)?;
         begin(&path)?;
         replace_file(&path.join(MANIFEST), manifest.as_bytes())?;
         start.done();
@@ -206,9 +206,9 @@ impl RunDir {
         let OpenRun { path, scenario, journal, .. } = run;
         let positions = tables.map(postcard::from_bytes).transpose();
         let positions = positions.map_err(|_| {
-            RunError::Input(Problem::new("has no positions of the tables: it is damaged").file(&path.join(SNAPSHOTS)))
+            RunError::from(Problem::new("has no positions of the tables: it is damaged").file(&path.join(SNAPSHOTS)))
         })?;
-        let tables = Tables::reopen(path, scenario, positions.as_ref()).map_err(RunError::Input)?;
+        let tables = Tables::reopen(path, scenario, positions.as_ref())?;
         // The summary is that of an end that won't be the last.
         match std::fs::remove_file(path.join(SUMMARY)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, error)),
@@ -221,7 +221,8 @@ impl RunDir {
         }
         // A crash may have left nothing of a branch's journal that says where it begins.
         let options = JournalOptions { first_frame: run.first_frame(), ..JournalOptions::default() };
-        let journal = JournalWriter::reopen_with(journal, journal.frames_count(), options).map_err(RunError::Failed)?;
+        let journal =
+            JournalWriter::reopen_with(journal, journal.frames_count(), options).map_err(RunError::of_machine)?;
         make_snapshots_folder(path)?;
         // Of a write that a crash cut short.
         let snapshots = path.join(SNAPSHOTS);

@@ -50,14 +50,14 @@ impl OutputDir {
     /// Makes and locks the folder. Also returns whether it is new.
     pub(super) fn take(&self) -> Result<(PathBuf, bool, RunLock), RunError> {
         let (path, is_fresh) = self.create()?;
-        let lock = RunLock::exclusive(&path).map_err(RunError::Input)?;
+        let lock = RunLock::exclusive(&path)?;
         // Another process may have made a run in it since it was checked.
-        Self::Named(path.clone()).check().map_err(RunError::Input)?;
+        Self::Named(path.clone()).check()?;
         Ok((path, is_fresh, lock))
     }
 
     fn create(&self) -> Result<(PathBuf, bool), RunError> {
-        self.check().map_err(RunError::Input)?;
+        self.check()?;
         match self {
             Self::Named(path) => {
                 let is_fresh = !path.exists();
@@ -89,7 +89,7 @@ fn fresh(parent: &Path, name: &str) -> Result<PathBuf, RunError> {
 }
 
 fn unmakeable(path: &Path, error: std::io::Error) -> RunError {
-    RunError::of_io(unusable(path), error)
+    RunError::from(unusable(path).caused_by(error))
 }
 
 fn unusable(path: &Path) -> Problem {

@@ -12,6 +12,7 @@ use crate::frame_loop::FrameSink;
 use crate::problem::RunError;
 use crate::simulation::Simulation;
 use crate::summary::{Collector, Summary};
+use crate::threads;
 
 /// Least time between two snapshots, where nobody says how often.
 const PERIOD_MIN: Duration = Duration::from_secs(30);
@@ -176,7 +177,7 @@ impl FrameSink for Recording {
             snapshots.prepared = true;
             let preparation = simulation.prepare_copy();
             // It is only faster with it.
-            let _ = std::thread::Builder::new().name("snapshot-memory".to_owned()).spawn(|| preparation.run());
+            let _ = threads::spawn("snapshot-memory", || preparation.run());
         }
         Ok(())
     }

@@ -148,7 +148,7 @@ pub(super) fn last_frame(path: &Path) -> Option<u64> {
 
 /// Writes and syncs a whole file that isn't there yet.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let mut file = making(|| File::create_new(path)).map_err(|error| RunError::of_io(unmade(path), error))?;
+    let mut file = making(|| File::create_new(path)).map_err(|error| RunError::from(unmade(path).caused_by(error)))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| failed(path, error))
 }
 
@@ -185,7 +185,7 @@ pub(super) fn failed(path: &Path, error: io::Error) -> RunError {
     let full =
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded);
     let problem = Problem::new("can't be written").caused_by(error).file(path);
-    RunError::Failed(match full {
+    RunError::of_machine(match full {
         true => problem
             .help("make room, and `wasm-engine resume` goes on with the run; or name a folder elsewhere with --out"),
         false => problem.help("see that it can be written to, or name a folder elsewhere with --out"),
@@ -204,6 +204,7 @@ pub(super) fn unmade(path: &Path) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::problem::ErrorKind;
 
     #[cfg(target_os = "linux")]
     #[test]
@@ -211,12 +212,13 @@ mod tests {
         let file = File::options().write(true).open("/dev/full").unwrap();
         let mut table = TableFile::of(PathBuf::from("run/frames.jsonl"), file);
         table.row(&1).unwrap();
-        let Err(RunError::Failed(problem)) = table.flush() else { panic!("the disk isn't full") };
-        let text = format!("{problem:#}");
+        let error = table.flush().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Machine);
+        let text = format!("{error:#}");
         assert!(text.starts_with("run/frames.jsonl: can't be written: No space left on device"), "{text}");
         assert!(text.contains("; help: make room, and `wasm-engine resume` goes on with the run"), "{text}");
         let long = "x".repeat(2 * BUFFER_BYTES);
-        assert!(matches!(table.row(&long), Err(RunError::Failed(_))));
+        assert_eq!(table.row(&long).unwrap_err().kind(), ErrorKind::Machine);
     }
 
     #[test]

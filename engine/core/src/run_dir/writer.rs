@@ -20,8 +20,9 @@ use super::snapshot_retention::SnapshotRetention;
 use super::table::failed;
 use super::tables::{TablePositions, Tables};
 use crate::journal::JournalWriter;
-use crate::problem::{Problem, RunError};
+use crate::problem::{ErrorKind, Problem, RunError};
 use crate::snapshot::{self, Snapshot, SnapshotRef};
+use crate::threads;
 use wasm_engine_wasm::{GuestStateError, PageTracker};
 
 /// Longest time between a frame's record and the disk.
@@ -80,7 +81,7 @@ impl WriterThread {
     /// Fails if something can't be written.
     pub fn join(&mut self) -> Result<(), RunError> {
         self.handover.disconnect();
-        let gone = || Err(RunError::Failed(Problem::new("the thread that writes the run directory has ended")));
+        let gone = || Err(RunError::of_machine(Problem::new("the thread that writes the run directory has ended")));
         self.thread.take().map_or_else(gone, joined)
     }
 }
@@ -115,7 +116,7 @@ impl Writer {
                 }
                 Ok(Item::End(digest, summary)) => {
                     if let Some(journal) = &mut self.journal {
-                        journal.end(digest, summary).map_err(RunError::Failed)?;
+                        journal.end(digest, summary).map_err(RunError::of_machine)?;
                     }
                     self.sync()?;
                 }
@@ -144,9 +145,9 @@ impl Writer {
         let mut written = vec![0; frames.len()];
         if let Some(journal) = &mut self.journal {
             for (frame, written) in frames.iter().zip(&mut written).filter(|(frame, _)| frame.to_journal) {
-                *written = journal.append(&frame.record).map_err(RunError::Failed)?;
+                *written = journal.append(&frame.record).map_err(RunError::of_machine)?;
             }
-            journal.flush().map_err(RunError::Failed)?;
+            journal.flush().map_err(RunError::of_machine)?;
         }
         for (RecordedFrame { record, taken, .. }, written) in frames.iter().zip(written) {
             let before = self.tables.bytes();
@@ -161,7 +162,7 @@ impl Writer {
         self.unsynced = None;
         self.snapshots.check()?;
         if let Some(journal) = &mut self.journal {
-            journal.sync().map_err(RunError::Failed)?;
+            journal.sync().map_err(RunError::of_machine)?;
         }
         self.tables.sync()
     }
@@ -267,16 +268,17 @@ fn write(
 
 fn unsaved(folder: &Path, error: GuestStateError) -> RunError {
     let help = "this is a fault of the engine: report it; what was recorded up to here is whole";
-    RunError::Failed(Problem::new("a snapshot can't be made").caused_by(error).file(folder).help(help))
+    RunError::of_machine(Problem::new("a snapshot can't be made").caused_by(error).file(folder).help(help))
 }
 
 /// Without a journal, the run can't go on.
 fn told(error: RunError, is_recorded: bool) -> RunError {
-    match error {
-        RunError::Failed(problem) if !is_recorded => {
-            RunError::Failed(problem.help("make room, or name a folder elsewhere with --out, and run it again"))
+    match error.kind() {
+        ErrorKind::Machine if !is_recorded => {
+            let help = "make room, or name a folder elsewhere with --out, and run it again";
+            error.into_problem().help(help).into()
         }
-        error => error,
+        _ => error,
     }
 }
 
@@ -286,9 +288,8 @@ fn joined<T>(thread: JoinHandle<T>) -> T {
 }
 
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RunError> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    thread.map_err(|error| {
+    threads::spawn(name, work).map_err(|error| {
         let help = "raise the limit of threads and processes (`ulimit -u`), or use fewer with --threads";
-        RunError::Failed(Problem::new(format!("can't start the thread `{name}`")).caused_by(error).help(help))
+        RunError::of_machine(Problem::new(format!("can't start the thread `{name}`")).caused_by(error).help(help))
     })
 }

@@ -1,11 +1,12 @@
 //! Why a simulation couldn't be built, and where in the scenario the cause is.
 
+use std::fmt::Display;
 use std::path::Path;
 
-use wasm_engine_components::text::{shown, shown_path};
+use miette::Diagnostic;
+use wasm_engine_components::text::shown;
 use wasm_engine_systems::state::IncompleteState;
 
-use super::kept::LostFile;
 use crate::problem::{ErrorKind, Problem, RunError};
 use crate::scenario::{Scenario, Step};
 use wasm_engine_files::{FileError, FileProblem};
@@ -35,10 +36,10 @@ pub enum SimulationError {
     },
     /// A file of a recorded run is nowhere any more.
     #[error(transparent)]
-    Lost(#[from] LostFile),
+    Lost(Problem),
     /// The threads couldn't be started.
-    #[error("can't start the threads that step agents: {0}; try fewer with --threads")]
-    Threads(rayon::ThreadPoolBuildError),
+    #[error("can't start the threads that step agents")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// A plugin of an author has state that no digest and no snapshot would show.
     #[error(transparent)]
     State(#[from] IncompleteState),
@@ -47,8 +48,14 @@ pub enum SimulationError {
 impl SimulationError {
     /// Whose fault it is: what is wrong with a module or a model is bad input. That there are no threads, no memory or no ONNX Runtime to be
     /// had is the machine's, as is a fault of the engine or of an author's plugin.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Lost(problem) => problem.kind(),
+            Self::File(FileError { problem, .. }) => ErrorKind::of_file(problem),
+            #[cfg(feature = "inference")]
+            Self::Inference(InferenceError::Model { problem: ModelProblem::File(problem), .. }) => {
+                ErrorKind::of_file(problem)
+            }
             Self::Threads(_)
             | Self::State(_)
             | Self::Module(ModuleError::AddressSpace { .. } | ModuleError::Threads(_) | ModuleError::Engine { .. }) => {
@@ -60,21 +67,40 @@ impl SimulationError {
         }
     }
 
+    /// Returns what to do, where the text doesn't say it itself.
+    fn help_text(&self) -> Option<String> {
+        match self {
+            Self::Lost(problem) => problem.help_text(),
+            Self::File(FileError { problem, .. }) => Some(problem.help().to_owned()),
+            #[cfg(feature = "inference")]
+            Self::Inference(InferenceError::Model { problem: ModelProblem::File(problem), .. }) => {
+                Some(problem.help().to_owned())
+            }
+            Self::Module(ModuleError::Module { problem, .. }) => {
+                Some(problem.parts().1).filter(|help| !help.is_empty())
+            }
+            Self::NoInference { .. } => {
+                let help = "use a build with the feature `inference`, which is a default one, or take the models out of the scenario";
+                Some(help.to_owned())
+            }
+            Self::Threads(_) => Some("use fewer threads (`--threads`)".to_owned()),
+            _ => None,
+        }
+    }
+
     /// Returns the error of a run of `scenario`, whose text is in `file`. A problem of a module or a model has its place in that text.
     pub fn of_run(self, scenario: &Scenario, file: &Path) -> RunError {
-        let (kind, problem) = (self.kind(), Problem::new(self.to_string()));
+        let mut problem = Problem::new(self.to_string()).of_kind(self.kind());
+        if let Some(help) = self.help_text() {
+            problem = problem.help(help);
+        }
         let problem = match self {
-            Self::Lost(lost) => lost.problem,
-            Self::Module(ModuleError::Threads(error)) => problem.caused_by(error),
-            Self::NoInference { name } => {
-                let help = "use a build with the feature `inference`, which is a default one, or take the models out of the scenario";
-                scenario.place(problem.file(file).help(help), &[Step::Key("models"), Step::Key(&name)])
-            }
+            Self::Lost(lost) => lost,
+            Self::Threads(error) | Self::Module(ModuleError::Threads(error)) => problem.caused_by(error),
+            Self::NoInference { name } => scenario.place(problem.file(file), &[Step::Key("models"), Step::Key(&name)]),
             Self::Module(ModuleError::UnknownModule { .. }) => problem.file(file),
-            Self::Module(ModuleError::Module { name, path, problem }) => {
-                let (what, help) = problem.parts();
-                let what = format!("module `{}` ({}): {what}", shown(&name), shown_path(&path));
-                of_module(scenario, Problem::new(what).file(file).help(help), &name, &problem)
+            Self::Module(ModuleError::Module { name, problem: why, .. }) => {
+                of_module(scenario, problem.file(file), &name, &why)
             }
             Self::File(FileError { what, name, problem: why, .. }) => {
                 let table = if what == "module" { "modules" } else { "models" };
@@ -93,13 +119,17 @@ impl SimulationError {
             // The machine's, which no scenario says anything of.
             _ => problem,
         };
-        RunError::of(kind, problem)
+        problem.into()
     }
 }
 
-impl From<rayon::ThreadPoolBuildError> for SimulationError {
-    fn from(error: rayon::ThreadPoolBuildError) -> Self {
-        Self::Threads(error)
+impl Diagnostic for SimulationError {
+    fn code<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        Some(Box::new(self.kind().code()))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        Some(Box::new(self.help_text()?))
     }
 }
 
@@ -107,7 +137,7 @@ impl From<rayon::ThreadPoolBuildError> for SimulationError {
 fn of_file(scenario: &Scenario, problem: Problem, (table, name): (&str, &str), why: FileProblem) -> Problem {
     let key = if matches!(why, FileProblem::WrongHash { .. }) { "sha256" } else { "path" };
     let steps = [Step::Key(table), Step::Key(name), Step::Key(key)];
-    let problem = scenario.place(problem.help(why.help()), &steps);
+    let problem = scenario.place(problem, &steps);
     match why {
         FileProblem::Unreadable(error) => problem.caused_by(error),
         FileProblem::TooLarge { .. } | FileProblem::WrongHash { .. } => problem,
@@ -128,4 +158,63 @@ fn of_module(scenario: &Scenario, problem: Problem, name: &str, why: &ModuleProb
     let mut all = keys.iter().map(|keys| steps(keys));
     let there = all.find(|steps| scenario.has(steps));
     scenario.place(problem, &there.unwrap_or_else(|| steps(keys[0])))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use miette::Report;
+    use wasm_engine_systems::state::StateError;
+
+    use super::*;
+    use crate::scenario::{LoadOptions, parse};
+    use crate::simulation::RestoreError;
+
+    fn unreadable(error: io::Error) -> SimulationError {
+        let (name, path, problem) = ("a".to_owned(), "a.wasm".into(), FileProblem::Unreadable(error));
+        FileError { what: "module", name, path, problem }.into()
+    }
+
+    /// Passes an error on as a `main` of `miette::Result` does.
+    fn told(error: impl Diagnostic + Send + Sync + 'static) -> [String; 3] {
+        let fails = || -> miette::Result<()> { Err(error)? };
+        let report: Report = fails().unwrap_err();
+        let text = |text: Option<Box<dyn Display + '_>>| text.map(|text| text.to_string()).unwrap_or_default();
+        [text(report.code()), report.to_string(), text(report.help())]
+    }
+
+    #[test]
+    fn errors_of_a_simulation_are_diagnostics_that_say_nothing_twice() {
+        let problem = ModuleProblem::StartFuel { group: "g".to_owned(), fuel_max: 1 };
+        let module = || ModuleError::Module { name: "a".to_owned(), path: "a.wasm".into(), problem: problem.clone() };
+        let [code, text, help] = told(SimulationError::from(module()));
+        assert_eq!(code, "wasm_engine::input");
+        assert!(text.starts_with("module `a` (a.wasm): its start used up the fuel") && !text.contains(&help), "{text}");
+        assert!(help.starts_with("raise the limit"), "{help}");
+        let [code, _, help] = told(unreadable(io::ErrorKind::StorageFull.into()));
+        assert_eq!((&*code, &*help), ("wasm_engine::machine", "see that it is there, is a file, and may be read"));
+        let [code, text, help] = told(SimulationError::Lost(Problem::new("gone").help("put it back")));
+        assert_eq!([&*code, &*text, &*help], ["wasm_engine::input", "gone", "put it back"]);
+        let [code, text, _] = told(RestoreError::from(StateError::NotFresh));
+        assert_eq!((&*code, &*text), ("wasm_engine::input", &*StateError::NotFresh.to_string()));
+    }
+
+    #[test]
+    fn the_kind_of_a_run_that_could_not_begin_follows_from_what_the_system_said() {
+        let text = "frames = 1\nmodules.a.path = \"a.wasm\"\n[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 1\n";
+        let options = LoadOptions { recorded: true, ..LoadOptions::default() };
+        let scenario = parse(text.to_owned(), Path::new("s.toml"), &options).unwrap();
+        for (raw, kind) in
+            [(io::ErrorKind::StorageFull, ErrorKind::Machine), (io::ErrorKind::NotFound, ErrorKind::Input)]
+        {
+            let error = unreadable(raw.into());
+            assert_eq!(error.kind(), kind);
+            let error = error.of_run(&scenario, Path::new("s.toml"));
+            assert_eq!((error.kind(), error.code().unwrap().to_string()), (kind, kind.code().to_owned()));
+            let text = format!("{error:#}");
+            assert!(text.starts_with("s.toml:2:18: modules.a.path: the module `a` (a.wasm) can't be read: "), "{text}");
+            assert!(text.ends_with("; help: see that it is there, is a file, and may be read"), "{text}");
+        }
+    }
 }

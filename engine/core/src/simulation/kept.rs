@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::text::{shown, shown_path};
 
-use crate::problem::Problem;
+use crate::problem::{ErrorKind, Problem};
 use wasm_engine_files::{FileProblem, hex, sha256_of_file};
 
 /// Where the files of a recorded run are, by their names in the scenario. Those that aren't in it are where the scenario says.
@@ -30,41 +30,38 @@ pub struct KeptFile {
     pub sha256: [u8; 32],
 }
 
-/// Error of a file of a recorded run that isn't found.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct LostFile {
-    /// What is wrong with both of its places, and what to do.
-    pub problem: Problem,
-}
-
 impl KeptFile {
     /// Returns the path of the file that was run: the copy, or else the original; and a warning. `what` is the sort of file.
     ///
     /// # Errors
     /// Fails if neither file is the one that was run.
-    pub fn find(&self, what: &str, name: &str) -> Result<(PathBuf, Option<String>), LostFile> {
+    pub fn find(&self, what: &str, name: &str) -> Result<(PathBuf, Option<String>), Problem> {
         let of_copy = match self.check(&self.copy) {
             Ok(()) => return Ok((self.copy.clone(), None)),
             Err(problem) => problem,
         };
         let (copy, original) = (shown_path(&self.copy), shown_path(&self.original));
-        let of_copy = said(&of_copy);
         match self.check(&self.original) {
             Ok(()) => {
                 let name = shown(name);
-                let warning =
-                    format!("{copy}: the copy of {what} `{name}` {of_copy}; {original} is used, which is the same");
+                let warning = format!(
+                    "{copy}: the copy of {what} `{name}` {}; {original} is used, which is the same",
+                    said(&of_copy)
+                );
                 Ok((self.original.clone(), Some(warning)))
             }
             Err(of_original) => {
                 let text = format!(
-                    "the {what} `{}` of this run isn't there any more: its copy {of_copy}, and {original} {}",
+                    "the {what} `{}` of this run isn't there any more: its copy {}, and {original} {}",
                     shown(name),
+                    said(&of_copy),
                     said(&of_original)
                 );
-                let problem = Problem::new(text).file(&self.copy);
-                Err(LostFile { problem: problem.help("put one of the two back as it was when the run was recorded") })
+                // A disk that fails is the machine's fault, whichever of the two lies on it.
+                let kinds = [&of_copy, &of_original].map(ErrorKind::of_file);
+                let kind = if kinds.contains(&ErrorKind::Machine) { ErrorKind::Machine } else { ErrorKind::Input };
+                let help = "put one of the two back as it was when the run was recorded";
+                Err(Problem::new(text).file(&self.copy).help(help).of_kind(kind))
             }
         }
     }

@@ -14,8 +14,7 @@ use std::sync::Arc;
 
 use bevy_app::App;
 use bevy_ecs::world::World;
-use tracing::level_filters::LevelFilter;
-use tracing::{Dispatch, Span, dispatcher, info};
+use tracing::info;
 use wasm_engine_components::text::shown_path;
 use wasm_engine_components::{Digest, FrameInputs, FrameRecord, GroupSpec, Model, RegionSpec, limits};
 use wasm_engine_systems::ports::{AgentPort, ModelPort, ModelRuntime};
@@ -26,12 +25,13 @@ use wasm_engine_systems::{
 
 use crate::code_cache::{CODE_FOLDER, CodeFolder};
 use crate::scenario::Scenario;
+use crate::threads::on_pool;
 use models::{LoadedModels, load_models};
 use wasm_engine_files::{FileError, cpu};
 use wasm_engine_wasm::{CopyMark, ModuleSource, WasmOptions, WasmRuntime};
 
 pub use error::SimulationError;
-pub use kept::{KeptFile, KeptFiles, LostFile};
+pub use kept::{KeptFile, KeptFiles};
 pub use loaded::{LoadedModel, RecordedModels, RefusedSwap};
 pub use options::SimulationOptions;
 pub use state::RestoreError;
@@ -114,7 +114,7 @@ impl Simulation {
 
     /// Runs one frame. It does no file or network I/O, and can't fail.
     ///
-    /// A loop of many frames is faster inside `pool().install(...)`: each frame then starts where it runs.
+    /// A loop of many frames is faster inside [`on_pool`]: each frame then starts where it runs.
     pub fn frame(&mut self, inputs: FrameInputs) -> FrameRecord {
         let world = &mut self.world;
         on_pool(&self.pool, || run_frame(world, inputs))
@@ -174,17 +174,6 @@ impl Simulation {
     pub fn refused_model_swaps(&self) -> &[RefusedSwap] {
         &self.refused_model_swaps
     }
-}
-
-/// Does work on a thread of the pool. Who listens to spans and events on this thread listens to those of the work, and its spans belong to this
-/// thread's.
-fn on_pool<R: Send>(pool: &rayon::ThreadPool, work: impl FnOnce() -> R + Send) -> R {
-    // Nobody listens, or it is one of the pool's threads already.
-    if LevelFilter::current() == LevelFilter::OFF || pool.current_thread_index().is_some() {
-        return pool.install(work);
-    }
-    let (listener, span) = (dispatcher::get_default(Dispatch::clone), Span::current());
-    pool.install(|| dispatcher::with_default(&listener, || span.in_scope(work)))
 }
 
 /// Returns the agents' instances, behind their port.

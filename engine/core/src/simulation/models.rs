@@ -11,8 +11,8 @@ use super::options::SimulationOptions;
 use crate::scenario::Scenario;
 #[cfg(feature = "inference")]
 use {
-    super::kept::LostFile,
     super::swaps,
+    crate::problem::Problem,
     wasm_engine_components::{BatchForm, ModelSpec},
     wasm_engine_inference::{ModelInfo, ModelLoadOptions, OnnxRuntime},
 };
@@ -44,7 +44,7 @@ pub(super) fn load_models(scenario: &Scenario, options: &SimulationOptions) -> R
 /// Loads the models of a scenario that has some.
 #[cfg(feature = "inference")]
 fn open_models(scenario: &Scenario, options: &SimulationOptions) -> Result<LoadedModels, SimulationError> {
-    let entries = entries(options, scenario)?;
+    let entries = entries(options, scenario).map_err(SimulationError::Lost)?;
     let load = ModelLoadOptions {
         cache_dir: options.cache_dir.clone(),
         progress: options.progress.clone(),
@@ -73,7 +73,7 @@ fn open_models(scenario: &Scenario, options: &SimulationOptions) -> Result<Loade
 /// # Errors
 /// One is nowhere any more.
 #[cfg(feature = "inference")]
-fn entries(options: &SimulationOptions, scenario: &Scenario) -> Result<Vec<ModelSpec>, LostFile> {
+fn entries(options: &SimulationOptions, scenario: &Scenario) -> Result<Vec<ModelSpec>, Problem> {
     let mut models = scenario.models.clone();
     for model in &mut models {
         if let Some(file) = options.files.models.get(&model.name) {

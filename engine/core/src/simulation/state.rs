@@ -1,11 +1,16 @@
 //! Saves, copies and restores the state of a simulation between two frames.
 
+use std::fmt::Display;
+
+use miette::Diagnostic;
 use wasm_engine_components::Digest;
 use wasm_engine_systems::inspect;
 use wasm_engine_systems::state::{StateError, WorldState, load_state, save_state};
 
 use super::{Simulation, guests};
+use crate::problem::ErrorKind;
 use crate::state::State;
+use crate::threads::on_pool;
 use wasm_engine_wasm::{CopyPreparation, GuestCapture, GuestCopy, GuestStateError};
 
 /// Why a state can't be restored.
@@ -19,12 +24,19 @@ pub enum RestoreError {
     Guests(#[from] GuestStateError),
 }
 
+/// What was given to be restored is bad: a state of another simulation, or a damaged one.
+impl Diagnostic for RestoreError {
+    fn code<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        Some(Box::new(ErrorKind::Input.code()))
+    }
+}
+
 impl Simulation {
     /// Saves all state between two frames.
     pub fn save(&mut self) -> State<GuestCapture> {
         let world = save_state(&mut self.world);
         let Self { world: here, pool, .. } = self;
-        let guests = pool.install(|| guests(here).capture());
+        let guests = on_pool(pool, || guests(here).capture());
         State { frame: self.next_frame(), digest: self.digest(), world, guests }
     }
 
@@ -40,7 +52,7 @@ impl Simulation {
         let world = save_state(&mut self.world);
         let Self { world: here, pool, copied, .. } = self;
         let since = copied.filter(|_| !full);
-        let guests = pool.install(|| guests(here).copy(since));
+        let guests = on_pool(pool, || guests(here).copy(since));
         *copied = Some(guests.mark());
         State { frame: self.next_frame(), digest: self.digest(), world, guests }
     }
@@ -55,13 +67,13 @@ impl Simulation {
         let ids = inspect::slots(&self.world).to_vec();
         let modules = inspect::modules(&self.world).clone();
         let Self { world: here, pool, .. } = self;
-        pool.install(|| guests(here).restore(&ids, &modules, guest_states))?;
+        on_pool(pool, || guests(here).restore(&ids, &modules, guest_states))?;
         Ok(())
     }
 
     /// Returns the digest of all agents' memories.
     pub fn memory_digest(&mut self) -> Digest {
         let Self { world, pool, .. } = self;
-        pool.install(|| guests(world).memory_digest())
+        on_pool(pool, || guests(world).memory_digest())
     }
 }

@@ -17,6 +17,7 @@ use crate::run_dir::{Access, Inference, OpenRun, OutputDir, Recording, RunDir, R
 use crate::scenario::{LoadOptions, load};
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::summary::{Collector, RunFacts, Summary};
+use crate::threads::on_pool;
 use wasm_engine_components::BatchForm;
 
 #[path = "../../../tests/common/asking.rs"]
@@ -64,7 +65,7 @@ fn run(folder: &Path, out: &str, threads: usize, until: u64) -> (String, Summary
         Recording::new(run_dir, &simulation, Some(run_options.snapshot_every), Collector::of(&scenario));
     let mut source = Until(source, until);
     let pool = simulation.pool();
-    let ran: Result<(), RunError> = pool.install(|| frame_loop::run(&mut simulation, &mut source, &mut recording));
+    let ran: Result<(), RunError> = on_pool(&pool, || frame_loop::run(&mut simulation, &mut source, &mut recording));
     ran.unwrap();
     let facts = RunFacts { frames_expected: FRAMES, interrupted: until < FRAMES, ..RunFacts::default() };
     let summary = recording.collector().summary(&scenario, &facts);
@@ -90,7 +91,7 @@ fn resumed(path: &Path, threads: usize) -> String {
     let resumed = resume(&replayer(&run, threads, Inference::RecordedThenComputed), Arc::default()).unwrap();
     let (mut simulation, mut source, mut sink) = (resumed.simulation, resumed.source, resumed.sink);
     let pool = simulation.pool();
-    let ran = pool.install(|| frame_loop::run(&mut simulation, &mut source, &mut sink));
+    let ran = on_pool(&pool, || frame_loop::run(&mut simulation, &mut source, &mut sink));
     assert!(ran.map_err(|stop| matches!(stop, FollowError::Diverged(_))).is_ok());
     simulation.digest().to_string()
 }

@@ -78,7 +78,7 @@ pub fn branch(
         modules.chain(models).any(|(known, before)| known == name && before == path)
     };
     let files = find_files(&run.path, &run.manifest, &mut scenario, is_of_run, &mut warnings);
-    let files = files.map_err(RunError::Input)?;
+    let files = files?;
     let mut restored = replayer.at(options.at)?;
     warnings.append(&mut restored.warnings);
     let state = restored.simulation.save();
@@ -97,7 +97,7 @@ pub fn branch(
         None => {
             let mut scenario = scenario.clone();
             if is_same_input {
-                scenario.input = run.with_events().map_err(RunError::Input)?.input;
+                scenario.input = run.with_events()?.input;
             }
             events_file.clone_from(&scenario.input);
             events::open(&scenario, Arc::clone(interrupted))?
@@ -105,7 +105,7 @@ pub fn branch(
     };
     if extras.is_empty() && !source.repeats() {
         let what = "the branch would read its events from a place from which they can't be read again, and the run's events don't come from such a place";
-        return Err(RunError::Input(Problem::new(what).file(source.path()).help("write them to a file")).into());
+        return Err(RunError::from(Problem::new(what).file(source.path()).help("write them to a file")).into());
     }
     let source = source.starting_at(options.at);
     let mut run_options = RunOptions::new(&simulation, run.manifest.digest_scope());
@@ -175,7 +175,7 @@ fn check_frame(run: &OpenRun, at: u64) -> Result<(), RunError> {
         return Ok(());
     }
     let what = format!("the run has no state before frame {at}");
-    Err(RunError::Input(Problem::new(what).key("--at").help(format!("use {first} to {end}"))))
+    Err(RunError::from(Problem::new(what).key("--at").help(format!("use {first} to {end}"))))
 }
 
 /// Returns the scenario with the branch's parameters, and how many frames its file says. What the first run's command line said in the
@@ -202,7 +202,7 @@ fn scenario_of(run: &OpenRun, options: &BranchOptions) -> Result<(Scenario, u64)
             "ask for more than {} with --frames, or branch from an earlier one with --at",
             counted(options.at, "frame")
         );
-        return Err(RunError::Input(Problem::new(what).key("--at").help(help)).into());
+        return Err(RunError::from(Problem::new(what).key("--at").help(help)).into());
     }
     Ok((scenario, frames_expected))
 }
@@ -215,7 +215,7 @@ fn check_modules(run: &OpenRun, scenario: &Scenario) -> Result<(), RunError> {
         if before.sha256 != after_module.sha256 {
             let what = format!("the branch gives group `{}` another module", after.name);
             let help = "a branch can't do that; a scenario can, with [[swaps]]";
-            return Err(RunError::Input(Problem::new(what).file(&scenario.path).help(help)));
+            return Err(RunError::from(Problem::new(what).file(&scenario.path).help(help)));
         }
     }
     Ok(())
@@ -246,7 +246,7 @@ fn take_up(
             }
             other => format!("the run's state doesn't fit the branch: {}", with_causes(other)),
         };
-        RunError::Input(
+        RunError::from(
             Problem::new(what)
                 .key("--set")
                 .help("a branch can change neither which agents there are nor their modules"),

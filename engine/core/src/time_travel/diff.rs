@@ -48,7 +48,7 @@ pub fn diff(left: &RunReplayer<'_>, right: &RunReplayer<'_>) -> Result<Differenc
     if first >= end {
         let what = format!("it has no frame in common with {}", shown_path(&a.path));
         let help = format!("there, {}; here, {}", a.frames_help(), b.frames_help());
-        return Err(FollowError::Error(RunError::Input(Problem::new(what).file(&b.path).help(help))));
+        return Err(FollowError::Error(RunError::from(Problem::new(what).file(&b.path).help(help))));
     }
     let Some((frame, other_seeds)) = first_difference(a, b, first, end)? else { return Ok(difference) };
     difference.other_seeds = other_seeds;

@@ -20,7 +20,7 @@ pub enum FollowError {
 
 impl FollowError {
     /// Whose fault it is.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Error(error) => error.kind(),
             Self::Diverged(_) => ErrorKind::Unmet,
@@ -55,6 +55,6 @@ impl Diagnostic for FollowError {
 
 impl From<Problem> for FollowError {
     fn from(problem: Problem) -> Self {
-        Self::Error(RunError::Input(problem))
+        Self::Error(RunError::from(problem))
     }
 }

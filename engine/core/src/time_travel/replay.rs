@@ -81,7 +81,7 @@ pub fn replay(
 
 fn check_range(run: &OpenRun, from: u64, to: u64) -> Result<(), RunError> {
     let (first, end) = (run.first_frame(), run.end_frame());
-    let problem = |key: &str, what: String| Err(RunError::Input(Problem::new(what).key(key).help(run.frames_help())));
+    let problem = |key: &str, what: String| Err(RunError::from(Problem::new(what).key(key).help(run.frames_help())));
     if from < first || from > end || (from == end && end > first) {
         return problem("--from", format!("frame {} wasn't recorded", thousands(from)));
     }

@@ -13,7 +13,7 @@ use super::run_replayer::{RestoredRun, RunReplayer};
 use super::stream_inputs::stream_inputs_of;
 use crate::events::{self, EventSource};
 use crate::frame_loop::FrameSink;
-use crate::problem::RunError;
+use crate::problem::{ErrorKind, RunError};
 use crate::run_dir::{Recording, RunDir};
 use crate::simulation::Simulation;
 
@@ -57,7 +57,7 @@ impl FrameSink for ResumeSink {
 /// Fails if its simulation can't be built or its files can't be written; a file of it was changed, or is damaged.
 pub fn resume(replayer: &RunReplayer<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
     let run = replayer.run;
-    let scenario = run.with_events().map_err(RunError::Input)?;
+    let scenario = run.with_events()?;
     let stored = stream_inputs_of(run)?;
     let frames = run.end_frame();
     let mut warnings = run.warnings.clone();
@@ -92,8 +92,9 @@ fn reopen(
     let restored = replayer.start(frames)?;
     match RunDir::reopen(run, restored.tables.as_deref(), &restored.other_forms, &restored.simulation) {
         Ok(run_dir) => Ok((restored, run_dir)),
-        Err(RunError::Input(problem)) if restored.tables.is_some() => {
-            warnings.push(format!("{}; all frames are run again, and the tables written anew", problem.head()));
+        Err(error) if error.kind() == ErrorKind::Input && restored.tables.is_some() => {
+            let what = error.problem().head();
+            warnings.push(format!("{what}; all frames are run again, and the tables written anew"));
             let restored = replayer.start(run.first_frame())?;
             let run_dir = RunDir::reopen(run, restored.tables.as_deref(), &restored.other_forms, &restored.simulation)?;
             Ok((restored, run_dir))

@@ -13,6 +13,7 @@ use crate::run_dir::{COLLECTED, Inference, ModelFacts, OpenRun, SCENARIO};
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::snapshot::{self, Snapshot};
 use crate::summary::Collector;
+use crate::threads::on_pool;
 
 /// Where a simulation of a run comes from, and how it is built.
 pub struct RunReplayer<'a> {
@@ -79,7 +80,7 @@ impl RunReplayer<'_> {
             let what =
                 format!("the snapshot before frame {first}, with which this branch begins, can't be used: {why}");
             let help = "put it back as it was, or branch again from the run that it came from";
-            return Err(RunError::Input(Problem::new(what).file(&self.run.snapshots()).help(help)));
+            return Err(RunError::from(Problem::new(what).file(&self.run.snapshots()).help(help)));
         }
         let (simulation, mut warnings): (_, Vec<String>) = (self.build()?, instead(passed, "the run's beginning"));
         let (other_forms, of_forms) = self.forms(&simulation);
@@ -165,7 +166,7 @@ impl RunReplayer<'_> {
     ) -> Result<(), FollowError> {
         let mut source = JournalSource::new(self.run, self.inference, (simulation.next_frame(), to), None);
         let pool = simulation.pool();
-        pool.install(|| frame_loop::run(simulation, &mut source, sink))
+        on_pool(&pool, || frame_loop::run(simulation, &mut source, sink))
     }
 
     /// Returns what checks the frames that a simulation is given up to `to`.

@@ -23,7 +23,7 @@ pub(super) fn stream_inputs_from(run: &OpenRun, at: u64) -> Result<Option<Vec<St
     }
     let mut frames = Vec::new();
     for recorded in run.journal.frames_from(at) {
-        frames.extend(from_outside(recorded.map_err(RunError::Input)?, &run.scenario));
+        frames.extend(from_outside(recorded?, &run.scenario));
     }
     Ok(Some(frames))
 }
@@ -40,10 +40,10 @@ pub(super) fn stream_inputs_of(run: &OpenRun) -> Result<Option<Vec<StreamFrame>>
     let help = "the branch's events are kept there, and nowhere else: branch again from the first run";
     let problem = |what: &str| {
         let file = snapshot::path(&folder, run.first_frame());
-        RunError::Input(Problem::new(what).file(&file).help(help))
+        RunError::from(Problem::new(what).file(&file).help(help))
     };
     let (snapshot, _) =
-        snapshot::read(&folder, run.first_frame()).map_err(|problem| RunError::Input(problem.help(help)))?;
+        snapshot::read(&folder, run.first_frame()).map_err(|problem| RunError::from(problem.help(help)))?;
     if Some(snapshot.state.digest) != run.manifest.branch.as_ref().map(Branch::digest_before) {
         return Err(problem("isn't the snapshot that this branch begins with: its digest is another"));
     }

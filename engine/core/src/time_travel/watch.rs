@@ -22,7 +22,7 @@ pub fn watch(
     let run = replayer.run;
     if from < run.first_frame() || from >= run.end_frame() || to > run.end_frame() {
         let what = format!("frame {} wasn't recorded", thousands(if to > run.end_frame() { to - 1 } else { from }));
-        return Err(RunError::Input(Problem::new(what).file(&run.path).help(run.frames_help())).into());
+        return Err(RunError::from(Problem::new(what).file(&run.path).help(run.frames_help())).into());
     }
     let mut restored = replayer.start(from)?;
     let mut watcher = Watcher { checker: replayer.checker(&restored.simulation, to), from, visit };

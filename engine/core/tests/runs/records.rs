@@ -9,7 +9,7 @@ use wasm_engine_components::{
     Lane, LogLine, ModelId, ModelNotice, ModelNoticeKind, ModuleSwap, NamedOutput, OutputValue, Swap, SwapOutcome,
     SwapRecord,
 };
-use wasm_engine_core::problem::RunError;
+use wasm_engine_core::problem::ErrorKind;
 use wasm_engine_core::run_dir::{OutputDir, RecordedFrame, RunDir, RunOptions};
 use wasm_engine_core::scenario::{LoadOptions, Scenario, load};
 use wasm_engine_core::simulation::LoadedFile;
@@ -338,10 +338,10 @@ fn a_folder_that_cannot_be_used_is_refused_with_what_to_do() {
         let output_dir = OutputDir::new(Some(out), "office");
         match RunDir::create(&output_dir, &scenario, &options()) {
             Ok(_) => panic!("{} was taken", out.display()),
-            Err(RunError::Input(problem)) => {
-                format!("{problem:#}").replace(&format!("{}/", folder.path().display()), "")
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Input, "{error}");
+                format!("{error:#}").replace(&format!("{}/", folder.path().display()), "")
             }
-            Err(RunError::Failed(problem)) => panic!("not bad input: {problem}"),
         }
     };
     std::fs::create_dir(folder.path().join("full")).unwrap();

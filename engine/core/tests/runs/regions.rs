@@ -146,8 +146,10 @@ fn a_reader_without_an_area_is_refused_when_the_scenario_is_loaded() {
     files(folder.path());
     std::fs::write(folder.path().join("regions.toml"), SCENARIO.replace("bytes = 8", "bytes = 9")).unwrap();
     let scenario = load(&folder.path().join("regions.toml"), &LoadOptions::default()).unwrap();
-    let error = Simulation::new(&scenario, &SimulationOptions::default()).err().unwrap().to_string();
-    assert!(error.contains("the shared regions that group `writers` reads take 104 bytes of its regions area, and it has 88; build the agent with a larger one"), "{error}");
+    let error = Simulation::new(&scenario, &SimulationOptions::default()).err().unwrap();
+    let text = format!("{:#}", error.of_run(&scenario, &scenario.path));
+    let expected = "the shared regions that group `writers` reads take 104 bytes of its regions area, and it has 88; help: build the agent with a larger one";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use wasm_engine_components::{
 };
 use wasm_engine_core::events::{EventSource, open};
 use wasm_engine_core::frame_loop::FrameSource;
-use wasm_engine_core::problem::RunError;
+use wasm_engine_core::problem::ErrorKind;
 use wasm_engine_core::scenario::{LoadOptions, Scenario, load};
 
 const SCENARIO: &str = r#"
@@ -212,7 +212,7 @@ fn a_line_that_turns_bad_after_the_check_ends_the_run_as_bad_input() {
     let mut source = case.open(b"{\"frame\":0,\"to\":\"ledger\"}\n{\"frame\":3,\"to\":\"ledger\"}\n").unwrap();
     std::fs::write(case.folder.path().join("e.jsonl"), b"{\"frame\":0,\"to\":\"ledger\"}\n{\"frame\":\n").unwrap();
     let error = source.next_frame(0).unwrap_err();
-    assert!(matches!(&error, RunError::Input(_)), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Input, "{error:?}");
     assert!(format!("{error:#}").contains("e.jsonl:2"), "{error}");
     // A printer of diagnostics shows the line, which is the second of the file.
     let label = error.labels().and_then(|mut labels| labels.next()).unwrap();

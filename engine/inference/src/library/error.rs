@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use wasm_engine_components::limits::LINE_CHARS_MAX;
 use wasm_engine_components::text::{shown, shown_path};
 
 use super::pin::{ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION};
@@ -12,9 +13,10 @@ use super::pin::{ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION};
 pub enum LibraryError {
     /// `ORT_DYLIB_PATH` is set and doesn't name a file. Nothing else is tried then.
     #[error(
-        "ORT_DYLIB_PATH is set to {}, which {problem}: let it name the library file of ONNX Runtime \
+        "ORT_DYLIB_PATH is set to {}, which {}: let it name the library file of ONNX Runtime \
              {ONNX_RUNTIME_VERSION}, or unset it so that the engine fetches one",
-        shown_path(path)
+        shown_path(path),
+        shown(problem).at_most(LINE_CHARS_MAX)
     )]
     Override {
         /// Value of the variable.
@@ -24,8 +26,9 @@ pub enum LibraryError {
     },
     /// No build is pinned for this operating system and architecture.
     #[error(
-        "no build of ONNX Runtime is known for {platform}: set ORT_DYLIB_PATH to the library file of ONNX Runtime \
-             {ONNX_RUNTIME_VERSION} that was built for it"
+        "no build of ONNX Runtime is known for {}: set ORT_DYLIB_PATH to the library file of ONNX Runtime \
+             {ONNX_RUNTIME_VERSION} that was built for it",
+        shown(platform)
     )]
     UnknownPlatform {
         /// Operating system and architecture.
@@ -52,9 +55,11 @@ pub enum LibraryError {
     /// No pip could fetch the wheel.
     #[error(
         "ONNX Runtime {ONNX_RUNTIME_VERSION} couldn't be fetched into {} ({}): on a machine that has pip and a network, run \
-         `{command}`, then take {member} out of the wheel (it is a zip file), and set ORT_DYLIB_PATH to that file",
+         `{}`, then take {} out of the wheel (it is a zip file), and set ORT_DYLIB_PATH to that file",
         shown_path(folder),
-        attempts.iter().map(|a| format!("{}: {}", shown(&a.program), shown(&a.problem))).collect::<Vec<_>>().join("; ")
+        attempts.iter().map(|a| format!("{}: {}", shown(&a.program), shown(&a.problem))).collect::<Vec<_>>().join("; "),
+        shown(command).at_most(LINE_CHARS_MAX),
+        shown(member)
     )]
     Fetch {
         /// Where it was to be put.
@@ -68,8 +73,10 @@ pub enum LibraryError {
     },
     /// The fetched file doesn't have the pinned hash.
     #[error(
-        "{what} of ONNX Runtime {ONNX_RUNTIME_VERSION} has the sha256 {found}, but {expected} is the right one: it isn't \
-             used; look at where pip fetches from, or set ORT_DYLIB_PATH to the library file"
+        "{what} of ONNX Runtime {ONNX_RUNTIME_VERSION} has the sha256 {}, but {} is the right one: it isn't \
+             used; look at where pip fetches from, or set ORT_DYLIB_PATH to the library file",
+        shown(found),
+        shown(expected)
     )]
     WrongHash {
         /// The wheel, or the library in it.
@@ -81,15 +88,21 @@ pub enum LibraryError {
     },
     /// The wheel can't be unpacked.
     #[error(
-        "the wheel of ONNX Runtime {ONNX_RUNTIME_VERSION} can't be unpacked ({problem}): fetch again, or set \
-             ORT_DYLIB_PATH to the library file"
+        "the wheel of ONNX Runtime {ONNX_RUNTIME_VERSION} can't be unpacked ({}): fetch again, or set \
+             ORT_DYLIB_PATH to the library file",
+        shown(problem).at_most(LINE_CHARS_MAX)
     )]
     Unpack {
         /// What is wrong with it.
         problem: String,
     },
     /// The file isn't a library that this process can load, or isn't ONNX Runtime.
-    #[error("{} can't be loaded as ONNX Runtime ({problem}): {}", shown_path(path), remedy(*from_override))]
+    #[error(
+        "{} can't be loaded as ONNX Runtime ({}): {}",
+        shown_path(path),
+        shown(problem).at_most(LINE_CHARS_MAX),
+        remedy(*from_override)
+    )]
     Load {
         /// The file.
         path: PathBuf,
@@ -104,8 +117,13 @@ pub enum LibraryError {
     )]
     NoThread(std::io::Error),
     /// The file is an ONNX Runtime that lacks functions which the engine calls.
-    #[error("{} is ONNX Runtime {found}, but 1.{ONNX_RUNTIME_MINOR_MIN} or newer is needed, and \
-             {ONNX_RUNTIME_VERSION} is what results are promised for: {}", shown_path(path), remedy(*from_override))]
+    #[error(
+        "{} is ONNX Runtime {}, but 1.{ONNX_RUNTIME_MINOR_MIN} or newer is needed, and \
+             {ONNX_RUNTIME_VERSION} is what results are promised for: {}",
+        shown_path(path),
+        shown(found),
+        remedy(*from_override)
+    )]
     Version {
         /// The file.
         path: PathBuf,
