@@ -1,8 +1,9 @@
 //! What public functions give as errors: types that implement `Error`, so that they can be passed on by `?`, asked for their cause, and told
 //! from each other. A bare text can't.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{GenericArgument, Item, PathArguments, Type, Visibility};
 
@@ -35,6 +36,17 @@ struct Errors {
     private: BTreeSet<String>,
     /// Errors whose text says what their source says: where, and the name.
     said_twice: Vec<(String, String)>,
+    /// What the texts and the sources of errors name that are written by hand, without thiserror.
+    by_hand: BTreeMap<(String, String), ByHand>,
+}
+
+/// An error without thiserror.
+#[derive(Default)]
+struct ByHand {
+    /// What `fmt` of its `Display` names.
+    said: BTreeSet<String>,
+    /// What `source` returns. What it asks for its own source isn't among it.
+    sources: BTreeSet<String>,
 }
 
 impl Errors {
@@ -65,7 +77,8 @@ impl Errors {
             Some(name) => Some(format!("{path}: `{function}` gives `{name}`, which doesn't implement `Error`")),
             None => Some(format!("{path}: `{function}` gives an error that is no type of its own")),
         });
-        let twice = self.said_twice.iter();
+        let by_hand = self.by_hand.iter().filter(|(_, error)| !error.said.is_disjoint(&error.sources));
+        let twice = self.said_twice.iter().chain(by_hand.map(|(at, _)| at));
         let twice = twice.map(|(path, name)| format!("{path}: the text of `{name}` says what its source says, too"));
         named.chain(given).chain(twice).collect()
     }
@@ -122,7 +135,23 @@ impl<'ast> Visit<'ast> for Reader<'_> {
                 let of = one.trait_.as_ref().and_then(|(_, path, _)| path.segments.last());
                 let name = last_name(&one.self_ty).unwrap_or_default();
                 self.is_public = !self.errors.private.contains(&format!("{}: {name}", self.path));
+                let functions = || {
+                    one.items
+                        .iter()
+                        .filter_map(|item| if let syn::ImplItem::Fn(function) = item { Some(function) } else { None })
+                };
+                let by_hand = || (self.path.to_owned(), name.clone());
+                if of.is_some_and(|last| last.ident == "Display") {
+                    let mut said = NamedIn::default();
+                    functions().for_each(|function| said.visit_block(&function.block));
+                    self.errors.by_hand.entry(by_hand()).or_default().said.extend(said.names);
+                }
                 if of.is_some_and(|last| last.ident == "Error") {
+                    let mut returned = NamedIn { is_source: true, ..NamedIn::default() };
+                    let mut functions = functions();
+                    let source = functions.find(|function| function.sig.ident == "source");
+                    source.iter().for_each(|function| returned.visit_block(&function.block));
+                    self.errors.by_hand.entry(by_hand()).or_default().sources.extend(returned.names);
                     self.errors.implemented.insert(name);
                 }
             }
@@ -145,16 +174,78 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// Whether the text of thiserror's attribute names, in braces, the field that is the source.
+/// Whether the text of thiserror's attribute names the field that is the source: in braces, or among the values for them. A function that makes the
+/// text (`fmt = ...`) counts as one that does.
 fn says_its_source(attributes: &[syn::Attribute], fields: &syn::Fields) -> bool {
     let text = attributes.iter().find(|attribute| attribute.path().is_ident("error"));
     let Some(syn::Meta::List(text)) = text.map(|attribute| &attribute.meta) else { return false };
-    let text = text.tokens.to_string();
+    let named = names(text.tokens.clone());
     fields.iter().enumerate().any(|(at, field)| {
         let name = field.ident.as_ref().map_or_else(|| at.to_string(), ToString::to_string);
         let is_marked = field.attrs.iter().any(|one| one.path().is_ident("source") || one.path().is_ident("from"));
-        (is_marked || name == "source") && ["}", ":"].iter().any(|end| text.contains(&format!("{{{name}{end}")))
+        (is_marked || name == "source") && (named.contains(&name) || named.contains("fmt"))
     })
+}
+
+/// Returns what tokens name: words, numbers of fields, and what stands in the braces of texts.
+fn names(tokens: TokenStream) -> BTreeSet<String> {
+    let (mut names, mut is_after_dot) = (BTreeSet::new(), false);
+    for token in tokens {
+        let is_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+        match token {
+            TokenTree::Group(group) => names.extend(self::names(group.stream())),
+            TokenTree::Ident(ident) => _ = names.insert(ident.to_string()),
+            TokenTree::Literal(literal) => match syn::parse_str(&literal.to_string()) {
+                Ok(syn::Lit::Str(text)) => names.extend(in_braces(&text.value())),
+                Ok(syn::Lit::Int(number)) if is_after_dot => _ = names.insert(number.to_string()),
+                _ => {}
+            },
+            TokenTree::Punct(_) => {}
+        }
+        is_after_dot = is_dot;
+    }
+    names
+}
+
+/// Returns what stands in the braces of a text for `format!`, up to a colon.
+fn in_braces(text: &str) -> Vec<String> {
+    let text = text.replace("{{", "");
+    let inner = text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    inner.filter_map(|(inner, _)| inner.split(':').next()).map(|name| name.trim().to_owned()).collect()
+}
+
+/// What a function names: variables, and the last field of each access to fields.
+#[derive(Default)]
+struct NamedIn {
+    names: BTreeSet<String>,
+    /// Whether it is `source`. What it asks for its own source isn't what it returns.
+    is_source: bool,
+}
+
+impl<'ast> Visit<'ast> for NamedIn {
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        let is_source_of = |argument: &syn::Expr| matches!(argument, syn::Expr::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "source"));
+        // `error.source()`, and `errors.first().and_then(Error::source)`.
+        if !(self.is_source && (call.method == "source" || call.args.iter().any(is_source_of))) {
+            visit::visit_expr_method_call(self, call);
+        }
+    }
+
+    fn visit_macro(&mut self, one: &'ast syn::Macro) {
+        self.names.extend(names(one.tokens.clone()));
+    }
+
+    fn visit_expr_field(&mut self, field: &'ast syn::ExprField) {
+        self.names.insert(match &field.member {
+            syn::Member::Named(name) => name.to_string(),
+            syn::Member::Unnamed(index) => index.index.to_string(),
+        });
+    }
+
+    fn visit_expr_path(&mut self, path: &'ast syn::ExprPath) {
+        let name = path.path.get_ident().map(ToString::to_string);
+        self.names.extend(name.filter(|name| name.starts_with(char::is_lowercase) && name != "self"));
+    }
 }
 
 /// The last name of a type's path.
@@ -195,12 +286,25 @@ fn public_errors_implement_error() {
         "pub struct FileProblem;\nimpl std::fmt::Display for FileProblem {}",
         "#[derive(Debug, thiserror::Error)]\nenum Bad { #[error(\"no: {0}\")] Io(#[from] Io) }",
         "#[derive(Debug, thiserror::Error)]\n#[error(\"no ({source})\")]\nstruct Bad { source: Io }",
+        "#[derive(Debug, thiserror::Error)]\n#[error(\"no ({source:#})\")]\nstruct Bad { source: Io }",
+        "#[derive(Debug, thiserror::Error)]\n#[error(\"no {0:?}\")]\nstruct Bad(#[source] Io);",
+        "#[derive(Debug, thiserror::Error)]\n#[error(\"no ({})\", .0)]\nstruct Bad(#[from] Io);",
+        "#[derive(Debug, thiserror::Error)]\nenum Bad { #[error(\"no {}\", with_causes(cause))] Io { #[source] cause: Io } }",
+        "#[derive(Debug, thiserror::Error)]\n#[error(fmt = text)]\nstruct Bad { source: Io }",
+        "struct Bad(Io);\nimpl Display for Bad { fn fmt(&self) -> R { write!(f, \"no: {}\", self.0) } }
+        impl Error for Bad { fn source(&self) -> S { Some(&self.0) } }",
+        "enum Bad { Io(Io) }\nimpl Display for Bad { fn fmt(&self) -> R { match self { Self::Io(error) => write!(f, \"no: {error:#}\") } } }
+        impl Error for Bad { fn source(&self) -> S { match self { Self::Io(error) => Some(error) } } }",
     ] {
         assert_eq!(of(canary).len(), 1, "{canary}");
     }
     let fine = "use std::io;\n#[derive(Debug, thiserror::Error)]\npub enum ReadError {}\npub struct Bad;\nimpl core::error::Error for Bad {}
         pub fn f() -> Result<io::Result<u8>, Bad> { Ok(Ok(1)) }\npub fn g<E>() -> Result<fmt::Result, E> { h() }\nfn h() -> Result<(), String> { Ok(()) }
         pub(super) fn i() -> Result<(), String> { Ok(()) }\nstruct Own;\nimpl Own { pub fn j() -> Result<(), String> { Ok(()) } }
+        struct Whole { what: Io }\nimpl Display for Whole { fn fmt(&self) -> R { write!(f, \"no: {}\", self.what) } }
+        impl Error for Whole { fn source(&self) -> S { self.what.source() } }
+        struct Part { what: String, cause: Io }\nimpl Display for Part { fn fmt(&self) -> R { write!(f, \"{{cause}} {}\", self.what) } }
+        impl Error for Part { fn source(&self) -> S { Some(&self.cause) } }
         #[derive(Debug, thiserror::Error)]\nenum Good { #[error(\"no: {0}\")] Io(Io), #[error(\"no\")] Disk { source: Io } }\ntrait A { fn f() -> Result<(), String>; }\n#[cfg(test)]\nmod tests { pub fn f() -> Result<(), String> { Ok(()) } }";
     assert_eq!(of(fine), [""; 0]);
 
