@@ -13,8 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use wasm_engine_components::text::{Lines, shown_path};
+use tracing::Level;
+use wasm_engine_components::text::shown_path;
 
+use super::said::Said;
 use super::signals::{Signals, exit_now, say_now};
 use super::status::Status;
 use wasm_engine_core::problem::{Problem, RunError, thousands};
@@ -126,14 +128,15 @@ impl Interrupt {
             match &*phase {
                 Phase::Before(meaning) => {
                     unfinished::remove_all(REMOVE.0);
-                    say_now(&lines(&[meaning]));
+                    say_now("", &Said::new(Level::INFO, *meaning));
                     exit_now(status);
                 }
                 Phase::Frames { again: false, .. } => {
-                    say_now(&lines(&["", "ending after this frame; once more ends at once"]));
+                    say_now("\n", &Said::new(Level::INFO, "ending after this frame; once more ends at once"));
                 }
                 Phase::Frames { again: true, .. } => {
-                    say_now(&lines(&["", "ending once all recorded frames are run again; once more ends at once"]));
+                    let text = "ending once all recorded frames are run again; once more ends at once";
+                    say_now("\n", &Said::new(Level::INFO, text));
                 }
                 Phase::After => {}
             }
@@ -145,20 +148,14 @@ impl Interrupt {
         if let Phase::Frames { closer, again } = &*phase {
             let closed = closer.close(CLOSE);
             unfinished::remove_all(REMOVE.1);
-            say_now(&meaning_of(closer, *again, &closed));
+            say_now("", &meaning_of(closer, *again, &closed));
         }
         exit_now(status);
     }
 }
 
-fn lines(texts: &[&str]) -> Lines {
-    let mut lines = Lines::default();
-    texts.iter().for_each(|text| lines.line(text));
-    lines
-}
-
 /// Describes what it means that a run was ended in the middle of a frame, and how to go on with it.
-fn meaning_of(closer: &Closer, again: bool, closed: &Closed) -> Lines {
+fn meaning_of(closer: &Closer, again: bool, closed: &Closed) -> Said<'static> {
     let run = shown_path(closer.path());
     let kept = match closed {
         Closed::Failed(error) => format!("ended in the middle of a frame, and not all before it is kept: {error:#}"),
@@ -168,10 +165,13 @@ fn meaning_of(closer: &Closer, again: bool, closed: &Closed) -> Lines {
         }
         Closed::Whole(None) | Closed::Busy => "ended in the middle of a frame: those before it are kept".to_owned(),
     };
+    // It is a note that a signal does what it is there for.
+    let level = if matches!(closed, Closed::Failed(_)) { Level::ERROR } else { Level::INFO };
     match closer.is_recorded() {
-        true => lines(&[&kept, &format!("  help: `wasm-engine resume {run}` goes on with the run")]),
+        true => Said::new(level, kept).help(Some(format!("`wasm-engine resume {run}` goes on with the run"))),
         false => {
-            lines(&[&format!("{kept} in the tables of {run}, but without a recording nothing can go on from there")])
+            let nothing = "but without a recording nothing can go on from there";
+            Said::new(level, format!("{kept} in the tables of {run}, {nothing}"))
         }
     }
 }

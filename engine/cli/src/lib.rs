@@ -37,11 +37,14 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing::Level;
 use wasm_engine_components::text::{Lines, shown};
 
 pub use self::memory::Allocator;
 
 use self::interrupt::Interrupt;
+use self::log::{LogArgs, Logged};
+use self::said::Said;
 use self::status::Status;
 
 /// Runs systems of WebAssembly agents, deterministically.
@@ -49,7 +52,7 @@ use self::status::Status;
 #[command(name = "wasm-engine", version, max_term_width = 120)]
 struct Cli {
     #[command(flatten)]
-    log: log::LogArgs,
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,24 +60,24 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a scenario and keep what it does in a folder of its own
-    Run(run::RunArgs),
+    Run(Logged<run::RunArgs>),
     /// Run a recorded run again, and check every digest
-    Replay(replay::ReplayArgs),
+    Replay(Logged<replay::ReplayArgs>),
     /// Go on with a run that was stopped, or killed
-    Resume(resume::ResumeArgs),
+    Resume(Logged<resume::ResumeArgs>),
     /// Start another run from a frame of a recorded one
-    Branch(branch::BranchArgs),
+    Branch(Logged<branch::BranchArgs>),
     /// Find the first frame in which two runs part, and what differs
-    Diff(diff::DiffArgs),
+    Diff(Logged<diff::DiffArgs>),
     /// Look at a recorded run: its state after any frame, an agent, messages
-    Inspect(inspect::InspectArgs),
+    Inspect(Logged<inspect::InspectArgs>),
     /// Say what this machine has: WebAssembly, ONNX Runtime, cores, caches, tools
-    Doctor(doctor::DoctorArgs),
+    Doctor(Logged<doctor::DoctorArgs>),
     /// Look at a model: its rows, and how they share runs
     #[cfg(feature = "inference")]
-    Model(model::ModelArgs),
+    Model(Logged<model::ModelArgs>),
     /// Print the script with which a shell completes this command's names and options
-    Completions(completions::CompletionsArgs),
+    Completions(Logged<completions::CompletionsArgs>),
 }
 
 /// Parses the command line and runs the command.
@@ -83,10 +86,10 @@ pub fn main() -> ExitCode {
     ignore_signals();
     #[cfg(feature = "inference")]
     keep_onnx_runtime_local();
-    let command = match Cli::try_parse() {
-        Ok(cli) => {
-            cli.log.listen();
-            cli.command
+    let command = match parse(std::env::args_os()) {
+        Ok((log, command)) => {
+            log.listen();
+            command
         }
         Err(error) => {
             terminal::begin(log::form_of(std::env::args_os()), false);
@@ -107,18 +110,44 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Parses the command line. The options of every command may stand before the name of the command, after it, or in both places.
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(LogArgs, Command), clap::Error> {
+    let Cli { log, command } = Cli::try_parse_from(arguments)?;
+    let log = command.logs().into_iter().try_fold(log, LogArgs::and);
+    let conflict = |text| Cli::command().error(ErrorKind::ArgumentConflict, text);
+    Ok((log.map_err(conflict)?, command))
+}
+
+impl Command {
+    /// Returns the options of every command that were given after this one's name.
+    fn logs(&self) -> Vec<&LogArgs> {
+        match self {
+            Self::Run(Logged { log, .. }) => vec![log],
+            Self::Replay(Logged { log, .. }) => vec![log],
+            Self::Resume(Logged { log, .. }) => vec![log],
+            Self::Branch(Logged { log, .. }) => vec![log],
+            Self::Diff(Logged { log, .. }) => vec![log],
+            Self::Inspect(Logged { log, .. }) => vec![log],
+            Self::Doctor(Logged { log, .. }) => vec![log],
+            #[cfg(feature = "inference")]
+            Self::Model(Logged { args, log }) => vec![log, args.log()],
+            Self::Completions(Logged { log, .. }) => vec![log],
+        }
+    }
+}
+
 fn run(command: &Command, interrupt: &Interrupt) -> Status {
     match command {
-        Command::Run(args) => run::main(args, interrupt),
-        Command::Replay(args) => replay::main(args),
-        Command::Resume(args) => resume::main(args, interrupt),
-        Command::Branch(args) => branch::main(args, interrupt),
-        Command::Diff(args) => diff::main(args),
-        Command::Inspect(args) => inspect::main(args),
-        Command::Doctor(args) => doctor::main(args),
+        Command::Run(Logged { args, .. }) => run::main(args, interrupt),
+        Command::Replay(Logged { args, .. }) => replay::main(args),
+        Command::Resume(Logged { args, .. }) => resume::main(args, interrupt),
+        Command::Branch(Logged { args, .. }) => branch::main(args, interrupt),
+        Command::Diff(Logged { args, .. }) => diff::main(args),
+        Command::Inspect(Logged { args, .. }) => inspect::main(args),
+        Command::Doctor(Logged { args, .. }) => doctor::main(args),
         #[cfg(feature = "inference")]
-        Command::Model(args) => model::main(args),
-        Command::Completions(args) => completions::main(args, Cli::command()),
+        Command::Model(Logged { args, .. }) => model::main(args),
+        Command::Completions(Logged { args, .. }) => completions::main(args, Cli::command()),
     }
 }
 
@@ -130,11 +159,14 @@ fn not_parsed(error: &clap::Error) -> Status {
     }
     // Messages about arguments contain them, and they may be names of files: `wasm-engine run *`.
     let harmless = |argument: OsString| shown(&argument.to_string_lossy()).to_string();
-    let again = Cli::try_parse_from(std::env::args_os().map(harmless));
+    let again = parse(std::env::args_os().map(|argument| harmless(argument).into()));
     let text = again.err().map_or_else(|| error.to_string(), |error| error.to_string());
     let mut lines = Lines::default();
     text.lines().for_each(|line| lines.line(line));
-    terminal::say_lines(&lines);
+    // What is wrong comes first; after an empty line, what is right.
+    let (what, help) = lines.as_str().split_once("\n\n").unwrap_or((lines.as_str(), ""));
+    let help = Some(help.trim()).filter(|help| !help.is_empty());
+    terminal::say_lines(&lines, &Said::new(Level::ERROR, what.trim().trim_start_matches("error: ")).help(help));
     wasm_engine_core::problem::ErrorKind::Input.into()
 }
 

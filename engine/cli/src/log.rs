@@ -22,17 +22,26 @@ use super::said::Said;
 use super::terminal::{self, Form};
 
 /// What is said on standard error.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct LogArgs {
     /// Say more on standard error: what takes time; twice: each frame, too; three times: each stage and system
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
     /// Say nothing but errors on standard error; results are printed as ever
-    #[arg(short = 'q', long, global = true, conflicts_with = "verbose")]
+    #[arg(short = 'q', long, conflicts_with = "verbose")]
     errors_only: bool,
-    /// The form of what is said on standard error: lines for people, or a JSON object a line
-    #[arg(long, value_name = "FORM", value_enum, global = true, default_value_t = LogForm::Text)]
-    log: LogForm,
+    /// The form of what is said on standard error: lines for people, or a JSON object a line [default: text]
+    #[arg(long, value_name = "FORM", value_enum)]
+    log: Option<LogForm>,
+}
+
+/// A command with the options that every command has.
+#[derive(Debug, Args)]
+pub(super) struct Logged<A: Args> {
+    #[command(flatten)]
+    pub args: A,
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,10 +51,32 @@ enum LogForm {
 }
 
 impl LogArgs {
+    /// Adds what was asked for at another place of the command line: before the name of the command, or after it.
+    ///
+    /// # Errors
+    /// Both can't be had, and why, in the words that clap has for that at one place.
+    pub fn and(self, other: &Self) -> Result<Self, &'static str> {
+        let both = Self {
+            verbose: self.verbose.saturating_add(other.verbose),
+            errors_only: self.errors_only || other.errors_only,
+            log: self.log.or(other.log),
+        };
+        if both.errors_only && both.verbose > 0 {
+            return Err("the argument '--errors-only' cannot be used with '--verbose...'");
+        }
+        if self.errors_only && other.errors_only {
+            return Err("the argument '--errors-only' cannot be used multiple times");
+        }
+        if self.log.is_some() && other.log.is_some() {
+            return Err("the argument '--log <FORM>' cannot be used multiple times");
+        }
+        Ok(both)
+    }
+
     fn form(&self) -> Form {
         match self.log {
-            LogForm::Text => Form::Text,
-            LogForm::Json => Form::Json,
+            None | Some(LogForm::Text) => Form::Text,
+            Some(LogForm::Json) => Form::Json,
         }
     }
 

@@ -8,6 +8,7 @@ use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::limits::{MODEL_AXIS_MAX, MODEL_DIM_MAX};
 use wasm_engine_components::text::{Lines, shown_path};
 
+use super::log::{LogArgs, Logged};
 use super::status::Status;
 use super::terminal::{fail, print, print_json};
 use super::{machine, progress};
@@ -26,7 +27,7 @@ pub(super) struct ModelArgs {
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
     /// Open and probe a model, and say how its rows share runs, and why
-    Check(CheckArgs),
+    Check(Logged<CheckArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -87,9 +88,17 @@ impl Node {
     }
 }
 
+impl ModelArgs {
+    /// Returns the options of every command that were given after the name of the last one.
+    pub const fn log(&self) -> &LogArgs {
+        let ModelCommand::Check(Logged { log, .. }) = &self.command;
+        log
+    }
+}
+
 /// Runs the command.
 pub(super) fn main(args: &ModelArgs) -> Status {
-    let ModelCommand::Check(args) = &args.command;
+    let ModelCommand::Check(Logged { args, .. }) = &args.command;
     let report = match report(args) {
         Ok(report) => report,
         Err(error) => {

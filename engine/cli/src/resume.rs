@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use clap::Args;
-use tracing::info;
+use tracing::{Level, info};
 use wasm_engine_components::text::{Lines, NOTE};
 
 use super::comparison::DivergenceView;
 use super::disk::DiskArgs;
 use super::interrupt::Interrupt;
+use super::said::Said;
 use super::session::{
     FrameArgs, MachineArgs, NotStarted, Outcome, ReportArgs, RunDirArgs, SummaryForm, drive, report, report_not_started,
 };
@@ -62,7 +63,9 @@ fn run(args: &ResumeArgs, interrupt: &Interrupt) -> Result<Status, NotStarted> {
     let outcome = go_on(args, &run, frames_expected, interrupt)?;
     let status = report(&args.report, &run.scenario.path, &outcome);
     if let Some(FollowError::Diverged(divergence)) = &outcome.error {
-        say_lines(&DivergenceView::new(divergence, &run.scenario).text());
+        let view = DivergenceView::new(divergence, &run.scenario);
+        let said = Said::new(Level::ERROR, format!("what differs in frame {}", divergence.frame));
+        say_lines(&view.text(), &said.field("divergence", serde_json::to_value(&view).unwrap_or_default()));
     }
     Ok(status)
 }

@@ -1,12 +1,16 @@
 //! One thing that is said on standard error, in the two forms that it may have: lines for a person, or one line of JSON for a program. What
 //! writes them is [`super::terminal`].
 
+use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 use wasm_engine_components::text::{DOWNLOAD, Lines, NOTE, harmless_json, shown};
+
+/// Where what the command line says itself comes from, unless it is a note.
+pub(super) const TARGET: &str = "wasm_engine_cli";
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
@@ -44,7 +48,7 @@ struct JsonLine<'a> {
 impl<'a> Said<'a> {
     /// Something that the command line itself says.
     pub fn new(level: Level, message: impl Into<String>) -> Self {
-        let target = if level == Level::INFO { NOTE } else { module_path!() };
+        let target = if level == Level::INFO { NOTE } else { TARGET };
         Self { level, target, message: message.into(), help: None, fields: Map::new(), spans: Vec::new() }
     }
 
@@ -53,9 +57,10 @@ impl<'a> Said<'a> {
         Self { help: help.map(Into::into), ..self }
     }
 
-    /// Lines that belong together, as one message.
-    pub fn of_lines(level: Level, lines: &Lines) -> Self {
-        Self::new(level, lines.as_str().trim().trim_start_matches("error: "))
+    /// Adds a value for programs; lines for people don't have it.
+    pub fn field(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.to_owned(), value.into());
+        self
     }
 
     /// As lines. A warning and a note have no more than their message, which says all that there is to say; what was asked for with `-v` has its
@@ -81,17 +86,11 @@ impl<'a> Said<'a> {
 
     /// As a line of JSON.
     pub fn json(&self) -> String {
-        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let mut time = String::new();
+        // A text takes everything that is written to it.
+        let _ = write_time(&mut time);
         let Self { target, message, help, fields, spans, .. } = self;
-        let line = JsonLine {
-            time: timestamp(since),
-            level: self.level.as_str(),
-            target,
-            message,
-            help: help.as_deref(),
-            fields,
-            spans,
-        };
+        let line = JsonLine { time, level: self.level.as_str(), target, message, help: help.as_deref(), fields, spans };
         // Keys are strings, so that everything in it can be JSON.
         let json = serde_json::to_string(&line).unwrap_or_default();
         harmless_json(&json).into_owned() + "\n"
@@ -107,12 +106,17 @@ fn listed(fields: &Map<String, Value>) -> String {
     fields.iter().map(one).collect()
 }
 
-/// Returns the time so long after the beginning of 1970, in UTC, as RFC 3339 writes it.
-fn timestamp(since: Duration) -> String {
+/// Writes the time that it is, in UTC, as RFC 3339 does. Nothing is allocated.
+pub(super) fn write_time(out: &mut impl Write) -> fmt::Result {
+    timestamp(out, SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
+}
+
+/// Writes the time so long after the beginning of 1970.
+fn timestamp(out: &mut impl Write, since: Duration) -> fmt::Result {
     let (days, s) = (since.as_secs() / DAY_S, since.as_secs() % DAY_S);
     let (year, month, day) = date(days);
     let (h, min, s, us) = (s / 3_600, s / 60 % 60, s % 60, since.subsec_micros());
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{min:02}:{s:02}.{us:06}Z")
+    write!(out, "{year:04}-{month:02}-{day:02}T{h:02}:{min:02}:{s:02}.{us:06}Z")
 }
 
 /// Returns year, month and day, a number of days after 1970-01-01. Years begin with March here, so that a leap day is the last day of a year.
@@ -144,7 +148,9 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.000007Z"),
         ];
         for (s, expected) in cases {
-            assert_eq!(timestamp(Duration::new(s, 7_000)), expected);
+            let mut text = String::new();
+            timestamp(&mut text, Duration::new(s, 7_000)).unwrap();
+            assert_eq!(text, expected);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Signals of the operating system, and the two things that the thread which waits for them can do without waiting for another
 //! thread: print a line, and end the process.
 
-use tracing::Level;
-use wasm_engine_components::text::{Lines, shown};
+use std::fmt::{self, Write};
 
-use super::said::Said;
+use wasm_engine_components::text::shown;
+
+use super::said::{Said, TARGET, write_time};
 use super::status::Status;
 use super::terminal::{Form, form};
 
@@ -116,38 +117,71 @@ mod elsewhere {
     }
 }
 
-/// Prints a line on standard error without ever waiting: for a reader that no longer reads, or for a thread of this process that
-/// waits for the reader. If it would have to wait, it prints nothing.
-pub(super) fn say_now(lines: &Lines) {
+/// Says something on standard error without ever waiting: for a reader that no longer reads, or for a thread of this process that
+/// waits for the reader. If it would have to wait, it says nothing. Lines begin with `before`, which ends what a terminal shows of Ctrl-C.
+pub(super) fn say_now(before: &'static str, said: &Said<'_>) {
     write_now(&match form() {
-        Form::Text => lines.as_str().to_owned(),
-        Form::Json => one_json(Said::of_lines(Level::INFO, lines)),
+        Form::Text => format!("{before}{}", said.lines()),
+        Form::Json => one_json(said),
     });
 }
 
 /// As much JSON as is written at once. What has longer paths in it is cut, so that it stays JSON.
-fn one_json(mut said: Said<'_>) -> String {
+fn one_json(said: &Said<'_>) -> String {
     let json = said.json();
     if json.len() <= SAID_BYTES_MAX {
         return json;
     }
-    // Of a character that isn't a letter, JSON may make a dozen.
-    said.message = shown(&said.message).at_most(SAID_BYTES_MAX / 16).to_string();
-    said.json()
+    // What was cut has no characters left that are written as numbers, and others have four bytes at most.
+    let cut = |text: &String| shown(text).at_most(SAID_BYTES_MAX / 10).to_string();
+    Said { message: cut(&said.message), help: said.help.as_ref().map(cut), ..said.clone() }.json()
+}
+
+/// A text of a bounded size, for which nothing is allocated.
+struct Stack {
+    bytes: [u8; 512],
+    length: usize,
+}
+
+impl Stack {
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl Write for Stack {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// As JSON, that there is no memory.
+fn no_memory() -> Stack {
+    let mut json = Stack { bytes: [0; 512], length: 0 };
+    // The text has room, which a test holds.
+    let _ = json.write_str("{\"time\":\"").and_then(|()| write_time(&mut json)).and_then(|()| {
+        writeln!(
+            json,
+            "\",\"level\":\"ERROR\",\"target\":\"{TARGET}\",\"message\":\"there is no more memory to be had\",\"help\":\"give the process \
+             more, or run less at once; what is recorded of a run stays: `wasm-engine resume` goes on from there\"}}"
+        )
+    });
+    json
 }
 
 /// Prints that there is no memory, without allocating any.
 pub(super) fn say_no_memory() {
-    write_now(match form() {
-        Form::Text => {
+    match form() {
+        Form::Text => write_now(
             "error: there is no more memory to be had\n  help: give the process more, or run less at once; what is recorded of a run stays: \
-             `wasm-engine resume` goes on from there\n"
-        }
-        Form::Json => {
-            "{\"level\":\"ERROR\",\"message\":\"there is no more memory to be had\",\"help\":\"give the process more, or run less at once; what is \
-             recorded of a run stays: `wasm-engine resume` goes on from there\"}\n"
-        }
-    });
+             `wasm-engine resume` goes on from there\n",
+        ),
+        Form::Json => write_now(no_memory().as_str()),
+    }
 }
 
 #[cfg(unix)]
@@ -176,4 +210,33 @@ pub(super) fn exit_now(status: Status) -> ! {
     }
     #[cfg(not(unix))]
     std::process::exit(status.code().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_at_once_is_one_whole_object_however_long_its_paths_are() {
+        for text in ["a".repeat(5_000), "\u{1b}".repeat(2_000), "\u{1f469}".repeat(3_000), "\"".repeat(3_000)] {
+            let said = Said::new(Level::ERROR, &*text).help(Some(&*text));
+            let json = one_json(&said);
+            assert!(json.len() <= SAID_BYTES_MAX && json.ends_with("}\n"), "{}", json.len());
+            let json: Value = serde_json::from_str(&json).unwrap();
+            assert!(json["help"].as_str().unwrap().contains(" more)…"), "{json}");
+        }
+    }
+
+    #[test]
+    fn that_there_is_no_memory_has_the_keys_of_everything_else() {
+        let none: Value = serde_json::from_str(no_memory().as_str()).unwrap();
+        let other = Said::new(Level::ERROR, "x").help(Some("y")).json();
+        let other: Value = serde_json::from_str(&other).unwrap();
+        let keys = |json: &Value| json.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&none), keys(&other));
+        assert_eq!((&none["target"], &none["level"]), (&other["target"], &other["level"]));
+    }
 }

@@ -48,11 +48,11 @@ pub(super) fn say(said: &Said<'_>) {
     }
 }
 
-/// Says lines on standard error that make up an error.
-pub(super) fn say_lines(lines: &Lines) {
+/// Says an error that has lines of its own for people. Programs get the same as `said`.
+pub(super) fn say_lines(lines: &Lines, said: &Said<'_>) {
     match form() {
         Form::Text => tell(lines.as_str()),
-        Form::Json => say(&Said::of_lines(Level::ERROR, lines)),
+        Form::Json => say(said),
     }
 }
 

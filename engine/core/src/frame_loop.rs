@@ -1,5 +1,7 @@
 //! The main loop. Run, replay, resume and branch are this loop with different sources and sinks.
 
+use tracing::field::Empty;
+use tracing::info_span;
 use wasm_engine_components::{FrameInputs, FrameRecord};
 
 use crate::simulation::Simulation;
@@ -28,7 +30,8 @@ pub trait FrameSink {
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Self::Error>;
 }
 
-/// Runs frames until the source ends. Whoever listens sees it as the span `run`.
+/// Runs frames until the source ends. Whoever listens sees it as the span `run`, which says at its end what the next frame would have been, and whether
+/// the source or the sink failed.
 ///
 /// # Errors
 /// Fails with the first error of the source or the sink. A frame itself can't fail.
@@ -37,7 +40,18 @@ pub fn run<E>(
     source: &mut impl FrameSource<Error = E>,
     sink: &mut impl FrameSink<Error = E>,
 ) -> Result<(), E> {
-    let _run = tracing::info_span!("run", first_frame = simulation.next_frame()).entered();
+    let first_frame = simulation.next_frame();
+    let span = info_span!("run", first_frame, next_frame = Empty, is_failed = Empty).entered();
+    let ended = run_all(simulation, source, sink);
+    span.record("next_frame", simulation.next_frame()).record("is_failed", ended.is_err());
+    ended
+}
+
+fn run_all<E>(
+    simulation: &mut Simulation,
+    source: &mut impl FrameSource<Error = E>,
+    sink: &mut impl FrameSink<Error = E>,
+) -> Result<(), E> {
     while let Some(inputs) = source.next_frame(simulation.next_frame())? {
         let record = simulation.frame(inputs);
         sink.append(record, simulation)?;

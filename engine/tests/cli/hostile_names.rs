@@ -107,10 +107,7 @@ fn run(folder: &Path, args: &[&str]) -> (String, String, Output) {
     // Whoever reads it as JSON has JSON and nothing else.
     let as_json = common::wasm_engine(folder).args(args).args(["--log", "json"]).output().unwrap();
     let (_, told) = check(&format!("{args:?} as JSON"), &as_json);
-    for line in told.lines() {
-        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{args:?}: {error}: {line}"));
-        assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
-    }
+    common::said_as_json(&told);
     (stdout, stderr, output)
 }
 

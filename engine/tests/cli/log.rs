@@ -8,24 +8,9 @@ use serde_json::Value;
 
 #[cfg(unix)]
 use crate::common::terminal::Terminal;
-use crate::common::{self, RING, engine, path, stderr, summary};
+use crate::common::{self, LINE_KEYS, RING, engine, path, said_as_json, stderr, summary};
 
 const TOUR: &str = "agents/scenarios/kernel-tour.toml";
-
-/// Standard error as JSON lines.
-fn json_lines(text: &str) -> Vec<Value> {
-    let parse = |line: &str| -> Value { serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")) };
-    let lines: Vec<Value> = text.lines().map(parse).collect();
-    for line in &lines {
-        let time = line["time"].as_str().unwrap();
-        assert!(time.len() == "2026-11-28T21:22:01.000000Z".len() && time.ends_with('Z'), "{line}");
-        assert!(line["message"].as_str().is_some_and(|text| !text.is_empty()), "{line}");
-        let level = line["level"].as_str().unwrap();
-        assert!(["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level), "{line}");
-        assert!(line["target"].as_str().unwrap().starts_with("wasm_engine"), "{line}");
-    }
-    lines
-}
 
 /// Runs a ring for 30 frames with snapshots before the frames 10 and 20.
 fn ring(folder: &Path, out: &str, options: &[&str]) -> (Value, String) {
@@ -57,7 +42,7 @@ fn more_is_said_where_it_is_asked_for_and_each_thing_once() {
         "info: a snapshot is written ",
         "info: a segment of the journal is sealed ",
         "info: the tables are closed ",
-        "info: run ended ",
+        "info: run ended first_frame=0 is_failed=false ms=",
     ] {
         // The last one is that of the end.
         let expected = if words.contains("snapshot") { 3 } else { 1 };
@@ -109,7 +94,7 @@ fn as_json_each_line_is_an_object_and_nothing_else_is_said() {
     let tour = path(TOUR);
     let args = ["run", &tour, "--frames", "170", "--out", "run", "--log", "json"];
     let output = engine(folder, &args);
-    let lines = json_lines(stderr(&output));
+    let lines = said_as_json(stderr(&output));
     let warned = lines.iter().find(|line| line["level"] == "WARN").unwrap();
     assert!(warned["message"].as_str().unwrap().starts_with("group `watchers` keeps its module"), "{warned}");
     // Errors, with what to do, of each sort: of a command, of the command line itself, and of many at once.
@@ -122,21 +107,112 @@ fn as_json_each_line_is_an_object_and_nothing_else_is_said() {
     for (args, message) in cases {
         let output = engine(folder, args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
-        let lines = json_lines(stderr(&output));
+        let lines = said_as_json(stderr(&output));
         assert_eq!(lines.len(), 1, "{args:?}: {lines:?}");
         assert_eq!(lines[0]["level"], "ERROR");
+        assert!(lines[0]["help"].is_string(), "{args:?}: {lines:?}");
         assert!(lines[0]["message"].as_str().unwrap().starts_with(message), "{args:?}: {lines:?}");
     }
+    let unknown = engine(folder, &["run", "no.toml", "--colour", "--log", "json"]);
+    let line = &said_as_json(stderr(&unknown))[0];
+    assert_eq!(line["message"], "unexpected argument '--colour' found");
+    assert!(line["help"].as_str().is_some_and(|help| help.contains("Usage: wasm-engine run")), "{line}");
     let missing = engine(folder, &["run", "no.toml", "--log", "json"]);
-    assert_eq!(json_lines(stderr(&missing))[0]["help"], "name a scenario file, such as my-scenario.toml");
+    assert_eq!(said_as_json(stderr(&missing))[0]["help"], "name a scenario file, such as my-scenario.toml");
     let (_, told) = ring(folder, "all", &["--log", "json", "-vvv"]);
-    let lines = json_lines(&told);
+    let lines = said_as_json(&told);
     let step = lines.iter().find(|line| line["fields"]["name"] == "step_agents").unwrap();
     assert_eq!((&step["message"], &step["level"]), (&"system ended".into(), &"TRACE".into()));
     assert!(step["fields"]["ms"].as_f64().is_some_and(|ms| ms >= 0.0), "{step}");
     let spans: Vec<_> = step["spans"].as_array().unwrap().iter().map(|span| span["span"].as_str().unwrap()).collect();
     assert_eq!(spans, ["run", "frame", "stage"], "{step}");
     assert_eq!((&step["spans"][1]["number"], &step["spans"][2]["name"]), (&0.into(), &"step".into()), "{step}");
+}
+
+#[test]
+fn the_keys_of_a_line_are_those_that_the_documents_explain() {
+    let text = std::fs::read_to_string(common::root().join("docs/CLI.md")).unwrap();
+    let (_, table) = text.split_once("An object of `--log json` has these keys").unwrap();
+    let rows = table.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with("| `"));
+    let keys: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    let (always, maybe) = LINE_KEYS;
+    assert_eq!(keys, [&always[..], &maybe[..]].concat());
+}
+
+/// Before the name of the command and after it, they are the same options.
+#[test]
+fn what_is_asked_for_in_two_places_adds_up_or_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ring = path(RING);
+    let run = |before: &[&str], after: &[&str]| {
+        let args = ["run", &ring, "--frames", "3", "--no-record"];
+        let output = engine(folder, &[before, &args, after].concat());
+        (output.status.code(), stderr(&output).to_owned())
+    };
+    let has = |(status, told): (Option<i32>, String), what: &str| {
+        assert!(matches!(status, Some(0 | 1)), "{told}");
+        told.lines().any(|line| line.starts_with(what))
+    };
+    for (before, after, level) in [
+        (&["-v"][..], &[][..], 1),
+        (&[], &["-v"], 1),
+        (&["-v"], &["-v"], 2),
+        (&["-vv"], &[], 2),
+        (&["-v"], &["-vv"], 3),
+        (&["-vv", "--verbose"], &["-v"], 3),
+    ] {
+        let told = run(before, after);
+        for (at, what) in [(1, "info: "), (2, "debug: "), (3, "trace: ")] {
+            assert_eq!(has(told.clone(), what), level >= at, "{before:?} {after:?}: {what}");
+        }
+    }
+    for (before, after, why) in [
+        (&["-v"][..], &["-q"][..], "the argument '--errors-only' cannot be used with '--verbose...'"),
+        (&["-q"], &["-v"], "the argument '--errors-only' cannot be used with '--verbose...'"),
+        (&[], &["-q", "-v"], "cannot be used with"),
+        (&["-q", "-v"], &[], "cannot be used with"),
+        (&["-q"], &["-q"], "the argument '--errors-only' cannot be used multiple times"),
+        (&["--log", "text"], &["--log", "text"], "the argument '--log <FORM>' cannot be used multiple times"),
+    ] {
+        let (status, told) = run(before, after);
+        assert!(status == Some(2) && told.starts_with("error: ") && told.contains(why), "{before:?} {after:?}: {told}");
+    }
+    #[cfg(feature = "inference")]
+    for args in [["-v", "model", "check", "-q"], ["model", "-v", "check", "-q"], ["-q", "model", "-v", "check"]] {
+        let output = engine(folder, &[&args[..], &["m.onnx"]].concat());
+        assert!(output.status.code() == Some(2) && stderr(&output).contains("cannot be used"), "{args:?}");
+    }
+}
+
+/// Where ONNX Runtime must be fetched and can't be, `-q` leaves what is fetched and the one error that comes of it.
+#[test]
+#[cfg(feature = "inference")]
+fn a_fetch_that_fails_is_one_error_whatever_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let [module, model] = ["agents/samples/wasm/ring.wasm", "engine/tests/models/seq.onnx"].map(path);
+    let text = format!(
+        "frames = 1\nmodules.ring.path = '{module}'\nmodels.m.path = '{model}'\n[[groups]]\nname = \"ring\"\nmodule = \"ring\"\nagents = 4\n"
+    );
+    std::fs::write(folder.join("s.toml"), text).unwrap();
+    for (form, options) in [("text", ["-q", "--log", "text"]), ("json", ["-q", "--log", "json"])] {
+        let mut command = common::wasm_engine(folder);
+        command.args(["run", "s.toml", "--no-record"]).args(options).env_remove("ORT_DYLIB_PATH");
+        let output = command.env("PATH", "").env("WASM_ENGINE_CACHE_DIR", folder.join(form)).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+        let told: Vec<String> = match form {
+            "text" => stderr(&output).lines().map(str::to_owned).collect(),
+            _ => said_as_json(stderr(&output))
+                .iter()
+                .map(|line| format!("{}: {}", line["level"], line["message"]))
+                .collect(),
+        };
+        let [note, error] = &told[..] else { panic!("{told:?}") };
+        assert!(note.contains("fetching it once with pip"), "{told:?}");
+        assert!(error.contains("couldn't be fetched into") && error.contains("on a machine that has pip"), "{told:?}");
+        assert!(error.to_lowercase().trim_start_matches('"').starts_with("error"), "{told:?}");
+    }
 }
 
 /// Each wrong scenario of the goldens is told in JSON as it is in lines.
@@ -160,7 +236,7 @@ fn problems_are_the_same_in_both_forms() {
         let lines = engine(folder, &["run", "s.toml"]);
         let json = engine(folder, &["run", "s.toml", "--log", "json"]);
         assert_eq!((lines.status.code(), json.status.code()), (Some(2), Some(2)), "{to}: {}", stderr(&lines));
-        let json: Vec<Value> = json_lines(stderr(&json));
+        let json: Vec<Value> = said_as_json(stderr(&json));
         let errors = stderr(&lines).lines().filter(|line| line.starts_with("error: ")).count();
         assert!(errors > 0 && json.len() == errors, "{to}: {json:?}: {}", stderr(&lines));
         for line in json {

@@ -50,6 +50,35 @@ pub fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).expect("UTF-8")
 }
 
+/// The keys of a line of `--log json`: those that each has, and those that it may have. `docs/CLI.md` explains them.
+pub const LINE_KEYS: ([&str; 4], [&str; 3]) = (["time", "level", "target", "message"], ["help", "fields", "spans"]);
+
+/// Reads what was said on standard error under `--log json`: each line is one whole object with the documented keys and no others, and what to do is in
+/// none of their messages.
+pub fn said_as_json(text: &str) -> Vec<Value> {
+    let read = |line: &str| -> Value { serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")) };
+    let lines: Vec<Value> = text.lines().map(read).collect();
+    let (always, maybe) = LINE_KEYS;
+    for line in &lines {
+        let keys: Vec<&str> = line.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert!(always.iter().all(|key| line[key].as_str().is_some_and(|text| !text.is_empty())), "{line}");
+        assert!(keys.iter().all(|key| always.contains(key) || maybe.contains(key)), "{line}");
+        let (time, level) = (line["time"].as_str().unwrap_or_default(), line["level"].as_str().unwrap_or_default());
+        assert!(time.len() == "2026-11-28T21:22:01.000000Z".len() && time.ends_with('Z'), "{line}");
+        assert!(["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level), "{line}");
+        assert!(line["target"].as_str().is_some_and(|target| target.starts_with("wasm_engine")), "{line}");
+        let message = line["message"].as_str().unwrap_or_default();
+        let marks = ["help: ", "error: ", "warning: ", "Usage: "];
+        // Within quotes, it is somebody's name.
+        assert!(!message.lines().any(|line| marks.iter().any(|mark| line.trim_start().starts_with(mark))), "{line}");
+        assert!(
+            line.get("help").is_none_or(|help| help.as_str().is_some_and(|help| !help.trim().is_empty())),
+            "{line}"
+        );
+    }
+    lines
+}
+
 /// The summary: the last line of standard output.
 pub fn summary(output: &Output) -> Value {
     let stdout = std::str::from_utf8(&output.stdout).expect("UTF-8");

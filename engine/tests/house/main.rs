@@ -12,6 +12,7 @@ mod names;
 mod publish;
 mod rooms;
 mod screen;
+mod threads;
 mod tidy;
 mod tree;
 mod unified;

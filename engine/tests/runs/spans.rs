@@ -8,14 +8,18 @@ use bevy_app::App;
 use bevy_ecs::schedule::IntoScheduleConfigs as _;
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Event, Subscriber, dispatcher};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
+use wasm_engine::events;
 use wasm_engine::frame_loop::{self, FrameSink, FrameSource};
-use wasm_engine::scenario::{LoadOptions, load};
+use wasm_engine::run_dir::{Access, Inference, OpenRun, OutputDir, Recording, RunDir, RunOptions};
+use wasm_engine::scenario::{LoadOptions, Scenario, load};
 use wasm_engine::simulation::{Simulation, SimulationOptions};
-use wasm_engine_components::{Digest, FrameInputs, FrameRecord};
+use wasm_engine::summary::{Collector, RunFacts};
+use wasm_engine::time_travel::{ReplayOptions, RunReplayer, replay};
+use wasm_engine_components::{Digest, DigestScope, FrameInputs, FrameRecord};
 use wasm_engine_systems::{AuthorSystems, Frame, FrameStage};
 
 use crate::common;
@@ -51,6 +55,10 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Heard {
         let span = context.span(id).unwrap();
         let name = format!("{}{}", span.name(), fields(|visit| attributes.record(visit)));
         span.extensions_mut().insert(Shown(name));
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        self.add(format!("{}:{}", context.span(id).unwrap().name(), fields(|visit| values.record(visit))));
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
@@ -130,6 +138,7 @@ fn run(threads: usize, level: LevelFilter) -> (Vec<Digest>, Vec<String>) {
 fn a_run_has_frames_that_have_stages_that_have_systems() {
     for threads in [1, 2] {
         let (_, heard) = run(threads, LevelFilter::TRACE);
+        let heard: Vec<String> = heard.into_iter().filter(|line| !line.starts_with("run: ")).collect();
         assert_eq!(heard[0], "run 0", "{heard:#?}");
         assert_eq!(heard.last().unwrap(), "end of run 0");
         let mut at = 1;
@@ -180,6 +189,76 @@ fn who_listens_changes_no_digest() {
             assert_eq!(has("> frame 1"), level >= LevelFilter::DEBUG, "{level}");
             assert_eq!(has("> stage"), level >= LevelFilter::TRACE, "{level}");
         }
+    }
+}
+
+/// What comes after two frames can't be had.
+struct Broken;
+
+impl FrameSource for Broken {
+    type Error = &'static str;
+
+    fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, &'static str> {
+        if frame < 2 { Ok(Some(FrameInputs::default())) } else { Err("broken") }
+    }
+}
+
+impl FrameSink for Broken {
+    type Error = &'static str;
+
+    fn append(&mut self, _: FrameRecord, _: &mut Simulation) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_run_says_at_its_end_how_far_it_came_and_whether_it_failed() {
+    let (listener, heard) = listener(LevelFilter::INFO);
+    let mut simulation = simulation(1);
+    let failed = dispatcher::with_default(&listener, || frame_loop::run(&mut simulation, &mut Broken, &mut Broken));
+    assert_eq!(failed, Err("broken"));
+    assert!(heard.lines().ends_with(&["run: 2", "run: true", "end of run 0"].map(str::to_owned)));
+    let mut digests = Digests::default();
+    let Ok(()) = dispatcher::with_default(&listener, || frame_loop::run(&mut simulation, &mut Frames, &mut digests));
+    assert!(heard.lines().ends_with(&["run: 3", "run: false", "end of run 2"].map(str::to_owned)));
+}
+
+/// A program with a listener of one thread. The frames run on the simulation's threads, and the run is written by others.
+#[test]
+fn a_recording_and_its_replay_tell_the_listener_of_the_thread_that_asked_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let (listener, heard) = listener(LevelFilter::DEBUG);
+    let has = |lines: &[String], what: &str| lines.iter().any(|line| line.contains(what));
+    dispatcher::with_default(&listener, || {
+        let scenario = load(&common::root().join(common::RING), &LoadOptions::default()).unwrap();
+        let mut simulation = simulation(2);
+        let run_options =
+            RunOptions { record: true, snapshot_every: Some(2), ..RunOptions::new(&simulation, DigestScope::Frame) };
+        let run_dir = RunDir::create(&OutputDir::new(Some(&out), "ring"), &scenario, &run_options).unwrap();
+        let mut recording = Recording::new(run_dir, &simulation, Some(Some(2)), Collector::of(&scenario));
+        let mut source = events::open(&Scenario { frames: 5, ..scenario.clone() }, Arc::default()).unwrap();
+        frame_loop::run(&mut simulation, &mut source, &mut recording).unwrap();
+        let summary = recording.collector().summary(&scenario, &RunFacts::default());
+        recording.finish(&mut simulation, &summary).unwrap();
+    });
+    let lines = heard.lines();
+    for what in ["frame 4", "the tables are closed", "a segment of the journal is sealed", "a snapshot is written"] {
+        assert!(has(&lines, what), "{what}: {lines:#?}");
+    }
+
+    dispatcher::with_default(&listener, || {
+        let mine = tracing::info_span!("mine").entered();
+        let run = OpenRun::open(&out, Access::Read).unwrap();
+        let options = SimulationOptions { threads: Some(2), ..SimulationOptions::default() };
+        let replayer = RunReplayer { run: &run, options, inference: Inference::Recorded, author: &author };
+        let replayed = replay(&replayer, ReplayOptions::default(), &mut |_| {}).unwrap();
+        assert!(replayed.divergence.is_none() && replayed.checked == 5);
+        drop(mine);
+    });
+    let lines = heard.lines();
+    for what in ["mine > run 0 > frame 4", "mine > run 0 > frame 4 > an author looks around"] {
+        assert!(has(&lines, what), "{what}: {lines:#?}");
     }
 }
 

@@ -11,6 +11,7 @@ mod swaps;
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bevy_app::App;
 use bevy_ecs::world::World;
@@ -70,6 +71,7 @@ impl Simulation {
         options: &SimulationOptions,
         author: impl FnOnce(&mut App),
     ) -> Result<Self, SimulationError> {
+        let since = Instant::now();
         let mut pool = rayon::ThreadPoolBuilder::new()
             .stack_size(limits::THREAD_STACK_BYTES)
             .thread_name(|at| format!("agents-{at}"));
@@ -77,8 +79,6 @@ impl Simulation {
             pool = pool.num_threads(threads);
         }
         let pool = Arc::new(pool.build()?);
-        let cache = options.cache_dir.as_deref().map_or_else(|| "none".to_owned(), |path| shown_path(path).to_string());
-        info!(threads = pool.current_num_threads(), cpu = cpu::class(), cache, "a simulation is built");
         // Guests may run while they are loaded, and need the pool's stacks.
         let machine = on_pool(&pool, || Machine::load(scenario, options))?;
 
@@ -94,6 +94,9 @@ impl Simulation {
         app.cleanup();
         check_components(app.world_mut())?;
         let world = std::mem::take(app.world_mut());
+        let cache = options.cache_dir.as_deref().map_or_else(|| "none".to_owned(), |path| shown_path(path).to_string());
+        let (threads, ms) = (pool.current_num_threads(), since.elapsed().as_micros() as f64 / 1e3);
+        info!(threads, cpu = cpu::class(), cache, ms, "a simulation is built");
         Ok(Self {
             world,
             pool,

@@ -91,7 +91,7 @@ impl Settings {
     }
 }
 
-/// Finds the library, and fetches it if it must. That is told by an event whose target is [`DOWNLOAD`]: nothing is fetched unsaid.
+/// Finds the library, and fetches it if it must. That is told by an event whose target is [`DOWNLOAD`], before it begins; a program that doesn't listen isn't told.
 ///
 /// # Errors
 /// There is none and none can be fetched, or `ORT_DYLIB_PATH` doesn't name a file.
