@@ -14,11 +14,11 @@ fn scenario(name: &str) -> Scenario {
     load(&file, &LoadOptions::default()).unwrap()
 }
 
-/// The digest after some frames, or why the scenario doesn't run: the whole line that a person sees.
+/// The digest after some frames, or why the scenario doesn't run: all of it in one line.
 fn run(scenario: &Scenario, cache: Option<&Path>) -> Result<Digest, String> {
     let options = SimulationOptions { cache_dir: cache.map(Path::to_path_buf), ..SimulationOptions::default() };
     let built = Simulation::new(scenario, &options);
-    let mut simulation = built.map_err(|error| error.of_run(scenario, &scenario.path).problem().to_string())?;
+    let mut simulation = built.map_err(|error| format!("{:#}", error.of_run(scenario, &scenario.path).problem()))?;
     let mut digest = simulation.digest();
     for _ in 0..10 {
         digest = simulation.frame(FrameInputs::default()).digest;

@@ -52,6 +52,7 @@ impl SimulationOptions {
     }
 
     /// Tells something that is worth knowing, once for each run.
+    #[cfg_attr(not(feature = "inference"), expect(dead_code, reason = "what is told so is told of models"))]
     pub(super) fn note(&self, text: fmt::Arguments<'_>) {
         if self.is_rebuilt { debug!("{text}") } else { info!(target: NOTE, "{text}") }
     }
