@@ -106,6 +106,52 @@ fn paths_and_tests_in_the_documents_exist() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// Names of code in a table of a document (`Mailroom`, `Op::name`) that occur in none of the sources that their row names.
+fn missing_names(document: &str, text: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (at, line) in split(text).1.lines().enumerate().filter(|(_, line)| line.starts_with('|')) {
+        let of_rooms = |span: &&str| ROOMS.iter().any(|room| span.starts_with(room)) && !span.contains([':', '<']);
+        let sources: Vec<String> = code_spans(line).filter(of_rooms).filter_map(&read).collect();
+        if sources.is_empty() {
+            continue;
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let names =
+            code_spans(line).filter(|span| span.split("::").all(|part| !part.is_empty() && part.chars().all(is_name)));
+        for name in names {
+            let is_there =
+                |part: &str| sources.iter().any(|source| source.split(|c| !is_name(c)).any(|word| word == part));
+            if !name.split("::").all(is_there) {
+                missing.push(format!("{document}:{}: no source of this row has `{name}`", at + 1));
+            }
+        }
+    }
+    missing
+}
+
+/// The text of a source, or of all sources in a folder.
+fn sources(path: &str) -> Option<String> {
+    let folder = tree::root().join(path);
+    if !folder.is_dir() {
+        return read(path);
+    }
+    let below = format!("{}/", path.trim_end_matches('/'));
+    let files = tree::files().into_iter().filter(|file| file.is("rs") && file.path.starts_with(&below));
+    Some(files.map(|file| file.text()).collect())
+}
+
+#[test]
+fn names_in_the_tables_of_the_architecture_are_in_the_sources_beside_them() {
+    let canary = "| `run`, `Gone`, `Op::name` | `engine/src/a.rs` |\n| `Op::gone` | `engine/src/a.rs` |\n| `other` | no source |\n";
+    let texts = |path: &str| (path == "engine/src/a.rs").then(|| "fn run() { Op::name() }".to_owned());
+    let expected = ["A.md:1: no source of this row has `Gone`", "A.md:2: no source of this row has `Op::gone`"];
+    assert_eq!(missing_names("A.md", canary, texts), expected);
+
+    let text = read("docs/ARCHITECTURE.md").expect("docs/ARCHITECTURE.md is there");
+    let missing = missing_names("docs/ARCHITECTURE.md", &text, sources);
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
 /// What stands in a document until somebody writes what belongs there.
 const PLACEHOLDERS: [&str; 5] = ["SAMPLE-OUTPUT", "NAME:", "TODO", "FIXME", "TBD"];
 

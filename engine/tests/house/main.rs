@@ -2,6 +2,7 @@
 //! code to complaints. Its test holds the tree to it and, first, shows that the rule finds what it is there to find: a rule that can't
 //! fail proves nothing.
 
+mod arrows;
 mod circles;
 mod code;
 mod dependencies;
