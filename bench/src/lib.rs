@@ -13,7 +13,7 @@ pub mod soak;
 use wasm_engine::scenario::Scenario;
 use wasm_engine::simulation::{Simulation, SimulationOptions};
 
-/// Loads a scenario, with so many threads.
+/// Loads a scenario, with a number of threads.
 ///
 /// # Panics
 /// If the scenario can't be loaded.

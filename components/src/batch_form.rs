@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// With so many rows, every vector loop runs a whole number of times, however many elements it takes at once.
+/// Number of rows with which every vector loop runs a whole number of times, however many elements it takes at one time.
 const CANONICAL: u32 = 16;
 
 /// How rows share runs of a model. From top to bottom, the forms are ever more restrictive.

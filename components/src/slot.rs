@@ -56,7 +56,7 @@ index! {
     TopicIndex
 }
 
-/// The slot so many slots after this one.
+/// Returns the slot that is a number of slots after this one.
 impl Add<u32> for AgentSlot {
     type Output = Self;
 
@@ -66,7 +66,7 @@ impl Add<u32> for AgentSlot {
     }
 }
 
-/// Number of slots from `first` to this one.
+/// Returns the number of slots from `first` to this one.
 impl Sub for AgentSlot {
     type Output = u32;
 

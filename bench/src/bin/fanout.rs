@@ -119,7 +119,7 @@ impl World {
         world
     }
 
-    /// Returns the median of so many frames in milliseconds, and the counts of the last one.
+    /// Returns the median of `samples` frames in milliseconds, and the counts of the last one.
     fn samples(mut self, samples: u32) -> (f64, FrameCounts) {
         let frames: Vec<_> = (0..samples).map(|_| self.frame()).collect();
         let counts = frames.last().map_or_else(FrameCounts::default, |frame| frame.1);

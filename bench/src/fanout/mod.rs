@@ -136,7 +136,7 @@ fn agent(outbox_bytes: u32, step: &str) -> String {
     )
 }
 
-/// Returns the module of an agent that sends the frame's number to its neighbour, in a group of so many.
+/// Returns the module of an agent that sends the frame's number to its neighbour, in a group of `agents`.
 fn honest(agents: u32) -> String {
     agent(
         4096,
@@ -153,7 +153,7 @@ fn honest(agents: u32) -> String {
     )
 }
 
-/// Returns the module of an agent that sends so many records to many; `op` is an expression.
+/// Returns the module of an agent that sends `records` records to many recipients; `op` is an expression.
 fn hostile(records: u32, payload_bytes: u32, op: &str, target: u64) -> String {
     let record = 32 + payload_bytes.next_multiple_of(8);
     agent(

@@ -30,7 +30,7 @@ impl Random {
         range.start() + self.number() % span
     }
 
-    /// Returns true once in so many times.
+    /// Returns `true` in one of `times` calls on average.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.number().is_multiple_of(times)
     }

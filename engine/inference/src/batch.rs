@@ -119,7 +119,7 @@ impl Batcher {
         }
     }
 
-    /// Returns the runs of so many rows: the size of each, and its rows.
+    /// Calls `run` for each run of `rows` rows, with its size and its rows.
     fn each_run(&self, batch: &ModelBatch<'_>, rows: usize, mut run: impl FnMut(usize, Range<usize>)) {
         let alone = self.runs_alone(batch);
         let mut start = 0;
@@ -237,7 +237,7 @@ impl Ran {
         })
     }
 
-    /// Adds the outputs of rows that had none: by index in the unit, ascending. A row has so many bytes.
+    /// Adds the outputs of rows that had none: by index in the unit, ascending. A row has `row_bytes` bytes.
     fn put(&mut self, row_bytes: usize, again: Vec<(usize, Self)>) {
         let old = std::mem::take(self);
         let (mut again, mut from) = (again.into_iter().peekable(), 0);

@@ -106,7 +106,7 @@ impl BoundModel {
         self.quickest_ns = self.sizes.iter().map(|_| AtomicU64::new(0)).collect();
     }
 
-    /// Uses only the first so many sizes of runs from now on, but at least the smallest.
+    /// Uses only the first `count` sizes of runs from now on, but at least the smallest.
     pub(crate) fn use_sizes(&mut self, count: usize) {
         self.sizes.truncate(count.max(1));
         self.quickest_ns.truncate(count.max(1));

@@ -104,12 +104,12 @@ pub(crate) struct TensorPlan {
 }
 
 impl TensorPlan {
-    /// Returns the shape for so many rows. `rows` only counts if the batch is dynamic.
+    /// Returns the shape for `rows` rows, which only counts if the batch is dynamic.
     pub(crate) fn shape(&self, rows: u32) -> Vec<i64> {
         self.info.shape.iter().map(|size| i64::from(size.unwrap_or(rows))).collect()
     }
 
-    /// Returns where the pieces of rows are: the place in the run, the bytes in a tensor with so many places, and those in the row.
+    /// Returns where the pieces of rows are: the place in the run, the bytes in a tensor with `slots` places, and those in the row.
     pub(crate) fn places(&self, slots: usize) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> + use<> {
         let slots = if self.axis.is_some() { slots } else { 1 };
         let (start, pieces) = (self.part.start, self.pieces);

@@ -19,7 +19,7 @@ use super::watchdog::Halt;
 /// Held while a session is opened, because the session takes the arena that the environment has at that time.
 static OPENING: Mutex<()> = Mutex::new(());
 
-/// Opens a session with `open`. Its arena has at most so many bytes.
+/// Opens a session with `open`. Its arena has at most `bytes_max` bytes.
 pub(super) fn with_arena<T>(
     environment: &Environment,
     bytes_max: u64,

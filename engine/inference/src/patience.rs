@@ -56,12 +56,12 @@ impl Patience {
         self.rows_left.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Notes that so many rows have a result, or won't get one for now.
+    /// Notes that `rows` rows have a result, or won't get one for now.
     pub(crate) fn done(&self, rows: usize) {
         self.rows_left.fetch_sub(rows, Ordering::Relaxed);
     }
 
-    /// Does a run of so many rows, if there is time.
+    /// Does a run of `rows` rows, if there is time.
     pub(crate) fn spend(
         &self,
         rows: usize,
@@ -87,7 +87,7 @@ impl Patience {
         ran
     }
 
-    /// Returns the part of so many rows in what is left of a multiple of the limit.
+    /// Returns the part of `rows` rows in what is left of a multiple of the limit.
     fn part(&self, rows: usize, runs: u32) -> Duration {
         let spent = Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed));
         // At most all of it: a row may be counted as done while another thread still asks.

@@ -325,7 +325,7 @@ impl<'a, 'w, 's> Overflow<'a, 'w, 's> {
     }
 }
 
-/// Returns the fault of an agent whose mailbox a message of so many bytes would fill beyond its limit.
+/// Returns the fault of an agent whose mailbox a message of `bytes` bytes would fill beyond its limit.
 fn full_mailbox(load: &Load, bytes: u32) -> CallFault {
     let messages = u64::from(load.messages) + 1;
     let (limit, reached, max) = if messages > u64::from(load.messages_max) {

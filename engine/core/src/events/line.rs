@@ -1,5 +1,5 @@
-//! One line of an events file: JSON to a message or a command. Strict: two recipients and two payloads are faults, and what isn't
-//! known.
+//! One line of an events file: JSON to a message or a command. It is strict: two recipients, two payloads, and keys
+//! that aren't known are faults.
 
 use wasm_engine_components::limits::FRAMES_MAX;
 use wasm_engine_components::{Action, ExternalEvent};

@@ -23,11 +23,11 @@ use crate::scenario::Scenario;
 pub struct EventSource {
     addresses: AddressBook,
     lines: Option<EventLines>,
-    /// In the place of lines.
+    /// Events that an earlier run had. They take the place of lines.
     stored: StreamInputs,
     path: PathBuf,
     pending: Option<EventLine>,
-    /// By frame; those of earlier frames are behind `next_swap`.
+    /// The scenario's swaps, by frame. `next_swap` is the index of the first one that wasn't taken.
     swaps: Vec<(u64, Swap)>,
     next_swap: usize,
     frames: u64,

@@ -128,7 +128,7 @@ impl Disk {
         books.used = books.used.saturating_sub(taken).saturating_add(written);
     }
 
-    /// Keeps so many bytes back for what the summary has of groups and outputs.
+    /// Keeps a number of bytes back for what the summary has of groups and outputs.
     pub fn keep_for_end(&self, bytes: u64) {
         self.books().end = END_BYTES.saturating_add(bytes);
     }
@@ -179,7 +179,7 @@ impl Disk {
         self.books().full
     }
 
-    /// Most bytes of snapshots, where the oldest may go.
+    /// Returns the most bytes that snapshots may have, where the oldest may be deleted.
     pub fn snapshots_bytes_max(&self) -> u64 {
         self.books().snapshots_max
     }

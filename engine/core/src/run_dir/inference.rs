@@ -16,7 +16,7 @@ pub enum Inference {
 }
 
 impl Inference {
-    /// Returns the answers of a frame's models, of which so much was recorded.
+    /// Returns where the answers of a frame's models come from. `recorded` are those that were recorded of it.
     pub const fn answers(self, recorded: ModelResults) -> ModelAnswers {
         match self {
             Self::Recorded | Self::RecordedThenComputed => ModelAnswers::Recorded(recorded),

@@ -33,7 +33,7 @@ pub struct RunOptions {
     pub onnx_runtime: Option<String>,
     /// Whether a journal is kept, and snapshots.
     pub record: bool,
-    /// A snapshot after each so many frames, instead of the engine's own measure.
+    /// Number of frames from one snapshot to the next, instead of the engine's own measure.
     pub snapshot_every: Option<u64>,
     /// Whether its events, if there are any, can't be read again where they come from: [`EventSource::repeats`](crate::events::EventSource::repeats)
     /// says it.
@@ -42,7 +42,7 @@ pub struct RunOptions {
     pub events_file: Option<PathBuf>,
     /// Where the run comes from, if it is a branch of another.
     pub branch: Option<Branch>,
-    /// How much its folder may have.
+    /// Largest size of its folder.
     pub disk_max: DiskMax,
 }
 
@@ -69,7 +69,7 @@ impl RunOptions {
     }
 }
 
-/// What a run is, read back. Paths are absolute.
+/// The manifest of a run, as it was read. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -83,17 +83,17 @@ pub struct Manifest {
     /// The seed.
     #[serde(deserialize_with = "seed")]
     pub seed: u64,
-    /// How many frames the run has, or was to have.
+    /// Number of frames that the run has, or was to have.
     pub frames: u64,
     /// What each frame's digest covers: the name of a [`DigestScope`].
     pub digest: String,
     /// Whether there is a journal.
     pub recorded: bool,
-    /// A snapshot after each so many frames.
+    /// Number of frames from one snapshot to the next, if it was set.
     pub snapshot_every: Option<u64>,
     /// The events file; `-` for standard input.
     pub input: Option<String>,
-    /// Its hash, if it was a file.
+    /// SHA-256 of the events file, if it was a file.
     pub input_sha256: Option<String>,
     /// The scenario file.
     pub scenario: ScenarioFile,
@@ -108,9 +108,9 @@ pub struct Manifest {
     /// Swaps of models that were refused before the first frame.
     #[serde(default)]
     pub refused_swaps: Vec<RefusedSwap>,
-    /// On what it was run.
+    /// The machine and the versions that it was run with.
     pub environment: BTreeMap<String, toml::Value>,
-    /// Where it comes from.
+    /// The run and the frame that it was branched from, if it is a branch.
     pub branch: Option<Branch>,
 }
 
@@ -120,7 +120,7 @@ pub struct Manifest {
 pub struct ScenarioFile {
     /// Its name.
     pub name: String,
-    /// Where it was.
+    /// The path that it had.
     pub path: PathBuf,
     /// The hash of its text.
     pub sha256: String,
@@ -130,9 +130,9 @@ pub struct ScenarioFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileFacts {
-    /// Where it was.
+    /// The path that it had.
     pub path: PathBuf,
-    /// What it hashed to.
+    /// SHA-256 of its content.
     pub sha256: String,
 }
 
@@ -140,9 +140,9 @@ pub struct FileFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFacts {
-    /// Where it was.
+    /// The path that it had.
     pub path: PathBuf,
-    /// What it hashed to.
+    /// SHA-256 of its content.
     pub sha256: String,
     /// Bytes of one row of its inputs.
     pub row_bytes: u32,

@@ -16,7 +16,7 @@ use crate::threads;
 
 /// Least time between two snapshots, where nobody says how often.
 const PERIOD_MIN: Duration = Duration::from_secs(30);
-/// Of that time, the part for which taking them may stop the run: 1 in so many.
+/// Snapshots may stop the run for at most one part in this many of its time.
 const COST_SHARE: u32 = 50;
 /// A run that ends gets a last snapshot if the one before is at least this old.
 const LAST_PERIOD_MIN: Duration = Duration::from_secs(2);
@@ -30,23 +30,23 @@ pub struct Recording {
     snapshots: Option<SnapshotTimer>,
 }
 
-/// When snapshots are taken. None of it is state: where a run is looked at changes nothing of it.
+/// When snapshots are taken. None of this is state: a run is the same whenever snapshots of it are taken.
 struct SnapshotTimer {
-    /// After each so many frames; `None` for the engine's own measure.
+    /// Number of frames from one snapshot to the next; `None` if the engine decides.
     every: Option<u64>,
     last: Instant,
-    /// Before which frame the last one was taken.
+    /// The frame before which the last one was taken.
     last_frame: Option<u64>,
     cost: Duration,
     taken: u32,
-    /// Whether memory is being got for the first one.
+    /// Whether memory is being allocated for the first one.
     prepared: bool,
     asked: Arc<AtomicBool>,
 }
 
 impl Recording {
-    /// Records a run into `run_dir`. Where `snapshots` isn't said, there are none; else one after each so many frames, or, for
-    /// `Some(None)`, when the engine thinks that it is time.
+    /// Records a run into `run_dir`. There are no snapshots if `snapshots` is `None`. It has the number of frames from one to
+    /// the next, or `Some(None)` if the engine decides when it is time.
     ///
     /// `collector` has the sums of the frames before: none, or those of a run that was stopped.
     pub fn new(run_dir: RunDir, simulation: &Simulation, snapshots: Option<Option<u64>>, collector: Collector) -> Self {
@@ -63,7 +63,7 @@ impl Recording {
         Self { run_dir, collector, snapshots }
     }
 
-    /// Returns what is set to ask for a snapshot after the frame in hand.
+    /// Returns the flag that is set to ask for a snapshot after the current frame.
     pub fn snapshot_request(&self) -> Option<Arc<AtomicBool>> {
         self.snapshots.as_ref().map(|snapshots| Arc::clone(&snapshots.asked))
     }
@@ -121,12 +121,12 @@ impl Recording {
         self.run_dir.snapshot(state, self.extras(), permit)
     }
 
-    /// Returns what a run that goes on from a snapshot wants to know besides the state.
+    /// Returns what a run that goes on from a snapshot needs besides the state.
     fn extras(&self) -> Vec<(String, Vec<u8>)> {
         vec![(COLLECTED.to_owned(), self.collector.save())]
     }
 
-    /// Ends the run: with a last snapshot, if there is much to run again otherwise, and the summary.
+    /// Ends the run with the summary, and with a last snapshot if much would have to be run again without it.
     ///
     /// # Errors
     /// Fails if a file can't be written.
@@ -143,7 +143,7 @@ impl Recording {
 }
 
 impl SnapshotTimer {
-    /// Returns whether it is time to get memory for the first one: half way to it.
+    /// Returns whether it is time to allocate memory for the first one, which is half way to it.
     fn is_half_way(&self, next: u64) -> bool {
         let is_near = || match self.every {
             Some(every) => every > 1 && next % every >= every / 2,

@@ -1,6 +1,6 @@
 //! Branch: another run that has the frames of the first one up to a frame, and goes its own way from there, with other values
 //! of parameters. What a parameter can change is what happens from then on: limits, schedules, budgets, events, what new agents are
-//! given. Who there is, and what they have in their memories, is what it was.
+//! given. The agents and their memories are what they were.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -32,11 +32,11 @@ pub struct BranchOptions {
     pub at: u64,
     /// `NAME=VALUE`: parameters that are other ones from there on.
     pub set: Vec<String>,
-    /// How many frames the branch is to have, those before it among them.
+    /// Number of frames that the branch is to have, including those before it.
     pub frames: Option<u64>,
-    /// A snapshot after each so many frames.
+    /// Number of frames from one snapshot to the next.
     pub snapshot_every: Option<u64>,
-    /// How much its folder may have.
+    /// Largest size of its folder.
     pub disk_max: DiskMax,
 }
 
@@ -50,7 +50,7 @@ pub struct Branched {
     pub recording: Recording,
     /// Its scenario.
     pub scenario: Scenario,
-    /// How many frames the scenario file says.
+    /// Number of frames in the scenario file.
     pub frames_expected: u64,
     /// What a person should know.
     pub warnings: Vec<String>,

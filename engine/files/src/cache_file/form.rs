@@ -132,7 +132,7 @@ impl FileForm {
         if key.environment == environment { Ok(()) } else { Err(CacheFileProblem::Outdated) }
     }
 
-    /// Returns whether a file of so many bytes may have this head. The content may be missing, and isn't checked.
+    /// Checks that a file of `bytes` bytes may have this head. The content may be missing, and isn't checked.
     pub(super) fn check_head(&self, file: &[u8], bytes: u64) -> Result<(), CacheFileProblem> {
         if file.len() < HEAD_BYTES || bytes < FRAME_BYTES as u64 || file[..8] != self.magic {
             return Err(CacheFileProblem::Damaged);

@@ -26,7 +26,7 @@ impl Orders {
         *self == Self::OWN
     }
 
-    /// Returns each order that a tensor of so many dimensions may have, its own first; `None` if they aren't known.
+    /// Returns each order that a tensor of `rank` dimensions may have, its own first; `None` if they aren't known.
     pub(super) fn all(&self, rank: usize) -> Option<Vec<Vec<usize>>> {
         let others = self.0.as_ref()?;
         if others.iter().any(|order| order.len() != rank) {
@@ -40,7 +40,7 @@ impl Orders {
         self.changed(from.len(), |order| from.iter().map(|&at| order[at]).collect())
     }
 
-    /// Returns the orders without some of so many dimensions.
+    /// Returns the orders of `rank` dimensions without those in `gone`.
     pub(super) fn without(&self, gone: &[usize], rank: usize) -> Self {
         self.changed(rank, |order| {
             let kept: Vec<usize> = (0..rank).filter(|at| !gone.contains(at)).map(|at| order[at]).collect();
@@ -48,8 +48,8 @@ impl Orders {
         })
     }
 
-    /// Returns the orders with dimensions of one element added at these places of a result of so many dimensions. Their place in memory makes
-    /// no difference, so each is put behind the dimension before it.
+    /// Returns the orders with dimensions of one element added as the dimensions `added` of a result of `rank` dimensions. Their place in memory
+    /// makes no difference, so each is put behind the dimension before it.
     pub(super) fn with(&self, added: &[usize], rank: usize) -> Self {
         let own: Vec<usize> = (0..rank).filter(|at| !added.contains(at)).collect();
         self.changed(own.len(), |order| {

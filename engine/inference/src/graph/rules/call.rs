@@ -20,7 +20,7 @@ pub(in super::super) struct Call<'c, 'g> {
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Needs {
     Nothing,
-    /// Runs of a multiple of so many rows, for this reason.
+    /// Runs whose number of rows is a multiple of this one, for this reason.
     Rows(u32, String),
     /// Its rows must be padded inside the graph, for this reason.
     Padding(Padding, String),
