@@ -197,9 +197,8 @@ impl BoundModel {
         Some(Turn(Some(self)))
     }
 
-    /// Empties the arena of a model that isn't steady, as it is before each of its runs, whatever loading the model left in it. For each model,
-    /// one run
-    /// measures the shortest time.
+    /// Empties the arena of a model that isn't steady, as it is before each of its runs, whatever loading the model left in it. For each
+    /// model, one run measures the shortest time.
     pub(crate) fn tidy_up(&self, deadline: Deadline) -> Result<(), Halt> {
         let zeros = vec![0; self.inputs.last().map_or(0, |input| input.part.end)];
         match self.run(0, &[&zeros], &mut Vec::new(), deadline) {
@@ -231,8 +230,7 @@ impl BoundModel {
     }
 
     /// Does the same while no other run of the model goes on. If there is no room, because earlier runs left the arena fragmented, the run is
-    /// done once
-    /// more with an empty arena.
+    /// done once more with an empty arena.
     pub(crate) fn run_alone(
         &self,
         bucket: usize,
@@ -383,7 +381,7 @@ pub(crate) fn next_bucket(sizes: &[usize], left: usize) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    /// How so many rows are run.
+    /// Checks how a number of rows is split into runs.
     fn check(rows: usize, expected: &[usize]) {
         let sizes = [1, 2, 4, 8, 16, 32, 64];
         let (mut left, mut runs) = (rows, Vec::new());

@@ -1,6 +1,6 @@
 //! The arena: one reservation of address space that holds the linear memories of all agents, as slots in the order of the agents.
 //!
-//! So a million agents cost one map, and the host reaches an agent's memory by an addition, without its store. A slot's memory
+//! A million agents cost one map, and the host reaches an agent's memory by an addition, without its store. A slot's memory
 //! starts at its module's size and grows in place, up to the slot's end; nothing is resident before it is touched.
 //!
 //! A slot is a raw pointer, and says where a memory lies. What keeps reaching it sound: whoever has a [`SlotRange`] has its slots for itself, and
@@ -17,10 +17,10 @@ use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use super::error::ModuleError;
 
-/// Slots of one group: how many, and how large.
+/// Number and size of the slots of one group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotPlan {
-    /// Agents of the group.
+    /// Number of agents.
     pub agents: u32,
     /// Largest size of a memory, a multiple of the WebAssembly page.
     pub slot_bytes: u64,
@@ -33,11 +33,11 @@ pub(super) struct SlotRange {
     offset: usize,
     /// Bytes from slot to slot.
     stride: usize,
-    /// Bytes of a slot that its memory may have.
+    /// Most bytes that a memory in a slot may have.
     capacity: usize,
-    /// Position of the first slot's size.
+    /// Index of the first slot's size.
     first: usize,
-    /// How many slots there are.
+    /// Number of slots.
     agents: usize,
 }
 
@@ -75,8 +75,8 @@ impl SlotRange {
         let mut ranges = Vec::with_capacity(plans.len());
         let (mut end, mut first) = (0_u64, 0_usize);
         for plan in plans {
-            // One page more than the memory: with a power of two from slot to slot, the same lines of all agents would share a
-            // few sets of the caches and the TLB.
+            // One page more than the memory. If the stride were a power of two, the same lines of all agents would share a few sets
+            // of the caches and the TLB.
             let stride = plan.slot_bytes + page;
             ranges.push((end, stride, plan, first));
             end = end.saturating_add(stride.saturating_mul(u64::from(plan.agents)));
@@ -88,11 +88,11 @@ impl SlotRange {
             refused(io::Error::new(io::ErrorKind::OutOfMemory, "it is more than an address can name"))
         })?;
         let mut options = MmapOptions::new();
-        // Miri knows neither this nor advice.
+        // Miri knows neither this option nor advice.
         #[cfg(not(miri))]
         options.no_reserve_swap();
         let mut map = options.len(bytes.max(1)).map_anon().map_err(refused)?;
-        // Huge pages would make all of each slot resident. Where the advice is unknown there are none.
+        // Huge pages would make all of each slot resident. A system that doesn't know the advice has none.
         #[cfg(all(target_os = "linux", not(miri)))]
         let _ = map.advise(memmap2::Advice::NoHugePage);
         let base = map.as_mut_ptr();
@@ -110,7 +110,7 @@ impl SlotRange {
         Ok(ranges.collect())
     }
 
-    /// Cuts off the first slots.
+    /// Splits the first `agents` slots off, and returns them.
     pub(super) fn split_off_first(&mut self, agents: usize) -> Self {
         assert!(agents <= self.agents, "more slots than the group has");
         let cut = Self { arena: Arc::clone(&self.arena), agents, ..*self };
@@ -120,12 +120,12 @@ impl SlotRange {
         cut
     }
 
-    /// Bytes of a slot that its memory may have.
+    /// Returns the most bytes that a memory in a slot may have.
     pub(super) const fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// The slot with number `at` of the range.
+    /// Returns the slot with number `at` of the range.
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Slot {
         assert!(at < self.agents, "a slot outside of its range");
@@ -158,13 +158,13 @@ impl SlotRange {
 }
 
 impl Slot {
-    /// Where the memory starts.
+    /// Returns where the memory starts.
     #[inline]
     pub(super) const fn base(&self) -> *mut u8 {
         self.base
     }
 
-    /// The memory's current size in bytes.
+    /// Returns the memory's current size in bytes.
     ///
     /// # Safety
     /// The arena is still there.
@@ -185,7 +185,7 @@ impl Slot {
     }
 }
 
-/// Bytes of a page of this machine.
+/// Returns the size of a page of this machine, in bytes.
 pub(super) fn page_bytes() -> u64 {
     #[cfg(unix)]
     {

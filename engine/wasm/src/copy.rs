@@ -1,5 +1,5 @@
-//! A copy of all guests at one moment. It is all that a run is stopped for when a snapshot is taken: which pages have changed and what the
-//! digest is, is found out afterwards, on another thread (`capture`).
+//! A copy of all guests at one moment. When a snapshot is taken, the run stops only while the copy is made. Which pages have changed, and the digest,
+//! are found out afterwards on another thread (`capture`).
 
 use core::ops::Range;
 
@@ -17,30 +17,30 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct GuestCopy {
     pub(super) mark: CopyMark,
-    /// The copy that holds the pages of those that weren't called since. `None` where all pages are here.
+    /// The copy that has the pages of the guests that weren't called since. `None` if this copy has all pages.
     pub(super) since: Option<CopyMark>,
     pub(super) shards: Vec<ShardCopy>,
     pub(super) spare: SpareBlocks,
 }
 
 impl GuestCopy {
-    /// Where its memory may go once it isn't needed.
+    /// Returns where the memory of the copy can be given back once it isn't needed.
     pub fn spare(&self) -> SpareBlocks {
         self.spare.clone()
     }
 
-    /// What the next copy can go on from.
+    /// Returns the mark from which the next copy can go on.
     pub const fn mark(&self) -> CopyMark {
         self.mark
     }
 
-    /// How many pages it holds.
+    /// Returns the number of pages.
     pub fn page_count(&self) -> usize {
         self.shards.iter().flat_map(|shard| &shard.blocks).map(|block| block.pages.len()).sum()
     }
 }
 
-/// Gets memory for a first copy, which there is no earlier one's for: on another thread, while frames go on.
+/// Allocates memory for the first copy, which can't use that of an earlier one. It runs on another thread, while frames go on.
 #[derive(Clone, Debug)]
 pub struct CopyPreparation {
     /// Where the shards' memories lie.
@@ -49,7 +49,7 @@ pub struct CopyPreparation {
 }
 
 impl CopyPreparation {
-    /// Has the system give as much memory as a copy of all would take now, and an eighth more, for what is touched until then.
+    /// Allocates as much memory as a copy of all guests would take now, and an eighth more for pages that are touched until then.
     pub fn run(self) {
         let resident = Resident::look();
         if resident.is_blind() {
@@ -62,7 +62,7 @@ impl CopyPreparation {
             while pages > 0 {
                 let of_block = pages.min(BLOCK_PAGES);
                 pages -= of_block;
-                // Written to, or the system would only promise it.
+                // It is written to, because the system would only promise it otherwise.
                 let bytes = vec![1; of_block * PAGE_BYTES];
                 self.spare.put([PageBlock { bytes, ..PageBlock::default() }]);
             }
@@ -70,11 +70,11 @@ impl CopyPreparation {
     }
 }
 
-/// A shard's instances.
+/// A copy of the instances of one shard.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShardCopy {
     pub agents: InstanceColumns,
-    /// For each instance, whether its pages are here: all that aren't zero, and some that are. If not, they are what they were.
+    /// For each instance, whether its pages are here: all pages that aren't zero, and some that are. Otherwise, they haven't changed.
     pub copied: Vec<bool>,
     pub blocks: Vec<PageBlock>,
 }
@@ -99,7 +99,7 @@ impl WasmRuntime {
         GuestCopy { mark, since, shards, spare }
     }
 
-    /// What makes the first copy as fast as later ones. It looks at the page table alone, and never at what guests have written.
+    /// Returns a task that makes the first copy as fast as later ones. It looks only at the page table, and never at what guests have written.
     pub fn prepare_copy(&self) -> CopyPreparation {
         CopyPreparation {
             shards: self.shards.iter().filter_map(|shard| shard.guests.addresses()).collect(),
@@ -107,7 +107,7 @@ impl WasmRuntime {
         }
     }
 
-    /// What `work` makes of each shard, in their order.
+    /// Calls `work` for each shard, and returns the results in the order of the shards.
     pub(super) fn copy_shards<T: Send>(&mut self, work: impl Fn(&mut Shard, &Resident) -> T + Sync) -> Vec<T> {
         let resident = Resident::look();
         self.shards.par_iter_mut().map(|shard| work(shard, &resident)).collect()
@@ -115,11 +115,11 @@ impl WasmRuntime {
 }
 
 impl Shard {
-    /// Copies its instances; where `only_changed`, the pages of those only that were called since the last copy.
+    /// Copies the instances; if `only_changed`, only the pages of those that were called since the last copy.
     pub(super) fn copy(&mut self, resident: &Resident, only_changed: bool, spare: &SpareBlocks) -> ShardCopy {
         let mut copy = ShardCopy::default();
         let mut walk = resident.walk();
-        // Known before they are copied, so that each block is allocated once.
+        // The pages are listed before they are copied, so that each block is allocated once.
         let mut pages = Vec::new();
         for at in 0..self.guests.len() {
             let marks = self.guests.marks(at);
@@ -128,7 +128,7 @@ impl Shard {
             let copied = marks.used && (!only_changed || marks.changed);
             if copied {
                 let (all, _) = memory.as_chunks::<PAGE_BYTES>();
-                // Where it isn't known which ones are zero, they are looked at: there are too many to be copied.
+                // If the system doesn't say which pages are zero, they are looked at, because there are too many to copy them all.
                 let is_copied = |&page: &u32| !resident.is_blind() || !is_zero(&all[page as usize]);
                 pages.extend(touched(&mut walk, memory).filter(is_copied).map(|page| (at as u32, page)));
             }
@@ -162,7 +162,7 @@ impl Shard {
     }
 }
 
-/// The numbers of a memory's pages that may hold anything but zeros.
+/// Returns the numbers of the pages of a memory that may hold something else than zeros.
 pub(super) fn touched(walk: &mut Walk<'_>, memory: &[u8]) -> impl Iterator<Item = u32> {
     // A memory's size is a multiple of 64 KiB.
     let addresses = memory.as_ptr_range();

@@ -1,14 +1,15 @@
 //! The guests of one shard: instances that share a store, each with its memory in a slot of its own. This is the one place that gives access to
 //! the memories of agents and calls their functions.
 //!
-//! Who wants a memory names the guest by its number in the shard, and has the guests borrowed as long as the memory is used. No slot and no
-//! store leaves this file, so a memory can't be that of another shard's guest, and no guest of the shard runs meanwhile.
+//! A caller that wants a memory names the guest by its index in the shard, and has borrowed the guests for as long as it uses the memory. No slot and
+//! no store leaves this file, so a memory can't be that of another shard's guest, and no guest of the shard runs meanwhile.
 //!
 //! What the unsafe blocks rely on is true of every [`Guests`]:
 //!
 //! - `hot[at]` and `cold[at]` are of the same instance, which `add` made in `store` by the recipe of `program`, with its memory in `slots.slot(at)`.
 //!   Only `add` and `replace` change them, and `replace` ends the store first.
-//! - `slots` isn't shared: a [`SlotRange`] can't be copied, and whoever makes guests hands it over. It holds the arena, and is dropped after the store.
+//! - `slots` isn't shared: a [`SlotRange`] can't be copied, and whoever makes guests hands it over. It holds the arena, and is dropped after the
+//!   store.
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -28,17 +29,17 @@ use super::{
 /// What the host notes of an agent.
 #[derive(Clone, Copy, Default)]
 pub(super) struct AgentMarks {
-    /// Its random key.
+    /// The agent's random key.
     pub key: u64,
-    /// Whether it is no longer as it was made.
+    /// Whether it has changed since it was made.
     pub used: bool,
     /// Whether it was called since the last copy for a snapshot.
     pub changed: bool,
 }
 
-/// What the hot path wants of one agent.
+/// What the hot path needs of one agent.
 struct HotAgent {
-    /// Its `agent_step`.
+    /// Its function `agent_step`.
     step: Func,
     /// Where its instance's own data lies: only ever prefetched.
     vm: *const u8,
@@ -53,7 +54,7 @@ unsafe impl Send for HotAgent {}
 // SAFETY: the pointer is never followed.
 unsafe impl Sync for HotAgent {}
 
-/// What only some calls want of one agent.
+/// What only some calls need of one agent.
 struct ColdAgent {
     instance: Instance,
     receive: Option<Func>,
@@ -80,13 +81,13 @@ impl Guests {
         }
     }
 
-    /// Gets memory for the tables of that many guests.
+    /// Allocates memory for the tables of that many guests.
     pub(super) fn reserve(&mut self, guests: usize) {
         self.hot.reserve_exact(guests);
         self.cold.reserve_exact(guests);
     }
 
-    /// Makes one more, in the next slot.
+    /// Makes one more guest, in the next slot.
     pub(super) fn add(&mut self, key: u64) -> Result<(), ModuleProblem> {
         let at = self.hot.len();
         let slot = self.slots.slot(at);
@@ -118,13 +119,13 @@ impl Guests {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of guests.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.hot.len()
     }
 
-    /// What they are made of.
+    /// Returns the program that they are made of.
     #[inline]
     pub(super) const fn program(&self) -> &Arc<Program> {
         &self.program
@@ -135,13 +136,13 @@ impl Guests {
         self.slots.capacity()
     }
 
-    /// The memory of a guest.
+    /// Returns the memory of a guest.
     pub(super) fn memory(&self, at: usize) -> GuestMemory<'_> {
         // SAFETY: the guest is an instance in the store, whose state is borrowed.
         unsafe { GuestMemory::new(self.hot[at].slot, self.store.data()) }
     }
 
-    /// The addresses where memories of guests lie, from that of the first to the end of the last; `None` where there is no guest.
+    /// Returns the addresses where memories of guests lie, from that of the first to the end of the last; `None` where there is no guest.
     pub(super) fn addresses(&self) -> Option<Range<usize>> {
         let first = self.hot.first()?.slot.base().addr();
         Some(first..self.memory(self.hot.len() - 1).bytes().as_ptr_range().end.addr())
@@ -152,17 +153,17 @@ impl Guests {
         self.program.recipe.state().read_globals(&mut self.store, self.cold[at].instance, words);
     }
 
-    /// What the host notes of a guest.
+    /// Returns what the host notes of a guest.
     pub(super) fn marks(&self, at: usize) -> AgentMarks {
         self.hot[at].marks
     }
 
-    /// What the host notes of a guest, to be changed.
+    /// Returns what the host notes of a guest, to be changed.
     pub(super) fn marks_mut(&mut self, at: usize) -> &mut AgentMarks {
         &mut self.hot[at].marks
     }
 
-    /// What the imports know of the call that is running.
+    /// Returns what the imports know of the call that is running.
     pub(super) fn state_mut(&mut self) -> &mut CallState {
         self.store.data_mut()
     }
@@ -172,7 +173,7 @@ impl Guests {
         self.calls().renew(at);
     }
 
-    /// Makes a guest as new, and then puts it into another state.
+    /// Makes a guest as new, and puts it into another state.
     ///
     /// # Panics
     /// The state isn't one that module and slot allow.
@@ -187,14 +188,14 @@ impl Guests {
         hot.marks.used = true;
     }
 
-    /// Borrows them for calls.
+    /// Borrows the guests for calls.
     #[inline]
     pub(super) fn calls(&mut self) -> GuestCalls<'_> {
         let Self { program, store, hot, cold, slots } = self;
         GuestCalls { program, store, hot, cold, slots }
     }
 
-    /// Takes them apart: the store, `agent_step` and the start of the memory of each guest, and what must outlive the store.
+    /// Takes the guests apart: the store, `agent_step` and the start of the memory of each guest, and what must outlive the store.
     pub(super) fn into_parts(self) -> (Store<CallState>, Vec<(Func, *mut u8)>, SlotRange) {
         let agents = self.hot.iter().map(|hot| (hot.step, hot.slot.base())).collect();
         (self.store, agents, self.slots)
@@ -211,34 +212,34 @@ pub(super) struct GuestCalls<'a> {
 }
 
 impl<'a> GuestCalls<'a> {
-    /// What they are made of.
+    /// Returns the program that they are made of.
     #[inline]
     pub(super) const fn program(&self) -> &'a Program {
         self.program
     }
 
-    /// The memory of a guest, to be read.
+    /// Returns the memory of a guest, to be read.
     #[inline]
     pub(super) fn memory(&self, at: usize) -> GuestMemory<'_> {
         // SAFETY: the guest is an instance in the store, whose state is borrowed.
         unsafe { GuestMemory::new(self.hot[at].slot, self.store.data()) }
     }
 
-    /// The memory of a guest, to be written to.
+    /// Returns the memory of a guest, to be written to.
     #[inline]
     pub(super) fn memory_mut(&mut self, at: usize) -> GuestMemoryMut<'_> {
         // SAFETY: as for reading.
         unsafe { GuestMemoryMut::new(self.hot[at].slot, self.store.data_mut()) }
     }
 
-    /// What a call hands over in the memory of a guest, to be read.
+    /// Returns what a call hands over in the memory of a guest, to be read.
     #[inline]
     pub(super) fn exchange(&self, at: usize) -> Exchange<'_, 'a> {
         // SAFETY: the guest was made by the recipe, whose layout lies inside the memory of each of its instances.
         unsafe { Exchange::new(self.memory(at), self.layout()) }
     }
 
-    /// The same, to be written to.
+    /// Returns what a call hands over in the memory of a guest, to be written to.
     #[inline]
     pub(super) fn exchange_mut(&mut self, at: usize) -> ExchangeMut<'_, 'a> {
         let layout = self.layout();
@@ -251,25 +252,25 @@ impl<'a> GuestCalls<'a> {
         self.program.recipe.layout()
     }
 
-    /// What the host notes of a guest.
+    /// Returns what the host notes of a guest.
     #[inline]
     pub(super) fn marks(&self, at: usize) -> AgentMarks {
         self.hot[at].marks
     }
 
-    /// What the host notes of a guest, to be changed.
+    /// Returns what the host notes of a guest, to be changed.
     #[inline]
     pub(super) fn marks_mut(&mut self, at: usize) -> &mut AgentMarks {
         &mut self.hot[at].marks
     }
 
-    /// What the imports know of the call that is running.
+    /// Returns what the imports know of the call that is running.
     #[inline]
     pub(super) fn state(&self) -> &CallState {
         self.store.data()
     }
 
-    /// What the imports know of the call that is running, to be changed.
+    /// Returns what the imports know of the call that is running, to be changed.
     #[inline]
     pub(super) fn state_mut(&mut self) -> &mut CallState {
         self.store.data_mut()
@@ -281,7 +282,7 @@ impl<'a> GuestCalls<'a> {
         self.store.set_fuel(fuel).expect("fuel is on");
     }
 
-    /// How much of it is left.
+    /// Returns how much of that fuel is left.
     #[inline]
     pub(super) fn fuel(&self) -> u64 {
         self.store.get_fuel().expect("fuel is on")

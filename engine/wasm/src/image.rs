@@ -1,5 +1,5 @@
-//! The initial image of a group's agents: what memory and mutable globals hold right after instantiation. A restart gives an
-//! instance back exactly that.
+//! The initial image of a group's agents: what memory and mutable globals hold right after instantiation. A restart puts an
+//! instance back into exactly that state.
 
 use wasm_engine_components::limits::WASM_PAGE_BYTES;
 use wasmtime::{AsContextMut, Instance, Memory, Module, ModuleExport, Store, V128, Val, ValType};
@@ -12,11 +12,11 @@ use super::{
     pages::PAGE_BYTES,
 };
 
-/// Where an instance's state is found: positions of exports, the same for all instances of a module.
+/// Where the state of an instance is found: exports, which are the same for all instances of a module.
 pub(super) struct StateExports {
     memory: ModuleExport,
     depth: ModuleExport,
-    /// The mutable ones.
+    /// The mutable globals.
     globals: Vec<GlobalExport>,
     /// Largest size that the module gives its memory, in bytes.
     memory_bytes_max: u64,
@@ -29,7 +29,7 @@ struct GlobalExport {
     kind: GlobalKind,
 }
 
-/// What a mutable global holds.
+/// Kind of value of a mutable global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GlobalKind {
     I32,
@@ -51,19 +51,19 @@ impl GlobalKind {
         }
     }
 
-    /// Words of 64 bits that hold its value.
+    /// Returns the number of words of 64 bits that hold its value.
     pub(super) const fn words(self) -> usize {
         if matches!(self, Self::V128) { 2 } else { 1 }
     }
 
-    /// Whether words, as many as it takes, are a value of it.
+    /// Returns whether words are a value of this kind. There must be as many as it takes.
     pub(super) fn accepts(self, words: &[u64]) -> bool {
         !matches!(self, Self::I32 | Self::F32) || words[0] >> 32 == 0
     }
 }
 
 impl StateExports {
-    /// Finds them in a compiled module. `globals` are the names that the instrumentation gave.
+    /// Finds the exports in a compiled module. `globals` are the names that the instrumentation gave.
     pub(super) fn find(module: &Module, globals: &[String]) -> Option<Self> {
         Some(Self {
             memory: module.get_export_index(wasm_engine_abi::EXPORT_MEMORY)?,
@@ -73,7 +73,7 @@ impl StateExports {
         })
     }
 
-    /// The mutable globals in their order: their index in the module, and what they hold.
+    /// Returns the mutable globals in their order, each with its index in the module and its kind.
     pub(super) fn globals(&self) -> impl Iterator<Item = (u32, GlobalKind)> {
         self.globals.iter().map(|global| (global.index, global.kind))
     }
@@ -83,7 +83,7 @@ impl StateExports {
         self.memory_bytes_max
     }
 
-    /// Appends the bits of all mutable globals, in their order: a word each, of a `v128` the lower and the upper one.
+    /// Appends the bits of all mutable globals, in their order. Each has one word; a `v128` has its lower and its upper one.
     pub(super) fn read_globals(&self, store: &mut Store<CallState>, instance: Instance, words: &mut Vec<u64>) {
         for GlobalExport { export, .. } in &self.globals {
             match global(store, instance, export).get(&mut *store) {
@@ -114,13 +114,13 @@ impl StateExports {
         self.take_depth(store, instance);
     }
 
-    /// Where instances have their memory.
+    /// Returns where instances have their memory.
     #[inline]
     pub(super) const fn memory_export(&self) -> ModuleExport {
         self.memory
     }
 
-    /// The memory of an instance.
+    /// Returns the memory of an instance.
     pub(super) fn memory(&self, store: &mut Store<CallState>, instance: Instance) -> Memory {
         let memory = instance.get_module_export(store, &self.memory).and_then(wasmtime::Extern::into_memory);
         memory.expect("validation saw the exported memory")
@@ -174,10 +174,10 @@ fn set(global: wasmtime::Global, store: &mut Store<CallState>, value: Val) {
     global.set(store, value).expect("a mutable global takes a value of its own type");
 }
 
-/// An initial image.
+/// The initial image of instances.
 pub(super) struct Image {
     memory_bytes: usize,
-    /// Parts of the memory that aren't zero: where they start, and what they hold.
+    /// The parts of the memory that aren't zero, each with its start.
     parts: Vec<(usize, Box<[u8]>)>,
     globals: Vec<u64>,
 }
@@ -207,7 +207,7 @@ impl Image {
         Self { memory_bytes, parts, globals }
     }
 
-    /// Makes an instance as new whose memory was cleared: memory and its size, globals, depth.
+    /// Makes an instance whose memory was cleared as new: its memory and the size of that, its globals, and the depth.
     ///
     /// # Safety
     /// As for [`StateExports::set_memory_bytes`].
@@ -228,7 +228,7 @@ impl Image {
         exports.write_globals(store, instance, &self.globals);
     }
 
-    /// The size that a memory is made with, in bytes. It never gets smaller.
+    /// Returns the size that a memory is made with, in bytes. It never gets smaller.
     pub(super) const fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
@@ -267,7 +267,7 @@ impl Image {
     }
 }
 
-/// What an instance is to hold.
+/// The state that an instance is to have.
 pub(super) struct InstanceState<'a> {
     pub memory_bytes: usize,
     /// Its pages that aren't zero, in their order.

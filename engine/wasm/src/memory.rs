@@ -1,7 +1,7 @@
 //! The memory of one agent, as the host reaches it.
 //!
-//! A [`Slot`] says where a memory lies and nothing else. Whoever reads or writes it shows what its guest runs with, the state of its shard's store, and
-//! has borrowed that for as long as the memory is used: so no guest of the shard runs meanwhile. [`super::guests`] is who does.
+//! A [`Slot`] says where a memory is, and nothing else. Code that reads or writes the memory must have borrowed the state of the shard's store, which
+//! every call of a guest needs, for as long as it uses the memory. So no guest of the shard runs meanwhile. [`super::guests`] does.
 
 use core::marker::PhantomData;
 
@@ -18,7 +18,7 @@ pub(super) struct GuestMemory<'shard> {
 }
 
 impl<'shard> GuestMemory<'shard> {
-    /// The memory in a slot, as long as what its shard's calls know is borrowed.
+    /// Returns the memory in a slot, for as long as the state of its shard's store is borrowed.
     ///
     /// # Safety
     /// `slot` is the memory of an instance in the store whose state this is, and its arena is there as long as the store is.
@@ -27,7 +27,7 @@ impl<'shard> GuestMemory<'shard> {
         Self { slot, shard: PhantomData }
     }
 
-    /// The bytes of the memory.
+    /// Returns the bytes of the memory.
     #[inline]
     pub(super) fn bytes(self) -> &'shard [u8] {
         // SAFETY: a memory's bytes are in its slot, initialised as zero by the map. Who writes to them runs a guest of the store or makes a
@@ -43,7 +43,7 @@ pub(super) struct GuestMemoryMut<'shard> {
 }
 
 impl<'shard> GuestMemoryMut<'shard> {
-    /// The memory in a slot, as long as what its shard's calls know is borrowed.
+    /// Returns the memory in a slot, for as long as the state of its shard's store is borrowed.
     ///
     /// # Safety
     /// `slot` is the memory of an instance in the store whose state this is, and its arena is there as long as the store is.
@@ -52,14 +52,14 @@ impl<'shard> GuestMemoryMut<'shard> {
         Self { slot, shard: PhantomData }
     }
 
-    /// The bytes of the memory.
+    /// Returns the bytes of the memory.
     #[inline]
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: as for reading; the borrow of the store's state is unique, and so is that of the memory.
         unsafe { core::slice::from_raw_parts_mut(self.slot.base(), self.slot.size()) }
     }
 
-    /// The exchange block's parts.
+    /// Returns the exchange block's parts.
     ///
     /// # Safety
     /// The layout was checked against the initial memory of this instance: see [`ExchangeLayout::check`]. (Memories never get smaller.)
@@ -80,7 +80,7 @@ pub(super) struct Exchange<'shard, 'layout> {
 }
 
 impl<'shard, 'layout> Exchange<'shard, 'layout> {
-    /// The exchange block's parts.
+    /// Returns the exchange block's parts.
     ///
     /// # Safety
     /// As for [`GuestMemoryMut::exchange`].
@@ -89,7 +89,7 @@ impl<'shard, 'layout> Exchange<'shard, 'layout> {
         Self { memory, layout }
     }
 
-    /// The frame's context, as the agent has left it.
+    /// Returns the frame's context, as the agent has left it.
     #[inline]
     pub(super) fn context(self) -> &'shard FrameContext {
         let at = self.layout.context as usize;
@@ -98,7 +98,7 @@ impl<'shard, 'layout> Exchange<'shard, 'layout> {
         unsafe { &*self.memory.slot.base().add(at).cast::<FrameContext>() }
     }
 
-    /// The first bytes of the outbox area: as many as the agent says, or `None` where the area has fewer.
+    /// Returns the first bytes of the outbox area: as many as the agent says, or `None` where the area has fewer.
     #[inline]
     pub(super) fn outbox(self, bytes: u32) -> Option<&'shard [u8]> {
         if bytes > self.layout.outbox_bytes_max {
@@ -110,14 +110,14 @@ impl<'shard, 'layout> Exchange<'shard, 'layout> {
     }
 }
 
-/// The same, to be written to.
+/// What a call hands over to an agent, to be written to.
 pub(super) struct ExchangeMut<'shard, 'layout> {
     memory: GuestMemoryMut<'shard>,
     layout: &'layout ExchangeLayout,
 }
 
 impl<'shard> ExchangeMut<'shard, '_> {
-    /// The frame's context.
+    /// Returns the frame's context.
     #[inline]
     pub(super) fn context(self) -> &'shard mut FrameContext {
         let at = self.layout.context as usize;
@@ -125,7 +125,7 @@ impl<'shard> ExchangeMut<'shard, '_> {
         unsafe { &mut *self.memory.slot.base().add(at).cast::<FrameContext>() }
     }
 
-    /// The inbox area, to be filled from its start on.
+    /// Returns the inbox area, to be filled from its start on.
     #[inline]
     pub(super) fn inbox(&mut self) -> InboxArea<'_> {
         // Inside the slot: the layout was checked.
@@ -160,7 +160,7 @@ impl InboxArea<'_> {
 /// Copies a record. Most have payloads of a word, for which a call of `memcpy` would cost more than the copy.
 ///
 /// # Safety
-/// There is room for it at `to`, apart from it.
+/// There is room for it at `to`, which doesn't overlap it.
 #[inline]
 unsafe fn copy_record(record: &[u64], to: *mut u8) {
     match <&[u64; 7]>::try_from(record) {
@@ -171,7 +171,7 @@ unsafe fn copy_record(record: &[u64], to: *mut u8) {
     }
 }
 
-/// Copies a record of any length. Apart: both in one place would be made one call of `memcpy` again.
+/// Copies a record of any length. It is a function of its own, because the compiler would make one call of `memcpy` of both cases otherwise.
 ///
 /// # Safety
 /// As for [`copy_record`].
@@ -181,7 +181,7 @@ unsafe fn copy_any(record: &[u64], to: *mut u8) {
     unsafe { to.copy_from_nonoverlapping(record.as_ptr().cast(), size_of_val(record)) };
 }
 
-// Without wasmtime, so that Miri can run them: `.ci/parts/miri`.
+// These tests need no wasmtime, so that Miri can run them: `.ci/parts/miri`.
 #[cfg(test)]
 mod tests {
     use super::*;

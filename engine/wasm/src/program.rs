@@ -25,7 +25,7 @@ pub(super) const OUTBOX_BYTES_MAX: u32 = 8 << 20;
 pub(super) struct CallExport(ModuleExport);
 
 impl CallExport {
-    /// Finds it; `None` where the module exports no such function.
+    /// Finds the function of a name; `None` where the module exports no such function.
     fn find(module: &Module, name: &str) -> Option<Self> {
         let ty = module.get_export(name)?;
         let ty = ty.func()?;
@@ -35,7 +35,7 @@ impl CallExport {
         module.get_export_index(name).map(Self)
     }
 
-    /// The function of an instance.
+    /// Returns the function of an instance.
     ///
     /// # Panics
     /// The instance is of another module.
@@ -56,7 +56,7 @@ pub(super) struct CallExports {
 }
 
 impl CallExports {
-    /// Finds them in a module that was validated; `None` where it lacks one that it must have.
+    /// Finds the exports in a module that was validated; `None` where it lacks one that it must have.
     pub(super) fn find(module: &Module) -> Option<Self> {
         let find = |name| CallExport::find(module, name);
         Some(Self {
@@ -99,7 +99,7 @@ impl Ready {
         Ok(instance)
     }
 
-    /// What an instance is like, which is made in the first of `slots` and ends here.
+    /// Returns what an instance is like. It is made in the first of `slots`, and ends here.
     fn look(&self, engine: &Engine, slots: &mut SlotRange) -> Result<(ExchangeLayout, Image), ModuleProblem> {
         let slot = slots.slot(0);
         let mut store = Store::new(engine, CallState::default());
@@ -118,7 +118,7 @@ impl Ready {
     }
 }
 
-/// A module and what every instance of it is like. Instances are made without imports and with the same fuel, and so are all the same.
+/// A module, and what every instance of it is like. Instances are made without imports and with the same fuel, so that all are the same.
 pub(super) struct Recipe {
     ready: Ready,
     layout: ExchangeLayout,
@@ -148,7 +148,7 @@ impl Recipe {
         unsafe { self.ready.instantiate(store, slot) }
     }
 
-    /// Where the parts of the exchange block lie in the memory of each instance: inside it, whatever size it has later.
+    /// Returns where the parts of the exchange block lie in the memory of each instance: inside it, whatever size it has later.
     #[inline]
     pub(super) const fn layout(&self) -> &ExchangeLayout {
         &self.layout
@@ -159,30 +159,30 @@ impl Recipe {
         &self.image
     }
 
-    /// The functions that are called.
+    /// Returns the functions that are called.
     #[inline]
     pub(super) const fn calls(&self) -> &CallExports {
         &self.ready.calls
     }
 
-    /// Where the state of an instance is found.
+    /// Returns where the state of an instance is found.
     pub(super) const fn state(&self) -> &StateExports {
         &self.ready.state
     }
 
-    /// The limits of the group.
+    /// Returns the limits of the group.
     #[inline]
     pub(super) const fn limits(&self) -> &GroupLimits {
         &self.ready.limits
     }
 
-    /// Whether the module imports anything.
+    /// Returns whether the module imports anything.
     #[inline]
     pub(super) const fn uses_imports(&self) -> bool {
         self.ready.uses_imports
     }
 
-    /// The compiler of the module.
+    /// Returns the compiler of the module.
     pub(super) fn engine(&self) -> &Engine {
         self.ready.pre.module().engine()
     }

@@ -14,33 +14,33 @@ use super::{
     program::{OUTBOX_BYTES_MAX, Program},
 };
 
-/// Agents of a shard. A constant: the split of the work is part of no result, but of every measurement.
+/// Most agents of a shard. It is a constant, because no result depends on how the work is split, but every measurement does.
 pub(super) const SHARD_AGENTS: u32 = 256;
 
 // The outboxes of a shard are addressed by 32 bits.
 const _: () = assert!(SHARD_AGENTS as u64 * OUTBOX_BYTES_MAX as u64 <= u32::MAX as u64);
 
-/// Agents side by side.
+/// The agents in some consecutive slots of a group.
 pub(super) struct Shard {
     /// Their instances, which are made when they are first needed.
     pub guests: Guests,
-    /// For each agent, how many frames' shared regions it has been shown; 0 for none at all. Empty where there is nothing to read.
+    /// For each agent, the number of frames whose shared regions it has been shown; 0 for none. Empty if the group reads no regions.
     pub shown: Vec<u64>,
     pub first_ordinal: u32,
     /// Slot of the first agent in the dense tables.
     pub first_slot: AgentSlot,
-    /// How many agents it has room for.
+    /// Number of agents that it has room for.
     pub agents_max: u32,
 }
 
-/// Which agents a shard has.
+/// The agents that a shard has.
 #[derive(Clone, Copy)]
 pub(super) struct ShardPlan {
     pub first_ordinal: u32,
     pub first_slot: AgentSlot,
-    /// Agents from the start.
+    /// Number of agents that it starts with.
     pub agents: u32,
-    /// Agents that there may be.
+    /// Number of agents that it may have.
     pub agents_max: u32,
 }
 
@@ -61,7 +61,7 @@ impl Shard {
         Ok(shard)
     }
 
-    /// What its agents are made of.
+    /// Returns the program that its agents are made of.
     #[inline]
     pub(super) const fn program(&self) -> &Arc<Program> {
         self.guests.program()

@@ -21,10 +21,10 @@ use super::{
     trap::{counts_fuel, fault_of},
 };
 
-/// How many agents ahead memory is fetched.
+/// Number of agents by which memory is fetched ahead.
 const PREFETCH_AGENTS: usize = 3;
 
-/// From how many agents on: what a call touches of fewer (some 500 bytes each) stays in a core's cache.
+/// Number of agents from which on memory is fetched ahead. What calls of fewer agents touch, some 500 bytes each, stays in a core's cache.
 pub(super) const PREFETCH_FROM_AGENTS: usize = 4_096;
 
 /// What all calls of a frame share.
@@ -44,7 +44,7 @@ pub(super) struct FrameCalls<'a> {
 pub(super) struct Written {
     records: u32,
     bytes: u32,
-    /// Of the records, bounces.
+    /// Number of bounces among the records.
     bounces: u32,
 }
 
@@ -81,7 +81,7 @@ impl Shard {
                 CallKind::Step => caller.step(request, at),
                 _ => caller.init_or_shutdown(request, at),
             };
-            // In one place for all kinds of calls, so that it is compiled into the loop.
+            // Here for all kinds of calls, so that it is compiled into the loop.
             *outcome = match called.and_then(|fuel| caller.take_outbox(request, at, chunk).map(|()| fuel)) {
                 Ok(fuel) => chunk.count(request, fuel, None),
                 Err(fault) => caller.faulted(request, fault, chunk),
@@ -98,17 +98,17 @@ impl Shard {
 /// Makes the calls of one shard.
 pub(super) struct Caller<'a> {
     pub calls: &'a FrameCalls<'a>,
-    /// Messages that the group may send in this frame.
+    /// Number of messages that the group may send in this frame.
     pub credits: u32,
     pub guests: GuestCalls<'a>,
     pub shown: &'a mut [u64],
-    /// The last frame in which a shared region that the agents read became another; `None` where they read none.
+    /// The last frame in which a shared region that the agents read got a new version; `None` if they read none.
     pub newest: Option<u64>,
     /// Whether the module exports `agent_receive`.
     pub receives: bool,
 }
 
-/// What contexts of a group's agents are made of.
+/// What the contexts of a group's agents are made of.
 #[derive(Clone, Copy)]
 struct ContextOf<'a> {
     calls: &'a FrameCalls<'a>,
@@ -122,7 +122,7 @@ impl<'a> Caller<'a> {
         ContextOf { calls: self.calls, program: self.guests.program(), credits: self.credits }
     }
 
-    /// Hands over the inbox and steps the agent. Gives the fuel that it used, as the other calls do.
+    /// Hands over the inbox and steps the agent. Returns the fuel that it used, as the other calls do.
     #[inline]
     fn step(&mut self, request: &StepRequest, at: usize) -> Result<u64, CallFault> {
         let (key, _) = self.mark(at);
@@ -143,7 +143,7 @@ impl<'a> Caller<'a> {
             self.init(request, at, fresh)?;
         } else {
             self.hand_over(request, at, key);
-            // An agent without the export just ends.
+            // An agent whose module lacks the export ends without a call.
             if let Some(shutdown) = &self.guests.program().recipe.calls().shutdown {
                 self.invoke(at, shutdown)?;
             }
@@ -160,7 +160,7 @@ impl<'a> Caller<'a> {
     }
 
     /// Writes an agent's inbox and context, and makes it ready to run.
-    // Always: the counts were just made, and would be handed on in memory.
+    // Always inlined: otherwise the counts, which were just computed, would be passed in memory.
     #[inline(always)]
     fn hand_over(&mut self, request: &StepRequest, at: usize, key: u64) {
         let (calls, context_of) = (self.calls, self.context_of());
@@ -266,7 +266,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Fuel that the calls since [`Caller::begin`] used.
+    /// Returns the fuel that the calls since [`Caller::begin`] used.
     ///
     /// Compiled code keeps its count in a register, and writes it down before each call, return and `unreachable`, and where it
     /// runs out of fuel. After any other trap this is what was last written down: too little, but the same on every machine.
@@ -282,7 +282,7 @@ impl<'a> Caller<'a> {
         chunk.count(request, self.fuel_used(), Some(fault))
     }
 
-    /// Fuel that a call which ended in such a fault may have used beyond [`Self::fuel_used`].
+    /// Returns the fuel that a call which ended in such a fault may have used beyond [`Self::fuel_used`].
     pub(super) fn fuel_uncounted(&self, fault: FaultKind) -> u64 {
         if counts_fuel(fault) { 0 } else { self.fuel_per_step_max() - self.fuel_used() }
     }
@@ -292,14 +292,14 @@ impl<'a> Caller<'a> {
         self.guests.program().recipe.limits().fuel_per_step_max
     }
 
-    /// Calls an export of the agent that isn't called often, and is to return 0.
+    /// Calls an export of the agent that is seldom called and must return 0.
     pub(super) fn invoke(&mut self, at: usize, export: &CallExport) -> Result<(), CallFault> {
         let address = self.guests.program().recipe.layout().context;
         let status = self.guests.call_export(at, export, address);
         self.ended(at, status)
     }
 
-    /// What the end of a call means: the function is to return 0.
+    /// Returns the fault of a call that ended in a trap or with a status other than 0, if it did.
     #[inline]
     fn ended(&mut self, at: usize, status: wasmtime::Result<u32>) -> Result<(), CallFault> {
         match status {
@@ -309,7 +309,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// What a trap was, and makes the instance fit to be called again.
+    /// Returns the fault of a trap, and makes the instance fit to be called again.
     #[cold]
     fn fault(&mut self, at: usize, error: &wasmtime::Error) -> CallFault {
         let depth = self.guests.take_depth(at);
@@ -321,7 +321,7 @@ impl<'a> Caller<'a> {
         }
         match fault_of(error) {
             kind @ FaultKind::OutOfFuel => {
-                // What comes next isn't carried out, and how much it would have taken isn't counted.
+                // The instruction for which too little fuel was left isn't carried out, and what it would have taken isn't counted.
                 let fuel = self.fuel_per_step_max();
                 CallFault::past(kind, 0, fuel, fuel)
             }
@@ -329,7 +329,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Hands the outbox in at the intake.
+    /// Gives the outbox to the intake.
     #[inline]
     fn take_outbox(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) -> Result<(), CallFault> {
         let exchange = self.guests.exchange(at);
@@ -351,7 +351,7 @@ impl<'a> Caller<'a> {
 impl ContextOf<'_> {
     #[inline]
     const fn write(self, context: &mut FrameContext, request: &StepRequest, key: u64, written: Written) {
-        // Field by field: a context that is made elsewhere and copied waits for its own stores.
+        // Written field by field, because copying a context that was just made elsewhere would wait for its stores.
         context.frame = self.calls.frame;
         context.agent = request.agent.0;
         context.random_key = key;
@@ -368,7 +368,7 @@ impl ContextOf<'_> {
     }
 }
 
-/// The guest says that its outbox has more bytes than its area.
+/// Returns the fault of a guest that says that its outbox has more bytes than its area.
 #[cold]
 pub(super) fn beyond_area(bytes: u32, bytes_max: u32) -> CallFault {
     CallFault::past(FaultKind::BadOutbox, OutboxError::Truncated as u32, bytes.into(), bytes_max.into())

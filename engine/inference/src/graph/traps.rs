@@ -131,7 +131,7 @@ pub(super) fn find(model: &OnnxModel<'_>, sees_zeros: bool) -> Option<DividingNo
 }
 
 impl<'g> Walk<'g> {
-    /// Goes through a graph whose inputs are so. Returns what is known of its outputs.
+    /// Goes through a graph. Returns what is known of its outputs, from what is known of its inputs.
     fn graph(
         &mut self,
         graph: &'g Graph<'g>,
@@ -169,7 +169,7 @@ impl<'g> Walk<'g> {
                 for (&name, kind) in
                     node.outputs.iter().zip(kinds.into_iter().chain(std::iter::repeat(Kind::default())))
                 {
-                    // One that isn't given is nothing that anybody knows.
+                    // Nothing is known of an input that isn't given.
                     if !name.is_empty() {
                         scope.set(name, kind);
                     }
@@ -188,7 +188,7 @@ impl<'g> Walk<'g> {
         }
     }
 
-    /// A node that divides so, or beyond which nobody looks. The first one counts.
+    /// Notes a node that may divide like this, or at which the search ends. Only the first one counts.
     fn give_up(&mut self, node: &Node<'_>, by_zero: bool) {
         let found = || DividingNode { operator: node.operator.into(), node: node.label(), by_zero };
         self.found.get_or_insert_with(found);
@@ -312,7 +312,7 @@ fn arithmetic(operator: &str, inputs: &[Kind]) -> Kind {
     let two = |(one, other): (i64, i64)| match operator {
         "Add" => one.checked_add(other),
         "Mul" => one.checked_mul(other),
-        // What is divided becomes no more.
+        // A quotient or a remainder is no greater than the dividend.
         "Div" | "Mod" => Some(one),
         _ => Some(one.max(other)),
     };
@@ -322,7 +322,7 @@ fn arithmetic(operator: &str, inputs: &[Kind]) -> Kind {
 }
 
 fn constant(node: &Node<'_>) -> Kind {
-    // One of which its caller decides isn't known, and of two, nobody knows which counts.
+    // A value that the caller of a function decides isn't known, and of two values, it isn't known which counts.
     if node.attributes.len() != 1 || node.attributes[0].by_reference {
         return Kind::default();
     }

@@ -52,7 +52,8 @@ fn fitting(size: Size, of: i64) -> Size {
     }
 }
 
-/// Integers that were computed here say more about a tensor than its inputs: if all are known, the number of rows isn't in them.
+/// Gives a value the integers that were computed for it. They say more about it than its inputs do: if all of them are known, none depends on the
+/// number of rows.
 fn give_integers(value: &mut Value, integers: Option<Vec<Size>>) {
     let whole = |all: &Vec<Size>| {
         let elements = value.shape.as_deref().and_then(product);
@@ -152,7 +153,7 @@ pub(super) fn select(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     Found::needing(value, class)
 }
 
-/// Scale and zero point must be constants: whatever is computed might come from all rows.
+/// Checks that scale and zero point are constants, because anything that is computed might come from all rows.
 fn constant_scale(call: &Call<'_, '_>) -> Result<(), Why> {
     let fixed =
         |at: usize| call.optional(at).is_none_or(|value| value.origin == Origin::Constant && value.axis().is_none());

@@ -54,7 +54,7 @@ fn known(shape: &[Size]) -> Option<Vec<usize>> {
     shape.iter().map(size).collect()
 }
 
-/// The next position, the last dimension first.
+/// Advances a position by one element, the last dimension first.
 fn advance(position: &mut [usize], sizes: &[usize]) {
     for (at, &size) in position.iter_mut().zip(sizes).rev() {
         *at += 1;

@@ -33,7 +33,7 @@ pub(super) fn transpose(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found::one(value))
 }
 
-/// For each dimension of what a `Transpose` gives, which one of its input it is.
+/// Returns, for each dimension of the output of a `Transpose`, the dimension of its input that it comes from.
 pub(super) fn permutation(call: &Call<'_, '_>, rank: usize) -> Option<Vec<usize>> {
     let Some(perm) = call.node.attribute("perm") else { return Some((0..rank).rev().collect()) };
     let order: Vec<usize> = perm.integers.iter().map(|&axis| position(axis, rank)).collect::<Option<_>>()?;
@@ -230,7 +230,7 @@ pub(super) fn slice(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found::one(value))
 }
 
-/// A part of sizes in which the number of rows doesn't occur doesn't depend on it.
+/// Makes a value a constant if it comes from the number of rows, and none of its elements depends on it.
 fn settle(value: &mut Value) {
     let all_known = value.integers.as_ref().is_some_and(|all| all.iter().all(|size| size.known().is_some()));
     if all_known && value.origin == super::super::value::Origin::Count {
@@ -310,7 +310,7 @@ pub(super) fn tile(call: &Call<'_, '_>) -> Result<Found, Why> {
     Ok(Found::one(call.like_first(sizes)?))
 }
 
-/// Copies for each row are the same for each.
+/// Repeats a tensor along dimensions. What is repeated for each row is the same for all rows.
 pub(super) fn expand(call: &Call<'_, '_>) -> Result<Found, Why> {
     let input = call.input(0)?;
     let target = call.input(1)?.integers.clone().filter(|all| !all.contains(&Size::Unknown)).ok_or(LOST)?;

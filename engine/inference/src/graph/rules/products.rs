@@ -116,7 +116,7 @@ impl<'c> Window<'c> {
     }
 }
 
-/// Rows are in the first dimension of the image.
+/// Returns the shape of an image, whose first dimension must hold the rows.
 fn image<'c>(call: &'c Call<'_, '_>) -> Result<&'c [Size], Why> {
     call.only_first_batched()?;
     match call.axis(0)? {
@@ -146,7 +146,7 @@ pub(super) fn conv_transpose(call: &Call<'_, '_>, class: Class) -> Result<Found,
     with_weights(call, class, shape)
 }
 
-/// Convolutions were tested with weights that are there before the first run.
+/// Returns the result of a convolution. Its weights must be known before the first run, because others weren't tested.
 fn with_weights(call: &Call<'_, '_>, class: Class, shape: Vec<Size>) -> Result<Found, Why> {
     let value = call.like_first(shape)?;
     match by_weights(class, call.input(1)?, call.input(0)?) {
@@ -174,7 +174,7 @@ pub(super) fn global_pool(call: &Call<'_, '_>, class: Class) -> Result<Found, Wh
     Found::needing(call.like_first(shape)?, class)
 }
 
-/// Time comes first, then the rows.
+/// Follows a recurrent layer, whose input has time in its first dimension and rows in its second.
 pub(super) fn recurrent(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     let &[steps, rows, _] = call.shape(0)? else { return Err(UNTESTED_USE.into()) };
     let weights = [1, 2, 3].map(|at| call.optional(at).is_none_or(|value| value.prepared));
@@ -182,7 +182,7 @@ pub(super) fn recurrent(call: &Call<'_, '_>, class: Class) -> Result<Found, Why>
         ["activations", "activation_alpha", "activation_beta"].map(|name| call.node.attribute(name).is_none());
     // States come from rows, or are zeros for each of them.
     let states = [4, 5, 6].map(|at| call.optional(at).is_none_or(|value| value.axis() == Some(usize::from(at > 4))));
-    // Peepholes.
+    // The eighth input has the weights of peepholes, which weren't tested.
     let plain = call.optional(7).is_none() && call.node.integer("layout", 0) == 0;
     let known = weights.iter().chain(&defaults).chain(&states).all(|&holds| holds) && plain;
     if call.any_batched() && (!known || call.axis(0)? != Some(1)) {
@@ -196,7 +196,7 @@ pub(super) fn recurrent(call: &Call<'_, '_>, class: Class) -> Result<Found, Why>
     Ok(Found { outputs: vec![all, last.clone(), last], needs })
 }
 
-/// Queries, keys and values of each row, and nothing else.
+/// Follows an attention, whose inputs must be the queries, keys and values of each row, and nothing else.
 pub(super) fn attention(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     let all_rows = [0, 1, 2].map(|at| call.optional(at).is_some_and(|value| value.axis() == Some(0)));
     let &[rows, steps, _] = call.shape(0)? else { return Err(UNTESTED_USE.into()) };
@@ -211,7 +211,7 @@ pub(super) fn attention(call: &Call<'_, '_>, class: Class) -> Result<Found, Why>
     Found::needing(call.like_first(vec![rows, steps, width])?, class)
 }
 
-/// Letters for dimensions: that of the rows must not be summed over.
+/// Follows an `Einsum`, which names dimensions by letters. The dimension of the rows must not be summed over.
 pub(super) fn einsum(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     let equation = call.node.attribute("equation").map_or(&[][..], |attribute| attribute.text);
     let equation = str::from_utf8(equation).map_err(|_| UNTESTED_USE)?.replace(' ', "");

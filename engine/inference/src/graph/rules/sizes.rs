@@ -18,7 +18,7 @@ pub(super) fn constant(call: &Call<'_, '_>) -> Result<Found, Why> {
     } else if node.attribute("value_float").is_some() {
         scalar(dtype::F32)
     } else {
-        // Many floats, texts, sparse ones: constants all the same.
+        // Constants of many floats or of texts, and sparse ones, whose elements aren't kept.
         Value { prepared: true, ..Value::new(0, None, Origin::Constant) }
     };
     Ok(Found::one(value))

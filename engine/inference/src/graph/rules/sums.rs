@@ -8,7 +8,7 @@ use super::call::{COUPLED, Call, Found, LOST, Needs, UNTESTED_USE, Why, needs, o
 
 const MOVED: &str = "it may go along another dimension than it says, because the model transposes";
 
-/// Dimensions by number, ascending.
+/// Returns dimensions by number, ascending.
 fn positions(axes: &[i64], rank: usize) -> Result<Vec<usize>, Why> {
     let found: Option<Vec<usize>> = axes.iter().map(|&axis| position(axis, rank)).collect();
     let mut found = found.ok_or(LOST)?;
