@@ -26,10 +26,9 @@ impl CodeFolder {
     /// Opens the cache in a folder, which is made where it isn't there.
     ///
     /// # Errors
-    /// It can't be used, and why, as a sentence without its end.
-    pub(crate) fn open(folder: &Path) -> Result<Self, String> {
-        let opened = CacheFolder::open(folder, CODE);
-        opened.map(Self).map_err(|why| unkept(&format!("the code cache {} {}", shown_path(folder), with_causes(&why))))
+    /// It can't be used, and why.
+    pub(crate) fn open(folder: &Path) -> Result<Self, CacheFolderProblem> {
+        CacheFolder::open(folder, CODE).map(Self)
     }
 
     /// Returns what went wrong with the cache during a load, as sentences without their ends.
@@ -43,6 +42,11 @@ impl CodeFolder {
         });
         unwritten.as_deref().map(unkept).into_iter().chain(damaged).collect()
     }
+}
+
+/// Returns what a person is told of a folder that can't be used, as a sentence without its end.
+pub(crate) fn unused(folder: &Path, why: &CacheFolderProblem) -> String {
+    unkept(&format!("the code cache {} {}", shown_path(folder), with_causes(why)))
 }
 
 fn unkept(why: &str) -> String {

@@ -208,7 +208,7 @@ pub(super) struct SlotCreator;
 /// Runs `make`, which makes one instance with its memory in `slot`.
 ///
 /// # Safety
-/// The slot has no other instance, and its arena outlives the store in which this one is made.
+/// No instance that is ever called again has the slot, and its arena outlives the store in which this one is made.
 pub(super) unsafe fn with_slot<R>(slot: Slot, make: impl FnOnce() -> R) -> R {
     NEXT.set(Some(slot));
     let made = make();

@@ -2,23 +2,21 @@
 //! the same stores and the same arena as in a run; what is left out is everything that makes it a runtime.
 
 use wasm_engine_abi::ExchangeLayout;
-use wasmtime::{Func, Store, ValRaw};
+use wasmtime::Func;
 
 use super::WasmRuntime;
-use super::arena::SlotRange;
-use super::call_state::CallState;
+use super::guests::Guests;
 
 /// Instances that share a store.
 pub struct BareShard {
-    store: Store<CallState>,
+    guests: Guests,
+    /// `agent_step` of each guest, and the start of its memory.
     agents: Vec<(Func, *mut u8)>,
     layout: ExchangeLayout,
     fuel_per_step_max: u64,
-    /// Held so that the arena outlives the store.
-    _slots: SlotRange,
 }
 
-// SAFETY: the pointers lead into the arena, and only a borrower of the shard follows them.
+// SAFETY: the pointers lead into the arena, which the guests hold, and nothing here follows them.
 unsafe impl Send for BareShard {}
 
 impl WasmRuntime {
@@ -27,8 +25,7 @@ impl WasmRuntime {
         let shards = self.shards.into_iter().map(|shard| {
             let recipe = &shard.program().recipe;
             let (layout, fuel_per_step_max) = (*recipe.layout(), recipe.limits().fuel_per_step_max);
-            let (store, agents, slots) = shard.guests.into_parts();
-            BareShard { store, agents, layout, fuel_per_step_max, _slots: slots }
+            BareShard { agents: shard.guests.steps(), guests: shard.guests, layout, fuel_per_step_max }
         });
         shards.collect()
     }
@@ -55,10 +52,10 @@ impl BareShard {
     #[inline]
     pub fn step(&mut self, at: usize) -> Option<(u32, u64)> {
         let (step, _) = self.agents[at];
-        self.store.set_fuel(self.fuel_per_step_max).ok()?;
-        let mut values = [ValRaw::u32(self.layout.context)];
-        // SAFETY: `agent_step` is a `CallExport`: it takes one i32 and returns one. It is of this store, and no call is running.
-        unsafe { step.call_unchecked(&mut self.store, &raw mut values) }.ok()?;
-        Some((values[0].get_u32(), self.fuel_per_step_max - self.store.get_fuel().ok()?))
+        let mut calls = self.guests.calls();
+        calls.set_fuel(self.fuel_per_step_max);
+        // SAFETY: it is the `CallExport` of one of these guests, none of which was replaced: both fields are private, and are made together.
+        let status = unsafe { calls.call(step, self.layout.context) }.ok()?;
+        Some((status, self.fuel_per_step_max - calls.fuel()))
     }
 }

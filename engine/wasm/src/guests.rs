@@ -1,13 +1,15 @@
 //! The guests of one shard: instances that share a store, each with its memory in a slot of its own. This is the one place that gives access to
 //! the memories of agents and calls their functions.
 //!
-//! A caller that wants a memory names the guest by its index in the shard, and has borrowed the guests for as long as it uses the memory. No slot and
-//! no store leaves this file, so a memory can't be that of another shard's guest, and no guest of the shard runs meanwhile.
+//! A caller that wants a memory names the guest by its index in the shard, and has borrowed the guests for as long as it uses the memory. So a
+//! memory can't be that of another shard's guest, and no guest of the shard runs meanwhile. Stores and slots are private, and are handed to
+//! [`super::program`] and [`super::image`] alone, whose functions that use both are unsafe.
 //!
 //! What the unsafe blocks rely on is true of every [`Guests`]:
 //!
 //! - `hot[at]` and `cold[at]` are of the same instance, which `add` made in `store` by the recipe of `program`, with its memory in `slots.slot(at)`.
-//!   Only `add` and `replace` change them, and `replace` ends the store first.
+//!   Only `add` and `replace` change them, and `replace` ends the store first. An instance that `add` couldn't finish is in no table, and is never
+//!   called; the next one gets its slot.
 //! - `slots` isn't shared: a [`SlotRange`] can't be copied, and whoever makes guests hands it over. It holds the arena, and is dropped after the
 //!   store.
 
@@ -92,10 +94,10 @@ impl Guests {
         let at = self.hot.len();
         let slot = self.slots.slot(at);
         let recipe = &self.program.recipe;
-        // SAFETY: the slots before this one are the other guests', and this one is nobody's. `slots` is dropped after the store.
+        // SAFETY: the slots before this one are the other guests', and no instance that is called has this one. `slots` is dropped after the store.
         let made = unsafe { recipe.instantiate(&mut self.store, slot) };
         let instance = made.inspect_err(|_| {
-            // SAFETY: what there may be of an instance is never called.
+            // SAFETY: what there may be of an instance is never called, and nobody has bytes of it borrowed.
             unsafe { self.slots.clear(at) };
         })?;
         let step = recipe.calls().step.of(&mut self.store, instance);
@@ -195,10 +197,9 @@ impl Guests {
         GuestCalls { program, store, hot, cold, slots }
     }
 
-    /// Takes the guests apart: the store, `agent_step` and the start of the memory of each guest, and what must outlive the store.
-    pub(super) fn into_parts(self) -> (Store<CallState>, Vec<(Func, *mut u8)>, SlotRange) {
-        let agents = self.hot.iter().map(|hot| (hot.step, hot.slot.base())).collect();
-        (self.store, agents, self.slots)
+    /// Returns, for each guest, its `agent_step`, which [`GuestCalls::call`] takes of these guests alone, and the start of its memory.
+    pub(super) fn steps(&self) -> Vec<(Func, *mut u8)> {
+        self.hot.iter().map(|hot| (hot.step, hot.slot.base())).collect()
     }
 }
 
@@ -311,12 +312,12 @@ impl<'a> GuestCalls<'a> {
         unsafe { self.call(function, address) }
     }
 
-    /// Calls a function.
+    /// Calls a function with an address, and returns its status.
     ///
     /// # Safety
     /// It takes an `i32` and returns one, and is of an instance in the store.
     #[inline]
-    unsafe fn call(&mut self, function: Func, address: u32) -> wasmtime::Result<u32> {
+    pub(super) unsafe fn call(&mut self, function: Func, address: u32) -> wasmtime::Result<u32> {
         let mut values = [ValRaw::u32(address)];
         // SAFETY: the caller's promise: `values` has room for the parameter, and for the result. No call of the store is running: it is borrowed.
         unsafe { function.call_unchecked(&mut *self.store, &raw mut values)? };

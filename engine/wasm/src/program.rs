@@ -87,7 +87,7 @@ impl Ready {
     /// Makes an instance with its memory in `slot`, which is all zeros.
     ///
     /// # Safety
-    /// No other instance uses the slot, and its arena outlives the store.
+    /// No instance that is ever called again has the slot, and its arena outlives the store.
     unsafe fn instantiate(&self, store: &mut Store<CallState>, slot: Slot) -> Result<Instance, ModuleProblem> {
         let fuel_max = self.limits.fuel_per_step_max;
         store.set_fuel(fuel_max).expect("fuel is on");
@@ -138,7 +138,7 @@ impl Recipe {
     /// Makes an instance with its memory in `slot`, which is all zeros.
     ///
     /// # Safety
-    /// No other instance uses the slot, and its arena outlives the store.
+    /// No instance that is ever called again has the slot, and its arena outlives the store.
     pub(super) unsafe fn instantiate(
         &self,
         store: &mut Store<CallState>,

@@ -24,7 +24,7 @@ use wasm_engine_systems::{
     FrameClock, GroupSeed, Population, SimulationPlugin, SwapCatalog, inspect, populate, run_frame,
 };
 
-use crate::code_cache::{CODE_FOLDER, CodeFolder};
+use crate::code_cache::{CODE_FOLDER, CodeFolder, unused};
 use crate::scenario::Scenario;
 use crate::threads::on_pool;
 use models::{LoadedModels, load_models};
@@ -206,7 +206,11 @@ impl Machine {
         let (sources, modules) = read_modules(scenario, &options.files)?;
         let module_files = sources.iter().map(|source| source.path.clone()).collect();
         let regions: Vec<RegionSpec> = scenario.regions.iter().map(|region| region.read_by(&groups)).collect();
-        let cache = options.cache_dir.as_ref().map(|folder| CodeFolder::open(&folder.join(CODE_FOLDER)).map(Arc::new));
+        let folder = options.cache_dir.as_ref().map(|folder| folder.join(CODE_FOLDER));
+        let cache = folder.as_ref().map(|folder| {
+            let opened = CodeFolder::open(folder).map(Arc::new);
+            opened.map_err(|why| unused(folder, &why))
+        });
         let wasm = WasmOptions {
             seed,
             frame_period_us: scenario.frame_period_us,

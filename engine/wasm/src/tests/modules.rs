@@ -45,8 +45,10 @@ fn the_error_names_module_file_and_remedy() {
     let Err(error) = load(&plain().replace("agent_step", "step"), &group(1, 1)) else { panic!("it was loaded") };
     assert_eq!(
         error.to_string(),
-        "module `m` (agents/m.wasm): it doesn't export `agent_step` (a function (i32) -> (i32)); use an agent SDK, or see docs/ABI.md"
+        "module `m` (agents/m.wasm): it doesn't export `agent_step` (a function (i32) -> (i32))"
     );
+    let ModuleError::Module { problem, .. } = error else { panic!("it is of a module") };
+    assert_eq!(problem.parts().1, "use an agent SDK, or see docs/ABI.md");
     let groups = [group(1, 1).with(|group| group.module = 3)];
     let Err(error) = WasmRuntime::load(&WasmOptions::default(), &[], &groups) else { panic!("it was loaded") };
     assert_eq!(error.to_string(), "group `g1` refers to module number 3, and only 0 modules were given");

@@ -251,7 +251,12 @@ fn regions_that_do_not_fit_are_refused_by_name() {
     let Err(error) = load_with(&agent("i32.const 0", ""), &group(1, 1), three()) else { panic!("it was loaded") };
     assert_eq!(
         error.to_string(),
-        "module `m` (agents/m.wasm): the shared regions that group `g1` reads take 88 bytes of its regions area, and it has 0; build the agent with a larger one (`regions_bytes` in the Rust SDK), or take the group off the regions' `readers`"
+        "module `m` (agents/m.wasm): the shared regions that group `g1` reads take 88 bytes of its regions area, and it has 0"
+    );
+    let ModuleError::Module { problem, .. } = error else { panic!("it is of a module") };
+    assert_eq!(
+        problem.parts().1,
+        "build the agent with a larger one (`regions_bytes` in the Rust SDK), or take the group off the regions' `readers`"
     );
     // An area counts as memory: it lies in what the module starts with.
     let large = reader_with((65_536, 65_536), "i32.const 0", "").replace("\"memory\") 1)", "\"memory\") 3)");
