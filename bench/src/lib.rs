@@ -19,7 +19,7 @@ use wasm_engine::simulation::{Simulation, SimulationOptions};
 /// If the scenario can't be loaded.
 pub fn simulation(scenario: &Scenario, threads: usize) -> Simulation {
     let options = SimulationOptions { threads: Some(threads), ..SimulationOptions::default() };
-    Simulation::new(scenario, &options).unwrap_or_else(|error| panic!("{error:#}"))
+    Simulation::new(scenario, &options).unwrap_or_else(|error| panic!("{:#}", error.of_run(scenario, &scenario.path)))
 }
 
 /// Returns the median of samples, of which there must be at least one.

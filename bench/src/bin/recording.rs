@@ -112,7 +112,8 @@ fn compare(args: &Args, name: &str, set: Vec<String>) {
 /// Returns the times of one run, from its first frame on.
 fn run(args: &Args, scenario: &Scenario, out: &Path, record: bool) -> Sample {
     let options = SimulationOptions { threads: Some(args.threads), ..SimulationOptions::default() };
-    let mut simulation = Simulation::new(scenario, &options).unwrap_or_else(|e| panic!("{e}"));
+    let mut simulation = Simulation::new(scenario, &options)
+        .unwrap_or_else(|error| panic!("{:#}", error.of_run(scenario, &scenario.path)));
     let run_options = RunOptions { record, ..RunOptions::new(&simulation, DigestScope::Frame) };
     let run_dir = RunDir::create(&OutputDir::new(Some(out), "bench"), scenario, &run_options);
     let run_dir = run_dir.unwrap_or_else(|error| panic!("{error:#}"));

@@ -72,7 +72,8 @@ fn world(args: &Args, asleep: u32) -> Simulation {
     let path = wasm_engine_bench::scenarios().join("sleepers.toml");
     let scenario = parse(text, &path, &LoadOptions::default()).unwrap_or_else(|problems| panic!("{problems:#}"));
     let options = SimulationOptions { threads: Some(args.threads), ..SimulationOptions::default() };
-    let mut simulation = Simulation::new(&scenario, &options).unwrap_or_else(|e| panic!("{e}"));
+    let mut simulation = Simulation::new(&scenario, &options)
+        .unwrap_or_else(|error| panic!("{:#}", error.of_run(&scenario, &scenario.path)));
     // Ordinal o wakes first in frame 1 + o: the first frames have somebody awake besides the ring.
     for _ in 0..3 {
         simulation.frame(FrameInputs::default());

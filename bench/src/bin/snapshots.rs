@@ -14,6 +14,7 @@ use wasm_engine::snapshot::{self, Snapshot};
 use wasm_engine::state::State;
 use wasm_engine::wasm::{GuestCapture, GuestCopy, PAGE_BYTES, PageTracker, WasmRuntime};
 use wasm_engine_bench::engine;
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::{AgentId, Digest};
 use wasm_engine_systems::ports::AgentPort;
 use wasm_engine_systems::state::save_state;
@@ -131,7 +132,7 @@ fn copies(args: &Args, simulation: &mut Simulation, pool: &rayon::ThreadPool, by
 /// Does what a snapshot's thread does before it writes. Returns the bytes that it handled.
 fn captured(copy: State<GuestCopy>, tracker: &mut PageTracker) -> (usize, State<GuestCapture>) {
     let bytes = copy.guests.page_count() * PAGE_BYTES;
-    (bytes, copy.save(tracker).unwrap_or_else(|error| panic!("{error:#}")))
+    (bytes, copy.save(tracker).unwrap_or_else(|error| panic!("{}", with_causes(&error))))
 }
 
 /// Makes the first copy of another simulation, for which memory was allocated before, as a recording does half way to its first snapshot.
@@ -151,7 +152,7 @@ fn restores(args: &Args, simulation: &mut Simulation, threads: usize, capture: &
     let restore = |simulation: &mut Simulation| {
         let pool = simulation.pool();
         let restored = pool.install(|| runtime(simulation).restore(&ids, &BTreeMap::new(), chain));
-        (bytes, restored.unwrap_or_else(|error| panic!("{error:#}")))
+        (bytes, restored.unwrap_or_else(|error| panic!("{}", with_causes(&error))))
     };
     let mut used = Row::new("a restore");
     for _ in 0..args.samples {

@@ -129,6 +129,7 @@ impl From<BranchError> for NotStarted {
         match error {
             BranchError::Follow(error) => error.into(),
             BranchError::Scenario(problems) => problems.into(),
+            other => Problem::new(other.to_string()).into(),
         }
     }
 }
@@ -137,7 +138,7 @@ impl From<BranchError> for NotStarted {
 fn problem_of(error: &FollowError) -> Problem {
     match error {
         FollowError::Error(error) => error.problem().clone(),
-        FollowError::Diverged(_) => Problem::new(error.to_string()).of_kind(error.kind()),
+        _ => Problem::new(error.to_string()).of_kind(error.kind()),
     }
 }
 

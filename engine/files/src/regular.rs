@@ -40,6 +40,7 @@ impl Error for FileError {
 
 /// Why a file was refused. Its `Display` continues a sentence that begins with the file's name.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FileProblem {
     /// The file can't be read.
     #[error("can't be read")]

@@ -17,6 +17,7 @@ const REASON_CHARS_MAX: usize = 1_000;
 
 /// Why the models of a scenario couldn't be loaded.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum InferenceError {
     /// There is no ONNX Runtime.
     Library(LibraryError),

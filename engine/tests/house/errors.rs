@@ -23,6 +23,9 @@ const FOREIGN: [&str; 2] = ["E", "Error"];
 /// How the name of a type ends that says what went wrong.
 const ENDINGS: [&str; 2] = ["Error", "Problem"];
 
+/// Where enums of errors are whole: they are numbers of an ABI version, or what an agent matches to go on.
+const WHOLE: [&str; 2] = ["components/abi/", "agents/sdk/"];
+
 /// What a crate says of its errors.
 #[derive(Default)]
 struct Errors {
@@ -34,6 +37,8 @@ struct Errors {
     given: Vec<(String, String, Option<String>)>,
     /// Types that aren't public: nor are their functions.
     private: BTreeSet<String>,
+    /// Public enums that are errors and can't get another variant without breaking who matches them: where, and the name.
+    closed: Vec<(String, String)>,
     /// Errors whose text says what their source says: where, and the name.
     said_twice: Vec<(String, String)>,
     /// What the texts and the sources of errors name that are written by hand, without thiserror.
@@ -80,7 +85,9 @@ impl Errors {
         let by_hand = self.by_hand.iter().filter(|(_, error)| !error.said.is_disjoint(&error.sources));
         let twice = self.said_twice.iter().chain(by_hand.map(|(at, _)| at));
         let twice = twice.map(|(path, name)| format!("{path}: the text of `{name}` says what its source says, too"));
-        named.chain(given).chain(twice).collect()
+        let closed = self.closed.iter().filter(|(path, _)| !WHOLE.iter().any(|room| path.starts_with(room)));
+        let closed = closed.map(|(path, name)| format!("{path}: `{name}` isn't `non_exhaustive`"));
+        named.chain(given).chain(twice).chain(closed).collect()
     }
 }
 
@@ -122,6 +129,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         match item {
             Item::Enum(one) => {
                 self.add_type(&one.ident, &one.vis, &one.attrs);
+                let is_closed = !one.attrs.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"));
+                if matches!(one.vis, Visibility::Public(_)) && is_closed && is_error(&one.ident, &one.attrs) {
+                    self.errors.closed.push((self.path.to_owned(), one.ident.to_string()));
+                }
                 let twice = one.variants.iter().any(|variant| says_its_source(&variant.attrs, &variant.fields));
                 self.errors.said_twice.extend(twice.then(|| (self.path.to_owned(), one.ident.to_string())));
             }
@@ -172,6 +183,15 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             self.add_function(&function.sig);
         }
     }
+}
+
+/// Whether an enum is an error: by its name, or because it derives `Error`.
+fn is_error(name: &syn::Ident, attributes: &[syn::Attribute]) -> bool {
+    let mut code = Code::default();
+    attributes.iter().for_each(|attribute| code.visit_attribute(attribute));
+    let name = name.to_string();
+    code.derives.iter().any(|derived| derived.name == "Error" || derived.name.ends_with("::Error"))
+        || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether the text of thiserror's attribute names the field that is the source: in braces, or among the values for them. A function that makes the
@@ -282,7 +302,8 @@ fn public_errors_implement_error() {
         "pub struct A;\nimpl A { pub fn f() -> Option<Result<u8, &'static str>> { None } }",
         "pub struct Bad;\npub fn f() -> Result<u8, Bad> { Ok(1) }",
         "pub trait A { fn f(&self) -> Result<(), (u8, u8)>; }",
-        "#[derive(Debug)]\npub enum ReadError { Io }",
+        "#[derive(Debug)]\n#[non_exhaustive]\npub enum ReadError { Io }",
+        "#[derive(Debug, thiserror::Error)]\npub enum Misread { #[error(\"no\")] Io }",
         "pub struct FileProblem;\nimpl std::fmt::Display for FileProblem {}",
         "#[derive(Debug, thiserror::Error)]\nenum Bad { #[error(\"no: {0}\")] Io(#[from] Io) }",
         "#[derive(Debug, thiserror::Error)]\n#[error(\"no ({source})\")]\nstruct Bad { source: Io }",
@@ -298,7 +319,7 @@ fn public_errors_implement_error() {
     ] {
         assert_eq!(of(canary).len(), 1, "{canary}");
     }
-    let fine = "use std::io;\n#[derive(Debug, thiserror::Error)]\npub enum ReadError {}\npub struct Bad;\nimpl core::error::Error for Bad {}
+    let fine = "use std::io;\n#[derive(Debug, thiserror::Error)]\n#[non_exhaustive]\npub enum ReadError {}\npub struct Bad;\nimpl core::error::Error for Bad {}
         pub fn f() -> Result<io::Result<u8>, Bad> { Ok(Ok(1)) }\npub fn g<E>() -> Result<fmt::Result, E> { h() }\nfn h() -> Result<(), String> { Ok(()) }
         pub(super) fn i() -> Result<(), String> { Ok(()) }\nstruct Own;\nimpl Own { pub fn j() -> Result<(), String> { Ok(()) } }
         struct Whole { what: Io }\nimpl Display for Whole { fn fmt(&self) -> R { write!(f, \"no: {}\", self.what) } }

@@ -58,6 +58,7 @@ fn resumed(path: &Path) -> Result<String, String> {
         Ok(()) => Ok(simulation.digest().to_string()),
         Err(FollowError::Error(error)) => Err(text(error)),
         Err(FollowError::Diverged(divergence)) => Err(format!("frame {} diverges", divergence.frame)),
+        Err(other) => Err(other.to_string()),
     }
 }
 

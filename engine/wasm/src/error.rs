@@ -9,6 +9,7 @@ use wasmparser::BinaryReaderError;
 
 /// Why [`super::WasmRuntime::load`] failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModuleError {
     /// A module was refused. What to do about it is said by [`ModuleProblem::parts`].
     #[error("module `{}` ({}): {}", shown(name), shown_path(path), problem.parts().0)]
@@ -56,6 +57,7 @@ pub enum ModuleError {
 /// Why a machine can't run compiled modules.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
+#[non_exhaustive]
 pub enum MachineError {
     /// wasmtime can't be set up.
     Engine(#[from] ModuleError),
@@ -65,6 +67,7 @@ pub enum MachineError {
 
 /// What is wrong with a module, alone or in a group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModuleProblem {
     /// The file has no bytes.
     #[error("the file is empty; build the agent again")]
@@ -370,6 +373,7 @@ impl From<BinaryReaderError> for ModuleProblem {
 
 /// Why there is no compiled code of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MissingCode {
     /// No code cache is used.
     #[error("no code cache is used")]
@@ -387,6 +391,7 @@ pub enum MissingCode {
 
 /// A limit of one function: see `ModuleLimits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FunctionLimit {
     /// Size of its code.
     Bytes,

@@ -6,6 +6,7 @@ use super::error::ModuleProblem;
 
 /// Why [`super::WasmRuntime::restore`] failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GuestStateError {
     /// There is no full capture to begin with, or another one after it.
     #[error("the captures aren't a chain: a full one comes first, and each other one holds only what has changed")]

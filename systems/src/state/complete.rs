@@ -18,6 +18,7 @@ use crate::world::digest::PartDigest;
 
 /// State of an author that neither a digest nor a snapshot would show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IncompleteState {
     /// A component of a simulated entity is neither registered as state nor as transient.
     #[error(

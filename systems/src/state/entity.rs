@@ -89,6 +89,7 @@ impl fmt::Display for StateEntity {
 
 /// Why a saved state can't be loaded into a world. The world may hold half of it then, and is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StateError {
     /// The world has run a frame.
     #[error("a saved state can be loaded only into a world that has run no frame, and this one has run some")]

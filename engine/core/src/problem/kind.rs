@@ -36,7 +36,7 @@ impl ErrorKind {
     pub(crate) fn of_file(problem: &FileProblem) -> Self {
         match problem {
             FileProblem::Unreadable(error) => Self::of_io(error),
-            FileProblem::TooLarge { .. } | FileProblem::WrongHash { .. } => Self::Input,
+            _ => Self::Input,
         }
     }
 

@@ -28,7 +28,7 @@ impl SourceText {
     /// A part of a file, whose first line has this number in it, from 1.
     pub fn from_line(file: &Path, text: &str, first_line: usize) -> Self {
         let (name, lines) = (shown_path(file).to_string(), harmless_lines(&text.replace("\r\n", "\n")).into_owned());
-        Self(Arc::new(Text { name, lines, first_line }))
+        Self(Arc::new(Text { name, lines, first_line: first_line.max(1) }))
     }
 
     /// Labels the word that begins at a place; without a column, all of the line.
@@ -113,6 +113,8 @@ mod tests {
             let shown = format!("{}{}", String::from_utf8_lossy(found.data()), found.name().unwrap());
             assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
         }
+        // There is no line 0: it counts as the first.
+        assert_eq!(covered(&SourceText::from_line(Path::new("s.toml"), "a = 1", 0), 1, Some(1)), "a");
         let empty = SourceText::new(Path::new("s.toml"), "");
         assert_eq!(empty.label(1, Some(1), None).len(), 0);
     }

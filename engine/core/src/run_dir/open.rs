@@ -271,8 +271,7 @@ impl OpenRun {
             recorded_models: (inference == Inference::Recorded).then(recorded),
             recorded_forms: self.recorded_forms(),
             unhurried_models: inference == Inference::Recompute,
-            files: self.files.clone(),
-            is_rebuilt: true,
+            files: KeptFiles { of_past_run: true, ..self.files.clone() },
             ..options
         }
     }

@@ -17,6 +17,7 @@ use wasm_engine_wasm::{ModuleError, ModuleProblem};
 /// Why a simulation couldn't be built. All of it is about the scenario's files, but for [`SimulationError::Threads`] and
 /// [`SimulationError::State`].
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SimulationError {
     /// A module's or a model's file can't be read, or isn't what the scenario says.
     #[error(transparent)]
@@ -140,7 +141,7 @@ fn of_file(scenario: &Scenario, problem: Problem, (table, name): (&str, &str), w
     let problem = scenario.place(problem, &steps);
     match why {
         FileProblem::Unreadable(error) => problem.caused_by(error),
-        FileProblem::TooLarge { .. } | FileProblem::WrongHash { .. } => problem,
+        _ => problem,
     }
 }
 

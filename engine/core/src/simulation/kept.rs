@@ -17,6 +17,9 @@ pub struct KeptFiles {
     pub modules: BTreeMap<String, PathBuf>,
     /// The models. They may be large, so it is checked only when a model is needed which of its two files has the content that was run.
     pub models: BTreeMap<String, KeptFile>,
+    /// Whether the simulation is that of a run that was recorded, and not that of a new one which begins with its files, such as a branch. What a person
+    /// was told when the run was recorded is no news then.
+    pub(crate) of_past_run: bool,
 }
 
 /// A file of a recorded run.

@@ -40,20 +40,17 @@ pub struct SimulationOptions {
     /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
     /// Default: 0.
     pub first_frame: u64,
-    /// Whether the simulation of a recorded run is built again: what a person was told when the run was recorded is no news, and is told at the
-    /// level `debug`. Default: it is new.
-    pub is_rebuilt: bool,
 }
 
 impl SimulationOptions {
-    /// Warns of something, once for each run.
+    /// Warns of something, once for each run. What was told when a run was recorded is no news where its simulation is built again.
     pub(super) fn warn(&self, text: fmt::Arguments<'_>) {
-        if self.is_rebuilt { debug!("{text}") } else { warn!("{text}") }
+        if self.files.of_past_run { debug!("{text}") } else { warn!("{text}") }
     }
 
     /// Tells something that is worth knowing, once for each run.
     #[cfg_attr(not(feature = "inference"), expect(dead_code, reason = "what is told so is told of models"))]
     pub(super) fn note(&self, text: fmt::Arguments<'_>) {
-        if self.is_rebuilt { debug!("{text}") } else { info!(target: NOTE, "{text}") }
+        if self.files.of_past_run { debug!("{text}") } else { info!(target: NOTE, "{text}") }
     }
 }

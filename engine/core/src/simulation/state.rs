@@ -15,6 +15,7 @@ use wasm_engine_wasm::{CopyPreparation, GuestCapture, GuestCopy, GuestStateError
 
 /// Why a state can't be restored.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RestoreError {
     /// The state of the world doesn't fit.
     #[error(transparent)]

@@ -125,6 +125,7 @@ pub fn branch(
 /// Why there is no branch.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
+#[non_exhaustive]
 pub enum BranchError {
     /// The first run didn't do again what it did, or can't be run.
     Follow(FollowError),

@@ -9,6 +9,7 @@ use crate::problem::{ErrorKind, Problem, RunError};
 
 /// Why a run didn't follow its recording to the end.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FollowError {
     /// A file can't be read, or isn't what it was.
     #[error(transparent)]

@@ -48,6 +48,7 @@ pub struct FileKey {
 
 /// Why bytes aren't the file that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CacheFileProblem {
     /// The bytes were changed, or never were such a file.
     #[error("the file was changed, or never was one of the cache")]

@@ -36,6 +36,7 @@ pub struct CacheFolder {
 
 /// Why a folder can't be used. Displayed, it goes on after the folder's name.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CacheFolderProblem {
     /// It can't be made or looked at.
     #[error("can't be used")]
