@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tracing::Level;
 use wasm_engine_components::text::shown_path;
 
+use super::goes_on::goes_on;
 use super::said::Said;
 use super::signals::{Signals, exit_now, say_now};
 use super::status::Status;
@@ -168,7 +169,7 @@ fn meaning_of(closer: &Closer, again: bool, closed: &Closed) -> Said<'static> {
     // It is a note that a signal does what it is there for.
     let level = if matches!(closed, Closed::Failed(_)) { Level::ERROR } else { Level::INFO };
     match closer.is_recorded() {
-        true => Said::new(level, kept).help(Some(format!("`wasm-engine resume {run}` goes on with the run"))),
+        true => Said::new(level, kept).help(Some(goes_on(closer.path()))),
         false => {
             let nothing = "but without a recording nothing can go on from there";
             Said::new(level, format!("{kept} in the tables of {run}, {nothing}"))

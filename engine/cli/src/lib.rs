@@ -11,6 +11,7 @@ mod diff;
 mod disk;
 mod doctor;
 mod excess;
+mod goes_on;
 mod inspect;
 mod interrupt;
 mod log;
@@ -154,8 +155,10 @@ fn run(command: &Command, interrupt: &Interrupt) -> Status {
 /// Says what is wrong with the command line, or prints the help that it asks for.
 fn not_parsed(error: &clap::Error) -> Status {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        terminal::print_help(error);
-        return Status::Done;
+        return match terminal::print_help(error) {
+            Ok(()) => Status::Done,
+            Err(error) => terminal::fail(&error),
+        };
     }
     // Messages about arguments contain them, and they may be names of files: `wasm-engine run *`.
     let harmless = |argument: OsString| shown(&argument.to_string_lossy()).to_string();

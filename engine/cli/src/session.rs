@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 use tracing::{Level, warn};
 use wasm_engine_components::FrameRecord;
 use wasm_engine_components::limits::{FRAMES_MAX, THREADS_MAX};
-use wasm_engine_components::text::{shown, shown_path};
+use wasm_engine_components::text::shown;
 
 use super::excess::ExcessWarnings;
+use super::goes_on::goes_on;
 use super::interrupt::Interrupt;
 use super::machine;
 use super::progress::{self, Progress};
@@ -284,9 +285,8 @@ pub(super) fn report(args: &ReportArgs, scenario: &Path, outcome: &Outcome) -> S
     outcome.warnings.iter().for_each(|warning| warn!("{warning}"));
     unmet.iter().for_each(say_problem);
     if outcome.signal.is_some() && outcome.recorded && outcome.error.is_none() {
-        let run = shown_path(Path::new(&summary.run_dir));
         let ended = format!("ended before frame {}, in order", thousands(summary.frames));
-        say(&Said::new(Level::INFO, ended).help(Some(format!("`wasm-engine resume {run}` goes on with the run"))));
+        say(&Said::new(Level::INFO, ended).help(Some(goes_on(Path::new(&summary.run_dir)))));
     }
     if let Some(error) = &outcome.error {
         say_problem(&problem_of(error));

@@ -96,8 +96,12 @@ pub(super) fn print_json(json: &str) -> Result<(), RunError> {
 }
 
 /// Prints the help that was asked for. It has the engine's own words alone, which clap colours on a terminal.
-pub(super) fn print_help(help: &clap::Error) {
-    let _ = help.print();
+///
+/// # Errors
+/// Standard output can't be written.
+pub(super) fn print_help(help: &clap::Error) -> Result<(), RunError> {
+    let printed = help.print().and_then(|()| std::io::stdout().flush());
+    written(printed)
 }
 
 /// Prints a script for a shell. It has the engine's own words alone, and tabs that a shell reads as they are.
@@ -111,7 +115,12 @@ pub(super) fn print_script(script: &str) -> Result<(), RunError> {
 /// Writes a result. It isn't an error if the reader has gone away, as `head` does, or if the terminal was closed; a full disk is one.
 fn write(text: &str) -> Result<(), RunError> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// Returns whether a result is where it was to go, or nobody is there any more to read it.
+fn written(result: std::io::Result<()>) -> Result<(), RunError> {
+    match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe && !is_closed_terminal(&error) => {
             let help = "see that there is room where it goes; what a run has in its folder is whole";
             Err(RunError::of_machine(Problem::new("standard output can't be written").caused_by(error).help(help)))

@@ -151,6 +151,10 @@ fn machine(folder: &Path) {
     let mut command = wasm_engine(folder);
     let output = command.args(["inspect", "one", "--at", "3"]).stdout(stdout).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    for help in [&["--help"][..], &["--version"], &["run", "--help"], &["help", "run"]] {
+        let output = wasm_engine(folder).args(help).stdout(full().unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{help:?}: {}", stderr(&output));
+    }
     let mut command = Command::new("sh");
     let limited = r#"ulimit -f 16; exec "$0" "$@""#;
     command.current_dir(folder).args([

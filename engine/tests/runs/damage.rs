@@ -388,6 +388,20 @@ fn tables_that_are_changed_or_gone_are_written_anew() {
 /// Nobody writes to such a pipe: who opened it would wait for ever.
 #[cfg(unix)]
 #[test]
+fn a_folder_in_the_place_of_the_summary_is_refused_before_anything_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    small_run(folder.path());
+    let run = folder.path().join("run");
+    fs::remove_file(run.join("summary.json")).unwrap();
+    fs::create_dir(run.join("summary.json")).unwrap();
+    let tables = || fs::read(run.join("frames.jsonl")).unwrap();
+    let before = tables();
+    let said = resumed(&run).unwrap_err();
+    assert!(said.contains("summary.json: can't be replaced: it is a folder"), "{said}");
+    assert_eq!(tables(), before);
+}
+
+#[test]
 fn pipes_in_the_place_of_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     small_run(folder.path());

@@ -23,8 +23,8 @@ impl WasmRuntime {
     /// Takes the runtime apart into its shards. The instances stay as they are, so initialise them first.
     pub fn into_bare(self) -> Vec<BareShard> {
         let shards = self.shards.into_iter().map(|shard| {
-            let recipe = &shard.program().recipe;
-            let (layout, fuel_per_step_max) = (*recipe.layout(), recipe.limits().fuel_per_step_max);
+            let template = &shard.program().template;
+            let (layout, fuel_per_step_max) = (*template.layout(), template.limits().fuel_per_step_max);
             BareShard { agents: shard.guests.steps(), guests: shard.guests, layout, fuel_per_step_max }
         });
         shards.collect()

@@ -7,7 +7,7 @@
 //!
 //! What the unsafe blocks rely on is true of every [`Guests`]:
 //!
-//! - `hot[at]` and `cold[at]` are of the same instance, which `add` made in `store` by the recipe of `program`, with its memory in `slots.slot(at)`.
+//! - `hot[at]` and `cold[at]` are of the same instance, which `add` made in `store` by the template of `program`, with its memory in `slots.slot(at)`.
 //!   Only `add` and `replace` change them, and `replace` ends the store first. An instance that `add` couldn't finish is in no table, and is never
 //!   called; the next one gets its slot.
 //! - `slots` isn't shared: a [`SlotRange`] can't be copied, and whoever makes guests hands it over. It holds the arena, and is dropped after the
@@ -25,7 +25,7 @@ use super::{
     error::ModuleProblem,
     image::InstanceState,
     memory::{Exchange, ExchangeMut, GuestMemory, GuestMemoryMut},
-    program::{CallExport, Program},
+    program::{CallExport, GroupProgram},
 };
 
 /// What the host notes of an agent.
@@ -64,7 +64,7 @@ struct ColdAgent {
 
 /// Guests side by side, numbered from 0.
 pub(super) struct Guests {
-    program: Arc<Program>,
+    program: Arc<GroupProgram>,
     store: Store<CallState>,
     hot: Vec<HotAgent>,
     cold: Vec<ColdAgent>,
@@ -73,10 +73,10 @@ pub(super) struct Guests {
 
 impl Guests {
     /// Makes room for guests: one for each of `slots`. There is none at first.
-    pub(super) fn new(program: &Arc<Program>, slots: SlotRange) -> Self {
+    pub(super) fn new(program: &Arc<GroupProgram>, slots: SlotRange) -> Self {
         Self {
             program: Arc::clone(program),
-            store: Store::new(program.recipe.engine(), CallState::default()),
+            store: Store::new(program.template.engine(), CallState::default()),
             hot: Vec::new(),
             cold: Vec::new(),
             slots,
@@ -93,15 +93,15 @@ impl Guests {
     pub(super) fn add(&mut self, key: u64) -> Result<(), ModuleProblem> {
         let at = self.hot.len();
         let slot = self.slots.slot(at);
-        let recipe = &self.program.recipe;
+        let template = &self.program.template;
         // SAFETY: the slots before this one are the other guests', and no instance that is called has this one. `slots` is dropped after the store.
-        let made = unsafe { recipe.instantiate(&mut self.store, slot) };
+        let made = unsafe { template.instantiate(&mut self.store, slot) };
         let instance = made.inspect_err(|_| {
             // SAFETY: what there may be of an instance is never called, and nobody has bytes of it borrowed.
             unsafe { self.slots.clear(at) };
         })?;
-        let step = recipe.calls().step.of(&mut self.store, instance);
-        let receive = recipe.calls().receive.as_ref().map(|export| export.of(&mut self.store, instance));
+        let step = template.calls().step.of(&mut self.store, instance);
+        let receive = template.calls().receive.as_ref().map(|export| export.of(&mut self.store, instance));
         let vm = step.to_raw(&mut self.store).cast_const().cast();
         self.hot.push(HotAgent { step, vm, slot, marks: AgentMarks { key, ..AgentMarks::default() } });
         self.cold.push(ColdAgent { instance, receive });
@@ -109,10 +109,10 @@ impl Guests {
     }
 
     /// Ends all guests, and makes as many of another program in the same slots, with the same keys.
-    pub(super) fn replace(&mut self, program: &Arc<Program>) {
+    pub(super) fn replace(&mut self, program: &Arc<GroupProgram>) {
         self.cold.clear();
         let before = core::mem::take(&mut self.hot);
-        self.store = Store::new(program.recipe.engine(), CallState::default());
+        self.store = Store::new(program.template.engine(), CallState::default());
         self.program = Arc::clone(program);
         for (at, hot) in before.iter().enumerate() {
             // SAFETY: the store of the instance that used the slot has ended above.
@@ -129,7 +129,7 @@ impl Guests {
 
     /// Returns the program that they are made of.
     #[inline]
-    pub(super) const fn program(&self) -> &Arc<Program> {
+    pub(super) const fn program(&self) -> &Arc<GroupProgram> {
         &self.program
     }
 
@@ -152,7 +152,7 @@ impl Guests {
 
     /// Appends the bits of all mutable globals of a guest, as [`super::image::StateExports::read_globals`] does.
     pub(super) fn read_globals(&mut self, at: usize, words: &mut Vec<u64>) {
-        self.program.recipe.state().read_globals(&mut self.store, self.cold[at].instance, words);
+        self.program.template.state().read_globals(&mut self.store, self.cold[at].instance, words);
     }
 
     /// Returns what the host notes of a guest.
@@ -180,13 +180,13 @@ impl Guests {
     /// # Panics
     /// The state isn't one that module and slot allow.
     pub(super) fn put(&mut self, at: usize, state: &InstanceState<'_>) {
-        let (bytes_min, bytes_max) = (self.program.recipe.image().memory_bytes(), self.slots.capacity());
+        let (bytes_min, bytes_max) = (self.program.template.image().memory_bytes(), self.slots.capacity());
         assert!((bytes_min..=bytes_max).contains(&state.memory_bytes), "a memory of a size that its module hasn't");
         self.renew(at);
         let Self { program, store, hot, cold, .. } = self;
-        let (recipe, hot) = (&program.recipe, &mut hot[at]);
+        let (template, hot) = (&program.template, &mut hot[at]);
         // SAFETY: the slot is this instance's, which is as it was made, and no guest runs: all of them are borrowed. The size was checked.
-        unsafe { recipe.image().replace(recipe.state(), store, cold[at].instance, hot.slot, state) };
+        unsafe { template.image().replace(template.state(), store, cold[at].instance, hot.slot, state) };
         hot.marks.used = true;
     }
 
@@ -205,7 +205,7 @@ impl Guests {
 
 /// The guests, borrowed for calls. Their tables stand here by themselves, so that the hot path finds them without another step.
 pub(super) struct GuestCalls<'a> {
-    program: &'a Program,
+    program: &'a GroupProgram,
     store: &'a mut Store<CallState>,
     hot: &'a mut [HotAgent],
     cold: &'a [ColdAgent],
@@ -215,7 +215,7 @@ pub(super) struct GuestCalls<'a> {
 impl<'a> GuestCalls<'a> {
     /// Returns the program that they are made of.
     #[inline]
-    pub(super) const fn program(&self) -> &'a Program {
+    pub(super) const fn program(&self) -> &'a GroupProgram {
         self.program
     }
 
@@ -236,7 +236,7 @@ impl<'a> GuestCalls<'a> {
     /// Returns what a call hands over in the memory of a guest, to be read.
     #[inline]
     pub(super) fn exchange(&self, at: usize) -> Exchange<'_, 'a> {
-        // SAFETY: the guest was made by the recipe, whose layout lies inside the memory of each of its instances.
+        // SAFETY: the guest was made by the template, whose layout lies inside the memory of each of its instances.
         unsafe { Exchange::new(self.memory(at), self.layout()) }
     }
 
@@ -250,7 +250,7 @@ impl<'a> GuestCalls<'a> {
 
     #[inline]
     const fn layout(&self) -> &'a ExchangeLayout {
-        self.program.recipe.layout()
+        self.program.template.layout()
     }
 
     /// Returns what the host notes of a guest.
@@ -326,20 +326,20 @@ impl<'a> GuestCalls<'a> {
 
     /// Returns how deep the calls in a guest were when it trapped, and makes it fit to be called again.
     pub(super) fn take_depth(&mut self, at: usize) -> u32 {
-        self.program.recipe.state().take_depth(self.store, self.cold[at].instance)
+        self.program.template.state().take_depth(self.store, self.cold[at].instance)
     }
 
     /// Makes a guest as new: memory, globals, and what is noted of it.
     pub(super) fn renew(&mut self, at: usize) {
         let Self { program, store, hot, cold, slots } = self;
-        let (recipe, hot) = (&program.recipe, &mut hot[at]);
+        let (template, hot) = (&program.template, &mut hot[at]);
         if !core::mem::take(&mut hot.marks.used) {
             return;
         }
         // SAFETY: the slot is this guest's, and no guest runs: all of them are borrowed.
         unsafe { slots.clear(at) };
         // SAFETY: as above; the slot was cleared.
-        unsafe { recipe.image().restore(recipe.state(), store, cold[at].instance, hot.slot) };
+        unsafe { template.image().restore(template.state(), store, cold[at].instance, hot.slot) };
     }
 
     /// Starts to load what a call of a guest touches first; nothing where there is no such guest.

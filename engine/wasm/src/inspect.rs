@@ -87,7 +87,7 @@ impl WasmRuntime {
         guests.read_globals(at, &mut words);
         let mut words = words.into_iter();
         let mut next = || words.next().unwrap_or(0);
-        let globals = guests.program().recipe.state().globals().map(|(index, kind)| {
+        let globals = guests.program().template.state().globals().map(|(index, kind)| {
             let value = match kind {
                 GlobalKind::I32 => GlobalBits::I32((next() as u32).cast_signed()),
                 GlobalKind::I64 => GlobalBits::I64(next().cast_signed()),

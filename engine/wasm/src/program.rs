@@ -1,7 +1,7 @@
 //! What the agents of a group are made of: a module that was validated and compiled, and what is known of every instance of it.
 //!
 //! What the unsafe code of [`super::guests`] relies on is found out here, and can't be changed afterwards: each [`CallExport`] is a function
-//! `(i32) -> i32`, and the exchange block of a [`Recipe`] lies inside the memory of each of its instances.
+//! `(i32) -> i32`, and the exchange block of an [`InstanceTemplate`] lies inside the memory of each of its instances.
 
 use wasm_engine_abi::ExchangeLayout;
 use wasm_engine_components::{GroupId, GroupLimits};
@@ -71,7 +71,7 @@ impl CallExports {
 }
 
 /// A module, ready to be instantiated.
-pub(super) struct Ready {
+pub(super) struct ModuleExports {
     pub pre: InstancePre<CallState>,
     pub calls: CallExports,
     pub state: StateExports,
@@ -83,7 +83,7 @@ pub(super) struct Ready {
     pub group: String,
 }
 
-impl Ready {
+impl ModuleExports {
     /// Makes an instance with its memory in `slot`, which is all zeros.
     ///
     /// # Safety
@@ -100,7 +100,7 @@ impl Ready {
     }
 
     /// Returns what an instance is like. It is made in the first of `slots`, and ends here.
-    fn look(&self, engine: &Engine, slots: &mut SlotRange) -> Result<(ExchangeLayout, Image), ModuleProblem> {
+    fn probe(&self, engine: &Engine, slots: &mut SlotRange) -> Result<(ExchangeLayout, Image), ModuleProblem> {
         let slot = slots.slot(0);
         let mut store = Store::new(engine, CallState::default());
         // SAFETY: slots that no `Guests` has taken are nobody's, and the range, which is borrowed, holds the arena.
@@ -119,20 +119,20 @@ impl Ready {
 }
 
 /// A module, and what every instance of it is like. Instances are made without imports and with the same fuel, so that all are the same.
-pub(super) struct Recipe {
-    ready: Ready,
+pub(super) struct InstanceTemplate {
+    exports: ModuleExports,
     layout: ExchangeLayout,
     image: Image,
 }
 
-impl Recipe {
-    /// Has a look at an instance in the first of `slots`, and gives the slot back as it was.
-    pub(super) fn make(ready: Ready, engine: &Engine, slots: &mut SlotRange) -> Result<Self, ModuleProblem> {
-        let seen = ready.look(engine, slots);
+impl InstanceTemplate {
+    /// Makes an instance in the first of `slots`, and gives the slot back as it was.
+    pub(super) fn make(exports: ModuleExports, engine: &Engine, slots: &mut SlotRange) -> Result<Self, ModuleProblem> {
+        let seen = exports.probe(engine, slots);
         // SAFETY: the store of the only instance ended in `look`.
         unsafe { slots.clear(0) };
         let (layout, image) = seen?;
-        Ok(Self { ready, layout, image })
+        Ok(Self { exports, layout, image })
     }
 
     /// Makes an instance with its memory in `slot`, which is all zeros.
@@ -145,7 +145,7 @@ impl Recipe {
         slot: Slot,
     ) -> Result<Instance, ModuleProblem> {
         // SAFETY: the caller's promise.
-        unsafe { self.ready.instantiate(store, slot) }
+        unsafe { self.exports.instantiate(store, slot) }
     }
 
     /// Returns where the parts of the exchange block lie in the memory of each instance: inside it, whatever size it has later.
@@ -162,35 +162,35 @@ impl Recipe {
     /// Returns the functions that are called.
     #[inline]
     pub(super) const fn calls(&self) -> &CallExports {
-        &self.ready.calls
+        &self.exports.calls
     }
 
     /// Returns where the state of an instance is found.
     pub(super) const fn state(&self) -> &StateExports {
-        &self.ready.state
+        &self.exports.state
     }
 
     /// Returns the limits of the group.
     #[inline]
     pub(super) const fn limits(&self) -> &GroupLimits {
-        &self.ready.limits
+        &self.exports.limits
     }
 
     /// Returns whether the module imports anything.
     #[inline]
     pub(super) const fn uses_imports(&self) -> bool {
-        self.ready.uses_imports
+        self.exports.uses_imports
     }
 
     /// Returns the compiler of the module.
     pub(super) fn engine(&self) -> &Engine {
-        self.ready.pre.module().engine()
+        self.exports.pre.module().engine()
     }
 }
 
 /// A group's agents, ready to be made.
-pub(super) struct Program {
-    pub recipe: Recipe,
+pub(super) struct GroupProgram {
+    pub template: InstanceTemplate,
     pub group: GroupId,
     pub rules: OutboxRules,
     /// Shared regions that the agents read; `None` for none.

@@ -15,7 +15,7 @@ use super::{
     guest_error::GuestStateError,
     image::InstanceState,
     pages::PAGE_BYTES,
-    program::Program,
+    program::GroupProgram,
     shard::Shard,
     stack::on_deep_stack,
 };
@@ -25,7 +25,7 @@ type Entry<'a> = (u32, u32, Option<&'a [u8; PAGE_BYTES]>);
 
 /// The state that one shard is to have.
 struct ShardPlan<'a> {
-    program: Arc<Program>,
+    program: Arc<GroupProgram>,
     /// Index of its first instance in the columns, and the number of its instances.
     first: usize,
     instances: usize,
@@ -108,7 +108,7 @@ impl WasmRuntime {
         Ok(plans)
     }
 
-    fn program(&self, group: GroupId, module: Option<u32>) -> Result<Arc<Program>, GuestStateError> {
+    fn program(&self, group: GroupId, module: Option<u32>) -> Result<Arc<GroupProgram>, GuestStateError> {
         let Some(module) = module else {
             let own = self.programs.iter().find(|program| program.group == group);
             return own.cloned().ok_or(GuestStateError::Group { group });
@@ -222,8 +222,8 @@ impl ShardPlan<'_> {
         bytes: u64,
         globals: &[u64],
     ) -> Result<(), GuestStateError> {
-        let state = self.program.recipe.state();
-        let bytes_min = self.program.recipe.image().memory_bytes() as u64;
+        let state = self.program.template.state();
+        let bytes_min = self.program.template.image().memory_bytes() as u64;
         let bytes_max = state.memory_bytes_max().min(shard.guests.memory_bytes_max() as u64);
         if bytes < bytes_min || bytes > bytes_max || !bytes.is_multiple_of(WASM_PAGE_BYTES) {
             return Err(GuestStateError::Memory { slot, bytes, bytes_min, bytes_max });

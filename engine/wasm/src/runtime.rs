@@ -26,7 +26,7 @@ use super::{
     imports::{IMPORTS, linker},
     instrument::{Instrumented, instrument},
     pages::CopyMark,
-    program::{CallExports, Program, Ready, Recipe},
+    program::{CallExports, GroupProgram, InstanceTemplate, ModuleExports},
     regions::Readable,
     shard::{SHARD_AGENTS, Shard, ShardPlan},
     spin_wait::SpinWait,
@@ -71,7 +71,7 @@ pub struct WasmRuntime {
     /// Each group's number and its module's inbox area, in the order of the groups.
     inboxes: Vec<(GroupId, u32)>,
     /// The program that each group began with, in the same order.
-    pub(super) programs: Vec<Arc<Program>>,
+    pub(super) programs: Vec<Arc<GroupProgram>>,
     /// The programs that swaps may put in place, or why one may not.
     pub(super) alternatives: Vec<Alternative>,
     cache_report: CacheReport,
@@ -103,7 +103,7 @@ fn tell(source: &ModuleSource, compiled: Option<&Compiled<'_>>) {
 /// A module for a group, besides the one that it begins with.
 pub(super) struct Alternative {
     pub swap: ModuleSwap,
-    pub program: Result<Arc<Program>, ModuleProblem>,
+    pub program: Result<Arc<GroupProgram>, ModuleProblem>,
 }
 
 /// A module that is being loaded.
@@ -304,7 +304,7 @@ fn programs(
     plan: &GroupPlan,
     compiled: &[Result<Compiled<'_>, ModuleProblem>],
     machine: &mut ProgramContext<'_>,
-) -> Result<(Arc<Program>, Vec<Alternative>), ModuleProblem> {
+) -> Result<(Arc<GroupProgram>, Vec<Alternative>), ModuleProblem> {
     let mut make = |module: u32| {
         let compiled = compiled[module as usize].as_ref().map_err(Clone::clone)?;
         program(options, group, compiled, machine).map(Arc::new)
@@ -339,10 +339,10 @@ fn shard_plans(groups: &[GroupSpec]) -> Vec<(usize, ShardPlan)> {
 }
 
 /// Returns the size of the smallest inbox area among the programs that a group may have.
-fn smallest_inbox(own: &Program, alternatives: &[Alternative]) -> u32 {
+fn smallest_inbox(own: &GroupProgram, alternatives: &[Alternative]) -> u32 {
     let others = alternatives.iter().filter(|other| other.swap.group == own.group);
-    let others = others.filter_map(|other| Some(other.program.as_ref().ok()?.recipe.layout().inbox_bytes_max));
-    others.fold(own.recipe.layout().inbox_bytes_max, u32::min)
+    let others = others.filter_map(|other| Some(other.program.as_ref().ok()?.template.layout().inbox_bytes_max));
+    others.fold(own.template.layout().inbox_bytes_max, u32::min)
 }
 
 /// Checks what a group demands of its module, and sizes its slots.
@@ -386,11 +386,11 @@ fn program(
     group: &GroupSpec,
     compiled: &Compiled<'_>,
     machine: &mut ProgramContext<'_>,
-) -> Result<Program, ModuleProblem> {
+) -> Result<GroupProgram, ModuleProblem> {
     let Compiled { prepared, module, .. } = compiled;
     let lost = || ModuleProblem::Compile { reason: "an export was lost on the way".to_owned() };
     let pre = machine.linker.instantiate_pre(module);
-    let ready = Ready {
+    let exports = ModuleExports {
         pre: pre.map_err(|error| ModuleProblem::Compile { reason: format!("{error:#}") })?,
         calls: CallExports::find(module).ok_or_else(lost)?,
         state: StateExports::find(module, &prepared.instrumented.globals).ok_or_else(lost)?,
@@ -399,17 +399,17 @@ fn program(
         limits: group.limits,
         group: group.name.clone(),
     };
-    let recipe = Recipe::make(ready, machine.engine, machine.slots)?;
+    let template = InstanceTemplate::make(exports, machine.engine, machine.slots)?;
     let params = u32::try_from(group.params.len()).ok().and_then(padded).map(|bytes| u64::from(bytes) + RECORD_BYTES);
     let needed = params.unwrap_or(u64::MAX);
-    let bytes_max = recipe.layout().inbox_bytes_max;
+    let bytes_max = template.layout().inbox_bytes_max;
     if needed > u64::from(bytes_max) {
         let (bytes, group) = (group.params.len() as u64 + RECORD_BYTES, group.name.clone());
         return Err(ModuleProblem::Params { group, bytes, bytes_max });
     }
-    let readable = Readable::plan(group, &options.regions, recipe.layout())?;
-    Ok(Program {
-        recipe,
+    let readable = Readable::plan(group, &options.regions, template.layout())?;
+    Ok(GroupProgram {
+        template,
         readable,
         group: group.id,
         rules: OutboxRules { limits: group.limits, capabilities: group.capabilities },

@@ -11,7 +11,7 @@ use super::{
     arena::SlotRange,
     error::ModuleProblem,
     guests::Guests,
-    program::{OUTBOX_BYTES_MAX, Program},
+    program::{GroupProgram, OUTBOX_BYTES_MAX},
 };
 
 /// Most agents of a shard. It is a constant, because no result depends on how the work is split, but every measurement does.
@@ -46,7 +46,7 @@ pub(super) struct ShardPlan {
 
 impl Shard {
     /// Makes a shard and its instances. `slots` are as many as there may be agents.
-    pub(super) fn new(program: &Arc<Program>, slots: SlotRange, plan: ShardPlan) -> Result<Self, ModuleProblem> {
+    pub(super) fn new(program: &Arc<GroupProgram>, slots: SlotRange, plan: ShardPlan) -> Result<Self, ModuleProblem> {
         let mut shard = Self {
             guests: Guests::new(program, slots),
             shown: Vec::new(),
@@ -63,7 +63,7 @@ impl Shard {
 
     /// Returns the program that its agents are made of.
     #[inline]
-    pub(super) const fn program(&self) -> &Arc<Program> {
+    pub(super) const fn program(&self) -> &Arc<GroupProgram> {
         self.guests.program()
     }
 
@@ -91,7 +91,7 @@ impl Shard {
     }
 
     /// Ends all instances, and makes fresh ones of another program in the same slots. They are still the same agents.
-    pub(super) fn replace(&mut self, program: &Arc<Program>) {
+    pub(super) fn replace(&mut self, program: &Arc<GroupProgram>) {
         self.guests.replace(program);
         self.shown.clear();
         if program.readable.is_some() {

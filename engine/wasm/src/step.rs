@@ -16,7 +16,7 @@ use super::{
     call_state::Running,
     guests::GuestCalls,
     memory::InboxArea,
-    program::{CallExport, Program},
+    program::{CallExport, GroupProgram},
     shard::Shard,
     trap::{counts_fuel, fault_of},
 };
@@ -67,7 +67,7 @@ impl Shard {
         let credits =
             if credits < GroupLimits::UNBOUNDED { u32::try_from(credits).unwrap_or(u32::MAX) } else { u32::MAX };
         let newest = program.readable.as_ref().map(|readable| readable.newest(calls.regions));
-        let receives = program.recipe.calls().receive.is_some();
+        let receives = program.template.calls().receive.is_some();
         let mut caller = Caller { calls, credits, guests, shown, newest, receives };
         core::mem::swap(&mut caller.guests.state_mut().lines, &mut chunk.log_lines);
         for (position, (request, outcome)) in requests.iter().zip(outcomes).enumerate() {
@@ -112,7 +112,7 @@ pub(super) struct Caller<'a> {
 #[derive(Clone, Copy)]
 struct ContextOf<'a> {
     calls: &'a FrameCalls<'a>,
-    program: &'a Program,
+    program: &'a GroupProgram,
     credits: u32,
 }
 
@@ -130,7 +130,7 @@ impl<'a> Caller<'a> {
         if self.receives {
             self.receive(request, at)?;
         }
-        let address = self.guests.program().recipe.layout().context;
+        let address = self.guests.program().template.layout().context;
         let status = self.guests.step(at, address);
         self.ended(at, status)?;
         Ok(self.fuel_used())
@@ -144,7 +144,7 @@ impl<'a> Caller<'a> {
         } else {
             self.hand_over(request, at, key);
             // An agent whose module lacks the export ends without a call.
-            if let Some(shutdown) = &self.guests.program().recipe.calls().shutdown {
+            if let Some(shutdown) = &self.guests.program().template.calls().shutdown {
                 self.invoke(at, shutdown)?;
             }
         }
@@ -181,7 +181,7 @@ impl<'a> Caller<'a> {
     /// Calls `agent_receive` for each message, before the step and with its fuel.
     #[inline(never)]
     fn receive(&mut self, request: &StepRequest, at: usize) -> Result<(), CallFault> {
-        let mut address = self.guests.program().recipe.layout().inbox;
+        let mut address = self.guests.program().template.layout().inbox;
         for record in self.calls.inbox.records(request.slot) {
             let status = self.guests.receive(at, address);
             self.ended(at, status)?;
@@ -204,7 +204,7 @@ impl<'a> Caller<'a> {
         // The agent may be another than the one that had the slot before.
         marks.key = agent_key(program.seed, request.agent.0);
         self.hand_over_own(request, at, kind::PARAMS, &program.params);
-        self.invoke(at, &program.recipe.calls().init)
+        self.invoke(at, &program.template.calls().init)
     }
 
     /// Writes a message of the engine as the only one, and makes the agent ready to run. That the message fits was checked.
@@ -238,17 +238,17 @@ impl<'a> Caller<'a> {
         if let Some(newest) = self.newest {
             self.show_regions(at, newest);
         }
-        let recipe = &self.guests.program().recipe;
-        self.guests.set_fuel(recipe.limits().fuel_per_step_max);
-        if recipe.uses_imports() {
+        let template = &self.guests.program().template;
+        self.guests.set_fuel(template.limits().fuel_per_step_max);
+        if template.uses_imports() {
             self.guests.state_mut().running = Some(Running {
                 agent: request.agent,
                 key,
                 frame: self.calls.frame,
-                memory: recipe.state().memory_export(),
-                lines_max: recipe.limits().log_lines_per_step_max,
+                memory: template.state().memory_export(),
+                lines_max: template.limits().log_lines_per_step_max,
                 lines: 0,
-                bytes_max: recipe.limits().log_bytes_per_step_max,
+                bytes_max: template.limits().log_bytes_per_step_max,
                 bytes: 0,
                 fault: None,
             });
@@ -289,12 +289,12 @@ impl<'a> Caller<'a> {
 
     #[inline]
     fn fuel_per_step_max(&self) -> u64 {
-        self.guests.program().recipe.limits().fuel_per_step_max
+        self.guests.program().template.limits().fuel_per_step_max
     }
 
     /// Calls an export of the agent that is seldom called and must return 0.
     pub(super) fn invoke(&mut self, at: usize, export: &CallExport) -> Result<(), CallFault> {
-        let address = self.guests.program().recipe.layout().context;
+        let address = self.guests.program().template.layout().context;
         let status = self.guests.call_export(at, export, address);
         self.ended(at, status)
     }
@@ -339,7 +339,7 @@ impl<'a> Caller<'a> {
             return Ok(());
         }
         let Some(bytes) = exchange.outbox(bytes) else {
-            return Err(beyond_area(bytes, self.guests.program().recipe.layout().outbox_bytes_max));
+            return Err(beyond_area(bytes, self.guests.program().template.layout().outbox_bytes_max));
         };
         let running = self.guests.state().running.as_ref();
         let (log_lines, log_bytes) = running.map_or((0, 0), |running| (running.lines, running.bytes));

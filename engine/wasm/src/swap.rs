@@ -19,7 +19,7 @@ use wasm_engine_systems::ports::{
 };
 
 use super::{
-    program::Program,
+    program::GroupProgram,
     shard::Shard,
     stack::on_deep_stack,
     step::{Caller, FrameCalls, Written, beyond_area},
@@ -36,7 +36,7 @@ struct ShardSwap<'a> {
 /// Swaps the shards of a group, in parallel. The results don't depend on which thread swaps which shard.
 pub(super) fn swap_group(
     shards: &mut [Shard],
-    program: &Arc<Program>,
+    program: &Arc<GroupProgram>,
     batch: &SwapBatch<'_>,
     results: &mut SwapResults,
     begin: impl FnOnce() + Send,
@@ -74,13 +74,13 @@ impl Shard {
     /// Replaces the program and all instances.
     fn swap(
         &mut self,
-        program: &Arc<Program>,
+        program: &Arc<GroupProgram>,
         calls: &FrameCalls<'_>,
         requests: &[SwapRequest],
         results: &mut SwapResults,
     ) {
-        let room = program.recipe.layout().inbox_bytes_max;
-        let takes_states = program.recipe.calls().import_state.is_some();
+        let room = program.template.layout().inbox_bytes_max;
+        let takes_states = program.template.calls().import_state.is_some();
         let mut caller = self.caller(calls);
         let states: Vec<_> = requests
             .iter()
@@ -140,7 +140,7 @@ impl ShardCaller<'_> {
 
     /// Returns the state that an agent leaves; `None` where its module doesn't offer it, and where it faults.
     fn export(&mut self, request: &SwapRequest, room: u32, results: &mut SwapResults) -> Option<Vec<u8>> {
-        let export = self.caller.guests.program().recipe.calls().export_state.as_ref()?;
+        let export = self.caller.guests.program().template.calls().export_state.as_ref()?;
         let at = self.at(request);
         self.caller.ready(&step_request(request, CallKind::Export), at, Written::default());
         let called = self.caller.invoke(at, export);
@@ -157,7 +157,7 @@ impl ShardCaller<'_> {
             return Err(CallFault::new(FaultKind::BadOutbox, OutboxError::Malformed as u32));
         }
         let Some(state) = exchange.outbox(bytes) else {
-            return Err(beyond_area(bytes, self.caller.guests.program().recipe.layout().outbox_bytes_max));
+            return Err(beyond_area(bytes, self.caller.guests.program().template.layout().outbox_bytes_max));
         };
         let record = padded(bytes).and_then(|payload| payload.checked_add(MessageHeader::BYTES)).unwrap_or(u32::MAX);
         if record > room {
@@ -177,7 +177,7 @@ impl ShardCaller<'_> {
         }
         let at = self.at(request);
         self.caller.hand_over_own(&step_request(request, CallKind::Import), at, kind::STATE, state);
-        let import = self.caller.guests.program().recipe.calls().import_state.as_ref();
+        let import = self.caller.guests.program().template.calls().import_state.as_ref();
         let imported = self.caller.invoke(at, import.expect("states are exported for modules that import them"));
         let imported = self.settle(request, imported, results).is_some();
         if !imported {

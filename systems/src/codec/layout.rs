@@ -136,3 +136,16 @@ pub(crate) fn differing(
     });
     found.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_come_several_times_are_named_by_their_number_or_by_their_fault() {
+        assert_eq!(numbered("slots", 1), "slots[1]");
+        assert_eq!(numbered("jobs.model", 2), "jobs[2].model");
+        assert_eq!(numbered(LIST_BY_FAULT, 0), format!("{LIST_BY_FAULT}.{}", FaultKind::ALL[0].name()));
+        assert_eq!(numbered(LIST_BY_FAULT, FaultKind::ALL.len()), format!("{LIST_BY_FAULT}[{}]", FaultKind::ALL.len()));
+    }
+}

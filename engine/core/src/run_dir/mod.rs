@@ -208,10 +208,16 @@ impl RunDir {
         let positions = positions.map_err(|_| {
             RunError::from(Problem::new("has no positions of the tables: it is damaged").file(&path.join(SNAPSHOTS)))
         })?;
+        // Before anything is cut.
+        let summary = path.join(SUMMARY);
+        if summary.is_dir() {
+            let what = Problem::new("can't be replaced: it is a folder, a file is needed").file(&summary);
+            return Err(what.help("remove it: the summary is written again when the run ends").into());
+        }
         let tables = Tables::reopen(path, scenario, positions.as_ref())?;
         // The summary is that of an end that won't be the last.
-        match std::fs::remove_file(path.join(SUMMARY)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(path, error)),
+        match std::fs::remove_file(&summary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&summary, error)),
             _ => sync_folder(path)?,
         }
         // A run that is asked to stop earlier this time still has as many frames as before.
