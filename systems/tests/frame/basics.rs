@@ -190,9 +190,12 @@ fn jobs_are_batched_by_model_and_answered_when_they_are_due() {
     });
     app.insert_resource(ModelPort(Box::new(doubler.clone())));
     let records = frames(&mut app, 5);
-    let answers: Vec<_> = seen
-        .lock()
-        .unwrap()
+    let heard = seen.lock().unwrap();
+    let of_the_engine = |frame: u64, header: &MessageHeader| {
+        (header.sender, header.kind, header.frame) == (sender::ENGINE, kind::INFERENCE, frame)
+    };
+    assert!(heard.iter().all(|(frame, header, _)| of_the_engine(*frame, header)), "{heard:?}");
+    let answers: Vec<_> = heard
         .iter()
         .map(|(frame, header, payload)| (*frame, header.correlation, header.status, payload.clone()))
         .collect();
