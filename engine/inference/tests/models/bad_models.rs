@@ -270,7 +270,7 @@ fn a_library_that_isnt_one() {
         (
             &[("ORT_DYLIB_PATH", ""), ("WASM_ENGINE_CACHE_DIR", &cache), ("PATH", "")],
             &[
-                "isn't on this machine yet",
+                "couldn't be fetched into",
                 "python3 -m pip: there is no such program",
                 "pip3: there is no such program",
                 "python3 -m pip download --no-deps",
