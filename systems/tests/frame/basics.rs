@@ -5,8 +5,8 @@ use bevy_ecs::query::With;
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{BounceReason, CallKind, InferenceStatus, MessageHeader, Op, RecordType, name_id};
 use wasm_engine_components::{
-    AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Lifecycle, ModelId,
-    OverflowPolicy, Recipient, TopicId, TopicSpec,
+    AgentId, ExternalEvent, FaultKind, FaultPolicy, FrameInputs, FrameRecord, GroupId, Lane, Lifecycle, OverflowPolicy,
+    Recipient, TopicId, TopicSpec,
 };
 use wasm_engine_systems::ports::ModelPort;
 use wasm_engine_systems::{GroupSeed, Population, RegisterState, run_frame};
@@ -309,22 +309,28 @@ fn who_ended_is_no_member_and_publications_do_not_bounce() {
 
 #[test]
 fn a_result_that_no_mailbox_holds_is_a_failure() {
-    let seen = Seen::default();
-    let noted = seen.clone();
-    let mut population = groups(vec![group(1, 1)]);
-    population.groups[0].group.limits.mailbox_bytes_max = 64;
-    let id = ModelId(name_id("wide"));
-    population.models = vec![model("wide", (24, 1, 1))];
-    let mut app = app(population, move |call| {
-        note(&noted, &call);
-        if call.frame == 1 {
-            call.out.push(Op::Infer, id.0, 0, 8, &[0; 24]);
-        }
-    });
-    frames(&mut app, 3);
-    let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 1);
-    assert_eq!((seen[0].1.status, seen[0].1.correlation, seen[0].2.len()), (InferenceStatus::Failed as u32, 8, 0));
+    const MAILBOX_BYTES: u32 = 64;
+    let answer_of = |row_bytes: u32| {
+        let seen = Seen::default();
+        let noted = seen.clone();
+        let mut population = groups(vec![group(1, 1)]);
+        population.groups[0].group.limits.mailbox_bytes_max = MAILBOX_BYTES;
+        population.models = vec![model("wide", (row_bytes, 1, 1))];
+        let mut app = app(population, move |call| {
+            note(&noted, &call);
+            if call.frame == 1 {
+                call.out.push(Op::Infer, name_id("wide"), 0, 8, &vec![0; row_bytes as usize]);
+            }
+        });
+        app.insert_resource(ModelPort(Box::new(Doubler::default())));
+        frames(&mut app, 3);
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), 1);
+        (seen[0].1.status, seen[0].1.correlation, seen[0].2.len())
+    };
+    let fits = MAILBOX_BYTES - MessageHeader::BYTES;
+    assert_eq!(answer_of(fits), (InferenceStatus::Ok as u32, 8, fits as usize));
+    assert_eq!(answer_of(fits + 1), (InferenceStatus::Failed as u32, 8, 0));
 }
 
 #[test]
