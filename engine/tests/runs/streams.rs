@@ -209,29 +209,40 @@ fn a_run_that_waits_for_a_pipe_ends_when_it_is_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     common::pipe(&folder.join("events"));
-    for (out, has_writer) in [("nobody", false), ("silent", true)] {
-        let mut child = wasm_engine(folder)
-            .args(["run", &path(TOUR), "--input", "events", "--out", out, "--quiet"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let writer = has_writer.then(|| {
-            let mut writer = fs::OpenOptions::new().write(true).open(folder.join("events")).unwrap();
-            writer.write_all(b"{\"frame\": 9, \"command\": \"pause\", \"agent\": \"sleepers/0\"}\n").unwrap();
-            wait_for_frames(&folder.join(out), 9);
-            writer
-        });
-        let manifest = folder.join(out).join("manifest.toml");
-        let begun = (0..1_500).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            manifest.exists()
-        });
-        common::signal(&child, libc::SIGINT);
-        assert!(child.wait().unwrap().code().is_some() && begun);
-        drop(writer);
-        assert!(folder.join(out).join("summary.json").exists(), "{out}");
-    }
+    // Nobody sees from outside when a run without a single frame begins to wait. A signal right before it ends the process at once, and says so.
+    let begins_to_wait = (0..20).any(|turn| ended_while_it_waited(folder, &format!("nobody-{turn}"), false));
+    assert!(begins_to_wait, "no run came as far as its first frame");
+    assert!(ended_while_it_waited(folder, "silent", true));
+}
+
+/// Interrupts a run that reads the pipe `events`. Returns whether it ended in order, with a summary; else it must have said that it hadn't begun.
+#[cfg(unix)]
+fn ended_while_it_waited(folder: &Path, out: &str, has_writer: bool) -> bool {
+    let child = wasm_engine(folder)
+        .args(["run", &path(TOUR), "--input", "events", "--out", out, "--quiet"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let writer = has_writer.then(|| {
+        let mut writer = fs::OpenOptions::new().write(true).open(folder.join("events")).unwrap();
+        writer.write_all(b"{\"frame\": 9, \"command\": \"pause\", \"agent\": \"sleepers/0\"}\n").unwrap();
+        wait_for_frames(&folder.join(out), 9);
+        writer
+    });
+    let manifest = folder.join(out).join("manifest.toml");
+    let begun = (0..1_500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        manifest.exists()
+    });
+    common::signal(&child, libc::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    drop(writer);
+    assert!(output.status.code().is_some() && begun, "{out}: {}", stderr(&output));
+    let has_summary = folder.join(out).join("summary.json").exists();
+    assert!(has_summary || stderr(&output).contains("ended before the first frame"), "{out}: {}", stderr(&output));
+    has_summary
 }
 
 /// A journal that was cut back has lost events that nobody can give again, and the rest of the folder shows it.
