@@ -129,7 +129,7 @@ impl InstanceTemplate {
     /// Makes an instance in the first of `slots`, and gives the slot back as it was.
     pub(super) fn make(exports: ModuleExports, engine: &Engine, slots: &mut SlotRange) -> Result<Self, ModuleProblem> {
         let seen = exports.probe(engine, slots);
-        // SAFETY: the store of the only instance ended in `look`.
+        // SAFETY: the store of the only instance ended in `probe`.
         unsafe { slots.clear(0) };
         let (layout, image) = seen?;
         Ok(Self { exports, layout, image })
@@ -154,7 +154,7 @@ impl InstanceTemplate {
         &self.layout
     }
 
-    /// What each instance holds when it is made.
+    /// Returns what each instance holds when it is made.
     pub(super) const fn image(&self) -> &Image {
         &self.image
     }
