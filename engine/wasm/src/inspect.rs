@@ -4,7 +4,7 @@ use std::fmt;
 
 use wasm_engine_components::AgentSlot;
 
-use super::{WasmRuntime, image::GlobalKind};
+use super::{WasmRuntime, image::GlobalKind, shard::shard_of};
 
 /// A mutable global of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +102,8 @@ impl WasmRuntime {
 
     /// Returns the index of a slot's shard, and the index of its instance there.
     fn find(&self, slot: AgentSlot) -> Option<(usize, usize)> {
-        let shard = self.shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1)?;
-        let at = (slot - self.shards[shard].first_slot) as usize;
+        let (shard, at) = shard_of(&self.shards, slot)?;
+        let at = at as usize;
         (at < self.shards[shard].guests.len()).then_some((shard, at))
     }
 }

@@ -16,7 +16,7 @@ use super::{
     image::InstanceState,
     pages::PAGE_BYTES,
     program::GroupProgram,
-    shard::Shard,
+    shard::{Shard, shard_of},
     stack::on_deep_stack,
 };
 
@@ -125,10 +125,8 @@ impl WasmRuntime {
             if before.replace((slot, page)) >= Some((slot, page)) {
                 return Err(GuestStateError::Order { slot, page });
             }
-            let shard = self.shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1);
-            let shard = shard.filter(|&shard| slot - self.shards[shard].first_slot < self.shards[shard].agents_max);
-            let shard = shard.ok_or(GuestStateError::Slot { slot })?;
-            plans[shard].pages.push((slot - self.shards[shard].first_slot, page, bytes));
+            let (shard, at) = shard_of(&self.shards, slot).ok_or(GuestStateError::Slot { slot })?;
+            plans[shard].pages.push((at, page, bytes));
             Ok(())
         };
         let mut before = None;

@@ -44,6 +44,13 @@ pub(super) struct ShardPlan {
     pub agents_max: u32,
 }
 
+/// Returns the index of the shard that has a slot, and the slot's index there; `None` where no agent may have the slot.
+pub(super) fn shard_of(shards: &[Shard], slot: AgentSlot) -> Option<(usize, u32)> {
+    let shard = shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1)?;
+    let at = slot - shards[shard].first_slot;
+    (at < shards[shard].agents_max).then_some((shard, at))
+}
+
 impl Shard {
     /// Makes a shard and its instances. `slots` are as many as there may be agents.
     pub(super) fn new(program: &Arc<GroupProgram>, slots: SlotRange, plan: ShardPlan) -> Result<Self, ModuleProblem> {

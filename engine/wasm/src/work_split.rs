@@ -13,7 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wasm_engine_components::AgentSlot;
 use wasm_engine_systems::ports::{OutputChunk, StepOutcome, StepRequest};
 
-use super::{shard::Shard, spin_wait::SPINS_MAX, stack::on_deep_stack, step::FrameCalls};
+use super::{
+    shard::{Shard, shard_of},
+    spin_wait::SPINS_MAX,
+    stack::on_deep_stack,
+    step::FrameCalls,
+};
 
 /// Consecutive requests for one shard, and where their outcomes go.
 pub(super) struct RequestRun<'a> {
@@ -51,10 +56,8 @@ pub(super) fn split_by_shard<'a>(
     let mut runs: Vec<(usize, RequestRun<'a>)> = Vec::with_capacity(shards.len().min(requests.len()));
     let mut sorted = true;
     while let Some(head) = requests.first() {
-        let shard = shards.partition_point(|shard| shard.first_slot <= head.slot).saturating_sub(1);
-        assert!(shard < shards.len(), "a request where there are no agents");
+        let (shard, _) = shard_of(shards, head.slot).expect("a request is for a slot that an agent may have");
         let slots = shards[shard].first_slot..shards[shard].first_slot + shards[shard].agents_max;
-        assert!(slots.contains(&head.slot), "a request for a slot that no agent has");
         let length = run_length(requests, slots);
         sorted &= runs.last().is_none_or(|&(before, _)| before < shard);
         let (run_requests, rest) = requests.split_at(length);
