@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::registry::{LookupSpan, Registry, Scope};
 use wasm_engine_components::text::{DOWNLOAD, NOTE};
 
 use super::progress;
@@ -143,20 +143,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Listener {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let spans = context.event_scope(event).into_iter().flat_map(|scope| scope.from_root());
-        let spans = spans.map(|span| {
-            let open = span.extensions();
-            with_name(span.name(), open.get::<Open>())
-        });
-        let meta = event.metadata();
-        say(&Said {
-            level: *meta.level(),
-            target: meta.target(),
-            message: fields.message,
-            help: None,
-            fields: fields.others,
-            spans: spans.collect(),
-        });
+        say(event.metadata(), fields, context.event_scope(event));
     }
 
     /// Says how long a span was open.
@@ -165,28 +152,19 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Listener {
         let extensions = span.extensions();
         let Some(open) = extensions.get::<Open>() else { return };
         let took = open.since.elapsed();
-        let mut fields = open.fields.others.clone();
-        fields.insert("ms".to_owned(), (took.as_micros() as f64 / 1e3).into());
-        let spans = span.parent().into_iter().flat_map(|parent| parent.scope().from_root());
-        let spans = spans.map(|span| {
-            let open = span.extensions();
-            with_name(span.name(), open.get::<Open>())
-        });
-        let meta = span.metadata();
-        say(&Said {
-            level: *meta.level(),
-            target: meta.target(),
-            message: format!("{} ended", span.name()),
-            help: None,
-            fields,
-            spans: spans.collect(),
-        });
+        let mut fields = Fields { message: format!("{} ended", span.name()), others: open.fields.others.clone() };
+        fields.others.insert("ms".to_owned(), (took.as_micros() as f64 / 1e3).into());
+        say(span.metadata(), fields, span.parent().map(|parent| parent.scope()));
     }
 }
 
-/// Says it beside what is drawn.
-fn say(said: &Said<'_>) {
-    progress::beside(|| terminal::say(said));
+/// Says what an event or a span tells, beside what is drawn. `around` are the spans that it is in, if any.
+fn say<'s, S: for<'l> LookupSpan<'l>>(meta: &Metadata<'_>, fields: Fields, around: Option<Scope<'s, S>>) {
+    let spans = around.into_iter().flat_map(Scope::from_root);
+    let spans = spans.map(|span| with_name(span.name(), span.extensions().get::<Open>())).collect();
+    let Fields { message, others: fields } = fields;
+    let said = Said { level: *meta.level(), target: meta.target(), message, help: None, fields, spans };
+    progress::beside(|| terminal::say(&said));
 }
 
 /// Returns a span in JSON.
