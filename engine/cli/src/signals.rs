@@ -159,29 +159,27 @@ impl Write for Stack {
     }
 }
 
-/// As JSON, that there is no memory.
-fn no_memory() -> Stack {
-    let mut json = Stack { bytes: [0; 512], length: 0 };
-    // The text has room, which a test holds.
-    let _ = json.write_str("{\"time\":\"").and_then(|()| write_time(&mut json)).and_then(|()| {
-        writeln!(
-            json,
-            "\",\"level\":\"ERROR\",\"target\":\"{TARGET}\",\"message\":\"there is no more memory to be had\",\"help\":\"give the process \
-             more, or run less at once; what is recorded of a run stays: `wasm-engine resume` goes on from there\"}}"
-        )
-    });
-    json
+/// Writes that there is no memory. Neither text has anything that JSON would escape.
+fn no_memory(form: Form) -> Stack {
+    const MESSAGE: &str = "there is no more memory to be had";
+    const HELP: &str = "give the process more, or run less at once; what is recorded of a run stays: `wasm-engine resume` goes on from there";
+    let mut text = Stack { bytes: [0; 512], length: 0 };
+    // There is room for it, which a test holds.
+    let _ = match form {
+        Form::Text => writeln!(text, "error: {MESSAGE}\n  help: {HELP}"),
+        Form::Json => text.write_str("{\"time\":\"").and_then(|()| write_time(&mut text)).and_then(|()| {
+            writeln!(
+                text,
+                "\",\"level\":\"ERROR\",\"target\":\"{TARGET}\",\"message\":\"{MESSAGE}\",\"help\":\"{HELP}\"}}"
+            )
+        }),
+    };
+    text
 }
 
 /// Prints that there is no memory, without allocating any.
 pub(super) fn say_no_memory() {
-    match form() {
-        Form::Text => write_now(
-            "error: there is no more memory to be had\n  help: give the process more, or run less at once; what is recorded of a run stays: \
-             `wasm-engine resume` goes on from there\n",
-        ),
-        Form::Json => write_now(no_memory().as_str()),
-    }
+    write_now(no_memory(form()).as_str());
 }
 
 #[cfg(unix)]
@@ -232,7 +230,7 @@ mod tests {
 
     #[test]
     fn that_there_is_no_memory_has_the_keys_of_everything_else() {
-        let none: Value = serde_json::from_str(no_memory().as_str()).unwrap();
+        let none: Value = serde_json::from_str(no_memory(Form::Json).as_str()).unwrap();
         let other = Said::new(Level::ERROR, "x").help(Some("y")).json();
         let other: Value = serde_json::from_str(&other).unwrap();
         let keys = |json: &Value| json.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
