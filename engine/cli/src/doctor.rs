@@ -139,7 +139,10 @@ fn text(report: &Report) -> Lines {
 }
 
 fn webassembly() -> Result<String, String> {
-    check_machine().map_err(|error| with_causes(&error))?;
+    check_machine().map_err(|error| match error.help() {
+        Some(help) => format!("{}; {help}", with_causes(&error)),
+        None => with_causes(&error),
+    })?;
     let without =
         if cfg!(feature = "cranelift") { "" } else { ", without a compiler: modules run whose code is in the cache" };
     Ok(format!("wasmtime {WASMTIME_RELEASE}{without}"))

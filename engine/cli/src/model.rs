@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::limits::{MODEL_AXIS_MAX, MODEL_DIM_MAX};
 use wasm_engine_components::text::{Lines, shown_path};
 
@@ -12,7 +11,7 @@ use super::log::{LogArgs, Logged};
 use super::status::Status;
 use super::terminal::{fail, print, print_json};
 use super::{machine, progress};
-use wasm_engine_core::problem::{Problem, counted};
+use wasm_engine_core::problem::counted;
 use wasm_engine_core::scenario::ModelSpec;
 use wasm_engine_core::simulation::SimulationError;
 use wasm_engine_files::hex;
@@ -101,10 +100,7 @@ pub(super) fn main(args: &ModelArgs) -> Status {
     let ModelCommand::Check(Logged { args, .. }) = &args.command;
     let report = match report(args) {
         Ok(report) => report,
-        Err(error) => {
-            let error = SimulationError::from(error);
-            return fail(&Problem::new(with_causes(&error)).of_kind(error.kind()).into());
-        }
+        Err(error) => return fail(&SimulationError::from(error).into()),
     };
     let printed = match args.json {
         true => print_json(&serde_json::to_string(&report).unwrap_or_default()),

@@ -73,6 +73,10 @@ fn model_check_tells_programs_the_same() {
         (vec![model("seq"), "--dims".into(), "seq".into()], "NAME=NUMBER"),
         (vec![model("truncated")], "has a graph that the engine can't read"),
         (vec![model("policy")], "draws random numbers in the node"),
+        (
+            vec!["no.onnx".into()],
+            "(no.onnx) can't be read: No such file or directory (os error 2)\n  help: see that it is there",
+        ),
     ] {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let refused = engine(folder.path(), &[&["model", "check"], &args[..]].concat());

@@ -127,6 +127,7 @@ fn a_group_gets_other_modules_and_its_agents_keep_what_they_can() {
     );
     let reason = refused["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("it imports `env.f`, and the engine offers only"), "{reason}");
+    assert!(reason.ends_with("; build it without (for Rust: for `wasm32-unknown-unknown`)"), "{reason}");
     let warning = "warning: group `others` keeps its module in frame 10, because module `bad` is refused: it imports";
     assert!(said.starts_with(warning) && said.lines().count() == 1, "{said}");
     assert_eq!(summary["swaps"], json!({"done": 2, "refused": 1}));

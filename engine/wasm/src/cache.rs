@@ -20,7 +20,7 @@ use wasmtime::{Engine, Module};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::compile::{CONFIGURATION, build};
-use super::error::{MissingCode, ModuleProblem};
+use super::problem::{MissingCode, ModuleProblem};
 
 /// Bytes of an entry before its code.
 const HEAD_BYTES: usize = COMPILER_BYTES + 16;

@@ -6,7 +6,8 @@ use wasm_engine_components::limits::{MEMORY_GROW_FUEL, REF_FUNC_FUEL, WASM_STACK
 use wasmtime::{Config, Engine, MemoryCreator, Module, OperatorCost, WasmFeatures};
 
 use super::arena::SlotCreator;
-use super::error::{MachineError, MissingCode, ModuleError, ModuleProblem};
+use super::error::{MachineError, ModuleError};
+use super::problem::{MissingCode, ModuleProblem};
 
 /// The smallest module.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";

@@ -4,7 +4,7 @@
 use wasm_engine_components::limits::CONSTANT_PARTS_MAX;
 use wasmparser::{ConstExpr, DataKind, ElementItems, ElementKind, Payload, TableInit};
 
-use super::error::ModuleProblem;
+use super::problem::ModuleProblem;
 
 /// Estimated compilation of one part of a constant expression, in nanoseconds.
 pub(super) const PART_NS: u64 = 4_000;

@@ -14,7 +14,7 @@ use wasm_engine_components::ModuleLimits;
 use wasm_engine_components::limits::FUNCTION_SLOTS_MAX;
 use wasmparser::{BlockType, Operator};
 
-use super::error::{FunctionLimit, ModuleProblem};
+use super::problem::{FunctionLimit, ModuleProblem};
 
 /// Nanoseconds of a microsecond.
 const MICROSECOND: u64 = 1_000;

@@ -2,7 +2,7 @@
 
 use wasm_engine_components::{AgentSlot, Digest, GroupId};
 
-use super::error::ModuleProblem;
+use super::problem::ModuleProblem;
 
 /// Why [`super::WasmRuntime::restore`] failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,12 +102,11 @@ pub enum GuestStateError {
         slot: AgentSlot,
     },
     /// An instance can't be made.
-    #[error("the instance in slot {slot} can't be made")]
+    #[error("the instance in slot {slot} can't be made ({problem}); {}", problem.help())]
     Instance {
         /// The slot.
         slot: AgentSlot,
         /// Why it can't be made.
-        #[source]
         problem: ModuleProblem,
     },
     /// What was restored isn't what was captured.

@@ -22,9 +22,9 @@ use wasmtime::{Func, Instance, Store, ValRaw};
 use super::{
     arena::{Slot, SlotRange},
     call_state::CallState,
-    error::ModuleProblem,
     image::InstanceState,
     memory::{Exchange, ExchangeMut, GuestMemory, GuestMemoryMut},
+    problem::ModuleProblem,
     program::{CallExport, GroupProgram},
 };
 

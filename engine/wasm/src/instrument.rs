@@ -24,8 +24,8 @@ use wasm_engine_components::limits::CALL_DEPTH_MAX;
 use wasmparser::{BinaryReaderError, FunctionBody, Operator, Parser, Payload};
 
 use super::{
-    error::ModuleProblem,
     facts::{DEPTH_EXPORT, FEATURES, GLOBAL_PREFIX},
+    problem::ModuleProblem,
 };
 
 /// A module that is ready to be compiled.

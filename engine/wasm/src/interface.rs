@@ -10,9 +10,9 @@ use wasmparser::{
 };
 
 use super::{
-    error::ModuleProblem,
     facts::{GlobalValues, ModuleFacts},
     imports::IMPORTS,
+    problem::ModuleProblem,
 };
 
 /// Returns the index of an import in [`IMPORTS`].

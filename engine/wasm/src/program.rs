@@ -11,9 +11,9 @@ use wasmtime::{Engine, Func, Instance, InstancePre, Module, ModuleExport, Store,
 use super::{
     arena::{Slot, SlotRange, with_slot},
     call_state::CallState,
-    error::ModuleProblem,
     image::{Image, StateExports},
     memory::GuestMemory,
+    problem::ModuleProblem,
     regions::Readable,
     trap::start_failure,
 };

@@ -6,7 +6,7 @@ use wasm_engine_abi::{ExchangeLayout, RegionView};
 use wasm_engine_components::{GroupSpec, RegionId, RegionSpec};
 use wasm_engine_systems::ports::SharedRegion;
 
-use super::{error::ModuleProblem, memory::GuestMemoryMut};
+use super::{memory::GuestMemoryMut, problem::ModuleProblem};
 
 /// The regions that a group's agents read, and where they are in their memories.
 pub(super) struct Readable(Vec<PlannedRegion>);

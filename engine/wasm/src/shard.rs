@@ -9,8 +9,8 @@ use wasm_engine_systems::ports::StepRequest;
 
 use super::{
     arena::SlotRange,
-    error::ModuleProblem,
     guests::Guests,
+    problem::ModuleProblem,
     program::{GroupProgram, OUTBOX_BYTES_MAX},
 };
 

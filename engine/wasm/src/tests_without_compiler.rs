@@ -48,10 +48,10 @@ fn a_module_whose_code_is_nowhere_is_refused_and_the_error_says_what_to_do() {
         };
         assert_eq!(problem, ModuleProblem::NoCompiler { missing: why });
         assert!(
-            problem.parts().0.contains(&format!("(it was made without the feature `cranelift`), and {why}")),
+            problem.to_string().contains(&format!("(it was made without the feature `cranelift`), and {why}")),
             "{problem}"
         );
-        assert!(problem.parts().1.starts_with("run the scenario once with a build that has one"), "{problem}");
+        assert!(problem.help().starts_with("run the scenario once with a build that has one"), "{problem}");
         assert_eq!(*cache.kept.lock().unwrap(), 0);
     }
     let Err(ModuleError::Module { problem, .. }) = load(None) else { panic!("there is no code to run") };

@@ -3,7 +3,7 @@
 use wasm_engine_components::FaultKind;
 use wasmtime::Trap;
 
-use super::error::ModuleProblem;
+use super::problem::ModuleProblem;
 
 /// Returns the fault of a trap. The caller recognises a trap of the depth counter by the counter's value.
 pub(super) fn fault_of(error: &wasmtime::Error) -> FaultKind {

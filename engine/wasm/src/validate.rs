@@ -13,9 +13,9 @@ use wasmparser::{
 use super::{
     constants,
     effort::{Arity, FunctionEffort, SEGMENT_NS, Signatures},
-    error::{FunctionLimit, ModuleProblem},
     facts::{FEATURES, GlobalValues, ModuleFacts, RESERVED_PREFIX},
     interface::{check_exports, check_import_type, known_import},
+    problem::{FunctionLimit, ModuleProblem},
 };
 
 /// Checks a module's bytes. `limits` are those of the groups that use it.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use miette::Diagnostic;
+use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::text::shown;
 use wasm_engine_systems::state::IncompleteState;
 
@@ -77,9 +78,7 @@ impl SimulationError {
             Self::Inference(InferenceError::Model { problem: ModelProblem::File(problem), .. }) => {
                 Some(problem.help().to_owned())
             }
-            Self::Module(ModuleError::Module { problem, .. }) => {
-                Some(problem.parts().1).filter(|help| !help.is_empty())
-            }
+            Self::Module(error) => error.help().map(str::to_owned),
             Self::NoInference { .. } => {
                 let help = "use a build with the feature `inference`, which is a default one, or take the models out of the scenario";
                 Some(help.to_owned())
@@ -89,14 +88,21 @@ impl SimulationError {
         }
     }
 
+    /// Returns it as a problem without a place: what is wrong, as `what` says it, whose fault it is, and what to do.
+    fn problem(&self, what: String) -> Problem {
+        let problem = Problem::new(what).of_kind(self.kind());
+        match self.help_text() {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    }
+
     /// Returns the error of a run of `scenario`, whose text is in `file`. A problem of a module or a model has its place in that text.
     pub fn of_run(self, scenario: &Scenario, file: &Path) -> RunError {
-        let mut problem = Problem::new(self.to_string()).of_kind(self.kind());
-        if let Some(help) = self.help_text() {
-            problem = problem.help(help);
-        }
+        let problem = self.problem(self.to_string());
         let problem = match self {
             Self::Lost(lost) => lost,
+            Self::Module(ModuleError::AddressSpace { error, .. }) => problem.caused_by(error),
             Self::Threads(error) | Self::Module(ModuleError::Threads(error)) => problem.caused_by(error),
             Self::NoInference { name } => scenario.place(problem.file(file), &[Step::Key("models"), Step::Key(&name)]),
             Self::Module(ModuleError::UnknownModule { .. }) => problem.file(file),
@@ -121,6 +127,16 @@ impl SimulationError {
             _ => problem,
         };
         problem.into()
+    }
+}
+
+/// The error of a module or a model that is in no scenario, in which it would have a place.
+impl From<SimulationError> for RunError {
+    fn from(error: SimulationError) -> Self {
+        match error {
+            SimulationError::Lost(lost) => lost.into(),
+            error => error.problem(with_causes(&error)).into(),
+        }
     }
 }
 
@@ -189,6 +205,8 @@ mod tests {
     fn errors_of_a_simulation_are_diagnostics_that_say_nothing_twice() {
         let problem = ModuleProblem::StartFuel { group: "g".to_owned(), fuel_max: 1 };
         let module = || ModuleError::Module { name: "a".to_owned(), path: "a.wasm".into(), problem: problem.clone() };
+        let error = RunError::from(SimulationError::from(module()));
+        assert_eq!(format!("{:#}", error.problem()), format!("{}; help: {}", module(), problem.help()));
         let [code, text, help] = told(SimulationError::from(module()));
         assert_eq!(code, "wasm_engine::input");
         assert!(text.starts_with("module `a` (a.wasm): its start used up the fuel") && !text.contains(&help), "{text}");

@@ -41,7 +41,10 @@ pub(crate) fn catalog(
     };
     for &SwapEntry { frame, swap } in &scenario.swaps {
         let prepared = match swap {
-            Swap::Module(swap) => agents.refusal(swap).map_or(Ok(()), |problem| Err(problem.to_string())),
+            Swap::Module(swap) => {
+                // The reason is recorded as one sentence.
+                agents.refusal(swap).map_or(Ok(()), |problem| Err(format!("{problem}; {}", problem.help())))
+            }
             Swap::Model { model, with } => {
                 let [model, with] = [model, with].map(|id| model_name(scenario, id));
                 let refused = refused.iter().find(|swap| swap.model == model && swap.with == with);

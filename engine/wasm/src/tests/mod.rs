@@ -107,8 +107,7 @@ fn problem(text: &str) -> ModuleProblem {
 fn problem_of(source: ModuleSource, group: &GroupSpec) -> ModuleProblem {
     match load_bytes(source, group) {
         Err(ModuleError::Module { problem, .. }) => {
-            let (what, help) = problem.parts();
-            assert!(!what.is_empty() && !help.is_empty(), "it says what to do: {problem}");
+            assert!(!problem.to_string().is_empty() && !problem.help().is_empty(), "it says what to do: {problem}");
             problem
         }
         Err(other) => panic!("another error: {other}"),

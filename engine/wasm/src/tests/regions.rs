@@ -255,7 +255,7 @@ fn regions_that_do_not_fit_are_refused_by_name() {
     );
     let ModuleError::Module { problem, .. } = error else { panic!("it is of a module") };
     assert_eq!(
-        problem.parts().1,
+        problem.help(),
         "build the agent with a larger one (`regions_bytes` in the Rust SDK), or take the group off the regions' `readers`"
     );
     // An area counts as memory: it lies in what the module starts with.
