@@ -94,15 +94,15 @@ impl Shard {
         let mut walk = resident.walk();
         let (mut words, mut numbers, mut hashes) = <(Vec<_>, Vec<_>, Vec<_>)>::default();
         let mut sum = 0_u128;
-        for (at, slot) in (0..self.guests.len()).zip((self.first_slot.0..).map(AgentSlot)) {
-            if !self.guests.marks(at).used {
+        for guest in self.guests.indexes() {
+            if !self.guests.marks(guest).used {
                 continue;
             }
             words.clear();
             numbers.clear();
             hashes.clear();
-            self.guests.read_globals(at, &mut words);
-            let memory = self.guests.memory(at).bytes();
+            self.guests.read_globals(guest, &mut words);
+            let memory = self.guests.memory(guest).bytes();
             let (pages, _) = memory.as_chunks::<PAGE_BYTES>();
             for number in touched(&mut walk, memory) {
                 let page = &pages[number as usize];
@@ -111,7 +111,8 @@ impl Shard {
                     hashes.push(page_hash(page));
                 }
             }
-            let shown = self.shown.get(at).copied().unwrap_or(0);
+            let shown = self.shown.get(guest.index()).copied().unwrap_or(0);
+            let slot = self.first_slot + guest;
             sum = sum.wrapping_add(agent_digest(slot, memory.len() as u64, shown, &words, (&numbers, &hashes)));
         }
         sum

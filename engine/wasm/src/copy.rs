@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::{
     WasmRuntime,
     captured::{BLOCK_PAGES, InstanceColumns, PageBlock, SpareBlocks},
+    guest_index::GuestIndex,
     pages::{CopyMark, PAGE_BYTES, is_zero},
     resident::{Resident, Walk},
     shard::Shard,
@@ -87,7 +88,7 @@ impl WasmRuntime {
         let spare = self.spare.clone();
         let shards = self.copy_shards(|shard, resident| {
             let copy = shard.copy(resident, since.is_some(), &spare);
-            (0..shard.guests.len()).for_each(|at| shard.guests.marks_mut(at).changed = false);
+            shard.guests.indexes().for_each(|guest| shard.guests.marks_mut(guest).changed = false);
             copy
         });
         let mark = CopyMark::next();
@@ -121,26 +122,26 @@ impl Shard {
         let mut walk = resident.walk();
         // The pages are listed before they are copied, so that each block is allocated once.
         let mut pages = Vec::new();
-        for at in 0..self.guests.len() {
-            let marks = self.guests.marks(at);
-            let memory = self.guests.memory(at).bytes();
+        for guest in self.guests.indexes() {
+            let marks = self.guests.marks(guest);
+            let memory = self.guests.memory(guest).bytes();
             let memory_bytes = memory.len() as u64;
             let copied = marks.used && (!only_changed || marks.changed);
             if copied {
                 let (all, _) = memory.as_chunks::<PAGE_BYTES>();
                 // If the system doesn't say which pages are zero, they are looked at, because there are too many to copy them all.
                 let is_copied = |&page: &u32| !resident.is_blind() || !is_zero(&all[page as usize]);
-                pages.extend(touched(&mut walk, memory).filter(is_copied).map(|page| (at as u32, page)));
+                pages.extend(touched(&mut walk, memory).filter(is_copied).map(|page| (guest, page)));
             }
             copy.copied.push(copied);
             let columns = &mut copy.agents;
-            columns.slots.push(self.first_slot + at as u32);
+            columns.slots.push(self.first_slot + guest);
             columns.used.push(marks.used);
             columns.memory_bytes.push(memory_bytes);
-            columns.shown.push(self.shown.get(at).copied().unwrap_or(0));
+            columns.shown.push(self.shown.get(guest.index()).copied().unwrap_or(0));
             let words = columns.globals.len();
             if marks.used {
-                self.guests.read_globals(at, &mut columns.globals);
+                self.guests.read_globals(guest, &mut columns.globals);
             }
             columns.words.push((columns.globals.len() - words) as u32);
         }
@@ -148,14 +149,14 @@ impl Shard {
         copy
     }
 
-    fn block(&self, pages: &[(u32, u32)], spare: &SpareBlocks) -> PageBlock {
+    fn block(&self, pages: &[(GuestIndex, u32)], spare: &SpareBlocks) -> PageBlock {
         let mut bytes = spare.block(pages.len() * PAGE_BYTES);
-        for &(at, page) in pages {
-            let memory = self.guests.memory(at as usize).bytes();
+        for &(guest, page) in pages {
+            let memory = self.guests.memory(guest).bytes();
             bytes.extend_from_slice(&memory[page as usize * PAGE_BYTES..][..PAGE_BYTES]);
         }
         PageBlock {
-            slots: pages.iter().map(|&(at, _)| self.first_slot + at).collect(),
+            slots: pages.iter().map(|&(guest, _)| self.first_slot + guest).collect(),
             pages: pages.iter().map(|&(_, page)| page).collect(),
             bytes,
         }

@@ -7,7 +7,7 @@
 //!
 //! What the unsafe blocks rely on is true of every [`Guests`]:
 //!
-//! - `hot[at]` and `cold[at]` are of the same instance, which `add` made in `store` by the template of `program`, with its memory in `slots.slot(at)`.
+//! - `hot[i]` and `cold[i]` are of the same instance, which `add` made in `store` by the template of `program`, with its memory in `slots.slot(i)`.
 //!   Only `add` and `replace` change them, and `replace` ends the store first. An instance that `add` couldn't finish is in no table, and is never
 //!   called; the next one gets its slot.
 //! - `slots` isn't shared: a [`SlotRange`] can't be copied, and whoever makes guests hands it over. It holds the arena, and is dropped after the
@@ -22,6 +22,7 @@ use wasmtime::{Func, Instance, Store, ValRaw};
 use super::{
     arena::{Slot, SlotRange},
     call_state::CallState,
+    guest_index::GuestIndex,
     image::InstanceState,
     memory::{Exchange, ExchangeMut, GuestMemory, GuestMemoryMut},
     problem::ModuleProblem,
@@ -127,6 +128,11 @@ impl Guests {
         self.hot.len()
     }
 
+    /// Returns the index of each guest.
+    pub(super) fn indexes(&self) -> impl DoubleEndedIterator<Item = GuestIndex> + use<> {
+        GuestIndex::range(0..self.hot.len())
+    }
+
     /// Returns the program that they are made of.
     #[inline]
     pub(super) const fn program(&self) -> &Arc<GroupProgram> {
@@ -139,30 +145,30 @@ impl Guests {
     }
 
     /// Returns the memory of a guest.
-    pub(super) fn memory(&self, at: usize) -> GuestMemory<'_> {
+    pub(super) fn memory(&self, guest: GuestIndex) -> GuestMemory<'_> {
         // SAFETY: the guest is an instance in the store, whose state is borrowed.
-        unsafe { GuestMemory::new(self.hot[at].slot, self.store.data()) }
+        unsafe { GuestMemory::new(self.hot[guest.index()].slot, self.store.data()) }
     }
 
     /// Returns the addresses where memories of guests lie, from that of the first to the end of the last; `None` where there is no guest.
     pub(super) fn addresses(&self) -> Option<Range<usize>> {
         let first = self.hot.first()?.slot.base().addr();
-        Some(first..self.memory(self.hot.len() - 1).bytes().as_ptr_range().end.addr())
+        Some(first..self.memory(self.indexes().next_back()?).bytes().as_ptr_range().end.addr())
     }
 
     /// Appends the bits of all mutable globals of a guest, as [`super::image::StateExports::read_globals`] does.
-    pub(super) fn read_globals(&mut self, at: usize, words: &mut Vec<u64>) {
-        self.program.template.state().read_globals(&mut self.store, self.cold[at].instance, words);
+    pub(super) fn read_globals(&mut self, guest: GuestIndex, words: &mut Vec<u64>) {
+        self.program.template.state().read_globals(&mut self.store, self.cold[guest.index()].instance, words);
     }
 
     /// Returns what the host notes of a guest.
-    pub(super) fn marks(&self, at: usize) -> AgentMarks {
-        self.hot[at].marks
+    pub(super) fn marks(&self, guest: GuestIndex) -> AgentMarks {
+        self.hot[guest.index()].marks
     }
 
     /// Returns what the host notes of a guest, to be changed.
-    pub(super) fn marks_mut(&mut self, at: usize) -> &mut AgentMarks {
-        &mut self.hot[at].marks
+    pub(super) fn marks_mut(&mut self, guest: GuestIndex) -> &mut AgentMarks {
+        &mut self.hot[guest.index()].marks
     }
 
     /// Returns what the imports know of the call that is running.
@@ -171,22 +177,22 @@ impl Guests {
     }
 
     /// Makes a guest as new.
-    pub(super) fn renew(&mut self, at: usize) {
-        self.calls().renew(at);
+    pub(super) fn renew(&mut self, guest: GuestIndex) {
+        self.calls().renew(guest);
     }
 
     /// Makes a guest as new, and puts it into another state.
     ///
     /// # Panics
     /// The state isn't one that module and slot allow.
-    pub(super) fn put(&mut self, at: usize, state: &InstanceState<'_>) {
+    pub(super) fn put(&mut self, guest: GuestIndex, state: &InstanceState<'_>) {
         let (bytes_min, bytes_max) = (self.program.template.image().memory_bytes(), self.slots.capacity());
         assert!((bytes_min..=bytes_max).contains(&state.memory_bytes), "a memory of a size that its module hasn't");
-        self.renew(at);
+        self.renew(guest);
         let Self { program, store, hot, cold, .. } = self;
-        let (template, hot) = (&program.template, &mut hot[at]);
+        let (template, hot) = (&program.template, &mut hot[guest.index()]);
         // SAFETY: the slot is this instance's, which is as it was made, and no guest runs: all of them are borrowed. The size was checked.
-        unsafe { template.image().replace(template.state(), store, cold[at].instance, hot.slot, state) };
+        unsafe { template.image().replace(template.state(), store, cold[guest.index()].instance, hot.slot, state) };
         hot.marks.used = true;
     }
 
@@ -221,31 +227,31 @@ impl<'a> GuestCalls<'a> {
 
     /// Returns the memory of a guest, to be read.
     #[inline]
-    pub(super) fn memory(&self, at: usize) -> GuestMemory<'_> {
+    pub(super) fn memory(&self, guest: GuestIndex) -> GuestMemory<'_> {
         // SAFETY: the guest is an instance in the store, whose state is borrowed.
-        unsafe { GuestMemory::new(self.hot[at].slot, self.store.data()) }
+        unsafe { GuestMemory::new(self.hot[guest.index()].slot, self.store.data()) }
     }
 
     /// Returns the memory of a guest, to be written to.
     #[inline]
-    pub(super) fn memory_mut(&mut self, at: usize) -> GuestMemoryMut<'_> {
+    pub(super) fn memory_mut(&mut self, guest: GuestIndex) -> GuestMemoryMut<'_> {
         // SAFETY: as for reading.
-        unsafe { GuestMemoryMut::new(self.hot[at].slot, self.store.data_mut()) }
+        unsafe { GuestMemoryMut::new(self.hot[guest.index()].slot, self.store.data_mut()) }
     }
 
     /// Returns what a call hands over in the memory of a guest, to be read.
     #[inline]
-    pub(super) fn exchange(&self, at: usize) -> Exchange<'_, 'a> {
+    pub(super) fn exchange(&self, guest: GuestIndex) -> Exchange<'_, 'a> {
         // SAFETY: the guest was made by the template, whose layout lies inside the memory of each of its instances.
-        unsafe { Exchange::new(self.memory(at), self.layout()) }
+        unsafe { Exchange::new(self.memory(guest), self.layout()) }
     }
 
     /// Returns what a call hands over in the memory of a guest, to be written to.
     #[inline]
-    pub(super) fn exchange_mut(&mut self, at: usize) -> ExchangeMut<'_, 'a> {
+    pub(super) fn exchange_mut(&mut self, guest: GuestIndex) -> ExchangeMut<'_, 'a> {
         let layout = self.layout();
         // SAFETY: as for reading.
-        unsafe { self.memory_mut(at).exchange(layout) }
+        unsafe { self.memory_mut(guest).exchange(layout) }
     }
 
     #[inline]
@@ -255,14 +261,14 @@ impl<'a> GuestCalls<'a> {
 
     /// Returns what the host notes of a guest.
     #[inline]
-    pub(super) fn marks(&self, at: usize) -> AgentMarks {
-        self.hot[at].marks
+    pub(super) fn marks(&self, guest: GuestIndex) -> AgentMarks {
+        self.hot[guest.index()].marks
     }
 
     /// Returns what the host notes of a guest, to be changed.
     #[inline]
-    pub(super) fn marks_mut(&mut self, at: usize) -> &mut AgentMarks {
-        &mut self.hot[at].marks
+    pub(super) fn marks_mut(&mut self, guest: GuestIndex) -> &mut AgentMarks {
+        &mut self.hot[guest.index()].marks
     }
 
     /// Returns what the imports know of the call that is running.
@@ -291,23 +297,28 @@ impl<'a> GuestCalls<'a> {
 
     /// Calls a guest's `agent_step` with an address, and returns its status.
     #[inline]
-    pub(super) fn step(&mut self, at: usize, address: u32) -> wasmtime::Result<u32> {
-        let step = self.hot[at].step;
+    pub(super) fn step(&mut self, guest: GuestIndex, address: u32) -> wasmtime::Result<u32> {
+        let step = self.hot[guest.index()].step;
         // SAFETY: it is the `CallExport` of an instance in the store.
         unsafe { self.call(step, address) }
     }
 
     /// Calls a guest's `agent_receive` with an address, and returns its status: 0 where it has none.
     #[inline]
-    pub(super) fn receive(&mut self, at: usize, address: u32) -> wasmtime::Result<u32> {
-        let Some(receive) = self.cold[at].receive else { return Ok(0) };
+    pub(super) fn receive(&mut self, guest: GuestIndex, address: u32) -> wasmtime::Result<u32> {
+        let Some(receive) = self.cold[guest.index()].receive else { return Ok(0) };
         // SAFETY: it is the `CallExport` of an instance in the store.
         unsafe { self.call(receive, address) }
     }
 
     /// Calls another export of a guest with an address, and returns its status.
-    pub(super) fn call_export(&mut self, at: usize, export: &CallExport, address: u32) -> wasmtime::Result<u32> {
-        let function = export.of(self.store, self.cold[at].instance);
+    pub(super) fn call_export(
+        &mut self,
+        guest: GuestIndex,
+        export: &CallExport,
+        address: u32,
+    ) -> wasmtime::Result<u32> {
+        let function = export.of(self.store, self.cold[guest.index()].instance);
         // SAFETY: it is the `CallExport` of an instance in the store.
         unsafe { self.call(function, address) }
     }
@@ -325,27 +336,27 @@ impl<'a> GuestCalls<'a> {
     }
 
     /// Returns how deep the calls in a guest were when it trapped, and makes it fit to be called again.
-    pub(super) fn take_depth(&mut self, at: usize) -> u32 {
-        self.program.template.state().take_depth(self.store, self.cold[at].instance)
+    pub(super) fn take_depth(&mut self, guest: GuestIndex) -> u32 {
+        self.program.template.state().take_depth(self.store, self.cold[guest.index()].instance)
     }
 
     /// Makes a guest as new: memory, globals, and what is noted of it.
-    pub(super) fn renew(&mut self, at: usize) {
+    pub(super) fn renew(&mut self, guest: GuestIndex) {
         let Self { program, store, hot, cold, slots } = self;
-        let (template, hot) = (&program.template, &mut hot[at]);
+        let (template, hot) = (&program.template, &mut hot[guest.index()]);
         if !core::mem::take(&mut hot.marks.used) {
             return;
         }
         // SAFETY: the slot is this guest's, and no guest runs: all of them are borrowed.
-        unsafe { slots.clear(at) };
+        unsafe { slots.clear(guest.index()) };
         // SAFETY: as above; the slot was cleared.
-        unsafe { template.image().restore(template.state(), store, cold[at].instance, hot.slot) };
+        unsafe { template.image().restore(template.state(), store, cold[guest.index()].instance, hot.slot) };
     }
 
     /// Starts to load what a call of a guest touches first; nothing where there is no such guest.
     #[inline]
-    pub(super) fn prefetch(&self, at: usize) {
-        let Some(hot) = self.hot.get(at) else { return };
+    pub(super) fn prefetch(&self, guest: GuestIndex) {
+        let Some(hot) = self.hot.get(guest.index()) else { return };
         let (base, layout) = (hot.slot.base().cast_const(), self.layout());
         fetch(hot.vm);
         fetch(base.wrapping_add(layout.context as usize));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use wasm_engine_components::AgentSlot;
 
-use super::{WasmRuntime, image::GlobalKind, shard::shard_of};
+use super::{WasmRuntime, guest_index::GuestIndex, image::GlobalKind, shard::shard_of};
 
 /// A mutable global of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,27 +64,27 @@ impl WasmRuntime {
 
     /// Returns whether the instance in a slot was called since it was made, or made as new; `None` where there is none yet.
     pub fn used(&self, slot: AgentSlot) -> Option<bool> {
-        let (shard, at) = self.find(slot)?;
-        Some(self.shards[shard].guests.marks(at).used)
+        let (shard, guest) = self.find(slot)?;
+        Some(self.shards[shard].guests.marks(guest).used)
     }
 
     /// Returns the memory of the instance in a slot; `None` where there is none yet.
     pub fn memory(&self, slot: AgentSlot) -> Option<Vec<u8>> {
-        let (shard, at) = self.find(slot)?;
-        Some(self.shards[shard].guests.memory(at).bytes().to_vec())
+        let (shard, guest) = self.find(slot)?;
+        Some(self.shards[shard].guests.memory(guest).bytes().to_vec())
     }
 
     /// Returns the size of the memory of the instance in a slot, in bytes; 0 where there is none yet.
     pub fn memory_bytes(&self, slot: AgentSlot) -> u64 {
-        self.find(slot).map_or(0, |(shard, at)| self.shards[shard].guests.memory(at).bytes().len() as u64)
+        self.find(slot).map_or(0, |(shard, guest)| self.shards[shard].guests.memory(guest).bytes().len() as u64)
     }
 
     /// Returns the mutable globals of the instance in a slot, in the order of the module; `None` where there is none yet.
     pub fn globals(&mut self, slot: AgentSlot) -> Option<Vec<GuestGlobal>> {
-        let (shard, at) = self.find(slot)?;
+        let (shard, guest) = self.find(slot)?;
         let guests = &mut self.shards[shard].guests;
         let mut words = Vec::new();
-        guests.read_globals(at, &mut words);
+        guests.read_globals(guest, &mut words);
         let mut words = words.into_iter();
         let mut next = || words.next().unwrap_or(0);
         let globals = guests.program().template.state().globals().map(|(index, kind)| {
@@ -101,9 +101,8 @@ impl WasmRuntime {
     }
 
     /// Returns the index of a slot's shard, and the index of its instance there.
-    fn find(&self, slot: AgentSlot) -> Option<(usize, usize)> {
-        let (shard, at) = shard_of(&self.shards, slot)?;
-        let at = at as usize;
-        (at < self.shards[shard].guests.len()).then_some((shard, at))
+    fn find(&self, slot: AgentSlot) -> Option<(usize, GuestIndex)> {
+        let (shard, guest) = shard_of(&self.shards, slot)?;
+        (guest.index() < self.shards[shard].guests.len()).then_some((shard, guest))
     }
 }

@@ -26,6 +26,7 @@ mod effort;
 mod error;
 mod facts;
 mod guest_error;
+mod guest_index;
 mod guests;
 mod image;
 mod imports;

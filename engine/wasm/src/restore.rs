@@ -13,6 +13,7 @@ use super::{
     WasmRuntime,
     captured::{GuestCapture, InstanceColumns},
     guest_error::GuestStateError,
+    guest_index::GuestIndex,
     image::InstanceState,
     pages::PAGE_BYTES,
     program::GroupProgram,
@@ -20,8 +21,8 @@ use super::{
     stack::on_deep_stack,
 };
 
-/// A page that a shard is to have: index of the instance in the shard, number of the page, and its contents; `None` for zeros.
-type Entry<'a> = (u32, u32, Option<&'a [u8; PAGE_BYTES]>);
+/// A page that a shard is to have: index of its guest in the shard, number of the page, and its contents; `None` for zeros.
+type Entry<'a> = (GuestIndex, u32, Option<&'a [u8; PAGE_BYTES]>);
 
 /// The state that one shard is to have.
 struct ShardPlan<'a> {
@@ -125,8 +126,8 @@ impl WasmRuntime {
             if before.replace((slot, page)) >= Some((slot, page)) {
                 return Err(GuestStateError::Order { slot, page });
             }
-            let (shard, at) = shard_of(&self.shards, slot).ok_or(GuestStateError::Slot { slot })?;
-            plans[shard].pages.push((at, page, bytes));
+            let (shard, guest) = shard_of(&self.shards, slot).ok_or(GuestStateError::Slot { slot })?;
+            plans[shard].pages.push((guest, page, bytes));
             Ok(())
         };
         let mut before = None;
@@ -175,7 +176,7 @@ impl ShardPlan<'_> {
     /// Checks the state that each instance of the shard is to have, and sorts the pages.
     fn check(&mut self, shard: &Shard, agents: &InstanceColumns, ids: &[AgentId]) -> Result<(), GuestStateError> {
         // The sort is stable: a page of a later capture comes after that of an earlier one, and the later one is kept.
-        self.pages.sort_by_key(|&(at, page, _)| (at, page));
+        self.pages.sort_by_key(|&(guest, page, _)| (guest, page));
         self.pages.dedup_by(|later, kept| {
             let same = (later.0, later.1) == (kept.0, kept.1);
             if same {
@@ -186,12 +187,12 @@ impl ShardPlan<'_> {
         self.pages.retain(|(_, _, bytes)| bytes.is_some());
         let mut word = self.first_word;
         let mut pages = self.pages.as_slice();
-        for at in 0..self.instances {
-            let row = self.first + at;
+        for guest in GuestIndex::range(0..self.instances) {
+            let row = self.first + guest.index();
             let slot = agents.slots[row];
             let globals = &agents.globals[word..word + agents.words[row] as usize];
             word += globals.len();
-            let (own, rest) = pages.split_at(pages.partition_point(|&(of, _, _)| of as usize <= at));
+            let (own, rest) = pages.split_at(pages.partition_point(|&(of, _, _)| of <= guest));
             pages = rest;
             if agents.used[row] {
                 self.check_instance(shard, slot, agents.memory_bytes[row], globals)?;
@@ -208,7 +209,7 @@ impl ShardPlan<'_> {
             }
         }
         match pages.first() {
-            Some(&(at, page, _)) => Err(GuestStateError::Page { slot: shard.first_slot + at, page }),
+            Some(&(guest, page, _)) => Err(GuestStateError::Page { slot: shard.first_slot + guest, page }),
             None => Ok(()),
         }
     }
@@ -261,45 +262,45 @@ impl Shard {
         if !Arc::ptr_eq(self.program(), &plan.program) {
             self.replace(&plan.program);
         }
-        for at in self.guests.len()..plan.instances {
+        for guest in GuestIndex::range(self.guests.len()..plan.instances) {
             let made = self.add();
-            made.map_err(|problem| GuestStateError::Instance { slot: self.first_slot + at as u32, problem })?;
+            made.map_err(|problem| GuestStateError::Instance { slot: self.first_slot + guest, problem })?;
         }
         let mut word = plan.first_word;
         let mut pages = plan.pages.iter().peekable();
         // Instances that the capture doesn't have are made as new. They may as well not exist.
-        for at in 0..self.guests.len() {
-            self.renew(at);
-            let row = plan.first + at;
-            if at >= plan.instances {
+        for guest in self.guests.indexes() {
+            self.renew(guest);
+            let row = plan.first + guest.index();
+            if guest.index() >= plan.instances {
                 continue;
             }
             let globals = &agents.globals[word..word + agents.words[row] as usize];
             word += globals.len();
-            if let Some(shown) = self.shown.get_mut(at) {
+            if let Some(shown) = self.shown.get_mut(guest.index()) {
                 *shown = agents.shown[row];
             }
             // An agent that has been in its initial image since a swap has its random key, too.
             if let Some(id) = ids.get(agents.slots[row].index()) {
-                self.guests.marks_mut(at).key = agent_key(plan.program.seed, id.0);
+                self.guests.marks_mut(guest).key = agent_key(plan.program.seed, id.0);
             }
             if !agents.used[row] {
                 continue;
             }
             let mut own = Vec::new();
-            while let Some(&(_, page, bytes)) = pages.next_if(|&&(of, _, _)| of as usize == at) {
+            while let Some(&(_, page, bytes)) = pages.next_if(|&&(of, _, _)| of == guest) {
                 own.extend(bytes.map(|bytes| (page, bytes)));
             }
             let state = InstanceState { memory_bytes: agents.memory_bytes[row] as usize, pages: own, globals };
-            self.guests.put(at, &state);
+            self.guests.put(guest, &state);
         }
         Ok(())
     }
 
     /// Makes an instance as new, if it has changed since it was made.
-    fn renew(&mut self, at: usize) {
-        self.guests.renew(at);
-        if let Some(shown) = self.shown.get_mut(at) {
+    fn renew(&mut self, guest: GuestIndex) {
+        self.guests.renew(guest);
+        if let Some(shown) = self.shown.get_mut(guest.index()) {
             *shown = 0;
         }
     }

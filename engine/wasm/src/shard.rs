@@ -9,6 +9,7 @@ use wasm_engine_systems::ports::StepRequest;
 
 use super::{
     arena::SlotRange,
+    guest_index::GuestIndex,
     guests::Guests,
     problem::ModuleProblem,
     program::{GroupProgram, OUTBOX_BYTES_MAX},
@@ -44,11 +45,11 @@ pub(super) struct ShardPlan {
     pub agents_max: u32,
 }
 
-/// Returns the index of the shard that has a slot, and the slot's index there; `None` where no agent may have the slot.
-pub(super) fn shard_of(shards: &[Shard], slot: AgentSlot) -> Option<(usize, u32)> {
+/// Returns the index of the shard that has a slot, and that of the slot's guest there; `None` where no agent may have the slot.
+pub(super) fn shard_of(shards: &[Shard], slot: AgentSlot) -> Option<(usize, GuestIndex)> {
     let shard = shards.partition_point(|shard| shard.first_slot <= slot).checked_sub(1)?;
-    let at = slot - shards[shard].first_slot;
-    (at < shards[shard].agents_max).then_some((shard, at))
+    let guest = GuestIndex(slot - shards[shard].first_slot);
+    (guest.0 < shards[shard].agents_max).then_some((shard, guest))
 }
 
 impl Shard {
@@ -90,8 +91,8 @@ impl Shard {
     /// Makes the instances that calls need for the first time.
     #[cold]
     pub(super) fn make_room(&mut self, requests: &[StepRequest]) {
-        let last = requests.iter().map(|request| request.slot - self.first_slot).max();
-        while last.is_some_and(|last| self.guests.len() <= last as usize) {
+        let last = requests.iter().map(|request| GuestIndex(request.slot - self.first_slot)).max();
+        while last.is_some_and(|last| self.guests.len() <= last.index()) {
             // The module was instantiated at load, in a slot like this one.
             self.add().expect("there is memory for one more instance of a module that was loaded");
         }

@@ -14,6 +14,7 @@ use wasm_engine_systems::ports::{
 
 use super::{
     call_state::Running,
+    guest_index::GuestIndex,
     guests::GuestCalls,
     memory::InboxArea,
     program::{CallExport, GroupProgram},
@@ -74,20 +75,20 @@ impl Shard {
             if calls.prefetch
                 && let Some(ahead) = requests.get(position + PREFETCH_AGENTS)
             {
-                caller.guests.prefetch(ahead.slot.0.wrapping_sub(first_slot.0) as usize);
+                caller.guests.prefetch(GuestIndex(ahead.slot.0.wrapping_sub(first_slot.0)));
             }
-            let at = (request.slot - *first_slot) as usize;
+            let guest = GuestIndex(request.slot - *first_slot);
             let called = match request.call {
-                CallKind::Step => caller.step(request, at),
-                _ => caller.init_or_shutdown(request, at),
+                CallKind::Step => caller.step(request, guest),
+                _ => caller.init_or_shutdown(request, guest),
             };
             // Here for all kinds of calls, so that it is compiled into the loop.
-            *outcome = match called.and_then(|fuel| caller.take_outbox(request, at, chunk).map(|()| fuel)) {
+            *outcome = match called.and_then(|fuel| caller.take_outbox(request, guest, chunk).map(|()| fuel)) {
                 Ok(fuel) => chunk.count(request, fuel, None),
                 Err(fault) => caller.faulted(request, fault, chunk),
             };
             if calls.digest_memories {
-                caller.digest_memory(request, at, chunk);
+                caller.digest_memory(request, guest, chunk);
             }
         }
         core::mem::swap(&mut caller.guests.state_mut().lines, &mut chunk.log_lines);
@@ -124,28 +125,28 @@ impl<'a> Caller<'a> {
 
     /// Hands over the inbox and steps the agent. Returns the fuel that it used, as the other calls do.
     #[inline]
-    fn step(&mut self, request: &StepRequest, at: usize) -> Result<u64, CallFault> {
-        let (key, _) = self.mark(at);
-        self.hand_over(request, at, key);
+    fn step(&mut self, request: &StepRequest, guest: GuestIndex) -> Result<u64, CallFault> {
+        let (key, _) = self.mark(guest);
+        self.hand_over(request, guest, key);
         if self.receives {
-            self.receive(request, at)?;
+            self.receive(request, guest)?;
         }
         let address = self.guests.program().template.layout().context;
-        let status = self.guests.step(at, address);
-        self.ended(at, status)?;
+        let status = self.guests.step(guest, address);
+        self.ended(guest, status)?;
         Ok(self.fuel_used())
     }
 
     #[inline(never)]
-    fn init_or_shutdown(&mut self, request: &StepRequest, at: usize) -> Result<u64, CallFault> {
-        let (key, fresh) = self.mark(at);
+    fn init_or_shutdown(&mut self, request: &StepRequest, guest: GuestIndex) -> Result<u64, CallFault> {
+        let (key, fresh) = self.mark(guest);
         if request.call == CallKind::Init {
-            self.init(request, at, fresh)?;
+            self.init(request, guest, fresh)?;
         } else {
-            self.hand_over(request, at, key);
+            self.hand_over(request, guest, key);
             // An agent whose module lacks the export ends without a call.
             if let Some(shutdown) = &self.guests.program().template.calls().shutdown {
-                self.invoke(at, shutdown)?;
+                self.invoke(guest, shutdown)?;
             }
         }
         Ok(self.fuel_used())
@@ -153,8 +154,8 @@ impl<'a> Caller<'a> {
 
     /// Notes that an agent is called, and returns its random key, and whether it is as it was made.
     #[inline]
-    fn mark(&mut self, at: usize) -> (u64, bool) {
-        let marks = self.guests.marks_mut(at);
+    fn mark(&mut self, guest: GuestIndex) -> (u64, bool) {
+        let marks = self.guests.marks_mut(guest);
         marks.changed = true;
         (marks.key, !core::mem::replace(&mut marks.used, true))
     }
@@ -162,53 +163,53 @@ impl<'a> Caller<'a> {
     /// Writes an agent's inbox and context, and makes it ready to run.
     // Always inlined: otherwise the counts, which were just computed, would be passed in memory.
     #[inline(always)]
-    fn hand_over(&mut self, request: &StepRequest, at: usize, key: u64) {
+    fn hand_over(&mut self, request: &StepRequest, guest: GuestIndex, key: u64) {
         let (calls, context_of) = (self.calls, self.context_of());
-        let mut exchange = self.guests.exchange_mut(at);
+        let mut exchange = self.guests.exchange_mut(guest);
         let mut inbox = InboxWriter::new(exchange.inbox());
         calls.inbox.each_record(request.slot, |record| inbox.push(record));
         let written = inbox.written;
         context_of.write(exchange.context(), request, key, written);
-        self.begin(request, at, key);
+        self.begin(request, guest, key);
     }
 
     #[inline(never)]
-    fn digest_memory(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) {
-        let memory = self.guests.memory(at).bytes();
+    fn digest_memory(&self, request: &StepRequest, guest: GuestIndex, chunk: &mut OutputChunk) {
+        let memory = self.guests.memory(guest).bytes();
         chunk.memory_sum = chunk.memory_sum.wrapping_add(memory_digest(request.agent, memory));
     }
 
     /// Calls `agent_receive` for each message, before the step and with its fuel.
     #[inline(never)]
-    fn receive(&mut self, request: &StepRequest, at: usize) -> Result<(), CallFault> {
+    fn receive(&mut self, request: &StepRequest, guest: GuestIndex) -> Result<(), CallFault> {
         let mut address = self.guests.program().template.layout().inbox;
         for record in self.calls.inbox.records(request.slot) {
-            let status = self.guests.receive(at, address);
-            self.ended(at, status)?;
+            let status = self.guests.receive(guest, address);
+            self.ended(guest, status)?;
             address += size_of_val(record) as u32;
         }
         Ok(())
     }
 
     /// Calls `agent_init` with the parameters. The agent is made as new, if it isn't.
-    pub(super) fn init(&mut self, request: &StepRequest, at: usize, fresh: bool) -> Result<(), CallFault> {
+    pub(super) fn init(&mut self, request: &StepRequest, guest: GuestIndex, fresh: bool) -> Result<(), CallFault> {
         let program = self.guests.program();
         if !fresh {
-            self.guests.renew(at);
-            if let Some(shown) = self.shown.get_mut(at) {
+            self.guests.renew(guest);
+            if let Some(shown) = self.shown.get_mut(guest.index()) {
                 *shown = 0;
             }
         }
-        let marks = self.guests.marks_mut(at);
+        let marks = self.guests.marks_mut(guest);
         marks.used = true;
         // The agent may be another than the one that had the slot before.
         marks.key = agent_key(program.seed, request.agent.0);
-        self.hand_over_own(request, at, kind::PARAMS, &program.params);
-        self.invoke(at, &program.template.calls().init)
+        self.hand_over_own(request, guest, kind::PARAMS, &program.params);
+        self.invoke(guest, &program.template.calls().init)
     }
 
     /// Writes a message of the engine as the only one, and makes the agent ready to run. That the message fits was checked.
-    pub(super) fn hand_over_own(&mut self, request: &StepRequest, at: usize, kind: u32, payload: &[u8]) {
+    pub(super) fn hand_over_own(&mut self, request: &StepRequest, guest: GuestIndex, kind: u32, payload: &[u8]) {
         let header = MessageHeader {
             sender: sender::ENGINE,
             frame: self.calls.frame,
@@ -218,25 +219,25 @@ impl<'a> Caller<'a> {
         };
         let mut packed = PackedMessages::default();
         let record = packed.push(header, payload);
-        let mut exchange = self.guests.exchange_mut(at);
+        let mut exchange = self.guests.exchange_mut(guest);
         let mut inbox = InboxWriter::new(exchange.inbox());
         inbox.push(packed.record(record));
         let written = inbox.written;
-        self.ready(request, at, written);
+        self.ready(request, guest, written);
     }
 
     /// Writes an agent's context, and makes it ready to run.
-    pub(super) fn ready(&mut self, request: &StepRequest, at: usize, written: Written) {
-        let (key, context_of) = (self.guests.marks(at).key, self.context_of());
-        context_of.write(self.guests.exchange_mut(at).context(), request, key, written);
-        self.begin(request, at, key);
+    pub(super) fn ready(&mut self, request: &StepRequest, guest: GuestIndex, written: Written) {
+        let (key, context_of) = (self.guests.marks(guest).key, self.context_of());
+        context_of.write(self.guests.exchange_mut(guest).context(), request, key, written);
+        self.begin(request, guest, key);
     }
 
     /// Makes an agent ready to run that has inbox and context: fuel, shared regions, and what its imports know of it.
     #[inline(always)]
-    fn begin(&mut self, request: &StepRequest, at: usize, key: u64) {
+    fn begin(&mut self, request: &StepRequest, guest: GuestIndex, key: u64) {
         if let Some(newest) = self.newest {
-            self.show_regions(at, newest);
+            self.show_regions(guest, newest);
         }
         let template = &self.guests.program().template;
         self.guests.set_fuel(template.limits().fuel_per_step_max);
@@ -257,12 +258,12 @@ impl<'a> Caller<'a> {
 
     /// Brings the agent's copies of shared regions up to date.
     #[inline(never)]
-    fn show_regions(&mut self, at: usize, newest: u64) {
-        let shown = core::mem::replace(&mut self.shown[at], self.calls.frame + 1);
+    fn show_regions(&mut self, guest: GuestIndex, newest: u64) {
+        let shown = core::mem::replace(&mut self.shown[guest.index()], self.calls.frame + 1);
         if newest >= shown
             && let Some(readable) = &self.guests.program().readable
         {
-            readable.write(self.calls.regions, shown, self.guests.memory_mut(at));
+            readable.write(self.calls.regions, shown, self.guests.memory_mut(guest));
         }
     }
 
@@ -293,26 +294,26 @@ impl<'a> Caller<'a> {
     }
 
     /// Calls an export of the agent that is seldom called and must return 0.
-    pub(super) fn invoke(&mut self, at: usize, export: &CallExport) -> Result<(), CallFault> {
+    pub(super) fn invoke(&mut self, guest: GuestIndex, export: &CallExport) -> Result<(), CallFault> {
         let address = self.guests.program().template.layout().context;
-        let status = self.guests.call_export(at, export, address);
-        self.ended(at, status)
+        let status = self.guests.call_export(guest, export, address);
+        self.ended(guest, status)
     }
 
     /// Returns the fault of a call that ended in a trap or with a status other than 0, if it did.
     #[inline]
-    fn ended(&mut self, at: usize, status: wasmtime::Result<u32>) -> Result<(), CallFault> {
+    fn ended(&mut self, guest: GuestIndex, status: wasmtime::Result<u32>) -> Result<(), CallFault> {
         match status {
             Ok(0) => Ok(()),
             Ok(status) => Err(CallFault::new(FaultKind::Reported, status)),
-            Err(error) => Err(self.fault(at, &error)),
+            Err(error) => Err(self.fault(guest, &error)),
         }
     }
 
     /// Returns the fault of a trap, and makes the instance fit to be called again.
     #[cold]
-    fn fault(&mut self, at: usize, error: &wasmtime::Error) -> CallFault {
-        let depth = self.guests.take_depth(at);
+    fn fault(&mut self, guest: GuestIndex, error: &wasmtime::Error) -> CallFault {
+        let depth = self.guests.take_depth(guest);
         if let Some(fault) = self.guests.state_mut().running.as_mut().and_then(|running| running.fault.take()) {
             return fault;
         }
@@ -331,8 +332,8 @@ impl<'a> Caller<'a> {
 
     /// Gives the outbox to the intake.
     #[inline]
-    fn take_outbox(&self, request: &StepRequest, at: usize, chunk: &mut OutputChunk) -> Result<(), CallFault> {
-        let exchange = self.guests.exchange(at);
+    fn take_outbox(&self, request: &StepRequest, guest: GuestIndex, chunk: &mut OutputChunk) -> Result<(), CallFault> {
+        let exchange = self.guests.exchange(guest);
         let context = exchange.context();
         let (records, bytes) = (context.outbox_records, context.outbox_bytes);
         if records == 0 && bytes == 0 {

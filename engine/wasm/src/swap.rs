@@ -19,6 +19,7 @@ use wasm_engine_systems::ports::{
 };
 
 use super::{
+    guest_index::GuestIndex,
     program::GroupProgram,
     shard::Shard,
     stack::on_deep_stack,
@@ -133,24 +134,24 @@ struct ShardCaller<'a> {
 }
 
 impl ShardCaller<'_> {
-    /// Returns the index of the agent in the shard.
-    fn at(&self, request: &SwapRequest) -> usize {
-        (request.slot - self.first_slot) as usize
+    /// Returns the index of the agent's guest in the shard.
+    fn guest(&self, request: &SwapRequest) -> GuestIndex {
+        GuestIndex(request.slot - self.first_slot)
     }
 
     /// Returns the state that an agent leaves; `None` where its module doesn't offer it, and where it faults.
     fn export(&mut self, request: &SwapRequest, room: u32, results: &mut SwapResults) -> Option<Vec<u8>> {
         let export = self.caller.guests.program().template.calls().export_state.as_ref()?;
-        let at = self.at(request);
-        self.caller.ready(&step_request(request, CallKind::Export), at, Written::default());
-        let called = self.caller.invoke(at, export);
-        let state = called.and_then(|()| self.state(at, room));
+        let guest = self.guest(request);
+        self.caller.ready(&step_request(request, CallKind::Export), guest, Written::default());
+        let called = self.caller.invoke(guest, export);
+        let state = called.and_then(|()| self.state(guest, room));
         self.settle(request, state, results)
     }
 
     /// Returns what lies in the outbox area, as far as the guest says that it is its state.
-    fn state(&self, at: usize, room: u32) -> Result<Vec<u8>, CallFault> {
-        let exchange = self.caller.guests.exchange(at);
+    fn state(&self, guest: GuestIndex, room: u32) -> Result<Vec<u8>, CallFault> {
+        let exchange = self.caller.guests.exchange(guest);
         let context = exchange.context();
         let bytes = context.outbox_bytes;
         if context.outbox_records != 0 {
@@ -175,10 +176,10 @@ impl ShardCaller<'_> {
             }
             return false;
         }
-        let at = self.at(request);
-        self.caller.hand_over_own(&step_request(request, CallKind::Import), at, kind::STATE, state);
+        let guest = self.guest(request);
+        self.caller.hand_over_own(&step_request(request, CallKind::Import), guest, kind::STATE, state);
         let import = self.caller.guests.program().template.calls().import_state.as_ref();
-        let imported = self.caller.invoke(at, import.expect("states are exported for modules that import them"));
+        let imported = self.caller.invoke(guest, import.expect("states are exported for modules that import them"));
         let imported = self.settle(request, imported, results).is_some();
         if !imported {
             self.renew(request);
@@ -191,15 +192,15 @@ impl ShardCaller<'_> {
 
     /// Calls `agent_init` on a fresh instance.
     fn init(&mut self, request: &SwapRequest, results: &mut SwapResults) -> bool {
-        let at = self.at(request);
-        self.caller.guests.marks_mut(at).changed = true;
-        let init = self.caller.init(&step_request(request, CallKind::Init), at, true);
+        let guest = self.guest(request);
+        self.caller.guests.marks_mut(guest).changed = true;
+        let init = self.caller.init(&step_request(request, CallKind::Init), guest, true);
         self.settle(request, init, results).is_some()
     }
 
     /// Makes an instance as new.
     fn renew(&mut self, request: &SwapRequest) {
-        self.caller.guests.renew(self.at(request));
+        self.caller.guests.renew(self.guest(request));
     }
 
     /// Notes what a call took, and its fault.
@@ -216,9 +217,9 @@ impl ShardCaller<'_> {
     }
 
     fn digest(&self, request: &SwapRequest, results: &mut SwapResults) {
-        let at = self.at(request);
-        if self.caller.calls.digest_memories && self.caller.guests.marks(at).used {
-            let memory = self.caller.guests.memory(at).bytes();
+        let guest = self.guest(request);
+        if self.caller.calls.digest_memories && self.caller.guests.marks(guest).used {
+            let memory = self.caller.guests.memory(guest).bytes();
             results.memory_sum = results.memory_sum.wrapping_add(memory_digest(request.agent, memory));
         }
     }

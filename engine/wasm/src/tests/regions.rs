@@ -4,6 +4,7 @@ use wasm_engine_abi::{LayoutError, MAGIC, RegionReader, RegionView};
 use wasm_engine_components::{RegionId, RegionOwner};
 
 use super::*;
+use crate::shard::shard_of;
 
 /// Address of the regions area of [`reader`]s.
 const AREA: u32 = 32_768;
@@ -67,8 +68,9 @@ impl Rig {
 
     /// The memory of an agent.
     fn memory(&self, slot: u32) -> &[u8] {
-        let shard = &self.runtime.shards[slot as usize / 256];
-        shard.guests.memory(slot as usize % 256).bytes()
+        let shards = &self.runtime.shards;
+        let (shard, guest) = shard_of(shards, AgentSlot(slot)).unwrap();
+        shards[shard].guests.memory(guest).bytes()
     }
 
     /// What an agent finds in its regions area.
