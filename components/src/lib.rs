@@ -52,7 +52,7 @@ pub use message::{Address, Recipient, RecipientSlot};
 pub use model::{Model, ModelSpec};
 pub use region::{RegionId, RegionOwner, RegionSpec, RegionState};
 pub use schedule::{Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Trigger};
-pub use slot::{AgentSlot, GroupIndex, TopicIndex};
+pub use slot::{AgentSlot, GroupIndex, RegionIndex, TopicIndex};
 pub use state::{Digest, DigestScope, Lane, LaneKind, Lanes};
 pub use swap::{LoadedFile, ModuleSwap, Swap, SwapOutcome, SwapRecord};
 pub use topic::{Members, TopicSpec};

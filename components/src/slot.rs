@@ -56,6 +56,11 @@ index! {
     TopicIndex
 }
 
+index! {
+    /// Index of a shared region among the regions of a run, in the order of their ids.
+    RegionIndex
+}
+
 /// Returns the slot that is a number of slots after this one.
 impl Add<u32> for AgentSlot {
     type Output = Self;

@@ -3,7 +3,7 @@
 //! `docs/decisions/0011-regions-are-copied-once-per-version.md` says why it isn't a mapping.
 
 use wasm_engine_abi::{ExchangeLayout, RegionView};
-use wasm_engine_components::{GroupSpec, RegionId, RegionSpec};
+use wasm_engine_components::{GroupSpec, RegionId, RegionIndex, RegionSpec};
 use wasm_engine_systems::ports::SharedRegion;
 
 use super::{memory::GuestMemoryMut, problem::ModuleProblem};
@@ -14,8 +14,7 @@ pub(super) struct Readable(Vec<PlannedRegion>);
 /// A region in the area of each agent.
 struct PlannedRegion {
     region: RegionId,
-    /// Index among all regions.
-    index: usize,
+    index: RegionIndex,
     /// Address of its view.
     view: u32,
     /// Address of its contents.
@@ -33,8 +32,8 @@ impl Readable {
         let mut ordered: Vec<&RegionSpec> = regions.iter().collect();
         ordered.sort_by_key(|region| region.id);
         let read = |region: &RegionSpec| region.readers.binary_search(&group.id).is_ok();
-        let read: Vec<(usize, &RegionSpec)> =
-            ordered.into_iter().enumerate().filter(|(_, region)| read(region)).collect();
+        let read: Vec<(RegionIndex, &RegionSpec)> =
+            (0..).map(RegionIndex).zip(ordered).filter(|(_, region)| read(region)).collect();
         if read.is_empty() {
             return Ok(None);
         }
@@ -85,7 +84,7 @@ impl PlannedRegion {
     /// Returns the current state of the region.
     #[inline]
     fn of<'a>(&self, regions: &'a [SharedRegion<'a>]) -> &'a SharedRegion<'a> {
-        let shared = &regions[self.index];
+        let shared = &regions[self.index.index()];
         // A promise of the systems: see `StepBatch::regions`. A copy of other bytes would leave the agent's area.
         assert!(shared.region.id == self.region, "the regions are those of the load");
         assert!(shared.state.bytes.len() == self.bytes as usize, "a region keeps its size");

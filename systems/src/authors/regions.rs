@@ -16,8 +16,8 @@ pub struct Regions<'w, 's> {
 impl Regions<'_, '_> {
     /// Returns a region's version and bytes; `None` if there is no such region. Version 0 is all zeros.
     pub fn read(&self, region: RegionId) -> Option<(u64, &[u8])> {
-        let at = self.directory.regions.position(region)?;
-        let state = self.states.get(self.directory.regions[at].entity).ok()?;
+        let index = self.directory.regions.position(region)?;
+        let state = self.states.get(self.directory.regions[index].entity).ok()?;
         Some((state.version, &state.bytes))
     }
 }

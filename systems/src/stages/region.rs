@@ -3,7 +3,7 @@
 
 use bevy_ecs::system::{Query, Res, ResMut};
 use wasm_engine_abi::{CheckedOutbox, Op, OutboxRecord};
-use wasm_engine_components::{AgentId, GroupId, RegionId, RegionOwner, RegionSpec, RegionState};
+use wasm_engine_components::{AgentId, GroupId, RegionId, RegionIndex, RegionOwner, RegionSpec, RegionState};
 
 use crate::codec::digest;
 use crate::frame::FrameClock;
@@ -27,8 +27,7 @@ pub(crate) fn shared<'a>(
 struct Write<'a> {
     /// The agent that wrote, and the index of the record in its outbox. Writes are in the order of these.
     order: (AgentId, u32),
-    /// Index of the region.
-    region: usize,
+    region: RegionIndex,
     record: OutboxRecord<'a>,
 }
 
@@ -45,7 +44,7 @@ pub(crate) fn commit_regions(
         return;
     }
     let mut changed = Vec::new();
-    let mut apply = |region: usize, start: u64, bytes: &[u8]| {
+    let mut apply = |region: RegionIndex, start: u64, bytes: &[u8]| {
         if let Ok((mut state, _)) = regions.get_mut(directory.regions[region].entity)
             && state.write(clock.frame, start, bytes)
         {

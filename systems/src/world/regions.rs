@@ -1,12 +1,12 @@
 //! The table of the shared regions, and the rules by which they are written.
 
-use std::ops::Deref;
+use std::ops::{Deref, Index};
 
 use bevy_ecs::entity::Entity;
 use bevy_ecs::resource::Resource;
 use bevy_ecs::world::World;
 use wasm_engine_abi::OutboxRecord;
-use wasm_engine_components::{FaultKind, GroupId, RegionId, RegionOwner, RegionSpec, RegionState};
+use wasm_engine_components::{FaultKind, GroupId, RegionId, RegionIndex, RegionOwner, RegionSpec, RegionState};
 
 use crate::codec::digest;
 use crate::world::digest::PartDigest;
@@ -36,8 +36,7 @@ pub struct NativeWrites(pub(crate) Vec<NativeWrite>);
 /// One of those writes.
 #[derive(Debug)]
 pub(crate) struct NativeWrite {
-    /// Index of the region.
-    pub region: usize,
+    pub region: RegionIndex,
     /// Where the bytes go in the region.
     pub start: u64,
     pub bytes: Vec<u8>,
@@ -60,9 +59,9 @@ pub enum BadRegionWrite {
 }
 
 impl RegionTable {
-    /// Returns the index of a region in the order of ids.
-    pub(crate) fn position(&self, id: RegionId) -> Option<usize> {
-        self.0.binary_search_by_key(&id, |region| region.id).ok()
+    /// Returns the index of a region.
+    pub(crate) fn position(&self, id: RegionId) -> Option<RegionIndex> {
+        self.0.binary_search_by_key(&id, |region| region.id).ok().map(RegionIndex::of)
     }
 
     /// Returns the index of a region to which `writer` may write `bytes` bytes from `start` on.
@@ -72,9 +71,9 @@ impl RegionTable {
         region: RegionId,
         start: u64,
         bytes: usize,
-    ) -> Result<usize, BadRegionWrite> {
+    ) -> Result<RegionIndex, BadRegionWrite> {
         let index = self.position(region).ok_or(BadRegionWrite::UnknownRegion)?;
-        let row = &self.0[index];
+        let row = &self[index];
         if row.writer != writer {
             return Err(BadRegionWrite::NotOwner);
         }
@@ -93,6 +92,15 @@ impl Deref for RegionTable {
     }
 }
 
+impl Index<RegionIndex> for RegionTable {
+    type Output = RegionRow;
+
+    #[inline]
+    fn index(&self, region: RegionIndex) -> &RegionRow {
+        &self.0[region.index()]
+    }
+}
+
 /// Checks a record of [`Op::WriteRegion`].
 #[inline(never)]
 pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &OutboxRecord<'_>) -> Result<(), CallFault> {
@@ -101,7 +109,7 @@ pub(crate) fn check_record(regions: &RegionTable, group: GroupId, record: &Outbo
     checked.map(drop).map_err(|rule| {
         let (reached, allowed) = match regions.position(region) {
             Some(index) if rule == BadRegionWrite::OutOfBounds => {
-                (start.saturating_add(record.payload.len() as u64), regions.0[index].bytes.into())
+                (start.saturating_add(record.payload.len() as u64), regions[index].bytes.into())
             }
             _ => (0, 0),
         };
