@@ -48,7 +48,7 @@ pub use limits::{GroupLimits, ModuleLimits};
 pub use mailbox::{
     Backlog, Head, HeldMessage, Mailbox, MailboxCounters, MailboxOf, OverflowPolicy, OwnedMailbox, StoredMessage,
 };
-pub use message::{Address, Recipient, RecipientSlot};
+pub use message::{Address, MessageOffset, Recipient, RecipientSlot};
 pub use model::{Model, ModelSpec};
 pub use region::{RegionId, RegionOwner, RegionSpec, RegionState};
 pub use schedule::{Schedule, SchedulerMode, SchedulerSettings, Tenant, TenantId, Trigger};

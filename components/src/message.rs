@@ -48,6 +48,19 @@ impl Recipient {
     }
 }
 
+/// Offset of a message's record among those of its chunk, in words of 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct MessageOffset(pub u32);
+
+impl MessageOffset {
+    /// Returns the offset as a `usize`, for the words of the records.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The recipient of a message, how much room it takes, and where it lies: all that sorting needs to know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -55,8 +68,8 @@ pub struct Address {
     to: u32,
     /// Bytes that the message takes in an inbox, header and padding included.
     pub bytes: u32,
-    /// Offset of the message's record among those of its chunk, in words of 8 bytes.
-    pub offset: u32,
+    /// Where the message's record lies.
+    pub offset: MessageOffset,
 }
 const _: () = assert!(size_of::<Address>() == 12);
 
@@ -69,7 +82,7 @@ const _: () = assert!(crate::limits::AGENTS_MAX <= INDEX && crate::limits::TOPIC
 impl Address {
     /// Returns the address of a message that takes `bytes` in an inbox, and whose record is at that offset.
     #[inline]
-    pub const fn new(to: RecipientSlot, bytes: u32, offset: u32) -> Self {
+    pub const fn new(to: RecipientSlot, bytes: u32, offset: MessageOffset) -> Self {
         let to = match to {
             Recipient::Agent(AgentSlot(slot)) => slot,
             Recipient::Group(GroupIndex(index)) => index | GROUP,
@@ -107,10 +120,11 @@ mod tests {
             Recipient::Topic(TopicIndex(7)),
             Recipient::Group(GroupIndex(INDEX)),
         ] {
-            let mut address = Address::new(to, 48, 3);
-            assert_eq!((address.recipient(), address.bytes, address.offset), (Some(to), 48, 3));
+            let offset = MessageOffset(3);
+            let mut address = Address::new(to, 48, offset);
+            assert_eq!((address.recipient(), address.bytes, address.offset), (Some(to), 48, offset));
             address.take_back();
-            assert_eq!((address.recipient(), address.bytes, address.offset), (None, 48, 3));
+            assert_eq!((address.recipient(), address.bytes, address.offset), (None, 48, offset));
         }
     }
 

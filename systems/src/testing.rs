@@ -87,13 +87,13 @@ pub fn model(world: &World, id: ModelId) -> (bool, Option<u64>) {
 
 /// Returns the number of words that the host's messages of the last frame take.
 pub fn host_words(world: &World) -> u32 {
-    world.resource::<Mailroom>().host.messages.next_offset()
+    world.resource::<Mailroom>().host.messages.next_offset().0
 }
 
 /// Returns the number of words that the messages take that agents sent in the last frame.
 pub fn sent_words(world: &World) -> u32 {
     let StepResults { chunks, .. } = &world.resource::<AgentOutputs>().now;
-    chunks.iter().map(|chunk| chunk.messages.next_offset()).sum()
+    chunks.iter().map(|chunk| chunk.messages.next_offset().0).sum()
 }
 
 /// Returns the number of links in lists that the messages of the last frame took: one for each recipient of each message.

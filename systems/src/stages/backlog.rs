@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bevy_ecs::change_detection::Mut;
-use wasm_engine_components::{AgentSlot, Backlog, HeldMessage, MailboxCounters, Trigger};
+use wasm_engine_components::{AgentSlot, Backlog, HeldMessage, MailboxCounters, MessageOffset, Trigger};
 
 use crate::stages::deliver::Router;
 use crate::stages::overflow::is_to_many;
@@ -47,7 +47,7 @@ impl Router<'_, '_> {
         let is_called = |slot| calls.was_handed(directory, slot, clock.frame);
         let waiting: Vec<AgentSlot> = mailroom.inboxes.touched().filter(|&slot| !is_called(slot)).collect();
         let view = mailroom.view(&outputs.before, &outputs.now.chunks);
-        let mut shared = Shared::<(u32, u32), Stock>::default();
+        let mut shared = Shared::<(u32, MessageOffset), Stock>::default();
         let mut held = 0;
         let mut add = |slot: AgentSlot, counters: &MailboxCounters, backlog: &mut Backlog| {
             let before = backlog.len();

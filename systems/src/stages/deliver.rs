@@ -9,7 +9,9 @@ use bevy_ecs::system::{Commands, Query, Res, ResMut, SystemParam};
 use wasm_engine_abi::message::{kind, sender};
 use wasm_engine_abi::{InferenceStatus, MessageHeader};
 use wasm_engine_components::limits::delivery_units;
-use wasm_engine_components::{Address, AgentId, InferenceJob, JobData, Members, Recipient, RecipientSlot};
+use wasm_engine_components::{
+    Address, AgentId, InferenceJob, JobData, Members, MessageOffset, Recipient, RecipientSlot,
+};
 
 use crate::frame::{FrameClock, FrameReport, Inputs};
 use crate::stages::overflow::{MailboxQuery, Overflow};
@@ -235,7 +237,7 @@ impl<'p, 'o, 'a, 'w, 's> Sorter<'p, 'o, 'a, 'w, 's> {
 }
 
 /// Takes back the address of the message at an offset. Addresses ascend by offset. A message that arrives in this frame alone has no address here.
-fn take_back(offset: u32, addresses: &mut [Address]) {
+fn take_back(offset: MessageOffset, addresses: &mut [Address]) {
     if let Ok(found) = addresses.binary_search_by_key(&offset, |address| address.offset) {
         addresses[found].take_back();
     }

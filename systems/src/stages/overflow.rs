@@ -6,7 +6,7 @@ use bevy_ecs::system::Query;
 use wasm_engine_abi::message::{kind, sender, status};
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{
-    AgentId, AgentSlot, Backlog, FaultKind, Head, Lifecycle, MailboxCounters, OverflowPolicy, Trigger,
+    AgentId, AgentSlot, Backlog, FaultKind, Head, Lifecycle, MailboxCounters, MessageOffset, OverflowPolicy, Trigger,
 };
 
 use crate::frame::FrameReport;
@@ -64,11 +64,11 @@ enum Refused {
 
 impl Refused {
     /// Returns what refusals are sorted by, so that they come in canonical order: what waited comes first.
-    const fn order(self) -> (bool, (u32, u32)) {
+    const fn order(self) -> Option<(u32, MessageOffset)> {
         match self {
             // Those of one mailbox are in the order in which they were dropped already, and the sort is stable.
-            Self::Unheld(_) => (false, (0, 0)),
-            Self::Sent(delivery) => (true, delivery.order()),
+            Self::Unheld(_) => None,
+            Self::Sent(delivery) => Some(delivery.order()),
         }
     }
 }

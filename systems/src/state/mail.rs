@@ -196,8 +196,8 @@ impl StatePart for Messages {
                 chunks.push(OutputChunk::new(from));
             }
             let Some(chunk) = chunks.last_mut() else { continue };
-            let at = chunk.messages.push(header, payload);
-            chunk.addresses.push(Address::new(recipient, record_bytes(header.payload_bytes), at));
+            let offset = chunk.messages.push(header, payload);
+            chunk.addresses.push(Address::new(recipient, record_bytes(header.payload_bytes), offset));
         }
         loading.world.resource_mut::<AgentOutputs>().now.chunks = chunks;
         Ok(())

@@ -1,7 +1,7 @@
 //! What goes into the agents' calls and what comes out: requests, outcomes, and the chunks in which the runtime gathers what agents sent.
 
 use wasm_engine_abi::{BounceReason, CallKind, MessageHeader};
-use wasm_engine_components::{Address, AgentFault, AgentId, AgentSlot, Excess, FaultKind, GroupId};
+use wasm_engine_components::{Address, AgentFault, AgentId, AgentSlot, Excess, FaultKind, GroupId, MessageOffset};
 
 use crate::world::fault::CallFault;
 use crate::world::packed::PackedMessages;
@@ -238,7 +238,7 @@ pub(crate) struct Mark {
     sent: u64,
     addresses: usize,
     edges: usize,
-    messages: u32,
+    messages: MessageOffset,
     refused: usize,
     deferred: usize,
     deferred_bytes: usize,

@@ -1,7 +1,7 @@
 //! Where a frame's messages lie, and how their recipients find them.
 
 use wasm_engine_abi::MessageHeader;
-use wasm_engine_components::{Address, AgentSlot, RecipientSlot};
+use wasm_engine_components::{Address, AgentSlot, MessageOffset, RecipientSlot};
 
 use crate::world::chunk::OutputChunk;
 use crate::world::packed::{PackedMessages, record_bytes, split};
@@ -12,8 +12,8 @@ pub struct Delivery {
     /// Number of the chunk of the frame before, or, with [`Delivery::CURRENT`] added, of this frame; [`Delivery::HOST`] for the
     /// host's messages of this frame.
     pub chunk: u32,
-    /// Offset of its record among those messages: see [`PackedMessages`].
-    pub offset: u32,
+    /// Where its record lies among those messages: see [`PackedMessages`].
+    pub offset: MessageOffset,
 }
 
 impl Delivery {
@@ -24,7 +24,7 @@ impl Delivery {
     pub const CURRENT: u32 = 1 << 31;
 
     /// Returns what deliveries of one frame are sorted by to be in canonical order: the host's messages come first.
-    pub const fn order(self) -> (u32, u32) {
+    pub const fn order(self) -> (u32, MessageOffset) {
         (self.chunk.wrapping_add(1), self.offset)
     }
 }

@@ -7,7 +7,7 @@ use bevy_ecs::world::World;
 use wasm_engine_abi::message::status;
 use wasm_engine_abi::{BounceReason, MessageHeader};
 use wasm_engine_components::{
-    Address, AgentId, AgentSlot, Backlog, Digest, FaultHistory, GroupId, Lifecycle, Recipient, TopicId,
+    Address, AgentId, AgentSlot, Backlog, Digest, FaultHistory, GroupId, Lifecycle, MessageOffset, Recipient, TopicId,
 };
 
 use crate::world::chunk::OutputChunk;
@@ -102,7 +102,7 @@ fn key(header: &MessageHeader) -> (u64, u32) {
 }
 
 /// Returns for whom a message to many that was taken back was meant: its address along edges still says so.
-fn meant_for(directory: &Directory, chunk: &OutputChunk, header: &MessageHeader, offset: u32) -> Recipient {
+fn meant_for(directory: &Directory, chunk: &OutputChunk, header: &MessageHeader, offset: MessageOffset) -> Recipient {
     let edge = chunk
         .edges
         .binary_search_by_key(&offset, |edge| edge.offset)

@@ -2,6 +2,7 @@
 //! recipient is given a copy of the words.
 
 use wasm_engine_abi::{MessageHeader, padded};
+use wasm_engine_components::MessageOffset;
 
 const HEADER_WORDS: usize = size_of::<MessageHeader>() / 8;
 const _: () = assert!(HEADER_WORDS * 8 == size_of::<MessageHeader>() && align_of::<MessageHeader>() == 8);
@@ -19,7 +20,7 @@ impl PackedMessages {
     /// If there are 32 GiB of messages.
     // Always inlined: a header that is handed over in memory is written in small pieces and read in large ones, and that stalls the processor.
     #[inline(always)]
-    pub fn push(&mut self, header: MessageHeader, payload: &[u8]) -> u32 {
+    pub fn push(&mut self, header: MessageHeader, payload: &[u8]) -> MessageOffset {
         debug_assert_eq!(header.payload_bytes as usize, payload.len());
         let offset = self.next_offset();
         let head: [u64; HEADER_WORDS] = bytemuck::cast(header);
@@ -43,27 +44,27 @@ impl PackedMessages {
 
     /// Returns the offset of the next record.
     #[inline]
-    pub fn next_offset(&self) -> u32 {
-        u32::try_from(self.words.len()).expect("a frame's messages take less than 32 GiB")
+    pub fn next_offset(&self) -> MessageOffset {
+        MessageOffset(u32::try_from(self.words.len()).expect("a frame's messages take less than 32 GiB"))
     }
 
     /// Returns the record at an offset, padding included.
     #[inline]
-    pub fn record(&self, offset: u32) -> &[u64] {
-        let words = &self.words[offset as usize..];
+    pub fn record(&self, offset: MessageOffset) -> &[u64] {
+        let words = &self.words[offset.index()..];
         let length = (u64::from(header(words).payload_bytes) + 7) as usize / 8;
         &words[..HEADER_WORDS + length]
     }
 
     /// Returns the message at an offset: the header that the recipient sees, and the payload without padding.
     #[inline]
-    pub fn message(&self, offset: u32) -> (&MessageHeader, &[u8]) {
+    pub fn message(&self, offset: MessageOffset) -> (&MessageHeader, &[u8]) {
         split(self.record(offset))
     }
 
     /// Forgets the records from an offset on.
-    pub fn truncate(&mut self, offset: u32) {
-        self.words.truncate(offset as usize);
+    pub fn truncate(&mut self, offset: MessageOffset) {
+        self.words.truncate(offset.index());
     }
 
     /// Forgets all messages, and keeps the buffer.
@@ -101,7 +102,7 @@ mod tests {
     fn records_are_what_inboxes_hold() {
         let mut packed = PackedMessages::default();
         let payloads: Vec<Vec<u8>> = [0, 1, 7, 8, 9, 64].iter().map(|&length| (1..=length).collect()).collect();
-        let places: Vec<_> = payloads
+        let offsets: Vec<_> = payloads
             .iter()
             .zip(3_u32..)
             .map(|(payload, sequence)| {
@@ -110,15 +111,15 @@ mod tests {
             })
             .collect();
         let mut inbox: Vec<u8> = Vec::new();
-        for ((&at, payload), sequence) in places.iter().zip(&payloads).zip(3..) {
-            let (header, found) = packed.message(at);
+        for ((&offset, payload), sequence) in offsets.iter().zip(&payloads).zip(3..) {
+            let (header, found) = packed.message(offset);
             assert_eq!((header.sequence, found), (sequence, payload.as_slice()));
-            assert_eq!(packed.record(at).len() * 8, record_bytes(header.payload_bytes) as usize);
-            inbox.extend_from_slice(bytemuck::cast_slice(packed.record(at)));
+            assert_eq!(packed.record(offset).len() * 8, record_bytes(header.payload_bytes) as usize);
+            inbox.extend_from_slice(bytemuck::cast_slice(packed.record(offset)));
         }
         let read: Vec<_> = wasm_engine_abi::InboxReader::new(&inbox).map(|record| record.payload.to_vec()).collect();
         assert_eq!(read, payloads);
-        packed.truncate(places[1]);
-        assert_eq!(packed.next_offset(), places[1]);
+        packed.truncate(offsets[1]);
+        assert_eq!(packed.next_offset(), offsets[1]);
     }
 }

@@ -1,6 +1,6 @@
 //! What mailboxes take, refuse and drop.
 
-use wasm_engine_components::{RecipientSlot, TopicIndex};
+use wasm_engine_components::{MessageOffset, RecipientSlot, TopicIndex};
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn roomy() -> Load {
 }
 
 fn at(offset: u32) -> Delivery {
-    Delivery { chunk: 0, offset }
+    Delivery { chunk: 0, offset: MessageOffset(offset) }
 }
 
 fn message(bytes: u32, n: u32) -> Incoming {
@@ -35,15 +35,15 @@ fn put_dropping(load: Load, messages: &[(u32, bool)]) -> (Vec<u32>, Vec<(u32, Bo
     let (mut inboxes, mut dropped, mut refused) = (inboxes(load), Vec::new(), Vec::new());
     for (&(bytes, _), n) in messages.iter().zip(0..) {
         let message = message(bytes, n);
-        let stays = |at: Delivery| messages[at.offset as usize].1;
-        let bytes_of = |at: Delivery| messages[at.offset as usize].0;
+        let stays = |at: Delivery| messages[at.offset.index()].1;
+        let bytes_of = |at: Delivery| messages[at.offset.index()].0;
         refused.extend(
             inboxes.put_dropping(message, || None, stays, bytes_of, &mut dropped).err().map(|reason| (n, reason)),
         );
     }
     let (mut left, mut next) = (Vec::new(), inboxes.firsts[0]);
     while let Some(link) = inboxes.links.get(next as usize) {
-        left.push(link.delivery.offset);
+        left.push(link.delivery.offset.0);
         next = link.next;
     }
     assert_eq!(left.len(), inboxes.loads[0].messages as usize);
@@ -51,7 +51,7 @@ fn put_dropping(load: Load, messages: &[(u32, bool)]) -> (Vec<u32>, Vec<(u32, Bo
     assert!(inboxes.touched.len() <= 1, "an agent is touched once");
     inboxes.clear();
     assert_eq!((inboxes.firsts[0], inboxes.loads[0].messages), (Link::END, 0));
-    (dropped.iter().map(|at| at.offset).collect(), refused, left)
+    (dropped.iter().map(|at| at.offset.0).collect(), refused, left)
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn reject_keeps_the_oldest_and_what_still_fits() {
 
 #[test]
 fn many_are_put_as_one_by_one_up_to_the_first_that_is_not_taken() {
-    let to = |to: RecipientSlot, n: u32| Address::new(to, 40, n);
+    let to = |to: RecipientSlot, n: u32| Address::new(to, 40, MessageOffset(n));
     let plain = [0, 1, 1, 0].map(|slot| Recipient::Agent(AgentSlot(slot)));
     for (last, added) in
         [(Recipient::Agent(AgentSlot(1)), 4), (Recipient::Topic(TopicIndex(0)), 4), (Recipient::Agent(AgentSlot(2)), 5)]
@@ -73,7 +73,7 @@ fn many_are_put_as_one_by_one_up_to_the_first_that_is_not_taken() {
         assert_eq!(all.put_all(&addresses, 0), added);
         for address in &addresses[..added] {
             let Some(Recipient::Agent(slot)) = address.recipient() else { panic!("{address:?} was added") };
-            assert_eq!(each.put(Incoming { slot, bytes: address.bytes, delivery: at(address.offset) }), Ok(()));
+            assert_eq!(each.put(Incoming { slot, bytes: address.bytes, delivery: at(address.offset.0) }), Ok(()));
         }
         assert_eq!(format!("{all:?}"), format!("{each:?}"));
     }
@@ -121,7 +121,7 @@ fn a_list_that_was_dropped_for_a_message_that_does_not_fit_is_touched_once() {
     let bytes = [48, 56, 48];
     let mut put = |n: u32| {
         let message = message(bytes[n as usize], n);
-        inboxes.put_dropping(message, || None, |_| false, |at| bytes[at.offset as usize], &mut Vec::new())
+        inboxes.put_dropping(message, || None, |_| false, |at| bytes[at.offset.index()], &mut Vec::new())
     };
     assert_eq!((put(0), put(1), put(2)), (Ok(()), FULL, Ok(())));
     assert_eq!((inboxes.touched.as_slice(), inboxes.messages()), ([A].as_slice(), 1));
@@ -145,7 +145,7 @@ fn what_is_held_counts_and_comes_first() {
     let mut order = Vec::new();
     let mut next = inboxes.firsts[0];
     while let Some(link) = inboxes.links.get(next as usize) {
-        order.push(link.delivery.offset);
+        order.push(link.delivery.offset.0);
         next = link.next;
     }
     assert_eq!((order, inboxes.touched.as_slice()), (vec![7, 2, 4], [A].as_slice()));
