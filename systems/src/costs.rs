@@ -38,8 +38,8 @@ fn topics() -> Vec<TopicSpec> {
 /// A message to a group costs what its living agents do. Its slots are looked at once in a frame.
 #[test]
 fn a_broadcast_to_a_group_that_has_ended_costs_what_is_left_of_it() {
-    for places in [2_u32, 50_000] {
-        let mut ending = group(1, places);
+    for slots in [2_u32, 50_000] {
+        let mut ending = group(1, slots);
         ending.inbox_bytes_max = 1 << 20;
         let population = Population { groups: vec![ending, group(2, 1_000)], ..Population::default() };
         let mut app = app(population, |call: Call<'_>| {
@@ -49,11 +49,11 @@ fn a_broadcast_to_a_group_that_has_ended_costs_what_is_left_of_it() {
         });
         looked(&mut app, FrameInputs::default());
         let ended =
-            (1..places).map(|ordinal| Action::Agent(AgentId::new(GroupId(1), ordinal), LifecycleAction::Terminate));
+            (1..slots).map(|ordinal| Action::Agent(AgentId::new(GroupId(1), ordinal), LifecycleAction::Terminate));
         looked(&mut app, FrameInputs { commands: ended.collect(), ..FrameInputs::default() });
         let (looks, delivered) = of_a_frame(&mut app);
         assert_eq!(delivered, 1_000);
-        assert_eq!(looks, u64::from(places) + delivered, "{places} places");
+        assert_eq!(looks, u64::from(slots) + delivered, "{slots} slots");
     }
 }
 

@@ -37,11 +37,11 @@ impl StateCodec for Places {
     type Value<'a> = GroupSlots<&'a VecDeque<(u64, u32)>>;
     type Decoded<'a> = GroupSlots<VecDeque<(u64, u32)>>;
 
-    fn encode(places: Self::Value<'_>, to: &mut impl Sink) {
-        to.u32(places.first_agents);
-        to.u32(places.used);
-        to.bool(places.grows);
-        for (frame, ordinal) in places.vacating {
+    fn encode(slots: Self::Value<'_>, to: &mut impl Sink) {
+        to.u32(slots.first_agents);
+        to.u32(slots.used);
+        to.bool(slots.grows);
+        for (frame, ordinal) in slots.vacating {
             to.u64(*frame);
             to.u32(*ordinal);
         }

@@ -163,7 +163,7 @@ impl Scheduler {
         found
     }
 
-    /// Sorts agents that are due into the order in which they are served. Those that are to end come first, so that their places
+    /// Sorts agents that are due into the order in which they are served. Those that are to end come first, so that their slots
     /// are free soon. Then the mode decides; of equal rank, those that waited longer come first.
     fn sort_by_rank(&self, candidates: &mut [AgentSlot], selection: &Selection<'_>) {
         let SchedulerSettings { mode, ageing_frames, .. } = self.settings;

@@ -41,7 +41,7 @@ impl StatePart for Places {
             }
             if used > group.spec.agents_max {
                 let most = group.spec.agents_max;
-                return Err(entry.unfit(format!("it has used {used} places, and `agents_max` is {most}")));
+                return Err(entry.unfit(format!("it has used {used} slots, and `agents_max` is {most}")));
             }
             if used < first {
                 return Err(entry.damaged());

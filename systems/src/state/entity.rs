@@ -166,7 +166,7 @@ impl<'a> Entry<'a> {
 
     /// Returns the slot of an agent that the entry is about.
     pub(super) fn slot_of(&self, directory: &Directory, agent: AgentId) -> Result<AgentSlot, StateError> {
-        directory.slot(agent).ok_or_else(|| self.unfit(format!("nobody has the place of agent {agent} under that id")))
+        directory.slot(agent).ok_or_else(|| self.unfit(format!("nobody has the slot of agent {agent} under that id")))
     }
 
     /// Returns the index of the group whose entry it is.

@@ -74,7 +74,7 @@ impl StatePart for Cursor {
             return Err(entry.damaged());
         }
         let group = loading.directory.group(id.group()).filter(|group| id.ordinal() < group.spec.agents_max);
-        let group = group.ok_or_else(|| entry.unfit(format!("the round stands at {id}, which is no place here")))?;
+        let group = group.ok_or_else(|| entry.unfit(format!("the round stands at {id}, which has no slot here")))?;
         loading.scheduler.cursor = Some(group.start + id.ordinal());
         Ok(())
     }

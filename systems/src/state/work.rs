@@ -191,27 +191,27 @@ impl StatePart for RegionState {
     }
 
     fn save<T: Target<Self>>(saving: &mut Saving<'_>, to: &mut T) {
-        for place in saving.directory.regions.iter() {
-            let Some(state) = saving.world.get::<Self>(place.entity) else { continue };
-            to.put(place.id.0, state);
+        for region in saving.directory.regions.iter() {
+            let Some(state) = saving.world.get::<Self>(region.entity) else { continue };
+            to.put(region.id.0, state);
         }
     }
 
     fn load(loading: &mut Loading<'_>, section: &Section) -> Result<(), StateError> {
         for entry in section.items() {
-            let place = loading.directory.regions.iter().find(|place| place.id.0 == entry.id);
-            let place = place.ok_or_else(|| entry.unfit("the scenario lacks the region"))?;
+            let region = loading.directory.regions.iter().find(|region| region.id.0 == entry.id);
+            let region = region.ok_or_else(|| entry.unfit("the scenario lacks the region"))?;
             let read = entry.decode::<Self>()?;
-            if read.bytes.len() != place.bytes as usize {
-                let (was, is) = (read.bytes.len(), place.bytes);
+            if read.bytes.len() != region.bytes as usize {
+                let (was, is) = (read.bytes.len(), region.bytes);
                 let problem = format!("it had {was} bytes, and here has {is}: a region's size can't change later");
                 return Err(entry.unfit(problem));
             }
-            if let Some(mut state) = loading.world.get_mut::<Self>(place.entity) {
+            if let Some(mut state) = loading.world.get_mut::<Self>(region.entity) {
                 *state = read;
             }
         }
-        let ids = loading.directory.regions.iter().map(|place| place.id.0);
+        let ids = loading.directory.regions.iter().map(|region| region.id.0);
         complete(section, ids, "it isn't in the saved state, and a region can't come in later")
     }
 

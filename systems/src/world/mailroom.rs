@@ -94,7 +94,7 @@ impl HostMessages {
         self.push(Recipient::Agent(to), header, Vec::new());
     }
 
-    /// Adds the bounce of a message that was taken before to its sender, if that is an agent that hasn't ended: the place of one
+    /// Adds the bounce of a message that was taken before to its sender, if that is an agent that hasn't ended: the slot of one
     /// that has may be another's by the time the bounce arrives.
     pub(crate) fn return_to_sender(
         &mut self,

@@ -92,7 +92,7 @@ fn an_event_for_nobody_is_counted_as_lost_and_one_for_who_ends_is_in_the_last_ca
     assert_eq!(calls(&log, id(1, 1)).last(), Some(&(2, CallKind::Shutdown)));
     assert_eq!(kinds(&log, id(1, 1)), [(2, 1)]);
 
-    // The next agent in the place is another one, in the frame in which it gets it, too.
+    // The next agent in the slot is another one, in the frame in which it gets it, too.
     frames(&mut app, 1);
     let next = AgentId::of_generation(GroupId(1), 1, 1);
     let record = with_events(&mut app, vec![spawn(1)], vec![to(id(1, 1), 4), to(next, 5)]);

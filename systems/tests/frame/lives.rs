@@ -98,7 +98,7 @@ fn many_lives_leave_nothing_behind() {
     let (mut alive, mut ended, mut refused): (Vec<AgentId>, u64, u64) = (Vec::new(), 0, 0);
     let mut next = [0; 64];
     while ended < lives {
-        // All places are taken in one frame, and given back in the next.
+        // All slots are taken in one frame, and given back in the next.
         frame(&mut app, (0..64).map(|_| spawn(1)).collect());
         alive.extend(inspect::agents(app.world(), GroupId(1)));
         assert_eq!(alive.len(), 64);
@@ -115,16 +115,16 @@ fn many_lives_leave_nothing_behind() {
     let last = frames(&mut app, 3).pop().unwrap();
     let spawned = app.world_mut().entities().count_spawned();
     assert_eq!((refused, last.counts.agents), (0, 1));
-    // A place that was used keeps its last agent and that one's mailbox.
+    // A slot that was used keeps its last agent and that one's mailbox.
     assert_eq!(spawned - entities, 2 * 64);
     let lanes = |record: &FrameRecord| {
         use wasm_engine_components::Lane::{Commands, HostMessages, Requests, Schedule};
         [Requests, Schedule, Commands, HostMessages].map(|lane| record.lanes[lane])
     };
     assert_eq!(lanes(&last), lanes(&quiet), "no request, no timer, no command, no message is left");
-    let places: usize = [1, 2].map(|group| inspect::agents(app.world(), GroupId(group)).len()).iter().sum();
+    let slots: usize = [1, 2].map(|group| inspect::agents(app.world(), GroupId(group)).len()).iter().sum();
     let vacating = testing::groups(app.world())[0].vacating;
-    assert_eq!((places, vacating, testing::inactive(app.world())), (65, 0, 0));
+    assert_eq!((slots, vacating, testing::inactive(app.world())), (65, 0, 0));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_state_that_does_not_fit_says_what_does_not() {
             Box::new(|all| all.groups[1].group.agents = 1),
         ),
         (
-            "`Places` of group 5: it has used 3 places, and `agents_max` is 2",
+            "`Places` of group 5: it has used 3 slots, and `agents_max` is 2",
             Box::new(|all| all.groups[4].group.agents_max = 2),
         ),
         (

@@ -236,14 +236,14 @@ impl Model {
         let bounded = self.is_bounded();
         let settings = self.program.population.scheduler;
         let cursor = self.clock.cursor;
-        let place = |id: &AgentId| (id.group(), id.ordinal());
+        let slot = |id: &AgentId| (id.group(), id.ordinal());
         if bounded {
             due.sort_by_key(|id| {
                 let stays = self.agents[id].life != Lifecycle::Terminating;
                 let since = self.agents[id].deferred.unwrap_or(self.frame);
                 match settings.mode {
                     SchedulerMode::RoundRobin => {
-                        let behind = cursor.is_some_and(|cursor| place(id) <= place(&cursor));
+                        let behind = cursor.is_some_and(|cursor| slot(id) <= slot(&cursor));
                         (stays, Reverse(0), since, behind, *id)
                     }
                     SchedulerMode::Priority => {

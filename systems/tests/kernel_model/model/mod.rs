@@ -61,7 +61,7 @@ struct Command {
 pub struct Model {
     pub program: Program,
     pub frame: u64,
-    /// Who has each place, or had it last: by id, which orders them by place.
+    /// Who has each slot, or had it last: by id, which orders them by slot.
     pub agents: BTreeMap<AgentId, Agent>,
     pub topics: BTreeMap<u64, BTreeSet<AgentId>>,
     pub requests: BTreeMap<(AgentId, u64), Pending>,
@@ -246,7 +246,7 @@ impl Model {
                 return Err(BounceReason::GroupFull);
             }
         }
-        let id = self.take_place(group, seed.group.agents_max).ok_or(BounceReason::GroupFull)?;
+        let id = self.take_slot(group, seed.group.agents_max).ok_or(BounceReason::GroupFull)?;
         self.settle(id, &seed);
         let mut header = MessageHeader { sender: sender::EXTERNAL, kind: message_kind, ..MessageHeader::default() };
         header.frame = self.frame;
@@ -263,8 +263,8 @@ impl Model {
         Ok(())
     }
 
-    /// A place that was never used, else the least used one of those whose agents ended two frames ago and more.
-    fn take_place(&mut self, group: GroupId, agents_max: u32) -> Option<AgentId> {
+    /// A slot that was never used, else the least used one of those whose agents ended two frames ago and more.
+    fn take_slot(&mut self, group: GroupId, agents_max: u32) -> Option<AgentId> {
         let used = self.agents.keys().filter(|id| id.group() == group).count() as u32;
         if used < agents_max {
             return Some(AgentId::new(group, used));
