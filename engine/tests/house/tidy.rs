@@ -185,3 +185,38 @@ fn no_file_names_a_folder_of_the_machine_it_was_made_on() {
         assert!(found.is_empty(), "{} names {found:?}", file.path);
     }
 }
+
+/// The lines of a text at which docs begin an example, which a documentation test would run: a block of code that isn't said to be something else.
+fn examples(text: &str) -> Vec<usize> {
+    let (mut found, mut is_inside) = (Vec::new(), false);
+    for (line, number) in text.lines().zip(1..) {
+        let line = line.trim_start();
+        let doc = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+        let Some(language) = doc.and_then(|doc| doc.trim_start().strip_prefix("```")) else { continue };
+        is_inside = !is_inside;
+        if is_inside && language.trim() != "text" {
+            found.push(number);
+        }
+    }
+    found
+}
+
+/// A crate says that it has none if it has none: for nothing, its tests would compile it a second time.
+#[test]
+fn a_crate_without_documentation_tests_has_no_examples() {
+    let canary = "//! ```text\n//! a\n//! ```\n/// ```\n/// b();\n/// ```\n    /// ```no_run\n/// ```\n// ```";
+    assert_eq!(examples(canary), [4, 7]);
+
+    let files = tree::files();
+    for member in members("Cargo.toml") {
+        let libraries = member["targets"].as_array().expect("a package has targets").iter();
+        for library in libraries.filter(|one| one["kind"][0] == "lib" && one["doctest"] == false) {
+            let root = root_file(library);
+            let folder = root.trim_end_matches("lib.rs");
+            for file in files.iter().filter(|file| file.is("rs") && file.path.starts_with(folder)) {
+                let found = examples(&file.text());
+                assert!(found.is_empty(), "{} has examples that nothing runs, in the lines {found:?}", file.path);
+            }
+        }
+    }
+}

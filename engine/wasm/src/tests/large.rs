@@ -9,11 +9,11 @@ fn scanner() -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// Estimated compilation of a module, in seconds: the least limit that it is within.
+/// Estimated compilation of a module that is within the default limits, in seconds: the least limit that it is within, to a hundredth.
 fn estimate(bytes: &[u8]) -> f64 {
     let fits = |module_cost_max| validate(bytes, &ModuleLimits { module_cost_max, ..ModuleLimits::MAX }).is_ok();
-    let (mut under, mut within) = (0_u64, 1 << 32);
-    while within - under > 1 {
+    let (mut under, mut within) = (0_u64, ModuleLimits::DEFAULT.module_cost_max);
+    while within - under > within / 100 {
         let middle = under.midpoint(within);
         if fits(middle) { within = middle } else { under = middle }
     }
