@@ -52,8 +52,9 @@ fn incremental(base: SnapshotRef) -> Snapshot {
     snapshot
 }
 
+/// In memory where the system has such a folder: these tests write thousands of small files, for which a disk takes most of their time.
 fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 /// Why the file of frame 5 can't be read with other bytes.

@@ -24,80 +24,11 @@ impl Summary {
 /// Returns the whole text, ending with where the results are.
 fn text(summary: &Summary) -> Lines {
     let mut text = Lines::default();
-    let mut line = |name: &str, value: String| text.line(format_args!("{name:<11}{value}"));
-    let state = if summary.interrupted { ", interrupted" } else { "" };
-    line("scenario", format!("{}, seed {}{state}", summary.scenario, summary.seed));
-    let here = match summary.frames_here < summary.frames {
-        true => format!(" ({} here)", thousands(summary.frames_here)),
-        false => String::new(),
-    };
-    line(
-        "frames",
-        format!(
-            "{}{} in {:.2} s, {} frames/s, {}",
-            thousands(summary.frames),
-            here,
-            summary.wall_s,
-            rate(summary.frames_per_s),
-            counted(summary.threads, "thread"),
-        ),
-    );
-    line("agents", thousands(summary.agents));
-    let reasons = summary.dropped_by_reason.0.iter();
-    let reasons: Vec<String> = reasons.map(|(reason, messages)| format!("{reason} {}", thousands(messages))).collect();
-    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-    line(
-        "messages",
-        format!(
-            "{} sent, {} delivered, {} dropped{reasons}",
-            thousands(summary.messages),
-            thousands(summary.delivered),
-            thousands(summary.dropped)
-        ),
-    );
-    if summary.commands + summary.commands_refused > 0 {
-        let (done, refused) = (thousands(summary.commands), thousands(summary.commands_refused));
-        line("commands", format!("{done} carried out, {refused} refused"));
+    let entries = [run(summary), traffic(summary), dropped(summary), models(summary), events(summary)].concat();
+    for (name, value) in entries {
+        text.line(format_args!("{name:<11}{value}"));
     }
-    if summary.log_lines_dropped > 0 {
-        let (lines, bytes) = (thousands(summary.log_lines_dropped), counted(summary.log_bytes_dropped, "byte"));
-        line("log lines", format!("{lines} dropped ({bytes}), for want of budget"));
-    }
-    if summary.outputs_dropped > 0 {
-        let (outputs, bytes) = (thousands(summary.outputs_dropped), counted(summary.output_bytes_dropped, "byte"));
-        line("outputs", format!("{outputs} dropped ({bytes}), for want of budget"));
-    }
-    if summary.deferred > 0 {
-        line("deferred", format!("{}, for want of budget", counted(summary.deferred, "step")));
-    }
-    if summary.inference_jobs > 0 {
-        let rows = summary.inference_rows_per_batch;
-        line("inference", format!("{}, {rows:.1} rows per batch", counted(summary.inference_jobs, "job")));
-    }
-    for (name, model) in &summary.models.0 {
-        for sentence in model.sentences() {
-            line("model", format!("{name}: {sentence}"));
-        }
-    }
-    let swaps = summary.swaps;
-    if swaps.done + swaps.refused > 0 {
-        line("swaps", format!("{} done, {} refused", thousands(swaps.done), thousands(swaps.refused)));
-    }
-    let events = &summary.events;
-    if events.delivered + events.lost + events.disabled + events.late > 0 {
-        let mut parts = vec![format!("{} delivered", thousands(events.delivered))];
-        if events.lost > 0 {
-            parts.push(format!("{} lost, for want of a recipient or beyond a budget", thousands(events.lost)));
-        }
-        if events.disabled > 0 {
-            parts.push(format!("{} for groups that aren't enabled", thousands(events.disabled)));
-        }
-        if events.late > 0 {
-            parts.push(format!("{} for frames after the last one", thousands(events.late)));
-        }
-        line("events", parts.join(", "));
-    }
-    line("digest", summary.digest.clone());
+    text.line(format_args!("{:<11}{}", "digest", summary.digest));
     text.blank();
     text.append(&groups(summary));
     text.append(&outputs(summary));
@@ -105,6 +36,103 @@ fn text(summary: &Summary) -> Lines {
     text.blank();
     text.line(format_args!("results in {}", summary.run_dir));
     text
+}
+
+/// A line of the text: its name, and its value.
+type Entry = (&'static str, String);
+
+/// Returns what was run, and for how long.
+fn run(summary: &Summary) -> Vec<Entry> {
+    let state = if summary.interrupted { ", interrupted" } else { "" };
+    let here = match summary.frames_here < summary.frames {
+        true => format!(" ({} here)", thousands(summary.frames_here)),
+        false => String::new(),
+    };
+    let frames = format!(
+        "{}{here} in {:.2} s, {} frames/s, {}",
+        thousands(summary.frames),
+        summary.wall_s,
+        rate(summary.frames_per_s),
+        counted(summary.threads, "thread"),
+    );
+    vec![
+        ("scenario", format!("{}, seed {}{state}", summary.scenario, summary.seed)),
+        ("frames", frames),
+        ("agents", thousands(summary.agents)),
+    ]
+}
+
+/// Returns what became of messages and of commands.
+fn traffic(summary: &Summary) -> Vec<Entry> {
+    let reasons = summary.dropped_by_reason.0.iter();
+    let reasons: Vec<String> = reasons.map(|(reason, messages)| format!("{reason} {}", thousands(messages))).collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    let messages = format!(
+        "{} sent, {} delivered, {} dropped{reasons}",
+        thousands(summary.messages),
+        thousands(summary.delivered),
+        thousands(summary.dropped)
+    );
+    let mut entries = vec![("messages", messages)];
+    if summary.commands + summary.commands_refused > 0 {
+        let (done, refused) = (thousands(summary.commands), thousands(summary.commands_refused));
+        entries.push(("commands", format!("{done} carried out, {refused} refused")));
+    }
+    entries
+}
+
+/// Returns what the run's budgets had no room for.
+fn dropped(summary: &Summary) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if summary.log_lines_dropped > 0 {
+        let (lines, bytes) = (thousands(summary.log_lines_dropped), counted(summary.log_bytes_dropped, "byte"));
+        entries.push(("log lines", format!("{lines} dropped ({bytes}), for want of budget")));
+    }
+    if summary.outputs_dropped > 0 {
+        let (outputs, bytes) = (thousands(summary.outputs_dropped), counted(summary.output_bytes_dropped, "byte"));
+        entries.push(("outputs", format!("{outputs} dropped ({bytes}), for want of budget")));
+    }
+    if summary.deferred > 0 {
+        entries.push(("deferred", format!("{}, for want of budget", counted(summary.deferred, "step"))));
+    }
+    entries
+}
+
+/// Returns what models did, and what replaced them and the modules.
+fn models(summary: &Summary) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if summary.inference_jobs > 0 {
+        let rows = summary.inference_rows_per_batch;
+        let jobs = counted(summary.inference_jobs, "job");
+        entries.push(("inference", format!("{jobs}, {rows:.1} rows per batch")));
+    }
+    for (name, model) in &summary.models.0 {
+        entries.extend(model.sentences().map(|sentence| ("model", format!("{name}: {sentence}"))));
+    }
+    let swaps = summary.swaps;
+    if swaps.done + swaps.refused > 0 {
+        entries.push(("swaps", format!("{} done, {} refused", thousands(swaps.done), thousands(swaps.refused))));
+    }
+    entries
+}
+
+/// Returns what became of the lines of external events, if there were any.
+fn events(summary: &Summary) -> Vec<Entry> {
+    let events = &summary.events;
+    if events.delivered + events.lost + events.disabled + events.late == 0 {
+        return Vec::new();
+    }
+    let mut parts = vec![format!("{} delivered", thousands(events.delivered))];
+    for (count, what) in [
+        (events.lost, "lost, for want of a recipient or beyond a budget"),
+        (events.disabled, "for groups that aren't enabled"),
+        (events.late, "for frames after the last one"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{} {what}", thousands(count)));
+        }
+    }
+    vec![("events", parts.join(", "))]
 }
 
 fn groups(summary: &Summary) -> Lines {

@@ -6,6 +6,7 @@ use std::path::Path;
 use wasm_engine_core::journal::{Journal, JournalFrame};
 
 use super::{RUN, files, frames, options, put, read, write};
+use crate::folder_in_memory;
 
 const SEGMENT_BYTES: u32 = 900;
 
@@ -31,7 +32,7 @@ fn outcome(folder: &Path, all: &[JournalFrame], what: &str) -> Result<u64, Strin
 
 #[test]
 fn every_changed_byte_is_found() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let path = folder.path().join("journal");
     let all = frames(24);
     for ended in [false, true] {
@@ -73,7 +74,7 @@ fn every_changed_byte_is_found() {
 
 #[test]
 fn every_cut_is_found_but_in_the_last_segment() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let path = folder.path().join("journal");
     let all = frames(24);
     write(&path, &all, SEGMENT_BYTES, true);
@@ -97,7 +98,7 @@ fn every_cut_is_found_but_in_the_last_segment() {
 
 #[test]
 fn bytes_that_are_moved_doubled_or_lost_are_found() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let path = folder.path().join("journal");
     let all = frames(24);
     write(&path, &all, SEGMENT_BYTES, false);
@@ -147,7 +148,7 @@ fn bytes_that_are_moved_doubled_or_lost_are_found() {
 
 #[test]
 fn two_histories_are_not_mixed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));
     let all = frames(24);
     let mut others = all.clone();
@@ -177,7 +178,7 @@ fn two_histories_are_not_mixed() {
 
 #[test]
 fn a_hole_before_whole_records_is_cut_only_if_asked() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let all = frames(24);
     write(folder.path(), &all, 1 << 20, false);
     let path = folder.path().join("000000.wej");
@@ -194,7 +195,7 @@ fn a_hole_before_whole_records_is_cut_only_if_asked() {
 
 #[test]
 fn what_changes_after_the_journal_was_opened_is_found() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let all = frames(24);
     write(folder.path(), &all, SEGMENT_BYTES, true);
     let journal = Journal::open(folder.path(), RUN).unwrap();
@@ -219,7 +220,7 @@ fn what_changes_after_the_journal_was_opened_is_found() {
 
 #[test]
 fn random_bytes_are_no_journal() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let path = folder.path().join("000000.wej");
     let mut state = 1_u64;
     for length in (0..3_000).step_by(37) {

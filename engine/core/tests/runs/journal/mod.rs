@@ -16,6 +16,8 @@ use wasm_engine_components::{
 use wasm_engine_core::journal::{Journal, JournalFrame, JournalOptions, JournalWriter};
 use wasm_engine_core::problem::Problem;
 
+use crate::folder_in_memory;
+
 const RUN: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
 /// The checksum of a summary that there isn't.
 const SUMMARY: u128 = 0x5d << 120 | 9;
@@ -124,7 +126,7 @@ fn put(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
 
 #[test]
 fn what_is_written_is_read_from_any_frame_on() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let path = folder.path().join("journal");
     let frames = frames(300);
     write(&path, &frames, 8_000, true);
@@ -145,7 +147,7 @@ fn what_is_written_is_read_from_any_frame_on() {
 
 #[test]
 fn a_journal_may_begin_with_any_frame() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let frames = &frames(100)[37..];
     write(folder.path(), frames, 2_000, true);
     let journal = Journal::open(folder.path(), RUN).unwrap();
@@ -159,7 +161,7 @@ fn a_journal_may_begin_with_any_frame() {
 
 #[test]
 fn a_writer_takes_the_next_frame_alone_and_nothing_after_the_end() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let frames = frames(3);
     let mut writer = JournalWriter::create(folder.path(), RUN).unwrap();
     let text = format!("{:#}", writer.append(&frames[1]).unwrap_err());
@@ -178,7 +180,7 @@ fn a_writer_takes_the_next_frame_alone_and_nothing_after_the_end() {
 
 #[test]
 fn what_is_as_before_costs_nothing() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let mut writer = JournalWriter::create(folder.path(), RUN).unwrap();
     let mut bytes = Vec::new();
     for frame in 0..200 {

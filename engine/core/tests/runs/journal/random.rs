@@ -10,6 +10,7 @@ use wasm_engine_components::{
 use wasm_engine_core::journal::{Journal, JournalFrame, JournalOptions, JournalWriter};
 
 use super::{RUN, SUMMARY, append, files, last_digest, read};
+use crate::folder_in_memory;
 
 /// Few values, so that one frame is often like the other.
 fn digest() -> impl Strategy<Value = Digest> {
@@ -74,7 +75,7 @@ proptest! {
         for (frame, number) in frames.iter_mut().zip(first_frame..) {
             frame.frame = number;
         }
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder_in_memory();
         let options = JournalOptions { first_frame, segment_bytes_max };
         let (once, twice) = (folder.path().join("once"), folder.path().join("twice"));
         let mut writer = JournalWriter::create_with(&once, RUN, options).unwrap();

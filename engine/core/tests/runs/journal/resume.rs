@@ -5,6 +5,7 @@ use std::path::Path;
 use wasm_engine_core::journal::{Journal, JournalWriter};
 
 use super::{RUN, SUMMARY, append, files, frames, last_digest, options, put, read, write};
+use crate::folder_in_memory;
 
 const SEGMENT_BYTES: u32 = 900;
 
@@ -19,7 +20,7 @@ fn go_on(folder: &Path, journal: &Journal, keep: u64, all: &[wasm_engine_core::j
 
 #[test]
 fn a_journal_cut_anywhere_goes_on_to_the_same_bytes() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
     let all = frames(20);
     write(&whole, &all, SEGMENT_BYTES, true);
@@ -62,7 +63,7 @@ fn a_journal_cut_anywhere_goes_on_to_the_same_bytes() {
 
 #[test]
 fn a_journal_can_be_cut_after_any_frame() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let path = folder.path().join("journal");
     let all = frames(20);
     write(&path, &all, SEGMENT_BYTES, true);
@@ -79,7 +80,7 @@ fn a_journal_can_be_cut_after_any_frame() {
 
 #[test]
 fn an_end_is_taken_back_when_the_run_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let (once, twice) = (folder.path().join("once"), folder.path().join("twice"));
     let all = frames(9);
     write(&once, &all, 1 << 20, true);
