@@ -1,5 +1,5 @@
-//! What an agent may ask of the engine. A scenario grants capabilities to a group; what isn't granted is refused: an import
-//! at load, an outbox record as a fault.
+//! Capabilities: what an agent may ask of the engine. A scenario grants them to a group. A module that imports what isn't granted is refused
+//! at load; an outbox record that asks for it is a fault.
 
 crate::numbered_enum! {
     /// One thing that an agent may do. Its number is its bit in [`Capabilities`].
@@ -13,19 +13,19 @@ crate::numbered_enum! {
         Join = 0x004, "join";
         /// Ask a model for an inference.
         Infer = 0x008, "infer";
-        /// Write log lines: by outbox record, and by the import `log`, whose lines survive a trap.
+        /// Write log lines, by outbox record or by the import `log`, whose lines survive a trap.
         Log = 0x010, "log";
         /// Record named outputs in the run directory.
         Record = 0x020, "record";
         /// Draw counter-based random numbers by the import `random`.
         Random = 0x040, "random";
-        /// Spawn agents in the groups that its own controls or supervises.
+        /// Spawn agents in the groups that the agent's own group controls or supervises.
         Spawn = 0x080, "spawn";
-        /// Pause, resume, terminate and restart agents of those groups, and itself.
+        /// Pause, resume, terminate and restart agents of those groups, and the agent itself.
         Control = 0x100, "control";
-        /// Ask to be woken in a frame.
+        /// Ask to be stepped in a frame.
         Wake = 0x200, "wake";
-        /// Write to the shared regions that its group owns.
+        /// Write to the shared regions whose writer is the agent's group.
         Regions = 0x400, "regions";
     }
 }

@@ -13,48 +13,48 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{ABI_VERSION, MAGIC, RECORD_ALIGN};
 
-/// Where the [`FrameContext`] lies, in bytes from the start of the block.
+/// Offset of the [`FrameContext`], in bytes from the start of the block.
 pub const CONTEXT_OFFSET: u32 = 64;
 
-/// The block's address must be a multiple of this; 64 is better, because the context then is one cache line.
+/// Alignment of the block's address, in bytes. An alignment of 64 is better, because the context is one cache line then.
 pub const EXCHANGE_ALIGN: u32 = 8;
 
 /// The fixed first part of the block. Offsets are in bytes from the start of the block.
 ///
-/// The regions area has an address of its own: it is zeros at the start, may be large, and in a block that isn't all zeros it would be
-/// so many bytes of the module's file.
+/// The regions area has an address of its own. It is zeros at the start and may be large; inside the block, which isn't all zeros, it would
+/// take as many bytes of the module's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ExchangeHeader {
-    /// [`MAGIC`].
+    /// The number [`MAGIC`].
     pub magic: u32,
-    /// [`ABI_VERSION`].
+    /// The number [`ABI_VERSION`].
     pub abi_version: u32,
-    /// Start of the inbox area, a multiple of [`RECORD_ALIGN`].
+    /// Offset of the inbox area, in bytes, a multiple of [`RECORD_ALIGN`].
     pub inbox_offset: u32,
-    /// Size of the inbox area in bytes. Also the room for the parameters of `agent_init`.
+    /// Size of the inbox area, in bytes. The parameters of `agent_init` must fit into it, too.
     pub inbox_bytes_max: u32,
-    /// Start of the outbox area, a multiple of [`RECORD_ALIGN`].
+    /// Offset of the outbox area, in bytes, a multiple of [`RECORD_ALIGN`].
     pub outbox_offset: u32,
-    /// Size of the outbox area in bytes.
+    /// Size of the outbox area, in bytes.
     pub outbox_bytes_max: u32,
-    /// Address of the regions area, a multiple of [`RECORD_ALIGN`].
+    /// Address of the regions area in the guest's memory, a multiple of [`RECORD_ALIGN`].
     pub regions_address: u32,
-    /// Size of the regions area in bytes; 0 in a module that reads no shared regions.
+    /// Size of the regions area, in bytes; 0 in a module that reads no shared regions.
     pub regions_bytes_max: u32,
-    /// Zero.
+    /// Zeros.
     pub reserved: [u32; 8],
 }
 const _: () = assert!(size_of::<ExchangeHeader>() == 64 && align_of::<ExchangeHeader>() == 4);
 const _: () = assert!(core::mem::offset_of!(ExchangeHeader, regions_address) == 24);
 
-/// What an agent knows of the frame it is called in. Shape: 64 bytes, one cache line where the block is aligned to 64.
+/// What an agent is told of the frame in which it is called. Shape: 64 bytes, one cache line if the block is aligned to 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FrameContext {
     /// Number of the frame, from 0.
     pub frame: u64,
-    /// The agent's own id, put together as [`crate::agent_id`] says.
+    /// The agent's own id, in the form that [`crate::agent_id`] describes.
     pub agent: u64,
     /// Key of the agent's random streams, derived from the run's seed and the agent's id.
     pub random_key: u64,
@@ -64,20 +64,20 @@ pub struct FrameContext {
     pub ordinal: u32,
     /// Number of records in the inbox.
     pub inbox_records: u32,
-    /// Number of bytes that those records take.
+    /// Size of those records, in bytes.
     pub inbox_bytes: u32,
-    /// Which call this is: a [`CallKind`].
+    /// Export that is called: the number of a [`CallKind`].
     pub call: u32,
-    /// Simulated length of a frame in microseconds; 0 where the scenario gives none.
+    /// Simulated length of a frame, in microseconds; 0 if the scenario gives none.
     pub frame_period_us: u32,
-    /// Messages that the agent may send in this call before its group or its tenant is over its budget, at most;
-    /// `u32::MAX` where there is no bound.
+    /// Number of messages that the agent may send in this call, at most, before its group or its tenant is over its budget;
+    /// `u32::MAX` if there is no bound.
     pub credits: u32,
-    /// Bounces in the inbox: of messages that weren't taken and of commands that couldn't be carried out since the agent's last call.
+    /// Number of bounces in the inbox: messages that weren't taken and commands that couldn't be carried out since the agent's last call.
     pub refused: u32,
-    /// Set by the guest: number of records in the outbox. The host sets it to zero before the frame's first call.
+    /// Number of records in the outbox, set by the guest. The host sets it to zero before the frame's first call.
     pub outbox_records: u32,
-    /// Set by the guest: number of bytes that those records take. The host sets it to zero before the frame's first call.
+    /// Size of those records in bytes, set by the guest. The host sets it to zero before the frame's first call.
     pub outbox_bytes: u32,
 }
 const _: () = assert!(size_of::<FrameContext>() == 64 && align_of::<FrameContext>() == 8);
@@ -85,26 +85,26 @@ const _: () = assert!(core::mem::offset_of!(FrameContext, call) == 40);
 const _: () = assert!(core::mem::offset_of!(FrameContext, outbox_records) == 56);
 const _: () = assert!(core::mem::offset_of!(FrameContext, outbox_bytes) == 60);
 
-/// Which of the exports a call is for.
+/// The export that a call is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum CallKind {
-    /// `agent_init`.
+    /// A call of `agent_init`.
     Init = 1,
-    /// `agent_step`, and the calls of `agent_receive` before it.
+    /// A call of `agent_step`, or of `agent_receive` before it.
     #[default]
     Step = 2,
-    /// `agent_shutdown`: the last call of an agent that is terminated.
+    /// A call of `agent_shutdown`, the last one of an agent that is terminated.
     Shutdown = 3,
-    /// `agent_export_state`: the last call of an instance whose group gets another module.
+    /// A call of `agent_export_state`, the last one of an instance whose group gets another module.
     Export = 4,
-    /// `agent_import_state`: the call of the new instance after its `agent_init`.
+    /// A call of `agent_import_state`, which the new instance gets after its `agent_init`.
     Import = 5,
 }
 
 /// A checked exchange block: absolute addresses that lie inside the guest's memory and don't overlap.
 ///
-/// The host takes it once, from a module's initial image. Memories never shrink, so it holds for the life of an instance
+/// The host reads it once, from a module's initial image. Memories never shrink, so it stays valid for the life of an instance,
 /// whatever the guest later writes over the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeLayout {
@@ -112,15 +112,15 @@ pub struct ExchangeLayout {
     pub context: u32,
     /// Address of the inbox area.
     pub inbox: u32,
-    /// Size of the inbox area in bytes.
+    /// Size of the inbox area, in bytes.
     pub inbox_bytes_max: u32,
     /// Address of the outbox area.
     pub outbox: u32,
-    /// Size of the outbox area in bytes.
+    /// Size of the outbox area, in bytes.
     pub outbox_bytes_max: u32,
     /// Address of the regions area.
     pub regions: u32,
-    /// Size of the regions area in bytes.
+    /// Size of the regions area, in bytes.
     pub regions_bytes_max: u32,
 }
 
@@ -134,28 +134,28 @@ pub enum LayoutError {
     },
     /// The block doesn't start with [`MAGIC`].
     Magic {
-        /// What stands there.
+        /// The number that it starts with.
         found: u32,
     },
     /// The block states another version of the ABI.
     Version {
-        /// The version that it states.
+        /// The version that the block states.
         found: u32,
     },
     /// The inbox or the outbox isn't inside the memory, isn't aligned, or its size isn't a multiple of [`RECORD_ALIGN`].
     Area {
-        /// `"inbox"` or `"outbox"`.
+        /// Name of the area: `"inbox"` or `"outbox"`.
         name: &'static str,
-        /// Its offset in the block.
+        /// Offset of the area in the block, in bytes.
         offset: u32,
-        /// Its size in bytes.
+        /// Size of the area, in bytes.
         bytes: u32,
     },
     /// The regions area isn't inside the memory, isn't aligned, or its size isn't a multiple of [`RECORD_ALIGN`].
     Regions {
-        /// Its address.
+        /// Address of the area.
         address: u32,
-        /// Its size in bytes.
+        /// Size of the area, in bytes.
         bytes: u32,
     },
     /// Two of header, inbox, outbox and regions area share bytes.
@@ -199,10 +199,10 @@ impl core::fmt::Display for LayoutError {
 impl core::error::Error for LayoutError {}
 
 impl ExchangeLayout {
-    /// Checks the block at `address` of a guest's `memory`.
+    /// Checks the block at `address` of a guest's `memory`, and returns its layout.
     ///
     /// # Errors
-    /// Any way in which the block isn't a valid one of [`ABI_VERSION`]; nothing that the guest states is believed.
+    /// The block isn't a valid one of [`ABI_VERSION`]. Nothing that the guest states is used unchecked.
     pub fn check(memory: &[u8], address: u32) -> Result<Self, LayoutError> {
         let memory_bytes = memory.len() as u64;
         let fixed = u64::from(CONTEXT_OFFSET) + size_of::<FrameContext>() as u64;
@@ -235,7 +235,7 @@ impl ExchangeLayout {
         }
         let (regions_address, bytes) = (header.regions_address, header.regions_bytes_max);
         let regions = u64::from(regions_address)..u64::from(regions_address) + u64::from(bytes);
-        // The address of nothing means nothing.
+        // An area of no bytes may state any address.
         if bytes > 0 {
             let aligned = regions_address.is_multiple_of(RECORD_ALIGN) && bytes.is_multiple_of(RECORD_ALIGN);
             if !aligned || regions.end > memory_bytes {
@@ -244,7 +244,7 @@ impl ExchangeLayout {
             if ![&head, &inbox, &outbox].into_iter().all(|part| apart(part, &regions)) {
                 return Err(LayoutError::Overlap);
             }
-            // It lies inside the memory, which is a slice: its ends fit.
+            // The area lies inside the memory, which is a slice: so both ends fit a `usize`.
             if memory[regions.start as usize..regions.end as usize].iter().any(|&byte| byte != 0) {
                 return Err(LayoutError::RegionsNotZero);
             }

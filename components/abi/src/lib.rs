@@ -31,13 +31,13 @@ pub use outbox::{CheckedOutbox, Op, OutboxError, OutboxHeader, OutboxReader, Out
 pub use random::{agent_key, philox4x32, random_u64};
 pub use region::{RegionReader, RegionView};
 
-/// The version of this ABI. A module that states another is refused at load.
+/// Version of this ABI. A module that states another one is refused at load.
 pub const ABI_VERSION: u32 = 1;
 
 /// The first four bytes of an exchange block: `WAGT`.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"WAGT");
 
-/// Records of inbox and outbox start at multiples of this many bytes, and payloads are padded with zeros to it.
+/// Alignment of the records of inbox and outbox, in bytes. Payloads are padded with zeros to a multiple of it.
 pub const RECORD_ALIGN: u32 = 8;
 
 /// Name of the exported global that holds the address of the exchange block.
@@ -54,12 +54,12 @@ pub const EXPORT_RECEIVE: &str = "agent_receive";
 pub const EXPORT_SHUTDOWN: &str = "agent_shutdown";
 /// `agent_export_state(ctx: i32) -> i32`, optional: leaves the agent's state in the outbox area before its module is swapped.
 pub const EXPORT_EXPORT_STATE: &str = "agent_export_state";
-/// `agent_import_state(ctx: i32) -> i32`, optional: takes the state that an agent of the module before left, as the only inbox record.
+/// `agent_import_state(ctx: i32) -> i32`, optional: takes the state that the agent left under its old module, as the only inbox record.
 pub const EXPORT_IMPORT_STATE: &str = "agent_import_state";
-/// The module name of every import that the engine offers.
+/// Module name of all imports that the engine offers.
 pub const IMPORT_MODULE: &str = "wasm_engine";
 
-/// Rounds a payload's length up to the next record boundary; `None` where that exceeds `u32`.
+/// Returns a payload's length, rounded up to the next record boundary; `None` if that exceeds `u32`.
 #[inline]
 pub const fn padded(bytes: u32) -> Option<u32> {
     match bytes.checked_add(RECORD_ALIGN - 1) {

@@ -1,7 +1,7 @@
-//! Topics, models and shared regions have names in a scenario and numbers in the ABI.
+//! Numbers of names. Topics, models and shared regions have names in a scenario, and numbers in the ABI.
 
-/// Returns the number of a name: FNV-1a, 64 bits. Guests compute it at compile time; the engine refuses a scenario in which two
-/// names have one number.
+/// Returns the number of a name: its FNV-1a hash of 64 bits. Guests compute it at compile time; the engine refuses a scenario in which two
+/// names have the same number.
 ///
 /// ```
 /// assert_eq!(wasm_engine_abi::name_id(""), 0xcbf2_9ce4_8422_2325);

@@ -1,4 +1,4 @@
-//! One declaration for the variants of an enum, their numbers and their names: none of the three can be forgotten or disagree.
+//! The macro that declares the variants of an enum together with their numbers and names, so that none of the three can be forgotten or disagree.
 
 /// Declares an enum without fields whose variants have a number and a name, each written once.
 ///
@@ -7,7 +7,7 @@
 /// - `name`, the name used in reports and files, which is also its `Display`;
 /// - `from_number` and `from_name`, which find the variant of a number or of a name.
 ///
-/// The numbers must ascend, which is checked when it compiles.
+/// The numbers must ascend, which is checked at compile time.
 ///
 /// ```
 /// wasm_engine_abi::numbered_enum! {
@@ -54,7 +54,7 @@ macro_rules! numbered_enum {
                 }
             }
 
-            /// Returns the variant of a number, or `None` where no variant has it.
+            /// Returns the variant of a number; `None` if no variant has it.
             #[inline]
             pub const fn from_number(number: $number) -> Option<Self> {
                 match number {
@@ -63,7 +63,7 @@ macro_rules! numbered_enum {
                 }
             }
 
-            /// Returns the variant of a name, or `None` where no variant has it.
+            /// Returns the variant of a name; `None` if no variant has it.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.into_iter().find(|variant| variant.name() == name)
             }

@@ -1,4 +1,4 @@
-//! Outbox records: what an agent asks for. The host believes none of it before [`OutboxReader`] has checked it.
+//! Outbox records, in which an agent asks for things. The host believes none of them before [`OutboxReader`] has checked them.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -8,18 +8,18 @@ use crate::{Capability, RECORD_ALIGN, kind, padded};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct OutboxHeader {
-    /// The recipient's id, or the number of the topic, model, group, region or frame, as [`Op`] says; the value's bits or the name's length in a
-    /// record of a named output.
+    /// Id of the recipient, or number of the topic, model, group, region or frame, as [`Op`] says. In a record of a named output: bits of the
+    /// value, or length of the name in bytes.
     pub target: u64,
-    /// Comes back in the result or the bounce; carried along to the recipient. In a write to a region: the first byte to write.
+    /// Number that comes back in the result or the bounce, and is passed on to the recipient. In a write to a region: index of the first byte.
     pub correlation: u64,
-    /// What is asked for: an [`Op`].
+    /// Operation that is asked for: the number of an [`Op`].
     pub op: u32,
-    /// The message's kind, below [`kind::RESERVED`]; a log line's level; a named output's [`RecordType`].
+    /// Kind of the message, below [`kind::RESERVED`]; level of a log line; [`RecordType`] of a named output.
     pub kind: u32,
     /// Length of the payload in bytes, without padding.
     pub payload_bytes: u32,
-    /// Frames until a request without a reply times out, at least 1; zero in all other records.
+    /// Number of frames until a request without a reply times out, at least 1; zero in all other records.
     pub deadline_frames: u32,
 }
 const _: () = assert!(size_of::<OutboxHeader>() == 32 && align_of::<OutboxHeader>() == 8);
@@ -27,10 +27,10 @@ const _: () = assert!(core::mem::offset_of!(OutboxHeader, op) == 16);
 const _: () = assert!(core::mem::offset_of!(OutboxHeader, payload_bytes) == 24);
 
 impl OutboxHeader {
-    /// Size of the header in bytes.
+    /// Size of the header, in bytes.
     pub const BYTES: u32 = size_of::<Self>() as u32;
 
-    /// Reads a header, field by field: each goes into a register of its own.
+    /// Reads a header field by field, so that each field goes into a register of its own.
     #[inline]
     pub const fn read(bytes: &[u8; size_of::<Self>()]) -> Self {
         Self {
@@ -55,44 +55,44 @@ const fn word8(bytes: &[u8; 32], at: usize) -> u64 {
 }
 
 crate::numbered_enum! {
-    /// What an outbox record asks for.
+    /// Operation of an outbox record: what it asks for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Op: u32 {
-        /// A message to the agent `target`.
+        /// Sends a message to the agent `target`.
         Send = 1, "send";
-        /// A message to all members of the topic `target`.
+        /// Sends a message to all members of the topic `target`.
         Publish = 2, "publish";
-        /// Become a member of the topic `target`. No payload.
+        /// Makes the agent a member of the topic `target`. No payload.
         Join = 3, "join";
-        /// Stop being a member of the topic `target`. No payload.
+        /// Ends the agent's membership of the topic `target`. No payload.
         Leave = 4, "leave";
-        /// One row for the model `target`: its inputs' bytes in the model's order, concatenated.
+        /// Asks the model `target` for an inference. The payload is one row: the bytes of its inputs in the model's order, concatenated.
         Infer = 5, "infer";
-        /// A line for the log: the payload is UTF-8, `kind` the level (1 error, 2 warn, 3 info, 4 debug).
+        /// Writes a line to the log. The payload is the line in UTF-8, and `kind` is the level (1 error, 2 warn, 3 info, 4 debug).
         Log = 6, "log";
-        /// A named output: see [`RecordType`].
+        /// Records a named output: see [`RecordType`].
         Record = 7, "record";
-        /// A new agent in the group with the number `target`. A payload is its first message, from the agent that asks, under `kind`.
+        /// Spawns an agent in the group with the number `target`. A payload is its first message, of kind `kind`, from the agent that asks.
         /// The answer is a message of kind [`kind::SPAWNED`], or a bounce.
         Spawn = 8, "spawn";
-        /// Don't step the agent `target` until it is resumed. No payload, as in the next three.
+        /// Pauses the agent `target`: it isn't stepped until it is resumed. No payload, as in the next three.
         Pause = 9, "pause";
-        /// Step the paused agent `target` again.
+        /// Resumes the paused agent `target`.
         Resume = 10, "resume";
-        /// End the agent `target`, after a call of its `agent_shutdown` if it is active or paused.
+        /// Terminates the agent `target`, after a call of its `agent_shutdown` if it is active or paused.
         Terminate = 11, "terminate";
-        /// Initialise the agent `target` anew.
+        /// Restarts the agent `target`: it is initialised anew.
         Restart = 12, "restart";
-        /// Step the asking agent in the frame `target`, whatever its group's schedule; 0 forgets the wish. No payload.
+        /// Asks for a step of the agent itself in the frame `target`, whatever its group's schedule; 0 cancels the last such record. No payload.
         Wake = 13, "wake";
-        /// A message to the agent `target` that is to be answered within `deadline_frames`: else the asking agent is sent a
+        /// Sends a request to the agent `target`, to be answered within `deadline_frames`. Otherwise the agent that asks is sent a
         /// message of kind [`kind::TIMEOUT`].
         Request = 14, "request";
-        /// The answer to the request with the number `correlation` of the agent `target`.
+        /// Answers the request that the agent `target` sent with this `correlation`.
         Reply = 15, "reply";
-        /// A message to all agents of the group with the number `target`.
+        /// Sends a message to all agents of the group with the number `target`.
         Broadcast = 16, "broadcast";
-        /// Writes the payload to the shared region `target`, from the byte `correlation` on.
+        /// Writes the payload to the shared region `target`, starting at its byte `correlation`.
         WriteRegion = 17, "write_region";
     }
 }
@@ -123,21 +123,21 @@ impl Op {
 }
 
 crate::numbered_enum! {
-    /// The type of a named output: `kind` of a record with [`Op::Record`].
+    /// Type of a named output: the `kind` of a record with [`Op::Record`].
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum RecordType: u32 {
-        /// `target` holds an `i64`; the payload is the name.
+        /// An integer: `target` holds the `i64`, and the payload is the name.
         I64 = 1, "i64";
-        /// `target` holds the bits of an `f64`; the payload is the name.
+        /// A number: `target` holds the bits of the `f64`, and the payload is the name.
         F64 = 2, "f64";
-        /// `target` holds the name's length; the payload is the name and then UTF-8 text.
+        /// Text: `target` holds the length of the name in bytes, and the payload is the name and then the text in UTF-8.
         Text = 3, "text";
-        /// `target` holds the name's length; the payload is the name and then any bytes.
+        /// Bytes: `target` holds the length of the name in bytes, and the payload is the name and then the bytes.
         Bytes = 4, "bytes";
     }
 }
 
-/// Why an outbox was refused. The whole outbox is dropped then: nothing of a faulted step is believed.
+/// Why an outbox was refused. The whole outbox is dropped then, because nothing of a faulted step is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutboxError {
     /// A record, or its payload, isn't whole; or bytes are left after the last record.
@@ -163,7 +163,7 @@ pub struct OutboxRecord<'a> {
     pub payload: &'a [u8],
 }
 
-/// Walks and checks the records of an outbox. It yields `records` records, or an error and then nothing.
+/// Reads and checks the records of an outbox. It yields each record, or an error at the first one that is wrong, and then nothing more.
 #[derive(Clone, Debug)]
 pub struct OutboxReader<'a> {
     bytes: &'a [u8],
@@ -172,7 +172,7 @@ pub struct OutboxReader<'a> {
 }
 
 impl<'a> OutboxReader<'a> {
-    /// Reads `records` records, which take exactly all of `bytes`.
+    /// Returns a reader of `records` records, which must take exactly all of `bytes`.
     pub const fn new(bytes: &'a [u8], records: u32) -> Self {
         Self { bytes, at: 0, left: records }
     }
@@ -190,17 +190,17 @@ impl<'a> OutboxReader<'a> {
         if (header.deadline_frames != 0) != (op == Op::Request) || header.kind >= kind::RESERVED {
             return Err(OutboxError::Reserved);
         }
-        // By value: a header whose address is taken has to lie in memory, and the copies of it stall.
+        // The fields are passed by value: a header whose address is taken has to lie in memory, and copies of it stall.
         if op > Op::Publish {
             check_payload(op, header.kind, header.target, payload)?;
         }
-        // In range: the record was found inside `bytes`, whose length came from a u32.
+        // No overflow: the record was found inside `bytes`, whose length came from a u32.
         self.at = offset + OutboxHeader::BYTES + room;
         Ok(OutboxRecord { offset, op, header, payload })
     }
 }
 
-/// Checks the payload of anything but a message.
+/// Checks the payload of a record that isn't a message.
 #[inline(never)]
 fn check_payload(op: Op, kind: u32, target: u64, payload: &[u8]) -> Result<(), OutboxError> {
     match op {
@@ -254,7 +254,7 @@ impl<'a> Iterator for OutboxReader<'a> {
     }
 }
 
-/// Walks an outbox that [`OutboxReader`] has passed, without looking at it again.
+/// Reads the records of an outbox that [`OutboxReader`] has checked, without checking them again.
 #[derive(Clone, Debug)]
 pub struct CheckedOutbox<'a> {
     bytes: &'a [u8],
@@ -262,7 +262,7 @@ pub struct CheckedOutbox<'a> {
 }
 
 impl<'a> CheckedOutbox<'a> {
-    /// Reads the records that take all of `bytes`.
+    /// Returns a reader of the records that take all of `bytes`.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -272,7 +272,7 @@ impl<'a> Iterator for CheckedOutbox<'a> {
     type Item = OutboxRecord<'a>;
 
     /// # Panics
-    /// At a record that isn't well formed: then the bytes weren't checked.
+    /// A record isn't well formed, which means that the bytes weren't checked.
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         const HEADER: usize = size_of::<OutboxHeader>();

@@ -1,4 +1,4 @@
-//! Counter-based random numbers: a number is a function of (key, frame, stream, index), so it doesn't matter who draws first.
+//! Counter-based random numbers: each number is a function of (key, frame, stream, index), so it doesn't matter who draws first.
 //!
 //! The generator is Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 

@@ -1,4 +1,4 @@
-//! The regions area: what an agent sees of the shared regions that its group reads.
+//! The regions area, in which an agent sees the shared regions that its group reads.
 //!
 //! ```text
 //! 0    RegionView   for each region, in the order of their numbers
@@ -8,7 +8,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Address and size of a region that an agent's group reads.
+/// Version, address and size of a region that an agent's group reads: one record of the area's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct RegionView {
@@ -16,7 +16,7 @@ pub struct RegionView {
     pub region: u64,
     /// Number of frames that have written to it; 0 while it is all zeros.
     pub version: u64,
-    /// Address of its bytes.
+    /// Address of its bytes in the guest's memory.
     pub address: u32,
     /// Number of its bytes; 0 in the record that ends the table.
     pub bytes: u32,
@@ -25,10 +25,10 @@ const _: () = assert!(size_of::<RegionView>() == 24 && align_of::<RegionView>() 
 const _: () = assert!(core::mem::offset_of!(RegionView, address) == 16);
 
 impl RegionView {
-    /// Size of the record in bytes.
+    /// Size of the record, in bytes.
     pub const BYTES: u32 = size_of::<Self>() as u32;
 
-    /// Returns the size of a regions area for regions of these sizes, table included, in bytes; 0 for none.
+    /// Returns the size of the regions area for regions of these sizes, its table included, in bytes; 0 if there are no regions.
     pub fn area_bytes(regions: impl IntoIterator<Item = u32>) -> u64 {
         let (mut count, mut contents) = (0, 0);
         for bytes in regions {
@@ -39,7 +39,7 @@ impl RegionView {
     }
 }
 
-/// Reads a regions area. Whatever it holds, what is found lies inside it.
+/// Reads a regions area. Whatever the area holds, the bytes that are found lie inside it.
 #[derive(Clone, Copy, Debug)]
 pub struct RegionReader<'a> {
     area: &'a [u8],
@@ -47,7 +47,7 @@ pub struct RegionReader<'a> {
 }
 
 impl<'a> RegionReader<'a> {
-    /// Reads `area`, whose address in the guest's memory is `address`.
+    /// Returns a reader of `area`, whose address in the guest's memory is `address`.
     pub const fn new(area: &'a [u8], address: u32) -> Self {
         Self { area, address }
     }
