@@ -1,4 +1,4 @@
-//! What an agent knows, and what it can ask for.
+//! The type [`Context`], through which an agent reads the frame in which it is called, and asks the engine for things.
 
 use core::fmt;
 
@@ -8,11 +8,11 @@ use crate::outbox::Outbox;
 use crate::random::CursorsPlace;
 use crate::{AgentId, Message, ModelId, OutboxFull, Random, RegionId, TopicId};
 
-/// The frame an agent is called in, and its outbox.
+/// The frame in which an agent is called, and the agent's outbox.
 ///
-/// What is asked for takes effect at the end of the frame: a message sent in frame `f` is in the recipient's inbox in frame
-/// `f + 1`, or in `f` where the scenario says that the recipient's group comes `after` the sender's. Each needs a capability, which the scenario grants to the agent's group: one of the same name, where nothing else is
-/// said.
+/// What an agent asks for takes effect at the end of the frame: a message sent in frame `f` is in the recipient's inbox in frame `f + 1`,
+/// or in `f` if the scenario says that the recipient's group comes `after` the sender's. Whatever an agent asks for needs a capability, which the
+/// scenario grants to the agent's group: the one with which the method's name begins, unless the method's documentation names another.
 #[derive(Debug)]
 pub struct Context<'a> {
     outbox: Outbox<'a>,
@@ -20,22 +20,22 @@ pub struct Context<'a> {
     cursors: CursorsPlace<'a>,
 }
 
-/// How important a log line is.
+/// Level of a log line, from the most severe one to the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Level {
     /// Something failed.
     Error = 1,
-    /// Something is odd.
+    /// Something unexpected happened.
     Warn = 2,
-    /// Something happened.
+    /// Something worth knowing happened.
     Info = 3,
-    /// For whoever looks for a mistake.
+    /// A detail that helps to find a mistake.
     Debug = 4,
 }
 
 impl<'a> Context<'a> {
-    /// `area` is as [`Outbox`] says.
+    /// Returns the context of a call. `area` must be as [`Outbox`] requires.
     #[inline(always)]
     pub(crate) const fn new(
         frame: &'a mut FrameContext,
@@ -46,62 +46,62 @@ impl<'a> Context<'a> {
         Self { outbox: Outbox::new(frame, area), regions, cursors }
     }
 
-    /// Number of the frame, from 0. `init` runs in frame 0, unless the agent was started or restarted later.
+    /// Returns the number of the frame, from 0. `init` runs in frame 0, unless the agent is spawned, restarted or swapped later.
     pub const fn frame(&self) -> u64 {
         self.outbox.frame.frame
     }
 
-    /// The agent's own id.
+    /// Returns the agent's own id.
     pub const fn agent_id(&self) -> AgentId {
         AgentId(self.outbox.frame.agent)
     }
 
-    /// Number of the agent's group, from 1.
+    /// Returns the number of the agent's group, from 1.
     pub const fn group(&self) -> u32 {
         self.outbox.frame.group
     }
 
-    /// The agent's number in its group, from 0.
+    /// Returns the agent's number in its group, from 0.
     pub const fn ordinal(&self) -> u32 {
         self.outbox.frame.ordinal
     }
 
-    /// Simulated length of a frame in microseconds; 0 where the scenario gives none.
+    /// Returns the simulated length of a frame in microseconds; 0 if the scenario gives none.
     pub const fn frame_period_us(&self) -> u32 {
         self.outbox.frame.frame_period_us
     }
 
-    /// Number of messages in the inbox of this frame.
+    /// Returns the number of messages in the inbox of this frame.
     pub const fn inbox_messages(&self) -> u32 {
         self.outbox.frame.inbox_records
     }
 
-    /// How many messages the agent may send in this call, at most, before its group or its tenant is over its budget;
-    /// `u32::MAX` where there is no bound. Others of the group draw on the same budget: agents with lower ids are served first.
-    /// Messages beyond it come back as bounces: [`crate::BounceReason::OverBudget`].
+    /// Returns how many messages the agent may send in this call, at most, before its group or its tenant is over its budget;
+    /// `u32::MAX` if there is no bound. Other agents draw on the same budget, and those with lower ids are served first.
+    /// Messages over the budget come back as bounces: [`crate::BounceReason::OverBudget`].
     pub const fn credits(&self) -> u32 {
         self.outbox.frame.credits
     }
 
-    /// How many bounces are in the inbox: of messages that weren't taken, and of commands that couldn't be carried out, since the agent's last
-    /// call.
+    /// Returns the number of bounces in the inbox: of messages that weren't taken, and of commands that couldn't be carried out, since the
+    /// agent's last call.
     pub const fn refused(&self) -> u32 {
         self.outbox.frame.refused
     }
 
-    /// The raw frame context, for programs that test a host with what it mustn't believe. Agents don't need it.
+    /// Returns a pointer to the frame context, for programs that test a host with values that it mustn't believe. Agents don't need it.
     pub const fn as_raw(&mut self) -> *mut FrameContext {
         self.outbox.frame
     }
 
-    // Random numbers. They are computed here, from the key in the frame context: no host call, no capability.
+    // Random numbers. They are computed here, from the key in the frame context, which takes no host call and no capability.
 
-    /// The numbers of `stream` that weren't drawn in this frame yet, by any of the agent's calls: each draw, here or in a later
-    /// `receive` or `step`, gives another number. The numbers differ from frame to frame, agent to agent, stream to stream and
-    /// seed to seed, and are always the same for the same four: the n-th that a frame draws is [`random_u64`](Self::random_u64) of
-    /// `stream` and n, counted from 0.
+    /// Returns the numbers of `stream` that none of the agent's calls has drawn in this frame yet: each draw, here or in a later
+    /// `receive` or `step`, gives another number. The numbers differ between frames, agents, streams and seeds, and are always the same
+    /// for the same four. The n-th number that a frame draws, counted from 0, is [`random_u64`](Self::random_u64) of
+    /// `stream` and n.
     ///
-    /// What one stream draws doesn't move another one, for the first 16 streams of a frame. Further ones share one count.
+    /// Draws from one stream don't affect another stream, for the first 16 streams of a frame. All further streams share one count of draws.
     ///
     /// ```
     /// use wasm_engine_sdk::testing::{Harness, Incoming, Output};
@@ -129,13 +129,13 @@ impl<'a> Context<'a> {
         Random::after(self.cursors.find(), self.outbox.frame.random_key, self.outbox.frame.frame, stream)
     }
 
-    /// The numbers of `stream` that belong to a `subject`, whatever the frame: for what mustn't depend on when it is computed. They
-    /// are a function of both, and begin anew with each call.
+    /// Returns the numbers of `stream` that belong to a `subject`, whatever the frame: for values that mustn't depend on when they are
+    /// computed. The numbers are a function of both arguments, and begin anew with each call.
     pub const fn random_of(&self, subject: u64, stream: u32) -> Random<'static> {
         Random::new(self.outbox.frame.random_key, subject, stream)
     }
 
-    /// The number at `index` of `stream` in this frame: a function of both, that counts as no draw of [`random`](Self::random).
+    /// Returns the number at `index` of `stream` in this frame. It is a function of both, and doesn't count as a draw of [`random`](Self::random).
     pub const fn random_u64(&self, stream: u32, index: u32) -> u64 {
         wasm_engine_abi::random_u64(self.outbox.frame.random_key, self.outbox.frame.frame, stream, index)
     }
@@ -151,7 +151,7 @@ impl<'a> Context<'a> {
         self.push(Op::Send, to.0, 0, kind, payload)
     }
 
-    /// Like [`send`](Self::send); a bounce will carry `correlation`, and the recipient sees it.
+    /// Sends a message like [`send`](Self::send), with a `correlation` that the recipient sees, and that a bounce carries.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -169,7 +169,7 @@ impl<'a> Context<'a> {
         self.push(Op::Publish, topic.0, 0, kind, payload)
     }
 
-    /// Like [`publish`](Self::publish); a bounce will carry `correlation`, and the recipients see it.
+    /// Sends a message like [`publish`](Self::publish), with a `correlation` that the recipients see, and that a bounce carries.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -184,8 +184,8 @@ impl<'a> Context<'a> {
         self.push(Op::Publish, topic.0, correlation, kind, payload)
     }
 
-    /// Sends a message to all agents of a group that are alive when it is delivered, but for this one. Capability `send`, as
-    /// for requests and replies.
+    /// Sends a message to all agents of a group that are alive when it is delivered, except this one. This needs the capability `send`,
+    /// as requests and replies do.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -193,7 +193,7 @@ impl<'a> Context<'a> {
         self.push(Op::Broadcast, group.into(), 0, kind, payload)
     }
 
-    /// Like [`broadcast`](Self::broadcast); a bounce will carry `correlation`, and the recipients see it.
+    /// Sends a message like [`broadcast`](Self::broadcast), with a `correlation` that the recipients see, and that a bounce carries.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -207,13 +207,13 @@ impl<'a> Context<'a> {
         self.push(Op::Broadcast, group.into(), correlation, kind, payload)
     }
 
-    /// Sends a message that is to be answered with [`reply`](Self::reply). The reply is a message with the same `correlation`,
-    /// for which [`Message::is_reply`] is true. If none was sent before the frame that is `deadline_frames` (at least 1) after
-    /// this one, a message comes in that frame for which [`Message::timed_out`] is the recipient. The recipient sees the request in the
-    /// next frame, and its reply is here in the one after: a deadline of 1 is missed, but for a recipient whose group comes `after`
-    /// this one's, which sees the request in this frame.
+    /// Sends a request, which the recipient answers with [`reply`](Self::reply). The reply is a message with the same `correlation`,
+    /// for which [`Message::is_reply`] is true. If no reply was sent before the frame that is `deadline_frames` (at least 1) after
+    /// this one, a message arrives in that frame for which [`Message::timed_out`] returns the recipient. The recipient sees the request in the
+    /// next frame, and its reply arrives in the frame after that. So a deadline of 1 is missed, unless the recipient's group comes `after`
+    /// this agent's group: then the recipient sees the request in this frame.
     ///
-    /// Correlations of requests that wait for a reply must differ, and there is a limit to how many may wait: see
+    /// Requests that wait for a reply must have different correlations, and there is a limit to how many may wait: see
     /// [`crate::BounceReason::WrongState`] and [`crate::BounceReason::OverBudget`].
     ///
     /// ```
@@ -266,7 +266,7 @@ impl<'a> Context<'a> {
         self.outbox.push(OutboxHeader { deadline_frames: deadline_frames.max(1), ..header }, payload, &[])
     }
 
-    /// Answers a request: a message for which [`Message::is_request`] is true.
+    /// Answers `request`, which is a message for which [`Message::is_request`] is true. This needs the capability `send`.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -274,7 +274,7 @@ impl<'a> Context<'a> {
         self.reply_to(request.sender(), kind, request.correlation(), payload)
     }
 
-    /// Answers a request of an earlier frame: that of the agent `to` with this `correlation`.
+    /// Answers a request of an earlier frame: the one that the agent `to` sent with this `correlation`. This needs the capability `send`.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -290,7 +290,7 @@ impl<'a> Context<'a> {
         self.push(Op::Join, topic.0, 0, 0, &[])
     }
 
-    /// Stops being a member of a topic.
+    /// Stops being a member of a topic. This needs the capability `join`.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -300,8 +300,8 @@ impl<'a> Context<'a> {
 
     // Inference.
 
-    /// Asks a model. `row` is one row of each of its inputs, in the model's order, concatenated. The result is a message
-    /// with the same `correlation`, for which [`crate::Message::inference`] says how it went.
+    /// Asks a model for an inference. `row` is one row of each of its inputs, in the model's order, concatenated. The result is a message
+    /// with the same `correlation`, for which [`crate::Message::inference`] returns how it went.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -312,17 +312,17 @@ impl<'a> Context<'a> {
 
     // Shared regions.
 
-    /// What a shared region held at the end of the last frame: how many frames have written to it, and its bytes. `None` if the
-    /// scenario doesn't name the agent's group among the region's readers.
+    /// Returns what a shared region held at the end of the last frame: its version, which is the number of frames that have written to it,
+    /// and its bytes. Returns `None` if the scenario doesn't name the agent's group among the region's readers.
     ///
-    /// Looking is free: the bytes lie in the agent's own memory, and the engine copies them there when they have changed.
+    /// This makes no host call: the bytes lie in the agent's own memory, and the engine copies them there when they have changed.
     pub fn region(&self, region: RegionId) -> Option<(u64, &'a [u8])> {
         self.regions.find(region.0)
     }
 
-    /// Writes to a shared region whose writer is the agent's group, from the byte `start` on. Readers see it in the next frame.
-    /// Writes of one frame are applied in the order of the agents' ids, and each agent's in the order of its calls; together
-    /// they make one new version. One that doesn't lie inside the region, or that isn't the group's to make, is a fault.
+    /// Writes to a shared region whose writer is the agent's group, from its byte `start` on. This needs the capability `regions`. Readers
+    /// see it in the next frame. All writes of a frame are applied in the order of the agents' ids, and each agent's in the order of its calls;
+    /// together they make one new version. A write that isn't wholly inside the region, or to another writer's region, is a fault.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -332,7 +332,7 @@ impl<'a> Context<'a> {
 
     // The run directory.
 
-    /// Writes a line to the log. It is lost if this frame's call fails: [`crate::log_now`] isn't.
+    /// Writes a line to the log. The line is lost if this frame's call fails, unlike one of [`crate::log_now`].
     ///
     /// # Errors
     /// The outbox has no room.
@@ -340,8 +340,8 @@ impl<'a> Context<'a> {
         self.push(Op::Log, 0, 0, level as u32, text.as_bytes())
     }
 
-    /// Like [`log`](Self::log), formatted straight into the outbox: `ctx.log_fmt(Level::Info, format_args!("{n} left"))`.
-    /// Formatting adds 3 KB and more to a module.
+    /// Writes a line like [`log`](Self::log), formatted straight into the outbox: `ctx.log_fmt(Level::Info, format_args!("{n} left"))`.
+    /// Formatting adds at least 3 KB to a module.
     ///
     /// # Errors
     /// The outbox has no room for the whole line.
@@ -357,7 +357,7 @@ impl<'a> Context<'a> {
         self.push(Op::Record, value.cast_unsigned(), 0, RecordType::I64 as u32, name.as_bytes())
     }
 
-    /// Records a number under a name of at least one byte.
+    /// Records a floating-point number under a name of at least one byte.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -398,7 +398,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// `payload_bytes` is set by the outbox.
+/// Returns the header of a record whose `payload_bytes` the outbox sets.
 #[inline(always)]
 const fn header(op: Op, target: u64, correlation: u64, kind: u32) -> OutboxHeader {
     OutboxHeader { target, correlation, op: op as u32, kind, payload_bytes: 0, deadline_frames: 0 }

@@ -1,4 +1,4 @@
-//! What [`crate::agent!`] expands to. Not for use by hand.
+//! The types and functions that the code of [`crate::agent!`] uses. Agents don't use them by hand.
 
 use core::cell::UnsafeCell;
 
@@ -8,7 +8,7 @@ use wasm_engine_abi::{ABI_VERSION, FrameContext, MAGIC, RECORD_ALIGN, RegionRead
 use crate::random::CursorsPlace;
 use crate::{Agent, Context, Failure, Inbox, Params, StateWriter, Swappable};
 
-/// [`wasm_engine_abi::ExchangeHeader`] with the address of the regions area as the linker fills it in.
+/// The [`wasm_engine_abi::ExchangeHeader`] of a module, in which the linker fills in the address of the regions area.
 #[repr(C)]
 struct Header {
     magic: u32,
@@ -21,7 +21,7 @@ struct Header {
     regions_bytes_max: u32,
     reserved: [u32; 8],
 }
-// Natively addresses are longer, and no host looks.
+// Natively, addresses are longer, and no host reads the header.
 #[cfg(target_arch = "wasm32")]
 const _: () = {
     use core::mem::offset_of;
@@ -32,7 +32,7 @@ const _: () = {
     assert!(offset_of!(Header, reserved) == offset_of!(ExchangeHeader, reserved));
 };
 
-/// The regions area of a module. Zeros, and apart from the exchange block: so it is no part of the module's file.
+/// The regions area of a module. It is all zeros and lies apart from the exchange block, so that it takes no bytes of the module's file.
 #[repr(C, align(8))]
 pub struct Regions<const BYTES: usize>(UnsafeCell<[u8; BYTES]>);
 
@@ -40,7 +40,7 @@ pub struct Regions<const BYTES: usize>(UnsafeCell<[u8; BYTES]>);
 unsafe impl<const BYTES: usize> Sync for Regions<BYTES> {}
 
 impl<const BYTES: usize> Regions<BYTES> {
-    /// An empty area. Sizes that the host would refuse don't compile.
+    /// Returns an area of zeros. Sizes that the host would refuse don't compile.
     #[expect(clippy::new_without_default, reason = "only ever the value of a static")]
     pub const fn new() -> Self {
         const {
@@ -51,8 +51,8 @@ impl<const BYTES: usize> Regions<BYTES> {
     }
 }
 
-/// The exchange block of a module. It is a multiple of 64 bytes and starts at one, so that the frame context is a cache
-/// line, and the first message follows in the next.
+/// The exchange block of a module. Its size and its address are multiples of 64, so that the frame context is one cache
+/// line, and the first message begins at the next one.
 #[repr(C, align(64))]
 pub struct Exchange<const INBOX: usize, const OUTBOX: usize> {
     header: Header,
@@ -65,7 +65,7 @@ pub struct Exchange<const INBOX: usize, const OUTBOX: usize> {
 unsafe impl<const INBOX: usize, const OUTBOX: usize> Sync for Exchange<INBOX, OUTBOX> {}
 
 impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
-    /// An empty block. Sizes that the host would refuse don't compile.
+    /// Returns a block with its header, and zeros in all other parts. Sizes that the host would refuse don't compile.
     #[expect(clippy::cast_possible_truncation, reason = "checked by the assertions before")]
     pub const fn new<const REGIONS: usize>(regions: &'static Regions<REGIONS>) -> Self {
         const {
@@ -107,14 +107,14 @@ impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
         }
     }
 
-    /// The context and the messages of the call in hand.
+    /// Returns the context and the messages of the current call.
     ///
     /// # Safety
-    /// Called once in a call of an export, by the export, after the host has filled the block.
+    /// An export calls this once in each of its calls, after the host has filled the block.
     #[inline(always)]
     unsafe fn open(&self) -> (Context<'_>, Inbox<'_>) {
-        // SAFETY: three different parts, and the whole of a static; nothing else refers to them during the call, and only the
-        // host writes to the static, between calls. The host wrote `inbox_records` whole records, from an address that is a
+        // SAFETY: these are three different parts of the block, and the whole of a static. Nothing else refers to them during the call, and only
+        // the host writes to the static, between calls. The host wrote `inbox_records` whole records, from an address that is a
         // multiple of 8.
         unsafe {
             let frame = &mut *self.context.get();
@@ -127,30 +127,30 @@ impl<const INBOX: usize, const OUTBOX: usize> Exchange<INBOX, OUTBOX> {
     }
 }
 
-/// Where a module keeps its agent.
+/// The agent of a module, as the value of a static.
 pub struct State<S>(UnsafeCell<S>);
 
 // SAFETY: as for `Exchange`.
 unsafe impl<S> Sync for State<S> {}
 
 impl<S> State<S> {
-    /// Holds `slot`.
+    /// Returns a state that holds `slot`.
     pub const fn new(slot: S) -> Self {
         Self(UnsafeCell::new(slot))
     }
 }
 
-/// How the agent comes into being.
+/// A place for an agent, and how the agent is made in it.
 pub trait Slot {
-    /// What it holds.
+    /// The type of the agent.
     type Agent: Agent;
-    /// The agent, at its start.
+    /// Returns the agent as it is at its start, for `agent_init`.
     fn start(&mut self) -> &mut Self::Agent;
-    /// The agent, once it was started.
+    /// Returns the agent; `None` if it was never started.
     fn get(&mut self) -> Option<&mut Self::Agent>;
 }
 
-/// An agent that is a constant: part of the module's initial image, and no instruction's work.
+/// An agent that begins as a constant. It is part of the module's initial image, so that no instruction has to make it.
 pub struct Constant<A>(pub A);
 
 impl<A: Agent> Slot for Constant<A> {
@@ -167,7 +167,7 @@ impl<A: Agent> Slot for Constant<A> {
     }
 }
 
-/// An agent that is made by [`Default`] when it is initialised.
+/// An agent that [`Default`] makes when it is initialised.
 pub struct Defaulted<A>(pub Option<A>);
 
 impl<A: Agent + Default> Slot for Defaulted<A> {
@@ -191,18 +191,18 @@ const fn status(result: Result<(), Failure>) -> i32 {
     }
 }
 
-/// `agent_init`.
+/// Carries out a call of `agent_init`, and returns its result.
 ///
 /// # Safety
-/// This is the body of an export of the module, whose host keeps to the ABI and which `exchange` and `state` belong to.
+/// This is the body of an export of the module to which `exchange` and `state` belong, and the module's host keeps to the ABI.
 pub unsafe fn init<S: Slot, const I: usize, const O: usize>(exchange: &Exchange<I, O>, state: &State<S>) -> i32 {
-    // SAFETY: the first statement of an export, says the caller.
+    // SAFETY: this is the first statement of an export, as this function's own contract says.
     let ((mut ctx, mut inbox), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
     let params = inbox.next().map_or(&[][..], |message| message.payload());
     status(slot.start().init(&mut ctx, Params::new(params)))
 }
 
-/// `agent_step`. `RECEIVES` is whether it hands out the messages, too, instead of an exported `agent_receive`.
+/// Carries out a call of `agent_step`, and returns its result. `RECEIVES` says whether it hands out the messages, too.
 ///
 /// # Safety
 /// As for [`init`].
@@ -211,13 +211,13 @@ pub unsafe fn step<S: Slot, const I: usize, const O: usize, const RECEIVES: bool
     exchange: &Exchange<I, O>,
     state: &State<S>,
 ) -> i32 {
-    // SAFETY: the first statement of an export, says the caller.
+    // SAFETY: this is the first statement of an export, as this function's own contract says.
     let ((mut ctx, inbox), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
     let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
     status(if RECEIVES { frame(agent, &mut ctx, inbox) } else { agent.step(&mut ctx) })
 }
 
-/// The calls of one frame.
+/// Makes the agent's calls of one frame: `receive` for each message, then `step`.
 #[inline(always)]
 pub(crate) fn frame<A: Agent>(agent: &mut A, ctx: &mut Context<'_>, inbox: Inbox<'_>) -> Result<(), Failure> {
     for message in inbox {
@@ -226,7 +226,7 @@ pub(crate) fn frame<A: Agent>(agent: &mut A, ctx: &mut Context<'_>, inbox: Inbox
     agent.step(ctx)
 }
 
-/// `agent_receive`, for the message at address `message`.
+/// Carries out a call of `agent_receive` for the message at the address `message`, and returns its result.
 ///
 /// # Safety
 /// As for [`init`]; `message` is the address of an inbox record.
@@ -236,7 +236,7 @@ pub unsafe fn receive<S: Slot, const I: usize, const O: usize>(
     state: &State<S>,
     message: *const u8,
 ) -> i32 {
-    // SAFETY: the first statement of an export, and the address of a whole record, says the caller.
+    // SAFETY: this is the first statement of an export, and `message` the address of a whole record, as this function's own contract says.
     let ((mut ctx, _), slot, inbox) = unsafe { (exchange.open(), &mut *state.0.get(), Inbox::new(message, 1)) };
     let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
     for message in inbox {
@@ -247,18 +247,18 @@ pub unsafe fn receive<S: Slot, const I: usize, const O: usize>(
     0
 }
 
-/// `agent_shutdown`.
+/// Carries out a call of `agent_shutdown`, and returns its result.
 ///
 /// # Safety
 /// As for [`init`].
 pub unsafe fn shutdown<S: Slot, const I: usize, const O: usize>(exchange: &Exchange<I, O>, state: &State<S>) -> i32 {
-    // SAFETY: the first statement of an export, says the caller.
+    // SAFETY: this is the first statement of an export, as this function's own contract says.
     let ((mut ctx, inbox), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
     let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
     status(agent.shutdown(&mut ctx, inbox))
 }
 
-/// `agent_export_state`.
+/// Carries out a call of `agent_export_state`, and returns its result.
 ///
 /// # Safety
 /// As for [`init`].
@@ -266,14 +266,14 @@ pub unsafe fn export_state<S, const I: usize, const O: usize>(exchange: &Exchang
 where
     S: Slot<Agent: Swappable>,
 {
-    // SAFETY: the first statement of an export, says the caller: nothing else refers to these three parts during the call.
+    // SAFETY: this is the first statement of an export, as the contract says: nothing else refers to these three parts during the call.
     let (frame, outbox, slot) =
         unsafe { (&mut *exchange.context.get(), &mut *exchange.outbox.get(), &mut *state.0.get()) };
     let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
     status(agent.export_state(&mut StateWriter::new(frame, outbox)))
 }
 
-/// `agent_import_state`.
+/// Carries out a call of `agent_import_state`, and returns its result.
 ///
 /// # Safety
 /// As for [`init`].
@@ -281,7 +281,7 @@ pub unsafe fn import_state<S, const I: usize, const O: usize>(exchange: &Exchang
 where
     S: Slot<Agent: Swappable>,
 {
-    // SAFETY: the first statement of an export, says the caller.
+    // SAFETY: this is the first statement of an export, as this function's own contract says.
     let ((mut ctx, mut inbox), slot) = unsafe { (exchange.open(), &mut *state.0.get()) };
     let Some(agent) = slot.get() else { return status(Err(Failure::NOT_INITIALISED)) };
     let state = inbox.next().map_or(&[][..], |message| message.payload());

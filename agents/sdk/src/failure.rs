@@ -1,10 +1,10 @@
-//! How an agent says that it failed.
+//! Errors of agents: [`Failure`], with which an agent ends a call, and the errors of this crate that become one.
 
 use core::num::NonZeroU32;
 
 use crate::ParamError;
 
-/// Why a call failed: the number that stands as the fault's detail on the record.
+/// Why a call failed, as a number: it is the detail of the fault on the record.
 ///
 /// An agent's own codes are 1 to `0x7fff_ffff`; those from `0x8000_0000` on are this crate's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// A failure with an agent's own code. 0, which would say that all went well, becomes [`Failure::UNSPECIFIED`].
+    /// Returns a failure with an agent's own code. The code 0, which would mean success, becomes [`Failure::UNSPECIFIED`].
     pub const fn new(code: u32) -> Self {
         match NonZeroU32::new(code) {
             Some(code) => Self(code),
@@ -37,14 +37,14 @@ impl Failure {
         }
     }
 
-    /// The code.
+    /// Returns the code.
     pub const fn code(self) -> u32 {
         self.0.get()
     }
 }
 
-/// What was asked for has no room in the outbox area, whose size is the argument `outbox_bytes` of [`crate::agent!`].
-/// The outbox is as it was before.
+/// The outbox area has no room for what was asked for. Its size is the argument `outbox_bytes` of [`crate::agent!`].
+/// The outbox stays as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxFull;
 

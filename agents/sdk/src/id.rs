@@ -1,15 +1,15 @@
-//! Whom and what an agent can address: agents by number, topics, models and shared regions by the number of their name.
+//! Ids of what an agent can address. Agents have numbers; topics, models and shared regions have the numbers of their names.
 
 use core::cmp::Ordering;
 
 use wasm_engine_abi::agent_id::{GENERATION_SHIFT, GROUP_MAX, GROUP_SHIFT};
 use wasm_engine_abi::message::sender;
 
-/// An agent's number: its ordinal in its group, the group, and how many agents had the ordinal before. Also names senders
-/// that aren't agents.
+/// Id of an agent: its group, its ordinal in the group, and its generation, which is how many agents had the ordinal before. Some ids stand
+/// for senders that aren't agents.
 ///
-/// An ordinal is used again once its agent has ended, an id never is. Ids are ordered by group, then by ordinal, then by
-/// generation; that isn't the order of their numbers.
+/// An ordinal is used again after its agent has ended; an id never is. Ids are ordered by group, then by ordinal, then by
+/// generation, which isn't the order of their numbers.
 ///
 /// ```
 /// use wasm_engine_sdk::AgentId;
@@ -27,36 +27,36 @@ impl AgentId {
     pub const ENGINE: Self = Self(sender::ENGINE);
     /// The world outside: the sender of external events.
     pub const EXTERNAL: Self = Self(sender::EXTERNAL);
-    /// The simulation's native systems, as a sender.
+    /// The native systems of the simulation: the sender of their messages.
     pub const NATIVE: Self = Self(sender::NATIVE);
 
-    /// The first agent with the number `ordinal` (from 0) in the group `group` (from 1, in the order of the scenario file).
+    /// Returns the id of the first agent with the `ordinal` (from 0) in the group `group` (from 1, in the order of the scenario file).
     pub const fn new(group: u32, ordinal: u32) -> Self {
         Self((group as u64) << GROUP_SHIFT | ordinal as u64)
     }
 
-    /// The agent that has the number after `generation` others.
+    /// Returns the id of the agent that has the `ordinal` in `group` after `generation` others.
     pub const fn of_generation(group: u32, ordinal: u32, generation: u32) -> Self {
         Self(Self::new(group, ordinal).0 | (generation as u64) << GENERATION_SHIFT)
     }
 
-    /// Its group; 0 is the host.
+    /// Returns the number of the agent's group; 0 is the host.
     pub const fn group(self) -> u32 {
         (self.0 >> GROUP_SHIFT) as u32 & GROUP_MAX
     }
 
-    /// Its number in the group.
+    /// Returns the agent's number in its group, from 0.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
     pub const fn ordinal(self) -> u32 {
         self.0 as u32
     }
 
-    /// How many agents had the number before.
+    /// Returns how many agents had the ordinal before.
     pub const fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32
     }
 
-    /// What ids are ordered by: group, ordinal, generation.
+    /// Returns the number by which ids are ordered: by group, then ordinal, then generation.
     const fn rank(self) -> u64 {
         self.0.rotate_left(u64::BITS - GENERATION_SHIFT)
     }
@@ -74,22 +74,22 @@ impl PartialOrd for AgentId {
     }
 }
 
-/// The number of a topic's name. [`crate::topic!`] makes one at compile time.
+/// Id of a topic: the number of its name. [`crate::topic!`] makes one at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct TopicId(pub u64);
 
-/// The number of a model's name. [`crate::model!`] makes one at compile time.
+/// Id of a model: the number of its name. [`crate::model!`] makes one at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct ModelId(pub u64);
 
-/// The number of a shared region's name. [`crate::region!`] makes one at compile time.
+/// Id of a shared region: the number of its name. [`crate::region!`] makes one at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct RegionId(pub u64);
 
-/// A name that is put together at run time, without memory for it and without formatting code.
+/// A name that is put together at run time. It holds only the number of the name, so it needs no memory for the text and no formatting code.
 ///
 /// ```
 /// use wasm_engine_sdk::{Name, topic};
@@ -99,7 +99,7 @@ pub struct RegionId(pub u64);
 pub struct Name(u64);
 
 impl Name {
-    /// Starts with `text`.
+    /// Returns a name that begins with `text`.
     pub const fn new(text: &str) -> Self {
         Self(wasm_engine_abi::name_id(text))
     }
@@ -130,22 +130,22 @@ impl Name {
         self
     }
 
-    /// The topic of that name.
+    /// Returns the id of the topic with this name.
     pub const fn topic(self) -> TopicId {
         TopicId(self.0)
     }
 
-    /// The model of that name.
+    /// Returns the id of the model with this name.
     pub const fn model(self) -> ModelId {
         ModelId(self.0)
     }
 
-    /// The shared region of that name.
+    /// Returns the id of the shared region with this name.
     pub const fn region(self) -> RegionId {
         RegionId(self.0)
     }
 
-    /// One step of FNV-1a, as in [`wasm_engine_abi::name_id`].
+    /// Appends a byte: one step of FNV-1a, as in [`wasm_engine_abi::name_id`].
     const fn byte(self, byte: u8) -> Self {
         Self((self.0 ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3))
     }

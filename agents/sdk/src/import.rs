@@ -1,9 +1,9 @@
-//! Calls to the host. A module imports what it uses, and the load refuses an import whose capability wasn't granted.
+//! Calls to the host. A module imports only those that it uses, and is refused at load if its group lacks the capability for one of them.
 
 use crate::Level;
 
-/// Writes a line to the log at once: it stays even if the agent traps right after. A host call, unlike
-/// [`crate::Context::log`]; needs the capability `log`. Natively it does nothing.
+/// Writes a line to the log at once: it stays even if the agent traps right after. This is a host call, unlike
+/// [`crate::Context::log`], and needs the capability `log`. In a native build, it does nothing.
 #[inline]
 pub fn log_now(level: Level, text: &str) {
     #[cfg(target_arch = "wasm32")]

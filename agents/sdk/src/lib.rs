@@ -1,4 +1,4 @@
-//! Agents for wasm-engine in Rust.
+//! The SDK for agents of wasm-engine in Rust.
 //!
 //! An agent is a type that implements [`Agent`], and a module is one such type handed to [`agent!`]:
 //!
@@ -29,11 +29,11 @@
 //! # fn main() {}
 //! ```
 //!
-//! Nothing here allocates, and nothing panics: what has no room is an [`OutboxFull`], which `?` turns into a [`Failure`].
+//! In a module, nothing of this crate allocates or panics: what has no room is an [`OutboxFull`], which `?` turns into a [`Failure`].
 //! Only what an agent uses is linked into its module. On other targets than wasm32 the same code runs natively, in the
 //! [`testing`] harness.
 //!
-//! `docs/how-to/write-an-agent.md` goes from an empty folder to a running agent, `docs/ABI.md` is what lies below.
+//! `docs/how-to/write-an-agent.md` leads from an empty folder to a running agent. `docs/ABI.md` describes the bytes that this crate handles.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 #![no_std]
 

@@ -1,12 +1,12 @@
-//! What an agent can ask for that changes lives, its own or others': spawning, commands, timers.
+//! The methods of [`Context`] that change the lives of agents: spawning, commands and timers.
 
 use wasm_engine_abi::Op;
 
 use crate::{AgentId, Context, OutboxFull};
 
-/// Lives and timers. Commands are for agents of the groups that the agent's own group controls or supervises, says the
-/// scenario, and for the agent itself. They take effect at the start of the next frame. One that can't be carried out comes back
-/// as a bounce: [`crate::Message::bounce`] says why, [`crate::Message::bounced_from`] for whom it was.
+/// Lives and timers. An agent may give commands to itself, and to agents of the groups that its own group controls or supervises, as the
+/// scenario says. Commands take effect at the start of the next frame. A command that can't be carried out comes back
+/// as a bounce: [`crate::Message::bounce`] returns why, and [`crate::Message::bounced_from`] the agent or group that it was for.
 ///
 /// ```
 /// use wasm_engine_sdk::testing::{Harness, Incoming, Output};
@@ -45,8 +45,8 @@ use crate::{AgentId, Context, OutboxFull};
 /// assert_eq!(keeper.agent().child, Some(child));
 /// ```
 impl Context<'_> {
-    /// Spawns an agent in a group, which is initialised in the next frame. In that frame this agent finds a message for which
-    /// [`crate::Message::spawned`] is the new agent, or a bounce, either with `correlation`. Capability `spawn`.
+    /// Spawns an agent in a group. It is initialised in the next frame. In that frame, this agent finds a message for which
+    /// [`crate::Message::spawned`] returns the new agent, or a bounce. Both have the `correlation`. This needs the capability `spawn`.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -54,8 +54,8 @@ impl Context<'_> {
         self.push(Op::Spawn, group.into(), correlation, 0, &[])
     }
 
-    /// Like [`spawn`](Self::spawn), with a first message for the new agent, delivered in the frame after its `init`. There is
-    /// none if the payload is empty.
+    /// Spawns an agent like [`spawn`](Self::spawn), with a first message for it, which is delivered in the frame after its `init`. If the
+    /// payload is empty, there is no message.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -63,7 +63,7 @@ impl Context<'_> {
         self.push(Op::Spawn, group.into(), correlation, kind, payload)
     }
 
-    /// Stops an active agent's steps until it is resumed. Capability `control`, as for the next three.
+    /// Pauses an active agent: it isn't stepped until it is resumed. This needs the capability `control`, as the next three do.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -71,7 +71,7 @@ impl Context<'_> {
         self.push(Op::Pause, agent.0, 0, 0, &[])
     }
 
-    /// Lets a paused agent go on.
+    /// Resumes a paused agent.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -79,7 +79,7 @@ impl Context<'_> {
         self.push(Op::Resume, agent.0, 0, 0, &[])
     }
 
-    /// Ends an agent, after a last call of [`crate::Agent::shutdown`].
+    /// Terminates an agent, after a last call of [`crate::Agent::shutdown`] if its module exports that.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -87,7 +87,7 @@ impl Context<'_> {
         self.push(Op::Terminate, agent.0, 0, 0, &[])
     }
 
-    /// Initialises an agent anew: with its module's initial memory, and the same id.
+    /// Restarts an agent: it is initialised anew, with its module's initial memory and the same id.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -95,8 +95,8 @@ impl Context<'_> {
         self.push(Op::Restart, agent.0, 0, 0, &[])
     }
 
-    /// Asks to be stepped in `frame`, whatever the group's schedule; in the next frame if that one isn't later than this. There is
-    /// one such wish, the last; 0 forgets it. Capability `wake`.
+    /// Asks to be stepped in `frame`, whatever the group's schedule; in the next frame if `frame` isn't later than the current one. Only the
+    /// last request of an agent counts, and 0 cancels it. This needs the capability `wake`.
     ///
     /// # Errors
     /// The outbox has no room.
@@ -104,7 +104,7 @@ impl Context<'_> {
         self.push(Op::Wake, frame, 0, 0, &[])
     }
 
-    /// Asks to be stepped after `frames` frames, at least one: see [`wake_at`](Self::wake_at).
+    /// Asks to be stepped `frames` frames after this one, or in the next one if that is 0: see [`wake_at`](Self::wake_at).
     ///
     /// # Errors
     /// The outbox has no room.

@@ -1,6 +1,6 @@
-//! The macros of this crate.
+//! The macros of this crate: one makes a module of an agent, and three compute the numbers of names.
 
-/// Makes a module of an agent: its exchange block, its exports, its state.
+/// Makes a module of an agent: defines its exchange block, its exports and its state.
 ///
 /// ```
 /// # use wasm_engine_sdk::{Agent, agent};
@@ -10,21 +10,21 @@
 /// # fn main() {}
 /// ```
 ///
-/// - `inbox_bytes`: size of the inbox area, a multiple of 8; of 64, to keep the outbox on cache lines. A message takes 48
-///   bytes and its payload. The engine hands over no more than fits, and the parameters must fit, too.
-/// - `outbox_bytes`: size of the outbox area, a multiple of 8. A request takes 32 bytes and its payload.
-/// - `regions_bytes` (optional, after `outbox_bytes`): size of the regions area, a multiple of 8, for an agent whose group reads
-///   [shared regions](crate::Context::region). They take 24 bytes for each, 24 more, and their own sizes, each rounded up to a
+/// - `inbox_bytes`: size of the inbox area in bytes, a multiple of 8. A multiple of 64 keeps the outbox on cache lines. A message takes 48
+///   bytes and its payload, padded to a multiple of 8. The engine hands over no more than fits, and the parameters must fit, too.
+/// - `outbox_bytes`: size of the outbox area in bytes, a multiple of 8. Each record takes 32 bytes and its payload, padded to a multiple of 8.
+/// - `regions_bytes` (optional, after `outbox_bytes`): size of the regions area in bytes, a multiple of 8, for an agent whose group reads
+///   [shared regions](crate::Context::region). It takes 24 bytes for each region, 24 more, and the regions' own sizes, each rounded up to a
 ///   multiple of 8.
-/// - `state = EXPRESSION` (optional): a constant to start from, instead of [`Default`]. It is part of the module's initial
-///   image; use it for large states, which otherwise pass over the stack, of 8.5 KiB in the samples.
-/// - Options, by name, in any order, after the others:
-///   - `receive_exported`: exports `agent_receive`, so that the host makes a call for each message. By default `agent_step`
+/// - `state = EXPRESSION` (optional): a constant with which the agent begins, instead of [`Default`]. It is part of the module's initial
+///   image. Use it for large states: [`Default`] makes its value on the stack, which has 8.5 KiB in the samples.
+/// - Options, which are names without a value, in any order, after the others:
+///   - `receive_exported`: exports `agent_receive`, so that the host makes a call for each message. By default, `agent_step`
 ///     hands out the messages itself, in a single call.
 ///   - `shutdown_exported`: exports `agent_shutdown`, so that the host calls [`Agent::shutdown`](crate::Agent::shutdown) when the
-///     agent is terminated. For agents that implement it.
+///     agent is terminated. It is for agents that implement that method.
 ///   - `swappable`: exports `agent_export_state` and `agent_import_state`, so that the agent's state survives a hot swap of its module.
-///     The agent is a [`Swappable`](crate::Swappable).
+///     The agent must implement [`Swappable`](crate::Swappable).
 ///
 /// ```
 /// # use wasm_engine_sdk::{Agent, agent};
@@ -98,7 +98,7 @@ macro_rules! agent {
             [$($option)*]);
     };
     (@module $inbox:expr, $outbox:expr, $regions:expr, $slot:ty, $start:expr, [$($option:ident)*]) => {
-        // Exported under these names on wasm32 only: natively they would be symbols of the whole program.
+        // They are exported under these names on wasm32 only: natively, they would be symbols of the whole program.
         const _: () = {
             #[allow(non_upper_case_globals)]
             #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
@@ -109,7 +109,7 @@ macro_rules! agent {
 
             static STATE: $crate::entry::State<$slot> = $crate::entry::State::new($start);
 
-            /// Whether `agent_step` hands out the messages.
+            /// Whether `agent_step` hands out the messages itself.
             const RECEIVES: bool = true $(&& $crate::agent!(@step_receives $option))*;
 
             #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
@@ -126,7 +126,7 @@ macro_rules! agent {
 
             $($crate::agent!(@export $option agent_exchange STATE);)*
 
-            // Natively nothing calls them.
+            // Natively, nothing calls them. This keeps the compiler from reporting that.
             #[cfg(not(target_arch = "wasm32"))]
             const _: &[unsafe extern "C" fn(u32) -> i32] = &[agent_init, agent_step];
         };
@@ -171,7 +171,7 @@ macro_rules! agent {
     };
 }
 
-/// The number of a topic's name, at compile time: `topic!("desk-0")`.
+/// Computes the id of a topic from its name, at compile time: `topic!("desk-0")`.
 #[macro_export]
 macro_rules! topic {
     ($name:expr) => {
@@ -179,7 +179,7 @@ macro_rules! topic {
     };
 }
 
-/// The number of a model's name, at compile time: `model!("digits")`.
+/// Computes the id of a model from its name, at compile time: `model!("digits")`.
 #[macro_export]
 macro_rules! model {
     ($name:expr) => {
@@ -187,7 +187,7 @@ macro_rules! model {
     };
 }
 
-/// The number of a shared region's name, at compile time: `region!("map")`.
+/// Computes the id of a shared region from its name, at compile time: `region!("map")`.
 #[macro_export]
 macro_rules! region {
     ($name:expr) => {

@@ -1,4 +1,4 @@
-//! What an agent receives.
+//! Messages that an agent receives, and the inbox in which they lie.
 
 use core::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use wasm_engine_abi::{BounceReason, FaultNotice, InferenceStatus, MessageHeader,
 
 use crate::{AgentId, ModelId, TopicId};
 
-/// One message. It lies in the inbox, and is valid for the duration of the call.
+/// A message. It lies in the inbox, and is valid for the duration of the call.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     header: &'a MessageHeader,
@@ -16,112 +16,112 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Who sent it.
+    /// Returns the sender.
     pub const fn sender(&self) -> AgentId {
         AgentId(self.header.sender)
     }
 
-    /// What the payload means: the sender's own number, below [`kind::RESERVED`], unless the engine sent it.
+    /// Returns what the payload means: the sender's own number, below [`kind::RESERVED`], unless the engine sent it.
     pub const fn kind(&self) -> u32 {
         self.header.kind
     }
 
-    /// Chosen by the sender. A result or a bounce carries the one of its request.
+    /// Returns the number that the sender chose. A result, a bounce or another answer of the engine has that of the record that it answers.
     pub const fn correlation(&self) -> u64 {
         self.header.correlation
     }
 
-    /// The frame in which it was sent.
+    /// Returns the frame in which it was sent.
     pub const fn frame(&self) -> u64 {
         self.header.frame
     }
 
-    /// Position among what its sender sent in that frame.
+    /// Returns its index among the records that its sender sent in that frame.
     pub const fn sequence(&self) -> u32 {
         self.header.sequence
     }
 
-    /// The topic it was published to, if any.
+    /// Returns the topic it was published to; `None` if it wasn't published.
     pub const fn topic(&self) -> Option<TopicId> {
         if self.header.topic == 0 || self.is_engine_s() { None } else { Some(TopicId(self.header.topic)) }
     }
 
-    /// The number of an [`InferenceStatus`] in a result, of a [`BounceReason`] in a bounce, 1 in a request, 2 in a reply, 3 in a message to all
-    /// agents of a group, else 0.
+    /// Returns the number of an [`InferenceStatus`] in a result, and of a [`BounceReason`] in a bounce. Otherwise returns 1 in a request, 2 in a
+    /// reply, 3 in a message to all agents of a group, and 0 in any other message.
     pub const fn status(&self) -> u32 {
         self.header.status
     }
 
-    /// Its bytes.
+    /// Returns the payload.
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Its bytes as a `T`, if they are as many as a `T` has: numbers, arrays of them, and your own `#[repr(C)]` types.
+    /// Returns the payload as a `T`: a number, an array of numbers, or your own `#[repr(C)]` type. Returns `None` if a `T` has another size.
     ///
-    /// `T` is little-endian on every machine that runs agents.
+    /// Numbers are little-endian on every machine that runs agents.
     #[inline]
     pub fn read<T: AnyBitPattern>(&self) -> Option<T> {
         (self.payload.len() == size_of::<T>()).then(|| bytemuck::pod_read_unaligned(self.payload))
     }
 
-    /// Whether its kind is one of the engine's.
+    /// Returns whether its kind is one of the engine's.
     const fn is_engine_s(&self) -> bool {
         self.header.kind >= kind::RESERVED
     }
 
-    /// What its field `topic` means in a message of this kind of the engine's.
+    /// Returns its field `topic` if it is a message of this kind of the engine.
     const fn subject(&self, kind: u32) -> Option<u64> {
         if self.header.kind == kind { Some(self.header.topic) } else { None }
     }
 
-    /// Whether it is an external event.
+    /// Returns whether it is an external event.
     pub const fn is_event(&self) -> bool {
         self.header.sender == AgentId::EXTERNAL.0
     }
 
-    /// Whether it is the result of an inference.
+    /// Returns whether it is the result of an inference.
     pub const fn is_inference(&self) -> bool {
         self.header.kind == kind::INFERENCE
     }
 
-    /// How the inference went, if it is a result: the payload holds the outputs where it is [`InferenceStatus::Ok`].
+    /// Returns how the inference went; `None` if it isn't a result. If it is [`InferenceStatus::Ok`], the payload holds the outputs.
     pub fn inference(&self) -> Option<InferenceStatus> {
         if !self.is_inference() {
             return None;
         }
-        // A status of a later engine is a failure of which this SDK has no name.
+        // A later engine may have a status that this SDK doesn't know: it is taken as a failure.
         let known = InferenceStatus::ALL.into_iter().find(|&status| status as u32 == self.header.status);
         Some(known.unwrap_or(InferenceStatus::Failed))
     }
 
-    /// The model whose result it is, if it is one.
+    /// Returns the model whose result it is; `None` if it isn't a result.
     pub fn model(&self) -> Option<ModelId> {
         self.subject(kind::INFERENCE).map(ModelId)
     }
 
-    /// Whether its sender waits for a reply: [`crate::Context::reply`].
+    /// Returns whether its sender waits for a reply, as [`crate::Context::reply`] sends it.
     pub const fn is_request(&self) -> bool {
         self.header.status == status::REQUEST && !self.is_engine_s()
     }
 
-    /// Whether it is the reply to a request of this agent, which had the same [`correlation`](Self::correlation).
+    /// Returns whether it is the reply to a request of this agent, which had the same [`correlation`](Self::correlation).
     pub const fn is_reply(&self) -> bool {
         self.header.status == status::REPLY && !self.is_engine_s()
     }
 
-    /// The agent whom a request was for, if this says that no reply came in time. The [`correlation`](Self::correlation) is
+    /// Returns the agent that a request was for, if this message says that no reply came in time. The [`correlation`](Self::correlation) is
     /// the request's.
     pub fn timed_out(&self) -> Option<AgentId> {
         self.subject(kind::TIMEOUT).map(AgentId)
     }
 
-    /// The new agent, if this says that one was spawned. The [`correlation`](Self::correlation) is the request's.
+    /// Returns the new agent, if this message says that one was spawned. The [`correlation`](Self::correlation) is the request's.
     pub fn spawned(&self) -> Option<AgentId> {
         self.subject(kind::SPAWNED).map(AgentId)
     }
 
-    /// What happened to an agent that this one supervises, if this tells of a fault.
+    /// Returns what happened to an agent that this one supervises, if this message tells of a fault.
     pub fn notice(&self) -> Option<Notice> {
         if self.header.kind != kind::NOTICE {
             return None;
@@ -129,12 +129,12 @@ impl<'a> Message<'a> {
         self.read::<FaultNotice>().map(Notice::from)
     }
 
-    /// Whether it says that a message of this agent couldn't be delivered, or that a command, a join or a leave of it can't be carried out.
+    /// Returns whether it says that a message of this agent couldn't be delivered, or that its command, join or leave couldn't be carried out.
     pub const fn is_bounce(&self) -> bool {
         self.header.kind == kind::BOUNCE
     }
 
-    /// Why a message of this agent came back, or something that it asked for can't be done, if this is a bounce. Its
+    /// Returns why a message of this agent came back, or why something that it asked for wasn't done; `None` if this isn't a bounce. The
     /// [`correlation`](Self::correlation) is that of the message or command.
     pub const fn bounce(&self) -> Option<BounceReason> {
         if !self.is_bounce() {
@@ -150,31 +150,31 @@ impl<'a> Message<'a> {
             8 => BounceReason::WrongState,
             9 => BounceReason::OverBudget,
             10 => BounceReason::NoRequest,
-            // A reason of a later engine is a refusal of which this SDK has no name.
+            // A later engine may have a reason that this SDK doesn't know: it is taken as a refusal.
             _ => BounceReason::Refused,
         })
     }
 
-    /// In a bounce: the number of the agent, the group or the topic that was meant.
+    /// Returns the number of the agent, the group or the topic that was meant; `None` if this isn't a bounce.
     pub const fn bounced_from(&self) -> Option<u64> {
         if self.is_bounce() { Some(self.header.topic) } else { None }
     }
 }
 
-/// What a supervisor is told of a fault.
+/// A fault, as its supervisor is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The agent that faulted.
+    /// Id of the agent that faulted.
     pub agent: AgentId,
-    /// The frame in which it did.
+    /// Frame in which it faulted.
     pub frame: u64,
     /// Number of the kind of fault, as in the table of faults in `docs/ABI.md`.
     pub fault: u32,
-    /// The fault's detail.
+    /// Detail of the fault.
     pub detail: u32,
-    /// How many faults the agent has had, this one included.
+    /// Number of faults that the agent has had, this one included.
     pub faults: u32,
-    /// Whether it stays as it is until this agent restarts or terminates it.
+    /// Whether the agent stays faulted until an agent of its supervisor, such as this one, restarts or terminates it.
     pub escalated: bool,
 }
 
@@ -194,11 +194,11 @@ pub struct Inbox<'a> {
 }
 
 impl Inbox<'_> {
-    /// Reads `records` records from `at` on.
+    /// Returns an inbox of the `records` records from `at` on.
     ///
     /// # Safety
-    /// `at` is aligned to 8, and `records` whole records that aren't written to follow it for the lifetime: what the host
-    /// guarantees. So nothing is checked again here, in each agent's hottest loop.
+    /// `at` is aligned to 8. From there on lie `records` whole records, which nothing writes to during the lifetime. The host
+    /// guarantees that, so nothing is checked again here, in each agent's hottest loop.
     #[inline(always)]
     pub(crate) const unsafe fn new(at: *const u8, records: u32) -> Self {
         Self { at, left: records, lifetime: PhantomData }
@@ -211,7 +211,7 @@ impl<'a> Iterator for Inbox<'a> {
     #[inline(always)]
     fn next(&mut self) -> Option<Message<'a>> {
         self.left = self.left.checked_sub(1)?;
-        // SAFETY: a whole record lies here, `new` says; a header is aligned to 8 because every record's size is.
+        // SAFETY: a whole record lies here, as the contract of `new` says. Its header is aligned to 8, because every record's size is.
         unsafe {
             let header = &*self.at.cast::<MessageHeader>();
             let body = self.at.add(size_of::<MessageHeader>());

@@ -1,4 +1,4 @@
-//! Writing records. This is the only place that writes into the outbox area.
+//! The outbox area of a call, and the code that appends records to it. No other code writes records.
 
 use core::fmt;
 
@@ -23,7 +23,7 @@ impl<'a> Outbox<'a> {
         Self { frame, area }
     }
 
-    /// Room for one more payload, in bytes; less than nothing is an error.
+    /// Returns the room for the payload of one more record, in bytes; an error if not even its header has room.
     #[inline(always)]
     fn room(&self) -> Result<usize, OutboxFull> {
         let free = self.area.len().wrapping_sub(self.frame.outbox_bytes as usize);
@@ -44,8 +44,8 @@ impl<'a> Outbox<'a> {
         }
         let body = bytes.next_multiple_of(8);
         header.payload_bytes = bytes as u32;
-        // SAFETY: room says that the header fits behind the cursor and that `bytes` do after it; so do `body`, because the
-        // cursor and the area's length are multiples of 8. The slices come from elsewhere: this outbox is borrowed mutably.
+        // SAFETY: `room` says that the header fits behind the cursor, and `bytes` after it. `body` fits, too, because the
+        // cursor and the area's length are multiples of 8. The slices lie elsewhere, because this outbox is borrowed mutably.
         unsafe {
             let at = self.area.as_mut_ptr().add(self.frame.outbox_bytes as usize);
             at.cast::<OutboxHeader>().write_unaligned(header);
@@ -83,7 +83,7 @@ impl<'a> Outbox<'a> {
     }
 }
 
-/// Formatted text that grows into a fixed area.
+/// Formatted text that grows into an area of fixed size.
 pub(crate) struct Line<'a> {
     pub(crate) bytes: &'a mut [u8],
     pub(crate) used: usize,

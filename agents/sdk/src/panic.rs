@@ -1,4 +1,4 @@
-//! A panic ends the call with a trap: the engine records the fault `unreachable` and the group's policy decides.
+//! The panic handler of a module. It ends the call with a trap: the engine records the fault `unreachable`, and the group's policy decides.
 
 use core::panic::PanicInfo;
 
@@ -10,7 +10,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// Writes place and message to the log, as far as they fit.
+/// Writes the place and the message of the panic to the log, as far as they fit.
 #[cfg(feature = "panic-message")]
 fn say(info: &PanicInfo<'_>) {
     use core::fmt::Write;

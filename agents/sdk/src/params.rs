@@ -1,6 +1,6 @@
 //! The parameters that a scenario gives to a group.
 
-/// The parameters of the agent's group: one `name = value` a line, as the engine writes them from the scenario's `params`.
+/// The parameters of the agent's group: one `name = value` on each line, as the engine writes them from the scenario's `params`.
 ///
 /// ```
 /// use wasm_engine_sdk::{ParamError, Params};
@@ -13,7 +13,7 @@
 #[derive(Clone, Copy, Debug)]
 pub struct Params<'a>(&'a [u8]);
 
-/// Why a parameter can't be had.
+/// Why a parameter can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamError {
     /// The scenario doesn't give it.
@@ -23,27 +23,27 @@ pub enum ParamError {
 }
 
 impl<'a> Params<'a> {
-    /// Reads from the payload that `agent_init` finds in its inbox.
+    /// Returns the parameters in a payload, which `agent_init` finds in its inbox.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    /// All of it, for a scenario that gives its own bytes.
+    /// Returns all bytes of the parameters, for a scenario that gives bytes of its own instead of a table.
     pub const fn bytes(&self) -> &'a [u8] {
         self.0
     }
 
-    /// A value as it stands, for types that this reader doesn't know. A name that isn't a bare key of TOML (letters,
-    /// digits, `_`, `-`) must be given in its quotes.
+    /// Returns a value as it is written, for types that this reader doesn't know; `None` if it is missing. A name that isn't a bare key of TOML
+    /// (letters, digits, `_`, `-`) must be given in its quotes.
     pub fn raw(&self, name: &str) -> Option<&'a [u8]> {
-        // Bytes, not text: to check that all of it is UTF-8 would take more code than the whole rest.
+        // The search is in bytes, not in text: a check that all of it is UTF-8 would take more code than all the rest.
         self.0.split(|&byte| byte == b'\n').find_map(|line| {
             let rest = line.trim_ascii_start().strip_prefix(name.as_bytes())?;
             Some(rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii())
         })
     }
 
-    /// A value of any type that can be read.
+    /// Returns a value of any type that can be read.
     ///
     /// # Errors
     /// It is missing, or not a `T`.
@@ -51,7 +51,7 @@ impl<'a> Params<'a> {
         T::from_param(self.raw(name).ok_or(ParamError::Missing)?).ok_or(ParamError::Invalid)
     }
 
-    /// A value of any type that can be read, or `default` where the scenario doesn't give it.
+    /// Returns a value of any type that can be read, or `default` if the scenario doesn't give it.
     ///
     /// # Errors
     /// It is not a `T`.
@@ -59,58 +59,58 @@ impl<'a> Params<'a> {
         self.raw(name).map_or(Ok(default), |text| T::from_param(text).ok_or(ParamError::Invalid))
     }
 
-    /// An integer from 0 to 2^63 - 1.
+    /// Returns an integer from 0 to 2^63 - 1.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// It is missing, or not such a value.
     pub fn u64(&self, name: &str) -> Result<u64, ParamError> {
         self.get(name)
     }
 
-    /// An integer from 0 to 2^32 - 1.
+    /// Returns an integer from 0 to 2^32 - 1.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// It is missing, or not such a value.
     pub fn u32(&self, name: &str) -> Result<u32, ParamError> {
         self.get(name)
     }
 
-    /// An integer.
+    /// Returns an integer from -2^63 to 2^63 - 1.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// It is missing, or not such a value.
     pub fn i64(&self, name: &str) -> Result<i64, ParamError> {
         self.get(name)
     }
 
-    /// A number, with or without a decimal point. Adds 19 KB to a module.
+    /// Returns a number, with or without a decimal point. This adds 19 KB to a module.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// It is missing, or not such a value.
     pub fn f64(&self, name: &str) -> Result<f64, ParamError> {
         self.get(name)
     }
 
-    /// `true` or `false`.
+    /// Returns `true` or `false`.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// It is missing, or not such a value.
     pub fn bool(&self, name: &str) -> Result<bool, ParamError> {
         self.get(name)
     }
 
-    /// A string without escapes.
+    /// Returns a string without escapes.
     ///
     /// # Errors
-    /// It is missing, something else, or has a `\`: see [`str_into`](Self::str_into).
+    /// It is missing, isn't a string, or has escapes: see [`str_into`](Self::str_into).
     pub fn str(&self, name: &str) -> Result<&'a str, ParamError> {
         self.get(name)
     }
 
-    /// A string, its escapes resolved in `buffer`.
+    /// Returns a string in double quotes, with its escapes resolved in `buffer`.
     ///
     /// # Errors
-    /// It is missing, something else, or longer than the buffer.
+    /// It is missing, isn't such a string, or is longer than the buffer.
     pub fn str_into<'b>(&self, name: &str, buffer: &'b mut [u8]) -> Result<&'b str, ParamError> {
         let value = self.raw(name).ok_or(ParamError::Missing)?;
         let text = core::str::from_utf8(value).map_err(|_| ParamError::Invalid)?;
@@ -121,17 +121,17 @@ impl<'a> Params<'a> {
 
 /// A type that a parameter can be read as.
 pub trait FromParam<'a>: Sized {
-    /// Reads a TOML value; `None` if it is something else.
+    /// Returns the value that a text in TOML stands for; `None` if that is of another type.
     fn from_param(value: &'a [u8]) -> Option<Self>;
 }
 
-/// An integer in decimal, in the range of TOML's.
+/// Returns the integer that a decimal text stands for; `None` if it isn't one, or not in the range of TOML's integers.
 fn integer(value: &[u8]) -> Option<i64> {
     let (negative, digits) = match value {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    // Downwards, because there is one number more below zero.
+    // The digits are subtracted, because one more integer lies below zero than above it.
     let digit = |sum: i64, byte: &u8| {
         byte.is_ascii_digit().then(|| sum.checked_mul(10)?.checked_sub(i64::from(byte - b'0'))).flatten()
     };
@@ -182,7 +182,7 @@ impl<'a> FromParam<'a> for &'a str {
     }
 }
 
-/// Writes the basic string `text` without its quotes and escapes, and returns its length in bytes.
+/// Writes the basic string `text` to `buffer`, without its quotes and with its escapes resolved, and returns its length in bytes.
 fn unescape(text: &str, buffer: &mut [u8]) -> Option<usize> {
     let mut used = 0;
     let mut put = |char: char| {

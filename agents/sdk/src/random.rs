@@ -1,9 +1,9 @@
-//! Counter-based random numbers, and how many of them a frame's calls have drawn.
+//! Counter-based random numbers, and the counts of those that a frame's calls have drawn.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
 
-/// An endless sequence of random numbers: the n-th is a function of key, counter, stream and n, so that it doesn't matter
+/// An endless sequence of random numbers. The n-th number is a function of key, counter, stream and n, so it doesn't matter
 /// what else was drawn, by whom, and when. [`crate::Context::random`] and [`crate::Context::random_of`] make one.
 #[derive(Debug)]
 pub struct Random<'a> {
@@ -13,29 +13,29 @@ pub struct Random<'a> {
     next: Next<'a>,
 }
 
-/// Where the position of a sequence's next number is kept.
+/// Where a sequence keeps the index of its next number.
 #[derive(Debug)]
 enum Next<'a> {
-    /// In the sequence: another one starts anew.
+    /// In the sequence itself: each sequence begins at index 0.
     Own(u32),
-    /// With the frame's cursors: all sequences of the stream go on from there.
+    /// In the frame's cursors: all sequences of the stream share the index.
     Shared(&'a Cell<u32>),
 }
 
 impl Random<'static> {
-    /// The sequence of a key (the agent's), a counter (the frame, or any subject) and a stream, from its start.
+    /// Returns the sequence of a key (the agent's), a counter (the frame, or any subject) and a stream, from its start.
     pub const fn new(key: u64, counter: u64, stream: u32) -> Self {
         Self { key, counter, stream, next: Next::Own(0) }
     }
 }
 
 impl<'a> Random<'a> {
-    /// What is left of the sequence: the numbers that `cursors` doesn't count as drawn.
+    /// Returns the rest of a stream's sequence: the numbers that `cursors` doesn't count as drawn.
     pub(crate) fn after(cursors: &'a Cursors, key: u64, frame: u64, stream: u32) -> Self {
         Self { key, counter: frame, stream, next: Next::Shared(cursors.of(frame, stream)) }
     }
 
-    /// The next number, all 64 bits of it random. The sequence repeats after 2^32 numbers.
+    /// Returns the next number, all 64 bits of which are random. The sequence repeats after 2^32 numbers.
     pub fn next_u64(&mut self) -> u64 {
         let index = match &mut self.next {
             Next::Own(next) => core::mem::replace(next, next.wrapping_add(1)),
@@ -44,12 +44,12 @@ impl<'a> Random<'a> {
         wasm_engine_abi::random_u64(self.key, self.counter, self.stream, index)
     }
 
-    /// The next number, at least 0 and below 1, a multiple of 2^-53.
+    /// Returns the next number as a multiple of 2^-53 that is at least 0 and below 1.
     pub fn next_f64(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
-    /// The next number below `bound`, each equally likely; 0 where `bound` is 0. Draws more than once in rare cases.
+    /// Returns a number below `bound`, each equally likely; 0 if `bound` is 0. In rare cases, it draws more than once.
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a 128-bit product are taken apart")]
     pub fn below(&mut self, bound: u64) -> u64 {
         // Lemire, "Fast random integer generation in an interval" (2019).
@@ -62,7 +62,7 @@ impl<'a> Random<'a> {
         }
     }
 
-    /// True once in `n` times on average; never where `n` is 0.
+    /// Returns true once in `n` times on average; never if `n` is 0.
     pub fn one_in(&mut self, n: u64) -> bool {
         n != 0 && self.below(n) == 0
     }
@@ -76,27 +76,27 @@ impl Iterator for Random<'_> {
     }
 }
 
-/// Number of streams of which each has a cursor of its own in a frame.
+/// Number of streams that have a cursor of their own in a frame.
 pub(crate) const STREAMS: usize = 16;
 
-/// Counts the numbers that the calls of one frame have drawn from each stream, so that none comes twice. It lies in the
-/// agent's memory: whatever happens to that, a snapshot or a restart, happens to the counts, too.
+/// Counts of the numbers that the calls of one frame have drawn from each stream, so that no number is drawn twice. They lie in the
+/// agent's memory, so that snapshots and restarts treat them as any other state of the agent.
 #[derive(Debug)]
 pub(crate) struct Cursors {
-    /// The frame of the counts. Those of another one are void.
+    /// The frame to which the counts belong. In another frame, all of them are 0.
     frame: Cell<u64>,
-    /// How many of `streams` are in use.
+    /// Number of `streams` that are in use.
     used: Cell<usize>,
-    /// Streams from which numbers were drawn, in the order of their first.
+    /// Streams from which numbers were drawn, in the order of their first draws.
     streams: [Cell<u32>; STREAMS],
-    /// Numbers drawn from each of them.
+    /// Number of draws from each of them.
     drawn: [Cell<u32>; STREAMS],
-    /// Numbers drawn from all further streams together: their numbers don't repeat, but depend on each other's draws.
+    /// Number of draws from all further streams together. Their numbers don't repeat, but depend on each other's draws.
     rest: Cell<u32>,
 }
 
 impl Cursors {
-    /// Nothing was drawn yet.
+    /// Returns the cursors of an agent that has drawn nothing yet.
     pub(crate) const fn new() -> Self {
         Self {
             frame: Cell::new(0),
@@ -107,7 +107,7 @@ impl Cursors {
         }
     }
 
-    /// The cursor of a stream.
+    /// Returns the cursor of a stream in a frame. All counts begin anew if it isn't the frame of the counts.
     fn of(&self, frame: u64, stream: u32) -> &Cell<u32> {
         if self.frame.replace(frame) != frame {
             self.used.set(0);
@@ -127,18 +127,18 @@ impl Cursors {
     }
 }
 
-/// Where the cursors of an agent are.
+/// Where an agent's cursors are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CursorsPlace<'a> {
-    /// In the module, which has one agent: so nothing has to lead there.
+    /// In a static of the module, which has only one agent, so that no pointer to them is needed.
     Module(PhantomData<&'a Cursors>),
-    /// In a test's harness.
+    /// In the harness of a test.
     #[cfg(not(target_arch = "wasm32"))]
     Harness(&'a Cursors),
 }
 
 impl<'a> CursorsPlace<'a> {
-    /// In the module.
+    /// The place of the cursors in a module.
     pub(crate) const MODULE: Self = Self::Module(PhantomData);
 
     #[inline(always)]
@@ -155,7 +155,7 @@ static MODULE: ModuleCursors = ModuleCursors(Cursors::new());
 
 struct ModuleCursors(Cursors);
 
-// SAFETY: a module has one thread. Natively nothing reaches the static: only the exports do, and nothing calls them.
+// SAFETY: a module has one thread. Natively, nothing reaches the static: only the exports use it, and nothing calls them.
 unsafe impl Sync for ModuleCursors {}
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Runs an agent natively, one call at a time, with the same bytes that the engine would write and read.
+//! A harness that runs an agent natively, one call at a time, with the same bytes that the engine would write and read.
 //!
 //! ```
 //! use wasm_engine_sdk::testing::{Harness, Incoming, Output};
@@ -34,19 +34,19 @@ use wasm_engine_abi::{
 use crate::random::{Cursors, CursorsPlace};
 use crate::{Agent, AgentId, Context, Failure, Inbox, ModelId, Notice, Params, RegionId, TopicId, entry};
 
-/// Address of the regions area in the guest's memory that isn't there.
+/// Address that the harness gives to the regions area. It has no guest memory, so any multiple of 8 would do.
 const REGIONS_ADDRESS: u32 = 4096;
 
-/// One agent and its exchange block.
+/// An agent and its exchange block.
 #[derive(Debug)]
 pub struct Harness<A> {
     agent: A,
     frame: FrameContext,
-    /// Words, because records are aligned to 8 bytes.
+    /// The records of the inbox. They are words of 8 bytes, because records are aligned to 8 bytes.
     inbox: Vec<u64>,
     inbox_bytes_max: usize,
     outbox: Vec<u8>,
-    /// What the agent's group reads.
+    /// Id, version and bytes of the regions that the agent's group reads, in the order of their ids.
     regions: Vec<(RegionId, u64, Vec<u8>)>,
     regions_area: Vec<u8>,
     cursors: Cursors,
@@ -54,7 +54,7 @@ pub struct Harness<A> {
 }
 
 impl<A: Agent> Harness<A> {
-    /// The agent 0 of group 1, in a run with seed 0, with areas of these sizes in bytes, multiples of 8.
+    /// Returns a harness for the agent 0 of group 1, in a run with seed 0. Its areas have these sizes in bytes, multiples of 8.
     ///
     /// # Panics
     /// A size isn't a multiple of 8.
@@ -65,7 +65,7 @@ impl<A: Agent> Harness<A> {
             frame: FrameContext { credits: u32::MAX, ..FrameContext::default() },
             inbox: Vec::new(),
             inbox_bytes_max: inbox_bytes,
-            // Not zeros: whoever doesn't write its padding is found out.
+            // The bytes aren't zeros, so that a payload whose padding isn't written is found out.
             outbox: vec![0xa5; outbox_bytes],
             regions: Vec::new(),
             regions_area: Vec::new(),
@@ -75,7 +75,7 @@ impl<A: Agent> Harness<A> {
         harness.id(AgentId::new(1, 0))
     }
 
-    /// The same with another id.
+    /// Returns the harness with another id for the agent.
     #[must_use]
     pub fn id(mut self, id: AgentId) -> Self {
         self.frame.agent = id.0;
@@ -85,7 +85,7 @@ impl<A: Agent> Harness<A> {
         self
     }
 
-    /// The same in a run with another seed.
+    /// Returns the harness in a run with another seed.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -93,16 +93,16 @@ impl<A: Agent> Harness<A> {
         self.id(id)
     }
 
-    /// What the next calls' [`Context::credits`] and [`Context::refused`] say: no bound and none, before this is called.
+    /// Sets what [`Context::credits`] and [`Context::refused`] return in the next calls: at first, `u32::MAX` and 0.
     pub const fn budget(&mut self, credits: u32, refused: u32) {
         self.frame.credits = credits;
         self.frame.refused = refused;
     }
 
-    /// What the agent sees of a shared region from the next call on.
+    /// Sets the version and the bytes of a shared region that the agent sees from the next call on.
     ///
     /// # Panics
-    /// It has no bytes, or another number of them than before.
+    /// There are no bytes, or another number of them than the region had before.
     pub fn set_region(&mut self, region: RegionId, version: u64, bytes: &[u8]) {
         assert!(!bytes.is_empty(), "a region has at least one byte");
         match self.regions.binary_search_by_key(&region, |&(id, ..)| id) {
@@ -114,12 +114,12 @@ impl<A: Agent> Harness<A> {
         }
     }
 
-    /// The agent.
+    /// Returns the agent.
     pub const fn agent(&self) -> &A {
         &self.agent
     }
 
-    /// Calls `init` in frame 0, with parameters as the engine writes them: a line `name = value` for each.
+    /// Calls `init` in frame 0, and returns what the agent asked for. The parameters are as the engine writes them: a line `name = value` for each.
     ///
     /// # Errors
     /// The agent's failure.
@@ -127,8 +127,8 @@ impl<A: Agent> Harness<A> {
         self.init_in(0, params)
     }
 
-    /// Calls `init` in another frame, as for an agent that is spawned or restarted then. The agent is the one that it was: what
-    /// an engine that restarts it does, which gives it the module's initial memory, is a new harness.
+    /// Calls `init` in another frame, as for an agent that is spawned or restarted then. The agent keeps its state: to restart it as the
+    /// engine does, with the module's initial memory, make a new harness.
     ///
     /// # Errors
     /// The agent's failure.
@@ -140,7 +140,7 @@ impl<A: Agent> Harness<A> {
         self.close(result)
     }
 
-    /// Calls `receive` for each message, and then `step`.
+    /// Calls `receive` for each message, and then `step`. Returns what the agent asked for.
     ///
     /// # Errors
     /// The agent's failure.
@@ -154,7 +154,7 @@ impl<A: Agent> Harness<A> {
         self.close(result)
     }
 
-    /// Calls `shutdown`, with the messages of the agent's last frame.
+    /// Calls `shutdown`, with the messages of the agent's last frame. Returns what the agent asked for.
     ///
     /// # Errors
     /// The agent's failure.
@@ -168,7 +168,7 @@ impl<A: Agent> Harness<A> {
         self.close(result)
     }
 
-    /// What the host does before a call.
+    /// Does what the host does before a call: writes the frame context, the inbox and the regions area.
     pub(crate) fn open(&mut self, frame: u64, call: CallKind, messages: &[Incoming]) {
         let mut bytes = Vec::new();
         for message in messages {
@@ -187,7 +187,7 @@ impl<A: Agent> Harness<A> {
         self.regions_area = self.regions_area();
     }
 
-    /// The regions area as the engine lays it out.
+    /// Returns the regions area as the engine lays it out.
     fn regions_area(&self) -> Vec<u8> {
         let table = (self.regions.len() + 1) * size_of::<RegionView>();
         let mut area = vec![0; table];
@@ -210,12 +210,12 @@ impl<A: Agent> Harness<A> {
         (&mut self.agent, Context::new(&mut self.frame, &mut self.outbox, regions, cursors), inbox)
     }
 
-    /// The agent, and what it leaves its state in.
+    /// Returns the agent, and the frame context and the outbox area in which it leaves its state.
     pub(crate) fn raw_parts(&mut self) -> (&mut A, &mut FrameContext, &mut [u8]) {
         (&mut self.agent, &mut self.frame, &mut self.outbox)
     }
 
-    /// What the host does after a call.
+    /// Does what the host does after a call: returns the failure, or checks the outbox and returns its records.
     fn close(&self, result: Result<(), Failure>) -> Result<Vec<Output>, Failure> {
         result?;
         let bytes = &self.outbox[..self.frame.outbox_bytes as usize];
@@ -250,79 +250,79 @@ impl Incoming {
         Self { sender, kind, correlation: 0, topic: 0, status: 0, payload: payload.to_vec() }
     }
 
-    /// From an agent.
+    /// Returns a message from an agent.
     pub fn message(sender: AgentId, kind: u32, payload: &[u8]) -> Self {
         Self::new(sender, kind, payload)
     }
 
-    /// An external event.
+    /// Returns an external event.
     pub fn event(kind: u32, payload: &[u8]) -> Self {
         Self::new(AgentId::EXTERNAL, kind, payload)
     }
 
-    /// The result of an inference.
+    /// Returns the result of an inference.
     pub fn inference(status: InferenceStatus, outputs: &[u8]) -> Self {
         Self { status: status as u32, ..Self::new(AgentId::ENGINE, kind::INFERENCE, outputs) }
     }
 
-    /// Says that the agent's request to spawn was carried out.
+    /// Returns the message that says that the agent's request to spawn was carried out.
     pub fn spawned(child: AgentId) -> Self {
         Self { topic: child.0, ..Self::new(AgentId::ENGINE, kind::SPAWNED, &[]) }
     }
 
-    /// Tells a supervisor of a fault.
+    /// Returns the message that tells a supervisor of a fault.
     pub fn notice(notice: Notice) -> Self {
         let Notice { agent, frame, fault, detail, faults, escalated } = notice;
         let payload = FaultNotice { agent: agent.0, frame, fault, detail, faults, escalated: u32::from(escalated) };
         Self { topic: agent.0, ..Self::new(AgentId::ENGINE, kind::NOTICE, bytemuck::bytes_of(&payload)) }
     }
 
-    /// Says that the agent's request to `to` wasn't answered in time.
+    /// Returns the message that says that the agent's request to `to` wasn't answered in time.
     pub fn timeout(to: AgentId) -> Self {
         Self { topic: to.0, ..Self::new(AgentId::ENGINE, kind::TIMEOUT, &[]) }
     }
 
-    /// A message or a command of the agent that couldn't be delivered to `meant`, the number of an agent, a group or a topic.
+    /// Returns the bounce of a message or a command that was meant for `meant`, the number of an agent, a group or a topic.
     pub fn bounce(reason: BounceReason, meant: u64) -> Self {
         Self { status: reason as u32, topic: meant, ..Self::new(AgentId::ENGINE, kind::BOUNCE, &[]) }
     }
 
-    /// The same with a correlation.
+    /// Returns the message with a correlation.
     #[must_use]
     pub fn correlation(mut self, correlation: u64) -> Self {
         self.correlation = correlation;
         self
     }
 
-    /// The same as a request, which waits for a reply.
+    /// Returns the message as a request, whose sender waits for a reply.
     #[must_use]
     pub fn request(mut self) -> Self {
         self.status = status::REQUEST;
         self
     }
 
-    /// The same as the reply to a request of the agent.
+    /// Returns the message as the reply to a request of the agent.
     #[must_use]
     pub fn reply(mut self) -> Self {
         self.status = status::REPLY;
         self
     }
 
-    /// The result of an inference of this model.
+    /// Returns the message as the result of an inference of this model.
     #[must_use]
     pub fn model(mut self, model: ModelId) -> Self {
         self.topic = model.0;
         self
     }
 
-    /// The same, published to a topic.
+    /// Returns the message as one that was published to a topic.
     #[must_use]
     pub fn topic(mut self, topic: TopicId) -> Self {
         self.topic = topic.0;
         self
     }
 
-    /// As it arrives in `frame`.
+    /// Returns the header of the message as it arrives in `frame`.
     fn header(&self, frame: u64) -> MessageHeader {
         MessageHeader {
             sender: self.sender.0,
@@ -337,49 +337,49 @@ impl Incoming {
     }
 }
 
-/// What an agent asked for.
+/// One thing that an agent asked for: a record of its outbox.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields are the parameters of the methods of Context")]
 pub enum Output {
-    /// [`Context::send`].
+    /// Asked for by [`Context::send`] and [`Context::send_with`].
     Send { to: AgentId, kind: u32, correlation: u64, payload: Vec<u8> },
-    /// [`Context::publish`].
+    /// Asked for by [`Context::publish`] and [`Context::publish_with`].
     Publish { topic: TopicId, kind: u32, correlation: u64, payload: Vec<u8> },
-    /// [`Context::broadcast`].
+    /// Asked for by [`Context::broadcast`] and [`Context::broadcast_with`].
     Broadcast { group: u32, kind: u32, correlation: u64, payload: Vec<u8> },
-    /// [`Context::request`].
+    /// Asked for by [`Context::request`].
     Request { to: AgentId, kind: u32, correlation: u64, deadline_frames: u32, payload: Vec<u8> },
-    /// [`Context::reply`].
+    /// Asked for by [`Context::reply`] and [`Context::reply_to`].
     Reply { to: AgentId, kind: u32, correlation: u64, payload: Vec<u8> },
-    /// [`Context::spawn`].
+    /// Asked for by [`Context::spawn`] and [`Context::spawn_with`].
     Spawn { group: u32, kind: u32, correlation: u64, payload: Vec<u8> },
-    /// [`Context::pause`].
+    /// Asked for by [`Context::pause`].
     Pause { agent: AgentId },
-    /// [`Context::resume`].
+    /// Asked for by [`Context::resume`].
     Resume { agent: AgentId },
-    /// [`Context::terminate`].
+    /// Asked for by [`Context::terminate`].
     Terminate { agent: AgentId },
-    /// [`Context::restart`].
+    /// Asked for by [`Context::restart`].
     Restart { agent: AgentId },
-    /// [`Context::wake_at`].
+    /// Asked for by [`Context::wake_at`] and [`Context::wake_in`].
     Wake { frame: u64 },
-    /// [`Context::join`].
+    /// Asked for by [`Context::join`].
     Join { topic: TopicId },
-    /// [`Context::leave`].
+    /// Asked for by [`Context::leave`].
     Leave { topic: TopicId },
-    /// [`Context::infer`].
+    /// Asked for by [`Context::infer`].
     Infer { model: ModelId, correlation: u64, row: Vec<u8> },
-    /// [`Context::log`].
+    /// Asked for by [`Context::log`] and [`Context::log_fmt`].
     Log { level: u32, text: String },
-    /// [`Context::record_i64`].
+    /// Asked for by [`Context::record_i64`].
     RecordI64 { name: String, value: i64 },
-    /// [`Context::record_f64`].
+    /// Asked for by [`Context::record_f64`].
     RecordF64 { name: String, value: f64 },
-    /// [`Context::record_text`].
+    /// Asked for by [`Context::record_text`].
     RecordText { name: String, value: String },
-    /// [`Context::record_bytes`].
+    /// Asked for by [`Context::record_bytes`].
     RecordBytes { name: String, value: Vec<u8> },
-    /// [`Context::write_region`].
+    /// Asked for by [`Context::write_region`].
     WriteRegion { region: RegionId, start: u64, bytes: Vec<u8> },
 }
 
@@ -414,7 +414,7 @@ impl From<OutboxRecord<'_>> for Output {
     }
 }
 
-/// The methods of `Context` take a u32.
+/// Returns the number of a group as a u32, which is what the methods of `Context` take.
 fn group(target: u64) -> u32 {
     u32::try_from(target).unwrap_or_else(|_| panic!("{target} isn't the number of a group"))
 }
@@ -430,7 +430,7 @@ fn named(target: u64, kind: Option<RecordType>, payload: &[u8]) -> Output {
     }
 }
 
-/// The reader has checked it.
+/// Returns a text, which the reader has already checked to be UTF-8.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap_or_else(|error| format!("not UTF-8: {error}"))
 }

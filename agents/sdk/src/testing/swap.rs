@@ -1,4 +1,4 @@
-//! The calls around a hot swap.
+//! The calls of the harness around a hot swap.
 
 use alloc::vec::Vec;
 
@@ -8,7 +8,7 @@ use super::{Harness, Incoming};
 use crate::{AgentId, Failure, StateWriter, Swappable};
 
 impl<A: Swappable> Harness<A> {
-    /// Calls `export_state`, and gives the state.
+    /// Calls `export_state`, and returns the state.
     ///
     /// # Errors
     /// The agent's failure.
@@ -20,7 +20,7 @@ impl<A: Swappable> Harness<A> {
         Ok(area[..bytes].to_vec())
     }
 
-    /// Calls `import_state`, with the state as the only message. What the agent asks for is dropped, as the engine does.
+    /// Calls `import_state`, with the state as the only message. What the agent asks for is dropped, as it is by the engine.
     ///
     /// # Errors
     /// The agent's failure.
