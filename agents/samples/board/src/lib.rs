@@ -1,4 +1,4 @@
-//! What a herald writes on a shared region, and watchers read from it: a [`Post`], with a checksum behind it.
+//! The bytes that a herald writes to a shared region, and that watchers read from it: a [`Post`], with a checksum behind it.
 //!
 //! | offset | bytes | |
 //! |---|---|---|
@@ -9,33 +9,33 @@
 //! All numbers are little-endian. A region that nobody has written to holds zeros, whose checksum is wrong.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
-/// Size of a post with its checksum, and of the region.
+/// Size of a post with its checksum, in bytes. The region has the same size.
 pub const BYTES: usize = BODY_BYTES + 8;
-/// Size of a post, and where its checksum starts.
+/// Size of a post without its checksum, in bytes. The checksum starts at this offset.
 pub const BODY_BYTES: usize = 16;
 
-/// What a herald has to say.
+/// A post of a herald.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// In which frame it was written.
+    /// Frame in which it was written.
     pub frame: u64,
-    /// How many the herald had written by then, this one included.
+    /// Number of posts that the herald had written by then, this one included.
     pub number: u64,
 }
 
 impl Post {
-    /// The post itself.
+    /// Returns the bytes of the post, without the checksum.
     pub const fn body(self) -> [u8; BODY_BYTES] {
-        // One number behind the other: the lower half of a u128 is the first in memory.
+        // The frame comes first, then the number: the lower half of a little-endian u128 is the first in memory.
         ((self.number as u128) << 64 | self.frame as u128).to_le_bytes()
     }
 
-    /// What stands behind it.
+    /// Returns the checksum, which stands behind the post.
     pub const fn checksum(self) -> [u8; 8] {
         checksum(&self.body()).to_le_bytes()
     }
 
-    /// Reads a post. `None` if it has another length or its checksum is wrong, as of one that is half written.
+    /// Reads a post with its checksum; `None` if the length or the checksum is wrong, as that of a post that is half written.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&frame, rest) = bytes.split_first_chunk()?;
         let (&number, rest) = rest.split_first_chunk()?;
@@ -44,7 +44,7 @@ impl Post {
     }
 }
 
-/// The 64-bit FNV-1a hash.
+/// Returns the FNV-1a hash of 64 bits.
 const fn checksum(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut at = 0;

@@ -1,15 +1,15 @@
-//! Decides at a desk of the postroom what digit a scan shows, by the votes of the desk's readers.
+//! Decides at a desk of the postroom which digit a scan shows, by the votes of the desk's readers.
 //!
 //! Parameters: `readers_per_desk`, `readers` and `ledger` (numbers of groups). The agent with ordinal o is the clerk of desk
-//! o. A digit with more than half of the votes wins; else the first reader who could read anything is believed.
+//! o. A digit with more than half of the votes wins. If there is none, the vote of the first reader who could read anything counts.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use postroom::{Table, UNREADABLE, VERDICT, VOTE, Verdict, Vote};
 use wasm_engine_sdk::{Agent, AgentId, Context, Failure, Message, Params, agent};
 
-/// Most readers of a desk.
+/// Maximum number of readers of a desk.
 const READERS_MAX: usize = 8;
-/// Most images that wait for votes.
+/// Maximum number of images that wait for votes.
 const OPEN_MAX: usize = 64;
 
 /// `readers_per_desk` is 0 or more than [`READERS_MAX`].
@@ -17,7 +17,7 @@ const BAD_PARAMS: Failure = Failure::new(1);
 /// More than [`OPEN_MAX`] images wait for votes.
 const TABLE_FULL: Failure = Failure::new(2);
 
-/// The votes on an image, by reader.
+/// The votes on an image, by the index of the reader.
 type Votes = [Option<u8>; READERS_MAX];
 
 struct Clerk {
@@ -30,7 +30,7 @@ struct Clerk {
 impl Clerk {
     const NEW: Self = Self { readers: 0, readers_per_desk: 0, ledger: AgentId::ENGINE, open: Table::NEW };
 
-    /// The vote in a message, if it is from a reader of this desk and in its own name.
+    /// Returns the vote in a message, if it is from a reader of this desk and in the reader's own name.
     fn vote(&self, ctx: &Context<'_>, message: &Message<'_>) -> Option<Vote> {
         let vote = Vote::from_bytes(message.read()?);
         let ordinal = ctx.ordinal() * u32::from(self.readers_per_desk) + u32::from(vote.reader);
@@ -54,7 +54,7 @@ impl Agent for Clerk {
         let Some(vote) = self.vote(ctx, message) else { return Ok(()) };
         let image = message.correlation();
         let votes = self.open.entry(image, [None; READERS_MAX]).ok_or(TABLE_FULL)?;
-        // The first vote of a reader counts.
+        // Only the first vote of a reader counts.
         if let Some(cast) = votes.get_mut(usize::from(vote.reader)) {
             cast.get_or_insert(vote.digit);
         }
@@ -66,7 +66,7 @@ impl Agent for Clerk {
     }
 }
 
-/// The verdict, once all readers have voted.
+/// Returns the verdict; `None` until all readers have voted.
 fn decide(votes: &Votes, readers: u8) -> Option<Verdict> {
     let votes = votes.get(..usize::from(readers))?;
     let mut counts = [0_u8; 256];

@@ -6,14 +6,14 @@
 
 use wasm_engine_sdk::{Agent, Context, Failure, Message, Params, agent, topic};
 
-/// The kind of message that is a tick. Its payload is empty.
+/// Kind of a message that is a tick. Its payload is empty.
 const TICK: u32 = 1;
 
 #[derive(Default)]
 struct Counter {
-    /// Frames from tick to tick.
+    /// Number of frames from one tick to the next.
     every: u64,
-    /// Ticks so far.
+    /// Number of ticks seen so far.
     seen: i64,
 }
 

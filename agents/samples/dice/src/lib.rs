@@ -5,7 +5,7 @@
 
 use wasm_engine_sdk::{Agent, Context, Failure, Message, Params, StateWriter, Swappable, agent};
 
-/// The random stream of throws.
+/// Random stream of the throws.
 const THROWS: u32 = 6;
 
 #[derive(Default)]
@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    /// What is recorded of the numbers `first..end` of a frame.
+    /// Returns the outputs for the numbers with these indices of a frame.
     fn thrown(frame: u64, indices: core::ops::Range<u32>) -> Result<Vec<Output>, Failure> {
         let key = agent_key(0, AgentId::new(1, 0).0);
         let number = |index| random_u64(key, frame, THROWS, index).cast_signed();

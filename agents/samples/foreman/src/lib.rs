@@ -1,42 +1,42 @@
-//! Runs a crew of workers: spawns them, gives each a task after the other, restarts those that fault, and ends them.
+//! Runs a crew of workers: spawns them, gives each of them one task after another, restarts those that fault, and ends them.
 //!
-//! Parameters: `workers`, number of the workers' group, which the foreman's group controls and supervises; `crew`, how many to
-//! spawn; `deadline_frames`, how long to wait for a result: the workers' `work_frames` and 2 more, at least; `rounds`, how much
-//! work a task is, as for the workers; `end_frame`, in which it gives no more tasks and terminates them.
+//! Parameters: `workers`, the number of the workers' group, which the foreman's group controls and supervises; `crew`, how many to
+//! spawn; `deadline_frames`, how long to wait for a result: at least 2 more than the workers' `work_frames`; `rounds`, how much
+//! work a task is, as for the workers; `end_frame`, the frame in which it terminates the workers, and from which on it gives no tasks.
 //!
-//! Tasks have numbers, from 1 (a foreman that is restarted has others). A worker has one at a time, and gets the next when a
-//! result, a timeout or a bounce of the last one came. A worker that has ended is replaced. If the group has no place for the whole
-//! crew, the foreman makes do with those that it got.
+//! Tasks have numbers, from 1 (a foreman that is restarted gives others). A worker has one task at a time, and gets the next when a
+//! result, a timeout or a bounce for the last one has come. A worker that has ended is replaced. If the group has no place for the whole
+//! crew, the foreman goes on with the workers that it got.
 //!
-//! It records, in each frame in which one of them changed:
+//! It records all of these in each frame in which one of them has changed:
 //!
 //! | | |
 //! |---|---|
 //! | `spawned` | workers that it got |
 //! | `faults` | faults of its workers, as far as it was told |
 //! | `restarted` | workers that it restarted: those whose faults were left to it |
-//! | `given` | tasks |
-//! | `answers` | results, all of which were right: a wrong one is a failure |
+//! | `given` | tasks that it gave to workers |
+//! | `answers` | results, all of which were right, because a wrong one is a failure |
 //! | `timeouts` | tasks without a result in time |
 //! | `bounces` | tasks, spawns and commands that came back |
-//! | `waiting` | tasks that are none of these yet: `given` = `answers` + `timeouts` + bounced tasks + `waiting` |
-//! | `reports` | last words of workers, and in `done` the tasks that these had answered since they were initialised |
+//! | `waiting` | tasks of which nothing has come back yet: `given` = `answers` + `timeouts` + bounced tasks + `waiting` |
+//! | `reports` | last messages of workers; `done` has the tasks that these workers had answered since they were initialised |
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use wasm_engine_sdk::{Agent, AgentId, BounceReason, Context, Failure, Message, Notice, Params, agent};
 use workshop::{REPORT, RESULT, Report, TASK, WELCOME, work};
 
-/// Most workers of a foreman.
+/// Maximum number of workers of a foreman.
 const CREW_MAX: usize = 64;
-/// What the correlations of spawns have, and those of tasks don't.
+/// The bit that the correlations of spawns have, and those of tasks don't.
 const SPAWN: u64 = 1 << 63;
 
-/// `crew` is more than [`CREW_MAX`].
+/// The parameter `crew` is more than [`CREW_MAX`].
 const BAD_PARAMS: Failure = Failure::new(1);
-/// A worker answered with something else than the task's result.
+/// A worker answered with something other than the task's result.
 const WRONG_RESULT: Failure = Failure::new(2);
 
-/// One of the crew.
+/// A worker of the crew.
 #[derive(Clone, Copy)]
 struct Hand {
     id: AgentId,
@@ -44,7 +44,7 @@ struct Hand {
     task: Option<u64>,
 }
 
-/// What is recorded.
+/// The numbers that are recorded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Counts {
     spawned: u32,
@@ -91,13 +91,13 @@ impl Counts {
 
 struct Foreman {
     workers: u32,
-    /// How many it wants.
+    /// Number of workers that it wants.
     wanted: usize,
     deadline_frames: u32,
     rounds: u32,
     end_frame: u64,
     crew: [Option<Hand>; CREW_MAX],
-    /// Workers that it asked for and neither got nor was refused.
+    /// Number of workers that it asked for and that it neither got nor was refused yet.
     asked: usize,
     spawns: u64,
     next_task: u64,
@@ -122,7 +122,7 @@ impl Foreman {
         recorded: Counts::NONE,
     };
 
-    /// The worker `id`, if it is one of the crew.
+    /// Returns the worker `id`, if it belongs to the crew.
     fn hand(&mut self, id: AgentId) -> Option<&mut Hand> {
         self.crew.iter_mut().flatten().find(|hand| hand.id == id)
     }
@@ -133,7 +133,7 @@ impl Foreman {
         }
     }
 
-    /// Whether the worker `id` had this task. It has none after this.
+    /// Takes this task from the worker `id`, and returns whether the worker had it.
     fn closes(&mut self, id: AgentId, task: u64) -> bool {
         let had = self.hand(id).and_then(|hand| hand.task.take_if(|had| *had == task)).is_some();
         self.counts.waiting -= u32::from(had);
@@ -145,7 +145,7 @@ impl Foreman {
         self.counts.spawned += 1;
         match self.crew.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) if !self.ended => *slot = Some(Hand { id, task: None }),
-            // It comes too late.
+            // The crew has no place for it, or has ended.
             _ => ctx.terminate(id)?,
         }
         Ok(())
@@ -178,7 +178,7 @@ impl Foreman {
 
     fn check(&mut self, result: &Message<'_>) -> Result<(), Failure> {
         let task = result.correlation();
-        // One that isn't waited for is the former life's.
+        // A result that isn't waited for is for a task from before this foreman was restarted.
         if self.closes(result.sender(), task) {
             if result.kind() != RESULT || result.read() != Some(work(task, self.rounds).to_le_bytes()) {
                 return Err(WRONG_RESULT);
@@ -199,7 +199,7 @@ impl Foreman {
         Ok(())
     }
 
-    /// Gives a task to each who has none, as far as the budget reaches.
+    /// Gives a task to each worker that has none, as far as the budget allows.
     fn give_tasks(&mut self, ctx: &mut Context<'_>) -> Result<(), Failure> {
         let mut credits = ctx.credits();
         for hand in self.crew.iter_mut().flatten().filter(|hand| hand.task.is_none()) {
@@ -233,7 +233,7 @@ impl Agent for Foreman {
         self.deadline_frames = params.u32("deadline_frames")?;
         self.rounds = params.u32("rounds")?;
         self.end_frame = params.u64("end_frame")?;
-        // Of another life other numbers: what this one did may still be on its way here.
+        // After a restart the numbers are others, because answers to earlier tasks may still be on their way.
         self.next_task = (ctx.frame() << 32) + 1;
         if self.wanted > CREW_MAX { Err(BAD_PARAMS) } else { Ok(()) }
     }
@@ -273,7 +273,7 @@ impl Agent for Foreman {
     }
 }
 
-// In one frame each worker may be spawned, answer, fault and report: 48 to 80 bytes each.
+// In one frame, each worker may be spawned, answer, fault and report, which is a message of 48 to 80 bytes each.
 agent!(Foreman, inbox_bytes = 16_384, outbox_bytes = 8192, state = Foreman::NEW);
 
 #[cfg(test)]

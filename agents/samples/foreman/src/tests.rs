@@ -35,17 +35,17 @@ fn fault(ordinal: u32, escalated: bool) -> Incoming {
     Incoming::notice(Notice { agent: worker(ordinal), frame: 1, fault: 0, detail: 0, faults: 1, escalated })
 }
 
-/// What was recorded, and what else was asked for.
+/// Returns what was recorded, and what else was asked for.
 fn split(outputs: Vec<Output>) -> (Vec<Output>, Vec<Output>) {
     outputs.into_iter().partition(|output| matches!(output, Output::RecordI64 { .. }))
 }
 
-/// A step, without what it records.
+/// Makes a step, and returns what it asked for, without what it recorded.
 fn step(foreman: &mut Harness<Foreman>, frame: u64, messages: &[Incoming]) -> Vec<Output> {
     split(foreman.step(frame, messages).expect("step")).1
 }
 
-/// A foreman with two workers, who have tasks 1 and 2, in frame 2.
+/// Returns a foreman in frame 2 with two workers, which have the tasks 1 and 2.
 fn at_work() -> Harness<Foreman> {
     let mut foreman = foreman(2);
     assert_eq!(foreman.step(1, &[]), Ok(vec![spawn(0), spawn(1)]));
@@ -70,7 +70,7 @@ fn a_crew_is_spawned_once_and_gets_tasks() {
 fn a_task_without_a_result_in_time_is_followed_by_the_next() {
     let mut foreman = at_work();
     assert_eq!(step(&mut foreman, 7, &[Incoming::timeout(worker(0)).correlation(1)]), [task(worker(0), 3)]);
-    // What comes for a task that isn't waited for changes nothing.
+    // An answer or a timeout for a task that isn't waited for changes nothing.
     let late = [Incoming::timeout(worker(0)).correlation(1), result(worker(0), 1), result(worker(0), 2)];
     assert_eq!(foreman.step(8, &late), Ok(vec![]));
     assert_eq!(foreman.agent().counts.timeouts, 1);
@@ -82,7 +82,7 @@ fn a_wrong_result_is_a_failure() {
         let wrong = Incoming::message(worker(0), RESULT, payload).reply().correlation(1);
         assert_eq!(at_work().step(4, &[wrong]), Err(WRONG_RESULT));
     }
-    // Of a stranger it isn't a result.
+    // An agent that isn't in the crew can't send a result.
     let forged = Incoming::message(worker(9), RESULT, &[]).reply().correlation(1);
     assert_eq!(at_work().step(4, &[forged]), Ok(vec![]));
 }
@@ -146,7 +146,7 @@ fn at_the_end_all_are_terminated_and_counted() {
     let counts = foreman.agent().counts;
     assert_eq!((counts.answers, counts.timeouts, counts.given, counts.waiting), (1, 1, 2, 0));
     assert_eq!((counts.reports, counts.done, counts.restarted), (2, 5, 0));
-    // A worker that comes after the end goes at once.
+    // A worker that comes after the end is terminated at once.
     assert_eq!(step(&mut foreman, 53, &[spawned(7, 9)]), [Output::Terminate { agent: worker(7) }]);
 }
 
@@ -168,7 +168,7 @@ fn a_crew_that_is_too_large_is_a_failure() {
     assert_eq!((init(64), init(65), init(300)), (Ok(vec![]), Err(BAD_PARAMS), Err(Failure::PARAM_INVALID)));
 }
 
-/// The busiest frames of the largest crew fit inbox and outbox.
+/// The busiest frames of the largest crew fit into inbox and outbox.
 #[test]
 fn the_largest_crew_has_room() {
     let mut foreman = foreman(64);

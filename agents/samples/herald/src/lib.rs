@@ -1,22 +1,22 @@
 //! Writes a post to the shared region `board` in every frame that `every` (at least 1) divides.
 //!
-//! It writes the post first and its checksum after it. Readers see neither before the next frame, and then both: all that is written in
-//! a frame is one version of the region. With each post it records `written`: how many there are.
+//! It writes the post first and its checksum after it. Readers see neither before the next frame, and then both, because all that is written in
+//! a frame is one version of the region. With each post it records `written`, the number of posts so far.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use board::{BODY_BYTES, Post};
 use wasm_engine_sdk::{Agent, Context, Failure, Params, agent, region};
 
-/// `every` is 0.
+/// The parameter `every` is 0.
 const BAD_PARAMS: Failure = Failure::new(1);
-/// Where a checksum starts.
+/// Offset of the checksum in the region, in bytes.
 const CHECKSUM: u32 = BODY_BYTES as u32;
 
 #[derive(Default)]
 struct Herald {
-    /// Frames from post to post.
+    /// Number of frames from one post to the next.
     every: u64,
-    /// Posts so far.
+    /// Number of posts so far.
     written: u32,
 }
 

@@ -1,20 +1,20 @@
 //! Counts how often the postroom's verdicts are right.
 //!
 //! Parameter: `clerks`, the number of the clerks' group. A label comes from outside with each scan, its verdict some frames
-//! later. Whenever that closes an image, the ledger records `read` (images so far), `correct` and `disagreements` (those on
-//! which the readers weren't of one mind), and `accuracy`, the share of the correct ones.
+//! later. Whenever an image has both, the ledger records `read` (images so far), `correct`, `disagreements` (images on
+//! which the readers didn't agree), and `accuracy`, the share of the correct ones.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use postroom::{LABEL, Table, VERDICT, Verdict};
 use wasm_engine_sdk::{Agent, Context, Failure, Message, Params, agent};
 
-/// Most images that wait for their verdict.
+/// Maximum number of images that wait for their verdict.
 const OPEN_MAX: usize = 256;
 
 /// More than [`OPEN_MAX`] images wait for their verdict.
 const TABLE_FULL: Failure = Failure::new(1);
 
-/// What is known of an image.
+/// The label and the verdict of an image, as far as they are known.
 #[derive(Clone, Copy)]
 struct Case {
     label: Option<u8>,
@@ -33,7 +33,7 @@ struct Ledger {
 impl Ledger {
     const NEW: Self = Self { clerks: 0, open: Table::NEW, read: 0, correct: 0, disagreements: 0, changed: false };
 
-    /// What a message says about its image; `None` if it isn't for the ledger, or not from whom it should be.
+    /// Returns what a message says about its image; `None` if it isn't for the ledger, or comes from a sender that it mustn't come from.
     fn case(&self, message: &Message<'_>) -> Option<Case> {
         match message.kind() {
             LABEL if message.is_event() => Some(Case { label: Some(message.read::<u8>()?), verdict: None }),
@@ -82,7 +82,7 @@ impl Agent for Ledger {
     }
 }
 
-// All labels and verdicts of a frame, of 64 bytes each at most: 256 messages.
+// The inbox has room for all labels and verdicts of a frame: 256 messages of at most 64 bytes each.
 agent!(Ledger, inbox_bytes = 16_384, outbox_bytes = 512, state = Ledger::NEW);
 
 #[cfg(test)]

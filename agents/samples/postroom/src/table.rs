@@ -1,21 +1,21 @@
-//! A small map of fixed size, by image number.
+//! A small map of fixed size, keyed by the number of an image.
 
-/// What is open about at most `N` images. The open ones are few, side by side, and searched from end to end.
+/// The entries of at most `N` open images. They are few and lie side by side, so a search goes through all of them.
 pub struct Table<V, const N: usize> {
-    /// `Some` up to `open`, `None` from there on.
+    /// The entries: `Some` below the index `open`, `None` from there on.
     entries: [Option<(u64, V)>; N],
     open: usize,
 }
 
 impl<V: Copy, const N: usize> Table<V, N> {
-    /// A table without entries.
+    /// The table without entries.
     pub const NEW: Self = Self { entries: [None; N], open: 0 };
 
     fn find(&self, image: u64) -> Option<usize> {
         self.entries.iter().take(self.open).position(|entry| matches!(entry, Some((open, _)) if *open == image))
     }
 
-    /// The entry of `image`, which is `new` if it wasn't there; `None` when the table is full.
+    /// Returns the entry of `image`, which becomes `new` if there was none; `None` if the table is full.
     pub fn entry(&mut self, image: u64, new: V) -> Option<&mut V> {
         let at = self.find(image).unwrap_or(self.open);
         let entry = self.entries.get_mut(at)?;
@@ -23,11 +23,11 @@ impl<V: Copy, const N: usize> Table<V, N> {
         Some(&mut entry.get_or_insert((image, new)).1)
     }
 
-    /// Closes the entry of `image`.
+    /// Removes the entry of `image`, if there is one.
     pub fn remove(&mut self, image: u64) {
         if let Some(at) = self.find(image) {
             self.open -= 1;
-            // The last one takes its place.
+            // The last entry takes its place.
             self.entries[at] = self.entries[self.open];
             self.entries[self.open] = None;
         }

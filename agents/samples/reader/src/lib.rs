@@ -1,24 +1,24 @@
-//! Reads scans at a desk of the postroom: asks the model what digit a scan shows, and votes.
+//! Reads scans at a desk of the postroom: it asks the model which digit a scan shows, and votes.
 //!
 //! Parameters: `desks`, `readers_per_desk`, `clerks` (the number of the clerks' group) and `smudge_one_in`. The agent with
 //! ordinal o is reader o mod `readers_per_desk` of desk o / `readers_per_desk`. The first reader of a desk sees the clean
-//! scan; the others have poor eyes: they lose each pixel once in `smudge_one_in` times (0: never). Which ones depends on the
+//! scan. The others have poor eyes, and lose each pixel once in `smudge_one_in` times (never if it is 0). Which pixels they lose depends on the
 //! run's seed, the reader and the image, but not on the frame.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use postroom::{DIGITS, PIXELS, SCAN, UNREADABLE, VOTE, Vote};
 use wasm_engine_sdk::{Agent, AgentId, Context, Failure, InferenceStatus, Message, Name, Params, agent, model};
 
-/// The random stream of lost pixels.
+/// Random stream of the lost pixels.
 const SMUDGE: u32 = 1;
 
-/// There are fewer desks than this reader's.
+/// The reader's desk is beyond the number of desks.
 const NO_DESK: Failure = Failure::new(1);
 
 #[derive(Default)]
 struct Reader {
     clerk: AgentId,
-    /// Which of the desk's readers it is, from 0.
+    /// Index of this reader among those of its desk, from 0.
     view: u8,
     smudge_one_in: u64,
 }
@@ -79,7 +79,7 @@ impl Reader {
     }
 }
 
-/// The position of the largest logit, the lowest of equals.
+/// Returns the index of the largest logit; of equal ones, the lowest.
 fn best(logits: &[i32; DIGITS]) -> u8 {
     let mut best = 0;
     for digit in 1..DIGITS {

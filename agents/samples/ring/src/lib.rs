@@ -4,39 +4,39 @@
 //! There are `agents` agents and `tokens` tokens; token t starts at agent t mod `agents`, in frame 0, with the value 0. An
 //! agent adds one to each token that it receives and sends it on. So a token that is sent on in frame f has the value f,
 //! and an agent that injected s tokens expects to contribute s * f: over all agents, the sum of the values that were sent on
-//! is the sum of what was expected. Each agent checks each token too, and reports a failure for a wrong one.
+//! is the sum of what was expected. Each agent also checks each token, and fails if one has a wrong value.
 //!
-//! In frames f where `audit_every` divides f + 1 each agent records `sum`, `expected` and `tokens`, the number of tokens it
-//! sent on; over all agents sum = expected, and tokens is the parameter of that name. 0 is never.
+//! In each frame f for which `audit_every` divides f + 1, each agent records `sum`, `expected`, and as `tokens` the number of tokens
+//! that it sent on. Over all agents, `sum` equals `expected`, and `tokens` the parameter of that name. If `audit_every` is 0, there are no audits.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use wasm_engine_sdk::{Agent, AgentId, Context, Failure, Message, Params, agent};
 
-/// The kind of message that is a token. Its payload is the value, a u64.
+/// Kind of a message that is a token. Its payload is the value, a u64.
 const TOKEN: u32 = 1;
 
-/// Most tokens that one agent may hold. The top of the stack, block and state then share a page of 4 KiB.
+/// Maximum number of tokens that one agent holds. With this number, the top of the stack, the block and the state share a page of 4 KiB.
 const TOKENS_MAX: u64 = 32;
 const INBOX_BYTES: usize = TOKENS_MAX as usize * 56;
-/// The tokens, and the three records of an audit.
+/// Size of the outbox area in bytes: room for the tokens, and for the three records of an audit.
 const OUTBOX_BYTES: usize = TOKENS_MAX as usize * 40 + 128;
 
-/// A token hasn't the value that the frame says, or isn't a number.
+/// A token doesn't have the value that follows from the frame, or isn't a number.
 const WRONG_TOKEN: Failure = Failure::new(1);
-/// More than [`TOKENS_MAX`] tokens for an agent, no agents, or an agent beyond the ring.
+/// There are more than [`TOKENS_MAX`] tokens for an agent, or no agents, or the agent's ordinal is beyond the ring.
 const BAD_PARAMS: Failure = Failure::new(2);
-/// Initialised after frame 0: its tokens are lost, and new ones would be late.
+/// The agent was initialised after frame 0: its tokens are lost, and new ones would be late.
 const RESTARTED: Failure = Failure::new(3);
 
 struct Ring {
     /// The agent after this one.
     next: AgentId,
-    /// Tokens that this agent injected.
+    /// Number of tokens that this agent injected.
     injected: u64,
     audit_every: u64,
-    /// The next frame with an audit. Kept, because a division in each step would cost more than the rest of it.
+    /// The next frame with an audit. It is kept, because a division in each step would cost more than the rest of the step.
     audit_frame: u64,
-    /// Tokens sent on in this frame, and the sum of their values.
+    /// Number of tokens sent on in this frame; below it, the sum of their values.
     tokens: u64,
     sum: u64,
 }
@@ -67,7 +67,7 @@ impl Agent for Ring {
         self.next = AgentId::new(ctx.group(), if ordinal + 1 == agents { 0 } else { ordinal + 1 });
         self.injected = tokens / u64::from(agents) + u64::from(u64::from(ordinal) < tokens % u64::from(agents));
         self.audit_every = params.u64("audit_every")?;
-        // The first frame after frame 0, in which there is no step.
+        // The first audit is after frame 0, because there is no step in frame 0.
         self.audit_frame = if self.audit_every == 1 { 1 } else { self.audit_every.wrapping_sub(1) };
         for _ in 0..self.injected {
             ctx.send(self.next, TOKEN, &0_u64.to_le_bytes())?;

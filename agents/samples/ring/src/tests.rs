@@ -1,4 +1,4 @@
-//! Whole rings, natively: what one agent sends is what the next receives in the next frame.
+//! Tests of whole rings, natively: what one agent sends is what the next one receives in the next frame.
 
 use super::*;
 use wasm_engine_sdk::testing::{Harness, Incoming, Output};
@@ -7,7 +7,7 @@ fn harness(ordinal: u32) -> Harness<Ring> {
     Harness::new(Ring::NEW, INBOX_BYTES, OUTBOX_BYTES).id(AgentId::new(3, ordinal))
 }
 
-/// Runs a ring; the sums over all agents of the last `sum`, `expected` and `tokens`.
+/// Runs a ring, and returns the sums over all agents of the last `sum`, `expected` and `tokens`.
 fn run(agents: u32, tokens: u64, audit_every: u64, frames: u64) -> [i64; 3] {
     let params = format!("agents = {agents}\naudit_every = {audit_every}\ntokens = {tokens}\n");
     let mut ring: Vec<_> = (0..agents).map(harness).collect();

@@ -1,4 +1,4 @@
-//! Things that only work in a sandbox. Natively they do nothing, or panic: a test must not do them.
+//! Actions that work only in a sandbox. Natively, some do nothing, some panic and some never return: tests must not call them.
 
 use wasm_engine_sdk::{Context, OutboxFull};
 
@@ -13,7 +13,7 @@ pub fn loop_forever() {
     }
 }
 
-/// Calls itself to a depth that no limit allows. Its calls don't use the stack in the agent's memory, which would end first.
+/// Calls itself to a depth that no limit allows. Its calls don't use the stack in the agent's memory, which would overflow first.
 #[inline(never)]
 fn deeper(depth: u32) -> u32 {
     if depth == 0 { 1 } else { deeper(depth - 1).rotate_left(7) ^ depth }
@@ -23,11 +23,11 @@ pub fn recurse() {
     core::hint::black_box(deeper(core::hint::black_box(u32::MAX)));
 }
 
-/// Writes behind the memory: its first byte, a word across the end, or the last byte of the address space.
+/// Writes outside the memory: the first byte behind it, a word across its end, or the last byte of the address space.
 #[cfg(target_arch = "wasm32")]
 pub fn write_out_of_bounds(frame: u64) {
     let end = core::arch::wasm32::memory_size(0) << 16;
-    // SAFETY: there is none, that is the point. A WebAssembly store outside the memory traps; it can't do anything else.
+    // SAFETY: this is out of bounds on purpose. A WebAssembly store outside the memory traps, and can't do anything else.
     unsafe {
         match frame % 3 {
             0 => core::ptr::without_provenance_mut::<u8>(end).write_volatile(1),
@@ -37,11 +37,11 @@ pub fn write_out_of_bounds(frame: u64) {
     }
 }
 
-/// Writes one honest record, and then what isn't true of it.
+/// Writes one honest record, and then changes the counts or the record so that they are no longer true.
 pub fn lie_about_outbox(ctx: &mut Context<'_>) -> Result<(), OutboxFull> {
     ctx.record_i64("honest", 1)?;
     let (variant, frame) = (ctx.frame() % 4, ctx.as_raw());
-    // SAFETY: the context lies at offset 64 of the exchange block, which begins with its header; the record at the start of
+    // SAFETY: the context lies at offset 64 of the exchange block, which begins with its header. The record at the start of
     // the outbox was just written. All of it is the agent's own memory, and the SDK isn't asked for anything after this.
     unsafe {
         match variant {
@@ -64,7 +64,7 @@ unsafe fn forge_payload_bytes(context: *mut u8, payload_bytes: u32) {
     const CONTEXT_OFFSET: usize = 64;
     const OUTBOX_OFFSET_AT: usize = 16;
     const PAYLOAD_BYTES_AT: usize = 24;
-    // SAFETY: says the caller.
+    // SAFETY: this function's own contract says that the block and the record lie there.
     unsafe {
         let block = context.sub(CONTEXT_OFFSET);
         let outbox = block.add(OUTBOX_OFFSET_AT).cast::<u32>().read() as usize;
@@ -72,7 +72,7 @@ unsafe fn forge_payload_bytes(context: *mut u8, payload_bytes: u32) {
     }
 }
 
-/// Grows the memory until that is refused.
+/// Grows the memory until the growth is refused.
 #[cfg(target_arch = "wasm32")]
 pub fn take_all_memory() {
     while core::arch::wasm32::memory_grow(0, 1) != usize::MAX {}

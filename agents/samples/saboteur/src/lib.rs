@@ -1,9 +1,9 @@
 //! Does what agents mustn't do, deterministically, so that a run shows that nobody else is disturbed.
 //!
-//! Parameters: `start_frame`, and whom to bother: `clerks` and `ledger` (numbers of groups), `desks`. From `start_frame` on
-//! the agent with ordinal o does, in each step, the thing number o mod 8:
+//! Parameters: `start_frame`; `clerks` and `ledger`, the numbers of the groups to bother; `desks`, the number of desks. From `start_frame` on,
+//! the agent with ordinal o does in each step what row o mod 8 says:
 //!
-//! | | what | what comes of it |
+//! | row | what the agent does | what comes of it |
 //! |---|---|---|
 //! | 0 | executes `unreachable` | fault `unreachable` |
 //! | 1 | loops forever | fault `out_of_fuel` |
@@ -14,7 +14,7 @@
 //! | 6 | forges votes and verdicts, floods the next saboteur's mailbox | bounces |
 //! | 7 | takes all memory; asks models and agents that don't exist | bounces, failed inferences |
 //!
-//! Numbers 6 and 7 stay within all limits and go on; they record what came back: `bounces`, `failed_jobs`.
+//! The agents of rows 6 and 7 stay within all limits and go on. They record what came back: `bounces`, `failed_jobs`.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod crime;
@@ -22,13 +22,13 @@ mod crime;
 use postroom::{PIXELS, VERDICT, VOTE, Verdict, Vote};
 use wasm_engine_sdk::{Agent, AgentId, Context, Failure, Message, Params, agent, model, topic};
 
-/// Things to do.
+/// Number of rows in the table above.
 const CRIMES: u32 = 8;
 
-/// Messages that number 6 sends to its victim in each frame, and the bytes of each.
+/// Number of messages that row 6 sends to its victim in each frame; below it, the size of each payload in bytes.
 const FLOOD_MESSAGES: u64 = 24;
 const FLOOD_BYTES: usize = 64;
-/// The kind of those messages.
+/// Kind of those messages.
 const FLOOD: u32 = 9;
 
 #[derive(Default)]
@@ -81,13 +81,13 @@ impl Agent for Saboteur {
     }
 }
 
-/// Asks for something until there is no room.
+/// Records outputs until the outbox has no room.
 fn fill_outbox(ctx: &mut Context<'_>) {
     while ctx.record_i64("flood", 1).is_ok() {}
 }
 
 impl Saboteur {
-    /// Everything here is well formed and within limits. The clerks and the ledger don't accept messages from this group.
+    /// Sends forged votes and verdicts, and floods a mailbox. All messages are well formed and within limits. Clerks and ledger don't accept them.
     fn forge_and_flood(&self, ctx: &mut Context<'_>) -> Result<(), Failure> {
         let image = ctx.frame();
         for desk in 0..self.desks {
@@ -104,7 +104,7 @@ impl Saboteur {
     }
 }
 
-/// What is refused without being a fault.
+/// Asks for what is refused without a fault.
 fn ask_for_too_much(ctx: &mut Context<'_>) -> Result<(), Failure> {
     crime::take_all_memory();
     ctx.infer(model!("digits"), 1, &[0; PIXELS - 1])?;

@@ -1,4 +1,4 @@
-//! What can be tried without a sandbox: the things that are within all limits.
+//! Tests of what can be tried without a sandbox: the actions that are within all limits.
 
 use super::*;
 use wasm_engine_sdk::testing::{Harness, Incoming, Output};

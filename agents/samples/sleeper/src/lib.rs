@@ -1,28 +1,28 @@
 //! Sleeps, wakes in frames that it chose, counts, and goes back to sleep: an agent that costs nothing in all other frames.
 //!
-//! Parameter: `period`, frames from one waking to the next, at least 1. The agent with ordinal o, initialised in frame f, wakes first
-//! in frame f + 1 + o mod `period`, so that a large group spreads evenly over the frames. Each time it records `wakes`, and
-//! `late`: how often it was called only after the frame that it wanted.
+//! Parameter: `period`, the number of frames from one waking to the next, at least 1. The agent with ordinal o, initialised in frame f,
+//! first wakes in frame f + 1 + o mod `period`, so that a large group spreads evenly over the frames. In each waking it records `wakes`,
+//! the number of wakings so far, and `late`, the number of those that came after the frame for which it had asked.
 //!
-//! For groups that are called only by timer (`schedule = "timer"`), or by timer and messages (`"message"`). A message wakes it too, and
-//! is counted: with its next waking it records `messages`, if there were any.
+//! It is for groups that are called only by timer (`schedule = "timer"`), or by timer and messages (`"message"`). It counts messages, which
+//! lead to calls, too: in its next waking it records `messages`, their number, if there were any.
 //!
-//! What it counted, and the frame for which it asked, survive a hot swap to a module that reads the same form.
+//! Its counts, and the frame for which it asked, survive a hot swap to a module that reads the same form of its state.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use wasm_engine_sdk::{Agent, Context, Failure, Message, Params, StateWriter, Swappable, agent};
 
-/// `period` is 0.
+/// The parameter `period` is 0.
 const BAD_PARAMS: Failure = Failure::new(1);
 /// The state that another module left isn't of the form [`FORM`].
 const BAD_STATE: Failure = Failure::new(2);
 
-/// The form of the state, which comes first in it: five u64, little-endian. Another order, or another number, is another form.
+/// Number of the state's form, which comes first in the state. A state of form 1 is five u64, little-endian; any other one has another number.
 const FORM: [u8; 8] = 1_u64.to_le_bytes();
 
 struct Sleeper {
     period: u64,
-    /// The frame in which it wants to be called.
+    /// Frame in which it wants to be called.
     next: u64,
     wakes: i64,
     late: i64,
@@ -51,12 +51,12 @@ impl Agent for Sleeper {
     fn step(&mut self, ctx: &mut Context<'_>) -> Result<(), Failure> {
         let frame = ctx.frame();
         if frame < self.next {
-            // A message woke it. The wish for a later frame still holds.
+            // A message led to this call. The request for a later frame still holds.
             return Ok(());
         }
         self.wakes += 1;
         self.late += i64::from(frame > self.next);
-        // The first later frame of its own, also where it overslept some.
+        // Its next frame is the first of its frames that is later than this one, even if it missed some.
         let slept = (frame - self.next) / self.period * self.period;
         self.next = self.next.saturating_add(slept).saturating_add(self.period);
         ctx.record_i64("wakes", self.wakes)?;
@@ -106,7 +106,7 @@ mod tests {
         vec![record("wakes", wakes), record("late", late), Output::Wake { frame }]
     }
 
-    /// Whoever is called in each frame for which it asked counts a waking in each period, and each has its frames.
+    /// A sleeper that is called in each frame for which it asked wakes once in each period, in frames that follow from its ordinal.
     #[test]
     fn it_wakes_once_in_each_period() {
         for (ordinal, first) in [(0, 1), (1, 2), (6, 7), (7, 1), (15, 2)] {
@@ -154,7 +154,7 @@ mod tests {
         let numbers: Vec<_> = [1_u64, 8, 1, 1, 1].iter().flat_map(|number| number.to_le_bytes()).collect();
         assert_eq!(state, numbers, "form, next, wakes, late, messages");
 
-        // The wish for frame 8 is the engine's to keep, and that of `init` is dropped.
+        // The engine keeps the request for frame 8, and drops that of `init`.
         let mut new = sleeper(2);
         assert!(new.init_in(6, "period = 5\n").is_ok());
         assert_eq!(new.import_state(6, &state), Ok(()));

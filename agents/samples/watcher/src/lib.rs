@@ -1,26 +1,26 @@
 //! Looks at the shared region `board` in each step, which is no host call, and counts what it sees of a herald's posts.
 //!
-//! A post whose checksum is wrong is a failure: half of it was written. With each new one it records:
+//! A post whose checksum is wrong is a failure, because only half of it was written. With each new post it records:
 //!
 //! | | |
 //! |---|---|
 //! | `versions` | versions of the region that it saw |
 //! | `missed` | versions between them that it didn't see: the region was written to again before its next step |
-//! | `stale` | steps in which there was no other version than in the step before |
+//! | `stale` | steps in which the version was the same as in the step before |
 //! | `number` | the post's own number |
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use board::{BYTES, Post};
 use wasm_engine_sdk::{Agent, Context, Failure, agent, region};
 
-/// The scenario doesn't name its group among the readers of `board`.
+/// The scenario doesn't name the agent's group among the readers of `board`.
 const NO_BOARD: Failure = Failure::new(1);
-/// What is on the board isn't a whole post.
+/// The bytes on the board aren't a whole post.
 const TORN: Failure = Failure::new(2);
 
 #[derive(Default)]
 struct Watcher {
-    /// The version that it saw last. 0: nobody had written yet.
+    /// Version of the region that it saw last; 0 means that nobody had written yet.
     version: u64,
     versions: u64,
     missed: u64,
@@ -48,7 +48,7 @@ impl Agent for Watcher {
     }
 }
 
-// One region, and the end of their table.
+// The regions area holds the view of one region, the end of the table, and the region.
 agent!(Watcher, inbox_bytes = 1024, outbox_bytes = 256, regions_bytes = 2 * 24 + BYTES);
 
 #[cfg(test)]

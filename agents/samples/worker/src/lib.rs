@@ -1,31 +1,31 @@
-//! Does tasks for whoever asks, and not always: some tasks kill it, and some it ignores.
+//! Does tasks for any agent that asks, but not all of them: some kill the worker, and some it ignores.
 //!
-//! Parameters: `work_frames`, frames from a task to its result; `rounds`, how much work a task is; `trap_every` and
-//! `ignore_every`: a task whose number is divisible by the one traps, by the other is never answered. 0 is never.
+//! Parameters: `work_frames`, the number of frames from a task to its result; `rounds`, how much work a task is; `trap_every` and
+//! `ignore_every`: a task whose number is divisible by the first one traps, by the second one is never answered. 0 means never.
 //!
 //! A worker needs to be called only when there are messages or when it asked to be woken (`schedule = "message"`); in a group that is
-//! called in each frame it does the same. It records `late`, the results that it could not send in the frame in which it wanted to.
-//! When it is terminated, it tells its last foreman what it did, and records the same: `done`, `ignored`, `left`.
+//! called in each frame it does the same. It records `late`, the number of results that it couldn't send in the frame in which they were due.
+//! When it is terminated, it tells its last foreman how many tasks it did, ignored and left undone, and records the same: `done`, `ignored`, `left`.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use wasm_engine_sdk::{Agent, AgentId, Context, Failure, Inbox, Message, Params, agent};
 use workshop::{REPORT, RESULT, Report, TASK, WELCOME, work};
 
-/// Most tasks that a worker has at a time.
+/// Maximum number of tasks that a worker has at a time.
 const TASKS_MAX: usize = 8;
 
-/// A request that isn't a task, or a task without a number.
+/// A request isn't a task, or a task has no number.
 const BAD_TASK: Failure = Failure::new(1);
-/// More than [`TASKS_MAX`] tasks at a time.
+/// There are more than [`TASKS_MAX`] tasks at a time.
 const TOO_MANY_TASKS: Failure = Failure::new(2);
 
-/// A task in hand.
+/// A task that isn't answered yet.
 #[derive(Clone, Copy)]
 struct Task {
     from: AgentId,
     correlation: u64,
     number: u64,
-    /// The frame in which it is to be answered.
+    /// Frame in which it is to be answered.
     due: u64,
 }
 
@@ -34,7 +34,7 @@ struct Worker {
     rounds: u32,
     trap_every: u64,
     ignore_every: u64,
-    /// Who is told what it did.
+    /// The agent that is told what the worker did.
     foreman: Option<AgentId>,
     tasks: [Option<Task>; TASKS_MAX],
     did: Report,
@@ -53,7 +53,7 @@ impl Worker {
         late: 0,
     };
 
-    /// Takes a task, or dies of it.
+    /// Takes a task, or ignores it, or dies of it.
     fn take(&mut self, frame: u64, request: &Message<'_>) -> Result<(), Failure> {
         let number: u64 = request.read().ok_or(BAD_TASK)?;
         if divides(self.trap_every, number) {
@@ -77,12 +77,12 @@ impl Worker {
     }
 }
 
-/// Whether every `every`-th task is meant, and `number` is one.
+/// Returns whether `number` is divisible by `every`; never if `every` is 0.
 const fn divides(every: u64, number: u64) -> bool {
     every != 0 && number.is_multiple_of(every)
 }
 
-/// A fault of kind `unreachable`.
+/// Ends the call with a fault of kind `unreachable`.
 #[cfg(target_arch = "wasm32")]
 fn die() -> ! {
     core::arch::wasm32::unreachable()
@@ -131,7 +131,7 @@ impl Agent for Worker {
             self.did.done += 1;
             self.late += u32::from(task.due < ctx.frame());
         }
-        // It replaces the wish of an earlier frame.
+        // This replaces what an earlier frame asked for.
         if let Some(due) = next {
             ctx.wake_at(due)?;
         }

@@ -1,4 +1,4 @@
-//! What foremen and workers say to each other.
+//! The messages between foremen and workers, and the work that a task asks for.
 //!
 //! ```text
 //! foreman --WELCOME, with the spawn--> worker
@@ -9,35 +9,35 @@
 //! The correlation of tasks and results is the task's number, from 1.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
-/// Kind of a new worker's first message. One byte, which means nothing: a message without a payload isn't sent.
+/// Kind of a new worker's first message. Its payload is one byte without a meaning, because a message without a payload isn't sent.
 pub const WELCOME: u32 = 1;
-/// Kind of a task: its number, a u64.
+/// Kind of a task. Its payload is the task's number, a u64.
 pub const TASK: u32 = 2;
-/// Kind of a result: [`work`] of the task's number, a u64.
+/// Kind of a result. Its payload is [`work`] of the task's number, a u64.
 pub const RESULT: u32 = 3;
-/// Kind of a worker's last message: [`Report::to_bytes`].
+/// Kind of a worker's last message. Its payload is [`Report::to_bytes`].
 pub const REPORT: u32 = 4;
 
-/// What a worker did since it was initialised.
+/// The tasks of a worker since it was initialised, counted by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Tasks that it answered.
+    /// Number of tasks that it answered.
     pub done: u32,
-    /// Tasks that it ignored.
+    /// Number of tasks that it ignored.
     pub ignored: u32,
-    /// Tasks that it had not yet answered when it ended.
+    /// Number of tasks that it had not yet answered when it ended.
     pub left: u32,
 }
 
 impl Report {
-    /// As a payload.
+    /// Returns the payload that holds the report.
     pub const fn to_bytes(self) -> [u8; 12] {
         let ([a, b, c, d], [e, f, g, h], [i, j, k, l]) =
             (self.done.to_le_bytes(), self.ignored.to_le_bytes(), self.left.to_le_bytes());
         [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 
-    /// From a payload.
+    /// Returns the report that a payload holds.
     pub const fn from_bytes([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]) -> Self {
         Self {
             done: u32::from_le_bytes([a, b, c, d]),
@@ -47,7 +47,7 @@ impl Report {
     }
 }
 
-/// What a task asks for: a number that takes `rounds` steps to find.
+/// Returns the result of a task: a number that takes `rounds` steps to find.
 pub const fn work(number: u64, rounds: u32) -> u64 {
     let mut result = number;
     let mut round = 0;
