@@ -13,7 +13,7 @@ pub struct Random<'a> {
     next: Next<'a>,
 }
 
-/// Where a sequence keeps the index of its next number.
+/// The place of the index of a sequence's next number.
 #[derive(Debug)]
 enum Next<'a> {
     /// In the sequence itself: each sequence begins at index 0.
@@ -127,7 +127,7 @@ impl Cursors {
     }
 }
 
-/// Where an agent's cursors are.
+/// The place of an agent's cursors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CursorsPlace<'a> {
     /// In a static of the module, which has only one agent, so that no pointer to them is needed.

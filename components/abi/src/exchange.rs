@@ -48,7 +48,7 @@ pub struct ExchangeHeader {
 const _: () = assert!(size_of::<ExchangeHeader>() == 64 && align_of::<ExchangeHeader>() == 4);
 const _: () = assert!(core::mem::offset_of!(ExchangeHeader, regions_address) == 24);
 
-/// What an agent is told of the frame in which it is called. Shape: 64 bytes, one cache line if the block is aligned to 64.
+/// The frame in which an agent is called, as the agent is told of it. Shape: 64 bytes, one cache line if the block is aligned to 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FrameContext {
