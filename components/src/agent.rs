@@ -39,7 +39,7 @@ impl Lifecycle {
     }
 }
 
-/// What an agent's faults have led to so far. State.
+/// Faults of an agent so far, and the restarts that they led to. State.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FaultHistory {
     /// Number of faults.

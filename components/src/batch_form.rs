@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Number of rows with which every vector loop runs a whole number of times, however many elements it takes at one time.
 const CANONICAL: u32 = 16;
 
-/// How rows share runs of a model. From top to bottom, the forms are ever more restrictive.
+/// Form of a model: how many rows each of its runs may have. From top to bottom, the forms are ever more restrictive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BatchForm {
     /// Any number of rows share a run. A row's result is what ONNX Runtime gives for it alone.

@@ -1,4 +1,4 @@
-//! What an error says together with its causes, in one line for a person.
+//! The text of an error together with its causes, in one line for a person.
 //!
 //! An error of this engine doesn't say what its [`source`](Error::source) says, so that whoever prints a chain of errors says nothing twice. Where a
 //! cause belongs into the middle of a sentence, the error says it itself, holds it in a field, and has no source.

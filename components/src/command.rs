@@ -6,7 +6,7 @@ use wasm_engine_abi::BounceReason;
 
 use crate::{AgentId, GroupId};
 
-/// What a command does.
+/// Change of agents' lives that a command makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Spawns an agent. If there is a payload, it is the agent's first message.
@@ -25,7 +25,7 @@ pub enum Action {
 /// A command from outside that wasn't carried out, for the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedCommand {
-    /// What the command was to do.
+    /// Change that the command was to make.
     pub target: CommandTarget,
     /// Why it wasn't carried out.
     pub reason: BounceReason,
@@ -51,7 +51,7 @@ impl Action {
 }
 
 wasm_engine_abi::numbered_enum! {
-    /// What a command does to an agent. Its name is the word for it in an events file.
+    /// Change of an agent's lifecycle by a command. Its name is the word for it in an events file.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
     pub enum LifecycleAction: u8 {
         /// It isn't stepped until it is resumed. Fits an agent that is active.
@@ -65,7 +65,7 @@ wasm_engine_abi::numbered_enum! {
     }
 }
 
-/// Who gave a command.
+/// Issuer of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Issuer {
     /// The outside.
@@ -86,8 +86,8 @@ pub enum Issuer {
 /// A command that waits for the frame in which it takes effect. State.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Who gave the command.
+    /// Issuer of the command.
     pub issuer: Issuer,
-    /// What it does.
+    /// Change that it makes.
     pub action: Action,
 }

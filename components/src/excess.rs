@@ -1,5 +1,5 @@
-//! What agents write for the run's tables, log lines and named outputs, is bounded in bytes: how much each counts for, and what is
-//! noted where a budget has no room.
+//! Bounds of what agents write for the run's tables, log lines and named outputs: the size of each in bytes, and the rows for which a budget has no
+//! room.
 
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,7 @@ impl Unkept {
     }
 }
 
-/// What a group's agents wrote in a frame that isn't kept.
+/// Rows of a group's agents in one frame that aren't kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excess {
     /// The group.
@@ -101,7 +101,7 @@ impl Excess {
     }
 }
 
-/// How many bytes a character beyond ASCII counts for in JSON.
+/// Size in JSON of a character beyond ASCII, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BeyondAscii {
     /// As many as it has in UTF-8, as which most characters are written.

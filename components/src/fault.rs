@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::AgentId;
 
 wasm_engine_abi::numbered_enum! {
-    /// What an agent did wrong. The order is that of the counters in a digest: new kinds go to the end.
+    /// Kind of a fault. The order is that of the counters in a digest: new kinds go to the end.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     pub enum FaultKind: u8 {
         /// It executed `unreachable`: a panic or an abort.
@@ -54,10 +54,10 @@ pub struct AgentFault {
     /// [`FaultKind::MailboxFull`]; the rule that was broken in [`FaultKind::BadRegionWrite`] and [`FaultKind::BadOutbox`]; the
     /// missing capability in [`FaultKind::Denied`]; else 0.
     pub detail: u32,
-    /// How much was counted against the limit when the agent was stopped, including what it was refused: 300 for an outbox of 300 records, and one
+    /// Amount that was counted against the limit when the agent was stopped, including what it was refused: 300 for an outbox of 300 records, and one
     /// more than the limit for one call of `log` too many. 0 where the fault is about no limit.
     pub reached: u64,
-    /// What the limit allowed in that frame. 0 where the fault is about no limit.
+    /// Amount that the limit allowed in that frame. 0 where the fault is about no limit.
     pub allowed: u64,
 }
 
@@ -82,7 +82,7 @@ impl FaultCounts {
     }
 }
 
-/// What happens to an agent of a group after a fault.
+/// Fault policy of a group: what a fault of one of its agents leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FaultPolicy {
     /// Start again from the initial image, `backoff_frames` later (doubled by each of the first 20 restarts), at most `restarts_max`

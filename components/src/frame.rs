@@ -8,7 +8,7 @@ use crate::{
     ModelNotice, ModelResults, Recipient, RefusedCommand, Swap, SwapRecord,
 };
 
-/// What enters the world in one frame. There is no other door.
+/// All that enters the world in one frame. There is no other door.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameInputs {
     /// External events, in the order in which they are delivered.
@@ -17,7 +17,7 @@ pub struct FrameInputs {
     pub commands: Vec<Action>,
     /// Modules and models that are replaced at the start of this frame, in this order, before its commands.
     pub swaps: Vec<Swap>,
-    /// Where the answers of models come from: in a replay, they were recorded.
+    /// Source of the models' answers: in a replay, they were recorded.
     pub models: ModelAnswers,
     /// From how many lines of external events all this was read. The frame passes it on to its record and doesn't look at it.
     pub counts: EventCounts,
@@ -30,8 +30,8 @@ impl FrameInputs {
     }
 }
 
-/// What became of lines of external events, messages and commands, when they were read for one frame. A run's summary has two more counts, which
-/// nobody knows yet when the lines are read.
+/// Number of lines of external events, messages and commands, that were read for one frame, by what became of them. A run's summary has two more
+/// counts, which nobody knows yet when the lines are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCounts {
     /// Number of lines that were given to a frame.
@@ -66,7 +66,7 @@ pub struct ExternalEvent {
     pub payload: Vec<u8>,
 }
 
-/// What leaves the world at the end of a frame.
+/// All that leaves the world at the end of a frame.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FrameRecord {
     /// Number of the frame, from 0.
@@ -75,16 +75,16 @@ pub struct FrameRecord {
     pub digest: Digest,
     /// The lanes.
     pub lanes: Lanes,
-    /// What entered the world, but for the answers of models: those that were given stand in `inference`.
+    /// Inputs of the frame, but for the answers of models: those that were given stand in `inference`.
     pub inputs: FrameInputs,
-    /// What models answered to the rows that were dispatched in this frame, in the order of the dispatch, and what was told of
-    /// them. A replay gives it back as [`FrameInputs::models`].
+    /// Answers of models to the rows that were dispatched in this frame, in the order of the dispatch, and notices about them. A replay gives it back
+    /// as [`FrameInputs::models`].
     pub inference: ModelResults,
     /// Rows that were to be computed again and weren't compared, because they took too long. Never set where models just compute.
     pub late_rows: Option<LateRows>,
     /// The digest of each registered component of authors, in the order of the names: what the lane `native` is made of.
     pub native: Vec<(&'static str, Digest)>,
-    /// What happened, in numbers.
+    /// Counts of what happened.
     pub counts: FrameCounts,
     /// The groups, in the order of their numbers.
     pub groups: Vec<GroupRecord>,
@@ -94,11 +94,11 @@ pub struct FrameRecord {
     pub logs: Vec<LogLine>,
     /// Named outputs, in the order of the agents' ids.
     pub outputs: Vec<NamedOutput>,
-    /// What wasn't kept of log lines and outputs, in the order of the groups: those that wrote more than their budgets have room for.
+    /// Log lines and outputs that weren't kept, in the order of the groups: those that wrote more than their budgets have room for.
     pub excess: Vec<Excess>,
     /// Modules and models that were replaced, or weren't, in the order of the inputs.
     pub swaps: Vec<SwapRecord>,
-    /// What is to be told of jobs for models that were given up in an earlier frame, one notice for each model, sorted by model.
+    /// Notices about jobs for models that were given up in an earlier frame, one for each model, sorted by model.
     pub given_up_notices: Vec<ModelNotice>,
     /// Commands from outside that weren't carried out, in their order: the first
     /// [`REFUSED_COMMANDS_TOLD_MAX`](crate::limits::REFUSED_COMMANDS_TOLD_MAX).
@@ -113,7 +113,7 @@ impl FrameRecord {
     }
 }
 
-/// What happened in one frame.
+/// Counts of what happened in one frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameCounts {
     /// Number of agents that haven't ended.
@@ -170,8 +170,8 @@ pub struct GroupRecord {
     pub agents: u64,
     /// Sums over the run so far.
     pub totals: GroupTotals,
-    /// What its agents are and did, chained over the frames. It doesn't depend on what other groups did, except by way of
-    /// messages that its agents took and of shared regions that they read.
+    /// Digest of what its agents are and did, chained over the frames. It doesn't depend on what other groups did, except by way of messages that its
+    /// agents took and of shared regions that they read.
     pub digest: Digest,
 }
 

@@ -35,22 +35,22 @@ pub struct GroupSpec {
     pub agents: u32,
     /// Number of agents that it may have at one time, at least 1 and at least as many as it starts with. Default: as many as that.
     pub agents_max: u32,
-    /// What `agent_init` is given: bytes, or a TOML table as canonical TOML text. Default: nothing.
+    /// Parameters that `agent_init` is given: bytes, or a TOML table as canonical TOML text. Default: none.
     pub params: Vec<u8>,
     /// Topics that its agents are members of from the start, sorted. Default: none.
     pub subscribe: Vec<TopicId>,
-    /// What its agents may do. Default: everything.
+    /// Capabilities of its agents. Default: all.
     #[serde(with = "capability_names")]
     pub capabilities: Capabilities,
     /// Groups from which its mailboxes take messages, sorted; `None` for all. The host and the outside are always heard. Default: all.
     pub accepts: Option<Vec<GroupId>>,
-    /// What happens to a message for which a mailbox has no room. Default: it is rejected.
+    /// Policy for a message for which a mailbox has no room. Default: it is rejected.
     pub overflow: OverflowPolicy,
-    /// What bounds its agents. Default: [`GroupLimits::default_of`] the number of its agents.
+    /// Limits of its agents. Default: [`GroupLimits::default_of`] the number of its agents.
     pub limits: GroupLimits,
-    /// What bounds the modules that they are made of.
+    /// Limits of the modules that they are made of.
     pub module_limits: ModuleLimits,
-    /// What a fault leads to. Default: a restart.
+    /// Policy for a fault. Default: a restart.
     pub on_fault: FaultPolicy,
     /// When its agents are stepped. Default: in each frame.
     pub schedule: Schedule,
@@ -148,7 +148,7 @@ mod capability_names {
     }
 }
 
-/// What a group's agents have done so far. State.
+/// Totals of a group's agents so far. State.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupCounters(pub GroupTotals);
 

@@ -21,14 +21,14 @@ pub struct InferenceJob {
     pub due_frame: u64,
 }
 
-/// What a job carries: one row of inputs until it is dispatched, the result from then on. State.
+/// Data of a job: one row of inputs until it is dispatched, the result from then on. State.
 #[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobData {
     /// One row: the model's inputs in its order, concatenated.
     Input(Vec<u8>),
     /// The result.
     Output {
-        /// How it went.
+        /// Status of the job.
         #[serde(with = "status_number")]
         status: InferenceStatus,
         /// The outputs in the model's order, concatenated; empty unless the status is `Ok`.
@@ -41,7 +41,7 @@ pub enum JobData {
 pub struct ModelNotice {
     /// The model.
     pub model: ModelId,
-    /// What happened to its rows.
+    /// Kind of the notice: what happened to the model's rows.
     pub kind: ModelNoticeKind,
     /// Number of rows to which it happened.
     pub rows: u32,
@@ -51,7 +51,7 @@ pub struct ModelNotice {
 }
 
 wasm_engine_abi::numbered_enum! {
-    /// What a [`ModelNotice`] is about.
+    /// Kind of a [`ModelNotice`].
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     pub enum ModelNoticeKind: u8 {
         /// The model failed on rows.
@@ -66,7 +66,7 @@ wasm_engine_abi::numbered_enum! {
     }
 }
 
-/// Where the answers of a frame's models come from.
+/// Source of the answers of a frame's models.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ModelAnswers {
     /// Models compute them.
@@ -79,14 +79,14 @@ pub enum ModelAnswers {
     Recompute(ModelResults),
 }
 
-/// What models gave for the rows of a frame.
+/// Results of models for the rows of a frame.
 #[derive(Clone, Debug, Default)]
 pub struct ModelResults {
     /// One for each row of each batch, in order.
     pub rows: Vec<RowResult>,
-    /// Where the outputs lie.
+    /// Bytes of all outputs, at the rows' offsets.
     pub bytes: Vec<u8>,
-    /// What is to be told of the models, sorted by model and kind, one of each: see [`ModelResults::notice`].
+    /// Notices about the models, sorted by model and kind, one of each: see [`ModelResults::notice`].
     pub notices: Vec<ModelNotice>,
 }
 
@@ -138,21 +138,21 @@ impl PartialEq for ModelResults {
 
 impl Eq for ModelResults {}
 
-/// What one row gave.
+/// Result of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowResult {
-    /// How it went.
+    /// Status of the row.
     pub status: InferenceStatus,
-    /// Where the outputs start in [`ModelResults::bytes`]: the outputs in the model's order, concatenated.
+    /// Offset of the outputs in [`ModelResults::bytes`]: the outputs in the model's order, concatenated.
     pub offset: usize,
     /// Their length in bytes; 0 unless the status is `Ok`.
     pub bytes: usize,
 }
 
-/// What one row gave, apart from all others.
+/// Result of one row, apart from all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowAnswer {
-    /// How it went.
+    /// Status of the row.
     pub status: InferenceStatus,
     /// The outputs in the model's order, concatenated.
     pub output: Vec<u8>,

@@ -1,5 +1,4 @@
-//! What *is*: the data of a simulated world. Fields and pure methods only; what happens to them is in the crate
-//! `wasm-engine-systems`.
+//! The data of a simulated world: fields and pure methods only. The systems that change it are in the crate `wasm-engine-systems`.
 //!
 //! Everything here is either *state* (hashed into the digest, saved, loaded) or *transient* (derived anew in each frame).
 //! Stable ids order everything; a bevy `Entity` never leaves the world it was made in.

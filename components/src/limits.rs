@@ -82,7 +82,7 @@ pub const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
 pub const CODE_CACHE_ENTRY_BYTES_MAX: u64 = 256 << 20;
 /// Most bytes of the code cache. Beyond it, the entries that were used longest ago are deleted.
 pub const CODE_CACHE_BYTES_MAX: u64 = 1 << 30;
-/// How deep an agent's calls may nest.
+/// Most calls of an agent that may be nested.
 pub const CALL_DEPTH_MAX: u32 = 1_000;
 /// Most tables of a module.
 pub const TABLES_MAX: u64 = 16;
@@ -97,7 +97,7 @@ pub const CONSTANT_PARTS_MAX: u64 = 1_000;
 pub const INSTANCE_BYTES_FREE: u64 = 16 << 10;
 /// Most locals, parameters and operands (of 8 bytes; a vector counts twice) that one function may have at once.
 pub const FUNCTION_SLOTS_MAX: u32 = 1_000;
-/// What the native frame of one such function takes at most, in bytes: its slots, spilled once more, and the fixed part.
+/// Largest native frame of one such function, in bytes: its slots, spilled once more, and the fixed part.
 pub const FUNCTION_FRAME_BYTES_MAX: u32 = 2 * 8 * FUNCTION_SLOTS_MAX + 384;
 /// Native stack that guests may use, in bytes. The call depth is reached before it is.
 pub const WASM_STACK_BYTES_MAX: u32 = 24 << 20;
@@ -145,10 +145,10 @@ pub const SUMMARY_VALUES_MAX: usize = 4_000_000;
 pub const SUMMARY_GROUP_VALUES_MIN: usize = 1_024;
 /// Most bytes of a text or bytes output that a run's summary shows.
 pub const SUMMARY_TEXT_BYTES_MAX: usize = 200;
-/// What a log line or an output counts for besides its text, in bytes: frame, agent, level or name's key, and punctuation of its row.
+/// Size that a log line or an output counts for besides its text, in bytes: frame, agent, level or name's key, and punctuation of its row.
 pub const TABLE_ROW_BYTES: u32 = 64;
-/// What each agent that a group may have adds to the default of the bytes that the group may write to a table in one frame, where that is more
-/// than the default of a small group: several numbers of each agent in each frame.
+/// Bytes that each agent that a group may have adds to the default of what the group may write to a table in one frame, where that is more than the
+/// default of a small group: several numbers of each agent in each frame.
 pub const TABLE_BYTES_PER_AGENT: u64 = 1 << 10;
 /// Bytes that a run leaves free on its disk, where nobody says how much its folder may have. On a small disk, it leaves a tenth free.
 pub const DISK_BYTES_FREE: u64 = 1 << 30;
@@ -248,7 +248,7 @@ macro_rules! limits {
 }
 
 limits! {
-    /// What bounds one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.
+    /// Limits of one agent of a group. A scenario may set each under `limits`, from its minimum to its maximum.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     GroupLimits {
@@ -332,8 +332,8 @@ pub const fn delivery_units(bytes: u32) -> u64 {
 }
 
 limits! {
-    /// What bounds a module that agents of a group are made of: how long it takes to load, and the memory that takes. A scenario may set each
-    /// under `limits`, from its minimum to its maximum. Where several groups use a module, the smallest limit counts.
+    /// Limits of a module that agents of a group are made of: how long it takes to load, and the memory that takes. A scenario may set each under
+    /// `limits`, from its minimum to its maximum. Where several groups use a module, the smallest limit counts.
     ///
     /// A module within the defaults is loaded in 2 seconds and 256 MB on 2 cores.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

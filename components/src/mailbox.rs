@@ -19,18 +19,18 @@ pub struct MailboxOf(pub Entity);
 #[relationship_target(relationship = MailboxOf, linked_spawn)]
 pub struct OwnedMailbox(Entity);
 
-/// How much a mailbox holds, and what happens to messages that don't fit.
+/// Capacity of a mailbox, and its policy for messages that don't fit.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mailbox {
     /// Most messages that it holds.
     pub capacity_messages: u32,
     /// Most bytes that it holds, headers and padding included.
     pub capacity_bytes: u32,
-    /// What happens to a message that doesn't fit.
+    /// Policy for a message that doesn't fit.
     pub overflow: OverflowPolicy,
 }
 
-/// What happens to a message for which a mailbox has no room.
+/// Overflow policy: what happens to a message for which a mailbox has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OverflowPolicy {
     /// It is dropped, and its sender is told by a bounce, unless it was published or broadcast.
@@ -42,7 +42,7 @@ pub enum OverflowPolicy {
     Fault,
 }
 
-/// What became of a mailbox's messages. State.
+/// Counts of a mailbox's messages. State.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MailboxCounters {
     /// Number of messages that were dropped, whether or not the sender was told.

@@ -77,7 +77,7 @@ impl ModelSpec {
 /// A model of the run, as the frame knows it; its session lives behind the port `ModelRuntime`. Fixed for a run.
 #[derive(Component, Clone, Debug)]
 pub struct Model {
-    /// What the scenario says of it.
+    /// Settings of the model in the scenario.
     pub spec: ModelSpec,
     /// Bytes of one row: its inputs in the model's order, concatenated. The model's file says how many.
     pub row_bytes: u32,

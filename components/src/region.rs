@@ -22,13 +22,13 @@ pub struct RegionSpec {
     pub name: String,
     /// Its size in bytes, at least 1.
     pub bytes: u32,
-    /// Who may write to it: nobody else may.
+    /// Owner of the region: nobody else may write to it.
     pub writer: RegionOwner,
     /// The groups whose agents read it, sorted. Default: none.
     pub readers: Vec<GroupId>,
 }
 
-/// Who may write to a region.
+/// Owner of a region, which alone may write to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegionOwner {
     /// The agents of a group.
@@ -37,7 +37,7 @@ pub enum RegionOwner {
     Native,
 }
 
-/// What a region holds. State.
+/// Contents of a region, and its version. State.
 #[derive(Component, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionState {
     /// Number of frames that have written to it. While it is 0, all bytes are zeros.

@@ -26,16 +26,16 @@ impl Default for Trigger {
     }
 }
 
-/// How a group is scheduled.
+/// Schedule of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Schedule {
     /// When its agents are due.
     pub trigger: Trigger,
-    /// Where not all agents fit into a frame, those of the group with the higher number go first. Default 0.
+    /// Priority of the group: where not all agents fit into a frame, those of the group with the higher number go first. Default 0.
     pub priority: u32,
 }
 
-/// How agents are chosen where not all fit into a frame.
+/// Order in which agents are chosen where not all fit into a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SchedulerMode {
     /// The agent with the highest priority goes first; of those with one priority, the one that has waited longest; then the one with the lowest id.
@@ -46,10 +46,10 @@ pub enum SchedulerMode {
     RoundRobin,
 }
 
-/// What a frame may cost, and who goes first.
+/// Budgets of a frame, and the order in which agents are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedulerSettings {
-    /// How agents are chosen where not all fit.
+    /// Order in which agents are chosen where not all fit.
     pub mode: SchedulerMode,
     /// Calls in one frame. Default: no bound.
     pub steps_per_frame_max: u64,

@@ -14,17 +14,17 @@ impl core::fmt::Display for Digest {
 }
 
 wasm_engine_abi::numbered_enum! {
-    /// What a frame's digest covers, each in a lane of its own, so that a divergence names its culprit. [`Lane::kind`] says whether a lane covers
-    /// state, or what came in or went out in the frame. The order is that of the digest: new lanes go to the end.
+    /// One part of a frame's digest, for one kind of state, so that a divergence names its culprit. [`Lane::kind`] says whether a lane covers state,
+    /// or what came in or went out in the frame. The order is that of the digest: new lanes go to the end.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     pub enum Lane: u8 {
-        /// What came from outside in this frame.
+        /// Inputs from outside in this frame.
         Inputs = 0, "inputs";
         /// Agents' lifecycles and fault histories, and which slots of the groups are free.
         Agents = 1, "agents";
-        /// What agents asked for in this frame: their outboxes.
+        /// Outboxes of agents in this frame.
         Outboxes = 2, "outboxes";
-        /// What waits in mailboxes, and what was dropped.
+        /// Messages that wait in mailboxes, and counts of those that were dropped.
         Mailboxes = 3, "mailboxes";
         /// Messages from the host that are in flight: bounces and native systems' messages.
         HostMessages = 4, "host_messages";
@@ -54,17 +54,17 @@ wasm_engine_abi::numbered_enum! {
     }
 }
 
-/// What a lane is made of.
+/// Kind of a lane: what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LaneKind {
     /// State as it is after the frame: the sum of the hashes of what a snapshot has of it.
     State,
-    /// What came in or went out in this frame alone. No snapshot has it.
+    /// Data that came in or went out in this frame alone. No snapshot has it.
     Frame,
 }
 
 wasm_engine_abi::numbered_enum! {
-    /// How much the digest of each frame covers.
+    /// Scope of each frame's digest.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Resource, Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum DigestScope: u8 {

@@ -45,11 +45,11 @@ pub struct SwapRecord {
     pub name: String,
     /// SHA-256 of its file.
     pub sha256: [u8; 32],
-    /// How it ended.
+    /// Outcome of the swap.
     pub outcome: SwapOutcome,
 }
 
-/// How a swap ended.
+/// Outcome of a swap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SwapOutcome {
     /// It was carried out.

@@ -209,7 +209,7 @@ fn start(text: &str, chars_max: usize) -> (String, usize, usize) {
     (escaped, count, text.len())
 }
 
-/// What came before a character, as far as it says whether that is harmless.
+/// Characters before the one that is judged, as far as they decide whether it is harmless.
 #[derive(Default)]
 struct Seen {
     /// The character before, if it is shown as it is.
