@@ -82,10 +82,10 @@ impl RunSeed {
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Inputs(pub FrameInputs);
 
-/// What the frame has reported so far. Transient.
+/// Report of the frame so far. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct FrameReport {
-    /// What happened, in numbers.
+    /// Counts of what happened.
     pub counts: FrameCounts,
     /// Faults of this frame.
     pub faults: Vec<AgentFault>,
@@ -97,11 +97,11 @@ pub(crate) struct FrameReport {
     pub excess: Vec<Excess>,
     /// Swaps of this frame.
     pub swaps: Vec<SwapRecord>,
-    /// What models answered in this frame, and what was told of them.
+    /// Results of models in this frame, and notices about them.
     pub inference: ModelResults,
     /// Rows that took too long to be compared.
     pub late_rows: Option<LateRows>,
-    /// What is to be told of jobs for models that were given up.
+    /// Notices about jobs for models that were given up.
     pub given_up_notices: Vec<ModelNotice>,
     /// The first commands from outside that weren't carried out.
     pub refused_commands: Vec<RefusedCommand>,

@@ -1,4 +1,4 @@
-//! What *happens*: the systems of a frame.
+//! The systems of a frame: all that happens in a simulated world. Its data is in the crate `wasm-engine-components`.
 //!
 //! A frame is the schedule [`Frame`]; its stages are [`FrameStage`]. [`SimulationPlugin`] puts it together. Systems reach
 //! WebAssembly and models through the two [`ports`], and do no I/O. The systems are in `stages`, the tables that they work on in

@@ -59,19 +59,19 @@ pub struct StepBatch<'a> {
     pub digest_memories: bool,
     /// The calls, in the order of the agents' ids; an agent occurs once at most.
     pub requests: &'a [StepRequest],
-    /// What the agents find in their inboxes.
+    /// Inboxes of the agents.
     pub inbox: InboxView<'a>,
-    /// What the shared regions hold, in the order of their ids; always the same regions. Before a call, the runtime sees to it
-    /// that an agent of a group that reads a region has this version of it.
+    /// Contents of the shared regions, in the order of their ids; always the same regions. Before a call, the runtime sees to it that an agent of a
+    /// group that reads a region has this version of it.
     pub regions: &'a [SharedRegion<'a>],
-    /// Where the agents' outboxes go.
+    /// Takes the agents' outboxes in.
     pub intake: OutboxIntake<'a>,
 }
 
 /// A shared region, as the agents of this frame see it.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedRegion<'a> {
-    /// What it is, and who reads it.
+    /// Name, size, writer and readers of the region.
     pub region: &'a RegionSpec,
     /// Its contents. An agent that was called in [`RegionState::since_frame`] or later already has them.
     pub state: &'a RegionState,

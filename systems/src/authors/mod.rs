@@ -1,4 +1,4 @@
-//! What the native systems of a simulation's author use: messages, commands, agents, shared regions, and state of their own.
+//! Interface for the native systems of a simulation's author: messages, commands, agents, shared regions, and state of their own.
 
 pub(crate) mod agents;
 pub(crate) mod commands;

@@ -6,7 +6,7 @@ use wasm_engine_components::{RegionId, RegionOwner, RegionState};
 use crate::world::directory::Directory;
 use crate::world::regions::{BadRegionWrite, NativeWrite, NativeWrites};
 
-/// What the shared regions held at the end of the last frame, which is what agents read in this one.
+/// Contents of the shared regions at the end of the last frame, which is what agents read in this one.
 #[derive(SystemParam)]
 pub struct Regions<'w, 's> {
     directory: Res<'w, Directory>,

@@ -12,7 +12,7 @@ use super::{EntityKind, StateCodec};
 /// The slots of a group.
 pub(crate) enum Places {}
 
-/// How the slots of a group were used so far.
+/// Use of a group's slots so far.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupSlots<V> {
     /// Number of agents with which it began.

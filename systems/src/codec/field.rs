@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-/// What a field holds.
+/// Value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldValue {
     /// A number.
@@ -36,7 +36,7 @@ impl fmt::Display for FieldValue {
     }
 }
 
-/// How the bytes of a field are to be read.
+/// Encoding of a field's bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// A number of that many bytes.
@@ -97,11 +97,11 @@ pub(crate) struct Placed {
     pub held: Held,
 }
 
-/// What a field holds, as far as it is known.
+/// Value of a field, or how to find it.
 #[derive(Clone, Debug)]
 pub(crate) enum Held {
-    /// How its bytes are to be read.
+    /// Encoding of its bytes, which aren't read yet.
     Kind(Kind),
-    /// What it is, and whether each of its bytes has a number.
+    /// Its value, and whether each of its bytes has a number.
     Value { value: FieldValue, is_indexed: bool },
 }

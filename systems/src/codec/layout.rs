@@ -11,11 +11,11 @@ use super::field::{Field, FieldValue, Fields, Held, Kind, LIST_BY_FAULT, Placed}
 pub struct FieldDifference {
     /// Its name: `steps`, `payload`, `members[3]`.
     pub name: String,
-    /// Where it begins in the value.
+    /// Offset of the field in the value.
     pub offset: usize,
-    /// What the left value has in it; `None` where that has no such field.
+    /// Value of the field on the left; `None` where the left value has no such field.
     pub left: Option<FieldValue>,
-    /// What the right value has in it; `None` where that has no such field.
+    /// Value of the field on the right; `None` where the right value has no such field.
     pub right: Option<FieldValue>,
 }
 

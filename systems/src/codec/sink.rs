@@ -1,4 +1,4 @@
-//! Where the bytes of a value go: to the end of a vector, or into a hash.
+//! Sinks for the bytes of a value: the end of a vector, or a hash.
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;

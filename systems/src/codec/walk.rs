@@ -51,7 +51,7 @@ struct Walker<'a> {
     value: &'a [u8],
     from: usize,
     is_own: bool,
-    /// Where the next field begins.
+    /// Offset of the next field.
     at: usize,
     /// Its name so far.
     path: String,

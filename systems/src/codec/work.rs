@@ -36,7 +36,7 @@ impl StateCodec for Modules {
     }
 }
 
-/// Which model answers for another, by swaps.
+/// The models that answer for others, by swaps.
 pub(crate) enum AnsweringModels {}
 
 impl StateCodec for AnsweringModels {

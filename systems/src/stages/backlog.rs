@@ -88,7 +88,7 @@ impl Router<'_, '_> {
 
 const HAS_MAILBOX: &str = "an agent has a mailbox until it ends: a native system ends an agent with the command Terminate, and despawns nothing of it";
 
-/// How many backlogs are stored together.
+/// Number of backlogs that are stored together.
 const STORED_AT_ONCE: usize = 16;
 
 /// Returns whether the backlogs from a slot on are stored in this frame. Each is stored before it is full, even if it gets a message

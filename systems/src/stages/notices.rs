@@ -106,10 +106,10 @@ fn is_waited_for(
         && histories.get(directory.agents[slot.index()]).is_ok_and(|history| history.faults == notice.faults)
 }
 
-/// What the mailboxes of the supervisors' groups have room for.
+/// Room in the mailboxes of the supervisors' groups.
 struct Rooms(BTreeMap<GroupIndex, Room>);
 
-/// What the mailboxes of one group have room for.
+/// Room in the mailboxes of one group.
 struct Room {
     /// The mailboxes that had room for messages, ascending by slot. Those of agents that have ended aren't among them.
     mailboxes: Vec<MailboxRoom>,
@@ -117,7 +117,7 @@ struct Room {
     is_full: bool,
 }
 
-/// What one mailbox has room for.
+/// Room in one mailbox.
 struct MailboxRoom {
     slot: AgentSlot,
     messages: u32,

@@ -53,7 +53,7 @@ struct Refusal {
     message: Refused,
 }
 
-/// Where a refused message lies.
+/// Position of a refused message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
     /// It waited in a backlog: index of its header in [`Overflow::unheld`].

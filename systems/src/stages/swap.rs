@@ -35,7 +35,7 @@ pub(crate) struct SwapsInHand {
     groups: Vec<GroupSums>,
 }
 
-/// What the swap of a group's module adds to the group's sums.
+/// Contribution of the swap of a group's module to the group's sums.
 #[derive(Debug)]
 struct GroupSums {
     group_index: GroupIndex,

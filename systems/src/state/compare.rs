@@ -1,4 +1,4 @@
-//! What two saved states differ in: lane, stage, component, entity, fields and bytes.
+//! Differences of two saved states: lane, stage, component, entity, fields and bytes.
 
 use wasm_engine_components::{AgentId, Lane};
 
@@ -82,7 +82,7 @@ struct Side<'a> {
     messages: Vec<(u64, usize)>,
 }
 
-/// What entries are ordered by: the id, the entry's number among those of the id, and its index in the section.
+/// Sort key of an entry and its index in the section. The key is the id, and the entry's number among those of the id.
 type Ordered = ((AgentId, u64), u32, usize);
 
 impl<'a> Side<'a> {

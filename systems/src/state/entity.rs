@@ -125,7 +125,7 @@ pub enum StateError {
         component: String,
         /// The entity whose value it is.
         entity: StateEntity,
-        /// What doesn't fit.
+        /// Reason why it doesn't fit.
         problem: String,
     },
 }

@@ -1,6 +1,6 @@
-//! Where the bytes of two values differ, and some of them.
+//! Differences of the bytes of two values: their place, and some of the bytes.
 
-/// Where two values differ.
+/// Place and number of the bytes in which two values differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ByteDifference {
     /// The first byte that differs; the length of the shorter one where that is the start of the longer one.
@@ -18,7 +18,7 @@ pub struct ByteDifference {
 pub struct Excerpt {
     /// Length of the whole value.
     pub length: usize,
-    /// Where the bytes begin in it.
+    /// Offset of the bytes in it.
     pub start: usize,
     /// The bytes: none where the value ends before.
     pub bytes: Vec<u8>,

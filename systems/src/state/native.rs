@@ -1,4 +1,4 @@
-//! What authors registered as state: how it is saved and loaded, by name.
+//! State that authors registered: how it is saved and loaded, by name.
 
 use std::collections::BTreeSet;
 

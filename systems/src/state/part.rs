@@ -11,7 +11,7 @@ use super::section::Section;
 use crate::codec::{EntityKind, Fields, Hasher, StateCodec, digest_with};
 use crate::frame::FrameStage;
 
-/// How the digest of a frame covers a part of the state.
+/// Coverage of a part of the state by the digest of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Coverage {
     /// Its values are hashed in each frame. That is right if there are few, and if they change all the time.
@@ -42,7 +42,7 @@ impl Coverage {
 /// A part of the state. Whoever adds one implements this, and adds it to [`PARTS`](super::parts::PARTS): it is then saved, loaded,
 /// digested, compared and shown.
 pub(super) trait StatePart: StateCodec {
-    /// How the digest covers it.
+    /// Coverage by the digest.
     const COVERAGE: Coverage = Coverage::EachFrame;
     /// Whether an id may have several values, in order.
     const IS_REPEATED: bool = false;

@@ -1,4 +1,4 @@
-//! What is passed from part to part while a state is saved or loaded.
+//! Contexts that are passed from part to part while a state is saved or loaded.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::world::digest::LaneSums;
 use crate::world::directory::Directory;
 use crate::world::scheduler::Scheduler;
 
-/// What is passed from part to part while a state is saved.
+/// Context that is passed from part to part while a state is saved.
 pub(super) struct Saving<'w> {
     pub world: &'w World,
     pub directory: &'w Directory,
@@ -32,7 +32,7 @@ impl<'w> Saving<'w> {
     }
 }
 
-/// What is passed from part to part while a state is loaded.
+/// Context that is passed from part to part while a state is loaded.
 pub(super) struct Loading<'w> {
     pub world: &'w mut World,
     pub directory: &'w mut Directory,

@@ -1,4 +1,4 @@
-//! What authors registered: which of it is state, and how that is saved and loaded.
+//! Registry of authors' components and resources: which of them are state, and how that is saved and loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use super::pass::only;
 use super::section::Section;
 use crate::codec::{EntityKind, Fields, Reader, Sink as _, fields_of_authors as fields};
 
-/// What authors registered. Fixed once the world has run a frame.
+/// Components and resources that authors registered. Fixed once the world has run a frame.
 #[derive(Resource, Default)]
 pub(crate) struct StateRegistry {
     /// State, by name.

@@ -25,7 +25,7 @@ pub struct Section {
     pub of: EntityKind,
     #[serde(serialize_with = "as_steps")]
     ids: Vec<u64>,
-    /// Where each entry ends in `bytes`.
+    /// End of each entry in `bytes`.
     #[serde(serialize_with = "as_steps")]
     ends: Vec<u64>,
     #[serde(serialize_with = "as_bytes")]

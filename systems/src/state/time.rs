@@ -1,4 +1,4 @@
-//! What takes effect later, in a world: timers, deferred calls, debts of fuel, requests, commands, swaps that were asked for.
+//! State of a world that takes effect later: timers, deferred calls, debts of fuel, requests, commands, swaps that were asked for.
 
 use wasm_engine_components::{AgentId, Issuer};
 

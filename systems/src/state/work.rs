@@ -1,4 +1,4 @@
-//! What agents work with, in a world: modules, models and their jobs, topics, shared regions.
+//! State of a world that agents work with: modules, models and their jobs, topics, shared regions.
 
 use std::collections::BTreeSet;
 

@@ -20,7 +20,7 @@ pub(crate) struct Backlogs {
     pub overflowed: SlotSet,
     /// Mailboxes that ever changed.
     known: SlotSet,
-    /// What each of those contributes to the lane of mailboxes, by slot.
+    /// Contribution of each of those to the lane of mailboxes, by slot.
     digests: Vec<u128>,
     /// Change of the lane by mailboxes whose digest was taken in this frame.
     pub(crate) lane_change: u128,

@@ -8,14 +8,14 @@ use crate::world::scheduler::Scheduler;
 
 const UNBOUNDED: u64 = GroupLimits::UNBOUNDED;
 
-/// What groups and tenants may still send in this frame. Transient.
+/// Budgets of groups and tenants for what they may still send in this frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct SendBudgets {
     groups: Vec<GroupBudget>,
     tenants: Vec<u64>,
 }
 
-/// What a group may still send in this frame.
+/// Messages and bytes that a group may still send in this frame.
 #[derive(Debug)]
 struct GroupBudget {
     messages: u64,
@@ -67,7 +67,7 @@ fn take_one(group: &mut u64, tenant: Option<&mut u64>) -> bool {
     fits
 }
 
-/// What groups and tenants may still ask for in this frame, by index: inference jobs.
+/// Numbers of inference jobs that groups and tenants may still ask for in this frame, by index.
 pub(crate) struct JobBudgets {
     groups: Vec<u64>,
     tenants: Vec<u64>,

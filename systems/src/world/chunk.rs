@@ -1,4 +1,4 @@
-//! What goes into the agents' calls and what comes out: requests, outcomes, and the chunks in which the runtime gathers what agents sent.
+//! Inputs and results of the agents' calls: requests, outcomes, and the chunks in which the runtime gathers what agents sent.
 
 use wasm_engine_abi::{BounceReason, CallKind, MessageHeader};
 use wasm_engine_components::{Address, AgentFault, AgentId, AgentSlot, Excess, FaultKind, GroupId, MessageOffset};
@@ -13,8 +13,8 @@ pub struct StepRequest {
     pub agent: AgentId,
     /// Its slot.
     pub slot: AgentSlot,
-    /// What to call. `Init` starts from the module's initial image, whatever the instance did before, and has the group's
-    /// parameters for an inbox.
+    /// Kind of the call. `Init` starts from the module's initial image, whatever the instance did before, and has the group's parameters for an
+    /// inbox.
     pub call: CallKind,
 }
 
@@ -23,8 +23,8 @@ pub struct StepRequest {
 pub struct StepResults {
     /// One for each request, in the same order.
     pub outcomes: Vec<StepOutcome>,
-    /// What the outboxes held. Over all chunks of a wave, agents come in the order of their ids. How many of them share a chunk
-    /// is up to the runtime, and no state.
+    /// Contents of the outboxes. Over all chunks of a wave, agents come in the order of their ids. The number of agents that share a chunk is up to
+    /// the runtime, and no state.
     pub chunks: Vec<OutputChunk>,
 }
 
@@ -39,7 +39,7 @@ pub struct StepOutcome {
     pub fault: Option<FaultKind>,
 }
 
-/// What agents of one group sent. [`crate::ports::OutboxIntake::take`] fills it.
+/// Output of some agents of one group. [`crate::ports::OutboxIntake::take`] fills it.
 #[derive(Debug)]
 pub struct OutputChunk {
     /// The group.
@@ -102,7 +102,7 @@ pub struct DeferredRecord {
     pub slot: AgentSlot,
     /// Index among the records of its outbox.
     pub sequence: u32,
-    /// Where the record starts in [`OutputChunk::deferred_bytes`].
+    /// Offset of the record in [`OutputChunk::deferred_bytes`].
     pub offset: RecordOffset,
     /// Index of the address of its message, if it has one.
     pub address: AddressIndex,
@@ -113,7 +113,7 @@ pub struct DeferredRecord {
 #[repr(transparent)]
 pub struct RecordOffset(pub u32);
 
-/// Where the address of a message stands in its chunk: among [`OutputChunk::addresses`], or among [`OutputChunk::edges`].
+/// Index of a message's address in its chunk: among [`OutputChunk::addresses`], or among [`OutputChunk::edges`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct AddressIndex(u32);
@@ -233,7 +233,7 @@ impl Route {
     }
 }
 
-/// How much a chunk held before an outbox was taken in, to be restored if the outbox is refused.
+/// Lengths and sums of a chunk before an outbox was taken in, to be restored if the outbox is refused.
 pub(crate) struct Mark {
     sent: u64,
     addresses: usize,

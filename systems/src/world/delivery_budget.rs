@@ -15,30 +15,30 @@ use crate::world::shares::{FairShares, Shares};
 /// Deliveries that are left to a frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct DeliveryBudgets {
-    /// What is left for all together.
+    /// Deliveries that are left for all together.
     all: Shares,
-    /// What is left for events and native systems.
+    /// Deliveries that are left for events and native systems.
     host: u64,
-    /// What is left for each group, by index.
+    /// Deliveries that are left for each group, by index.
     groups: Vec<GroupDeliveries>,
-    /// What is left for each tenant.
+    /// Deliveries that are left for each tenant.
     tenants: Vec<u64>,
-    /// What is left to the agent that sent last.
+    /// Deliveries that are left for the agent that sent last.
     step: Option<StepDeliveries>,
 }
 
 #[derive(Debug)]
 struct GroupDeliveries {
-    /// What is left for the group in this frame.
+    /// Deliveries that are left for the group in this frame.
     left: u64,
-    /// What one of its agents may make in a step.
+    /// Deliveries that one of its agents may make in a step.
     per_step: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct StepDeliveries {
     sender: AgentId,
-    /// What is left for its step.
+    /// Deliveries that are left for its step.
     left: u64,
 }
 

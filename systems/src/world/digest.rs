@@ -15,7 +15,7 @@ use crate::codec::digest_small;
 /// Transient: made from state.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct LaneSums {
-    /// What came from outside.
+    /// Inputs from outside.
     pub inputs: u128,
     /// Agents' lifecycles and fault histories, by index of the group. Carried.
     pub agents: Vec<u128>,
@@ -56,7 +56,7 @@ impl LaneSums {
     }
 }
 
-/// What a part contributed to its lane when it was last digested. Transient.
+/// Contribution of a part to its lane when it was last digested. Transient.
 #[derive(Component, Clone, Copy, Debug, Default)]
 pub(crate) struct PartDigest(pub u128);
 

@@ -18,12 +18,12 @@ use wasm_engine_components::{GroupIndex, GroupLimits};
 use crate::world::directory::Directory;
 use crate::world::scheduler::Scheduler;
 
-/// What the calls of a group have cost in a frame.
+/// Fuel of the calls of a group in a frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FrameFuel {
-    /// What was counted.
+    /// Fuel that was counted.
     pub used: u64,
-    /// What may have been used beyond that.
+    /// Fuel that may have been used beyond that.
     pub uncounted: u64,
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct GroupRange {
     pub alive: u32,
     /// Of those, agents that aren't active.
     pub inactive: u32,
-    /// What each agent's mailbox holds.
+    /// Capacity and overflow policy of each agent's mailbox.
     pub mailbox: Mailbox,
     /// The wave of a frame in which it is stepped, from 0.
     pub wave: u32,

@@ -8,7 +8,7 @@ use wasm_engine_components::{AgentId, GroupIndex};
 
 use crate::world::groups::Groups;
 
-/// Which groups take the messages of each group. Groups with the same hearers share one list. Transient: made from the groups.
+/// The groups that take the messages of each group. Groups with the same hearers share one list. Transient: made from the groups.
 #[derive(Debug, Default)]
 pub(crate) struct Hearers {
     /// The lists of each group by its index, and at the end those of the host: indexes in `along` and `later`.

@@ -12,9 +12,9 @@ use crate::world::slot_set::SlotSet;
 pub struct Inboxes {
     /// The messages of all lists. A list is a chain of links; those that were taken out of it stay here until the next frame.
     pub links: Vec<Link>,
-    /// Where each agent's list starts, or [`Link::END`]. Apart from `loads`, because all threads of the step read it.
+    /// Index in `links` of the start of each agent's list, or [`Link::END`]. Apart from `loads`, because all threads of the step read it.
     pub firsts: Vec<u32>,
-    /// What is in each list, and what its mailbox holds at most.
+    /// Load of each list, and the capacity of its mailbox.
     pub loads: Vec<Load>,
     /// The agents whose lists aren't empty, and those in `emptied`.
     touched: Vec<AgentSlot>,
@@ -34,22 +34,22 @@ pub struct Inboxes {
 /// A message on its way into a mailbox.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming {
-    /// Whose mailbox it is.
+    /// Slot of the agent whose mailbox it is.
     pub slot: AgentSlot,
     /// Bytes that it takes there, header and padding included.
     pub bytes: u32,
-    /// Where it lies.
+    /// Position of the message.
     pub delivery: Delivery,
 }
 
-/// What is in a list, and what the mailbox holds at most.
+/// Load of a list, and the capacity of its mailbox.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Load {
     /// Number of messages in the list and in the mailbox's backlog.
     pub messages: u32,
     /// Bytes of those, headers and padding included.
     pub bytes: u32,
-    /// Where the last message of the list stands in [`Inboxes::links`].
+    /// Index of the last message of the list in [`Inboxes::links`].
     last: u32,
     /// Most messages that the mailbox holds; 0 while its agent takes none.
     pub messages_max: u32,

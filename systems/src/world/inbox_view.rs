@@ -1,4 +1,4 @@
-//! Where a frame's messages lie, and how their recipients find them.
+//! Positions of a frame's messages, and the lists by which their recipients find them.
 
 use wasm_engine_abi::MessageHeader;
 use wasm_engine_components::{Address, AgentSlot, MessageOffset, RecipientSlot};
@@ -6,7 +6,7 @@ use wasm_engine_components::{Address, AgentSlot, MessageOffset, RecipientSlot};
 use crate::world::chunk::OutputChunk;
 use crate::world::packed::{PackedMessages, record_bytes, split};
 
-/// Where a delivered message lies.
+/// Position of a delivered message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Number of the chunk of the frame before, or, with [`Delivery::CURRENT`] added, of this frame; [`Delivery::HOST`] for the
@@ -32,7 +32,7 @@ impl Delivery {
 /// A message in an agent's inbox, and the one after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
-    /// Where the message lies.
+    /// Position of the message.
     pub delivery: Delivery,
     /// Index of the next link, or [`Link::END`].
     pub next: u32,

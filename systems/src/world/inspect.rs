@@ -45,7 +45,7 @@ pub struct SeenMessage<'a> {
     pub to: Recipient,
     /// Why it was refused at once, or taken back, if it was: a budget was used up, there was no such request, or nobody to hear it.
     pub refused: Option<BounceReason>,
-    /// What its recipients see: sender, kind, sequence and so on.
+    /// Header, as its recipients see it: sender, kind, sequence and so on.
     pub header: MessageHeader,
     /// Its payload; empty for one that was refused.
     pub payload: &'a [u8],
@@ -128,9 +128,9 @@ fn of_number(header: &MessageHeader, number: u64) -> Recipient {
 pub struct SeenAgent {
     /// Its slot.
     pub slot: AgentSlot,
-    /// Where it is in its life.
+    /// State in its lifecycle.
     pub lifecycle: Lifecycle,
-    /// What its faults have led to.
+    /// Faults so far, and the restarts that they led to.
     pub faults: FaultHistory,
 }
 

@@ -1,9 +1,9 @@
-//! What becomes state later in the frame: jobs, and memberships of topics.
+//! Requests of agents that become state later in the frame: jobs, and memberships of topics.
 
 use bevy_ecs::resource::Resource;
 use wasm_engine_components::{AgentId, InferenceJob, JobData, TopicIndex};
 
-/// What agents asked for that becomes state later in the frame. Transient.
+/// Requests of agents that become state later in the frame. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct Intentions {
     /// Jobs for `Infer`, in the order of their ids.

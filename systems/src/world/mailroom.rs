@@ -16,7 +16,7 @@ use crate::world::inbox_view::{Delivery, HostInbox, InboxView};
 pub struct Mailroom {
     /// The host's messages of this frame.
     pub host: HostInbox,
-    /// What each recipient is given of them.
+    /// Inbox of each recipient in this frame.
     pub inboxes: Inboxes,
     /// Bounces that are delivered in the next frame.
     pub bounces: HostMessages,

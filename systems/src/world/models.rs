@@ -10,7 +10,7 @@ use wasm_engine_components::{Model, ModelId};
 pub(crate) struct ModelTable {
     /// Sorted by id. Fixed.
     loaded: Vec<Model>,
-    /// Which of them answers for another, by swaps. State.
+    /// Models that answer for others, by swaps. State.
     pub(crate) answers: BTreeMap<ModelId, ModelId>,
     /// Those that failed an audit. State.
     pub(crate) alone: BTreeSet<ModelId>,

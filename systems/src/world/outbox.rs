@@ -35,7 +35,7 @@ pub struct Outbox<'a> {
 pub struct OutboxRules {
     /// The group's limits.
     pub limits: GroupLimits,
-    /// What the group was granted.
+    /// Capabilities that were granted to the group.
     pub capabilities: Capabilities,
 }
 

@@ -21,7 +21,7 @@ use crate::world::models::ModelTable;
 use crate::world::regions::spawn_regions;
 use crate::world::scheduler::Scheduler;
 
-/// What a world starts with.
+/// Contents of a world before its first frame.
 #[derive(Clone, Debug, Default)]
 pub struct Population {
     /// The run's seed.
@@ -32,7 +32,7 @@ pub struct Population {
     pub topics: Vec<TopicSpec>,
     /// The models.
     pub models: Vec<Model>,
-    /// What a frame may cost, and who goes first.
+    /// Budgets of a frame, and the order in which agents are chosen.
     pub scheduler: SchedulerSettings,
     /// The tenants, in the order of their ids.
     pub tenants: Vec<Tenant>,

@@ -28,14 +28,14 @@ pub(crate) struct Audiences {
     topics: BTreeMap<TopicIndex, TopicRuns>,
     /// The agents of a group that haven't ended.
     living: BTreeMap<GroupIndex, Vec<AgentSlot>>,
-    /// What a message to a topic counts.
+    /// Weight of a message to a topic: what it counts against budgets.
     weights: BTreeMap<(TopicIndex, HearerList), u64>,
     /// The waves in which a message to a topic arrives. Only messages that are paid for have an entry.
     waves: BTreeMap<(TopicIndex, HearerList), Vec<u32>>,
     /// The runs of a topic that get a message at an arrival. Only messages that are paid for have an entry, so all entries together are no longer
     /// than the budgets allow. Emptied before each sorting.
     chosen: BTreeMap<(TopicIndex, Arrival, HearerList), Vec<u32>>,
-    /// What was sent in this frame to each later wave.
+    /// Messages that were sent in this frame to each later wave.
     edges: BTreeMap<u32, Vec<Edge>>,
     /// Number of this frame's chunks whose messages are among the edges.
     indexed_chunks: usize,

@@ -1,4 +1,4 @@
-//! What agents write beside messages: records in their outboxes, and log lines while they are running.
+//! Records that agents write beside messages: those of their outboxes, and log lines while they are running.
 
 use wasm_engine_abi::{CheckedOutbox, OutboxRecord};
 use wasm_engine_components::Lane;

@@ -25,7 +25,7 @@ pub(crate) struct RegionRow {
     pub entity: Entity,
     /// Its size in bytes.
     pub bytes: u32,
-    /// Who may write to it: nobody else may.
+    /// Owner of the region: nobody else may write to it.
     pub writer: RegionOwner,
 }
 
@@ -37,7 +37,7 @@ pub struct NativeWrites(pub(crate) Vec<NativeWrite>);
 #[derive(Debug)]
 pub(crate) struct NativeWrite {
     pub region: RegionIndex,
-    /// Where the bytes go in the region.
+    /// Offset of the bytes in the region.
     pub start: u64,
     pub bytes: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! What frames may cost and have cost, and the agents that wait to be called: for a timer, for room in a frame's budgets, or for a restart.
+//! Budgets and costs of frames, and the agents that wait to be called: for a timer, for room in a frame's budgets, or for a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,13 +35,13 @@ pub(crate) struct Scheduler {
     pub(crate) group_debts: Vec<u64>,
     /// The same by each tenant.
     pub(crate) tenant_debts: Vec<u64>,
-    /// What is left of this frame's budgets. Transient.
+    /// Remaining budgets of this frame. Transient.
     pub(crate) remaining: RemainingBudget,
-    /// Who is called in this frame, by wave. Transient.
+    /// Agents that are called in this frame, by wave. Transient.
     pub(crate) chosen: Vec<Vec<AgentSlot>>,
 }
 
-/// What is left of a frame's budgets.
+/// Remaining budgets of a frame.
 #[derive(Debug, Default)]
 pub(crate) struct RemainingBudget {
     /// Steps of all groups together.

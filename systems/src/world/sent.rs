@@ -14,11 +14,11 @@ use crate::world::inbox_view::{Delivery, HostInbox, InboxView};
 pub(crate) struct Sent<'a, 'w, 's> {
     pub directory: &'a Directory,
     pub members: &'a Query<'w, 's, &'static Members>,
-    /// What agents sent in the frame before.
+    /// Messages that agents sent in the frame before.
     pub chunks: &'a [OutputChunk],
-    /// What agents of earlier waves sent in this frame.
+    /// Messages that agents of earlier waves sent in this frame.
     pub current: &'a [OutputChunk],
-    /// What the host sends in this frame.
+    /// Messages that the host sends in this frame.
     pub host: &'a HostInbox,
 }
 

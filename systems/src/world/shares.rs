@@ -6,7 +6,7 @@ use wasm_engine_components::{GroupIndex, TenantId};
 use crate::world::directory::Directory;
 use crate::world::groups::GroupRange;
 
-/// What is left of such a budget. Transient.
+/// Remainder of such a budget. Transient.
 ///
 /// A *payer* has a part of the budget for itself: each group without a tenant, each tenant for its groups together, and each group with a limit of
 /// its own.
@@ -14,17 +14,17 @@ use crate::world::groups::GroupRange;
 pub(crate) struct Shares {
     /// For each group, by index, who pays for it: an index of `parts`.
     payers: Vec<usize>,
-    /// What is left of each payer's own part: those of the groups, by index, and after them those of the tenants.
+    /// Remainder of each payer's own part: those of the groups, by index, and after them those of the tenants.
     parts: Vec<u64>,
-    /// What is left for all, beyond their parts.
+    /// Remainder for all, beyond their parts.
     common: u64,
     /// Whether events and native systems are bounded, too.
     is_bound: bool,
 }
 
-/// How a budget that no scenario bounds is shared.
+/// Rules by which a budget that no scenario bounds is shared.
 pub(crate) struct FairShares<'a, LimitOf, LeastOf> {
-    /// What is there for all. As much again is divided among the payers that have no limit of their own.
+    /// Amount for all. As much again is divided among the payers that have no limit of their own.
     pub common: u64,
     /// Returns the limit that the scenario sets for a group, if it sets one: the group then has all of it for its own part.
     pub limit_of: LimitOf,

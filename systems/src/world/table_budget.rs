@@ -38,7 +38,7 @@ pub(crate) fn row_of(record: &OutboxRecord<'_>) -> Option<(RunTable, u64)> {
     }
 }
 
-/// What one step may still write.
+/// Bytes that one step may still write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StepTables {
     logs: u64,
@@ -70,7 +70,7 @@ impl StepTables {
     }
 }
 
-/// What groups and tenants may still write in this frame, by index. Transient.
+/// Budgets of groups and tenants for what they may still write in this frame, by index. Transient.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct TableBudgets {
     groups: Vec<Room>,
@@ -79,7 +79,7 @@ pub(crate) struct TableBudgets {
     outputs: Shares,
 }
 
-/// What a group or a tenant may still write.
+/// Lines and bytes that a group or a tenant may still write.
 #[derive(Clone, Copy, Debug)]
 struct Room {
     lines: u64,

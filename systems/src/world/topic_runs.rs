@@ -13,9 +13,9 @@ use crate::world::sent::{Arrival, Sent};
 #[derive(Debug)]
 struct Run {
     group: GroupIndex,
-    /// Where they are in the topic's list of members.
+    /// Range of the group's members in the topic's list.
     members: Range<usize>,
-    /// What a message to all of them counts against budgets of deliveries, for each unit of its size.
+    /// Number that a message to all of them counts for against budgets of deliveries, for each unit of its size.
     weight: u64,
     /// Their slots. They are looked up when the first message is delivered to them.
     slots: Option<Vec<AgentSlot>>,
@@ -114,7 +114,7 @@ impl TopicRuns {
     /// Calls `visit` with the index of each run whose group is among `groups`, and with the run, ascending. Both lists ascend by group: where one is
     /// much shorter than the other, its groups are searched for in the other; else both are gone through side by side.
     fn each_among(&self, groups: &[GroupIndex], mut visit: impl FnMut(u32, &Run)) {
-        /// How many times longer a list must be to be searched.
+        /// Number of times that a list must be longer than the other to be searched.
         const SEARCHED_IF_LONGER: usize = 16;
         if self.runs.len() * SEARCHED_IF_LONGER < groups.len() {
             look(self.runs.len());
