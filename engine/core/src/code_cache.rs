@@ -58,7 +58,7 @@ fn this_machine() -> [u8; 16] {
     machine(CODE_CONFIGURATION)
 }
 
-/// What tells entries of this engine with a release and a configuration of wasmtime on this machine from others.
+/// Returns a hash by which entries of this engine on this machine, with a release and a configuration of wasmtime, are told from others.
 fn machine(wasmtime: (&str, u32)) -> [u8; 16] {
     let target = (std::env::consts::ARCH, std::env::consts::OS);
     environment((env!("CARGO_PKG_VERSION"), wasmtime, target, cpu::features()))
@@ -79,7 +79,7 @@ impl CodeCache for CodeFolder {
     }
 }
 
-/// What is in a code cache.
+/// Entries and other files of a code cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheSurvey {
     /// Number of entries that this engine can use on this machine.

@@ -6,7 +6,7 @@ use wasm_engine_components::{FrameInputs, FrameRecord};
 
 use crate::simulation::Simulation;
 
-/// Where the inputs of frames come from. It does I/O, and may fail.
+/// Source of the inputs of frames. It does I/O, and may fail.
 pub trait FrameSource {
     /// Why there are no inputs.
     type Error;
@@ -18,7 +18,7 @@ pub trait FrameSource {
     fn next_frame(&mut self, frame: u64) -> Result<Option<FrameInputs>, Self::Error>;
 }
 
-/// Where the records of frames go. It does I/O, and may fail.
+/// Sink of the records of frames. It does I/O, and may fail.
 pub trait FrameSink {
     /// Why a record couldn't be kept.
     type Error;

@@ -14,7 +14,7 @@ use super::raw_line::{Input, LineFault, RawLine, kind, whole};
 pub(super) struct EventLine {
     /// The frame it is for.
     pub frame: u64,
-    /// What it says; `None` where that is for a group that doesn't take part in this run.
+    /// Input that it gives to the frame; `None` where that is for a group that doesn't take part in this run.
     pub input: Option<Input>,
 }
 

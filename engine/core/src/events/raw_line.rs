@@ -29,7 +29,7 @@ const KEYS: [&str; 16] = [
     "type",
 ];
 
-/// What is wrong with a line: the key, if one key is at fault; a sentence; and what to do.
+/// Fault of a line: the key, if one key is at fault; a sentence; and what to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LineFault {
     pub key: Option<&'static str>,
@@ -70,7 +70,7 @@ pub(super) enum Input {
     Swap(Swap),
     /// A command, repeated `count` times.
     Commands {
-        /// What the command does.
+        /// Change that the command makes.
         action: Action,
         /// Number of times, at least 1.
         count: u32,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use wasm_engine_components::{Action, EventCounts, ExternalEvent, FrameInputs, ModelAnswers, Swap};
 
-/// What came from outside for one frame.
+/// Input from outside for one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamFrame {
     /// Number of the frame.

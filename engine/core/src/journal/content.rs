@@ -36,7 +36,7 @@ const FLAGS: u8 = KEY | NAMES | COUNTS | INFERENCE | INPUTS | NOTICES;
 // The mask of lanes is a number of 64 bits.
 const _: () = assert!(Lane::COUNT <= 64);
 
-/// What is needed of the frame before to encode or decode the next one.
+/// Facts about the frame before that are needed to encode or decode the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Before {
     lanes: Lanes,

@@ -1,10 +1,10 @@
-//! What is known of an opened journal. The journal and the readers of its frames share it.
+//! Contents of an opened journal. The journal and the readers of its frames share them.
 
 use std::path::PathBuf;
 
 use super::{End, TornTail};
 
-/// What is known of a journal.
+/// Contents of a journal: its frames, segments and keyframes, and how it ends.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub folder: PathBuf,
@@ -19,7 +19,7 @@ pub(super) struct Contents {
     pub torn: Option<TornTail>,
 }
 
-/// Where a keyframe begins.
+/// Position of a keyframe.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keyframe {
     pub frame: u64,

@@ -9,7 +9,7 @@ use super::TornTail;
 use super::format::{FORMAT_VERSION, HeaderFault, at};
 use crate::problem::Problem;
 
-/// What to do about damage.
+/// Help for damage.
 const HELP: &str = "take the file from a copy of the run directory; without one, `run` the scenario again";
 
 /// Returns the problem of a file that isn't as it was written.

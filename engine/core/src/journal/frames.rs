@@ -23,7 +23,7 @@ pub struct Frames {
     before: Before,
 }
 
-/// Where a writer continues after a frame.
+/// Position at which a writer continues after a frame.
 pub(super) struct Position {
     pub segment: u32,
     pub offset: u64,

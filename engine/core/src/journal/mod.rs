@@ -35,12 +35,12 @@ pub use frames::Frames;
 pub use open::Journal;
 pub use writer::JournalWriter;
 
-/// What the journal keeps of the record of a frame: what can't be derived from the frame before, and the digests.
+/// Record of a frame, as the journal keeps it: what can't be derived from the frame before, and the digests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalFrame {
     /// Number of the frame.
     pub frame: u64,
-    /// What entered the world, except for the answers of models.
+    /// Inputs of the frame, except for the answers of models.
     pub inputs: FrameInputs,
     /// Answers of models to the rows that were dispatched in this frame, in the order of the dispatch, and notices of models.
     pub inference: ModelResults,
@@ -52,7 +52,7 @@ pub struct JournalFrame {
     pub native: Vec<(String, Digest)>,
 }
 
-/// What a journal writes of a frame. Made from a record, or from what another journal has kept of one.
+/// Parts of a frame that a journal writes. Made from a record, or from what another journal has kept of one.
 #[derive(Clone, Debug)]
 pub struct FrameRef<'a> {
     frame: u64,
@@ -89,7 +89,7 @@ pub struct End {
     pub summary: u128,
 }
 
-/// What a crash left behind the last whole record.
+/// Bytes that a crash left behind the last whole record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// File of the last segment.
@@ -100,7 +100,7 @@ pub struct TornTail {
     pub bytes: u64,
 }
 
-/// How a journal is written.
+/// Options of a journal that is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
     /// Number of the first frame: 0, except for a run that begins with another run's snapshot.

@@ -24,7 +24,7 @@ pub(super) struct SegmentReader {
     place: Place,
     /// Size of the file when it was opened. What is added later isn't read.
     length: u64,
-    /// Where the next record begins.
+    /// Offset of the next record.
     offset: u64,
     /// Checksum to which the next record must link, if it is known.
     link: Option<u64>,
@@ -36,7 +36,7 @@ pub(super) struct SegmentReader {
 pub(super) struct Record<'a> {
     /// Kind of the payload.
     pub kind: u8,
-    /// Where the record begins.
+    /// Offset of the record.
     pub offset: u64,
     /// The payload.
     pub payload: &'a [u8],

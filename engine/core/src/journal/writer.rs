@@ -32,9 +32,9 @@ pub struct JournalWriter {
     segment: u32,
     path: PathBuf,
     file: File,
-    /// What isn't in the file yet.
+    /// Bytes that aren't in the file yet.
     buffer: Vec<u8>,
-    /// Where the next record begins: the size of the segment, with what is buffered.
+    /// Offset of the next record: the size of the segment, with what is buffered.
     offset: u64,
     /// The checksum of the last record.
     link: u64,

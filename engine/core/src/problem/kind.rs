@@ -1,17 +1,17 @@
-//! Whose fault an error is. Called wherever something can fail; the command line makes its exit status of it.
+//! Kinds of errors, which say whose fault they are. Called wherever something can fail; the command line makes its exit status of it.
 
 use std::io;
 
 use wasm_engine_files::FileProblem;
 
-/// Whose fault an error is. From it follow the exit status of the command line, and the code of a diagnostic.
+/// Kind of an error: whose fault it is. From it follow the exit status of the command line, and the code of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// What was given is bad: a scenario, events, an option, the folder of a run.
+    /// Something bad was given: a scenario, events, an option, the folder of a run.
     Input,
     /// The machine failed, or lacks something: a disk, memory, threads, a library that can't be had.
     Machine,
-    /// What was run isn't as it should be: an expectation isn't met, or a run doesn't come out as it was recorded.
+    /// A run isn't as it should be: an expectation isn't met, or a run doesn't come out as it was recorded.
     Unmet,
 }
 

@@ -1,5 +1,5 @@
-//! What is wrong, where, and what to do about it: one type for scenarios, events, the command line and run directories; and whose fault
-//! an error is.
+//! Problems: what is wrong, where, and what to do about it, in one type for scenarios, events, the command line and run directories; and kinds of
+//! errors.
 //!
 //! The kind of a [`Problem`] decides both the code that a printer of diagnostics shows and the exit status of the command line.
 //! [`Problem`] and what is made of it are diagnostics of [`miette`]: a program of an author that returns `miette::Result` from `main` shows

@@ -2,7 +2,7 @@
 
 use wasm_engine_components::text::shown;
 
-/// How many known names a help text lists.
+/// Largest number of known names that a help text lists.
 const NAMES_LISTED_MAX: usize = 40;
 
 /// Returns the help for a name that isn't known: the nearest one, if any is near, and the known ones.

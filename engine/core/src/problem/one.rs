@@ -34,7 +34,7 @@ struct Details {
     help: Option<String>,
     cause: Option<Cause>,
     text: Option<SourceText>,
-    /// Whose fault it is, where that was said.
+    /// Kind of the error, if it was set.
     kind: Option<ErrorKind>,
 }
 
@@ -130,7 +130,7 @@ impl Problem {
         }
     }
 
-    /// Where, what and why, without the help.
+    /// Returns where, what and why, without the help.
     pub fn head(&self) -> String {
         match &self.0.cause {
             None => self.placed(&self.0.what),

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::problem::Problem;
 
-/// What to do about a file that was changed.
+/// Help for a file that was changed.
 pub(super) const PUT_BACK: &str = "take the file from a copy of the run directory; it isn't meant to be edited";
 
 const LINE_START: &str = "# checksum xxh3-128 ";

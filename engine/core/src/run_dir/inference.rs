@@ -1,8 +1,8 @@
-//! What models do when frames of a recorded run are run again.
+//! Use of models when frames of a recorded run are run again.
 
 use wasm_engine_components::{ModelAnswers, ModelResults};
 
-/// What models do in frames that were recorded.
+/// Use of models in frames that were recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Inference {
     /// Recorded results are used. Nothing is computed, so no ONNX Runtime is needed.

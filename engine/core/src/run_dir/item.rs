@@ -1,5 +1,5 @@
-//! What is sent to the thread that writes a run directory: frames, snapshots, and the end. Made by [`super::RunDir`], sent by
-//! `handover`, written by `writer`.
+//! Items that are sent to the thread that writes a run directory: frames, snapshots, and the end. Made by [`super::RunDir`], sent by `handover`,
+//! written by `writer`.
 
 use std::sync::mpsc::SyncSender;
 

@@ -1,5 +1,5 @@
-//! What was run, and on what: enough to run it again, and to see in what two runs differ. Its file, `manifest.toml`, is written for a
-//! [`super::RunDir`] and read for a [`super::OpenRun`] by `manifest_file`.
+//! The manifest: what was run, and on what. It is enough to run it again, and to see in what two runs differ. Its file, `manifest.toml`, is written
+//! for a [`super::RunDir`] and read for a [`super::OpenRun`] by `manifest_file`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use super::manifest_values::{id, parse_digits, seed};
 use crate::scenario::{Scenario, toml_key};
 use crate::simulation::{LoadedFile, LoadedModel, RefusedSwap, Simulation};
 
-/// What matters to the run directory and isn't in the scenario: what was said on the command line, and what was loaded.
+/// Facts about a run that matter to its directory and aren't in the scenario: what was said on the command line, and what was loaded.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// Threads that step agents.
     pub threads: usize,
-    /// What each frame's digest covers: the name of a [`DigestScope`].
+    /// Scope of each frame's digest.
     pub digest: DigestScope,
     /// The modules that were loaded, in the scenario's order.
     pub modules: Vec<LoadedFile>,
     /// The models that were loaded, in the scenario's order.
     pub models: Vec<LoadedModel>,
-    /// Where the modules were read, in the scenario's order; where the scenario says, if it is empty.
+    /// Files of the modules, in the scenario's order; if it is empty, those that the scenario names.
     pub module_files: Vec<PathBuf>,
-    /// Where the models were read, in the scenario's order; where the scenario says, if it is empty.
+    /// Files of the models, in the scenario's order; if it is empty, those that the scenario names.
     pub model_files: Vec<PathBuf>,
     /// Swaps of models that were refused before the first frame, and why.
     pub refused_swaps: Vec<RefusedSwap>,
@@ -38,9 +38,9 @@ pub struct RunOptions {
     /// Whether its events, if there are any, can't be read again where they come from: [`EventSource::repeats`](crate::events::EventSource::repeats)
     /// says it.
     pub streams: bool,
-    /// Where its events are read from, where that isn't where the scenario says: a copy that another run has.
+    /// File of its events, if that isn't the one that the scenario names: a copy that another run has.
     pub events_file: Option<PathBuf>,
-    /// Where the run comes from, if it is a branch of another.
+    /// Origin of the run, if it is a branch of another.
     pub branch: Option<Branch>,
     /// Largest size of its folder.
     pub disk_max: DiskMax,
@@ -85,7 +85,7 @@ pub struct Manifest {
     pub seed: u64,
     /// Number of frames that the run has, or was to have.
     pub frames: u64,
-    /// What each frame's digest covers: the name of a [`DigestScope`].
+    /// Scope of each frame's digest: the name of a [`DigestScope`].
     pub digest: String,
     /// Whether there is a journal.
     pub recorded: bool,
@@ -164,7 +164,7 @@ pub struct EarlierForm {
     pub before_frame: u64,
 }
 
-/// Where a branch comes from.
+/// Origin of a branch.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Branch {

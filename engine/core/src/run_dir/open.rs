@@ -35,13 +35,13 @@ pub enum Access {
 pub struct OpenRun {
     /// The folder.
     pub path: PathBuf,
-    /// What was run.
+    /// Its manifest, which says what was run.
     pub manifest: Manifest,
     /// The scenario as it was run: with the run's parameters, seed and number of frames.
     pub scenario: Scenario,
     /// Number of frames in its file. Expectations are checked after those.
     pub frames_expected: u64,
-    /// Where its modules and models are.
+    /// Paths of its modules and models.
     pub files: KeptFiles,
     /// Its journal.
     pub journal: Journal,

@@ -19,14 +19,14 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(super) struct TableFile {
     path: PathBuf,
     writer: BufWriter<File>,
-    /// What was written so far.
+    /// Number of bytes that were written so far.
     bytes: u64,
     hash: Xxh3,
     /// The line that is being made.
     line: Vec<u8>,
 }
 
-/// How far a table was written, and the hash of that.
+/// Number of bytes that were written to a table, and their hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TablePosition {
     bytes: u64,

@@ -16,7 +16,7 @@ pub(super) const FRAMES: &str = "frames.jsonl";
 pub(super) const NAMES: [&str; 6] =
     [FRAMES, "faults.jsonl", "logs.jsonl", "outputs.jsonl", "swaps.jsonl", "models.jsonl"];
 
-/// How far each table was written, in the order of [`NAMES`].
+/// Position up to which each table was written, in the order of [`NAMES`].
 pub(super) type TablePositions = [TablePosition; NAMES.len()];
 
 /// All tables of a run.

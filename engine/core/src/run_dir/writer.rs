@@ -30,7 +30,7 @@ const SYNC_PERIOD: Duration = Duration::from_secs(1);
 /// Number of batches of frames that may wait for the disk. If there are more, the run waits.
 const BATCHES_MAX: usize = 64;
 
-/// What the thread writes to.
+/// Files that the thread writes.
 pub(super) struct Writer {
     pub journal: Option<JournalWriter>,
     pub tables: Tables,

@@ -43,7 +43,7 @@ const KEYS: [&str; 19] = [
     "limits",
 ];
 
-/// What groups may refer to.
+/// Names that groups may refer to.
 pub(super) struct Names<'a> {
     /// Modules, sorted by name.
     pub modules: &'a [ModuleEntry],

@@ -80,7 +80,7 @@ pub struct ModuleEntry {
     pub name: String,
     /// The file.
     pub path: PathBuf,
-    /// What the file must hash to, if the scenario says so.
+    /// SHA-256 that the file must have, if the scenario says it.
     pub sha256: Option<[u8; 32]>,
 }
 
@@ -89,7 +89,7 @@ pub struct ModuleEntry {
 pub struct SwapEntry {
     /// Frame at whose start it is carried out; `None` for a swap that is only prepared, for a command.
     pub frame: Option<u64>,
-    /// What is replaced, and by what. Modules are positions in [`Scenario::modules`].
+    /// The replacement. Modules are positions in [`Scenario::modules`].
     pub swap: Swap,
 }
 
@@ -109,7 +109,7 @@ pub struct Expectation {
     pub line: usize,
 }
 
-/// What is counted of a run or a group.
+/// Count of a run or a group that an expectation may be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// Agents that haven't ended.

@@ -48,7 +48,7 @@ pub enum SimulationError {
 }
 
 impl SimulationError {
-    /// Whose fault it is: what is wrong with a module or a model is bad input. That there are no threads, no memory or no ONNX Runtime to be
+    /// Returns whose fault it is: what is wrong with a module or a model is bad input. That there are no threads, no memory or no ONNX Runtime to be
     /// had is the machine's, as is a fault of the engine or of an author's plugin.
     pub fn kind(&self) -> ErrorKind {
         match self {

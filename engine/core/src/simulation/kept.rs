@@ -10,7 +10,7 @@ use wasm_engine_components::text::{shown, shown_path};
 use crate::problem::{ErrorKind, Problem};
 use wasm_engine_files::{FileProblem, hex, sha256_of_file};
 
-/// Where the files of a recorded run are, by their names in the scenario. Those that aren't in it are where the scenario says.
+/// Paths of the files of a recorded run, by their names in the scenario. A file that isn't in it is read where the scenario says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptFiles {
     /// Paths of the modules, each with the content that was run.

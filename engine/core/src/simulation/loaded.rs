@@ -1,8 +1,8 @@
-//! What is recorded of a simulation's models, and of swaps that were refused before the first frame.
+//! Facts that are recorded about a simulation's models, and about swaps that were refused before the first frame.
 
 use serde::Deserialize;
 
-/// What a recorded run knows of its models.
+/// Models of a recorded run, as far as its recording knows them.
 #[derive(Clone, Debug, Default)]
 pub struct RecordedModels {
     /// The models, in the scenario's order.

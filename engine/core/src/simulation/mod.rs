@@ -185,7 +185,7 @@ fn guests(world: &mut World) -> &mut WasmRuntime {
     port.downcast_mut().expect("a simulation's agents run in wasmtime")
 }
 
-/// What a scenario's files became.
+/// Everything that is made of a scenario's files: runtimes, the contents of the world, and facts for the manifest.
 struct Machine {
     agents: WasmRuntime,
     inference: Box<dyn ModelRuntime>,

@@ -22,7 +22,7 @@ pub(super) struct LoadedModels {
     pub runtime: Box<dyn ModelRuntime>,
     /// In the scenario's order.
     pub models: Vec<LoadedModel>,
-    /// Where they were read.
+    /// Files from which they were read.
     pub files: Vec<PathBuf>,
     pub onnx_runtime: Option<String>,
     pub refused: Vec<RefusedSwap>,

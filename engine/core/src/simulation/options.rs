@@ -1,4 +1,4 @@
-//! How a simulation is built on this machine.
+//! Options by which a simulation is built on this machine.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,21 +12,20 @@ use wasm_engine_files::LoadProgress;
 use super::kept::KeptFiles;
 use super::loaded::RecordedModels;
 
-/// How to run a scenario on this machine. None of it changes a digest, but for the seed, `digest` and `recorded_forms`.
+/// Options by which a scenario is run on this machine. None of them changes a digest, but for the seed, `digest` and `recorded_forms`.
 #[derive(Clone, Debug, Default)]
 pub struct SimulationOptions {
     /// Instead of the scenario's seed.
     pub seed: Option<u64>,
     /// Threads that step agents. Default: one for each core.
     pub threads: Option<usize>,
-    /// What each frame's digest covers. Default: everything but the agents' memories.
+    /// Scope of each frame's digest. Default: everything but the agents' memories.
     pub digest: DigestScope,
-    /// Where compiled modules, and what was found about models, are kept from run to run. Default: nowhere.
+    /// Cache folder, in which compiled modules, and what was found about models, are kept from run to run. Default: none.
     pub cache_dir: Option<PathBuf>,
-    /// Who is told of modules and models that take long to load. Default: nobody.
+    /// Receiver that is told of modules and models that take long to load. Default: none.
     pub progress: LoadProgress,
-    /// What is known of the models of a recorded run: they aren't loaded then, and only their recorded results can be given
-    /// back. Default: they are loaded.
+    /// Models of a recorded run: they aren't loaded then, and only their recorded results can be given back. Default: they are loaded.
     pub recorded_models: Option<RecordedModels>,
     /// The forms that the models of a recorded run had, by name and sha256. Default: each has the one that is found for it.
     pub recorded_forms: BTreeMap<(String, [u8; 32]), BatchForm>,
@@ -35,7 +34,7 @@ pub struct SimulationOptions {
     /// A form that models are given whatever their graphs say, without a probe: a table of classes with an error.
     #[doc(hidden)]
     pub unchecked_form: Option<BatchForm>,
-    /// Where the files of a recorded run are read, instead of where the scenario says.
+    /// Files of a recorded run, which are read instead of those that the scenario names.
     pub files: KeptFiles,
     /// The first frame that is run, where a state is taken up: nobody is warned of what the scenario says of earlier ones.
     /// Default: 0.

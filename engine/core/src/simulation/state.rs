@@ -20,12 +20,12 @@ pub enum RestoreError {
     /// The state of the world doesn't fit.
     #[error(transparent)]
     World(#[from] StateError),
-    /// The agents' memories.
+    /// The agents' memories don't fit.
     #[error(transparent)]
     Guests(#[from] GuestStateError),
 }
 
-/// What was given to be restored is bad: a state of another simulation, or a damaged one.
+/// A state that can't be restored is bad input: it is one of another simulation, or damaged.
 impl Diagnostic for RestoreError {
     fn code<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
         Some(Box::new(ErrorKind::Input.code()))

@@ -1,4 +1,4 @@
-//! What stands in a snapshot's file: a header, then the world, the instances, pages that became zero, pages, and extras.
+//! Content of a snapshot's file: a header, then the world, the instances, pages that became zero, pages, and extras.
 
 use std::io::{self, Read, Write};
 

@@ -42,7 +42,7 @@ pub struct Collector {
     expected_bytes: u64,
 }
 
-/// What a summary says beyond the records of frames.
+/// Facts that a summary has beyond the records of frames.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
     /// Number of lines of external events for a frame after the last one.

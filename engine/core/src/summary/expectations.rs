@@ -13,7 +13,7 @@ pub struct ExpectationResult {
     pub group: String,
     /// The output's name, or what is counted.
     pub output: String,
-    /// What is expected, in words.
+    /// The expectation, in words.
     pub expected: String,
     /// Value of the output; `None` if no number was recorded, or it isn't known.
     pub value: Option<Number>,

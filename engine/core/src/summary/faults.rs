@@ -17,7 +17,7 @@ pub struct PassedLimit {
     pub key: Option<&'static str>,
     /// Value of the limit.
     pub value: u64,
-    /// What the agent used, including what was refused.
+    /// Amount that the agent used, including what was refused.
     pub reached: u64,
 }
 

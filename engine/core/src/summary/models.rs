@@ -35,7 +35,7 @@ pub struct ModelSummary {
     pub given_up: Option<ModelNoticeSummary>,
 }
 
-/// What happened to rows of a model.
+/// Rows of a model to which one thing happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelNoticeSummary {
     /// Number of rows.

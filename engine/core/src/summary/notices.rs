@@ -1,4 +1,4 @@
-//! What a person should look at first: each group's first fault, and error lines that agents logged.
+//! Notices that a person should look at first: each group's first fault, and error lines that agents logged.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::scenario::Scenario;
 /// The level of a log line that tells of an error.
 const ERROR: u32 = 1;
 
-/// What was seen so far.
+/// Faults and error lines that were seen so far.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Notices {
     first_faults: BTreeMap<GroupId, (u64, AgentFault)>,

@@ -25,7 +25,7 @@ use crate::simulation::{KeptFiles, RestoreError, Simulation, SimulationOptions};
 use crate::state::State;
 use wasm_engine_wasm::GuestCapture;
 
-/// How to branch.
+/// Options of a branch.
 #[derive(Clone, Debug, Default)]
 pub struct BranchOptions {
     /// The first frame that is the branch's own.
@@ -44,7 +44,7 @@ pub struct BranchOptions {
 pub struct Branched {
     /// Its simulation, in the state before its first own frame.
     pub simulation: Simulation,
-    /// Where its inputs come from.
+    /// Source of its inputs.
     pub source: EventSource,
     /// Its recording.
     pub recording: Recording,
@@ -52,7 +52,7 @@ pub struct Branched {
     pub scenario: Scenario,
     /// Number of frames in the scenario file.
     pub frames_expected: u64,
-    /// What a person should know.
+    /// Warnings for a person.
     pub warnings: Vec<String>,
 }
 

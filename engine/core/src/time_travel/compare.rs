@@ -1,4 +1,4 @@
-//! What differs between two simulations: entries of their worlds' states, and bytes of their agents' memories.
+//! Differences of two simulations: entries of their worlds' states, and bytes of their agents' memories.
 
 use wasm_engine_components::{AgentId, Lane, Lanes};
 use wasm_engine_systems::inspect;
@@ -15,7 +15,7 @@ pub const DIFFERENCES_MAX: usize = 16;
 /// The section that holds the digests of the frames so far.
 const CHAIN: &str = "DigestChain";
 
-/// What differs between a left and a right simulation.
+/// Differences of a left and a right simulation.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
     /// Differences in their worlds: the first ones, in the order of a frame's stages.

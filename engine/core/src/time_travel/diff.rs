@@ -11,7 +11,7 @@ use crate::journal::JournalFrame;
 use crate::problem::{Problem, RunError};
 use crate::run_dir::{Manifest, OpenRun};
 
-/// How two runs compare.
+/// Result of a comparison of two runs.
 #[derive(Clone, Debug)]
 pub struct Difference {
     /// Differences of their manifests: the key, and both values.
@@ -24,7 +24,7 @@ pub struct Difference {
     pub other_seeds: bool,
     /// The lanes that differ in that frame, in the order in which a frame comes to them.
     pub lanes: Vec<Lane>,
-    /// What differs in the states after it.
+    /// Differences of the states after it.
     pub comparison: Comparison,
 }
 

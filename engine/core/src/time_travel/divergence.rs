@@ -10,7 +10,7 @@ use wasm_engine_systems::state::stage_of;
 use super::compare::{Comparison, differing_lanes};
 use crate::journal::JournalFrame;
 
-/// Where a replay parts from its recording.
+/// Divergence of a replay from its recording.
 #[derive(Clone, Debug)]
 pub struct Divergence {
     /// The first frame with another result.
@@ -25,7 +25,7 @@ pub struct Divergence {
     pub components: Vec<String>,
     /// The first result of a model that differs.
     pub inference: Option<RowDifference>,
-    /// What the state was compared with.
+    /// Values that the state was compared with.
     pub compared: Compared,
     /// Differences of the state.
     pub comparison: Comparison,

@@ -20,7 +20,7 @@ pub enum FollowError {
 }
 
 impl FollowError {
-    /// Whose fault it is.
+    /// Returns whose fault it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Error(error) => error.kind(),

@@ -9,7 +9,7 @@ use crate::frame_loop::FrameSource;
 use crate::problem::Problem;
 use crate::run_dir::{Inference, OpenRun};
 
-/// Where a run's inputs come from after the recorded ones.
+/// Source of a run's inputs after the recorded ones.
 pub struct LiveTail {
     /// The events.
     pub source: EventSource,

@@ -13,7 +13,7 @@ use crate::problem::{Problem, RunError, counted, thousands};
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 
-/// Which frames to replay.
+/// Range of frames to replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayOptions {
     /// The first frame that must be checked. Default: the first that was recorded.
@@ -33,7 +33,7 @@ pub struct Replayed {
     pub digest: Digest,
     /// Number of rows that were to be computed again but took too long, so that they weren't compared.
     pub rows_not_compared: u64,
-    /// Where it parts from the recording, if it does.
+    /// Divergence from the recording, if there is one.
     pub divergence: Option<Box<Divergence>>,
     /// Warnings: damaged snapshots, and damaged copies that weren't needed.
     pub warnings: Vec<String>,

@@ -15,13 +15,13 @@ use crate::snapshot::{self, Snapshot};
 use crate::summary::Collector;
 use crate::threads::on_pool;
 
-/// Where a simulation of a run comes from, and how it is built.
+/// Builds simulations of a recorded run.
 pub struct RunReplayer<'a> {
     /// The run.
     pub run: &'a OpenRun,
     /// Threads and caches; what else there is to say of a simulation, the run says.
     pub options: SimulationOptions,
-    /// What models do.
+    /// Use of models in recorded frames.
     pub inference: Inference,
     /// An author's plugins, as the run had them: see [`Simulation::with_plugins`].
     pub author: &'a dyn Fn(&mut App),
@@ -33,11 +33,11 @@ pub struct RestoredRun {
     pub simulation: Simulation,
     /// Sums over the frames before.
     pub collector: Collector,
-    /// What a snapshot says of how far the tables were written.
+    /// Positions up to which the tables were written, as the snapshot has them.
     pub(crate) tables: Option<Vec<u8>>,
     /// The models that have another form on this machine than the manifest says.
     pub(crate) other_forms: BTreeMap<String, ModelFacts>,
-    /// What a person should know: snapshots that are damaged and weren't used.
+    /// Warnings for a person: snapshots that are damaged and weren't used.
     pub warnings: Vec<String>,
 }
 
