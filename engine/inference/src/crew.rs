@@ -35,7 +35,7 @@ pub fn is_left_behind() -> bool {
     LEFT_BEHIND.load(Ordering::Relaxed)
 }
 
-/// What a thread of the crew is doing.
+/// Work of a thread of the crew at this moment.
 #[derive(Default)]
 struct Beat(Mutex<Pulse>);
 
@@ -105,7 +105,7 @@ pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     }
 }
 
-/// Which threads do pieces of work.
+/// Threads that do pieces of work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hands {
     /// Number of threads at a time.

@@ -23,11 +23,11 @@ pub enum InferenceError {
     Library(LibraryError),
     /// A model can't be used.
     Model {
-        /// Its name in the scenario.
+        /// Name of the model in the scenario.
         name: String,
-        /// The file.
+        /// File of the model.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem of the model.
         problem: ModelProblem,
     },
 }
@@ -73,7 +73,7 @@ impl InferenceError {
     }
 }
 
-/// What is wrong with a model.
+/// Problem of a model, for which it can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelProblem {
@@ -89,7 +89,7 @@ pub enum ModelProblem {
     NotLoadable {
         /// Version of ONNX Runtime.
         version: String,
-        /// Its message.
+        /// Message of ONNX Runtime.
         reason: String,
     },
     /// Its graph can't be read, so it isn't known what its rows may do.
@@ -99,7 +99,7 @@ pub enum ModelProblem {
         shown(reason).at_most(REASON_CHARS_MAX)
     )]
     Unreadable {
-        /// The reason.
+        /// Reason why the graph can't be read.
         reason: String,
     },
     /// One of its functions may have the name of one of ONNX Runtime's own operators, which would be run instead.
@@ -110,9 +110,9 @@ pub enum ModelProblem {
         shown(domain)
     )]
     TakenFunction {
-        /// The domain.
+        /// Domain of the function.
         domain: String,
-        /// The function's name.
+        /// Name of the function.
         name: String,
     },
     /// A run's manifest states a form that the model can't have had.
@@ -140,11 +140,11 @@ pub enum ModelProblem {
         shown(found)
     )]
     UnsupportedType {
-        /// `input` or `output`.
+        /// Role of the tensor: `input` or `output`.
         role: &'static str,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// Its type.
+        /// Type of the tensor.
         found: String,
     },
     /// Opening and probing it takes too long.
@@ -152,7 +152,7 @@ pub enum ModelProblem {
         "takes more than {ms_max} ms to be opened and probed: give it more time with `load_ms_max`, or use a smaller model"
     )]
     SlowLoad {
-        /// The limit.
+        /// Limit of the time, in ms.
         ms_max: u64,
     },
     /// One run takes too long.
@@ -161,7 +161,7 @@ pub enum ModelProblem {
          `run_ms_max`, or use a smaller model"
     )]
     SlowRun {
-        /// The limit.
+        /// Limit of the time, in ms.
         ms_max: u64,
     },
     /// ONNX Runtime failed at something that doesn't depend on the model.
@@ -173,7 +173,7 @@ pub enum ModelProblem {
          say with padding and a count", shown(tensor), listed(&shapes[0]), listed(&shapes[1]), by(node.as_deref())
     )]
     ShapeOfData {
-        /// The output.
+        /// Name of the output.
         tensor: String,
         /// Two shapes that it had.
         shapes: Box<[Vec<u32>; 2]>,
@@ -183,7 +183,7 @@ pub enum ModelProblem {
     /// It has no input or no output.
     #[error("has no {role}, so there is nothing to exchange with it")]
     Nothing {
-        /// `input` or `output`.
+        /// Role of the tensors that it lacks: `input` or `output`.
         role: &'static str,
     },
     /// A dynamic dimension has no size.
@@ -194,11 +194,11 @@ pub enum ModelProblem {
         shown(tensor)
     )]
     MissingDimension {
-        /// The dimension's name.
+        /// Name of the dimension.
         dimension: String,
         /// Index of the dimension, from 0.
         position: usize,
-        /// The input.
+        /// Name of the input.
         tensor: String,
     },
     /// A dynamic dimension without a name in the model has no size.
@@ -212,7 +212,7 @@ pub enum ModelProblem {
     NamelessDimension {
         /// Index of the dimension, from 0.
         position: usize,
-        /// The input.
+        /// Name of the input.
         tensor: String,
     },
     /// `dims` names a dimension that the model doesn't have.
@@ -222,9 +222,9 @@ pub enum ModelProblem {
         list(known)
     )]
     UnknownDimension {
-        /// The name in `dims`.
+        /// Name that `dims` has.
         dimension: String,
-        /// The names that the model's inputs have.
+        /// Names of the dynamic dimensions of the model's inputs and outputs.
         known: Vec<String>,
     },
     /// It isn't clear which dimension holds the rows.
@@ -244,7 +244,7 @@ pub enum ModelProblem {
         shown(tensor)
     )]
     BadBatchAxis {
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
         /// Index of the dimension, from 0.
         axis: usize,
@@ -256,19 +256,19 @@ pub enum ModelProblem {
         list(known)
     )]
     UnknownTensor {
-        /// The name in `batch_axes`.
+        /// Name that `batch_axes` has.
         tensor: String,
-        /// The model's inputs and outputs.
+        /// Names of the model's inputs and outputs.
         known: Vec<String>,
     },
     /// A row is longer than a message can carry.
     #[error("has rows of {bytes} bytes of {role}, but a message carries {bytes_max} at most")]
     RowTooLarge {
-        /// `input` or `output`.
+        /// Role of the row: `input` or `output`.
         role: &'static str,
-        /// Size of a row.
+        /// Size of a row in bytes.
         bytes: u64,
-        /// The limit.
+        /// Largest size of a row in bytes.
         bytes_max: u64,
     },
     /// It fails even on zeros, and doesn't declare the sizes of its outputs.
@@ -282,7 +282,7 @@ pub enum ModelProblem {
     UnknownOutput {
         /// Names in `dims` of the dimensions that have no size.
         open: Vec<String>,
-        /// The output.
+        /// Name of the output.
         tensor: String,
         /// Message of ONNX Runtime.
         reason: String,
@@ -293,7 +293,7 @@ pub enum ModelProblem {
          model"
     )]
     TooMuchMemory {
-        /// The limit.
+        /// Limit of the memory, in bytes.
         bytes_max: u64,
     },
     /// One of its nodes draws random numbers.
@@ -304,7 +304,7 @@ pub enum ModelProblem {
         shown(operator)
     )]
     Random {
-        /// The operator.
+        /// Operator of the node.
         operator: String,
         /// The node's name, or, if it has none, that of its first output.
         node: String,
@@ -317,7 +317,7 @@ pub enum ModelProblem {
         shown(operator)
     )]
     Divides {
-        /// The operator.
+        /// Operator of the node.
         operator: String,
         /// The node's name, or, if it has none, that of its first output.
         node: String,
@@ -330,7 +330,7 @@ pub enum ModelProblem {
         shown(operator)
     )]
     DividesByZero {
-        /// The operator.
+        /// Operator of the node.
         operator: String,
         /// The node's name, or, if it has none, that of its first output.
         node: String,

@@ -1,5 +1,5 @@
-//! How a model's tensors become rows: which dimension is the batch, and which bytes of a row belong to which tensor.
-//! [`super::session`] calls it when a model is loaded. It is pure: the declarations of the model are its input.
+//! Layout of a model's tensors in rows: which dimension is the batch, and which bytes of a row belong to which tensor. [`super::session`] calls it
+//! when a model is loaded. It is pure: the declarations of the model are its input.
 //!
 //! The batch is the leading dimension of inputs, which is dynamic or a fixed number. In other inputs, a dynamic batch may be another dimension,
 //! which has the same name or is declared in `batch_axes`. An input without the batch is shared by the rows of a run, so only rows that
@@ -156,7 +156,7 @@ pub(crate) fn lay_out(
     Ok((plans, u32::try_from(end).map_err(|_| too_large(end))?))
 }
 
-/// What a scenario says about a model's dimensions.
+/// Facts about a model's dimensions that a scenario states.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Said<'s> {
     /// Sizes of named dimensions.

@@ -1,4 +1,4 @@
-//! How much time and memory a model may take. [`super::registry`] makes the limits, [`super::watchdog`] enforces the times.
+//! Limits of the time and the memory that a model may take. [`super::registry`] makes them, [`super::watchdog`] enforces the times.
 
 use std::time::{Duration, Instant};
 

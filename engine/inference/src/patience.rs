@@ -15,7 +15,7 @@ const FRAME_RUNS: u32 = 10;
 /// The part of that multiple that is for the first run of each row. The rest is for rows that weren't done in it.
 const FIRST_RUNS: u32 = 5;
 
-/// Which run of a row it is.
+/// Run of a row: the first one, or one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chance {
     /// The first run, which has at least this time, whatever other rows took.

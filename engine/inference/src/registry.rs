@@ -49,7 +49,7 @@ pub struct ModelInfo {
     pub inputs: Vec<TensorInfo>,
     /// Its outputs, in the model's order.
     pub outputs: Vec<TensorInfo>,
-    /// How its rows share runs, which is also the canonical form of a row.
+    /// Form in which its rows share runs, which is also the canonical form of a row.
     pub form: BatchForm,
     /// Why the form isn't [`BatchForm::Any`], by the graph or the probe.
     pub reasons: Vec<String>,
@@ -80,14 +80,14 @@ pub struct OnnxRuntime {
     models: Vec<Batcher>,
 }
 
-/// What belongs to a name, and not to the model behind the name.
+/// Settings of a name, and the model behind it.
 #[derive(Clone, Copy)]
 struct Name {
     model: usize,
     refuse_non_finite: bool,
 }
 
-/// How models are loaded on this machine. Only `forms`, and `unhurried` for rows that take long, can change a result.
+/// Options by which models are loaded on this machine. Only `forms`, and `unhurried` for rows that take long, can change a result.
 #[derive(Clone, Debug, Default)]
 pub struct ModelLoadOptions {
     /// The engine's cache folder, in which verdicts of the probe are kept. Default: none, so they aren't kept.

@@ -34,7 +34,7 @@ static STARTING: Mutex<()> = Mutex::new(());
 /// State of ONNX Runtime on this machine, for `doctor`.
 #[derive(Debug)]
 pub struct LibraryStatus {
-    /// Where the library is, or would come from.
+    /// Location of the library, or the one that it would get.
     pub location: LibraryLocation,
     /// The loaded library, if it exists; or why it doesn't load.
     pub loaded: Option<Result<LoadedLibrary, LibraryError>>,

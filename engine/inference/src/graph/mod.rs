@@ -1,4 +1,4 @@
-//! What a model's graph says about how its rows may share runs. Called by [`super::registry`] when a model is loaded.
+//! Facts that a model's graph shows about how its rows may share runs. Called by [`super::registry`] when a model is loaded.
 //!
 //! ```text
 //! wire ──> read ──> random       the file's nodes and constants; operators that draw are refused by name
@@ -57,7 +57,7 @@ pub(crate) fn read_graph(content: &[u8]) -> Result<ModelGraph<'_>, Unreadable> {
     Ok(ModelGraph { content, model: read::read(content)? })
 }
 
-/// What the nodes of a graph need.
+/// Forms and paddings that the nodes of a graph need.
 #[derive(Debug)]
 pub(crate) struct Classes {
     /// The form that the most restrictive node needs, for a batch of any size.

@@ -26,7 +26,7 @@ pub(super) struct Function<'a> {
     pub name: &'a str,
     /// `""` is the standard domain.
     pub domain: &'a str,
-    /// Which of the functions of that name it is.
+    /// Name that tells it from other functions of that name.
     pub overload: &'a str,
     pub inputs: Vec<&'a str>,
     pub outputs: Vec<&'a str>,
@@ -65,7 +65,7 @@ pub(super) struct Node<'a> {
     pub operator: &'a str,
     /// `""` is the standard domain.
     pub domain: &'a str,
-    /// Which of the functions of that name it calls, if it calls one.
+    /// Overload of the function that it calls, if it calls one.
     pub overload: &'a str,
     pub inputs: Vec<&'a str>,
     pub outputs: Vec<&'a str>,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::model::{Graph, Node};
 use super::wire::{Fields, Malformed, put_bytes, put_integer};
 
-/// What a reduction computes.
+/// Operation of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reduction {
     Sum,

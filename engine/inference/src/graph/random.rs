@@ -28,7 +28,7 @@ pub(crate) struct RandomNode {
     pub node: String,
 }
 
-/// What is known at a node: constants that are `false`, of this graph and those around it.
+/// Facts that hold at a node: constants that are `false`, of this graph and those around it.
 struct Place<'p, 'a> {
     falsehoods: BTreeMap<&'a str, bool>,
     outer: Option<&'p Place<'p, 'a>>,

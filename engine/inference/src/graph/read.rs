@@ -46,7 +46,7 @@ impl From<Malformed> for Unreadable {
     }
 }
 
-/// What may still be kept, and the parts that were seen.
+/// Number of nodes and parts that may still be kept.
 struct Left {
     nodes: usize,
     parts: usize,

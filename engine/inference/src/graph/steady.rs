@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::model::{Node, OnnxModel};
 
-/// Which of memory and time follow from the number of rows alone.
+/// Steadiness of a run: of memory and time, those that follow from the number of rows alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Steadiness {
     /// Neither: rows may decide both.
@@ -30,7 +30,7 @@ const CUTS_AFTER_DATA: [&str; 3] = ["Slice", "Split", "TopK"];
 /// Operators with as many steps as their fifth input says, and no more than their first one has.
 const RECURRENT: [&str; 3] = ["GRU", "LSTM", "RNN"];
 
-/// What is known of tensors by their names.
+/// Facts about tensors by their names.
 #[derive(Default)]
 struct Names<'g> {
     /// Inputs, constants, and what came out of a node before.

@@ -7,7 +7,7 @@
 
 use super::model::dtype;
 
-/// How an operator's result for a row depends on the run.
+/// Class of an operator: how its result for a row depends on the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// Not at all: it is what a run of that row alone gives.
@@ -25,7 +25,7 @@ pub(super) enum Class {
     Untested,
 }
 
-/// How an operator treats the dimension that holds the rows.
+/// Rule of an operator: how it treats the dimension that holds the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Each element by itself, inputs are broadcast.
@@ -88,7 +88,7 @@ pub(super) enum Rule {
     Coupled,
 }
 
-/// What was tested of an operator.
+/// Entry of an operator: its rule, and the classes that were tested for each type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub rule: Rule,

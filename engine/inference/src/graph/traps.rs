@@ -14,7 +14,7 @@ use super::table;
 const LOOKS_MAX: usize = 1 << 20;
 /// Deepest calls of functions.
 const CALLS_MAX: usize = 32;
-/// How often a graph whose nodes are in no order is gone through.
+/// Most passes over a graph whose nodes are in no order.
 const PASSES_MAX: usize = 4;
 
 /// A node that divides.
@@ -27,7 +27,7 @@ pub(crate) struct DividingNode {
     pub by_zero: bool,
 }
 
-/// What is known of a tensor.
+/// Facts about a tensor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Kind {
     /// ONNX's number of the element type; 0 if it isn't known.
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-/// What is known of tensors by name, those of the surrounding graphs included.
+/// Facts about tensors by name, those of the surrounding graphs included.
 struct Scope<'s, 'g> {
     kinds: BTreeMap<&'g str, Kind>,
     /// Names that two things have, of which nobody knows anything.

@@ -1,5 +1,5 @@
-//! What is known about a tensor of a graph before a run: its shape, the dimension that holds the rows, and where it comes from. The
-//! rules of [`super::classify`] use it.
+//! Facts about a tensor of a graph before a run: its shape, the dimension that holds the rows, and the origin of its content. The rules of
+//! [`super::classify`] use them.
 
 use super::model::{Tensor, dtype};
 use super::orders::Orders;
@@ -62,7 +62,7 @@ impl Size {
     }
 }
 
-/// Where a tensor's content comes from. If it comes from several, the greatest counts.
+/// Origin of a tensor's content. If there are several, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     /// From the model alone.

@@ -19,9 +19,9 @@ pub enum LibraryError {
         shown(problem).at_most(LINE_CHARS_MAX)
     )]
     Override {
-        /// Value of the variable.
+        /// Path that the variable has for its value.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem of the file that it names.
         problem: String,
     },
     /// No build is pinned for this operating system and architecture.
@@ -47,7 +47,7 @@ pub enum LibraryError {
         shown_path(path)
     )]
     Cache {
-        /// The file or folder.
+        /// File or folder that can't be used.
         path: PathBuf,
         /// Error of the system.
         error: std::io::Error,
@@ -62,13 +62,13 @@ pub enum LibraryError {
         shown(member)
     )]
     Fetch {
-        /// Where it was to be put.
+        /// Folder into which it was to be fetched.
         folder: PathBuf,
-        /// The attempts, in order.
+        /// Attempts that failed, in order.
         attempts: Vec<Attempt>,
-        /// A command that a person can run.
+        /// Command that a person can run.
         command: String,
-        /// The library's name in the wheel.
+        /// Name of the library in the wheel.
         member: String,
     },
     /// The fetched file doesn't have the pinned hash.
@@ -79,7 +79,7 @@ pub enum LibraryError {
         shown(expected)
     )]
     WrongHash {
-        /// The wheel, or the library in it.
+        /// Kind of file: the wheel, or the library in it.
         what: &'static str,
         /// SHA-256 that was found, in hexadecimal digits.
         found: String,
@@ -93,7 +93,7 @@ pub enum LibraryError {
         shown(problem).at_most(LINE_CHARS_MAX)
     )]
     Unpack {
-        /// What is wrong with it.
+        /// Problem of the wheel.
         problem: String,
     },
     /// The file isn't a library that this process can load, or isn't ONNX Runtime.
@@ -104,7 +104,7 @@ pub enum LibraryError {
         remedy(*from_override)
     )]
     Load {
-        /// The file.
+        /// File that can't be loaded.
         path: PathBuf,
         /// Error of the system's loader.
         problem: String,
@@ -125,9 +125,9 @@ pub enum LibraryError {
         remedy(*from_override)
     )]
     Version {
-        /// The file.
+        /// File that was loaded.
         path: PathBuf,
-        /// Its version.
+        /// Version of the file.
         found: String,
         /// Whether `ORT_DYLIB_PATH` named it.
         from_override: bool,
@@ -159,6 +159,6 @@ const fn remedy(from_override: bool) -> &'static str {
 pub struct Attempt {
     /// The command.
     pub program: String,
-    /// What went wrong.
+    /// Problem of the attempt.
     pub problem: String,
 }

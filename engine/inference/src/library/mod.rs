@@ -30,7 +30,7 @@ use wasm_engine_files::{cache_folder, sha256_of_file};
 /// Environment variable that names a library file to use instead of the pinned one.
 pub const OVERRIDE_VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// Where the library comes from.
+/// Source of the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LibrarySource {
     /// `ORT_DYLIB_PATH` names it.
@@ -46,7 +46,7 @@ pub enum LibrarySource {
 pub struct ResolvedLibrary {
     /// The file, as an absolute path.
     pub path: PathBuf,
-    /// Where it comes from.
+    /// Source of the file.
     pub source: LibrarySource,
 }
 
@@ -153,7 +153,7 @@ fn check(pin: &Pin, path: &Path) -> Cached {
     }
 }
 
-/// Where the library is, or would come from. Nothing is fetched.
+/// Location of the library, or the one that it would get. Nothing is fetched.
 #[derive(Debug)]
 pub enum LibraryLocation {
     /// It exists.

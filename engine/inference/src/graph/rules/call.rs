@@ -16,7 +16,7 @@ pub(in super::super) struct Call<'c, 'g> {
     pub number: Option<usize>,
 }
 
-/// What a node needs so that rows don't depend on each other.
+/// Needs of a node, without which rows would depend on each other.
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Needs {
     Nothing,

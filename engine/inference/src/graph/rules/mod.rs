@@ -1,4 +1,4 @@
-//! What a node does with rows: the rules that [`super::table`] names. [`super::classify`] applies them to each node.
+//! The rules that [`super::table`] names: what a node does with rows. [`super::classify`] applies them to each node.
 //!
 //! A rule returns the outputs of a node and the form that it needs, or why nothing is known, and then rows are run alone. A rule never guesses: if it
 //! doesn't understand something, that is such a reason.

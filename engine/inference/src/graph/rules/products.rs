@@ -68,7 +68,7 @@ pub(super) fn gemm(call: &Call<'_, '_>, class: Class) -> Result<Found, Why> {
     Found::needing(value, by_weights(class, b, a))
 }
 
-/// What a convolution or a pool makes of a spatial dimension.
+/// Attributes by which a convolution or a pool decides the size of a spatial dimension.
 struct Window<'c> {
     strides: Option<&'c [i64]>,
     dilations: Option<&'c [i64]>,
