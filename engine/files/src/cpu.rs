@@ -1,4 +1,4 @@
-//! What kind of CPU this is, as far as results of models and compiled code may depend on it.
+//! The kind of this CPU, as far as results of models and compiled code may depend on it.
 
 /// Returns the name of the widest vector instructions of this CPU. Float results of a model are bit-exact on one build of ONNX Runtime and one such
 /// class.

@@ -14,13 +14,13 @@ use crate::hash::{hex, sha256};
 /// A file of a module that was refused.
 #[derive(Debug)]
 pub struct FileError {
-    /// What the file is for: `"module"`.
+    /// Purpose of the file: `"module"`.
     pub what: &'static str,
-    /// Its name in the scenario.
+    /// Name of the file in the scenario.
     pub name: String,
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What is wrong with the file.
+    /// Problem of the file.
     pub problem: FileProblem,
 }
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// Removes an unfinished thing.
 type Remove = Box<dyn FnOnce() + Send>;
 
-/// How often the removal of a folder is tried again, and the pause between: a process that was just killed may still make a file in it.
+/// Number of times that the removal of a folder is tried again, and the pause between: a process that was just killed may still make a file in it.
 const REMOVE_TRIES: (u32, Duration) = (20, Duration::from_millis(5));
 
 /// All unfinished things of this process.

@@ -47,16 +47,16 @@ pub enum CacheFolderProblem {
     /// It is something else.
     #[error("can't be used: it isn't a folder")]
     NoFolder,
-    /// What lies in it may be anybody's.
+    /// Others may change it, so that what lies in it may be anybody's.
     #[error(
         "can't be used: {who} may write it, and what lies in it would be run or believed; make it yours alone (chmod 700), or use another \
          cache folder"
     )]
     OthersMayWrite {
-        /// Who else may write it.
+        /// Those who may write it besides the user, in words.
         who: &'static str,
     },
-    /// What is in it can't be listed.
+    /// Its entries can't be listed.
     #[error(transparent)]
     Unreadable(io::Error),
 }
@@ -65,9 +65,9 @@ pub enum CacheFolderProblem {
 #[derive(Debug, thiserror::Error)]
 #[error("{} can't be written", shown_path(path))]
 pub struct CacheWriteError {
-    /// The file.
+    /// File that can't be written.
     pub path: PathBuf,
-    /// What the system said.
+    /// Error of the system.
     pub source: io::Error,
 }
 
@@ -278,7 +278,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Who besides the user (and root) may write a file or a folder; `None` where nobody.
+/// Returns in words who besides the user (and root) may write a file or a folder; `None` where nobody may.
 #[cfg(unix)]
 fn trusts_others(metadata: &std::fs::Metadata) -> Option<&'static str> {
     use std::os::unix::fs::MetadataExt as _;
