@@ -15,7 +15,7 @@ struct Scanner {
     found: i64,
 }
 
-/// What a text means that is no JSON.
+/// Code of the failure of an agent that reads a text which is no JSON.
 const NO_JSON: u32 = 1;
 
 impl Scanner {

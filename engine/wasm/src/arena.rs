@@ -29,7 +29,7 @@ pub(super) struct SlotPlan {
 /// The slots of one group, or of some of its agents, side by side. There is no second range with one of them.
 pub(super) struct SlotRange {
     arena: Arc<Arena>,
-    /// Where the first slot starts in the arena.
+    /// Offset of the first slot in the arena.
     offset: usize,
     /// Bytes from slot to slot.
     stride: usize,

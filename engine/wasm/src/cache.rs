@@ -58,7 +58,7 @@ impl UnkeptEntry {
     }
 }
 
-/// What went wrong with a code cache during a load. It costs time and nothing else.
+/// Failures of a code cache during a load, which cost time and nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheReport {
     /// Number of damaged entries. Their modules were compiled.

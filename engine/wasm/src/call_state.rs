@@ -1,10 +1,10 @@
-//! What a store knows of the call that is running in it: for the imports.
+//! State of the call that is running in a store: for the imports.
 
 use wasm_engine_components::{AgentId, Unkept};
 use wasm_engine_systems::ports::{CallFault, ImportedLine};
 use wasmtime::ModuleExport;
 
-/// What a store's imports know of the call that is running.
+/// State of a call, as far as a store's imports need it.
 #[derive(Default)]
 pub(super) struct CallState {
     /// The call that is running; `None` while a start function runs, in which imports trap.
@@ -23,7 +23,7 @@ pub(super) struct Running {
     pub key: u64,
     /// Number of the frame.
     pub frame: u64,
-    /// Where its module's instances have their memory.
+    /// Export under which its module's instances have their memory.
     pub memory: ModuleExport,
     /// Most log lines that it may write.
     pub lines_max: u32,

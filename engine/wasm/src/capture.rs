@@ -1,5 +1,5 @@
-//! What a snapshot holds of the guests: the memory and the mutable globals of each instance, and what the host knows of it besides.
-//! Validation makes sure that nothing else of an instance can change.
+//! Captures: what a snapshot holds of the guests, which is the memory and the mutable globals of each instance, and what the host knows of it
+//! besides. Validation makes sure that nothing else of an instance can change.
 //!
 //! ```text
 //! instance as it was made     nothing: its module says what it holds

@@ -1,4 +1,4 @@
-//! What a capture holds: the data that a snapshot keeps of the guests, in memory that later captures use again.
+//! Contents of a capture: the data that a snapshot keeps of the guests, in memory that later captures use again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ pub struct GuestCapture {
     pub zeroed: Vec<(AgentSlot, u32)>,
 }
 
-/// What a capture holds of each instance, in the order of the slots, as one column for each kind of data.
+/// Instances of a capture, in the order of the slots, as one column for each kind of data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceColumns {
     /// Slot of the instance.

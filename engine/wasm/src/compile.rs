@@ -62,8 +62,8 @@ pub const WASMTIME_VERSION: &str = "48.0";
 /// The exact release of wasmtime in this build, such as `48.0.8`.
 pub const WASMTIME_RELEASE: &str = wasmtime_environ::VERSION;
 
-/// What says which compiled code this build can use, besides what wasmtime itself checks: its exact release, of which it checks the first number alone,
-/// and a number that is raised whenever `engine` sets the compiler in another way.
+/// Key of the compiled code that this build can use, besides what wasmtime itself checks: its exact release, of which it checks the first number
+/// alone, and a number that is raised whenever `engine` sets the compiler in another way.
 pub const CONFIGURATION: (&str, u32) = (WASMTIME_RELEASE, 2);
 
 /// Checks that code can be compiled and mapped on this machine. In a build without a compiler, checks that code could run.

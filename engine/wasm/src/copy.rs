@@ -44,7 +44,7 @@ impl GuestCopy {
 /// Allocates memory for the first copy, which can't use that of an earlier one. It runs on another thread, while frames go on.
 #[derive(Clone, Debug)]
 pub struct CopyPreparation {
-    /// Where the shards' memories lie.
+    /// Ranges of the shards' memories.
     shards: Vec<Range<usize>>,
     spare: SpareBlocks,
 }

@@ -53,7 +53,7 @@ impl Arity {
     }
 }
 
-/// What the sections before a module's code say.
+/// Types and functions of a module, as the sections before its code declare them.
 #[derive(Default)]
 pub(super) struct Signatures {
     /// Arity of each type.

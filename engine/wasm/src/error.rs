@@ -14,17 +14,17 @@ pub enum ModuleError {
     /// A module was refused.
     #[error("module `{}` ({}): {problem}", shown(name), shown_path(path))]
     Module {
-        /// The module's name in the scenario.
+        /// Name of the module in the scenario.
         name: String,
-        /// The module's file.
+        /// File of the module.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem of the module.
         problem: ModuleProblem,
     },
     /// A group refers to a module that wasn't given.
     #[error("group `{}` refers to module number {module}, and only {modules} modules were given", shown(group))]
     UnknownModule {
-        /// The group's name.
+        /// Name of the group.
         group: String,
         /// Number of the module that it refers to.
         module: usize,
@@ -38,7 +38,7 @@ pub enum ModuleError {
         bytes: u64,
         /// Number of agents that they were for.
         agents: u64,
-        /// The error of the system.
+        /// Error of the system.
         #[source]
         error: io::Error,
     },
@@ -48,7 +48,7 @@ pub enum ModuleError {
     /// wasmtime doesn't work on this machine.
     #[error("the WebAssembly compiler can't be set up on this machine: {}", shown(reason))]
     Engine {
-        /// The error of wasmtime.
+        /// Message of wasmtime.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What the steps of a load share: the features that modules may use, names that are reserved for the engine, and facts about a valid module.
+//! Facts that the steps of a load share: the features that modules may use, names that are reserved for the engine, and facts about a valid module.
 
 use wasmparser::WasmFeatures;
 
@@ -30,7 +30,7 @@ pub(super) struct ModuleFacts {
     pub memory_pages_min: u64,
     /// Largest size of its memory that the module itself states, in pages.
     pub memory_pages_max: Option<u64>,
-    /// Which of [`IMPORTS`] it uses, by index.
+    /// Whether it uses each of [`IMPORTS`], by index.
     pub imports: [bool; IMPORTS.len()],
     /// Whether it exports `agent_receive`.
     pub has_receive: bool,

@@ -14,7 +14,7 @@ pub enum GuestStateError {
     /// Columns don't have the same length.
     #[error("the capture is malformed: the columns of {what} don't fit together")]
     Columns {
-        /// The columns of which this is true.
+        /// Kind of the columns, in words.
         what: &'static str,
     },
     /// There is no such slot, or it is out of order.
@@ -22,37 +22,37 @@ pub enum GuestStateError {
         "the capture has an instance or a page in slot {slot}, where this scenario has none; is it a snapshot of another scenario?"
     )]
     Slot {
-        /// The slot.
+        /// Slot that the capture names.
         slot: AgentSlot,
     },
     /// Pages or zeroed pages aren't in ascending order.
     #[error("the capture is malformed: page {page} of slot {slot} is out of order")]
     Order {
-        /// The slot.
+        /// Slot of the instance.
         slot: AgentSlot,
-        /// The page's number.
+        /// Number of the page.
         page: u32,
     },
     /// A page lies outside its memory, or belongs to an instance that has none.
     #[error("the capture has page {page} of slot {slot}, which lies outside of what that instance's memory is to be")]
     Page {
-        /// The slot.
+        /// Slot of the instance.
         slot: AgentSlot,
-        /// The page's number.
+        /// Number of the page.
         page: u32,
     },
     /// There is no such group.
     #[error("group number {} isn't one of this scenario", group.0)]
     Group {
-        /// The group.
+        /// Group that the capture names.
         group: GroupId,
     },
     /// The module wasn't prepared for the group.
     #[error("module number {module} wasn't loaded for group number {}; is it a snapshot of another scenario?", group.0)]
     Module {
-        /// The group.
+        /// Group that is to run the module.
         group: GroupId,
-        /// The module's number.
+        /// Number of the module.
         module: u32,
     },
     /// A memory has a size that it can't have.
@@ -60,7 +60,7 @@ pub enum GuestStateError {
         "the memory of slot {slot} is to have {bytes} bytes, and with its module it can have {bytes_min} to {bytes_max}, in steps of 65536"
     )]
     Memory {
-        /// The slot.
+        /// Slot of the instance.
         slot: AgentSlot,
         /// Size in the capture, in bytes.
         bytes: u64,
@@ -74,7 +74,7 @@ pub enum GuestStateError {
         "the globals of slot {slot} take {words} words, and those of its module {expected}; was the module changed?"
     )]
     Globals {
-        /// The slot.
+        /// Slot of the instance.
         slot: AgentSlot,
         /// Number of words in the capture.
         words: usize,
@@ -84,32 +84,32 @@ pub enum GuestStateError {
     /// A global's value isn't one of its type.
     #[error("global {index} of slot {slot} is to have a value that its type doesn't have")]
     Global {
-        /// The slot.
+        /// Slot of the instance.
         slot: AgentSlot,
-        /// The global's index in the module.
+        /// Index of the global in the module.
         index: u32,
     },
     /// An agent that reads no regions was shown some.
     #[error("slot {slot} was shown shared regions, and its group reads none; is it a snapshot of another scenario?")]
     Shown {
-        /// The slot.
+        /// Slot of the agent.
         slot: AgentSlot,
     },
     /// A slot has no agent's id, or that of another slot.
     #[error("the agent in slot {slot} has no id, or one that belongs to another slot")]
     Id {
-        /// The slot.
+        /// Slot of the agent.
         slot: AgentSlot,
     },
     /// An instance can't be made.
     #[error("the instance in slot {slot} can't be made ({problem}); {}", problem.help())]
     Instance {
-        /// The slot.
+        /// Slot of the instance.
         slot: AgentSlot,
-        /// Why it can't be made.
+        /// Reason why it can't be made.
         problem: ModuleProblem,
     },
-    /// What was restored isn't what was captured.
+    /// The restored memories aren't those that were captured.
     #[error(
         "the guests' memories were restored to the digest {found}, and the capture says {stated}: a capture of the chain is missing or isn't the right one"
     )]

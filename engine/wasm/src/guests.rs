@@ -29,7 +29,7 @@ use super::{
     program::{CallExport, GroupProgram},
 };
 
-/// What the host notes of an agent.
+/// Marks that the host keeps of an agent.
 #[derive(Clone, Copy, Default)]
 pub(super) struct AgentMarks {
     /// The agent's random key.
@@ -40,11 +40,11 @@ pub(super) struct AgentMarks {
     pub changed: bool,
 }
 
-/// What the hot path needs of one agent.
+/// Data of one agent that the hot path needs.
 struct HotAgent {
     /// Its function `agent_step`.
     step: Func,
-    /// Where its instance's own data lies: only ever prefetched.
+    /// Address of its instance's own data: only ever prefetched.
     vm: *const u8,
     /// Its memory.
     slot: Slot,
@@ -57,7 +57,7 @@ unsafe impl Send for HotAgent {}
 // SAFETY: the pointer is never followed.
 unsafe impl Sync for HotAgent {}
 
-/// What only some calls need of one agent.
+/// Data of one agent that only some calls need.
 struct ColdAgent {
     instance: Instance,
     receive: Option<Func>,

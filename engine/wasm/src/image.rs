@@ -12,7 +12,7 @@ use super::{
     pages::PAGE_BYTES,
 };
 
-/// Where the state of an instance is found: exports, which are the same for all instances of a module.
+/// Exports in which the state of an instance is found. They are the same for all instances of a module.
 pub(super) struct StateExports {
     memory: ModuleExport,
     depth: ModuleExport,

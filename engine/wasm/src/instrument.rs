@@ -42,7 +42,7 @@ pub(super) fn instrument(bytes: &[u8]) -> Result<Instrumented, ModuleProblem> {
     rewrite(bytes).map_err(|error| ModuleProblem::Compile { reason: format!("it can't be instrumented: {error}") })
 }
 
-/// What is known about a module when its code section begins.
+/// Facts about a module that are known when its code section begins.
 #[derive(Default)]
 struct Context {
     /// Type of each defined function.

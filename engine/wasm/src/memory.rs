@@ -72,7 +72,7 @@ impl<'shard> GuestMemoryMut<'shard> {
     }
 }
 
-/// What a call hands over to an agent, and takes from it, in its memory.
+/// Exchange block and outbox of an agent, to be read from its memory.
 #[derive(Clone, Copy)]
 pub(super) struct Exchange<'shard, 'layout> {
     memory: GuestMemory<'shard>,
@@ -110,7 +110,7 @@ impl<'shard, 'layout> Exchange<'shard, 'layout> {
     }
 }
 
-/// What a call hands over to an agent, to be written to.
+/// Exchange block and inbox of an agent, to be written to its memory.
 pub(super) struct ExchangeMut<'shard, 'layout> {
     memory: GuestMemoryMut<'shard>,
     layout: &'layout ExchangeLayout,
@@ -134,7 +134,7 @@ impl<'shard> ExchangeMut<'shard, '_> {
     }
 }
 
-/// What is left of an agent's inbox area.
+/// Part of an agent's inbox area that isn't filled yet.
 pub(super) struct InboxArea<'shard> {
     next: *mut u8,
     left: u32,

@@ -4,7 +4,7 @@ use wasm_engine_abi::LayoutError;
 use wasm_engine_components::text::shown;
 use wasmparser::BinaryReaderError;
 
-/// What is wrong with a module, alone or in a group.
+/// Problem of a module, alone or in a group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModuleProblem {
@@ -26,7 +26,7 @@ pub enum ModuleProblem {
     /// It isn't valid, or uses a feature that agents may not use.
     #[error("it isn't a valid module for agents: {} (at byte {offset})", shown(message))]
     Invalid {
-        /// The message of the validator.
+        /// Message of the validator.
         message: String,
         /// Offset in the file, in bytes.
         offset: u64,
@@ -39,7 +39,7 @@ pub enum ModuleProblem {
     Instruction {
         /// Name of the instruction.
         instruction: String,
-        /// Offset in the file, in bytes.
+        /// Offset of the instruction in the file, in bytes.
         offset: u64,
     },
     /// It has a passive data or element segment.
@@ -59,35 +59,35 @@ pub enum ModuleProblem {
     /// It has too many of something.
     #[error("it has {found} {what}, and a module may have {max}")]
     TooMany {
-        /// What there is too much of.
+        /// Things of which it has too many, in words.
         what: &'static str,
-        /// Number that it has.
+        /// Number of them that the module has.
         found: u64,
-        /// The limit.
+        /// Number of them that a module may have.
         max: u64,
     },
     /// A constant expression is too long.
     #[error("the {what} {index} has {parts} parts, and a constant expression may have {parts_max}")]
     LongConstant {
-        /// What has the expression for its value, such as a global.
+        /// Kind of thing that has the expression for its value, such as a global.
         what: &'static str,
         /// Number of that among its kind.
         index: u32,
         /// Number of instructions of the expression.
         parts: u64,
-        /// The limit.
+        /// Number of instructions that a constant expression may have.
         parts_max: u64,
     },
     /// It has more of something than its groups allow.
     #[error("it has {found} {what}, and its groups allow {max} (`limits.{key}`)")]
     OverLimit {
-        /// What there is too much of.
+        /// Things of which it has too many, in words.
         what: &'static str,
-        /// Number that it has.
+        /// Number of them that the module has.
         found: u64,
-        /// The limit.
+        /// Number of them that its groups allow.
         max: u64,
-        /// The limit's key.
+        /// Key of the limit in `limits`.
         key: &'static str,
     },
     /// A function has more of something than its module's groups allow.
@@ -100,11 +100,11 @@ pub enum ModuleProblem {
         function: u32,
         /// Name of the function, if the module says it.
         name: Option<String>,
-        /// The limit that it passes.
+        /// Limit that the function passes.
         limit: FunctionLimit,
         /// Number that was counted until the limit was passed.
         found: u64,
-        /// The limit.
+        /// Value of the limit.
         max: u64,
     },
     /// A function needs too large a frame.
@@ -116,7 +116,7 @@ pub enum ModuleProblem {
         function: u32,
         /// Number of slots of 8 bytes that it needs.
         slots: u64,
-        /// The limit.
+        /// Number of slots that a function may have.
         slots_max: u32,
     },
     /// It imports something that the engine doesn't offer.
@@ -136,9 +136,9 @@ pub enum ModuleProblem {
     ImportType {
         /// Name of the import.
         name: String,
-        /// The type that it has.
+        /// Type that the engine's import has.
         expected: &'static str,
-        /// The type that the module gives it.
+        /// Type that the module gives it.
         found: String,
     },
     /// An export is missing.
@@ -146,7 +146,7 @@ pub enum ModuleProblem {
     MissingExport {
         /// Name of the export.
         export: &'static str,
-        /// What it should be.
+        /// Kind and type that it must have, in words.
         expected: &'static str,
     },
     /// An export is something else.
@@ -154,9 +154,9 @@ pub enum ModuleProblem {
     ExportType {
         /// Name of the export.
         export: &'static str,
-        /// What it should be.
+        /// Kind and type that it must have, in words.
         expected: &'static str,
-        /// What it is.
+        /// Kind and type that it has, in words.
         found: String,
     },
     /// An export has a name that the engine keeps for itself.
@@ -173,7 +173,7 @@ pub enum ModuleProblem {
     OutboxTooLarge {
         /// Size of the area, in bytes.
         bytes: u32,
-        /// The limit.
+        /// Largest size of an outbox area, in bytes.
         bytes_max: u32,
     },
     /// It needs more memory than a group allows.
@@ -187,17 +187,17 @@ pub enum ModuleProblem {
         bytes: u64,
         /// Bytes that its tables, functions and globals take beside it, as far as they count.
         beside_bytes: u64,
-        /// The group.
+        /// Name of the group that allows less.
         group: String,
-        /// What the group allows.
+        /// Number of bytes that the group allows.
         bytes_max: u64,
     },
     /// It imports what a group wasn't granted.
     #[error("it imports `wasm_engine.{import}`, and group `{}` isn't granted `{capability}`", shown(group))]
     Denied {
-        /// The import's name.
+        /// Name of the import.
         import: &'static str,
-        /// The group.
+        /// Name of the group that lacks the capability.
         group: String,
         /// Name of the capability that the group lacks.
         capability: &'static str,
@@ -208,11 +208,11 @@ pub enum ModuleProblem {
         shown(group)
     )]
     Params {
-        /// The group.
+        /// Name of the group whose parameters don't fit.
         group: String,
         /// Bytes that they take, with the header of the record.
         bytes: u64,
-        /// The area's size.
+        /// Size of the module's inbox area, in bytes.
         bytes_max: u32,
     },
     /// The regions that a group reads don't fit.
@@ -221,17 +221,17 @@ pub enum ModuleProblem {
         shown(group)
     )]
     Regions {
-        /// The group.
+        /// Name of the group whose regions don't fit.
         group: String,
         /// Bytes that they take, with the table.
         bytes: u64,
-        /// The area's size.
+        /// Size of the module's regions area, in bytes.
         bytes_max: u32,
     },
     /// Its start function, or the placing of its segments, trapped.
     #[error("its start failed: {}", shown(reason))]
     Start {
-        /// The error of wasmtime.
+        /// Message of wasmtime.
         reason: String,
     },
     /// Its start function, or the placing of its segments, used up the fuel of a step.
@@ -240,21 +240,21 @@ pub enum ModuleProblem {
         shown(group)
     )]
     StartFuel {
-        /// The group.
+        /// Name of the group whose fuel was used up.
         group: String,
-        /// What the group allows.
+        /// Fuel that the group allows.
         fuel_max: u64,
     },
     /// This build of the engine has no compiler, and has no code of it from elsewhere.
     #[error("this build of the engine has no compiler (it was made without the feature `cranelift`), and {missing}")]
     NoCompiler {
-        /// Why its code isn't there.
+        /// Reason why its code isn't there.
         missing: MissingCode,
     },
     /// The compiler refused it.
     #[error("it can't be compiled: {}", shown(reason))]
     Compile {
-        /// The error of the compiler.
+        /// Reason why it can't be compiled.
         reason: String,
     },
 }

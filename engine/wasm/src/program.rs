@@ -1,4 +1,4 @@
-//! What the agents of a group are made of: a module that was validated and compiled, and what is known of every instance of it.
+//! The program that the agents of a group are made of: a module that was validated and compiled, and what is known of every instance of it.
 //!
 //! What the unsafe code of [`super::guests`] relies on is found out here, and can't be changed afterwards: each [`CallExport`] is a function
 //! `(i32) -> i32`, and the exchange block of an [`InstanceTemplate`] lies inside the memory of each of its instances.

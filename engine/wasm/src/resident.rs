@@ -1,5 +1,5 @@
-//! Which pages of the arena were ever touched, according to the system. Pages that weren't are zero. Most pages of most agents are,
-//! and finding that out by reading a page would cost a page fault and an entry in the page table.
+//! The pages of the arena that were ever touched, according to the system. Pages that weren't are zero. Most pages of most agents are, and finding
+//! that out by reading a page would cost a page fault and an entry in the page table.
 //!
 //! On Linux, `/proc/self/pagemap` has it. From version 6.7 on it answers with ranges (the ioctl `PAGEMAP_SCAN`), before that with
 //! a word for each page, in which bit 63 is set if the page is in memory, and bit 62 if it is swapped out. If neither works, or
@@ -20,7 +20,7 @@ const ENTRY: usize = size_of::<u64>();
 /// Bits of an entry: in memory, swapped out.
 const TOUCHED: u64 = 0b11 << 62;
 
-/// How the page table is read.
+/// Method by which the page table is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     /// As ranges of touched pages.

@@ -52,14 +52,14 @@ pub struct ModuleSource {
     pub bytes: Vec<u8>,
 }
 
-/// How a runtime is set up.
+/// Options of a runtime.
 #[derive(Clone, Debug, Default)]
 pub struct WasmOptions {
     /// The run's seed, from which agents' random keys derive.
     pub seed: u64,
     /// Simulated length of a frame in microseconds; 0 for none.
     pub frame_period_us: u32,
-    /// Where compiled code is kept; `None` for nowhere.
+    /// Cache in which compiled code is kept; `None` for none.
     pub code_cache: Option<Arc<dyn CodeCache>>,
     /// The shared regions, those that each frame's `StepBatch` will have.
     pub regions: Vec<RegionSpec>,
@@ -262,7 +262,7 @@ fn first_problem<T>(
     first.map_or(Ok(()), |(at, problem)| Err((at, problem.clone())))
 }
 
-/// What is known of a group before its programs are made.
+/// Plan of a group, made before its programs are.
 struct GroupPlan {
     /// Its slots, which have room for each module that it may get.
     slots: SlotPlan,
@@ -374,7 +374,7 @@ fn plan_group(group: &GroupSpec, facts: &ModuleFacts) -> Result<SlotPlan, Module
     Ok(SlotPlan { agents: group.agents_max.max(1), slot_bytes: pages * WASM_PAGE_BYTES })
 }
 
-/// What a program is made with.
+/// Context in which a program is made.
 struct ProgramContext<'a> {
     engine: &'a Engine,
     linker: &'a Linker<CallState>,

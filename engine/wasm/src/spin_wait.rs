@@ -5,8 +5,8 @@ use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How often a thread checks for the next frame before it goes to sleep. That takes some tens of microseconds,
-/// and the serial work of a small world takes ten.
+/// Number of times that a thread checks for the next frame before it goes to sleep. That takes some tens of microseconds, and the serial work of a
+/// small world takes ten.
 pub(super) const SPINS_MAX: u32 = 2_000;
 
 /// Threads that wait for the next frame. This decides when threads run, and never what they do.

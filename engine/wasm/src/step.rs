@@ -28,7 +28,7 @@ const PREFETCH_AGENTS: usize = 3;
 /// Number of agents from which on memory is fetched ahead. What calls of fewer agents touch, some 500 bytes each, stays in a core's cache.
 pub(super) const PREFETCH_FROM_AGENTS: usize = 4_096;
 
-/// What all calls of a frame share.
+/// Context that all calls of a frame share.
 #[derive(Clone, Copy)]
 pub(super) struct FrameCalls<'a> {
     pub frame: u64,
@@ -109,7 +109,7 @@ pub(super) struct Caller<'a> {
     pub receives: bool,
 }
 
-/// What the contexts of a group's agents are made of.
+/// Parts of which the contexts of a group's agents are made.
 #[derive(Clone, Copy)]
 struct ContextOf<'a> {
     calls: &'a FrameCalls<'a>,

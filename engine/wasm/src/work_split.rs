@@ -1,4 +1,4 @@
-//! How a frame's calls are split over shards and threads.
+//! Splits a frame's calls over shards and threads.
 //!
 //! Each shard's calls are one task, which one thread runs from end to end. The requests may come in any order; that of the slots is the fast one.
 //! Each thread begins with the same part of the tasks in every frame, because what it wrote there in the last frame is still in its cache. A thread
@@ -30,7 +30,7 @@ pub(super) struct RequestRun<'a> {
 pub(super) struct ShardTask<'a> {
     shard: &'a mut Shard,
     chunk: &'a mut OutputChunk,
-    /// Where the requests come in the order of the slots, this is the only run.
+    /// First run. If the requests come in the order of the slots, it is the only one.
     first: RequestRun<'a>,
     more: Vec<RequestRun<'a>>,
 }
