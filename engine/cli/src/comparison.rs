@@ -61,7 +61,7 @@ struct FieldView {
 struct SideView {
     /// Length of the value.
     length: usize,
-    /// Where the bytes begin in it.
+    /// Offset of the bytes in it.
     from: usize,
     hex: String,
     /// The same as characters; a full stop stands for a byte that isn't printable.
@@ -207,7 +207,7 @@ impl FieldView {
     }
 }
 
-/// Where a replay parts from its recording.
+/// Divergence of a replay from its recording.
 #[derive(Serialize)]
 pub(super) struct DivergenceView {
     frame: u64,

@@ -44,7 +44,7 @@ struct DiffJson<'a> {
     common_frames: u64,
     frame: Option<u64>,
     other_seeds: bool,
-    /// Which run goes on after the frames that both have.
+    /// Whether one run goes on after the frames that both have.
     other_lengths: bool,
     lanes: Vec<&'static str>,
     #[serde(flatten)]

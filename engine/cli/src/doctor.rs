@@ -19,7 +19,7 @@ use wasm_engine_wasm::{WASMTIME_RELEASE, check_machine};
 /// The check of the cache of compiled modules.
 const CODE_CACHE: &str = "code cache";
 
-/// What to do without a folder for caches.
+/// Advice where there is no folder for caches.
 const NO_CACHE: &str =
     "name a folder of yours with WASM_ENGINE_CACHE_DIR, or set HOME: until then, modules are compiled in each run";
 
@@ -51,7 +51,7 @@ struct Check {
     name: &'static str,
     ok: bool,
     value: String,
-    /// What to do; empty where there is nothing to do.
+    /// Advice about it; empty where there is nothing to do.
     #[serde(skip_serializing_if = "str::is_empty")]
     advice: &'static str,
 }

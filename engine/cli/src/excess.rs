@@ -8,7 +8,7 @@ use wasm_engine_components::{Excess, FrameRecord, GroupId, GroupLimits, RunTable
 use wasm_engine_core::problem::thousands;
 use wasm_engine_core::scenario::Scenario;
 
-/// What was reported so far.
+/// Warnings of a run, and those that were reported so far.
 pub(super) struct ExcessWarnings<'a> {
     scenario: &'a Scenario,
     told: BTreeSet<(GroupId, RunTable)>,

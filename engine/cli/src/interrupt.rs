@@ -41,7 +41,7 @@ pub(super) struct Interrupt {
     phase: Arc<Mutex<Phase>>,
 }
 
-/// What the process does.
+/// Phase of the process.
 enum Phase {
     /// It has run no frame that must be kept. The text says what it means to end now.
     Before(&'static str),

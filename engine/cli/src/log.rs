@@ -117,7 +117,7 @@ pub(super) fn form_of(arguments: impl IntoIterator<Item = std::ffi::OsString>) -
 /// Says what is listened to.
 struct Listener;
 
-/// What is known of a span that is open.
+/// Fields of a span that is open, and its start.
 struct Open {
     fields: Fields,
     since: Instant,

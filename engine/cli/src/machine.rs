@@ -1,5 +1,4 @@
-//! Where the command line meets the simulation and the inference port. Called by the commands that build a simulation, and by `doctor`
-//! and `model`.
+//! The command line's way to the simulation and the inference port. Called by the commands that build a simulation, and by `doctor` and `model`.
 
 use std::path::PathBuf;
 

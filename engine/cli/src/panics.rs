@@ -19,7 +19,7 @@ pub(super) fn tell() {
     }));
 }
 
-/// What is known of a panic.
+/// Facts about a panic.
 struct Fault {
     what: String,
     place: String,

@@ -8,7 +8,7 @@ use wasm_engine_core::events::word_of;
 use wasm_engine_core::problem::thousands;
 use wasm_engine_core::scenario::Scenario;
 
-/// What was reported so far.
+/// Reports of refused commands, and the number of those that were made so far.
 pub(super) struct RefusedCommands<'a> {
     scenario: &'a Scenario,
     told: usize,

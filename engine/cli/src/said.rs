@@ -9,22 +9,22 @@ use serde_json::{Map, Value};
 use tracing::Level;
 use wasm_engine_components::text::{DOWNLOAD, Lines, NOTE, harmless_json, shown};
 
-/// Where what the command line says itself comes from, unless it is a note.
+/// Target of what the command line says itself, unless it is a note.
 pub(super) const TARGET: &str = "wasm_engine_cli";
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
 
-/// What is said.
+/// One thing that is said.
 #[derive(Clone, Debug)]
 pub(super) struct Said<'a> {
     pub level: Level,
-    /// Where it comes from: a module of a crate, or [`NOTE`] or [`DOWNLOAD`].
+    /// Its target: a module of a crate, or [`NOTE`] or [`DOWNLOAD`].
     pub target: &'a str,
     pub message: String,
-    /// What to do about it.
+    /// Help: what to do about it.
     pub help: Option<String>,
-    /// What else an event has, by its name.
+    /// Other fields of an event, by their names.
     pub fields: Map<String, Value>,
     /// The spans that an event is in, from the outermost one: `span` is its name, and the rest are its fields.
     pub spans: Vec<Map<String, Value>>,

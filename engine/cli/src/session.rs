@@ -1,4 +1,4 @@
-//! What the commands that run frames share: the loop with a progress bar, the summary, and the exit status.
+//! The parts that the commands that run frames share: the loop with a progress bar, the summary, and the exit status.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -143,7 +143,7 @@ fn problem_of(error: &FollowError) -> Problem {
     }
 }
 
-/// Where the records of a session go: a recording, or one that goes on.
+/// Sink of a session's records: a recording, or one that goes on.
 pub(super) trait SessionSink: FrameSink<Error: Into<FollowError>> + Send {
     fn recording(&mut self) -> &mut Recording;
 }

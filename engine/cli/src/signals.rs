@@ -89,7 +89,7 @@ mod elsewhere {
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Instant;
 
-    /// What Ctrl-C counts as.
+    /// Signal that Ctrl-C counts as.
     const SIGINT: u8 = 2;
 
     /// Each Ctrl-C.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use wasm_engine_core::problem::ErrorKind;
 
-/// How a command ended.
+/// Result of a command, from which its exit status follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     /// It did what it was asked to.

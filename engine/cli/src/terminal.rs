@@ -21,7 +21,7 @@ pub(super) enum Form {
     Json,
 }
 
-/// How the process writes to standard error.
+/// Settings by which the process writes to standard error.
 #[derive(Clone, Copy, Debug, Default)]
 struct Settings {
     form: Form,

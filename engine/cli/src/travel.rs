@@ -1,4 +1,4 @@
-//! What the commands that open a recorded run share: opening it, and printing its warnings.
+//! The parts that the commands that open a recorded run share: opening it, and printing its warnings.
 
 use std::path::Path;
 

@@ -38,9 +38,9 @@ pub(super) struct AgentJson {
     ended: Option<Ending>,
     #[serde(skip)]
     first_frame: u64,
-    /// What arrived in this frame.
+    /// Messages that arrived in this frame.
     inbox: Vec<MailJson>,
-    /// What waits because it couldn't be handed over.
+    /// Messages that wait because they couldn't be handed over.
     waiting: Vec<MailJson>,
     memory_bytes: usize,
     globals: Vec<String>,

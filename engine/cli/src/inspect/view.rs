@@ -1,4 +1,4 @@
-//! What the views of a run share: how they are shown, the head of a text, and the names of kinds.
+//! The parts that the views of a run share: how they are shown, the head of a text, and the names of kinds.
 
 use serde::Serialize;
 use wasm_engine_abi::EngineKind;
@@ -7,7 +7,7 @@ use wasm_engine_components::text::{Lines, shown_path};
 
 use wasm_engine_core::run_dir::OpenRun;
 
-/// What is shown, as text or JSON.
+/// View of a run, which is shown as text or JSON.
 pub(super) trait View: Serialize {
     fn text(&self) -> Lines;
 }
