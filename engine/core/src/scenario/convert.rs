@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::canonical;
-use super::node::{Entry, Kind, Node, is_param_name, join, path_key};
+use super::node::{Entry, Kind, Node, TOML_RANGE, beyond_toml, is_param_name, join, path_key};
 use super::params::Params;
 use crate::problem::{Problem, nearest_name};
 
@@ -123,8 +123,14 @@ pub(super) fn read_params(table: &DeTable<'_>, problems: &mut Vec<(usize, Proble
         return Params::default();
     };
     let mut converter = Converter { params: None, problems: Vec::new() };
-    let Kind::Table(entries) = converter.table(table, "params", None) else { return Params::default() };
+    let Kind::Table(mut entries) = converter.table(table, "params", None) else { return Params::default() };
     problems.append(&mut converter.problems);
+    for Entry { key, node, .. } in &mut entries {
+        if let Some((at, path, value)) = beyond_toml(node, &join("params", &path_key(key))) {
+            problems.push((at, Problem::new(format!("{value} is out of range")).key(path).help(TOML_RANGE)));
+            node.kind = Kind::Broken;
+        }
+    }
     for Entry { key, at, .. } in &entries {
         if !is_param_name(key) {
             let problem = Problem::new(format!("`{key}` isn't a name that `$` can refer to"))
@@ -152,11 +158,16 @@ pub(super) fn set_param(params: &mut Params, assignment: &str) -> Result<(), Pro
             .help(help.unwrap_or_else(|| "its table [params] is empty".to_owned())));
     };
     let default = &params.0[index].1;
-    params.0[index].1 = parsed_as(default, text).map_err(|what| {
-        Problem::new(what)
-            .key(format!("--set {assignment}"))
-            .help(format!("give it a value like the one in [params], {}", canonical::value(default)))
+    let key = format!("--set {assignment}");
+    let value = parsed_as(default, text).map_err(|what| {
+        let help = format!("give it a value like the one in [params], {}", canonical::value(default));
+        Problem::new(what).key(&key).help(help)
     })?;
+    let node = Node { kind: value, at: 0, param: None };
+    if let Some((_, _, value)) = beyond_toml(&node, "") {
+        return Err(Problem::new(format!("{value} is out of range")).key(key).help(TOML_RANGE));
+    }
+    params.0[index].1 = node.kind;
     Ok(())
 }
 

@@ -60,6 +60,24 @@ impl Kind {
     }
 }
 
+/// Returns the first whole number of a value that is beyond TOML's 64 bits, so that others couldn't read it: its offset, its path, and it. `path` is the
+/// value's own.
+pub(super) fn beyond_toml(node: &Node, path: &str) -> Option<(usize, String, i128)> {
+    match &node.kind {
+        Kind::Integer(value) => i64::try_from(*value).is_err().then(|| (node.at, path.to_owned(), *value)),
+        Kind::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| beyond_toml(item, &format!("{path}[{index}]")))
+        }
+        Kind::Table(entries) => {
+            entries.iter().find_map(|entry| beyond_toml(&entry.node, &join(path, &path_key(&entry.key))))
+        }
+        _ => None,
+    }
+}
+
+/// What to do about such a number.
+pub(super) const TOML_RANGE: &str = "a whole number in parameters is from -9,223,372,036,854,775,808 to 9,223,372,036,854,775,807; write a text where more is needed";
+
 /// Returns whether `name` may follow the `$` of a reference.
 pub(super) fn is_param_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
