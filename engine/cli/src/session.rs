@@ -258,6 +258,10 @@ impl<S: SessionSink> FrameSink for Watched<'_, S> {
         self.progress.update(frame, self.sink.recording().collector().counts());
         Ok(())
     }
+
+    fn has_kept_last(&self) -> bool {
+        self.sink.has_kept_last()
+    }
 }
 
 /// Says why there was no first frame.

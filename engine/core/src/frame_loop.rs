@@ -28,10 +28,15 @@ pub trait FrameSink {
     /// # Errors
     /// Fails if the record can't be written, or isn't the one that was expected.
     fn append(&mut self, record: FrameRecord, simulation: &mut Simulation) -> Result<(), Self::Error>;
+
+    /// Returns whether the record with which [`append`](Self::append) failed was kept all the same, because its inputs can't be had again.
+    fn has_kept_last(&self) -> bool {
+        false
+    }
 }
 
 /// Runs frames until the source ends. Whoever listens sees it as the span `run`, which says at its end what the next frame would have been, and whether
-/// the source or the sink failed.
+/// the source or the sink failed. A frame that the sink didn't keep is the next one.
 ///
 /// # Errors
 /// Fails with the first error of the source or the sink. A frame itself can't fail.
@@ -42,8 +47,10 @@ pub fn run<E>(
 ) -> Result<(), E> {
     let first_frame = simulation.next_frame();
     let span = info_span!("run", first_frame, next_frame = Empty, is_failed = Empty).entered();
-    let ended = run_all(simulation, source, sink);
-    span.record("next_frame", simulation.next_frame()).record("is_failed", ended.is_err());
+    let mut next_frame = first_frame;
+    let ended = run_all(simulation, source, sink, &mut next_frame);
+    let is_kept = ended.is_err() && sink.has_kept_last();
+    span.record("next_frame", next_frame + u64::from(is_kept)).record("is_failed", ended.is_err());
     ended
 }
 
@@ -51,10 +58,12 @@ fn run_all<E>(
     simulation: &mut Simulation,
     source: &mut impl FrameSource<Error = E>,
     sink: &mut impl FrameSink<Error = E>,
+    next_frame: &mut u64,
 ) -> Result<(), E> {
     while let Some(inputs) = source.next_frame(simulation.next_frame())? {
         let record = simulation.frame(inputs);
         sink.append(record, simulation)?;
+        *next_frame = simulation.next_frame();
     }
     Ok(())
 }

@@ -211,6 +211,23 @@ impl FrameSink for Broken {
     }
 }
 
+/// No frame has room.
+struct Full {
+    has_kept_last: bool,
+}
+
+impl FrameSink for Full {
+    type Error = &'static str;
+
+    fn append(&mut self, _: FrameRecord, _: &mut Simulation) -> Result<(), &'static str> {
+        Err("full")
+    }
+
+    fn has_kept_last(&self) -> bool {
+        self.has_kept_last
+    }
+}
+
 #[test]
 fn a_run_says_at_its_end_how_far_it_came_and_whether_it_failed() {
     let (listener, heard) = listener(LevelFilter::INFO);
@@ -221,6 +238,13 @@ fn a_run_says_at_its_end_how_far_it_came_and_whether_it_failed() {
     let mut digests = Digests::default();
     let Ok(()) = dispatcher::with_default(&listener, || frame_loop::run(&mut simulation, &mut Frames, &mut digests));
     assert!(heard.lines().ends_with(&["run: 3", "run: false", "end of run 2"].map(str::to_owned)));
+    // A frame that the sink doesn't keep is still to come, unless it says that it has kept it.
+    for (has_kept_last, next) in [(false, "run: 0"), (true, "run: 1")] {
+        let (mut simulation, mut sink) = (self::simulation(1), Full { has_kept_last });
+        let failed = dispatcher::with_default(&listener, || frame_loop::run(&mut simulation, &mut Broken, &mut sink));
+        assert_eq!(failed, Err("full"));
+        assert!(heard.lines().ends_with(&[next, "run: true", "end of run 0"].map(str::to_owned)), "{next}");
+    }
 }
 
 /// A program with a listener of one thread. The frames run on the simulation's threads, and the run is written by others.

@@ -104,6 +104,8 @@ pub struct RunDir {
     snapshot_slot: SnapshotSlot,
     /// Whether inputs from outside can't be read again.
     streams: bool,
+    /// Whether the frame that had no room was kept.
+    has_kept_last: bool,
     /// The lock, held as long as this; in a resumed run, the open run holds it.
     _lock: Option<RunLock>,
 }
@@ -270,6 +272,7 @@ impl RunDir {
             digest,
             snapshot_slot: SnapshotSlot::default(),
             streams,
+            has_kept_last: false,
             _lock: lock,
         })
     }
@@ -304,6 +307,7 @@ impl RunDir {
             _ => accepted(&frame.record),
         }
         self.put(frame)?;
+        self.has_kept_last = full.is_some();
         full.map_or(Ok(()), Err)
     }
 

@@ -181,4 +181,8 @@ impl FrameSink for Recording {
         }
         Ok(())
     }
+
+    fn has_kept_last(&self) -> bool {
+        self.run_dir.has_kept_last
+    }
 }

@@ -49,6 +49,10 @@ impl FrameSink for ResumeSink {
         }
         Ok(())
     }
+
+    fn has_kept_last(&self) -> bool {
+        self.recording.has_kept_last()
+    }
 }
 
 /// Prepares a run to go on, up to the number of frames in its scenario.
