@@ -33,6 +33,13 @@ fn bytes(folder: &Path) -> u64 {
     sizes.sum()
 }
 
+/// The number that follows `before` in what was told.
+fn number(told: &str, before: &str) -> u64 {
+    let rest = told.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {told}")).1;
+    let digits: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == ',').filter(|c| *c != ',').collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number after {before:?} in {told}"))
+}
+
 #[test]
 fn a_flood_of_logs_and_outputs_is_bounded_counted_and_told_once() {
     for (what, rows, lost, bytes_max) in
@@ -151,9 +158,9 @@ fn snapshots_and_branches_count_and_so_does_a_run_without_a_journal() {
     let told = common::stderr(&branched);
     assert_eq!(branched.status.code(), Some(2), "{told}");
     assert!(told.contains("--disk-max: 66,000 bytes are too few to begin with"), "{told}");
-    // What it is told to give is enough for the copies, and not for the snapshot.
-    let needed = told.split_once("give it more than ").unwrap().1.split_once(" bytes").unwrap().0.replace(',', "");
-    let branched = branch(&needed);
+    let advised = number(told, "give it ");
+    // Enough for the copies, and not for the snapshot.
+    let branched = branch(&(number(told, "events have ") + number(told, "bytes, and ") + 100).to_string());
     let told = common::stderr(&branched);
     assert_eq!(branched.status.code(), Some(3), "{told}");
     let why =
@@ -162,7 +169,8 @@ fn snapshots_and_branches_count_and_so_does_a_run_without_a_journal() {
         told.contains(why) && told.contains("help: give it more with --disk-max SIZE; then branch again"),
         "{told}"
     );
-    let branched = branch("1GB");
+    // What the first one was told to give is enough for both.
+    let branched = branch(&advised.to_string());
     assert!(branched.status.success(), "{}", common::stderr(&branched));
     let output = run(folder.path(), "logs", &["--no-record", "--out", "c", "--disk-max", "100kB"]);
     assert_eq!(output.status.code(), Some(3), "{}", common::stderr(&output));
@@ -188,19 +196,41 @@ fn a_start_whose_copies_have_no_room_is_refused_before_anything_is_made() {
             let told = common::stderr(&output);
             assert_eq!(output.status.code(), Some(2), "{told}");
             let what = "error: --disk-max: 150,000 bytes are too few to begin with: the run's copies of its scenario, modules, models and events have ";
-            assert!(told.contains(what) && told.contains("\n  help: give it more than "), "{told}");
+            assert!(told.contains(what) && told.contains("\n  help: give it "), "{told}");
             assert!(!folder.join("run").exists() && !folder.join("runs").exists());
         }
     }
-    // What it is told to give is enough to begin with.
+    // What it is told to give is enough for first frames.
     flood(folder, "logs", &comment);
     let output = run(folder, "logs", &["--disk-max", "150kB", "--out", "run"]);
-    let told = common::stderr(&output);
-    let needed = told.split_once("give it more than ").unwrap().1.split_once(" bytes").unwrap().0.replace(',', "");
-    let output = run(folder, "logs", &["--disk-max", &needed, "--out", "run"]);
+    let advised = number(common::stderr(&output), "give it ");
+    let output = run(folder, "logs", &["--disk-max", &advised.to_string(), "--out", "run"]);
+    let ended = common::stderr(&output);
+    assert!(output.status.code() == Some(0) || number(ended, "the run ended before frame ") > 0, "{ended}");
+    assert!(bytes(&folder.join("run")) <= advised);
+}
+
+/// A run can't go on within less than it has. It is told what it needs, as it was told when it began, and is left as it was.
+#[test]
+fn a_run_that_would_go_on_with_less_than_it_has_is_refused_with_what_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    flood(folder, "outputs", "limits = { output_bytes_per_step_max = 170_000 }\n");
+    let output = run(folder, "outputs", &["--out", "run", "--disk-max", "3MB"]);
     assert_eq!(output.status.code(), Some(3), "{}", common::stderr(&output));
-    assert!(common::stderr(&output).contains("the run ended before frame 0"), "{}", common::stderr(&output));
-    assert!(bytes(&folder.join("run")) <= needed.parse().unwrap());
-    let resumed = common::engine(folder, &["resume", "run", "--frames", "3"]);
-    assert!(resumed.status.success(), "{}", common::stderr(&resumed));
+    let read = || fs::read(folder.join("run/frames.jsonl")).unwrap();
+    let (before, has, mut advised) = (read(), bytes(&folder.join("run")), 0);
+    for max in ["20kB", "2MB"] {
+        let refused = common::engine(folder, &["resume", "run", "--disk-max", max]);
+        let told = common::stderr(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{told}");
+        assert!(told.contains(" bytes are too few to go on with: the run's folder has "), "{told}");
+        assert!(told.contains("; the run is as it was\n") && read() == before, "{told}");
+        assert!(number(told, "the run's folder has ") == has && number(told, "give it ") > has, "{told}");
+        advised = number(told, "give it ");
+    }
+    let resumed = common::engine(folder, &["resume", "run", "--disk-max", &advised.to_string()]);
+    let told = common::stderr(&resumed);
+    let ended = |told| number(told, "the run ended before frame ");
+    assert!(resumed.status.success() || ended(told) > ended(common::stderr(&output)), "{told}");
 }

@@ -13,6 +13,8 @@ use wasm_engine_files::space;
 const LEASE_BYTES: u64 = 64 << 20;
 /// Bytes that are kept back for the end of a run in any case: for its summary without groups and outputs, and for the journal's end.
 const END_BYTES: u64 = 64 << 10;
+/// Bytes that are advised for first frames and what the summary has of groups, where a bound is too low to begin or to go on.
+const FRAMES_BYTES: u64 = 4 << 20;
 
 /// Largest size of a run's folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,15 +61,38 @@ pub(super) fn check_start(max: DiskMax, bytes: u64) -> Result<(), RunError> {
     if needed <= max {
         return Ok(());
     }
-    let (max, needed, bytes, end) = (thousands(max), thousands(needed), thousands(bytes), thousands(END_BYTES));
+    let (max, bytes, end) = (thousands(max), thousands(bytes), thousands(END_BYTES));
     let what = format!(
         "{max} bytes are too few to begin with: the run's copies of its scenario, modules, models and events have {bytes} bytes, and {end} \
          are kept for the summary; nothing was run"
     );
-    let help = format!(
-        "give it more than {needed} bytes with --disk-max SIZE; `run` with --no-record copies the scenario alone"
-    );
+    let help = format!("{}; `run` with --no-record copies the scenario alone", advised(needed));
     Err(RunError::from(Problem::new(what).key("--disk-max").help(help)))
+}
+
+/// Refuses to go on with a run whose folder has more bytes already than it may have. Nothing is changed before this.
+///
+/// # Errors
+/// What the folder has, with what is kept for the summary, is more than `max`.
+pub(super) fn check_resume(max: DiskMax, folder: &Path) -> Result<(), RunError> {
+    let DiskMax::Bytes(max) = max else { return Ok(()) };
+    let bytes = folder_bytes(folder);
+    let needed = bytes.saturating_add(END_BYTES);
+    if needed <= max {
+        return Ok(());
+    }
+    let what = format!(
+        "{} bytes are too few to go on with: the run's folder has {} bytes, and {} are kept for the summary; the run is as it was",
+        thousands(max),
+        thousands(bytes),
+        thousands(END_BYTES)
+    );
+    Err(RunError::from(Problem::new(what).key("--disk-max").help(advised(needed))))
+}
+
+/// Returns what is advised where at least `needed` bytes are needed before the first frame.
+fn advised(needed: u64) -> String {
+    format!("give it {} bytes or more with --disk-max SIZE", thousands(needed.saturating_add(FRAMES_BYTES)))
 }
 
 impl Disk {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
 use wasm_engine_components::text::{shown, shown_path};
 
-use super::disk::DiskMax;
+use super::disk::{self, DiskMax};
 use super::inference::Inference;
 use super::layout::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy};
 use super::lock::RunLock;
@@ -15,7 +15,7 @@ use super::manifest::{EarlierForm, Manifest, ModelFacts};
 use super::manifest_fields;
 use super::{kept, table, tables};
 use crate::journal::{Journal, JournalFrame};
-use crate::problem::{Problem, Problems, counted, thousands};
+use crate::problem::{Problem, Problems, RunError, counted, thousands};
 use crate::scenario::{LoadOptions, Scenario, parse};
 use crate::simulation::{KeptFiles, LoadedModel, RecordedModels, SimulationOptions};
 use crate::snapshot;
@@ -121,6 +121,14 @@ impl OpenRun {
     /// Checks the journal of a run that has a summary, and so has ended in order: it has a record of the end, and no torn tail.
     fn check_end(&self) -> Result<(), Problem> {
         if self.has_ended() { self.journal.ended().map(drop) } else { Ok(()) }
+    }
+
+    /// Checks that the run may go on with as many bytes as its folder may have.
+    ///
+    /// # Errors
+    /// The folder has more already.
+    pub(crate) fn check_disk(&self) -> Result<(), RunError> {
+        disk::check_resume(self.disk_max, &self.path)
     }
 
     /// Returns the scenario with the path of its events: the original file, or else the run's copy. They must be

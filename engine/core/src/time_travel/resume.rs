@@ -61,6 +61,7 @@ impl FrameSink for ResumeSink {
 /// Fails if its simulation can't be built or its files can't be written; a file of it was changed, or is damaged.
 pub fn resume(replayer: &RunReplayer<'_>, interrupted: Arc<AtomicBool>) -> Result<Resumed, RunError> {
     let run = replayer.run;
+    run.check_disk()?;
     let scenario = run.with_events()?;
     let stored = stream_inputs_of(run)?;
     let frames = run.end_frame();
