@@ -42,19 +42,58 @@ fn counter(folder: &Path, frames: &str, out: &str) {
     said(folder, &[&args[..], &["--snapshot-every", "4"]].concat(), 0);
 }
 
-/// Bytes and times of all files, but for the one that says who has the folder.
+/// Bytes and times of all files.
 fn files(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.append(&mut files(&path));
-        } else if path.file_name().unwrap() != "lock" {
+        } else {
             let changed = path.metadata().unwrap().modified().unwrap();
             found.insert(path.clone(), (fs::read(&path).unwrap(), changed));
         }
     }
     found
+}
+
+/// Who may write to the folder says so in its file `lock`. It says again what it said before where nothing was written.
+#[test]
+fn a_command_that_is_refused_leaves_the_folder_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run = folder.join("run");
+    counter(folder, "10", "run");
+    let commands = ["replay", "resume", "inspect"];
+    let segment = run.join("journal/000000.wej");
+    let whole = fs::read(&segment).unwrap();
+    let mut old = whole.clone();
+    // The version of the format follows the eight bytes by which a segment is known, and isn't covered by what comes before it.
+    old[8] -= 1;
+    fs::write(&segment, &old).unwrap();
+    fs::write(run.join("lock"), "written 1\n").unwrap();
+    let before = files(&run);
+    for command in commands {
+        assert!(
+            refused(folder, &[command, "run"]).contains("has the journal format 2 (at byte 8), this engine reads 3")
+        );
+        assert!(before == files(&run), "{command} has changed the folder");
+    }
+    // A folder that came without the file gets none.
+    fs::remove_file(run.join("lock")).unwrap();
+    let before = files(&run);
+    for command in commands {
+        refused(folder, &[command, "run"]);
+        assert!(before == files(&run), "{command} has changed the folder");
+    }
+    // Nor does a command change it that only reads, or is refused later on.
+    fs::write(&segment, &whole).unwrap();
+    fs::write(run.join("lock"), "").unwrap();
+    let before = files(&run);
+    said(folder, &["replay", "run"], 0);
+    refused(folder, &["resume", "run", "--frames", "3"]);
+    refused(folder, &["resume", "run", "--frames", "30", "--disk-max", "20kB"]);
+    assert!(before == files(&run));
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The lock on a run directory: one process that writes, or any number that read.
 //!
 //! The lock is the operating system's, on the file `lock`. It is gone with the process that holds it, however that one ends, so
-//! there is never a stale one to clear. What the file says is only there to be told to others.
+//! there is never a stale one to clear. What the file says is only there to be told to others. Unless its holder writes to the folder, it
+//! says again what it said before, once the lock is released.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use crate::problem::Problem;
 
@@ -13,12 +16,18 @@ use crate::problem::Problem;
 pub(super) const NAME: &str = "lock";
 /// Largest part of the file that is read for a message, in bytes.
 const TOLD_BYTES_MAX: u64 = 64;
+/// Size of the largest file that says again what it said before, in bytes.
+const KEPT_BYTES_MAX: u64 = 4 << 10;
 
 /// A lock on a run directory. It is released when this is dropped, and when the process ends or dies.
 #[derive(Debug)]
 pub struct RunLock {
     /// `None` if the folder can't be written to, so that nobody writes to it either.
-    _file: Option<File>,
+    file: Option<File>,
+    /// What the file said, and since when; `None` where that can't be had.
+    before: Option<(Vec<u8>, SystemTime)>,
+    /// Whether the file goes on saying who had the lock.
+    stays: AtomicBool,
 }
 
 impl RunLock {
@@ -29,8 +38,7 @@ impl RunLock {
     pub fn exclusive(folder: &Path) -> Result<Self, Problem> {
         let mut file = open(folder).map_err(|error| unlockable(folder, error))?;
         taken(folder, &mut file, File::try_lock)?;
-        say(&mut file, "written");
-        Ok(Self { _file: Some(file) })
+        Ok(Self::told(file, "written"))
     }
 
     /// Takes the lock for reading, during which the folder stays as it is.
@@ -45,15 +53,41 @@ impl RunLock {
                 match File::open(&path) {
                     Ok(file) => file,
                     // A process that can't make the lock file can still read.
-                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { _file: None }),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        return Ok(Self { file: None, before: None, stays: AtomicBool::new(false) });
+                    }
                     Err(error) => return Err(unlockable(folder, error)),
                 }
             }
             Err(error) => return Err(unlockable(folder, error)),
         };
         taken(folder, &mut file, File::try_lock_shared)?;
-        say(&mut file, "read");
-        Ok(Self { _file: Some(file) })
+        Ok(Self::told(file, "read"))
+    }
+
+    /// Says in the file who has the lock.
+    fn told(mut file: File, how: &str) -> Self {
+        let before = said(&mut file).ok().filter(|(text, _)| text.len() as u64 <= KEPT_BYTES_MAX);
+        say(&mut file, how);
+        Self { file: Some(file), before, stays: AtomicBool::new(false) }
+    }
+
+    /// Says that the folder is written to, so that the file needn't be what it was.
+    pub(super) fn stays(&self) {
+        self.stays.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        let (Some(file), Some((before, since))) = (&mut self.file, &self.before) else { return };
+        // Another reader may have said since that it has the lock.
+        let mut is_ours = || said(file).is_ok_and(|(text, _)| text.ends_with(own_end().as_bytes()));
+        if self.stays.load(Ordering::Relaxed) || !is_ours() {
+            return;
+        }
+        write(file, before);
+        let _ = file.set_modified(*since);
     }
 }
 
@@ -94,8 +128,25 @@ fn taken(folder: &Path, file: &mut File, lock: fn(&File) -> Result<(), TryLockEr
 
 /// Writes into the file who has the lock; of several readers, the last one. Errors are ignored.
 fn say(file: &mut File, how: &str) {
-    let text = format!("{how} {}\n", std::process::id());
-    let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(text.as_bytes()));
+    write(file, format!("{how}{}", own_end()).as_bytes());
+}
+
+/// Returns the end of what the file says where this process has the lock.
+fn own_end() -> String {
+    format!(" {}\n", std::process::id())
+}
+
+fn write(file: &mut File, bytes: &[u8]) {
+    let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(bytes));
+}
+
+/// Returns what the file says, and since when.
+fn said(file: &mut File) -> io::Result<(Vec<u8>, SystemTime)> {
+    let since = file.metadata()?.modified()?;
+    file.seek(SeekFrom::Start(0))?;
+    let mut bytes = Vec::new();
+    file.take(KEPT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, since))
 }
 
 fn unlockable(folder: &Path, error: io::Error) -> Problem {
@@ -139,11 +190,22 @@ mod tests {
         let readers = [RunLock::shared(folder).unwrap(), RunLock::shared(folder).unwrap()];
         in_use(RunLock::exclusive(folder), "read");
         drop(readers);
-        // The content of the file doesn't matter.
+        assert!(std::fs::read(folder.join(NAME)).unwrap().is_empty(), "nobody wrote to the folder");
+        // The content of the file doesn't matter, and is there again afterwards unless the folder was written to.
         for bytes in [&b"written 1\n"[..], b"", &[0xff; 1000]] {
             std::fs::write(folder.join(NAME), bytes).unwrap();
-            let _writer = RunLock::exclusive(folder).unwrap();
+            let modified = || folder.join(NAME).metadata().unwrap().modified().unwrap();
+            let since = modified();
+            let writer = RunLock::exclusive(folder).unwrap();
+            assert_eq!(
+                std::fs::read(folder.join(NAME)).unwrap(),
+                format!("written {}\n", std::process::id()).as_bytes()
+            );
+            drop(writer);
+            assert_eq!((std::fs::read(folder.join(NAME)).unwrap().as_slice(), modified()), (bytes, since));
         }
+        RunLock::exclusive(folder).unwrap().stays();
+        assert!(std::fs::read(folder.join(NAME)).unwrap().starts_with(b"written "));
     }
 
     #[test]

@@ -167,6 +167,7 @@ impl RunDir {
         let bytes = manifest.len() as u64 + bytes_at_start(scenario, options);
         disk::check_start(options.disk_max, bytes)?;
         let (start, lock) = Start::begin(|| output_dir.take())?;
+        lock.stays();
         let path = start.folder().to_path_buf();
         Disk::open(&path, options.disk_max).check_copies(bytes)?;
         write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
@@ -216,6 +217,7 @@ impl RunDir {
             let what = Problem::new("can't be replaced: it is a folder, a file is needed").file(&summary);
             return Err(what.help("remove it: the summary is written again when the run ends").into());
         }
+        run.is_written();
         let tables = Tables::reopen(path, scenario, positions.as_ref())?;
         // The summary is that of an end that won't be the last.
         match std::fs::remove_file(&summary) {

@@ -10,7 +10,7 @@ use wasm_engine_components::text::{shown, shown_path};
 use super::disk::{self, DiskMax};
 use super::inference::Inference;
 use super::layout::{FILES, JOURNAL, SCENARIO, SNAPSHOTS, SUMMARY, events_copy};
-use super::lock::RunLock;
+use super::lock::{self, RunLock};
 use super::manifest::{EarlierForm, Manifest, ModelFacts};
 use super::manifest_fields;
 use super::{kept, table, tables};
@@ -49,7 +49,7 @@ pub struct OpenRun {
     pub warnings: Vec<String>,
     /// Largest size of its folder, if it goes on.
     pub disk_max: DiskMax,
-    _lock: RunLock,
+    lock: Option<RunLock>,
 }
 
 impl OpenRun {
@@ -61,10 +61,19 @@ impl OpenRun {
         // The manifest is looked for first, so that a folder that isn't a run directory gets no lock.
         Manifest::read(path)?;
         refuse_links(path)?;
+        // Without a file to lock, nobody has the run open. One is made only in a folder that won't be refused.
+        if !path.join(lock::NAME).exists() {
+            Self::read(path, access)?;
+        }
         let lock = match access {
             Access::Read => RunLock::shared(path)?,
             Access::Write => RunLock::exclusive(path)?,
         };
+        Ok(Self { lock: Some(lock), ..Self::read(path, access)? })
+    }
+
+    /// Reads and checks everything. Nothing is changed.
+    fn read(path: &Path, access: Access) -> Result<Self, Problems> {
         let manifest = Manifest::read(path)?;
         if !manifest.recorded {
             return Err(not_recorded(path).into());
@@ -86,7 +95,7 @@ impl OpenRun {
             journal,
             warnings,
             disk_max: DiskMax::default(),
-            _lock: lock,
+            lock: None,
         };
         run.check_end()?;
         run.check_ahead(access)?;
@@ -129,6 +138,13 @@ impl OpenRun {
     /// The folder has more already.
     pub(crate) fn check_disk(&self) -> Result<(), RunError> {
         disk::check_resume(self.disk_max, &self.path)
+    }
+
+    /// Says that the folder is written from here on.
+    pub(super) fn is_written(&self) {
+        if let Some(lock) = &self.lock {
+            lock.stays();
+        }
     }
 
     /// Returns the scenario with the path of its events: the original file, or else the run's copy. They must be
