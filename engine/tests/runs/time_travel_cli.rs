@@ -207,8 +207,18 @@ fn a_snapshot_that_is_passed_over_is_told_with_what_is_used() {
     damage("0000000004.wes");
     let output = engine(folder, &["replay", "run", "--from", "9"]);
     let warnings: Vec<_> = stderr(&output).lines().collect();
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings.iter().all(|warning| warning.ends_with("; the run's beginning is used instead")), "{warnings:?}");
+    let [warning] = warnings[..] else { panic!("{warnings:?}") };
+    assert!(
+        warning.contains("0000000008.wes: ")
+            && warning.ends_with("; nor can 1 more snapshot be used; the run's beginning is used instead"),
+        "{warning}"
+    );
+    // A replay from the beginning uses none, and says once that it can't hold memories against them.
+    let output = engine(folder, &["replay", "run"]);
+    let warnings: Vec<_> = stderr(&output).lines().collect();
+    let [warning] = warnings[..] else { panic!("{warnings:?}") };
+    let meaning = "; nor can 1 more snapshot be used; agents' memories aren't checked before frame 4 and the frames of the others";
+    assert!(output.status.success() && warning.contains("0000000004.wes: ") && warning.ends_with(meaning), "{warning}");
 }
 
 #[test]

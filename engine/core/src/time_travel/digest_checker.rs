@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use wasm_engine_components::text::shown_path;
 use wasm_engine_components::{FrameRecord, LateRows};
 
 use super::divergence::Divergence;
 use super::error::FollowError;
 use super::recorded_frames::RecordedFrames;
+use super::unread_snapshots::UnreadSnapshots;
 use crate::frame_loop::FrameSink;
+use crate::problem::Problem;
 use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 use crate::snapshot;
@@ -25,8 +26,10 @@ pub struct DigestChecker {
     pub checked: u64,
     /// The rows that took too long to be compared, if any, and the frame of the first one.
     pub late: Option<(u64, LateRows)>,
-    /// Snapshots that are damaged.
-    pub warnings: Vec<String>,
+    /// Snapshots that can't be read, so that memories aren't held against them.
+    unread: UnreadSnapshots,
+    /// Snapshots of which was told already.
+    pub told: Vec<u64>,
 }
 
 /// The snapshots that a run has: each says what all memories' digest was.
@@ -45,7 +48,8 @@ impl DigestChecker {
             collector: None,
             checked: 0,
             late: None,
-            warnings: Vec::new(),
+            unread: UnreadSnapshots::default(),
+            told: Vec::new(),
         }
     }
 
@@ -64,7 +68,7 @@ impl DigestChecker {
         if let Some(divergence) = Divergence::between(&recorded, record) {
             return Err(FollowError::Diverged(Box::new(divergence)));
         }
-        if !self.has_recorded_memories(record, simulation) {
+        if !self.has_recorded_memories(record, simulation)? {
             return Err(FollowError::Diverged(Box::new(Divergence::in_memories(record))));
         }
         self.checked += 1;
@@ -72,27 +76,28 @@ impl DigestChecker {
     }
 
     /// Returns whether all memories are what they were, if there is a snapshot that says so.
-    fn has_recorded_memories(&mut self, record: &FrameRecord, simulation: &mut Simulation) -> bool {
+    fn has_recorded_memories(&mut self, record: &FrameRecord, simulation: &mut Simulation) -> Result<bool, Problem> {
         let RecordedSnapshots { folder, frames } = &self.snapshots;
         let frame = record.frame + 1;
         if frames.binary_search(&frame).is_err() {
-            return true;
+            return Ok(true);
         }
-        match snapshot::read_digests(folder, frame) {
-            Ok((digest, memories)) if digest == record.digest => return simulation.memory_digest() == memories,
-            Ok(_) => {
-                let file = snapshot::path(folder, frame);
-                let file = shown_path(&file);
-                self.warnings.push(format!(
-                    "{file}: it isn't one of this run; agents' memories aren't checked before frame {frame}"
-                ));
-            }
-            Err(problem) => {
-                let problem = problem.head();
-                self.warnings.push(format!("{problem}; agents' memories aren't checked before frame {frame}"));
-            }
+        let why = match snapshot::read_digests(folder, frame) {
+            Ok((digest, memories)) if digest == record.digest => return Ok(simulation.memory_digest() == memories),
+            Ok(_) => Problem::new("it isn't one of this run").file(&snapshot::path(folder, frame)),
+            Err(problem) => problem,
+        };
+        if !self.told.contains(&frame) {
+            self.unread.add(frame, &why);
         }
-        true
+        Ok(true)
+    }
+
+    /// Returns the warning about snapshots that can't be read, if there are any.
+    pub fn warning(&self) -> Option<String> {
+        let (&first, more) = self.unread.frames.split_first()?;
+        let then = if more.is_empty() { "" } else { " and the frames of the others" };
+        self.unread.warning(&format!("agents' memories aren't checked before frame {first}{then}"))
     }
 }
 

@@ -29,6 +29,7 @@ mod replay;
 mod resume;
 mod run_replayer;
 mod stream_inputs;
+mod unread_snapshots;
 mod watch;
 
 pub use branch::{BranchError, BranchOptions, Branched, branch};

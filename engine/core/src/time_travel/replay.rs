@@ -58,15 +58,14 @@ pub fn replay(
     warnings.append(&mut restored.warnings);
     let simulation = &mut restored.simulation;
     let (started, digest) = (simulation.next_frame(), simulation.digest());
-    let mut sink = Watched { checker: replayer.checker(simulation, to), progress, digest };
+    let mut checker = replayer.checker(simulation, to);
+    checker.told = std::mem::take(&mut restored.passed);
+    let mut sink = Watched { checker, progress, digest };
     let done = replayer.run_to(simulation, to, &mut sink);
     let Watched { checker, digest, .. } = sink;
+    warnings.extend(checker.warning());
     let DigestChecker { checked, late, .. } = checker;
     let rows_not_compared = late.map_or(0, |(_, late)| late.rows);
-    // Snapshots that were skipped at the start were reported already.
-    let file = |warning: &str| warning.split_once(": ").map(|(file, _)| file.to_owned());
-    let said: Vec<_> = warnings.iter().map(|warning| file(warning)).collect();
-    warnings.extend(checker.warnings.into_iter().filter(|warning| !said.contains(&file(warning))));
     warnings.extend(late.map(|(frame, late)| warn_of_late(run, frame, late)));
     let divergence = match done {
         Ok(()) => None,

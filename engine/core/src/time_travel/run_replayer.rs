@@ -7,6 +7,7 @@ use bevy_app::App;
 use super::digest_checker::DigestChecker;
 use super::error::FollowError;
 use super::journal_source::JournalSource;
+use super::unread_snapshots::UnreadSnapshots;
 use crate::frame_loop::{self, FrameSink};
 use crate::problem::{Problem, RunError};
 use crate::run_dir::{COLLECTED, Inference, ModelFacts, OpenRun, SCENARIO};
@@ -37,8 +38,10 @@ pub struct RestoredRun {
     pub(crate) tables: Option<Vec<u8>>,
     /// The models that have another form on this machine than the manifest says.
     pub(crate) other_forms: BTreeMap<String, ModelFacts>,
-    /// Warnings for a person: snapshots that are damaged and weren't used.
+    /// Warnings for a person, such as that snapshots can't be read and weren't used.
     pub warnings: Vec<String>,
+    /// The frames of snapshots that weren't used, as a warning says.
+    pub(super) passed: Vec<u64>,
 }
 
 impl RunReplayer<'_> {
@@ -58,35 +61,33 @@ impl RunReplayer<'_> {
     /// # Errors
     /// Fails if it can't be built, or a branch has lost the snapshot that it begins with.
     pub fn start(&self, frame: u64) -> Result<RestoredRun, RunError> {
-        let mut passed = Vec::new();
-        let instead = |passed: Vec<Problem>, what: &str| {
-            passed.iter().map(|problem| format!("{}; {what} is used instead", problem.head())).collect()
-        };
+        let mut passed = UnreadSnapshots::default();
         let mut snapshots = self.run.snapshot_frames();
         snapshots.retain(|&at| at <= frame && (self.run.first_frame()..=self.run.end_frame()).contains(&at));
         for at in snapshots.into_iter().rev() {
             match self.restore(at)? {
                 Ok(restored) => {
-                    let mut warnings: Vec<String> = instead(passed, &format!("the snapshot before frame {at}"));
-                    warnings.extend(restored.warnings);
-                    return Ok(RestoredRun { warnings, ..restored });
+                    let instead = format!("the snapshot before frame {at} is used instead");
+                    let warnings = passed.warning(&instead).into_iter().chain(restored.warnings).collect();
+                    return Ok(RestoredRun { warnings, passed: passed.frames, ..restored });
                 }
-                Err(problem) => passed.push(problem),
+                Err(problem) => passed.add(at, &problem),
             }
         }
         if self.run.first_frame() > 0 {
-            let why = passed.last().map_or_else(|| "it isn't there".to_owned(), Problem::head);
+            let why = passed.last.unwrap_or_else(|| "it isn't there".to_owned());
             let first = self.run.first_frame();
             let what =
                 format!("the snapshot before frame {first}, with which this branch begins, can't be used: {why}");
             let help = "put it back as it was, or branch again from the run that it came from";
             return Err(RunError::from(Problem::new(what).file(&self.run.snapshots()).help(help)));
         }
-        let (simulation, mut warnings): (_, Vec<String>) = (self.build()?, instead(passed, "the run's beginning"));
+        let simulation = self.build()?;
+        let mut warnings = Vec::from_iter(passed.warning("the run's beginning is used instead"));
         let (other_forms, of_forms) = self.forms(&simulation);
         warnings.extend(of_forms);
         let collector = Collector::of(&self.run.scenario);
-        Ok(RestoredRun { simulation, collector, tables: None, other_forms, warnings })
+        Ok(RestoredRun { simulation, collector, tables: None, other_forms, warnings, passed: passed.frames })
     }
 
     /// Returns the simulation at a snapshot, or what is wrong with the snapshot.
@@ -115,7 +116,7 @@ impl RunReplayer<'_> {
         };
         let tables = extra(crate::run_dir::TABLES);
         let (other_forms, warnings) = self.forms(&simulation);
-        Ok(Ok(RestoredRun { simulation, collector, tables, other_forms, warnings }))
+        Ok(Ok(RestoredRun { simulation, collector, tables, other_forms, warnings, passed: Vec::new() }))
     }
 
     /// Returns the models that have another form here, and warnings about the forms of models.
