@@ -8,6 +8,7 @@ mod cache_folder;
 pub mod cpu;
 mod disk;
 mod hash;
+mod lack;
 mod numbers;
 mod progress;
 mod regular;
@@ -16,6 +17,7 @@ pub mod unfinished;
 pub use cache_folder::{CACHE_VARIABLE, cache_folder};
 pub use disk::space;
 pub use hash::{ascii, hex, parse_sha256, sha256};
+pub use lack::Lack;
 pub use numbers::{counted, parse_size, thousands};
 pub use progress::LoadProgress;
 pub use regular::{

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use wasm_engine_components::text::{shown, shown_path};
 
 use crate::hash::{hex, sha256};
+use crate::lack::Lack;
 
 /// A file of a module that was refused.
 #[derive(Debug)]
@@ -64,10 +65,18 @@ pub enum FileProblem {
 }
 
 impl FileProblem {
-    /// Returns what to do about it.
-    pub const fn help(&self) -> &'static str {
+    /// Returns what the machine lacks; `None` where the file is at fault.
+    pub fn lack(&self) -> Option<Lack> {
         match self {
-            Self::Unreadable(_) => "see that it is there, is a file, and may be read",
+            Self::Unreadable(error) => Lack::of(error),
+            _ => None,
+        }
+    }
+
+    /// Returns what to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => self.lack().map_or("see that it is there, is a file, and may be read", Lack::remedy),
             Self::TooLarge { .. } => "use a smaller one: modules are small without debug info",
             Self::WrongHash { .. } => {
                 "put the right file there, or write the new hash into the scenario if the file was changed on purpose"

@@ -9,6 +9,7 @@ mod errors;
 mod guest_costs;
 mod hostile_names;
 mod kept_files;
+mod lacks;
 mod links;
 mod loading;
 mod log;

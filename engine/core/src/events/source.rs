@@ -18,6 +18,7 @@ use super::stream_inputs::{StreamFrame, StreamInputs};
 use crate::frame_loop::FrameSource;
 use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
+use crate::threads;
 
 /// External events and the scenario's swaps, frame by frame, up to the run's last frame or until the run is asked to end.
 pub struct EventSource {
@@ -88,7 +89,8 @@ fn unreadable(path: &Path, error: std::io::Error) -> Problem {
 }
 
 fn no_thread(error: std::io::Error) -> RunError {
-    RunError::of_machine(Problem::new("can't start the thread that reads events").caused_by(error))
+    let problem = Problem::new("can't start the thread that reads events").caused_by(error);
+    RunError::of_machine(problem.help(threads::MORE_THREADS))
 }
 
 fn no_events(path: &Path, what: &str) -> Problem {

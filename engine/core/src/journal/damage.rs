@@ -64,15 +64,12 @@ pub(super) fn unreadable(file: &Path, error: io::Error) -> Problem {
 
 /// Returns the problem of a file that can't be written.
 pub(super) fn unwritable(file: &Path, error: io::Error) -> Problem {
-    let kind = error.kind();
-    let problem = Problem::new("can't be written").caused_by(error).file(file);
-    match kind {
-        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
-            problem.help("make room, then `resume` the run: it goes on from the last whole frame that was written")
-        }
-        io::ErrorKind::AlreadyExists => problem.help("name another folder with --out; a run never overwrites another"),
-        _ => problem.help("name a folder that you may write to with --out"),
-    }
+    let help = match error.kind() {
+        io::ErrorKind::AlreadyExists => "name another folder with --out; a run never overwrites another",
+        _ => "name a folder that you may write to with --out",
+    };
+    let room = "make room, then `resume` the run: it goes on from the last whole frame that was written";
+    Problem::new("can't be written").caused_by(error).file(file).help(help).room_help(room)
 }
 
 /// Returns the problem of a torn tail in a run that ended orderly.

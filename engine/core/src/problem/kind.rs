@@ -2,7 +2,7 @@
 
 use std::io;
 
-use wasm_engine_files::FileProblem;
+use wasm_engine_files::{FileProblem, Lack};
 
 /// Kind of an error: whose fault it is. From it follow the exit status of the command line, and the code of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,25 +19,12 @@ impl ErrorKind {
     /// The kind of an error of the system: the machine's where the same would have gone well on another one, else bad input, such as a path
     /// that nobody may write to.
     pub(crate) fn of_io(error: &io::Error) -> Self {
-        /// Input/output error; too many open files, in the system and in the process. They have no kinds.
-        const RAW: [i32; 3] = [5, 23, 24];
-        let is_raw = cfg!(unix) && error.raw_os_error().is_some_and(|raw| RAW.contains(&raw));
-        match error.kind() {
-            _ if is_raw => Self::Machine,
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::FileTooLarge
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::OutOfMemory => Self::Machine,
-            _ => Self::Input,
-        }
+        if Lack::of(error).is_some() { Self::Machine } else { Self::Input }
     }
 
     /// The kind of a file that was refused.
     pub(crate) fn of_file(problem: &FileProblem) -> Self {
-        match problem {
-            FileProblem::Unreadable(error) => Self::of_io(error),
-            _ => Self::Input,
-        }
+        if problem.lack().is_some() { Self::Machine } else { Self::Input }
     }
 
     /// Returns the code of a diagnostic of this kind. It stays what it is from version to version.

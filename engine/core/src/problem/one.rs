@@ -15,7 +15,7 @@ use wasm_engine_components::text::{Shown, shown, shown_path};
 
 use super::kind::ErrorKind;
 use super::source_text::SourceText;
-use wasm_engine_files::counted;
+use wasm_engine_files::{Lack, counted};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,8 @@ struct Details {
     key: Option<String>,
     what: String,
     help: Option<String>,
+    /// What to do where the cause is that there is no room.
+    room_help: Option<String>,
     cause: Option<Cause>,
     text: Option<SourceText>,
     /// Kind of the error, if it was set.
@@ -91,6 +93,13 @@ impl Problem {
         self
     }
 
+    /// Says what to do if the cause turns out to be that a disk is full or a file too large.
+    #[must_use]
+    pub fn room_help(mut self, help: impl Into<String>) -> Self {
+        self.0.room_help = Some(help.into());
+        self
+    }
+
     /// Says whose fault it is, whatever the cause is.
     #[must_use]
     pub fn of_kind(mut self, kind: ErrorKind) -> Self {
@@ -102,6 +111,12 @@ impl Problem {
     pub fn kind(&self) -> ErrorKind {
         let of_cause = || self.0.cause.as_ref().and_then(|Cause(error)| kind_of(&**error));
         self.0.kind.or_else(of_cause).unwrap_or(ErrorKind::Input)
+    }
+
+    /// Returns what the machine lacks, as it follows from the cause.
+    pub(crate) fn lack(&self) -> Option<Lack> {
+        let Cause(error) = self.0.cause.as_ref()?;
+        causes(&**error).find_map(|error| Lack::of(error.downcast_ref()?))
     }
 
     /// Names the error behind it, whose text becomes a part of [`head`](Self::head). If it is one of the system, or has one as its source, the
@@ -155,9 +170,14 @@ impl Problem {
         text
     }
 
-    /// Returns what to do, if it was said.
+    /// Returns what to do: what follows from the cause, where that is something that the machine lacks, or else what was said.
     pub fn help_text(&self) -> Option<String> {
-        self.0.help.as_deref().map(|help| sentence(help).to_string())
+        let help = match self.lack() {
+            None => self.0.help.as_deref(),
+            Some(lack) if lack.is_room() && self.0.room_help.is_some() => self.0.room_help.as_deref(),
+            Some(lack) => Some(lack.remedy()),
+        };
+        help.map(|help| sentence(help).to_string())
     }
 
     /// Returns line and column, for sorting.
@@ -198,17 +218,15 @@ impl Error for Problem {
 /// Returns what a cause says of whose fault it is: it, or one of its own causes, is an error of the system or a problem. `None` where nothing of
 /// that kind is behind it.
 fn kind_of(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(problem) = error.downcast_ref::<Problem>() {
-            return Some(problem.kind());
-        }
-        if let Some(error) = error.downcast_ref() {
-            return Some(ErrorKind::of_io(error));
-        }
-        cause = error.source();
-    }
-    None
+    causes(error).find_map(|error| match error.downcast_ref::<Problem>() {
+        Some(problem) => Some(problem.kind()),
+        None => error.downcast_ref().map(ErrorKind::of_io),
+    })
+}
+
+/// Returns an error and those behind it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// Makes a text harmless that was put together from own words and from text of others.
@@ -299,6 +317,27 @@ mod tests {
             assert_eq!(problem.kind(), ErrorKind::Machine);
         }
         assert_eq!(Problems(vec![new().caused_by(full()), new()]).kind(), ErrorKind::Machine);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_to_do_follows_from_what_the_machine_lacks() {
+        let of = |raw| {
+            let error = std::io::Error::from_raw_os_error(raw);
+            Problem::new("x").caused_by(error).help("take another copy")
+        };
+        let told = |problem: &Problem| problem.help_text().unwrap();
+        assert_eq!(told(&of(libc::ENOENT)), "take another copy");
+        assert_eq!(told(&of(libc::EMFILE)), "raise the limit of open files (`ulimit -n`)");
+        assert_eq!(told(&Problem::new("y").help("z").caused_by(of(libc::EMFILE))), told(&of(libc::EMFILE)));
+        assert_eq!(told(&of(libc::ENOSPC)), Lack::Room.remedy());
+        assert_eq!(told(&of(libc::ENOSPC).room_help("make room")), "make room");
+        for raw in [libc::EMFILE, libc::EIO] {
+            assert_eq!(
+                told(&of(raw).room_help("make room")),
+                Lack::of(&std::io::Error::from_raw_os_error(raw)).unwrap().remedy()
+            );
+        }
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl Disk {
     ///
     /// # Errors
     /// Fails if they would leave too little free.
-    pub fn check_copies(&self, bytes: u64) -> Result<(), RunError> {
+    pub fn check_copies(&self, bytes: u64, help: &str) -> Result<(), RunError> {
         let mut books = self.books();
         let wanted = books.used.saturating_add(bytes).saturating_add(books.end);
         if books.max != DiskMax::LeavesFree || books.extend(wanted) {
@@ -190,7 +190,7 @@ impl Disk {
         let what = format!(
             "the run's copies of its scenario, modules, models and events have {bytes} bytes, and no room: {why}"
         );
-        Err(RunError::of_machine(Problem::new(what).file(&books.folder)))
+        Err(RunError::of_machine(Problem::new(what).file(&books.folder).help(help)))
     }
 
     /// Gives back bytes that were taken, and weren't written or were removed.

@@ -74,7 +74,7 @@ use self::table::{failed, replace_file, sync_folder, write_file};
 use self::tables::Tables;
 use self::writer::{SnapshotWriter, Writer, WriterThread};
 use crate::journal::{JournalOptions, JournalWriter};
-use crate::problem::{ErrorKind, Problem, RunError};
+use crate::problem::{Problem, RunError};
 use crate::scenario::Scenario;
 use crate::simulation::Simulation;
 use crate::snapshot::{self, Snapshot};
@@ -85,7 +85,7 @@ use wasm_engine_wasm::{GuestCapture, GuestCopy};
 
 /// The largest events file of which a copy is kept, in bytes.
 const EVENTS_COPY_BYTES_MAX: u64 = 256 << 20;
-/// Help for a failure of the machine before the run began.
+/// What to do where there was no room before the run began.
 const NOTHING_RUN: &str =
     "nothing was run: make room, or name a folder elsewhere with --out, and give the command again";
 /// Number of frames that are handed over together.
@@ -149,10 +149,8 @@ impl RunDir {
         options: &RunOptions,
         begin: impl FnOnce(&Path) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
-        Self::make_in(output_dir, scenario, options, begin).map_err(|error| match error.kind() {
-            ErrorKind::Input => error,
-            _ => error.into_problem().help(NOTHING_RUN).into(),
-        })
+        let made = Self::make_in(output_dir, scenario, options, begin);
+        made.map_err(|error| error.into_problem().room_help(NOTHING_RUN).into())
     }
 
     fn make_in(
@@ -169,7 +167,7 @@ impl RunDir {
         let (start, lock) = Start::begin(|| output_dir.take())?;
         lock.stays();
         let path = start.folder().to_path_buf();
-        Disk::open(&path, options.disk_max).check_copies(bytes)?;
+        Disk::open(&path, options.disk_max).check_copies(bytes, NOTHING_RUN)?;
         write_file(&path.join(SCENARIO), scenario.source.as_bytes())?;
         if options.record {
             kept::keep_files(&path, scenario, options)?;

@@ -161,13 +161,17 @@ impl OpenRun {
         let is_it = |path: &Path| wasm_engine_files::sha256_of_file(path).is_ok_and(|found| &found == stated);
         let found = [Path::new(input), &copy].into_iter().find(|path| is_it(path));
         let Some(found) = found else {
-            let why = match wasm_engine_files::sha256_of_file(Path::new(input)) {
-                Ok(found) => format!("was changed since the run: its sha256 is {found}, and was {stated}"),
-                Err(error) => format!("can't be read: {error}"),
-            };
-            let what = format!("{why}; nor is there a copy of it in {}", shown_path(&copy));
+            let copy = shown_path(&copy);
             let help = "put it back as it was; what was recorded can still be replayed";
-            return Err(Problem::new(what).file(Path::new(input)).help(help));
+            let problem = match wasm_engine_files::sha256_of_file(Path::new(input)) {
+                Ok(found) => Problem::new(format!(
+                    "was changed since the run: its sha256 is {found}, and was {stated}; nor is there a copy of it in {copy}"
+                )),
+                Err(error) => {
+                    Problem::new(format!("can't be read, nor is there a copy of it in {copy}")).caused_by(error)
+                }
+            };
+            return Err(problem.file(Path::new(input)).help(help));
         };
         scenario.input = Some(found.to_path_buf());
         Ok(scenario)
@@ -328,6 +332,10 @@ fn open_journal(
         Ok(journal) => return Ok(journal),
         Err(problem) => problem,
     };
+    // What the system didn't let be read isn't damage.
+    if problem.lack().is_some() {
+        return Err(problem);
+    }
     let may_cut = access == Access::Write && !path.join(SUMMARY).exists() && manifest.events_repeat();
     match Journal::open_cut(&folder, manifest.id) {
         Ok(journal) if may_cut => {

@@ -182,14 +182,12 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), RunError> {
 
 /// Returns the error of a write that failed in the run.
 pub(super) fn failed(path: &Path, error: io::Error) -> RunError {
-    let full =
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded);
-    let problem = Problem::new("can't be written").caused_by(error).file(path);
-    RunError::of_machine(match full {
-        true => problem
-            .help("make room, and `wasm-engine resume` goes on with the run; or name a folder elsewhere with --out"),
-        false => problem.help("see that it can be written to, or name a folder elsewhere with --out"),
-    })
+    let problem = Problem::new("can't be written")
+        .caused_by(error)
+        .file(path)
+        .help("see that it can be written to, or name a folder elsewhere with --out")
+        .room_help("make room, and `wasm-engine resume` goes on with the run; or name a folder elsewhere with --out");
+    RunError::of_machine(problem)
 }
 
 fn unwritable(path: &Path, error: io::Error) -> Problem {

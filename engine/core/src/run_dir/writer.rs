@@ -276,7 +276,7 @@ fn told(error: RunError, is_recorded: bool) -> RunError {
     match error.kind() {
         ErrorKind::Machine if !is_recorded => {
             let help = "make room, or name a folder elsewhere with --out, and run it again";
-            error.into_problem().help(help).into()
+            error.into_problem().room_help(help).into()
         }
         _ => error,
     }
@@ -289,7 +289,7 @@ fn joined<T>(thread: JoinHandle<T>) -> T {
 
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RunError> {
     threads::spawn(name, work).map_err(|error| {
-        let help = "raise the limit of threads and processes (`ulimit -u`), or use fewer with --threads";
-        RunError::of_machine(Problem::new(format!("can't start the thread `{name}`")).caused_by(error).help(help))
+        let problem = Problem::new(format!("can't start the thread `{name}`")).caused_by(error);
+        RunError::of_machine(problem.help(threads::MORE_THREADS))
     })
 }

@@ -10,6 +10,7 @@ use wasm_engine_systems::state::IncompleteState;
 
 use crate::problem::{ErrorKind, Problem, RunError};
 use crate::scenario::{Scenario, Step};
+use crate::threads::MORE_THREADS;
 use wasm_engine_files::{FileError, FileProblem};
 #[cfg(feature = "inference")]
 use wasm_engine_inference::{InferenceError, ModelProblem};
@@ -78,12 +79,12 @@ impl SimulationError {
             Self::Inference(InferenceError::Model { problem: ModelProblem::File(problem), .. }) => {
                 Some(problem.help().to_owned())
             }
+            Self::Threads(_) | Self::Module(ModuleError::Threads(_)) => Some(MORE_THREADS.to_owned()),
             Self::Module(error) => error.help().map(str::to_owned),
             Self::NoInference { .. } => {
                 let help = "use a build with the feature `inference`, which is a default one, or take the models out of the scenario";
                 Some(help.to_owned())
             }
-            Self::Threads(_) => Some("use fewer threads (`--threads`)".to_owned()),
             _ => None,
         }
     }
@@ -212,7 +213,7 @@ mod tests {
         assert!(text.starts_with("module `a` (a.wasm): its start used up the fuel") && !text.contains(&help), "{text}");
         assert!(help.starts_with("raise the limit"), "{help}");
         let [code, _, help] = told(unreadable(io::ErrorKind::StorageFull.into()));
-        assert_eq!((&*code, &*help), ("wasm_engine::machine", "see that it is there, is a file, and may be read"));
+        assert_eq!((&*code, &*help), ("wasm_engine::machine", "make room on that disk, or use another one"));
         let [code, text, help] = told(SimulationError::Lost(Problem::new("gone").help("put it back")));
         assert_eq!([&*code, &*text, &*help], ["wasm_engine::input", "gone", "put it back"]);
         let [code, text, _] = told(RestoreError::from(StateError::NotFresh));
@@ -224,16 +225,18 @@ mod tests {
         let text = "frames = 1\nmodules.a.path = \"a.wasm\"\n[[groups]]\nname = \"g\"\nmodule = \"a\"\nagents = 1\n";
         let options = LoadOptions { recorded: true, ..LoadOptions::default() };
         let scenario = parse(text.to_owned(), Path::new("s.toml"), &options).unwrap();
-        for (raw, kind) in
-            [(io::ErrorKind::StorageFull, ErrorKind::Machine), (io::ErrorKind::NotFound, ErrorKind::Input)]
-        {
+        let room = "make room on that disk, or use another one";
+        for (raw, kind, help) in [
+            (io::ErrorKind::StorageFull, ErrorKind::Machine, room),
+            (io::ErrorKind::NotFound, ErrorKind::Input, "see that it is there, is a file, and may be read"),
+        ] {
             let error = unreadable(raw.into());
             assert_eq!(error.kind(), kind);
             let error = error.of_run(&scenario, Path::new("s.toml"));
             assert_eq!((error.kind(), error.code().unwrap().to_string()), (kind, kind.code().to_owned()));
             let text = format!("{error:#}");
             assert!(text.starts_with("s.toml:2:18: modules.a.path: the module `a` (a.wasm) can't be read: "), "{text}");
-            assert!(text.ends_with("; help: see that it is there, is a file, and may be read"), "{text}");
+            assert!(text.ends_with(&format!("; help: {help}")), "{text}");
         }
     }
 }

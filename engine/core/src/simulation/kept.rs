@@ -8,7 +8,7 @@ use wasm_engine_components::causes::with_causes;
 use wasm_engine_components::text::{shown, shown_path};
 
 use crate::problem::{ErrorKind, Problem};
-use wasm_engine_files::{FileProblem, hex, sha256_of_file};
+use wasm_engine_files::{FileProblem, Lack, hex, sha256_of_file};
 
 /// Paths of the files of a recorded run, by their names in the scenario. A file that isn't in it is read where the scenario says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,10 +61,10 @@ impl KeptFile {
                     said(&of_original)
                 );
                 // A disk that fails is the machine's fault, whichever of the two lies on it.
-                let kinds = [&of_copy, &of_original].map(ErrorKind::of_file);
-                let kind = if kinds.contains(&ErrorKind::Machine) { ErrorKind::Machine } else { ErrorKind::Input };
+                let lack = [&of_copy, &of_original].into_iter().find_map(FileProblem::lack);
+                let kind = if lack.is_some() { ErrorKind::Machine } else { ErrorKind::Input };
                 let help = "put one of the two back as it was when the run was recorded";
-                Err(Problem::new(text).file(&self.copy).help(help).of_kind(kind))
+                Err(Problem::new(text).file(&self.copy).help(lack.map_or(help, Lack::remedy)).of_kind(kind))
             }
         }
     }

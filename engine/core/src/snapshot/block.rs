@@ -112,6 +112,18 @@ fn checksum(header: &[u8], stored: &[u8]) -> u128 {
     hash.digest128()
 }
 
+/// Why a file can't be read as a snapshot: a sentence about it, without its name, and what the system said, if it did.
+pub(super) struct Unread {
+    pub what: String,
+    pub cause: Option<io::Error>,
+}
+
+impl From<String> for Unread {
+    fn from(what: String) -> Self {
+        Self { what, cause: None }
+    }
+}
+
 /// Reads blocks. Errors are sentences about the file, without its name.
 pub(super) struct BlockReader<R> {
     from: R,
@@ -133,36 +145,35 @@ pub(super) struct Block {
 }
 
 impl<R: Read> BlockReader<R> {
-    pub fn new(from: R, length: u64) -> Result<Self, String> {
+    pub fn new(from: R, length: u64) -> Result<Self, Unread> {
         let decompressor = Decompressor::new().map_err(|error| format!("it can't be decompressed: {error}"))?;
         Ok(Self { from, hash: Xxh3::new(), decompressor, at: 0, length, number: 0, last: Kind::World })
     }
 
     /// Returns the next bytes as they are.
-    pub fn bytes(&mut self, count: usize) -> Result<Vec<u8>, String> {
+    pub fn bytes(&mut self, count: usize) -> Result<Vec<u8>, Unread> {
         let bytes = self.unhashed(count)?;
         self.hash.update(&bytes);
         Ok(bytes)
     }
 
-    fn unhashed(&mut self, count: usize) -> Result<Vec<u8>, String> {
+    fn unhashed(&mut self, count: usize) -> Result<Vec<u8>, Unread> {
         if self.length - self.at < count as u64 {
-            return Err(format!(
-                "it is cut off: it ends at byte {}, inside of what begins at byte {}",
-                self.length, self.at
-            ));
+            let (length, at) = (self.length, self.at);
+            return Err(format!("it is cut off: it ends at byte {length}, inside of what begins at byte {at}").into());
         }
         let mut bytes = vec![0; count];
         let read = self.from.read_exact(&mut bytes);
-        read.map_err(|error| format!("it can't be read at byte {}: {error}", self.at))?;
+        read.map_err(|error| Unread { what: format!("it can't be read at byte {}", self.at), cause: Some(error) })?;
         self.at += count as u64;
         Ok(bytes)
     }
 
     /// Returns the next block; `None` after the last one.
-    pub fn block(&mut self) -> Result<Option<Block>, String> {
+    pub fn block(&mut self) -> Result<Option<Block>, Unread> {
         let at = self.at;
-        let wrong = |number: u32, what: &str| Err(format!("it is damaged: block {number}, at byte {at}, {what}"));
+        let wrong =
+            |number: u32, what: &str| Err(format!("it is damaged: block {number}, at byte {at}, {what}").into());
         let header = self.bytes(BLOCK_HEADER_BYTES)?;
         let mut fields = Cursor(&header);
         let mut field = || fields.u32().unwrap_or(0);
@@ -197,15 +208,15 @@ impl<R: Read> BlockReader<R> {
     }
 
     /// Checks the checksum of the whole file, which follows the last block.
-    pub fn end(mut self) -> Result<u128, String> {
+    pub fn end(mut self) -> Result<u128, Unread> {
         let at = self.at;
         let found = self.hash.digest128();
         let stated = self.unhashed(size_of::<u128>())?;
         if self.at != self.length {
-            return Err(format!("it is damaged: it goes on after its end, at byte {}", self.at));
+            return Err(format!("it is damaged: it goes on after its end, at byte {}", self.at).into());
         }
         if Cursor(&stated).u128() != Some(found) {
-            return Err(format!("it is damaged: the checksum of the whole file, at byte {at}, is another"));
+            return Err(format!("it is damaged: the checksum of the whole file, at byte {at}, is another").into());
         }
         Ok(found)
     }

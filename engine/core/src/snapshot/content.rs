@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use wasm_engine_components::{AgentSlot, Digest};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::block::{Block, BlockReader, BlockWriter, Kind};
+use super::block::{Block, BlockReader, BlockWriter, Kind, Unread};
 use super::cursor::{Cursor, put_u32, put_u64};
 use super::{Snapshot, SnapshotRef, VERSION};
 use crate::state::State;
@@ -80,7 +80,7 @@ fn instances(guests: &GuestCapture) -> Vec<u8> {
 }
 
 /// Reads a snapshot of `length` bytes, and gives its checksum. What is wrong comes as a sentence about the file.
-pub(super) fn decode(from: impl Read, length: u64) -> Result<(Snapshot, u128), String> {
+pub(super) fn decode(from: impl Read, length: u64) -> Result<(Snapshot, u128), Unread> {
     let mut blocks = BlockReader::new(from, length)?;
     let mut snapshot = read_header(&blocks.bytes(HEADER_BYTES)?)?;
     // Contents that may be cut into blocks, by kind, and where each begins.
@@ -113,13 +113,13 @@ pub(super) fn decode(from: impl Read, length: u64) -> Result<(Snapshot, u128), S
 }
 
 /// Reads the header alone.
-pub(super) fn decode_base(from: impl Read, length: u64) -> Result<Option<SnapshotRef>, String> {
+pub(super) fn decode_base(from: impl Read, length: u64) -> Result<Option<SnapshotRef>, Unread> {
     let header = BlockReader::new(from, length)?.bytes(HEADER_BYTES)?;
     Ok(read_header(&header)?.base)
 }
 
 /// Reads no further than to what a snapshot says of the guests: the digest of the frame before, and that of all memories.
-pub(super) fn decode_digests(from: impl Read, length: u64) -> Result<(Digest, Digest), String> {
+pub(super) fn decode_digests(from: impl Read, length: u64) -> Result<(Digest, Digest), Unread> {
     let mut blocks = BlockReader::new(from, length)?;
     let header = read_header(&blocks.bytes(HEADER_BYTES)?)?;
     while let Some(Block { kind, at, content }) = blocks.block()? {
@@ -128,7 +128,7 @@ pub(super) fn decode_digests(from: impl Read, length: u64) -> Result<(Digest, Di
             return Ok((header.state.digest, Digest(digest)));
         }
     }
-    Err(malformed("instances", 0))
+    Err(malformed("instances", 0).into())
 }
 
 /// Returns the text for content whose checksums are right, but that is no snapshot, because another program wrote it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wasm_engine_components::Digest;
 
-use super::{Snapshot, SnapshotRef, content, damaged};
+use super::{OTHER_SNAPSHOT, Snapshot, SnapshotRef, content, damaged};
 use crate::problem::Problem;
 use wasm_engine_files::unfinished::{Unfinished, making};
 
@@ -123,10 +123,7 @@ fn open(path: &Path, frame: u64) -> Result<(BufReader<File>, u64), Problem> {
     let file = wasm_engine_files::open_regular(path).and_then(|file| Ok((file.metadata()?.len(), file)));
     let (length, file) = file.map_err(|error| {
         let what = format!("the snapshot of frame {frame} can't be opened");
-        Problem::new(what)
-            .caused_by(error)
-            .file(path)
-            .help("use the frame of another snapshot, or replay from the start")
+        Problem::new(what).caused_by(error).file(path).help(OTHER_SNAPSHOT)
     })?;
     Ok((BufReader::with_capacity(BUFFER_BYTES, file), length))
 }

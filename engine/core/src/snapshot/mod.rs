@@ -23,9 +23,13 @@ use std::path::Path;
 
 pub use folder::{clean, list, path, read, read_base, read_chain, read_digests, write, write_counted};
 
+use self::block::Unread;
 use crate::problem::Problem;
 use crate::state::State;
 use wasm_engine_wasm::GuestCapture;
+
+/// What to do about a snapshot that the system doesn't let anybody read.
+const OTHER_SNAPSHOT: &str = "use the frame of another snapshot, or replay from the start";
 
 /// The version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 4;
@@ -51,8 +55,11 @@ pub struct SnapshotRef {
 }
 
 /// Creates the problem of a file that can't be read as a snapshot.
-fn damaged(file: &Path, what: impl Into<String>) -> Problem {
-    Problem::new(what)
-        .file(file)
-        .help("put an undamaged copy there, or delete the file: an earlier snapshot is used then")
+fn damaged(file: &Path, why: impl Into<Unread>) -> Problem {
+    let Unread { what, cause } = why.into();
+    let problem = Problem::new(what).file(file);
+    match cause {
+        Some(error) => problem.caused_by(error).help(OTHER_SNAPSHOT),
+        None => problem.help("put an undamaged copy there, or delete the file: an earlier snapshot is used then"),
+    }
 }

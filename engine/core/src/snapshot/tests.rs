@@ -122,7 +122,7 @@ fn no_bit_can_be_flipped() {
             bytes[at] ^= 1 << bit;
             let problem =
                 content::decode(bytes.as_slice(), bytes.len() as u64).expect_err("a damaged snapshot was read");
-            assert!(problem.contains("byte"), "{problem}");
+            assert!(problem.what.contains("byte") && problem.cause.is_none(), "{}", problem.what);
         }
         let mut bytes = whole.clone();
         bytes[at] = !bytes[at];

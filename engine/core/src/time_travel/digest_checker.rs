@@ -14,6 +14,7 @@ use crate::run_dir::OpenRun;
 use crate::simulation::Simulation;
 use crate::snapshot;
 use crate::summary::Collector;
+use wasm_engine_files::Lack;
 
 /// Compares each record with the journal's, and the agents' memories with those of snapshots. It reads the journal for itself, whoever
 /// has read it before as a source.
@@ -85,6 +86,8 @@ impl DigestChecker {
         let why = match snapshot::read_digests(folder, frame) {
             Ok((digest, memories)) if digest == record.digest => return Ok(simulation.memory_digest() == memories),
             Ok(_) => Problem::new("it isn't one of this run").file(&snapshot::path(folder, frame)),
+            // The journal couldn't be read to its end either.
+            Err(problem) if problem.lack().is_some_and(Lack::is_of_all_files) => return Err(problem),
             Err(problem) => problem,
         };
         if !self.told.contains(&frame) {

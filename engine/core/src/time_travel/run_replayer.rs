@@ -15,6 +15,7 @@ use crate::simulation::{Simulation, SimulationOptions};
 use crate::snapshot::{self, Snapshot};
 use crate::summary::Collector;
 use crate::threads::on_pool;
+use wasm_engine_files::Lack;
 
 /// Builds simulations of a recorded run.
 pub struct RunReplayer<'a> {
@@ -71,6 +72,8 @@ impl RunReplayer<'_> {
                     let warnings = passed.warning(&instead).into_iter().chain(restored.warnings).collect();
                     return Ok(RestoredRun { warnings, passed: passed.frames, ..restored });
                 }
+                // The next file couldn't be read either.
+                Err(problem) if problem.lack().is_some_and(Lack::is_of_all_files) => return Err(problem.into()),
                 Err(problem) => passed.add(at, &problem),
             }
         }

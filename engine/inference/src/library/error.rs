@@ -1,11 +1,16 @@
 //! Why there is no ONNX Runtime. Each message says what is wrong and what to do.
 
+use std::io;
 use std::path::PathBuf;
 
 use wasm_engine_components::limits::LINE_CHARS_MAX;
 use wasm_engine_components::text::{shown, shown_path};
 
 use super::pin::{ONNX_RUNTIME_MINOR_MIN, ONNX_RUNTIME_VERSION};
+use wasm_engine_files::{CACHE_VARIABLE, Lack};
+
+/// Room that the wheel and the library take together, in megabytes.
+const ROOM_MB: u32 = 100;
 
 /// Why ONNX Runtime couldn't be found, fetched or loaded.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +46,7 @@ pub enum LibraryError {
     )]
     NoCacheFolder,
     /// The cache can't be read or written.
-    #[error(
-        "{} can't be used as the cache of ONNX Runtime ({error}): make it writable, or set WASM_ENGINE_CACHE_DIR to \
-             another folder, or ORT_DYLIB_PATH to the library file of ONNX Runtime {ONNX_RUNTIME_VERSION}",
-        shown_path(path)
-    )]
+    #[error("{} can't be used as the cache of ONNX Runtime ({error}): {}", shown_path(path), cache_remedy(error))]
     Cache {
         /// File or folder that can't be used.
         path: PathBuf,
@@ -142,6 +143,24 @@ impl LibraryError {
             Self::Load { from_override, .. } | Self::Version { from_override, .. } => *from_override,
             _ => false,
         }
+    }
+}
+
+/// Returns what to do about a cache that can't be used.
+fn cache_remedy(error: &io::Error) -> String {
+    match Lack::of(error) {
+        Some(lack) if lack.is_room() => format!(
+            "{}; {CACHE_VARIABLE} names another folder for the cache, which takes about {ROOM_MB} MB while it is filled",
+            lack.remedy()
+        ),
+        Some(lack) => lack.remedy().to_owned(),
+        None if error.kind() == io::ErrorKind::WouldBlock => {
+            "raise the limit of threads and processes (`ulimit -u`)".to_owned()
+        }
+        None => format!(
+            "make it writable, or set {CACHE_VARIABLE} to another folder, or ORT_DYLIB_PATH to the library file of ONNX Runtime \
+             {ONNX_RUNTIME_VERSION}"
+        ),
     }
 }
 

@@ -4,7 +4,7 @@
 //! It uses pip and no HTTP client of its own, because pip knows the user's mirrors, proxies and certificates.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,10 +13,19 @@ use sha2::{Digest, Sha256};
 use super::error::{Attempt, LibraryError};
 use super::pin::{ONNX_RUNTIME_VERSION, Pin};
 use wasm_engine_files::unfinished::{Unfinished, making};
-use wasm_engine_files::{hex, sha256_of_file};
+use wasm_engine_files::{Lack, hex, sha256_of_file};
 
 /// Downloads the wheel into an empty folder. It is a closure, so that tests can bring other files, or none.
-pub(crate) type Download<'a> = &'a mut dyn FnMut(&Pin, &Path) -> Result<(), Vec<Attempt>>;
+pub(crate) type Download<'a> = &'a mut dyn FnMut(&Pin, &Path) -> Result<(), NotFetched>;
+
+/// Why there is no wheel.
+#[derive(Debug)]
+pub(crate) enum NotFetched {
+    /// Each attempt failed for a reason of its own.
+    Attempts(Vec<Attempt>),
+    /// The machine lacks something, whoever fetches.
+    Machine(io::Error),
+}
 
 /// Most bytes of a library, so that a wrong archive doesn't fill the disk.
 const LIBRARY_BYTES_MAX: u64 = 1 << 30;
@@ -34,11 +43,14 @@ pub(crate) fn fetch(pin: &Pin, target: &Path, download: Download<'_>) -> Result<
     // On the same file system as the target, so that the last step is a rename.
     let make = || tempfile::Builder::new().prefix(".fetch-").tempdir_in(folder);
     let (work, _unfinished) = Unfinished::folder(make).map_err(cache)?;
-    download(pin, work.path()).map_err(|attempts| LibraryError::Fetch {
-        folder: folder.to_path_buf(),
-        attempts,
-        command: command_line(pin),
-        member: format!("{}/{}", Pin::FOLDER, pin.member),
+    download(pin, work.path()).map_err(|why| match why {
+        NotFetched::Machine(error) => cache(error),
+        NotFetched::Attempts(attempts) => LibraryError::Fetch {
+            folder: folder.to_path_buf(),
+            attempts,
+            command: command_line(pin),
+            member: format!("{}/{}", Pin::FOLDER, pin.member),
+        },
     })?;
     let wheel = only_wheel(work.path())?;
     let found = sha256_of_file(&wheel).map_err(|error| LibraryError::Cache { path: wheel.clone(), error })?;
@@ -88,7 +100,10 @@ fn unpack(pin: &Pin, wheel: &Path, folder: &Path) -> Result<tempfile::NamedTempF
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let count = member.read(&mut buffer).map_err(|error| broken(&error))?;
+        let count = member.read(&mut buffer).map_err(|error| match Lack::of(&error) {
+            None => broken(&error),
+            Some(_) => cache(error),
+        })?;
         if count == 0 {
             break;
         }
@@ -104,26 +119,44 @@ fn unpack(pin: &Pin, wheel: &Path, folder: &Path) -> Result<tempfile::NamedTempF
 }
 
 /// Downloads a wheel with the first pip that works.
-pub(crate) fn download_with_pip(pin: &Pin, folder: &Path) -> Result<(), Vec<Attempt>> {
-    let attempt = |program: &str, problem: String| Attempt { program: program.into(), problem };
+pub(crate) fn download_with_pip(pin: &Pin, folder: &Path) -> Result<(), NotFetched> {
     let requirements = folder.join("requirements.txt");
-    if let Err(error) = making(|| std::fs::write(&requirements, pin.requirement())) {
-        return Err(vec![attempt("writing the requirements file", error.to_string())]);
-    }
+    making(|| std::fs::write(&requirements, pin.requirement())).map_err(NotFetched::Machine)?;
     let mut attempts = Vec::new();
     for pip in PIPS {
         // A pip that failed has been patient enough for the others, too: where there is no network, all will fail.
         let patience: &[&str] = if attempts.is_empty() { &[] } else { &["--retries", "0", "--timeout", "10"] };
         match run_pip(pip, patience, pin, folder, &requirements) {
             Ok(()) => return Ok(()),
-            Err(problem) => attempts.push(attempt(&pip.join(" "), problem)),
+            Err(PipProblem::Machine(error)) => return Err(NotFetched::Machine(error)),
+            Err(PipProblem::Said(problem)) => attempts.push(Attempt { program: pip.join(" "), problem }),
         }
     }
-    Err(attempts)
+    Err(NotFetched::Attempts(attempts))
+}
+
+/// Why a pip failed.
+enum PipProblem {
+    /// It said why, or couldn't be started.
+    Said(String),
+    /// The machine lacks something, and another pip would meet the same.
+    Machine(io::Error),
+}
+
+/// Returns the error of the system with which a program in Python has ended, if what it said ends with one that says what the machine lacks, such as
+/// `OSError: [Errno 28] No space left on device` or `OSError(28, 'No space left on device')`.
+pub(super) fn said_by_system(text: &str) -> Option<io::Error> {
+    let number = |start: &str| {
+        let (_, rest) = text.rsplit_once(start)?;
+        let digits = rest.find(|character: char| !character.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+        let error = io::Error::from_raw_os_error(digits.parse().ok()?);
+        Lack::of(&error).map(|_| error)
+    };
+    ["[Errno ", "OSError("].into_iter().find_map(number)
 }
 
 /// Runs one pip.
-fn run_pip(pip: &[&str], more: &[&str], pin: &Pin, folder: &Path, requirements: &Path) -> Result<(), String> {
+fn run_pip(pip: &[&str], more: &[&str], pin: &Pin, folder: &Path, requirements: &Path) -> Result<(), PipProblem> {
     let mut command = Command::new(pip[0]);
     command.args(&pip[1..]).args(pin.pip_arguments()).args(more);
     command.args(["--require-hashes", "--quiet", "--disable-pip-version-check", "--no-input"]);
@@ -142,11 +175,21 @@ fn run_pip(pip: &[&str], more: &[&str], pin: &Pin, folder: &Path, requirements: 
     match run(&mut command) {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
-            let said = last_chars(String::from_utf8_lossy(&output.stderr).trim(), PROBLEM_CHARS_MAX);
-            Err(if said.is_empty() { output.status.to_string() } else { said.replace('\n', "\n    ") })
+            let all = String::from_utf8_lossy(&output.stderr);
+            if let Some(error) = said_by_system(&all) {
+                return Err(PipProblem::Machine(error));
+            }
+            let said = last_chars(all.trim(), PROBLEM_CHARS_MAX);
+            let said = if said.is_empty() { output.status.to_string() } else { said.replace('\n', "\n    ") };
+            Err(PipProblem::Said(said))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("there is no such program".into()),
-        Err(error) => Err(error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(PipProblem::Said("there is no such program".into()))
+        }
+        Err(error) if Lack::of(&error).is_some() || error.kind() == io::ErrorKind::WouldBlock => {
+            Err(PipProblem::Machine(error))
+        }
+        Err(error) => Err(PipProblem::Said(error.to_string())),
     }
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use wasm_engine_components::text::shown_path;
 
-use super::fetch::command_line;
+use super::fetch::{NotFetched, command_line, said_by_system};
 use super::*;
 use wasm_engine_files::{hex, sha256};
 
@@ -162,7 +162,7 @@ fn without_pip_the_error_says_what_was_tried_and_what_to_run() {
     let user = Fixture::new();
     let mut download = |_: &Pin, _: &Path| {
         let attempt = |program: &str| Attempt { program: program.into(), problem: "there is no such program".into() };
-        Err(vec![attempt("python3 -m pip"), attempt("pip")])
+        Err(NotFetched::Attempts(vec![attempt("python3 -m pip"), attempt("pip")]))
     };
     let error = resolve_with(&user.settings, &mut download).unwrap_err().to_string();
     for part in [
@@ -176,6 +176,36 @@ fn without_pip_the_error_says_what_was_tried_and_what_to_run() {
         assert!(error.contains(part), "{part} isn't in: {error}");
     }
     assert!(user.left().is_empty());
+}
+
+/// What pip says at the end of a traceback.
+#[cfg(unix)]
+#[test]
+fn what_the_machine_lacks_is_told_from_a_pip_that_fails() {
+    let of = |text| said_by_system(text).and_then(|error| error.raw_os_error());
+    assert_eq!(of("Traceback\nOSError: [Errno 28] No space left on device"), Some(libc::ENOSPC));
+    assert_eq!(of("('Connection broken', OSError(27, 'File too large'))"), Some(libc::EFBIG));
+    assert_eq!(of("OSError: [Errno 24] Too many open files: '/x'\n"), Some(libc::EMFILE));
+    assert_eq!(of("[Errno 111] Connection refused"), None, "another pip, or another day");
+    assert_eq!(of("[Errno ] OSError(x) no matching distribution"), None);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_to_do_about_the_cache_follows_from_what_the_machine_lacks() {
+    let user = Fixture::new();
+    for (raw, parts) in [
+        (libc::ENOSPC, ["make room on that disk", "WASM_ENGINE_CACHE_DIR names another folder"]),
+        (libc::EFBIG, ["`ulimit -f`", "WASM_ENGINE_CACHE_DIR names another folder"]),
+        (libc::EMFILE, ["(os error 24)", "raise the limit of open files (`ulimit -n`)"]),
+        (libc::EAGAIN, ["(os error 11)", "raise the limit of threads and processes (`ulimit -u`)"]),
+        (libc::EACCES, ["make it writable", "WASM_ENGINE_CACHE_DIR to another folder"]),
+    ] {
+        let mut download = |_: &Pin, _: &Path| Err(NotFetched::Machine(std::io::Error::from_raw_os_error(raw)));
+        let error = resolve_with(&user.settings, &mut download).unwrap_err().to_string();
+        assert!(!error.contains("pip") && parts.iter().all(|part| error.contains(part)), "{error}");
+        assert!(user.left().is_empty());
+    }
 }
 
 #[test]
