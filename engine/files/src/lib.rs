@@ -7,6 +7,7 @@ pub mod cache_file;
 mod cache_folder;
 pub mod cpu;
 mod disk;
+mod folders;
 mod hash;
 mod lack;
 mod numbers;
@@ -16,6 +17,7 @@ pub mod unfinished;
 
 pub use cache_folder::{CACHE_VARIABLE, cache_folder};
 pub use disk::space;
+pub use folders::{make_folder, make_private_folder, open_to_others};
 pub use hash::{ascii, hex, parse_sha256, sha256};
 pub use lack::Lack;
 pub use numbers::{counted, parse_size, thousands};

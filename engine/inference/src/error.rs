@@ -425,6 +425,7 @@ mod tests {
             LibraryError::Override { path: path(), problem: evil() },
             LibraryError::UnknownPlatform { platform: evil() },
             LibraryError::Cache { path: path(), error: std::io::Error::other("full") },
+            LibraryError::OthersMayWrite { path: path(), who: "anybody" },
             LibraryError::Fetch { folder: folder(), attempts: attempts(), command: evil(), member: evil() },
             LibraryError::WrongHash { what: "the wheel", found: evil(), expected: evil() },
             LibraryError::Unpack { problem: evil() },

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::common::{RING, engine, path, stderr};
+use crate::common::{RING, engine, path, stderr, wasm_engine};
 
 /// Runs a command with a limit, such as `-n 10`.
 fn limited(folder: &Path, limit: &str, args: &[&str]) -> Output {
@@ -53,4 +53,31 @@ fn too_few_open_files_are_the_machines_fault_and_never_damage() {
         }
         assert!(lacked > 0, "{args:?}");
     }
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("file"), "").unwrap();
+    let run = |cache: &str, out: &str| {
+        let mut command = wasm_engine(folder);
+        command.env("WASM_ENGINE_CACHE_DIR", folder.join(cache));
+        command.args(["run", &path(RING), "--frames", "3", "--quiet", "--out", out]).output().unwrap()
+    };
+    for cache in ["file", "file/below"] {
+        let output = run(cache, "out");
+        let told = stderr(&output);
+        assert!(output.status.success(), "{told}");
+        let named = told.contains("file is no folder: move it away, or name another folder");
+        assert!(named && told.starts_with("warning: compiled modules aren't kept"), "{told}");
+        fs::remove_dir_all(folder.join("out")).unwrap();
+    }
+    fs::create_dir(folder.join("here")).unwrap();
+    fs::write(folder.join("here/runs"), "").unwrap();
+    let mut command = wasm_engine(&folder.join("here"));
+    let output = command.args(["run", &path(RING), "--frames", "3", "--quiet"]).output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("runs is no folder: move it away, or name another folder"), "{told}");
 }

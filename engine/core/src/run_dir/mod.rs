@@ -394,7 +394,7 @@ fn keep_events(path: &Path, scenario: &Scenario, options: &RunOptions, events: O
 /// Makes the folder for snapshots, if it isn't there.
 fn make_snapshots_folder(path: &Path) -> Result<(), RunError> {
     let folder = path.join(SNAPSHOTS);
-    making(|| std::fs::create_dir_all(&folder)).map_err(|error| failed(&folder, error))
+    making(|| wasm_engine_files::make_folder(&folder)).map_err(|error| failed(&folder, error))
 }
 
 /// Returns a number that no other run has.

@@ -61,7 +61,7 @@ impl OutputDir {
         match self {
             Self::Named(path) => {
                 let is_fresh = !path.exists();
-                std::fs::create_dir_all(path).map_err(|error| unmakeable(path, error))?;
+                wasm_engine_files::make_folder(path).map_err(|error| unmakeable(path, error))?;
                 Ok((path.clone(), is_fresh))
             }
             Self::Fresh(parent, name) => Ok((fresh(parent, name)?, true)),
@@ -71,7 +71,7 @@ impl OutputDir {
 
 /// Makes the folder with the next number. Two runs that start at once get two folders, because only one process can create each.
 fn fresh(parent: &Path, name: &str) -> Result<PathBuf, RunError> {
-    std::fs::create_dir_all(parent).map_err(|error| unmakeable(parent, error))?;
+    wasm_engine_files::make_folder(parent).map_err(|error| unmakeable(parent, error))?;
     let entries = std::fs::read_dir(parent).map_err(|error| unmakeable(parent, error))?;
     let number = |entry: std::fs::DirEntry| {
         let digits = entry.file_name().to_str()?.strip_prefix(name)?.strip_prefix('-')?.to_owned();

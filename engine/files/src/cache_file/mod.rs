@@ -17,6 +17,7 @@ use wasm_engine_components::limits::CODE_CACHE_BYTES_MAX;
 use wasm_engine_components::text::shown_path;
 
 pub use self::form::{CacheFileProblem, FRAME_BYTES, FileForm, FileKey, environment};
+use crate::folders::{make_private_folder, others_may_write};
 use crate::regular;
 use crate::unfinished::{Unfinished, making};
 
@@ -88,7 +89,7 @@ impl CacheFolder {
     /// It can't be used, and why, as what goes on after its name.
     pub fn open(folder: &Path, form: FileForm) -> Result<Self, CacheFolderProblem> {
         let path = std::path::absolute(folder).map_err(CacheFolderProblem::Unusable)?;
-        make_folder(&path).map_err(CacheFolderProblem::Unusable)?;
+        make_private_folder(&path).map_err(CacheFolderProblem::Unusable)?;
         Self::existing(&path, form)?.ok_or(CacheFolderProblem::Gone)
     }
 
@@ -104,7 +105,7 @@ impl CacheFolder {
         if !metadata.is_dir() {
             return Err(CacheFolderProblem::NoFolder);
         }
-        if let Some(who) = trusts_others(&metadata) {
+        if let Some(who) = others_may_write(&metadata) {
             return Err(CacheFolderProblem::OthersMayWrite { who });
         }
         Ok(Some(Self { path: folder.to_path_buf(), form }))
@@ -190,7 +191,7 @@ impl CacheFolder {
     /// Reads a file once, if its size is what its head says.
     fn read(&self, file: &File, bytes: u64) -> Result<Vec<u8>, CacheFileProblem> {
         let damaged = |_: io::Error| CacheFileProblem::Damaged;
-        if bytes > self.form.bytes_max || trusts_others(&file.metadata().map_err(damaged)?).is_some() {
+        if bytes > self.form.bytes_max || others_may_write(&file.metadata().map_err(damaged)?).is_some() {
             return Err(CacheFileProblem::Damaged);
         }
         let mut entry = Vec::with_capacity(FRAME_BYTES);
@@ -258,46 +259,6 @@ fn create(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-/// Makes a cache's folder: its owner's alone.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = folder.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(folder) {
-        // Another process was faster.
-        Err(_) if folder.is_dir() => Ok(()),
-        made => made,
-    }
-}
-
-/// Returns in words who besides the user (and root) may write a file or a folder; `None` where nobody may.
-#[cfg(unix)]
-fn trusts_others(metadata: &std::fs::Metadata) -> Option<&'static str> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    // SAFETY: the call only returns a number, and can't fail.
-    let user = unsafe { libc::geteuid() };
-    if metadata.uid() != user && metadata.uid() != 0 {
-        return Some("another user, whose it is,");
-    }
-    match metadata.mode() & 0o022 {
-        0 => None,
-        0o020 => Some("its group"),
-        _ => Some("anybody"),
-    }
-}
-
-#[cfg(not(unix))]
-const fn trusts_others(_: &std::fs::Metadata) -> Option<&'static str> {
-    None
 }
 
 #[cfg(test)]

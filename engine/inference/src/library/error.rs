@@ -53,6 +53,18 @@ pub enum LibraryError {
         /// Error of the system.
         error: std::io::Error,
     },
+    /// Others may write what would be loaded.
+    #[error(
+        "ONNX Runtime isn't loaded from the cache: {who} may write {}, and with it what would be run; make it yours alone (`chmod go-w`), or set \
+             WASM_ENGINE_CACHE_DIR to a folder of yours",
+        shown_path(path)
+    )]
+    OthersMayWrite {
+        /// The file, or a folder above it.
+        path: PathBuf,
+        /// Who else may write it.
+        who: &'static str,
+    },
     /// No pip could fetch the wheel.
     #[error(
         "ONNX Runtime {ONNX_RUNTIME_VERSION} couldn't be fetched into {} ({}): on a machine that has pip and a network, run \
@@ -156,6 +168,9 @@ fn cache_remedy(error: &io::Error) -> String {
         Some(lack) => lack.remedy().to_owned(),
         None if error.kind() == io::ErrorKind::WouldBlock => {
             "raise the limit of threads and processes (`ulimit -u`)".to_owned()
+        }
+        None if error.kind() == io::ErrorKind::NotADirectory => {
+            format!("{CACHE_VARIABLE} names the folder for the cache")
         }
         None => format!(
             "make it writable, or set {CACHE_VARIABLE} to another folder, or ORT_DYLIB_PATH to the library file of ONNX Runtime \

@@ -25,7 +25,7 @@ use pin::Pin;
 
 use wasm_engine_components::text::{DOWNLOAD, shown_path};
 
-use wasm_engine_files::{cache_folder, sha256_of_file};
+use wasm_engine_files::{cache_folder, make_private_folder, open_to_others, sha256_of_file};
 
 /// Environment variable that names a library file to use instead of the pinned one.
 pub const OVERRIDE_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -89,6 +89,17 @@ impl Settings {
         let cache = self.cache.as_ref().ok_or(LibraryError::NoCacheFolder)?;
         Ok((pin, cache.join("onnxruntime").join(ONNX_RUNTIME_VERSION).join(&pin.tag).join(&pin.member)))
     }
+
+    /// Checks that nobody else may put something else where the library is, or will be: its hash says what it was a moment ago, and it is loaded
+    /// after that.
+    fn check_trust(&self, path: &Path) -> Result<(), LibraryError> {
+        let Some(cache) = &self.cache else { return Ok(()) };
+        match open_to_others(path, cache) {
+            Ok(None) => Ok(()),
+            Ok(Some((path, who))) => Err(LibraryError::OthersMayWrite { path, who }),
+            Err(error) => Err(LibraryError::Cache { path: path.to_path_buf(), error }),
+        }
+    }
 }
 
 /// Finds the library, and fetches it if it must. That is told by an event whose target is [`DOWNLOAD`], before it begins; a program that doesn't listen isn't told.
@@ -105,12 +116,13 @@ pub(crate) fn resolve_with(settings: &Settings, download: Download<'_>) -> Resul
         return overridden;
     }
     let (pin, path) = settings.cached()?;
+    settings.check_trust(&path)?;
     if check(pin, &path) == Cached::Good {
         return Ok(ResolvedLibrary { path, source: LibrarySource::Cache });
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     let cache = |error| LibraryError::Cache { path: folder.to_path_buf(), error };
-    std::fs::create_dir_all(folder).map_err(cache)?;
+    make_private_folder(folder).map_err(cache)?;
     // Of several processes that find nothing, one fetches and the others wait for it. Where the file system has no locks
     // each fetches for itself: that is only slower.
     let lock = File::create(folder.join(".lock")).map_err(cache)?;
@@ -176,10 +188,11 @@ pub(crate) fn locate(settings: &Settings) -> LibraryLocation {
     }
     match settings.cached() {
         Err(error) => LibraryLocation::Nowhere(error),
-        Ok((pin, path)) => match check(pin, &path) {
-            Cached::Good => LibraryLocation::Here(ResolvedLibrary { path, source: LibrarySource::Cache }),
-            Cached::Missing => LibraryLocation::ToBeFetched { path, damaged: false },
-            Cached::Wrong { .. } => LibraryLocation::ToBeFetched { path, damaged: true },
+        Ok((pin, path)) => match settings.check_trust(&path).map(|()| check(pin, &path)) {
+            Err(error) => LibraryLocation::Nowhere(error),
+            Ok(Cached::Good) => LibraryLocation::Here(ResolvedLibrary { path, source: LibrarySource::Cache }),
+            Ok(Cached::Missing) => LibraryLocation::ToBeFetched { path, damaged: false },
+            Ok(Cached::Wrong { .. }) => LibraryLocation::ToBeFetched { path, damaged: true },
         },
     }
 }

@@ -206,6 +206,49 @@ fn what_to_do_about_the_cache_follows_from_what_the_machine_lacks() {
         assert!(!error.contains("pip") && parts.iter().all(|part| error.contains(part)), "{error}");
         assert!(user.left().is_empty());
     }
+    let file = user.folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let settings = Settings { cache: Some(file.clone()), ..user.settings };
+    let error = resolve_with(&settings, &mut |_, _| Ok(())).unwrap_err().to_string();
+    let told = format!("{} is no folder: move it away, or name another folder", shown_path(&file));
+    assert!(
+        error.contains(&told) && error.ends_with("WASM_ENGINE_CACHE_DIR names the folder for the cache"),
+        "{error}"
+    );
+}
+
+/// Its hash says what the file was, and it is loaded after that.
+#[cfg(unix)]
+#[test]
+fn a_library_that_others_could_swap_is_not_loaded() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let user = Fixture::new();
+    user.resolve(&[wheel(LIBRARY)]).0.unwrap();
+    let (file, cache) = (user.cached(), user.settings.cache.clone().unwrap());
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert!(file.ancestors().skip(1).take_while(|path| path.starts_with(&cache)).all(|path| mode(path) == 0o700));
+    let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    for path in [&*file, file.parent().unwrap(), &cache] {
+        let before = mode(path);
+        set(path, 0o777);
+        let (result, _, asked) = user.resolve(&[wheel(LIBRARY)]);
+        let error = result.unwrap_err();
+        assert!(matches!(&error, LibraryError::OthersMayWrite { path: found, .. } if found == path), "{error}");
+        let told = format!("anybody may write {}, and with it what would be run", shown_path(path));
+        assert!(
+            asked == 0 && error.to_string().contains(&told) && error.to_string().contains("`chmod go-w`"),
+            "{error}"
+        );
+        assert!(matches!(locate(&user.settings), LibraryLocation::Nowhere(LibraryError::OthersMayWrite { .. })));
+        set(path, before);
+    }
+    // One that is shared can only be read; in a folder such as /tmp nobody removes what others have made.
+    set(&file, 0o444);
+    set(file.parent().unwrap(), 0o555);
+    set(&cache, 0o1777);
+    assert_eq!(user.resolve(&[]).0.unwrap().source, LibrarySource::Cache);
+    set(file.parent().unwrap(), 0o755);
 }
 
 #[test]
