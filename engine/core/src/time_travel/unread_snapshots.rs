@@ -5,11 +5,11 @@ use crate::problem::{Problem, counted};
 /// Snapshots that can't be used. However many they are, they are told of in one sentence.
 #[derive(Default)]
 pub(super) struct UnreadSnapshots {
-    /// The frames before which they are.
+    /// Frames before which they are.
     pub frames: Vec<u64>,
-    /// What is wrong with the first one that was tried.
+    /// Problem of the first one that was tried, as a sentence.
     first: Option<String>,
-    /// What is wrong with the last one.
+    /// Problem of the last one, as a sentence.
     pub last: Option<String>,
 }
 

@@ -62,7 +62,7 @@ pub enum LibraryError {
     OthersMayWrite {
         /// The file, or a folder above it.
         path: PathBuf,
-        /// Who else may write it.
+        /// Those besides the user who may write it, in words.
         who: &'static str,
     },
     /// No pip could fetch the wheel.
