@@ -230,7 +230,10 @@ fn what_is_no_run_is_refused_with_what_to_do() {
     fs::create_dir(folder.join("other")).unwrap();
     for (manifest, expected) in [
         (&b"hello"[..], "doesn't say the version of its format"),
-        (b"\xff\xfe", "can't be read"),
+        (
+            b"\xff\xfe",
+            "\n  help: see that it is a file that you may read, or take it from a copy of the run directory\n",
+        ),
         (b"format = 3\n# checksum xxh3-128 0\n", "doesn't match the checksum"),
     ] {
         fs::write(folder.join("other/manifest.toml"), manifest).unwrap();
@@ -244,7 +247,11 @@ fn what_is_no_run_is_refused_with_what_to_do() {
     assert!(text.starts_with("error: file: is a file, and not the folder of a run\n"), "{text}");
     fs::remove_file(folder.join("run/scenario.toml")).unwrap();
     let text = refused(folder, &["resume", "run"]);
-    assert!(text.contains("scenario.toml: can't be read") && text.contains("help: copy it from "), "{text}");
+    assert!(
+        text.contains("scenario.toml: can't be read")
+            && text.contains("help: see that you may read it, or copy it from "),
+        "{text}"
+    );
 }
 
 #[test]

@@ -46,7 +46,10 @@ impl Manifest {
                 let help = "name the folder of a run, such as runs/ring-0001";
                 return Err(Problem::new("is a file, and not the folder of a run").file(folder).help(help));
             }
-            Err(error) => return Err(Problem::new("can't be read").caused_by(error).file(&path).help(PUT_BACK)),
+            Err(error) => {
+                let help = "see that it is a file that you may read, or take it from a copy of the run directory";
+                return Err(Problem::new("can't be read").caused_by(error).file(&path).help(help));
+            }
         };
         check_format(&path, &text)?;
         let body = open_text(&path, &text)?;

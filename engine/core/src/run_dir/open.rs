@@ -353,7 +353,10 @@ fn open_journal(
 pub(crate) fn recorded_scenario(path: &Path, manifest: &Manifest, set: &[String]) -> Result<Scenario, Problems> {
     let file = path.join(SCENARIO);
     let unreadable = |error| {
-        let help = format!("copy it from {}, if that is what was run", shown_path(&manifest.scenario.path));
+        let help = format!(
+            "see that you may read it, or copy it from {}, if that is what was run",
+            shown_path(&manifest.scenario.path)
+        );
         Problem::new("can't be read").caused_by(error).file(&file).help(help)
     };
     let bytes = wasm_engine_files::read_at_most(&file, SCENARIO_BYTES_MAX + 1).map_err(unreadable)?;
