@@ -55,7 +55,7 @@ pub enum LibraryError {
     },
     /// Others may write what would be loaded.
     #[error(
-        "ONNX Runtime isn't loaded from the cache: {who} may write {}, and with it what would be run; make it yours alone (`chmod go-w`), or set \
+        "ONNX Runtime isn't loaded from the cache: {who} may write {}, and with it what would be run; make it yours alone (`chown`, `chmod go-w`), or set \
              WASM_ENGINE_CACHE_DIR to a folder of yours",
         shown_path(path)
     )]
