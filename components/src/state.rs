@@ -14,7 +14,7 @@ impl core::fmt::Display for Digest {
 }
 
 wasm_engine_abi::numbered_enum! {
-    /// One part of a frame's digest, for one kind of state, so that a divergence names its culprit. [`Lane::kind`] says whether a lane covers state,
+    /// One part of a frame's digest, so that a divergence names its culprit. [`Lane::kind`] says whether a lane covers state,
     /// or what came in or went out in the frame. The order is that of the digest: new lanes go to the end.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     pub enum Lane: u8 {

@@ -12,7 +12,7 @@ use crate::{AgentId, Message, ModelId, OutboxFull, Random, RegionId, TopicId};
 ///
 /// What an agent asks for takes effect at the end of the frame: a message sent in frame `f` is in the recipient's inbox in frame `f + 1`,
 /// or in `f` if the scenario says that the recipient's group comes `after` the sender's. Whatever an agent asks for needs a capability, which the
-/// scenario grants to the agent's group: the one with which the method's name begins, unless the method's documentation names another.
+/// scenario grants to the agent's group: the one with which the method's name begins, `send` for `request`, or the one that the method names.
 #[derive(Debug)]
 pub struct Context<'a> {
     outbox: Outbox<'a>,

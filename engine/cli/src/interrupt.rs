@@ -22,7 +22,7 @@ use super::signals::{Signals, exit_now, say_now};
 use super::status::Status;
 use wasm_engine_core::problem::{Problem, RunError, thousands};
 use wasm_engine_core::run_dir::{Closed, Closer};
-use wasm_engine_files::unfinished;
+use wasm_engine_files::{Lack, unfinished};
 
 /// Time that the current frame has to end by itself.
 const GRACE: Duration = Duration::from_millis(650);
@@ -63,8 +63,7 @@ impl Interrupt {
             phase: Arc::new(Mutex::new(Phase::Before("ended before there was a result"))),
         };
         let failed = |error: std::io::Error| {
-            let help = "raise the limit of threads and processes (`ulimit -u`)";
-            RunError::of_machine(Problem::new("can't listen to signals").caused_by(error).help(help))
+            RunError::of_machine(Problem::new("can't listen to signals").caused_by(error).help(Lack::Threads.remedy()))
         };
         let listener = interrupt.clone();
         let (mut signals, begin) = Signals::new().map_err(failed)?;

@@ -123,7 +123,8 @@ fn written(result: std::io::Result<()>) -> Result<(), RunError> {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe && !is_closed_terminal(&error) => {
             let help = "see that there is room where it goes; what a run has in its folder is whole";
-            Err(RunError::of_machine(Problem::new("standard output can't be written").caused_by(error).help(help)))
+            let problem = Problem::new("standard output can't be written").caused_by(error);
+            Err(RunError::of_machine(problem.help(help).room_help(help)))
         }
         _ => Ok(()),
     }

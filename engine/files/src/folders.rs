@@ -32,25 +32,47 @@ fn in_the_way(folder: &Path) -> Option<io::Error> {
     (!there.is_dir()).then(|| io::Error::new(io::ErrorKind::NotADirectory, what()))
 }
 
-/// Returns who besides the user and root may write a file or a folder; `None` where nobody.
+/// Returns in words who besides the user and root may write a file or a folder; `None` where nobody may.
 ///
-/// A group that is the user's own, as most Linux systems give each user one with the number of the user, is nobody else.
+/// A group that is the user's own isn't told from others: it may have got members since, and if there are access control lists, the bits of the
+/// group are their mask, whoever is in them.
 #[cfg(unix)]
 pub(crate) fn others_may_write(metadata: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::MetadataExt as _;
 
-    // SAFETY: the calls only return numbers, and can't fail.
-    let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
-    if metadata.uid() != user && metadata.uid() != 0 {
-        return Some("another user, whose it is,");
+    if is_of_another(metadata) {
+        return Some(ANOTHER_USER);
     }
-    let is_own_group = user != 0 && metadata.gid() == user && group == user;
     match metadata.mode() & 0o022 {
         0 => None,
-        0o020 if is_own_group => None,
         0o020 => Some("its group"),
         _ => Some("anybody"),
     }
+}
+
+#[cfg(unix)]
+const ANOTHER_USER: &str = "another user, whose it is,";
+
+/// Returns whether something belongs neither to the user nor to root.
+#[cfg(unix)]
+fn is_of_another(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    // SAFETY: the call only returns a number, and can't fail.
+    let user = unsafe { libc::geteuid() };
+    ![0, user].contains(&metadata.uid())
+}
+
+/// Returns who may turn a symbolic link; `None` where it is none, or nobody else's. Its target is looked at by itself.
+#[cfg(unix)]
+fn others_may_turn(path: &Path) -> Option<&'static str> {
+    let link = path.symlink_metadata().ok().filter(Metadata::is_symlink)?;
+    is_of_another(&link).then_some(ANOTHER_USER)
+}
+
+#[cfg(not(unix))]
+const fn others_may_turn(_: &Path) -> Option<&'static str> {
+    None
 }
 
 #[cfg(not(unix))]
@@ -63,9 +85,7 @@ pub(crate) const fn others_may_write(_: &Metadata) -> Option<&'static str> {
 fn is_sticky(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
 
-    // SAFETY: the call only returns a number, and can't fail.
-    let user = unsafe { libc::geteuid() };
-    metadata.is_dir() && metadata.mode() & 0o1000 != 0 && [0, user].contains(&metadata.uid())
+    metadata.is_dir() && metadata.mode() & 0o1000 != 0 && !is_of_another(metadata)
 }
 
 #[cfg(not(unix))]
@@ -84,7 +104,8 @@ pub fn open_to_others(file: &Path, top: &Path) -> io::Result<Option<(PathBuf, &'
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
             metadata => metadata?,
         };
-        if let Some(who) = others_may_write(&metadata).filter(|_| !is_sticky(&metadata)) {
+        let who = others_may_write(&metadata).filter(|_| !is_sticky(&metadata));
+        if let Some(who) = who.or_else(|| others_may_turn(path)) {
             return Ok(Some((path.to_path_buf(), who)));
         }
     }
@@ -138,11 +159,20 @@ mod tests {
         assert_eq!(modes(0o700, 0o777, 0o700, 0o644), Some((top.clone(), "anybody")));
         assert_eq!(modes(0o700, 0o700, 0o777, 0o644), Some((inner.clone(), "anybody")));
         assert_eq!(modes(0o700, 0o700, 0o700, 0o666), Some((file.clone(), "anybody")));
-        let metadata = file.metadata().unwrap();
-        // Where each user has a group of the same number, that group is nobody else.
-        let is_own = metadata.uid() != 0 && metadata.uid() == metadata.gid();
-        let of_group = Some((top.clone(), "its group")).filter(|_| !is_own);
-        assert_eq!(modes(0o700, 0o775, 0o700, 0o644), of_group);
+        assert_eq!(modes(0o700, 0o775, 0o700, 0o644), Some((top.clone(), "its group")));
+        modes(0o700, 0o1777, 0o700, 0o644);
+        let (aside, link) = (top.join("aside"), inner.clone());
+        std::fs::rename(&inner, &aside).unwrap();
+        std::os::unix::fs::symlink(&aside, &link).unwrap();
+        assert_eq!(open_to_others(&file, &top).unwrap(), None, "the user's own link");
+        // Only root can give a link to somebody else.
+        if std::os::unix::fs::lchown(&link, Some(12_345), None).is_ok()
+            && is_of_another(&link.symlink_metadata().unwrap())
+        {
+            assert_eq!(open_to_others(&file, &top).unwrap(), Some((link.clone(), ANOTHER_USER)), "it may be turned");
+        }
+        std::fs::remove_file(&link).unwrap();
+        std::fs::rename(&aside, &inner).unwrap();
         std::fs::remove_file(&file).unwrap();
         set_permissions(&top, Permissions::from_mode(0o777)).unwrap();
         assert_eq!(open_to_others(&file, &top).unwrap(), Some((top.clone(), "anybody")), "the file isn't there yet");

@@ -5,7 +5,10 @@ use std::io;
 
 /// Something that the machine lacks: the same would have gone well on another one, or with higher limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lack {
+    /// The user has as many threads and processes as they may have. No error says it by itself: who starts a thread knows it.
+    Threads,
     /// The process has as many open files as it may have.
     OpenFiles,
     /// The system has as many open files as it may have.
@@ -41,9 +44,10 @@ impl Lack {
     /// Returns what to do about it.
     pub const fn remedy(self) -> &'static str {
         match self {
+            Self::Threads => "raise the limit of threads and processes (`ulimit -u`)",
             Self::OpenFiles => "raise the limit of open files (`ulimit -n`)",
             Self::OpenFilesOfSystem => {
-                "the whole system has too many open files: end other programs, or raise its limit (`sysctl fs.file-max`)"
+                "the whole system has too many open files: end other programs, or raise its limit (`fs.file-max` of sysctl on Linux, `kern.maxfiles` on macOS)"
             }
             Self::Memory => "end other programs that need memory, or raise the limit of memory (`ulimit -v`)",
             Self::Room => "make room on that disk, or use another one",

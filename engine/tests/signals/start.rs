@@ -115,7 +115,7 @@ fn models_are_not_loaded_where_nobody_could_end_them() {
         let code = output.status.code();
         if said.contains(told) {
             assert_eq!(code, Some(3), "{threads}: {said}");
-            assert!(said.contains("raise the limit of threads (ulimit -u)"), "{said}");
+            assert!(said.contains("raise the limit of threads and processes (`ulimit -u`)"), "{said}");
             refused += 1;
         } else {
             assert!(matches!(code, Some(2 | 3)) && said.contains("error: "), "{threads}: {code:?}: {said}");

@@ -114,7 +114,7 @@ impl TopicRuns {
     /// Calls `visit` with the index of each run whose group is among `groups`, and with the run, ascending. Both lists ascend by group: where one is
     /// much shorter than the other, its groups are searched for in the other; else both are gone through side by side.
     fn each_among(&self, groups: &[GroupIndex], mut visit: impl FnMut(u32, &Run)) {
-        /// Number of times that a list must be longer than the other to be searched.
+        /// Ratio of lengths from which on the longer list is searched.
         const SEARCHED_IF_LONGER: usize = 16;
         if self.runs.len() * SEARCHED_IF_LONGER < groups.len() {
             look(self.runs.len());

@@ -56,7 +56,7 @@ pub(super) fn ending(
     at: u64,
 ) -> Result<Ending, NotStarted> {
     let first = replayer.run.first_frame();
-    let mut snapshots = replayer.run.snapshot_frames();
+    let mut snapshots = replayer.run.snapshot_frames()?;
     snapshots.retain(|frame| (first..=at).contains(frame));
     let next = next(world, id).map(|next| scenario.agent_name(next));
     // An agent that has ended never lives again, so the last snapshot before the end is found by bisection.

@@ -86,14 +86,14 @@ impl Problem {
         self
     }
 
-    /// Says what to do.
+    /// Says what to do. If the cause is something that the machine lacks, such as open files, what follows from that is told instead.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
     }
 
-    /// Says what to do if the cause turns out to be that a disk is full or a file too large.
+    /// Says what to do if the cause turns out to be that a disk is full or a file too large. [`help`](Self::help) isn't told then.
     #[must_use]
     pub fn room_help(mut self, help: impl Into<String>) -> Self {
         self.0.room_help = Some(help.into());

@@ -2,7 +2,7 @@
 //!
 //! The lock is the operating system's, on the file `lock`. It is gone with the process that holds it, however that one ends, so
 //! there is never a stale one to clear. What the file says is only there to be told to others. Unless its holder writes to the folder, it
-//! says again what it said before, once the lock is released.
+//! says again what it said before, once the lock is released by a process that nothing ended, and if nobody else has said something since.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};

@@ -236,7 +236,7 @@ impl RunDir {
         let snapshots = path.join(SNAPSHOTS);
         snapshot::clean(&snapshots).map_err(|error| failed(&snapshots, error))?;
         // The journal can't confirm snapshots of frames that it has lost.
-        for frame in run.snapshot_frames().into_iter().filter(|&frame| frame > run.end_frame()) {
+        for frame in run.snapshot_frames()?.into_iter().filter(|&frame| frame > run.end_frame()) {
             let file = snapshot::path(&snapshots, frame);
             std::fs::remove_file(&file).map_err(|error| failed(&file, error))?;
         }

@@ -2,6 +2,7 @@
 //! simulation. Everything is checked against checksums.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use wasm_engine_components::limits::SCENARIO_BYTES_MAX;
@@ -106,7 +107,7 @@ impl OpenRun {
     /// that can't be read again.
     fn check_ahead(&mut self, access: Access) -> Result<(), Problem> {
         let end = self.end_frame();
-        let snapshots = self.snapshot_frames().last().map(|&frame| (snapshot::path(&self.snapshots(), frame), frame));
+        let snapshots = self.snapshot_frames()?.last().map(|&frame| (snapshot::path(&self.snapshots(), frame), frame));
         let table = self.path.join(tables::FRAMES);
         let frames = table::last_frame(&table).map(|frame| (table, frame + 1));
         let Some((file, ahead)) = snapshots.into_iter().chain(frames).find(|&(_, next)| next > end) else {
@@ -161,8 +162,15 @@ impl OpenRun {
         let is_it = |path: &Path| wasm_engine_files::sha256_of_file(path).is_ok_and(|found| &found == stated);
         let found = [Path::new(input), &copy].into_iter().find(|path| is_it(path));
         let Some(found) = found else {
-            let copy = shown_path(&copy);
             let help = "put it back as it was; what was recorded can still be replayed";
+            match wasm_engine_files::sha256_of_file(&copy) {
+                // It is there, and would do.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Problem::new("can't be read").caused_by(error).file(&copy).help(help));
+                }
+                _ => {}
+            }
+            let copy = shown_path(&copy);
             let problem = match wasm_engine_files::sha256_of_file(Path::new(input)) {
                 Ok(found) => Problem::new(format!(
                     "was changed since the run: its sha256 is {found}, and was {stated}; nor is there a copy of it in {copy}"
@@ -219,10 +227,21 @@ impl OpenRun {
         self.path.join(SNAPSHOTS)
     }
 
-    /// Returns the frames before which there are snapshots, ascending.
-    pub fn snapshot_frames(&self) -> Vec<u64> {
-        // Without the folder there are no snapshots; a run doesn't need any.
-        snapshot::list(&self.snapshots()).unwrap_or_default()
+    /// Returns the frames before which there are snapshots, ascending. Without the folder there are none: a run doesn't need any.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub fn snapshot_frames(&self) -> Result<Vec<u64>, Problem> {
+        let folder = self.snapshots();
+        match snapshot::list(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(|error| {
+                let problem = Problem::new("can't be read").caused_by(error).file(&folder);
+                problem.help(
+                    "see that you may read it; without snapshots, a run can be replayed once the folder is moved away",
+                )
+            }),
+        }
     }
 
     /// Returns the forms that its models had, by name and sha256.

@@ -204,12 +204,8 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
             wasm_engine_files::read_at_most(&file, most).unwrap_or_else(|error| {
                 // `file` has reported files that don't exist or aren't regular.
                 if file.is_file() {
-                    let what = format!("`{}` can't be read: {error}", shown_path(&file));
-                    cx.report(
-                        node.at,
-                        &path,
-                        Problem::new(what).help("see that you may read it, or name another file"),
-                    );
+                    let problem = Problem::new(format!("`{}` can't be read", shown_path(&file))).caused_by(error);
+                    cx.report(node.at, &path, problem.help("see that you may read it, or name another file"));
                 }
                 Vec::new()
             })

@@ -100,10 +100,13 @@ impl SimulationError {
 
     /// Returns the error of a run of `scenario`, whose text is in `file`. A problem of a module or a model has its place in that text.
     pub fn of_run(self, scenario: &Scenario, file: &Path) -> RunError {
-        let problem = self.problem(self.to_string());
+        let problem = match self {
+            // What to do about it depends on more than on what the system said.
+            Self::Module(ModuleError::AddressSpace { .. }) => self.problem(with_causes(&self)),
+            _ => self.problem(self.to_string()),
+        };
         let problem = match self {
             Self::Lost(lost) => lost,
-            Self::Module(ModuleError::AddressSpace { error, .. }) => problem.caused_by(error),
             Self::Threads(error) | Self::Module(ModuleError::Threads(error)) => problem.caused_by(error),
             Self::NoInference { name } => scenario.place(problem.file(file), &[Step::Key("models"), Step::Key(&name)]),
             Self::Module(ModuleError::UnknownModule { .. }) => problem.file(file),
@@ -238,5 +241,14 @@ mod tests {
             assert!(text.starts_with("s.toml:2:18: modules.a.path: the module `a` (a.wasm) can't be read: "), "{text}");
             assert!(text.ends_with(&format!("; help: {help}")), "{text}");
         }
+        // That there is no memory to be had would say too little of it.
+        let space = ModuleError::AddressSpace { bytes: 9, agents: 3, error: io::ErrorKind::OutOfMemory.into() };
+        let text = format!("{:#}", SimulationError::from(space).of_run(&scenario, Path::new("s.toml")));
+        assert!(
+            text.contains(
+                "9 bytes of address space for the memories of 3 agents: out of memory; help: lower `memory_bytes_max`"
+            ),
+            "{text}"
+        );
     }
 }

@@ -146,7 +146,8 @@ pub(super) struct Block {
 
 impl<R: Read> BlockReader<R> {
     pub fn new(from: R, length: u64) -> Result<Self, Unread> {
-        let decompressor = Decompressor::new().map_err(|error| format!("it can't be decompressed: {error}"))?;
+        let decompressor = Decompressor::new()
+            .map_err(|error| Unread { what: "it can't be decompressed".to_owned(), cause: Some(error) })?;
         Ok(Self { from, hash: Xxh3::new(), decompressor, at: 0, length, number: 0, last: Kind::World })
     }
 

@@ -27,10 +27,10 @@ pub struct DigestChecker {
     pub checked: u64,
     /// The rows that took too long to be compared, if any, and the frame of the first one.
     pub late: Option<(u64, LateRows)>,
-    /// Snapshots that can't be read, so that memories aren't held against them.
+    /// Snapshots that can't be used, so that memories aren't held against them.
     unread: UnreadSnapshots,
     /// Snapshots of which was told already.
-    pub told: Vec<u64>,
+    pub(super) told: Vec<u64>,
 }
 
 /// The snapshots that a run has: each says what all memories' digest was.
@@ -42,16 +42,19 @@ struct RecordedSnapshots {
 
 impl DigestChecker {
     /// Checks the frames of `run` from `from` on, up to `to` and without it.
-    pub fn new(run: &OpenRun, (from, to): (u64, u64)) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The folder of its snapshots can't be read.
+    pub fn new(run: &OpenRun, (from, to): (u64, u64)) -> Result<Self, Problem> {
+        Ok(Self {
             frames: RecordedFrames::new(run, from, to),
-            snapshots: RecordedSnapshots { folder: run.snapshots(), frames: run.snapshot_frames() },
+            snapshots: RecordedSnapshots { folder: run.snapshots(), frames: run.snapshot_frames()? },
             collector: None,
             checked: 0,
             late: None,
             unread: UnreadSnapshots::default(),
             told: Vec::new(),
-        }
+        })
     }
 
     /// Compares the record of a frame with the journal's. Returns whether the journal has it.
@@ -91,7 +94,7 @@ impl DigestChecker {
             Err(problem) => problem,
         };
         if !self.told.contains(&frame) {
-            self.unread.add(frame, &why);
+            self.unread.add(frame, why);
         }
         Ok(true)
     }

@@ -29,7 +29,7 @@ fn compare_values(
     simulation: &mut Simulation,
 ) -> Result<(), RunError> {
     let after = divergence.frame + 1;
-    let snapshots = replayer.run.snapshot_frames();
+    let snapshots = replayer.run.snapshot_frames()?;
     if snapshots.contains(&after)
         && let Ok(mut restored) = replayer.restore(after)?
     {

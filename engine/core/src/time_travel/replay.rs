@@ -58,7 +58,7 @@ pub fn replay(
     warnings.append(&mut restored.warnings);
     let simulation = &mut restored.simulation;
     let (started, digest) = (simulation.next_frame(), simulation.digest());
-    let mut checker = replayer.checker(simulation, to);
+    let mut checker = replayer.checker(simulation, to)?;
     checker.told = std::mem::take(&mut restored.passed);
     let mut sink = Watched { checker, progress, digest };
     let done = replayer.run_to(simulation, to, &mut sink);

@@ -80,7 +80,7 @@ pub fn resume(replayer: &RunReplayer<'_>, interrupted: Arc<AtomicBool>) -> Resul
     let source = source.starting_at(if repeats { from } else { frames });
     let live = LiveTail { source, repeats };
     let source = JournalSource::new(run, replayer.inference, (from, frames), Some(live));
-    let checker = DigestChecker::new(run, (from, frames));
+    let checker = DigestChecker::new(run, (from, frames))?;
     let snapshots = run.manifest.snapshot_every;
     let recording = Recording::new(run_dir, &simulation, Some(snapshots), restored.collector);
     Ok(Resumed { simulation, source, sink: ResumeSink { checker, recording }, frames, warnings })

@@ -63,7 +63,7 @@ impl RunReplayer<'_> {
     /// Fails if it can't be built, or a branch has lost the snapshot that it begins with.
     pub fn start(&self, frame: u64) -> Result<RestoredRun, RunError> {
         let mut passed = UnreadSnapshots::default();
-        let mut snapshots = self.run.snapshot_frames();
+        let mut snapshots = self.run.snapshot_frames()?;
         snapshots.retain(|&at| at <= frame && (self.run.first_frame()..=self.run.end_frame()).contains(&at));
         for at in snapshots.into_iter().rev() {
             match self.restore(at)? {
@@ -74,16 +74,18 @@ impl RunReplayer<'_> {
                 }
                 // The next file couldn't be read either.
                 Err(problem) if problem.lack().is_some_and(Lack::is_of_all_files) => return Err(problem.into()),
-                Err(problem) => passed.add(at, &problem),
+                Err(problem) => passed.add(at, problem),
             }
         }
         if self.run.first_frame() > 0 {
-            let why = passed.last.unwrap_or_else(|| "it isn't there".to_owned());
             let first = self.run.first_frame();
-            let what =
-                format!("the snapshot before frame {first}, with which this branch begins, can't be used: {why}");
+            let what = format!("the snapshot before frame {first}, with which this branch begins, can't be used");
             let help = "put it back as it was, or branch again from the run that it came from";
-            return Err(RunError::from(Problem::new(what).file(&self.run.snapshots()).help(help)));
+            let problem = match passed.last {
+                Some(why) => Problem::new(what).caused_by(why),
+                None => Problem::new(format!("{what}: it isn't there")),
+            };
+            return Err(RunError::from(problem.file(&self.run.snapshots()).help(help)));
         }
         let simulation = self.build()?;
         let mut warnings = Vec::from_iter(passed.warning("the run's beginning is used instead"));
@@ -154,7 +156,7 @@ impl RunReplayer<'_> {
     /// Fails if it can't be built, or doesn't repeat its recording.
     pub fn at(&self, frame: u64) -> Result<RestoredRun, FollowError> {
         let mut restored = self.start(frame)?;
-        let mut checker = self.checker(&restored.simulation, frame);
+        let mut checker = self.checker(&restored.simulation, frame)?;
         checker.collector = Some(std::mem::take(&mut restored.collector));
         self.run_to(&mut restored.simulation, frame, &mut checker)?;
         restored.collector = checker.collector.unwrap_or_default();
@@ -174,7 +176,10 @@ impl RunReplayer<'_> {
     }
 
     /// Returns what checks the frames that a simulation is given up to `to`.
-    pub(super) fn checker(&self, simulation: &Simulation, to: u64) -> DigestChecker {
+    ///
+    /// # Errors
+    /// The folder of the run's snapshots can't be read.
+    pub(super) fn checker(&self, simulation: &Simulation, to: u64) -> Result<DigestChecker, Problem> {
         DigestChecker::new(self.run, (simulation.next_frame(), to))
     }
 }

@@ -9,16 +9,15 @@ pub(super) struct UnreadSnapshots {
     pub frames: Vec<u64>,
     /// Problem of the first one that was tried, as a sentence.
     first: Option<String>,
-    /// Problem of the last one, as a sentence.
-    pub last: Option<String>,
+    /// Problem of the last one.
+    pub last: Option<Problem>,
 }
 
 impl UnreadSnapshots {
     /// Adds the snapshot before `frame`.
-    pub fn add(&mut self, frame: u64, why: &Problem) {
+    pub fn add(&mut self, frame: u64, why: Problem) {
         self.frames.push(frame);
-        let why = why.head();
-        self.first.get_or_insert_with(|| why.clone());
+        self.first.get_or_insert_with(|| why.head());
         self.last = Some(why);
     }
 
@@ -42,9 +41,9 @@ mod tests {
         assert_eq!(unread.warning("so"), None);
         let told = ["a; so", "a; nor can 1 more snapshot be used; so", "a; nor can 2 more snapshots be used; so"];
         for (frame, (why, told)) in ["a", "b", "c"].into_iter().zip(told).enumerate() {
-            unread.add(frame as u64, &Problem::new(why));
+            unread.add(frame as u64, Problem::new(why));
             assert_eq!(unread.warning("so").unwrap(), told);
         }
-        assert_eq!((unread.frames, unread.last.as_deref()), (vec![0, 1, 2], Some("c")));
+        assert_eq!((unread.frames, unread.last), (vec![0, 1, 2], Some(Problem::new("c"))));
     }
 }

@@ -25,7 +25,7 @@ pub fn watch(
         return Err(RunError::from(Problem::new(what).file(&run.path).help(run.frames_help())).into());
     }
     let mut restored = replayer.start(from)?;
-    let mut watcher = Watcher { checker: replayer.checker(&restored.simulation, to), from, visit };
+    let mut watcher = Watcher { checker: replayer.checker(&restored.simulation, to)?, from, visit };
     replayer.run_to(&mut restored.simulation, to, &mut watcher)?;
     Ok(restored)
 }

@@ -50,8 +50,8 @@ pub enum CacheFolderProblem {
     NoFolder,
     /// Others may change it, so that what lies in it may be anybody's.
     #[error(
-        "can't be used: {who} may write it, and what lies in it would be run or believed; make it yours alone (chmod 700), or use another \
-         cache folder"
+        "can't be used: {who} may write it, and what lies in it would be run or believed; make it yours alone (chown, chmod go-w), or use \
+         another cache folder"
     )]
     OthersMayWrite {
         /// Those who may write it besides the user, in words.

@@ -126,7 +126,8 @@ pub enum LibraryError {
     },
     /// The thread that ends calls which take too long can't be started.
     #[error(
-        "the thread that ends what models do when it takes too long can't be started ({0}): raise the limit of threads (ulimit -u)"
+        "the thread that ends what models do when it takes too long can't be started ({0}): {remedy}",
+        remedy = Lack::Threads.remedy()
     )]
     NoThread(std::io::Error),
     /// The file is an ONNX Runtime that lacks functions which the engine calls.
@@ -166,9 +167,7 @@ fn cache_remedy(error: &io::Error) -> String {
             lack.remedy()
         ),
         Some(lack) => lack.remedy().to_owned(),
-        None if error.kind() == io::ErrorKind::WouldBlock => {
-            "raise the limit of threads and processes (`ulimit -u`)".to_owned()
-        }
+        None if error.kind() == io::ErrorKind::WouldBlock => Lack::Threads.remedy().to_owned(),
         None if error.kind() == io::ErrorKind::NotADirectory => {
             format!("{CACHE_VARIABLE} names the folder for the cache")
         }

@@ -143,9 +143,12 @@ enum PipProblem {
     Machine(io::Error),
 }
 
-/// Returns the error of the system with which a program in Python has ended, if what it said ends with one that says what the machine lacks, such as
-/// `OSError: [Errno 28] No space left on device` or `OSError(28, 'No space left on device')`.
+/// Returns the last error of the system in what a program in Python has said, if it says what the machine lacks, such as
+/// `OSError: [Errno 28] No space left on device` or `OSError(28, 'No space left on device')`. `None` on systems whose numbers aren't C's.
 pub(super) fn said_by_system(text: &str) -> Option<io::Error> {
+    if !cfg!(unix) {
+        return None;
+    }
     let number = |start: &str| {
         let (_, rest) = text.rsplit_once(start)?;
         let digits = rest.find(|character: char| !character.is_ascii_digit()).map_or(rest, |end| &rest[..end]);

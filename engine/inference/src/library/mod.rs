@@ -123,6 +123,8 @@ pub(crate) fn resolve_with(settings: &Settings, download: Download<'_>) -> Resul
     let folder = path.parent().unwrap_or(Path::new("."));
     let cache = |error| LibraryError::Cache { path: folder.to_path_buf(), error };
     make_private_folder(folder).map_err(cache)?;
+    // Somebody else may have made some of them meanwhile.
+    settings.check_trust(&path)?;
     // Of several processes that find nothing, one fetches and the others wait for it. Where the file system has no locks
     // each fetches for itself: that is only slower.
     let lock = File::create(folder.join(".lock")).map_err(cache)?;
