@@ -7,10 +7,12 @@ use std::thread::{Builder, JoinHandle};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Span, dispatcher};
+use wasm_engine_files::Lack;
 
-/// What to do about a thread that can't be started.
-pub(crate) const MORE_THREADS: &str =
-    "raise the limit of threads and processes (`ulimit -u`), or use fewer with --threads";
+/// Returns what to do about a thread that can't be started.
+pub(crate) fn more_threads() -> String {
+    format!("{}, or use fewer with --threads", Lack::Threads.remedy())
+}
 
 /// Does work on a thread of the pool. Who listens to spans and events on this thread listens to those of the work, and its spans belong to this
 /// thread's.

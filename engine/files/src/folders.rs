@@ -1,6 +1,6 @@
 //! Folders of the engine: made so that nobody else may write them, and looked at for who may.
 
-use std::fs::Metadata;
+use std::fs::{DirBuilder, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,10 @@ use wasm_engine_components::text::shown_path;
 /// # Errors
 /// It can't be made. If a file is in its place, or in that of a folder above it, the error names the file.
 pub fn make_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
+    let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder).map_err(|error| in_the_way(folder).unwrap_or(error))
+    make(&mut builder, folder)
 }
 
 /// Makes a folder, and those above it, where they aren't there.
@@ -22,7 +22,11 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// As [`make_private_folder`].
 pub fn make_folder(folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder).map_err(|error| in_the_way(folder).unwrap_or(error))
+    make(&mut DirBuilder::new(), folder)
+}
+
+fn make(builder: &mut DirBuilder, folder: &Path) -> io::Result<()> {
+    builder.recursive(true).create(folder).map_err(|error| in_the_way(folder).unwrap_or(error))
 }
 
 /// Returns the error that a file is where a folder should be, if there is one. It has the kind `NotADirectory`.

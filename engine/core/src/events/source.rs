@@ -90,7 +90,7 @@ fn unreadable(path: &Path, error: std::io::Error) -> Problem {
 
 fn no_thread(error: std::io::Error) -> RunError {
     let problem = Problem::new("can't start the thread that reads events").caused_by(error);
-    RunError::of_machine(problem.help(threads::MORE_THREADS))
+    RunError::of_machine(problem.help(threads::more_threads()))
 }
 
 fn no_events(path: &Path, what: &str) -> Problem {

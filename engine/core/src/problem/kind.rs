@@ -19,12 +19,17 @@ impl ErrorKind {
     /// The kind of an error of the system: the machine's where the same would have gone well on another one, else bad input, such as a path
     /// that nobody may write to.
     pub(crate) fn of_io(error: &io::Error) -> Self {
-        if Lack::of(error).is_some() { Self::Machine } else { Self::Input }
+        Self::of_lack(Lack::of(error))
     }
 
     /// The kind of a file that was refused.
     pub(crate) fn of_file(problem: &FileProblem) -> Self {
-        if problem.lack().is_some() { Self::Machine } else { Self::Input }
+        Self::of_lack(problem.lack())
+    }
+
+    /// The kind of an error that may follow from something that the machine lacks.
+    pub(crate) const fn of_lack(lack: Option<Lack>) -> Self {
+        if lack.is_some() { Self::Machine } else { Self::Input }
     }
 
     /// Returns the code of a diagnostic of this kind. It stays what it is from version to version.

@@ -72,6 +72,11 @@ impl RunLock {
         Self { file: Some(file), before, stays: AtomicBool::new(false) }
     }
 
+    /// Returns whether there is a file that is locked.
+    pub(super) const fn is_held(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Says that the folder is written to, so that the file needn't be what it was.
     pub(super) fn stays(&self) {
         self.stays.store(true, Ordering::Relaxed);

@@ -21,7 +21,7 @@ use crate::scenario::{LoadOptions, Scenario, parse};
 use crate::simulation::{KeptFiles, LoadedModel, RecordedModels, SimulationOptions};
 use crate::snapshot;
 use wasm_engine_components::BatchForm;
-use wasm_engine_files::{hex, parse_sha256, sha256};
+use wasm_engine_files::{hex, parse_sha256, sha256, sha256_of_file};
 
 /// The purpose for which a run directory is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +63,20 @@ impl OpenRun {
         Manifest::read(path)?;
         refuse_links(path)?;
         // Without a file to lock, nobody has the run open. One is made only in a folder that won't be refused.
-        if !path.join(lock::NAME).exists() {
-            Self::read(path, access)?;
-        }
+        let unlocked = match path.join(lock::NAME).exists() {
+            true => None,
+            false => Some(Self::read(path, access)?),
+        };
         let lock = match access {
             Access::Read => RunLock::shared(path)?,
             Access::Write => RunLock::exclusive(path)?,
         };
-        Ok(Self { lock: Some(lock), ..Self::read(path, access)? })
+        // Until there was a lock, somebody else may have written. Nobody writes where none can be made.
+        let run = match unlocked.filter(|_| !lock.is_held()) {
+            Some(run) => run,
+            None => Self::read(path, access)?,
+        };
+        Ok(Self { lock: Some(lock), ..run })
     }
 
     /// Reads and checks everything. Nothing is changed.
@@ -158,31 +164,32 @@ impl OpenRun {
         let (Some(input), Some(stated)) = (&self.manifest.input, &self.manifest.input_sha256) else {
             return Ok(scenario);
         };
-        let copy = self.path.join(FILES).join(events_copy(stated));
-        let is_it = |path: &Path| wasm_engine_files::sha256_of_file(path).is_ok_and(|found| &found == stated);
-        let found = [Path::new(input), &copy].into_iter().find(|path| is_it(path));
-        let Some(found) = found else {
-            let help = "put it back as it was; what was recorded can still be replayed";
-            match wasm_engine_files::sha256_of_file(&copy) {
-                // It is there, and would do.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Problem::new("can't be read").caused_by(error).file(&copy).help(help));
-                }
-                _ => {}
+        let (input, copy) = (Path::new(input), self.path.join(FILES).join(events_copy(stated)));
+        let help = "put it back as it was; what was recorded can still be replayed";
+        let of_input = sha256_of_file(input);
+        if of_input.as_ref().is_ok_and(|found| found == stated) {
+            scenario.input = Some(input.to_path_buf());
+            return Ok(scenario);
+        }
+        match sha256_of_file(&copy) {
+            Ok(found) if &found == stated => {
+                scenario.input = Some(copy);
+                return Ok(scenario);
             }
-            let copy = shown_path(&copy);
-            let problem = match wasm_engine_files::sha256_of_file(Path::new(input)) {
-                Ok(found) => Problem::new(format!(
-                    "was changed since the run: its sha256 is {found}, and was {stated}; nor is there a copy of it in {copy}"
-                )),
-                Err(error) => {
-                    Problem::new(format!("can't be read, nor is there a copy of it in {copy}")).caused_by(error)
-                }
-            };
-            return Err(problem.file(Path::new(input)).help(help));
+            // It is there, and may be what is needed.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Problem::new("can't be read").caused_by(error).file(&copy).help(help));
+            }
+            _ => {}
+        }
+        let copy = shown_path(&copy);
+        let problem = match of_input {
+            Ok(found) => Problem::new(format!(
+                "was changed since the run: its sha256 is {found}, and was {stated}; nor is there a copy of it in {copy}"
+            )),
+            Err(error) => Problem::new(format!("can't be read, nor is there a copy of it in {copy}")).caused_by(error),
         };
-        scenario.input = Some(found.to_path_buf());
-        Ok(scenario)
+        Err(problem.file(input).help(help))
     }
 
     /// Returns whether the run ended in order: there is a summary.

@@ -290,6 +290,6 @@ fn joined<T>(thread: JoinHandle<T>) -> T {
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, RunError> {
     threads::spawn(name, work).map_err(|error| {
         let problem = Problem::new(format!("can't start the thread `{name}`")).caused_by(error);
-        RunError::of_machine(problem.help(threads::MORE_THREADS))
+        RunError::of_machine(problem.help(threads::more_threads()))
     })
 }

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::canonical;
-use super::node::{Entry, Kind, Node, TOML_RANGE, beyond_toml, is_param_name, join, path_key};
+use super::node::{Entry, Kind, Node, beyond_toml, is_param_name, join, path_key};
 use super::params::Params;
 use crate::problem::{Problem, nearest_name};
 
@@ -126,8 +126,8 @@ pub(super) fn read_params(table: &DeTable<'_>, problems: &mut Vec<(usize, Proble
     let Kind::Table(mut entries) = converter.table(table, "params", None) else { return Params::default() };
     problems.append(&mut converter.problems);
     for Entry { key, node, .. } in &mut entries {
-        if let Some((at, path, value)) = beyond_toml(node, &join("params", &path_key(key))) {
-            problems.push((at, Problem::new(format!("{value} is out of range")).key(path).help(TOML_RANGE)));
+        if let Some(problem) = beyond_toml(node, &join("params", &path_key(key))) {
+            problems.push(problem);
             node.kind = Kind::Broken;
         }
     }
@@ -164,8 +164,8 @@ pub(super) fn set_param(params: &mut Params, assignment: &str) -> Result<(), Pro
         Problem::new(what).key(&key).help(help)
     })?;
     let node = Node { kind: value, at: 0, param: None };
-    if let Some((_, _, value)) = beyond_toml(&node, "") {
-        return Err(Problem::new(format!("{value} is out of range")).key(key).help(TOML_RANGE));
+    if let Some((_, problem)) = beyond_toml(&node, "") {
+        return Err(problem.key(key));
     }
     params.0[index].1 = node.kind;
     Ok(())

@@ -14,7 +14,7 @@ use wasm_engine_components::{
 use super::canonical;
 use super::fields::{Context, Fields, origin, text};
 use super::form::Needed;
-use super::node::{Kind, Node, TOML_RANGE, beyond_toml};
+use super::node::{Kind, Node, beyond_toml};
 use super::order;
 use super::resources::too_many;
 use super::schedule::schedule;
@@ -213,9 +213,7 @@ fn params(cx: &mut Context, fields: &Fields<'_>) -> Vec<u8> {
         _ => match &node.kind {
             Kind::Text(text) => text.clone().into_bytes(),
             Kind::Table(entries) => {
-                if let Some((at, path, value)) = beyond_toml(node, &path) {
-                    cx.report(at, &path, Problem::new(format!("{value} is out of range")).help(TOML_RANGE));
-                }
+                cx.problems.extend(beyond_toml(node, &path));
                 canonical::lines(entries).into_bytes()
             }
             _ => {

@@ -1,6 +1,8 @@
 //! The tree that a scenario is read from: TOML with the place of each value, references to parameters resolved.
 //! Made by [`super::convert`], read by way of [`super::fields`].
 
+use crate::problem::Problem;
+
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
@@ -60,11 +62,16 @@ impl Kind {
     }
 }
 
-/// Returns the first whole number of a value that is beyond TOML's 64 bits, so that others couldn't read it: its offset, its path, and it. `path` is the
-/// value's own.
-pub(super) fn beyond_toml(node: &Node, path: &str) -> Option<(usize, String, i128)> {
+/// Returns the problem of the first whole number of a value that is beyond TOML's 64 bits, so that others couldn't read it, with the number's
+/// offset. `path` is the value's own.
+pub(super) fn beyond_toml(node: &Node, path: &str) -> Option<(usize, Problem)> {
+    /// What to do about such a number.
+    const RANGE: &str = "a whole number in parameters is from -9,223,372,036,854,775,808 to 9,223,372,036,854,775,807; write a text where more is needed";
+
     match &node.kind {
-        Kind::Integer(value) => i64::try_from(*value).is_err().then(|| (node.at, path.to_owned(), *value)),
+        Kind::Integer(value) => i64::try_from(*value)
+            .is_err()
+            .then(|| (node.at, Problem::new(format!("{value} is out of range")).key(path).help(RANGE))),
         Kind::Array(items) => {
             items.iter().enumerate().find_map(|(index, item)| beyond_toml(item, &format!("{path}[{index}]")))
         }
@@ -74,9 +81,6 @@ pub(super) fn beyond_toml(node: &Node, path: &str) -> Option<(usize, String, i12
         _ => None,
     }
 }
-
-/// What to do about such a number.
-pub(super) const TOML_RANGE: &str = "a whole number in parameters is from -9,223,372,036,854,775,808 to 9,223,372,036,854,775,807; write a text where more is needed";
 
 /// Returns whether `name` may follow the `$` of a reference.
 pub(super) fn is_param_name(name: &str) -> bool {

@@ -10,7 +10,7 @@ use wasm_engine_systems::state::IncompleteState;
 
 use crate::problem::{ErrorKind, Problem, RunError};
 use crate::scenario::{Scenario, Step};
-use crate::threads::MORE_THREADS;
+use crate::threads::more_threads;
 use wasm_engine_files::{FileError, FileProblem};
 #[cfg(feature = "inference")]
 use wasm_engine_inference::{InferenceError, ModelProblem};
@@ -79,7 +79,7 @@ impl SimulationError {
             Self::Inference(InferenceError::Model { problem: ModelProblem::File(problem), .. }) => {
                 Some(problem.help().to_owned())
             }
-            Self::Threads(_) | Self::Module(ModuleError::Threads(_)) => Some(MORE_THREADS.to_owned()),
+            Self::Threads(_) | Self::Module(ModuleError::Threads(_)) => Some(more_threads()),
             Self::Module(error) => error.help().map(str::to_owned),
             Self::NoInference { .. } => {
                 let help = "use a build with the feature `inference`, which is a default one, or take the models out of the scenario";

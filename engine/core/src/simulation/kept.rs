@@ -62,9 +62,8 @@ impl KeptFile {
                 );
                 // A disk that fails is the machine's fault, whichever of the two lies on it.
                 let lack = [&of_copy, &of_original].into_iter().find_map(FileProblem::lack);
-                let kind = if lack.is_some() { ErrorKind::Machine } else { ErrorKind::Input };
-                let help = "put one of the two back as it was when the run was recorded";
-                Err(Problem::new(text).file(&self.copy).help(lack.map_or(help, Lack::remedy)).of_kind(kind))
+                let help = lack.map_or("put one of the two back as it was when the run was recorded", Lack::remedy);
+                Err(Problem::new(text).file(&self.copy).help(help).of_kind(ErrorKind::of_lack(lack)))
             }
         }
     }
